@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the local MWAA's AWS side needs of the Airflow behind an environment.
+
+The AWS side (control plane, gateway) knows only this file; ``airflow_runtime`` implements it with real
+processes. Everything here is asyncio: one event loop serves all environments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """What an environment is made of, as CreateEnvironment and UpdateEnvironment give it."""
+
+    name: str
+    airflow_version: str
+    bucket: str
+    dag_s3_path: str
+    """Folder of the DAG files in the bucket, without slashes at its ends: ``dags``."""
+    configuration: Mapping[str, str] = field(default_factory=dict)
+    """AirflowConfigurationOptions: ``{"core.default_timezone": "utc"}``."""
+
+
+@dataclass(frozen=True)
+class ApiSession:
+    """A login of the environment's Airflow, good for its UI and its REST API."""
+
+    cookie_name: str
+    """``session`` on Airflow 2, ``_token`` on Airflow 3."""
+    cookie_value: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Headers that authenticate a REST call with this login."""
+
+
+@dataclass(frozen=True)
+class CliOutcome:
+    """What one Airflow CLI command printed, and how it ended."""
+
+    exit_status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class RuntimeStartError(Exception):
+    """An Airflow did not start; the text is one line and ``log_tail`` the end of the log that says why."""
+
+    def __init__(self, message: str, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.log_tail = log_tail
+
+
+class Runtime(Protocol):
+    """A running Airflow: web server, scheduler, DAG processor, triggerer and a warm CLI."""
+
+    spec: EnvironmentSpec
+
+    @property
+    def base_url(self) -> str:
+        """Where the web server listens, plain HTTP on loopback: ``http://127.0.0.1:PORT``."""
+
+    @property
+    def api_prefix(self) -> str:
+        """``/api/v1`` on Airflow 2, ``/api/v2`` on Airflow 3."""
+
+    async def start(self, public_url: str) -> None:
+        """Start everything and return once the web server and the scheduler are healthy.
+
+        :param public_url: the TLS gateway's URL, which Airflow puts into its own links.
+        :raises RuntimeStartError: nothing of it is left running then.
+        """
+
+    async def stop(self) -> None:
+        """End every process of it. Does nothing when none runs."""
+
+    async def login(self) -> ApiSession:
+        """Log in as the environment's administrator; each call is a new login, good for 12 hours."""
+
+    async def run_cli(self, argv: Sequence[str], timeout_s: float) -> CliOutcome:
+        """Run ``airflow ARGV`` in a warm interpreter.
+
+        :raises TimeoutError: the command has been killed.
+        """
+
+
+class RuntimeFactory(Protocol):
+    """Makes the Airflow of an environment; asked by the control plane for every environment it creates."""
+
+    def versions(self) -> Sequence[str]:
+        """Airflow versions that can be started here, the default first."""
+
+    def create(self, spec: EnvironmentSpec) -> Runtime:
+        """Make a runtime, not started yet.
+
+        :raises ValueError: ``spec.airflow_version`` isn't one of :meth:`versions`.
+        """
