@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The limits of the local MWAA, in one place and changeable while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class LimitError(ValueError):
+    """A limit of that name doesn't exist, or can't have that value; the text is one line."""
+
+
+@dataclass
+class Limits:
+    """What MWAA allows, with MWAA's own figures as defaults.
+
+    Source: the user guide's chapter "Access to Apache Airflow" (tokens 60 s, session 12 h), FACTS.md (4 CLI
+    commands at once, 10 s, 6 MB, path of 64, about 10 calls a second), both of 2026-11.
+    """
+
+    token_lifetime_s: float = 60.0
+    session_lifetime_s: float = 12 * 3600.0
+    cli_concurrency: int = 4
+    cli_timeout_s: float = 300.0
+    """Unproven: MWAA's own figure isn't published. Long enough for any command its web server finishes."""
+    rest_timeout_s: float = 10.0
+    rest_response_max_bytes: int = 6 * 1024 * 1024
+    rest_path_max_chars: int = 64
+    rest_calls_per_second: float = 10.0
+
+    def change(self, values: Mapping[str, object]) -> None:
+        """Change some limits, or none of them.
+
+        :raises LimitError: a name is unknown or a value isn't a positive number of the limit's type.
+        """
+        checked: dict[str, float | int] = {}
+        kinds = {field.name: type(field.default) for field in fields(self)}
+        for name, value in values.items():
+            if name not in kinds:
+                raise LimitError(f"no limit is called {name!r}; there are {', '.join(sorted(kinds))}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+                raise LimitError(f"{name} must be a number above 0, not {value!r}")
+            if kinds[name] is int and value != int(value):
+                raise LimitError(f"{name} must be a whole number, not {value!r}")
+            checked[name] = kinds[name](value)
+        for name, number in checked.items():
+            setattr(self, name, number)
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return all limits by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
