@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the shell scripts need to know of pyproject.toml and of constraints files.
+
+Run by the scripts' own small environment, which has ``packaging`` and nothing of the project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import tomllib
+import urllib.request
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+DOWNLOAD_TIMEOUT_S = 30
+PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)")
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def extra_requirements(extra: str) -> list[Requirement]:
+    """Requirements of an extra, with the project's other extras that it names in their place."""
+    table = project()
+    found: list[Requirement] = []
+    for line in table["optional-dependencies"].get(extra, []):
+        requirement = Requirement(line)
+        if normalized(requirement.name) == normalized(table["name"]):
+            for other in sorted(requirement.extras):
+                found += extra_requirements(other)
+        else:
+            found.append(requirement)
+    return found
+
+
+def key(version: str, extra: str, python: str, constraints: str) -> str:
+    """Hash of all that decides what is installed, so that a stale environment is never reused."""
+    table = project()
+    init = (ROOT / "airflow_mwaa_provider" / "__init__.py").read_text()
+    parts = [
+        version,
+        extra,
+        str(Path(python).resolve()),
+        str(ROOT),
+        Path(constraints).read_text(),
+        repr(table["dependencies"]),
+        repr([str(requirement) for requirement in extra_requirements(extra)]),
+        repr([table.get("entry-points"), table.get("scripts")]),
+        repr(re.findall(r'__version__ = "(.*)"', init)),
+    ]
+    if extra == "docs":  # the docs environment does not hold the project
+        parts = parts[:4] + parts[6:7]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+
+
+def filter_constraints(source: str, target: str, extra: str) -> list[str]:
+    """Copy constraints without the pins that contradict our development tools; return what was dropped.
+
+    A pin of something the package needs at run time is never dropped: then the install must fail.
+    """
+    runtime = {normalized(Requirement(line).name) for line in project()["dependencies"]}
+    tools = {normalized(requirement.name): requirement for requirement in extra_requirements(extra)}
+    kept, dropped = [], []
+    for line in Path(source).read_text().splitlines():
+        match = PIN.match(line)
+        if match:
+            name, pinned = normalized(match[1]), match[2]
+            tool = tools.get(name)
+            if tool and name not in runtime and not tool.specifier.contains(pinned, prereleases=True):
+                dropped.append(f"{name} {pinned}")
+                continue
+        kept.append(line)
+    Path(target).write_text("\n".join(kept) + "\n")
+    return dropped
+
+
+def download(url: str, target: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:  # noqa: S310 - https only
+            text = answer.read().decode()
+    except (OSError, ValueError) as error:
+        print(f"{url}: {error}", file=sys.stderr)
+        return 1
+    partial = Path(f"{target}.part")
+    partial.write_text(text)
+    partial.replace(target)
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    command, *rest = arguments
+    if command == "key":
+        print(key(*rest))
+    elif command == "filter":
+        print(", ".join(filter_constraints(*rest)))
+    elif command == "extra":
+        print("\n".join(str(requirement) for requirement in extra_requirements(*rest)))
+    elif command == "download":
+        return download(*rest)
+    else:
+        print(f"unknown command {command}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The layers of the package, enforced; and the enforcer, tried on sources that break each rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.repo.layers import MAX_LINES, MAY_BE_LONGER, PACKAGE, read_tree, violations
+
+ROOT = Path(__file__).resolve().parents[2]
+SPDX = "# SPDX-License-Identifier: Apache-2.0\n"
+
+
+def broken(path: str, source: str, **others: str) -> list[str]:
+    """Violations of one file, given without its SPDX line, beside others of the package."""
+    tree = {path: source} | {name.replace("__", "/") + ".py": text for name, text in others.items()}
+    return violations({name: SPDX + text for name, text in tree.items()})
+
+
+def test_the_package_keeps_its_layers() -> None:
+    assert violations(read_tree(ROOT / PACKAGE)) == []
+
+
+def test_no_file_is_excused_without_need() -> None:
+    sources = read_tree(ROOT / PACKAGE)
+    assert [path for path in MAY_BE_LONGER if len(sources.get(path, "").splitlines()) <= MAX_LINES] == []
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "example_dags", "scripts", "tests"])
+def test_every_source_file_names_its_licence(folder: str) -> None:
+    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".sh"}]
+    without = [
+        str(path.relative_to(ROOT))
+        for path in files
+        if SPDX.strip() not in path.read_text(encoding="utf-8").splitlines()[:2]
+    ]
+    assert without == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("client/environment.py", f"from {PACKAGE}.hooks.mwaa import MwaaEnvironmentHook"),
+        ("client/environment.py", "from ..hooks import mwaa"),
+        ("client/environment.py", f"def call():\n    import {PACKAGE}.cli.main"),
+        ("hooks/mwaa.py", f"from {PACKAGE}.operators.dag_run import MwaaTriggerDagRunOperator"),
+        ("hooks/mwaa.py", f"from {PACKAGE} import operators"),
+        ("links/mwaa.py", f"from {PACKAGE}.triggers import dag_run"),
+        ("metadata/export.py", f"from {PACKAGE}.client import environment"),
+        ("local/gateway.py", f"from {PACKAGE}.client.errors import thing"),
+        ("local/gateway.py", f"import importlib\nimportlib.import_module('{PACKAGE}.client.airflow_api')"),
+        ("operators/dag_run.py", f"from {PACKAGE}.plugins import timezone"),
+        ("operators/dag_run.py", f"from {PACKAGE}.local import runtime"),
+        ("cli/main.py", f"from {PACKAGE}.plugins import timezone"),
+        ("exceptions.py", f"from {PACKAGE} import client"),
+        ("__init__.py", f"from {PACKAGE}.client import environment"),
+        ("misc/things.py", "x = 1"),
+    ],
+)
+def test_an_import_against_the_table_is_found(path: str, source: str) -> None:
+    assert len(broken(path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("client/environment.py", "import airflow"),
+        ("client/environment.py", "def call():\n    from airflow.models import DagRun"),
+        ("client/environment.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import airflow"),
+        ("exceptions.py", "from airflow.exceptions import AirflowException"),
+        ("provider_info.py", "import airflow.models"),
+        ("cli/main.py", "import airflow.models"),
+        ("__init__.py", "import airflow.models"),
+    ],
+)
+def test_airflow_where_it_must_not_be_known_is_found(path: str, source: str) -> None:
+    assert len(broken(path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "try:\n    import x\nexcept ImportError:\n    x = None",
+        "try:\n    import x\nexcept (KeyError, ModuleNotFoundError):\n    x = None",
+        "from contextlib import suppress\nwith suppress(ImportError):\n    import x",
+        "from airflow import __version__",
+        "from airflow.version import version",
+        "import airflow\nif airflow.__version__ > '3':\n    pass",
+        "from importlib.metadata import version\nversion('apache-airflow')",
+        "import importlib.util\nimportlib.util.find_spec('airflow.sdk')",
+    ],
+)
+def test_a_version_question_outside_compat_is_found(source: str) -> None:
+    assert len(broken("hooks/mwaa.py", source)) == 1
+    assert broken("_compat.py", source) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import boto3",
+        "from botocore.exceptions import ClientError",
+        "import requests",
+        "from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook",
+        "import psycopg2.extras",
+        "import pandas as pd",
+        "from rich import print",
+    ],
+)
+@pytest.mark.parametrize("layer", ["operators", "sensors", "triggers", "links"])
+def test_a_heavy_import_at_module_level_is_found(layer: str, line: str) -> None:
+    assert len(broken(f"{layer}/dag_run.py", line)) == 1
+    assert len(broken(f"{layer}/dag_run.py", f"class Operator:\n    {line}")) == 1
+    assert broken(f"{layer}/dag_run.py", f"def execute():\n    {line}") == []
+    assert broken(f"{layer}/dag_run.py", f"if TYPE_CHECKING:\n    {line}") == []
+
+
+def test_a_heavy_import_is_found_through_other_files() -> None:
+    found = broken(
+        "operators/dag_run.py",
+        f"from {PACKAGE}.hooks.mwaa import Hook",
+        hooks__mwaa=f"from {PACKAGE}.client import environment",
+        client__environment="import requests",
+    )
+    assert [line.split(":")[0] for line in found] == ["client/environment.py"]
+    assert f"{PACKAGE}.operators.dag_run" in found[0]
+
+
+def test_a_file_without_its_spdx_line_or_too_long_is_found() -> None:
+    assert len(violations({"hooks/mwaa.py": "x = 1\n"})) == 1
+    assert len(violations({"hooks/mwaa.py": SPDX + "x = 1\n" * MAX_LINES})) == 1
+    assert violations({"hooks/mwaa.py": SPDX + "x = 1\n" * (MAX_LINES - 1)}) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("operators/dag_run.py", f"from {PACKAGE}.links.mwaa import Link\nfrom {PACKAGE}._compat import X"),
+        ("hooks/mwaa.py", f"from airflow.models import Connection\nfrom {PACKAGE}.client import polling"),
+        (
+            "client/transports.py",
+            f"import requests\nfrom .. import exceptions\nimport {PACKAGE}",
+        ),
+        ("cli/main.py", f"from {PACKAGE}.local import runtime\ndef f():\n    import airflow"),
+        ("local/aws.py", "import importlib.util\nimportlib.util.find_spec('moto')"),
+    ],
+)
+def test_what_the_table_allows_passes(path: str, source: str) -> None:
+    assert broken(path, source) == []
