@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Airflow's REST API in its two dialects: v1 (Airflow 2) and v2 (Airflow 3), over any transport.
+
+One class, because the two differ in a field or a parameter here and there, not in structure. Each method sends one
+request (paged ones: one a page) and repeats nothing; retries are the caller's.
+
+Source: the OpenAPI documents of Airflow 2.10.3 and 3.3.1.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.airflow_objects import PAGE_ROWS, StoredObjectsApi
+from airflow_mwaa_provider.client.models import (
+    DagRun,
+    DagRunState,
+    TaskInstance,
+    TaskState,
+    TransportName,
+    parse_time,
+)
+from airflow_mwaa_provider.client.rest_call import quoted
+from airflow_mwaa_provider.client.transports import INVOKE_REST_API_MAX_PATH
+from airflow_mwaa_provider.exceptions import (
+    DagNotFound,
+    DagRunNotFound,
+    TaskInstanceNotFound,
+    UnexpectedAnswer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+
+class AirflowApi(StoredObjectsApi):
+    """The REST API of one environment's Airflow: runs, tasks, and what it stores.
+
+    :param major: Airflow's major version, 2 or 3.
+    """
+
+    # -- DAGs and runs -----------------------------------------------------------------------------
+
+    def is_paused(self, dag_id: str) -> bool:
+        """Whether a DAG is paused.
+
+        :raises DagNotFound: there is no such DAG.
+        """
+        answer = self.request("GET", f"/dags/{quoted(dag_id)}", what=f"DAG {dag_id!r}", not_found=DagNotFound)
+        return bool(answer["is_paused"])
+
+    def create_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        conf: Mapping[str, Any] | None = None,
+        logical_date: datetime | None = None,
+        data_interval: tuple[datetime, datetime] | None = None,
+        note: str | None = None,
+    ) -> DagRun:
+        """Create a run.
+
+        :raises DagNotFound: there is no such DAG.
+        :raises RemoteConflict: a run of this id, or for this logical date, is there already.
+        """
+        body: dict[str, Any] = {"dag_run_id": run_id, "conf": dict(conf or {})}
+        if logical_date is not None or self.major >= 3:
+            # Airflow 3 wants the key and takes null; Airflow 2 takes no null, and fills in what is missing.
+            body["logical_date"] = logical_date.isoformat() if logical_date else None
+        if data_interval is not None:
+            body["data_interval_start"], body["data_interval_end"] = (end.isoformat() for end in data_interval)
+        if note is not None:
+            body["note"] = note
+        answer = self.request(
+            "POST",
+            f"/dags/{quoted(dag_id)}/dagRuns",
+            json=body,
+            what=f"DAG {dag_id!r}",
+            not_found=DagNotFound,
+        )
+        return self._run(answer)
+
+    def find_run(self, dag_id: str, run_id: str) -> DagRun | None:
+        """Read one run; ``None`` when it, or its DAG, isn't there."""
+        path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}"
+        if self._fits(path):
+            try:
+                return self._run(self.request("GET", path, not_found=DagRunNotFound))
+            except DagRunNotFound:
+                return None
+        return next((run for run in self._list_runs([dag_id]) if run.run_id == run_id), None)
+
+    def find_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
+        """Read many runs by (dag_id, run_id) in few calls; those that aren't there are left out.
+
+        Reads the newest runs of these DAGs page by page, and asks for what was not among them one by one.
+        """
+        wanted = dict.fromkeys(pairs)
+        found: dict[tuple[str, str], DagRun] = {}
+        if len(wanted) > 1:
+            runs = self._list_runs(sorted({dag_id for dag_id, _ in wanted}))
+            for seen, run in enumerate(runs, start=1):
+                if (run.dag_id, run.run_id) in wanted:
+                    found[run.dag_id, run.run_id] = run
+                if len(found) == len(wanted) or seen >= max(PAGE_ROWS, 3 * len(wanted)):
+                    break
+        for pair in wanted:
+            if pair not in found and (run_of_pair := self.find_run(*pair)) is not None:
+                found[pair] = run_of_pair
+        return found
+
+    def _list_runs(self, dag_ids: Sequence[str]) -> Iterator[DagRun]:
+        """All runs of these DAGs, newest first, a page a call. The path is short enough for InvokeRestApi."""
+        offset = 0
+        while True:
+            answer = self.request(
+                "POST",
+                "/dags/~/dagRuns/list",
+                json={
+                    "dag_ids": list(dag_ids),
+                    "order_by": "-id",
+                    "page_offset": offset,
+                    "page_limit": PAGE_ROWS,
+                },
+            )
+            rows = answer["dag_runs"]
+            yield from map(self._run, rows)
+            offset += len(rows)
+            if len(rows) < PAGE_ROWS:
+                return
+
+    def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
+        """Mark a run; its unfinished tasks are ended accordingly by Airflow."""
+        path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}"
+        what = f"run {run_id!r} of DAG {dag_id!r}"
+        return self._run(self.request("PATCH", path, json={"state": state.value}, what=what, not_found=DagRunNotFound))
+
+    def clear_run(self, dag_id: str, run_id: str) -> None:
+        """Clear all tasks of a run, so that it runs again under its id."""
+        path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}/clear"
+        what = f"run {run_id!r} of DAG {dag_id!r}"
+        self.request("POST", path, json={"dry_run": False}, what=what, not_found=DagRunNotFound)
+
+    # -- tasks -------------------------------------------------------------------------------------
+
+    def get_task_instances(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        task_ids: Sequence[str] | None = None,
+        states: Sequence[TaskState] = (),
+    ) -> list[TaskInstance]:
+        """List task instances of a run, mapped ones one by one; empty when the run isn't there."""
+        rows: list[TaskInstance] = []
+        while True:
+            body: dict[str, Any] = {
+                "dag_ids": [dag_id],
+                "dag_run_ids": [run_id],
+                "page_limit": PAGE_ROWS,
+                "page_offset": len(rows),
+            }
+            if self.major >= 3:
+                body["order_by"] = "id"
+            if task_ids is not None:
+                body["task_ids"] = list(task_ids)
+            if states:
+                body["state"] = [state.value for state in states]
+            answer = self.request("POST", "/dags/~/dagRuns/~/taskInstances/list", json=body, what=f"DAG {dag_id!r}")
+            page = [self._task_instance(row) for row in answer["task_instances"]]
+            rows += page
+            if len(page) < PAGE_ROWS:
+                return rows
+
+    def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
+        """Read the whole log of one try of a task, as text.
+
+        :raises TaskInstanceNotFound: there is no such task instance.
+        """
+        path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}/taskInstances/{quoted(task_id)}/logs/{try_number}"
+        what = f"task {task_id!r} of run {run_id!r}"
+        params: dict[str, Any] = {"full_content": "true", "map_index": map_index}
+        lines: list[str] = []
+        while True:
+            answer = self.request("GET", path, params=params, what=what, not_found=TaskInstanceNotFound)
+            lines += _log_lines(answer)
+            token = answer.get("continuation_token") if isinstance(answer, dict) else None
+            # Airflow 2 answers with a token also at the end; there everything came at once.
+            if self.major == 2 or not token or token == params.get("token"):
+                return "\n".join(lines)
+            params["token"] = token
+
+    # -- within ------------------------------------------------------------------------------------
+
+    def _fits(self, path: str) -> bool:
+        return self._transport.name != TransportName.REST_API or len(path) <= INVOKE_REST_API_MAX_PATH
+
+    def _run(self, row: Any) -> DagRun:
+        try:
+            return DagRun(
+                dag_id=row["dag_id"],
+                run_id=row["dag_run_id"],
+                state=DagRunState(row["state"]),
+                logical_date=parse_time(row.get("logical_date")),
+                start_date=parse_time(row.get("start_date")),
+                end_date=parse_time(row.get("end_date")),
+                conf=row.get("conf"),
+                note=row.get("note"),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._strange("a DAG run", error) from error
+
+    def _task_instance(self, row: Any) -> TaskInstance:
+        try:
+            return TaskInstance(
+                dag_id=row["dag_id"],
+                run_id=row["dag_run_id"],
+                task_id=row["task_id"],
+                state=TaskState(row["state"] or TaskState.NONE),
+                map_index=row.get("map_index", -1),
+                try_number=row.get("try_number"),
+                start_date=parse_time(row.get("start_date")),
+                end_date=parse_time(row.get("end_date")),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._strange("a task instance", error) from error
+
+    def _strange(self, what: str, error: Exception) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"Environment {self._env_name!r}: its Airflow {self.major} described {what} in a way that this version "
+            f"doesn't know ({type(error).__name__}: {error}). Upgrade airflow-mwaa-provider.",
+            env_name=self._env_name,
+        )
+
+
+def _log_lines(answer: Any) -> list[str]:
+    content = answer.get("content") if isinstance(answer, dict) else answer
+    if isinstance(content, list):
+        return [_log_line(item) for item in content]
+    text = str(content or "")
+    if text.startswith("[("):
+        # Airflow 2 writes its list of (host, text) pairs as Python does.
+        try:
+            return [line for _, part in ast.literal_eval(text) for line in str(part).splitlines()]
+        except (ValueError, SyntaxError):
+            return text.splitlines()
+    return text.splitlines()
+
+
+def _log_line(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    moment = f"[{item['timestamp']}] " if item.get("timestamp") else ""
+    level = f"{str(item['level']).upper()} - " if item.get("level") else ""
+    return f"{moment}{level}{item.get('event', '')}"

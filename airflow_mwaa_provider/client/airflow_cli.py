@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Airflow through its CLI: the calls that MWAA's CLI endpoint lets through, read from ``-o json`` and not from prose.
+
+What has no command there (logs, pools, marking a run) is refused by name before anything is sent.
+
+Source: the CLI of Airflow 2.8.1 to 3.3.1; the guide's table of commands; FACTS for Airflow 3's allow-list.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow_mwaa_provider.client.cli_endpoint import json_argument, last_words, parse_json_output
+from airflow_mwaa_provider.client.models import (
+    Connection,
+    DagRun,
+    DagRunState,
+    Pool,
+    TaskInstance,
+    TaskState,
+    Variable,
+    parse_time,
+)
+from airflow_mwaa_provider.exceptions import (
+    CliCommandFailed,
+    DagNotFound,
+    RemoteConflict,
+    RemoteNotFound,
+    UnexpectedAnswer,
+    UnsupportedByTransport,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_mwaa_provider.client.cli_endpoint import CliEndpoint
+    from airflow_mwaa_provider.client.models import CliResult
+
+
+class AirflowCli:
+    """The same calls as :class:`~airflow_mwaa_provider.client.airflow_api.AirflowApi`, by commands.
+
+    :param major: Airflow's major version, 2 or 3.
+    """
+
+    def __init__(self, endpoint: CliEndpoint, env_name: str, major: int) -> None:
+        self._endpoint = endpoint
+        self._env_name = env_name
+        self.major = major
+
+    # -- DAGs and runs -----------------------------------------------------------------------------
+
+    def is_paused(self, dag_id: str) -> bool:
+        """Whether a DAG is paused."""
+        for row in self._json(["dags", "list"]):
+            if row.get("dag_id") == dag_id:
+                return str(row.get("is_paused", row.get("paused"))) == "True"
+        raise DagNotFound(
+            f"Environment {self._env_name!r}: no DAG {dag_id!r}. Check the id, and that the DAG is deployed there.",
+            env_name=self._env_name,
+        )
+
+    def create_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        conf: Mapping[str, Any] | None = None,
+        logical_date: datetime | None = None,
+        data_interval: tuple[datetime, datetime] | None = None,
+        note: str | None = None,
+    ) -> DagRun:
+        """Create a run.
+
+        :raises UnsupportedByTransport: a note or a data interval was given, which the command doesn't take.
+        :raises RemoteConflict: a run of this id is there already.
+        :raises DagNotFound: there is no such DAG.
+        """
+        if note is not None or data_interval is not None:
+            self._unsupported("note" if note is not None else "data_interval_start and data_interval_end")
+        argv = [
+            "dags",
+            "trigger",
+            "--run-id",
+            run_id,
+            "--conf",
+            json_argument(dict(conf or {})),
+            "-o",
+            "json",
+        ]
+        if self.major == 2:
+            # Without these Airflow 2 cuts the date to the second, and two triggers of one second collide.
+            argv += [
+                "--no-replace-microseconds",
+                "--exec-date",
+                (logical_date or datetime.now(UTC)).isoformat(),
+            ]
+        elif logical_date is not None:
+            argv += ["--logical-date", logical_date.isoformat()]
+        result = self._endpoint.run([*argv, "--", dag_id])
+        if result.exit_status:
+            self._explain_failed_trigger(dag_id, run_id, result)
+        rows = self._parse(result, "dags trigger")
+        row = rows[0] if rows else {}
+        if row.get("dag_run_id") != run_id:
+            raise UnexpectedAnswer(
+                f"Environment {self._env_name!r}: `airflow dags trigger` answered without the run {run_id!r}: "
+                f"{last_words(result)}",
+                env_name=self._env_name,
+                ambiguous=True,
+                transient=True,
+            )
+        return DagRun(
+            dag_id=dag_id,
+            run_id=run_id,
+            state=DagRunState(row.get("state") or DagRunState.QUEUED),
+            logical_date=parse_time(row.get("logical_date") or row.get("execution_date")),
+            start_date=parse_time(_text(row.get("start_date"))),
+            conf=dict(conf or {}),
+        )
+
+    def find_run(self, dag_id: str, run_id: str) -> DagRun | None:
+        """Read one run; ``None`` when it isn't there.
+
+        :raises DagNotFound: the DAG isn't there.
+        """
+        if self.major >= 3 and not _reads_as_time(run_id):
+            # One row instead of all runs of the DAG. An id that reads as a time could mean another run there.
+            result = self._endpoint.run(["dags", "state", "--", dag_id, run_id])
+            if result.exit_status == 0:
+                return self._state_line(dag_id, run_id, result)
+            raise self._no_dag(dag_id, result)
+        return next((run for run in self._list_runs(dag_id) if run.run_id == run_id), None)
+
+    def find_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
+        """Read many runs: one command a DAG; those that aren't there are left out."""
+        found: dict[tuple[str, str], DagRun] = {}
+        wanted: dict[str, set[str]] = {}
+        for dag_id, run_id in pairs:
+            wanted.setdefault(dag_id, set()).add(run_id)
+        for dag_id, run_ids in wanted.items():
+            try:
+                runs = self._list_runs(dag_id)
+            except DagNotFound:
+                continue
+            found.update({(dag_id, run.run_id): run for run in runs if run.run_id in run_ids})
+        return found
+
+    def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
+        """Refused: no command marks a run."""
+        self._unsupported("set_dag_run_state")
+
+    def clear_run(self, dag_id: str, run_id: str) -> None:
+        """Refused: the command clears by dates, which could hit other runs."""
+        self._unsupported("clear_dag_run")
+
+    # -- tasks -------------------------------------------------------------------------------------
+
+    def get_task_instances(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        task_ids: Sequence[str] | None = None,
+        states: Sequence[TaskState] = (),
+    ) -> list[TaskInstance]:
+        """List task instances of a run."""
+        rows = self._json(["tasks", "states-for-dag-run", "--", dag_id, run_id])
+        instances = [
+            TaskInstance(
+                dag_id=dag_id,
+                run_id=run_id,
+                task_id=row["task_id"],
+                state=TaskState(_text(row.get("state")) or TaskState.NONE),
+                map_index=int(row["map_index"]) if row.get("map_index") else -1,
+                start_date=parse_time(row.get("start_date")),
+                end_date=parse_time(row.get("end_date")),
+            )
+            for row in rows
+        ]
+        return [
+            instance
+            for instance in instances
+            if (task_ids is None or instance.task_id in task_ids) and (not states or instance.state in states)
+        ]
+
+    def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
+        """Refused: no command shows logs."""
+        self._unsupported("get_task_log")
+
+    # -- variables, connections, pools -------------------------------------------------------------
+
+    def get_variable(self, key: str) -> Variable:
+        """Read a variable: its stored text, to the byte."""
+        result = self._endpoint.run(["variables", "get", "--", key])
+        if result.exit_status:
+            raise RemoteNotFound(
+                f"Environment {self._env_name!r}: variable {key!r}: {last_words(result)}",
+                env_name=self._env_name,
+                status=404,
+            )
+        return Variable(key, result.stdout.removesuffix("\n"))
+
+    def list_variables(self) -> list[Variable]:
+        """List all variables, sorted by key, without values: the command shows none."""
+        return sorted((Variable(row["key"]) for row in self._json(["variables", "list"])), key=lambda v: v.key)
+
+    def set_variable(self, variable: Variable) -> None:
+        """Create or replace a variable."""
+        description = ["--description", variable.description] if variable.description is not None else []
+        argv = ["variables", "set", *description, "--", variable.key, variable.value or ""]
+        self._endpoint.run(argv, check=True)
+
+    def delete_variable(self, key: str) -> None:
+        """Delete a variable."""
+        self._endpoint.run(["variables", "delete", "--", key], check=True)
+
+    def get_connection(self, conn_id: str) -> Connection:
+        """Refused: MWAA lets no command through that reads connections."""
+        self._unsupported("connections.get")
+
+    def list_connections(self) -> list[Connection]:
+        """Refused: MWAA lets no command through that reads connections."""
+        self._unsupported("connections.list")
+
+    def set_connection(self, connection: Connection) -> None:
+        """Refused: adding is not replacing, and the password would stand in Airflow's log of commands."""
+        self._unsupported("connections.set")
+
+    def delete_connection(self, conn_id: str) -> None:
+        """Delete a connection; Airflow 2 only."""
+        self._endpoint.run(["connections", "delete", "--", conn_id], check=True)
+
+    def get_pool(self, name: str) -> Pool:
+        """Refused: MWAA lets no command through for pools."""
+        self._unsupported("pools.get")
+
+    def list_pools(self) -> list[Pool]:
+        """Refused: MWAA lets no command through for pools."""
+        self._unsupported("pools.list")
+
+    def set_pool(self, pool: Pool) -> None:
+        """Refused: MWAA lets no command through for pools."""
+        self._unsupported("pools.set")
+
+    def delete_pool(self, name: str) -> None:
+        """Refused: MWAA lets no command through for pools."""
+        self._unsupported("pools.delete")
+
+    # -- within ------------------------------------------------------------------------------------
+
+    def _json(self, argv: list[str]) -> list[dict[str, Any]]:
+        command, rest = argv[:2], argv[2:]
+        result = self._endpoint.run([*command, "-o", "json", *rest], check=True)
+        return self._parse(result, " ".join(command))
+
+    def _parse(self, result: CliResult, command: str) -> list[dict[str, Any]]:
+        value = parse_json_output(result, self._env_name, command)
+        return value if isinstance(value, list) else [value]
+
+    def _list_runs(self, dag_id: str) -> list[DagRun]:
+        which = ["-d", dag_id] if self.major == 2 else ["--", dag_id]
+        result = self._endpoint.run(["dags", "list-runs", "-o", "json", *which])
+        if result.exit_status:
+            raise self._no_dag(dag_id, result)
+        return [
+            DagRun(
+                dag_id=row["dag_id"],
+                run_id=row["run_id"],
+                state=DagRunState(row["state"]),
+                logical_date=parse_time(row.get("logical_date") or row.get("execution_date")),
+                start_date=parse_time(row.get("start_date")),
+                end_date=parse_time(row.get("end_date")),
+            )
+            for row in self._parse(result, "dags list-runs")
+        ]
+
+    def _state_line(self, dag_id: str, run_id: str, result: CliResult) -> DagRun | None:
+        """Read ``running``, ``success, {…conf…}`` or ``None``: the last line of the output that says one of them."""
+        for line in reversed(result.stdout.splitlines()):
+            word, _, rest = line.strip().partition(", ")
+            if word == "None":
+                return None
+            if word in DagRunState.__members__.values():
+                conf = jsonlib.loads(rest) if rest else None
+                return DagRun(dag_id=dag_id, run_id=run_id, state=DagRunState(word), conf=conf)
+        raise UnexpectedAnswer(
+            f"Environment {self._env_name!r}: `airflow dags state` of run {run_id!r} said no state: "
+            f"{last_words(result)}",
+            env_name=self._env_name,
+        )
+
+    def _explain_failed_trigger(self, dag_id: str, run_id: str, result: CliResult) -> NoReturn:
+        """Find out by data why a trigger failed: no such DAG, a run of this id, or something else."""
+        found = self.find_run(dag_id, run_id)  # raises DagNotFound
+        if found is not None:
+            raise RemoteConflict(
+                f"Environment {self._env_name!r}: DAG {dag_id!r} already has a run {run_id!r}.",
+                env_name=self._env_name,
+                status=409,
+            )
+        raise CliCommandFailed(
+            f"Environment {self._env_name!r}: `airflow dags trigger` of DAG {dag_id!r} failed: {last_words(result)}",
+            result=result,
+            env_name=self._env_name,
+        )
+
+    def _no_dag(self, dag_id: str, result: CliResult) -> DagNotFound:
+        return DagNotFound(
+            f"Environment {self._env_name!r}: DAG {dag_id!r} cannot be read there: {last_words(result)}",
+            env_name=self._env_name,
+        )
+
+    def _unsupported(self, what: str) -> NoReturn:
+        raise UnsupportedByTransport(
+            f"Environment {self._env_name!r}: {what} cannot go through MWAA's CLI endpoint. Allow "
+            "airflow:InvokeRestApi or airflow:CreateWebLoginToken, or leave it out.",
+            env_name=self._env_name,
+        )
+
+
+def _text(value: Any) -> str | None:
+    """The CLI writes Airflow's null as the text ``None`` in some columns."""
+    return None if value in (None, "", "None") else str(value)
+
+
+def _reads_as_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        # Airflow's parser reads more than this one; only digits and separators can be a time for it.
+        return not any(letter.isalpha() and letter not in "TZW" for letter in text)
+    return True

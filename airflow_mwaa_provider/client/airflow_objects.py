@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Variables, connections and pools through Airflow's REST API, v1 and v2.
+
+Source: the OpenAPI documents of Airflow 2.10.3 and 3.3.1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.models import Connection, Pool, Variable
+from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
+from airflow_mwaa_provider.exceptions import RemoteNotFound, ValueMasked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PAGE_ROWS = 100
+_MASK = "***"
+
+
+class StoredObjectsApi(RestCaller):
+    """The part of the REST API that reads and writes what Airflow stores for DAGs to use."""
+
+    def get_variable(self, key: str) -> Variable:
+        """Read a variable.
+
+        Airflow 3 rewrites a value that is JSON on its way out (spaces, ``1.10`` to ``1.1``) and masks what looks
+        secret by its name; the CLI transport gives the stored text.
+
+        :raises ValueMasked: the environment masks this value.
+        """
+        what = f"variable {key!r}"
+        answer = self.request("GET", f"/variables/{quoted(key)}", what=what)
+        if answer.get("value") == _MASK:
+            raise ValueMasked(
+                f"Environment {self._env_name!r}: the REST API masks the value of {what}, because its name looks "
+                "secret. Read it with transport='cli', or keep it in Secrets Manager.",
+                env_name=self._env_name,
+            )
+        return Variable(answer["key"], answer.get("value"), answer.get("description"))
+
+    def list_variables(self) -> list[Variable]:
+        """List all variables, sorted by key; masked values are ``None``."""
+        variables = (
+            Variable(row["key"], None if row.get("value") == _MASK else row.get("value"), row.get("description"))
+            for row in self._pages("/variables", "variables")
+        )
+        return sorted(variables, key=lambda variable: variable.key)
+
+    def set_variable(self, variable: Variable) -> None:
+        """Create or replace a variable."""
+        body = {"key": variable.key, "value": variable.value, "description": variable.description}
+        self._upsert("/variables", variable.key, body, what=f"variable {variable.key!r}")
+
+    def delete_variable(self, key: str) -> None:
+        """Delete a variable."""
+        self.request("DELETE", f"/variables/{quoted(key)}", what=f"variable {key!r}")
+
+    def get_connection(self, conn_id: str) -> Connection:
+        """Read a connection, without what Airflow masks."""
+        return _connection(self.request("GET", f"/connections/{quoted(conn_id)}", what=f"connection {conn_id!r}"))
+
+    def list_connections(self) -> list[Connection]:
+        """List all connections, sorted by id; Airflow 2 leaves ``extra`` out of the list."""
+        rows = map(_connection, self._pages("/connections", "connections"))
+        return sorted(rows, key=lambda connection: connection.conn_id)
+
+    def set_connection(self, connection: Connection) -> None:
+        """Create or replace a connection."""
+        body = {
+            "connection_id": connection.conn_id,
+            "conn_type": connection.conn_type,
+            "host": connection.host,
+            "login": connection.login,
+            "schema": connection.schema,
+            "port": connection.port,
+            "password": connection.password,
+            "extra": connection.extra,
+            "description": connection.description,
+        }
+        if self.major == 2 and connection.password is None:
+            del body["password"]  # v1 takes no null there
+        self._upsert("/connections", connection.conn_id, body, what=f"connection {connection.conn_id!r}")
+
+    def delete_connection(self, conn_id: str) -> None:
+        """Delete a connection."""
+        self.request("DELETE", f"/connections/{quoted(conn_id)}", what=f"connection {conn_id!r}")
+
+    def get_pool(self, name: str) -> Pool:
+        """Read a pool."""
+        return _pool(self.request("GET", f"/pools/{quoted(name)}", what=f"pool {name!r}"))
+
+    def list_pools(self) -> list[Pool]:
+        """List all pools, sorted by name."""
+        return sorted(map(_pool, self._pages("/pools", "pools")), key=lambda pool: pool.name)
+
+    def set_pool(self, pool: Pool) -> None:
+        """Create or replace a pool. Of ``default_pool`` Airflow lets only the slots be changed."""
+        default = pool.name == "default_pool"
+        body: dict[str, Any] = {"slots": pool.slots, "include_deferred": pool.include_deferred}
+        if not default:
+            body["description"] = pool.description
+        mask = ",".join(body)
+        named = {**body, ("name" if self.major == 2 else "pool"): pool.name}
+        what = f"pool {pool.name!r}"
+        try:
+            self.request("PATCH", f"/pools/{quoted(pool.name)}", params={"update_mask": mask}, json=named, what=what)
+        except RemoteNotFound:
+            self.request("POST", "/pools", json={**body, "name": pool.name}, what=what)
+
+    def delete_pool(self, name: str) -> None:
+        """Delete a pool."""
+        self.request("DELETE", f"/pools/{quoted(name)}", what=f"pool {name!r}")
+
+    def _upsert(self, collection: str, key: str, body: dict[str, Any], *, what: str) -> None:
+        try:
+            self.request("PATCH", f"{collection}/{quoted(key)}", json=body, what=what)
+        except RemoteNotFound:
+            self.request("POST", collection, json=body, what=what)
+
+    def _pages(self, path: str, name: str) -> Iterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            params = {"limit": PAGE_ROWS, "offset": offset, "order_by": "id"}
+            rows = self.request("GET", path, params=params)[name]
+            yield from rows
+            offset += len(rows)
+            if len(rows) < PAGE_ROWS:
+                return
+
+
+def _connection(row: Mapping[str, Any]) -> Connection:
+    return Connection(
+        conn_id=row["connection_id"],
+        conn_type=row.get("conn_type") or "",
+        host=row.get("host"),
+        login=row.get("login"),
+        schema=row.get("schema"),
+        port=row.get("port"),
+        extra=row.get("extra"),
+        description=row.get("description"),
+    )
+
+
+def _pool(row: Mapping[str, Any]) -> Pool:
+    return Pool(row["name"], row["slots"], row.get("description"), bool(row.get("include_deferred", False)))

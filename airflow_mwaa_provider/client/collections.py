@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Variables, connections and pools of a remote environment: ``get``, ``list``, ``set``, ``delete``.
+
+``set`` creates or replaces, and ``delete`` of what isn't there raises
+:class:`~airflow_mwaa_provider.exceptions.RemoteNotFound`. All but ``delete`` may be repeated without harm, and are
+repeated after transient errors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.client.models import Connection, Pool, Variable
+
+if TYPE_CHECKING:
+    import builtins
+
+    from airflow_mwaa_provider.client.access import Access
+
+
+class _Collection:
+    def __init__(self, access: Access) -> None:
+        self._call = access.call
+
+
+class Variables(_Collection):
+    """The Airflow variables of an environment."""
+
+    def get(self, key: str) -> Variable:
+        """Read one.
+
+        Through the REST API of Airflow 3 a value that is JSON comes back rewritten (spaces, ``1.10`` as ``1.1``):
+        Airflow does that. ``transport="cli"`` gives the stored text.
+
+        :raises RemoteNotFound: it isn't there.
+        :raises ValueMasked: the environment hides the value.
+        """
+        return self._call(lambda backend: backend.get_variable(key))
+
+    def list(self) -> builtins.list[Variable]:
+        """Read all, sorted by key; a value that isn't shown (masked, or over the CLI) is ``None``."""
+        return self._call(lambda backend: backend.list_variables())
+
+    def set(self, key: str, value: str, description: str | None = None) -> None:
+        """Create or replace one; the value is stored to the byte.
+
+        :raises UnsendableCommand: over the CLI, a control character in the value.
+        """
+        self._call(lambda backend: backend.set_variable(Variable(key, value, description)))
+
+    def delete(self, key: str) -> None:
+        """Delete one."""
+        self._call(lambda backend: backend.delete_variable(key), idempotent=False)
+
+
+class Connections(_Collection):
+    """The Airflow connections of an environment. Passwords can be set and are never given back."""
+
+    def get(self, conn_id: str) -> Connection:
+        """Read one, without its password; what looks secret in ``extra`` is masked by Airflow.
+
+        :raises RemoteNotFound: it isn't there.
+        """
+        return self._call(lambda backend: backend.get_connection(conn_id))
+
+    def list(self) -> builtins.list[Connection]:
+        """Read all, sorted by id."""
+        return self._call(lambda backend: backend.list_connections())
+
+    def set(self, connection: Connection) -> None:
+        """Create or replace one."""
+        self._call(lambda backend: backend.set_connection(connection))
+
+    def delete(self, conn_id: str) -> None:
+        """Delete one."""
+        self._call(lambda backend: backend.delete_connection(conn_id), idempotent=False)
+
+
+class Pools(_Collection):
+    """The Airflow pools of an environment."""
+
+    def get(self, name: str) -> Pool:
+        """Read one.
+
+        :raises RemoteNotFound: it isn't there.
+        """
+        return self._call(lambda backend: backend.get_pool(name))
+
+    def list(self) -> builtins.list[Pool]:
+        """Read all, sorted by name."""
+        return self._call(lambda backend: backend.list_pools())
+
+    def set(self, pool: Pool) -> None:
+        """Create or replace one."""
+        self._call(lambda backend: backend.set_pool(pool))
+
+    def delete(self, name: str) -> None:
+        """Delete one."""
+        self._call(lambda backend: backend.delete_pool(name), idempotent=False)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a remote environment tells us, in types of our own, the same for every Airflow and every transport."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+__all__ = [
+    "CliResult",
+    "Connection",
+    "DagRun",
+    "DagRunState",
+    "Pool",
+    "TaskInstance",
+    "TaskState",
+    "TransportName",
+    "Variable",
+    "parse_time",
+]
+
+
+class TransportName(StrEnum):
+    """Ways to reach the Airflow of an environment."""
+
+    REST_API = "rest_api"
+    WEB_SESSION = "web_session"
+    CLI = "cli"
+
+
+class DagRunState(StrEnum):
+    """States of a DAG run; the same on Airflow 2 and 3."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a run in this state stays there unless someone clears it."""
+        return self in (DagRunState.SUCCESS, DagRunState.FAILED)
+
+
+class TaskState(StrEnum):
+    """States of a task instance, Airflow 2.8 to 3.3. ``NONE`` is Airflow's null: not scheduled yet."""
+
+    NONE = "none"
+    REMOVED = "removed"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+    UP_FOR_RETRY = "up_for_retry"
+    UP_FOR_RESCHEDULE = "up_for_reschedule"
+    UPSTREAM_FAILED = "upstream_failed"
+    SKIPPED = "skipped"
+    DEFERRED = "deferred"
+    AWAITING_INPUT = "awaiting_input"
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A run of a DAG in a remote environment.
+
+    :param created: for an answer to a trigger: ``True`` when that call created the run, ``False`` when a run of
+        this id was there before. ``None`` when the run was only read.
+    """
+
+    dag_id: str
+    run_id: str
+    state: DagRunState
+    logical_date: datetime | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    conf: dict[str, Any] | None = field(default=None, repr=False)
+    note: str | None = None
+    created: bool | None = None
+
+
+@dataclass(frozen=True)
+class TaskInstance:
+    """A task of a remote run. ``map_index`` is -1 for a task that isn't mapped."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    state: TaskState
+    map_index: int = -1
+    try_number: int | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+
+    @property
+    def label(self) -> str:
+        """The task id, with the map index in brackets where there is one: ``load[3]``."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+
+@dataclass(frozen=True)
+class CliResult:
+    """What one Airflow CLI command printed.
+
+    ``exit_status`` is 0 when the endpoint answered 200, 1 when it answered that the command failed: MWAA does not
+    pass the process's own status on.
+    """
+
+    stdout: str = field(repr=False)
+    stderr: str = field(repr=False)
+    exit_status: int
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An Airflow variable. ``value`` is ``None`` where the answer does not hold it."""
+
+    key: str
+    value: str | None = field(default=None, repr=False)
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An Airflow connection. Airflow never gives a password back, and masks what looks secret in ``extra``."""
+
+    conn_id: str
+    conn_type: str
+    host: str | None = None
+    login: str | None = None
+    password: str | None = field(default=None, repr=False)
+    schema: str | None = None
+    port: int | None = None
+    extra: str | None = field(default=None, repr=False)
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An Airflow pool."""
+
+    name: str
+    slots: int
+    description: str | None = None
+    include_deferred: bool = False
+
+
+def parse_time(value: object) -> datetime | None:
+    """Read an ISO 8601 time as Airflow writes it; what has no zone is UTC. Empty and null give ``None``."""
+    if not value:
+        return None
+    moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One error tree. Every error is one line that names the environment, the call, its answer and the way out.
+
+::
+
+    MwaaError
+    ├── MwaaInputError (also a ValueError)     refused before anything was sent
+    │   ├── UnsendableCommand                  a CLI argument that cannot travel in one line of text
+    │   └── UnsupportedByTransport             the transport in use has no such call
+    ├── AccessDenied                           IAM or Airflow refused; .action says what to allow
+    ├── EnvironmentUnavailable                 .status of the environment, where known
+    │   ├── EnvironmentNotFound
+    │   └── WebServerUnreachable               no route, no DNS, TLS or proxy trouble
+    ├── TokenExpired                           a token or session was refused, also after renewing it once
+    ├── Throttled                              the deadline passed while the service said "slow down"
+    ├── CallTimeout                            no answer in time; .ambiguous: it may have taken effect
+    ├── UnexpectedAnswer                       HTML, a cut connection, an answer of another shape
+    │   └── AnswerTooLarge                     over the limit of InvokeRestApi
+    ├── AirflowError                           Airflow's REST API refused; .status, .detail
+    │   ├── RemoteNotFound
+    │   │   ├── DagNotFound
+    │   │   ├── DagRunNotFound
+    │   │   └── TaskInstanceNotFound
+    │   └── RemoteConflict
+    │       └── DagRunAlreadyExists
+    ├── CliError
+    │   ├── CliCommandNotAllowed               MWAA does not let this command through
+    │   └── CliCommandFailed                   the command ran and failed; .result
+    ├── DagPaused
+    ├── ValueMasked                            the environment hides the value that was asked for
+    ├── DagRunFailed                           a run that was waited for ended badly; .state, .failed_task_ids
+    └── WaitTimeout                            the wait's deadline passed; the remote run goes on
+
+All are picklable: what they carry is in keyword fields with defaults. None ever carries a token or a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AccessDenied",
+    "AirflowError",
+    "AnswerTooLarge",
+    "CallTimeout",
+    "CliCommandFailed",
+    "CliCommandNotAllowed",
+    "CliError",
+    "DagNotFound",
+    "DagPaused",
+    "DagRunAlreadyExists",
+    "DagRunFailed",
+    "DagRunNotFound",
+    "EnvironmentNotFound",
+    "EnvironmentUnavailable",
+    "MwaaError",
+    "MwaaInputError",
+    "RemoteConflict",
+    "RemoteNotFound",
+    "TaskInstanceNotFound",
+    "Throttled",
+    "TokenExpired",
+    "UnexpectedAnswer",
+    "UnsendableCommand",
+    "UnsupportedByTransport",
+    "ValueMasked",
+    "WaitTimeout",
+    "WebServerUnreachable",
+]
+
+
+class MwaaError(Exception):
+    """Root of every error that this package raises on purpose.
+
+    :param message: one line: what was asked, what was answered, what to do.
+    :param env_name: the environment that was spoken to, where there is one.
+    :param transient: the same call may well succeed later.
+    :param ambiguous: the call may have taken effect although it failed.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        env_name: str | None = None,
+        transient: bool = False,
+        ambiguous: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(" ".join(message.split()))
+        self.env_name = env_name
+        self.transient = transient
+        self.ambiguous = ambiguous
+        self.retry_after_s = retry_after_s
+
+
+class MwaaInputError(MwaaError, ValueError):
+    """What the caller gave cannot be used; nothing was sent."""
+
+
+class UnsendableCommand(MwaaInputError):
+    """A CLI argument cannot arrive unchanged through the CLI endpoint."""
+
+
+class UnsupportedByTransport(MwaaInputError):
+    """The transport that was chosen cannot carry this call."""
+
+
+class AccessDenied(MwaaError):
+    """IAM, or Airflow's own permissions, refused the call.
+
+    :param action: the IAM action to allow, such as ``airflow:CreateCliToken``; ``None`` when Airflow refused.
+    """
+
+    def __init__(self, message: str = "", *, action: str | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.action = action
+
+
+class EnvironmentUnavailable(MwaaError):
+    """The environment exists but cannot be used now.
+
+    :param status: its status as GetEnvironment says it, where known.
+    """
+
+    def __init__(self, message: str = "", *, status: str | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.status = status
+
+
+class EnvironmentNotFound(EnvironmentUnavailable):
+    """No environment of that name in this account and region."""
+
+
+class WebServerUnreachable(EnvironmentUnavailable):
+    """The environment's web server could not be reached over the network."""
+
+
+class TokenExpired(MwaaError):
+    """A token or web session was refused, and a renewed one too."""
+
+
+class Throttled(MwaaError):
+    """The service asked to slow down until the deadline had passed."""
+
+
+class CallTimeout(MwaaError):
+    """No answer within the call's time."""
+
+
+class UnexpectedAnswer(MwaaError):
+    """Something answered, but not in the form of the API: HTML, a cut connection, other JSON.
+
+    :param status: HTTP status of the answer, where there was one.
+    """
+
+    def __init__(self, message: str = "", *, status: int | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.status = status
+
+
+class AnswerTooLarge(UnexpectedAnswer):
+    """The answer exceeds what InvokeRestApi carries (6 MB)."""
+
+
+class AirflowError(MwaaError):
+    """Airflow's REST API answered with an error.
+
+    :param status: HTTP status that Airflow gave.
+    :param detail: its own words, shortened, without the values that were sent.
+    """
+
+    def __init__(self, message: str = "", *, status: int | None = None, detail: str = "", **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.status = status
+        self.detail = detail
+
+
+class RemoteNotFound(AirflowError):
+    """The environment's Airflow has no such thing."""
+
+
+class DagNotFound(RemoteNotFound):
+    """The environment's Airflow has no such DAG, or the role may not see it."""
+
+
+class DagRunNotFound(RemoteNotFound):
+    """The DAG has no such run."""
+
+
+class TaskInstanceNotFound(RemoteNotFound):
+    """The run has no such task instance."""
+
+
+class RemoteConflict(AirflowError):
+    """Something of that name, or for that date, is already there."""
+
+
+class DagRunAlreadyExists(RemoteConflict):
+    """The DAG already has a run of that id, or for that logical date."""
+
+
+class CliError(MwaaError):
+    """A command sent to the environment's CLI endpoint did not succeed."""
+
+
+class CliCommandNotAllowed(CliError):
+    """MWAA does not let this command through its CLI endpoint."""
+
+
+class CliCommandFailed(CliError):
+    """The command ran and failed.
+
+    :param result: what it printed, a :class:`~airflow_mwaa_provider.client.cli_endpoint.CliResult`.
+    """
+
+    def __init__(self, message: str = "", *, result: Any = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.result = result
+
+
+class DagPaused(MwaaError):
+    """The remote DAG is paused: a new run of it would stay queued."""
+
+
+class ValueMasked(MwaaError):
+    """The environment answers with a mask instead of the value."""
+
+
+class DagRunFailed(MwaaError):
+    """A remote run that was waited for ended in a state that counts as failed.
+
+    :param state: the state it ended in.
+    :param failed_task_ids: tasks of it that failed, map index in brackets: ``load[3]``.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        dag_id: str | None = None,
+        run_id: str | None = None,
+        state: str | None = None,
+        failed_task_ids: tuple[str, ...] = (),
+        **fields: Any,
+    ) -> None:
+        super().__init__(message, **fields)
+        self.dag_id = dag_id
+        self.run_id = run_id
+        self.state = state
+        self.failed_task_ids = failed_task_ids
+
+
+class WaitTimeout(MwaaError):
+    """A wait ended by its own deadline; what it waited for goes on."""
