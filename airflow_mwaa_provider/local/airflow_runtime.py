@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Airflow behind an environment of the local MWAA: its processes and its logins.
+
+The components are started one by one rather than with ``airflow standalone``, whose end leaves servers behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from airflow_mwaa_provider.local import airflow_login, processes, state
+from airflow_mwaa_provider.local.airflow_settings import (
+    AwsWorld,
+    Database,
+    EnvironmentKeys,
+    WebServer,
+    airflow_variables,
+)
+from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.interpreter import release_of
+from airflow_mwaa_provider.local.metadata_databases import MetadataDatabases, make_fernet_key
+from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError
+from airflow_mwaa_provider.local.warm_cli import WarmCli
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_mwaa_provider.local.interpreter import Interpreter
+    from airflow_mwaa_provider.local.state import StateFolder
+
+log = logging.getLogger(__name__)
+
+_START_TIMEOUT_S = 240.0
+_STOP_GRACE_S = 6.0
+_HEALTH_POLL_S = 0.5
+_RESTART_PAUSE_S = 3.0
+_COMPONENTS_2 = {
+    "webserver": ("webserver",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+_COMPONENTS_3 = {
+    "api-server": ("api-server", "--proxy-headers"),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+# The health endpoint's names of the components, and the field with the time when each last reported.
+_HEALTH_2 = {"scheduler": "latest_scheduler_heartbeat", "triggerer": "latest_triggerer_heartbeat"}
+_HEALTH_3 = {**_HEALTH_2, "dag_processor": "latest_dag_processor_heartbeat"}
+
+
+@dataclass(frozen=True)
+class RuntimeContext:
+    """What all environments of one local MWAA share."""
+
+    folder: StateFolder
+    databases: MetadataDatabases
+    aws: AwsWorld
+    ports: processes.PortAllocator
+
+
+class AirflowRuntime:
+    """The Airflow of one environment (:class:`~airflow_mwaa_provider.local.runtime.Runtime`)."""
+
+    def __init__(self, spec: EnvironmentSpec, interpreter: Interpreter, context: RuntimeContext) -> None:
+        self.spec = spec
+        self.interpreter = interpreter
+        self.phase = "not started"
+        """What it is doing, for people who wait for it."""
+        self.folder = context.folder.environment(spec.name)
+        self._context = context
+        self._record: dict[str, Any] = {}
+        self._components: dict[str, processes.ManagedProcess] = {}
+        self._supervisors: list[asyncio.Task[None]] = []
+        self._variables: dict[str, str] = {}
+        self._cli: WarmCli | None = None
+        self._http: aiohttp.ClientSession | None = None
+        self._started_at = datetime.now(UTC)
+
+    @property
+    def base_url(self) -> str:
+        """Where the web server listens."""
+        return f"http://127.0.0.1:{self._record['web_port']}"
+
+    @property
+    def api_prefix(self) -> str:
+        """The REST API's version, as a path."""
+        return "/api/v2" if self.interpreter.is_airflow_3 else "/api/v1"
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The components' process ids."""
+        return {name: process.pid for name, process in self._components.items() if process.is_running}
+
+    async def start(self, public_url: str) -> None:
+        """Start everything and return once all components are healthy.
+
+        :raises RuntimeStartError: nothing of it is left running then.
+        """
+        if self._components:
+            raise RuntimeStartError(f"environment {self.spec.name} runs already")
+        started = time.monotonic()
+        try:
+            await self._start(public_url)
+        except (LocalMwaaError, OSError) as error:
+            await self.stop()
+            message = state.describe_os_error(error) if isinstance(error, OSError) else str(error)
+            raise RuntimeStartError(message, getattr(error, "log_tail", "")) from error
+        except BaseException:
+            await self.stop()
+            raise
+        self.phase = "running"
+        log.info("environment %s is healthy after %.1f s", self.spec.name, time.monotonic() - started)
+
+    async def _start(self, public_url: str) -> None:
+        self._load_record()
+        web = WebServer(self._record["web_port"], public_url)
+
+        def variables(database: Database) -> dict[str, str]:
+            return self._airflow_variables(database, web)
+
+        await self._provide_database(variables)
+        self._variables = variables(self._context.databases.database(self.spec.name, self.interpreter))
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
+        self.phase = "starting Airflow"
+        self._started_at = datetime.now(UTC)
+        components = _COMPONENTS_3 if self.interpreter.is_airflow_3 else _COMPONENTS_2
+        for name, argv in components.items():
+            await self._start_component(name, argv)
+        await self._wait_until_healthy()
+        self._supervisors = [
+            asyncio.create_task(self._supervise(name, argv), name=f"{self.spec.name} {name}")
+            for name, argv in components.items()
+        ]
+        self._cli = WarmCli(
+            self.interpreter.path, self._variables, self.folder.components / "cli.log", self.folder.airflow_home
+        )
+        self._supervisors.append(asyncio.create_task(self._warm_up_cli(self._cli)))
+
+    async def stop(self) -> None:
+        """End every process of it. Does nothing when none runs."""
+        self.phase = "stopping"
+        for task in self._supervisors:
+            task.cancel()
+        await asyncio.gather(*self._supervisors, return_exceptions=True)
+        self._supervisors = []
+        running = [process.stop(_STOP_GRACE_S) for process in self._components.values()]
+        if self._cli is not None:
+            running.append(self._cli.stop())
+        await asyncio.gather(*running)
+        # Tasks run in sessions of their own; what the components have left is found by its marker.
+        await asyncio.to_thread(processes.end_all, self._context.folder.path, self.spec.name, 1.0)
+        self._components = {}
+        self._cli = None
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+        self.phase = "stopped"
+
+    async def delete(self) -> None:
+        """Stop, and remove the environment's database and files for good."""
+        await self.stop()
+        await self._context.databases.drop(self.spec.name)
+        await asyncio.to_thread(shutil.rmtree, self.folder.root, ignore_errors=True)
+
+    async def login(self) -> ApiSession:
+        """Log in as the environment's administrator; each call is a new login, good for 12 hours.
+
+        :raises LocalMwaaError: Airflow refused it, or doesn't run.
+        """
+        if not self._components:
+            raise LocalMwaaError(f"environment {self.spec.name} doesn't run")
+        log_in = airflow_login.log_in_3 if self.interpreter.is_airflow_3 else airflow_login.log_in_2
+        return await log_in(self.base_url, self._record["admin_password"])
+
+    async def run_cli(self, argv: Sequence[str], timeout_s: float) -> CliOutcome:
+        """Run ``airflow ARGV`` in a warm interpreter.
+
+        :raises TimeoutError: the command has been killed.
+        :raises LocalMwaaError: the environment doesn't run, or its command line can't be started.
+        """
+        if self._cli is None:
+            raise LocalMwaaError(f"environment {self.spec.name} doesn't run")
+        return await self._cli.run(argv, timeout_s)
+
+    def _load_record(self) -> None:
+        """Load the environment's keys, passwords and ports, or make them."""
+        self.folder.create()
+        record = state.read_json(self.folder.record_path)
+        if not record:
+            record = {
+                "fernet_key": make_fernet_key(),
+                "web_secret_key": secrets.token_urlsafe(32),
+                "jwt_secret": secrets.token_urlsafe(64),
+                "admin_password": secrets.token_urlsafe(24),
+            }
+        # The same ports at every start, so that bookmarks and scripts stay right.
+        for port in ("web_port", "worker_log_port", "triggerer_log_port"):
+            record[port] = self._context.ports.take(record.get(port))
+        self._record = record
+        state.write_json(self.folder.record_path, record)
+
+    async def _provide_database(self, variables: Callable[[Database], dict[str, str]]) -> None:
+        databases, log_path = self._context.databases, self.folder.components / "database.log"
+        wanted, found = self.interpreter.airflow_version, self._record.get("airflow_version")
+        if found is None or not await databases.exists(self.spec.name):
+            self.phase = "setting up the metadata database"
+            await databases.create(self.spec.name, self.interpreter, log_path, variables)
+        elif found != wanted:
+            if release_of(found) > release_of(wanted):
+                raise LocalMwaaError(
+                    f"the metadata of {self.spec.name} are Airflow {found}'s and can't go back to {wanted}: "
+                    "delete the environment, or `airflow-mwaa local down --purge`"
+                )
+            self.phase = f"migrating the metadata database from Airflow {found}"
+            await databases.migrate(self.spec.name, self.interpreter, log_path, variables)
+        await databases.set_admin_password(self.spec.name, self._record["admin_password"])
+        self._record["airflow_version"] = wanted
+        state.write_json(self.folder.record_path, self._record)
+
+    def _airflow_variables(self, database: Database, web: WebServer) -> dict[str, str]:
+        record = self._record
+        ports = {
+            "logging.worker_log_server_port": str(record["worker_log_port"]),
+            "logging.trigger_log_server_port": str(record["triggerer_log_port"]),
+        }
+        return airflow_variables(
+            env_name=self.spec.name,
+            interpreter=self.interpreter,
+            folder=self.folder,
+            database=database,
+            keys=EnvironmentKeys(record["fernet_key"], record["web_secret_key"], record["jwt_secret"]),
+            web=web,
+            aws=self._context.aws,
+            configuration={**self.spec.configuration, **ports},
+            marker=processes.marked(self._context.folder.path, self.spec.name),
+        )
+
+    async def _start_component(self, name: str, argv: Sequence[str]) -> None:
+        self._components[name] = await processes.ManagedProcess.start(
+            f"Airflow's {name}",
+            [self.interpreter.path, "-m", "airflow", *argv],
+            environment=self._variables,
+            log_path=self.folder.components / f"{name}.log",
+            cwd=self.folder.airflow_home,
+        )
+
+    async def _supervise(self, name: str, argv: Sequence[str]) -> None:
+        """Start a component again when it ends by itself, as MWAA replaces a container."""
+        while True:
+            status = await self._components[name].wait()
+            log.error("environment %s: %s ended with status %d; starting it again", self.spec.name, name, status)
+            await asyncio.sleep(_RESTART_PAUSE_S)
+            await self._components[name].stop(grace_s=1.0)
+            await self._start_component(name, argv)
+
+    async def _warm_up_cli(self, cli: WarmCli) -> None:
+        try:
+            await cli.warm_up()
+        except LocalMwaaError as error:
+            # Not fatal: the first command tries again, and says why it can't.
+            log.warning("environment %s: %s", self.spec.name, error)
+
+    async def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while missing := await self._unhealthy():
+            self.phase = f"waiting for {', '.join(missing)}"
+            for name, process in self._components.items():
+                if not process.is_running:
+                    raise LocalMwaaError(
+                        f"Airflow's {name} ended with status {process.exit_status}; its log is {process.log_path}",
+                        process.log_tail(),
+                    )
+            if time.monotonic() > deadline:
+                suspect = self._components.get(missing[0].replace("_", "-"), next(iter(self._components.values())))
+                raise LocalMwaaError(
+                    f"Airflow's {missing[0]} isn't healthy after {_START_TIMEOUT_S:.0f} s; its log is {suspect.log_path}",
+                    suspect.log_tail(),
+                )
+            await asyncio.sleep(_HEALTH_POLL_S)
+
+    async def _unhealthy(self) -> list[str]:
+        """Return the components that aren't healthy yet."""
+        path = "/api/v2/monitor/health" if self.interpreter.is_airflow_3 else "/health"
+        web = next(iter(self._components))
+        assert self._http is not None
+        try:
+            async with self._http.get(self.base_url + path) as answer:
+                health: Mapping[str, Any] = await answer.json() if answer.status == 200 else {}
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            health = {}
+        if not health:
+            return [web]
+        wanted = _HEALTH_3 if self.interpreter.is_airflow_3 else _HEALTH_2
+        return [name for name, beat in wanted.items() if not self._reports(health.get(name) or {}, beat)]
+
+    def _reports(self, component: Mapping[str, Any], beat_field: str) -> bool:
+        # A heartbeat of the last run, seconds ago, doesn't count.
+        beat = component.get(beat_field)
+        return component.get("status") == "healthy" and bool(beat) and datetime.fromisoformat(beat) >= self._started_at
+
+
+class AirflowRuntimeFactory:
+    """Makes runtimes from the interpreters of this machine.
+
+    :param interpreters: the first one's Airflow is the default.
+    :param by_environment: the interpreter of an environment, where it has been chosen by name.
+    """
+
+    def __init__(
+        self,
+        context: RuntimeContext,
+        interpreters: Sequence[Interpreter],
+        by_environment: Mapping[str, Interpreter] | None = None,
+    ) -> None:
+        self._context = context
+        self._interpreters = list(interpreters)
+        self._by_environment = dict(by_environment or {})
+
+    def versions(self) -> list[str]:
+        """Return the Airflow versions that can be started here, the default first."""
+        every = [*self._interpreters, *self._by_environment.values()]
+        return list(dict.fromkeys(interpreter.airflow_version for interpreter in every))
+
+    def create(self, spec: EnvironmentSpec) -> AirflowRuntime:
+        """Make a runtime, not started yet.
+
+        :raises ValueError: there is no interpreter with that version.
+        """
+        own = self._by_environment.get(spec.name)
+        candidates = [*([own] if own else []), *self._interpreters, *self._by_environment.values()]
+        for interpreter in candidates:
+            if interpreter.airflow_version == spec.airflow_version:
+                return AirflowRuntime(spec, interpreter, self._context)
+        raise ValueError(
+            f"Airflow {spec.airflow_version} isn't installed here; there are {', '.join(self.versions())}"
+        )

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment variables that make an Airflow process part of a local MWAA environment.
+
+Everything goes through variables: they override ``airflow.cfg``, they need no file with secrets in it, and all
+processes of an environment agree. What the user's shell says about Airflow or AWS isn't inherited.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.interpreter import clean_python_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from airflow_mwaa_provider.local.interpreter import Interpreter
+    from airflow_mwaa_provider.local.state import EnvironmentFolder
+
+SESSION_LIFETIME_S = 12 * 3600
+"""How long MWAA's web sessions live."""
+_SCRUBBED_PREFIXES = ("AIRFLOW__", "AIRFLOW_", "AWS_", "MWAA_", "_AIRFLOW", "GUNICORN_", "FLASK_", "BOTO_", "CELERY_")
+_SCRUBBED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "WEB_CONCURRENCY", "VIRTUAL_ENV")
+
+
+@dataclass(frozen=True)
+class AwsWorld:
+    """How processes of the local MWAA reach the local AWS."""
+
+    endpoint_url: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    region: str
+    ca_bundle: Path
+
+    def variables(self) -> dict[str, str]:
+        """Return what makes boto3, the AWS CLI, requests, curl and Python's own ssl work against it."""
+        bundle = str(self.ca_bundle)
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+            "AWS_CA_BUNDLE": bundle,
+            "REQUESTS_CA_BUNDLE": bundle,
+            "SSL_CERT_FILE": bundle,
+            "CURL_CA_BUNDLE": bundle,
+        }
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where an environment's metadata are."""
+
+    url: str = field(repr=False)
+    async_url: str = field(repr=False)
+    host: str
+    port: int
+    name: str
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class EnvironmentKeys:
+    """An environment's own secrets, random and kept as long as its folder."""
+
+    fernet_key: str = field(repr=False)
+    web_secret_key: str = field(repr=False)
+    jwt_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class WebServer:
+    """Where an environment's web server listens, and where its users believe it to be."""
+
+    port: int
+    public_url: str
+
+    @property
+    def base_url(self) -> str:
+        """The web server's own URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+def airflow_variables(
+    *,
+    env_name: str,
+    interpreter: Interpreter,
+    folder: EnvironmentFolder,
+    database: Database,
+    keys: EnvironmentKeys,
+    web: WebServer,
+    aws: AwsWorld,
+    configuration: Mapping[str, str],
+    marker: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the whole environment of an Airflow process.
+
+    :param configuration: AirflowConfigurationOptions, ``section.key``; they beat our defaults, but not what
+        holds the local MWAA together (database, addresses, keys), as MWAA refuses such options.
+    :raises LocalMwaaError: an option isn't ``section.key``.
+    """
+    options = {**_defaults(interpreter), **configuration, **_required(interpreter, folder, database, keys, web)}
+    credentials = {"username": database.user, "password": database.password}
+    return {
+        **inherited(),
+        **{configuration_variable(option): value for option, value in options.items()},
+        **aws.variables(),
+        **marker,
+        "PATH": os.pathsep.join((str(interpreter.path.parent), os.environ.get("PATH", os.defpath))),
+        "AIRFLOW_HOME": str(folder.airflow_home),
+        "AIRFLOW_ENV_NAME": env_name,
+        "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
+        "MWAA__DB__CREDENTIALS": json.dumps(credentials),
+        "MWAA__DB__POSTGRES_HOST": database.host,
+        "MWAA__DB__POSTGRES_PORT": str(database.port),
+        "MWAA__DB__POSTGRES_DB": database.name,
+        # MWAA says "require"; the embedded server has no TLS, and a client that insists on it would be refused.
+        "MWAA__DB__POSTGRES_SSLMODE": "prefer",
+        "FORWARDED_ALLOW_IPS": "127.0.0.1",
+        "NO_PROXY": _without_proxy(os.environ),
+        "no_proxy": _without_proxy(os.environ),
+        "PYTHONUNBUFFERED": "1",
+        "TZ": "UTC",
+        # macOS kills forked processes that use the system's proxy look-up or the Objective-C runtime.
+        "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
+    }
+
+
+def inherited() -> dict[str, str]:
+    """Return what Airflow processes inherit from the user's shell."""
+    return {
+        name: value
+        for name, value in clean_python_environment(dict(os.environ)).items()
+        if not name.startswith(_SCRUBBED_PREFIXES) and name not in _SCRUBBED
+    }
+
+
+def configuration_variable(option: str) -> str:
+    """Return the variable of a configuration option: ``core.default_timezone`` is
+    ``AIRFLOW__CORE__DEFAULT_TIMEZONE``.
+
+    :raises LocalMwaaError: the option isn't ``section.key``.
+    """
+    section, dot, key = option.partition(".")
+    if not (section and dot and key):
+        raise LocalMwaaError(f"configuration option {option!r} isn't of the form section.key", misuse=True)
+    return f"AIRFLOW__{section.upper()}__{key.upper()}"
+
+
+def _defaults(interpreter: Interpreter) -> dict[str, str]:
+    """Options that AirflowConfigurationOptions may change."""
+    shared = {
+        # One machine runs all environments: idle workers and parsers cost more than they bring.
+        "core.parallelism": "8",
+        "core.load_examples": "False",
+        # MWAA sets this to True: every task then pays two cold starts of Airflow, 5-10 s of a small machine.
+        "core.execute_tasks_new_python_interpreter": "False",
+        "database.load_default_connections": "False",
+        "usage_data_collection.enabled": "False",
+        "fab.auth_rate_limited": "False",
+        "scheduler.parsing_processes": "1",
+    }
+    if interpreter.is_airflow_3:
+        return {
+            **shared,
+            "api.workers": "1",
+            "dag_processor.parsing_processes": "1",
+            # A new file is seen at the next refresh: MWAA's 300 s would make every try a coffee break.
+            "dag_processor.refresh_interval": "5",
+            "dag_processor.bundle_refresh_check_interval": "3",
+        }
+    return {
+        **shared,
+        "scheduler.dag_dir_list_interval": "5",
+        "webserver.workers": "2",
+        "webserver.worker_refresh_interval": "0",
+        "webserver.web_server_master_timeout": "300",
+    }
+
+
+def _required(
+    interpreter: Interpreter, folder: EnvironmentFolder, database: Database, keys: EnvironmentKeys, web: WebServer
+) -> dict[str, str]:
+    """Options that hold the local MWAA together."""
+    home = folder.airflow_home
+    shared = {
+        "core.executor": "LocalExecutor",
+        "core.dags_folder": str(folder.dags),
+        "core.plugins_folder": str(home / "plugins"),
+        "core.fernet_key": keys.fernet_key,
+        # The default looks the machine's full name up in the DNS, which takes seconds where there is none.
+        "core.hostname_callable": "socket.gethostname",
+        "database.sql_alchemy_conn": database.url,
+        "logging.base_log_folder": str(home / "logs"),
+        "scheduler.enable_health_check": "False",
+    }
+    if interpreter.is_airflow_3:
+        return {
+            **shared,
+            "core.auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+            "core.execution_api_server_url": f"{web.base_url}/execution/",
+            "api.base_url": web.public_url,
+            "api.host": "127.0.0.1",
+            "api.port": str(web.port),
+            "api.secret_key": keys.web_secret_key,
+            "webserver.secret_key": keys.web_secret_key,
+            "api_auth.jwt_secret": keys.jwt_secret,
+            "api_auth.jwt_expiration_time": str(SESSION_LIFETIME_S),
+            "fab.session_lifetime_minutes": str(SESSION_LIFETIME_S // 60),
+            "database.sql_alchemy_conn_async": database.async_url,
+            "dag_processor.dag_bundle_storage_path": str(home / "bundles"),
+            "logging.dag_processor_child_process_log_directory": str(home / "logs" / "dag_processor"),
+        }
+    basic = "airflow.providers.fab.auth_manager.api" if interpreter.airflow_release >= (2, 9, 0) else "airflow.api"
+    return {
+        **shared,
+        "api.auth_backends": f"airflow.api.auth.backend.session,{basic}.auth.backend.basic_auth",
+        "webserver.base_url": web.public_url,
+        "webserver.web_server_host": "127.0.0.1",
+        "webserver.web_server_port": str(web.port),
+        "webserver.secret_key": keys.web_secret_key,
+        "webserver.session_lifetime_minutes": str(SESSION_LIFETIME_S // 60),
+        "webserver.enable_proxy_fix": "True",
+        "scheduler.child_process_log_directory": str(home / "logs" / "scheduler"),
+    }
+
+
+def _without_proxy(variables: Mapping[str, str]) -> str:
+    """Keep a proxy of the user's machine out of calls to loopback."""
+    listed = variables.get("NO_PROXY") or variables.get("no_proxy") or ""
+    # Each gateway has a loopback address of its own, and few programs read 127.0.0.0/8 here.
+    return ",".join(filter(None, (listed, "localhost", *(f"127.0.0.{number}" for number in range(1, 10)))))

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A warm Airflow command line: imports Airflow once, then forks for every command.
+
+Run by its path inside the environment's interpreter, which need not have this package: standard library and
+Airflow only. It is started with one end of a socket pair, so there is no file that others could connect to::
+
+    python cli_server.py DESCRIPTOR
+
+Each byte on that socket carries three descriptors: a *control* socket, and the command's stdout and stderr. The
+control socket first brings the length (8 bytes) and text of ``{"argv": [...]}``; the server answers it with
+``{"exit_status": N}`` when the command has ended. When the caller closes it before that, the command is killed.
+When the first socket closes, the server ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+
+_LENGTH_BYTES = 8
+# What the usual commands import only when they run. Names that an Airflow version lacks are skipped.
+_WARM_MODULES = (
+    "airflow.__main__",
+    "airflow.cli.commands.variable_command",
+    "airflow.cli.commands.connection_command",
+    "airflow.cli.commands.pool_command",
+    "airflow.cli.commands.dag_command",
+    "airflow.cli.commands.task_command",
+    "airflow.cli.commands.db_command",
+    "airflow.cli.commands.version_command",
+    "airflow.cli.commands.remote_commands.dag_command",
+    "airflow.cli.commands.remote_commands.task_command",
+    "airflow.api.client",
+    "airflow.api.client.local_client",
+    "airflow.cli.simple_table",
+    "airflow.dag_processing.bundles.manager",
+    "airflow.dag_processing.dagbag",
+    "airflow.models.dagbag",
+    "airflow.models.dagrun",
+    "airflow.models.serialized_dag",
+    "airflow.models.taskinstance",
+    "airflow.models.variable",
+    "airflow.providers_manager",
+    "airflow.serialization.serialized_objects",
+    "airflow.timetables.interval",
+    "airflow.utils.cli_action_loggers",
+)
+
+
+class _Command:
+    """A command on its way: being read, or running in a child."""
+
+    def __init__(self, control: socket.socket, stdout: int, stderr: int) -> None:
+        self.control = control
+        self.outputs = (stdout, stderr)
+        self.received = bytearray()
+        self.pid: int | None = None
+
+    def request(self) -> list[str] | None:
+        """Return the command line once all of it is there."""
+        if len(self.received) < _LENGTH_BYTES:
+            return None
+        end = _LENGTH_BYTES + int.from_bytes(self.received[:_LENGTH_BYTES], "big")
+        if len(self.received) < end:
+            return None
+        argv: list[str] = json.loads(self.received[_LENGTH_BYTES:end])["argv"]
+        return argv
+
+    def close_outputs(self) -> None:
+        """Close our copies, so that the caller sees the end of the output when the child ends."""
+        for descriptor in self.outputs:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+class _Server:
+    """Receives commands and forks for them; in the child, :meth:`run` returns the command line."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        self._pending: set[_Command] = set()
+        self._running: dict[int, _Command] = {}
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(listener, selectors.EVENT_READ, None)
+        self._selector.register(self._wake_in, selectors.EVENT_READ, None)
+
+    def run(self) -> list[str] | None:
+        """Serve until the caller goes away (returns None), or until this is the child of a command."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._listener:
+                    if not self._accept():
+                        self._kill_all()
+                        return None
+                elif key.fileobj is self._wake_in:
+                    with contextlib.suppress(BlockingIOError):
+                        self._wake_in.recv(4096)
+                    self._reap()
+                else:
+                    argv = self._read(key.data)
+                    if argv is not None:
+                        return argv
+
+    def _accept(self) -> bool:
+        data, descriptors, _, _ = socket.recv_fds(self._listener, 1, 3)
+        if not data:
+            return False
+        control = socket.socket(fileno=descriptors[0])
+        control.setblocking(False)
+        command = _Command(control, *descriptors[1:3])
+        self._pending.add(command)
+        self._selector.register(control, selectors.EVENT_READ, command)
+        return True
+
+    def _read(self, command: _Command) -> list[str] | None:
+        try:
+            data = command.control.recv(1 << 20)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data = b""
+        if not data:
+            # The caller has given up: the command, if it runs, is killed, and reaped like any other.
+            self._selector.unregister(command.control)
+            if command.pid is not None:
+                _kill(command.pid)
+            else:
+                self._pending.discard(command)
+                command.close_outputs()
+                command.control.close()
+            return None
+        command.received += data
+        argv = command.request() if command.pid is None else None
+        if argv is None:
+            return None
+        self._pending.discard(command)
+        command.pid = os.fork()
+        if command.pid:
+            self._running[command.pid] = command
+            command.close_outputs()
+            return None
+        self._become_command(command)
+        return argv
+
+    def _become_command(self, command: _Command) -> None:
+        """Leave the server's session, sockets and signal handlers behind."""
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.dup2(command.outputs[0], 1)
+        os.dup2(command.outputs[1], 2)
+        command.close_outputs()
+        self._selector.close()
+        for sock in (self._listener, self._wake_in, self._wake_out, command.control):
+            sock.close()
+        # Otherwise their callers would wait for this command to close them.
+        for other in self._pending:
+            other.control.close()
+            other.close_outputs()
+        for other in self._running.values():
+            other.control.close()
+
+    def _reap(self) -> None:
+        while self._running:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            command = self._running.pop(pid, None)
+            if command is None:
+                continue
+            _kill(pid)  # what the command has left in its group
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(command.control)
+            exit_status = os.waitstatus_to_exitcode(status)
+            # A shell's way of saying "killed by a signal".
+            answer = {"exit_status": exit_status if exit_status >= 0 else 128 - exit_status}
+            with contextlib.suppress(OSError):
+                command.control.sendall(json.dumps(answer).encode())
+            command.control.close()
+
+    def _kill_all(self) -> None:
+        for pid in self._running:
+            _kill(pid)
+
+
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _warm_up() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()  # type: ignore[no-untyped-call]
+    manager.initialize_providers_configuration()  # type: ignore[no-untyped-call]
+    for name in _WARM_MODULES:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if not name.startswith(error.name or "?"):
+                raise
+    parser = importlib.import_module("airflow.cli.cli_parser")
+    parser.get_parser()
+    _forget_connections()
+
+
+def _forget_connections() -> None:
+    """Leave no database connection that parent and child would share."""
+    settings = importlib.import_module("airflow.settings")
+    engine = getattr(settings, "engine", None)
+    if engine is not None:
+        engine.dispose(close=False)
+
+
+def main() -> None:
+    """Serve; in a forked child, run one command as ``airflow`` would."""
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(listener.fileno(), False)
+    _warm_up()
+    # Objects made so far stay where they are: no copying of pages by reference counts moved by the collector.
+    gc.collect()
+    gc.freeze()
+    listener.send(b"r")  # ready
+    argv = _Server(listener).run()
+    if argv is None:
+        return
+    _forget_connections()
+    sys.argv = ["airflow", *argv]
+    importlib.import_module("airflow.__main__").main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which Airflow a Python interpreter has, and whether it can be an environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_mwaa_provider.local.errors import LocalMwaaError
+
+_INSPECT_TIMEOUT_S = 60.0
+_OLDEST = (2, 8, 1)
+# Reads metadata only: importing Airflow here would cost seconds and write files into AIRFLOW_HOME.
+_INSPECT = """
+import importlib.metadata as metadata, importlib.util as util, json, sys
+
+def version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+print(json.dumps({
+    "python": "%d.%d.%d" % sys.version_info[:3],
+    "prefix": sys.prefix,
+    "airflow": version("apache-airflow-core") or version("apache-airflow"),
+    "fab": version("apache-airflow-providers-fab"),
+    "modules": [name for name in ("airflow", "psycopg2", "asyncpg", "psycopg") if util.find_spec(name)],
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python interpreter with an Airflow that can be started."""
+
+    path: Path
+    prefix: Path
+    python_version: str
+    airflow_version: str
+    fab_version: str | None
+    async_driver: str | None
+    """``asyncpg``, ``psycopg_async`` or None: what Airflow 3's asynchronous queries can use."""
+
+    @property
+    def airflow_release(self) -> tuple[int, int, int]:
+        """Return the Airflow version as three numbers."""
+        return release_of(self.airflow_version)
+
+    @property
+    def is_airflow_3(self) -> bool:
+        """Tell whether Airflow's commands, API and configuration are those of its third generation."""
+        return self.airflow_release >= (3, 0, 0)
+
+
+def release_of(version: str) -> tuple[int, int, int]:
+    """Return the first three numbers of a version: ``3.3.2rc1`` is (3, 3, 2)."""
+    numbers = []
+    for part in version.split(".")[:3]:
+        digits = ""
+        for character in part:
+            if not character.isdigit():
+                break
+            digits += character
+        numbers.append(int(digits or 0))
+    return (*numbers, 0, 0, 0)[:3]  # type: ignore[return-value]
+
+
+def inspect(path: str | Path) -> Interpreter:
+    """Look at an interpreter without importing Airflow.
+
+    :raises LocalMwaaError: it isn't one, it has no Airflow, or what the local MWAA needs is missing there; the
+        text names the command that installs it.
+    """
+    executable = _find_executable(str(path))
+    facts = _ask(executable)
+    airflow = facts["airflow"]
+    modules = facts["modules"]
+    if not airflow or "airflow" not in modules:
+        raise LocalMwaaError(
+            f"{executable} has no Airflow: `{executable} -m pip install apache-airflow`, or choose another with --python",
+            misuse=True,
+        )
+    release = release_of(airflow)
+    if release < _OLDEST:
+        raise LocalMwaaError(f"{executable} has Airflow {airflow}; 2.8.1 is the oldest that is supported", misuse=True)
+    missing = []
+    if "psycopg2" not in modules:
+        missing.append("psycopg2-binary")
+    if release >= (3, 0, 0) and not facts["fab"]:
+        missing.append("apache-airflow-providers-fab")
+    driver = "asyncpg" if "asyncpg" in modules else "psycopg_async" if "psycopg" in modules else None
+    if driver is None and (3, 0, 0) <= release < (3, 2, 0):
+        missing.append("asyncpg")
+    if missing:
+        raise LocalMwaaError(
+            f"the Airflow {airflow} of {executable} lacks what MWAA's images have: "
+            f"`{executable} -m pip install {' '.join(missing)}`",
+            misuse=True,
+        )
+    return Interpreter(
+        path=executable,
+        prefix=Path(facts["prefix"]),
+        python_version=facts["python"],
+        airflow_version=airflow,
+        fab_version=facts["fab"],
+        async_driver=driver,
+    )
+
+
+def clean_python_environment(environment: dict[str, str]) -> dict[str, str]:
+    """Drop the variables that would make an interpreter import the caller's modules instead of its own."""
+    unwanted = ("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
+    return {name: value for name, value in environment.items() if name not in unwanted}
+
+
+def _find_executable(path: str) -> Path:
+    found = shutil.which(os.path.expanduser(path))  # noqa: PTH111 - which() takes names as well as paths
+    if found is None:
+        raise LocalMwaaError(f"there is no Python interpreter at {path}: check --python", misuse=True)
+    # Not resolved: a virtual environment's python is a link, and following it would leave the environment.
+    return Path(os.path.abspath(found))  # noqa: PTH100
+
+
+def _ask(executable: Path) -> dict[str, object]:
+    try:
+        answer = subprocess.run(
+            [executable, "-c", _INSPECT],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_INSPECT_TIMEOUT_S,
+            env=clean_python_environment(dict(os.environ)),
+            stdin=subprocess.DEVNULL,
+        )
+        facts = json.loads(answer.stdout)
+        facts["prefix"], facts["python"], facts["modules"]
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
+        raise LocalMwaaError(
+            f"{executable} doesn't behave like a Python 3 interpreter ({type(error).__name__}): check --python",
+            misuse=True,
+        ) from error
+    return dict(facts)

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder that holds all state of a local MWAA.
+
+::
+
+    FOLDER/
+      daemon.lock       held by the daemon as long as it lives
+      daemon.log        what the daemon did
+      status.json       what runs now, and where
+      secrets.json      credentials and the admin token: made once, kept over restarts
+      tls/              the certificate authority and the CA bundle
+      postgres/         the database server: data, its passwords, its log
+      moto/             moto's log
+      environments/NAME/
+        record.json     keys, passwords and ports of the environment
+        components/     one log per Airflow process
+        airflow/        AIRFLOW_HOME: dags, plugins, logs
+
+Files are written whole or not at all, readable to their owner only.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.local.errors import LocalMwaaError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+DEFAULT_FOLDER = Path("~/.airflow-mwaa/local")
+_OURS = ("daemon.lock", "daemon.log", "status.json", "secrets.json", "tls", "postgres", "moto", "environments")
+# The service model's own pattern for an environment's name.
+_ENVIRONMENT_NAME = re.compile(r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}$")
+
+
+def check_environment_name(name: str) -> str:
+    """Return the name if MWAA would take it.
+
+    :raises LocalMwaaError: it wouldn't.
+    Source: botocore's service model "mwaa" of 2020-07-01, shape EnvironmentName.
+    """
+    if not _ENVIRONMENT_NAME.match(name):
+        raise LocalMwaaError(
+            f"{name!r} can't be an environment's name: a letter, then up to 79 letters, digits, '_' and '-'",
+            misuse=True,
+        )
+    return name
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object whole or not at all, with mode 0600."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2, sort_keys=True)
+            file.write("\n")
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; empty when there is no such file.
+
+    :raises LocalMwaaError: the file holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise LocalMwaaError(f"{path} is damaged ({error}); remove it or `airflow-mwaa local down --purge`") from error
+    if not isinstance(content, dict):
+        raise LocalMwaaError(f"{path} is damaged (not a JSON object); `airflow-mwaa local down --purge`")
+    return content
+
+
+@dataclass(frozen=True)
+class EnvironmentFolder:
+    """Where one environment keeps its files."""
+
+    root: Path
+
+    @property
+    def record_path(self) -> Path:
+        """Keys, passwords and ports."""
+        return self.root / "record.json"
+
+    @property
+    def airflow_home(self) -> Path:
+        """AIRFLOW_HOME, laid out like MWAA's."""
+        return self.root / "airflow"
+
+    @property
+    def dags(self) -> Path:
+        """The DAGs folder, a mirror of the bucket."""
+        return self.airflow_home / "dags"
+
+    @property
+    def components(self) -> Path:
+        """Logs of the Airflow processes, one file each."""
+        return self.root / "components"
+
+    def create(self) -> None:
+        """Make the folders that aren't there."""
+        for folder in (self.root, self.airflow_home, self.components):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("dags", "plugins", "logs"):
+            (self.airflow_home / name).mkdir(mode=0o700, exist_ok=True)
+
+
+class StateFolder:
+    """The folder of one local MWAA."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow links
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def lock_path(self) -> Path:
+        """The file whose lock the daemon holds."""
+        return self.path / "daemon.lock"
+
+    @property
+    def daemon_log(self) -> Path:
+        """What the daemon did."""
+        return self.path / "daemon.log"
+
+    @property
+    def status_path(self) -> Path:
+        """What runs now."""
+        return self.path / "status.json"
+
+    @property
+    def secrets_path(self) -> Path:
+        """Credentials and the admin token."""
+        return self.path / "secrets.json"
+
+    @property
+    def tls(self) -> Path:
+        """The certificate authority."""
+        return self.path / "tls"
+
+    @property
+    def ca_bundle(self) -> Path:
+        """Public certificate authorities and ours."""
+        return self.tls / "bundle.pem"
+
+    @property
+    def postgres(self) -> Path:
+        """The database server's folder."""
+        return self.path / "postgres"
+
+    @property
+    def moto(self) -> Path:
+        """The folder of moto's log."""
+        return self.path / "moto"
+
+    def environment(self, name: str) -> EnvironmentFolder:
+        """Return the folder of an environment, which need not exist."""
+        return EnvironmentFolder(self.path / "environments" / check_environment_name(name))
+
+    def create(self) -> None:
+        """Make the folder.
+
+        :raises LocalMwaaError: it can't be made, isn't a folder, holds something else, or isn't writable.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._refuse_a_stranger()
+            # The database runs as another user where we are root, and has to get through to its folder.
+            self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            for folder in (self.path / "environments", self.tls, self.moto):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise LocalMwaaError(f"can't keep state in {self.path}: {describe_os_error(error)}") from error
+
+    def _refuse_a_stranger(self) -> None:
+        # `down --purge` removes this folder: it must never have been somebody's home or project.
+        strangers = [entry.name for entry in self.path.iterdir() if entry.name not in _OURS]
+        if strangers and not self.lock_path.exists():
+            raise LocalMwaaError(
+                f"{self.path} isn't a local MWAA's folder (it holds {sorted(strangers)[0]!r}); name an empty one with --folder",
+                misuse=True,
+            )
+
+    def purge(self) -> None:
+        """Remove what a local MWAA has put into the folder, and the folder if nothing else is in it."""
+        for name in _OURS:
+            path = self.path / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        try:
+            self.path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+    def lock(self) -> DaemonLock:
+        """Return the lock that tells whether a daemon works here."""
+        return DaemonLock(self.lock_path)
+
+
+class DaemonLock:
+    """An exclusive lock on a folder that the system gives up when its holder dies, however it dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock and keep it; False when another process has it."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return False
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def is_held(self) -> bool:
+        """Tell whether a process has the lock."""
+        if not self._path.exists():
+            return False
+        if not self.acquire():
+            return True
+        self.release()
+        return False
+
+    def __enter__(self) -> DaemonLock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def describe_os_error(error: OSError) -> str:
+    """Say in a few words what the system refused, and how to go on where that is known."""
+    reason = error.strerror or str(error)
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{reason}{where}; free some space, or choose another disk with --folder"
+    return f"{reason}{where}"
+
+
+def make_traversable(path: Path) -> list[Path]:
+    """Let other users pass through (not list) the folders above a path; return those that were changed.
+
+    Only needed as root, where the database runs as another user.
+    """
+    changed = []
+    for folder in path.parents:
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXOTH)
+            changed.append(folder)
+    return changed
