@@ -160,8 +160,7 @@ class _Reader(ast.NodeVisitor):
 
 def _names_import_error(node: ast.expr) -> bool:
     return any(
-        isinstance(part, ast.Name) and part.id in {"ImportError", "ModuleNotFoundError"}
-        for part in ast.walk(node)
+        isinstance(part, ast.Name) and part.id in {"ImportError", "ModuleNotFoundError"} for part in ast.walk(node)
     )
 
 

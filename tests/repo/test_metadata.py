@@ -38,9 +38,7 @@ def imported(path: str) -> Any:
 
 def test_the_version_has_one_source() -> None:
     assert metadata.version(NAME) == airflow_mwaa_provider.__version__
-    text = "".join(
-        path.read_text(encoding="utf-8") for path in (ROOT / airflow_mwaa_provider.__name__).rglob("*.py")
-    )
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / airflow_mwaa_provider.__name__).rglob("*.py"))
     assert len(re.findall(r"(?m)^__version__ = ", text)) == 1
 
 
@@ -71,9 +69,7 @@ def test_provider_info_is_valid_for_the_installed_airflow(provider_info: dict[st
 
 def test_provider_info_names_what_is_there(provider_info: dict[str, Any]) -> None:
     assert provider_info["package-name"] == NAME
-    assert airflow_mwaa_provider.__version__ in provider_info.get(
-        "versions", [airflow_mwaa_provider.__version__]
-    )
+    assert airflow_mwaa_provider.__version__ in provider_info.get("versions", [airflow_mwaa_provider.__version__])
     classes = [entry["hook-class-name"] for entry in provider_info["connection-types"]]
     assert "mwaa" in [entry["connection-type"] for entry in provider_info["connection-types"]]
     for path in [*classes, *provider_info.get("hook-class-names", []), *provider_info.get("extra-links", [])]:
@@ -85,9 +81,7 @@ def test_asking_for_the_provider_info_costs_nothing() -> None:
         "import sys; from airflow_mwaa_provider.provider_info import get_provider_info; get_provider_info();"
         "print(sorted({'airflow', 'boto3', 'requests', 'psycopg2', 'rich'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
 
 

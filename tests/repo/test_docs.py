@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The docs say what the sources say: code in them is run elsewhere, and nothing is left unexplained."""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from airflow_mwaa_provider import exceptions
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    fence = re.compile(rf"^( *)```{language}[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(match[2]) for match in fence.finditer(text)]
+
+
+def test_every_error_is_explained_and_none_is_made_up() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    explained = re.findall(r"(?m)^`(\w+)`\n: ", page)
+    assert len(explained) == len(set(explained))
+    assert set(explained) == set(exceptions.__all__) - {"MwaaError"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_in_the_docs_is_included_from_files_that_are_run(page: Path) -> None:
+    for block in code_blocks(page.read_text(encoding="utf-8"), "python"):
+        for line in block.strip().splitlines():
+            assert re.fullmatch(r'--8<-- "example_dags/[\w/]+\.py(:\w+)?"', line), f"typed by hand: {line}"
+
+
+def test_python_in_the_readme_is_part_of_an_example() -> None:
+    blocks = code_blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    examples = [path.read_text(encoding="utf-8") for path in (ROOT / "example_dags").rglob("*.py")]
+    for block in blocks:
+        assert any(block.strip() in textwrap.dedent(text) for text in examples), block
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+def test_the_scripts_that_are_named_are_there(page: Path) -> None:
+    for name in re.findall(r"(?m)(?<![\w/.])((?:scripts|\.ci)/\w+)(?![\w/.])", page.read_text(encoding="utf-8")):
+        path = ROOT / name
+        assert path.is_dir() or os.access(path, os.X_OK), f"{name} is named but cannot be run"
