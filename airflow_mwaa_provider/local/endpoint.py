@@ -1,24 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The local MWAA's AWS side as one object. (Signatures first; body follows.)"""
+"""The AWS side of the local MWAA as one object: an endpoint for all services and a gateway per environment."""
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
+from airflow_mwaa_provider.local.admin import ADMIN_PREFIX, AdminApi
+from airflow_mwaa_provider.local.call_log import CallLog
+from airflow_mwaa_provider.local.control_plane import ControlPlane
 from airflow_mwaa_provider.local.environments import EnvironmentStore
+from airflow_mwaa_provider.local.faults import FaultPlan
+from airflow_mwaa_provider.local.gateway import Gateway, GatewayServices
+from airflow_mwaa_provider.local.identity import IdentityStore
 from airflow_mwaa_provider.local.limits import Limits
+from airflow_mwaa_provider.local.loopback import listen, listen_apart
+from airflow_mwaa_provider.local.proxy import client_session, forward
+from airflow_mwaa_provider.local.rest_api import RestApiCaller
+from airflow_mwaa_provider.local.service_model import MwaaServiceModel
+from airflow_mwaa_provider.local.sigv4 import read_scope
+from airflow_mwaa_provider.local.tokens import SessionStore, TokenStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    import aiohttp
+
+    from airflow_mwaa_provider.local.environments import Environment
     from airflow_mwaa_provider.local.runtime import RuntimeFactory
     from airflow_mwaa_provider.local.tls import CertificateAuthority
 
+_log = logging.getLogger(__name__)
+
+_SIGNING_NAME = "airflow"
+_BODY_MAX_BYTES = 8 * 1024 * 1024
+"""Of requests that are read whole: the control plane's. What goes to moto is streamed and has no limit."""
+_SHUTDOWN_S = 2.0
+
 
 class LocalMwaa:
-    """The AWS side of the local MWAA: one endpoint for all services and a TLS gateway per environment."""
+    """The AWS side of the local MWAA.
+
+    One plain-HTTP endpoint serves every AWS service: requests signed for ``airflow`` are MWAA's, those under
+    ``/_local/`` the admin API's, and all others go to moto. Each environment has a TLS gateway of its own.
+
+    :param runtimes: makes the Airflow of an environment.
+    :param moto_url: base URL of a moto server: ``http://127.0.0.1:5000``.
+    :param certificates: signs the gateways' certificates.
+    :param admin_token: what the header ``X-Local-Admin`` must hold.
+    :param limits: MWAA's own when not given; changes to it count at once.
+    :param clock: seconds that only go up; tokens, sessions and rates are measured by it.
+    """
 
     environments: EnvironmentStore
+    """All environments; there from :meth:`start` on."""
 
     def __init__(
         self,
@@ -30,19 +68,136 @@ class LocalMwaa:
         region: str = "us-east-1",
         account_id: str = "123456789012",
         limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits or Limits()
+        self.faults = FaultPlan()
+        self.calls = CallLog()
+        self._runtimes = runtimes
+        self._moto_url = moto_url.rstrip("/")
+        self._certificates = certificates
+        self._admin_token = admin_token
+        self._region = region
+        self._account_id = account_id
+        self._clock = clock
+        self._identities = IdentityStore(account_id)
+        self._tokens = TokenStore(self.limits, clock)
+        self._sessions = SessionStore(self.limits, clock)
+        self._runner: web.AppRunner | None = None
+        self._http: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"LocalMwaa(region={self._region!r}, account_id={self._account_id!r})"
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Listen and return the endpoint's URL. :raises OSError: naming the port when it is taken."""
-        raise NotImplementedError
+        """Listen and return the endpoint's URL.
+
+        :param host: a loopback address.
+        :param port: 0 for one that is free.
+        :raises OSError: the port is taken; the message names it.
+        """
+        listener = listen(host, port)
+        self._http = client_session()
+        rest_api = RestApiCaller(self._http, self.limits, self._clock)
+        self.environments = EnvironmentStore(
+            runtimes=self._runtimes,
+            open_gateway=self._open_gateway,
+            forget=rest_api.forget,
+            region=self._region,
+            account_id=self._account_id,
+        )
+        self._control_plane = ControlPlane(
+            model=MwaaServiceModel(),
+            environments=self.environments,
+            identities=self._identities,
+            tokens=self._tokens,
+            rest_api=rest_api,
+            limits=self.limits,
+            faults=self.faults,
+            calls=self.calls,
+            region=self._region,
+            account_id=self._account_id,
+        )
+        self._admin = AdminApi(
+            token=self._admin_token,
+            environments=self.environments,
+            identities=self._identities,
+            faults=self.faults,
+            limits=self.limits,
+            calls=self.calls,
+            tokens=self._tokens,
+            sessions=self._sessions,
+        )
+        app = web.Application(client_max_size=_BODY_MAX_BYTES)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_SHUTDOWN_S,
+            # S3 stores bodies as they come, gzip included; presigned URLs are long.
+            auto_decompress=False,
+            max_line_size=65_536,
+            max_field_size=65_536,
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+        address, bound_port = listener.getsockname()[:2]
+        url = f"http://[{address}]:{bound_port}" if ":" in address else f"http://{address}:{bound_port}"
+        _log.info("the local MWAA listens on %s", url)
+        return url
 
     async def stop(self) -> None:
-        """Stop the endpoint, all gateways and all runtimes."""
-        raise NotImplementedError
+        """Stop the endpoint, all gateways and all Airflows. Does nothing when stopped already."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+            await self.environments.stop()
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
 
     def add_identity(
         self, access_key_id: str, secret_access_key: str, arn: str = "", denied_actions: Iterable[str] = ()
     ) -> None:
-        """Let a credential in; ``denied_actions`` like ``airflow:InvokeRestApi``, ``*`` allowed in them."""
-        raise NotImplementedError
+        """Let a credential in.
+
+        :param arn: an assumed role of this account when not given.
+        :param denied_actions: such as ``airflow:InvokeRestApi``; ``*`` matches as in IAM.
+        """
+        self._identities.add(access_key_id, secret_access_key, arn, denied_actions)
+
+    def _open_gateway(self, environment: Environment, port: int) -> Gateway:
+        assert self._http is not None
+        taken = {other.address.rpartition(":")[0] for other in self.environments.all()}
+        services = GatewayServices(
+            tokens=self._tokens,
+            sessions=self._sessions,
+            limits=self.limits,
+            faults=self.faults,
+            calls=self.calls,
+            certificates=self._certificates,
+            http=self._http,
+        )
+        return Gateway(environment, listen_apart(port, taken), services)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path.startswith(ADMIN_PREFIX):
+            return await self._admin.handle(request)
+        raw_path, _, query = request.raw_path.partition("?")
+        scope = read_scope(request.headers, query)
+        ours = self._control_plane.knows(request.method, raw_path) if scope is None else scope.service == _SIGNING_NAME
+        if ours:
+            return await self._control_plane.handle(request)
+        started = time.perf_counter()
+        assert self._http is not None
+        response = await forward(request, self._http, self._moto_url)
+        self.calls.record(
+            target=f"aws:{scope.service if scope else 'unsigned'}",
+            environment=None,
+            method=request.method,
+            path=request.path,
+            status=response.status,
+            seconds=time.perf_counter() - started,
+        )
+        return response

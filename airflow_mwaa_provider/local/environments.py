@@ -1,16 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environments of the local MWAA and the states they go through. (Signatures first; body follows.)"""
+"""The environments of the local MWAA and the states they go through.
+
+    CREATING -> AVAILABLE | CREATE_FAILED
+    UPDATING -> AVAILABLE | ROLLING_BACK -> UPDATE_FAILED (the old Airflow runs again) | UNAVAILABLE
+    DELETING -> gone
+
+Source: the documentation of ``Environment.Status`` in botocore's service model.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_mwaa_provider.local.runtime import EnvironmentSpec, RuntimeStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
-    from airflow_mwaa_provider.local.runtime import EnvironmentSpec, Runtime
+    from airflow_mwaa_provider.local.runtime import Runtime, RuntimeFactory
+
+_log = logging.getLogger(__name__)
+
+
+class EnvironmentProblem(ValueError):
+    """What was asked of an environment can't be done; the text is one line that says why."""
+
+
+class EnvironmentExists(EnvironmentProblem):
+    """The name is taken."""
+
+
+class EnvironmentNotFound(EnvironmentProblem, KeyError):
+    """There is no environment of that name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UnsupportedVersion(EnvironmentProblem):
+    """That Airflow version can't be started here."""
+
+
+class WrongState(EnvironmentProblem):
+    """The environment's state doesn't allow it."""
 
 
 class EnvironmentStatus(StrEnum):
@@ -20,23 +57,66 @@ class EnvironmentStatus(StrEnum):
     CREATE_FAILED = "CREATE_FAILED"
     AVAILABLE = "AVAILABLE"
     UPDATING = "UPDATING"
+    ROLLING_BACK = "ROLLING_BACK"
     UPDATE_FAILED = "UPDATE_FAILED"
+    UNAVAILABLE = "UNAVAILABLE"
     DELETING = "DELETING"
 
+    @property
+    def is_usable(self) -> bool:
+        """Tell whether tokens are given out and the REST API may be invoked."""
+        return self in _USABLE
 
-@dataclass
+
+_USABLE = {
+    EnvironmentStatus.AVAILABLE,
+    EnvironmentStatus.UPDATING,
+    EnvironmentStatus.ROLLING_BACK,
+    EnvironmentStatus.UPDATE_FAILED,
+}
+
+
+@dataclass(frozen=True)
+class LastUpdate:
+    """How the last create or update ended, or that it is under way."""
+
+    status: str
+    """PENDING, SUCCESS or FAILED."""
+    created_at: datetime
+    error: str | None = None
+
+
+class GatewayHandle(Protocol):
+    """The TLS gateway of an environment: bound when it is made, answering once started."""
+
+    address: str
+
+    async def start(self) -> None:
+        """Begin to answer."""
+
+    async def stop(self) -> None:
+        """Stop answering and free the port. Does nothing when stopped already."""
+
+
+@dataclass(eq=False)
 class Environment:
-    """One environment."""
+    """One environment, as it is now."""
 
     spec: EnvironmentSpec
-    status: EnvironmentStatus
+    arn: str
+    created_at: datetime
+    last_update: LastUpdate
+    status: EnvironmentStatus = EnvironmentStatus.CREATING
     address: str = ""
-    """``127.0.0.2:41234`` once its gateway listens: WebserverUrl and WebServerHostname."""
+    """``127.0.0.2:41234``: where its gateway listens; WebserverUrl and WebServerHostname."""
     runtime: Runtime | None = None
-    error: str | None = None
-    """Why the last create or update failed, one line."""
+    """The Airflow behind it, once started; None while it is restarted."""
     error_log_tail: str = ""
+    """The end of the log that says why the last create or update failed."""
     settings: dict[str, Any] = field(default_factory=dict)
+    """Members of CreateEnvironment and UpdateEnvironment that only GetEnvironment gives back."""
+    tags: dict[str, str] = field(default_factory=dict)
+    gateway: GatewayHandle | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -44,13 +124,39 @@ class Environment:
         return self.spec.name
 
     @property
+    def error(self) -> str | None:
+        """Return why the last create or update failed, in one line."""
+        return self.last_update.error
+
+    @property
     def public_url(self) -> str:
         """Return the gateway's URL: ``https://127.0.0.2:41234``."""
         return f"https://{self.address}"
 
+    @property
+    def airflow_major(self) -> int:
+        """Return 2 or 3."""
+        return int(self.spec.airflow_version.split(".", 1)[0])
+
 
 class EnvironmentStore:
-    """All environments of one local MWAA."""
+    """All environments of one local MWAA; changes run as tasks of the event loop that asked for them."""
+
+    def __init__(
+        self,
+        *,
+        runtimes: RuntimeFactory,
+        open_gateway: Callable[[Environment, int], GatewayHandle],
+        forget: Callable[[str], None],
+        region: str,
+        account_id: str,
+    ) -> None:
+        self._runtimes = runtimes
+        self._open_gateway = open_gateway
+        self._forget = forget
+        self._arn_prefix = f"arn:aws:airflow:{region}:{account_id}:environment/"
+        self._environments: dict[str, Environment] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def create(
         self,
@@ -61,24 +167,221 @@ class EnvironmentStore:
         airflow_version: str | None = None,
         configuration: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
         gateway_port: int = 0,
     ) -> Environment:
-        """Begin to create an environment and return it in state CREATING; needs the running event loop.
+        """Begin to create an environment and return it in state CREATING; its gateway's address is known then.
 
-        :raises ValueError: the name is taken, or the version can't be started here.
+        Needs the running event loop.
+
+        :param airflow_version: the factory's default when not given.
+        :param gateway_port: 0 for one that is free.
+        :raises EnvironmentExists: the name is taken.
+        :raises UnsupportedVersion: the version can't be started here.
+        :raises OSError: the gateway's port is taken; names it.
         """
-        raise NotImplementedError
+        if name in self._environments:
+            raise EnvironmentExists(f"An environment with the name {name} already exists")
+        spec = EnvironmentSpec(
+            name=name,
+            airflow_version=self._version(airflow_version),
+            bucket=bucket,
+            dag_s3_path=dag_s3_path.strip("/"),
+            configuration=dict(configuration or {}),
+        )
+        now = datetime.now(UTC)
+        environment = Environment(
+            spec=spec,
+            arn=self._arn_prefix + name,
+            created_at=now,
+            last_update=LastUpdate("PENDING", now),
+            settings=dict(settings or {}),
+            tags=dict(tags or {}),
+        )
+        environment.gateway = self._open_gateway(environment, gateway_port)
+        environment.address = environment.gateway.address
+        self._environments[name] = environment
+        self._begin(name, self._create(environment))
+        return environment
+
+    def update(
+        self,
+        name: str,
+        *,
+        bucket: str | None = None,
+        dag_s3_path: str | None = None,
+        airflow_version: str | None = None,
+        configuration: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Environment:
+        """Begin to change an environment; what isn't given stays. Airflow restarts if it is concerned.
+
+        :raises EnvironmentNotFound: no such environment.
+        :raises WrongState: it is neither AVAILABLE nor UPDATE_FAILED.
+        :raises UnsupportedVersion: the version can't be started here.
+        """
+        environment = self.get(name)
+        if environment.status not in (EnvironmentStatus.AVAILABLE, EnvironmentStatus.UPDATE_FAILED):
+            raise WrongState(f"Environment {name} can not be updated in state {environment.status}")
+        old = environment.spec
+        spec = replace(
+            old,
+            bucket=old.bucket if bucket is None else bucket,
+            dag_s3_path=old.dag_s3_path if dag_s3_path is None else dag_s3_path.strip("/"),
+            airflow_version=old.airflow_version if airflow_version is None else self._version(airflow_version),
+            configuration=old.configuration if configuration is None else dict(configuration),
+        )
+        environment.status = EnvironmentStatus.UPDATING
+        environment.last_update = LastUpdate("PENDING", datetime.now(UTC))
+        self._begin(name, self._update(environment, spec, {**environment.settings, **(settings or {})}))
+        return environment
+
+    def delete(self, name: str) -> Environment:
+        """Begin to delete an environment, whatever it is doing.
+
+        :raises EnvironmentNotFound: no such environment.
+        :raises WrongState: it is being deleted already.
+        """
+        environment = self.get(name)
+        if environment.status is EnvironmentStatus.DELETING:
+            raise WrongState(f"Environment {name} can not be deleted in state {environment.status}")
+        environment.status = EnvironmentStatus.DELETING
+        self._begin(name, self._delete(environment, self._tasks.get(name)))
+        return environment
 
     def get(self, name: str) -> Environment:
-        """Return the environment. :raises KeyError: no such environment."""
-        raise NotImplementedError
+        """Return an environment. :raises EnvironmentNotFound: (a KeyError) no such environment."""
+        try:
+            return self._environments[name]
+        except KeyError:
+            raise EnvironmentNotFound(f"No environment has the name {name}") from None
+
+    def by_arn(self, arn: str) -> Environment:
+        """Return an environment by its ARN. :raises EnvironmentNotFound: no such environment."""
+        for environment in self._environments.values():
+            if environment.arn == arn:
+                return environment
+        raise EnvironmentNotFound(f"No environment has the ARN {arn}")
 
     def all(self) -> list[Environment]:
-        """Return all environments in order of their names."""
-        raise NotImplementedError
+        """Return all environments in the order of their names."""
+        return [environment for _, environment in sorted(self._environments.items())]
 
-    async def wait_until_settled(self, name: str) -> Environment | None:
-        """Wait until no change of it is under way; None when it has been deleted. Never raises for a failed
-        creation: look at ``.status`` and ``.error``.
+    async def wait_until_settled(self, name: str, timeout_s: float | None = None) -> Environment | None:
+        """Wait until no change of an environment is under way.
+
+        A failure isn't raised: look at ``.status``, ``.error`` and ``.error_log_tail``.
+
+        :return: the environment; None when it has been deleted or never was.
+        :raises TimeoutError: it is still under way; nothing is cancelled.
         """
-        raise NotImplementedError
+        async with asyncio.timeout(timeout_s):
+            while (task := self._tasks.get(name)) is not None and not task.done():
+                await asyncio.wait({task})
+        return self._environments.get(name)
+
+    async def stop(self) -> None:
+        """Stop all gateways and all Airflows, those that are just starting too."""
+        tasks = [task for task in self._tasks.values() if not task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(self._close(environment) for environment in self._environments.values()))
+        self._environments.clear()
+        self._tasks.clear()
+
+    def _version(self, wanted: str | None) -> str:
+        versions = list(self._runtimes.versions())
+        if wanted is None:
+            return versions[0]
+        if wanted not in versions:
+            raise UnsupportedVersion(f"Unsupported Airflow version: {wanted}. Supported here: {', '.join(versions)}")
+        return wanted
+
+    def _begin(self, name: str, change: Coroutine[Any, Any, None]) -> None:
+        self._tasks[name] = asyncio.get_running_loop().create_task(change, name=f"environment {name}")
+
+    async def _create(self, environment: Environment) -> None:
+        error = None
+        try:
+            assert environment.gateway is not None
+            await environment.gateway.start()
+            environment.runtime = await self._started(environment.spec, environment)
+        except Exception as failure:  # noqa: BLE001 - whatever stops an Airflow is this environment's state
+            error = self._failed(environment, failure)
+            await self._close(environment)
+        environment.status = EnvironmentStatus.CREATE_FAILED if error else EnvironmentStatus.AVAILABLE
+        self._ended(environment, error)
+
+    async def _update(self, environment: Environment, spec: EnvironmentSpec, settings: dict[str, Any]) -> None:
+        error, status = None, EnvironmentStatus.AVAILABLE
+        old = environment.spec
+        if spec != old:
+            try:
+                await self._stop_runtime(environment)
+                environment.runtime = await self._started(spec, environment)
+            except Exception as failure:  # noqa: BLE001 - as above
+                error = self._failed(environment, failure)
+                status = await self._roll_back(environment, old)
+        if error is None:
+            environment.spec, environment.settings = spec, settings
+        environment.status = status
+        self._ended(environment, error)
+
+    async def _roll_back(self, environment: Environment, spec: EnvironmentSpec) -> EnvironmentStatus:
+        environment.status = EnvironmentStatus.ROLLING_BACK
+        try:
+            environment.runtime = await self._started(spec, environment)
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("environment %s: the previous Airflow doesn't start again either", environment.name)
+            return EnvironmentStatus.UNAVAILABLE
+        return EnvironmentStatus.UPDATE_FAILED
+
+    async def _delete(self, environment: Environment, running: asyncio.Task[None] | None) -> None:
+        if running is not None and not running.done():
+            running.cancel()
+            await asyncio.wait({running})
+            # The change may have got to its end before the cancellation reached it.
+            environment.status = EnvironmentStatus.DELETING
+        await self._close(environment)
+        self._forget(environment.name)
+        del self._environments[environment.name]
+        _log.info("environment %s is deleted", environment.name)
+
+    async def _started(self, spec: EnvironmentSpec, environment: Environment) -> Runtime:
+        runtime = self._runtimes.create(spec)
+        try:
+            await runtime.start(environment.public_url)
+        except BaseException:
+            # A cancelled start (delete, stop) leaves nothing running either.
+            await runtime.stop()
+            raise
+        return runtime
+
+    async def _close(self, environment: Environment) -> None:
+        await self._stop_runtime(environment)
+        if environment.gateway is not None:
+            await environment.gateway.stop()
+
+    async def _stop_runtime(self, environment: Environment) -> None:
+        runtime, environment.runtime = environment.runtime, None
+        if runtime is not None:
+            try:
+                await runtime.stop()
+            except Exception:  # noqa: BLE001 - the other environments still have to be stopped
+                _log.exception("environment %s: its Airflow did not stop cleanly", environment.name)
+
+    @staticmethod
+    def _failed(environment: Environment, failure: Exception) -> str:
+        environment.error_log_tail = failure.log_tail if isinstance(failure, RuntimeStartError) else ""
+        if not isinstance(failure, RuntimeStartError):
+            _log.error("environment %s: unexpected failure", environment.name, exc_info=failure)
+        return " ".join(str(failure).split()) or type(failure).__name__
+
+    @staticmethod
+    def _ended(environment: Environment, error: str | None) -> None:
+        if error is None:
+            environment.error_log_tail = ""
+        result = "SUCCESS" if error is None else "FAILED"
+        environment.last_update = replace(environment.last_update, status=result, error=error)
+        _log.info("environment %s is %s%s", environment.name, environment.status, f": {error}" if error else "")

@@ -38,15 +38,16 @@ class Limits:
         :raises LimitError: a name is unknown or a value isn't a positive number of the limit's type.
         """
         checked: dict[str, float | int] = {}
-        kinds = {field.name: type(field.default) for field in fields(self)}
+        known = self.as_dict()
         for name, value in values.items():
-            if name not in kinds:
-                raise LimitError(f"no limit is called {name!r}; there are {', '.join(sorted(kinds))}")
+            if name not in known:
+                raise LimitError(f"no limit is called {name!r}; there are {', '.join(sorted(known))}")
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
                 raise LimitError(f"{name} must be a number above 0, not {value!r}")
-            if kinds[name] is int and value != int(value):
+            whole = isinstance(known[name], int)
+            if whole and value != int(value):
                 raise LimitError(f"{name} must be a whole number, not {value!r}")
-            checked[name] = kinds[name](value)
+            checked[name] = int(value) if whole else float(value)
         for name, number in checked.items():
             setattr(self, name, number)
 

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What GetEnvironment says of an environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.local.environments import EnvironmentStatus
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.local.environments import Environment
+
+# Defaults of CreateEnvironment, from its documentation; except the access mode: the local gateway can be reached
+# by all that runs on this machine.
+_DEFAULTS = {
+    "EndpointManagement": "SERVICE",
+    "EnvironmentClass": "mw1.small",
+    "MaxWebservers": 2,
+    "MaxWorkers": 10,
+    "MinWebservers": 2,
+    "MinWorkers": 1,
+    "Schedulers": 2,
+    "WebserverAccessMode": "PUBLIC_ONLY",
+    "WeeklyMaintenanceWindowStart": "SUN:03:30",
+}
+_LOG_GROUPS = {
+    "DagProcessingLogs": "DAGProcessing",
+    "SchedulerLogs": "Scheduler",
+    "TaskLogs": "Task",
+    "WebserverLogs": "WebServer",
+    "WorkerLogs": "Worker",
+}
+_NEVER_REACHED = {EnvironmentStatus.CREATING, EnvironmentStatus.CREATE_FAILED}
+_ERROR_MAX_CHARS = 1024
+"""Of the shape ErrorMessage."""
+
+
+def describe(environment: Environment, region: str, account_id: str) -> dict[str, Any]:
+    """Return the members of the shape ``Environment``; those that the installed model lacks fall away later."""
+    spec = environment.spec
+    role = f"arn:aws:iam::{account_id}:role"
+    described: dict[str, Any] = {
+        "ExecutionRoleArn": f"{role}/local-mwaa-execution",
+        **_DEFAULTS,
+        **environment.settings,
+        "AirflowConfigurationOptions": dict(spec.configuration),
+        "AirflowVersion": spec.airflow_version,
+        "Arn": environment.arn,
+        "CeleryExecutorQueue": f"arn:aws:sqs:{region}:{account_id}:airflow-celery-{spec.name}",
+        "CreatedAt": environment.created_at,
+        "DagS3Path": spec.dag_s3_path,
+        "LastUpdate": _last_update(environment),
+        "LoggingConfiguration": _logging(environment, region, account_id),
+        "Name": spec.name,
+        "ServiceRoleArn": f"{role}/aws-service-role/airflow.amazonaws.com/AWSServiceRoleForAmazonMWAA",
+        "SourceBucketArn": f"arn:aws:s3:::{spec.bucket}",
+        "Status": str(environment.status),
+        "Tags": dict(environment.tags),
+    }
+    if environment.status not in _NEVER_REACHED:
+        # A host and no scheme, unlike the shape's pattern: so does MWAA, and scripts put https:// before it.
+        described["WebserverUrl"] = environment.address
+    return described
+
+
+def _last_update(environment: Environment) -> dict[str, Any]:
+    last = environment.last_update
+    described: dict[str, Any] = {"Status": last.status, "CreatedAt": last.created_at}
+    if last.error is not None:
+        described["Error"] = {
+            "ErrorCode": "INCORRECT_CONFIGURATION",
+            "ErrorMessage": last.error[:_ERROR_MAX_CHARS],
+        }
+    return described
+
+
+def _logging(environment: Environment, region: str, account_id: str) -> dict[str, Any]:
+    asked = environment.settings.get("LoggingConfiguration", {})
+    prefix = f"arn:aws:logs:{region}:{account_id}:log-group:airflow-{environment.name}-"
+    return {
+        name: {**asked[name], "CloudWatchLogGroupArn": prefix + group}
+        for name, group in _LOG_GROUPS.items()
+        if name in asked
+    }

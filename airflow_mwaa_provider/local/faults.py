@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults that can be injected: answers that lie, come late or never come.
+
+``reset_before`` and ``reset_after`` look alike to the client (a connection reset, no answer); in the second the
+request has taken effect. That is the difference that an exactly-once client must find out by asking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import socket
+import struct
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+_TARGETS = (
+    "any",
+    "control_plane",
+    "create_cli_token",
+    "create_web_login_token",
+    "get_environment",
+    "invoke_rest_api",
+    "cli",
+    "login",
+    "rest",
+)
+_FIELDS = {
+    "target", "kind", "environment", "method", "path", "status", "delay_s", "times", "probability", "seed",
+}  # fmt: skip
+_HTML = (
+    "<html>\r\n<head><title>{status} {reason}</title></head>\r\n<body>\r\n"
+    "<center><h1>{status} {reason}</h1></center>\r\n</body>\r\n</html>\r\n"
+)
+"""The page of an AWS load balancer."""
+
+
+class FaultError(ValueError):
+    """A fault's description can't be used; the text is one line that says why."""
+
+
+class FaultKind(StrEnum):
+    """What happens to the request."""
+
+    STATUS = "status"
+    """An error answer in the API's own form; the request takes no effect."""
+    HTML = "html"
+    """An error page of a load balancer; the request takes no effect."""
+    DELAY = "delay"
+    """The request is held back, then carried out."""
+    RESET_BEFORE = "reset_before"
+    """The connection is reset; the request takes no effect."""
+    RESET_AFTER = "reset_after"
+    """The request is carried out; the connection is reset instead of an answer."""
+    STATUS_AFTER = "status_after"
+    """The request is carried out; the answer is an error page of a load balancer."""
+
+    @property
+    def takes_effect(self) -> bool:
+        """Tell whether the request is carried out and its true answer thrown away."""
+        return self in (FaultKind.RESET_AFTER, FaultKind.STATUS_AFTER)
+
+
+@dataclass
+class Fault:
+    """One fault and how often it has fired."""
+
+    fault_id: int
+    target: str
+    kind: FaultKind
+    environment: str | None = None
+    method: str | None = None
+    path: str | None = None
+    status: int = 502
+    delay_s: float = 0.0
+    times: int | None = None
+    probability: float | None = None
+    seed: int | None = None
+    fired: int = 0
+    seen: int = 0
+    """Requests that it could have hit."""
+    _random: random.Random = field(default_factory=random.Random, repr=False)
+
+    def matches(self, call: FaultCall) -> bool:
+        """Tell whether it is meant for such a call."""
+        return (
+            (self.target == "any" or self.target in call.targets)
+            and self.environment in (None, call.environment)
+            and self.method in (None, call.method)
+            and (self.path is None or any(fnmatchcase(path, self.path) for path in call.paths))
+        )
+
+    def fires(self) -> bool:
+        """Draw whether it hits the call at hand; one draw a call, so that a seed gives one sequence."""
+        self.seen += 1
+        if self.times is not None and self.fired >= self.times:
+            return False
+        if self.probability is not None and self._random.random() >= self.probability:
+            return False
+        self.fired += 1
+        return True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as the admin API shows it."""
+        names = ["target", "kind", "environment", "method", "path", "status", "delay_s", "times"]
+        names += ["probability", "seed", "fired", "seen"]
+        return {"id": self.fault_id, **{name: getattr(self, name) for name in names}}
+
+
+@dataclass(frozen=True)
+class FaultCall:
+    """A call, as faults see it."""
+
+    targets: Sequence[str]
+    environment: str | None
+    method: str
+    paths: Sequence[str]
+    """All names that a glob may match: the URL's path, Airflow's API path, a CLI command's words."""
+
+
+class FaultPlan:
+    """The faults of one local MWAA, in the order in which they were added: the first that fires wins."""
+
+    def __init__(self) -> None:
+        self._faults: dict[int, Fault] = {}
+        self._ids = itertools.count(1)
+
+    def add(self, description: Mapping[str, Any]) -> Fault:
+        """Add a fault.
+
+        :param description: ``{"target", "kind"}`` and optionally environment, method, path (a glob), status,
+            delay_s, times, probability, seed.
+        :raises FaultError: it can't be used.
+        """
+        unknown = set(description) - _FIELDS
+        if unknown:
+            raise FaultError(f"a fault has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(_FIELDS))}")
+        values = {name: value for name, value in description.items() if value is not None}
+        if values.get("target") not in _TARGETS:
+            raise FaultError(f"target must be one of {', '.join(_TARGETS)}")
+        try:
+            values["kind"] = FaultKind(values.get("kind", ""))
+        except ValueError:
+            raise FaultError(f"kind must be one of {', '.join(FaultKind)}") from None
+        for name in ("environment", "method", "path"):
+            if not isinstance(values.get(name, ""), str):
+                raise FaultError(f"{name} must be text")
+        _number(values, "status", int, 400, 599)
+        _number(values, "delay_s", float, 0, 3600)
+        _number(values, "times", int, 1, 1_000_000)
+        _number(values, "probability", float, 0, 1)
+        _number(values, "seed", int, 0, 2**63)
+        if values["kind"] is FaultKind.DELAY and not values.get("delay_s"):
+            raise FaultError("a fault of kind delay needs delay_s above 0")
+        if "seed" in values and "probability" not in values:
+            raise FaultError("seed goes with probability")
+        generator = random.Random(values.get("seed"))  # noqa: S311 - chance, not cryptography
+        fault = Fault(fault_id=next(self._ids), _random=generator, **values)
+        self._faults[fault.fault_id] = fault
+        return fault
+
+    def all(self) -> list[Fault]:
+        """Return all faults, spent ones too: they tell how often they fired."""
+        return list(self._faults.values())
+
+    def remove(self, fault_id: int) -> bool:
+        """Remove one; False when there is none of that id."""
+        return self._faults.pop(fault_id, None) is not None
+
+    def clear(self) -> None:
+        """Remove all."""
+        self._faults.clear()
+
+    def pick(self, call: FaultCall) -> Fault | None:
+        """Return the fault that hits this call, if one does."""
+        for fault in self._faults.values():
+            if fault.matches(call) and fault.fires():
+                return fault
+        return None
+
+
+def _number(values: dict[str, Any], name: str, kind: type, least: float, most: float) -> None:
+    if name not in values:
+        return
+    value = values[name]
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
+    if not good or (kind is int and value != int(value)):
+        raise FaultError(f"{name} must be a number from {least} to {most}")
+    values[name] = kind(value)
+
+
+def html_page(status: int) -> web.Response:
+    """Return an error as a load balancer shows it."""
+    response = web.Response(status=status, content_type="text/html", headers={"Server": "awselb/2.0"})
+    response.text = _HTML.format(status=status, reason=response.reason)
+    return response
+
+
+def reset_connection(request: web.Request) -> None:
+    """Cut a client's connection with a TCP reset, so that it can't mistake it for an empty answer."""
+    transport = request.transport
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        # Linger of zero seconds: closing sends RST instead of FIN.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+async def carry_out(
+    fault: Fault | None,
+    request: web.Request,
+    *,
+    answer: Callable[[], Awaitable[web.StreamResponse]],
+    effect_only: Callable[[], Awaitable[object]],
+    error: Callable[[int], web.StreamResponse],
+) -> web.StreamResponse:
+    """Answer a request with the fault that was picked for it, or truly.
+
+    :param answer: carries the request out and answers it.
+    :param effect_only: carries it out and reads the answer to its end without sending it on.
+    :param error: makes the API's own error answer of a status.
+    """
+    if fault is None:
+        return await answer()
+    if fault.kind is FaultKind.DELAY:
+        await asyncio.sleep(fault.delay_s)
+        return await answer()
+    if fault.kind is FaultKind.STATUS:
+        return error(fault.status)
+    if fault.kind is FaultKind.HTML:
+        return html_page(fault.status)
+    if fault.kind.takes_effect:
+        await effect_only()
+    if fault.kind is FaultKind.STATUS_AFTER:
+        return html_page(fault.status)
+    reset_connection(request)
+    # aiohttp wants a response object; there is no connection left to send it on.
+    return web.Response(status=fault.status)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may call the control plane: credentials that exist, and what each of them may do."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A credential and its permissions; the secret is in no ``repr``."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    arn: str
+    denied_actions: tuple[str, ...] = ()
+    allowed_actions: tuple[str, ...] = ("*",)
+
+    def may(self, action: str) -> bool:
+        """Tell whether it may do ``airflow:ACTION``; a denial wins, ``*`` and ``?`` match as in IAM."""
+        if any(fnmatchcase(action, pattern) for pattern in self.denied_actions):
+            return False
+        return any(fnmatchcase(action, pattern) for pattern in self.allowed_actions)
+
+    @property
+    def iam_name(self) -> str:
+        """Return the name that CreateWebLoginToken calls IamIdentity: ``assumed-role/Admin/your-name``."""
+        return self.arn.split(":", 5)[-1]
+
+
+class IdentityStore:
+    """The credentials that this local MWAA knows, in memory only."""
+
+    def __init__(self, account_id: str) -> None:
+        self._account_id = account_id
+        self._by_key: dict[str, Identity] = {}
+
+    def add(
+        self,
+        access_key_id: str,
+        secret_access_key: str,
+        arn: str = "",
+        denied_actions: Iterable[str] = (),
+        allowed_actions: Iterable[str] = ("*",),
+    ) -> Identity:
+        """Add a credential, or replace the one with the same key."""
+        identity = Identity(
+            access_key_id=access_key_id,
+            secret_access_key=secret_access_key,
+            arn=arn or f"arn:aws:sts::{self._account_id}:assumed-role/LocalMwaa/{access_key_id}",
+            denied_actions=tuple(denied_actions),
+            allowed_actions=tuple(allowed_actions),
+        )
+        self._by_key[access_key_id] = identity
+        return identity
+
+    def create(
+        self, arn: str = "", denied_actions: Iterable[str] = (), allowed_actions: Iterable[str] = ("*",)
+    ) -> Identity:
+        """Make a credential of random key and secret."""
+        key = "AKIALOCAL" + secrets.token_hex(6).upper()[:11]
+        return self.add(key, secrets.token_urlsafe(30), arn, denied_actions, allowed_actions)
+
+    def get(self, access_key_id: str) -> Identity | None:
+        """Return the credential of a key, if there is one."""
+        return self._by_key.get(access_key_id)

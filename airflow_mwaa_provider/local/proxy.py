@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Passes a request on to another HTTP server on this machine and its answer back, both as streams."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from airflow_mwaa_provider.local.faults import html_page, reset_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_log = logging.getLogger(__name__)
+
+# RFC 9110, 7.6.1, and Expect: aiohttp's server has answered 100-continue itself by the time the body is read.
+_HOP_BY_HOP = {
+    "connection",
+    "expect",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+_DEFAULT_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+def client_session() -> aiohttp.ClientSession:
+    """Return a session that changes nothing of what passes through it.
+
+    Each request gets its own connection: on a kept one that the server closes at the same moment a request is
+    lost, and the caller would see a fault that nobody injected.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(force_close=True, limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+        max_line_size=65_536,
+        max_field_size=65_536,
+        trust_env=False,
+    )
+
+
+async def forward(
+    request: web.Request,
+    http: aiohttp.ClientSession,
+    base_url: str,
+    *,
+    extra_headers: Mapping[str, str] | None = None,
+    send_answer: bool = True,
+    rewrite_location: Callable[[str], str] | None = None,
+    on_answer: Callable[[aiohttp.ClientResponse], None] | None = None,
+) -> web.StreamResponse:
+    """Pass a request on; memory stays at a buffer's size whatever the bodies' size.
+
+    :param send_answer: False reads the answer to its end and throws it away.
+    """
+    headers = _end_to_end(request.headers)
+    headers.update(extra_headers or {})
+    try:
+        answer = await http.request(
+            request.method,
+            URL(base_url + request.raw_path, encoded=True),
+            headers=headers,
+            data=request.content if request.body_exists else None,
+            allow_redirects=False,
+            skip_auto_headers=_DEFAULT_HEADERS,
+        )
+    except (aiohttp.ClientError, TimeoutError) as error:
+        _log.warning("%s %s: no answer from %s: %s", request.method, request.path, base_url, error)
+        return html_page(502)
+    async with answer:
+        if on_answer is not None:
+            on_answer(answer)
+        if not send_answer:
+            async for _ in answer.content.iter_any():
+                pass
+            return web.Response(status=answer.status)
+        return await _pass_back(request, answer, rewrite_location)
+
+
+async def _pass_back(
+    request: web.Request, answer: aiohttp.ClientResponse, rewrite_location: Callable[[str], str] | None
+) -> web.StreamResponse:
+    headers = _end_to_end(answer.headers)
+    if rewrite_location is not None and "Location" in headers:
+        headers["Location"] = rewrite_location(headers["Location"])
+    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+    try:
+        await response.prepare(request)
+        if request.method != "HEAD":
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+        await response.write_eof()
+    except aiohttp.ClientPayloadError:
+        # The server broke off: so must we, or the client would take half an answer for the whole.
+        reset_connection(request)
+    except ConnectionError:
+        _log.debug("%s %s: the client went away", request.method, request.path)
+    return response
+
+
+def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
+    kept: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        if name.lower() not in _HOP_BY_HOP | named:
+            kept.add(name, value)
+    return kept

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MWAA's own service model, as botocore carries it: routes, requests, answers and errors.
+
+Nothing about an operation's form is written by hand here; a newer botocore brings its new members, limits and
+operations along. With an old botocore the operations that its model lacks don't exist here either
+(InvokeRestApi came with botocore 1.35.43).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qs, unquote
+
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+
+from airflow_mwaa_provider.local.aws_errors import AwsError
+from airflow_mwaa_provider.local.validation import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from botocore.model import OperationModel
+
+_LABEL = re.compile(r"\{(\w+)\+?\}")
+
+
+@dataclass(frozen=True)
+class _Route:
+    method: str
+    pattern: re.Pattern[str]
+    operation_name: str
+
+
+class MwaaServiceModel:
+    """The operations of the ``mwaa`` service, read from the installed botocore."""
+
+    def __init__(self) -> None:
+        self._model = ServiceModel(Loader().load_service_model("mwaa", "service-2"), "mwaa")
+        self._routes = [self._route(self._model.operation_model(name)) for name in self._model.operation_names]
+
+    @property
+    def operation_names(self) -> list[str]:
+        """Return the names of all operations of the model."""
+        return list(self._model.operation_names)
+
+    @staticmethod
+    def _route(operation: OperationModel) -> _Route:
+        pieces = _LABEL.split(operation.http["requestUri"])
+        # Odd pieces are labels. A label never spans a slash: clients send it percent-encoded.
+        pattern = "".join(
+            f"(?P<{piece}>[^/]+)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
+        )
+        return _Route(operation.http["method"], re.compile(pattern + "/?"), operation.name)
+
+    def match(self, method: str, raw_path: str) -> tuple[OperationModel, dict[str, str]] | None:
+        """Find the operation that a request is for, and the labels of its path.
+
+        :param raw_path: the path as sent, percent-encoded and without the query.
+        """
+        for route in self._routes:
+            found = route.pattern.fullmatch(raw_path) if route.method == method else None
+            if found:
+                labels = {name: unquote(value) for name, value in found.groupdict().items()}
+                return self._model.operation_model(route.operation_name), labels
+        return None
+
+    def parse_request(
+        self,
+        operation: OperationModel,
+        labels: Mapping[str, str],
+        query: str,
+        body: bytes,
+        max_lengths: Mapping[str, int] | None = None,
+    ) -> dict[str, Any]:
+        """Return a request's members by name, validated against the model.
+
+        Members that the model doesn't have are ignored, as AWS does.
+
+        :param max_lengths: lengths that replace those of the model, by name of the shape.
+        :raises AwsError: SerializationException for what isn't JSON, ValidationException for the rest.
+        """
+        shape = cast("Any", operation.input_shape)
+        if shape is None:
+            return {}
+        document = _json_object(body)
+        query_values = parse_qs(query, keep_blank_values=True)
+        members: dict[str, Any] = {}
+        for name, member in shape.members.items():
+            location = member.serialization.get("location")
+            wire_name = member.serialization.get("name", name)
+            if location == "uri":
+                members[name] = labels[wire_name]
+            elif location == "querystring":
+                if wire_name in query_values:
+                    members[name] = _from_query(member, name, query_values[wire_name])
+            elif document.get(wire_name) is not None:
+                members[name] = document[wire_name]
+        validate(shape, members, max_lengths or {})
+        return members
+
+    def serialize_response(self, operation: OperationModel, members: Mapping[str, Any]) -> bytes:
+        """Return an answer's body; what the model doesn't have is left out."""
+        shape = operation.output_shape
+        return json.dumps({} if shape is None else _to_wire(shape, members)).encode("utf-8")
+
+    def modelled_error(self, code: str, message: str, **members: Any) -> AwsError:
+        """Return an error of the model with its HTTP status; an unmodelled one gets the common status."""
+        for shape in self._model.error_shapes:
+            if shape.name == code:
+                return AwsError(code, message, status=shape.metadata["error"]["httpStatusCode"], members=members)
+        return AwsError(code, message, members=members)
+
+    def serialize_error(self, error: AwsError) -> bytes:
+        """Return an error's body: its message under the name which its shape gives it, and its members."""
+        body: dict[str, Any] = {"message": error.message}
+        for shape in self._model.error_shapes:
+            if shape.name == error.code:
+                text_name = next((name for name in shape.members if name.lower() == "message"), None)
+                # Errors without a message member (RestApiClientException) answer one all the same: botocore
+                # and the AWS CLI print it.
+                body = {text_name or "message": error.message}
+        return json.dumps({**body, **error.members}).encode("utf-8")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        return {}
+    try:
+        document = json.loads(body)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise AwsError("SerializationException", "The request body isn't JSON") from error
+    if not isinstance(document, dict):
+        raise AwsError("SerializationException", "The request body isn't a JSON object")
+    return document
+
+
+def _from_query(shape: Any, name: str, values: list[str]) -> Any:
+    if shape.type_name == "list":
+        return values
+    value = values[-1]
+    if shape.type_name in ("integer", "long"):
+        if not re.fullmatch(r"-?[0-9]{1,18}", value):
+            raise AwsError("SerializationException", f"{name} must be a whole number")
+        return int(value)
+    return value
+
+
+def _to_wire(shape: Any, value: Any) -> Any:
+    """Turn a value into JSON, guided by its shape; times become seconds since 1970, as rest-json has them."""
+    if value is None or getattr(shape, "is_document_type", False):
+        return value
+    if shape.type_name == "structure":
+        wire = {}
+        for name, member in shape.members.items():
+            if value.get(name) is not None:
+                wire[member.serialization.get("name", name)] = _to_wire(member, value[name])
+        return wire
+    if shape.type_name == "list":
+        return [_to_wire(shape.member, item) for item in value]
+    if shape.type_name == "map":
+        return {key: _to_wire(shape.value, item) for key, item in value.items()}
+    if shape.type_name == "timestamp" and isinstance(value, datetime):
+        return round(value.timestamp(), 3)
+    return value
