@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repo.layers import MAX_LINES, MAY_BE_LONGER, PACKAGE, read_tree, violations
+from tests.repo.layers import MAX_LINES, MAY_BE_LONGER, PACKAGE, STANDALONE, read_tree, violations
 
 ROOT = Path(__file__).resolve().parents[2]
 SPDX = "# SPDX-License-Identifier: Apache-2.0\n"
@@ -25,6 +25,7 @@ def test_the_package_keeps_its_layers() -> None:
 
 def test_no_file_is_excused_without_need() -> None:
     sources = read_tree(ROOT / PACKAGE)
+    assert set(sources) >= STANDALONE
     assert [path for path in MAY_BE_LONGER if len(sources.get(path, "").splitlines()) <= MAX_LINES] == []
 
 
@@ -95,6 +96,12 @@ def test_airflow_where_it_must_not_be_known_is_found(path: str, source: str) -> 
 def test_a_version_question_outside_compat_is_found(source: str) -> None:
     assert len(broken("hooks/mwaa.py", source)) == 1
     assert broken("_compat.py", source) == []
+
+
+def test_a_file_for_another_interpreter_may_ask_but_not_import_the_package() -> None:
+    path = min(STANDALONE)
+    assert broken(path, "import airflow\nif airflow.__version__ > '3':\n    pass") == []
+    assert len(broken(path, f"from {PACKAGE}.local import errors")) == 1
 
 
 @pytest.mark.parametrize(
