@@ -9,6 +9,7 @@ Source: botocore's service model ``mwaa/2020-07-01``; FACTS on the service's err
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ class ControlPlane:
     :param session: a boto3 session; ``None`` uses boto3's default credentials and region.
     :param region_name: AWS region; ``None`` leaves it to the session.
     :param verify: ``False``, or the path of a CA bundle, for the service's endpoint.
-    :param config: keywords for botocore's ``Config``, laid over our own.
+    :param config: botocore's ``Config``, or a dict of its keywords. Its retries are ignored: see the module.
     :param endpoint_url: another endpoint, such as a VPC endpoint or the local MWAA.
     :param connect_timeout_s: bound on connecting.
     :param read_timeout_s: bound on one answer; InvokeRestApi itself ends after 10 s.
@@ -73,7 +74,7 @@ class ControlPlane:
         *,
         region_name: str | None = None,
         verify: bool | str | None = None,
-        config: dict[str, Any] | None = None,
+        config: Any = None,
         endpoint_url: str | None = None,
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 30.0,
@@ -81,7 +82,7 @@ class ControlPlane:
         self._session = session
         self._region_name = region_name
         self._verify = verify
-        self._config = dict(config or {})
+        self._config = config
         self._endpoint_url = endpoint_url
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
@@ -97,6 +98,17 @@ class ControlPlane:
     def supports_invoke_rest_api(self) -> bool:
         """Whether the installed boto3 knows InvokeRestApi; that of images before Airflow 2.11 does not."""
         return "InvokeRestApi" in self._client.meta.service_model.operation_names
+
+    def list_environments(self) -> list[str]:
+        """List the names of all environments of the account in this region."""
+        names: list[str] = []
+        token: dict[str, str] = {}
+        while True:
+            answer = self._call("ListEnvironments", "*", functools.partial(_list_page, token))
+            names += answer["Environments"]
+            if not answer.get("NextToken"):
+                return names
+            token = {"NextToken": answer["NextToken"]}
 
     def get_environment(self, env_name: str) -> dict[str, Any]:
         """Describe an environment: the ``Environment`` structure of GetEnvironment."""
@@ -153,11 +165,9 @@ class ControlPlane:
         from botocore.exceptions import BotoCoreError
 
         session = self._session or boto3.Session()
-        own = Config(
-            connect_timeout=self._connect_timeout_s,
-            read_timeout=self._read_timeout_s,
-            retries={"total_max_attempts": 1},
-        ).merge(Config(**self._config))
+        given = Config(**self._config) if isinstance(self._config, dict) else self._config
+        own = Config(connect_timeout=self._connect_timeout_s, read_timeout=self._read_timeout_s)
+        own = own.merge(given or Config()).merge(Config(retries={"total_max_attempts": 1}))
 
         def make(config: Config) -> Any:
             return session.client(
@@ -274,6 +284,11 @@ class ControlPlane:
             transient=True,
             ambiguous=acts,
         )
+
+
+def _list_page(token: dict[str, str], client: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = client.list_environments(**token)
+    return answer
 
 
 def _rest_api_answer(error: Any) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ that act are repeated only when repeating cannot act twice.
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ from airflow_mwaa_provider.client.access import Access, Backend, ClientSettings
 from airflow_mwaa_provider.client.airflow_cli import AirflowCli
 from airflow_mwaa_provider.client.collections import Connections, Pools, Variables
 from airflow_mwaa_provider.client.models import CliResult, DagRun, DagRunState, TaskInstance, TaskState, TransportName
+from airflow_mwaa_provider.client.polling import Done, Failed, PollInterval, RunWait
 from airflow_mwaa_provider.exceptions import (
+    DagRunFailed,
     DagRunNotFound,
     MwaaError,
     MwaaInputError,
@@ -31,7 +34,8 @@ from airflow_mwaa_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from airflow_mwaa_provider.client.control_plane import ControlPlane
@@ -170,6 +174,77 @@ class MwaaEnvironment:
         :return: the runs by their pair; those that aren't there are left out.
         """
         return self._access.call(lambda backend: backend.find_runs(pairs)) if pairs else {}
+
+    def wait_for_dag_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout_s: float,
+        allowed_states: AbstractSet[DagRunState] = frozenset({DagRunState.SUCCESS}),
+        failed_states: AbstractSet[DagRunState] = frozenset({DagRunState.FAILED}),
+        interval: PollInterval | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> DagRun:
+        """Wait until a run ends; throttling, and a web server that is away for a while, are waited out.
+
+        :param timeout_s: seconds after which the wait gives up; the run itself goes on.
+        :param allowed_states: states that end the wait with success.
+        :param failed_states: states that end it with :class:`DagRunFailed`.
+        :raises DagRunFailed: it ended badly; names the tasks that failed.
+        :raises DagRunNotFound: it was deleted meanwhile.
+        :raises WaitTimeout: ``timeout_s`` passed.
+        """
+        wait = RunWait(
+            env_name=self.name,
+            dag_id=dag_id,
+            run_id=run_id,
+            started_at=clock(),
+            deadline_s=timeout_s,
+            allowed_states=allowed_states,
+            failed_states=failed_states,
+            interval=interval or PollInterval(),
+        )
+        while True:
+            seen: DagRun | MwaaError
+            try:
+                seen = self.get_dag_run(dag_id, run_id)
+            except MwaaError as error:
+                seen = error
+            step = wait.step(seen, clock())
+            if isinstance(step, Done):
+                return step.run
+            if isinstance(step, Failed):
+                raise self._with_failed_tasks(step.error)
+            log.info(
+                "Environment %r: run %r of DAG %r: %s; next look in %.0f s",
+                self.name,
+                run_id,
+                dag_id,
+                step.note,
+                step.delay_s,
+            )
+            sleep(step.delay_s)
+
+    def _with_failed_tasks(self, error: MwaaError) -> MwaaError:
+        """Add to a failed run's error which tasks failed; as it is when that cannot be asked."""
+        if not isinstance(error, DagRunFailed) or error.dag_id is None or error.run_id is None:
+            return error
+        try:
+            failed = self.get_task_instances(error.dag_id, error.run_id, states=[TaskState.FAILED])
+        except MwaaError as unknown:
+            log.warning("Which tasks of run %r failed is unknown: %s", error.run_id, unknown)
+            return error
+        labels = tuple(instance.label for instance in failed)
+        return DagRunFailed(
+            f"{error} Failed tasks: {', '.join(labels) or 'none'}.",
+            dag_id=error.dag_id,
+            run_id=error.run_id,
+            state=error.state,
+            failed_task_ids=labels,
+            env_name=self.name,
+        )
 
     def set_dag_run_state(self, dag_id: str, run_id: str, state: DagRunState | str) -> DagRun:
         """Mark a run as queued, success or failed; Airflow ends its running tasks accordingly.

@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""From an Airflow connection to the objects that do the work."""

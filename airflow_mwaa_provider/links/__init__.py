@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Links from a task's page to what it works with elsewhere."""

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an Airflow connection to MWAA environments."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider._compat import BaseHook, connection_not_found
+from airflow_mwaa_provider.client.access import ClientSettings
+from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
+from airflow_mwaa_provider.provider_info import CONNECTION_FIELDS, HIDDEN_FIELDS
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+    from airflow_mwaa_provider.client.models import TransportName
+
+
+class MwaaEnvironmentHook(BaseHook):
+    """Speaks to MWAA environments, with the credentials of an AWS connection or the settings of an ``mwaa`` one.
+
+    :param aws_conn_id: a connection of type ``aws`` (credentials, region, endpoint), or of type ``mwaa``, which names
+        such a connection and adds how web servers are reached (transport, proxy, CA bundle). ``None`` uses boto3's
+        own rules: the role of the environment, on MWAA.
+    :param region_name: region of the environments; ``None`` takes the connection's, then boto3's.
+    :param verify: ``False``, or the path of a CA bundle, for AWS's API and for web servers.
+    :param botocore_config: keywords of botocore's ``Config``.
+    """
+
+    conn_name_attr = "aws_conn_id"
+    default_conn_name = "aws_default"
+    conn_type = "mwaa"
+    hook_name = "Amazon MWAA"
+
+    def __init__(
+        self,
+        aws_conn_id: str | None = default_conn_name,
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+        self._environments: dict[tuple[str, str | None, int | None], MwaaEnvironment] = {}
+
+    def environment(
+        self, env_name: str, *, transport: TransportName | str | None = None, airflow_major: int | None = None
+    ) -> MwaaEnvironment:
+        """Give the environment of that name; no call is made yet, and the same object comes back the next time.
+
+        :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` takes the connection's, else
+            chooses by itself.
+        :param airflow_major: what to assume where GetEnvironment isn't permitted.
+        """
+        key = (env_name, transport, airflow_major)
+        if key not in self._environments:
+            settings = ClientSettings(
+                transport=transport or self._extra.get("transport") or None,
+                web_server=self._web_server_settings(),
+                airflow_major=airflow_major,
+            )
+            self._environments[key] = MwaaEnvironment(self.control_plane, env_name, settings)
+        return self._environments[key]
+
+    def get_conn(self) -> ControlPlane:
+        """Give the MWAA API; what Airflow calls a hook's connection."""
+        return self.control_plane
+
+    @cached_property
+    def control_plane(self) -> ControlPlane:
+        """The MWAA API of the connection's account and region."""
+        aws = self._aws_hook
+        return ControlPlane(
+            aws.get_session(region_name=self.region_name or self._extra.get("region_name") or None),
+            region_name=self.region_name or self._extra.get("region_name") or aws.region_name,
+            verify=aws.verify,
+            config=aws.conn_config.botocore_config,
+            endpoint_url=self._extra.get("endpoint_url") or aws.conn_config.get_service_endpoint_url("mwaa"),
+        )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """List environments, for the connection form's test button."""
+        try:
+            names = self.control_plane.list_environments()
+        except MwaaError as error:
+            return False, str(error)
+        return True, f"{len(names)} environment(s) in {self.control_plane.region_name}: {', '.join(names) or 'none'}"
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Hide the standard fields; for Airflows that do not read them from the provider's info."""
+        return {"hidden_fields": HIDDEN_FIELDS, "relabeling": {}}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Give the form's own fields; for Airflows that do not read them from the provider's info."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from wtforms import StringField
+
+        return {
+            name: StringField(field["label"], description=field["description"], widget=BS3TextFieldWidget())
+            for name, field in CONNECTION_FIELDS.items()
+        }
+
+    @cached_property
+    def _extra(self) -> dict[str, Any]:
+        """Settings of an ``mwaa`` connection; empty for any other."""
+        if not self.aws_conn_id:
+            return {}
+        try:
+            connection = self.get_connection(self.aws_conn_id)
+        except connection_not_found():
+            return {}  # the amazon provider's hook has its own rule for that: a warning, and boto3's credentials
+        if connection.conn_type != self.conn_type:
+            return {}
+        extra = dict(connection.extra_dejson)
+        unknown = sorted(set(extra) - set(CONNECTION_FIELDS))
+        if unknown:
+            raise MwaaInputError(
+                f"Connection {self.aws_conn_id!r}: unknown field {unknown[0]!r} in extra; there are "
+                f"{', '.join(CONNECTION_FIELDS)}."
+            )
+        return {"aws_conn_id": None, **extra}
+
+    @cached_property
+    def _aws_hook(self) -> AwsGenericHook[Any]:
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+        return AwsGenericHook(
+            aws_conn_id=(self._extra.get("aws_conn_id") or None) if self._extra else self.aws_conn_id,
+            client_type="mwaa",
+            region_name=self.region_name or self._extra.get("region_name") or None,
+            verify=self.verify,
+            config=self.botocore_config,
+        )
+
+    def _web_server_settings(self) -> WebServerSettings:
+        ca_bundle = self._extra.get("ca_bundle") or self.verify
+        return WebServerSettings(
+            proxy=self._extra.get("proxy") or None,
+            ca_bundle=True if ca_bundle is None else ca_bundle,
+        )

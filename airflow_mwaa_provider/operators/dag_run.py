@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trigger a DAG in another MWAA environment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider._compat import BaseOperator, skip_exception
+from airflow_mwaa_provider.client.models import DagRun, DagRunState
+from airflow_mwaa_provider.client.polling import PollInterval
+from airflow_mwaa_provider.exceptions import DagPaused, DagRunAlreadyExists, MwaaError, MwaaInputError
+from airflow_mwaa_provider.links.dag_run import MwaaDagRunLink
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mwaa_provider._compat import Context
+    from airflow_mwaa_provider.client.environment import MwaaEnvironment
+    from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
+
+# MWAA ends every task after 12 hours, so a longer wait would end without a word of ours.
+MAX_WAIT = timedelta(hours=12)
+
+
+class MwaaTriggerDagRunOperator(BaseOperator):
+    """Trigger a DAG in an MWAA environment, and wait for it if asked.
+
+    *Exactly once.* When no run id is given it is derived from the task instance, so that a retry finds the run that an
+    earlier try made instead of making a second one. Clearing the task by hand makes a new run.
+
+    Takes all parameters of the amazon provider's operator of the same name, and those that users know from
+    ``TriggerDagRunOperator``.
+
+    :param env_name: name of the environment (templated).
+    :param trigger_dag_id: id of the DAG there (templated).
+    :param trigger_run_id: id of the run (templated); derived from the task instance when it is missing.
+    :param logical_date: ISO 8601 text or a datetime, with a time zone (templated).
+    :param data_interval_start: start of the run's data interval (templated); needs the end as well.
+    :param data_interval_end: end of the run's data interval (templated).
+    :param conf: configuration of the run, JSON-serialisable (templated).
+    :param note: note on the run (templated). The CLI transport cannot carry one.
+    :param airflow_version: major version there, 2 or 3 (templated); used only where GetEnvironment isn't permitted.
+    :param wait_for_completion: wait until the run ends, and fail if it failed.
+    :param waiter_delay: seconds between two looks; ``None`` begins with 2 and slows down to 60.
+    :param waiter_max_attempts: give up after this many looks; ``None`` leaves it to ``wait_timeout``.
+    :param deferrable: not there yet; must be ``False``.
+    :param wait_timeout: give up waiting after this time; the remote run goes on.
+    :param allowed_states: states of the run that count as success; ``["success"]``.
+    :param failed_states: states of the run that count as failure; ``["failed"]``.
+    :param reset_dag_run: when the run is already there and has ended, clear it and let it run again. A run that is
+        still going on is waited for instead. With ``retries`` this repeats a remote run that failed.
+    :param skip_when_already_exists: when a run of the given ``trigger_run_id`` is already there, skip the task.
+    :param fail_when_dag_is_paused: fail instead of triggering a run that would stay queued.
+    :param cancel_on_kill: mark the remote run as failed when this task is killed while it waits.
+    :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` chooses by itself.
+    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated); see
+        :class:`~airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook`.
+    :param region_name: region of the environment (templated).
+    :param verify: ``False`` or the path of a CA bundle (templated).
+    :param botocore_config: keywords of botocore's ``Config``.
+    :return: ``{"env_name", "dag_id", "run_id", "state", "url", "RestApiStatusCode", "RestApiResponse"}``; the last two
+        as the amazon provider's operator gives them, without the run's conf.
+    """
+
+    template_fields: Sequence[str] = (
+        "env_name",
+        "trigger_dag_id",
+        "trigger_run_id",
+        "logical_date",
+        "data_interval_start",
+        "data_interval_end",
+        "conf",
+        "note",
+        "airflow_version",
+        "aws_conn_id",
+        "region_name",
+        "verify",
+    )
+    template_fields_renderers = {"conf": "json"}  # noqa: RUF012 - Airflow's own declaration
+    operator_extra_links = (MwaaDagRunLink(),)
+    ui_color = "#d6cef2"
+
+    def __init__(
+        self,
+        *,
+        env_name: str,
+        trigger_dag_id: str,
+        trigger_run_id: str | None = None,
+        logical_date: str | datetime | None = None,
+        data_interval_start: str | datetime | None = None,
+        data_interval_end: str | datetime | None = None,
+        conf: dict[str, Any] | None = None,
+        note: str | None = None,
+        airflow_version: int | None = None,
+        wait_for_completion: bool = False,
+        waiter_delay: float | None = None,
+        waiter_max_attempts: int | None = None,
+        deferrable: bool = False,
+        wait_timeout: timedelta = MAX_WAIT,
+        allowed_states: Sequence[str] | None = None,
+        failed_states: Sequence[str] | None = None,
+        reset_dag_run: bool = False,
+        skip_when_already_exists: bool = False,
+        fail_when_dag_is_paused: bool = False,
+        cancel_on_kill: bool = False,
+        transport: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.env_name = env_name
+        self.trigger_dag_id = trigger_dag_id
+        self.trigger_run_id = trigger_run_id
+        self.logical_date = logical_date
+        self.data_interval_start = data_interval_start
+        self.data_interval_end = data_interval_end
+        self.conf = conf
+        self.note = note
+        self.airflow_version = airflow_version
+        self.wait_for_completion = wait_for_completion
+        self.waiter_delay = waiter_delay
+        self.waiter_max_attempts = waiter_max_attempts
+        self.deferrable = deferrable
+        self.wait_timeout = wait_timeout
+        self.allowed_states = allowed_states
+        self.failed_states = failed_states
+        self.reset_dag_run = reset_dag_run
+        self.skip_when_already_exists = skip_when_already_exists
+        self.fail_when_dag_is_paused = fail_when_dag_is_paused
+        self.cancel_on_kill = cancel_on_kill
+        self.transport = transport
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+        self._waited_for: tuple[MwaaEnvironment, DagRun] | None = None
+        if deferrable:
+            raise MwaaInputError("deferrable=True isn't there yet; leave it out and the task waits in its slot.")
+        _states(allowed_states, "allowed_states")
+        _states(failed_states, "failed_states")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Trigger the run, leave its link behind, and wait for it if asked.
+
+        :raises DagPaused: the DAG is paused (with ``fail_when_dag_is_paused``).
+        :raises DagRunAlreadyExists: a run of the given id was there before this task's first try.
+        :raises DagRunFailed: the run ended badly.
+        """
+        call = self._checked_call()
+        environment = self._hook().environment(
+            self.env_name,
+            transport=self.transport,
+            airflow_major=int(self.airflow_version) if self.airflow_version else None,
+        )
+        if self.fail_when_dag_is_paused and environment.is_dag_paused(self.trigger_dag_id):
+            raise DagPaused(
+                f"Environment {self.env_name!r}: DAG {self.trigger_dag_id!r} is paused, so that its run would stay "
+                "queued. Unpause it there, or leave out fail_when_dag_is_paused.",
+                env_name=self.env_name,
+            )
+        run_id = self.trigger_run_id or derived_run_id(context)
+        run = environment.trigger_dag_run(self.trigger_dag_id, run_id, **call)
+        url = environment.dag_run_url(run.dag_id, run.run_id)
+        MwaaDagRunLink.persist(context, url)
+        if run.created:
+            self.log.info("Environment %r: created run %r of DAG %r: %s", self.env_name, run_id, run.dag_id, url)
+        else:
+            run = self._take_up(environment, run, context)
+        if self.wait_for_completion:
+            run = self._wait(environment, run)
+        return _result(self.env_name, run, url)
+
+    def on_kill(self) -> None:
+        """Mark the remote run as failed, where that was asked for and the task was waiting."""
+        if not self.cancel_on_kill or self._waited_for is None:
+            return
+        environment, run = self._waited_for
+        self.log.info("Killed: marking run %r in environment %r as failed", run.run_id, self.env_name)
+        try:
+            environment.set_dag_run_state(run.dag_id, run.run_id, DagRunState.FAILED)
+        except MwaaError as error:
+            self.log.error("The remote run goes on, because it could not be marked: %s", error)
+
+    def _hook(self) -> MwaaEnvironmentHook:
+        # Imported here, because it brings boto3 and the amazon provider, which a DAG file's parsing must not load.
+        from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
+
+        return MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
+
+    def _checked_call(self) -> dict[str, Any]:
+        """Check what is sent before anything is sent."""
+        conf = self.conf or {}
+        if not isinstance(conf, dict):
+            raise MwaaInputError(f"conf is a {type(conf).__name__}, not a dict; a run's conf is a JSON object.")
+        try:
+            json.dumps(conf, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise MwaaInputError(f"conf cannot be written as JSON: {error}.") from error
+        start = _moment(self.data_interval_start, "data_interval_start")
+        end = _moment(self.data_interval_end, "data_interval_end")
+        if (start is None) != (end is None):
+            raise MwaaInputError("data_interval_start and data_interval_end go together; give both or none.")
+        return {
+            "conf": conf,
+            "logical_date": _moment(self.logical_date, "logical_date"),
+            "note": self.note or None,
+            "data_interval": (start, end) if start and end else None,
+        }
+
+    def _take_up(self, environment: MwaaEnvironment, run: DagRun, context: Context) -> DagRun:
+        """Decide what a run means that was there before: an earlier try's, or somebody else's."""
+        earlier_try = self.trigger_run_id is None or tries_before(context) > 0
+        if not earlier_try and self.skip_when_already_exists:
+            raise skip_exception(f"Environment {self.env_name!r}: run {run.run_id!r} is already there; skipping.")
+        if not earlier_try and not self.reset_dag_run:
+            raise DagRunAlreadyExists(
+                f"Environment {self.env_name!r}: DAG {run.dag_id!r} already has a run {run.run_id!r}, "
+                f"{run.state.value}. Leave trigger_run_id out, or set reset_dag_run or skip_when_already_exists.",
+                env_name=self.env_name,
+                status=409,
+            )
+        if self.reset_dag_run and run.state.is_final and run.state not in self._allowed():
+            self.log.info("Environment %r: run %r had ended as %s, clearing it", self.env_name, run.run_id, run.state)
+            environment.clear_dag_run(run.dag_id, run.run_id)
+            return environment.get_dag_run(run.dag_id, run.run_id)
+        if self.reset_dag_run and run.state.is_final and not earlier_try:
+            self.log.info("Environment %r: run %r is already there, clearing it", self.env_name, run.run_id)
+            environment.clear_dag_run(run.dag_id, run.run_id)
+            return environment.get_dag_run(run.dag_id, run.run_id)
+        self.log.info("Environment %r: taking up run %r, which is %s", self.env_name, run.run_id, run.state.value)
+        return run
+
+    def _wait(self, environment: MwaaEnvironment, run: DagRun) -> DagRun:
+        timeout_s = self.wait_timeout.total_seconds()
+        if self.waiter_max_attempts is not None:
+            timeout_s = min(timeout_s, self.waiter_max_attempts * (self.waiter_delay or 60))
+        self._waited_for = (environment, run)
+        return environment.wait_for_dag_run(
+            run.dag_id,
+            run.run_id,
+            timeout_s=timeout_s,
+            allowed_states=self._allowed(),
+            failed_states=_states(self.failed_states, "failed_states") or frozenset({DagRunState.FAILED}),
+            interval=PollInterval(fixed_s=self.waiter_delay),
+        )
+
+    def _allowed(self) -> frozenset[DagRunState]:
+        return _states(self.allowed_states, "allowed_states") or frozenset({DagRunState.SUCCESS})
+
+
+def derived_run_id(context: Context) -> str:
+    """Derive a run id from a task instance: the same for every retry, another one after the task was cleared.
+
+    Airflow raises ``max_tries`` when a task is cleared and leaves it alone between retries, so that ``max_tries -
+    retries`` tells one round of tries from the next.
+    """
+    ti: Any = context["ti"]
+    retries = getattr(ti.task, "retries", 0) or 0
+    tries_so_far = max(0, (ti.max_tries or 0) - retries)
+    identity = json.dumps([ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "map_index", -1), tries_so_far])
+    return f"mwaa__{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
+
+
+def tries_before(context: Context) -> int:
+    """Count the tries of this round that came before the present one."""
+    ti: Any = context["ti"]
+    retries = getattr(ti.task, "retries", 0) or 0
+    return int(ti.try_number) - 1 - max(0, (ti.max_tries or 0) - retries)
+
+
+def _states(names: Sequence[str] | None, parameter: str) -> frozenset[DagRunState]:
+    try:
+        return frozenset(DagRunState(str(name)) for name in names or ())
+    except ValueError as error:
+        known = ", ".join(state.value for state in DagRunState)
+        raise MwaaInputError(f"{parameter}: {error}; there are {known}.") from error
+
+
+def _moment(value: str | datetime | None, parameter: str) -> datetime | None:
+    if value is None or value == "":
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError as error:
+        raise MwaaInputError(
+            f"{parameter}={value!r} is no ISO 8601 date, such as 2026-01-31T00:00:00+00:00."
+        ) from error
+    if moment.tzinfo is None:
+        raise MwaaInputError(f"{parameter}={value!r} has no time zone; write 2026-01-31T00:00:00+00:00.")
+    return moment
+
+
+def _result(env_name: str, run: DagRun, url: str) -> dict[str, Any]:
+    def text(moment: datetime | None) -> str | None:
+        return moment.isoformat() if moment else None
+
+    return {
+        "env_name": env_name,
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "state": run.state.value,
+        "url": url,
+        "RestApiStatusCode": 200,
+        "RestApiResponse": {
+            "dag_id": run.dag_id,
+            "dag_run_id": run.run_id,
+            "state": run.state.value,
+            "logical_date": text(run.logical_date),
+            "start_date": text(run.start_date),
+            "end_date": text(run.end_date),
+            "note": run.note,
+        },
+    }

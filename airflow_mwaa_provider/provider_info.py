@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Airflow's provider manager asks for: a plain dict, valid against Airflow's own schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_mwaa_provider import __version__
+
+HOOK = "airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook"
+
+#: The fields of the ``mwaa`` connection's form, kept in its ``extra``. Newer Airflows read them from here, older ones
+#: ask the hook, which takes them from here as well.
+CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
+    "aws_conn_id": {
+        "label": "AWS connection",
+        "description": "Connection with the AWS credentials. Empty: the role that the task runs with.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "region_name": {
+        "label": "Region",
+        "description": "AWS region of the environments. Empty: the AWS connection's, or the task's own.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "transport": {
+        "label": "Transport",
+        "description": "rest_api, web_session or cli. Empty: the first of them that works.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "proxy": {
+        "label": "Proxy to the web server",
+        "description": "For private web servers: http://HOST:PORT or socks5h://HOST:PORT.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "ca_bundle": {
+        "label": "CA bundle",
+        "description": "Path of a PEM file that the web server's certificate is checked against.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "endpoint_url": {
+        "label": "MWAA endpoint",
+        "description": "Another endpoint of the MWAA API: a VPC endpoint, or the local MWAA.",
+        "schema": {"type": ["string", "null"]},
+    },
+}
+
+HIDDEN_FIELDS = ["host", "schema", "port", "login", "password"]
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Describe the provider; entry point ``apache_airflow_provider``."""
+    return {
+        "package-name": "airflow-mwaa-provider",
+        "name": "Amazon MWAA",
+        "description": "Run DAGs across Amazon MWAA environments, with a local MWAA to try it on.",
+        "versions": [__version__],
+        "connection-types": [
+            {
+                "connection-type": "mwaa",
+                "hook-class-name": HOOK,
+                "hook-name": "Amazon MWAA",
+                "ui-field-behaviour": {"hidden-fields": HIDDEN_FIELDS},
+                "conn-fields": CONNECTION_FIELDS,
+            }
+        ],
+        "extra-links": ["airflow_mwaa_provider.links.dag_run.MwaaDagRunLink"],
+    }
