@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"client", "metadata", "packaging", "monitoring", "preflight", "local", "exceptions"},
     "client": {"exceptions"},
     "exceptions": set(),
-    "hooks": {"_compat"} | _BELOW_HOOKS,
+    "hooks": {"_compat", "provider_info"} | _BELOW_HOOKS,  # the form of a connection is data there
     "links": {"hooks", "_compat"} | _BELOW_HOOKS,
     "local": {"_compat", "exceptions"},
     "metadata": {"exceptions"},
@@ -60,7 +60,7 @@ MAY_BE_LONGER: set[str] = set()
 """Files, relative to the package, that are past the limit for a reason."""
 
 
-STANDALONE = {"local/airflow_setup.py"}
+STANDALONE = {"local/airflow_setup.py", "local/cli_server.py"}
 """Files that the local MWAA runs by their path inside another interpreter, one that need not have this package.
 
 They cannot use ``_compat.py``, so they may ask for the Airflow version; and they may import nothing of ours.
