@@ -59,14 +59,15 @@ _HEALTH_2 = {"scheduler": "latest_scheduler_heartbeat", "triggerer": "latest_tri
 _HEALTH_3 = {**_HEALTH_2, "dag_processor": "latest_dag_processor_heartbeat"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class RuntimeContext:
     """What all environments of one local MWAA share."""
 
     folder: StateFolder
     databases: MetadataDatabases
-    aws: AwsWorld
     ports: processes.PortAllocator
+    aws: AwsWorld | None = None
+    """Set once the endpoint listens, before the first environment starts."""
 
 
 class AirflowRuntime:
@@ -229,7 +230,8 @@ class AirflowRuntime:
         state.write_json(self.folder.record_path, self._record)
 
     def _airflow_variables(self, database: Database, web: WebServer) -> dict[str, str]:
-        record = self._record
+        record, aws = self._record, self._context.aws
+        assert aws is not None, "the endpoint listens before an environment starts"
         ports = {
             "logging.worker_log_server_port": str(record["worker_log_port"]),
             "logging.trigger_log_server_port": str(record["triggerer_log_port"]),
@@ -241,7 +243,7 @@ class AirflowRuntime:
             database=database,
             keys=EnvironmentKeys(record["fernet_key"], record["web_secret_key"], record["jwt_secret"]),
             web=web,
-            aws=self._context.aws,
+            aws=aws,
             configuration={**self.spec.configuration, **ports},
             marker=processes.marked(self._context.folder.path, self.spec.name),
         )
@@ -326,6 +328,11 @@ class AirflowRuntimeFactory:
         self._context = context
         self._interpreters = list(interpreters)
         self._by_environment = dict(by_environment or {})
+        self._runtimes: dict[str, AirflowRuntime] = {}
+
+    def runtime(self, env_name: str) -> AirflowRuntime | None:
+        """Return the runtime that was last made for an environment."""
+        return self._runtimes.get(env_name)
 
     def versions(self) -> list[str]:
         """Return the Airflow versions that can be started here, the default first."""
@@ -341,7 +348,9 @@ class AirflowRuntimeFactory:
         candidates = [*([own] if own else []), *self._interpreters, *self._by_environment.values()]
         for interpreter in candidates:
             if interpreter.airflow_version == spec.airflow_version:
-                return AirflowRuntime(spec, interpreter, self._context)
+                runtime = AirflowRuntime(spec, interpreter, self._context)
+                self._runtimes[spec.name] = runtime
+                return runtime
         raise ValueError(
             f"Airflow {spec.airflow_version} isn't installed here; there are {', '.join(self.versions())}"
         )

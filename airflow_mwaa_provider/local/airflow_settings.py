@@ -238,4 +238,4 @@ def _without_proxy(variables: Mapping[str, str]) -> str:
     """Keep a proxy of the user's machine out of calls to loopback."""
     listed = variables.get("NO_PROXY") or variables.get("no_proxy") or ""
     # Each gateway has a loopback address of its own, and few programs read 127.0.0.0/8 here.
-    return ",".join(filter(None, (listed, "localhost", *(f"127.0.0.{number}" for number in range(1, 10)))))
+    return ",".join(filter(None, (listed, "localhost", *(f"127.0.0.{number}" for number in range(1, 20)))))

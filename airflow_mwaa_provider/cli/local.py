@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa local``: MWAA on this machine."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+
+import click
+
+from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.extras import require_local_extra
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mwaa_provider.local.daemon import EnvironmentRequest
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_DEFAULT_FOLDER = "~/.airflow-mwaa/local"
+_folder_option = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_DEFAULT_FOLDER,
+    show_default=True,
+    help="Holds all state; one local MWAA per folder.",
+)
+_output_option = click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", help="json for machines."
+)
+
+
+def _errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn an expected error into one line on stderr, with the end of the log below, and an exit status."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            require_local_extra()
+            return command(*args, **kwargs)
+        except LocalMwaaError as error:
+            _fail(str(error), error.log_tail, 2 if error.misuse else 1)
+        except KeyboardInterrupt:
+            _fail("interrupted; all that had been started has been ended")
+
+    return wrapper
+
+
+def _fail(message: str, log_tail: str = "", exit_status: int = 1) -> NoReturn:
+    click.echo(f"airflow-mwaa: {' '.join(message.split())}", err=True)
+    for line in log_tail.splitlines():
+        click.echo(f"  | {line}", err=True)
+    sys.exit(exit_status)
+
+
+@click.group()
+def local() -> None:
+    """MWAA on this machine: its endpoints, real Airflows, and the other AWS services by moto.
+
+    \b
+    Example:
+      airflow-mwaa local up --environment source --environment target
+      eval "$(airflow-mwaa local env)"
+      aws mwaa get-environment --name source
+      airflow-mwaa local down
+    """
+
+
+@local.command()
+@click.option("--environment", "-e", "names", multiple=True, help="An environment's name; repeatable.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="[NAME=]PATH",
+    help="Interpreter with the Airflow to run, for all environments or for one; this one's if not given.",
+)
+@click.option(
+    "--dags", "dags", multiple=True, metavar="NAME=DIR", help="Files to put into an environment's bucket first."
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Of the AWS endpoint; any free one if not given.")
+@_folder_option
+@_output_option
+@_errors_in_one_line
+def up(
+    names: tuple[str, ...],
+    pythons: tuple[str, ...],
+    dags: tuple[str, ...],
+    port: int | None,
+    folder: Path,
+    output: str,
+) -> None:
+    """Start, and return when all environments are available.
+
+    \b
+    Example:
+      airflow-mwaa local up -e source -e target --python target=/opt/airflow-2.10/bin/python --dags source=./dags
+    """
+    from airflow_mwaa_provider.local import lifecycle
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    started = time.monotonic()
+    requests = _environment_requests(names or ("local",), pythons, dags)
+    with _Progress() as progress:
+        result = lifecycle.up(folder, requests, port=port or 0, on_progress=progress.show)
+    if output == "json":
+        click.echo(json.dumps(result, indent=2))
+        return
+    option = "" if folder == Path(_DEFAULT_FOLDER) else f" --folder {shlex.quote(str(folder))}"
+    click.echo(f"The local MWAA runs after {time.monotonic() - started:.0f} s: {result['endpoint_url']}")
+    _echo_environments(result)
+    click.echo(f'Use it:  eval "$(airflow-mwaa local env{option})"')
+    click.echo(f"Stop it: airflow-mwaa local down{option}")
+
+
+@local.command()
+@click.option("--purge", is_flag=True, help="Remove all its data, too: databases, DAG files, logs, credentials.")
+@_folder_option
+@_errors_in_one_line
+def down(*, purge: bool, folder: Path) -> None:
+    """End every process of it, also after a crash; does nothing when none runs.
+
+    \b
+    Example:
+      airflow-mwaa local down --purge
+    """
+    from airflow_mwaa_provider.local import lifecycle
+
+    ended = lifecycle.down(folder, purge=purge)
+    click.echo(f"Ended {ended} processes." if ended else "Nothing was running.")
+    if purge:
+        click.echo(f"Removed {folder}.")
+
+
+@local.command()
+@_folder_option
+@_output_option
+@_errors_in_one_line
+def status(folder: Path, output: str) -> None:
+    """Show what runs; exit status 1 when nothing does.
+
+    \b
+    Example:
+      airflow-mwaa local status --output json
+    """
+    from airflow_mwaa_provider.local import lifecycle
+
+    now = lifecycle.status(folder)
+    if output == "json":
+        click.echo(json.dumps(now, indent=2))
+    elif now["running"]:
+        click.echo(f"The local MWAA in {now['folder']} runs: {now.get('endpoint_url', 'just starting')}")
+        _echo_environments(now)
+    elif now["left_over_pids"]:
+        count = len(now["left_over_pids"])
+        click.echo(f"The daemon in {now['folder']} has died and left {count} processes: `airflow-mwaa local down`")
+    else:
+        click.echo(f"Nothing runs in {now['folder']}.")
+    sys.exit(0 if now["running"] else 1)
+
+
+@local.command()
+@_folder_option
+@_errors_in_one_line
+def env(folder: Path) -> None:
+    """Print what to export so that boto3, the AWS CLI, curl and requests use it.
+
+    \b
+    Example:
+      eval "$(airflow-mwaa local env)"
+    """
+    from airflow_mwaa_provider.local import lifecycle
+
+    for name, value in lifecycle.client_variables(folder).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _environment_requests(
+    names: tuple[str, ...], pythons: tuple[str, ...], dags: tuple[str, ...]
+) -> list[EnvironmentRequest]:
+    from airflow_mwaa_provider.local.daemon import EnvironmentRequest
+
+    default = sys.executable
+    by_name: dict[str, str] = {}
+    for value in pythons:
+        name, equals, path = value.partition("=")
+        if equals and name in names:
+            by_name[name] = path
+        elif equals and not Path(value).expanduser().exists():
+            raise LocalMwaaError(f"--python {value}: there is no environment {name!r}", misuse=True)
+        else:
+            default = value
+    folders: dict[str, str] = {}
+    for value in dags:
+        name, equals, path = value.partition("=")
+        if not equals or name not in names:
+            raise LocalMwaaError(f"--dags {value}: write NAME=DIR with the name of an environment", misuse=True)
+        folders[name] = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
+    return [EnvironmentRequest(name, by_name.get(name, default), folders.get(name)) for name in names]
+
+
+def _echo_environments(now: dict[str, Any]) -> None:
+    rows = [("ENVIRONMENT", "STATUS", "AIRFLOW", "WEB SERVER", "PIDS")]
+    for name, environment in now["environments"].items():
+        pids = " ".join(f"{component}={pid}" for component, pid in environment["pids"].items())
+        rows.append((name, environment["status"], environment["airflow_version"], environment["url"], pids))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+class _Progress:
+    """Shows what each environment does: a live line on a terminal, plain lines elsewhere; on stderr."""
+
+    def __init__(self) -> None:
+        self._phases: dict[str, str] = {}
+        self._started = time.monotonic()
+        self._status: Any = None
+
+    def __enter__(self) -> _Progress:
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("starting")
+            self._status.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._status is not None:
+            self._status.__exit__(*error)
+
+    def show(self, environment: str, message: str) -> None:
+        """Show what an environment does now; an empty name for what they share."""
+        if self._phases.get(environment) == message:
+            return
+        self._phases[environment] = message
+        if self._status is None:
+            subject = f"{environment}: " if environment else ""
+            click.echo(f"[{time.monotonic() - self._started:5.1f} s] {subject}{message}", err=True)
+            return
+        named = {name: phase for name, phase in self._phases.items() if name} or self._phases
+        self._status.update("; ".join(f"{name}: {phase}" if name else phase for name, phase in named.items()))
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``airflow-mwaa``."""
+
+from __future__ import annotations
+
+import click
+
+from airflow_mwaa_provider import __version__
+from airflow_mwaa_provider.cli.local import local
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="airflow-mwaa")
+def main() -> None:
+    """Tools for Apache Airflow on Amazon MWAA."""
+
+
+main.add_command(local)
+
+
+if __name__ == "__main__":
+    main()

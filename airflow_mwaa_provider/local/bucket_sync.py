@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DAG files travel from an environment's bucket into its DAGs folder, as on MWAA."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_mwaa_provider.local.state import describe_os_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+log = logging.getLogger(__name__)
+
+SYNC_INTERVAL_S = 2.5
+_CACHE_FOLDER = "__pycache__"
+_ERRORS = (BotoCoreError, ClientError)
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A folder of a bucket and the local folder that mirrors it."""
+
+    env_name: str
+    bucket: str
+    prefix: str
+    """Without slashes at its ends; empty for the whole bucket."""
+    folder: Path
+
+    @property
+    def key_prefix(self) -> str:
+        """What all keys of the mirror begin with."""
+        return f"{self.prefix}/" if self.prefix else ""
+
+
+@dataclass
+class _Known:
+    """What the last rounds have learned about a mirror."""
+
+    etags: dict[str, str] = field(default_factory=dict)
+    complaints: set[str] = field(default_factory=set)
+
+
+class BucketSync:
+    """Mirrors buckets of the local S3 into folders."""
+
+    def __init__(self, s3_url: str, region: str) -> None:
+        # Straight to moto, which asks for credentials but checks none.
+        self._s3: Any = boto3.session.Session().client(
+            "s3",
+            endpoint_url=s3_url,
+            region_name=region,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106
+            verify=False,
+            config=Config(
+                s3={"addressing_style": "path"},
+                connect_timeout=5,
+                read_timeout=30,
+                retries={"total_max_attempts": 2},
+                proxies={},
+            ),
+        )
+        self._region = region
+        self._known: dict[Mirror, _Known] = {}
+
+    def ensure_bucket(self, bucket: str) -> None:
+        """Create a bucket, versioned as MWAA wants it, unless it is there."""
+        try:
+            self._s3.head_bucket(Bucket=bucket)
+        except ClientError:
+            location = {} if self._region == "us-east-1" else {"LocationConstraint": self._region}
+            self._s3.create_bucket(
+                Bucket=bucket, **({"CreateBucketConfiguration": location} if location else {})
+            )
+            self._s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+    def upload(self, folder: Path, bucket: str, prefix: str) -> int:
+        """Upload a folder's files, those of hidden and cache folders left out; return how many there were."""
+        count = 0
+        for path in sorted(folder.rglob("*")):
+            relative = path.relative_to(folder)
+            hidden = any(part.startswith(".") or part == _CACHE_FOLDER for part in relative.parts[:-1])
+            if path.is_file() and not hidden:
+                key = f"{prefix}/{relative.as_posix()}" if prefix else relative.as_posix()
+                self._s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+                count += 1
+        return count
+
+    async def run(self, mirrors: Callable[[], Iterable[Mirror]]) -> None:
+        """Mirror for ever; what fails is logged and tried again."""
+        while True:
+            for mirror in mirrors():
+                await asyncio.to_thread(self.sync, mirror)
+            await asyncio.sleep(SYNC_INTERVAL_S)
+
+    def sync(self, mirror: Mirror) -> None:
+        """Make the folder equal to the bucket's; nothing is deleted unless the whole listing was read."""
+        known = self._known.setdefault(mirror, _Known())
+        try:
+            listing = self._list(mirror, known)
+        except _ERRORS as error:
+            self._complain(known, mirror, f"can't list s3://{mirror.bucket}/{mirror.prefix}: {error}")
+            return
+        known.complaints.difference_update({text for text in known.complaints if text.startswith("can't list")})
+        # Deletions first: a folder may have become a file.
+        self._delete_others(mirror, known, set(listing))
+        for name, etag in listing.items():
+            target = mirror.folder / name
+            if known.etags.get(name) == etag and target.is_file():
+                continue
+            try:
+                if not _has_etag(target, etag):
+                    self._download(mirror, name, target)
+                    log.info("environment %s: updated %s/%s", mirror.env_name, mirror.prefix, name)
+            except _ERRORS as error:
+                self._complain(known, mirror, f"can't read {name}: {error}")
+            except OSError as error:
+                self._complain(known, mirror, f"can't write {name}: {describe_os_error(error)}")
+            else:
+                known.etags[name] = etag
+
+    def _list(self, mirror: Mirror, known: _Known) -> dict[str, str]:
+        listing = {}
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=mirror.bucket, Prefix=mirror.key_prefix)
+        for page in pages:
+            for entry in page.get("Contents", ()):
+                name = entry["Key"][len(mirror.key_prefix) :]
+                if not name or name.endswith("/"):
+                    continue  # the console's way of making a folder
+                if not is_safe_name(name):
+                    self._complain(known, mirror, f"refused the key {entry['Key']!r}: it leads out of the folder")
+                    continue
+                listing[name] = entry["ETag"].strip('"')
+        return listing
+
+    def _delete_others(self, mirror: Mirror, known: _Known, wanted: set[str]) -> None:
+        for parent, folders, files in os.walk(mirror.folder, topdown=False):
+            relative = Path(parent).relative_to(mirror.folder)
+            if _CACHE_FOLDER in relative.parts:
+                continue
+            for file in files:
+                name = (relative / file).as_posix()
+                if name not in wanted:
+                    (Path(parent) / file).unlink(missing_ok=True)
+                    known.etags.pop(name, None)
+                    log.info("environment %s: removed %s/%s", mirror.env_name, mirror.prefix, name)
+            for folder in folders:
+                path = Path(parent) / folder
+                if path.is_symlink():
+                    path.unlink()  # nothing of ours: it could lead anywhere
+                elif folder == _CACHE_FOLDER and not files:
+                    shutil.rmtree(path, ignore_errors=True)
+                elif folder != _CACHE_FOLDER:
+                    with contextlib.suppress(OSError):
+                        path.rmdir()  # only if nothing is left in it
+
+    def _download(self, mirror: Mirror, name: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Written beside the DAGs folder and moved: Airflow never sees half a file.
+        descriptor, temporary = tempfile.mkstemp(dir=mirror.folder.parent, prefix=".incoming.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                body = self._s3.get_object(Bucket=mirror.bucket, Key=mirror.key_prefix + name)["Body"]
+                shutil.copyfileobj(body, file)
+            Path(temporary).replace(target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+    @staticmethod
+    def _complain(known: _Known, mirror: Mirror, text: str) -> None:
+        if text not in known.complaints:  # once, and not at every round
+            known.complaints.add(text)
+            log.warning("environment %s: %s", mirror.env_name, text)
+
+
+def is_safe_name(name: str) -> bool:
+    """Tell whether a key's rest names a file below the folder, whatever else is in it."""
+    parts = name.split("/")
+    return (
+        "\0" not in name
+        and not PurePosixPath(name).is_absolute()
+        and all(part not in ("", ".", "..") and len(part.encode()) <= 255 for part in parts)
+        and _CACHE_FOLDER not in parts
+    )
+
+
+def _has_etag(path: Path, etag: str) -> bool:
+    """Tell whether a file is there and equal to an object that was uploaded in one piece."""
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() == etag

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The long-running process of the local MWAA: database server, moto, AWS side and environments.
+
+Started by :func:`airflow_mwaa_provider.local.lifecycle.up` in a session of its own::
+
+    python -m airflow_mwaa_provider.local.daemon < REQUEST > EVENTS 2>> daemon.log
+
+REQUEST is the JSON of :class:`UpRequest`. EVENTS are JSON objects, one a line, until it is ready or has failed:
+``{"event": "progress" | "ready" | "failed", …}``. It ends on SIGTERM, with all that it has started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.local import interpreter, postgres, processes, state
+from airflow_mwaa_provider.local.admin import ADMIN_PREFIX
+from airflow_mwaa_provider.local.airflow_runtime import AirflowRuntime, AirflowRuntimeFactory, RuntimeContext
+from airflow_mwaa_provider.local.airflow_settings import AwsWorld
+from airflow_mwaa_provider.local.bucket_sync import BucketSync, Mirror
+from airflow_mwaa_provider.local.endpoint import LocalMwaa
+from airflow_mwaa_provider.local.environments import EnvironmentStatus
+from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.metadata_databases import MetadataDatabases
+from airflow_mwaa_provider.local.moto_server import MotoServer
+from airflow_mwaa_provider.local.tls import CertificateAuthority
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.local.environments import Environment
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+_DAGS_PREFIX = "dags"
+_STATUS_INTERVAL_S = 0.5
+
+
+@dataclass(frozen=True)
+class EnvironmentRequest:
+    """One environment that shall run."""
+
+    name: str
+    python: str
+    dags: str | None = None
+    """A folder whose files are uploaded into the environment's bucket first."""
+    bucket: str | None = None
+
+
+@dataclass(frozen=True)
+class UpRequest:
+    """What the daemon shall start."""
+
+    folder: str
+    port: int
+    """Of the endpoint; 0 for the last one, or one that is free."""
+    environments: list[EnvironmentRequest] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """Return the request as the daemon reads it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> UpRequest:
+        """Return the request that :meth:`to_json` wrote."""
+        content = json.loads(text)
+        environments = [EnvironmentRequest(**environment) for environment in content.pop("environments")]
+        return cls(environments=environments, **content)
+
+
+class Daemon:
+    """Everything that a local MWAA runs."""
+
+    def __init__(self, request: UpRequest) -> None:
+        self._request = request
+        self._folder = state.StateFolder(Path(request.folder))
+        self._ports = processes.PortAllocator()
+        marker = processes.marked(self._folder.path)
+        self._postgres = postgres.PostgresServer(self._folder.postgres, marker, self._ports)
+        self._moto = MotoServer(self._folder.moto, marker, self._ports, REGION)
+        self._secrets: dict[str, Any] = {}
+        self._mwaa: LocalMwaa | None = None
+        self._factory: AirflowRuntimeFactory | None = None
+        self._endpoint_url = ""
+        self._last_status: dict[str, Any] = {}
+
+    async def run(self) -> None:
+        """Start everything, report, and serve until cancelled; whatever happens, leave nothing running."""
+        try:
+            sync = await self._start()
+            self._report({"event": "ready", "status": self._status()})
+            _close_events()
+            await asyncio.gather(sync.run(self._mirrors), self._keep_status())
+        finally:
+            await self._stop()
+
+    async def _start(self) -> BucketSync:
+        self._progress("", "starting PostgreSQL and moto")
+        self._secrets = self._load_secrets()
+        certificates = CertificateAuthority.load_or_create(self._folder.tls)
+        certificates.write_bundle(self._folder.ca_bundle)
+        pythons = {request.python: request for request in self._request.environments}
+        inspected, *_ = await asyncio.gather(
+            asyncio.gather(*(asyncio.to_thread(interpreter.inspect, python) for python in pythons)),
+            self._postgres.start(),
+            self._moto.start(),
+        )
+        by_python = dict(zip(pythons, inspected, strict=True))
+        context = RuntimeContext(self._folder, MetadataDatabases(self._postgres), self._ports)
+        self._factory = AirflowRuntimeFactory(
+            context, inspected, {request.name: by_python[request.python] for request in self._request.environments}
+        )
+        self._mwaa = LocalMwaa(
+            runtimes=self._factory,
+            moto_url=self._moto.url,
+            certificates=certificates,
+            admin_token=self._secrets["admin_token"],
+            region=REGION,
+        )
+        self._mwaa.add_identity(self._secrets["access_key_id"], self._secrets["secret_access_key"])
+        self._endpoint_url = await self._mwaa.start(HOST, self._endpoint_port())
+        self._secrets["endpoint_port"] = int(self._endpoint_url.rpartition(":")[2])
+        context.aws = AwsWorld(
+            self._endpoint_url,
+            self._secrets["access_key_id"],
+            self._secrets["secret_access_key"],
+            REGION,
+            self._folder.ca_bundle,
+        )
+        sync = await asyncio.to_thread(BucketSync, self._moto.url, REGION)
+        await self._create_environments(sync, by_python)
+        return sync
+
+    async def _create_environments(self, sync: BucketSync, by_python: dict[str, interpreter.Interpreter]) -> None:
+        assert self._mwaa is not None
+        gateway_ports = self._secrets.setdefault("gateway_ports", {})
+        for request in self._request.environments:
+            bucket = request.bucket or f"local-mwaa-{request.name.lower().replace('_', '-')}"
+            await asyncio.to_thread(self._fill_bucket, sync, request, bucket)
+            wanted = {
+                "bucket": bucket,
+                "dag_s3_path": _DAGS_PREFIX,
+                "airflow_version": by_python[request.python].airflow_version,
+            }
+            try:
+                # The same address at every start, so that bookmarks stay right.
+                environment = self._mwaa.environments.create(
+                    request.name, **wanted, gateway_port=gateway_ports.get(request.name, 0)
+                )
+            except OSError:
+                environment = self._mwaa.environments.create(request.name, **wanted)
+            gateway_ports[request.name] = int(environment.address.rpartition(":")[2])
+        state.write_json(self._folder.secrets_path, self._secrets)
+        watcher = asyncio.create_task(self._keep_status())
+        try:
+            names = [request.name for request in self._request.environments]
+            for settled in asyncio.as_completed([self._mwaa.environments.wait_until_settled(name) for name in names]):
+                environment_or_none = await settled
+                if environment_or_none is None or environment_or_none.status is not EnvironmentStatus.AVAILABLE:
+                    raise _creation_error(environment_or_none)
+        finally:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+
+    def _fill_bucket(self, sync: BucketSync, request: EnvironmentRequest, bucket: str) -> None:
+        """Make the bucket, with the DAG files that the environment had when it last ran (moto forgets them)."""
+        environment = self._folder.environment(request.name)
+        environment.create()
+        sync.ensure_bucket(bucket)
+        if request.dags is None:
+            sync.upload(environment.dags, bucket, _DAGS_PREFIX)
+        else:
+            count = sync.upload(Path(request.dags), bucket, _DAGS_PREFIX)
+            log.info("environment %s: uploaded %d files of %s", request.name, count, request.dags)
+        sync.sync(Mirror(request.name, bucket, _DAGS_PREFIX, environment.dags))
+
+    def _mirrors(self) -> list[Mirror]:
+        assert self._mwaa is not None
+        mirrors = []
+        for environment in self._mwaa.environments.all():
+            folder = self._folder.environment(environment.name)
+            if folder.dags.is_dir():
+                mirrors.append(
+                    Mirror(environment.name, environment.spec.bucket, environment.spec.dag_s3_path, folder.dags)
+                )
+        return mirrors
+
+    def _endpoint_port(self) -> int:
+        if self._request.port:
+            return self._request.port
+        last = self._secrets.get("endpoint_port")
+        return self._ports.take(last)
+
+    def _load_secrets(self) -> dict[str, Any]:
+        content = state.read_json(self._folder.secrets_path)
+        if not content:
+            content = {
+                # The form of an access key; moto and AWS's tools take nothing else.
+                "access_key_id": "AKIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16)),
+                "secret_access_key": secrets.token_urlsafe(30),
+                "admin_token": secrets.token_urlsafe(30),
+            }
+            state.write_json(self._folder.secrets_path, content)
+        return content
+
+    async def _keep_status(self) -> None:
+        """Write what runs into the status file whenever it changes, and say how far the start has got."""
+        while True:
+            status = self._status()
+            if status != self._last_status:
+                self._last_status = status
+                try:
+                    state.write_json(self._folder.status_path, status)
+                except OSError as error:
+                    log.warning("can't write the status: %s", state.describe_os_error(error))
+                for name, environment in status["environments"].items():
+                    self._progress(name, environment["phase"])
+            await asyncio.sleep(_STATUS_INTERVAL_S)
+
+    def _status(self) -> dict[str, Any]:
+        assert self._mwaa is not None
+        assert self._factory is not None
+        environments = {}
+        for environment in self._mwaa.environments.all():
+            runtime = self._factory.runtime(environment.name)
+            environments[environment.name] = {
+                "status": str(environment.status),
+                "phase": runtime.phase if runtime else str(environment.status),
+                "airflow_version": environment.spec.airflow_version,
+                "url": environment.public_url,
+                "bucket": environment.spec.bucket,
+                "python": str(runtime.interpreter.path) if runtime else None,
+                "pids": runtime.pids if runtime else {},
+                "error": environment.error,
+            }
+        return {
+            "pid": os.getpid(),
+            "endpoint_url": self._endpoint_url,
+            "admin_url": self._endpoint_url + ADMIN_PREFIX.rstrip("/"),
+            "region": REGION,
+            "pids": {"daemon": os.getpid(), "postgres": self._postgres.pid, "moto": self._moto.pid},
+            "environments": environments,
+        }
+
+    async def _stop(self) -> None:
+        log.info("stopping")
+        if self._mwaa is not None:
+            await self._mwaa.stop()
+        await asyncio.gather(self._moto.stop(), self._postgres.stop())
+        self._folder.status_path.unlink(missing_ok=True)
+        await asyncio.to_thread(processes.end_all, self._folder.path, None, 1.0)
+        log.info("stopped")
+
+    def _progress(self, environment: str, message: str) -> None:
+        self._report({"event": "progress", "environment": environment, "message": message})
+
+    def _report(self, event: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+            sys.stdout.write(json.dumps(event) + "\n")
+            sys.stdout.flush()
+
+
+def _creation_error(environment: Environment | None) -> LocalMwaaError:
+    if environment is None:
+        return LocalMwaaError("an environment was deleted while it was created")
+    return LocalMwaaError(f"environment {environment.name}: {environment.error}", environment.error_log_tail)
+
+
+def _close_events() -> None:
+    """Let go of the pipe to the process that started us: it waits for its end."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+async def _serve(request: UpRequest) -> int:
+    daemon = Daemon(request)
+    work = asyncio.create_task(daemon.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        return 0
+    except (LocalMwaaError, OSError, ValueError) as error:
+        message = state.describe_os_error(error) if isinstance(error, OSError) else str(error)
+        log.error("%s", message)
+        daemon._report(  # noqa: SLF001
+            {
+                "event": "failed",
+                "error": " ".join(message.split()),
+                "log_tail": getattr(error, "log_tail", ""),
+                "misuse": getattr(error, "misuse", False),
+            }
+        )
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Run the daemon."""
+    os.umask(0o077)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    request = UpRequest.from_json(sys.stdin.read())
+    os.chdir(request.folder)  # the caller's folder may be removed, or its disk unmounted
+    with state.StateFolder(Path(request.folder)).lock() as lock:
+        if not lock.acquire():
+            sys.exit("another daemon works in this folder")
+        sys.exit(asyncio.run(_serve(request)))
+
+
+if __name__ == "__main__":
+    main()

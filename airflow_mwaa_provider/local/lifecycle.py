@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting, stopping and asking after a local MWAA; what the commands ``airflow-mwaa local …`` do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from airflow_mwaa_provider.local import interpreter, processes, state
+from airflow_mwaa_provider.local.airflow_settings import AwsWorld
+from airflow_mwaa_provider.local.errors import LocalMwaaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_mwaa_provider.local.daemon import EnvironmentRequest
+
+DAEMON_MODULE = "airflow_mwaa_provider.local.daemon"
+_STOP_TIMEOUT_S = 20.0
+_FULL_BELOW_BYTES = 16 * 1024 * 1024
+
+
+def up(
+    folder: Path,
+    environments: Sequence[EnvironmentRequest],
+    *,
+    port: int = 0,
+    on_progress: Callable[[str, str], None] = lambda environment, message: None,
+) -> dict[str, Any]:
+    """Start a local MWAA and return what :func:`status` says of it, once all environments are available.
+
+    Whatever ends this call before that, an interrupt too, ends everything that it has started.
+
+    :param port: of the endpoint; 0 for the one it had last, or one that is free.
+    :param on_progress: called with an environment's name (empty for what they share) and what it does.
+    :raises LocalMwaaError: it runs already, or can't be started; carries the end of the log that says why.
+    """
+    # Imported when needed: it pulls in the whole AWS side.
+    from airflow_mwaa_provider.local.daemon import HOST, UpRequest
+
+    where = state.StateFolder(folder)
+    _check(environments)
+    where.create()
+    if where.lock().is_held():
+        raise LocalMwaaError(_runs_already(where))
+    processes.end_all(where.path)
+    if port and not processes.port_is_free(port, HOST):
+        raise LocalMwaaError(f"port {port} of {HOST} is taken: choose another with --port, or none for a free one")
+    request = UpRequest(str(where), port, list(environments))
+    log_size = _size(where.daemon_log)
+    daemon = _spawn(where, request.to_json())
+    try:
+        for event in _events(daemon):
+            if event["event"] == "progress":
+                on_progress(event["environment"], event["message"])
+            elif event["event"] == "failed":
+                raise LocalMwaaError(event["error"], event["log_tail"], misuse=event["misuse"])
+            else:
+                return {"running": True, "folder": str(where), **event["status"]}
+        log_tail = processes.tail(where.daemon_log) if _size(where.daemon_log) > log_size else ""
+        raise LocalMwaaError(f"the daemon ended at once; its log is {where.daemon_log}", log_tail)
+    except BaseException as error:
+        _end(where, daemon.pid)
+        if isinstance(error, LocalMwaaError):
+            raise _explained(error, where) from error
+        raise
+    finally:
+        if daemon.stdout is not None:
+            daemon.stdout.close()
+        # It is not ours to wait for any more; this only keeps Python from warning about it.
+        daemon.returncode = daemon.returncode or 0
+
+
+def down(folder: Path, *, purge: bool = False) -> int:
+    """End every process of a local MWAA, whatever became of its daemon; return how many there were.
+
+    :param purge: remove all its data, too.
+    :raises LocalMwaaError: a process can't be ended, or the folder can't be removed.
+    """
+    where = state.StateFolder(folder)
+    running = processes.find(where.path)
+    daemon = next((process.pid for process in running if _is_daemon(process)), None)
+    _end(where, daemon)
+    if purge and where.path.exists():
+        try:
+            where.purge()
+        except OSError as error:
+            raise LocalMwaaError(f"can't remove {where}: {state.describe_os_error(error)}") from error
+    return len(running)
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """Return what runs: ``{"running": bool, "folder": …, "endpoint_url": …, "environments": {name: {…}}, …}``.
+
+    ``running`` is false as well when processes of a dead daemon are left; they are listed in ``left_over_pids``.
+    """
+    where = state.StateFolder(folder)
+    if where.lock().is_held():
+        return {"running": True, "folder": str(where), "environments": {}, **state.read_json(where.status_path)}
+    left = [process.pid for process in processes.find(where.path)]
+    return {"running": False, "folder": str(where), "environments": {}, "left_over_pids": left}
+
+
+def client_variables(folder: Path) -> dict[str, str]:
+    """Return the variables that point boto3, the AWS CLI, curl and the admin API at a running local MWAA.
+
+    :raises LocalMwaaError: it doesn't run.
+    """
+    where = state.StateFolder(folder)
+    now = status(folder)
+    if not now.get("endpoint_url"):
+        raise LocalMwaaError(f"no local MWAA runs in {where}: start it with `airflow-mwaa local up`")
+    kept = state.read_json(where.secrets_path)
+    aws = AwsWorld(
+        endpoint_url=now["endpoint_url"],
+        access_key_id=kept["access_key_id"],
+        secret_access_key=kept["secret_access_key"],
+        region=now["region"],
+        ca_bundle=where.ca_bundle,
+    )
+    return {
+        **aws.variables(),
+        "AIRFLOW_MWAA_LOCAL_ADMIN_URL": now["admin_url"],
+        "AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN": kept["admin_token"],
+    }
+
+
+def _check(environments: Sequence[EnvironmentRequest]) -> None:
+    if not environments:
+        raise LocalMwaaError("name at least one environment with --environment", misuse=True)
+    names = [state.check_environment_name(environment.name) for environment in environments]
+    if len(set(names)) < len(names):
+        raise LocalMwaaError("two environments have the same name", misuse=True)
+    for environment in environments:
+        if environment.dags is not None and not Path(environment.dags).is_dir():
+            raise LocalMwaaError(f"there is no folder {environment.dags}: check --dags", misuse=True)
+    for python in {environment.python for environment in environments}:
+        interpreter.inspect(python)
+
+
+def _spawn(where: state.StateFolder, request: str) -> subprocess.Popen[str]:
+    try:
+        with where.daemon_log.open("a") as log:
+            where.daemon_log.chmod(0o600)
+            daemon = subprocess.Popen(
+                [sys.executable, "-m", DAEMON_MODULE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, **processes.marked(where.path)},
+            )
+        assert daemon.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended; its log says why
+            daemon.stdin.write(request)
+            daemon.stdin.close()
+    except OSError as error:
+        raise LocalMwaaError(f"can't start the daemon: {state.describe_os_error(error)}") from error
+    return daemon
+
+
+def _events(daemon: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    assert daemon.stdout is not None
+    for line in daemon.stdout:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue  # a library that prints
+
+
+def _end(where: state.StateFolder, daemon: int | None) -> None:
+    """Let the daemon stop in order, then end what is left."""
+    if daemon is not None:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(daemon)
+            process.terminate()
+            psutil.wait_procs([process], timeout=_STOP_TIMEOUT_S)
+    processes.end_all(where.path, grace_s=2.0)
+    where.status_path.unlink(missing_ok=True)
+
+
+def _is_daemon(process: psutil.Process) -> bool:
+    try:
+        return DAEMON_MODULE in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+def _runs_already(where: state.StateFolder) -> str:
+    endpoint = status(where.path).get("endpoint_url")
+    at = f" at {endpoint}" if endpoint else ""
+    option = "" if where.path == state.StateFolder(state.DEFAULT_FOLDER).path else f" --folder {where}"
+    return f"a local MWAA runs already{at}: `airflow-mwaa local down{option}` stops it, or choose another --folder"
+
+
+def _explained(error: LocalMwaaError, where: state.StateFolder) -> LocalMwaaError:
+    """Name a full disk, which makes programs fail in ways that don't."""
+    try:
+        free = shutil.disk_usage(where.path).free
+    except OSError:
+        return error
+    if free >= _FULL_BELOW_BYTES or "No space left" in str(error):
+        return error
+    return LocalMwaaError(
+        f"the disk of {where} is full (free some space, or choose another with --folder): {error}", error.log_tail
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
