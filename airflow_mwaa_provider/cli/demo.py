@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another, and a screen shows what happened."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import airflow_mwaa_provider
+from airflow_mwaa_provider.client.access import ClientSettings
+from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.models import DagRun, TransportName
+from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.exceptions import DagNotFound, MwaaError
+from airflow_mwaa_provider.local import lifecycle
+from airflow_mwaa_provider.local.daemon import EnvironmentRequest
+from airflow_mwaa_provider.local.errors import LocalMwaaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SOURCE_DAG = "trigger_in_other_environment"
+TARGET_DAG = "run_by_other_environment"
+NUMBERS = [19, 23]
+_PARSE_TIMEOUT_S = 120.0
+_RUN_TIMEOUT_S = 240.0
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened in a demo: the two runs, the result, and the calls that were made in between."""
+
+    source_run: DagRun
+    target_run: DagRun
+    result: int
+    calls: list[dict[str, Any]]
+
+
+def dag_folder() -> Path:
+    """Find the example DAGs of the checkout that this package runs from.
+
+    :raises LocalMwaaError: it doesn't run from a checkout.
+    """
+    folder = Path(airflow_mwaa_provider.__file__).resolve().parents[1] / "example_dags"
+    if not (folder / f"{SOURCE_DAG}.py").is_file():
+        raise LocalMwaaError("the demo needs the example DAGs of a checkout: clone the project and run scripts/demo")
+    return folder
+
+
+def start(folder: Path, python: dict[str, str], on_progress: Callable[[str, str], None]) -> dict[str, Any]:
+    """Start the two environments with the example DAGs in their buckets."""
+    dags = str(dag_folder())
+    requests = [EnvironmentRequest(name, python[name], dags) for name in ("source", "target")]
+    return lifecycle.up(folder, requests, on_progress=on_progress)
+
+
+def control_plane(folder: Path) -> tuple[ControlPlane, WebServerSettings]:
+    """Make a client for a running local MWAA, as its ``env`` command would configure it."""
+    import boto3
+
+    variables = lifecycle.client_variables(folder)
+    session = boto3.Session(
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        region_name=variables["AWS_REGION"],
+    )
+    plane = ControlPlane(session, endpoint_url=variables["AWS_ENDPOINT_URL"])
+    return plane, WebServerSettings(ca_bundle=variables["REQUESTS_CA_BUNDLE"])
+
+
+def play(folder: Path, say: Callable[[str], None]) -> Story:
+    """Trigger the source's DAG as a person would, wait for it, and collect what happened.
+
+    :raises MwaaError: a DAG doesn't appear, or a run fails; the error names it.
+    """
+    plane, web_server = control_plane(folder)
+    # As a person at a terminal: the web session, so that the calls of the DAG itself stand out in the list.
+    settings = ClientSettings(transport=TransportName.WEB_SESSION, web_server=web_server)
+    source = MwaaEnvironment(plane, "source", settings)
+    target = MwaaEnvironment(plane, "target", settings)
+    for environment, dag_id in ((source, SOURCE_DAG), (target, TARGET_DAG)):
+        say(f"{environment.name}: waiting for DAG {dag_id} to come from its S3 bucket")
+        _wait_for_dag(environment, dag_id)
+    _admin(folder, "DELETE", "calls")
+    run = source.trigger_dag_run(SOURCE_DAG, conf={"numbers": NUMBERS})
+    say(f"source: DAG {SOURCE_DAG} triggered, it runs DAG {TARGET_DAG} in target")
+    deadline = time.monotonic() + _RUN_TIMEOUT_S
+    while not (now := source.get_dag_run(SOURCE_DAG, run.run_id)).state.is_final:
+        if time.monotonic() > deadline:
+            raise MwaaError(f"source: run {run.run_id} did not end within {_RUN_TIMEOUT_S:g} s")
+        tasks = source.get_task_instances(SOURCE_DAG, run.run_id)
+        say(f"source: {now.state.value}; " + ", ".join(f"{task.label} {task.state.value}" for task in tasks))
+        time.sleep(1)
+    if now.state.value != "success":
+        source.wait_for_dag_run(SOURCE_DAG, run.run_id, timeout_s=1)  # raises, with the tasks that failed
+    remote = _xcom(source, run, "trigger")
+    result = _xcom(source, run, "read_result")
+    calls = _admin(folder, "GET", "calls?environment=target")["last"]
+    return Story(now, target.get_dag_run(TARGET_DAG, remote["run_id"]), int(result), calls)
+
+
+def show(story: Story, now: dict[str, Any], folder: Path) -> None:
+    """Show what happened, and where to look further."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=max(100, min(Console().width, 140)))
+    runs = Table(title="What ran", title_justify="left")
+    for column in ("environment", "Airflow", "DAG", "run", "state", "seconds"):
+        runs.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
+    for name, run in (("source", story.source_run), ("target", story.target_run)):
+        version = now["environments"][name]["airflow_version"]
+        runs.add_row(name, version, run.dag_id, run.run_id, run.state.value, _seconds(run))
+    calls = Table(title="Calls that the DAG in source made to target", title_justify="left")
+    for column in ("at", "call", "method", "path", "status", "ms"):
+        calls.add_column(column, justify="right" if column in ("status", "ms") else "left", overflow="fold")
+    for call in story.calls:
+        path = call["path"] if call["target"] in ("rest", "invoke_rest_api") else ""
+        moment = call["at"][11:23]
+        calls.add_row(
+            moment, call["target"], call["method"], path, str(call["status"]), f"{call['milliseconds']:.0f}"
+        )
+    console.print()
+    console.print(runs)
+    console.print(calls)
+    numbers = " + ".join(map(str, NUMBERS))
+    console.print(f"The DAG in source sent {numbers}, the DAG in target answered [bold]{story.result}[/bold].")
+    console.print(f"Files of both environments: {folder}", highlight=False)
+
+
+def _seconds(run: DagRun) -> str:
+    if run.start_date is None or run.end_date is None:
+        return ""
+    return f"{(run.end_date - run.start_date).total_seconds():.1f}"
+
+
+def _wait_for_dag(environment: MwaaEnvironment, dag_id: str) -> None:
+    deadline = time.monotonic() + _PARSE_TIMEOUT_S
+    while True:
+        try:
+            environment.is_dag_paused(dag_id)
+        except DagNotFound:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+        else:
+            return
+
+
+def _xcom(environment: MwaaEnvironment, run: DagRun, task_id: str) -> Any:
+    path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+    value = environment.request("GET", path)["value"]
+    if not isinstance(value, str):
+        return value
+    # Airflow 2 gives the value as Python writes it.
+    import ast
+
+    return ast.literal_eval(value)
+
+
+def _admin(folder: Path, method: str, path: str) -> Any:
+    variables = lifecycle.client_variables(folder)
+    request = urllib.request.Request(  # noqa: S310 - our own endpoint on loopback
+        f"{variables['AIRFLOW_MWAA_LOCAL_ADMIN_URL'].rstrip('/')}/{path}",
+        method=method,
+        headers={"X-Local-Admin": variables["AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN"]},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=10) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def login_url(folder: Path, name: str) -> str:
+    """Make the address that logs a browser in, as the console's "Open Airflow UI" does; good for 60 seconds."""
+    plane, _ = control_plane(folder)
+    token = plane.create_web_login_token(name)
+    return f"https://{token.host}/aws_mwaa/aws-console-sso?login=true#{token.value}"
+
+
+def echo_ways_on(folder: Path) -> None:
+    """Say where both web UIs are and how to stop."""
+    option = f" --folder {folder}"
+    click.echo("Both environments go on running.")
+    for name in ("source", "target"):
+        click.echo(f"  Airflow UI of {name}: airflow-mwaa local login {name}{option}")
+    click.echo(f'  In a terminal:        eval "$(airflow-mwaa local env{option})"')
+    click.echo(f"  Stop:                 airflow-mwaa local down --purge{option}")
