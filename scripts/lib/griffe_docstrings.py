@@ -9,6 +9,7 @@ from typing import Any
 import griffe
 
 LITERAL = re.compile(r"(?m)^([^\n]*)::$")
+RETURN = re.compile(r"(?ms)^:returns?:(.*?)(?=^:|\Z)")
 ROLE = re.compile(r":(?:class|meth|func|attr|mod|exc|data):`~?([^`]+)`")
 
 
@@ -18,9 +19,21 @@ def to_markdown(text: str) -> str:
     return ROLE.sub(lambda match: f"`{match[1].rpartition('.')[2]}`", text)
 
 
+def return_as_text(text: str) -> str:
+    """An operator's docstring says what ``execute`` returns; of a class, griffe would not take a ``:return:``."""
+    found = RETURN.search(text)
+    if not found:
+        return text
+    said = " ".join(found[1].split())
+    without = text[: found.start()] + text[found.end() :]
+    head, colon, fields = without.partition("\n:")
+    return f"{head.rstrip()}\n\nReturns {said}\n{colon}{fields}"
+
+
 class SphinxMarks(griffe.Extension):
     """Rewrites every docstring when it is loaded."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = to_markdown(obj.docstring.value)
+            text = to_markdown(obj.docstring.value)
+            obj.docstring.value = return_as_text(text) if obj.is_class else text
