@@ -101,8 +101,11 @@ ensure_env() {
                 unlock "airflow-$version-$extra"
                 die "no virtual environment could be made for Airflow $version"
             fi
-            if [ "${SHOW_PROGRESS:-}" = 1 ]; then
+            if [ "${SHOW_PROGRESS:-}" = 1 ] && [ -t 2 ]; then
                 uv pip install --python "$folder/bin/python" -c "$filtered" "${requirements[@]}" </dev/null >&2
+            elif [ "${SHOW_PROGRESS:-}" = 1 ]; then # uv's steps, without the list of 200 packages at the end
+                uv pip install --python "$folder/bin/python" -c "$filtered" "${requirements[@]}" \
+                    </dev/null 2>&1 | awk '!/^ [+~-] /{ print "  " $0; fflush() }' >&2
             else
                 run_quietly "$log" uv pip install --python "$folder/bin/python" -c "$filtered" "${requirements[@]}"
             fi || {
