@@ -36,6 +36,7 @@ _TARGETS = (
 _FIELDS = {
     "target", "kind", "environment", "method", "path", "status", "delay_s", "times", "probability", "seed",
 }  # fmt: skip
+_SMALL_BODY_BYTES = 1024 * 1024
 _HTML = (
     "<html>\r\n<head><title>{status} {reason}</title></head>\r\n<body>\r\n"
     "<center><h1>{status} {reason}</h1></center>\r\n</body>\r\n</html>\r\n"
@@ -216,6 +217,17 @@ def reset_connection(request: web.Request) -> None:
     transport.abort()
 
 
+async def hold_body(request: web.Request) -> bytes | None:
+    """Read a small body now, so that the request can be carried out even if the client goes away meanwhile.
+
+    :return: None for a body that is large or of unknown size: it stays a stream.
+    """
+    if not request.body_exists or request.content_length is None or request.content_length > _SMALL_BODY_BYTES:
+        return None
+    # aiohttp keeps what has been read with the request: the next read gets the same.
+    return await request.read()
+
+
 async def carry_out(
     fault: Fault | None,
     request: web.Request,
@@ -233,6 +245,7 @@ async def carry_out(
     if fault is None:
         return await answer()
     if fault.kind is FaultKind.DELAY:
+        await hold_body(request)
         await asyncio.sleep(fault.delay_s)
         return await answer()
     if fault.kind is FaultKind.STATUS:

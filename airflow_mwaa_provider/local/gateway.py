@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from airflow_mwaa_provider.local.proxy import forward
 from airflow_mwaa_provider.local.tokens import SessionState, TokenKind
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
     from collections.abc import Awaitable, Callable
 
@@ -85,6 +87,7 @@ class Gateway:
         self._services = services
         self._cli = CliEndpoint(environment, services.limits)
         self._runner: web.AppRunner | None = None
+        self._connections: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
         self.host, port = listener.getsockname()[:2]
         self.address = f"{self.host}:{port}"
 
@@ -111,11 +114,16 @@ class Gateway:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        for connection in self._connections:
+            # TLS would wait half a minute for the farewell of a client that holds on to an idle connection.
+            connection.abort()
         self._listener.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         name = self._environment.name
+        if request.transport is not None:
+            self._connections.add(request.transport)
         plan = await self._plan(request)
         fault = self._services.faults.pick(self._fault_call(request, plan))
         response: web.StreamResponse | None = None

@@ -11,10 +11,12 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from airflow_mwaa_provider.local.faults import html_page, reset_connection
+from airflow_mwaa_provider.local.faults import hold_body, html_page, reset_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from aiohttp import StreamReader
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ async def forward(
             request.method,
             URL(base_url + request.raw_path, encoded=True),
             headers=headers,
-            data=request.content if request.body_exists else None,
+            data=await _body(request),
             allow_redirects=False,
             skip_auto_headers=_DEFAULT_HEADERS,
         )
@@ -87,6 +89,13 @@ async def forward(
                 pass
             return web.Response(status=answer.status)
         return await _pass_back(request, answer, rewrite_location)
+
+
+async def _body(request: web.Request) -> bytes | StreamReader | None:
+    if not request.body_exists:
+        return None
+    held = await hold_body(request)
+    return request.content if held is None else held
 
 
 async def _pass_back(

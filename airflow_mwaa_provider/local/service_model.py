@@ -118,7 +118,7 @@ class MwaaServiceModel:
     def serialize_error(self, error: AwsError) -> bytes:
         """Return an error's body: its message under the name which its shape gives it, and its members."""
         body: dict[str, Any] = {"message": error.message}
-        for shape in self._model.error_shapes:
+        for shape in cast("list[Any]", self._model.error_shapes):
             if shape.name == error.code:
                 text_name = next((name for name in shape.members if name.lower() == "message"), None)
                 # Errors without a message member (RestApiClientException) answer one all the same: botocore

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mwaa API through boto3: operations, states and error classes."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+
+import boto3
+import pytest
+import requests
+from botocore.exceptions import ClientError
+
+from tests.local.lab import KEY, NETWORK, ROLE, SECRET, Lab, until
+
+ARN = "arn:aws:airflow:us-east-1:123456789012:environment/"
+
+
+def refusal(call, *args, **kwargs) -> ClientError:
+    with pytest.raises(ClientError) as caught:
+        call(*args, **kwargs)
+    return caught.value
+
+
+def test_an_environment_is_created_and_described(lab: Lab) -> None:
+    client = lab.client()
+    answer = client.create_environment(
+        **lab.create_arguments(
+            AirflowVersion="2.10.3",
+            AirflowConfigurationOptions={"core.default_timezone": "utc"},
+            MaxWorkers=3,
+            Tags={"team": "data"},
+            LoggingConfiguration={"TaskLogs": {"Enabled": True, "LogLevel": "INFO"}},
+            DagS3Path="/flows/",
+        )
+    )
+    assert answer["Arn"] == ARN + "made"
+    lab.settled("made")
+    described = client.get_environment(Name="made")["Environment"]
+    assert described["Status"] == "AVAILABLE"
+    assert described["AirflowVersion"] == "2.10.3"
+    assert described["AirflowConfigurationOptions"] == {"core.default_timezone": "utc"}
+    assert (described["MaxWorkers"], described["MinWorkers"]) == (3, 1)
+    assert described["Tags"] == {"team": "data"}
+    assert described["NetworkConfiguration"] == NETWORK
+    assert described["ExecutionRoleArn"] == ROLE
+    assert described["SourceBucketArn"] == "arn:aws:s3:::bucket"
+    assert described["DagS3Path"] == "flows"
+    assert described["LastUpdate"]["Status"] == "SUCCESS"
+    assert isinstance(described["CreatedAt"], datetime.datetime)
+    assert abs(datetime.datetime.now(datetime.UTC) - described["CreatedAt"]).total_seconds() < 30
+    logs = described["LoggingConfiguration"]["TaskLogs"]
+    assert logs["CloudWatchLogGroupArn"].endswith("log-group:airflow-made-Task")
+    runtime = lab.factory.of("made")
+    assert (runtime.spec.bucket, runtime.spec.dag_s3_path) == ("bucket", "flows")
+    assert runtime.public_url == f"https://{described['WebserverUrl']}"
+
+
+def test_states_of_a_creation(lab: Lab) -> None:
+    lab.call(lab.factory.start_gate.clear)
+    client = lab.client()
+    client.create_environment(**lab.create_arguments())
+    described = client.get_environment(Name="made")["Environment"]
+    assert described["Status"] == "CREATING"
+    assert described["LastUpdate"]["Status"] == "PENDING"
+    assert "WebserverUrl" not in described
+    refused = refusal(client.create_cli_token, Name="made")
+    assert isinstance(refused, client.exceptions.ResourceNotFoundException)
+    assert "CREATING" in str(refused)
+    refused = refusal(client.create_web_login_token, Name="made")
+    assert isinstance(refused, client.exceptions.ValidationException)
+    assert "CREATING" in str(refused)
+    assert isinstance(refusal(client.update_environment, Name="made"), client.exceptions.ValidationException)
+    lab.call(lab.factory.start_gate.set)
+    assert lab.settled("made").status == "AVAILABLE"
+
+
+def test_a_failed_creation_says_why(lab: Lab) -> None:
+    client = lab.client()
+    client.create_environment(**lab.create_arguments(AirflowConfigurationOptions={"core.broken": "yes"}))
+    environment = lab.settled("made")
+    described = client.get_environment(Name="made")["Environment"]
+    assert described["Status"] == "CREATE_FAILED"
+    assert described["LastUpdate"]["Status"] == "FAILED"
+    assert described["LastUpdate"]["Error"]["ErrorMessage"] == "Airflow did not start: exit status 1"
+    assert environment.error_log_tail == "line 1\nline 2"
+    assert not lab.factory.of("made").running
+    client.delete_environment(Name="made")
+    assert lab.settled("made") is None
+
+
+def test_a_bug_in_the_runtime_is_a_failed_creation_too(lab: Lab) -> None:
+    environment = lab.environment("made", configuration={"core.broken": "bug"})
+    assert (environment.status, environment.error) == ("CREATE_FAILED", "a bug in the runtime")
+
+
+def test_a_name_is_taken_once(source: Lab) -> None:
+    client = source.client()
+    refused = refusal(client.create_environment, **source.create_arguments("source"))
+    assert isinstance(refused, client.exceptions.ValidationException)
+    assert "already exists" in str(refused)
+
+
+def test_an_unsupported_version_names_the_supported_ones(source: Lab) -> None:
+    client = source.client()
+    arguments = source.create_arguments(AirflowVersion="1.10.12")
+    for refused in (
+        refusal(client.create_environment, **arguments),
+        refusal(client.update_environment, Name="source", AirflowVersion="1.10.12"),
+    ):
+        assert isinstance(refused, client.exceptions.ValidationException)
+        assert "3.3.1, 2.10.3" in str(refused)
+    assert client.list_environments()["Environments"] == ["source"]
+
+
+def test_the_default_version_is_the_factorys_first(lab: Lab) -> None:
+    lab.client().create_environment(**lab.create_arguments())
+    assert lab.settled("made").spec.airflow_version == "3.3.1"
+
+
+def test_an_update_restarts_airflow_with_the_new_configuration(source: Lab) -> None:
+    client = source.client()
+    old = source.factory.of("source")
+    url = client.get_environment(Name="source")["Environment"]["WebserverUrl"]
+    source.call(source.factory.start_gate.clear)
+    client.update_environment(Name="source", AirflowConfigurationOptions={"core.parallelism": "8"}, MaxWorkers=7)
+    until(lambda: len(source.factory.made) == 2)
+    assert client.get_environment(Name="source")["Environment"]["Status"] == "UPDATING"
+    assert client.create_cli_token(Name="source")["CliToken"]
+    with source.web() as web:
+        assert web.get(f"https://{url}/", timeout=5).status_code == 503
+    source.call(source.factory.start_gate.set)
+    source.settled("source")
+    described = client.get_environment(Name="source")["Environment"]
+    assert described["Status"] == "AVAILABLE"
+    assert described["MaxWorkers"] == 7
+    assert described["AirflowConfigurationOptions"] == {"core.parallelism": "8"}
+    assert described["WebserverUrl"] == url
+    assert not old.running
+    assert source.factory.of("source").running
+
+
+def test_an_update_of_what_airflow_does_not_see_restarts_nothing(source: Lab) -> None:
+    client = source.client()
+    client.update_environment(Name="source", MaxWorkers=7, NetworkConfiguration={"SecurityGroupIds": ["sg-2"]})
+    source.settled("source")
+    described = client.get_environment(Name="source")["Environment"]
+    assert described["MaxWorkers"] == 7
+    assert described["NetworkConfiguration"] == {"SecurityGroupIds": ["sg-2"]}
+    assert len(source.factory.made) == 1
+
+
+def test_a_failed_update_brings_the_old_airflow_back(source: Lab) -> None:
+    client = source.client()
+    client.update_environment(Name="source", AirflowConfigurationOptions={"core.broken": "yes"}, MaxWorkers=7)
+    source.settled("source")
+    described = client.get_environment(Name="source")["Environment"]
+    assert described["Status"] == "UPDATE_FAILED"
+    assert described["AirflowConfigurationOptions"] == {}
+    assert described["MaxWorkers"] == 10
+    assert "did not start" in described["LastUpdate"]["Error"]["ErrorMessage"]
+    assert source.factory.of("source").running
+    assert client.create_cli_token(Name="source")["CliToken"]
+    client.update_environment(Name="source", AirflowConfigurationOptions={"core.parallelism": "8"})
+    assert source.settled("source").status == "AVAILABLE"
+
+
+def test_a_failed_roll_back_is_unavailable(source: Lab) -> None:
+    async def broken_from_now_on(self, public_url: str) -> None:
+        await asyncio.sleep(0)
+        raise OSError("no space left on device")
+
+    type_of = type(source.factory.of("source"))
+    original = type_of.start
+    type_of.start = broken_from_now_on
+    try:
+        source.client().update_environment(Name="source", DagS3Path="other")
+        environment = source.settled("source")
+    finally:
+        type_of.start = original
+    assert (environment.status, environment.error) == ("UNAVAILABLE", "no space left on device")
+    client = source.client()
+    assert isinstance(refusal(client.create_cli_token, Name="source"), client.exceptions.ResourceNotFoundException)
+
+
+def test_a_deleted_environment_is_gone(source: Lab) -> None:
+    client = source.client()
+    url = client.get_environment(Name="source")["Environment"]["WebserverUrl"]
+    client.delete_environment(Name="source")
+    assert source.settled("source") is None
+    assert not source.factory.of("source").running
+    for operation in (client.get_environment, client.delete_environment, client.create_cli_token):
+        assert isinstance(refusal(operation, Name="source"), client.exceptions.ResourceNotFoundException)
+    with source.web() as web, pytest.raises(requests.ConnectionError):
+        web.get(f"https://{url}/", timeout=5)
+    source.environment("source")
+
+
+def test_an_environment_can_be_deleted_while_it_is_created(lab: Lab) -> None:
+    lab.call(lab.factory.start_gate.clear)
+    client = lab.client()
+    client.create_environment(**lab.create_arguments())
+    until(lambda: "start made 3.3.1" in lab.factory.events)
+    client.delete_environment(Name="made")
+    assert lab.settled("made") is None
+    assert lab.factory.events[-1] == "stop made 3.3.1"
+
+
+def test_environments_are_listed_in_pages(lab: Lab) -> None:
+    names = [f"env-{number}" for number in range(5)]
+    for name in reversed(names):
+        lab.call(lab.mwaa.environments.create, name, bucket="bucket")
+    client = lab.client()
+    pages = list(client.get_paginator("list_environments").paginate(PaginationConfig={"PageSize": 2}))
+    assert [page["Environments"] for page in pages] == [names[:2], names[2:4], names[4:]]
+    assert client.list_environments()["Environments"] == names
+    refused = refusal(client.list_environments, NextToken="é!")
+    assert isinstance(refused, client.exceptions.ValidationException)
+
+
+def test_tags(source: Lab) -> None:
+    client = source.client()
+    client.tag_resource(ResourceArn=ARN + "source", Tags={"team": "data", "größe": "klein"})
+    client.tag_resource(ResourceArn=ARN + "source", Tags={"team": "platform"})
+    assert client.list_tags_for_resource(ResourceArn=ARN + "source")["Tags"] == {
+        "team": "platform",
+        "größe": "klein",
+    }
+    client.untag_resource(ResourceArn=ARN + "source", tagKeys=["größe", "absent"])
+    assert client.list_tags_for_resource(ResourceArn=ARN + "source")["Tags"] == {"team": "platform"}
+    refused = refusal(client.tag_resource, ResourceArn=ARN + "other", Tags={"a": "b"})
+    assert isinstance(refused, client.exceptions.ResourceNotFoundException)
+    many = {f"tag-{number}": "x" for number in range(50)}
+    refused = refusal(client.tag_resource, ResourceArn=ARN + "source", Tags=many)
+    assert isinstance(refused, client.exceptions.ValidationException)
+
+
+def test_tokens_carry_host_and_identity(source: Lab) -> None:
+    client = source.client()
+    web = client.create_web_login_token(Name="source")
+    cli = client.create_cli_token(Name="source")
+    assert web["WebServerHostname"] == cli["WebServerHostname"]
+    assert web["IamIdentity"] == f"assumed-role/LocalMwaa/{KEY}"
+    assert web["WebToken"] != client.create_web_login_token(Name="source")["WebToken"]
+
+
+def test_what_is_not_implemented_says_so_by_name(source: Lab) -> None:
+    metric = {"MetricName": "x", "Timestamp": datetime.datetime.now(datetime.UTC)}
+    refused = refusal(source.client().publish_metrics, EnvironmentName="source", MetricData=[metric])
+    assert refused.response["Error"] == {
+        "Code": "NotImplementedException",
+        "Message": "not implemented: PublishMetrics",
+    }
+    assert refused.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+
+
+def test_host_prefix_can_be_switched_off_in_the_environment(source: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DISABLE_HOST_PREFIX_INJECTION", "true")
+    client = boto3.client(
+        "mwaa",
+        endpoint_url=source.url,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        region_name="us-east-1",
+    )
+    if client.meta.config.inject_host_prefix:
+        pytest.skip("this botocore doesn't know AWS_DISABLE_HOST_PREFIX_INJECTION")
+    assert client.get_environment(Name="source")["Environment"]["Name"] == "source"
+
+
+def test_the_endpoint_listens_on_loopback_only(lab: Lab) -> None:
+    with pytest.raises(ValueError, match="loopback only"):
+        lab.wait(Lab(lab.certificates, "http://127.0.0.1:1").mwaa.start("0.0.0.0"))
+
+
+def test_a_taken_port_is_named(lab: Lab) -> None:
+    port = int(lab.url.rpartition(":")[2])
+    other = Lab(lab.certificates, "http://127.0.0.1:1")
+    with pytest.raises(OSError, match=f"127.0.0.1 port {port}"):
+        lab.wait(other.mwaa.start(port=port))
+    lab.wait(other.mwaa.stop())
+
+
+def test_stopping_ends_every_airflow_and_gateway(certificates, moto_url: str) -> None:
+    lab = Lab(certificates, moto_url)
+    lab.start()
+    lab.environment("one")
+    lab.environment("two")
+    lab.call(lab.factory.start_gate.clear)
+    lab.call(lab.mwaa.environments.create, "three", bucket="bucket")
+    until(lambda: "start three 3.3.1" in lab.factory.events)
+    lab.wait(lab.mwaa.stop())
+    assert sorted(event for event in lab.factory.events if event.startswith("stop")) == [
+        "stop one 3.3.1",
+        "stop three 3.3.1",
+        "stop two 3.3.1",
+    ]
+    lab.stop()
+    assert SECRET not in repr(lab.mwaa)
