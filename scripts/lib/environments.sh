@@ -30,7 +30,7 @@ find_python() {
 # constraints_for VERSION PYTHON: path of the constraints file, from --constraints or the environment
 # variable, then from ../shared, then from Airflow's published URL.
 constraints_for() {
-    local version="$1" python="$2" given="${AIRFLOW_MWAA_CONSTRAINTS:-}" file url
+    local version="$1" python="$2" given="${AIRFLOW_MWAA_CONSTRAINTS:-}" file url why
     if [ -n "$given" ]; then
         [ -d "$given" ] && given="$given/$version.txt"
         [ -f "$given" ] || die "no constraints for Airflow $version: $given is not there"
@@ -45,8 +45,8 @@ constraints_for() {
     if [ ! -f "$file" ]; then
         mkdir -p "$ENVS/constraints"
         url="https://raw.githubusercontent.com/apache/airflow/constraints-$version/constraints-$python.txt"
-        "$BOOTSTRAP_PYTHON" "$LIB/project.py" download "$url" "$file" ||
-            die "no constraints for Airflow $version: $url cannot be read (see --constraints)"
+        why="$("$BOOTSTRAP_PYTHON" "$LIB/project.py" download "$url" "$file")" ||
+            die "no constraints for Airflow $version: $url: $why; give them with --constraints"
     fi
     echo "$file"
 }

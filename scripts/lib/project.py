@@ -88,7 +88,7 @@ def download(url: str, target: str) -> int:
         with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:  # noqa: S310 - https only
             text = answer.read().decode()
     except (OSError, ValueError) as error:
-        print(f"{url}: {error}", file=sys.stderr)
+        print(getattr(error, "reason", None) or error)
         return 1
     partial = Path(f"{target}.part")
     partial.write_text(text)
