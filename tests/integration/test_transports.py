@@ -27,7 +27,7 @@ from airflow_mwaa_provider.exceptions import (
 )
 from tests.integration.world import World
 
-AWKWARD = "it's \"quoted\" $HOME `date` \\ %41 ünïcödé 🚀\n second line\ttab"
+AWKWARD = 'it\'s "quoted" $HOME `date` \\ %41 ünïcödé 🚀\n second line\ttab'
 
 
 def short_id() -> str:

@@ -92,4 +92,3 @@ def until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {timeout_s:g} s")
         time.sleep(0.5)
-

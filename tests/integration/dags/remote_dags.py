@@ -107,7 +107,12 @@ calls_other()
 if importlib.util.find_spec("airflow.providers.amazon.aws.operators.mwaa") is not None:
     from airflow.providers.amazon.aws.operators.mwaa import MwaaTriggerDagRunOperator as AmazonTriggerDagRunOperator
 
-    @dag(**SHARED, dag_id="amazon_calls_other", is_paused_upon_creation=False, params={"env_name": "", "logical_date": ""})
+    @dag(
+        **SHARED,
+        dag_id="amazon_calls_other",
+        is_paused_upon_creation=False,
+        params={"env_name": "", "logical_date": ""},
+    )
     def amazon_calls_other() -> None:
         AmazonTriggerDagRunOperator(
             task_id="trigger",

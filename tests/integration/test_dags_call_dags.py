@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A DAG in one environment runs a DAG in another: the operator in real workers, and the link it leaves."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_mwaa_provider.client.models import DagRunState
+from airflow_mwaa_provider.exceptions import DagRunFailed
+from tests.integration.conftest import ENVIRONMENTS
+from tests.integration.world import World
+
+NAMES = sorted(ENVIRONMENTS)
+PAIRS = [(NAMES[0], NAMES[-1]), (NAMES[-1], NAMES[0])] if len(NAMES) > 1 else [(NAMES[0], NAMES[0])]
+AWKWARD = 'it\'s "quoted" $HOME `date` \\ ünïcödé\n second line'
+
+
+@pytest.mark.parametrize("way", ["rest_api", "web_session", "cli", "auto"])
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_across_environments(world: World, source: str, target: str, way: str) -> None:
+    if way == "rest_api" and source.startswith("airflow-2-10"):
+        pytest.skip("boto3 of that image has no InvokeRestApi")
+    here, there = world.environment(source, "web_session"), world.environment(target, "web_session")
+    asked = here.trigger_dag_run("calls_other", conf={"env_name": target, "transport": way, "conf": {"text": AWKWARD}})
+    here.wait_for_dag_run("calls_other", asked.run_id, timeout_s=240)
+    path = f"/dags/calls_other/dagRuns/{asked.run_id}/taskInstances/trigger_{way}"
+    [link] = here.request("GET", f"{path}/links").values() if source.startswith("airflow-2") else [None]
+    answer = here.request("GET", f"{path}/xcomEntries/mwaa_dag_run_url")["value"]
+    url = str(answer)
+    assert link in (None, url)
+    remote_run_id = url.rsplit("/", 1)[-1].rsplit("=", 1)[-1]
+    remote = there.get_dag_run("echo", remote_run_id)
+    assert remote.state is DagRunState.SUCCESS
+    assert remote.conf == {"sent": {"text": AWKWARD}, "by": asked.run_id}
+    assert url.startswith(f"https://{there.web_server_host}/dags/echo/")
+
+
+def test_a_remote_failure_fails_the_task_and_says_why(world: World) -> None:
+    source, target = PAIRS[0]
+    here = world.environment(source, "web_session")
+    asked = here.trigger_dag_run("calls_other", conf={"env_name": target, "transport": "auto", "dag_id": "mapped"})
+    with pytest.raises(DagRunFailed, match="trigger_auto"):
+        here.wait_for_dag_run("calls_other", asked.run_id, timeout_s=240)
+    log = here.get_task_log("calls_other", asked.run_id, "trigger_auto")
+    assert f"Environment '{target}'" in log
+    assert "Failed tasks: part[1]" in log
+
+
+def test_the_amazon_providers_operator_works_unchanged(world: World) -> None:
+    target = NAMES[-1]
+    here = world.environment(target, "web_session")
+    if not any(dag["dag_id"] == "amazon_calls_other" for dag in here.request("GET", "/dags")["dags"]):
+        pytest.skip("the amazon provider of that image has no MWAA operator")
+    date = datetime(2021, 1, 1, tzinfo=UTC) + timedelta(seconds=uuid.uuid4().int % 10**8)
+    asked = here.trigger_dag_run("amazon_calls_other", conf={"env_name": target, "logical_date": date.isoformat()})
+    assert here.wait_for_dag_run("amazon_calls_other", asked.run_id, timeout_s=240).state is DagRunState.SUCCESS
+    remote = here.request("GET", "/dags/echo/dagRuns", params={"order_by": "-id", "limit": 5})["dag_runs"]
+    assert {"by": "amazon"} in [run["conf"] for run in remote]

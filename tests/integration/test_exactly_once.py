@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Triggers under random faults: no run missing, none twice. AIRFLOW_MWAA_TEST_FULL=1 plays the large numbers."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from airflow_mwaa_provider.client.retrying import RetryPolicy
+from tests.integration.world import World
+
+FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
+SEED = 20261122
+# Of a hundred calls this many go wrong, each way; retries under way meet faults again.
+FAULTS = (
+    ("status", 0.05, {"status": 503}),
+    ("html", 0.05, {}),
+    ("reset_before", 0.08, {}),
+    ("reset_after", 0.08, {}),
+    ("status_after", 0.08, {"status": 502}),
+)
+TARGETS = {"rest_api": "invoke_rest_api", "web_session": "rest", "cli": "cli"}
+
+
+def test_under_random_faults(world: World, env_name: str, transport: str) -> None:
+    triggers = (100 if transport == "cli" else 500) if FULL else (10 if transport == "cli" else 40)
+    environment = world.environment(env_name, transport, retry=RetryPolicy(deadline_s=240, max_delay_s=3))
+    environment.is_dag_paused("paused")
+    for number, (kind, probability, more) in enumerate(FAULTS):
+        world.fault(
+            target=TARGETS[transport],
+            environment=env_name,
+            kind=kind,
+            probability=probability,
+            seed=SEED + number,
+            **more,
+        )
+    run_ids = [f"once-{transport}-{time.time_ns()}-{number}" for number in range(triggers)]
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda run_id: environment.trigger_dag_run("paused", run_id, {"n": 1}), run_ids))
+    seconds = time.monotonic() - began
+    fired = {fault["kind"]: fault["fired"] for fault in world.admin("GET", "faults")["faults"]}
+    world.admin("DELETE", "faults")
+
+    assert [run.run_id for run in runs] == run_ids
+    assert all(run.created for run in runs)
+    there = _all_run_ids(world, env_name, f"once-{transport}-")
+    assert sorted(run_id for run_id in there if run_id in set(run_ids)) == sorted(run_ids)
+    print(f"{env_name} {transport}: {triggers} triggers in {seconds:.0f} s, faults {fired}, seed {SEED}")
+    assert sum(fired.values()) > 0
+
+
+def _all_run_ids(world: World, env_name: str, prefix: str) -> list[str]:
+    """Every run of the DAG, read page by page, without the client's own lists."""
+    reader = world.environment(env_name, "web_session")
+    found: list[str] = []
+    offset = 0
+    while True:
+        page = reader.request("GET", "/dags/paused/dagRuns", params={"limit": 100, "offset": offset, "order_by": "id"})
+        found += [row["dag_run_id"] for row in page["dag_runs"]]
+        offset += len(page["dag_runs"])
+        if not page["dag_runs"]:
+            return [run_id for run_id in found if run_id.startswith(prefix)]
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "status_after", "delay"])
+def test_a_trigger_whose_answer_is_lost(world: World, env_name: str, transport: str, kind: str) -> None:
+    """The request took effect, the answer never came: the run is there once, and the call succeeds."""
+    environment = world.environment(env_name, transport, read_timeout_s=8)
+    environment.is_dag_paused("paused")
+    more = {"delay_s": 12.0} if kind == "delay" else {}
+    world.fault(target=TARGETS[transport], environment=env_name, kind=kind, times=1, method="POST", **more)
+    run_id = f"lost-{time.time_ns()}"
+    run = environment.trigger_dag_run("paused", run_id)
+    assert (run.run_id, run.created) == (run_id, True)
+    assert [found for found in _all_run_ids(world, env_name, "lost-") if found == run_id] == [run_id]
