@@ -98,11 +98,11 @@ class LocalMwaa:
         """
         listener = listen(host, port)
         self._http = client_session()
-        rest_api = RestApiCaller(self._http, self.limits, self._clock)
+        self._rest_api = RestApiCaller(self._http, self.limits, self._clock)
         self.environments = EnvironmentStore(
             runtimes=self._runtimes,
             open_gateway=self._open_gateway,
-            forget=rest_api.forget,
+            forget=self._forget,
             region=self._region,
             account_id=self._account_id,
         )
@@ -111,7 +111,7 @@ class LocalMwaa:
             environments=self.environments,
             identities=self._identities,
             tokens=self._tokens,
-            rest_api=rest_api,
+            rest_api=self._rest_api,
             limits=self.limits,
             faults=self.faults,
             calls=self.calls,
@@ -180,6 +180,12 @@ class LocalMwaa:
             http=self._http,
         )
         return Gateway(environment, listen_apart(port, taken), services)
+
+    def _forget(self, env_name: str) -> None:
+        """Forget what belonged to a deleted environment: a later one of the same name is another."""
+        self._rest_api.forget(env_name)
+        self._tokens.expire(env_name)
+        self._sessions.expire(env_name)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.path.startswith(ADMIN_PREFIX):

@@ -174,7 +174,7 @@ class Gateway:
         if path == _LOGIN_PATHS[major]:
             return _same("login", self._login)
         if path in _SSO_PATHS[major]:
-            return _same("login", self._sso)
+            return _same("ui", self._sso)
         if path.startswith(_OWN_PREFIXES):
             return _same("ui", _refuse(404, "Not Found"))
         target = "rest" if path.startswith("/api/") else "ui"
@@ -190,7 +190,10 @@ class Gateway:
     async def _login(self, request: web.Request) -> web.StreamResponse:
         if request.method != "POST":
             return json_error(405, "Method Not Allowed")
-        token = (await request.post()).get("token")
+        try:
+            token = (await request.post()).get("token")
+        except ValueError:
+            return json_error(400, "The form can not be read")
         accepted = isinstance(token, str) and self._services.tokens.accepts(
             TokenKind.WEB_LOGIN, self._environment.name, token
         )

@@ -81,6 +81,19 @@ class TestRefusedTokens:
         token = source.client().create_web_login_token(Name="target")["WebToken"]
         self.check(self.login(source, {"token": token}))
 
+    def test_in_a_form_that_can_not_be_read(self, source: Lab) -> None:
+        with source.web() as web:
+            headers = {"Content-Type": "multipart/form-data; boundary=x"}
+            answer = web.post(url_of(source) + LOGIN[3], data=b"nonsense", headers=headers, timeout=5)
+        assert answer.status_code in (400, 403)
+
+    def test_of_a_deleted_environment_of_the_same_name(self, source: Lab) -> None:
+        token = source.client().create_web_login_token(Name="source")["WebToken"]
+        source.client().delete_environment(Name="source")
+        source.settled("source")
+        source.environment("source")
+        self.check(self.login(source, {"token": token}))
+
     def test_after_sixty_seconds(self, source: Lab) -> None:
         token = source.client().create_web_login_token(Name="source")["WebToken"]
         source.clock.pass_s(59.9)
