@@ -20,7 +20,7 @@ from airflow_mwaa_provider.client.models import DagRun, TransportName
 from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound, MwaaError
 from airflow_mwaa_provider.local import lifecycle
-from airflow_mwaa_provider.local.daemon import EnvironmentRequest
+from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 
 if TYPE_CHECKING:

@@ -21,13 +21,13 @@ from airflow_mwaa_provider.local.extras import require_local_extra
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_mwaa_provider.local.daemon import EnvironmentRequest
+    from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _DEFAULT_FOLDER = "~/.airflow-mwaa/local"
-_folder_option = click.option(
+folder_option = click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     default=_DEFAULT_FOLDER,
@@ -39,7 +39,7 @@ _output_option = click.option(
 )
 
 
-def _errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
+def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
     """Turn an expected error into one line on stderr, with the end of the log below, and an exit status."""
 
     @functools.wraps(command)
@@ -88,9 +88,9 @@ def local() -> None:
     "--dags", "dags", multiple=True, metavar="NAME=DIR", help="Files to put into an environment's bucket first."
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the AWS endpoint; any free one if not given.")
-@_folder_option
+@folder_option
 @_output_option
-@_errors_in_one_line
+@errors_in_one_line
 def up(
     names: tuple[str, ...],
     pythons: tuple[str, ...],
@@ -108,10 +108,10 @@ def up(
     from airflow_mwaa_provider.local import lifecycle
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     started = time.monotonic()
     requests = _environment_requests(names or ("local",), pythons, dags)
-    with _Progress() as progress:
+    with make_progress() as progress:
         result = lifecycle.up(folder, requests, port=port or 0, on_progress=progress.show)
     if output == "json":
         click.echo(json.dumps(result, indent=2))
@@ -125,8 +125,8 @@ def up(
 
 @local.command()
 @click.option("--purge", is_flag=True, help="Remove all its data, too: databases, DAG files, logs, credentials.")
-@_folder_option
-@_errors_in_one_line
+@folder_option
+@errors_in_one_line
 def down(*, purge: bool, folder: Path) -> None:
     """End every process of it, also after a crash; does nothing when none runs.
 
@@ -143,9 +143,9 @@ def down(*, purge: bool, folder: Path) -> None:
 
 
 @local.command()
-@_folder_option
+@folder_option
 @_output_option
-@_errors_in_one_line
+@errors_in_one_line
 def status(folder: Path, output: str) -> None:
     """Show what runs; exit status 1 when nothing does.
 
@@ -170,8 +170,8 @@ def status(folder: Path, output: str) -> None:
 
 
 @local.command()
-@_folder_option
-@_errors_in_one_line
+@folder_option
+@errors_in_one_line
 def env(folder: Path) -> None:
     """Print what to export so that boto3, the AWS CLI, curl and requests use it.
 
@@ -188,7 +188,7 @@ def env(folder: Path) -> None:
 def _environment_requests(
     names: tuple[str, ...], pythons: tuple[str, ...], dags: tuple[str, ...]
 ) -> list[EnvironmentRequest]:
-    from airflow_mwaa_provider.local.daemon import EnvironmentRequest
+    from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
     default = sys.executable
     by_name: dict[str, str] = {}
@@ -252,5 +252,11 @@ class _Progress:
         self._status.update("; ".join(f"{name}: {phase}" if name else phase for name, phase in named.items()))
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
+def make_progress() -> _Progress:
+    """Return a context in which ``.show(environment, message)`` tells people how far a long work has got."""
+    return _Progress()
+
+
+def interrupt(_number: int, _frame: object) -> NoReturn:
+    """Treat a signal like Ctrl-C: what has been started is ended."""
     raise KeyboardInterrupt

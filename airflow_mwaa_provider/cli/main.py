@@ -6,6 +6,7 @@ from __future__ import annotations
 import click
 
 from airflow_mwaa_provider import __version__
+from airflow_mwaa_provider.cli.demo_commands import demo, login
 from airflow_mwaa_provider.cli.local import local
 
 
@@ -15,6 +16,8 @@ def main() -> None:
     """Tools for Apache Airflow on Amazon MWAA."""
 
 
+local.add_command(demo)
+local.add_command(login)
 main.add_command(local)
 
 

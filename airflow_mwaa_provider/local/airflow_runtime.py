@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from airflow_mwaa_provider.local import airflow_login, processes, state
+from airflow_mwaa_provider.local import airflow_login, airflow_setup, processes, state, webserver_2
 from airflow_mwaa_provider.local.airflow_settings import (
     AwsWorld,
-    Database,
     EnvironmentKeys,
     WebServer,
     airflow_variables,
@@ -29,30 +28,33 @@ from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.interpreter import release_of
 from airflow_mwaa_provider.local.metadata_databases import MetadataDatabases, make_fernet_key
 from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError
-from airflow_mwaa_provider.local.warm_cli import WarmCli
+from airflow_mwaa_provider.local.warm_interpreter import Request, WarmInterpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_mwaa_provider.local.interpreter import Interpreter
     from airflow_mwaa_provider.local.state import StateFolder
 
 log = logging.getLogger(__name__)
 
+_SETUP_TIMEOUT_S = 300.0
 _START_TIMEOUT_S = 240.0
 _STOP_GRACE_S = 6.0
 _HEALTH_POLL_S = 0.5
+_FIRST_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=120)
 _RESTART_PAUSE_S = 3.0
-_COMPONENTS_2 = {
-    "webserver": ("webserver",),
-    "scheduler": ("scheduler", "--skip-serve-logs"),
-    "triggerer": ("triggerer", "--skip-serve-logs"),
+# What the warm interpreter runs as each component; the web server first.
+_COMPONENTS_2: dict[str, Request] = {
+    "webserver": {"script": webserver_2.__file__},
+    "scheduler": {"argv": ["scheduler", "--skip-serve-logs"]},
+    "triggerer": {"argv": ["triggerer", "--skip-serve-logs"]},
 }
-_COMPONENTS_3 = {
-    "api-server": ("api-server", "--proxy-headers"),
-    "scheduler": ("scheduler", "--skip-serve-logs"),
-    "dag-processor": ("dag-processor",),
-    "triggerer": ("triggerer", "--skip-serve-logs"),
+_COMPONENTS_3: dict[str, Request] = {
+    "api-server": {"argv": ["api-server", "--proxy-headers"]},
+    "scheduler": {"argv": ["scheduler", "--skip-serve-logs"]},
+    "dag-processor": {"argv": ["dag-processor"]},
+    "triggerer": {"argv": ["triggerer", "--skip-serve-logs"]},
 }
 # The health endpoint's names of the components, and the field with the time when each last reported.
 _HEALTH_2 = {"scheduler": "latest_scheduler_heartbeat", "triggerer": "latest_triggerer_heartbeat"}
@@ -81,10 +83,9 @@ class AirflowRuntime:
         self.folder = context.folder.environment(spec.name)
         self._context = context
         self._record: dict[str, Any] = {}
-        self._components: dict[str, processes.ManagedProcess] = {}
+        self._components: dict[str, processes.ProcessGroup] = {}
         self._supervisors: list[asyncio.Task[None]] = []
-        self._variables: dict[str, str] = {}
-        self._cli: WarmCli | None = None
+        self._interpreter: WarmInterpreter | None = None
         self._http: aiohttp.ClientSession | None = None
         self._started_at = datetime.now(UTC)
 
@@ -113,7 +114,7 @@ class AirflowRuntime:
         started = time.monotonic()
         try:
             await self._start(public_url)
-        except (LocalMwaaError, OSError) as error:
+        except (LocalMwaaError, OSError, aiohttp.ClientError) as error:
             await self.stop()
             message = state.describe_os_error(error) if isinstance(error, OSError) else str(error)
             raise RuntimeStartError(message, getattr(error, "log_tail", "")) from error
@@ -125,28 +126,24 @@ class AirflowRuntime:
 
     async def _start(self, public_url: str) -> None:
         self._load_record()
-        web = WebServer(self._record["web_port"], public_url)
-
-        def variables(database: Database) -> dict[str, str]:
-            return self._airflow_variables(database, web)
-
-        await self._provide_database(variables)
-        self._variables = variables(self._context.databases.database(self.spec.name, self.interpreter))
+        variables = self._variables(WebServer(self._record["web_port"], public_url))
+        self._interpreter = WarmInterpreter(
+            self.interpreter.path, variables, self.folder.components / "interpreter.log", self.folder.airflow_home
+        )
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
-        self.phase = "starting Airflow"
+        self.phase = "importing Airflow"
+        await self._interpreter.warm_up()
+        await self._provide_database()
         self._started_at = datetime.now(UTC)
         components = _COMPONENTS_3 if self.interpreter.is_airflow_3 else _COMPONENTS_2
-        for name, argv in components.items():
-            await self._start_component(name, argv)
+        for name, request in components.items():
+            await self._start_component(name, request)
         await self._wait_until_healthy()
+        await self._make_first_requests()
         self._supervisors = [
-            asyncio.create_task(self._supervise(name, argv), name=f"{self.spec.name} {name}")
-            for name, argv in components.items()
+            asyncio.create_task(self._supervise(name, request), name=f"{self.spec.name} {name}")
+            for name, request in components.items()
         ]
-        self._cli = WarmCli(
-            self.interpreter.path, self._variables, self.folder.components / "cli.log", self.folder.airflow_home
-        )
-        self._supervisors.append(asyncio.create_task(self._warm_up_cli(self._cli)))
 
     async def stop(self) -> None:
         """End every process of it. Does nothing when none runs."""
@@ -156,13 +153,13 @@ class AirflowRuntime:
         await asyncio.gather(*self._supervisors, return_exceptions=True)
         self._supervisors = []
         running = [process.stop(_STOP_GRACE_S) for process in self._components.values()]
-        if self._cli is not None:
-            running.append(self._cli.stop())
         await asyncio.gather(*running)
+        if self._interpreter is not None:
+            await self._interpreter.stop()
         # Tasks run in sessions of their own; what the components have left is found by its marker.
         await asyncio.to_thread(processes.end_all, self._context.folder.path, self.spec.name, 1.0)
         self._components = {}
-        self._cli = None
+        self._interpreter = None
         if self._http is not None:
             await self._http.close()
             self._http = None
@@ -190,9 +187,9 @@ class AirflowRuntime:
         :raises TimeoutError: the command has been killed.
         :raises LocalMwaaError: the environment doesn't run, or its command line can't be started.
         """
-        if self._cli is None:
+        if self._interpreter is None:
             raise LocalMwaaError(f"environment {self.spec.name} doesn't run")
-        return await self._cli.run(argv, timeout_s)
+        return await self._interpreter.run(argv, timeout_s)
 
     def _load_record(self) -> None:
         """Load the environment's keys, passwords and ports, or make them."""
@@ -211,12 +208,12 @@ class AirflowRuntime:
         self._record = record
         state.write_json(self.folder.record_path, record)
 
-    async def _provide_database(self, variables: Callable[[Database], dict[str, str]]) -> None:
-        databases, log_path = self._context.databases, self.folder.components / "database.log"
+    async def _provide_database(self) -> None:
+        databases = self._context.databases
         wanted, found = self.interpreter.airflow_version, self._record.get("airflow_version")
         if found is None or not await databases.exists(self.spec.name):
             self.phase = "setting up the metadata database"
-            await databases.create(self.spec.name, self.interpreter, log_path, variables)
+            await databases.create(self.spec.name, self.interpreter, self._set_up_database)
         elif found != wanted:
             if release_of(found) > release_of(wanted):
                 raise LocalMwaaError(
@@ -224,12 +221,31 @@ class AirflowRuntime:
                     "delete the environment, or `airflow-mwaa local down --purge`"
                 )
             self.phase = f"migrating the metadata database from Airflow {found}"
-            await databases.migrate(self.spec.name, self.interpreter, log_path, variables)
+            await self._set_up_database()
         await databases.set_admin_password(self.spec.name, self._record["admin_password"])
         self._record["airflow_version"] = wanted
         state.write_json(self.folder.record_path, self._record)
 
-    def _airflow_variables(self, database: Database, web: WebServer) -> dict[str, str]:
+    async def _set_up_database(self) -> None:
+        """Let Airflow create, or migrate, its tables and roles."""
+        assert self._interpreter is not None
+        log_path = self.folder.components / "database.log"
+        try:
+            async with asyncio.timeout(_SETUP_TIMEOUT_S):
+                exit_status = await self._interpreter.run_to_end(
+                    "the set-up", {"script": airflow_setup.__file__}, log_path
+                )
+        except TimeoutError:
+            problem = f"took over {_SETUP_TIMEOUT_S:.0f} s"
+        else:
+            if exit_status == 0:
+                return
+            problem = f"ended with status {exit_status}"
+        raise LocalMwaaError(
+            f"setting up the metadata database {problem}; the log is {log_path}", processes.tail(log_path)
+        )
+
+    def _variables(self, web: WebServer) -> dict[str, str]:
         record, aws = self._record, self._context.aws
         assert aws is not None, "the endpoint listens before an environment starts"
         ports = {
@@ -240,7 +256,7 @@ class AirflowRuntime:
             env_name=self.spec.name,
             interpreter=self.interpreter,
             folder=self.folder,
-            database=database,
+            database=self._context.databases.database(self.spec.name, self.interpreter),
             keys=EnvironmentKeys(record["fernet_key"], record["web_secret_key"], record["jwt_secret"]),
             web=web,
             aws=aws,
@@ -248,30 +264,19 @@ class AirflowRuntime:
             marker=processes.marked(self._context.folder.path, self.spec.name),
         )
 
-    async def _start_component(self, name: str, argv: Sequence[str]) -> None:
-        self._components[name] = await processes.ManagedProcess.start(
-            f"Airflow's {name}",
-            [self.interpreter.path, "-m", "airflow", *argv],
-            environment=self._variables,
-            log_path=self.folder.components / f"{name}.log",
-            cwd=self.folder.airflow_home,
-        )
+    async def _start_component(self, name: str, request: Request) -> None:
+        assert self._interpreter is not None
+        log_path = self.folder.components / f"{name}.log"
+        self._components[name] = await self._interpreter.spawn(f"Airflow's {name}", request, log_path)
 
-    async def _supervise(self, name: str, argv: Sequence[str]) -> None:
+    async def _supervise(self, name: str, request: Request) -> None:
         """Start a component again when it ends by itself, as MWAA replaces a container."""
         while True:
             status = await self._components[name].wait()
             log.error("environment %s: %s ended with status %d; starting it again", self.spec.name, name, status)
             await asyncio.sleep(_RESTART_PAUSE_S)
             await self._components[name].stop(grace_s=1.0)
-            await self._start_component(name, argv)
-
-    async def _warm_up_cli(self, cli: WarmCli) -> None:
-        try:
-            await cli.warm_up()
-        except LocalMwaaError as error:
-            # Not fatal: the first command tries again, and says why it can't.
-            log.warning("environment %s: %s", self.spec.name, error)
+            await self._start_component(name, request)
 
     async def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -286,10 +291,20 @@ class AirflowRuntime:
             if time.monotonic() > deadline:
                 suspect = self._components.get(missing[0].replace("_", "-"), next(iter(self._components.values())))
                 raise LocalMwaaError(
-                    f"Airflow's {missing[0]} isn't healthy after {_START_TIMEOUT_S:.0f} s; its log is {suspect.log_path}",
+                    f"Airflow's {missing[0]} isn't healthy after {_START_TIMEOUT_S:.0f} s; "
+                    f"its log is {suspect.log_path}",
                     suspect.log_tail(),
                 )
             await asyncio.sleep(_HEALTH_POLL_S)
+
+    async def _make_first_requests(self) -> None:
+        """Bear what Airflow puts off to the first request of a kind: 5-10 s, in which it answers nobody else."""
+        assert self._http is not None
+        self.phase = "warming up the web server"
+        if self.interpreter.is_airflow_3:
+            async with self._http.get(f"{self.base_url}/execution/health", timeout=_FIRST_REQUEST_TIMEOUT) as answer:
+                await answer.read()
+        await self.login()
 
     async def _unhealthy(self) -> list[str]:
         """Return the components that aren't healthy yet."""
@@ -309,7 +324,12 @@ class AirflowRuntime:
     def _reports(self, component: Mapping[str, Any], beat_field: str) -> bool:
         # A heartbeat of the last run, seconds ago, doesn't count.
         beat = component.get(beat_field)
-        return component.get("status") == "healthy" and bool(beat) and datetime.fromisoformat(beat) >= self._started_at
+        return component.get("status") == "healthy" and bool(beat) and _at(str(beat)) >= self._started_at
+
+
+def _at(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class AirflowRuntimeFactory:
@@ -351,6 +371,4 @@ class AirflowRuntimeFactory:
                 runtime = AirflowRuntime(spec, interpreter, self._context)
                 self._runtimes[spec.name] = runtime
                 return runtime
-        raise ValueError(
-            f"Airflow {spec.airflow_version} isn't installed here; there are {', '.join(self.versions())}"
-        )
+        raise ValueError(f"Airflow {spec.airflow_version} isn't installed here; there are {', '.join(self.versions())}")

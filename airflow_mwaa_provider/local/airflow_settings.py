@@ -182,8 +182,6 @@ def _defaults(interpreter: Interpreter) -> dict[str, str]:
         **shared,
         "scheduler.dag_dir_list_interval": "5",
         "webserver.workers": "2",
-        "webserver.worker_refresh_interval": "0",
-        "webserver.web_server_master_timeout": "300",
     }
 
 

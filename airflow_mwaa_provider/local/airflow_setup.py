@@ -23,7 +23,7 @@ def main() -> None:
     from airflow.utils import db
 
     manager = ProvidersManager()  # type: ignore[no-untyped-call]
-    manager.initialize_providers_configuration()  # type: ignore[no-untyped-call]
+    manager.initialize_providers_configuration()
     db.upgradedb()
     old = tuple(int(part) for part in airflow.__version__.split(".")[:2]) < (2, 9)
     package = "airflow.auth.managers.fab" if old else "airflow.providers.fab.auth_manager"

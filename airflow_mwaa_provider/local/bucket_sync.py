@@ -83,9 +83,7 @@ class BucketSync:
             self._s3.head_bucket(Bucket=bucket)
         except ClientError:
             location = {} if self._region == "us-east-1" else {"LocationConstraint": self._region}
-            self._s3.create_bucket(
-                Bucket=bucket, **({"CreateBucketConfiguration": location} if location else {})
-            )
+            self._s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": location} if location else {}))
             self._s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
     def upload(self, folder: Path, bucket: str, prefix: str) -> int:

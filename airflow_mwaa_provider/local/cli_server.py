@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A warm Airflow command line: imports Airflow once, then forks for every command.
+"""A warm Airflow interpreter: imports Airflow once, then forks for every command and every component.
 
 Run by its path inside the environment's interpreter, which need not have this package: standard library and
 Airflow only. It is started with one end of a socket pair, so there is no file that others could connect to::
 
     python cli_server.py DESCRIPTOR
 
-Each byte on that socket carries three descriptors: a *control* socket, and the command's stdout and stderr. The
-control socket first brings the length (8 bytes) and text of ``{"argv": [...]}``; the server answers it with
-``{"exit_status": N}`` when the command has ended. When the caller closes it before that, the command is killed.
-When the first socket closes, the server ends.
+It writes one byte when it is ready. Each byte that it receives carries three descriptors: a *control* socket, and
+the command's stdout and stderr. The control socket first brings the length (8 bytes) and text of a request,
+``{"argv": [...]}`` for an Airflow command or ``{"script": PATH}`` for a Python file. The server answers with a
+line ``{"pid": N}`` when the fork runs, and with a line ``{"exit_status": N}`` when it has ended. When the caller
+closes the control socket before that, the fork and its process group are killed. When the first socket closes, the
+server kills all of them and ends.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
 import sys
+from typing import Any
 
 _LENGTH_BYTES = 8
 # What the usual commands import only when they run. Names that an Airflow version lacks are skipped.
@@ -51,6 +55,21 @@ _WARM_MODULES = (
     "airflow.serialization.serialized_objects",
     "airflow.timetables.interval",
     "airflow.utils.cli_action_loggers",
+    # What the components need, and the tasks that they fork.
+    "airflow.dag_processing.manager",
+    "airflow.dag_processing.processor",
+    "airflow.executors.local_executor",
+    "airflow.jobs.job",
+    "airflow.jobs.local_task_job_runner",
+    "airflow.jobs.scheduler_job_runner",
+    "airflow.jobs.triggerer_job_runner",
+    "airflow.operators.python",
+    "airflow.providers.standard.operators.python",
+    "airflow.sdk.api.client",
+    "airflow.sdk.definitions.dag",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.task.task_runner.standard_task_runner",
 )
 
 
@@ -63,15 +82,20 @@ class _Command:
         self.received = bytearray()
         self.pid: int | None = None
 
-    def request(self) -> list[str] | None:
-        """Return the command line once all of it is there."""
+    def request(self) -> dict[str, Any] | None:
+        """Return the request once all of it is there."""
         if len(self.received) < _LENGTH_BYTES:
             return None
         end = _LENGTH_BYTES + int.from_bytes(self.received[:_LENGTH_BYTES], "big")
         if len(self.received) < end:
             return None
-        argv: list[str] = json.loads(self.received[_LENGTH_BYTES:end])["argv"]
-        return argv
+        request: dict[str, Any] = json.loads(self.received[_LENGTH_BYTES:end])
+        return request
+
+    def answer(self, content: dict[str, int]) -> None:
+        """Tell the caller, if it still listens."""
+        with contextlib.suppress(OSError):
+            self.control.sendall(json.dumps(content).encode() + b"\n")
 
     def close_outputs(self) -> None:
         """Close our copies, so that the caller sees the end of the output when the child ends."""
@@ -81,7 +105,7 @@ class _Command:
 
 
 class _Server:
-    """Receives commands and forks for them; in the child, :meth:`run` returns the command line."""
+    """Receives commands and forks for them; in the child, :meth:`run` returns the request."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -96,8 +120,8 @@ class _Server:
         self._selector.register(listener, selectors.EVENT_READ, None)
         self._selector.register(self._wake_in, selectors.EVENT_READ, None)
 
-    def run(self) -> list[str] | None:
-        """Serve until the caller goes away (returns None), or until this is the child of a command."""
+    def run(self) -> dict[str, Any] | None:
+        """Serve until the caller goes away (returns None), or until this is the child for a request."""
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._listener:
@@ -109,9 +133,9 @@ class _Server:
                         self._wake_in.recv(4096)
                     self._reap()
                 else:
-                    argv = self._read(key.data)
-                    if argv is not None:
-                        return argv
+                    request = self._read(key.data)
+                    if request is not None:
+                        return request
 
     def _accept(self) -> bool:
         data, descriptors, _, _ = socket.recv_fds(self._listener, 1, 3)
@@ -124,7 +148,7 @@ class _Server:
         self._selector.register(control, selectors.EVENT_READ, command)
         return True
 
-    def _read(self, command: _Command) -> list[str] | None:
+    def _read(self, command: _Command) -> dict[str, Any] | None:
         try:
             data = command.control.recv(1 << 20)
         except BlockingIOError:
@@ -142,17 +166,18 @@ class _Server:
                 command.control.close()
             return None
         command.received += data
-        argv = command.request() if command.pid is None else None
-        if argv is None:
+        request = command.request() if command.pid is None else None
+        if request is None:
             return None
         self._pending.discard(command)
         command.pid = os.fork()
         if command.pid:
             self._running[command.pid] = command
             command.close_outputs()
+            command.answer({"pid": command.pid})
             return None
         self._become_command(command)
-        return argv
+        return request
 
     def _become_command(self, command: _Command) -> None:
         """Leave the server's session, sockets and signal handlers behind."""
@@ -188,9 +213,7 @@ class _Server:
                 self._selector.unregister(command.control)
             exit_status = os.waitstatus_to_exitcode(status)
             # A shell's way of saying "killed by a signal".
-            answer = {"exit_status": exit_status if exit_status >= 0 else 128 - exit_status}
-            with contextlib.suppress(OSError):
-                command.control.sendall(json.dumps(answer).encode())
+            command.answer({"exit_status": exit_status if exit_status >= 0 else 128 - exit_status})
             command.control.close()
 
     def _kill_all(self) -> None:
@@ -207,7 +230,7 @@ def _warm_up() -> None:
     from airflow.providers_manager import ProvidersManager
 
     manager = ProvidersManager()  # type: ignore[no-untyped-call]
-    manager.initialize_providers_configuration()  # type: ignore[no-untyped-call]
+    manager.initialize_providers_configuration()
     for name in _WARM_MODULES:
         try:
             importlib.import_module(name)
@@ -236,11 +259,16 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     listener.send(b"r")  # ready
-    argv = _Server(listener).run()
-    if argv is None:
+    request = _Server(listener).run()
+    if request is None:
         return
     _forget_connections()
-    sys.argv = ["airflow", *argv]
+    if "script" in request:
+        runpy.run_path(request["script"], run_name="__main__")
+        return
+    sys.argv = ["airflow", *request["argv"]]
+    # For people who look at their processes; only the command's name, since arguments may be secrets.
+    importlib.import_module("setproctitle").setproctitle(" ".join(sys.argv[:2]))
     importlib.import_module("airflow.__main__").main()
 
 

@@ -5,7 +5,8 @@ Started by :func:`airflow_mwaa_provider.local.lifecycle.up` in a session of its 
 
     python -m airflow_mwaa_provider.local.daemon < REQUEST > EVENTS 2>> daemon.log
 
-REQUEST is the JSON of :class:`UpRequest`. EVENTS are JSON objects, one a line, until it is ready or has failed:
+REQUEST is the JSON of :class:`~airflow_mwaa_provider.local.up_request.UpRequest`. EVENTS are JSON objects, one a
+line, until it is ready or has failed:
 ``{"event": "progress" | "ready" | "failed", …}``. It ends on SIGTERM, with all that it has started.
 """
 
@@ -19,13 +20,12 @@ import os
 import secrets
 import signal
 import sys
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.local import interpreter, postgres, processes, state
 from airflow_mwaa_provider.local.admin import ADMIN_PREFIX
-from airflow_mwaa_provider.local.airflow_runtime import AirflowRuntime, AirflowRuntimeFactory, RuntimeContext
+from airflow_mwaa_provider.local.airflow_runtime import AirflowRuntimeFactory, RuntimeContext
 from airflow_mwaa_provider.local.airflow_settings import AwsWorld
 from airflow_mwaa_provider.local.bucket_sync import BucketSync, Mirror
 from airflow_mwaa_provider.local.endpoint import LocalMwaa
@@ -34,48 +34,18 @@ from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.metadata_databases import MetadataDatabases
 from airflow_mwaa_provider.local.moto_server import MotoServer
 from airflow_mwaa_provider.local.tls import CertificateAuthority
+from airflow_mwaa_provider.local.up_request import EnvironmentRequest, UpRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from airflow_mwaa_provider.local.environments import Environment
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 REGION = "us-east-1"
 _DAGS_PREFIX = "dags"
 _STATUS_INTERVAL_S = 0.5
-
-
-@dataclass(frozen=True)
-class EnvironmentRequest:
-    """One environment that shall run."""
-
-    name: str
-    python: str
-    dags: str | None = None
-    """A folder whose files are uploaded into the environment's bucket first."""
-    bucket: str | None = None
-
-
-@dataclass(frozen=True)
-class UpRequest:
-    """What the daemon shall start."""
-
-    folder: str
-    port: int
-    """Of the endpoint; 0 for the last one, or one that is free."""
-    environments: list[EnvironmentRequest] = field(default_factory=list)
-
-    def to_json(self) -> str:
-        """Return the request as the daemon reads it."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> UpRequest:
-        """Return the request that :meth:`to_json` wrote."""
-        content = json.loads(text)
-        environments = [EnvironmentRequest(**environment) for environment in content.pop("environments")]
-        return cls(environments=environments, **content)
 
 
 class Daemon:
@@ -98,7 +68,7 @@ class Daemon:
         """Start everything, report, and serve until cancelled; whatever happens, leave nothing running."""
         try:
             sync = await self._start()
-            self._report({"event": "ready", "status": self._status()})
+            self.report({"event": "ready", "status": self._status()})
             _close_events()
             await asyncio.gather(sync.run(self._mirrors), self._keep_status())
         finally:
@@ -109,12 +79,26 @@ class Daemon:
         self._secrets = self._load_secrets()
         certificates = CertificateAuthority.load_or_create(self._folder.tls)
         certificates.write_bundle(self._folder.ca_bundle)
-        pythons = {request.python: request for request in self._request.environments}
-        inspected, *_ = await asyncio.gather(
-            asyncio.gather(*(asyncio.to_thread(interpreter.inspect, python) for python in pythons)),
-            self._postgres.start(),
-            self._moto.start(),
-        )
+        pythons = list(dict.fromkeys(request.python for request in self._request.environments))
+        # moto's start overlaps with Airflow's: nobody needs it before the buckets are made.
+        moto = asyncio.create_task(self._moto.start())
+        try:
+            inspected, _ = await asyncio.gather(
+                asyncio.gather(*(asyncio.to_thread(interpreter.inspect, python) for python in pythons)),
+                self._postgres.start(),
+            )
+            return await self._start_environments(pythons, inspected, certificates, moto)
+        finally:
+            moto.cancel()
+            await asyncio.gather(moto, return_exceptions=True)
+
+    async def _start_environments(
+        self,
+        pythons: list[str],
+        inspected: list[interpreter.Interpreter],
+        certificates: CertificateAuthority,
+        moto: asyncio.Task[None],
+    ) -> BucketSync:
         by_python = dict(zip(pythons, inspected, strict=True))
         context = RuntimeContext(self._folder, MetadataDatabases(self._postgres), self._ports)
         self._factory = AirflowRuntimeFactory(
@@ -128,7 +112,7 @@ class Daemon:
             region=REGION,
         )
         self._mwaa.add_identity(self._secrets["access_key_id"], self._secrets["secret_access_key"])
-        self._endpoint_url = await self._mwaa.start(HOST, self._endpoint_port())
+        self._endpoint_url = await self._mwaa.start("127.0.0.1", self._endpoint_port())
         self._secrets["endpoint_port"] = int(self._endpoint_url.rpartition(":")[2])
         context.aws = AwsWorld(
             self._endpoint_url,
@@ -137,32 +121,47 @@ class Daemon:
             REGION,
             self._folder.ca_bundle,
         )
+        buckets = self._create_environments(by_python)
         sync = await asyncio.to_thread(BucketSync, self._moto.url, REGION)
-        await self._create_environments(sync, by_python)
+        await self._wait_for_environments(self._fill_buckets(sync, buckets, moto))
         return sync
 
-    async def _create_environments(self, sync: BucketSync, by_python: dict[str, interpreter.Interpreter]) -> None:
+    def _create_environments(self, by_python: dict[str, interpreter.Interpreter]) -> dict[str, str]:
+        """Begin to create all environments; return their buckets."""
         assert self._mwaa is not None
+        buckets = {}
         gateway_ports = self._secrets.setdefault("gateway_ports", {})
         for request in self._request.environments:
             bucket = request.bucket or f"local-mwaa-{request.name.lower().replace('_', '-')}"
-            await asyncio.to_thread(self._fill_bucket, sync, request, bucket)
-            wanted = {
-                "bucket": bucket,
-                "dag_s3_path": _DAGS_PREFIX,
-                "airflow_version": by_python[request.python].airflow_version,
-            }
-            try:
-                # The same address at every start, so that bookmarks stay right.
-                environment = self._mwaa.environments.create(
-                    request.name, **wanted, gateway_port=gateway_ports.get(request.name, 0)
-                )
-            except OSError:
-                environment = self._mwaa.environments.create(request.name, **wanted)
+            buckets[request.name] = bucket
+            environment = self._create_environment(
+                request.name, bucket, by_python[request.python].airflow_version, gateway_ports.get(request.name, 0)
+            )
             gateway_ports[request.name] = int(environment.address.rpartition(":")[2])
         state.write_json(self._folder.secrets_path, self._secrets)
+        return buckets
+
+    def _create_environment(self, name: str, bucket: str, version: str, gateway_port: int) -> Environment:
+        assert self._mwaa is not None
+        create = self._mwaa.environments.create
+        if gateway_port:
+            # The same address at every start, so that bookmarks stay right.
+            with contextlib.suppress(OSError):
+                return create(
+                    name, bucket=bucket, dag_s3_path=_DAGS_PREFIX, airflow_version=version, gateway_port=gateway_port
+                )
+        return create(name, bucket=bucket, dag_s3_path=_DAGS_PREFIX, airflow_version=version)
+
+    async def _fill_buckets(self, sync: BucketSync, buckets: dict[str, str], moto: asyncio.Task[None]) -> None:
+        await moto
+        for request in self._request.environments:
+            await asyncio.to_thread(self._fill_bucket, sync, request, buckets[request.name])
+
+    async def _wait_for_environments(self, filling: Coroutine[Any, Any, None]) -> None:
+        assert self._mwaa is not None
         watcher = asyncio.create_task(self._keep_status())
         try:
+            await filling
             names = [request.name for request in self._request.environments]
             for settled in asyncio.as_completed([self._mwaa.environments.wait_until_settled(name) for name in names]):
                 environment_or_none = await settled
@@ -207,7 +206,8 @@ class Daemon:
         if not content:
             content = {
                 # The form of an access key; moto and AWS's tools take nothing else.
-                "access_key_id": "AKIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16)),
+                "access_key_id": "AKIA"
+                + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16)),
                 "secret_access_key": secrets.token_urlsafe(30),
                 "admin_token": secrets.token_urlsafe(30),
             }
@@ -263,9 +263,10 @@ class Daemon:
         log.info("stopped")
 
     def _progress(self, environment: str, message: str) -> None:
-        self._report({"event": "progress", "environment": environment, "message": message})
+        self.report({"event": "progress", "environment": environment, "message": message})
 
-    def _report(self, event: dict[str, Any]) -> None:
+    def report(self, event: dict[str, Any]) -> None:
+        """Tell the process that started us."""
         with contextlib.suppress(OSError, ValueError):  # nobody listens any more
             sys.stdout.write(json.dumps(event) + "\n")
             sys.stdout.flush()
@@ -299,7 +300,7 @@ async def _serve(request: UpRequest) -> int:
     except (LocalMwaaError, OSError, ValueError) as error:
         message = state.describe_os_error(error) if isinstance(error, OSError) else str(error)
         log.error("%s", message)
-        daemon._report(  # noqa: SLF001
+        daemon.report(
             {
                 "event": "failed",
                 "error": " ".join(message.split()),

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 
@@ -82,7 +83,8 @@ def inspect(path: str | Path) -> Interpreter:
     modules = facts["modules"]
     if not airflow or "airflow" not in modules:
         raise LocalMwaaError(
-            f"{executable} has no Airflow: `{executable} -m pip install apache-airflow`, or choose another with --python",
+            f"{executable} has no Airflow: `{executable} -m pip install apache-airflow`, "
+            "or choose another with --python",
             misuse=True,
         )
     release = release_of(airflow)
@@ -126,7 +128,7 @@ def _find_executable(path: str) -> Path:
     return Path(os.path.abspath(found))  # noqa: PTH100
 
 
-def _ask(executable: Path) -> dict[str, object]:
+def _ask(executable: Path) -> dict[str, Any]:
     try:
         answer = subprocess.run(
             [executable, "-c", _INSPECT],
@@ -136,6 +138,7 @@ def _ask(executable: Path) -> dict[str, object]:
             timeout=_INSPECT_TIMEOUT_S,
             env=clean_python_environment(dict(os.environ)),
             stdin=subprocess.DEVNULL,
+            cwd=executable.anchor,  # -c puts the working folder first, and it may hold one called "airflow"
         )
         facts = json.loads(answer.stdout)
         facts["prefix"], facts["python"], facts["modules"]

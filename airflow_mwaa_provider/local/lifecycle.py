@@ -17,11 +17,12 @@ import psutil
 from airflow_mwaa_provider.local import interpreter, processes, state
 from airflow_mwaa_provider.local.airflow_settings import AwsWorld
 from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.up_request import UpRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from airflow_mwaa_provider.local.daemon import EnvironmentRequest
+    from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
 DAEMON_MODULE = "airflow_mwaa_provider.local.daemon"
 _STOP_TIMEOUT_S = 20.0
@@ -33,7 +34,7 @@ def up(
     environments: Sequence[EnvironmentRequest],
     *,
     port: int = 0,
-    on_progress: Callable[[str, str], None] = lambda environment, message: None,
+    on_progress: Callable[[str, str], None] = lambda _environment, _message: None,
 ) -> dict[str, Any]:
     """Start a local MWAA and return what :func:`status` says of it, once all environments are available.
 
@@ -43,17 +44,14 @@ def up(
     :param on_progress: called with an environment's name (empty for what they share) and what it does.
     :raises LocalMwaaError: it runs already, or can't be started; carries the end of the log that says why.
     """
-    # Imported when needed: it pulls in the whole AWS side.
-    from airflow_mwaa_provider.local.daemon import HOST, UpRequest
-
     where = state.StateFolder(folder)
     _check(environments)
     where.create()
     if where.lock().is_held():
         raise LocalMwaaError(_runs_already(where))
     processes.end_all(where.path)
-    if port and not processes.port_is_free(port, HOST):
-        raise LocalMwaaError(f"port {port} of {HOST} is taken: choose another with --port, or none for a free one")
+    if port and not processes.port_is_free(port):
+        raise LocalMwaaError(f"port {port} of 127.0.0.1 is taken: choose another with --port, or none for a free one")
     request = UpRequest(str(where), port, list(environments))
     log_size = _size(where.daemon_log)
     daemon = _spawn(where, request.to_json())

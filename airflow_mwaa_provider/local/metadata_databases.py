@@ -13,22 +13,18 @@ import hashlib
 import logging
 import secrets
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.local import airflow_setup, postgres
 from airflow_mwaa_provider.local.airflow_settings import Database
-from airflow_mwaa_provider.local.processes import ManagedProcess
-from airflow_mwaa_provider.local.runtime import RuntimeStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from airflow_mwaa_provider.local.interpreter import Interpreter
 
 log = logging.getLogger(__name__)
 
-_SETUP_TIMEOUT_S = 300.0
 # The password has 190 random bits: more rounds would only make logins slow.
 _PASSWORD_HASH_ROUNDS = 1000
 
@@ -42,36 +38,42 @@ class MetadataDatabases:
 
     def database(self, env_name: str, interpreter: Interpreter) -> Database:
         """Return where an environment's metadata are, or will be."""
-        return self._database(postgres.database_name(env_name), interpreter)
+        name, driver = postgres.database_name(env_name), interpreter.async_driver
+        return Database(
+            url=self._server.url(name),
+            # Empty: Airflow goes without its asynchronous engine, and only "wait for a DAG run" misses it.
+            async_url=self._server.url(name, driver) if driver else "",
+            host=postgres.HOST,
+            port=self._server.port,
+            name=name,
+            user=postgres.AIRFLOW_USER,
+            password=self._server.password,
+        )
 
     async def exists(self, env_name: str) -> bool:
         """Tell whether the environment has a database."""
         return await self._server.database_exists(postgres.database_name(env_name))
 
-    async def create(
-        self, env_name: str, interpreter: Interpreter, log_path: Path, variables: Callable[[Database], dict[str, str]]
-    ) -> None:
+    async def create(self, env_name: str, interpreter: Interpreter, set_up: Callable[[], Awaitable[None]]) -> None:
         """Create an environment's database, schema and roles included, in place of any it has.
 
-        :param variables: gives the environment of an Airflow process that uses a database.
-        :raises RuntimeStartError: Airflow's own set-up failed.
+        :param set_up: lets the environment's Airflow fill the empty database; called for the first environment of
+            an installation only, and must leave no connection open.
         """
-        name = postgres.database_name(env_name)
-        template = _template_name(interpreter)
+        name, template = postgres.database_name(env_name), _template_name(interpreter)
+        await self._server.drop_database(name)
         async with self._template_locks[template]:
-            if not await self._server.database_exists(template):
-                await self._make_template(template, interpreter, log_path, variables)
-            await self._server.drop_database(name)
-            await self._server.create_database(name, template)
-
-    async def migrate(
-        self, env_name: str, interpreter: Interpreter, log_path: Path, variables: Callable[[Database], dict[str, str]]
-    ) -> None:
-        """Bring an environment's database to the schema of another Airflow.
-
-        :raises RuntimeStartError: Airflow's own set-up failed.
-        """
-        await _set_up(interpreter, log_path, variables(self.database(env_name, interpreter)))
+            if await self._server.database_exists(template):
+                await self._server.create_database(name, template)
+                return
+            log.info("creating the metadata schema of Airflow %s", interpreter.airflow_version)
+            await self._server.create_database(name)
+            await set_up()
+            # Under another name first: a template with the right name is a finished one.
+            unfinished = f"{template}_unfinished"
+            await self._server.drop_database(unfinished)
+            await self._server.create_database(unfinished, name)
+            await self._server.rename_database(unfinished, template)
 
     async def drop(self, env_name: str) -> None:
         """Drop an environment's database, if it has one."""
@@ -83,29 +85,6 @@ class MetadataDatabases:
             "UPDATE ab_user SET password = %s WHERE username = %s",
             (hash_password(password), airflow_setup.ADMIN),
             postgres.database_name(env_name),
-        )
-
-    async def _make_template(
-        self, template: str, interpreter: Interpreter, log_path: Path, variables: Callable[[Database], dict[str, str]]
-    ) -> None:
-        log.info("creating the metadata schema of Airflow %s", interpreter.airflow_version)
-        unfinished = f"{template}_unfinished"
-        await self._server.drop_database(unfinished)
-        await self._server.create_database(unfinished)
-        await _set_up(interpreter, log_path, variables(self._database(unfinished, interpreter)))
-        await self._server.rename_database(unfinished, template)
-
-    def _database(self, name: str, interpreter: Interpreter) -> Database:
-        driver = interpreter.async_driver
-        return Database(
-            url=self._server.url(name),
-            # Empty: Airflow goes without its asynchronous engine, and only "wait for a DAG run" misses it.
-            async_url=self._server.url(name, driver) if driver else "",
-            host=postgres.HOST,
-            port=self._server.port,
-            name=name,
-            user=postgres.AIRFLOW_USER,
-            password=self._server.password,
         )
 
 
@@ -126,28 +105,3 @@ def _template_name(interpreter: Interpreter) -> str:
     identity = f"{interpreter.prefix}|{interpreter.airflow_version}|{interpreter.fab_version}"
     version = interpreter.airflow_version.replace(".", "_")
     return f"template_{version}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
-
-
-async def _set_up(interpreter: Interpreter, log_path: Path, variables: dict[str, str]) -> None:
-    process = await ManagedProcess.start(
-        "the set-up of the metadata database",
-        # -P: the folder of this file has modules named like some of Airflow's dependencies ("limits").
-        [interpreter.path, "-P", airflow_setup.__file__],
-        environment=variables,
-        log_path=log_path,
-        cwd=Path(variables["AIRFLOW_HOME"]),
-    )
-    try:
-        exit_status = await asyncio.wait_for(process.wait(), _SETUP_TIMEOUT_S)
-    except TimeoutError:
-        raise RuntimeStartError(
-            f"setting up the metadata database took over {_SETUP_TIMEOUT_S:.0f} s; the log is {log_path}",
-            process.log_tail(),
-        ) from None
-    finally:
-        await process.stop(grace_s=1.0)
-    if exit_status != 0:
-        raise RuntimeStartError(
-            f"setting up the metadata database ended with status {exit_status}; the log is {log_path}",
-            process.log_tail(),
-        )

@@ -64,9 +64,7 @@ class MotoServer:
                     if not process.is_running or time.monotonic() > deadline:
                         tail = process.log_tail()
                         await self.stop()
-                        raise LocalMwaaError(
-                            f"moto didn't start; its log is {process.log_path}", tail
-                        ) from None
+                        raise LocalMwaaError(f"moto didn't start; its log is {process.log_path}", tail) from None
                 await asyncio.sleep(0.1)
 
     async def stop(self) -> None:

@@ -252,7 +252,9 @@ class PostgresServer:
             )
         except subprocess.CalledProcessError as error:
             lines = (error.stderr or error.stdout).strip().splitlines()
-            reason = next((line for line in lines if "error" in line or "could not" in line), lines[-1] if lines else "")
+            reason = next(
+                (line for line in lines if "error" in line or "could not" in line), lines[-1] if lines else ""
+            )
             raise LocalMwaaError(f"can't set up PostgreSQL: {reason}", "\n".join(lines[-15:])) from error
         finally:
             password_file.unlink(missing_ok=True)
@@ -296,7 +298,7 @@ class PostgresServer:
         self._folder.chmod(0o711)
         state.make_traversable(self._data)
         state.make_traversable(binaries / "postgres")
-        if not (binaries / "postgres").stat().st_mode & 0o005 == 0o005:
+        if (binaries / "postgres").stat().st_mode & 0o005 != 0o005:
             ensure_folder_permissions(binaries.parent, 0o055)
         shutil.chown(self._data, self._system_user, pwd.getpwnam(self._system_user).pw_gid)
 

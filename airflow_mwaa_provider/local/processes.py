@@ -8,6 +8,7 @@ descendants inherit: whoever has it is ours, whatever became of the process that
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import os
@@ -15,9 +16,7 @@ import random
 import signal
 import socket
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -25,7 +24,8 @@ from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.state import describe_os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 MARKER = "AIRFLOW_MWAA_LOCAL"
 ENVIRONMENT_MARKER = "AIRFLOW_MWAA_LOCAL_ENVIRONMENT"
@@ -90,13 +90,52 @@ def tail(path: Path, lines: int = LOG_TAIL_LINES) -> str:
     return "\n".join(text.rstrip().splitlines()[-lines:])
 
 
-@dataclass
-class ManagedProcess:
-    """A child process in a session of its own, so that it can be ended with its whole group."""
+class ProcessGroup(abc.ABC):
+    """A process in a session of its own, so that it can be ended with its whole group; its output is in a log."""
 
-    name: str
-    log_path: Path
-    _process: asyncio.subprocess.Process
+    def __init__(self, name: str, pid: int, log_path: Path) -> None:
+        self.name = name
+        self.pid = pid
+        """The process id, which is also the id of its group and session."""
+        self.log_path = log_path
+
+    @property
+    @abc.abstractmethod
+    def exit_status(self) -> int | None:
+        """How it ended; None while it runs."""
+
+    @abc.abstractmethod
+    async def wait(self) -> int:
+        """Wait until it ends and return its exit status."""
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the process itself lives (its descendants may outlive it)."""
+        return self.exit_status is None
+
+    def log_tail(self) -> str:
+        """Return the end of its log."""
+        return tail(self.log_path)
+
+    async def stop(self, grace_s: float = 5.0, first: signal.Signals = signal.SIGTERM) -> None:
+        """Ask the group to end, and after the grace kill it."""
+        self._signal(first)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.wait(), grace_s)
+        self._signal(signal.SIGKILL)
+        await self.wait()
+
+    def _signal(self, which: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, which)
+
+
+class ManagedProcess(ProcessGroup):
+    """A child of this process."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log_path: Path) -> None:
+        super().__init__(name, process.pid, log_path)
+        self._process = process
 
     @classmethod
     async def start(
@@ -115,11 +154,9 @@ class ManagedProcess:
 
         :raises LocalMwaaError: it can't be started.
         """
-        as_user = {} if user is None else {"user": user, "group": group, "extra_groups": []}
+        as_user: dict[str, Any] = {} if user is None else {"user": user, "group": group, "extra_groups": []}
         try:
-            # Appended to: the log of an earlier run may be what explains this one.
-            log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
+            with open_log(log_path) as log:
                 process = await asyncio.create_subprocess_exec(
                     *map(str, argv),
                     stdin=asyncio.subprocess.DEVNULL,
@@ -129,48 +166,30 @@ class ManagedProcess:
                     cwd=cwd,
                     start_new_session=True,
                     pass_fds=pass_fds,
-                    **as_user,  # type: ignore[arg-type]
+                    **as_user,
                 )
-            finally:
-                os.close(log)
         except OSError as error:
             raise LocalMwaaError(f"can't start {name}: {describe_os_error(error)}") from error
-        return cls(name, log_path, process)
-
-    @property
-    def pid(self) -> int:
-        """The process id, which is also the id of its group and session."""
-        return self._process.pid
+        return cls(name, process, log_path)
 
     @property
     def exit_status(self) -> int | None:
         """How it ended; None while it runs."""
         return self._process.returncode
 
-    @property
-    def is_running(self) -> bool:
-        """Tell whether the process itself lives (its descendants may outlive it)."""
-        return self._process.returncode is None
-
-    def log_tail(self) -> str:
-        """Return the end of its log."""
-        return tail(self.log_path)
-
     async def wait(self) -> int:
         """Wait until it ends and return its exit status."""
         return await self._process.wait()
 
-    async def stop(self, grace_s: float = 5.0, first: signal.Signals = signal.SIGTERM) -> None:
-        """Ask the group to end, and after the grace kill it."""
-        self._signal(first)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), grace_s)
-        self._signal(signal.SIGKILL)
-        await self._process.wait()
 
-    def _signal(self, which: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, which)
+@contextlib.contextmanager
+def open_log(path: Path) -> Iterator[int]:
+    """Open a log for appending: what an earlier run wrote may be what explains this one."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def find(folder: Path, environment: str | None = None) -> list[psutil.Process]:

@@ -197,7 +197,8 @@ class StateFolder:
         strangers = [entry.name for entry in self.path.iterdir() if entry.name not in _OURS]
         if strangers and not self.lock_path.exists():
             raise LocalMwaaError(
-                f"{self.path} isn't a local MWAA's folder (it holds {sorted(strangers)[0]!r}); name an empty one with --folder",
+                f"{self.path} isn't a local MWAA's folder (it holds {sorted(strangers)[0]!r}); "
+                "name an empty one with --folder",
                 misuse=True,
             )
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a daemon is asked to start; apart from it, because whoever asks needs nothing of what it imports."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True)
+class EnvironmentRequest:
+    """One environment that shall run."""
+
+    name: str
+    python: str
+    dags: str | None = None
+    """A folder whose files are uploaded into the environment's bucket first."""
+    bucket: str | None = None
+
+
+@dataclass(frozen=True)
+class UpRequest:
+    """What the daemon shall start."""
+
+    folder: str
+    port: int
+    """Of the endpoint; 0 for the last one, or one that is free."""
+    environments: list[EnvironmentRequest] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """Return the request as the daemon reads it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> UpRequest:
+        """Return the request that :meth:`to_json` wrote."""
+        content = json.loads(text)
+        environments = [EnvironmentRequest(**environment) for environment in content.pop("environments")]
+        return cls(environments=environments, **content)
