@@ -36,6 +36,7 @@ All are picklable: what they carry is in keyword fields with defaults. None ever
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 __all__ = [
@@ -69,6 +70,10 @@ __all__ = [
 ]
 
 
+# A remote's own words are part of many messages; they must neither break the line nor move a terminal's cursor.
+_NOT_FOR_ONE_LINE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
 class MwaaError(Exception):
     """Root of every error that this package raises on purpose.
 
@@ -76,6 +81,7 @@ class MwaaError(Exception):
     :param env_name: the environment that was spoken to, where there is one.
     :param transient: the same call may well succeed later.
     :param ambiguous: the call may have taken effect although it failed.
+    :param retry_after_s: seconds to wait before another attempt, where the remote named them.
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class MwaaError(Exception):
         ambiguous: bool = False,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(_NOT_FOR_ONE_LINE.sub(" ", message).strip())
         self.env_name = env_name
         self.transient = transient
         self.ambiguous = ambiguous

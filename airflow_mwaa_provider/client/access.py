@@ -4,37 +4,43 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mwaa_provider.client.airflow_api import AirflowApi
 from airflow_mwaa_provider.client.airflow_cli import AirflowCli
 from airflow_mwaa_provider.client.cli_endpoint import CliEndpoint
 from airflow_mwaa_provider.client.models import TransportName
-from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries, held
 from airflow_mwaa_provider.client.transports import RestApiTransport, Transport, WebSessionTransport
 from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
-    AirflowError,
     AnswerTooLarge,
+    EnvironmentNotFound,
     EnvironmentUnavailable,
     MwaaError,
     MwaaInputError,
+    UnexpectedAnswer,
     UnsupportedByTransport,
     WebServerUnreachable,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.models import CliResult
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 Backend = AirflowApi | AirflowCli
+
+# States of an environment that end by themselves, mostly within the patience of a wait.
+_PASSING = {"CREATING_SNAPSHOT", "MAINTENANCE", "PENDING", "ROLLING_BACK", "UPDATING"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class ClientSettings:
 
 
 class Access:
-    """The way to one environment; made once for it and kept.
+    """The way to one environment; made once for it and kept. Thread-safe.
 
     :param control_plane: the MWAA API of the environment's account and region.
     """
@@ -69,11 +75,16 @@ class Access:
         self.name = env_name
         self._control_plane = control_plane
         self._settings = settings
-        self._lock = threading.RLock()
+        # Guards what is kept; never held during a call.
+        self._lock = threading.Lock()
+        # Held while the environment is described, so that many threads that start together ask once.
+        self._describing = threading.RLock()
         self._description: dict[str, Any] | None = None
         self._version: str | None = None
+        self._transports: dict[TransportName, Transport] = {}
         self._backends: dict[TransportName, Backend] = {}
         self._cli_endpoint: CliEndpoint | None = None
+        self._denied: set[TransportName] = set()
         self.chosen: TransportName | None = None
 
     def call(
@@ -82,40 +93,89 @@ class Access:
         *,
         idempotent: bool = True,
         may_repeat: Callable[[MwaaError], bool] | None = None,
+        deadline_s: float | None = None,
     ) -> T:
-        """Send through the transport in use, within the deadline; see the module's docstring."""
+        """Send through the transport in use, retrying within the deadline.
 
+        :param idempotent: the call may be carried out twice without harm.
+        :param may_repeat: overrides which errors allow another attempt.
+        :param deadline_s: a nearer deadline than that of the settings.
+        """
+        return self._with_retries(lambda: self._through_chosen(send, idempotent), idempotent, may_repeat, deadline_s)
+
+    def run_cli(self, argv: Sequence[str], *, idempotent: bool) -> CliResult:
+        """Run a command through the CLI endpoint, whatever the transport in use."""
+        return self._with_retries(lambda: self.cli_endpoint().run(argv), idempotent, None, None)
+
+    def _with_retries(
+        self,
+        send: Callable[[], T],
+        idempotent: bool,
+        may_repeat: Callable[[MwaaError], bool] | None,
+        deadline_s: float | None,
+    ) -> T:
         def attempt() -> T:
             try:
-                return self._through_chosen(send)
-            except WebServerUnreachable as error:
-                raise self._with_status(error) from error
-
-        if may_repeat is None:
-
-            def may_repeat(error: MwaaError) -> bool:
-                return error.transient and (idempotent or not error.ambiguous)
-
-        return call_with_retries(attempt, self._settings.retry, may_repeat=may_repeat)
-
-    def _through_chosen(self, send: Callable[[Backend], T]) -> T:
-        candidates = self._candidates()
-        for position, name in enumerate(candidates):
-            try:
-                with self._lock:
-                    self.chosen = name
-                return send(self.backend())
-            except AccessDenied as error:
-                # An IAM refusal did nothing, so that the next transport may be tried; Airflow's own refusal stays.
-                if error.action is None or position + 1 == len(candidates):
+                return send()
+            except (EnvironmentNotFound, MwaaInputError) as error:
+                # AWS words its refusal of an environment that isn't ready like that of a wrong name.
+                explained = self._explained(error)
+                if explained is error:
                     raise
-                log.info("%s Using %s instead.", error, candidates[position + 1].value)
+                raise explained from error
+
+        policy = self._settings.retry
+        if deadline_s is not None:
+            policy = replace(policy, deadline_s=max(0.0, min(policy.deadline_s, deadline_s)))
+        try:
+            return call_with_retries(
+                attempt,
+                policy,
+                may_repeat=may_repeat or (lambda error: error.transient and (idempotent or not error.ambiguous)),
+            )
+        except WebServerUnreachable as error:
+            explained = self._explained(error)
+            if explained is error:
+                raise
+            raise explained from error
+
+    def _through_chosen(self, send: Callable[[Backend], T], idempotent: bool) -> T:
+        while True:
+            self.chosen = name = self._candidates()[0]
+            try:
+                return send(self.backend(name))
+            except AccessDenied as error:
+                if not self._deny(name, error):
+                    raise
             except (UnsupportedByTransport, AnswerTooLarge) as error:
                 if name is not TransportName.REST_API or self._settings.transport is not None:
                     raise
-                log.info("%s This one call goes through a web session.", error)
-                return send(self.backend(TransportName.WEB_SESSION))
-        raise AssertionError("there is always a candidate")
+                if isinstance(error, AnswerTooLarge) and not idempotent:
+                    raise  # the call was carried out; only its answer is lost
+                log.info("%s This one call goes another way.", error)
+                return self._around_rest_api(send)
+
+    def _around_rest_api(self, send: Callable[[Backend], T]) -> T:
+        """Send the one call that InvokeRestApi cannot carry through a web session, else through the CLI."""
+        try:
+            return send(self.backend(TransportName.WEB_SESSION))
+        except AccessDenied as denied:
+            if not _by_iam(denied):
+                raise
+            try:
+                return send(self.backend(TransportName.CLI))
+            except UnsupportedByTransport:
+                raise denied from None
+
+    def _deny(self, name: TransportName, error: AccessDenied) -> bool:
+        """Turn to the next transport after an IAM refusal, which did nothing; Airflow's own refusal stays."""
+        candidates = self._candidates()
+        if not _by_iam(error) or name is candidates[-1]:
+            return False
+        with self._lock:
+            self._denied.add(name)
+        log.info("%s Using %s instead.", error, self._candidates()[0].value)
+        return True
 
     def _candidates(self) -> list[TransportName]:
         if self._settings.transport is not None:
@@ -123,11 +183,10 @@ class Access:
         known = [TransportName.REST_API, TransportName.WEB_SESSION, TransportName.CLI]
         if not self._control_plane.supports_invoke_rest_api:
             known = known[1:]
-        return known if self.chosen is None else known[known.index(self.chosen) :]
+        return [name for name in known if name not in self._denied]
 
-    def backend(self, name: TransportName | None = None) -> Backend:
-        """Give the API behind a transport: the one in use where none is named."""
-        name = name or self.chosen or self._candidates()[0]
+    def backend(self, name: TransportName) -> Backend:
+        """Give the API behind a transport."""
         with self._lock:
             backend = self._backends.get(name)
         if backend is None:
@@ -135,15 +194,25 @@ class Access:
             if name is TransportName.CLI:
                 backend = AirflowCli(self.cli_endpoint(), self.name, major)
             else:
-                backend = AirflowApi(self._transport(name, major), self.name, major)
+                backend = AirflowApi(self._transport(name), self.name, major)
             with self._lock:
                 backend = self._backends.setdefault(name, backend)
         return backend
 
-    def _transport(self, name: TransportName, major: int | None) -> Transport:
-        if name is TransportName.REST_API:
-            return RestApiTransport(self._control_plane, self.name)
-        return WebSessionTransport(self._control_plane, self.name, major=major, settings=self._settings.web_server)
+    def _transport(self, name: TransportName) -> Transport:
+        with self._lock:
+            if name not in self._transports:
+                self._transports[name] = (
+                    RestApiTransport(self._control_plane, self.name)
+                    if name is TransportName.REST_API
+                    else WebSessionTransport(
+                        self._control_plane,
+                        self.name,
+                        major=self._known_major(),
+                        settings=self._settings.web_server,
+                    )
+                )
+            return self._transports[name]
 
     def cli_endpoint(self) -> CliEndpoint:
         """Give the environment's CLI endpoint, whatever the transport in use."""
@@ -156,18 +225,34 @@ class Access:
         """Give the major version of the Airflow there."""
         return self._settings.airflow_major or int(self.airflow_version().split(".")[0])
 
+    def _known_major(self) -> int | None:
+        return self._settings.airflow_major or (int(self._version.split(".")[0]) if self._version else None)
+
     def describe(self) -> dict[str, Any]:
         """Describe the environment by GetEnvironment; asked once and kept."""
-        with self._lock:
+        with held(self._describing, self.name, "GetEnvironment"):
             if self._description is None:
                 self._description = call_with_retries(
                     lambda: self._control_plane.get_environment(self.name), self._settings.retry
                 )
             return self._description
 
+    def web_server_host(self) -> str:
+        """Give the web server's host name: from GetEnvironment, or where that isn't permitted from a token."""
+        try:
+            url = str(self.describe().get("WebserverUrl", ""))
+        except AccessDenied as denied:
+            for make_token in (self._control_plane.create_web_login_token, self._control_plane.create_cli_token):
+                try:
+                    return make_token(self.name).host
+                except AccessDenied as error:
+                    log.debug("%s", error)
+            raise denied from None
+        return url.removeprefix("https://").rstrip("/")
+
     def airflow_version(self) -> str:
         """The Airflow version there; from GetEnvironment, else from Airflow itself."""
-        with self._lock:
+        with held(self._describing, self.name, "GetEnvironment"):
             if self._version is None:
                 self._version = self._ask_version()
             return self._version
@@ -176,11 +261,14 @@ class Access:
         try:
             description = self.describe()
         except AccessDenied as denied:
+            if not _by_iam(denied):
+                raise
             log.info("%s Asking Airflow itself for its version.", denied)
             return self._ask_airflow_for_version(denied)
-        status = description.get("Status")
         version = description.get("AirflowVersion")
         if not version:
+            status = str(description.get("Status"))
+            self._description = None
             raise EnvironmentUnavailable(
                 f"Environment {self.name!r} is {status}, with no Airflow version yet. Wait until it is AVAILABLE.",
                 status=status,
@@ -192,28 +280,53 @@ class Access:
         for name in self._candidates():
             try:
                 if name is TransportName.CLI:
-                    words = self.cli_endpoint().run(["version"], check=True).stdout.split()
-                    return next(word for word in reversed(words) if word[0].isdigit())
-                answer = self._transport(name, None).request("GET", "/version")
-                if answer.status == 200:
-                    return str(answer.body["version"])
-                raise AirflowError(
-                    f"Environment {self.name!r}: GET /version answered HTTP {answer.status}.",
-                    status=answer.status,
-                    env_name=self.name,
-                )
+                    text = self.cli_endpoint().run(["version"], check=True).stdout
+                else:
+                    text = str(
+                        AirflowApi(self._transport(name), self.name, 0).request_fields("GET", "/version", "version")[
+                            "version"
+                        ]
+                    )
             except AccessDenied as error:
                 denied = error
+                continue
+            except MwaaError as error:
+                error.ambiguous = False  # nothing but a question was sent
+                raise
+            found = re.findall(r"(?m)^\s*(\d+\.\d+\S*)\s*$", text)
+            if found:
+                return str(found[-1])
+            raise UnexpectedAnswer(
+                f"Environment {self.name!r}: its Airflow did not tell its version. Allow airflow:GetEnvironment, or "
+                "give the major version.",
+                env_name=self.name,
+            )
         raise denied
 
-    def _with_status(self, error: WebServerUnreachable) -> WebServerUnreachable:
-        """Add the environment's status, which tells an environment that is being updated from a network's fault."""
+    def _explained(self, error: MwaaError) -> MwaaError:
+        """Add the environment's status, which tells an environment that is being made from a wrong name."""
+        from botocore.exceptions import ClientError
+
+        if isinstance(error, MwaaInputError) and not isinstance(error.__cause__, ClientError):
+            return error  # refused here, and not by AWS
         try:
             status = str(self._control_plane.get_environment(self.name).get("Status"))
         except MwaaError as unknown:
             log.debug("The status of environment %r is unknown: %s", self.name, unknown)
             return error
-        words = f"{error} The environment is {status}."
-        return WebServerUnreachable(
-            words, status=status, env_name=self.name, transient=error.transient, ambiguous=error.ambiguous
+        unsure: dict[str, Any] = {"env_name": self.name, "ambiguous": error.ambiguous, "status": status}
+        if isinstance(error, WebServerUnreachable):
+            words = f"{error} The environment is {status}."
+            return WebServerUnreachable(words, transient=error.transient, **unsure)
+        if status == "AVAILABLE":
+            return error
+        return EnvironmentUnavailable(
+            f"Environment {self.name!r} is {status}; wait until it is AVAILABLE. ({error})",
+            transient=status in _PASSING,
+            **unsure,
         )
+
+
+def _by_iam(error: AccessDenied) -> bool:
+    """Whether IAM refused this MWAA call, so that another call may be allowed."""
+    return error.action is not None and error.action.startswith("airflow:")

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+# Rows that are read in search of a run whose own path InvokeRestApi does not take: ten calls.
+_NEWEST_RUNS = 10 * PAGE_ROWS
+
 
 class AirflowApi(StoredObjectsApi):
     """The REST API of one environment's Airflow: runs, tasks, and what it stores.
@@ -48,8 +51,8 @@ class AirflowApi(StoredObjectsApi):
 
         :raises DagNotFound: there is no such DAG.
         """
-        answer = self.request("GET", f"/dags/{quoted(dag_id)}", what=f"DAG {dag_id!r}", not_found=DagNotFound)
-        return bool(answer["is_paused"])
+        path, what = f"/dags/{quoted(dag_id)}", f"DAG {dag_id!r}"
+        return bool(self.request_fields("GET", path, "is_paused", what=what, not_found=DagNotFound)["is_paused"])
 
     def create_run(
         self,
@@ -74,24 +77,40 @@ class AirflowApi(StoredObjectsApi):
             body["data_interval_start"], body["data_interval_end"] = (end.isoformat() for end in data_interval)
         if note is not None:
             body["note"] = note
-        answer = self.request(
-            "POST",
-            f"/dags/{quoted(dag_id)}/dagRuns",
-            json=body,
-            what=f"DAG {dag_id!r}",
-            not_found=DagNotFound,
-        )
-        return self._run(answer)
+        path, what = f"/dags/{quoted(dag_id)}/dagRuns", f"DAG {dag_id!r}"
+        run = self._run(self.request("POST", path, json=body, what=what, not_found=DagNotFound), ambiguous=True)
+        if run.run_id != run_id:
+            raise UnexpectedAnswer(
+                f"Environment {self._env_name!r}: POST {path} was answered with another run than {run_id!r}. Check "
+                "that nothing but Airflow answers there.",
+                env_name=self._env_name,
+                ambiguous=True,
+            )
+        return run
 
-    def find_run(self, dag_id: str, run_id: str) -> DagRun | None:
-        """Read one run; ``None`` when it, or its DAG, isn't there."""
+    def find_run(self, dag_id: str, run_id: str, *, recent: bool = False) -> DagRun | None:
+        """Read one run; ``None`` when it, or its DAG, isn't there.
+
+        Where InvokeRestApi does not take its path, it is looked for among the newest runs of the DAG.
+
+        :param recent: the run is new or not there at all, so that it isn't looked for beyond those.
+        :raises UnsupportedByTransport: the run isn't among the newest, and its path is too long for InvokeRestApi.
+        """
         path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}"
-        if self._fits(path):
-            try:
-                return self._run(self.request("GET", path, not_found=DagRunNotFound))
-            except DagRunNotFound:
+        if not self._fits(path):
+            seen = 0
+            for seen, run in enumerate(self._list_runs([dag_id]), start=1):
+                if run.run_id == run_id:
+                    return run
+                if seen == _NEWEST_RUNS:
+                    break
+            if recent or seen < _NEWEST_RUNS:
                 return None
-        return next((run for run in self._list_runs([dag_id]) if run.run_id == run_id), None)
+        try:
+            what = f"run {run_id!r} of DAG {dag_id!r}"
+            return self._run(self.request("GET", path, what=what, not_found=DagRunNotFound))
+        except DagRunNotFound:
+            return None
 
     def find_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
         """Read many runs by (dag_id, run_id) in few calls; those that aren't there are left out.
@@ -116,9 +135,10 @@ class AirflowApi(StoredObjectsApi):
         """All runs of these DAGs, newest first, a page a call. The path is short enough for InvokeRestApi."""
         offset = 0
         while True:
-            answer = self.request(
+            answer = self.request_fields(
                 "POST",
                 "/dags/~/dagRuns/list",
+                "dag_runs",
                 json={
                     "dag_ids": list(dag_ids),
                     "order_by": "-id",
@@ -169,7 +189,13 @@ class AirflowApi(StoredObjectsApi):
                 body["task_ids"] = list(task_ids)
             if states:
                 body["state"] = [state.value for state in states]
-            answer = self.request("POST", "/dags/~/dagRuns/~/taskInstances/list", json=body, what=f"DAG {dag_id!r}")
+            answer = self.request_fields(
+                "POST",
+                "/dags/~/dagRuns/~/taskInstances/list",
+                "task_instances",
+                json=body,
+                what=f"DAG {dag_id!r}",
+            )
             page = [self._task_instance(row) for row in answer["task_instances"]]
             rows += page
             if len(page) < PAGE_ROWS:
@@ -198,7 +224,7 @@ class AirflowApi(StoredObjectsApi):
     def _fits(self, path: str) -> bool:
         return self._transport.name != TransportName.REST_API or len(path) <= INVOKE_REST_API_MAX_PATH
 
-    def _run(self, row: Any) -> DagRun:
+    def _run(self, row: Any, *, ambiguous: bool = False) -> DagRun:
         try:
             return DagRun(
                 dag_id=row["dag_id"],
@@ -211,7 +237,7 @@ class AirflowApi(StoredObjectsApi):
                 note=row.get("note"),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise self._strange("a DAG run", error) from error
+            raise self._strange("a DAG run", error, ambiguous=ambiguous) from error
 
     def _task_instance(self, row: Any) -> TaskInstance:
         try:
@@ -228,11 +254,12 @@ class AirflowApi(StoredObjectsApi):
         except (KeyError, TypeError, ValueError) as error:
             raise self._strange("a task instance", error) from error
 
-    def _strange(self, what: str, error: Exception) -> UnexpectedAnswer:
+    def _strange(self, what: str, error: Exception, *, ambiguous: bool = False) -> UnexpectedAnswer:
         return UnexpectedAnswer(
             f"Environment {self._env_name!r}: its Airflow {self.major} described {what} in a way that this version "
             f"doesn't know ({type(error).__name__}: {error}). Upgrade airflow-mwaa-provider.",
             env_name=self._env_name,
+            ambiguous=ambiguous,
         )
 
 

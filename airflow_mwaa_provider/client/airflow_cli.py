@@ -9,6 +9,7 @@ Source: the CLI of Airflow 2.8.1 to 3.3.1; the guide's table of commands; FACTS 
 from __future__ import annotations
 
 import json as jsonlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,6 +30,7 @@ from airflow_mwaa_provider.exceptions import (
     RemoteConflict,
     RemoteNotFound,
     UnexpectedAnswer,
+    UnsendableCommand,
     UnsupportedByTransport,
 )
 
@@ -54,8 +56,8 @@ class AirflowCli:
 
     def is_paused(self, dag_id: str) -> bool:
         """Whether a DAG is paused."""
-        for row in self._json(["dags", "list"]):
-            if row.get("dag_id") == dag_id:
+        for row in self._json(["dags", "list"], "dag_id"):
+            if row["dag_id"] == dag_id:
                 return str(row.get("is_paused", row.get("paused"))) == "True"
         raise DagNotFound(
             f"Environment {self._env_name!r}: no DAG {dag_id!r}. Check the id, and that the DAG is deployed there.",
@@ -83,27 +85,24 @@ class AirflowCli:
         argv = [
             "dags",
             "trigger",
-            "--run-id",
-            run_id,
+            f"--run-id={run_id}",
             "--conf",
             json_argument(dict(conf or {})),
             "-o",
             "json",
+            # Without it Airflow cuts the date to the second.
+            "--no-replace-microseconds",
         ]
         if self.major == 2:
-            # Without these Airflow 2 cuts the date to the second, and two triggers of one second collide.
-            argv += [
-                "--no-replace-microseconds",
-                "--exec-date",
-                (logical_date or datetime.now(UTC)).isoformat(),
-            ]
+            # Without a date of our own Airflow 2 takes the present second, and two triggers of one second collide.
+            argv += ["--exec-date", (logical_date or datetime.now(UTC)).isoformat()]
         elif logical_date is not None:
             argv += ["--logical-date", logical_date.isoformat()]
-        result = self._endpoint.run([*argv, "--", dag_id])
+        argv += _positional(dag_id)
+        result = self._endpoint.run(argv)
         if result.exit_status:
-            self._explain_failed_trigger(dag_id, run_id, result)
-        rows = self._parse(result, "dags trigger")
-        row = rows[0] if rows else {}
+            self._explain_failed_trigger(dag_id, run_id, result, last_words(result, argv))
+        row = next(iter(self._parse(result, "dags trigger", ambiguous=True)), {})
         if row.get("dag_run_id") != run_id:
             raise UnexpectedAnswer(
                 f"Environment {self._env_name!r}: `airflow dags trigger` answered without the run {run_id!r}: "
@@ -112,26 +111,20 @@ class AirflowCli:
                 ambiguous=True,
                 transient=True,
             )
-        return DagRun(
-            dag_id=dag_id,
-            run_id=run_id,
-            state=DagRunState(row.get("state") or DagRunState.QUEUED),
-            logical_date=parse_time(row.get("logical_date") or row.get("execution_date")),
-            start_date=parse_time(_text(row.get("start_date"))),
-            conf=dict(conf or {}),
-        )
+        row = {"state": DagRunState.QUEUED, **row, "dag_id": dag_id, "run_id": run_id}
+        return replace(self._run(row, ambiguous=True), conf=dict(conf or {}))
 
-    def find_run(self, dag_id: str, run_id: str) -> DagRun | None:
+    def find_run(self, dag_id: str, run_id: str, *, recent: bool = False) -> DagRun | None:
         """Read one run; ``None`` when it isn't there.
 
         :raises DagNotFound: the DAG isn't there.
         """
-        if self.major >= 3 and not _reads_as_time(run_id):
+        if self.major >= 3 and not _may_read_as_time(run_id):
             # One row instead of all runs of the DAG. An id that reads as a time could mean another run there.
-            result = self._endpoint.run(["dags", "state", "--", dag_id, run_id])
+            result = self._endpoint.run(["dags", "state", *_positional(dag_id, run_id)])
             if result.exit_status == 0:
                 return self._state_line(dag_id, run_id, result)
-            raise self._no_dag(dag_id, result)
+            self._explain_unreadable_dag(dag_id, result)
         return next((run for run in self._list_runs(dag_id) if run.run_id == run_id), None)
 
     def find_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
@@ -166,20 +159,14 @@ class AirflowCli:
         task_ids: Sequence[str] | None = None,
         states: Sequence[TaskState] = (),
     ) -> list[TaskInstance]:
-        """List task instances of a run."""
-        rows = self._json(["tasks", "states-for-dag-run", "--", dag_id, run_id])
-        instances = [
-            TaskInstance(
-                dag_id=dag_id,
-                run_id=run_id,
-                task_id=row["task_id"],
-                state=TaskState(_text(row.get("state")) or TaskState.NONE),
-                map_index=int(row["map_index"]) if row.get("map_index") else -1,
-                start_date=parse_time(row.get("start_date")),
-                end_date=parse_time(row.get("end_date")),
-            )
-            for row in rows
-        ]
+        """List task instances of a run; empty when the run isn't there."""
+        argv = ["tasks", "states-for-dag-run", "-o", "json", *_positional(dag_id, run_id)]
+        result = self._endpoint.run(argv)
+        if result.exit_status:
+            if self.find_run(dag_id, run_id) is None:
+                return []
+            raise self._failed("tasks states-for-dag-run", result)
+        instances = [self._task_instance(dag_id, run_id, row) for row in self._parse(result, " ".join(argv[:2]))]
         return [
             instance
             for instance in instances
@@ -194,28 +181,31 @@ class AirflowCli:
 
     def get_variable(self, key: str) -> Variable:
         """Read a variable: its stored text, to the byte."""
-        result = self._endpoint.run(["variables", "get", "--", key])
+        result = self._endpoint.run(["variables", "get", *_positional(key)])
         if result.exit_status:
-            raise RemoteNotFound(
-                f"Environment {self._env_name!r}: variable {key!r}: {last_words(result)}",
-                env_name=self._env_name,
-                status=404,
-            )
+            self._check_variable(key)
+            raise self._failed("variables get", result)
         return Variable(key, result.stdout.removesuffix("\n"))
 
     def list_variables(self) -> list[Variable]:
         """List all variables, sorted by key, without values: the command shows none."""
-        return sorted((Variable(row["key"]) for row in self._json(["variables", "list"])), key=lambda v: v.key)
+        rows = self._json(["variables", "list"], "key")
+        return sorted((Variable(row["key"]) for row in rows), key=lambda variable: variable.key)
 
     def set_variable(self, variable: Variable) -> None:
-        """Create or replace a variable."""
-        description = ["--description", variable.description] if variable.description is not None else []
-        argv = ["variables", "set", *description, "--", variable.key, variable.value or ""]
-        self._endpoint.run(argv, check=True)
+        """Create or replace a variable.
+
+        :raises UnsendableCommand: the value is ``--``, which argparse takes for its own.
+        """
+        description = [f"--description={variable.description}"] if variable.description is not None else []
+        self._endpoint.run(
+            ["variables", "set", *description, *_positional(variable.key, variable.value or "")], check=True
+        )
 
     def delete_variable(self, key: str) -> None:
-        """Delete a variable."""
-        self._endpoint.run(["variables", "delete", "--", key], check=True)
+        """Delete a variable; two commands, because this one says nothing about what isn't there."""
+        self._check_variable(key)
+        self._endpoint.run(["variables", "delete", *_positional(key)], check=True)
 
     def get_connection(self, conn_id: str) -> Connection:
         """Refused: MWAA lets no command through that reads connections."""
@@ -231,7 +221,7 @@ class AirflowCli:
 
     def delete_connection(self, conn_id: str) -> None:
         """Delete a connection; Airflow 2 only."""
-        self._endpoint.run(["connections", "delete", "--", conn_id], check=True)
+        self._endpoint.run(["connections", "delete", *_positional(conn_id)], check=True)
 
     def get_pool(self, name: str) -> Pool:
         """Refused: MWAA lets no command through for pools."""
@@ -251,31 +241,54 @@ class AirflowCli:
 
     # -- within ------------------------------------------------------------------------------------
 
-    def _json(self, argv: list[str]) -> list[dict[str, Any]]:
-        command, rest = argv[:2], argv[2:]
-        result = self._endpoint.run([*command, "-o", "json", *rest], check=True)
-        return self._parse(result, " ".join(command))
+    def _json(self, argv: list[str], *columns: str) -> list[dict[str, Any]]:
+        result = self._endpoint.run([*argv, "-o", "json"], check=True)
+        return self._parse(result, " ".join(argv), *columns)
 
-    def _parse(self, result: CliResult, command: str) -> list[dict[str, Any]]:
-        value = parse_json_output(result, self._env_name, command)
-        return value if isinstance(value, list) else [value]
+    def _parse(self, result: CliResult, command: str, *columns: str, ambiguous: bool = False) -> list[dict[str, Any]]:
+        try:
+            rows = parse_json_output(result, self._env_name, command)
+        except UnexpectedAnswer as error:
+            error.ambiguous = ambiguous
+            raise
+        missing = next((name for name in columns for row in rows if name not in row), None)
+        if missing is not None:
+            raise self._strange(f"the rows of `airflow {command}`", f"no {missing}")
+        return rows
 
     def _list_runs(self, dag_id: str) -> list[DagRun]:
-        which = ["-d", dag_id] if self.major == 2 else ["--", dag_id]
+        which = [f"--dag-id={dag_id}"] if self.major == 2 else _positional(dag_id)
         result = self._endpoint.run(["dags", "list-runs", "-o", "json", *which])
         if result.exit_status:
-            raise self._no_dag(dag_id, result)
-        return [
-            DagRun(
+            self._explain_unreadable_dag(dag_id, result)
+        return [self._run(row) for row in self._parse(result, "dags list-runs")]
+
+    def _run(self, row: dict[str, Any], *, ambiguous: bool = False) -> DagRun:
+        try:
+            return DagRun(
                 dag_id=row["dag_id"],
                 run_id=row["run_id"],
                 state=DagRunState(row["state"]),
-                logical_date=parse_time(row.get("logical_date") or row.get("execution_date")),
-                start_date=parse_time(row.get("start_date")),
-                end_date=parse_time(row.get("end_date")),
+                logical_date=parse_time(_text(row.get("logical_date") or row.get("execution_date"))),
+                start_date=parse_time(_text(row.get("start_date"))),
+                end_date=parse_time(_text(row.get("end_date"))),
             )
-            for row in self._parse(result, "dags list-runs")
-        ]
+        except (KeyError, ValueError) as error:
+            raise self._strange("a DAG run", error, ambiguous=ambiguous) from error
+
+    def _task_instance(self, dag_id: str, run_id: str, row: dict[str, Any]) -> TaskInstance:
+        try:
+            return TaskInstance(
+                dag_id=dag_id,
+                run_id=run_id,
+                task_id=row["task_id"],
+                state=TaskState(_text(row.get("state")) or TaskState.NONE),
+                map_index=int(_text(row.get("map_index")) or -1),
+                start_date=parse_time(_text(row.get("start_date"))),
+                end_date=parse_time(_text(row.get("end_date"))),
+            )
+        except (KeyError, ValueError) as error:
+            raise self._strange("a task instance", error) from error
 
     def _state_line(self, dag_id: str, run_id: str, result: CliResult) -> DagRun | None:
         """Read ``running``, ``success, {…conf…}`` or ``None``: the last line of the output that says one of them."""
@@ -284,7 +297,10 @@ class AirflowCli:
             if word == "None":
                 return None
             if word in DagRunState.__members__.values():
-                conf = jsonlib.loads(rest) if rest else None
+                try:
+                    conf = jsonlib.loads(rest) if rest else None
+                except ValueError:
+                    continue
                 return DagRun(dag_id=dag_id, run_id=run_id, state=DagRunState(word), conf=conf)
         raise UnexpectedAnswer(
             f"Environment {self._env_name!r}: `airflow dags state` of run {run_id!r} said no state: "
@@ -292,25 +308,48 @@ class AirflowCli:
             env_name=self._env_name,
         )
 
-    def _explain_failed_trigger(self, dag_id: str, run_id: str, result: CliResult) -> NoReturn:
+    def _explain_failed_trigger(self, dag_id: str, run_id: str, result: CliResult, words: str) -> NoReturn:
         """Find out by data why a trigger failed: no such DAG, a run of this id, or something else."""
         found = self.find_run(dag_id, run_id)  # raises DagNotFound
         if found is not None:
             raise RemoteConflict(
-                f"Environment {self._env_name!r}: DAG {dag_id!r} already has a run {run_id!r}.",
+                f"Environment {self._env_name!r}: DAG {dag_id!r} already has a run {run_id!r}. Use another id, or "
+                "that run.",
                 env_name=self._env_name,
                 status=409,
             )
         raise CliCommandFailed(
-            f"Environment {self._env_name!r}: `airflow dags trigger` of DAG {dag_id!r} failed: {last_words(result)}",
+            f"Environment {self._env_name!r}: `airflow dags trigger` of DAG {dag_id!r} failed: {words}",
             result=result,
             env_name=self._env_name,
         )
 
-    def _no_dag(self, dag_id: str, result: CliResult) -> DagNotFound:
-        return DagNotFound(
-            f"Environment {self._env_name!r}: DAG {dag_id!r} cannot be read there: {last_words(result)}",
+    def _explain_unreadable_dag(self, dag_id: str, result: CliResult) -> NoReturn:
+        """Find out by data why a DAG's runs cannot be read: there is no such DAG, or the command failed."""
+        self.is_paused(dag_id)  # raises DagNotFound
+        raise self._failed(f"dags … {dag_id}", result)
+
+    def _check_variable(self, key: str) -> None:
+        if all(variable.key != key for variable in self.list_variables()):
+            raise RemoteNotFound(
+                f"Environment {self._env_name!r}: there is no variable {key!r}. Check the name.",
+                env_name=self._env_name,
+                status=404,
+            )
+
+    def _failed(self, command: str, result: CliResult) -> CliCommandFailed:
+        return CliCommandFailed(
+            f"Environment {self._env_name!r}: `airflow {command}` failed: {last_words(result)}",
+            result=result,
             env_name=self._env_name,
+        )
+
+    def _strange(self, what: str, error: object, *, ambiguous: bool = False) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"Environment {self._env_name!r}: its Airflow {self.major} described {what} in a way that this version "
+            f"doesn't know ({type(error).__name__}: {error}). Upgrade airflow-mwaa-provider.",
+            env_name=self._env_name,
+            ambiguous=ambiguous,
         )
 
     def _unsupported(self, what: str) -> NoReturn:
@@ -326,10 +365,16 @@ def _text(value: Any) -> str | None:
     return None if value in (None, "", "None") else str(value)
 
 
-def _reads_as_time(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        # Airflow's parser reads more than this one; only digits and separators can be a time for it.
-        return not any(letter.isalpha() and letter not in "TZW" for letter in text)
-    return True
+def _positional(*values: str) -> list[str]:
+    """Positional arguments after ``--``, so that none is taken for an option.
+
+    :raises UnsendableCommand: one is itself ``--``: argparse drops it, and would store something else.
+    """
+    if "--" in values:
+        raise UnsendableCommand("The text '--' cannot go through Airflow's command line. Send it by the REST API.")
+    return ["--", *values]
+
+
+def _may_read_as_time(text: str) -> bool:
+    """Whether Airflow could take a run's id for a time: its parser reads much, but nothing with an underscore."""
+    return "_" not in text

@@ -6,11 +6,12 @@ Source: the OpenAPI documents of Airflow 2.10.3 and 3.3.1.
 
 from __future__ import annotations
 
+import json as jsonlib
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.models import Connection, Pool, Variable
 from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
-from airflow_mwaa_provider.exceptions import RemoteNotFound, ValueMasked
+from airflow_mwaa_provider.exceptions import RemoteConflict, RemoteNotFound, ValueMasked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,8 +32,8 @@ class StoredObjectsApi(RestCaller):
         :raises ValueMasked: the environment masks this value.
         """
         what = f"variable {key!r}"
-        answer = self.request("GET", f"/variables/{quoted(key)}", what=what)
-        if answer.get("value") == _MASK:
+        answer = self.request_fields("GET", f"/variables/{quoted(key)}", "key", what=what)
+        if _is_masked(answer.get("value")):
             raise ValueMasked(
                 f"Environment {self._env_name!r}: the REST API masks the value of {what}, because its name looks "
                 "secret. Read it with transport='cli', or keep it in Secrets Manager.",
@@ -43,8 +44,8 @@ class StoredObjectsApi(RestCaller):
     def list_variables(self) -> list[Variable]:
         """List all variables, sorted by key; masked values are ``None``."""
         variables = (
-            Variable(row["key"], None if row.get("value") == _MASK else row.get("value"), row.get("description"))
-            for row in self._pages("/variables", "variables")
+            Variable(row["key"], None if _is_masked(row.get("value")) else row.get("value"), row.get("description"))
+            for row in self._pages("/variables", "variables", "key")
         )
         return sorted(variables, key=lambda variable: variable.key)
 
@@ -61,11 +62,12 @@ class StoredObjectsApi(RestCaller):
 
     def get_connection(self, conn_id: str) -> Connection:
         """Read a connection, without what Airflow masks."""
-        return _connection(self.request("GET", f"/connections/{quoted(conn_id)}", what=f"connection {conn_id!r}"))
+        path, what = f"/connections/{quoted(conn_id)}", f"connection {conn_id!r}"
+        return _connection(self.request_fields("GET", path, "connection_id", what=what))
 
     def list_connections(self) -> list[Connection]:
         """List all connections, sorted by id; Airflow 2 leaves ``extra`` out of the list."""
-        rows = map(_connection, self._pages("/connections", "connections"))
+        rows = map(_connection, self._pages("/connections", "connections", "connection_id"))
         return sorted(rows, key=lambda connection: connection.conn_id)
 
     def set_connection(self, connection: Connection) -> None:
@@ -91,11 +93,11 @@ class StoredObjectsApi(RestCaller):
 
     def get_pool(self, name: str) -> Pool:
         """Read a pool."""
-        return _pool(self.request("GET", f"/pools/{quoted(name)}", what=f"pool {name!r}"))
+        return _pool(self.request_fields("GET", f"/pools/{quoted(name)}", "name", "slots", what=f"pool {name!r}"))
 
     def list_pools(self) -> list[Pool]:
         """List all pools, sorted by name."""
-        return sorted(map(_pool, self._pages("/pools", "pools")), key=lambda pool: pool.name)
+        return sorted(map(_pool, self._pages("/pools", "pools", "name", "slots")), key=lambda pool: pool.name)
 
     def set_pool(self, pool: Pool) -> None:
         """Create or replace a pool. Of ``default_pool`` Airflow lets only the slots be changed."""
@@ -118,20 +120,45 @@ class StoredObjectsApi(RestCaller):
         self.request("DELETE", f"/pools/{quoted(name)}", what=f"pool {name!r}")
 
     def _upsert(self, collection: str, key: str, body: dict[str, Any], *, what: str) -> None:
+        path = f"{collection}/{quoted(key)}"
         try:
-            self.request("PATCH", f"{collection}/{quoted(key)}", json=body, what=what)
+            self.request("PATCH", path, json=body, what=what)
         except RemoteNotFound:
-            self.request("POST", collection, json=body, what=what)
+            try:
+                self.request("POST", collection, json=body, what=what)
+            except RemoteConflict:
+                # Somebody else created it between the two calls.
+                self.request("PATCH", path, json=body, what=what)
 
-    def _pages(self, path: str, name: str) -> Iterator[dict[str, Any]]:
+    def _pages(self, path: str, name: str, *columns: str) -> Iterator[dict[str, Any]]:
         offset = 0
         while True:
             params = {"limit": PAGE_ROWS, "offset": offset, "order_by": "id"}
-            rows = self.request("GET", path, params=params)[name]
-            yield from rows
+            rows = self.request_fields("GET", path, name, params=params)[name]
+            for row in rows:
+                yield self.checked(row, path, *columns)
             offset += len(rows)
             if len(rows) < PAGE_ROWS:
                 return
+
+
+def _is_masked(value: Any) -> bool:
+    """Whether Airflow shows asterisks instead of a value, or within one that is JSON."""
+    if value == _MASK:
+        return True
+    if not isinstance(value, str) or f'"{_MASK}"' not in value:
+        return False
+    try:
+        document = jsonlib.loads(value)
+    except ValueError:
+        return False
+    waiting = [document]
+    while waiting:
+        item = waiting.pop()
+        if item == _MASK:
+            return True
+        waiting += item.values() if isinstance(item, dict) else item if isinstance(item, list) else []
+    return False
 
 
 def _connection(row: Mapping[str, Any]) -> Connection:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import json as jsonlib
-import logging
 import re
 import shlex
 import threading
@@ -21,10 +21,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.models import CliResult
+from airflow_mwaa_provider.client.network_faults import masked, shortened
+from airflow_mwaa_provider.client.retrying import held, time_left_s
 from airflow_mwaa_provider.client.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.exceptions import (
+    CallTimeout,
     CliCommandFailed,
     CliCommandNotAllowed,
+    Throttled,
     TokenExpired,
     UnexpectedAnswer,
     UnsendableCommand,
@@ -37,11 +41,11 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.client.control_plane import ControlPlane, WebServerToken
 
-log = logging.getLogger(__name__)
-
 MAX_CONCURRENT_COMMANDS = 4
 # A token lives 60 s. It is used for less, because the command's way to the server takes time too.
 TOKEN_REUSE_S = 45.0
+# How long a command waits for one of the slots, outside of a call that has a deadline of its own.
+SLOT_WAIT_S = 60.0
 
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -57,7 +61,7 @@ def command_line(argv: Sequence[str]) -> str:
         raise UnsendableCommand("The command is empty; write it as ['dags', 'list'].")
     for argument in argv:
         if not isinstance(argument, str):
-            raise UnsendableCommand(f"The argument {argument!r} is a {type(argument).__name__}, not a str.")
+            raise UnsendableCommand(f"An argument of the command is a {type(argument).__name__}; give text alone.")
         found = _CONTROL_CHARACTER.search(argument)
         if found:
             raise UnsendableCommand(
@@ -66,10 +70,10 @@ def command_line(argv: Sequence[str]) -> str:
             )
         try:
             argument.encode()
-        except UnicodeEncodeError as error:
+        except UnicodeEncodeError:
             raise UnsendableCommand(
                 f"An argument of {' '.join(argv[:2])!r} holds half a surrogate pair, which UTF-8 cannot write."
-            ) from error
+            ) from None
     line = " ".join(shlex.quote(argument) for argument in argv)
     if shlex.split(line) != list(argv):
         raise UnsendableCommand(f"The arguments of {' '.join(argv[:2])!r} do not survive quoting.")
@@ -77,16 +81,18 @@ def command_line(argv: Sequence[str]) -> str:
 
 
 def json_argument(value: Any) -> str:
-    r"""Write JSON that every splitter reads alike: printable ASCII, no space, no quote of the shell, no ``$``.
+    r"""Write JSON in printable ASCII without space, ``'``, ``$`` and ``` ` ```.
 
-    Inside JSON's strings these characters are written as ``\uXXXX``; between them JSON needs no space.
+    Inside JSON's strings these characters are written as ``\uXXXX``; between them JSON needs no space. What
+    :func:`command_line` makes of it, its text in single quotes, a POSIX splitter reads back as it was, a non-POSIX
+    one and ``str.split`` as one word.
 
     :raises UnsendableCommand: the value isn't JSON.
     """
     try:
         text = jsonlib.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise UnsendableCommand(f"conf cannot be written as JSON: {error}.") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnsendableCommand(f"conf cannot be written as JSON: {error}.") from None
     return re.sub(r"[ '$`\x7f]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -126,48 +132,56 @@ class CliEndpoint:
         :raises CliCommandFailed: the command ran and failed (with ``check``).
         """
         line = command_line(argv)
-        with self._slots:
+        if not self._slots.acquire(timeout=time_left_s(SLOT_WAIT_S)):
+            raise CallTimeout(
+                f"Environment {self._env_name!r}: `airflow {_shown(argv)}` was not sent, because "
+                f"{MAX_CONCURRENT_COMMANDS} other commands are still running. Send fewer, or use the REST API.",
+                env_name=self._env_name,
+                transient=True,
+            )
+        try:
             response = self._post(line)
+        finally:
+            self._slots.release()
         result = self._result(response, argv)
         if check and result.exit_status:
             raise CliCommandFailed(
-                f"Environment {self._env_name!r}: `airflow {' '.join(argv[:2])}` failed: {last_words(result)}",
+                f"Environment {self._env_name!r}: `airflow {_shown(argv)}` failed: {last_words(result, argv)}",
                 result=result,
                 env_name=self._env_name,
             )
         return result
 
     def _post(self, line: str) -> requests.Response:
-        for attempt in (1, 2):
-            token = self._current_token(renew=attempt == 2)
+        refused: WebServerToken | None = None
+        for _ in (1, 2):
+            token = self._current_token(instead_of=refused)
             response = self._web_server.send(
                 "POST",
                 f"https://{token.host}/aws_mwaa/cli",
+                acts=True,
                 headers={"Authorization": f"Bearer {token.value}", "Content-Type": "text/plain"},
                 data=line.encode(),
-                secrets=(token.value,),
             )
             if response.status_code not in (401, 403):
                 return response
+            refused = token
         raise TokenExpired(
             f"Environment {self._env_name!r}: the CLI endpoint refused a fresh token "
             f"(HTTP {response.status_code}). Check the clock, and that {token.host} is this environment's web server.",
             env_name=self._env_name,
         )
 
-    def _current_token(self, *, renew: bool) -> WebServerToken:
-        with self._lock:
+    def _current_token(self, *, instead_of: WebServerToken | None) -> WebServerToken:
+        with held(self._lock, self._env_name, "CreateCliToken"):
             now = self._clock()
-            if self._token is None or renew or now >= self._token[1]:
-                self._token = (
-                    self._control_plane.create_cli_token(self._env_name),
-                    now + self._token_reuse_s,
-                )
+            if self._token is None or self._token[0] is instead_of or now >= self._token[1]:
+                self._token = (self._control_plane.create_cli_token(self._env_name), now + self._token_reuse_s)
             return self._token[0]
 
     def _result(self, response: requests.Response, argv: Sequence[str]) -> CliResult:
         status = response.status_code
-        command = " ".join(argv[:2])
+        answer: Any = None
         try:
             answer = jsonlib.loads(response.content)
             stdout, stderr = (
@@ -178,45 +192,63 @@ class CliEndpoint:
             pass  # told apart below by the status: refused, busy, or not the CLI endpoint at all
         else:
             return CliResult(stdout, stderr, 0 if status == 200 else 1)
-        if status in (429, 503):
-            raise UnexpectedAnswer(
-                f"Environment {self._env_name!r}: the CLI endpoint is busy (HTTP {status}); it takes "
-                f"{MAX_CONCURRENT_COMMANDS} commands at once. Send fewer, or use the REST API.",
-                status=status,
-                env_name=self._env_name,
+        where = f"Environment {self._env_name!r}: `airflow {_shown(argv)}`"
+        asked = response.headers.get("Retry-After", "")
+        fields: dict[str, Any] = {
+            "env_name": self._env_name,
+            "retry_after_s": float(asked) if asked.isdigit() else None,
+        }
+        if status == 429 or (status == 503 and isinstance(answer, dict)):
+            raise Throttled(
+                f"{where}: the CLI endpoint is busy (HTTP {status}); it takes {MAX_CONCURRENT_COMMANDS} commands at "
+                "once. Send fewer, or use the REST API.",
                 transient=True,
-                # A load balancer answers 503 as well, and it may do so after the command ran.
-                ambiguous=True,
+                # A server in trouble answers 503 as well, and it may do so after the command ran.
+                ambiguous=status == 503,
+                **fields,
             )
-        if status < 500:
+        if status == 413:
+            raise UnsendableCommand(
+                f"{where} is longer than the CLI endpoint takes (HTTP 413). Send less, or use the REST API.", **fields
+            )
+        if status == 400 or (400 < status < 500 and isinstance(answer, dict) and status not in (404, 405)):
             raise CliCommandNotAllowed(
-                f"Environment {self._env_name!r}: `airflow {command}` was not let through (HTTP {status}). MWAA "
-                "allows only some commands; see its list, or use the REST API.",
-                env_name=self._env_name,
+                f"{where} was not let through (HTTP {status}). MWAA allows only some commands; see its list, or use "
+                "the REST API.",
+                **fields,
+            )
+        if status < 300 or status >= 500:
+            raise UnexpectedAnswer(
+                f"{where} answered HTTP {status} without the command's output. It may have taken effect. The web "
+                "server is busy or restarting, or the command is none that MWAA allows.",
+                status=status,
+                transient=status >= 500,
+                ambiguous=True,
+                **fields,
             )
         raise UnexpectedAnswer(
-            f"Environment {self._env_name!r}: `airflow {command}` answered HTTP {status} without the command's output."
-            " The web server is busy or restarting, or the command is none that MWAA allows.",
+            f"{where} was not answered by a CLI endpoint (HTTP {status}). Check that the host is the environment's web "
+            "server, and that no proxy stands in between.",
             status=status,
-            env_name=self._env_name,
-            transient=True,
-            ambiguous=True,
+            **fields,
         )
 
 
-def parse_json_output(result: CliResult, env_name: str, command: str) -> Any:
-    """Read what a command printed with ``-o json``; log lines before and after the document are passed over.
+def parse_json_output(result: CliResult, env_name: str, command: str) -> list[dict[str, Any]]:
+    """Read the rows that a command printed with ``-o json``; log lines before and after them are passed over.
 
-    :raises UnexpectedAnswer: there is no JSON document in it.
+    :raises UnexpectedAnswer: there is no list of objects in it that begins and ends with a line.
     """
     decoder = jsonlib.JSONDecoder()
-    for match in re.finditer(r"^[ \t]*([\[{])", result.stdout, flags=re.MULTILINE):
+    # From the end, because Airflow prints its rows last, and a log may itself be in JSON.
+    for match in reversed(list(re.finditer(r"^[ \t]*(\[)", result.stdout, flags=re.MULTILINE))):
         try:
-            value, _ = decoder.raw_decode(result.stdout, match.start(1))
+            value, end = decoder.raw_decode(result.stdout, match.start(1))
         except ValueError:
             continue  # a log line that begins with a bracket, such as its time
-        if value == [] or isinstance(value, dict) or isinstance(value[0], dict):
-            return value
+        rest_of_line = result.stdout[end:].partition("\n")[0]
+        if not rest_of_line.strip() and all(isinstance(row, dict) for row in value):
+            return list(value)
     if "No data found" in result.stdout:
         return []
     raise UnexpectedAnswer(
@@ -225,10 +257,26 @@ def parse_json_output(result: CliResult, env_name: str, command: str) -> Any:
     )
 
 
-def last_words(result: CliResult, length: int = 300) -> str:
-    """The last line that a command wrote before it failed, which is where Airflow puts the reason."""
-    lines = [line.strip() for line in (result.stderr + "\n" + result.stdout).splitlines() if line.strip()]
-    text = lines[-1] if lines else "it printed nothing"
-    if result.stderr.strip():
-        text = [line.strip() for line in result.stderr.splitlines() if line.strip()][-1]
-    return text if len(text) <= length else text[: length - 1] + "…"
+def last_words(result: CliResult, argv: Sequence[str] = (), length: int = 300) -> str:
+    """The last line that a command wrote before it failed, which is where Airflow puts the reason.
+
+    :param argv: the command; what of it may be secret is masked, because argparse repeats what it refuses.
+    """
+    for text in (result.stderr, result.stdout):
+        lines = [line for line in text.splitlines() if line.strip()]
+        if lines:
+            return shortened(masked(lines[-1], _secrets(argv)), length)
+    return "it printed nothing"
+
+
+def _shown(argv: Sequence[str]) -> str:
+    return shortened(" ".join(argv[:2]), 60)
+
+
+def _secrets(argv: Sequence[str]) -> list[str]:
+    """Arguments whose value may be secret: what is set, and a run's conf."""
+    if list(argv[:2]) in (["variables", "set"], ["connections", "add"], ["users", "create"]):
+        given = argv[2:]
+    else:
+        given = [value for name, value in itertools.pairwise(argv) if name in ("-c", "--conf")]
+    return [part for value in given for part in (value, value.partition("=")[2])]

@@ -4,46 +4,26 @@
 botocore's own retries are off: it repeats POSTs, and a repeated InvokeRestApi could act twice. What may be
 repeated is decided above, where the meaning of the call is known.
 
-Source: botocore's service model ``mwaa/2020-07-01``; FACTS on the service's error shapes.
+Source: botocore's service model ``mwaa/2020-07-01``.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_mwaa_provider.exceptions import (
-    AccessDenied,
-    CallTimeout,
-    EnvironmentNotFound,
-    EnvironmentUnavailable,
-    MwaaError,
-    MwaaInputError,
-    Throttled,
-    UnexpectedAnswer,
-)
+from airflow_mwaa_provider.client.aws_faults import network_error, rest_api_answer, service_error
+from airflow_mwaa_provider.exceptions import MwaaInputError, UnexpectedAnswer, UnsupportedByTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-log = logging.getLogger(__name__)
 
-_THROTTLED = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "429"}
-_DENIED = {"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"}
-_BAD_CREDENTIALS = {
-    "ExpiredTokenException",
-    "ExpiredToken",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "MissingAuthenticationTokenException",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
+class _AnotherShape(Exception):
+    """An answer lacks what the service model promises."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +45,8 @@ class ControlPlane:
     :param config: botocore's ``Config``, or a dict of its keywords. Its retries are ignored: see the module.
     :param endpoint_url: another endpoint, such as a VPC endpoint or the local MWAA.
     :param connect_timeout_s: bound on connecting.
-    :param read_timeout_s: bound on one answer; InvokeRestApi itself ends after 10 s.
+    :param read_timeout_s: bound on one answer; InvokeRestApi itself ends after 10 s. Fixed for all calls, because
+        botocore takes no other per call: a call's deadline can be passed by this much.
     """
 
     def __init__(
@@ -76,8 +57,8 @@ class ControlPlane:
         verify: bool | str | None = None,
         config: Any = None,
         endpoint_url: str | None = None,
-        connect_timeout_s: float = 10.0,
-        read_timeout_s: float = 30.0,
+        connect_timeout_s: float = 5.0,
+        read_timeout_s: float = 15.0,
     ) -> None:
         self._session = session
         self._region_name = region_name
@@ -112,18 +93,20 @@ class ControlPlane:
 
     def get_environment(self, env_name: str) -> dict[str, Any]:
         """Describe an environment: the ``Environment`` structure of GetEnvironment."""
-        answer: dict[str, Any] = self._call("GetEnvironment", env_name, lambda c: c.get_environment(Name=env_name))
+        answer = self._call(
+            "GetEnvironment", env_name, lambda c: _with_members(c.get_environment(Name=env_name), "Environment")
+        )
         return dict(answer["Environment"])
 
     def create_cli_token(self, env_name: str) -> WebServerToken:
         """Make a token for the environment's CLI endpoint."""
-        answer = self._call("CreateCliToken", env_name, lambda c: c.create_cli_token(Name=env_name))
-        return WebServerToken(answer["CliToken"], answer["WebServerHostname"])
+        return self._token("CreateCliToken", env_name, lambda c: c.create_cli_token(Name=env_name), "CliToken")
 
     def create_web_login_token(self, env_name: str) -> WebServerToken:
         """Make a token that the environment's web server exchanges for a session of 12 hours."""
-        answer = self._call("CreateWebLoginToken", env_name, lambda c: c.create_web_login_token(Name=env_name))
-        return WebServerToken(answer["WebToken"], answer["WebServerHostname"])
+        return self._token(
+            "CreateWebLoginToken", env_name, lambda c: c.create_web_login_token(Name=env_name), "WebToken"
+        )
 
     def invoke_rest_api(
         self,
@@ -133,12 +116,21 @@ class ControlPlane:
         path: str,
         params: dict[str, Any] | None = None,
         body: Any = None,
+        acts: bool = True,
     ) -> tuple[int, Any]:
         """Call Airflow's REST API through the service; sent once, never repeated here.
 
         :param path: without the ``/api/v…`` prefix, at most 64 characters.
+        :param acts: whether the call changes anything, so that a lost answer leaves a doubt.
         :return: Airflow's HTTP status, 4xx and 5xx included, and its body.
+        :raises UnsupportedByTransport: the installed boto3 does not know InvokeRestApi.
         """
+        if not self.supports_invoke_rest_api:
+            raise UnsupportedByTransport(
+                f"Environment {env_name!r}: the installed boto3 has no InvokeRestApi. Leave transport unset, use "
+                "'web_session' or 'cli', or upgrade boto3 to 1.35.43 or later.",
+                env_name=env_name,
+            )
         keywords: dict[str, Any] = {"Name": env_name, "Method": method, "Path": path}
         if params:
             keywords["QueryParameters"] = params
@@ -147,10 +139,10 @@ class ControlPlane:
         answer = self._call(
             "InvokeRestApi",
             env_name,
-            lambda c: c.invoke_rest_api(**keywords),
-            acts=method not in ("GET", "HEAD"),
+            lambda c: _with_members(c.invoke_rest_api(**keywords), "RestApiStatusCode"),
+            acts=acts,
         )
-        return int(answer.get("RestApiStatusCode", 200)), answer.get("RestApiResponse")
+        return int(answer["RestApiStatusCode"]), answer.get("RestApiResponse")
 
     @property
     def _client(self) -> Any:
@@ -183,9 +175,9 @@ class ControlPlane:
             # The model's host prefixes (env., api.) belong to AWS's own host names only: before a VPC endpoint's
             # name or an address they make a host that doesn't exist.
             host = urlsplit(client.meta.endpoint_url).hostname or ""
-            if not host.startswith("airflow."):
+            if not host.startswith(("airflow.", "airflow-fips.")):
                 client = make(own.merge(Config(inject_host_prefix=False)))
-        except (BotoCoreError, ValueError) as error:
+        except (BotoCoreError, TypeError, ValueError) as error:
             raise MwaaInputError(
                 f"The AWS client for MWAA cannot be made: {error}. Check region_name and the AWS connection."
             ) from error
@@ -195,117 +187,46 @@ class ControlPlane:
         self, operation: str, env_name: str, send: Callable[[Any], dict[str, Any]], *, acts: bool = False
     ) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         client = self._client
+        where = f"Environment {env_name!r}, {operation} in {self.region_name}"
         try:
             return send(client)
         except ClientError as error:
-            rest_answer = _rest_api_answer(error)
+            rest_answer = rest_api_answer(error)
             if rest_answer is not None:
                 return rest_answer
-            raise self._service_error(operation, env_name, error, acts=acts) from error
+            raise service_error(operation, env_name, where, error, acts=acts) from error
         except BotoCoreError as error:
-            raise self._network_error(operation, env_name, error, acts=acts) from error
-
-    def _service_error(self, operation: str, env_name: str, error: Any, *, acts: bool) -> MwaaError:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        text = str(error.response.get("Error", {}).get("Message", "") or code)
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        where = f"Environment {env_name!r}, {operation} in {self.region_name}"
-        if code in _THROTTLED or status == 429:
-            return Throttled(
-                f"{where}: throttled ({text}). Make fewer calls, or wait longer.",
+            raise network_error(
+                env_name,
+                where,
+                error,
+                acts=acts,
+                endpoint_url=client.meta.endpoint_url,
+                read_timeout_s=client.meta.config.read_timeout,
+            ) from None
+        except (ResponseParserError, _AnotherShape) as error:
+            raise UnexpectedAnswer(
+                f"{where}: an answer of another shape ({type(error).__name__}); something other than the MWAA "
+                "service answered. Check the endpoint, and that no proxy answers for it.",
                 env_name=env_name,
-                transient=True,
-            )
-        if code in _DENIED:
-            action = f"airflow:{operation}"
-            return AccessDenied(
-                f"{where}: not permitted. Allow {action} for the environment's role in IAM. AWS says: {text}",
-                action=action,
-                env_name=env_name,
-            )
-        if code in _BAD_CREDENTIALS:
-            return AccessDenied(
-                f"{where}: the AWS credentials were refused ({code}: {text}). Check the AWS connection and the clock.",
-                env_name=env_name,
-            )
-        if code == "ResourceNotFoundException" or status == 404:
-            return EnvironmentNotFound(
-                f"{where}: no such environment, or it isn't ready. Check its name, the account and region_name. "
-                f"AWS says: {text}",
-                env_name=env_name,
-            )
-        if status >= 500 or code in ("InternalServerException", "ServiceUnavailableException"):
-            return UnexpectedAnswer(
-                f"{where}: the service answered HTTP {status} ({_first_line(text)}). Try again later.",
-                status=status,
-                env_name=env_name,
-                transient=True,
                 ambiguous=acts,
-            )
-        if code == "ValidationException":
-            return MwaaInputError(f"{where}: refused as invalid: {text}", env_name=env_name)
-        return EnvironmentUnavailable(f"{where}: {code}: {_first_line(text)}", env_name=env_name)
+            ) from None
 
-    def _network_error(self, operation: str, env_name: str, error: Any, *, acts: bool) -> MwaaError:
-        from botocore import exceptions as botocore_errors
-
-        where = f"Environment {env_name!r}, {operation}"
-        if isinstance(error, botocore_errors.NoCredentialsError | botocore_errors.CredentialRetrievalError):
-            return AccessDenied(
-                f"{where}: no AWS credentials ({error}). Give the task a role, or set the AWS connection.",
-                env_name=env_name,
-            )
-        if isinstance(error, botocore_errors.ParamValidationError):
-            return MwaaInputError(f"{where}: {error}", env_name=env_name)
-        if isinstance(error, botocore_errors.ConnectTimeoutError | botocore_errors.EndpointConnectionError):
-            return UnexpectedAnswer(
-                f"{where}: the MWAA service at {self._client.meta.endpoint_url} could not be reached. "
-                "Check the network, or the VPC endpoint for airflow.api / airflow.env.",
-                env_name=env_name,
-                transient=True,
-            )
-        if isinstance(error, botocore_errors.ReadTimeoutError):
-            return CallTimeout(
-                f"{where}: no answer within {self._read_timeout_s:g} s. It may have taken effect.",
-                env_name=env_name,
-                transient=True,
-                ambiguous=acts,
-            )
-        if isinstance(error, botocore_errors.SSLError):
-            return UnexpectedAnswer(
-                f"{where}: TLS failed: {_first_line(str(error))}. Check the CA bundle (verify, AWS_CA_BUNDLE).",
-                env_name=env_name,
-            )
-        return UnexpectedAnswer(
-            f"{where}: {type(error).__name__}: {_first_line(str(error))}",
-            env_name=env_name,
-            transient=True,
-            ambiguous=acts,
-        )
+    def _token(self, operation: str, env_name: str, send: Callable[[Any], dict[str, Any]], name: str) -> WebServerToken:
+        answer = self._call(operation, env_name, lambda c: _with_members(send(c), name, "WebServerHostname"))
+        return WebServerToken(answer[name], answer["WebServerHostname"])
 
 
-def _list_page(token: dict[str, str], client: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = client.list_environments(**token)
+def _with_members(answer: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Check that an answer is one: botocore gives whatever a proxy's page parses to."""
+    for name in names:
+        if name not in answer:
+            raise _AnotherShape(name)
     return answer
 
 
-def _rest_api_answer(error: Any) -> dict[str, Any] | None:
-    """Airflow's own answer inside an InvokeRestApi error; ``None`` when the service itself answered."""
-    if error.response.get("Error", {}).get("Code") not in (
-        "RestApiClientException",
-        "RestApiServerException",
-    ):
-        return None
-    if "RestApiStatusCode" not in error.response:
-        return None
-    return {
-        "RestApiStatusCode": error.response["RestApiStatusCode"],
-        "RestApiResponse": error.response.get("RestApiResponse"),
-    }
-
-
-def _first_line(text: str, length: int = 200) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 1] + "…"
+def _list_page(token: dict[str, str], client: Any) -> dict[str, Any]:
+    return _with_members(client.list_environments(**token), "Environments")

@@ -11,7 +11,9 @@ that act are repeated only when repeating cannot act twice.
 
 from __future__ import annotations
 
+import json as jsonlib
 import logging
+import re
 import time
 import uuid
 from dataclasses import replace
@@ -23,6 +25,7 @@ from airflow_mwaa_provider.client.airflow_cli import AirflowCli
 from airflow_mwaa_provider.client.collections import Connections, Pools, Variables
 from airflow_mwaa_provider.client.models import CliResult, DagRun, DagRunState, TaskInstance, TaskState, TransportName
 from airflow_mwaa_provider.client.polling import Done, Failed, PollInterval, RunWait
+from airflow_mwaa_provider.client.transports import acts
 from airflow_mwaa_provider.exceptions import (
     DagRunFailed,
     DagRunNotFound,
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.control_plane import ControlPlane
 
 log = logging.getLogger(__name__)
+
+# Printable ASCII without a query, and without segments that would lead elsewhere.
+_PATH = re.compile(r"(?!.*/\.{1,2}(/|$))/[!\"$-.0->@-~/]*", re.ASCII)
 
 
 class MwaaEnvironment:
@@ -82,9 +88,8 @@ class MwaaEnvironment:
 
     @property
     def web_server_host(self) -> str:
-        """Host name of the environment's web server, from GetEnvironment."""
-        url = str(self._access.describe().get("WebserverUrl", ""))
-        return url.removeprefix("https://").rstrip("/")
+        """Host name of the environment's web server; from GetEnvironment, else from a token."""
+        return self._access.web_server_host()
 
     def dag_run_url(self, dag_id: str, run_id: str) -> str:
         """The page of a run in the environment's own UI. Whoever opens it must be logged in there."""
@@ -109,7 +114,8 @@ class MwaaEnvironment:
 
         The call carries the run's id. When its fate is unknown (a time-out, a cut connection, a 5xx) it is not sent
         again before the environment has been asked whether the run is there. Called twice with the same id it gives
-        the same run; ``created`` tells whether this call made it.
+        the same run; ``created`` tells whether this call made it. After an attempt of unknown fate a run that is
+        found counts as made by it: whether it was there before cannot be told.
 
         :param run_id: id of the run; a unique one is made when it is missing.
         :param conf: JSON-serialisable configuration of the run.
@@ -118,17 +124,22 @@ class MwaaEnvironment:
         :return: the run.
         :raises DagNotFound: there is no such DAG.
         :raises RemoteConflict: another run has this logical date.
+        :raises MwaaError: any other, with ``ambiguous`` set when the run may be there all the same.
         """
         run_id = run_id or f"mwaa__{uuid.uuid4().hex}"
         for moment in (logical_date, *(data_interval or ())):
             if moment is not None and moment.tzinfo is None:
                 raise MwaaInputError(f"The date {moment.isoformat()} has no time zone; add one, UTC for example.")
+        try:
+            jsonlib.dumps(conf, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise MwaaInputError(f"conf cannot be written as JSON: {error}.") from None
         fate_unknown = False
 
         def attempt(backend: Backend) -> DagRun:
             nonlocal fate_unknown
             if fate_unknown:
-                found = backend.find_run(dag_id, run_id)
+                found = backend.find_run(dag_id, run_id, recent=True)
                 if found is not None:
                     log.info("Environment %r: run %r had been created in spite of the error", self.name, run_id)
                     return _with_created(found, True)
@@ -151,14 +162,24 @@ class MwaaEnvironment:
                 raise
             return _with_created(run, True)
 
-        return self._access.call(attempt, may_repeat=lambda error: error.transient or error.ambiguous)
+        try:
+            return self._access.call(
+                attempt, idempotent=False, may_repeat=lambda error: error.transient or error.ambiguous
+            )
+        except MwaaError as error:
+            # The last error may be about asking; the doubt is about the trigger before it.
+            error.ambiguous = error.ambiguous or fate_unknown
+            raise
 
     def get_dag_run(self, dag_id: str, run_id: str) -> DagRun:
         """Read one run.
 
         :raises DagRunNotFound: it isn't there, or its DAG isn't.
         """
-        run = self._access.call(lambda backend: backend.find_run(dag_id, run_id))
+        return self._get_dag_run(dag_id, run_id)
+
+    def _get_dag_run(self, dag_id: str, run_id: str, deadline_s: float | None = None) -> DagRun:
+        run = self._access.call(lambda backend: backend.find_run(dag_id, run_id), deadline_s=deadline_s)
         if run is None:
             raise DagRunNotFound(
                 f"Environment {self.name!r}: DAG {dag_id!r} has no run {run_id!r}. Check both ids.",
@@ -209,7 +230,7 @@ class MwaaEnvironment:
         while True:
             seen: DagRun | MwaaError
             try:
-                seen = self.get_dag_run(dag_id, run_id)
+                seen = self._get_dag_run(dag_id, run_id, wait.left_s(clock()))
             except MwaaError as error:
                 seen = error
             step = wait.step(seen, clock())
@@ -314,7 +335,8 @@ class MwaaEnvironment:
     def request(self, method: str, path: str, params: Mapping[str, Any] | None = None, json: Any = None) -> Any:
         """Call any endpoint of Airflow's REST API there.
 
-        GET is repeated after transient errors; nothing else is, because its meaning isn't known here.
+        What only reads (GET, and POST to a path that ends in ``/list``) is repeated after transient errors; nothing
+        else is repeated once it may have taken effect.
 
         :param path: without ``/api/v1`` or ``/api/v2``, ids percent-encoded: ``/dags?limit=5`` is ``/dags`` and
             ``params={"limit": 5}``.
@@ -325,8 +347,11 @@ class MwaaEnvironment:
         method = method.upper()
         if method not in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
             raise MwaaInputError(f"method={method!r} is none of GET, HEAD, POST, PUT, PATCH, DELETE.")
-        if not path.startswith("/") or path.startswith(("/api/v1/", "/api/v2/")):
-            raise MwaaInputError(f"path={path!r}: write it from the first slash on, without /api/v…: '/dags'.")
+        if not _PATH.fullmatch(path) or path.startswith(("/api/v1/", "/api/v2/")):
+            raise MwaaInputError(
+                f"path={path!r}: write it from the first slash on, without /api/v…, percent-encoded, what follows the "
+                "question mark in params: '/dags'."
+            )
 
         def send(backend: Backend) -> Any:
             if isinstance(backend, AirflowCli):
@@ -337,19 +362,21 @@ class MwaaEnvironment:
                 )
             return backend.request(method, path, params=params, json=json)
 
-        return self._access.call(send, idempotent=method in ("GET", "HEAD"))
+        return self._access.call(send, idempotent=not acts(method, path))
 
-    def run_cli(self, argv: Sequence[str]) -> CliResult:
-        """Run an Airflow CLI command through the CLI endpoint; sent once, never repeated.
+    def run_cli(self, argv: Sequence[str], *, idempotent: bool = False) -> CliResult:
+        """Run an Airflow CLI command through the CLI endpoint; not repeated once it may have run.
 
         :param argv: the command without the leading ``airflow``: ``["variables", "list"]``.
+        :param idempotent: running it twice does no harm: repeat it after any transient error, such as an endpoint
+            that is busy with four other commands.
         :return: what it printed; a command that ran and failed has ``exit_status`` 1 and raises nothing.
         :raises UnsendableCommand: an argument cannot travel unchanged.
         :raises CliCommandNotAllowed: MWAA does not let the command through.
         """
         if isinstance(argv, str):
-            raise MwaaInputError(f"argv={argv!r}: give the command as a list, ['dags', 'list'].")
-        return self._access.cli_endpoint().run(list(argv))
+            raise MwaaInputError("argv is one text: give the command as a list, ['dags', 'list'].")
+        return self._access.run_cli(list(argv), idempotent=idempotent)
 
 
 def _with_created(run: DagRun, created: bool) -> DagRun:

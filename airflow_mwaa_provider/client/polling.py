@@ -83,6 +83,10 @@ class RunWait:
     failed_states: AbstractSet[DagRunState] = frozenset({DagRunState.FAILED})
     interval: PollInterval = PollInterval()
 
+    def left_s(self, now: float) -> float:
+        """Give the seconds until the deadline; negative after it."""
+        return self.deadline_s - (now - self.started_at)
+
     def step(self, seen: DagRun | MwaaError, now: float) -> Step:
         """Decide what one look means.
 
@@ -105,7 +109,7 @@ class RunWait:
             )
         elif not seen.transient:
             return Failed(seen)
-        left_s = self.deadline_s - (now - self.started_at)
+        left_s = self.left_s(now)
         if left_s <= 0:
             return Failed(self._timed_out(seen), seen if isinstance(seen, DagRun) else None)
         delay_s = self.interval.delay_s(now - self.started_at)

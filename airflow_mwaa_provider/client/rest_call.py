@@ -3,15 +3,32 @@
 
 from __future__ import annotations
 
+import json as jsonlib
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_mwaa_provider.exceptions import AccessDenied, AirflowError, RemoteConflict, RemoteNotFound, Throttled
+from airflow_mwaa_provider.client.network_faults import masked, shortened
+from airflow_mwaa_provider.client.retrying import is_overdue
+from airflow_mwaa_provider.client.transports import acts
+from airflow_mwaa_provider.exceptions import (
+    AccessDenied,
+    AirflowError,
+    CallTimeout,
+    MwaaInputError,
+    RemoteConflict,
+    RemoteNotFound,
+    Throttled,
+    UnexpectedAnswer,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from airflow_mwaa_provider.client.transports import Transport
+    from airflow_mwaa_provider.client.transports import Answer, Transport
+
+# Fields whose values Airflow may repeat in an error, and which may be secret.
+_MAY_BE_SECRET = ("conf", "extra", "login", "password", "value")
 
 
 class RestCaller:
@@ -39,53 +56,174 @@ class RestCaller:
 
         :param path: without the ``/api/v…`` prefix, percent-encoded.
         :param what: the subject in an error's words: ``"DAG 'x'"``.
+        :raises MwaaInputError: ``json`` cannot be written as JSON; nothing was sent.
         :raises AirflowError: for any status of 400 and above, or the fitting subclass.
         """
-        answer = self._transport.request(method, path, params=params, json=json)
-        if answer.status < 400:
-            return answer.body
-        detail = _detail(answer.body)
         where = f"Environment {self._env_name!r}: {method} {path}" + (f" ({what})" if what else "")
-        fields: dict[str, Any] = {"env_name": self._env_name}
-        if answer.status in (401, 403):
-            raise AccessDenied(
-                f"{where}: Airflow refused it (HTTP {answer.status}: {detail}). The role needs that permission in "
-                "Airflow: see the roles page of its UI.",
-                **fields,
+        if is_overdue():
+            raise CallTimeout(
+                f"{where} was not sent: the pages before it took the whole deadline. Ask for less at once.",
+                env_name=self._env_name,
             )
-        if answer.status == 429:
-            raise Throttled(f"{where}: throttled ({detail}). Make fewer calls.", transient=True, **fields)
-        fields |= {"status": answer.status, "detail": detail}
-        if answer.status == 404:
-            raise not_found(
-                f"{where}: not found: {detail}. Check the id, and that the DAG is deployed there.", **fields
-            )
-        if answer.status == 409:
-            raise RemoteConflict(f"{where}: already there: {detail}", **fields)
-        if answer.status >= 500:
-            raise AirflowError(
-                f"{where}: Airflow failed with HTTP {answer.status}: {detail}",
-                transient=True,
-                ambiguous=method not in ("GET", "HEAD"),
-                **fields,
-            )
-        raise AirflowError(f"{where}: Airflow refused it with HTTP {answer.status}: {detail}", **fields)
+        answer = self._transport.request(
+            method, path, params=_plain_params(params), json=_plain_json(json, self._env_name)
+        )
+        if answer.status < 300 and not _is_page(answer.body):
+            return answer.body
+        raise _refusal(answer, where, self._env_name, not_found, acts(method, path), list(_secrets(json)))
+
+    def request_fields(self, method: str, path: str, *fields: str, **keywords: Any) -> dict[str, Any]:
+        """Send one call whose answer is an object with these fields.
+
+        :raises UnexpectedAnswer: it is something else.
+        """
+        return self.checked(self.request(method, path, **keywords), path, *fields, ambiguous=acts(method, path))
+
+    def checked(self, value: Any, path: str, *fields: str, ambiguous: bool = False) -> dict[str, Any]:
+        """Give an object back that has these fields.
+
+        :raises UnexpectedAnswer: it is something else.
+        """
+        if isinstance(value, dict) and all(name in value for name in fields):
+            return value
+        raise UnexpectedAnswer(
+            f"Environment {self._env_name!r}: {path} was answered without {', '.join(fields)}. Either it was not "
+            f"Airflow {self.major} that answered, or its API has changed: upgrade airflow-mwaa-provider.",
+            env_name=self._env_name,
+            ambiguous=ambiguous,
+        )
 
 
 def quoted(part: str) -> str:
-    """Percent-encode one part of a path, with as few characters as it takes."""
-    return quote(part, safe="~:+")
+    """Percent-encode one part of a path, with as few characters as it takes.
+
+    :raises MwaaInputError: a part that would change which path it is: empty, ``.`` or ``..``.
+    """
+    if part in ("", ".", ".."):
+        raise MwaaInputError(f"{part!r} cannot be an id or a key in a call of the REST API; give another name.")
+    try:
+        return quote(part, safe="~:+")
+    except UnicodeEncodeError:
+        raise MwaaInputError("An id or key holds half a surrogate pair, which UTF-8 cannot write.") from None
 
 
-def _detail(body: Any, length: int = 300) -> str:
+def _refusal(
+    answer: Answer, where: str, env_name: str, not_found: type[RemoteNotFound], may_act: bool, secrets: list[str]
+) -> Exception:
+    status = answer.status
+    fields: dict[str, Any] = {"env_name": env_name, "retry_after_s": answer.retry_after_s}
+    if status == 429:
+        return Throttled(f"{where}: throttled (HTTP 429). Make fewer calls.", transient=True, **fields)
+    if status < 400 or _is_page(answer.body):
+        doubtful = status >= 500 or status < 300
+        return UnexpectedAnswer(
+            f"{where} answered HTTP {status} with {'a redirect' if 300 <= status < 400 else 'a page instead of JSON'}, "
+            f"so it was not Airflow's API that answered. {'It may have taken effect. ' if may_act and doubtful else ''}"
+            "Try again later; if it stays so, check the path and what stands before the web server.",
+            status=status,
+            transient=status >= 500,
+            ambiguous=may_act and doubtful,
+            **fields,
+        )
+    detail = masked(_detail(answer.body), secrets)
+    if status in (401, 403):
+        return AccessDenied(
+            f"{where}: Airflow refused it (HTTP {status}: {detail}). The role needs that permission in Airflow: see "
+            "the roles page of its UI.",
+            **fields,
+        )
+    fields |= {"status": status, "detail": detail}
+    if status == 404:
+        advice = (
+            "Check the name."
+            if not_found is RemoteNotFound
+            else "Check the ids, that the DAG is deployed there, and that the role may see it."
+        )
+        return not_found(f"{where}: not found ({detail}). {advice}", **fields)
+    if status == 409:
+        return RemoteConflict(
+            f"{where}: already there ({detail}). Use another id or date, or the existing one.", **fields
+        )
+    if status >= 500:
+        doubt = " It may have taken effect." if may_act else ""
+        return AirflowError(
+            f"{where}: Airflow failed with HTTP {status} ({detail}).{doubt} Try again later, and see its web server's "
+            "log.",
+            transient=True,
+            ambiguous=may_act,
+            **fields,
+        )
+    return AirflowError(f"{where}: Airflow refused it with HTTP {status}: {detail}. Correct the call.", **fields)
+
+
+def _plain_json(value: Any, env_name: str) -> Any:
+    """Make every transport send the same: what :mod:`json` makes of a value, and no NaN."""
+    if value is None:
+        return None
+    try:
+        return jsonlib.loads(jsonlib.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MwaaInputError(
+            f"Environment {env_name!r}: the call's body cannot be written as JSON ({error}); nothing was sent.",
+            env_name=env_name,
+        ) from None
+
+
+def _plain_params(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not params:
+        return None
+    plain: dict[str, Any] = {}
+    for name, value in params.items():
+        values = value if isinstance(value, list | tuple | set | frozenset) else [value]
+        texts = [_plain_param(item) for item in values if item is not None]
+        if texts:
+            plain[name] = texts if isinstance(value, list | tuple | set | frozenset) else texts[0]
+    return plain
+
+
+def _plain_param(value: Any) -> str | int | float:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, int | float) else str(value)
+
+
+def _is_page(body: Any) -> bool:
+    """Whether an answer is HTML, which only something in front of Airflow sends here."""
+    return isinstance(body, str) and body.lstrip()[:15].lower().startswith(
+        ("<!doctype html", "<html", "<head", "<?xml")
+    )
+
+
+def _secrets(json: Any) -> Iterator[str]:
+    for name in _MAY_BE_SECRET if isinstance(json, dict) else ():
+        yield from _texts(json.get(name))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def _detail(body: Any) -> str:
     """Airflow's own words about an error, without the input that it repeats (which may hold a secret)."""
-    detail = body.get("detail") or body.get("title") or body.get("error") if isinstance(body, dict) else body
+    detail = (
+        body.get("detail") or body.get("title") or body.get("error") or body.get("message")
+        if (isinstance(body, dict))
+        else body
+    )
     if isinstance(detail, list):
         detail = "; ".join(
             f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg')}" if isinstance(item, dict) else str(item)
             for item in detail
         )
     elif isinstance(detail, dict):
-        detail = detail.get("message") or detail.get("reason") or "no reason given"
-    text = " ".join(str(detail or "no reason given").split())
-    return text if len(text) <= length else text[: length - 1] + "…"
+        detail = detail.get("message") or detail.get("reason")
+    return shortened(str(detail or "no reason given"), 300).rstrip(".")

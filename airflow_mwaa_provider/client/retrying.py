@@ -1,25 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Retries within a deadline: what may be repeated is decided by the error, how long by the caller."""
+"""Retries within a deadline: what may be repeated is decided by the error, how long by the caller.
+
+The deadline of the call in progress is known to everything below it (:func:`time_left_s`), so that no time-out, no
+wait for another thread and no nested retry outlives it by more than one short attempt.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import tenacity
-
-from airflow_mwaa_provider.exceptions import MwaaError
+from airflow_mwaa_provider.exceptions import CallTimeout, MwaaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tenacity import RetryCallState
+    import threading
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+# An attempt that has begun gets this long even when the deadline is nearer: a call that acts and is cut short leaves
+# more doubt than a deadline that is passed by a few seconds.
+MIN_ATTEMPT_S = 5.0
+
+_time_left: ContextVar[Callable[[], float] | None] = ContextVar("time_left", default=None)
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,8 @@ class RetryPolicy:
     """How long, and how patiently, a call is tried again.
 
     :param deadline_s: seconds after which no new attempt begins, counted from the first one.
-    :param first_delay_s: upper bound of the first pause; it doubles with every attempt, with full jitter.
+    :param first_delay_s: upper bound of the first pause; it doubles with every attempt. The pause itself is drawn
+        between half of the bound and all of it.
     :param max_delay_s: upper bound of any pause that the service itself did not ask for.
     """
 
@@ -38,6 +48,11 @@ class RetryPolicy:
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     random: Callable[[], float] = field(default=random.random, repr=False)
 
+    def pause_s(self, attempt_number: int) -> float:
+        """Draw the pause after an attempt; the first is number 1."""
+        bound = min(self.max_delay_s, self.first_delay_s * 2.0 ** min(attempt_number - 1, 30))
+        return bound * (0.5 + self.random() / 2)
+
 
 def call_with_retries(
     attempt: Callable[[], T],
@@ -47,29 +62,63 @@ def call_with_retries(
 ) -> T:
     """Call until it succeeds, fails for good, or the deadline passes; then the last error is raised.
 
+    Within another call's retries it is called once, and that call's deadline and retries count.
+
     :param attempt: one attempt; only :class:`MwaaError` is ever retried.
     :param may_repeat: whether this error allows another attempt. An error with ``retry_after_s`` is waited for
-        that long.
+        that long; one that asks for more time than is left is raised at once.
     """
+    if _time_left.get() is not None:
+        return attempt()
     started = policy.clock()
 
     def left_s() -> float:
         return policy.deadline_s - (policy.clock() - started)
 
-    def pause_s(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        bound = min(policy.max_delay_s, policy.first_delay_s * 2 ** (state.attempt_number - 1))
-        pause = bound * (0.5 + policy.random() / 2)
-        if isinstance(error, MwaaError) and error.retry_after_s is not None:
-            pause = max(pause, error.retry_after_s)
-        log.info("attempt %s failed, next in %.1f s: %s", state.attempt_number, pause, error)
-        return float(max(0.0, min(pause, left_s())))
+    reset = _time_left.set(left_s)
+    try:
+        number = 0
+        while True:
+            number += 1
+            try:
+                return attempt()
+            except MwaaError as error:
+                left, asked_s = left_s(), error.retry_after_s or 0.0
+                if left <= 0 or asked_s > left or not may_repeat(error):
+                    raise
+                pause_s = min(max(policy.pause_s(number), asked_s), left)
+                log.info("attempt %s failed, next in %.1f s: %s", number, pause_s, error)
+            policy.sleep(pause_s)
+    finally:
+        _time_left.reset(reset)
 
-    retrying = tenacity.Retrying(
-        sleep=policy.sleep,
-        stop=lambda _: left_s() <= 0,
-        wait=pause_s,
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, MwaaError) and may_repeat(error)),
-        reraise=True,
-    )
-    return retrying(attempt)
+
+def time_left_s(at_most_s: float) -> float:
+    """Bound a time-out by what the call in progress has left, but not below :data:`MIN_ATTEMPT_S`."""
+    left_s = _time_left.get()
+    return at_most_s if left_s is None else min(at_most_s, max(MIN_ATTEMPT_S, left_s()))
+
+
+def is_overdue() -> bool:
+    """Whether the call in progress has outlived its deadline by more than one short attempt."""
+    left_s = _time_left.get()
+    return left_s is not None and left_s() < -MIN_ATTEMPT_S
+
+
+@contextlib.contextmanager
+def held(lock: threading.Lock | threading.RLock, env_name: str, what: str) -> Iterator[None]:
+    """Hold a lock under which a call is made that many threads would otherwise make at the same moment.
+
+    :param what: what is done under it, for the error: ``"the login"``.
+    :raises CallTimeout: the thread that has it did not end in time.
+    """
+    if not lock.acquire(timeout=time_left_s(60.0)):
+        raise CallTimeout(
+            f"Environment {env_name!r}: {what}, begun by another thread, did not end in time. Try again.",
+            env_name=env_name,
+            transient=True,
+        )
+    try:
+        yield
+    finally:
+        lock.release()

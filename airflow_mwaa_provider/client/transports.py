@@ -2,7 +2,7 @@
 """Ways to carry one REST call to the Airflow of an environment: InvokeRestApi, or a web session.
 
 A transport sends a request once and says honestly what happened; it never repeats a call that may have taken
-effect. Renewing an expired session is its own matter: a 401 is an answer that nothing was done.
+effect. Renewing an expired session is its own matter: a refusal is an answer that nothing was done.
 
 Source: guide "Uso de la API REST de Apache Airflow"; botocore's service model for InvokeRestApi's limits.
 """
@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import json as jsonlib
 import logging
+import re
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mwaa_provider.client.models import TransportName
+from airflow_mwaa_provider.client.retrying import held
 from airflow_mwaa_provider.client.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.exceptions import (
     AnswerTooLarge,
+    CallTimeout,
+    Throttled,
     TokenExpired,
     UnexpectedAnswer,
     UnsupportedByTransport,
@@ -36,8 +40,20 @@ log = logging.getLogger(__name__)
 
 INVOKE_REST_API_MAX_PATH = 64
 INVOKE_REST_API_MAX_BYTES = 6 * 1024 * 1024
+INVOKE_REST_API_TIMEOUT_S = 10
 # A session lives 12 hours; it is renewed a little earlier, so that no call is lost to the seam.
 SESSION_LIFETIME_S = 12 * 3600 - 600
+# A 403 in a session younger than this is Airflow's own refusal, and no sign that the session has ended.
+_FRESH_S = 60.0
+
+_INVOKE_REST_API_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
+# Unproven how MWAA answers for more than 6 MB; these are the words of the gateways that AWS builds such APIs from.
+_TOO_LARGE = re.compile(r"payload size exceeded|response ?size ?too ?large|request entity too large", re.IGNORECASE)
+
+
+def acts(method: str, path: str) -> bool:
+    """Whether a REST call may change anything: all but GET, HEAD and the reading POSTs that end in ``/list``."""
+    return method not in ("GET", "HEAD") and not (method == "POST" and path.endswith("/list"))
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,7 @@ class Answer:
 
     status: int
     body: Any = field(default=None, repr=False)
+    retry_after_s: float | None = None
 
 
 class Transport(Protocol):
@@ -72,30 +89,56 @@ class RestApiTransport:
     def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> Answer:
         """Send once; see :class:`Transport`.
 
-        :raises UnsupportedByTransport: the path is longer than InvokeRestApi takes; nothing was sent.
-        :raises AnswerTooLarge: the answer exceeds 6 MB.
+        :raises UnsupportedByTransport: InvokeRestApi has no such method, or takes no path of that length; nothing
+            was sent.
+        :raises AnswerTooLarge: the answer exceeds 6 MB; ``ambiguous`` when the call acts, because it was carried out.
+        :raises CallTimeout: Airflow took longer than InvokeRestApi waits.
         """
-        if len(path) > INVOKE_REST_API_MAX_PATH:
+        where = f"Environment {self._env_name!r}: {method} {path}"
+        if len(path) > INVOKE_REST_API_MAX_PATH or method not in _INVOKE_REST_API_METHODS:
+            what = (
+                f"takes no {method}"
+                if method not in _INVOKE_REST_API_METHODS
+                else f"takes paths of {INVOKE_REST_API_MAX_PATH} characters, and this one has {len(path)}"
+            )
             raise UnsupportedByTransport(
-                f"Environment {self._env_name!r}: the path {path!r} has {len(path)} characters, InvokeRestApi takes "
-                f"{INVOKE_REST_API_MAX_PATH}. Use transport='web_session', or shorter ids.",
+                f"{where}: InvokeRestApi {what}. Leave transport unset or use 'web_session', or shorten the ids.",
                 env_name=self._env_name,
             )
-        try:
-            status, body = self._control_plane.invoke_rest_api(
-                self._env_name, method=method, path=path, params=dict(params) if params else None, body=json
+        may_act = acts(method, path)
+        doubt = " It may have taken effect." if may_act else ""
+        status, body = self._control_plane.invoke_rest_api(
+            self._env_name,
+            method=method,
+            path=path,
+            params=dict(params) if params else None,
+            body=json,
+            acts=may_act,
+        )
+        if status == 413 or (status >= 400 and _TOO_LARGE.search(str(body)[:1000])):
+            raise AnswerTooLarge(
+                f"{where}: more than InvokeRestApi carries ({INVOKE_REST_API_MAX_BYTES >> 20} MB).{doubt} Ask for "
+                "less at once, or use transport='web_session'.",
+                status=status,
+                env_name=self._env_name,
+                ambiguous=may_act,
             )
-        except UnexpectedAnswer as error:
-            if "6 MB" in str(error) or error.status == 413:
-                raise AnswerTooLarge(str(error), status=error.status, env_name=self._env_name) from error
-            raise
+        if status == 504:
+            raise CallTimeout(
+                f"{where}: no answer within InvokeRestApi's {INVOKE_REST_API_TIMEOUT_S} s (HTTP 504).{doubt} "
+                "Ask for less at once, or use transport='web_session'.",
+                env_name=self._env_name,
+                transient=True,
+                ambiguous=may_act,
+            )
         return Answer(status, body)
 
 
 class WebSessionTransport:
     """A session of the environment's web server, as the browser has one; reused for its life.
 
-    Thread-safe. Needs a network path to the web server, and ``airflow:CreateWebLoginToken``.
+    Thread-safe: threads that find no session wait for one login. Needs a network path to the web server, and
+    ``airflow:CreateWebLoginToken``.
 
     :param major: Airflow's major version; it decides the login's path and the session's cookie. ``None``: it is
         found out at login.
@@ -121,17 +164,17 @@ class WebSessionTransport:
         self._login: _Login | None = None
 
     def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> Answer:
-        """Send once, logging in first where there is no session; after a 401 log in anew and send again.
+        """Send once, logging in first where there is no session; refused as logged out, log in anew and send again.
 
         :raises TokenExpired: the new session was refused as well.
         """
         login = self._ensure_login()
         response = self._send(login, method, path, params, json)
-        if response.status_code == 401 or _is_login_redirect(response):
+        if self._has_ended(login, response):
             log.info("Environment %r: the web session ended, logging in again", self._env_name)
             login = self._ensure_login(instead_of=login)
             response = self._send(login, method, path, params, json)
-            if response.status_code == 401 or _is_login_redirect(response):
+            if self._has_ended(login, response):
                 raise TokenExpired(
                     f"Environment {self._env_name!r}: {method} {path} was refused although the web session is new "
                     f"(HTTP {response.status_code}). Check the role's access to the Airflow UI.",
@@ -145,74 +188,102 @@ class WebSessionTransport:
         return self._web_server.send(
             method,
             f"https://{login.host}/api/{'v1' if login.major == 2 else 'v2'}{path}",
+            acts=acts(method, path),
             headers={**login.headers, "Accept": "application/json"},
             params=params,
             json=json,
         )
 
+    def _has_ended(self, login: _Login, response: requests.Response) -> bool:
+        """Whether an answer says that nobody is logged in.
+
+        Airflow 3 answers 401 to an expired token, and 403 to one that another start of the server has signed.
+        """
+        if response.status_code == 403:
+            return self._clock() - login.made_at > _FRESH_S
+        return response.status_code == 401 or _leads_to_login(response)
+
     def _ensure_login(self, instead_of: _Login | None = None) -> _Login:
-        with self._lock:
+        with held(self._lock, self._env_name, "the login"):
             login = self._login
-            if login is not None and login is not instead_of and self._clock() < login.renew_at:
+            if login is not None and login is not instead_of and self._clock() < login.made_at + SESSION_LIFETIME_S:
                 return login
             self._login = self._log_in()
             return self._login
 
     def _log_in(self) -> _Login:
         token = self._control_plane.create_web_login_token(self._env_name)
-        majors = (self._major,) if self._major else (3, 2)
-        status = 0
-        for major in majors:
+        status, retry_after_s = 0, None
+        for major in (self._major,) if self._major else (3, 2):
             path, cookie = ("/aws_mwaa/login", "session") if major == 2 else ("/pluginsv2/aws_mwaa/login", "_token")
+            # A login that was made and whose answer was lost is no harm: it is made again.
             response = self._web_server.send(
-                "POST", f"https://{token.host}{path}", data={"token": token.value}, secrets=(token.value,)
+                "POST", f"https://{token.host}{path}", acts=False, data={"token": token.value}
             )
             value = response.cookies.get(cookie)
-            if response.ok and value:
+            if response.status_code < 400 and value:
                 self._major = major
                 headers = {"Cookie": f"session={value}"} if major == 2 else {"Authorization": f"Bearer {value}"}
-                return _Login(token.host, major, headers, self._clock() + SESSION_LIFETIME_S)
-            status = response.status_code
-            if status != 404:
+                return _Login(token.host, major, headers, self._clock())
+            status, retry_after_s = response.status_code, _retry_after_s(response)
+            if status in (401, 403, 429) or status >= 500:
                 break
+        where = f"Environment {self._env_name!r}: login at {token.host}"
         if status in (401, 403):
             raise TokenExpired(
-                f"Environment {self._env_name!r}: the web server refused the login token (HTTP {status}). "
-                "Tokens live 60 seconds: check the clock, and that the host is this environment's.",
+                f"{where} was refused (HTTP {status}). Tokens live 60 seconds: check the clock, and that the host is "
+                "this environment's.",
                 env_name=self._env_name,
             )
+        if status == 429:
+            raise Throttled(
+                f"{where}: throttled (HTTP 429). Make fewer calls.",
+                env_name=self._env_name,
+                transient=True,
+                retry_after_s=retry_after_s,
+            )
         raise UnexpectedAnswer(
-            f"Environment {self._env_name!r}: login at {token.host} answered HTTP {status} and gave no session.",
+            f"{where} answered HTTP {status} and gave no session. "
+            + (
+                "The web server is down or restarting: try again later."
+                if status >= 500
+                else "Check that this host is the environment's web server, and which Airflow it runs."
+            ),
             status=status,
             env_name=self._env_name,
             transient=status >= 500,
+            retry_after_s=retry_after_s,
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Login:
     host: str
     major: int
     headers: Mapping[str, str] = field(repr=False)
-    renew_at: float
+    made_at: float
 
 
-def _is_login_redirect(response: requests.Response) -> bool:
-    return response.is_redirect and "login" in response.headers.get("Location", "")
+def _leads_to_login(response: requests.Response) -> bool:
+    location = response.headers.get("Location", "")
+    return response.is_redirect and ("login" in location or "aws-console-sso" in location)
 
 
 def _answer(response: requests.Response, env_name: str, method: str, path: str) -> Answer:
-    status = response.status_code
-    if status == 204 or not response.content:
-        return Answer(status)
-    try:
-        return Answer(status, jsonlib.loads(response.content))
-    except ValueError:
-        pass  # told apart below: a gateway's page, or Airflow's own text
-    kind = response.headers.get("Content-Type", "").split(";")[0]
+    status, retry_after_s = response.status_code, _retry_after_s(response)
+    if not response.is_redirect and (status in (204, 429) or not response.content):
+        return Answer(status, _json_or_none(response), retry_after_s)
+    body = _json_or_none(response)
+    if body is not None or response.content.strip() == b"null":
+        return Answer(status, body, retry_after_s)
+    kind = response.headers.get("Content-Type", "").split(";")[0] or "something"
+    may_act = acts(method, path)
+    # A page with a status below 300 may be the rest of an answer that was cut on its way.
+    doubtful = status >= 500 or status < 300
     raise UnexpectedAnswer(
-        f"Environment {env_name!r}: {method} {path} answered HTTP {status} with {kind or 'something'} instead of JSON"
-        ", so it was not Airflow that answered. "
+        f"Environment {env_name!r}: {method} {path} answered HTTP {status} with {kind} instead of JSON, so it was not "
+        "Airflow's API that answered. "
+        + ("It may have taken effect. " if may_act and doubtful else "")
         + (
             "The web server is down or restarting: try again later."
             if status >= 500
@@ -220,6 +291,20 @@ def _answer(response: requests.Response, env_name: str, method: str, path: str) 
         ),
         status=status,
         env_name=env_name,
-        transient=status >= 500 or status == 429,
-        ambiguous=status >= 500 and method not in ("GET", "HEAD"),
+        transient=status >= 500,
+        ambiguous=may_act and doubtful,
+        retry_after_s=retry_after_s,
     )
+
+
+def _json_or_none(response: requests.Response) -> Any:
+    try:
+        return jsonlib.loads(response.content)
+    except ValueError:
+        return None
+
+
+def _retry_after_s(response: requests.Response) -> float | None:
+    """Seconds that the server asked to wait; the form with a date is not read."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else None

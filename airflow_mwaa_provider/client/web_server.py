@@ -8,17 +8,21 @@ Private web servers are reached through a proxy, such as the SOCKS tunnel of the
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import Cookie, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from airflow_mwaa_provider.client.network_faults import handshake_failed, never_connected, reason, without_credentials
+from airflow_mwaa_provider.client.retrying import time_left_s
 from airflow_mwaa_provider.exceptions import CallTimeout, MwaaInputError, WebServerUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import requests
+
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 @dataclass(frozen=True)
@@ -29,21 +33,19 @@ class WebServerSettings:
         process's environment (``HTTPS_PROXY``, ``NO_PROXY``).
     :param ca_bundle: path of a PEM file; ``True`` is the system's choice (``REQUESTS_CA_BUNDLE`` included).
     :param connect_timeout_s: bound on connecting.
-    :param read_timeout_s: bound on waiting for the next byte of an answer.
+    :param read_timeout_s: bound on waiting for the next byte of an answer; a call whose deadline is nearer waits
+        less.
     """
 
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     ca_bundle: str | bool = True
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.proxy is None:
-            return
-        scheme = urlsplit(self.proxy).scheme
-        if scheme not in ("http", "https", "socks5", "socks5h"):
+        if self.proxy is not None and not _is_proxy_url(self.proxy):
             raise MwaaInputError(
-                f"proxy {_without_password(self.proxy)!r}: write it as http://HOST:PORT or socks5h://HOST:PORT."
+                f"proxy {without_credentials(self.proxy)!r}: write it as http://HOST:PORT or socks5h://HOST:PORT."
             )
 
 
@@ -54,39 +56,46 @@ class WebServer:
         self._env_name = env_name
         self._settings = settings
         self._sessions = threading.local()
+        self._ca_bundle_is_good = not isinstance(settings.ca_bundle, str)
 
     def send(
         self,
         method: str,
         url: str,
         *,
+        acts: bool,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
-        data: Any = None,
-        secrets: tuple[str, ...] = (),
+        data: Mapping[str, str] | bytes | None = None,
     ) -> requests.Response:
         """Send one request; redirects are not followed, cookies are not kept.
 
-        :param secrets: strings that must not appear in an error.
+        :param acts: whether the request changes anything, so that a lost answer leaves a doubt.
+        :param headers: their credentials, and the fields of a form, never appear in an error.
         :raises WebServerUnreachable: the request did not reach a web server, or the connection broke;
             ``ambiguous`` when it may have been carried out.
         :raises CallTimeout: no answer in time.
         """
         import requests
 
-        host = urlsplit(url).netloc
-        acts = method not in ("GET", "HEAD")
+        self._check_ca_bundle()
         proxy = self._settings.proxy
+        read_timeout_s = time_left_s(self._settings.read_timeout_s)
+        secrets = _secrets(headers or {}, data)
+        host, path = urlsplit(url).netloc, urlsplit(url).path
+        where = f"Environment {self._env_name!r}: {method} {path} at {host}"
+        doubt = " It may have taken effect." if acts else ""
+        unsure: dict[str, Any] = {"env_name": self._env_name, "transient": True, "ambiguous": acts}
         try:
-            response = self._session().request(
+            return self._session().request(
                 method,
                 url,
                 headers=dict(headers or {}),
                 params=params,
                 json=json,
                 data=data,
-                timeout=(self._settings.connect_timeout_s, self._settings.read_timeout_s),
+                timeout=(time_left_s(self._settings.connect_timeout_s), read_timeout_s),
                 allow_redirects=False,
                 # Per request, because requests lets REQUESTS_CA_BUNDLE win over a session's own setting.
                 verify=self._settings.ca_bundle,
@@ -94,47 +103,30 @@ class WebServer:
                 # Otherwise an entry of ~/.netrc would replace the Authorization header.
                 auth=lambda request: request,
             )
-        except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as error:
-            raise self._unreachable(host, error, secrets) from None
-        except requests.exceptions.SSLError as error:
-            raise WebServerUnreachable(
-                f"Environment {self._env_name!r}: TLS with {host} failed: {_reason(error, secrets)}. "
-                "Give the CA that signed its certificate as ca_bundle (or REQUESTS_CA_BUNDLE).",
-                env_name=self._env_name,
-            ) from None
-        except requests.exceptions.Timeout:
-            raise CallTimeout(
-                f"Environment {self._env_name!r}: {method} {urlsplit(url).path} got no answer from {host} within "
-                f"{self._settings.read_timeout_s:g} s." + (" It may have taken effect." if acts else ""),
-                env_name=self._env_name,
-                transient=True,
-                ambiguous=acts,
-            ) from None
         except requests.exceptions.InvalidSchema as error:
             raise MwaaInputError(
-                f"Environment {self._env_name!r}: {_reason(error, secrets)}. A SOCKS proxy needs the package PySocks: "
+                f"{where} was not sent: {reason(error, secrets)}. A SOCKS proxy needs the package PySocks: "
                 "pip install pysocks.",
                 env_name=self._env_name,
             ) from None
-        except requests.exceptions.ConnectionError as error:
-            if _never_connected(error):
-                raise self._unreachable(host, error, secrets) from None
+        except (requests.exceptions.RequestException, OSError, ValueError) as error:
+            words = reason(error, secrets)
+            if never_connected(error):
+                raise self._unreachable(where, words) from None
+            if handshake_failed(error):
+                raise WebServerUnreachable(
+                    f"{where}: TLS failed: {words}. Give the CA that signed its certificate as ca_bundle (or "
+                    "REQUESTS_CA_BUNDLE), and check that nothing but the web server answers there.",
+                    env_name=self._env_name,
+                ) from None
+            if isinstance(error, requests.exceptions.Timeout):
+                raise CallTimeout(f"{where} got no answer within {read_timeout_s:.3g} s.{doubt}", **unsure) from None
+            if isinstance(error, ValueError):
+                # A URL, a header or a proxy's address that requests refuses to send.
+                raise MwaaInputError(f"{where} was not sent: {words}.", env_name=self._env_name) from None
             raise WebServerUnreachable(
-                f"Environment {self._env_name!r}: the connection to {host} broke during {method} {urlsplit(url).path}."
-                + (" It may have taken effect." if acts else ""),
-                env_name=self._env_name,
-                transient=True,
-                ambiguous=acts,
+                f"{where}: the connection broke ({words}).{doubt} Try again later.", **unsure
             ) from None
-        except (requests.exceptions.RequestException, OSError) as error:
-            raise WebServerUnreachable(
-                f"Environment {self._env_name!r}: {method} {urlsplit(url).path} at {host} failed: "
-                f"{_reason(error, secrets)}.",
-                env_name=self._env_name,
-                transient=True,
-                ambiguous=acts,
-            ) from None
-        return response
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._sessions, "session", None)
@@ -147,12 +139,31 @@ class WebServer:
             self._sessions.session = session
         return session
 
-    def _unreachable(self, host: str, error: Exception, secrets: tuple[str, ...]) -> WebServerUnreachable:
-        by_proxy = f" through the proxy {_without_password(self._settings.proxy)}" if self._settings.proxy else ""
+    def _check_ca_bundle(self) -> None:
+        """Refuse a CA bundle that cannot be used, while it is still sure that nothing was sent."""
+        if self._ca_bundle_is_good:
+            return
+        import ssl
+        from pathlib import Path
+
+        path = Path(str(self._settings.ca_bundle))
+        if not path.is_dir():
+            try:
+                ssl.create_default_context(cafile=str(path))
+            except OSError as error:  # ssl.SSLError is one too
+                raise MwaaInputError(
+                    f"Environment {self._env_name!r}: the CA bundle {str(path)!r} cannot be used: {reason(error)}. "
+                    "Give the path of a PEM file.",
+                    env_name=self._env_name,
+                ) from None
+        self._ca_bundle_is_good = True
+
+    def _unreachable(self, where: str, words: str) -> WebServerUnreachable:
+        proxy = self._settings.proxy
+        by_proxy = f" through the proxy {without_credentials(proxy)}" if proxy else ""
         return WebServerUnreachable(
-            f"Environment {self._env_name!r}: the web server {host} cannot be reached{by_proxy}: "
-            f"{_reason(error, secrets)}. A private web server answers only inside its VPC: run this there, set a "
-            "proxy (http or socks5h) in the connection, or use transport='rest_api'.",
+            f"{where}: the web server cannot be reached{by_proxy}: {words}. A private web server answers only inside "
+            "its VPC: run this there, set a proxy (http or socks5h) in the connection, or use transport='rest_api'.",
             env_name=self._env_name,
             transient=True,
         )
@@ -168,31 +179,15 @@ class _NoCookies(DefaultCookiePolicy):
         return False
 
 
-def _never_connected(error: Exception) -> bool:
-    """Whether the request cannot have reached the server: the connection itself was not made."""
-    from urllib3.exceptions import MaxRetryError, NewConnectionError
-
-    cause = error.args[0] if error.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    return isinstance(reason, NewConnectionError)
-
-
-def _reason(error: Exception, secrets: tuple[str, ...]) -> str:
-    """The innermost cause in a few words, without what must not be shown."""
-    inner: BaseException = error
-    while inner.__cause__ or inner.__context__:
-        following = inner.__cause__ or inner.__context__
-        if following is None:
-            break
-        inner = following
-    text = " ".join(str(inner).split()) or type(inner).__name__
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text if len(text) <= 200 else text[:199] + "…"
+def _is_proxy_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
-def _without_password(url: str | None) -> str:
-    if not url:
-        return ""
-    parts = urlsplit(url)
-    return url if parts.password is None else url.replace(f":{parts.password}@", ":***@")
+def _secrets(headers: Mapping[str, str], data: Mapping[str, str] | bytes | None) -> list[str]:
+    credentials = [headers[name] for name in ("Authorization", "Cookie") if name in headers]
+    found = [part for text in credentials for part in (text, text.partition(" ")[2], text.partition("=")[2]) if part]
+    return found + ([] if data is None or isinstance(data, bytes) else list(data.values()))

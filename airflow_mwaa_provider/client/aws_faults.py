@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an error of the MWAA API means: boto3's exceptions told apart and turned into ours.
+
+Source: botocore's service model ``mwaa/2020-07-01``; FACTS on the service's error shapes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_mwaa_provider.client.network_faults import (
+    handshake_failed,
+    never_connected,
+    reason,
+    shortened,
+    without_credentials,
+)
+from airflow_mwaa_provider.exceptions import (
+    AccessDenied,
+    AnswerTooLarge,
+    CallTimeout,
+    EnvironmentNotFound,
+    MwaaError,
+    MwaaInputError,
+    Throttled,
+    UnexpectedAnswer,
+)
+
+_THROTTLED = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+_DENIED = {"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"}
+_BAD_CREDENTIALS = {
+    "ExpiredTokenException",
+    "ExpiredToken",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_NOT_SENT_FOR_LACK_OF_CREDENTIALS = (
+    "CredentialRetrievalError",
+    "NoAuthTokenError",
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "SSOTokenLoadError",
+    "TokenRetrievalError",
+    "UnauthorizedSSOTokenError",
+)
+
+
+def rest_api_answer(error: Any) -> dict[str, Any] | None:
+    """Airflow's own answer inside an InvokeRestApi error; ``None`` when the service itself answered."""
+    if error.response.get("Error", {}).get("Code") not in ("RestApiClientException", "RestApiServerException"):
+        return None
+    if "RestApiStatusCode" not in error.response:
+        return None
+    return {name: error.response.get(name) for name in ("RestApiStatusCode", "RestApiResponse")}
+
+
+def service_error(operation: str, env_name: str, where: str, error: Any, *, acts: bool) -> MwaaError:
+    """Judge an error that AWS answered.
+
+    :param error: botocore's ``ClientError``.
+    :param where: environment, operation and region, for the error's words.
+    :param acts: whether the call changes anything, so that a failure of the service leaves a doubt.
+    """
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    text = _words(error)
+    metadata = error.response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", 0))
+    asked = str(metadata.get("HTTPHeaders", {}).get("retry-after", ""))
+    fields: dict[str, Any] = {"env_name": env_name, "retry_after_s": float(asked) if asked.isdigit() else None}
+    if error.operation_name != operation:
+        # Credentials come by calls of their own: a role to assume, for example.
+        other = f"{where}: the AWS credentials cannot be had: {error.operation_name} answered {code}: {text}."
+        if code in _DENIED:
+            return AccessDenied(f"{other} Allow it in IAM.", action=f"sts:{error.operation_name}", **fields)
+        return AccessDenied(f"{other} Check the AWS connection.", **fields)
+    if code in _THROTTLED or status == 429:
+        return Throttled(
+            f"{where}: throttled ({text}). Make fewer calls, or wait longer.", **{**fields, "transient": True}
+        )
+    if code in _DENIED:
+        action = f"airflow:{operation}"
+        return AccessDenied(
+            f"{where}: not permitted. Allow {action} for the caller's role in IAM. AWS says: {text}",
+            action=action,
+            **fields,
+        )
+    if code in _BAD_CREDENTIALS:
+        return AccessDenied(
+            f"{where}: the AWS credentials were refused ({code}: {text}). Check the AWS connection and the clock.",
+            **fields,
+        )
+    if code == "ResourceNotFoundException":
+        return EnvironmentNotFound(
+            f"{where}: no such environment, or it isn't ready. Check its name, the account and region_name. "
+            f"AWS says: {text}",
+            **fields,
+        )
+    if code == "ValidationException":
+        return MwaaInputError(f"{where}: refused as invalid: {text}", **fields)
+    if status == 413:
+        return AnswerTooLarge(
+            f"{where}: too large ({text}). Ask for less at once, or use transport='web_session'.",
+            status=status,
+            **{**fields, "ambiguous": acts},
+        )
+    doubtful = status >= 500 or status < 300 or code == "RestApiServerException"
+    return UnexpectedAnswer(
+        f"{where}: HTTP {status}{f', {code}' if code else ''} ({text}). "
+        + ("Try again later." if doubtful else "Check the endpoint, and that no proxy or firewall answers for it."),
+        status=status,
+        **{**fields, "transient": doubtful, "ambiguous": acts and doubtful},
+    )
+
+
+def network_error(
+    env_name: str, where: str, error: Any, *, acts: bool, endpoint_url: str, read_timeout_s: float
+) -> MwaaError:
+    """Judge a failure below HTTP, and what boto3 refused to send.
+
+    :param error: botocore's ``BotoCoreError``.
+    """
+    from botocore import exceptions as botocore_errors
+
+    words = without_credentials(reason(error))
+    if type(error).__name__ in _NOT_SENT_FOR_LACK_OF_CREDENTIALS:
+        return AccessDenied(
+            f"{where}: no AWS credentials ({shortened(str(error))}). Give the task a role, or set the AWS connection.",
+            env_name=env_name,
+        )
+    if isinstance(error, botocore_errors.ParamValidationError):
+        # Its own words repeat the values, which may be secret.
+        return MwaaInputError(f"{where}: boto3 refused a parameter; nothing was sent.", env_name=env_name)
+    if isinstance(error, botocore_errors.EndpointConnectionError | botocore_errors.ConnectTimeoutError) or (
+        never_connected(error)
+    ):
+        return UnexpectedAnswer(
+            f"{where}: the MWAA service at {endpoint_url} could not be reached ({words}). "
+            "Check the network, or the VPC endpoint for airflow.api / airflow.env.",
+            env_name=env_name,
+            transient=True,
+        )
+    if handshake_failed(error):
+        return UnexpectedAnswer(
+            f"{where}: TLS failed: {words}. Check the CA bundle (verify, AWS_CA_BUNDLE).", env_name=env_name
+        )
+    doubt = " It may have taken effect." if acts else ""
+    unsure: dict[str, Any] = {"env_name": env_name, "transient": True, "ambiguous": acts}
+    if isinstance(error, botocore_errors.ReadTimeoutError):
+        return CallTimeout(f"{where}: no answer within {read_timeout_s:g} s.{doubt} Try again later.", **unsure)
+    return UnexpectedAnswer(f"{where}: the connection broke ({words}).{doubt} Try again later.", **unsure)
+
+
+def _words(error: Any) -> str:
+    """AWS's own words; a page is named and not quoted."""
+    details = error.response.get("Error", {})
+    text = str(details.get("Message", "") or details.get("Code", "") or "no reason given")
+    if text.lstrip().startswith("<"):
+        return "a page instead of the API's answer, from a proxy or load balancer"
+    return shortened(text)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a failed connection means: never made, refused for its certificate, or broken on the way.
+
+Judged by the exceptions that urllib3 wraps into one another. ``__context__`` is not followed: it may lead into an
+exception that the caller of this package was handling, which says nothing about this call.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@'\"]*@")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an exception and those it wraps, the outermost first."""
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        inner = waiting.pop(0)
+        if not isinstance(inner, BaseException) or id(inner) in seen:
+            continue
+        seen.add(id(inner))
+        yield inner
+        waiting += [inner.__cause__, getattr(inner, "reason", None), getattr(inner, "original_error", None)]
+        waiting += [*inner.args, *_keywords(inner)]
+
+
+def never_connected(error: BaseException) -> bool:
+    """Whether the request cannot have reached the server: the way to it was not even there."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+    return any(
+        isinstance(inner, NewConnectionError | ConnectTimeoutError | socket.gaierror)
+        # http.client's words when a proxy refuses CONNECT; it has no class for that.
+        or (isinstance(inner, OSError) and str(inner).startswith("Tunnel connection failed"))
+        for inner in causes(error)
+    )
+
+
+def handshake_failed(error: BaseException) -> bool:
+    """Whether TLS was refused before the request was sent; a TLS connection that breaks later is not that."""
+    return any(
+        isinstance(inner, ssl.SSLError)
+        and not isinstance(inner, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
+        and not any(word in str(inner) for word in ("EOF", "BAD_RECORD_MAC", "DECRYPTION_FAILED"))
+        for inner in causes(error)
+    )
+
+
+def reason(error: BaseException, secrets: Iterable[str] = ()) -> str:
+    """The innermost cause in a few words, without what must not be shown."""
+    texts = [str(inner) or type(inner).__name__ for inner in causes(error)]
+    return shortened(masked(texts[-1], secrets))
+
+
+def masked(text: str, secrets: Iterable[str] = ()) -> str:
+    """Replace secrets, and credentials in URLs, by asterisks."""
+    text = without_credentials(text)
+    for secret in sorted(secrets, key=len, reverse=True):
+        # Shorter ones are no secrets, and would make holes into every word.
+        if len(secret) >= 4:
+            text = text.replace(secret, "***")
+    return text
+
+
+def without_credentials(text: str) -> str:
+    """Remove user and password from the URLs of a text."""
+    return _CREDENTIALS.sub("***@", text)
+
+
+def shortened(text: str, length: int = 200) -> str:
+    """One line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _keywords(error: BaseException) -> list[Any]:
+    """What botocore's errors were made of."""
+    keywords = getattr(error, "kwargs", None)
+    return list(keywords.values()) if isinstance(keywords, dict) else []

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the client's tests: one local MWAA for all of them, cleared before each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_mwaa_provider.local.tls import CertificateAuthority
+from tests.client.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(CertificateAuthority.load_or_create(tmp_path_factory.mktemp("ca")))
+    yield world
+    world.stop()
+
+
+@pytest.fixture
+def world(_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    _world.clear()
+    return _world

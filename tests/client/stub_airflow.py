@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small Airflow, v1 and v2: enough of the REST API and of the CLI for a client, kept in memory."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import io
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COLLECTIONS = {"variables": "key", "connections": "connection_id", "pools": "name"}
+
+
+class StubAirflow:
+    """Behind one environment."""
+
+    def __init__(self, spec: EnvironmentSpec) -> None:
+        self.spec = spec
+        self.major = int(spec.airflow_version.split(".")[0])
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+        self._logins = 0
+        self.clear()
+
+    def clear(self) -> None:
+        self.dags: dict[str, bool] = {"etl": False, "paused": True}
+        self.runs: list[dict[str, Any]] = []
+        self.tasks: list[dict[str, Any]] = []
+        self.objects: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in COLLECTIONS}
+        self.commands: list[list[str]] = []
+        self.special: dict[str, web.Response] = {}
+        """Answers by path, given instead of the true ones."""
+        self.sessions: set[str] = set()
+        self.forbidden_sessions: set[str] = set()
+        self.bodies: list[bytes] = []
+        self.noise = ""
+        """What the CLI logs to stdout around its rows."""
+        self.cli_delay_s = 0.0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def api_prefix(self) -> str:
+        return "/api/v1" if self.major == 2 else "/api/v2"
+
+    async def start(self, public_url: str) -> None:
+        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app.router.add_route("*", "/{path:.*}", self._serve)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def login(self) -> ApiSession:
+        self._logins += 1
+        value = f"secret-session-{self.spec.name}-{self._logins}"
+        self.sessions.add(value)
+        if self.major == 2:
+            return ApiSession("session", value, {"Cookie": f"session={value}"})
+        return ApiSession("_token", value, {"Authorization": f"Bearer {value}"})
+
+    # -- REST --------------------------------------------------------------------------------------
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        raw = request.raw_path.split("?")[0]
+        if not raw.startswith(self.api_prefix):
+            return web.Response(status=404, text="<html>no such page</html>", content_type="text/html")
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        carried = {bearer, request.cookies.get("session")}
+        if carried & self.forbidden_sessions:
+            return web.json_response({"detail": "Invalid JWT token"}, status=403)
+        if not carried & self.sessions:
+            return web.json_response({"detail": "Unauthorized"}, status=401)
+        parts = [unquote(part) for part in raw.removeprefix(self.api_prefix).strip("/").split("/")]
+        path = "/" + "/".join(parts)
+        text = await request.read()
+        self.bodies.append(text)
+        special = self.special.get(path)
+        if special is not None:
+            return web.Response(body=special.body, status=special.status, headers=special.headers)
+        status, answer = self._answer(request.method, parts, request.query, json.loads(text) if text else {})
+        return web.Response(status=204) if status == 204 else web.json_response(answer, status=status)
+
+    def _answer(self, method: str, parts: list[str], query: Any, body: Any) -> tuple[int, Any]:
+        match method, *parts:
+            case "GET", "version":
+                return 200, {"version": self.spec.airflow_version}
+            case "GET", "large":
+                return 200, {"text": "x" * (7 * 1024 * 1024)}
+            case "POST", "large":
+                self.bodies.append(b"acted")
+                return 200, {"text": "x" * (7 * 1024 * 1024)}
+            case "GET", "query":
+                return 200, {"query": list(query.items())}
+            case "POST", "echo":
+                return 200, {"echo": body}
+            case "POST", "dags", "~", "dagRuns", "list":
+                rows = [run for run in reversed(self.runs) if run["dag_id"] in body["dag_ids"]]
+                start = body["page_offset"]
+                return 200, {"dag_runs": rows[start : start + body["page_limit"]]}
+            case "POST", "dags", "~", "dagRuns", "~", "taskInstances", "list":
+                return 200, {"task_instances": self._tasks_of(body)[body["page_offset"] :][: body["page_limit"]]}
+            case "GET", "dags", dag_id:
+                if dag_id not in self.dags:
+                    return 404, {"detail": f"The Dag with ID: `{dag_id}` was not found"}
+                return 200, {"dag_id": dag_id, "is_paused": self.dags[dag_id]}
+            case "POST", "dags", dag_id, "dagRuns":
+                return self.create(dag_id, body["dag_run_id"], body.get("conf"), body.get("logical_date"))
+            case _, "dags", dag_id, "dagRuns", run_id:
+                run = self.run(dag_id, run_id)
+                if run is None:
+                    return 404, {"detail": "not found"}
+                run.update(body)
+                return 200, run
+            case "POST", "dags", dag_id, "dagRuns", run_id, "clear":
+                run = self.run(dag_id, run_id)
+                assert run is not None
+                run["state"] = "queued"
+                return 200, {}
+            case "GET", "dags", _, "dagRuns", _, "taskInstances", task_id, "logs", number:
+                if self.major == 2:
+                    return 200, {"content": str([("host", f"{task_id} {number}\nline 2")]), "continuation_token": "x"}
+                lines = [{"timestamp": "2026-01-01T00:00:00Z", "level": "info", "event": f"{task_id} {number}"}]
+                if "token" not in query:
+                    return 200, {"content": lines, "continuation_token": "more"}
+                return 200, {"content": [{"event": "line 2"}], "continuation_token": None}
+            case _, name, *key if name in COLLECTIONS:
+                return self._object(method, name, key[0] if key else None, query, body)
+        return 404, {"detail": "Not Found"}
+
+    def _object(self, method: str, name: str, key: str | None, query: Any, body: Any) -> tuple[int, Any]:
+        known, id_field = self.objects[name], COLLECTIONS[name]
+        if key is None and method == "GET":
+            start = int(query["offset"])
+            return 200, {name: list(known.values())[start : start + int(query["limit"])]}
+        if key is None:
+            if body[id_field] in known:
+                return 409, {"detail": "exists"}
+            known[body[id_field]] = body
+            return 200, body
+        if key not in known:
+            return 404, {"detail": f"`{key}` was not found"}
+        if method == "DELETE":
+            del known[key]
+            return 204, None
+        if method == "PATCH":
+            known[key].update(body)
+        return 200, known[key]
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
+        return next((run for run in self.runs if (run["dag_id"], run["dag_run_id"]) == (dag_id, run_id)), None)
+
+    def create(self, dag_id: str, run_id: str, conf: Any = None, date: str | None = None) -> tuple[int, Any]:
+        if dag_id not in self.dags:
+            return 404, {"detail": f"DAG with dag_id: '{dag_id}' not found"}
+        same_date = any(run["dag_id"] == dag_id and date and run["logical_date"] == date for run in self.runs)
+        if self.run(dag_id, run_id) is not None or same_date:
+            return 409, {"detail": "DAGRun already exists"}
+        row = {"dag_id": dag_id, "dag_run_id": run_id, "state": "queued", "conf": conf or {}, "logical_date": date}
+        self.runs.append(row)
+        return 200, row
+
+    def _tasks_of(self, body: Any) -> list[dict[str, Any]]:
+        return [
+            task
+            for task in self.tasks
+            if task["dag_id"] in body["dag_ids"]
+            and task["dag_run_id"] in body["dag_run_ids"]
+            and task["task_id"] in body.get("task_ids", [task["task_id"]])
+            and task["state"] in body.get("state", [task["state"]])
+        ]
+
+    # -- CLI ---------------------------------------------------------------------------------------
+
+    async def run_cli(self, argv: Sequence[str], timeout_s: float) -> CliOutcome:
+        self.commands.append(list(argv))
+        await asyncio.sleep(self.cli_delay_s)
+        stderr = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(stderr):
+                arguments = _parser(self.major).parse_args(argv)
+            out = self._command(" ".join(argv[:2]), arguments)
+        except SystemExit as end:
+            text = stderr.getvalue() + ("" if isinstance(end.code, int) else f"{end.code}\n")
+            return CliOutcome(1, b"", text.encode())
+        return CliOutcome(0, (self.noise + out + "\n" + self.noise).encode(), b"a warning\n")
+
+    def _command(self, command: str, given: argparse.Namespace) -> str:
+        variables = self.objects["variables"]
+        match command.split():
+            case "version", *_:
+                return self.spec.airflow_version
+            case "dags", "list":
+                return json.dumps([{"dag_id": name, "is_paused": str(paused)} for name, paused in self.dags.items()])
+            case "dags", "trigger":
+                status, row = self.create(given.dag_id, given.run_id, json.loads(given.conf), given.date)
+                if status != 200:
+                    raise SystemExit(f"airflow.exceptions.DagRunAlreadyExists: {row['detail']}")
+                return json.dumps([{**row, "conf": {name: str(value) for name, value in row["conf"].items()}}])
+            case "dags", "list-runs":
+                self._check_dag(given.dag_id)
+                rows = [run for run in self.runs if run["dag_id"] == given.dag_id]
+                return json.dumps([{**row, "run_id": row["dag_run_id"], "start_date": ""} for row in rows])
+            case "dags", "state":
+                self._check_dag(given.dag_id)
+                run = self.run(given.dag_id, given.run_id)
+                if run is None:
+                    return "None"
+                return run["state"] + (f", {json.dumps(run['conf'])}" if run["conf"] else "")
+            case "tasks", "states-for-dag-run":
+                if self.run(given.dag_id, given.run_id) is None:
+                    raise SystemExit("airflow.exceptions.DagRunNotFound: not found")
+                return json.dumps([{name: str(value) for name, value in task.items()} for task in self.tasks])
+            case "variables", "get":
+                if given.key not in variables:
+                    raise SystemExit(f"Variable {given.key} does not exist")
+                return str(variables[given.key]["value"])
+            case "variables", "set":
+                variables[given.key] = {"key": given.key, "value": given.value, "description": given.description}
+                return f"Variable {given.key} created"
+            case "variables", "list":
+                return json.dumps([{"key": key} for key in variables])
+            case "variables", "delete":
+                variables.pop(given.key, None)
+                return f"Variable {given.key} deleted"
+        raise SystemExit(f"no {command}")
+
+    def _check_dag(self, dag_id: str) -> None:
+        if dag_id not in self.dags:
+            raise SystemExit(f"DAG: {dag_id} does not exist in 'dag' table")
+
+
+def _parser(major: int) -> argparse.ArgumentParser:
+    """The options of Airflow's own parser that the client uses."""
+    parser = argparse.ArgumentParser("airflow")
+    groups = parser.add_subparsers(required=True)
+    groups.add_parser("version")
+    shapes = {
+        "dags list": [],
+        "dags trigger": ["dag_id"],
+        "dags list-runs": ["dag_id"] if major >= 3 else [],
+        "dags state": ["dag_id", "run_id"],
+        "tasks states-for-dag-run": ["dag_id", "run_id"],
+        "variables get": ["key"],
+        "variables set": ["key", "value"],
+        "variables list": [],
+        "variables delete": ["key"],
+    }
+    subparsers: dict[str, Any] = {}
+    for command, positionals in shapes.items():
+        group, name = command.split()
+        if group not in subparsers:
+            subparsers[group] = groups.add_parser(group).add_subparsers(required=True)
+        leaf = subparsers[group].add_parser(name)
+        for positional in positionals:
+            leaf.add_argument(positional)
+        leaf.add_argument("-o", "--output")
+        if command == "dags trigger":
+            leaf.add_argument("-r", "--run-id")
+            leaf.add_argument("-c", "--conf")
+            leaf.add_argument("--no-replace-microseconds", action="store_true")
+            leaf.add_argument("--exec-date" if major == 2 else "--logical-date", dest="date")
+        if command == "dags list-runs" and major == 2:
+            leaf.add_argument("-d", "--dag-id", required=True)
+        if command == "variables set":
+            leaf.add_argument("--description")
+    return parser
+
+
+class StubFactory:
+    def __init__(self) -> None:
+        self.made: dict[str, StubAirflow] = {}
+
+    def versions(self) -> Sequence[str]:
+        return ["3.3.1", "2.10.3"]
+
+    def create(self, spec: EnvironmentSpec) -> StubAirflow:
+        assert re.fullmatch(r"[23]\..*", spec.airflow_version)
+        self.made[spec.name] = StubAirflow(spec)
+        return self.made[spec.name]

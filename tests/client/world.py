@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A local MWAA with two stub Airflows in a thread, and clients that speak to it over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from airflow_mwaa_provider.client.access import ClientSettings
+from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.local.endpoint import LocalMwaa
+from airflow_mwaa_provider.local.limits import Limits
+from tests.client.stub_airflow import StubAirflow, StubFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from airflow_mwaa_provider.local.tls import CertificateAuthority
+
+KEY, SECRET = "AKIACLIENTTESTS00000", "secret-key-of-the-client-tests"
+REGION = "us-east-1"
+HAS_INVOKE_REST_API = "InvokeRestApi" in (
+    boto3.client(
+        "mwaa", region_name=REGION, aws_access_key_id="x", aws_secret_access_key="x"
+    ).meta.service_model.operation_names
+)
+TRANSPORTS = ["rest_api", "web_session", "cli"] if HAS_INVOKE_REST_API else ["web_session", "cli"]
+
+
+class FakeTime:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def policy(self, deadline_s: float = 60.0) -> RetryPolicy:
+        return RetryPolicy(deadline_s=deadline_s, sleep=self.sleep, clock=self.clock, random=lambda: 1.0)
+
+
+class World:
+    """The local MWAA; one for all tests, cleared between them."""
+
+    def __init__(self, certificates: CertificateAuthority) -> None:
+        self.ca = str(certificates.ca_pem_path)
+        self.factory = StubFactory()
+        self.mwaa = LocalMwaa(
+            runtimes=self.factory, moto_url="http://127.0.0.1:9", certificates=certificates, admin_token="t"
+        )
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.url = self.wait(self.mwaa.start())
+        for name, version in (("env3", "3.3.1"), ("env2", "2.10.3")):
+            self.do(self.mwaa.environments.create, name, bucket="b", airflow_version=version)
+            self.wait(self.mwaa.environments.wait_until_settled(name, 5))
+
+    def stop(self) -> None:
+        self.wait(self.mwaa.stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+        self.loop.close()
+
+    def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+
+    def do(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function in the loop's thread."""
+
+        async def inner() -> Any:
+            return function(*args, **kwargs)
+
+        return self.wait(inner())
+
+    def clear(self) -> None:
+        def clear() -> None:
+            self.mwaa.faults.clear()
+            self.mwaa.calls.clear()
+            self.mwaa.limits.change(Limits().as_dict() | {"rest_calls_per_second": 10_000})
+            self.mwaa.add_identity(KEY, SECRET)
+            for airflow in self.factory.made.values():
+                airflow.clear()
+
+        self.do(clear)
+        # The service's own logins ended with the stub's sessions; it logs in again by itself.
+
+    def airflow(self, name: str = "env3") -> StubAirflow:
+        return self.factory.made[name]
+
+    def deny(self, *actions: str) -> None:
+        self.do(self.mwaa.add_identity, KEY, SECRET, "", [f"airflow:{action}" for action in actions])
+
+    def limit(self, **limits: float) -> None:
+        self.do(self.mwaa.limits.change, limits)
+
+    def fault(self, target: str, kind: str, **more: Any) -> None:
+        self.do(self.mwaa.faults.add, {"target": target, "kind": kind, **more})
+
+    def expire(self, *, sessions: bool = False, tokens: bool = False) -> None:
+        for wanted, store in ((sessions, self.mwaa._sessions), (tokens, self.mwaa._tokens)):
+            if wanted:
+                self.do(store.expire)
+
+    def calls(self) -> list[str]:
+        """Targets of the calls since the last look."""
+        targets = [call["target"] for call in self.do(self.mwaa.calls.last)]
+        self.do(self.mwaa.calls.clear)
+        return targets
+
+    def control_plane(self, **more: Any) -> ControlPlane:
+        session = boto3.Session(aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name=REGION)
+        return ControlPlane(session, endpoint_url=self.url, **more)
+
+    def environment(
+        self,
+        name: str = "env3",
+        transport: str | None = None,
+        *,
+        retry: RetryPolicy | None = None,
+        read_timeout_s: float = 10.0,
+        airflow_major: int | None = None,
+        **web_server: Any,
+    ) -> MwaaEnvironment:
+        """A client; without waiting between its attempts unless told otherwise."""
+        settings = ClientSettings(
+            transport=transport,
+            web_server=WebServerSettings(**{"ca_bundle": self.ca, "read_timeout_s": read_timeout_s, **web_server}),
+            retry=retry or FakeTime().policy(),
+            airflow_major=airflow_major,
+        )
+        return MwaaEnvironment(self.control_plane(read_timeout_s=read_timeout_s), name, settings)
