@@ -59,6 +59,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
     :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated); see
         :class:`~airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook`.
     :param region_name: region of the environment (templated).
+    :param region: older name of ``region_name``, as the amazon provider's operators take it.
     :param verify: ``False`` or the path of a CA bundle (templated).
     :param botocore_config: keywords of botocore's ``Config``.
     :return: ``{"env_name", "dag_id", "run_id", "state", "url", "RestApiStatusCode", "RestApiResponse"}``; the last two
@@ -109,6 +110,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         transport: str | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
+        region: str | None = None,
         verify: bool | str | None = None,
         botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -136,7 +138,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.transport = transport
         self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
+        self.region_name = region_name or region
         self.verify = verify
         self.botocore_config = botocore_config
         self._waited_for: tuple[MwaaEnvironment, DagRun] | None = None

@@ -24,9 +24,10 @@ def test_across_environments(world: World, source: str, target: str, way: str) -
     if way == "rest_api" and source.startswith("airflow-2-10"):
         pytest.skip("boto3 of that image has no InvokeRestApi")
     here, there = world.environment(source, "web_session"), world.environment(target, "web_session")
-    asked = here.trigger_dag_run("calls_other", conf={"env_name": target, "transport": way, "conf": {"text": AWKWARD}})
-    here.wait_for_dag_run("calls_other", asked.run_id, timeout_s=240)
-    path = f"/dags/calls_other/dagRuns/{asked.run_id}/taskInstances/trigger_{way}"
+    dag_id = f"calls_other_by_{way}"
+    asked = here.trigger_dag_run(dag_id, conf={"env_name": target, "conf": {"text": AWKWARD}})
+    here.wait_for_dag_run(dag_id, asked.run_id, timeout_s=240)
+    path = f"/dags/{dag_id}/dagRuns/{asked.run_id}/taskInstances/trigger"
     [link] = here.request("GET", f"{path}/links").values() if source.startswith("airflow-2") else [None]
     answer = here.request("GET", f"{path}/xcomEntries/mwaa_dag_run_url")["value"]
     url = str(answer)
@@ -41,10 +42,11 @@ def test_across_environments(world: World, source: str, target: str, way: str) -
 def test_a_remote_failure_fails_the_task_and_says_why(world: World) -> None:
     source, target = PAIRS[0]
     here = world.environment(source, "web_session")
-    asked = here.trigger_dag_run("calls_other", conf={"env_name": target, "transport": "auto", "dag_id": "mapped"})
-    with pytest.raises(DagRunFailed, match="trigger_auto"):
-        here.wait_for_dag_run("calls_other", asked.run_id, timeout_s=240)
-    log = here.get_task_log("calls_other", asked.run_id, "trigger_auto")
+    dag_id = "calls_other_by_auto"
+    asked = here.trigger_dag_run(dag_id, conf={"env_name": target, "dag_id": "mapped"})
+    with pytest.raises(DagRunFailed, match="Failed tasks: trigger"):
+        here.wait_for_dag_run(dag_id, asked.run_id, timeout_s=240)
+    log = here.get_task_log(dag_id, asked.run_id, "trigger")
     assert f"Environment '{target}'" in log
     assert "Failed tasks: part[1]" in log
 
