@@ -15,6 +15,7 @@ from airflow_mwaa_provider.local.errors import LocalMwaaError
 
 _INSPECT_TIMEOUT_S = 60.0
 _OLDEST = (2, 8, 1)
+_OLDEST_PYTHON = (3, 11, 0)
 # Reads metadata only: importing Airflow here would cost seconds and write files into AIRFLOW_HOME.
 _INSPECT = """
 import importlib.metadata as metadata, importlib.util as util, json, sys
@@ -86,6 +87,10 @@ def inspect(path: str | Path) -> Interpreter:
             f"{executable} has no Airflow: `{executable} -m pip install apache-airflow`, "
             "or choose another with --python",
             misuse=True,
+        )
+    if release_of(facts["python"]) < _OLDEST_PYTHON:
+        raise LocalMwaaError(
+            f"{executable} is Python {facts['python']}; 3.11 is the oldest that is supported", misuse=True
         )
     release = release_of(airflow)
     if release < _OLDEST:

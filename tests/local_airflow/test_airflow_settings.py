@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment of an Airflow process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from airflow_mwaa_provider.local import airflow_settings
+from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.interpreter import Interpreter
+from airflow_mwaa_provider.local.state import EnvironmentFolder
+
+
+def variables(version="3.3.1", **configuration):
+    return airflow_settings.airflow_variables(
+        env_name="source",
+        interpreter=Interpreter(Path("/venv/bin/python"), Path("/venv"), "3.12.1", version, "3.8.0", "asyncpg"),
+        folder=EnvironmentFolder(Path("/state/environments/source")),
+        database=airflow_settings.Database("URL", "ASYNC", "127.0.0.1", 5432, "db", "airflow_user", 'p"w'),
+        keys=airflow_settings.EnvironmentKeys("FERNET", "WEB", "JWT"),
+        web=airflow_settings.WebServer(8080, "https://127.0.0.2:9"),
+        aws=airflow_settings.AwsWorld("http://127.0.0.1:1", "AKIA", "SECRET", "us-east-1", Path("/ca.pem")),
+        configuration={name.replace("__", "."): value for name, value in configuration.items()},
+        marker={"AIRFLOW_MWAA_LOCAL": "/state"},
+    )
+
+
+@pytest.mark.parametrize("version", ["2.8.1", "2.10.3", "3.0.6", "3.3.1"])
+def test_what_mwaas_containers_have(version):
+    found = variables(version)
+    assert found["AIRFLOW_ENV_NAME"] == "source"
+    assert found["AIRFLOW_CONN_AWS_DEFAULT"] == "aws://"
+    assert json.loads(found["MWAA__DB__CREDENTIALS"]) == {"username": "airflow_user", "password": 'p"w'}
+    assert found["MWAA__DB__POSTGRES_HOST"] == "127.0.0.1"
+    assert found["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == "URL"
+    assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert found["AIRFLOW_MWAA_LOCAL"] == "/state"
+    assert found["PATH"].startswith("/venv/bin:")
+
+
+def test_the_users_own_settings_are_not_inherited(monkeypatch):
+    for name in ("AIRFLOW__CORE__EXECUTOR", "AIRFLOW_CONN_X", "AWS_PROFILE", "AWS_SESSION_TOKEN", "PYTHONPATH"):
+        monkeypatch.setenv(name, "theirs")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    found = variables()
+    assert "theirs" not in found.values()
+    assert found["LANG"] == "C.UTF-8"
+
+
+def test_options_beat_defaults_but_not_what_holds_it_together():
+    found = variables(core__parallelism="3", core__executor="CeleryExecutor", smtp__smtp_host="mail")
+    assert found["AIRFLOW__CORE__PARALLELISM"] == "3"
+    assert found["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert found["AIRFLOW__SMTP__SMTP_HOST"] == "mail"
+    assert "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION" not in found
+
+
+@pytest.mark.parametrize("option", ["core", "core.", ".key", ""])
+def test_options_without_a_section_are_refused(option):
+    with pytest.raises(LocalMwaaError, match=r"isn't of the form section\.key"):
+        airflow_settings.configuration_variable(option)
+
+
+def test_secrets_stay_out_of_representations():
+    world = airflow_settings.AwsWorld("http://x", "AKIA", "SECRET", "us-east-1", Path("/ca.pem"))
+    keys = airflow_settings.EnvironmentKeys("FERNET", "WEB", "JWT")
+    text = repr(world) + repr(keys)
+    assert not any(secret in text for secret in ("SECRET", "FERNET", "WEB", "JWT"))

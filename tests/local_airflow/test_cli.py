@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands, as far as they go without starting anything."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from airflow_mwaa_provider.cli.main import main
+from airflow_mwaa_provider.local import extras, processes, state
+
+
+@pytest.fixture
+def run(tmp_path):
+    def invoke(*arguments):
+        return CliRunner().invoke(main, ["local", *arguments, "--folder", str(tmp_path / "state")])
+
+    yield invoke
+    assert processes.find(tmp_path / "state") == []
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "env"])
+def test_help_has_an_example(command):
+    result = CliRunner().invoke(main, ["local", command, "--help"])
+    assert result.exit_code == 0
+    assert "Example:" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--environment", "1"], "'1' can't be an environment's name"),
+        (["-e", "a", "-e", "a"], "two environments have the same name"),
+        (["-e", "a", "--python", "/no/such/python"], "there is no Python interpreter at /no/such/python"),
+        (["-e", "a", "--python", "b=/no/such"], "--python b=/no/such: there is no environment 'b'"),
+        (["-e", "a", "--python", "a=/bin/true"], "doesn't behave like a Python 3 interpreter"),
+        (["-e", "a", "--dags", "/tmp"], "--dags /tmp: write NAME=DIR"),
+        (["-e", "a", "--dags", "a=/no/such/folder"], "there is no folder /no/such/folder"),
+    ],
+)
+def test_misuse_is_one_line_and_status_2(run, arguments, message):
+    result = run("up", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_taken_port(run):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = run("up", "--port", str(taken.getsockname()[1]), "--python", sys.executable)
+    assert result.exit_code == 1
+    assert "is taken: choose another with --port" in result.stderr
+
+
+def test_up_twice(run, tmp_path):
+    folder = state.StateFolder(tmp_path / "state")
+    folder.create()
+    state.write_json(folder.status_path, {"endpoint_url": "http://127.0.0.1:1", "environments": {}})
+    with folder.lock() as lock:
+        assert lock.acquire()
+        result = run("up")
+    assert result.exit_code == 1
+    assert "runs already at http://127.0.0.1:1: `airflow-mwaa local down --folder" in result.stderr
+
+
+def test_a_missing_extra(run, monkeypatch):
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None if name == "moto" else object())
+    result = run("up")
+    assert result.exit_code == 1
+    assert result.stderr == ("airflow-mwaa: the local MWAA needs moto: pip install 'airflow-mwaa-provider[local]'\n")
+
+
+def test_nothing_runs(run):
+    assert run("down").output == "Nothing was running.\n"
+    status = run("status", "--output", "json")
+    assert status.exit_code == 1
+    assert json.loads(status.stdout)["running"] is False
+    env = run("env")
+    assert env.exit_code == 1
+    assert env.stdout == ""
+    assert "start it with `airflow-mwaa local up`" in env.stderr
+
+
+def test_purge_removes_the_folder(run, tmp_path):
+    state.StateFolder(tmp_path / "state").create()
+    assert run("down", "--purge").exit_code == 0
+    assert not (tmp_path / "state").exists()
+
+
+def test_env_quotes_for_the_shell(run, tmp_path):
+    folder = state.StateFolder(tmp_path / "state")
+    folder.create()
+    state.write_json(
+        folder.status_path, {"endpoint_url": "http://127.0.0.1:1", "admin_url": "http://a", "region": "us-east-1"}
+    )
+    state.write_json(folder.secrets_path, {"access_key_id": "AKIA", "secret_access_key": "it's", "admin_token": "a b"})
+    with folder.lock() as lock:
+        assert lock.acquire()
+        result = run("env")
+    lines = result.stdout.splitlines()
+    assert all(line.startswith("export ") for line in lines)
+    assert """export AWS_SECRET_ACCESS_KEY='it'"'"'s'""" in lines
+    assert "export AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN='a b'" in lines
