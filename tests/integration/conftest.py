@@ -16,7 +16,7 @@ from airflow_mwaa_provider.local import interpreter, lifecycle
 from airflow_mwaa_provider.local.daemon import EnvironmentRequest
 from tests.integration.world import World
 
-DAGS = Path(__file__).parent / "dags"
+DAG_FOLDERS = (Path(__file__).parent / "dags", Path(__file__).resolve().parents[2] / "example_dags")
 
 
 def interpreters() -> dict[str, str]:
@@ -54,12 +54,15 @@ def world() -> Iterator[World]:
         yield World(Path(given))
         return
     folder = Path(tempfile.mkdtemp(prefix="mwaa-"))
-    requests = [EnvironmentRequest(name, python, str(DAGS)) for name, python in ENVIRONMENTS.items()]
+    dags = folder / "dags"
+    for source in DAG_FOLDERS:
+        shutil.copytree(source, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    requests = [EnvironmentRequest(name, python, str(dags)) for name, python in ENVIRONMENTS.items()]
     try:
-        lifecycle.up(folder, requests)
-        yield World(folder)
+        lifecycle.up(folder / "local", requests)
+        yield World(folder / "local")
     finally:
-        lifecycle.down(folder, purge=True)
+        lifecycle.down(folder / "local", purge=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

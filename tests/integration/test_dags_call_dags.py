@@ -61,3 +61,12 @@ def test_the_amazon_providers_operator_works_unchanged(world: World) -> None:
     assert here.wait_for_dag_run("amazon_calls_other", asked.run_id, timeout_s=240).state is DagRunState.SUCCESS
     remote = here.request("GET", "/dags/echo/dagRuns", params={"order_by": "-id", "limit": 5})["dag_runs"]
     assert {"by": "amazon"} in [run["conf"] for run in remote]
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_the_example(world: World, source: str, target: str) -> None:
+    here = world.environment(source, "web_session")
+    asked = here.trigger_dag_run("trigger_in_other_environment", conf={"env_name": target, "numbers": [19, 23]})
+    here.wait_for_dag_run("trigger_in_other_environment", asked.run_id, timeout_s=240)
+    run = f"/dags/trigger_in_other_environment/dagRuns/{asked.run_id}"
+    assert str(here.request("GET", f"{run}/taskInstances/read_result/xcomEntries/return_value")["value"]) == "42"
