@@ -102,7 +102,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
         source.wait_for_dag_run(SOURCE_DAG, run.run_id, timeout_s=1)  # raises, with the tasks that failed
     remote = _xcom(source, run, "trigger")
     result = _xcom(source, run, "read_result")
-    calls = _admin(folder, "GET", "calls?environment=target")["last"]
+    calls = _admin(folder, "GET", "calls?environment=target")["calls"]
     return Story(now, target.get_dag_run(TARGET_DAG, remote["run_id"]), int(result), calls)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
+from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.extras import require_local_extra
 
@@ -49,6 +50,8 @@ def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except LocalMwaaError as error:
             _fail(str(error), error.log_tail, 2 if error.misuse else 1)
+        except MwaaError as error:
+            _fail(str(error), exit_status=2 if isinstance(error, MwaaInputError) else 1)
         except KeyboardInterrupt:
             _fail("interrupted; all that had been started has been ended")
 
