@@ -120,12 +120,13 @@ class AirflowApi(StoredObjectsApi):
         wanted = dict.fromkeys(pairs)
         found: dict[tuple[str, str], DagRun] = {}
         if len(wanted) > 1:
-            runs = self._list_runs(sorted({dag_id for dag_id, _ in wanted}))
-            for seen, run in enumerate(runs, start=1):
+            for seen, run in enumerate(self._list_runs(sorted({dag_id for dag_id, _ in wanted})), start=1):
                 if (run.dag_id, run.run_id) in wanted:
                     found[run.dag_id, run.run_id] = run
                 if len(found) == len(wanted) or seen >= max(PAGE_ROWS, 3 * len(wanted)):
                     break
+            else:
+                return found  # these were all runs of these DAGs
         for pair in wanted:
             if pair not in found and (run_of_pair := self.find_run(*pair)) is not None:
                 found[pair] = run_of_pair

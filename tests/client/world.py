@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -60,6 +61,10 @@ class World:
         self.mwaa = LocalMwaa(
             runtimes=self.factory, moto_url="http://127.0.0.1:9", certificates=certificates, admin_token="t"
         )
+        self.issued: list[str] = []
+        """All tokens that were given out."""
+        self._control_planes: dict[str, ControlPlane] = {}
+        self._record_tokens()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
@@ -67,6 +72,15 @@ class World:
         for name, version in (("env3", "3.3.1"), ("env2", "2.10.3")):
             self.do(self.mwaa.environments.create, name, bucket="b", airflow_version=version)
             self.wait(self.mwaa.environments.wait_until_settled(name, 5))
+
+    def _record_tokens(self) -> None:
+        issue = self.mwaa._tokens.issue
+
+        def recording(*arguments: Any) -> str:
+            self.issued.append(issue(*arguments))
+            return self.issued[-1]
+
+        self.mwaa._tokens.issue = recording  # type: ignore[method-assign]
 
     def stop(self) -> None:
         self.wait(self.mwaa.stop())
@@ -84,6 +98,12 @@ class World:
             return function(*args, **kwargs)
 
         return self.wait(inner())
+
+    def until(self, condition: Callable[[], bool], timeout_s: float = 5) -> None:
+        end = time.monotonic() + timeout_s
+        while not self.do(condition):
+            assert time.monotonic() < end, "it did not happen in time"
+            time.sleep(0.01)
 
     def clear(self) -> None:
         def clear() -> None:
@@ -121,8 +141,13 @@ class World:
         return targets
 
     def control_plane(self, **more: Any) -> ControlPlane:
-        session = boto3.Session(aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name=REGION)
-        return ControlPlane(session, endpoint_url=self.url, **more)
+        # Kept, because making a boto3 client takes longer than most tests.
+        kept = self._control_planes.get(repr(more))
+        if kept is None:
+            session = boto3.Session(aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name=REGION)
+            kept = ControlPlane(session, **{"endpoint_url": self.url, **more})
+            self._control_planes[repr(more)] = kept
+        return kept
 
     def environment(
         self,
@@ -132,6 +157,7 @@ class World:
         retry: RetryPolicy | None = None,
         read_timeout_s: float = 10.0,
         airflow_major: int | None = None,
+        control_plane: ControlPlane | None = None,
         **web_server: Any,
     ) -> MwaaEnvironment:
         """A client; without waiting between its attempts unless told otherwise."""
@@ -141,4 +167,5 @@ class World:
             retry=retry or FakeTime().policy(),
             airflow_major=airflow_major,
         )
-        return MwaaEnvironment(self.control_plane(read_timeout_s=read_timeout_s), name, settings)
+        control_plane = control_plane or self.control_plane(read_timeout_s=read_timeout_s)
+        return MwaaEnvironment(control_plane, name, settings)
