@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import sys
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -20,8 +22,8 @@ from airflow_mwaa_provider.client.models import DagRun, TransportName
 from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound, MwaaError
 from airflow_mwaa_provider.local import lifecycle
-from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,12 +108,13 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
     return Story(now, target.get_dag_run(TARGET_DAG, remote["run_id"]), int(result), calls)
 
 
-def show(story: Story, now: dict[str, Any], folder: Path) -> None:
+def show(story: Story, now: dict[str, Any]) -> None:
     """Show what happened, and where to look further."""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=max(100, min(Console().width, 140)))
+    # Not a terminal's width where there is no terminal: ids are long.
+    console = Console() if sys.stdout.isatty() else Console(width=132)
     runs = Table(title="What ran", title_justify="left")
     for column in ("environment", "Airflow", "DAG", "run", "state", "seconds"):
         runs.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
@@ -124,15 +127,12 @@ def show(story: Story, now: dict[str, Any], folder: Path) -> None:
     for call in story.calls:
         path = call["path"] if call["target"] in ("rest", "invoke_rest_api") else ""
         moment = call["at"][11:23]
-        calls.add_row(
-            moment, call["target"], call["method"], path, str(call["status"]), f"{call['milliseconds']:.0f}"
-        )
+        calls.add_row(moment, call["target"], call["method"], path, str(call["status"]), f"{call['milliseconds']:.0f}")
     console.print()
     console.print(runs)
     console.print(calls)
     numbers = " + ".join(map(str, NUMBERS))
     console.print(f"The DAG in source sent {numbers}, the DAG in target answered [bold]{story.result}[/bold].")
-    console.print(f"Files of both environments: {folder}", highlight=False)
 
 
 def _seconds(run: DagRun) -> str:
@@ -160,8 +160,6 @@ def _xcom(environment: MwaaEnvironment, run: DagRun, task_id: str) -> Any:
     if not isinstance(value, str):
         return value
     # Airflow 2 gives the value as Python writes it.
-    import ast
-
     return ast.literal_eval(value)
 
 
@@ -187,7 +185,7 @@ def login_url(folder: Path, name: str) -> str:
 def echo_ways_on(folder: Path) -> None:
     """Say where both web UIs are and how to stop."""
     option = f" --folder {folder}"
-    click.echo("Both environments go on running.")
+    click.echo(f"Both environments go on running; their files are in {folder}.")
     for name in ("source", "target"):
         click.echo(f"  Airflow UI of {name}: airflow-mwaa local login {name}{option}")
     click.echo(f'  In a terminal:        eval "$(airflow-mwaa local env{option})"')

@@ -52,7 +52,7 @@ def demo(*, once: bool, pythons: tuple[str, ...], folder: Path) -> None:
             now = story.start(folder, python, progress.show)
             started = time.monotonic()
             told = story.play(folder, lambda message: progress.show("", message))
-        story.show(told, now, folder)
+        story.show(told, now)
         played = time.monotonic()
         click.echo(f"Start {started - began:.0f} s, runs {played - started:.0f} s.")
         finished = True
