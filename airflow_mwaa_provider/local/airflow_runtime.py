@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from airflow_mwaa_provider.local import airflow_login, airflow_setup, processes, state, webserver_2
+from airflow_mwaa_provider.local import airflow_login, airflow_setup, aws_models, processes, state, webserver_2
 from airflow_mwaa_provider.local.airflow_settings import (
     AwsWorld,
     EnvironmentKeys,
@@ -32,6 +32,7 @@ from airflow_mwaa_provider.local.warm_interpreter import Request, WarmInterprete
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from airflow_mwaa_provider.local.interpreter import Interpreter
     from airflow_mwaa_provider.local.state import StateFolder
@@ -262,7 +263,15 @@ class AirflowRuntime:
             aws=aws,
             configuration={**self.spec.configuration, **ports},
             marker=processes.marked(self._context.folder.path, self.spec.name),
+            aws_data_path=self._write_aws_models(),
         )
+
+    def _write_aws_models(self) -> Path | None:
+        botocore = self.interpreter.botocore
+        if botocore is None or aws_models.heeds_variable(botocore):
+            return None
+        aws_models.write_without_host_prefix(botocore, self.folder.aws_models)
+        return self.folder.aws_models
 
     async def _start_component(self, name: str, request: Request) -> None:
         assert self._interpreter is not None

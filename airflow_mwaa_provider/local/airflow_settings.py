@@ -101,11 +101,13 @@ def airflow_variables(
     aws: AwsWorld,
     configuration: Mapping[str, str],
     marker: Mapping[str, str],
+    aws_data_path: Path | None = None,
 ) -> dict[str, str]:
     """Return the whole environment of an Airflow process.
 
     :param configuration: AirflowConfigurationOptions, ``section.key``; they beat our defaults, but not what
         holds the local MWAA together (database, addresses, keys), as MWAA refuses such options.
+    :param aws_data_path: service models that botocore shall prefer to its own.
     :raises LocalMwaaError: an option isn't ``section.key``.
     """
     options = {**_defaults(interpreter), **configuration, **_required(interpreter, folder, database, keys, web)}
@@ -114,6 +116,7 @@ def airflow_variables(
         **inherited(),
         **{configuration_variable(option): value for option, value in options.items()},
         **aws.variables(),
+        **({"AWS_DATA_PATH": str(aws_data_path)} if aws_data_path else {}),
         **marker,
         "PATH": os.pathsep.join((str(interpreter.path.parent), os.environ.get("PATH", os.defpath))),
         "AIRFLOW_HOME": str(folder.airflow_home),

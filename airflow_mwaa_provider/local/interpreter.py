@@ -31,6 +31,7 @@ print(json.dumps({
     "prefix": sys.prefix,
     "airflow": version("apache-airflow-core") or version("apache-airflow"),
     "fab": version("apache-airflow-providers-fab"),
+    "botocore": next(iter(getattr(util.find_spec("botocore"), "submodule_search_locations", None) or []), None),
     "modules": [name for name in ("airflow", "psycopg2", "asyncpg", "psycopg") if util.find_spec(name)],
 }))
 """
@@ -47,6 +48,8 @@ class Interpreter:
     fab_version: str | None
     async_driver: str | None
     """``asyncpg``, ``psycopg_async`` or None: what Airflow 3's asynchronous queries can use."""
+    botocore: Path | None = None
+    """The folder of its botocore."""
 
     @property
     def airflow_release(self) -> tuple[int, int, int]:
@@ -116,6 +119,7 @@ def inspect(path: str | Path) -> Interpreter:
         airflow_version=airflow,
         fab_version=facts["fab"],
         async_driver=driver,
+        botocore=Path(facts["botocore"]) if facts.get("botocore") else None,
     )
 
 

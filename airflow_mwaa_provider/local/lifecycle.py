@@ -201,16 +201,15 @@ def _runs_already(where: state.StateFolder) -> str:
 
 
 def _explained(error: LocalMwaaError, where: state.StateFolder) -> LocalMwaaError:
-    """Name a full disk, which makes programs fail in ways that don't."""
+    """Name a full disk and its remedy: programs that meet one fail in ways that don't."""
+    remedy = "free some space, or choose another disk with --folder"
     try:
-        free = shutil.disk_usage(where.path).free
+        is_full = shutil.disk_usage(where.path).free < _FULL_BELOW_BYTES
     except OSError:
+        is_full = False
+    if remedy in str(error) or not (is_full or "No space left" in str(error)):
         return error
-    if free >= _FULL_BELOW_BYTES or "No space left" in str(error):
-        return error
-    return LocalMwaaError(
-        f"the disk of {where} is full (free some space, or choose another with --folder): {error}", error.log_tail
-    )
+    return LocalMwaaError(f"the disk of {where} is full ({remedy}): {error}", error.log_tail)
 
 
 def _size(path: Path) -> int:

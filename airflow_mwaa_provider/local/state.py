@@ -15,6 +15,7 @@
         record.json     keys, passwords and ports of the environment
         components/     one log per Airflow process
         airflow/        AIRFLOW_HOME: dags, plugins, logs
+        aws-models/     for a botocore that needs them
 
 Files are written whole or not at all, readable to their owner only.
 """
@@ -113,6 +114,11 @@ class EnvironmentFolder:
     def components(self) -> Path:
         """Logs of the Airflow processes, one file each."""
         return self.root / "components"
+
+    @property
+    def aws_models(self) -> Path:
+        """Service models for an old botocore."""
+        return self.root / "aws-models"
 
     def create(self) -> None:
         """Make the folders that aren't there."""

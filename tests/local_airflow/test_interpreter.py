@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
+import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
 
 from airflow_mwaa_provider.local import interpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
@@ -83,3 +87,24 @@ def test_another_program(path):
 def test_the_callers_modules_are_left_out(monkeypatch):
     environment = {"PYTHONPATH": "/x", "PYTHONHOME": "/y", "PATH": "/bin"}
     assert interpreter.clean_python_environment(environment) == {"PATH": "/bin"}
+
+
+def test_an_old_botocore_is_told_to_leave_host_names_alone(tmp_path):
+    import botocore
+
+    from airflow_mwaa_provider.local import aws_models
+
+    aws_models.write_without_host_prefix(Path(botocore.__file__).parent, tmp_path)
+    session = boto3.session.Session()
+    session._loader.search_paths.insert(0, str(tmp_path))
+    client = session.client(
+        "mwaa",
+        region_name="us-east-1",
+        endpoint_url="http://127.0.0.1:1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        config=Config(connect_timeout=1, retries={"total_max_attempts": 1}),
+    )
+    with pytest.raises(EndpointConnectionError, match=r'"http://127\.0\.0\.1:1/environments'):
+        client.list_environments()
+    client.close()

@@ -51,7 +51,7 @@ def test_no_file_is_no_content(tmp_path):
 def test_a_damaged_file_is_named(tmp_path, text):
     path = tmp_path / "record.json"
     path.write_text(text)
-    with pytest.raises(LocalMwaaError, match="record.json is damaged"):
+    with pytest.raises(LocalMwaaError, match=r"record\.json is damaged"):
         state.read_json(path)
 
 
@@ -90,7 +90,7 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unwritable for root")
 def test_an_unwritable_folder_is_named(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(LocalMwaaError, match="can't keep state in .*Permission denied"):
+    with pytest.raises(LocalMwaaError, match=r"can't keep state in .*Permission denied"):
         state.StateFolder(tmp_path / "local").create()
 
 

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MWAA's service model for a botocore that can't be told to leave host names alone.
+
+Most of MWAA's operations are called at ``env.HOST`` or ``api.HOST``, and ``env.127.0.0.1`` is no host. Newer
+versions of botocore heed AWS_DISABLE_HOST_PREFIX_INJECTION; those of the images up to Airflow 2.10 don't. They all
+read service models from AWS_DATA_PATH before their own, so such an environment gets a copy of its own botocore's
+model of ``mwaa`` without the prefixes: no code of ours in its processes, and nothing else changed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING
+
+
+from airflow_mwaa_provider.local.state import write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SERVICE = "mwaa"
+
+
+def heeds_variable(botocore: Path) -> bool:
+    """Tell whether a botocore (the folder of the package) knows AWS_DISABLE_HOST_PREFIX_INJECTION."""
+    try:
+        return "AWS_DISABLE_HOST_PREFIX_INJECTION" in (botocore / "configprovider.py").read_text(encoding="utf-8")
+    except OSError:
+        return True
+
+
+def write_without_host_prefix(botocore: Path, folder: Path) -> None:
+    """Write a copy of a botocore's models of MWAA, without host prefixes, for AWS_DATA_PATH.
+
+    :raises OSError: the models can't be read, or the folder can't be written.
+    """
+    for version in (botocore / "data" / _SERVICE).iterdir():
+        plain, compressed = version / "service-2.json", version / "service-2.json.gz"
+        if compressed.exists():
+            model = json.loads(gzip.decompress(compressed.read_bytes()))
+        elif plain.exists():
+            model = json.loads(plain.read_bytes())
+        else:
+            continue
+        for operation in model["operations"].values():
+            operation.pop("endpoint", None)
+        target = folder / _SERVICE / version.name
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_json(target / "service-2.json", model)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real local MWAAs, started as users start them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_mwaa_provider.local import processes, state
+
+COMMAND = (sys.executable, "-m", "airflow_mwaa_provider.cli.main", "local")
+
+
+class Local:
+    """The command ``airflow-mwaa local`` on one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*COMMAND, *arguments, "--folder", str(self.folder)],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *arguments: str, timeout_s: float = 280) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments, "--folder", str(self.folder)],
+            text=True,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def status(self):
+        return json.loads(self.run("status", "--output", "json").stdout)
+
+    def variables(self):
+        """What ``eval "$(airflow-mwaa local env)"`` sets, read as a shell reads it."""
+        lines = self.run("env").stdout.splitlines()
+        return dict(shlex.split(line.removeprefix("export "))[0].split("=", 1) for line in lines)
+
+    def environment(self, name):
+        return state.StateFolder(self.folder).environment(name)
+
+    def processes(self):
+        return processes.find(self.folder)
+
+
+@pytest.fixture
+def local(tmp_path):
+    """A local MWAA that isn't started; whatever becomes of it, nothing of it is left."""
+    local = Local(tmp_path / "state")
+    yield local
+    processes.end_all(local.folder)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory):
+    """A running local MWAA with the environment ``source`` and one DAG."""
+    folder = tmp_path_factory.mktemp("running")
+    (folder / "dags").mkdir()
+    (folder / "dags" / "hello.py").write_text((Path(__file__).parent / "dag_hello.txt").read_text())
+    local = Local(folder / "state")
+    result = local.run("up", "-e", "source", "--dags", f"source={folder / 'dags'}", "--output", "json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["environments"]["source"]["status"] == "AVAILABLE"
+    yield local
+    assert local.run("down").returncode == 0
+    assert local.processes() == []
+
+
+@pytest.fixture(autouse=True)
+def no_variables_of_the_shell(monkeypatch):
+    """A contributor may have a local MWAA of their own in their shell."""
+    for name in os.environ:
+        if name.startswith(("AWS_", "AIRFLOW_MWAA_LOCAL")) or name.endswith("_CA_BUNDLE"):
+            monkeypatch.delenv(name)

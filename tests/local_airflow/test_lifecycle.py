@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting and stopping with a real Airflow, and all the ways in which that can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.airflow
+
+
+def wait_for(condition, timeout_s=60.0):
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it didn't happen"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_start_leaves_nothing(local, number):
+    up = local.start("up", "-e", "source")
+    wait_for(lambda: any("cli_server" in " ".join(process.cmdline()) for process in local.processes()))
+    up.send_signal(number)
+    stdout, stderr = up.communicate(timeout=40)
+    assert up.returncode == 1
+    assert "interrupted; all that had been started has been ended" in stderr
+    assert stdout == ""
+    assert local.processes() == []
+
+
+def test_a_killed_start_is_cleared_away_by_down(local):
+    up = local.start("up", "-e", "source")
+    wait_for(lambda: any("postgres" in process.name() for process in local.processes()))
+    for process in local.processes():
+        if "local.daemon" in " ".join(process.cmdline()):
+            process.kill()
+    up.kill()
+    up.communicate()
+    assert "Ended" in local.run("down").stdout
+    assert local.processes() == []
+    assert local.run("down").stdout == "Nothing was running.\n"
+
+
+def test_an_airflow_that_does_not_start(local, tmp_path):
+    # An interpreter that tells the truth about its Airflow, but can't import it.
+    broken = tmp_path / "python"
+    broken.write_text(f'#!/bin/sh\nAIRFLOW_CONFIG=/no/such/folder/x exec {sys.executable} "$@"\n')
+    broken.chmod(0o755)
+    (tmp_path / "airflow_home").mkdir()
+    result = local.run("up", "-e", "source", "--python", str(broken))
+    assert result.returncode == 1
+    message = next(line for line in result.stderr.splitlines() if line.startswith("airflow-mwaa: "))
+    assert message.startswith("airflow-mwaa: environment source: ")
+    assert str(local.folder) in message  # the log's path
+    assert any(line.startswith("  | ") for line in result.stderr.splitlines())
+    assert local.processes() == []
+
+
+def test_status_env_and_files_of_a_running_one(running):
+    now = running.status()
+    source = now["environments"]["source"]
+    assert now["running"]
+    assert source["status"] == "AVAILABLE"
+    assert set(source["pids"]) >= {"scheduler", "triggerer"}
+    assert all(psutil.pid_exists(pid) for pid in source["pids"].values())
+    again = running.run("up", "-e", "source")
+    assert again.returncode == 1
+    assert f"runs already at {now['endpoint_url']}" in again.stderr
+    variables = running.variables()
+    assert variables["AWS_ENDPOINT_URL"] == now["endpoint_url"]
+    assert Path(variables["AWS_CA_BUNDLE"]).exists()
+    secrets = [variables["AWS_SECRET_ACCESS_KEY"], variables["AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN"]]
+    for process in running.processes():
+        with_arguments = " ".join(process.cmdline())
+        assert not any(secret in with_arguments for secret in secrets)
+
+
+def test_no_secret_is_readable_to_others_or_in_a_log(running):
+    record = running.environment("source").record_path.read_text()
+    secrets = [value for key, value in json.loads(record).items() if "key" in key or "password" in key]
+    secrets += [value for name, value in running.variables().items() if "SECRET" in name or "TOKEN" in name]
+    assert len(secrets) >= 4
+    for path in running.folder.rglob("*"):
+        if not path.is_file() or "data" in path.parts:
+            continue
+        if path.stat().st_mode & (stat.S_IROTH | stat.S_IRGRP):
+            assert "tls" in path.parts or path.parent.stat().st_mode & 0o077 == 0 or "airflow" in path.parts, path
+        if path.suffix == ".log":
+            text = path.read_text(errors="replace")
+            assert not any(secret in text for secret in secrets), path
+
+
+def test_listens_on_loopback_only(running):
+    pids = {process.pid for process in running.processes()}
+    addresses = {
+        connection.laddr.ip
+        for connection in psutil.net_connections("inet")
+        if connection.pid in pids and connection.status == psutil.CONN_LISTEN
+    }
+    assert addresses
+    assert all(address.startswith("127.") for address in addresses), addresses
+
+
+def test_a_component_that_dies_is_started_again(running):
+    before = running.status()["environments"]["source"]["pids"]["triggerer"]
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: running.status()["environments"]["source"]["pids"].get("triggerer") not in (before, None))
+
+
+def test_a_second_start_keeps_everything_and_is_quicker(local):
+    first = local.run("up", "-e", "source")
+    assert first.returncode == 0, first.stderr
+    kept = local.environment("source").record_path.read_text()
+    url = local.status()["endpoint_url"]
+    # Crash it as badly as possible.
+    os.kill(local.status()["pid"], signal.SIGKILL)
+    wait_for(lambda: not local.status()["running"])
+    second = local.run("up", "-e", "source")
+    assert second.returncode == 0, second.stderr
+    assert "setting up the metadata database" not in second.stderr
+    assert local.environment("source").record_path.read_text() == kept
+    assert local.status()["endpoint_url"] == url
+    began = time.monotonic()
+    assert local.run("down", "--purge").returncode == 0
+    assert time.monotonic() - began < 20
+    assert local.processes() == []
+    assert not local.folder.exists()
