@@ -90,14 +90,15 @@ class AirflowCli:
             json_argument(dict(conf or {})),
             "-o",
             "json",
-            # Without it Airflow cuts the date to the second.
-            "--no-replace-microseconds",
         ]
         if self.major == 2:
             # Without a date of our own Airflow 2 takes the present second, and two triggers of one second collide.
-            argv += ["--exec-date", (logical_date or datetime.now(UTC)).isoformat()]
+            logical_date = logical_date or datetime.now(UTC)
+            argv += ["--exec-date", logical_date.isoformat()]
         elif logical_date is not None:
             argv += ["--logical-date", logical_date.isoformat()]
+        if logical_date is not None:
+            argv.append("--no-replace-microseconds")  # otherwise Airflow cuts the date to the second
         argv += _positional(dag_id)
         result = self._endpoint.run(argv)
         if result.exit_status:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_mwaa_provider.client.network_faults import (
+    causes,
     handshake_failed,
     never_connected,
     reason,
@@ -144,6 +145,10 @@ def network_error(
             "Check the network, or the VPC endpoint for airflow.api / airflow.env.",
             env_name=env_name,
             transient=True,
+        )
+    if any(isinstance(inner, FileNotFoundError | PermissionError) for inner in causes(error)):
+        return MwaaInputError(
+            f"{where}: the CA bundle cannot be read: {words}. Check verify and AWS_CA_BUNDLE.", env_name=env_name
         )
     if handshake_failed(error):
         return UnexpectedAnswer(

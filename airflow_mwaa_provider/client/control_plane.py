@@ -156,13 +156,8 @@ class ControlPlane:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
-        session = self._session or boto3.Session()
-        given = Config(**self._config) if isinstance(self._config, dict) else self._config
-        own = Config(connect_timeout=self._connect_timeout_s, read_timeout=self._read_timeout_s)
-        own = own.merge(given or Config()).merge(Config(retries={"total_max_attempts": 1}))
-
         def make(config: Config) -> Any:
-            return session.client(
+            return (self._session or boto3.Session()).client(
                 "mwaa",
                 region_name=self._region_name,
                 verify=self._verify,
@@ -171,6 +166,9 @@ class ControlPlane:
             )
 
         try:
+            given = Config(**self._config) if isinstance(self._config, dict) else self._config
+            own = Config(connect_timeout=self._connect_timeout_s, read_timeout=self._read_timeout_s)
+            own = own.merge(given or Config()).merge(Config(retries={"total_max_attempts": 1}))
             client = make(own)
             # The model's host prefixes (env., api.) belong to AWS's own host names only: before a VPC endpoint's
             # name or an address they make a host that doesn't exist.
@@ -179,7 +177,8 @@ class ControlPlane:
                 client = make(own.merge(Config(inject_host_prefix=False)))
         except (BotoCoreError, TypeError, ValueError) as error:
             raise MwaaInputError(
-                f"The AWS client for MWAA cannot be made: {error}. Check region_name and the AWS connection."
+                f"The AWS client for MWAA cannot be made: {error}. Check region_name, botocore_config and the AWS "
+                "connection."
             ) from error
         return client
 
