@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore import exceptions as botocore_errors
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_mwaa_provider.client.access import ClientSettings
@@ -32,10 +34,16 @@ if TYPE_CHECKING:
 HUSH = "hush-hush-value"
 
 
+@functools.cache
+def _plane(**more: Any) -> ControlPlane:
+    # Kept, because making a boto3 client takes longer than these tests.
+    session = boto3.Session(aws_access_key_id="x", aws_secret_access_key=HUSH, region_name=REGION)
+    return ControlPlane(session, **more)
+
+
 def plane_that_fails(monkeypatch: pytest.MonkeyPatch, error: Exception, **more: Any) -> ControlPlane:
     """A control plane whose HTTP fails before anything is sent."""
-    session = boto3.Session(aws_access_key_id="x", aws_secret_access_key=HUSH, region_name=REGION)
-    plane = ControlPlane(session, **more)
+    plane = _plane(**more)
 
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -99,7 +107,7 @@ def test_a_role_that_cannot_be_assumed_is_no_lack_of_mwaas_permission(monkeypatc
 def test_the_time_out_of_the_callers_config_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     error = botocore_errors.ReadTimeoutError(endpoint_url="https://x", error="e")
     with pytest.raises(CallTimeout, match="within 7 s"):
-        plane_that_fails(monkeypatch, error, config={"read_timeout": 7}).get_environment("env")
+        plane_that_fails(monkeypatch, error, config=Config(read_timeout=7)).get_environment("env")
 
 
 def test_a_client_that_cannot_be_made() -> None:
