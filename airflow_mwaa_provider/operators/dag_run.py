@@ -168,8 +168,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
             )
         run_id = self.trigger_run_id or derived_run_id(context)
         run = environment.trigger_dag_run(self.trigger_dag_id, run_id, **call)
-        url = environment.dag_run_url(run.dag_id, run.run_id)
-        MwaaDagRunLink.persist(context, url)
+        url = self._leave_link(environment, run, context)
         if run.created:
             self.log.info("Environment %r: created run %r of DAG %r: %s", self.env_name, run_id, run.dag_id, url)
         else:
@@ -214,6 +213,16 @@ class MwaaTriggerDagRunOperator(BaseOperator):
             "note": self.note or None,
             "data_interval": (start, end) if start and end else None,
         }
+
+    def _leave_link(self, environment: MwaaEnvironment, run: DagRun, context: Context) -> str:
+        try:
+            url = environment.dag_run_url(run.dag_id, run.run_id)
+        except MwaaError as error:
+            # The run is there: a role that may not ask for the host's name must not make it look failed.
+            self.log.warning("There is no link to the run, because its address cannot be asked for: %s", error)
+            return ""
+        MwaaDagRunLink.persist(context, url)
+        return url
 
     def _take_up(self, environment: MwaaEnvironment, run: DagRun, context: Context) -> DagRun:
         """Decide what a run means that was there before: an earlier try's, or somebody else's."""

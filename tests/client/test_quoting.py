@@ -30,13 +30,13 @@ def test_arguments_survive_or_are_refused(argv: list[str]) -> None:
         line = command_line(argv)
     except UnsendableCommand:
         text = "".join(argv)
-        assert any((ord(c) < 32 and c not in "\t\n\r") or c == "\x7f" or 0xD800 <= ord(c) < 0xE000 for c in text)
+        assert any(c == "\x00" or 0xD800 <= ord(c) < 0xE000 for c in text)
         return
     assert shlex.split(line) == argv
     assert shlex.split(line.encode().decode()) == argv
 
 
-@pytest.mark.parametrize("argv", [[], [1], ["a", b"x"], ["a", None], ["\x00"], ["\x1b"], ["\ud800"]])
+@pytest.mark.parametrize("argv", [[], [1], ["a", b"x"], ["a", None], ["\x00"], ["\ud800"]])
 def test_what_cannot_travel_is_refused_without_showing_it(argv: list[Any]) -> None:
     with pytest.raises(UnsendableCommand):
         command_line(argv)
