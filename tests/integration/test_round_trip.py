@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from airflow_mwaa_provider.exceptions import UnsendableCommand
@@ -40,6 +40,8 @@ def generated(transport: str) -> Any:
         max_examples=examples(transport),
         deadline=None,
         derandomize=True,
+        # No shrinking: every example is a run, and the first that fails says enough.
+        phases=[Phase.explicit, Phase.generate],
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
