@@ -20,7 +20,8 @@ FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 # PostgreSQL stores neither NUL nor half a surrogate pair, whatever the way there.
 text = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=60)
 shell_text = st.one_of(text, st.text("'\"\\$`;&|<>(){}[]*?!#~=%^ \t\n\r-", max_size=40))
-numbers = st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False, width=32))
+# Airflow 3 keeps a conf as JSONB, which gives a float beyond 2**53 back as an integer of other digits.
+numbers = st.one_of(st.integers(-(2**53), 2**53), st.floats(-1e15, 1e15))
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), numbers, shell_text),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(shell_text, inner, max_size=4)),
