@@ -79,6 +79,7 @@ class Daemon:
         self._secrets = self._load_secrets()
         certificates = CertificateAuthority.load_or_create(self._folder.tls)
         certificates.write_bundle(self._folder.ca_bundle)
+        _add_users_authorities(self._folder.ca_bundle)
         pythons = list(dict.fromkeys(request.python for request in self._request.environments))
         # moto's start overlaps with Airflow's: nobody needs it before the buckets are made.
         moto = asyncio.create_task(self._moto.start())
@@ -270,6 +271,17 @@ class Daemon:
         with contextlib.suppress(OSError, ValueError):  # nobody listens any more
             sys.stdout.write(json.dumps(event) + "\n")
             sys.stdout.flush()
+
+
+def _add_users_authorities(bundle: Path) -> None:
+    """Keep trusting whom the user's shell trusts: its network may need an authority of its own."""
+    for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"):
+        theirs = os.environ.get(variable)
+        if not theirs or not Path(theirs).is_file() or Path(theirs).samefile(bundle):
+            continue
+        text, added = bundle.read_text(encoding="utf-8"), Path(theirs).read_text(encoding="utf-8", errors="replace")
+        if added.strip() not in text:
+            bundle.write_text(f"{text}\n{added}", encoding="utf-8")
 
 
 def _creation_error(environment: Environment | None) -> LocalMwaaError:

@@ -237,6 +237,14 @@ def end_all(folder: Path, environment: str | None = None, grace_s: float = 5.0) 
     raise LocalMwaaError(f"these processes of {folder} can't be ended: {left}")
 
 
+def lives(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and that nobody has asked after yet doesn't."""
+    try:
+        return _lives(psutil.Process(pid))
+    except psutil.Error:
+        return False
+
+
 def _send(processes: Iterable[psutil.Process], which: signal.Signals) -> None:
     for process in processes:
         # psutil checks that the id hasn't gone to another process in the meantime.

@@ -15,11 +15,9 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from airflow_mwaa_provider.local import cli_server
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.processes import ManagedProcess, ProcessGroup, open_log
+from airflow_mwaa_provider.local.processes import ManagedProcess, ProcessGroup, lives, open_log
 from airflow_mwaa_provider.local.runtime import CliOutcome
 from airflow_mwaa_provider.local.state import describe_os_error
 
@@ -59,7 +57,7 @@ class ForkedProcess(ProcessGroup):
             if line:
                 return int(json.loads(line)["exit_status"])
             # The interpreter has died and can't tell; the fork may well live on.
-            while psutil.pid_exists(self.pid):
+            while lives(self.pid):
                 await asyncio.sleep(_POLL_S)
             return 128
         finally:

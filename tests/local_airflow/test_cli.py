@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 import sys
@@ -14,10 +15,16 @@ from airflow_mwaa_provider.cli.main import main
 from airflow_mwaa_provider.local import extras, processes, state
 
 
+def make_runner():
+    """Before click 8.2 a runner mixed the two outputs unless told otherwise."""
+    old = "mix_stderr" in inspect.signature(CliRunner).parameters
+    return CliRunner(mix_stderr=False) if old else CliRunner()
+
+
 @pytest.fixture
 def run(tmp_path):
     def invoke(*arguments):
-        return CliRunner().invoke(main, ["local", *arguments, "--folder", str(tmp_path / "state")])
+        return make_runner().invoke(main, ["local", *arguments, "--folder", str(tmp_path / "state")])
 
     yield invoke
     assert processes.find(tmp_path / "state") == []

@@ -17,6 +17,7 @@ import urllib.request
 import boto3
 import psutil
 import pytest
+import requests
 from botocore.config import Config
 
 pytestmark = pytest.mark.airflow
@@ -81,9 +82,28 @@ def cold(running):
     return run
 
 
-def rest(running, aws, method, path, **body):
-    answer = aws("mwaa").invoke_rest_api(Name="source", Path=path, Method=method, **({"Body": body} if body else {}))
-    return answer["RestApiResponse"]
+@pytest.fixture(scope="module")
+def rest(running, aws):
+    """Call Airflow's REST API with a web session, which every boto3 can begin."""
+    variables = running.variables()
+    major = running.status()["environments"]["source"]["airflow_version"].split(".")[0]
+    token = aws("mwaa").create_web_login_token(Name="source")
+    host = f"https://{token['WebServerHostname']}"
+    with requests.Session() as session:
+        session.trust_env = False  # a REQUESTS_CA_BUNDLE of this shell would beat ours
+        session.verify = variables["AWS_CA_BUNDLE"]
+        path = "/pluginsv2/aws_mwaa/login" if major == "3" else "/aws_mwaa/login"
+        session.post(host + path, data={"token": token["WebToken"]}, timeout=30).raise_for_status()
+        if major == "3":
+            session.headers["Authorization"] = f"Bearer {session.cookies['_token']}"
+
+        def call(method, path, **body):
+            url = f"{host}/api/{'v2' if major == '3' else 'v1'}{path}"
+            answer = session.request(method, url, json=body or None, timeout=30)
+            answer.raise_for_status()
+            return answer
+
+        yield call
 
 
 def test_version(warm, cold):
@@ -100,8 +120,8 @@ def test_variables(warm, cold):
     assert (stdout, stderr.splitlines()[-1]) == (missing.stdout, missing.stderr.splitlines()[-1])
 
 
-def test_dags_are_listed_alike(warm, cold, running, aws):
-    wait_for_dag(running, aws, "hello")
+def test_dags_are_listed_alike(warm, cold, rest):
+    wait_for_dag(rest, "hello")
     # A cold command may log warnings of its imports to stdout, which the warm interpreter did long ago.
     assert warm("dags list -o json")[1].splitlines()[-1] == cold("dags", "list", "-o", "json").stdout.splitlines()[-1]
 
@@ -133,34 +153,34 @@ def test_the_interpreter_comes_back_after_a_kill(running, warm):
     assert warm("version") == before
 
 
-def test_a_dag_runs_and_its_log_is_readable(running, aws):
-    wait_for_dag(running, aws, "hello")
+def test_a_dag_runs_and_its_log_is_readable(running, rest):
+    wait_for_dag(rest, "hello")
     major = running.status()["environments"]["source"]["airflow_version"].split(".")[0]
     body = {"dag_run_id": "one", "conf": {"a": "b"}, **({"logical_date": None} if major == "3" else {})}
-    rest(running, aws, "POST", "/dags/hello/dagRuns", **body)
+    rest("POST", "/dags/hello/dagRuns", **body)
     deadline = time.monotonic() + 90
-    while (state := rest(running, aws, "GET", "/dags/hello/dagRuns/one")["state"]) not in ("success", "failed"):
+    while (state := rest("GET", "/dags/hello/dagRuns/one").json()["state"]) not in ("success", "failed"):
         assert time.monotonic() < deadline, state
         time.sleep(0.5)
-    log = json.dumps(rest(running, aws, "GET", "/dags/hello/dagRuns/one/taskInstances/say/logs/1"))
+    log = rest("GET", "/dags/hello/dagRuns/one/taskInstances/say/logs/1").text
     assert "CONF {'a': 'b'}" in log
     assert "BUCKETS ['local-mwaa-source']" in log
     assert "ENVIRONMENTS ['source']" in log
     assert state == "success"
 
 
-def test_a_new_file_becomes_a_dag_within_seconds(running, aws):
+def test_a_new_file_becomes_a_dag_within_seconds(running, aws, rest):
     source = (running.environment("source").dags / "hello.py").read_text().replace("hello", "late")
     aws("s3").put_object(Bucket="local-mwaa-source", Key="dags/sub/late.py", Body=source.encode())
     began = time.monotonic()
-    wait_for_dag(running, aws, "late")
+    wait_for_dag(rest, "late")
     assert time.monotonic() - began < 45
 
 
-def wait_for_dag(running, aws, dag_id, timeout_s=60):
+def wait_for_dag(rest, dag_id, timeout_s=60):
     deadline = time.monotonic() + timeout_s
     while True:
-        found = rest(running, aws, "GET", "/dags")["dags"]
+        found = rest("GET", "/dags").json()["dags"]
         if any(dag["dag_id"] == dag_id for dag in found):
             return
         assert time.monotonic() < deadline, found
