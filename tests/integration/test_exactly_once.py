@@ -17,7 +17,7 @@ SEED = 20261122
 # Of a hundred calls this many go wrong, each way; retries under way meet faults again.
 FAULTS = (
     ("status", 0.05, {"status": 503}),
-    ("html", 0.05, {}),
+    ("html", 0.08, {}),
     ("reset_before", 0.08, {}),
     ("reset_after", 0.08, {}),
     ("status_after", 0.08, {"status": 502}),
