@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo, as scripts/demo runs it: ends by itself, tells the result, and leaves no process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from airflow_mwaa_provider.local import processes
+
+
+def test_demo_once(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_mwaa_provider.cli.main", "local", "demo", "--once", "--folder", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "The DAG in source sent 19 + 23, the DAG in target answered 42." in done.stdout
+    assert "run_by_other_environment" in done.stdout
+    assert "source: waiting for DAG" in done.stderr, "progress is visible while it waits"
+    assert not folder.exists()
+    assert processes.find(folder) == []
