@@ -23,6 +23,14 @@ class MwaaDagRunLink(BaseOperatorLink):
         """Text of the button."""
         return "Remote DAG run"
 
+    @property
+    def xcom_key(self) -> str:
+        """Where Airflow 3 looks for the URL.
+
+        Its own default is filled in when the task has ended, which is too late for a task that waits for hours.
+        """
+        return self.key
+
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Give the URL that the task left behind; empty as long as there is none."""
         return str(read_xcom(ti_key, self.key) or "")

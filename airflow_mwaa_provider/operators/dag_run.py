@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator, skip_exception
-from airflow_mwaa_provider.client.models import DagRun, DagRunState
+from airflow_mwaa_provider.client.models import DagRun, DagRunState, TransportName
 from airflow_mwaa_provider.client.polling import PollInterval
 from airflow_mwaa_provider.exceptions import DagPaused, DagRunAlreadyExists, MwaaError, MwaaInputError
 from airflow_mwaa_provider.links.dag_run import MwaaDagRunLink
+from airflow_mwaa_provider.operators.run_ids import derived_run_id, tries_before, was_cleared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,12 @@ class MwaaTriggerDagRunOperator(BaseOperator):
     """Trigger a DAG in an MWAA environment, and wait for it if asked.
 
     *Exactly once.* When no run id is given it is derived from the task instance, so that a retry finds the run that an
-    earlier try made instead of making a second one. Clearing the task by hand makes a new run.
+    earlier try made instead of making a second one. Clearing the task by hand makes a new run; with a
+    ``logical_date``, for which Airflow takes one run only, it needs ``reset_dag_run`` to run that one again.
+
+    A retry never makes a second run of a remote run that failed either: it fails as well, unless ``reset_dag_run`` or
+    ``cancel_on_kill`` lets it clear that run, or somebody has cleared it over there. Text that a template renders to
+    ``None``, or to nothing, counts as not given.
 
     Takes all parameters of the amazon provider's operator of the same name, and those that users know from
     ``TriggerDagRunOperator``.
@@ -47,14 +53,17 @@ class MwaaTriggerDagRunOperator(BaseOperator):
     :param waiter_delay: seconds between two looks; ``None`` begins with 2 and slows down to 60.
     :param waiter_max_attempts: give up after this many looks; ``None`` leaves it to ``wait_timeout``.
     :param deferrable: not there yet; must be ``False``.
-    :param wait_timeout: give up waiting after this time; the remote run goes on.
+    :param wait_timeout: a ``timedelta``; give up waiting after this time; the remote run goes on.
     :param allowed_states: states of the run that count as success; ``["success"]``.
     :param failed_states: states of the run that count as failure; ``["failed"]``.
     :param reset_dag_run: when the run is already there and has ended, clear it and let it run again. A run that is
         still going on is waited for instead. With ``retries`` this repeats a remote run that failed.
-    :param skip_when_already_exists: when a run of the given ``trigger_run_id`` is already there, skip the task.
+    :param skip_when_already_exists: when a run of the given ``trigger_run_id`` is already there, skip the task; also
+        when the task was cleared and its ``logical_date`` has a run already.
     :param fail_when_dag_is_paused: fail instead of triggering a run that would stay queued.
-    :param cancel_on_kill: mark the remote run as failed when this task is killed while it waits.
+    :param cancel_on_kill: mark the remote run as failed when this task is killed, or exceeds its
+        ``execution_timeout``, while it waits. A retry then clears that run and lets it run again; a run that failed
+        by itself as well, because the two look alike. The CLI transport can do neither.
     :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` chooses by itself.
     :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated); see
         :class:`~airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook`.
@@ -146,6 +155,15 @@ class MwaaTriggerDagRunOperator(BaseOperator):
             raise MwaaInputError("deferrable=True isn't there yet; leave it out and the task waits in its slot.")
         _states(allowed_states, "allowed_states")
         _states(failed_states, "failed_states")
+        if transport is not None and transport not in TransportName.__members__.values():
+            known = ", ".join(repr(name.value) for name in TransportName)
+            raise MwaaInputError(f"transport={transport!r} is none of {known}.")
+        # A wait that cannot begin must be told before its run is made.
+        if not isinstance(wait_timeout, timedelta):
+            raise MwaaInputError(f"wait_timeout={wait_timeout!r} is no timedelta; write timedelta(seconds=600).")
+        for name, value in (("waiter_delay", waiter_delay), ("waiter_max_attempts", waiter_max_attempts)):
+            if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+                raise MwaaInputError(f"{name}={value!r} is no number above 0.")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Trigger the run, leave its link behind, and wait for it if asked.
@@ -154,11 +172,10 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         :raises DagRunAlreadyExists: a run of the given id was there before this task's first try.
         :raises DagRunFailed: the run ended badly.
         """
+        self._forget_empty_text()
         call = self._checked_call()
         environment = self._hook().environment(
-            self.env_name,
-            transport=self.transport,
-            airflow_major=int(self.airflow_version) if self.airflow_version else None,
+            self.env_name, transport=self.transport, airflow_major=_major(self.airflow_version)
         )
         if self.fail_when_dag_is_paused and environment.is_dag_paused(self.trigger_dag_id):
             raise DagPaused(
@@ -166,7 +183,8 @@ class MwaaTriggerDagRunOperator(BaseOperator):
                 "queued. Unpause it there, or leave out fail_when_dag_is_paused.",
                 env_name=self.env_name,
             )
-        run_id = self.trigger_run_id or derived_run_id(context)
+        # One date has one run, so that clearing the task cannot make another one.
+        run_id = self.trigger_run_id or derived_run_id(context, one_for_all_rounds=call["logical_date"] is not None)
         run = environment.trigger_dag_run(self.trigger_dag_id, run_id, **call)
         url = self._leave_link(environment, run, context)
         if run.created:
@@ -194,14 +212,25 @@ class MwaaTriggerDagRunOperator(BaseOperator):
 
         return MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
 
+    def _forget_empty_text(self) -> None:
+        """Take what a template rendered to ``None``, or to nothing, as not given."""
+        for name in self.template_fields:
+            if getattr(self, name) in ("", "None") and name not in ("env_name", "trigger_dag_id"):
+                setattr(self, name, None)
+        if isinstance(self.verify, str) and self.verify.lower() in ("true", "false"):
+            self.verify = self.verify.lower() == "true"
+
     def _checked_call(self) -> dict[str, Any]:
         """Check what is sent before anything is sent."""
         conf = self.conf or {}
         if not isinstance(conf, dict):
-            raise MwaaInputError(f"conf is a {type(conf).__name__}, not a dict; a run's conf is a JSON object.")
+            raise MwaaInputError(
+                f"conf is a {type(conf).__name__}, not a dict; a run's conf is a JSON object. A template that stands "
+                "for all of it needs a DAG with render_template_as_native_obj=True."
+            )
         try:
             json.dumps(conf, allow_nan=False)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise MwaaInputError(f"conf cannot be written as JSON: {error}.") from error
         start = _moment(self.data_interval_start, "data_interval_start")
         end = _moment(self.data_interval_end, "data_interval_end")
@@ -226,25 +255,46 @@ class MwaaTriggerDagRunOperator(BaseOperator):
 
     def _take_up(self, environment: MwaaEnvironment, run: DagRun, context: Context) -> DagRun:
         """Decide what a run means that was there before: an earlier try's, or somebody else's."""
-        earlier_try = self.trigger_run_id is None or tries_before(context) > 0
+        # A derived id is nobody else's; with a date it may be that of an earlier round, before the task was cleared.
+        earlier_round = self.trigger_run_id is None and self.logical_date is not None and was_cleared(context)
+        earlier_try = tries_before(context) > 0 or (self.trigger_run_id is None and not earlier_round)
         if not earlier_try and self.skip_when_already_exists:
             raise skip_exception(f"Environment {self.env_name!r}: run {run.run_id!r} is already there; skipping.")
         if not earlier_try and not self.reset_dag_run:
             raise DagRunAlreadyExists(
                 f"Environment {self.env_name!r}: DAG {run.dag_id!r} already has a run {run.run_id!r}, "
-                f"{run.state.value}. Leave trigger_run_id out, or set reset_dag_run or skip_when_already_exists.",
+                f"{run.state.value}"
+                + (
+                    f": made for logical_date {self.logical_date} before this task was cleared. Set reset_dag_run to "
+                    "run it again, or skip_when_already_exists."
+                    if earlier_round
+                    else ". Leave trigger_run_id out, or set reset_dag_run or skip_when_already_exists."
+                ),
                 env_name=self.env_name,
                 status=409,
             )
-        if self.reset_dag_run and run.state.is_final and run.state not in self._allowed():
-            self.log.info("Environment %r: run %r had ended as %s, clearing it", self.env_name, run.run_id, run.state)
+        failed = run.state.is_final and run.state not in self._allowed()
+        # An earlier try may have been killed and have marked it. The CLI transport marks and clears nothing.
+        may_be_killed = self.cancel_on_kill and self.wait_for_completion and environment.transport != TransportName.CLI
+        if (failed and may_be_killed) or (self.reset_dag_run and run.state.is_final and (failed or not earlier_try)):
+            self.log.info(
+                "Environment %r: run %r is already there and ended as %s, clearing it so that it runs again",
+                self.env_name,
+                run.run_id,
+                run.state.value,
+            )
             environment.clear_dag_run(run.dag_id, run.run_id)
             return environment.get_dag_run(run.dag_id, run.run_id)
-        if self.reset_dag_run and run.state.is_final and not earlier_try:
-            self.log.info("Environment %r: run %r is already there, clearing it", self.env_name, run.run_id)
-            environment.clear_dag_run(run.dag_id, run.run_id)
-            return environment.get_dag_run(run.dag_id, run.run_id)
-        self.log.info("Environment %r: taking up run %r, which is %s", self.env_name, run.run_id, run.state.value)
+        if failed and self.wait_for_completion:
+            self.log.warning(
+                "Environment %r: run %r of an earlier try ended as %s; a retry makes no second run. To run it again, "
+                "clear it there or this task here, or set reset_dag_run.",
+                self.env_name,
+                run.run_id,
+                run.state.value,
+            )
+        else:
+            self.log.info("Environment %r: taking up run %r, which is %s", self.env_name, run.run_id, run.state.value)
         return run
 
     def _wait(self, environment: MwaaEnvironment, run: DagRun) -> DagRun:
@@ -265,24 +315,14 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         return _states(self.allowed_states, "allowed_states") or frozenset({DagRunState.SUCCESS})
 
 
-def derived_run_id(context: Context) -> str:
-    """Derive a run id from a task instance: the same for every retry, another one after the task was cleared.
-
-    Airflow raises ``max_tries`` when a task is cleared and leaves it alone between retries, so that ``max_tries -
-    retries`` tells one round of tries from the next.
-    """
-    ti: Any = context["ti"]
-    retries = getattr(ti.task, "retries", 0) or 0
-    tries_so_far = max(0, (ti.max_tries or 0) - retries)
-    identity = json.dumps([ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "map_index", -1), tries_so_far])
-    return f"mwaa__{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
-
-
-def tries_before(context: Context) -> int:
-    """Count the tries of this round that came before the present one."""
-    ti: Any = context["ti"]
-    retries = getattr(ti.task, "retries", 0) or 0
-    return int(ti.try_number) - 1 - max(0, (ti.max_tries or 0) - retries)
+def _major(version: object) -> int | None:
+    """Read ``airflow_version``, which may be text out of a template: ``3``, ``"3"`` and ``"3.0.6"`` alike."""
+    if version is None:
+        return None
+    major = str(version).partition(".")[0].strip()
+    if major not in ("2", "3"):
+        raise MwaaInputError(f"airflow_version={version!r} is neither 2 nor 3; leave it out to have it found out.")
+    return int(major)
 
 
 def _states(names: Sequence[str] | None, parameter: str) -> frozenset[DagRunState]:

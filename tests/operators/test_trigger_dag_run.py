@@ -6,17 +6,20 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_mwaa_provider.client.models import DagRun, DagRunState, TransportName
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator, derived_run_id, tries_before
+from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
+from airflow_mwaa_provider.operators.run_ids import derived_run_id, tries_before, was_cleared
 
 HEAVY = ("boto3", "botocore", "psycopg2", "pandas", "requests", "airflow.providers.amazon.aws")
 
@@ -32,6 +35,9 @@ class TaskInstance:
     try_number: int = 1
     max_tries: int = 2
     task: Any = field(default_factory=lambda: SimpleNamespace(retries=2))
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        json.dumps(value)
 
 
 def run_id(**changes: Any) -> str:
@@ -59,6 +65,13 @@ def test_a_cleared_task_asks_for_another_run() -> None:
     assert run_id(try_number=2, max_tries=3) == run_id(try_number=3, max_tries=3)
 
 
+def test_a_cleared_task_with_a_date_asks_for_the_one_run_of_that_date() -> None:
+    cleared = {"ti": TaskInstance(try_number=2, max_tries=3)}
+    assert derived_run_id(cleared, one_for_all_rounds=True) == run_id()  # type: ignore[arg-type]
+    assert was_cleared(cleared)  # type: ignore[arg-type]
+    assert not was_cleared({"ti": TaskInstance(try_number=3, max_tries=2)})  # type: ignore[typeddict-item]
+
+
 def test_more_retries_in_a_new_version_of_the_dag_change_nothing() -> None:
     assert run_id(task=SimpleNamespace(retries=5)) == run_id()
 
@@ -81,6 +94,12 @@ def test_tries_of_this_round(number: int, most: int, before: int) -> None:
         ({"deferrable": True}, "deferrable"),
         ({"allowed_states": ["sleeping"]}, "allowed_states.*'sleeping'"),
         ({"failed_states": ["sleeping"]}, "failed_states.*'sleeping'"),
+        ({"transport": "pigeon"}, "transport='pigeon' is none of 'rest_api'"),
+        ({"wait_timeout": 600}, "wait_timeout=600 is no timedelta"),
+        ({"wait_timeout": None}, "wait_timeout=None is no timedelta"),
+        ({"waiter_delay": 0}, "waiter_delay=0 is no number above 0"),
+        ({"waiter_delay": "60"}, "waiter_delay='60' is no number"),
+        ({"waiter_max_attempts": -1}, "waiter_max_attempts=-1 is no number"),
     ],
 )
 def test_wrong_parameters_are_refused_when_the_dag_is_parsed(more: dict[str, Any], message: str) -> None:
@@ -93,7 +112,9 @@ def test_wrong_parameters_are_refused_when_the_dag_is_parsed(more: dict[str, Any
     [
         ({"conf": {"when": datetime(2026, 1, 1)}}, "conf cannot be written as JSON"),
         ({"conf": {"x": float("nan")}}, "conf cannot be written as JSON"),
-        ({"conf": "text"}, "conf is a str"),
+        ({"conf": "text"}, "conf is a str.*render_template_as_native_obj"),
+        ({"airflow_version": "two"}, "airflow_version='two' is neither 2 nor 3"),
+        ({"airflow_version": 4}, "airflow_version=4 is neither 2 nor 3"),
         ({"logical_date": "tomorrow"}, "logical_date='tomorrow' is no ISO 8601 date"),
         ({"logical_date": "2026-01-01T00:00:00"}, "has no time zone"),
         ({"data_interval_start": "2026-01-01T00:00:00Z"}, "go together"),
@@ -103,6 +124,121 @@ def test_what_cannot_be_sent_is_refused_before_anything_is_sent(more: dict[str, 
     # No connection, no credentials and no network are at hand: reaching for one would be another error.
     with pytest.raises(MwaaInputError, match=message):
         operator(**more).execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
+
+
+class World:
+    """An environment that has one run, and notes down what the operator does to it."""
+
+    name = "e"
+
+    def __init__(self, state: DagRunState, transport: TransportName = TransportName.REST_API) -> None:
+        self.run = DagRun("d", "", state, created=False)
+        self.transport = transport
+        self.did: list[str] = []
+
+    def environment(self, env_name: str, **settings: Any) -> World:
+        self.settings = settings
+        return self
+
+    def trigger_dag_run(self, dag_id: str, run_id: str, **call: Any) -> DagRun:
+        self.call = call
+        self.run = replace(self.run, run_id=run_id)
+        return self.run
+
+    def dag_run_url(self, dag_id: str, run_id: str) -> str:
+        return "https://there"
+
+    def clear_dag_run(self, dag_id: str, run_id: str) -> None:
+        self.did.append("cleared")
+        self.run = replace(self.run, state=DagRunState.QUEUED)
+
+    def get_dag_run(self, dag_id: str, run_id: str) -> DagRun:
+        return self.run
+
+    def wait_for_dag_run(self, dag_id: str, run_id: str, **how: Any) -> DagRun:
+        self.did.append("waited")
+        return self.run
+
+
+def carry_out(world: World, ti: TaskInstance, **more: Any) -> dict[str, Any]:
+    made = operator(**more)
+    made._hook = lambda: world  # type: ignore[assignment, return-value] # the local MWAA needs minutes for this
+    return made.execute({"ti": ti})  # type: ignore[typeddict-item]
+
+
+FIRST, RETRY = TaskInstance(), TaskInstance(try_number=2)
+CLEARED, CLEARED_RETRY = TaskInstance(try_number=2, max_tries=3), TaskInstance(try_number=3, max_tries=3)
+OK, BAD, GOING_ON = DagRunState.SUCCESS, DagRunState.FAILED, DagRunState.RUNNING
+DATED = {"logical_date": "2026-01-01T00:00:00Z"}
+MINE = {"trigger_run_id": "mine"}
+WAIT = {"wait_for_completion": True}
+
+
+@pytest.mark.parametrize(
+    ("ti", "state", "more", "does"),
+    [
+        (RETRY, GOING_ON, WAIT, ["waited"]),
+        (RETRY, BAD, WAIT, ["waited"]),
+        (RETRY, BAD, {**WAIT, "reset_dag_run": True}, ["cleared", "waited"]),
+        (RETRY, OK, {**WAIT, "reset_dag_run": True}, ["waited"]),
+        (RETRY, GOING_ON, {**WAIT, "reset_dag_run": True}, ["waited"]),
+        # An earlier try that was killed has marked it as failed.
+        (RETRY, BAD, {**WAIT, "cancel_on_kill": True}, ["cleared", "waited"]),
+        (RETRY, BAD, {**WAIT, "cancel_on_kill": True, "allowed_states": ["failed"]}, ["waited"]),
+        (RETRY, BAD, {"cancel_on_kill": True}, []),
+        (FIRST, OK, MINE, "already has a run 'mine', success. Leave trigger_run_id out"),
+        (FIRST, OK, {**MINE, "skip_when_already_exists": True}, "is already there; skipping"),
+        (FIRST, OK, {**MINE, "reset_dag_run": True}, ["cleared"]),
+        (FIRST, GOING_ON, {**MINE, "reset_dag_run": True}, []),
+        (RETRY, OK, MINE, []),
+        (CLEARED, OK, MINE, "already has a run 'mine'"),
+        (CLEARED, OK, DATED, "logical_date 2026-01-01T00:00:00Z before this task was cleared. Set reset_dag_run"),
+        (CLEARED, OK, {**DATED, "reset_dag_run": True}, ["cleared"]),
+        (CLEARED, OK, {**DATED, "skip_when_already_exists": True}, "is already there; skipping"),
+        (CLEARED_RETRY, GOING_ON, DATED, []),
+        (FIRST, GOING_ON, DATED, []),
+    ],
+)
+def test_what_a_run_means_that_is_there_already(
+    ti: TaskInstance, state: DagRunState, more: dict[str, Any], does: list[str] | str
+) -> None:
+    world = World(state)
+    if isinstance(does, str):
+        with pytest.raises(Exception, match=re.escape(does)):
+            carry_out(world, ti, **more)
+        assert world.did == []
+    else:
+        carry_out(world, ti, **more)
+        assert world.did == does
+
+
+def test_the_cli_transport_is_not_asked_to_clear_what_it_cannot_have_marked() -> None:
+    world = World(BAD, TransportName.CLI)
+    carry_out(world, RETRY, **WAIT, cancel_on_kill=True)
+    assert world.did == ["waited"]
+
+
+def test_what_a_template_renders_to_nothing_counts_as_not_given() -> None:
+    none = dict.fromkeys(
+        ("trigger_run_id", "logical_date", "data_interval_start", "data_interval_end", "note", "airflow_version"),
+        "None",
+    )
+    world = World(OK)
+    result = carry_out(world, FIRST, **none)
+    assert result["run_id"] == run_id()
+    assert world.call == {"conf": {}, "logical_date": None, "note": None, "data_interval": None}
+    assert world.settings == {"transport": None, "airflow_major": None}
+    made = operator(verify="False", region_name="", aws_conn_id="None")
+    made._hook = lambda: world  # type: ignore[assignment, return-value]
+    made.execute({"ti": FIRST})  # type: ignore[typeddict-item]
+    assert (made.verify, made.region_name, made.aws_conn_id) == (False, None, None)
+
+
+@pytest.mark.parametrize(("given", "major"), [(3, 3), ("2", 2), ("3.0.6", 3), (None, None)])
+def test_a_version_out_of_a_template(given: Any, major: int | None) -> None:
+    world = World(OK)
+    carry_out(world, FIRST, airflow_version=given)
+    assert world.settings["airflow_major"] == major
 
 
 def test_parameters_are_a_superset_of_the_amazon_providers() -> None:
