@@ -39,6 +39,7 @@ __all__ = [
     "BaseOperator",
     "BaseOperatorLink",
     "connection_not_found",
+    "failure_without_retry",
     "read_xcom",
     "skip_exception",
 ]
@@ -56,6 +57,12 @@ def read_xcom(ti_key: Any, key: str) -> Any:
 def skip_exception(message: str) -> Exception:
     """Make the exception that marks a task as skipped."""
     made: Exception = import_module(_EXCEPTIONS).AirflowSkipException(message)
+    return made
+
+
+def failure_without_retry(message: str) -> Exception:
+    """Make the exception that fails a task for good, whatever its retries."""
+    made: Exception = import_module(_EXCEPTIONS).AirflowFailException(message)
     return made
 
 

@@ -8,7 +8,7 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider._compat import BaseOperator, skip_exception
+from airflow_mwaa_provider._compat import BaseOperator, failure_without_retry, skip_exception
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TransportName
 from airflow_mwaa_provider.client.polling import PollInterval
 from airflow_mwaa_provider.exceptions import DagPaused, DagRunAlreadyExists, MwaaError, MwaaInputError
@@ -169,7 +169,8 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         """Trigger the run, leave its link behind, and wait for it if asked.
 
         :raises DagPaused: the DAG is paused (with ``fail_when_dag_is_paused``).
-        :raises DagRunAlreadyExists: a run of the given id was there before this task's first try.
+        :raises AirflowFailException: a run of the given id was there before this task's first try; no retry mends
+            that. Its cause is a ``DagRunAlreadyExists``.
         :raises DagRunFailed: the run ended badly.
         """
         self._forget_empty_text()
@@ -261,7 +262,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         if not earlier_try and self.skip_when_already_exists:
             raise skip_exception(f"Environment {self.env_name!r}: run {run.run_id!r} is already there; skipping.")
         if not earlier_try and not self.reset_dag_run:
-            raise DagRunAlreadyExists(
+            error = DagRunAlreadyExists(
                 f"Environment {self.env_name!r}: DAG {run.dag_id!r} already has a run {run.run_id!r}, "
                 f"{run.state.value}"
                 + (
@@ -273,6 +274,8 @@ class MwaaTriggerDagRunOperator(BaseOperator):
                 env_name=self.env_name,
                 status=409,
             )
+            # A retry could not tell this run from one that an earlier try of its own has made, and would take it up.
+            raise failure_without_retry(str(error)) from error
         failed = run.state.is_final and run.state not in self._allowed()
         # An earlier try may have been killed and have marked it. The CLI transport marks and clears nothing.
         may_be_killed = self.cancel_on_kill and self.wait_for_completion and environment.transport != TransportName.CLI

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TransportName
-from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.exceptions import DagRunAlreadyExists, MwaaInputError
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.run_ids import derived_run_id, tries_before, was_cleared
 
@@ -210,6 +210,13 @@ def test_what_a_run_means_that_is_there_already(
     else:
         carry_out(world, ti, **more)
         assert world.did == does
+
+
+def test_somebody_elses_run_is_never_taken_up_by_a_retry() -> None:
+    with pytest.raises(Exception, match="already has a run") as raised:
+        carry_out(World(OK), FIRST, **MINE)
+    assert type(raised.value).__name__ == "AirflowFailException"  # the one that Airflow does not retry
+    assert isinstance(raised.value.__cause__, DagRunAlreadyExists)
 
 
 def test_the_cli_transport_is_not_asked_to_clear_what_it_cannot_have_marked() -> None:
