@@ -266,8 +266,8 @@ class MwaaTriggerDagRunOperator(BaseOperator):
                 f"Environment {self.env_name!r}: DAG {run.dag_id!r} already has a run {run.run_id!r}, "
                 f"{run.state.value}"
                 + (
-                    f": made for logical_date {self.logical_date} before this task was cleared. Set reset_dag_run to "
-                    "run it again, or skip_when_already_exists."
+                    ": this task made it before it was cleared, and a logical_date has one run only. Set reset_dag_run "
+                    "to run it again, or skip_when_already_exists."
                     if earlier_round
                     else ". Leave trigger_run_id out, or set reset_dag_run or skip_when_already_exists."
                 ),

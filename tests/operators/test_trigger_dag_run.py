@@ -192,7 +192,7 @@ WAIT = {"wait_for_completion": True}
         (FIRST, GOING_ON, {**MINE, "reset_dag_run": True}, []),
         (RETRY, OK, MINE, []),
         (CLEARED, OK, MINE, "already has a run 'mine'"),
-        (CLEARED, OK, DATED, "logical_date 2026-01-01T00:00:00Z before this task was cleared. Set reset_dag_run"),
+        (CLEARED, OK, DATED, "made it before it was cleared, and a logical_date has one run only. Set reset_dag_run"),
         (CLEARED, OK, {**DATED, "reset_dag_run": True}, ["cleared"]),
         (CLEARED, OK, {**DATED, "skip_when_already_exists": True}, "is already there; skipping"),
         (CLEARED_RETRY, GOING_ON, DATED, []),
