@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from airflow_mwaa_provider.local import processes, state
@@ -53,6 +55,14 @@ class Local:
 
     def processes(self):
         return processes.find(self.folder)
+
+    def commands(self):
+        """The command lines of all its processes, of which any may just be ending."""
+        lines = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                lines.append((process.pid, " ".join(process.cmdline())))
+        return lines
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def wait_for(condition, timeout_s=60.0):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_leaves_nothing(local, number):
     up = local.start("up", "-e", "source")
-    wait_for(lambda: any("cli_server" in " ".join(process.cmdline()) for process in local.processes()))
+    wait_for(lambda: any("cli_server" in command for _, command in local.commands()))
     up.send_signal(number)
     stdout, stderr = up.communicate(timeout=40)
     assert up.returncode == 1
@@ -39,10 +39,8 @@ def test_an_interrupted_start_leaves_nothing(local, number):
 
 def test_a_killed_start_is_cleared_away_by_down(local):
     up = local.start("up", "-e", "source")
-    wait_for(lambda: any("postgres" in process.name() for process in local.processes()))
-    for process in local.processes():
-        if "local.daemon" in " ".join(process.cmdline()):
-            process.kill()
+    wait_for(lambda: any("bin/postgres" in command for _, command in local.commands()))
+    os.kill(next(pid for pid, command in local.commands() if "local.daemon" in command), signal.SIGKILL)
     up.kill()
     up.communicate()
     assert "Ended" in local.run("down").stdout
@@ -79,9 +77,8 @@ def test_status_env_and_files_of_a_running_one(running):
     assert variables["AWS_ENDPOINT_URL"] == now["endpoint_url"]
     assert Path(variables["AWS_CA_BUNDLE"]).exists()
     secrets = [variables["AWS_SECRET_ACCESS_KEY"], variables["AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN"]]
-    for process in running.processes():
-        with_arguments = " ".join(process.cmdline())
-        assert not any(secret in with_arguments for secret in secrets)
+    for _, command in running.commands():
+        assert not any(secret in command for secret in secrets)
 
 
 def test_no_secret_is_readable_to_others_or_in_a_log(running):
