@@ -283,4 +283,16 @@ def _log_line(item: Any) -> str:
         return str(item)
     moment = f"[{item['timestamp']}] " if item.get("timestamp") else ""
     level = f"{str(item['level']).upper()} - " if item.get("level") else ""
-    return f"{moment}{level}{item.get('event', '')}"
+    return "\n".join([f"{moment}{level}{item.get('event', '')}", *_error_lines(item.get("error_detail"))])
+
+
+def _error_lines(causes: Any) -> list[str]:
+    """Write Airflow 3's structured exceptions as Python would, the frames shortened to where they are."""
+    lines: list[str] = []
+    for cause in causes if isinstance(causes, list) else []:
+        lines.extend(
+            f'  File "{frame.get("filename")}", line {frame.get("lineno")}, in {frame.get("name")}'
+            for frame in cause.get("frames") or []
+        )
+        lines.append(f"{cause.get('exc_type')}: {cause.get('exc_value')}")
+    return lines

@@ -27,13 +27,14 @@ class StoredObjectsApi(RestCaller):
         """Read a variable.
 
         Airflow 3 rewrites a value that is JSON on its way out (spaces, ``1.10`` to ``1.1``) and masks what looks
-        secret by its name; the CLI transport gives the stored text.
+        secret by its name; the CLI transport gives the stored text. A value that is itself ``***`` cannot be told from
+        a masked one there.
 
         :raises ValueMasked: the environment masks this value.
         """
         what = f"variable {key!r}"
         answer = self.request_fields("GET", f"/variables/{quoted(key)}", "key", what=what)
-        if _is_masked(answer.get("value")):
+        if self._hides(answer):
             raise ValueMasked(
                 f"Environment {self._env_name!r}: the REST API masks the value of {what}, because its name looks "
                 "secret. Read it with transport='cli', or keep it in Secrets Manager.",
@@ -44,10 +45,14 @@ class StoredObjectsApi(RestCaller):
     def list_variables(self) -> list[Variable]:
         """List all variables, sorted by key; masked values are ``None``."""
         variables = (
-            Variable(row["key"], None if _is_masked(row.get("value")) else row.get("value"), row.get("description"))
+            Variable(row["key"], None if self._hides(row) else row.get("value"), row.get("description"))
             for row in self._pages("/variables", "variables", "key")
         )
         return sorted(variables, key=lambda variable: variable.key)
+
+    def _hides(self, row: Mapping[str, Any]) -> bool:
+        """Whether a variable's value is masked; Airflow 2 masks none."""
+        return self.major >= 3 and _is_masked(row.get("value"))
 
     def set_variable(self, variable: Variable) -> None:
         """Create or replace a variable."""

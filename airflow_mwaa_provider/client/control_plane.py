@@ -189,7 +189,8 @@ class ControlPlane:
         from botocore.parsers import ResponseParserError
 
         client = self._client
-        where = f"Environment {env_name!r}, {operation} in {self.region_name}"
+        whose = f"Environment {env_name!r}, " if env_name != "*" else ""
+        where = f"{whose}{operation} in {self.region_name}"
         try:
             return send(client)
         except ClientError as error:

@@ -259,7 +259,9 @@ class MwaaEnvironment:
             return error
         labels = tuple(instance.label for instance in failed)
         return DagRunFailed(
-            f"{error} Failed tasks: {', '.join(labels) or 'none'}.",
+            f"{error} Failed tasks: {', '.join(labels)}."
+            if labels
+            else f"{error} None of its tasks failed: it was marked so by hand, or stopped.",
             dag_id=error.dag_id,
             run_id=error.run_id,
             state=error.state,

@@ -28,10 +28,9 @@ def test_across_environments(world: World, source: str, target: str, way: str) -
     asked = here.trigger_dag_run(dag_id, conf={"env_name": target, "conf": {"text": AWKWARD}})
     here.wait_for_dag_run(dag_id, asked.run_id, timeout_s=240)
     path = f"/dags/{dag_id}/dagRuns/{asked.run_id}/taskInstances/trigger"
-    [link] = here.request("GET", f"{path}/links").values() if source.startswith("airflow-2") else [None]
-    answer = here.request("GET", f"{path}/xcomEntries/mwaa_dag_run_url")["value"]
-    url = str(answer)
-    assert link in (None, url)
+    url = str(here.request("GET", f"{path}/xcomEntries/mwaa_dag_run_url")["value"])
+    links = here.request("GET", f"{path}/links")
+    assert links.get("extra_links", links) == {"Remote DAG run": url}
     remote_run_id = url.rsplit("/", 1)[-1].rsplit("=", 1)[-1]
     remote = there.get_dag_run("echo", remote_run_id)
     assert remote.state is DagRunState.SUCCESS
@@ -39,8 +38,8 @@ def test_across_environments(world: World, source: str, target: str, way: str) -
     assert url.startswith(f"https://{there.web_server_host}/dags/echo/")
 
 
-def test_a_remote_failure_fails_the_task_and_says_why(world: World) -> None:
-    source, target = PAIRS[0]
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_a_remote_failure_fails_the_task_and_says_why(world: World, source: str, target: str) -> None:
     here = world.environment(source, "web_session")
     dag_id = "calls_other_by_auto"
     asked = here.trigger_dag_run(dag_id, conf={"env_name": target, "dag_id": "mapped"})
@@ -49,6 +48,25 @@ def test_a_remote_failure_fails_the_task_and_says_why(world: World) -> None:
     log = here.get_task_log(dag_id, asked.run_id, "trigger")
     assert f"Environment '{target}'" in log
     assert "Failed tasks: part[1]" in log
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_a_retry_takes_up_the_run_of_the_try_before(world: World, source: str, target: str) -> None:
+    """The first try is cut off while it waits; the second finds the run, and leaves no other behind."""
+    here, there = world.environment(source, "web_session"), world.environment(target, "web_session")
+    asked = here.trigger_dag_run("calls_other_impatiently", conf={"env_name": target})
+    try:
+        with pytest.raises(DagRunFailed, match="Failed tasks: trigger"):
+            here.wait_for_dag_run("calls_other_impatiently", asked.run_id, timeout_s=240)
+        assert here.get_task_instance("calls_other_impatiently", asked.run_id, "trigger").try_number == 2
+        log = here.get_task_log("calls_other_impatiently", asked.run_id, "trigger", try_number=2)
+        assert "taking up run" in log
+    finally:
+        runs = there.request("GET", "/dags/sleeps/dagRuns", params={"order_by": "-id", "limit": 20})["dag_runs"]
+        ours = [run for run in runs if run["conf"].get("by") == asked.run_id]
+        for run in ours:
+            there.set_dag_run_state("sleeps", run["dag_run_id"], "failed")
+    assert len(ours) == 1
 
 
 def test_the_amazon_providers_operator_works_unchanged(world: World) -> None:

@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from airflow_mwaa_provider.exceptions import UnsendableCommand
@@ -78,6 +78,8 @@ def test_variable(world: World, env_name: str, transport: str) -> None:
     def round_trip(value: str) -> None:
         nonlocal count
         count += 1
+        # What Airflow 3 writes instead of a value that it hides cannot be told from a value that is the same.
+        assume(exact or "***" not in value)
         environment.variables.set(key, value)
         seen = environment.variables.get(key).value
         assert seen == value or (not exact and _same_json(seen, value))

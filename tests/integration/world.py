@@ -19,7 +19,16 @@ from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound
 from airflow_mwaa_provider.local import lifecycle
 
-DAG_IDS = ("echo", "fails", "mapped", "sleeps", "paused", "calls_other_by_auto", "trigger_in_other_environment")
+DAG_IDS = (
+    "echo",
+    "fails",
+    "mapped",
+    "sleeps",
+    "paused",
+    "calls_other_by_auto",
+    "calls_other_impatiently",
+    "trigger_in_other_environment",
+)
 
 
 class World:

@@ -96,6 +96,21 @@ def calls_other(transport: str) -> None:
     made()
 
 
+@dag(**SHARED, dag_id="calls_other_impatiently", is_paused_upon_creation=False, params={"env_name": ""})
+def calls_other_impatiently() -> None:
+    MwaaTriggerDagRunOperator(
+        task_id="trigger",
+        env_name="{{ params.env_name }}",
+        trigger_dag_id="sleeps",
+        conf={"by": "{{ run_id }}"},
+        wait_for_completion=True,
+        execution_timeout=timedelta(seconds=12),
+        retries=1,
+        retry_delay=timedelta(seconds=1),
+    )
+
+
+calls_other_impatiently()
 echo()
 fails()
 mapped()
