@@ -343,7 +343,13 @@ class EnvironmentStore:
             await asyncio.wait({running})
             # The change may have got to its end before the cancellation reached it.
             environment.status = EnvironmentStatus.DELETING
+        runtime = environment.runtime
         await self._close(environment)
+        if runtime is not None:
+            try:
+                await runtime.delete()
+            except Exception:  # noqa: BLE001 - what stays behind is disk space; the environment itself is gone
+                _log.exception("environment %s: its data were not all removed", environment.name)
         self._forget(environment.name)
         del self._environments[environment.name]
         _log.info("environment %s is deleted", environment.name)

@@ -78,6 +78,9 @@ class Runtime(Protocol):
     async def stop(self) -> None:
         """End every process of it. Does nothing when none runs."""
 
+    async def delete(self) -> None:
+        """Stop, and remove what it kept: another environment of this name begins empty."""
+
     async def login(self) -> ApiSession:
         """Log in as the environment's administrator; each call is a new login, good for 12 hours."""
 

@@ -91,6 +91,9 @@ class StubRuntime:
         self._port = self._runner.addresses[0][1]
         self.running = True
 
+    async def delete(self) -> None:
+        self.factory.events.append(f"delete {self.spec.name}")
+
     async def stop(self) -> None:
         self.factory.events.append(f"stop {self.spec.name} {self.spec.airflow_version}")
         self.running = False
