@@ -194,7 +194,7 @@ def test_a_deleted_environment_is_gone(source: Lab) -> None:
     with source.web() as web, pytest.raises(requests.ConnectionError):
         web.get(f"https://{url}/", timeout=5)
     source.environment("source")
-    assert "delete source" in lab.factory.events, "its data are removed with it"
+    assert "delete source" in source.factory.events, "its data are removed with it"
 
 
 def test_an_environment_can_be_deleted_while_it_is_created(lab: Lab) -> None:
