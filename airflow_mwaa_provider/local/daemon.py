@@ -23,23 +23,24 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.local import interpreter, postgres, processes, state
-from airflow_mwaa_provider.local.admin import ADMIN_PREFIX
-from airflow_mwaa_provider.local.airflow_runtime import AirflowRuntimeFactory, RuntimeContext
-from airflow_mwaa_provider.local.airflow_settings import AwsWorld
-from airflow_mwaa_provider.local.bucket_sync import BucketSync, Mirror
-from airflow_mwaa_provider.local.endpoint import LocalMwaa
-from airflow_mwaa_provider.local.environments import EnvironmentStatus
+from airflow_mwaa_provider.local.airflow import interpreter
+from airflow_mwaa_provider.local.airflow.metadata_databases import MetadataDatabases
+from airflow_mwaa_provider.local.airflow.runtime import AirflowRuntimeFactory, RuntimeContext
+from airflow_mwaa_provider.local.airflow.settings import AwsWorld
+from airflow_mwaa_provider.local.aws.admin import ADMIN_PREFIX
+from airflow_mwaa_provider.local.aws.endpoint import LocalMwaa
+from airflow_mwaa_provider.local.aws.environments import EnvironmentStatus
+from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.metadata_databases import MetadataDatabases
-from airflow_mwaa_provider.local.moto_server import MotoServer
-from airflow_mwaa_provider.local.tls import CertificateAuthority
+from airflow_mwaa_provider.local.machine import postgres, processes, state
+from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync, Mirror
+from airflow_mwaa_provider.local.machine.moto_server import MotoServer
 from airflow_mwaa_provider.local.up_request import EnvironmentRequest, UpRequest
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from airflow_mwaa_provider.local.environments import Environment
+    from airflow_mwaa_provider.local.aws.environments import Environment
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from airflow_mwaa_provider.local import interpreter, processes, state
-from airflow_mwaa_provider.local.airflow_settings import AwsWorld
+from airflow_mwaa_provider.local.airflow import interpreter
+from airflow_mwaa_provider.local.airflow.settings import AwsWorld
 from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.machine import processes, state
 from airflow_mwaa_provider.local.up_request import UpRequest
 
 if TYPE_CHECKING:

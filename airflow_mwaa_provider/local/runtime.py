@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the local MWAA's AWS side needs of the Airflow behind an environment.
 
-The AWS side (control plane, gateway) knows only this file; ``airflow_runtime`` implements it with real
+The AWS side (``local/aws``) knows only this file; ``local/airflow/runtime.py`` implements it with real
 processes. Everything here is asyncio: one event loop serves all environments.
 """
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_mwaa_provider.local.tls import CertificateAuthority
+from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 from tests.client.world import World
 
 if TYPE_CHECKING:

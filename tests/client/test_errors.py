@@ -208,7 +208,7 @@ def test_commands_that_do_not_succeed(world: World) -> None:
 def test_answers_of_the_cli_endpoint(
     world: World, monkeypatch: pytest.MonkeyPatch, status: int, text: str, expected: type[MwaaError]
 ) -> None:
-    from airflow_mwaa_provider.local.cli_endpoint import CliEndpoint
+    from airflow_mwaa_provider.local.aws.cli_endpoint import CliEndpoint
 
     async def run(*_: object) -> web.Response:
         return web.Response(status=status, text=text)

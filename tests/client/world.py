@@ -15,14 +15,14 @@ from airflow_mwaa_provider.client.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
 from airflow_mwaa_provider.client.retrying import RetryPolicy
 from airflow_mwaa_provider.client.web_server import WebServerSettings
-from airflow_mwaa_provider.local.endpoint import LocalMwaa
-from airflow_mwaa_provider.local.limits import Limits
+from airflow_mwaa_provider.local.aws.endpoint import LocalMwaa
+from airflow_mwaa_provider.local.aws.limits import Limits
 from tests.client.stub_airflow import StubAirflow, StubFactory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from airflow_mwaa_provider.local.tls import CertificateAuthority
+    from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 
 KEY, SECRET = "AKIACLIENTTESTS00000", "secret-key-of-the-client-tests"
 REGION = "us-east-1"

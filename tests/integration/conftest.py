@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mwaa_provider.local import interpreter, lifecycle
+from airflow_mwaa_provider.local import lifecycle
+from airflow_mwaa_provider.local.airflow import interpreter
 from airflow_mwaa_provider.local.daemon import EnvironmentRequest
 from tests.integration.world import World
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from airflow_mwaa_provider.local import processes
+from airflow_mwaa_provider.local.machine import processes
 
 
 def test_demo_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from airflow_mwaa_provider.local.tls import CertificateAuthority
+from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 from tests.local.lab import Lab
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ import requests
 from aiohttp import web
 from botocore.config import Config
 
-from airflow_mwaa_provider.local.endpoint import LocalMwaa
+from airflow_mwaa_provider.local.aws.endpoint import LocalMwaa
 from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from airflow_mwaa_provider.local.tls import CertificateAuthority
+    from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 KEY, SECRET = "AKIALOCALTESTS000000", "secret-of-the-tests"

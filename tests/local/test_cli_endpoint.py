@@ -9,7 +9,7 @@ import shlex
 
 import pytest
 
-from airflow_mwaa_provider.local.cli_allowlist import command_of
+from airflow_mwaa_provider.local.aws.cli_allowlist import command_of
 from tests.local.lab import Lab, decoded, until
 
 

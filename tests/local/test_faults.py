@@ -10,8 +10,8 @@ import pytest
 import requests
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 
-from airflow_mwaa_provider.local.faults import FaultCall, FaultError, FaultKind, FaultPlan
-from airflow_mwaa_provider.local.service_model import MwaaServiceModel
+from airflow_mwaa_provider.local.aws.faults import FaultCall, FaultError, FaultKind, FaultPlan
+from airflow_mwaa_provider.local.aws.service_model import MwaaServiceModel
 from tests.local.lab import Lab, until
 
 RESETS = (ConnectionClosedError, HTTPClientError)

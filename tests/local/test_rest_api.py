@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_mwaa_provider.local.service_model import MwaaServiceModel
+from airflow_mwaa_provider.local.aws.service_model import MwaaServiceModel
 
 if TYPE_CHECKING:
     from tests.local.lab import Lab

@@ -13,9 +13,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from airflow_mwaa_provider.local.aws_errors import AwsError
-from airflow_mwaa_provider.local.identity import IdentityStore
-from airflow_mwaa_provider.local.sigv4 import read_scope, verify
+from airflow_mwaa_provider.local.aws.aws_errors import AwsError
+from airflow_mwaa_provider.local.aws.identity import IdentityStore
+from airflow_mwaa_provider.local.aws.sigv4 import read_scope, verify
 from tests.local.lab import KEY, REGION, SECRET, Lab
 
 

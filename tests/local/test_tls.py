@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
-from airflow_mwaa_provider.local.loopback import is_loopback, listen, listen_apart
-from airflow_mwaa_provider.local.tls import CertificateAuthority
+from airflow_mwaa_provider.local.aws.loopback import is_loopback, listen, listen_apart
+from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from airflow_mwaa_provider.local.aws_errors import AwsError, NotImplementedByLocalMwaa
-from airflow_mwaa_provider.local.service_model import MwaaServiceModel
+from airflow_mwaa_provider.local.aws.aws_errors import AwsError, NotImplementedByLocalMwaa
+from airflow_mwaa_provider.local.aws.service_model import MwaaServiceModel
 from tests.local.lab import KEY, NETWORK, REGION, ROLE, SECRET, Lab
 
 MODEL = MwaaServiceModel()

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airflow_mwaa_provider.local import processes, state
+from airflow_mwaa_provider.local.machine import processes, state
 
 COMMAND = (sys.executable, "-m", "airflow_mwaa_provider.cli.main", "local")
 

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mwaa_provider.local import airflow_settings
+from airflow_mwaa_provider.local.airflow import settings
+from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.interpreter import Interpreter
-from airflow_mwaa_provider.local.state import EnvironmentFolder
+from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
 
 
 def variables(version="3.3.1", **configuration):
-    return airflow_settings.airflow_variables(
+    return settings.airflow_variables(
         env_name="source",
         interpreter=Interpreter(Path("/venv/bin/python"), Path("/venv"), "3.12.1", version, "3.8.0", "asyncpg"),
         folder=EnvironmentFolder(Path("/state/environments/source")),
-        database=airflow_settings.Database("URL", "ASYNC", "127.0.0.1", 5432, "db", "airflow_user", 'p"w'),
-        keys=airflow_settings.EnvironmentKeys("FERNET", "WEB", "JWT"),
-        web=airflow_settings.WebServer(8080, "https://127.0.0.2:9"),
-        aws=airflow_settings.AwsWorld("http://127.0.0.1:1", "AKIA", "SECRET", "us-east-1", Path("/ca.pem")),
+        database=settings.Database("URL", "ASYNC", "127.0.0.1", 5432, "db", "airflow_user", 'p"w'),
+        keys=settings.EnvironmentKeys("FERNET", "WEB", "JWT"),
+        web=settings.WebServer(8080, "https://127.0.0.2:9"),
+        aws=settings.AwsWorld("http://127.0.0.1:1", "AKIA", "SECRET", "us-east-1", Path("/ca.pem")),
         configuration={name.replace("__", "."): value for name, value in configuration.items()},
         marker={"AIRFLOW_MWAA_LOCAL": "/state"},
     )
@@ -61,11 +61,11 @@ def test_options_beat_defaults_but_not_what_holds_it_together():
 @pytest.mark.parametrize("option", ["core", "core.", ".key", ""])
 def test_options_without_a_section_are_refused(option):
     with pytest.raises(LocalMwaaError, match=r"isn't of the form section\.key"):
-        airflow_settings.configuration_variable(option)
+        settings.configuration_variable(option)
 
 
 def test_secrets_stay_out_of_representations():
-    world = airflow_settings.AwsWorld("http://x", "AKIA", "SECRET", "us-east-1", Path("/ca.pem"))
-    keys = airflow_settings.EnvironmentKeys("FERNET", "WEB", "JWT")
+    world = settings.AwsWorld("http://x", "AKIA", "SECRET", "us-east-1", Path("/ca.pem"))
+    keys = settings.EnvironmentKeys("FERNET", "WEB", "JWT")
     text = repr(world) + repr(keys)
     assert not any(secret in text for secret in ("SECRET", "FERNET", "WEB", "JWT"))

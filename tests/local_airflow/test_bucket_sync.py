@@ -10,9 +10,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from airflow_mwaa_provider.local import processes
-from airflow_mwaa_provider.local.bucket_sync import BucketSync, Mirror, is_safe_name
-from airflow_mwaa_provider.local.moto_server import MotoServer
+from airflow_mwaa_provider.local.machine import processes
+from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync, Mirror, is_safe_name
+from airflow_mwaa_provider.local.machine.moto_server import MotoServer
 
 
 @pytest.fixture(scope="module")

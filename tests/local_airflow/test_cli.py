@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from airflow_mwaa_provider.cli.main import main
-from airflow_mwaa_provider.local import extras, processes, state
+from airflow_mwaa_provider.local import extras
+from airflow_mwaa_provider.local.machine import processes, state
 
 
 def make_runner():

@@ -12,8 +12,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 
-from airflow_mwaa_provider.local import interpreter
+from airflow_mwaa_provider.local.airflow import interpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.machine.process_environment import clean_python_environment
 
 
 @pytest.fixture
@@ -86,13 +87,13 @@ def test_another_program(path):
 
 def test_the_callers_modules_are_left_out(monkeypatch):
     environment = {"PYTHONPATH": "/x", "PYTHONHOME": "/y", "PATH": "/bin"}
-    assert interpreter.clean_python_environment(environment) == {"PATH": "/bin"}
+    assert clean_python_environment(environment) == {"PATH": "/bin"}
 
 
 def test_an_old_botocore_is_told_to_leave_host_names_alone(tmp_path):
     import botocore
 
-    from airflow_mwaa_provider.local import aws_models
+    from airflow_mwaa_provider.local.airflow import aws_models
 
     aws_models.write_without_host_prefix(Path(botocore.__file__).parent, tmp_path)
     session = boto3.session.Session()

@@ -9,9 +9,9 @@ import re
 import psycopg2
 import pytest
 
-from airflow_mwaa_provider.local import postgres, processes
+from airflow_mwaa_provider.local.airflow.metadata_databases import hash_password
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.metadata_databases import hash_password
+from airflow_mwaa_provider.local.machine import postgres, processes
 
 
 def make_server(folder):

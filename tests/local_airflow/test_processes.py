@@ -14,8 +14,8 @@ import time
 import psutil
 import pytest
 
-from airflow_mwaa_provider.local import processes
 from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.machine import processes
 
 # Ignores SIGTERM, and starts a process in another session that ignores it, too.
 STUBBORN = """
@@ -80,7 +80,7 @@ def test_ourselves_and_our_parents_are_spared(tmp_path, monkeypatch):
     code = f"""
 import sys; sys.path[:] = {sys.path!r}
 from pathlib import Path
-from airflow_mwaa_provider.local import processes
+from airflow_mwaa_provider.local.machine import processes
 print(len(processes.find(Path({str(tmp_path)!r}))))
 """
     process = start_marked(tmp_path, code)

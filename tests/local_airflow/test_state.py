@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mwaa_provider.local import state
 from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.machine import state
 
 
 @pytest.mark.parametrize("name", ["a", "Source", "my-env_2", "x" * 80])

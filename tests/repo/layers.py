@@ -41,6 +41,15 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Every layer may also import itself and the package's root, which holds nothing but the version."""
 
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "local": {
+        "airflow": {"machine", "runtime", "errors"},
+        "aws": {"runtime", "errors"},
+        "machine": {"errors"},
+    },
+}
+"""What a sub-package may know of its own layer; the layer's other files may know all of it."""
+
 WITHOUT_AIRFLOW = {
     "aws_lambda",
     "client",
@@ -60,7 +69,7 @@ MAY_BE_LONGER: set[str] = set()
 """Files, relative to the package, that are past the limit for a reason."""
 
 
-STANDALONE = {"local/airflow_setup.py", "local/cli_server.py"}
+STANDALONE = {"local/airflow/cli_server.py", "local/airflow/setup.py"}
 """Files that the local MWAA runs by their path inside another interpreter, one that need not have this package.
 
 They cannot use ``_compat.py``, so they may ask for the Airflow version; and they may import nothing of ours.
@@ -205,6 +214,7 @@ def violations(sources: Mapping[str, str]) -> list[str]:
     for module in modules:
         found += _form_violations(module)
         found += _layer_violations(module)
+        found += _room_violations(module)
         found += _airflow_violations(module)
         if module.layer in PARSED_WITH_DAGS:
             found += _heavy_violations(module, by_name)
@@ -236,6 +246,18 @@ def _layer_violations(module: Module) -> Iterator[str]:
             yield f"{module.path}:{imported.line}: the package's root imports {imported.name}"
         elif layer not in MAY_IMPORT[module.layer]:
             yield f"{module.path}:{imported.line}: {module.layer} may not import {imported.name}"
+
+
+def _room_violations(module: Module) -> Iterator[str]:
+    rooms = ROOMS.get(module.layer, {})
+    room = module.path.split("/")[1] if module.path.count("/") > 1 else ""
+    if module.layer in ROOMS and room and room not in rooms:
+        yield f"{module.path}:1: {module.layer}/{room} is no room; name it in the table"
+        return
+    for imported in module.imports if room in rooms else ():
+        parts = imported.name.split(".")
+        if parts[:2] == [PACKAGE, module.layer] and len(parts) > 2 and parts[2] not in {room, *rooms[room]}:
+            yield f"{module.path}:{imported.line}: {module.layer}/{room} may not import {imported.name}"
 
 
 def _airflow_violations(module: Module) -> Iterator[str]:

@@ -58,6 +58,11 @@ def test_every_source_file_names_its_licence(folder: str) -> None:
         ("exceptions.py", f"from {PACKAGE} import client"),
         ("__init__.py", f"from {PACKAGE}.client import environment"),
         ("misc/things.py", "x = 1"),
+        ("local/aws/gateway.py", f"from {PACKAGE}.local.airflow import runtime"),
+        ("local/aws/gateway.py", f"from {PACKAGE}.local.machine.processes import ManagedProcess"),
+        ("local/airflow/runtime.py", f"from {PACKAGE}.local import daemon"),
+        ("local/machine/postgres.py", f"from {PACKAGE}.local.runtime import Runtime"),
+        ("local/attic/things.py", "x = 1"),
     ],
 )
 def test_an_import_against_the_table_is_found(path: str, source: str) -> None:

@@ -11,7 +11,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from airflow_mwaa_provider.local.faults import hold_body, html_page, reset_connection
+from airflow_mwaa_provider.local.aws.faults import hold_body, html_page, reset_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

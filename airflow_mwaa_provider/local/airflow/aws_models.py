@@ -13,7 +13,7 @@ import gzip
 import json
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.local.state import write_json
+from airflow_mwaa_provider.local.machine.state import write_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import re
 import aiohttp
 from yarl import URL
 
-from airflow_mwaa_provider.local.airflow_setup import ADMIN
+from airflow_mwaa_provider.local.airflow.setup import ADMIN
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.runtime import ApiSession
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_mwaa_provider.local.limits import Limits
+    from airflow_mwaa_provider.local.aws.limits import Limits
 
 _MAX_REMEMBERED = 10_000
 """Tokens and sessions remembered at once; the oldest make room. A token lives a minute, so none is missed."""

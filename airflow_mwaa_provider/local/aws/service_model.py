@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, unquote
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from airflow_mwaa_provider.local.aws_errors import AwsError
-from airflow_mwaa_provider.local.validation import validate
+from airflow_mwaa_provider.local.aws.aws_errors import AwsError
+from airflow_mwaa_provider.local.aws.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.machine.process_environment import clean_python_environment
 
 _INSPECT_TIMEOUT_S = 60.0
 _OLDEST = (2, 8, 1)
@@ -121,12 +122,6 @@ def inspect(path: str | Path) -> Interpreter:
         async_driver=driver,
         botocore=Path(facts["botocore"]) if facts.get("botocore") else None,
     )
-
-
-def clean_python_environment(environment: dict[str, str]) -> dict[str, str]:
-    """Drop the variables that would make an interpreter import the caller's modules instead of its own."""
-    unwanted = ("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
-    return {name: value for name, value in environment.items() if name not in unwanted}
 
 
 def _find_executable(path: str) -> Path:

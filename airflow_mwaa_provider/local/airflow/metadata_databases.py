@@ -15,13 +15,14 @@ import secrets
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.local import airflow_setup, postgres
-from airflow_mwaa_provider.local.airflow_settings import Database
+from airflow_mwaa_provider.local.airflow import setup
+from airflow_mwaa_provider.local.airflow.settings import Database
+from airflow_mwaa_provider.local.machine import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from airflow_mwaa_provider.local.interpreter import Interpreter
+    from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class MetadataDatabases:
         """Let the administrator log in with this password."""
         await self._server.execute(
             "UPDATE ab_user SET password = %s WHERE username = %s",
-            (hash_password(password), airflow_setup.ADMIN),
+            (hash_password(password), setup.ADMIN),
             postgres.database_name(env_name),
         )
 

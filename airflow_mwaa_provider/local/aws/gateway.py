@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from airflow_mwaa_provider.local.cli_endpoint import CliEndpoint, CliLine, json_answer, json_error
-from airflow_mwaa_provider.local.faults import Fault, FaultCall, carry_out, html_page
-from airflow_mwaa_provider.local.login_page import login_page
-from airflow_mwaa_provider.local.proxy import forward
-from airflow_mwaa_provider.local.tokens import SessionState, TokenKind
+from airflow_mwaa_provider.local.aws.cli_endpoint import CliEndpoint, CliLine, json_answer, json_error
+from airflow_mwaa_provider.local.aws.faults import Fault, FaultCall, carry_out, html_page
+from airflow_mwaa_provider.local.aws.login_page import login_page
+from airflow_mwaa_provider.local.aws.proxy import forward
+from airflow_mwaa_provider.local.aws.tokens import SessionState, TokenKind
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from airflow_mwaa_provider.local.call_log import CallLog
-    from airflow_mwaa_provider.local.environments import Environment
-    from airflow_mwaa_provider.local.faults import FaultPlan
-    from airflow_mwaa_provider.local.limits import Limits
+    from airflow_mwaa_provider.local.aws.call_log import CallLog
+    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.faults import FaultPlan
+    from airflow_mwaa_provider.local.aws.limits import Limits
+    from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
+    from airflow_mwaa_provider.local.aws.tokens import SessionStore, TokenStore
     from airflow_mwaa_provider.local.runtime import ApiSession
-    from airflow_mwaa_provider.local.tls import CertificateAuthority
-    from airflow_mwaa_provider.local.tokens import SessionStore, TokenStore
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

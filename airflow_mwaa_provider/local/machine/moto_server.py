@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from airflow_mwaa_provider.local.airflow_settings import inherited
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.processes import ManagedProcess, PortAllocator
+from airflow_mwaa_provider.local.machine.process_environment import inherited
+from airflow_mwaa_provider.local.machine.processes import ManagedProcess, PortAllocator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,12 +15,12 @@ from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
-from airflow_mwaa_provider.local.aws_errors import AwsError
+from airflow_mwaa_provider.local.aws.aws_errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from airflow_mwaa_provider.local.identity import Identity, IdentityStore
+    from airflow_mwaa_provider.local.aws.identity import Identity, IdentityStore
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _MAX_SKEW = timedelta(minutes=15)

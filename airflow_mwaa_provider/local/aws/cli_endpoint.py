@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from airflow_mwaa_provider.local.cli_allowlist import command_of
+from airflow_mwaa_provider.local.aws.cli_allowlist import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mwaa_provider.local.environments import Environment
-    from airflow_mwaa_provider.local.limits import Limits
+    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.limits import Limits
 
 
 class CliLine:

@@ -12,7 +12,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.local.aws_errors import AwsError
+from airflow_mwaa_provider.local.aws.aws_errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

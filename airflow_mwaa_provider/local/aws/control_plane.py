@@ -19,26 +19,26 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from airflow_mwaa_provider.local.aws_errors import AwsError, NotImplementedByLocalMwaa
-from airflow_mwaa_provider.local.descriptions import describe
-from airflow_mwaa_provider.local.environments import EnvironmentNotFound, EnvironmentProblem
-from airflow_mwaa_provider.local.faults import Fault, FaultCall, carry_out
-from airflow_mwaa_provider.local.sigv4 import read_scope, verify
-from airflow_mwaa_provider.local.tokens import TokenKind
+from airflow_mwaa_provider.local.aws.aws_errors import AwsError, NotImplementedByLocalMwaa
+from airflow_mwaa_provider.local.aws.descriptions import describe
+from airflow_mwaa_provider.local.aws.environments import EnvironmentNotFound, EnvironmentProblem
+from airflow_mwaa_provider.local.aws.faults import Fault, FaultCall, carry_out
+from airflow_mwaa_provider.local.aws.sigv4 import read_scope, verify
+from airflow_mwaa_provider.local.aws.tokens import TokenKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from botocore.model import OperationModel
 
-    from airflow_mwaa_provider.local.call_log import CallLog
-    from airflow_mwaa_provider.local.environments import Environment, EnvironmentStore
-    from airflow_mwaa_provider.local.faults import FaultPlan
-    from airflow_mwaa_provider.local.identity import Identity, IdentityStore
-    from airflow_mwaa_provider.local.limits import Limits
-    from airflow_mwaa_provider.local.rest_api import RestApiCaller
-    from airflow_mwaa_provider.local.service_model import MwaaServiceModel
-    from airflow_mwaa_provider.local.tokens import TokenStore
+    from airflow_mwaa_provider.local.aws.call_log import CallLog
+    from airflow_mwaa_provider.local.aws.environments import Environment, EnvironmentStore
+    from airflow_mwaa_provider.local.aws.faults import FaultPlan
+    from airflow_mwaa_provider.local.aws.identity import Identity, IdentityStore
+    from airflow_mwaa_provider.local.aws.limits import Limits
+    from airflow_mwaa_provider.local.aws.rest_api import RestApiCaller
+    from airflow_mwaa_provider.local.aws.service_model import MwaaServiceModel
+    from airflow_mwaa_provider.local.aws.tokens import TokenStore
 
     Members = Mapping[str, Any]
 

@@ -15,11 +15,11 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.local import cli_server
+from airflow_mwaa_provider.local.airflow import cli_server
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.processes import ManagedProcess, ProcessGroup, lives, open_log
+from airflow_mwaa_provider.local.machine.processes import ManagedProcess, ProcessGroup, lives, open_log
+from airflow_mwaa_provider.local.machine.state import describe_os_error
 from airflow_mwaa_provider.local.runtime import CliOutcome
-from airflow_mwaa_provider.local.state import describe_os_error
 
 if TYPE_CHECKING:
     from io import FileIO

@@ -26,8 +26,8 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.sql
 
-from airflow_mwaa_provider.local import processes, state
 from airflow_mwaa_provider.local.errors import LocalMwaaError
+from airflow_mwaa_provider.local.machine import processes, state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from airflow_mwaa_provider.local.admin import ADMIN_PREFIX, AdminApi
-from airflow_mwaa_provider.local.call_log import CallLog
-from airflow_mwaa_provider.local.control_plane import ControlPlane
-from airflow_mwaa_provider.local.environments import EnvironmentStore
-from airflow_mwaa_provider.local.faults import FaultPlan
-from airflow_mwaa_provider.local.gateway import Gateway, GatewayServices
-from airflow_mwaa_provider.local.identity import IdentityStore
-from airflow_mwaa_provider.local.limits import Limits
-from airflow_mwaa_provider.local.loopback import listen, listen_apart
-from airflow_mwaa_provider.local.proxy import client_session, forward
-from airflow_mwaa_provider.local.rest_api import RestApiCaller
-from airflow_mwaa_provider.local.service_model import MwaaServiceModel
-from airflow_mwaa_provider.local.sigv4 import read_scope
-from airflow_mwaa_provider.local.tokens import SessionStore, TokenStore
+from airflow_mwaa_provider.local.aws.admin import ADMIN_PREFIX, AdminApi
+from airflow_mwaa_provider.local.aws.call_log import CallLog
+from airflow_mwaa_provider.local.aws.control_plane import ControlPlane
+from airflow_mwaa_provider.local.aws.environments import EnvironmentStore
+from airflow_mwaa_provider.local.aws.faults import FaultPlan
+from airflow_mwaa_provider.local.aws.gateway import Gateway, GatewayServices
+from airflow_mwaa_provider.local.aws.identity import IdentityStore
+from airflow_mwaa_provider.local.aws.limits import Limits
+from airflow_mwaa_provider.local.aws.loopback import listen, listen_apart
+from airflow_mwaa_provider.local.aws.proxy import client_session, forward
+from airflow_mwaa_provider.local.aws.rest_api import RestApiCaller
+from airflow_mwaa_provider.local.aws.service_model import MwaaServiceModel
+from airflow_mwaa_provider.local.aws.sigv4 import read_scope
+from airflow_mwaa_provider.local.aws.tokens import SessionStore, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import aiohttp
 
-    from airflow_mwaa_provider.local.environments import Environment
+    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
     from airflow_mwaa_provider.local.runtime import RuntimeFactory
-    from airflow_mwaa_provider.local.tls import CertificateAuthority
 
 _log = logging.getLogger(__name__)
 

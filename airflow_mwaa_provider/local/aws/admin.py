@@ -11,22 +11,22 @@ import hmac
 import json
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.local.cli_endpoint import json_answer
-from airflow_mwaa_provider.local.faults import FaultError
-from airflow_mwaa_provider.local.limits import LimitError
-from airflow_mwaa_provider.local.loopback import is_loopback
+from airflow_mwaa_provider.local.aws.cli_endpoint import json_answer
+from airflow_mwaa_provider.local.aws.faults import FaultError
+from airflow_mwaa_provider.local.aws.limits import LimitError
+from airflow_mwaa_provider.local.aws.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiohttp import web
 
-    from airflow_mwaa_provider.local.call_log import CallLog
-    from airflow_mwaa_provider.local.environments import EnvironmentStore
-    from airflow_mwaa_provider.local.faults import FaultPlan
-    from airflow_mwaa_provider.local.identity import IdentityStore
-    from airflow_mwaa_provider.local.limits import Limits
-    from airflow_mwaa_provider.local.tokens import SessionStore, TokenStore
+    from airflow_mwaa_provider.local.aws.call_log import CallLog
+    from airflow_mwaa_provider.local.aws.environments import EnvironmentStore
+    from airflow_mwaa_provider.local.aws.faults import FaultPlan
+    from airflow_mwaa_provider.local.aws.identity import IdentityStore
+    from airflow_mwaa_provider.local.aws.limits import Limits
+    from airflow_mwaa_provider.local.aws.tokens import SessionStore, TokenStore
 
 ADMIN_PREFIX = "/_local/"
 ADMIN_HEADER = "X-Local-Admin"

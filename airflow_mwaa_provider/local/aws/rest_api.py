@@ -12,13 +12,13 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
-from airflow_mwaa_provider.local.aws_errors import AwsError
+from airflow_mwaa_provider.local.aws.aws_errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_mwaa_provider.local.environments import Environment
-    from airflow_mwaa_provider.local.limits import Limits
+    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.limits import Limits
     from airflow_mwaa_provider.local.runtime import ApiSession, Runtime
 
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._?"

@@ -13,19 +13,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.interpreter import clean_python_environment
+from airflow_mwaa_provider.local.machine.process_environment import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from airflow_mwaa_provider.local.interpreter import Interpreter
-    from airflow_mwaa_provider.local.state import EnvironmentFolder
+    from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
+    from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
 
 SESSION_LIFETIME_S = 12 * 3600
 """How long MWAA's web sessions live."""
-_SCRUBBED_PREFIXES = ("AIRFLOW__", "AIRFLOW_", "AWS_", "MWAA_", "_AIRFLOW", "GUNICORN_", "FLASK_", "BOTO_", "CELERY_")
-_SCRUBBED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "WEB_CONCURRENCY", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True)
@@ -135,15 +133,6 @@ def airflow_variables(
         "TZ": "UTC",
         # macOS kills forked processes that use the system's proxy look-up or the Objective-C runtime.
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
-    }
-
-
-def inherited() -> dict[str, str]:
-    """Return what Airflow processes inherit from the user's shell."""
-    return {
-        name: value
-        for name, value in clean_python_environment(dict(os.environ)).items()
-        if not name.startswith(_SCRUBBED_PREFIXES) and name not in _SCRUBBED
     }
 
 

@@ -18,7 +18,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_mwaa_provider.local.state import describe_os_error
+from airflow_mwaa_provider.local.machine.state import describe_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

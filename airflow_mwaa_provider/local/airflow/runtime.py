@@ -17,25 +17,26 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from airflow_mwaa_provider.local import airflow_login, airflow_setup, aws_models, processes, state, webserver_2
-from airflow_mwaa_provider.local.airflow_settings import (
+from airflow_mwaa_provider.local.airflow import aws_models, login, setup, webserver_2
+from airflow_mwaa_provider.local.airflow.interpreter import release_of
+from airflow_mwaa_provider.local.airflow.metadata_databases import MetadataDatabases, make_fernet_key
+from airflow_mwaa_provider.local.airflow.settings import (
     AwsWorld,
     EnvironmentKeys,
     WebServer,
     airflow_variables,
 )
+from airflow_mwaa_provider.local.airflow.warm_interpreter import Request, WarmInterpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.interpreter import release_of
-from airflow_mwaa_provider.local.metadata_databases import MetadataDatabases, make_fernet_key
+from airflow_mwaa_provider.local.machine import processes, state
 from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError
-from airflow_mwaa_provider.local.warm_interpreter import Request, WarmInterpreter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from airflow_mwaa_provider.local.interpreter import Interpreter
-    from airflow_mwaa_provider.local.state import StateFolder
+    from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
+    from airflow_mwaa_provider.local.machine.state import StateFolder
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ class AirflowRuntime:
         """
         if not self._components:
             raise LocalMwaaError(f"environment {self.spec.name} doesn't run")
-        log_in = airflow_login.log_in_3 if self.interpreter.is_airflow_3 else airflow_login.log_in_2
+        log_in = login.log_in_3 if self.interpreter.is_airflow_3 else login.log_in_2
         return await log_in(self.base_url, self._record["admin_password"])
 
     async def run_cli(self, argv: Sequence[str], timeout_s: float) -> CliOutcome:
@@ -233,9 +234,7 @@ class AirflowRuntime:
         log_path = self.folder.components / "database.log"
         try:
             async with asyncio.timeout(_SETUP_TIMEOUT_S):
-                exit_status = await self._interpreter.run_to_end(
-                    "the set-up", {"script": airflow_setup.__file__}, log_path
-                )
+                exit_status = await self._interpreter.run_to_end("the set-up", {"script": setup.__file__}, log_path)
         except TimeoutError:
             problem = f"took over {_SETUP_TIMEOUT_S:.0f} s"
         else:
