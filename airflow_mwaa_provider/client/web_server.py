@@ -31,7 +31,8 @@ class WebServerSettings:
 
     :param proxy: ``http://…``, ``https://…``, ``socks5://…`` or ``socks5h://…``; ``None`` leaves it to the
         process's environment (``HTTPS_PROXY``, ``NO_PROXY``).
-    :param ca_bundle: path of a PEM file; ``True`` is the system's choice (``REQUESTS_CA_BUNDLE`` included).
+    :param ca_bundle: path of a PEM file; ``True`` is the system's choice (``REQUESTS_CA_BUNDLE`` included), ``False``
+        checks nothing.
     :param connect_timeout_s: bound on connecting.
     :param read_timeout_s: bound on waiting for the next byte of an answer; a call whose deadline is nearer waits
         less.
@@ -47,6 +48,8 @@ class WebServerSettings:
             raise MwaaInputError(
                 f"proxy {without_credentials(self.proxy)!r}: write it as http://HOST:PORT or socks5h://HOST:PORT."
             )
+        if self.ca_bundle == "":
+            raise MwaaInputError("ca_bundle is empty; give the path of a PEM file, or True for the system's choice.")
 
 
 class WebServer:

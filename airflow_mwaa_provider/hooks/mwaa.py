@@ -27,7 +27,8 @@ class MwaaEnvironmentHook(BaseHook):
         such a connection and adds how web servers are reached (transport, proxy, CA bundle). ``None`` uses boto3's
         own rules: the role of the environment, on MWAA.
     :param region_name: region of the environments; ``None`` takes the connection's, then boto3's.
-    :param verify: ``False``, or the path of a CA bundle, for AWS's API and for web servers.
+    :param verify: ``False``, or the path of a CA bundle, for AWS's API and for web servers; goes before what the
+        connections say. ``None`` leaves it to them.
     :param botocore_config: keywords of botocore's ``Config``.
     """
 
@@ -46,7 +47,8 @@ class MwaaEnvironmentHook(BaseHook):
         super().__init__()
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
-        self.verify = verify
+        # An empty path would switch the check off, in boto3 and in requests.
+        self.verify = None if verify == "" else verify
         self.botocore_config = botocore_config
         self._environments: dict[tuple[str, str | None, int | None], MwaaEnvironment] = {}
 
@@ -142,8 +144,7 @@ class MwaaEnvironmentHook(BaseHook):
         )
 
     def _web_server_settings(self) -> WebServerSettings:
-        ca_bundle = self._extra.get("ca_bundle") or self.verify
         return WebServerSettings(
             proxy=self._extra.get("proxy") or None,
-            ca_bundle=True if ca_bundle is None else ca_bundle,
+            ca_bundle=(self._extra.get("ca_bundle") or True) if self.verify is None else self.verify,
         )

@@ -56,6 +56,7 @@ class World:
     """The local MWAA; one for all tests, cleared between them."""
 
     def __init__(self, certificates: CertificateAuthority) -> None:
+        self.certificates = certificates
         self.ca = str(certificates.ca_pem_path)
         self.factory = StubFactory()
         self.mwaa = LocalMwaa(
