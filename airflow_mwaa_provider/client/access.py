@@ -31,13 +31,12 @@ from airflow_mwaa_provider.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from airflow_mwaa_provider.client.backend import Backend
     from airflow_mwaa_provider.client.control_plane import ControlPlane
     from airflow_mwaa_provider.client.models import CliResult
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-Backend = AirflowApi | AirflowCli
 
 # States of an environment that end by themselves, mostly within the patience of a wait.
 _PASSING = {"CREATING_SNAPSHOT", "MAINTENANCE", "PENDING", "ROLLING_BACK", "UPDATING"}

@@ -39,7 +39,9 @@ _NEWEST_RUNS = 10 * PAGE_ROWS
 
 
 class AirflowApi(StoredObjectsApi):
-    """The REST API of one environment's Airflow: runs, tasks, and what it stores.
+    """One environment's Airflow, by its REST API: runs, tasks, and what it stores.
+
+    See :class:`~airflow_mwaa_provider.client.backend.Backend`.
 
     :param major: Airflow's major version, 2 or 3.
     """

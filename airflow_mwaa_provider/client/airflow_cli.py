@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class AirflowCli:
-    """The same calls as :class:`~airflow_mwaa_provider.client.airflow_api.AirflowApi`, by commands.
+    """One environment's Airflow, by commands; see :class:`~airflow_mwaa_provider.client.backend.Backend`.
 
     :param major: Airflow's major version, 2 or 3.
     """
@@ -239,6 +239,12 @@ class AirflowCli:
     def delete_pool(self, name: str) -> None:
         """Refused: MWAA lets no command through for pools."""
         self._unsupported("pools.delete")
+
+    # -- anything else -----------------------------------------------------------------------------
+
+    def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> NoReturn:
+        """Refused: a REST call is no command."""
+        self._unsupported(f"the REST call {method} {path}")
 
     # -- within ------------------------------------------------------------------------------------
 

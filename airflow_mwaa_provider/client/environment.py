@@ -20,8 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_mwaa_provider.client.access import Access, Backend, ClientSettings
-from airflow_mwaa_provider.client.airflow_cli import AirflowCli
+from airflow_mwaa_provider.client.access import Access, ClientSettings
 from airflow_mwaa_provider.client.collections import Connections, Pools, Variables
 from airflow_mwaa_provider.client.models import CliResult, DagRun, DagRunState, TaskInstance, TaskState, TransportName
 from airflow_mwaa_provider.client.polling import Done, Failed, PollInterval, RunWait
@@ -33,7 +32,6 @@ from airflow_mwaa_provider.exceptions import (
     MwaaInputError,
     RemoteConflict,
     TaskInstanceNotFound,
-    UnsupportedByTransport,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
+    from airflow_mwaa_provider.client.backend import Backend
     from airflow_mwaa_provider.client.control_plane import ControlPlane
 
 log = logging.getLogger(__name__)
@@ -355,16 +354,10 @@ class MwaaEnvironment:
                 "question mark in params: '/dags'."
             )
 
-        def send(backend: Backend) -> Any:
-            if isinstance(backend, AirflowCli):
-                raise UnsupportedByTransport(
-                    f"Environment {self.name!r}: {method} {path} is a REST call, the transport in use is the CLI. "
-                    "Allow airflow:InvokeRestApi or airflow:CreateWebLoginToken.",
-                    env_name=self.name,
-                )
-            return backend.request(method, path, params=params, json=json)
-
-        return self._access.call(send, idempotent=not acts(method, path))
+        return self._access.call(
+            lambda backend: backend.request(method, path, params=params, json=json),
+            idempotent=not acts(method, path),
+        )
 
     def run_cli(self, argv: Sequence[str], *, idempotent: bool = False) -> CliResult:
         """Run an Airflow CLI command through the CLI endpoint; not repeated once it may have run.

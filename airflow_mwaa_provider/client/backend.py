@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the client asks of the Airflow behind a transport, whether REST calls or CLI commands carry it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from airflow_mwaa_provider.client.models import (
+        Connection,
+        DagRun,
+        DagRunState,
+        Pool,
+        TaskInstance,
+        TaskState,
+        Variable,
+    )
+
+
+class Backend(Protocol):
+    """One environment's Airflow, by its REST API (``AirflowApi``) or by its CLI (``AirflowCli``).
+
+    No method repeats anything. One that its way has no call for raises ``UnsupportedByTransport``, with nothing sent.
+    """
+
+    @property
+    def major(self) -> int:
+        """Airflow's major version, 2 or 3."""
+
+    # -- DAGs and runs -----------------------------------------------------------------------------
+
+    def is_paused(self, dag_id: str) -> bool:
+        """Whether a DAG is paused; ``DagNotFound`` where there is none."""
+
+    def create_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        conf: Mapping[str, Any] | None = None,
+        logical_date: datetime | None = None,
+        data_interval: tuple[datetime, datetime] | None = None,
+        note: str | None = None,
+    ) -> DagRun:
+        """Create a run; ``RemoteConflict`` where one of this id or logical date is there already."""
+
+    def find_run(self, dag_id: str, run_id: str, *, recent: bool = False) -> DagRun | None:
+        """Read one run; ``None`` when it isn't there.
+
+        :param recent: the run is new or not there at all, so that it need not be looked for among old ones.
+        """
+
+    def find_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
+        """Read many runs by (dag_id, run_id) in few calls; those that aren't there are left out."""
+
+    def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
+        """Mark a run."""
+
+    def clear_run(self, dag_id: str, run_id: str) -> None:
+        """Clear all tasks of a run, so that it runs again under its id."""
+
+    # -- tasks -------------------------------------------------------------------------------------
+
+    def get_task_instances(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        task_ids: Sequence[str] | None = None,
+        states: Sequence[TaskState] = (),
+    ) -> list[TaskInstance]:
+        """List task instances of a run, mapped ones one by one; empty when the run isn't there."""
+
+    def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
+        """Read the whole log of one try of a task, as text."""
+
+    # -- variables, connections, pools: set creates or replaces ------------------------------------
+
+    def get_variable(self, key: str) -> Variable:
+        """Read a variable."""
+
+    def list_variables(self) -> list[Variable]:
+        """List all variables, sorted by key; a value that isn't shown is ``None``."""
+
+    def set_variable(self, variable: Variable) -> None:
+        """Create or replace a variable."""
+
+    def delete_variable(self, key: str) -> None:
+        """Delete a variable."""
+
+    def get_connection(self, conn_id: str) -> Connection:
+        """Read a connection, without what Airflow masks."""
+
+    def list_connections(self) -> list[Connection]:
+        """List all connections, sorted by id."""
+
+    def set_connection(self, connection: Connection) -> None:
+        """Create or replace a connection."""
+
+    def delete_connection(self, conn_id: str) -> None:
+        """Delete a connection."""
+
+    def get_pool(self, name: str) -> Pool:
+        """Read a pool."""
+
+    def list_pools(self) -> list[Pool]:
+        """List all pools, sorted by name."""
+
+    def set_pool(self, pool: Pool) -> None:
+        """Create or replace a pool."""
+
+    def delete_pool(self, name: str) -> None:
+        """Delete a pool."""
+
+    # -- anything else -----------------------------------------------------------------------------
+
+    def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> Any:
+        """Send any call of Airflow's REST API, and give its JSON."""
