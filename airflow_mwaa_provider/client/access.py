@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mwaa_provider.client.airflow_api import AirflowApi
 from airflow_mwaa_provider.client.airflow_cli import AirflowCli
+from airflow_mwaa_provider.client.aws_faults import not_available
 from airflow_mwaa_provider.client.cli_endpoint import CliEndpoint
 from airflow_mwaa_provider.client.models import TransportName
 from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries, held
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-# States of an environment that end by themselves, mostly within the patience of a wait.
-_PASSING = {"CREATING_SNAPSHOT", "MAINTENANCE", "PENDING", "ROLLING_BACK", "UPDATING"}
 
 
 @dataclass(frozen=True)
@@ -296,8 +294,9 @@ class Access:
             if found:
                 return str(found[-1])
             raise UnexpectedAnswer(
-                f"Environment {self.name!r}: its Airflow did not tell its version. Allow airflow:GetEnvironment, or "
-                "give the major version.",
+                f"Environment {self.name!r}: its Airflow, asked for its version, named none. Allow "
+                "airflow:GetEnvironment, or give the version: airflow_version of the operator, airflow_major of the "
+                "hook.",
                 env_name=self.name,
             )
         raise denied
@@ -313,17 +312,17 @@ class Access:
         except MwaaError as unknown:
             log.debug("The status of environment %r is unknown: %s", self.name, unknown)
             return error
-        unsure: dict[str, Any] = {"env_name": self.name, "ambiguous": error.ambiguous, "status": status}
         if isinstance(error, WebServerUnreachable):
-            words = f"{error} The environment is {status}."
-            return WebServerUnreachable(words, transient=error.transient, **unsure)
-        if status == "AVAILABLE":
+            return WebServerUnreachable(
+                f"{error} The environment is {status}.",
+                status=status,
+                env_name=self.name,
+                transient=error.transient,
+                ambiguous=error.ambiguous,
+            )
+        if status == "AVAILABLE" or not isinstance(error.__cause__, ClientError):
             return error
-        return EnvironmentUnavailable(
-            f"Environment {self.name!r} is {status}; wait until it is AVAILABLE. ({error})",
-            transient=status in _PASSING,
-            **unsure,
-        )
+        return not_available(self.name, status, error.__cause__, ambiguous=error.ambiguous)
 
 
 def _by_iam(error: AccessDenied) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_mwaa_provider.client.cli_endpoint import json_argument, last_words, parse_json_output
+from airflow_mwaa_provider.client.cli_endpoint import SEE_OUTPUT, json_argument, last_words, parse_json_output
 from airflow_mwaa_provider.client.models import (
     Connection,
     DagRun,
@@ -107,7 +107,7 @@ class AirflowCli:
         if row.get("dag_run_id") != run_id:
             raise UnexpectedAnswer(
                 f"Environment {self._env_name!r}: `airflow dags trigger` answered without the run {run_id!r}: "
-                f"{last_words(result)}",
+                f"{last_words(result)}. It may be there all the same: look before you trigger it again.",
                 env_name=self._env_name,
                 ambiguous=True,
                 transient=True,
@@ -125,7 +125,7 @@ class AirflowCli:
             result = self._endpoint.run(["dags", "state", *_positional(dag_id, run_id)])
             if result.exit_status == 0:
                 return self._state_line(dag_id, run_id, result)
-            self._explain_unreadable_dag(dag_id, result)
+            self._explain_unreadable_dag(dag_id, "dags state", result)
         return next((run for run in self._list_runs(dag_id) if run.run_id == run_id), None)
 
     def find_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
@@ -267,7 +267,7 @@ class AirflowCli:
         which = [f"--dag-id={dag_id}"] if self.major == 2 else _positional(dag_id)
         result = self._endpoint.run(["dags", "list-runs", "-o", "json", *which])
         if result.exit_status:
-            self._explain_unreadable_dag(dag_id, result)
+            self._explain_unreadable_dag(dag_id, "dags list-runs", result)
         return [self._run(row) for row in self._parse(result, "dags list-runs")]
 
     def _run(self, row: dict[str, Any], *, ambiguous: bool = False) -> DagRun:
@@ -311,7 +311,7 @@ class AirflowCli:
                 return DagRun(dag_id=dag_id, run_id=run_id, state=DagRunState(word), conf=conf)
         raise UnexpectedAnswer(
             f"Environment {self._env_name!r}: `airflow dags state` of run {run_id!r} said no state: "
-            f"{last_words(result)}",
+            f"{last_words(result)}. Try again later, or use transport='rest_api' or 'web_session'.",
             env_name=self._env_name,
         )
 
@@ -325,16 +325,12 @@ class AirflowCli:
                 env_name=self._env_name,
                 status=409,
             )
-        raise CliCommandFailed(
-            f"Environment {self._env_name!r}: `airflow dags trigger` of DAG {dag_id!r} failed: {words}",
-            result=result,
-            env_name=self._env_name,
-        )
+        raise self._failed("dags trigger", result, f" of DAG {dag_id!r}", words)
 
-    def _explain_unreadable_dag(self, dag_id: str, result: CliResult) -> NoReturn:
+    def _explain_unreadable_dag(self, dag_id: str, command: str, result: CliResult) -> NoReturn:
         """Find out by data why a DAG's runs cannot be read: there is no such DAG, or the command failed."""
         self.is_paused(dag_id)  # raises DagNotFound
-        raise self._failed(f"dags … {dag_id}", result)
+        raise self._failed(command, result, f" of DAG {dag_id!r}")
 
     def _check_variable(self, key: str) -> None:
         if all(variable.key != key for variable in self.list_variables()):
@@ -344,9 +340,10 @@ class AirflowCli:
                 status=404,
             )
 
-    def _failed(self, command: str, result: CliResult) -> CliCommandFailed:
+    def _failed(self, command: str, result: CliResult, of: str = "", words: str = "") -> CliCommandFailed:
+        words = words or last_words(result)
         return CliCommandFailed(
-            f"Environment {self._env_name!r}: `airflow {command}` failed: {last_words(result)}",
+            f"Environment {self._env_name!r}: `airflow {command}`{of} failed: {words}. {SEE_OUTPUT}",
             result=result,
             env_name=self._env_name,
         )

@@ -141,7 +141,7 @@ class StoredObjectsApi(RestCaller):
             params = {"limit": PAGE_ROWS, "offset": offset, "order_by": "id"}
             rows = self.request_fields("GET", path, name, params=params)[name]
             for row in rows:
-                yield self.checked(row, path, *columns)
+                yield self.checked(row, f"a row of GET {path}", *columns)
             offset += len(rows)
             if len(rows) < PAGE_ROWS:
                 return

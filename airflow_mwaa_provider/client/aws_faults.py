@@ -14,6 +14,7 @@ from airflow_mwaa_provider.client.network_faults import (
     never_connected,
     reason,
     shortened,
+    unended,
     without_credentials,
 )
 from airflow_mwaa_provider.exceptions import (
@@ -21,11 +22,15 @@ from airflow_mwaa_provider.exceptions import (
     AnswerTooLarge,
     CallTimeout,
     EnvironmentNotFound,
+    EnvironmentUnavailable,
     MwaaError,
     MwaaInputError,
     Throttled,
     UnexpectedAnswer,
 )
+
+# States of an environment that end by themselves, mostly within the patience of a wait.
+_PASSING = {"CREATING_SNAPSHOT", "MAINTENANCE", "PENDING", "ROLLING_BACK", "UPDATING"}
 
 _THROTTLED = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
 _DENIED = {"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"}
@@ -82,12 +87,13 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, acts
         return AccessDenied(f"{other} Check the AWS connection.", **fields)
     if code in _THROTTLED or status == 429:
         return Throttled(
-            f"{where}: throttled ({text}). Make fewer calls, or wait longer.", **{**fields, "transient": True}
+            f"{where}: throttled ({text}). Make fewer calls at once, or allow more time.",
+            **{**fields, "transient": True},
         )
     if code in _DENIED:
         action = f"airflow:{operation}"
         return AccessDenied(
-            f"{where}: not permitted. Allow {action} for the caller's role in IAM. AWS says: {text}",
+            f"{where}: not permitted. Allow {action} for the caller's role in IAM. AWS says: {text}.",
             action=action,
             **fields,
         )
@@ -99,11 +105,11 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, acts
     if code == "ResourceNotFoundException":
         return EnvironmentNotFound(
             f"{where}: no such environment, or it isn't ready. Check its name, the account and region_name. "
-            f"AWS says: {text}",
+            f"AWS says: {text}.",
             **fields,
         )
     if code == "ValidationException":
-        return MwaaInputError(f"{where}: refused as invalid: {text}", **fields)
+        return MwaaInputError(f"{where}: refused as invalid. Correct what was given. AWS says: {text}.", **fields)
     if status == 413:
         return AnswerTooLarge(
             f"{where}: too large ({text}). Ask for less at once, or use transport='web_session'.",
@@ -111,8 +117,11 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, acts
             **{**fields, "ambiguous": acts},
         )
     doubtful = status >= 500 or status < 300 or code == "RestApiServerException"
+    doubt = " It may have taken effect." if acts and doubtful else ""
+    # Where there is no answer of the API, botocore gives the HTTP status as its code.
+    answer = f"HTTP {status}" if code in ("", str(status)) else f"HTTP {status}, {code}"
     return UnexpectedAnswer(
-        f"{where}: HTTP {status}{f', {code}' if code else ''} ({text}). "
+        f"{where} answered {answer} ({text}).{doubt} "
         + ("Try again later." if doubtful else "Check the endpoint, and that no proxy or firewall answers for it."),
         status=status,
         **{**fields, "transient": doubtful, "ambiguous": acts and doubtful},
@@ -128,37 +137,67 @@ def network_error(
     """
     from botocore import exceptions as botocore_errors
 
-    words = without_credentials(reason(error))
+    words = reason(error)
     if type(error).__name__ in _NOT_SENT_FOR_LACK_OF_CREDENTIALS:
         return AccessDenied(
-            f"{where}: no AWS credentials ({shortened(str(error))}). Give the task a role, or set the AWS connection.",
+            f"{where}: no AWS credentials ({unended(shortened(without_credentials(str(error))))}). Give the task a "
+            "role, or name an AWS connection in aws_conn_id.",
             env_name=env_name,
         )
     if isinstance(error, botocore_errors.ParamValidationError):
         # Its own words repeat the values, which may be secret.
-        return MwaaInputError(f"{where}: boto3 refused a parameter; nothing was sent.", env_name=env_name)
+        return MwaaInputError(
+            f"{where} was not sent: boto3 refused a parameter. Check the environment's name, the path and the body.",
+            env_name=env_name,
+        )
+    by_proxy = isinstance(error, botocore_errors.ProxyConnectionError)
     if isinstance(error, botocore_errors.EndpointConnectionError | botocore_errors.ConnectTimeoutError) or (
         never_connected(error)
     ):
         return UnexpectedAnswer(
             f"{where}: the MWAA service at {endpoint_url} could not be reached ({words}). "
-            "Check the network, or the VPC endpoint for airflow.api / airflow.env.",
+            + (
+                "Check the proxy of the process (HTTPS_PROXY, NO_PROXY)."
+                if by_proxy
+                else "Check the network, or the VPC endpoint for airflow.api / airflow.env."
+            ),
             env_name=env_name,
             transient=True,
         )
     if any(isinstance(inner, FileNotFoundError | PermissionError) for inner in causes(error)):
         return MwaaInputError(
-            f"{where}: the CA bundle cannot be read: {words}. Check verify and AWS_CA_BUNDLE.", env_name=env_name
+            f"{where}: the CA bundle cannot be read ({words}). Check verify and AWS_CA_BUNDLE.", env_name=env_name
         )
     if handshake_failed(error):
         return UnexpectedAnswer(
-            f"{where}: TLS failed: {words}. Check the CA bundle (verify, AWS_CA_BUNDLE).", env_name=env_name
+            f"{where}: TLS failed ({words}). Check the CA bundle (verify, AWS_CA_BUNDLE).", env_name=env_name
         )
     doubt = " It may have taken effect." if acts else ""
     unsure: dict[str, Any] = {"env_name": env_name, "transient": True, "ambiguous": acts}
     if isinstance(error, botocore_errors.ReadTimeoutError):
         return CallTimeout(f"{where}: no answer within {read_timeout_s:g} s.{doubt} Try again later.", **unsure)
-    return UnexpectedAnswer(f"{where}: the connection broke ({words}).{doubt} Try again later.", **unsure)
+    proxy = " Check the proxy of the process (HTTPS_PROXY, NO_PROXY)." if by_proxy else ""
+    return UnexpectedAnswer(f"{where}: the connection broke ({words}).{doubt}{proxy} Try again later.", **unsure)
+
+
+def not_available(env_name: str, status: str, error: Any, *, ambiguous: bool) -> MwaaError:
+    """Say that a call was refused because of its environment's status.
+
+    :param error: botocore's ``ClientError``, of which AWS's words alone do not tell that.
+    """
+    way_out = (
+        "Wait until it is AVAILABLE."
+        if status in _PASSING | {"CREATING"}
+        else "It does not become AVAILABLE by itself: see the environment's page in the MWAA console."
+    )
+    return EnvironmentUnavailable(
+        f"Environment {env_name!r} is {status}: {error.operation_name} was refused. {way_out} AWS says: "
+        f"{_words(error)}.",
+        status=status,
+        env_name=env_name,
+        transient=status in _PASSING,
+        ambiguous=ambiguous,
+    )
 
 
 def _words(error: Any) -> str:
@@ -167,4 +206,4 @@ def _words(error: Any) -> str:
     text = str(details.get("Message", "") or details.get("Code", "") or "no reason given")
     if text.lstrip().startswith("<"):
         return "a page instead of the API's answer, from a proxy or load balancer"
-    return shortened(text)
+    return unended(shortened(text, 300))

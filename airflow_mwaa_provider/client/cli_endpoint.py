@@ -21,7 +21,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.models import CliResult
-from airflow_mwaa_provider.client.network_faults import masked, shortened
+from airflow_mwaa_provider.client.network_faults import masked, shortened, unended
 from airflow_mwaa_provider.client.retrying import held, time_left_s
 from airflow_mwaa_provider.client.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.exceptions import (
@@ -46,6 +46,7 @@ MAX_CONCURRENT_COMMANDS = 4
 TOKEN_REUSE_S = 45.0
 # How long a command waits for one of the slots, outside of a call that has a deadline of its own.
 SLOT_WAIT_S = 60.0
+SEE_OUTPUT = "Correct the command; the error's .result holds all that it printed."
 
 
 def command_line(argv: Sequence[str]) -> str:
@@ -142,7 +143,8 @@ class CliEndpoint:
         result = self._result(response, argv)
         if check and result.exit_status:
             raise CliCommandFailed(
-                f"Environment {self._env_name!r}: `airflow {_shown(argv)}` failed: {last_words(result, argv)}",
+                f"Environment {self._env_name!r}: `airflow {_shown(argv)}` failed: {last_words(result, argv)}. "
+                + SEE_OUTPUT,
                 result=result,
                 env_name=self._env_name,
             )
@@ -215,8 +217,8 @@ class CliEndpoint:
             )
         if status < 300 or status >= 500:
             raise UnexpectedAnswer(
-                f"{where} answered HTTP {status} without the command's output. It may have taken effect. The web "
-                "server is busy or restarting, or the command is none that MWAA allows.",
+                f"{where} answered HTTP {status} without the command's output. It may have taken effect. Either the "
+                "web server is restarting: try again later; or MWAA does not allow this command: see its list.",
                 status=status,
                 transient=status >= 500,
                 ambiguous=True,
@@ -248,20 +250,21 @@ def parse_json_output(result: CliResult, env_name: str, command: str) -> list[di
     if "No data found" in result.stdout:
         return []
     raise UnexpectedAnswer(
-        f"Environment {env_name!r}: `airflow {command}` printed no JSON: {last_words(result)}",
+        f"Environment {env_name!r}: `airflow {command}` printed no JSON: {last_words(result)}. Let nothing there print "
+        "after its rows, or use transport='rest_api' or 'web_session'.",
         env_name=env_name,
     )
 
 
 def last_words(result: CliResult, argv: Sequence[str] = (), length: int = 300) -> str:
-    """The last line that a command wrote before it failed, which is where Airflow puts the reason.
+    """The last line, without a full stop, that a command wrote: where Airflow puts the reason why it failed.
 
     :param argv: the command; what of it may be secret is masked, because argparse repeats what it refuses.
     """
     for text in (result.stderr, result.stdout):
         lines = [line for line in text.splitlines() if line.strip()]
         if lines:
-            return shortened(masked(lines[-1], _secrets(argv)), length)
+            return unended(shortened(masked(lines[-1], _secrets(argv)), length))
     return "it printed nothing"
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_mwaa_provider.client.aws_faults import network_error, rest_api_answer, service_error
+from airflow_mwaa_provider.client.network_faults import unended
 from airflow_mwaa_provider.exceptions import MwaaInputError, UnexpectedAnswer, UnsupportedByTransport
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class ControlPlane:
             env_name,
             lambda c: _with_members(c.invoke_rest_api(**keywords), "RestApiStatusCode"),
             acts=acts,
+            carrying=f" ({method} {path})",
         )
         return int(answer["RestApiStatusCode"]), answer.get("RestApiResponse")
 
@@ -177,20 +179,26 @@ class ControlPlane:
                 client = make(own.merge(Config(inject_host_prefix=False)))
         except (BotoCoreError, TypeError, ValueError) as error:
             raise MwaaInputError(
-                f"The AWS client for MWAA cannot be made: {error}. Check region_name, botocore_config and the AWS "
-                "connection."
+                f"The AWS client for MWAA cannot be made: {unended(str(error))}. Check region_name, botocore_config "
+                "and the AWS connection."
             ) from error
         return client
 
     def _call(
-        self, operation: str, env_name: str, send: Callable[[Any], dict[str, Any]], *, acts: bool = False
+        self,
+        operation: str,
+        env_name: str,
+        send: Callable[[Any], dict[str, Any]],
+        *,
+        acts: bool = False,
+        carrying: str = "",
     ) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
         client = self._client
         whose = f"Environment {env_name!r}, " if env_name != "*" else ""
-        where = f"{whose}{operation} in {self.region_name}"
+        where = f"{whose}{operation}{carrying} in {self.region_name}"
         try:
             return send(client)
         except ClientError as error:
@@ -208,9 +216,10 @@ class ControlPlane:
                 read_timeout_s=client.meta.config.read_timeout,
             ) from None
         except (ResponseParserError, _AnotherShape) as error:
+            lack = f"without {error}" if isinstance(error, _AnotherShape) else "in a form that boto3 cannot read"
             raise UnexpectedAnswer(
-                f"{where}: an answer of another shape ({type(error).__name__}); something other than the MWAA "
-                "service answered. Check the endpoint, and that no proxy answers for it.",
+                f"{where} was answered {lack}, so it was not the MWAA service that answered. Check the endpoint, and "
+                "that no proxy answers for it.",
                 env_name=env_name,
                 ambiguous=acts,
             ) from None

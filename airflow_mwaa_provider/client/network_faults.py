@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@'\"]*@")
+# What libraries put around the words that say something: a connection's repr, OpenSSL's source line, a number.
+_NOISE = re.compile(r"^.*Failed to establish a new connection: |\s*\(_ssl\.c:\d+\)|\[Errno -?\d+\] |\b0x[0-9a-f]+: ")
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -55,9 +57,9 @@ def handshake_failed(error: BaseException) -> bool:
 
 
 def reason(error: BaseException, secrets: Iterable[str] = ()) -> str:
-    """The innermost cause in a few words, without what must not be shown."""
+    """The innermost cause in a few words without a full stop, and without what must not be shown."""
     texts = [str(inner) or type(inner).__name__ for inner in causes(error)]
-    return shortened(masked(texts[-1], secrets))
+    return unended(shortened(masked(_NOISE.sub("", texts[-1]), secrets)))
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
@@ -79,6 +81,11 @@ def shortened(text: str, length: int = 200) -> str:
     """One line of at most so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def unended(text: str) -> str:
+    """A text without the full stop at its end, for use within a sentence."""
+    return text.rstrip(". ")
 
 
 def _keywords(error: BaseException) -> list[Any]:

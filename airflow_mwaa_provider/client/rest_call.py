@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_mwaa_provider.client.network_faults import masked, shortened
+from airflow_mwaa_provider.client.network_faults import masked, shortened, unended
 from airflow_mwaa_provider.client.retrying import is_overdue
-from airflow_mwaa_provider.client.transports import acts
+from airflow_mwaa_provider.client.transports import SLOW_DOWN, acts
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AirflowError,
@@ -77,17 +77,19 @@ class RestCaller:
 
         :raises UnexpectedAnswer: it is something else.
         """
-        return self.checked(self.request(method, path, **keywords), path, *fields, ambiguous=acts(method, path))
+        where = f"{method} {path}"
+        return self.checked(self.request(method, path, **keywords), where, *fields, ambiguous=acts(method, path))
 
-    def checked(self, value: Any, path: str, *fields: str, ambiguous: bool = False) -> dict[str, Any]:
+    def checked(self, value: Any, where: str, *fields: str, ambiguous: bool = False) -> dict[str, Any]:
         """Give an object back that has these fields.
 
+        :param where: method and path of the call that gave it.
         :raises UnexpectedAnswer: it is something else.
         """
         if isinstance(value, dict) and all(name in value for name in fields):
             return value
         raise UnexpectedAnswer(
-            f"Environment {self._env_name!r}: {path} was answered without {', '.join(fields)}. Either it was not "
+            f"Environment {self._env_name!r}: {where} was answered without {', '.join(fields)}. Either it was not "
             f"Airflow {self.major} that answered, or its API has changed: upgrade airflow-mwaa-provider.",
             env_name=self._env_name,
             ambiguous=ambiguous,
@@ -113,7 +115,7 @@ def _refusal(
     status = answer.status
     fields: dict[str, Any] = {"env_name": env_name, "retry_after_s": answer.retry_after_s}
     if status == 429:
-        return Throttled(f"{where}: throttled (HTTP 429). Make fewer calls.", transient=True, **fields)
+        return Throttled(f"{where}: throttled (HTTP 429). {SLOW_DOWN}", transient=True, **fields)
     if status < 400 or _is_page(answer.body):
         doubtful = status >= 500 or status < 300
         return UnexpectedAnswer(
@@ -128,8 +130,8 @@ def _refusal(
     detail = masked(_detail(answer.body), secrets)
     if status in (401, 403):
         return AccessDenied(
-            f"{where}: Airflow refused it (HTTP {status}: {detail}). The role needs that permission in Airflow: see "
-            "the roles page of its UI.",
+            f"{where}: Airflow refused it with HTTP {status}: {detail}. The role needs that permission in Airflow: "
+            "see the roles page of its UI.",
             **fields,
         )
     fields |= {"status": status, "detail": detail}
@@ -139,15 +141,15 @@ def _refusal(
             if not_found is RemoteNotFound
             else "Check the ids, that the DAG is deployed there, and that the role may see it."
         )
-        return not_found(f"{where}: not found ({detail}). {advice}", **fields)
+        return not_found(f"{where} answered HTTP 404: {detail}. {advice}", **fields)
     if status == 409:
         return RemoteConflict(
-            f"{where}: already there ({detail}). Use another id or date, or the existing one.", **fields
+            f"{where}: already there (HTTP 409: {detail}). Use another id or date, or the existing one.", **fields
         )
     if status >= 500:
         doubt = " It may have taken effect." if may_act else ""
         return AirflowError(
-            f"{where}: Airflow failed with HTTP {status} ({detail}).{doubt} Try again later, and see its web server's "
+            f"{where}: Airflow failed with HTTP {status}: {detail}.{doubt} Try again later, and see its web server's "
             "log.",
             transient=True,
             ambiguous=may_act,
@@ -226,4 +228,4 @@ def _detail(body: Any) -> str:
         )
     elif isinstance(detail, dict):
         detail = detail.get("message") or detail.get("reason")
-    return shortened(str(detail or "no reason given"), 300).rstrip(".")
+    return unended(shortened(str(detail or "no reason given"), 300))

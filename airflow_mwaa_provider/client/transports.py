@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mwaa_provider.client.models import TransportName
+from airflow_mwaa_provider.client.network_faults import shortened
 from airflow_mwaa_provider.client.retrying import held
 from airflow_mwaa_provider.client.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.exceptions import (
@@ -48,6 +49,7 @@ _FRESH_S = 60.0
 
 _INVOKE_REST_API_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 # Unproven how MWAA answers for more than 6 MB; these are the words of the gateways that AWS builds such APIs from.
+SLOW_DOWN = "Make fewer calls at once, or allow more time."
 _TOO_LARGE = re.compile(r"payload size exceeded|response ?size ?too ?large|request entity too large", re.IGNORECASE)
 
 
@@ -99,7 +101,7 @@ class RestApiTransport:
             what = (
                 f"takes no {method}"
                 if method not in _INVOKE_REST_API_METHODS
-                else f"takes paths of {INVOKE_REST_API_MAX_PATH} characters, and this one has {len(path)}"
+                else f"takes paths of at most {INVOKE_REST_API_MAX_PATH} characters, and this one has {len(path)}"
             )
             raise UnsupportedByTransport(
                 f"{where}: InvokeRestApi {what}. Leave transport unset or use 'web_session', or shorten the ids.",
@@ -117,8 +119,8 @@ class RestApiTransport:
         )
         if status == 413 or (status >= 400 and _TOO_LARGE.search(str(body)[:1000])):
             raise AnswerTooLarge(
-                f"{where}: more than InvokeRestApi carries ({INVOKE_REST_API_MAX_BYTES >> 20} MB).{doubt} Ask for "
-                "less at once, or use transport='web_session'.",
+                f"{where}: the answer exceeds the {INVOKE_REST_API_MAX_BYTES >> 20} MB that InvokeRestApi "
+                f"carries.{doubt} Ask for less at once, or use transport='web_session'.",
                 status=status,
                 env_name=self._env_name,
                 ambiguous=may_act,
@@ -237,7 +239,7 @@ class WebSessionTransport:
             )
         if status == 429:
             raise Throttled(
-                f"{where}: throttled (HTTP 429). Make fewer calls.",
+                f"{where}: throttled (HTTP 429). {SLOW_DOWN}",
                 env_name=self._env_name,
                 transient=True,
                 retry_after_s=retry_after_s,
@@ -276,13 +278,11 @@ def _answer(response: requests.Response, env_name: str, method: str, path: str) 
     body = _json_or_none(response)
     if body is not None or response.content.strip() == b"null":
         return Answer(status, body, retry_after_s)
-    kind = response.headers.get("Content-Type", "").split(";")[0] or "something"
     may_act = acts(method, path)
     # A page with a status below 300 may be the rest of an answer that was cut on its way.
     doubtful = status >= 500 or status < 300
     raise UnexpectedAnswer(
-        f"Environment {env_name!r}: {method} {path} answered HTTP {status} with {kind} instead of JSON, so it was not "
-        "Airflow's API that answered. "
+        f"Environment {env_name!r}: {method} {path} answered HTTP {status} with {_form(response)}. "
         + ("It may have taken effect. " if may_act and doubtful else "")
         + (
             "The web server is down or restarting: try again later."
@@ -295,6 +295,16 @@ def _answer(response: requests.Response, env_name: str, method: str, path: str) 
         ambiguous=may_act and doubtful,
         retry_after_s=retry_after_s,
     )
+
+
+def _form(response: requests.Response) -> str:
+    """What an answer that isn't the API's looks like."""
+    if response.is_redirect:
+        return "a redirect, so it was not Airflow's API that answered"
+    kind = response.headers.get("Content-Type", "").split(";")[0]
+    if kind == "application/json":
+        return "broken JSON, cut or changed on its way"
+    return f"{shortened(kind, 40) or 'something untyped'} instead of JSON, so it was not Airflow's API that answered"
 
 
 def _json_or_none(response: requests.Response) -> Any:

@@ -118,15 +118,20 @@ class WebServer:
                 raise self._unreachable(where, words) from None
             if handshake_failed(error):
                 raise WebServerUnreachable(
-                    f"{where}: TLS failed: {words}. Give the CA that signed its certificate as ca_bundle (or "
+                    f"{where}: TLS failed ({words}). Give the CA that signed its certificate as ca_bundle (or "
                     "REQUESTS_CA_BUNDLE), and check that nothing but the web server answers there.",
                     env_name=self._env_name,
                 ) from None
             if isinstance(error, requests.exceptions.Timeout):
-                raise CallTimeout(f"{where} got no answer within {read_timeout_s:.3g} s.{doubt}", **unsure) from None
+                raise CallTimeout(
+                    f"{where} got no answer within {read_timeout_s:.3g} s.{doubt} Try again later.", **unsure
+                ) from None
             if isinstance(error, ValueError):
                 # A URL, a header or a proxy's address that requests refuses to send.
-                raise MwaaInputError(f"{where} was not sent: {words}.", env_name=self._env_name) from None
+                raise MwaaInputError(
+                    f"{where} was not sent: {words}. Check the host's name, and the proxy's address.",
+                    env_name=self._env_name,
+                ) from None
             raise WebServerUnreachable(
                 f"{where}: the connection broke ({words}).{doubt} Try again later.", **unsure
             ) from None
@@ -163,10 +168,20 @@ class WebServer:
 
     def _unreachable(self, where: str, words: str) -> WebServerUnreachable:
         proxy = self._settings.proxy
-        by_proxy = f" through the proxy {without_credentials(proxy)}" if proxy else ""
+        if proxy:
+            how = f" through the proxy {without_credentials(proxy)}"
+            way_out = (
+                "Check the proxy's address, login and password, and that it may reach this host; or use "
+                "transport='rest_api'."
+            )
+        else:
+            how = ""
+            way_out = (
+                "A private web server answers only inside its VPC: run this there, set a proxy (http or socks5h) in "
+                "the connection, or use transport='rest_api'."
+            )
         return WebServerUnreachable(
-            f"{where}: the web server cannot be reached{by_proxy}: {words}. A private web server answers only inside "
-            "its VPC: run this there, set a proxy (http or socks5h) in the connection, or use transport='rest_api'.",
+            f"{where}: the web server cannot be reached{how} ({words}). {way_out}",
             env_name=self._env_name,
             transient=True,
         )

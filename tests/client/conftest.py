@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
-from tests.client.world import World
+from tests.client.failure import HUSH
+from tests.client.world import SECRET, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,3 +29,12 @@ def world(_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
         monkeypatch.delenv(name, raising=False)
     _world.clear()
     return _world
+
+
+@pytest.fixture
+def no_secret_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(logging.DEBUG, logger="airflow_mwaa_provider.client")
+    yield
+    text = "\n".join(record.getMessage() for record in caplog.records if "client" in record.name)
+    for secret in (HUSH, SECRET, "secret-session", *world.issued):
+        assert secret not in text

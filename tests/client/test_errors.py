@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import logging
-import pickle
-import traceback
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -35,7 +32,8 @@ from airflow_mwaa_provider.exceptions import (
     WaitTimeout,
     WebServerUnreachable,
 )
-from tests.client.world import HAS_INVOKE_REST_API, KEY, REGION, SECRET, TRANSPORTS, FakeTime
+from tests.client.failure import HUSH, Failure
+from tests.client.world import HAS_INVOKE_REST_API, KEY, REGION, TRANSPORTS, FakeTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,54 +41,13 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
     from tests.client.world import World
 
-HUSH = "hush-hush-value"
 PAGE = "<html><head><title>502 Bad Gateway</title></head></html>"
 needs_invoke_rest_api = pytest.mark.skipif(
     not HAS_INVOKE_REST_API, reason="the installed botocore's model has no InvokeRestApi"
 )
 REST = [name for name in TRANSPORTS if name != "cli"]
 
-
-class Failure:
-    """Catches an error and checks what holds for all of them."""
-
-    def __init__(self, world: World, expected: type[MwaaError], *words: str, env_name: str | None = "env3") -> None:
-        self.world, self.expected, self.words, self.env_name = world, expected, words, env_name
-
-    def __enter__(self) -> Failure:
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> bool:
-        assert error is not None, f"no {self.expected.__name__} was raised"
-        if not isinstance(error, MwaaError):
-            return False
-        self.error: Any = error
-        assert type(error) is self.expected, f"{type(error).__name__}: {error}"
-        text = str(error)
-        for word in (*self.words, *([self.env_name] if self.env_name else [])):
-            assert word in text, f"{word!r} isn't in: {text}"
-        assert text == " ".join(text.split())
-        assert text.isprintable()
-        assert len(text) < 900
-        shown = "".join(traceback.format_exception(error)) + repr(error) + str(vars(error))
-        for secret in (HUSH, SECRET, "secret-session", *self.world.issued):
-            assert secret not in shown
-        assert "<html" not in text
-        copy = pickle.loads(pickle.dumps(error))
-        assert (type(copy), str(copy)) == (type(error), text)
-        assert {name: str(value) for name, value in vars(copy).items()} == {
-            name: str(value) for name, value in vars(error).items()
-        }
-        return True
-
-
-@pytest.fixture(autouse=True)
-def _no_secret_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> Any:
-    caplog.set_level(logging.DEBUG, logger="airflow_mwaa_provider.client")
-    yield
-    text = "\n".join(record.getMessage() for record in caplog.records if "client" in record.name)
-    for secret in (HUSH, SECRET, "secret-session", *world.issued):
-        assert secret not in text
+pytestmark = pytest.mark.usefixtures("no_secret_is_logged")
 
 
 CALLS: dict[str, Callable[[MwaaEnvironment], object]] = {
@@ -308,6 +265,17 @@ def test_a_service_that_is_down(world: World, target: str, kind: str) -> None:
     assert world.airflow().runs == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [("status", "HTTP 502, InternalServerException (injected fault)"), ("html", "HTTP 502 (Bad Gateway)")],
+)
+def test_an_answer_is_named_once(world: World, kind: str, answer: str) -> None:
+    world.fault("get_environment", kind, status=502)
+    with Failure(world, UnexpectedAnswer) as failure:
+        world.environment("env3", "cli").is_dag_paused("etl")
+    assert str(failure.error) == f"Environment 'env3', GetEnvironment in us-east-1 answered {answer}. Try again later."
+
+
 @pytest.mark.parametrize("target", ["get_environment", "create_web_login_token", "create_cli_token"])
 @pytest.mark.parametrize("status", [403, 404, 429, 400])
 def test_a_proxys_page_in_place_of_the_service(world: World, target: str, status: int) -> None:
@@ -372,51 +340,3 @@ def test_waits_that_end_badly(world: World, transport: str) -> None:
     assert failure.error.failed_task_ids == ("load[2]",)
     with Failure(world, DagRunNotFound, "deleted"):
         environment.wait_for_dag_run("etl", "run_2", timeout_s=100, **clock)
-
-
-# -- the way to the web server -------------------------------------------------------------------------
-
-
-def test_tls_and_ca_bundles(world: World, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Failure(world, WebServerUnreachable, "TLS", "ca_bundle", "The environment is AVAILABLE") as failure:
-        world.environment("env3", "web_session", ca_bundle=True).trigger_dag_run("etl", "run_1")
-    assert not failure.error.ambiguous
-    assert not failure.error.transient
-    (tmp_path / "bad.pem").write_text("no certificate")
-    for name in ("bad.pem", "missing.pem"):
-        with Failure(world, MwaaInputError, name, "PEM"):
-            world.environment("env3", "web_session", ca_bundle=str(tmp_path / name)).trigger_dag_run("etl", "run_1")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", world.ca)
-    assert world.environment("env3", "web_session", ca_bundle=True).trigger_dag_run("etl", "run_1").created
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
-    assert world.environment("env3", "web_session").trigger_dag_run("etl", "run_2").created
-
-
-@pytest.mark.parametrize(
-    "proxy", ["ftp://host:1", "http://", "socks5h://host:port", "host:8080", f"foo://user:{HUSH}@host:1"]
-)
-def test_proxies_that_are_none(world: World, proxy: str) -> None:
-    with Failure(world, MwaaInputError, "socks5h://HOST:PORT", env_name=None):
-        world.environment("env3", proxy=proxy)
-
-
-@pytest.mark.parametrize("scheme", ["http", "socks5h", "socks5"])
-def test_a_private_web_server_or_dead_proxy(world: World, scheme: str) -> None:
-    environment = world.environment("env3", "web_session", proxy=f"{scheme}://user:{HUSH}@127.0.0.1:9")
-    with Failure(
-        world, WebServerUnreachable, f"proxy {scheme}://***@127.0.0.1:9", "VPC", "transport='rest_api'"
-    ) as failure:
-        environment.trigger_dag_run("etl", "run_1")
-    assert failure.error.status == "AVAILABLE"
-    assert not failure.error.ambiguous
-
-
-def test_secrets_are_in_no_representation(world: World) -> None:
-    from airflow_mwaa_provider.client.web_server import WebServerSettings
-
-    environment = world.environment("env3", "web_session", proxy=None)
-    run = environment.trigger_dag_run("etl", "run_1", conf={"password": HUSH})
-    environment.variables.set("key", HUSH)
-    proxy = WebServerSettings(proxy=f"http://u:{HUSH}@h:1")
-    for thing in (run, environment, environment.variables.get("key"), proxy, Connection("a", "b", password=HUSH)):
-        assert HUSH not in repr(thing)
