@@ -32,6 +32,17 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "description": "For private web servers: http://HOST:PORT or socks5h://HOST:PORT.",
         "schema": {"type": ["string", "null"]},
     },
+    "proxy_login": {
+        "label": "Proxy login",
+        "description": "Who logs in to the proxy, where it asks.",
+        "schema": {"type": ["string", "null"]},
+    },
+    # "password" in its name is what makes Airflow mask it in its log, its API and its forms.
+    "proxy_password": {
+        "label": "Proxy password",
+        "description": "The password of that login.",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
     "ca_bundle": {
         "label": "CA bundle",
         "description": "Path of a PEM file that the web server's certificate is checked against.",

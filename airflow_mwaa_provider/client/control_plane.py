@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_mwaa_provider.client.aws_faults import network_error, rest_api_answer, service_error
-from airflow_mwaa_provider.client.network_faults import unended
+from airflow_mwaa_provider.client.network_faults import unended, without_credentials
 from airflow_mwaa_provider.exceptions import MwaaInputError, UnexpectedAnswer, UnsupportedByTransport
 
 if TYPE_CHECKING:
@@ -178,9 +178,10 @@ class ControlPlane:
             if not host.startswith(("airflow.", "airflow-fips.")):
                 client = make(own.merge(Config(inject_host_prefix=False)))
         except (BotoCoreError, TypeError, ValueError) as error:
+            words = unended(without_credentials(str(error)))
             raise MwaaInputError(
-                f"The AWS client for MWAA cannot be made: {unended(str(error))}. Check region_name, botocore_config "
-                "and the AWS connection."
+                f"The AWS client for MWAA cannot be made: {words}. Check region_name, botocore_config and the AWS "
+                "connection."
             ) from error
         return client
 

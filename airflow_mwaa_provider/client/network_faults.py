@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@'\"]*@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 # What libraries put around the words that say something: a connection's repr, OpenSSL's source line, a number.
 _NOISE = re.compile(r"^.*Failed to establish a new connection: |\s*\(_ssl\.c:\d+\)|\[Errno -?\d+\] |\b0x[0-9a-f]+: ")
 

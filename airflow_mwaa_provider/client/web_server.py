@@ -13,7 +13,8 @@ from http.cookiejar import Cookie, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_mwaa_provider.client.network_faults import handshake_failed, never_connected, reason, without_credentials
+from airflow_mwaa_provider.client.network_faults import handshake_failed, never_connected, reason
+from airflow_mwaa_provider.client.proxies import proxy_secrets, proxy_url, shown_proxy
 from airflow_mwaa_provider.client.retrying import time_left_s
 from airflow_mwaa_provider.exceptions import CallTimeout, MwaaInputError, WebServerUnreachable
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     import requests
 
-_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
-
 
 @dataclass(frozen=True)
 class WebServerSettings:
@@ -31,6 +30,8 @@ class WebServerSettings:
 
     :param proxy: ``http://…``, ``https://…``, ``socks5://…`` or ``socks5h://…``; ``None`` leaves it to the
         process's environment (``HTTPS_PROXY``, ``NO_PROXY``).
+    :param proxy_login: who logs in to the proxy; may stand in ``proxy`` instead, percent-encoded.
+    :param proxy_password: with which password; may stand there too.
     :param ca_bundle: path of a PEM file; ``True`` is the system's choice (``REQUESTS_CA_BUNDLE`` included), ``False``
         checks nothing.
     :param connect_timeout_s: bound on connecting.
@@ -39,17 +40,23 @@ class WebServerSettings:
     """
 
     proxy: str | None = field(default=None, repr=False)
+    proxy_login: str | None = field(default=None, repr=False)
+    proxy_password: str | None = field(default=None, repr=False)
     ca_bundle: str | bool = True
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.proxy is not None and not _is_proxy_url(self.proxy):
-            raise MwaaInputError(
-                f"proxy {without_credentials(self.proxy)!r}: write it as http://HOST:PORT or socks5h://HOST:PORT."
-            )
+        self.proxy_url()
         if self.ca_bundle == "":
             raise MwaaInputError("ca_bundle is empty; give the path of a PEM file, or True for the system's choice.")
+
+    def proxy_url(self) -> str | None:
+        """Give the proxy's address with its login and password: a secret.
+
+        :raises MwaaInputError: there is no making one.
+        """
+        return proxy_url(self.proxy, self.proxy_login, self.proxy_password)
 
 
 class WebServer:
@@ -58,6 +65,7 @@ class WebServer:
     def __init__(self, env_name: str, settings: WebServerSettings) -> None:
         self._env_name = env_name
         self._settings = settings
+        self._proxy = settings.proxy_url()
         self._sessions = threading.local()
         self._ca_bundle_is_good = not isinstance(settings.ca_bundle, str)
 
@@ -83,9 +91,9 @@ class WebServer:
         import requests
 
         self._check_ca_bundle()
-        proxy = self._settings.proxy
+        proxy = self._proxy
         read_timeout_s = time_left_s(self._settings.read_timeout_s)
-        secrets = _secrets(headers or {}, data)
+        secrets = _secrets(headers or {}, data) + proxy_secrets(proxy)
         host, path = urlsplit(url).netloc, urlsplit(url).path
         where = f"Environment {self._env_name!r}: {method} {path} at {host}"
         doubt = " It may have taken effect." if acts else ""
@@ -167,9 +175,8 @@ class WebServer:
         self._ca_bundle_is_good = True
 
     def _unreachable(self, where: str, words: str) -> WebServerUnreachable:
-        proxy = self._settings.proxy
-        if proxy:
-            how = f" through the proxy {without_credentials(proxy)}"
+        if self._proxy:
+            how = f" through the proxy {shown_proxy(self._proxy)}"
             way_out = (
                 "Check the proxy's address, login and password, and that it may reach this host; or use "
                 "transport='rest_api'."
@@ -194,14 +201,6 @@ class _NoCookies(DefaultCookiePolicy):
         return False
 
     def return_ok(self, cookie: Cookie, request: Any) -> bool:
-        return False
-
-
-def _is_proxy_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
         return False
 
 

@@ -103,11 +103,14 @@ class MwaaEnvironmentHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Give the form's own fields; for Airflows that do not read them from the provider's info."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from wtforms import StringField
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from wtforms import PasswordField, StringField
 
         return {
-            name: StringField(field["label"], description=field["description"], widget=BS3TextFieldWidget())
+            # By its class Airflow knows what it must not show again.
+            name: PasswordField(field["label"], description=field["description"], widget=BS3PasswordFieldWidget())
+            if field["schema"].get("format") == "password"
+            else StringField(field["label"], description=field["description"], widget=BS3TextFieldWidget())
             for name, field in CONNECTION_FIELDS.items()
         }
 
@@ -144,7 +147,13 @@ class MwaaEnvironmentHook(BaseHook):
         )
 
     def _web_server_settings(self) -> WebServerSettings:
+        proxy, login, password = (
+            str(self._extra[name]) if self._extra.get(name) else None
+            for name in ("proxy", "proxy_login", "proxy_password")
+        )
         return WebServerSettings(
-            proxy=self._extra.get("proxy") or None,
+            proxy=proxy,
+            proxy_login=login,
+            proxy_password=password,
             ca_bundle=(self._extra.get("ca_bundle") or True) if self.verify is None else self.verify,
         )

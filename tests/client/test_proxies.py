@@ -1,122 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guide's bastion tunnel, tried on real proxies: HTTP CONNECT and SOCKS5, each a few lines of asyncio."""
+"""The guide's bastion tunnel, tried on real proxies: HTTP CONNECT and SOCKS5."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import struct
-from typing import TYPE_CHECKING, Any
+import logging
+import traceback
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
-from airflow_mwaa_provider.exceptions import MwaaError, WebServerUnreachable
+from airflow_mwaa_provider.client.proxies import proxy_url, shown_proxy
+from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, WebServerUnreachable
+from tests.client.proxy import INLINE, PASSWORD, USER, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.client.world import World
-
-USER, PASSWORD = "user", "hush-hush-password"
-
-
-class Proxy:
-    """Serves CONNECT, or SOCKS5 where the first byte says so."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.targets: list[str] = []
-        self.refuse = False
-        self.needs_password = False
-        self.cut_after_bytes: int | None = None
-        self.names: dict[str, str] = {}
-        """Host names that only this proxy knows."""
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._server = world.wait(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    def stop(self) -> None:
-        async def stop() -> None:
-            self._server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-        self.world.wait(stop())
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            first = await reader.readexactly(1)
-            target = await (self._socks(reader, writer) if first == b"\x05" else self._connect(first, reader, writer))
-            if target is not None:
-                self.targets.append(target)
-                host, _, port = target.rpartition(":")
-                await self._tunnel(reader, writer, self.names.get(host, host), int(port))
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
-
-    async def _connect(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str | None:
-        head = (first + await reader.readuntil(b"\r\n\r\n")).decode()
-        credentials = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        if self.refuse or (self.needs_password and f"Basic {credentials}" not in head):
-            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-            await writer.drain()
-            return None
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        return head.split()[1]
-
-    async def _socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str | None:
-        methods = await reader.readexactly((await reader.readexactly(1))[0])
-        if self.needs_password:
-            assert 2 in methods
-            writer.write(b"\x05\x02")
-            await reader.readexactly(1)
-            user = await reader.readexactly((await reader.readexactly(1))[0])
-            password = await reader.readexactly((await reader.readexactly(1))[0])
-            good = (user.decode(), password.decode()) == (USER, PASSWORD)
-            writer.write(b"\x01\x00" if good else b"\x01\x01")
-            if not good:
-                await writer.drain()
-                return None
-        else:
-            writer.write(b"\x05\x00")
-        *_, kind = await reader.readexactly(4)
-        if kind == 3:
-            host = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
-        else:
-            host = ".".join(str(byte) for byte in await reader.readexactly(4))
-        (port,) = struct.unpack(">H", await reader.readexactly(2))
-        writer.write(bytes([5, 2 if self.refuse else 0, 0, 1, 0, 0, 0, 0, 0, 0]))
-        await writer.drain()
-        return None if self.refuse else f"{host}:{port}"
-
-    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
-        server_reader, server_writer = await asyncio.open_connection(host, port)
-
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, most: int | None) -> None:
-            passed = 0
-            while data := await source.read(65_536):
-                passed += len(data)
-                if most is not None and passed > most:
-                    break
-                sink.write(data)
-                await sink.drain()
-
-        pumps = [
-            asyncio.ensure_future(pump(reader, server_writer, None)),
-            asyncio.ensure_future(pump(server_reader, writer, self.cut_after_bytes)),
-        ]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in pumps:
-                one.cancel()
-            server_writer.transport.abort()
 
 
 @pytest.fixture
@@ -126,14 +28,14 @@ def proxy(world: World) -> Iterator[Proxy]:
     proxy.stop()
 
 
-@pytest.mark.parametrize("needs_password", [False, True])
+@pytest.mark.parametrize("password", ["none", "in the address", "in its own field"])
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
 @pytest.mark.parametrize("transport", ["web_session", "cli"])
-def test_through_a_proxy(world: World, proxy: Proxy, transport: str, scheme: str, needs_password: bool) -> None:
-    proxy.needs_password = needs_password
-    credentials = f"{USER}:{PASSWORD}@" if needs_password else ""
-    url = f"{scheme}://{credentials}127.0.0.1:{proxy.port}"
-    environment = world.environment("env3", transport, proxy=url)
+def test_through_a_proxy(world: World, proxy: Proxy, transport: str, scheme: str, password: str) -> None:
+    proxy.needs_password = password != "none"
+    url = f"{scheme}://{INLINE if password == 'in the address' else ''}127.0.0.1:{proxy.port}"
+    fields = {"proxy_login": USER, "proxy_password": PASSWORD} if password == "in its own field" else {}
+    environment = world.environment("env3", transport, proxy=url, **fields)
     assert environment.trigger_dag_run("etl", "run_1").created
     assert set(proxy.targets) == {environment.web_server_host}
     assert len(proxy.targets) == 1
@@ -169,15 +71,24 @@ def test_only_the_proxy_knows_the_private_host(
     assert proxy.targets == [f"{private}:{port}"]
 
 
+@pytest.mark.parametrize("inline", [True, False])
 @pytest.mark.parametrize("how", ["refuse", "password"])
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])
-def test_a_proxy_that_refuses_leaves_no_doubt(world: World, proxy: Proxy, scheme: str, how: str) -> None:
+def test_a_proxy_that_refuses_leaves_no_doubt_and_tells_no_password(
+    world: World, proxy: Proxy, scheme: str, how: str, inline: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     proxy.refuse, proxy.needs_password = how == "refuse", how == "password"
-    url = f"{scheme}://{USER}:wrong-{PASSWORD}@127.0.0.1:{proxy.port}"
+    wrong = f"wrong {PASSWORD}"
+    credentials = f"user:{quote(wrong, safe='')}@" if inline else ""
+    url = f"{scheme}://{credentials}127.0.0.1:{proxy.port}"
+    fields = {} if inline else {"proxy_login": "user", "proxy_password": wrong}
     with pytest.raises(WebServerUnreachable, match="proxy") as caught:
-        world.environment("env3", "cli", proxy=url, airflow_major=3).trigger_dag_run("etl", "run_1")
+        world.environment("env3", "cli", proxy=url, airflow_major=3, **fields).trigger_dag_run("etl", "run_1")
     assert not caught.value.ambiguous
-    assert PASSWORD not in str(caught.value)
+    assert "Check the proxy's address, login and password" in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value)) + caplog.text
+    assert not any(secret in shown for secret in (PASSWORD, quote(PASSWORD), quote(PASSWORD, safe="")))
     assert proxy.targets == []
 
 
@@ -193,3 +104,61 @@ def test_a_tunnel_that_breaks_after_the_command_leaves_a_doubt(world: World, pro
     assert [run["dag_run_id"] for run in world.airflow().runs] == ["run_1"]
     proxy.cut_after_bytes = None
     assert environment.trigger_dag_run("etl", "run_1").created is False
+
+
+# -- its address ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("proxy", "login", "password", "made"),
+    [
+        (None, None, None, None),
+        ("http://h:1", None, None, "http://h:1"),
+        ("http://h:1/", None, None, "http://h:1"),
+        ("http://h:1", "u", None, "http://u:@h:1"),
+        ("socks5h://[::1]:1", "u", "p@:/ü", "socks5h://u:p%40%3A%2F%C3%BC@[::1]:1"),
+        ("socks5h://u@h:1", None, "p", "socks5h://u:p@h:1"),
+        ("http://u:p%40@h:1", None, None, "http://u:p%40@h:1"),
+        ("http://u:p@ss'w@h:1", None, None, "http://u:p%40ss%27w@h:1"),
+    ],
+)
+def test_login_and_password_become_part_of_the_address(
+    proxy: str | None, login: str | None, password: str | None, made: str | None
+) -> None:
+    assert proxy_url(proxy, login, password) == made
+    settings = WebServerSettings(proxy=proxy, proxy_login=login, proxy_password=password)
+    assert settings.proxy_url() == made
+    assert "p@" not in repr(settings)
+
+
+HUSH = "hush-hush"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "login", "password", "words"),
+    [
+        (f"user:{HUSH}@host:8080", None, None, "not the address of a proxy"),
+        (f"ftp://user:{HUSH}@host:1", None, None, "not the address of a proxy"),
+        (f"http://user:{HUSH}", None, None, "not the address of a proxy"),
+        (f"http://user:12/{HUSH}@host:1", None, None, "not the address of a proxy"),
+        (f"http://user:12#{HUSH}@host:1", None, None, "not the address of a proxy"),
+        (f"http://user:{HUSH}@host:1", None, HUSH, "another"),
+        (f"http://user:{HUSH}@host:1", "user", None, "another"),
+        (f"http://:{HUSH}@host:1", None, None, "no login"),
+        ("http://host:1", None, HUSH, "no login"),
+        (None, "user", HUSH, "proxy is not"),
+        ("http://host:1", "user", f"{HUSH}-\u20ac", "Latin-1"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_and_not_shown(
+    proxy: str | None, login: str | None, password: str | None, words: str
+) -> None:
+    with pytest.raises(MwaaInputError, match=words) as caught:
+        WebServerSettings(proxy=proxy, proxy_login=login, proxy_password=password)
+    assert HUSH not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("url", [f"http://u:{HUSH}@h:1", f"http://u:a'@{HUSH}@h:1", f"http://{HUSH}@h:1"])
+def test_only_where_a_proxy_is_may_be_shown(url: str) -> None:
+    assert shown_proxy(url) == "http://***@h:1"
+    assert shown_proxy("http://h:1") == "http://h:1"

@@ -4,15 +4,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from airflow_mwaa_provider.provider_info import CONNECTION_FIELDS
+from tests.client.proxy import PASSWORD, USER, Proxy
+from tests.client.world import KEY, REGION, SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.client.world import World
 
 
 def connection(monkeypatch: pytest.MonkeyPatch, name: str, conn_type: str, **fields: Any) -> str:
@@ -111,23 +119,82 @@ def test_the_forms_test_button_says_what_is_wrong(monkeypatch: pytest.MonkeyPatc
     assert "secret" not in words
 
 
+def answer(program: str) -> Any:
+    """What a program prints after RESULT, as JSON, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    return json.loads(line.removeprefix("RESULT"))
+
+
 def test_airflow_shows_the_provider_its_connection_type_and_its_form() -> None:
-    """Asked in a process of its own, as the commands ``airflow providers list | get | hooks`` do."""
+    """Asked as the commands ``airflow providers list | get | hooks`` do."""
     program = (
         "import json\n"
         "from airflow.providers_manager import ProvidersManager\n"
         "found = ProvidersManager()\n"
         "hook = found.hooks['mwaa']\n"
-        "fields = sorted(key for key in found.connection_form_widgets if 'mwaa__' in key)\n"
+        "widgets = found.connection_form_widgets\n"
+        "fields = {key: widget.is_sensitive for key, widget in widgets.items() if 'mwaa__' in key}\n"
         "print('RESULT' + json.dumps([hook.hook_class_name, hook.hook_name, fields,\n"
         "    sorted(found.field_behaviours['mwaa']['hidden_fields']), sorted(found.extra_links_class_names)]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
-    hook, name, fields, hidden, links = json.loads(line.removeprefix("RESULT"))
+    hook, name, fields, hidden, links = answer(program)
     assert hook == "airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook"
     assert name == "Amazon MWAA"
-    assert [field.split("__")[-1] for field in fields] == sorted(CONNECTION_FIELDS)
+    assert {field.split("__")[-1] for field in fields} == CONNECTION_FIELDS.keys()
+    assert [field.split("__")[-1] for field, sensitive in fields.items() if sensitive] == ["proxy_password"]
     assert hidden == ["host", "login", "password", "port", "schema"]
     assert "airflow_mwaa_provider.links.dag_run.MwaaDagRunLink" in links
+
+
+@pytest.fixture
+def proxy(world: World) -> Iterator[Proxy]:
+    proxy = Proxy(world)
+    proxy.needs_password = True
+    yield proxy
+    proxy.stop()
+
+
+def test_a_proxys_password_of_its_own_reaches_the_proxy_and_nobody_else(
+    world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    connection(monkeypatch, "keys", "aws", login=KEY, password=SECRET, extra={"region_name": REGION})
+    extra = {
+        "aws_conn_id": "keys",
+        "endpoint_url": world.url,
+        "ca_bundle": world.ca,
+        "transport": "web_session",
+        "proxy": f"socks5h://127.0.0.1:{proxy.port}",
+        "proxy_login": USER,
+        "proxy_password": PASSWORD,
+    }
+    hook = MwaaEnvironmentHook(connection(monkeypatch, "tunnel", "mwaa", extra=extra))
+    environment = hook.environment("env3")
+    assert environment.is_dag_paused("etl") is False
+    assert proxy.targets == [environment.web_server_host]
+    assert PASSWORD not in caplog.text + repr(hook) + repr(environment)
+
+
+def test_airflow_masks_the_proxys_password_and_nothing_that_one_must_see() -> None:
+    """Asked of the installed Airflow's own REST API, in a process of its own."""
+    program = (
+        "import json\n"
+        "from airflow_mwaa_provider._compat import AIRFLOW_V_3\n"
+        f"extra = json.dumps({dict.fromkeys(CONNECTION_FIELDS, 'seen')})\n"
+        "from airflow.models import Connection\n"
+        "connection = Connection(conn_id='x', conn_type='mwaa', extra=extra)\n"
+        "if AIRFLOW_V_3:\n"
+        "    from airflow.api_fastapi.core_api.datamodels.connections import ConnectionResponse\n"
+        "    fields = dict.fromkeys(['description', 'host', 'login', 'schema', 'port', 'password', 'team_name'])\n"
+        "    fields |= {'connection_id': 'x', 'conn_type': 'mwaa', 'extra': extra}\n"
+        "    shown = ConnectionResponse.model_validate(fields).extra\n"
+        "else:\n"
+        "    from airflow.api_connexion.schemas.connection_schema import connection_schema\n"
+        "    shown = connection_schema.dump(connection)['extra']\n"
+        "print('RESULT' + shown)\n"
+    )
+    shown = answer(program)
+    assert shown["proxy_password"] == "***"
+    assert {name for name, value in shown.items() if value != "seen"} <= {"proxy_password", "proxy_login", "proxy"}
