@@ -80,11 +80,7 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, acts
     asked = str(metadata.get("HTTPHeaders", {}).get("retry-after", ""))
     fields: dict[str, Any] = {"env_name": env_name, "retry_after_s": float(asked) if asked.isdigit() else None}
     if error.operation_name != operation:
-        # Credentials come by calls of their own: a role to assume, for example.
-        other = f"{where}: the AWS credentials cannot be had: {error.operation_name} answered {code}: {text}."
-        if code in _DENIED:
-            return AccessDenied(f"{other} Allow it in IAM.", action=f"sts:{error.operation_name}", **fields)
-        return AccessDenied(f"{other} Check the AWS connection.", **fields)
+        return credentials_error(where, error, env_name=env_name)
     if code in _THROTTLED or status == 429:
         return Throttled(
             f"{where}: throttled ({text}). Make fewer calls at once, or allow more time.",
@@ -126,6 +122,41 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, acts
         status=status,
         **{**fields, "transient": doubtful, "ambiguous": acts and doubtful},
     )
+
+
+def credentials_error(where: str, error: Any, *, env_name: str | None = None) -> MwaaError:
+    """Judge the error of a call that was to bring credentials: a role to assume, for example.
+
+    :param error: botocore's ``ClientError`` or ``BotoCoreError``.
+    :param where: what they were wanted for.
+    """
+    from botocore.exceptions import ParamValidationError
+
+    response = getattr(error, "response", None)
+    if isinstance(error, ParamValidationError):
+        # Its own words repeat the values, an external id for example.
+        return MwaaInputError(
+            f"{where}: the AWS credentials cannot be had: boto3 refused a parameter. Check role_arn and "
+            "assume_role_kwargs of the AWS connection.",
+            env_name=env_name,
+        )
+    if response is None:
+        return UnexpectedAnswer(
+            f"{where}: the AWS credentials cannot be had ({reason(error)}). Check the AWS connection, and the network "
+            "to AWS STS.",
+            env_name=env_name,
+            transient=never_connected(error),
+        )
+    code = str(response.get("Error", {}).get("Code", ""))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    what = f"{where}: the AWS credentials cannot be had: {error.operation_name} answered {code}: {_words(error)}."
+    if code in _THROTTLED or status == 429:
+        return Throttled(f"{what} Make fewer calls at once, or allow more time.", env_name=env_name, transient=True)
+    if status >= 500:
+        return UnexpectedAnswer(f"{what} Try again later.", status=status, env_name=env_name, transient=True)
+    if code in _DENIED:
+        return AccessDenied(f"{what} Allow it in IAM.", action=f"sts:{error.operation_name}", env_name=env_name)
+    return AccessDenied(f"{what} Check the AWS connection.", env_name=env_name)
 
 
 def network_error(

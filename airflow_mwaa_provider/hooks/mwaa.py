@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseHook, connection_not_found
 from airflow_mwaa_provider.client.access import ClientSettings
+from airflow_mwaa_provider.client.aws_faults import credentials_error
 from airflow_mwaa_provider.client.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
 from airflow_mwaa_provider.client.web_server import WebServerSettings
@@ -77,10 +78,22 @@ class MwaaEnvironmentHook(BaseHook):
 
     @cached_property
     def control_plane(self) -> ControlPlane:
-        """The MWAA API of the connection's account and region."""
+        """The MWAA API of the connection's account and region.
+
+        :raises AccessDenied: the connection's role cannot be assumed.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
         aws = self._aws_hook
+        try:
+            # Where the connection names a role, it is assumed here.
+            session = aws.get_session(region_name=self.region_name or self._extra.get("region_name") or None)
+        except ClientError as error:
+            raise credentials_error(f"Connection {self.aws_conn_id!r}", error) from error
+        except BotoCoreError as error:
+            raise credentials_error(f"Connection {self.aws_conn_id!r}", error) from None
         return ControlPlane(
-            aws.get_session(region_name=self.region_name or self._extra.get("region_name") or None),
+            session,
             region_name=self.region_name or self._extra.get("region_name") or aws.region_name,
             verify=aws.verify,
             config=aws.conn_config.botocore_config,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Source: "Common errors" of the MWAA API reference, and what botocore's retry handlers look for.
 _COMMON_STATUS = {
     "AccessDeniedException": 403,
+    "ExpiredTokenException": 403,
     "InternalServerException": 500,
     "InvalidSignatureException": 403,
     "MissingAuthenticationTokenException": 403,

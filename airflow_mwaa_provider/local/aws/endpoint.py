@@ -22,6 +22,7 @@ from airflow_mwaa_provider.local.aws.proxy import client_session, forward
 from airflow_mwaa_provider.local.aws.rest_api import RestApiCaller
 from airflow_mwaa_provider.local.aws.service_model import MwaaServiceModel
 from airflow_mwaa_provider.local.aws.sigv4 import read_scope
+from airflow_mwaa_provider.local.aws.sts_sessions import forward_to_sts
 from airflow_mwaa_provider.local.aws.tokens import SessionStore, TokenStore
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class LocalMwaa:
     """The AWS side of the local MWAA.
 
     One plain-HTTP endpoint serves every AWS service: requests signed for ``airflow`` are MWAA's, those under
-    ``/_local/`` the admin API's, and all others go to moto. Each environment has a TLS gateway of its own.
+    ``/_local/`` the admin API's, and all others go to moto. Credentials that moto's STS hands out to somebody known
+    count for MWAA too. Each environment has a TLS gateway of its own.
 
     :param runtimes: makes the Airflow of an environment.
     :param moto_url: base URL of a moto server: ``http://127.0.0.1:5000``.
@@ -197,7 +199,10 @@ class LocalMwaa:
             return await self._control_plane.handle(request)
         started = time.perf_counter()
         assert self._http is not None
-        response = await forward(request, self._http, self._moto_url)
+        if scope is not None and scope.service == "sts":
+            response = await forward_to_sts(request, self._http, self._moto_url, scope, self._identities)
+        else:
+            response = await forward(request, self._http, self._moto_url)
         self.calls.record(
             target=f"aws:{scope.service if scope else 'unsigned'}",
             environment=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -12,18 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+# For so long an expired session is told from one that never was.
+_REMEMBERED = timedelta(days=1)
+
+
 @dataclass(frozen=True)
 class Identity:
-    """A credential and its permissions; the secret is in no ``repr``."""
+    """A credential and its permissions; the secret is in no ``repr``.
+
+    :param expires_at: for temporary credentials, which count only together with their session token.
+    """
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
     arn: str
     denied_actions: tuple[str, ...] = ()
     allowed_actions: tuple[str, ...] = ("*",)
+    expires_at: datetime | None = None
 
     def may(self, action: str) -> bool:
-        """Tell whether it may do ``airflow:ACTION``; a denial wins, ``*`` and ``?`` match as in IAM."""
+        """Tell whether it may do ``airflow:ACTION``, or ``sts:``; a denial wins, ``*`` and ``?`` match as in IAM."""
         if any(fnmatchcase(action, pattern) for pattern in self.denied_actions):
             return False
         return any(fnmatchcase(action, pattern) for pattern in self.allowed_actions)
@@ -40,6 +49,8 @@ class IdentityStore:
     def __init__(self, account_id: str) -> None:
         self._account_id = account_id
         self._by_key: dict[str, Identity] = {}
+        # moto's GetSessionToken gives the same key to everyone, with tokens that differ.
+        self._sessions: dict[tuple[str, str], Identity] = {}
 
     def add(
         self,
@@ -67,6 +78,33 @@ class IdentityStore:
         key = "AKIALOCAL" + secrets.token_hex(6).upper()[:11]
         return self.add(key, secrets.token_urlsafe(30), arn, denied_actions, allowed_actions)
 
-    def get(self, access_key_id: str) -> Identity | None:
-        """Return the credential of a key, if there is one."""
-        return self._by_key.get(access_key_id)
+    def add_session(
+        self,
+        access_key_id: str,
+        secret_access_key: str,
+        session_token: str,
+        expires_at: datetime,
+        *,
+        arn: str,
+        denied_actions: Iterable[str] = (),
+        allowed_actions: Iterable[str] = ("*",),
+    ) -> None:
+        """Add temporary credentials, good until they expire and only with their token."""
+        forgotten = datetime.now(UTC) - _REMEMBERED
+        for key in [key for key, known in self._sessions.items() if known.expires_at and known.expires_at < forgotten]:
+            del self._sessions[key]
+        self._sessions[access_key_id, session_token] = Identity(
+            access_key_id=access_key_id,
+            secret_access_key=secret_access_key,
+            arn=arn,
+            denied_actions=tuple(denied_actions),
+            allowed_actions=tuple(allowed_actions),
+            expires_at=expires_at,
+        )
+
+    def get(self, access_key_id: str, session_token: str | None = None) -> Identity | None:
+        """Return the credential of a key, if there is one.
+
+        A token beside a key that needs none doesn't matter: it is mostly one that the caller's shell has left over.
+        """
+        return self._by_key.get(access_key_id) or self._sessions.get((access_key_id, session_token or ""))

@@ -59,13 +59,17 @@ async def forward(
     base_url: str,
     *,
     extra_headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
     send_answer: bool = True,
     rewrite_location: Callable[[str], str] | None = None,
     on_answer: Callable[[aiohttp.ClientResponse], None] | None = None,
+    on_body: Callable[[int, bytes], None] | None = None,
 ) -> web.StreamResponse:
     """Pass a request on; memory stays at a buffer's size whatever the bodies' size.
 
+    :param body: the request's, where the caller has read it; otherwise it is passed on as it comes.
     :param send_answer: False reads the answer to its end and throws it away.
+    :param on_body: gets the answer's status and all of its body before the client does; for small answers.
     """
     headers = _end_to_end(request.headers)
     headers.update(extra_headers or {})
@@ -74,7 +78,7 @@ async def forward(
             request.method,
             URL(base_url + request.raw_path, encoded=True),
             headers=headers,
-            data=await _body(request),
+            data=body or await _body(request),
             allow_redirects=False,
             skip_auto_headers=_DEFAULT_HEADERS,
         )
@@ -88,6 +92,13 @@ async def forward(
             async for _ in answer.content.iter_any():
                 pass
             return web.Response(status=answer.status)
+        if on_body is not None:
+            try:
+                content = await answer.read()
+            except aiohttp.ClientPayloadError:
+                return html_page(502)
+            on_body(answer.status, content)
+            return web.Response(status=answer.status, body=content, headers=_end_to_end(answer.headers))
         return await _pass_back(request, answer, rewrite_location)
 
 

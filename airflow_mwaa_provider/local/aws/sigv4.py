@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -45,6 +45,8 @@ class SignedScope:
     content_sha256: str | None
     expires_s: int | None = None
     """For a presigned URL; None when the signature is in the Authorization header."""
+    session_token: str | None = field(default=None, repr=False)
+    """Of temporary credentials."""
 
 
 def read_scope(headers: Mapping[str, str], query: str) -> SignedScope | None:
@@ -57,14 +59,16 @@ def read_scope(headers: Mapping[str, str], query: str) -> SignedScope | None:
         pairs = (part.strip().partition("=") for part in authorization[len(_ALGORITHM) :].split(","))
         fields = {name: value for name, _, value in pairs}
         timestamp = headers.get("X-Amz-Date", "")
-        return _scope(fields.get("Credential", ""), fields, timestamp, headers.get("X-Amz-Content-SHA256"), None)
+        scope = _scope(fields.get("Credential", ""), fields, timestamp, headers.get("X-Amz-Content-SHA256"), None)
+        return scope and replace(scope, session_token=headers.get("X-Amz-Security-Token"))
     if "X-Amz-Credential=" in query:
         values = {name: found[-1] for name, found in parse_qs(query, keep_blank_values=True).items()}
         fields = {name: values.get(f"X-Amz-{name}", "") for name in ("SignedHeaders", "Signature")}
         expires = values.get("X-Amz-Expires", "")
         # Seven days is also what AWS allows at most.
         expires_s = min(int(expires), _MAX_PRESIGNED_S) if expires.isdigit() else 0
-        return _scope(values["X-Amz-Credential"], fields, values.get("X-Amz-Date", ""), None, expires_s)
+        scope = _scope(values["X-Amz-Credential"], fields, values.get("X-Amz-Date", ""), None, expires_s)
+        return scope and replace(scope, session_token=values.get("X-Amz-Security-Token"))
     return None
 
 
@@ -119,12 +123,12 @@ def verify(
     """Return the identity that signed a request.
 
     :param raw_path: the path as sent; what was signed is the encoded form.
-    :raises AwsError: MissingAuthenticationTokenException, UnrecognizedClientException or
+    :raises AwsError: MissingAuthenticationTokenException, UnrecognizedClientException, ExpiredTokenException or
         InvalidSignatureException, all of them HTTP 403, in AWS's words.
     """
     if scope is None:
         raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token")
-    identity = identities.get(scope.access_key_id)
+    identity = identities.get(scope.access_key_id, scope.session_token)
     if identity is None:
         raise AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
     if scope.region != region:
@@ -146,6 +150,8 @@ def verify(
     expected = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
     if not hmac.compare_digest(expected, scope.signature):
         raise AwsError("InvalidSignatureException", _MISMATCH)
+    if identity.expires_at is not None and now >= identity.expires_at:
+        raise AwsError("ExpiredTokenException", "The security token included in the request is expired")
     return identity
 
 
