@@ -7,14 +7,13 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from airflow_mwaa_provider.local.aws.admin import ADMIN_PREFIX, AdminApi
 from airflow_mwaa_provider.local.aws.call_log import CallLog
 from airflow_mwaa_provider.local.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.local.aws.environments import EnvironmentStore
 from airflow_mwaa_provider.local.aws.faults import FaultPlan
 from airflow_mwaa_provider.local.aws.gateway import Gateway, GatewayServices
+from airflow_mwaa_provider.local.aws.http_server import serve
 from airflow_mwaa_provider.local.aws.identity import IdentityStore
 from airflow_mwaa_provider.local.aws.limits import Limits
 from airflow_mwaa_provider.local.aws.loopback import listen, listen_apart
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import aiohttp
+    from aiohttp import web
 
     from airflow_mwaa_provider.local.aws.environments import Environment
     from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SIGNING_NAME = "airflow"
-_BODY_MAX_BYTES = 8 * 1024 * 1024
-"""Of requests that are read whole: the control plane's. What goes to moto is streamed and has no limit."""
-_SHUTDOWN_S = 2.0
 
 
 class LocalMwaa:
@@ -130,20 +127,7 @@ class LocalMwaa:
             tokens=self._tokens,
             sessions=self._sessions,
         )
-        app = web.Application(client_max_size=_BODY_MAX_BYTES)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=_SHUTDOWN_S,
-            # S3 stores bodies as they come, gzip included; presigned URLs are long.
-            auto_decompress=False,
-            max_line_size=65_536,
-            max_field_size=65_536,
-        )
-        await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        self._runner = await serve(self._handle, listener)
         address, bound_port = listener.getsockname()[:2]
         url = f"http://[{address}]:{bound_port}" if ":" in address else f"http://{address}:{bound_port}"
         _log.info("the local MWAA listens on %s", url)

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from airflow_mwaa_provider.local.aws.cli_endpoint import CliEndpoint, CliLine, json_answer, json_error
 from airflow_mwaa_provider.local.aws.faults import Fault, FaultCall, carry_out, html_page
+from airflow_mwaa_provider.local.aws.http_server import serve
 from airflow_mwaa_provider.local.aws.login_page import login_page
 from airflow_mwaa_provider.local.aws.proxy import forward
 from airflow_mwaa_provider.local.aws.tokens import SessionState, TokenKind
@@ -46,8 +47,6 @@ _SSO_PATHS = {
 }
 _OWN_PREFIXES = ("/aws_mwaa/", "/pluginsv2/aws_mwaa/")
 _SESSION_COOKIES = ("session", "_token")
-_BODY_MAX_BYTES = 8 * 1024 * 1024
-_SHUTDOWN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -93,21 +92,8 @@ class Gateway:
 
     async def start(self) -> None:
         """Begin to answer."""
-        app = web.Application(client_max_size=_BODY_MAX_BYTES)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=_SHUTDOWN_S,
-            # Bodies pass through as they are; headers may be as long as Airflow's session cookies.
-            auto_decompress=False,
-            max_line_size=65_536,
-            max_field_size=65_536,
-        )
-        await self._runner.setup()
         context = self._services.certificates.server_context([self.host])
-        await web.SockSite(self._runner, self._listener, ssl_context=context).start()
+        self._runner = await serve(self._handle, self._listener, context)
 
     async def stop(self) -> None:
         """Stop answering and free the port."""
