@@ -337,6 +337,11 @@ class Lab:
         return session
 
 
+def tells_identity(client: Any) -> bool:
+    """Does the installed botocore's CreateWebLoginToken answer who logs in? The 2.8.1 image's doesn't."""
+    return "IamIdentity" in client.meta.service_model.operation_model("CreateWebLoginToken").output_shape.members
+
+
 def decoded(answer: requests.Response) -> tuple[str, str]:
     body = answer.json()
     assert set(body) == {"stdout", "stderr"}

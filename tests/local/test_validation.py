@@ -55,7 +55,7 @@ def test_required_members(missing: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"ExecutionRoleArn": "me"}, "regular expression pattern: arn:aws"),
+        ({"ExecutionRoleArn": "me"}, "regular expression pattern: "),
         ({"SourceBucketArn": "arn:aws:s3:::Bucket"}, "regular expression pattern"),
         ({"SourceBucketArn": "arn:aws:s3:::bucket\n"}, "regular expression pattern"),
         ({"DagS3Path": ""}, "length greater than or equal to 1"),

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import time
 import weakref
 from dataclasses import dataclass
@@ -22,7 +24,6 @@ from airflow_mwaa_provider.local.aws.tokens import SessionState, TokenKind
 
 if TYPE_CHECKING:
     import asyncio
-    import socket
     from collections.abc import Awaitable, Callable
 
     import aiohttp
@@ -86,7 +87,7 @@ class Gateway:
         self._services = services
         self._cli = CliEndpoint(environment, services.limits)
         self._runner: web.AppRunner | None = None
-        self._connections: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        self._connections: weakref.WeakKeyDictionary[asyncio.Transport, socket.socket] = weakref.WeakKeyDictionary()
         self.host, port = listener.getsockname()[:2]
         self.address = f"{self.host}:{port}"
 
@@ -100,16 +101,19 @@ class Gateway:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-        for connection in self._connections:
+        for connection, connected in self._connections.items():
             # TLS would wait half a minute for the farewell of a client that holds on to an idle connection.
             connection.abort()
+            # Python 3.11's TLS forgets its socket when it is closed twice, as older releases of aiohttp do.
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         name = self._environment.name
-        if request.transport is not None:
-            self._connections.add(request.transport)
+        if request.transport is not None and request.transport not in self._connections:
+            self._connections[request.transport] = request.transport.get_extra_info("socket")
         plan = await self._plan(request)
         fault = self._services.faults.pick(self._fault_call(request, plan))
         response: web.StreamResponse | None = None
