@@ -4,40 +4,29 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.airflow import interpreter
-from airflow_mwaa_provider.local.daemon import EnvironmentRequest
-from tests.integration.world import World
-
-DAG_FOLDERS = (Path(__file__).parent / "dags", Path(__file__).resolve().parents[2] / "example_dags")
+from tests.integration.world import World, environment_name, interpreters, started
 
 
-def interpreters() -> dict[str, str]:
-    """Airflow version -> interpreter: the oldest and the newest of those handed over, else the running one."""
-    given = dict(entry.split("=", 1) for entry in os.environ.get("AIRFLOW_MWAA_TEST_PYTHONS", "").split())
-    if not given:
-        return {str(interpreter.inspect(sys.executable).airflow_version): sys.executable}
-    ordered = sorted(given, key=lambda version: tuple(map(int, version.split("."))))
-    chosen = [ordered[0], ordered[-1]] if ordered[0].split(".")[0] != ordered[-1].split(".")[0] else [ordered[-1]]
-    if "2.10.3" in given and len(chosen) == 2:
-        chosen[0] = "2.10.3"
-    return {version: given[version] for version in chosen}
+def chosen() -> dict[str, str]:
+    """Of more than two interpreters these: the newest, and 2.10.3 or the oldest for the generation before."""
+    given = interpreters()
+    if len(given) <= 2:
+        return given
+    oldest, *_, newest = given
+    versions = [newest] if interpreter.release_of(oldest)[0] == interpreter.release_of(newest)[0] else [oldest, newest]
+    if "2.10.3" in given and len(versions) == 2:
+        versions[0] = "2.10.3"
+    return {version: given[version] for version in versions}
 
 
-def environment_name(version: str) -> str:
-    """Environment names take no dots: ``airflow-2-10-3``."""
-    return f"airflow-{version.replace('.', '-')}"
-
-
-ENVIRONMENTS = {environment_name(version): python for version, python in interpreters().items()}
+CHOSEN = chosen()
+ENVIRONMENTS = {environment_name(version): python for version, python in CHOSEN.items()}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,17 +43,8 @@ def world() -> Iterator[World]:
     if given:
         yield World(Path(given))
         return
-    folder = Path(tempfile.mkdtemp(prefix="mwaa-"))
-    dags = folder / "dags"
-    for source in DAG_FOLDERS:
-        shutil.copytree(source, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    requests = [EnvironmentRequest(name, python, str(dags)) for name, python in ENVIRONMENTS.items()]
-    try:
-        lifecycle.up(folder / "local", requests)
-        yield World(folder / "local")
-    finally:
-        lifecycle.down(folder / "local", purge=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    with started(CHOSEN) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from airflow_mwaa_provider.client.models import DagRunState
 from airflow_mwaa_provider.exceptions import DagRunFailed
 from tests.integration.conftest import ENVIRONMENTS
-from tests.integration.world import World
+from tests.integration.world import World, has_invoke_rest_api
 
 NAMES = sorted(ENVIRONMENTS)
 PAIRS = [(NAMES[0], NAMES[-1]), (NAMES[-1], NAMES[0])] if len(NAMES) > 1 else [(NAMES[0], NAMES[0])]
@@ -21,7 +21,7 @@ AWKWARD = 'it\'s "quoted" $HOME `date` \\ ünïcödé\n second line'
 @pytest.mark.parametrize("way", ["rest_api", "web_session", "cli", "auto"])
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_across_environments(world: World, source: str, target: str, way: str) -> None:
-    if way == "rest_api" and source.startswith("airflow-2-10"):
+    if way == "rest_api" and not has_invoke_rest_api(ENVIRONMENTS[source]):
         pytest.skip("boto3 of that image has no InvokeRestApi")
     here, there = world.environment(source, "web_session"), world.environment(target, "web_session")
     dag_id = f"calls_other_by_{way}"

@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import os
+import shutil
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +24,11 @@ from airflow_mwaa_provider.client.retrying import RetryPolicy
 from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound
 from airflow_mwaa_provider.local import lifecycle
+from airflow_mwaa_provider.local.airflow import interpreter
+from airflow_mwaa_provider.local.daemon import EnvironmentRequest
+from airflow_mwaa_provider.local.machine import processes
 
+DAG_FOLDERS = (Path(__file__).parent / "dags", Path(__file__).resolve().parents[2] / "example_dags")
 DAG_IDS = (
     "echo",
     "fails",
@@ -37,6 +47,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.variables = lifecycle.client_variables(folder)
+        self.ca_bundle = self.variables["REQUESTS_CA_BUNDLE"]
         self._ready: set[str] = set()
 
     def session(self, access_key_id: str | None = None, secret_access_key: str | None = None) -> boto3.Session:
@@ -59,7 +70,7 @@ class World:
         read_timeout_s: float = 60,
     ) -> MwaaEnvironment:
         """A client of its own for an environment, whose DAGs are there."""
-        web_server = WebServerSettings(ca_bundle=self.variables["REQUESTS_CA_BUNDLE"], read_timeout_s=read_timeout_s)
+        web_server = WebServerSettings(ca_bundle=self.ca_bundle, read_timeout_s=read_timeout_s)
         settings = ClientSettings(transport=transport, web_server=web_server, retry=retry or RetryPolicy())
         plane = self.control_plane(session, read_timeout_s=read_timeout_s)
         made = MwaaEnvironment(plane, name, settings)
@@ -79,7 +90,7 @@ class World:
     def _wait_for_dags(self, name: str) -> None:
         if name in self._ready:
             return
-        web_server = WebServerSettings(ca_bundle=self.variables["REQUESTS_CA_BUNDLE"])
+        web_server = WebServerSettings(ca_bundle=self.ca_bundle)
         probe = MwaaEnvironment(
             self.control_plane(), name, ClientSettings(transport="web_session", web_server=web_server)
         )
@@ -92,6 +103,46 @@ class World:
 
         until(there, timeout_s=120, what=f"the DAGs of {name}")
         self._ready.add(name)
+
+
+def interpreters() -> dict[str, str]:
+    """Airflow version -> interpreter, oldest first: those of AIRFLOW_MWAA_TEST_PYTHONS, else the running one."""
+    given = dict(entry.split("=", 1) for entry in os.environ.get("AIRFLOW_MWAA_TEST_PYTHONS", "").split())
+    if not given:
+        return {str(interpreter.inspect(sys.executable).airflow_version): sys.executable}
+    return {version: given[version] for version in sorted(given, key=interpreter.release_of)}
+
+
+def environment_name(version: str) -> str:
+    """Environment names take no dots: ``airflow-2-10-3``."""
+    return f"airflow-{version.replace('.', '-')}"
+
+
+def has_invoke_rest_api(python: str) -> bool:
+    """Tell whether the boto3 beside an interpreter can call InvokeRestApi."""
+    botocore = interpreter.inspect(python).botocore
+    return botocore is not None and any(
+        b'"InvokeRestApi"' in (gzip.decompress(content) if path.suffix == ".gz" else content)
+        for path in botocore.glob("data/mwaa/*/service-2.json*")
+        for content in [path.read_bytes()]
+    )
+
+
+@contextlib.contextmanager
+def started(pythons: Mapping[str, str]) -> Iterator[World]:
+    """A local MWAA with an environment for each version; in the end nothing of it is left."""
+    folder = Path(tempfile.mkdtemp(prefix="mwaa-"))
+    dags = folder / "dags"
+    for source in DAG_FOLDERS:
+        shutil.copytree(source, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    requests = [EnvironmentRequest(environment_name(version), python, str(dags)) for version, python in pythons.items()]
+    try:
+        lifecycle.up(folder / "local", requests)
+        yield World(folder / "local")
+    finally:
+        lifecycle.down(folder / "local", purge=True)
+        shutil.rmtree(folder, ignore_errors=True)
+    assert processes.find(folder / "local") == []
 
 
 def until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:
