@@ -29,7 +29,7 @@ from airflow_mwaa_provider.local.airflow.runtime import AirflowRuntimeFactory, R
 from airflow_mwaa_provider.local.airflow.settings import AwsWorld
 from airflow_mwaa_provider.local.aws.admin import ADMIN_PREFIX
 from airflow_mwaa_provider.local.aws.endpoint import LocalMwaa
-from airflow_mwaa_provider.local.aws.environments import EnvironmentStatus
+from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import postgres, processes, state
@@ -40,7 +40,7 @@ from airflow_mwaa_provider.local.up_request import EnvironmentRequest, UpRequest
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.environment import Environment
 
 log = logging.getLogger(__name__)
 

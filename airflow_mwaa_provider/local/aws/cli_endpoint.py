@@ -22,7 +22,7 @@ from airflow_mwaa_provider.local.aws.cli_allowlist import command_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.environment import Environment
     from airflow_mwaa_provider.local.aws.limits import Limits
 
 

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from airflow_mwaa_provider.local.aws.aws_errors import AwsError, NotImplementedByLocalMwaa
 from airflow_mwaa_provider.local.aws.descriptions import describe
-from airflow_mwaa_provider.local.aws.environments import EnvironmentNotFound, EnvironmentProblem
+from airflow_mwaa_provider.local.aws.environment import EnvironmentNotFound, EnvironmentProblem
 from airflow_mwaa_provider.local.aws.faults import Fault, FaultCall, carry_out
 from airflow_mwaa_provider.local.aws.sigv4 import read_scope, verify
 from airflow_mwaa_provider.local.aws.tokens import TokenKind
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel
 
     from airflow_mwaa_provider.local.aws.call_log import CallLog
-    from airflow_mwaa_provider.local.aws.environments import Environment, EnvironmentStore
+    from airflow_mwaa_provider.local.aws.environment import Environment
+    from airflow_mwaa_provider.local.aws.environments import EnvironmentStore
     from airflow_mwaa_provider.local.aws.faults import FaultPlan
     from airflow_mwaa_provider.local.aws.identity import Identity, IdentityStore
     from airflow_mwaa_provider.local.aws.limits import Limits

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.local.aws.environments import EnvironmentStatus
+from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
 
 if TYPE_CHECKING:
-    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.environment import Environment
 
 # Defaults of CreateEnvironment, from its documentation; except the access mode: the local gateway can be reached
 # by all that runs on this machine.

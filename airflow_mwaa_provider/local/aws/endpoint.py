@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp import web
 
-    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.environment import Environment
     from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
     from airflow_mwaa_provider.local.runtime import RuntimeFactory
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from airflow_mwaa_provider.local.aws.call_log import CallLog
-    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.environment import Environment
     from airflow_mwaa_provider.local.aws.faults import FaultPlan
     from airflow_mwaa_provider.local.aws.limits import Limits
     from airflow_mwaa_provider.local.aws.tls import CertificateAuthority

@@ -17,7 +17,7 @@ from airflow_mwaa_provider.local.aws.aws_errors import AwsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.environment import Environment
     from airflow_mwaa_provider.local.aws.limits import Limits
     from airflow_mwaa_provider.local.runtime import ApiSession, Runtime
 
