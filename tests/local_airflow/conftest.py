@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -11,10 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import psutil
 import pytest
+from botocore.config import Config
 
 from airflow_mwaa_provider.local.machine import processes, state
+from airflow_mwaa_provider.local.machine.moto_server import MotoServer
 
 COMMAND = (sys.executable, "-m", "airflow_mwaa_provider.cli.main", "local")
 
@@ -86,6 +90,31 @@ def running(tmp_path_factory):
     yield local
     assert local.run("down").returncode == 0
     assert local.processes() == []
+
+
+@pytest.fixture(scope="session")
+def s3_url(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("moto")
+    with asyncio.Runner() as runner:
+        server = MotoServer(folder, processes.marked(folder), processes.PortAllocator(), "us-east-1")
+        runner.run(server.start())
+        yield server.url
+        runner.run(server.stop())
+    assert processes.find(folder) == []
+
+
+@pytest.fixture
+def s3(s3_url):
+    client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=s3_url,
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    yield client
+    client.close()
 
 
 @pytest.fixture(autouse=True)

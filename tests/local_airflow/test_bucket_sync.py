@@ -3,41 +3,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
-import boto3
 import pytest
-from botocore.config import Config
 
-from airflow_mwaa_provider.local.machine import processes
 from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync, Mirror, is_safe_name
-from airflow_mwaa_provider.local.machine.moto_server import MotoServer
-
-
-@pytest.fixture(scope="module")
-def s3_url(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("moto")
-    with asyncio.Runner() as runner:
-        server = MotoServer(folder, processes.marked(folder), processes.PortAllocator(), "us-east-1")
-        runner.run(server.start())
-        yield server.url
-        runner.run(server.stop())
-    assert processes.find(folder) == []
-
-
-@pytest.fixture
-def s3(s3_url):
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=s3_url,
-        region_name="us-east-1",
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
-        config=Config(s3={"addressing_style": "path"}),
-    )
-    yield client
-    client.close()
 
 
 @pytest.fixture

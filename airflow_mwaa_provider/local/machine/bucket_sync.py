@@ -10,14 +10,14 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_mwaa_provider.local.machine.bucket_files import make_s3_client
 from airflow_mwaa_provider.local.machine.state import describe_os_error
 
 if TYPE_CHECKING:
@@ -58,24 +58,10 @@ class BucketSync:
     """Mirrors buckets of the local S3 into folders."""
 
     def __init__(self, s3_url: str, region: str) -> None:
-        # Straight to moto, which asks for credentials but checks none.
-        self._s3: Any = boto3.session.Session().client(
-            "s3",
-            endpoint_url=s3_url,
-            region_name=region,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106
-            verify=False,
-            config=Config(
-                s3={"addressing_style": "path"},
-                connect_timeout=5,
-                read_timeout=30,
-                retries={"total_max_attempts": 2},
-                proxies={},
-            ),
-        )
+        self._s3 = make_s3_client(s3_url, region)
         self._region = region
         self._known: dict[Mirror, _Known] = {}
+        self._lock = threading.Lock()
 
     def ensure_bucket(self, bucket: str) -> None:
         """Create a bucket, versioned as MWAA wants it, unless it is there."""
@@ -107,6 +93,10 @@ class BucketSync:
 
     def sync(self, mirror: Mirror) -> None:
         """Make the folder equal to the bucket's; nothing is deleted unless the whole listing was read."""
+        with self._lock:
+            self._sync(mirror)
+
+    def _sync(self, mirror: Mirror) -> None:
         known = self._known.setdefault(mirror, _Known())
         try:
             listing = self._list(mirror, known)
@@ -167,6 +157,8 @@ class BucketSync:
                         path.rmdir()  # only if nothing is left in it
 
     def _download(self, mirror: Mirror, name: str, target: Path) -> None:
+        if not mirror.folder.is_dir():
+            return  # its environment has been deleted, and must not come back in half
         target.parent.mkdir(parents=True, exist_ok=True)
         # Written beside the DAGs folder and moved: Airflow never sees half a file.
         descriptor, temporary = tempfile.mkstemp(dir=mirror.folder.parent, prefix=".incoming.")

@@ -28,6 +28,7 @@ import psycopg2.sql
 
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import processes, state
+from airflow_mwaa_provider.local.machine.threads import run_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,7 +155,7 @@ class PostgresServer:
 
         :raises LocalMwaaError: the server refused it.
         """
-        return await asyncio.to_thread(self._execute, statement, parameters, database)
+        return await run_whole(self._execute, statement, parameters, database)
 
     def _execute(
         self, statement: str | psycopg2.sql.Composable, parameters: Sequence[object], database: str

@@ -15,6 +15,8 @@
         record.json     keys, passwords and ports of the environment
         components/     one log per Airflow process
         airflow/        AIRFLOW_HOME: dags, plugins, logs
+        files/          copies of plugins.zip, requirements.txt and the startup script in use
+        overlay/        virtual environment with what the requirements install
         aws-models/     for a botocore that needs them
 
 Files are written whole or not at all, readable to their owner only.
@@ -111,6 +113,21 @@ class EnvironmentFolder:
         return self.airflow_home / "dags"
 
     @property
+    def plugins(self) -> Path:
+        """What plugins.zip holds."""
+        return self.airflow_home / "plugins"
+
+    @property
+    def files(self) -> Path:
+        """Copies of the files in the bucket that the environment is made of."""
+        return self.root / "files"
+
+    @property
+    def overlay(self) -> Path:
+        """The virtual environment over the interpreter; there only when the environment needs one."""
+        return self.root / "overlay"
+
+    @property
     def components(self) -> Path:
         """Logs of the Airflow processes, one file each."""
         return self.root / "components"
@@ -122,7 +139,7 @@ class EnvironmentFolder:
 
     def create(self) -> None:
         """Make the folders that aren't there."""
-        for folder in (self.root, self.airflow_home, self.components):
+        for folder in (self.root, self.airflow_home, self.components, self.files):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("dags", "plugins", "logs"):
             (self.airflow_home / name).mkdir(mode=0o700, exist_ok=True)
