@@ -9,10 +9,13 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine.process_environment import clean_python_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _INSPECT_TIMEOUT_S = 60.0
 _OLDEST = (2, 8, 1)
@@ -83,7 +86,7 @@ def inspect(path: str | Path) -> Interpreter:
         text names the command that installs it.
     """
     executable = _find_executable(str(path))
-    facts = _ask(executable)
+    facts = ask(executable, _INSPECT, ("prefix", "python", "modules"))
     airflow = facts["airflow"]
     modules = facts["modules"]
     if not airflow or "airflow" not in modules:
@@ -132,10 +135,14 @@ def _find_executable(path: str) -> Path:
     return Path(os.path.abspath(found))  # noqa: PTH100
 
 
-def _ask(executable: Path) -> dict[str, Any]:
+def ask(executable: Path, program: str, keys: Iterable[str]) -> dict[str, Any]:
+    """Run a short program in an interpreter and return the JSON object that it prints.
+
+    :raises LocalMwaaError: there is none, or it lacks a key.
+    """
     try:
         answer = subprocess.run(
-            [executable, "-c", _INSPECT],
+            [executable, "-c", program],
             capture_output=True,
             text=True,
             check=True,
@@ -145,10 +152,9 @@ def _ask(executable: Path) -> dict[str, Any]:
             cwd=executable.anchor,  # -c puts the working folder first, and it may hold one called "airflow"
         )
         facts = json.loads(answer.stdout)
-        facts["prefix"], facts["python"], facts["modules"]
+        return {**facts, **{key: facts[key] for key in keys}}
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         raise LocalMwaaError(
             f"{executable} doesn't behave like a Python 3 interpreter ({type(error).__name__}): check --python",
             misuse=True,
         ) from error
-    return dict(facts)

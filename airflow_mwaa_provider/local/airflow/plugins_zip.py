@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""plugins.zip becomes ``$AIRFLOW_HOME/plugins``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.local.errors import LocalMwaaError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DRIVE = re.compile(r"^[A-Za-z]:")
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What :mod:`zipfile` raises; RuntimeError where a password is needed."""
+
+
+def check(archive: Path, name: str) -> None:
+    """Read the whole archive and look at every name in it.
+
+    :param name: of the archive, for people.
+    :raises LocalMwaaError: it isn't a zip file, is damaged, or holds what could reach out of the plugins folder.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for entry in opened.infolist():
+                problem = _problem(entry)
+                if problem:
+                    raise LocalMwaaError(f"{name} holds {entry.filename!r}, which {problem}: make the archive without")
+            damaged = opened.testzip()
+    except _BROKEN as error:
+        raise LocalMwaaError(f"{name} can't be read as a zip file: {error}") from error
+    if damaged is not None:
+        raise LocalMwaaError(f"{name} is damaged: {damaged!r} in it has another checksum; upload it again")
+
+
+def unpack(archive: Path | None, folder: Path) -> None:
+    """Make a folder hold what a checked archive holds, and nothing else; None empties it.
+
+    A folder at the top of the archive is kept, and so are the permissions to execute.
+
+    :raises LocalMwaaError: the archive contradicts itself.
+    :raises OSError: it can't be written.
+    """
+    unfinished = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    if archive is not None:
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                for entry in opened.infolist():
+                    _extract(opened, entry, unfinished)
+        except (*_BROKEN, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise LocalMwaaError(f"plugins.zip can't be unpacked: {error}") from error
+    if folder.exists():
+        shutil.rmtree(folder)
+    unfinished.replace(folder)
+
+
+def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
+    # Some tools on Windows write backslashes, which unzip takes for slashes.
+    return PurePosixPath(entry.filename.replace("\\", "/"))
+
+
+def _problem(entry: zipfile.ZipInfo) -> str | None:
+    path = _path(entry)
+    if path.is_absolute() or _DRIVE.match(entry.filename):
+        return "is an absolute path"
+    if ".." in path.parts:
+        return "leads out of the plugins folder"
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a symbolic link" if kind == stat.S_IFLNK else "is neither a file nor a folder"
+    return None
+
+
+def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder.joinpath(*_path(entry).parts)
+    if entry.filename.endswith(("/", "\\")):
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with opened.open(entry) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    if (entry.external_attr >> 16) & 0o111:
+        target.chmod(0o700)

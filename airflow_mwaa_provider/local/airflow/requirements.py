@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An environment's requirements.txt, installed into its overlay as MWAA's containers install it.
+
+Source: MWAA's guide, "Installing Python dependencies", and the behaviour of the published images up to 3.3.1.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import shlex
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from airflow_mwaa_provider.local.airflow import overlay
+from airflow_mwaa_provider.local.machine import logged_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from airflow_mwaa_provider.local.machine.logged_command import MaskedLog
+
+INSTALL_TIMEOUT_S = 540.0
+MWAA_HOME = "/usr/local/airflow"
+_CONSTRAINED = re.compile(r"-c |--constraint ")
+_HOME_PATH = re.compile(rf"(?<![\w./-]){re.escape(MWAA_HOME)}(?![\w.-])(?P<rest>[^\s\"']*)")
+_HOME_URL = re.compile(rf"file://(?:localhost)?{re.escape(MWAA_HOME)}(?![\w.-])")
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+PROTECTED = frozenset(
+    {
+        *("apache-airflow", "apache-airflow-core", "apache-airflow-task-sdk"),
+        *("flask", "flask-appbuilder", "flask-babel", "flask-bcrypt", "flask-caching", "flask-jwt-extended"),
+        *("flask-limiter", "flask-login", "flask-session", "flask-sqlalchemy", "flask-wtf", "gunicorn"),
+        *("billiard", "celery", "gevent", "greenlet", "kombu", "vine"),
+        *("sqlalchemy", "sqlalchemy-jsonfield", "sqlalchemy-utils", "statsd", "watchtower"),
+    }
+)
+"""Packages that MWAA doesn't let requirements change, whatever constraints they bring."""
+_UNPINNED = frozenset({"airflow-mwaa-provider", "pip", "setuptools", "uv", "wheel"})
+"""What no image's constraints hold: tools, and this package, whose releases are what users try here."""
+# Settings of pip in a user's shell that say where, what or how much it installs, rather than from which index.
+_NOT_FROM_THE_SHELL = frozenset(
+    f"PIP_{name}"
+    for name in (
+        *("CONSTRAINT", "DRY_RUN", "EDITABLE", "FORCE_REINSTALL", "IGNORE_INSTALLED", "LOG", "NO_DEPS", "PREFIX"),
+        *("PYTHON", "QUIET", "REPORT", "REQUIREMENT", "REQUIRE_VIRTUALENV", "ROOT", "SRC", "TARGET", "UPGRADE"),
+        *("USER", "VERBOSE"),
+    )
+)
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def decode(content: bytes) -> str:
+    """Return a requirements file's text: by its byte order mark, else UTF-8, else Latin-1."""
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, "replace")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def asks_for_something(text: str) -> bool:
+    """Tell whether any line is more than a comment: an empty file is MWAA's way to have no requirements."""
+    return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
+
+
+def brings_constraints(text: str) -> bool:
+    """Tell whether a line has the option; one in a comment counts, as on MWAA: users' way to have none."""
+    return any(_CONSTRAINED.search(line) for line in text.splitlines())
+
+
+def map_paths(text: str, home: Path) -> str:
+    """Let MWAA's AIRFLOW_HOME in a requirements file mean this environment's."""
+    return "\n".join(_map_line(line, str(home)) for line in text.splitlines()) + "\n"
+
+
+def forced_constraints(packages: Mapping[str, str]) -> list[str]:
+    """Return the pins of an interpreter's packages, for requirements that bring no constraints."""
+    return [f"{name}=={version}" for name, version in sorted(packages.items()) if name not in _UNPINNED]
+
+
+def protected_constraints(packages: Mapping[str, str]) -> list[str]:
+    """Return the pins of those packages that no requirement may change."""
+    return [f"{name}=={version}" for name, version in sorted(packages.items()) if name in PROTECTED]
+
+
+def pip_variables(component: Mapping[str, str], shell: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Return pip's environment: a component's, with the index settings and authorities of the user's shell.
+
+    :param home: AIRFLOW_HOME, where a startup script's ``pip config`` has written to.
+    """
+    variables = {name: value for name, value in component.items() if name not in (*_CERTIFICATES, *_NOT_FROM_THE_SHELL)}
+    variables.update({name: shell[name] for name in _CERTIFICATES if name in shell})
+    config = home / ".config" / "pip" / "pip.conf"
+    if config.is_file():
+        variables["PIP_CONFIG_FILE"] = str(config)
+    return {**variables, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+
+
+def secrets_in_index_settings(variables: Mapping[str, str]) -> list[str]:
+    """Return the passwords in pip's index addresses."""
+    words = [word for name, value in variables.items() if name.startswith("PIP_") for word in value.split()]
+    found = []
+    for word in words:
+        try:
+            found.append(urlsplit(word).password)
+        except ValueError:
+            continue  # no address
+    return [password for password in found if password]
+
+
+async def install(
+    text: str,
+    base: overlay.Base,
+    *,
+    folder: Path,
+    home: Path,
+    variables: Mapping[str, str],
+    log: MaskedLog,
+) -> str | None:
+    """Install requirements into an overlay; return None, or in a few words why they aren't installed.
+
+    :param folder: of the overlay.
+    :param variables: of the component whose startup script came before.
+    :raises LocalMwaaError: pip can't be started.
+    :raises OSError: a file can't be written.
+    """
+    place = home / "requirements"
+    place.mkdir(mode=0o700, exist_ok=True)
+    requirements = place / "requirements.txt"
+    requirements.write_text(map_paths(text, home), encoding="utf-8")
+    log.begin("pip install")
+    constraints = {"protected": protected_constraints(base.packages)}
+    if not brings_constraints(text):
+        log.write("WARNING: requirements.txt has no --constraint line: the interpreter's own versions are enforced.")
+        constraints["installed"] = forced_constraints(base.packages)
+    command: list[str | Path] = [overlay.python_of(folder), "-m", "pip", "install", "--requirement", requirements]
+    for name, lines in constraints.items():
+        path = folder / f"{name}-constraints.txt"
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        command += ["--constraint", path]
+    pip = pip_variables(variables, os.environ, home)
+    end = await logged_command.run("pip", command, environment=pip, cwd=home, log=log, timeout_s=INSTALL_TIMEOUT_S)
+    if end.exit_status == 0:
+        return None
+    if end.exit_status is None:
+        return f"pip was not done after {INSTALL_TIMEOUT_S / 60:.0f} minutes"
+    log.write(
+        f"ERROR: pip ended with status {end.exit_status}: Airflow starts without these packages. Those that MWAA "
+        "protects, such as Airflow, Celery, Flask and SQLAlchemy, can't be changed."
+    )
+    return f"pip ended with status {end.exit_status}"
+
+
+def _map_line(line: str, home: str) -> str:
+    if line.lstrip().startswith("#"):
+        return line
+    line = _HOME_URL.sub(lambda _: "file://" + quote(home), line)
+    is_option = line.lstrip().startswith("-")
+
+    def replaced(match: re.Match[str]) -> str:
+        path = home + match["rest"]
+        quoted = match.start() > 0 and line[match.start() - 1] in "\"'"
+        return shlex.quote(path) if is_option and not quoted else path
+
+    return _HOME_PATH.sub(replaced, line)
+
+
+def all_secrets(ours: Iterable[str], *variables: Mapping[str, str]) -> set[str]:
+    """Return what a log of pip or of a startup script must not show."""
+    return {*ours, *(secret for some in variables for secret in secrets_in_index_settings(some))}
