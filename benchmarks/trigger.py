@@ -99,7 +99,7 @@ def main() -> None:
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
     from airflow_mwaa_provider.exceptions import DagNotFound
     from airflow_mwaa_provider.local import lifecycle
-    from airflow_mwaa_provider.local.daemon import EnvironmentRequest
+    from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
     with tempfile.TemporaryDirectory(prefix="mwaa-") as temporary:
         folder, dags = Path(temporary, "local"), Path(temporary, "dags")

@@ -90,6 +90,17 @@ def local() -> None:
 @click.option(
     "--dags", "dags", multiple=True, metavar="NAME=DIR", help="Files to put into an environment's bucket first."
 )
+@click.option("--plugins", "plugins", multiple=True, metavar="NAME=FILE", help="An environment's plugins.zip.")
+@click.option(
+    "--requirements", "requirements", multiple=True, metavar="NAME=FILE", help="An environment's requirements.txt."
+)
+@click.option(
+    "--startup-script",
+    "startup_scripts",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="An environment's startup script. These files stay with the environment; NAME= goes on without one.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the AWS endpoint; any free one if not given.")
 @folder_option
 @_output_option
@@ -98,6 +109,9 @@ def up(
     names: tuple[str, ...],
     pythons: tuple[str, ...],
     dags: tuple[str, ...],
+    plugins: tuple[str, ...],
+    requirements: tuple[str, ...],
+    startup_scripts: tuple[str, ...],
     port: int | None,
     folder: Path,
     output: str,
@@ -107,13 +121,15 @@ def up(
     \b
     Example:
       airflow-mwaa local up -e source -e target --python target=/opt/airflow-2.10/bin/python --dags source=./dags
+      airflow-mwaa local up -e source --plugins source=plugins.zip --requirements source=requirements.txt
     """
     from airflow_mwaa_provider.local import lifecycle
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     started = time.monotonic()
-    requests = _environment_requests(names or ("local",), pythons, dags)
+    files = {"plugins": plugins, "requirements": requirements, "startup_script": startup_scripts}
+    requests = _environment_requests(names or ("local",), pythons, dags, files)
     with make_progress() as progress:
         result = lifecycle.up(folder, requests, port=port or 0, on_progress=progress.show)
     if output == "json":
@@ -189,7 +205,7 @@ def env(folder: Path) -> None:
 
 
 def _environment_requests(
-    names: tuple[str, ...], pythons: tuple[str, ...], dags: tuple[str, ...]
+    names: tuple[str, ...], pythons: tuple[str, ...], dags: tuple[str, ...], files: dict[str, tuple[str, ...]]
 ) -> list[EnvironmentRequest]:
     from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
@@ -203,13 +219,30 @@ def _environment_requests(
             raise LocalMwaaError(f"--python {value}: there is no environment {name!r}", misuse=True)
         else:
             default = value
-    folders: dict[str, str] = {}
-    for value in dags:
+    folders = _by_environment("--dags", "DIR", dags, names)
+    paths = {
+        kind: _by_environment(f"--{kind.replace('_', '-')}", "FILE", values, names) for kind, values in files.items()
+    }
+    return [
+        EnvironmentRequest(
+            name,
+            by_name.get(name, default),
+            folders.get(name),
+            files={kind: of_kind[name] for kind, of_kind in paths.items() if name in of_kind},
+        )
+        for name in names
+    ]
+
+
+def _by_environment(option: str, what: str, values: tuple[str, ...], names: tuple[str, ...]) -> dict[str, str]:
+    """Read ``NAME=PATH`` values; a file's path may be empty."""
+    paths: dict[str, str] = {}
+    for value in values:
         name, equals, path = value.partition("=")
-        if not equals or name not in names:
-            raise LocalMwaaError(f"--dags {value}: write NAME=DIR with the name of an environment", misuse=True)
-        folders[name] = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
-    return [EnvironmentRequest(name, by_name.get(name, default), folders.get(name)) for name in names]
+        if not equals or name not in names or not (path or what == "FILE"):
+            raise LocalMwaaError(f"{option} {value}: write NAME={what} with the name of an environment", misuse=True)
+        paths[name] = os.path.abspath(os.path.expanduser(path)) if path else ""  # noqa: PTH100, PTH111
+    return paths
 
 
 def _echo_environments(now: dict[str, Any]) -> None:
@@ -220,6 +253,12 @@ def _echo_environments(now: dict[str, Any]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for name, environment in now["environments"].items():
+        paths = [file["path"] for file in environment.get("files", {}).values()]
+        if paths:
+            click.echo(f"  {name} has {', '.join(paths)} of s3://{environment['bucket']}")
+        if environment.get("requirements_error"):
+            click.echo(f"  {name} runs without its requirements: {environment['requirements_error']}")
 
 
 class _Progress:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -24,18 +25,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.local.airflow import interpreter
+from airflow_mwaa_provider.local.airflow.factory import AirflowRuntimeFactory
 from airflow_mwaa_provider.local.airflow.metadata_databases import MetadataDatabases
-from airflow_mwaa_provider.local.airflow.runtime import AirflowRuntimeFactory, RuntimeContext
+from airflow_mwaa_provider.local.airflow.runtime import RuntimeContext
 from airflow_mwaa_provider.local.airflow.settings import AwsWorld
 from airflow_mwaa_provider.local.aws.admin import ADMIN_PREFIX
 from airflow_mwaa_provider.local.aws.endpoint import LocalMwaa
 from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
+from airflow_mwaa_provider.local.bucket_contents import DAGS_PREFIX, BucketContents
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import postgres, processes, state
+from airflow_mwaa_provider.local.machine.bucket_files import BucketFiles
 from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync, Mirror
 from airflow_mwaa_provider.local.machine.moto_server import MotoServer
-from airflow_mwaa_provider.local.up_request import EnvironmentRequest, UpRequest
+from airflow_mwaa_provider.local.up_request import UpRequest
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -45,7 +49,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REGION = "us-east-1"
-_DAGS_PREFIX = "dags"
 _STATUS_INTERVAL_S = 0.5
 
 
@@ -123,41 +126,50 @@ class Daemon:
             REGION,
             self._folder.ca_bundle,
         )
-        buckets = self._create_environments(by_python)
-        sync = await asyncio.to_thread(BucketSync, self._moto.url, REGION)
-        await self._wait_for_environments(self._fill_buckets(sync, buckets, moto))
+        contents = self._create_environments(by_python)
+        context.bucket_sync = sync = await asyncio.to_thread(BucketSync, self._moto.url, REGION)
+        context.bucket_files = await asyncio.to_thread(BucketFiles, self._moto.url, REGION)
+        await self._wait_for_environments(self._fill_buckets(context, contents, moto))
         return sync
 
-    def _create_environments(self, by_python: dict[str, interpreter.Interpreter]) -> dict[str, str]:
-        """Begin to create all environments; return their buckets."""
+    def _create_environments(self, by_python: dict[str, interpreter.Interpreter]) -> list[BucketContents]:
+        """Begin to create all environments; return what shall be in their buckets."""
         assert self._mwaa is not None
-        buckets = {}
+        contents = []
         gateway_ports = self._secrets.setdefault("gateway_ports", {})
         for request in self._request.environments:
-            bucket = request.bucket or f"local-mwaa-{request.name.lower().replace('_', '-')}"
-            buckets[request.name] = bucket
-            environment = self._create_environment(
-                request.name, bucket, by_python[request.python].airflow_version, gateway_ports.get(request.name, 0)
-            )
+            planned = BucketContents.plan(request, self._folder.environment(request.name))
+            contents.append(planned)
+            version = by_python[request.python].airflow_version
+            environment = self._create_environment(planned, version, gateway_ports.get(request.name, 0))
             gateway_ports[request.name] = int(environment.address.rpartition(":")[2])
         state.write_json(self._folder.secrets_path, self._secrets)
-        return buckets
+        return contents
 
-    def _create_environment(self, name: str, bucket: str, version: str, gateway_port: int) -> Environment:
+    def _create_environment(self, contents: BucketContents, version: str, gateway_port: int) -> Environment:
         assert self._mwaa is not None
-        create = self._mwaa.environments.create
+        create = functools.partial(
+            self._mwaa.environments.create,
+            contents.request.name,
+            bucket=contents.bucket,
+            dag_s3_path=DAGS_PREFIX,
+            airflow_version=version,
+            files=contents.files,
+        )
         if gateway_port:
             # The same address at every start, so that bookmarks stay right.
             with contextlib.suppress(OSError):
-                return create(
-                    name, bucket=bucket, dag_s3_path=_DAGS_PREFIX, airflow_version=version, gateway_port=gateway_port
-                )
-        return create(name, bucket=bucket, dag_s3_path=_DAGS_PREFIX, airflow_version=version)
+                return create(gateway_port=gateway_port)
+        return create()
 
-    async def _fill_buckets(self, sync: BucketSync, buckets: dict[str, str], moto: asyncio.Task[None]) -> None:
+    @staticmethod
+    async def _fill_buckets(context: RuntimeContext, contents: list[BucketContents], moto: asyncio.Task[None]) -> None:
+        assert context.bucket_sync is not None
+        assert context.bucket_files is not None
         await moto
-        for request in self._request.environments:
-            await asyncio.to_thread(self._fill_bucket, sync, request, buckets[request.name])
+        for planned in contents:
+            await asyncio.to_thread(planned.upload, context.bucket_sync, context.bucket_files)
+        context.buckets_filled.set()
 
     async def _wait_for_environments(self, filling: Coroutine[Any, Any, None]) -> None:
         assert self._mwaa is not None
@@ -173,18 +185,6 @@ class Daemon:
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
-
-    def _fill_bucket(self, sync: BucketSync, request: EnvironmentRequest, bucket: str) -> None:
-        """Make the bucket, with the DAG files that the environment had when it last ran (moto forgets them)."""
-        environment = self._folder.environment(request.name)
-        environment.create()
-        sync.ensure_bucket(bucket)
-        if request.dags is None:
-            sync.upload(environment.dags, bucket, _DAGS_PREFIX)
-        else:
-            count = sync.upload(Path(request.dags), bucket, _DAGS_PREFIX)
-            log.info("environment %s: uploaded %d files of %s", request.name, count, request.dags)
-        sync.sync(Mirror(request.name, bucket, _DAGS_PREFIX, environment.dags))
 
     def _mirrors(self) -> list[Mirror]:
         assert self._mwaa is not None
@@ -244,6 +244,10 @@ class Daemon:
                 "bucket": environment.spec.bucket,
                 "python": str(runtime.interpreter.path) if runtime else None,
                 "pids": runtime.pids if runtime else {},
+                "files": {
+                    kind: {"path": file.path, "version": file.version} for kind, file in environment.spec.files.items()
+                },
+                "requirements_error": runtime.requirements_error if runtime else None,
                 "error": environment.error,
             }
         return {

@@ -141,6 +141,9 @@ def _check(environments: Sequence[EnvironmentRequest]) -> None:
     for environment in environments:
         if environment.dags is not None and not Path(environment.dags).is_dir():
             raise LocalMwaaError(f"there is no folder {environment.dags}: check --dags", misuse=True)
+        for kind, path in environment.files.items():
+            if path and not Path(path).is_file():
+                raise LocalMwaaError(f"there is no file {path}: check --{kind.replace('_', '-')}", misuse=True)
     for python in {environment.python for environment in environments}:
         interpreter.inspect(python)
 

@@ -8,10 +8,31 @@ processes. Everything here is asyncio: one event loop serves all environments.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+class FileKind(StrEnum):
+    """The files besides DAGs that an environment is made of."""
+
+    PLUGINS = "plugins"
+    REQUIREMENTS = "requirements"
+    STARTUP_SCRIPT = "startup_script"
+
+
+@dataclass(frozen=True)
+class S3File:
+    """A file in the environment's bucket."""
+
+    path: str
+    """Its key."""
+    version: str | None = None
+    """Of the object; None for the newest, and in a bucket without versions."""
+    sha256: str = ""
+    """Of its content, once :meth:`RuntimeFactory.read_files` has read it."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +46,7 @@ class EnvironmentSpec:
     """Folder of the DAG files in the bucket, without slashes at its ends: ``dags``."""
     configuration: Mapping[str, str] = field(default_factory=dict)
     """AirflowConfigurationOptions: ``{"core.default_timezone": "utc"}``."""
+    files: Mapping[FileKind, S3File] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,5 +122,15 @@ class RuntimeFactory(Protocol):
     def create(self, spec: EnvironmentSpec) -> Runtime:
         """Make a runtime, not started yet.
 
+        It takes the files from the copies that :meth:`read_files` has made of them.
+
         :raises ValueError: ``spec.airflow_version`` isn't one of :meth:`versions`.
+        """
+
+    async def read_files(self, spec: EnvironmentSpec) -> EnvironmentSpec:
+        """Keep copies of the files that a spec names; return the spec with the versions and contents that were read.
+
+        Nothing of the environment changes by that, and what it had can still be started.
+
+        :raises RuntimeStartError: one can't be read, or isn't what MWAA would take.
         """

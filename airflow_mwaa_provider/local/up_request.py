@@ -16,6 +16,9 @@ class EnvironmentRequest:
     dags: str | None = None
     """A folder whose files are uploaded into the environment's bucket first."""
     bucket: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    """A file of this machine for each kind (the values of :class:`~airflow_mwaa_provider.local.runtime.FileKind`)
+    that is uploaded first; empty for none. A kind that isn't named stays what it last was."""
 
 
 @dataclass(frozen=True)

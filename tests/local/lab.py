@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -17,7 +18,7 @@ from aiohttp import web
 from botocore.config import Config
 
 from airflow_mwaa_provider.local.aws.endpoint import LocalMwaa
-from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError
+from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError, S3File
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -188,6 +189,8 @@ class StubFactory:
     def __init__(self) -> None:
         self.made: list[StubRuntime] = []
         self.events: list[str] = []
+        self.uploads = 1
+        self.deleted_versions: set[str] = set()
         self.start_gate = asyncio.Event()
         self.start_gate.set()
 
@@ -199,6 +202,18 @@ class StubFactory:
             raise ValueError(spec.airflow_version)
         self.made.append(StubRuntime(spec, self))
         return self.made[-1]
+
+    async def read_files(self, spec: EnvironmentSpec) -> EnvironmentSpec:
+        """The newest version of every file is the count of uploads; a path with "missing" isn't there."""
+        files = {}
+        for kind, file in spec.files.items():
+            if "missing" in file.path or file.version in self.deleted_versions:
+                raise RuntimeStartError(f"Unable to read file {file.path}")
+            version = file.version or f"v{self.uploads}"
+            files[kind] = S3File(file.path, version, f"sha of {version}")
+        if files:
+            self.events.append(f"read {spec.name} {' '.join(f'{f.path}@{f.version}' for f in files.values())}")
+        return replace(spec, files=files)
 
     def of(self, name: str) -> StubRuntime:
         return [runtime for runtime in self.made if runtime.spec.name == name][-1]

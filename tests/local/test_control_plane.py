@@ -204,7 +204,14 @@ def test_an_environment_can_be_deleted_while_it_is_created(lab: Lab) -> None:
     until(lambda: "start made 3.3.1" in lab.factory.events)
     client.delete_environment(Name="made")
     assert lab.settled("made") is None
-    assert lab.factory.events[-1] == "stop made 3.3.1"
+    assert lab.factory.events[-2:] == ["stop made 3.3.1", "delete made"], "what was half made is removed"
+
+
+def test_data_of_a_failed_creation_are_deleted_with_it(lab: Lab) -> None:
+    lab.environment("made", configuration={"core.broken": "yes"})
+    lab.client().delete_environment(Name="made")
+    assert lab.settled("made") is None
+    assert lab.factory.events[-1] == "delete made"
 
 
 def test_environments_are_listed_in_pages(lab: Lab) -> None:

@@ -48,6 +48,10 @@ def test_help_has_an_example(command):
         (["-e", "a", "--python", "a=/bin/true"], "doesn't behave like a Python 3 interpreter"),
         (["-e", "a", "--dags", "/tmp"], "--dags /tmp: write NAME=DIR"),
         (["-e", "a", "--dags", "a=/no/such/folder"], "there is no folder /no/such/folder"),
+        (["-e", "a", "--dags", "a="], "--dags a=: write NAME=DIR"),
+        (["-e", "a", "--plugins", "b=/no/such"], "--plugins b=/no/such: write NAME=FILE"),
+        (["-e", "a", "--plugins", "a=/no/such/file"], "there is no file /no/such/file: check --plugins"),
+        (["-e", "a", "--startup-script", "a=/no/such"], "there is no file /no/such: check --startup-script"),
     ],
 )
 def test_misuse_is_one_line_and_status_2(run, arguments, message):

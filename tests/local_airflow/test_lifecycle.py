@@ -9,6 +9,7 @@ import signal
 import stat
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import psutil
@@ -113,9 +114,14 @@ def test_a_component_that_dies_is_started_again(running):
     wait_for(lambda: running.status()["environments"]["source"]["pids"].get("triggerer") not in (before, None))
 
 
-def test_a_second_start_keeps_everything_and_is_quicker(local):
-    first = local.run("up", "-e", "source")
+def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):
+    archive = tmp_path / "mine.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("plugin.py", "NUMBER = 42")
+    first = local.run("up", "-e", "source", "--plugins", f"source={archive}")
     assert first.returncode == 0, first.stderr
+    assert "  source has plugins.zip of s3://local-mwaa-source\n" in first.stdout
+    archive.unlink()
     kept = local.environment("source").record_path.read_text()
     url = local.status()["endpoint_url"]
     # Crash it as badly as possible.
@@ -126,6 +132,9 @@ def test_a_second_start_keeps_everything_and_is_quicker(local):
     assert "setting up the metadata database" not in second.stderr
     assert local.environment("source").record_path.read_text() == kept
     assert local.status()["endpoint_url"] == url
+    plugins = local.status()["environments"]["source"]["files"]["plugins"]
+    assert (plugins["path"], bool(plugins["version"])) == ("plugins.zip", True)
+    assert (local.environment("source").plugins / "plugin.py").read_text() == "NUMBER = 42"
     began = time.monotonic()
     assert local.run("down", "--purge").returncode == 0
     assert time.monotonic() - began < 20

@@ -8,10 +8,10 @@ Airflow only. It is started with one end of a socket pair, so there is no file t
 
 It writes one byte when it is ready. Each byte that it receives carries three descriptors: a *control* socket, and
 the command's stdout and stderr. The control socket first brings the length (8 bytes) and text of a request,
-``{"argv": [...]}`` for an Airflow command or ``{"script": PATH}`` for a Python file. The server answers with a
-line ``{"pid": N}`` when the fork runs, and with a line ``{"exit_status": N}`` when it has ended. When the caller
-closes the control socket before that, the fork and its process group are killed. When the first socket closes, the
-server kills all of them and ends.
+``{"argv": [...]}`` for an Airflow command or ``{"script": PATH}`` for a Python file; ``"variables"`` in it are those
+of its environment that differ, null for one that it lacks. The server answers with a line ``{"pid": N}`` when the fork
+runs, and with a line ``{"exit_status": N}`` when it has ended. When the caller closes the control socket before that,
+the fork and its process group are killed. When the first socket closes, the server kills all of them and ends.
 """
 
 from __future__ import annotations
@@ -259,6 +259,14 @@ def _forget_connections() -> None:
         engine.dispose(close=False)
 
 
+def _change_variables(changes: dict[str, str | None]) -> None:
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 def main() -> None:
     """Serve; in a forked child, run one command as ``airflow`` would."""
     listener = socket.socket(fileno=int(sys.argv[1]))
@@ -272,6 +280,7 @@ def main() -> None:
     if request is None:
         return
     _forget_connections()
+    _change_variables(request.get("variables", {}))
     if "script" in request:
         runpy.run_path(request["script"], run_name="__main__")
         return

@@ -11,24 +11,28 @@ import logging
 import secrets
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from airflow_mwaa_provider.local.airflow import aws_models, login, setup, webserver_2
+from airflow_mwaa_provider.local.airflow import aws_models, environment_files, login, setup, webserver_2
 from airflow_mwaa_provider.local.airflow.interpreter import release_of
 from airflow_mwaa_provider.local.airflow.metadata_databases import MetadataDatabases, make_fernet_key
+from airflow_mwaa_provider.local.airflow.preparation import Preparation, Prepared
 from airflow_mwaa_provider.local.airflow.settings import (
     AwsWorld,
     EnvironmentKeys,
     WebServer,
     airflow_variables,
+    overridable_names,
 )
+from airflow_mwaa_provider.local.airflow.startup_script import Component
 from airflow_mwaa_provider.local.airflow.warm_interpreter import Request, WarmInterpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import processes, state
+from airflow_mwaa_provider.local.machine.threads import run_whole
 from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
+    from airflow_mwaa_provider.local.machine.bucket_files import BucketFiles
+    from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync
     from airflow_mwaa_provider.local.machine.state import StateFolder
 
 log = logging.getLogger(__name__)
@@ -58,6 +64,10 @@ _COMPONENTS_3: dict[str, Request] = {
     "dag-processor": {"argv": ["dag-processor"]},
     "triggerer": {"argv": ["triggerer", "--skip-serve-logs"]},
 }
+# Whose environment each has, and with it what it starts. Tasks are forks of the scheduler here, and MWAA's workers run
+# them; on MWAA, the scheduler's container has the other two.
+_CONTAINERS = {"webserver": Component.WEBSERVER, "api-server": Component.WEBSERVER, "scheduler": Component.WORKER}
+_WARM = Component.WORKER
 # The health endpoint's names of the components, and the field with the time when each last reported.
 _HEALTH_2 = {"scheduler": "latest_scheduler_heartbeat", "triggerer": "latest_triggerer_heartbeat"}
 _HEALTH_3 = {**_HEALTH_2, "dag_processor": "latest_dag_processor_heartbeat"}
@@ -72,6 +82,10 @@ class RuntimeContext:
     ports: processes.PortAllocator
     aws: AwsWorld | None = None
     """Set once the endpoint listens, before the first environment starts."""
+    bucket_files: BucketFiles | None = None
+    bucket_sync: BucketSync | None = None
+    buckets_filled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the environments' buckets hold what they shall, and the two above are there."""
 
 
 class AirflowRuntime:
@@ -80,9 +94,13 @@ class AirflowRuntime:
     def __init__(self, spec: EnvironmentSpec, interpreter: Interpreter, context: RuntimeContext) -> None:
         self.spec = spec
         self.interpreter = interpreter
+        """The one it runs with: the given one, or an overlay of it."""
+        self.requirements_error: str | None = None
+        """Why its requirements aren't installed, and where the log is."""
         self.phase = "not started"
         """What it is doing, for people who wait for it."""
         self.folder = context.folder.environment(spec.name)
+        self._given_interpreter = interpreter
         self._context = context
         self._record: dict[str, Any] = {}
         self._components: dict[str, processes.ProcessGroup] = {}
@@ -128,24 +146,53 @@ class AirflowRuntime:
 
     async def _start(self, public_url: str) -> None:
         self._load_record()
-        variables = self._variables(WebServer(self._record["web_port"], public_url))
+        prepared = await self._prepare(self._variables(WebServer(self._record["web_port"], public_url)))
+        self.interpreter, self.requirements_error = prepared.interpreter, prepared.requirements_error
         self._interpreter = WarmInterpreter(
-            self.interpreter.path, variables, self.folder.components / "interpreter.log", self.folder.airflow_home
+            self.interpreter.path,
+            prepared.variables[_WARM],
+            self.folder.components / "interpreter.log",
+            self.folder.airflow_home,
+            # The command line is the web server's on MWAA.
+            prepared.changes(_WARM, Component.WEBSERVER),
         )
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         self.phase = "importing Airflow"
         await self._interpreter.warm_up()
         await self._provide_database()
         self._started_at = datetime.now(UTC)
-        components = _COMPONENTS_3 if self.interpreter.is_airflow_3 else _COMPONENTS_2
+        components = {
+            name: {**request, "variables": prepared.changes(_WARM, _CONTAINERS.get(name, Component.SCHEDULER))}
+            for name, request in (_COMPONENTS_3 if self.interpreter.is_airflow_3 else _COMPONENTS_2).items()
+        }
         for name, request in components.items():
             await self._start_component(name, request)
         await self._wait_until_healthy()
         await self._make_first_requests()
+        await run_whole(environment_files.remember, self.folder, self.spec.files)
         self._supervisors = [
             asyncio.create_task(self._supervise(name, request), name=f"{self.spec.name} {name}")
             for name, request in components.items()
         ]
+
+    async def _prepare(self, variables: dict[str, str]) -> Prepared:
+        """Let plugins, startup script and requirements take effect."""
+        assert self._context.aws is not None
+        secrets_ = [value for name, value in self._record.items() if isinstance(value, str) and "version" not in name]
+        database = self._context.databases.database(self.spec.name, self._given_interpreter)
+        preparation = Preparation(
+            files=self.spec.files,
+            folder=self.folder,
+            interpreter=self._given_interpreter,
+            variables=variables,
+            overridable=overridable_names(self._given_interpreter, self.spec.configuration),
+            secrets=[*secrets_, database.password, self._context.aws.secret_access_key],
+        )
+
+        def say(phase: str) -> None:
+            self.phase = phase
+
+        return await preparation.carry_out(say)
 
     async def stop(self) -> None:
         """End every process of it. Does nothing when none runs."""
@@ -215,7 +262,7 @@ class AirflowRuntime:
         wanted, found = self.interpreter.airflow_version, self._record.get("airflow_version")
         if found is None or not await databases.exists(self.spec.name):
             self.phase = "setting up the metadata database"
-            await databases.create(self.spec.name, self.interpreter, self._set_up_database)
+            await databases.create(self.spec.name, self._given_interpreter, self._set_up_database)
         elif found != wanted:
             if release_of(found) > release_of(wanted):
                 raise LocalMwaaError(
@@ -338,45 +385,3 @@ class AirflowRuntime:
 def _at(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-class AirflowRuntimeFactory:
-    """Makes runtimes from the interpreters of this machine.
-
-    :param interpreters: the first one's Airflow is the default.
-    :param by_environment: the interpreter of an environment, where it has been chosen by name.
-    """
-
-    def __init__(
-        self,
-        context: RuntimeContext,
-        interpreters: Sequence[Interpreter],
-        by_environment: Mapping[str, Interpreter] | None = None,
-    ) -> None:
-        self._context = context
-        self._interpreters = list(interpreters)
-        self._by_environment = dict(by_environment or {})
-        self._runtimes: dict[str, AirflowRuntime] = {}
-
-    def runtime(self, env_name: str) -> AirflowRuntime | None:
-        """Return the runtime that was last made for an environment."""
-        return self._runtimes.get(env_name)
-
-    def versions(self) -> list[str]:
-        """Return the Airflow versions that can be started here, the default first."""
-        every = [*self._interpreters, *self._by_environment.values()]
-        return list(dict.fromkeys(interpreter.airflow_version for interpreter in every))
-
-    def create(self, spec: EnvironmentSpec) -> AirflowRuntime:
-        """Make a runtime, not started yet.
-
-        :raises ValueError: there is no interpreter with that version.
-        """
-        own = self._by_environment.get(spec.name)
-        candidates = [*([own] if own else []), *self._interpreters, *self._by_environment.values()]
-        for interpreter in candidates:
-            if interpreter.airflow_version == spec.airflow_version:
-                runtime = AirflowRuntime(spec, interpreter, self._context)
-                self._runtimes[spec.name] = runtime
-                return runtime
-        raise ValueError(f"Airflow {spec.airflow_version} isn't installed here; there are {', '.join(self.versions())}")

@@ -119,6 +119,8 @@ def airflow_variables(
         "PATH": os.pathsep.join((str(interpreter.path.parent), os.environ.get("PATH", os.defpath))),
         "AIRFLOW_HOME": str(folder.airflow_home),
         "AIRFLOW_ENV_NAME": env_name,
+        "AIRFLOW_VERSION": interpreter.airflow_version,
+        "AWS_EXECUTION_ENV": f"Amazon_MWAA_{interpreter.airflow_version.replace('.', '')}",
         "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
         "MWAA__DB__CREDENTIALS": json.dumps(credentials),
         "MWAA__DB__POSTGRES_HOST": database.host,
@@ -134,6 +136,15 @@ def airflow_variables(
         # macOS kills forked processes that use the system's proxy look-up or the Objective-C runtime.
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
     }
+
+
+def overridable_names(interpreter: Interpreter, configuration: Mapping[str, str]) -> set[str]:
+    """Return the variables of :func:`airflow_variables` that a startup script may change: no more than it can on MWAA.
+
+    AirflowConfigurationOptions beat it, and what holds the local MWAA together stays.
+    """
+    defaults = {configuration_variable(option) for option in _defaults(interpreter) if option not in configuration}
+    return {*inherited(), *defaults, "PATH", "TZ"} - {"NO_PROXY", "no_proxy", "SPT_NOENV"}
 
 
 def configuration_variable(option: str) -> str:

@@ -30,8 +30,10 @@ OUTPUT_MAX_BYTES = 64 * 1024 * 1024
 _WARM_UP_TIMEOUT_S = 180.0
 _POLL_S = 0.2
 
-Request = Mapping[str, str | Sequence[str]]
-"""``{"argv": [...]}`` for an Airflow command, ``{"script": PATH}`` for a Python file."""
+Changes = Mapping[str, str | None]
+"""Environment variables that differ from the interpreter's; None for one that isn't there."""
+Request = Mapping[str, str | Sequence[str] | Changes]
+"""``{"argv": [...]}`` for an Airflow command, ``{"script": PATH}`` for a Python file; ``{"variables": Changes}``."""
 
 
 class ForkedProcess(ProcessGroup):
@@ -67,9 +69,17 @@ class ForkedProcess(ProcessGroup):
 class WarmInterpreter:
     """Starts the interpreter when it is needed, and again when it has died."""
 
-    def __init__(self, python: Path, variables: Mapping[str, str], log_path: Path, cwd: Path) -> None:
+    def __init__(
+        self,
+        python: Path,
+        variables: Mapping[str, str],
+        log_path: Path,
+        cwd: Path,
+        command_variables: Changes | None = None,
+    ) -> None:
         self._python = python
         self._variables = dict(variables)
+        self._command_variables = dict(command_variables or {})
         self._log_path = log_path
         self._cwd = cwd
         self._process: ManagedProcess | None = None
@@ -158,7 +168,8 @@ class WarmInterpreter:
         writer = None
         try:
             try:
-                answers, writer, _ = await self._fork({"argv": list(argv)}, their_stdout, their_stderr)
+                request: Request = {"argv": list(argv), "variables": self._command_variables}
+                answers, writer, _ = await self._fork(request, their_stdout, their_stderr)
             finally:
                 os.close(their_stdout)
                 os.close(their_stderr)

@@ -22,6 +22,7 @@ from aiohttp import web
 from airflow_mwaa_provider.local.aws.aws_errors import AwsError, NotImplementedByLocalMwaa
 from airflow_mwaa_provider.local.aws.descriptions import describe
 from airflow_mwaa_provider.local.aws.environment import EnvironmentNotFound, EnvironmentProblem
+from airflow_mwaa_provider.local.aws.environment_files import FILE_MEMBERS, read_files
 from airflow_mwaa_provider.local.aws.faults import Fault, FaultCall, carry_out
 from airflow_mwaa_provider.local.aws.sigv4 import read_scope, verify
 from airflow_mwaa_provider.local.aws.tokens import TokenKind
@@ -47,7 +48,14 @@ _log = logging.getLogger(__name__)
 
 _PAGE = 25
 # What becomes the environment's specification, and so isn't kept among its settings.
-_SPEC_MEMBERS = {"AirflowConfigurationOptions", "AirflowVersion", "DagS3Path", "Name", "SourceBucketArn", "Tags"}
+_SPEC_MEMBERS = FILE_MEMBERS | {
+    "AirflowConfigurationOptions",
+    "AirflowVersion",
+    "DagS3Path",
+    "Name",
+    "SourceBucketArn",
+    "Tags",
+}
 
 
 @dataclass
@@ -230,6 +238,7 @@ class ControlPlane:
             dag_s3_path=members["DagS3Path"],
             airflow_version=members.get("AirflowVersion"),
             configuration=members.get("AirflowConfigurationOptions"),
+            files=read_files(members),
             settings={name: value for name, value in members.items() if name not in _SPEC_MEMBERS},
             tags=members.get("Tags"),
         )
@@ -251,6 +260,7 @@ class ControlPlane:
             dag_s3_path=members.get("DagS3Path"),
             airflow_version=members.get("AirflowVersion"),
             configuration=members.get("AirflowConfigurationOptions"),
+            files=read_files(members, self._environments.get(members["Name"]).spec.files),
             settings=settings,
         )
         return {"Arn": environment.arn}

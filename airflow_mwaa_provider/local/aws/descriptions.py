@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
+from airflow_mwaa_provider.local.aws.environment_files import describe_files
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.local.aws.environment import Environment
@@ -43,6 +44,7 @@ def describe(environment: Environment, region: str, account_id: str) -> dict[str
         "ExecutionRoleArn": f"{role}/local-mwaa-execution",
         **_DEFAULTS,
         **environment.settings,
+        **describe_files(spec.files),
         "AirflowConfigurationOptions": dict(spec.configuration),
         "AirflowVersion": spec.airflow_version,
         "Arn": environment.arn,

@@ -26,12 +26,12 @@ from airflow_mwaa_provider.local.aws.environment import (
     UnsupportedVersion,
     WrongState,
 )
-from airflow_mwaa_provider.local.runtime import EnvironmentSpec, RuntimeStartError
+from airflow_mwaa_provider.local.runtime import EnvironmentSpec, RuntimeStartError, S3File
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from airflow_mwaa_provider.local.runtime import Runtime, RuntimeFactory
+    from airflow_mwaa_provider.local.runtime import FileKind, Runtime, RuntimeFactory
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class EnvironmentStore:
         dag_s3_path: str = "dags",
         airflow_version: str | None = None,
         configuration: Mapping[str, str] | None = None,
+        files: Mapping[FileKind, S3File] | None = None,
         settings: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         gateway_port: int = 0,
@@ -85,6 +86,7 @@ class EnvironmentStore:
             bucket=bucket,
             dag_s3_path=dag_s3_path.strip("/"),
             configuration=dict(configuration or {}),
+            files=dict(files or {}),
         )
         now = datetime.now(UTC)
         environment = Environment(
@@ -109,10 +111,12 @@ class EnvironmentStore:
         dag_s3_path: str | None = None,
         airflow_version: str | None = None,
         configuration: Mapping[str, str] | None = None,
+        files: Mapping[FileKind, S3File] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Environment:
         """Begin to change an environment; what isn't given stays. Airflow restarts if it is concerned.
 
+        :param files: those to read again, also where nothing but their content may have changed.
         :raises EnvironmentNotFound: no such environment.
         :raises WrongState: it is neither AVAILABLE nor UPDATE_FAILED.
         :raises UnsupportedVersion: the version can't be started here.
@@ -127,10 +131,13 @@ class EnvironmentStore:
             dag_s3_path=old.dag_s3_path if dag_s3_path is None else dag_s3_path.strip("/"),
             airflow_version=old.airflow_version if airflow_version is None else self._version(airflow_version),
             configuration=old.configuration if configuration is None else dict(configuration),
+            files={**_kept_files(old, bucket), **(files or {})},
         )
+        concerned = bool(files) or spec != old
         environment.status = EnvironmentStatus.UPDATING
         environment.last_update = LastUpdate("PENDING", datetime.now(UTC))
-        self._begin(name, self._update(environment, spec, {**environment.settings, **(settings or {})}))
+        settings = {**environment.settings, **(settings or {})}
+        self._begin(name, self._update(environment, spec if concerned else None, settings))
         return environment
 
     def delete(self, name: str) -> Environment:
@@ -203,6 +210,7 @@ class EnvironmentStore:
         try:
             assert environment.gateway is not None
             await environment.gateway.start()
+            environment.spec = await self._runtimes.read_files(environment.spec)
             environment.runtime = await self._started(environment.spec, environment)
         except Exception as failure:  # noqa: BLE001 - whatever stops an Airflow is this environment's state
             error = self._failed(environment, failure)
@@ -210,18 +218,23 @@ class EnvironmentStore:
         environment.status = EnvironmentStatus.CREATE_FAILED if error else EnvironmentStatus.AVAILABLE
         self._ended(environment, error)
 
-    async def _update(self, environment: Environment, spec: EnvironmentSpec, settings: dict[str, Any]) -> None:
+    async def _update(self, environment: Environment, spec: EnvironmentSpec | None, settings: dict[str, Any]) -> None:
+        """Change an environment; without a spec, Airflow isn't concerned."""
         error, status = None, EnvironmentStatus.AVAILABLE
         old = environment.spec
-        if spec != old:
+        if spec is not None:
+            touched = False
             try:
+                spec = await self._runtimes.read_files(spec)
+                touched = True
                 await self._stop_runtime(environment)
                 environment.runtime = await self._started(spec, environment)
             except Exception as failure:  # noqa: BLE001 - as above
                 error = self._failed(environment, failure)
-                status = await self._roll_back(environment, old)
+                # Where the old Airflow still runs there is nothing to roll back.
+                status = await self._roll_back(environment, old) if touched else EnvironmentStatus.UPDATE_FAILED
         if error is None:
-            environment.spec, environment.settings = spec, settings
+            environment.spec, environment.settings = spec or old, settings
         environment.status = status
         self._ended(environment, error)
 
@@ -242,11 +255,11 @@ class EnvironmentStore:
             environment.status = EnvironmentStatus.DELETING
         runtime = environment.runtime
         await self._close(environment)
-        if runtime is not None:
-            try:
-                await runtime.delete()
-            except Exception:  # noqa: BLE001 - what stays behind is disk space; the environment itself is gone
-                _log.exception("environment %s: its data were not all removed", environment.name)
+        try:
+            # One that doesn't run has data as well: its creation got as far as it got.
+            await (runtime or self._runtimes.create(environment.spec)).delete()
+        except Exception:  # noqa: BLE001 - what stays behind is disk space; the environment itself is gone
+            _log.exception("environment %s: its data were not all removed", environment.name)
         self._forget(environment.name)
         del self._environments[environment.name]
         _log.info("environment %s is deleted", environment.name)
@@ -288,3 +301,10 @@ class EnvironmentStore:
         result = "SUCCESS" if error is None else "FAILED"
         environment.last_update = replace(environment.last_update, status=result, error=error)
         _log.info("environment %s is %s%s", environment.name, environment.status, f": {error}" if error else "")
+
+
+def _kept_files(spec: EnvironmentSpec, new_bucket: str | None) -> dict[FileKind, S3File]:
+    """Return the files that stay, in the versions in use; another bucket has none of these versions."""
+    if new_bucket in (None, spec.bucket):
+        return dict(spec.files)
+    return {kind: S3File(file.path) for kind, file in spec.files.items()}

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""plugins.zip, requirements.txt and a startup script in an environment's bucket, as a user of MWAA brings them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+import airflow_mwaa_provider
+from airflow_mwaa_provider.client.access import ClientSettings
+from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.exceptions import DagNotFound
+from airflow_mwaa_provider.local import lifecycle
+from airflow_mwaa_provider.local.machine.state import StateFolder
+from tests.integration.conftest import ENVIRONMENTS, interpreters
+from tests.integration.world import World, until
+
+FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
+ROOT = Path(__file__).resolve().parents[2]
+DAG = Path(__file__).with_name("environment_files_dag.txt")
+# An environment of its own is started twice for each version: two minutes of two cores.
+VERSIONS = sorted(interpreters(), key=lambda version: tuple(map(int, version.split("."))))
+TRIED = VERSIONS if FULL else VERSIONS[-1:]
+NEW_VERSION = f"{airflow_mwaa_provider.__version__}.post1"
+PLUGIN = """
+from airflow.plugins_manager import AirflowPlugin
+
+class PluginOfTheZip(AirflowPlugin):
+    name = "plugin_of_the_zip"
+"""
+STARTUP = r"""#!/bin/sh
+echo "the component is ${MWAA_AIRFLOW_COMPONENT}"
+echo "the key is ${AIRFLOW__CORE__FERNET_KEY}"
+export STAGE="it's \"only\" a
+tést"
+export AIRFLOW__CORE__FERNET_KEY=changed
+if [[ "${MWAA_AIRFLOW_COMPONENT}" != "worker" ]]
+then
+    export STAGE="that of the ${MWAA_AIRFLOW_COMPONENT}"
+    exit 0
+fi
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This project's wheel, as another version of it."""
+    copy = tmp_path_factory.mktemp("project") / "copy"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "airflow_mwaa_provider", copy / "airflow_mwaa_provider", ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    source = copy / "airflow_mwaa_provider" / "__init__.py"
+    changed, count = re.subn(r'(?m)^__version__ = ".*"$', f'__version__ = "{NEW_VERSION}"', source.read_text())
+    assert count == 1
+    source.write_text(changed)
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "made"], cwd=copy, check=True)
+    return next((copy / "made").glob(f"*-{NEW_VERSION}-*.whl"))
+
+
+class Files:
+    """An environment of its own in the running local MWAA, with a bucket of its own."""
+
+    def __init__(self, world: World, version: str) -> None:
+        self.world = world
+        self.version = version
+        self.name = f"files-{uuid.uuid4().hex[:8]}"
+        self.mwaa = self._client("mwaa")
+        self.s3 = self._client("s3")
+        self.s3.create_bucket(Bucket=self.name)
+        self.s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
+
+    def _client(self, service: str) -> Any:
+        config = Config(inject_host_prefix=False)
+        session = boto3.Session(
+            self.world.variables["AWS_ACCESS_KEY_ID"],
+            self.world.variables["AWS_SECRET_ACCESS_KEY"],
+            region_name=self.world.variables["AWS_REGION"],
+        )
+        return session.client(service, endpoint_url=self.world.variables["AWS_ENDPOINT_URL"], config=config)
+
+    def put(self, key: str, content: str | bytes) -> str:
+        body = content.encode() if isinstance(content, str) else content
+        return str(self.s3.put_object(Bucket=self.name, Key=key, Body=body)["VersionId"])
+
+    def create(self, **members: str) -> None:
+        self.mwaa.create_environment(
+            Name=self.name,
+            AirflowVersion=self.version,
+            SourceBucketArn=f"arn:aws:s3:::{self.name}",
+            DagS3Path="dags",
+            ExecutionRoleArn="arn:aws:iam::123456789012:role/mwaa",
+            NetworkConfiguration={"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
+            **members,
+        )
+
+    def update(self, **members: str) -> dict[str, Any]:
+        self.mwaa.update_environment(Name=self.name, **members)
+        return self.settled()
+
+    def described(self) -> dict[str, Any]:
+        return dict(self.mwaa.get_environment(Name=self.name)["Environment"])
+
+    def settled(self) -> dict[str, Any]:
+        until(
+            lambda: self.described()["Status"] not in ("CREATING", "UPDATING", "ROLLING_BACK"),
+            timeout_s=240,
+            what=f"a change of {self.name}",
+        )
+        return self.described()
+
+    def status(self) -> dict[str, Any]:
+        """What ``local status`` says of it; the daemon writes it down twice a second."""
+        time.sleep(1)
+        return dict(lifecycle.status(self.world.folder)["environments"][self.name])
+
+    def client(self) -> MwaaEnvironment:
+        web_server = WebServerSettings(ca_bundle=self.world.variables["REQUESTS_CA_BUNDLE"], read_timeout_s=60)
+        return MwaaEnvironment(
+            self.world.control_plane(read_timeout_s=60),
+            self.name,
+            ClientSettings(transport="web_session", web_server=web_server),
+        )
+
+    @property
+    def folder(self) -> Path:
+        return StateFolder(self.world.folder).environment(self.name).root
+
+    def delete(self) -> None:
+        self.mwaa.delete_environment(Name=self.name)
+        until(lambda: self.name not in self.mwaa.list_environments()["Environments"], timeout_s=60, what="a deletion")
+
+
+@pytest.fixture(params=TRIED)
+def files(request: pytest.FixtureRequest, world: World) -> Iterator[Files]:
+    made = Files(world, request.param)
+    yield made
+    if made.name in made.mwaa.list_environments()["Environments"]:
+        made.delete()
+    assert not made.folder.exists()
+
+
+def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path) -> None:
+    # Created with a requirement that nobody has: it is there all the same, and says what it lacks.
+    files.put("dags/report.py", DAG.read_text())
+    files.put("requirements.txt", "--no-index\nno-such-package-anywhere==1.0\n")
+    files.create(RequirementsS3Path="requirements.txt")
+    assert files.settled()["Status"] == "AVAILABLE"
+    status = files.status()
+    assert status["python"] == ENVIRONMENTS[f"airflow-{files.version.replace('.', '-')}"]
+    error = status["requirements_error"]
+    log = Path(error.rpartition("the log is ")[2])
+    assert error.startswith("requirements.txt was not installed: pip ended with status 1; the log is ")
+    assert "no-such-package-anywhere" in log.read_text()
+    shown = subprocess.run(
+        [sys.executable, "-m", "airflow_mwaa_provider.cli.main", "local", "status", "--folder", files.world.folder],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"  {files.name} runs without its requirements: {error}\n" in shown
+
+    # The next release of this project, the way that MWAA's guide has for a web server without an index.
+    archive = tmp_path / "plugins.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.write(wheel, wheel.name)
+        opened.writestr("plugin_of_the_zip.py", PLUGIN)
+    pin = f"airflow-mwaa-provider=={NEW_VERSION}"
+    versions = {
+        "PluginsS3ObjectVersion": files.put("plugins.zip", archive.read_bytes()),
+        "RequirementsS3ObjectVersion": files.put(
+            "requirements.txt", f"--find-links /usr/local/airflow/plugins\n--no-index\n{pin}\n"
+        ),
+        "StartupScriptS3ObjectVersion": files.put("startup.sh", STARTUP),
+    }
+    assert files.status()["requirements_error"] == error, "an upload alone changes nothing"
+    found = files.update(
+        PluginsS3Path="plugins.zip", RequirementsS3Path="requirements.txt", StartupScriptS3Path="startup.sh"
+    )
+    assert found["Status"] == "AVAILABLE", found
+    assert {name: found[name] for name in versions} == versions
+    status = files.status()
+    overlay = files.folder / "overlay"
+    assert (status["requirements_error"], status["python"]) == (None, str(overlay / "bin" / "python"))
+    assert report(files.client()) == {
+        "version": NEW_VERSION,
+        "file": str(next(overlay.glob("lib/python*/site-packages")) / "airflow_mwaa_provider" / "__init__.py"),
+        "prefix": str(overlay),
+        "stage": 'it\'s "only" a\ntést',
+        "component": "worker",
+        "fernet_key": False,
+        "plugin": str(files.folder / "airflow" / "plugins" / "plugin_of_the_zip.py"),
+    }
+    plugins = files.client().request("GET", "/plugins")["plugins"]
+    assert "plugin_of_the_zip" in {plugin["name"] for plugin in plugins}
+    assert NEW_VERSION in files.client().run_cli(["providers", "list", "-o", "json"]).stdout
+    key = json.loads((files.folder / "record.json").read_text())["fernet_key"]
+    for component in ("webserver", "scheduler", "worker"):
+        text = (files.folder / "components" / f"startup_script.{component}.log").read_text()
+        assert f"the component is {component}\nthe key is ***\n" in text
+        assert key not in text
+
+    # An update that can't be made leaves everything as it was, running.
+    pids = status["pids"]
+    files.put("plugins.zip", "no zip file")
+    found = files.update(PluginsS3Path="plugins.zip", RequirementsS3Path="other.txt")
+    assert found["Status"] == "UPDATE_FAILED"
+    assert found["LastUpdate"]["Error"]["ErrorMessage"].startswith("plugins.zip can't be read as a zip file")
+    assert {name: found[name] for name in versions} == versions
+    assert files.status()["pids"] == pids
+    assert "plugin_of_the_zip" in {plugin["name"] for plugin in files.client().request("GET", "/plugins")["plugins"]}
+
+
+def test_an_environment_that_is_deleted_while_it_is_created_leaves_nothing(files: Files) -> None:
+    files.put("plugins.zip", empty_zip())
+    files.create(PluginsS3Path="plugins.zip")
+    until(lambda: "phase" in files.status() and files.status()["phase"] != "CREATING", timeout_s=60, what="its start")
+    files.delete()
+    assert not files.folder.exists()
+
+
+def report(environment: MwaaEnvironment) -> Any:
+    """Run the DAG and return what its task saw; the DAG that it triggers has run then, too."""
+
+    def there() -> bool:
+        try:
+            return environment.is_dag_paused("report") is False and environment.is_dag_paused("triggered") is False
+        except DagNotFound:
+            return False
+
+    until(there, timeout_s=90, what="the DAGs")
+    run = environment.trigger_dag_run("report")
+    until(
+        lambda: environment.get_dag_run("report", run.run_id).state in ("success", "failed"),
+        timeout_s=120,
+        what="the DAG run",
+    )
+    assert environment.get_dag_run("report", run.run_id).state == "success"
+    triggered = environment.request("GET", "/dags/triggered/dagRuns")["dag_runs"]
+    assert [(one["conf"], one["state"]) for one in triggered] == [({"from": "report"}, "success")]
+    path = f"/dags/report/dagRuns/{run.run_id}/taskInstances/look_around/xcomEntries/return_value"
+    return json.loads(environment.request("GET", path)["value"])
+
+
+def empty_zip() -> bytes:
+    return b"PK\x05\x06" + bytes(18)
