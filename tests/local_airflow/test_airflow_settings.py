@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
 
+INTERPRETER = Interpreter(Path("/venv/bin/python"), Path("/venv"), "3.12.1", "3.3.1", "3.8.0", "asyncpg")
+
 
 def variables(version="3.3.1", **configuration):
     return settings.airflow_variables(
         env_name="source",
-        interpreter=Interpreter(Path("/venv/bin/python"), Path("/venv"), "3.12.1", version, "3.8.0", "asyncpg"),
+        interpreter=replace(INTERPRETER, airflow_version=version),
         folder=EnvironmentFolder(Path("/state/environments/source")),
         database=settings.Database("URL", "ASYNC", "127.0.0.1", 5432, "db", "airflow_user", 'p"w'),
         keys=settings.EnvironmentKeys("FERNET", "WEB", "JWT"),
@@ -56,6 +59,15 @@ def test_options_beat_defaults_but_not_what_holds_it_together():
     assert found["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert found["AIRFLOW__SMTP__SMTP_HOST"] == "mail"
     assert "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION" not in found
+
+
+def test_a_startup_script_may_change_what_the_options_leave_and_the_local_mwaa_does_not_need(monkeypatch):
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.setenv("NO_PROXY", "theirs")
+    names = settings.overridable_names(INTERPRETER, {"core.parallelism": "3"})
+    assert {"LANG", "PATH", "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL"} <= names
+    assert not names & {"AIRFLOW__CORE__PARALLELISM", "AIRFLOW__CORE__FERNET_KEY", "AWS_ENDPOINT_URL", "NO_PROXY"}
+    assert names & set(variables()) < set(variables())
 
 
 @pytest.mark.parametrize("option", ["core", "core.", ".key", ""])
