@@ -27,8 +27,8 @@ from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.machine.state import StateFolder
-from tests.integration.conftest import ENVIRONMENTS, interpreters
-from tests.integration.world import World, until
+from tests.integration.conftest import ENVIRONMENTS
+from tests.integration.world import World, interpreters, until
 
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,8 +25,8 @@ from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.airflow import interpreter
-from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 from airflow_mwaa_provider.local.machine import processes
+from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
 DAG_FOLDERS = (Path(__file__).parent / "dags", Path(__file__).resolve().parents[2] / "example_dags")
 DAG_IDS = (

@@ -168,6 +168,8 @@ def _defaults(interpreter: Interpreter) -> dict[str, str]:
         # MWAA sets this to True: every task then pays two cold starts of Airflow, 5-10 s of a small machine.
         "core.execute_tasks_new_python_interpreter": "False",
         "database.load_default_connections": "False",
+        # Every CLI command would read all migrations to compare; the set-up has run them before the first command.
+        "database.check_migrations": "False",
         "usage_data_collection.enabled": "False",
         "fab.auth_rate_limited": "False",
         "scheduler.parsing_processes": "1",
