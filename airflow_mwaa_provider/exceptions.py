@@ -29,6 +29,7 @@
     ├── DagPaused
     ├── ValueMasked                            the environment hides the value that was asked for
     ├── DagRunFailed                           a run that was waited for ended badly; .state, .failed_task_ids
+    ├── TaskInstanceFailed                     a task that was waited for ended badly; .state, .task_ids
     └── WaitTimeout                            the wait's deadline passed; the remote run goes on
 
 All are picklable: what they carry is in keyword fields with defaults. None ever carries a token or a secret.
@@ -58,6 +59,7 @@ __all__ = [
     "MwaaInputError",
     "RemoteConflict",
     "RemoteNotFound",
+    "TaskInstanceFailed",
     "TaskInstanceNotFound",
     "Throttled",
     "TokenExpired",
@@ -255,6 +257,30 @@ class DagRunFailed(MwaaError):
         self.run_id = run_id
         self.state = state
         self.failed_task_ids = failed_task_ids
+
+
+class TaskInstanceFailed(MwaaError):
+    """Tasks of a remote run that were waited for ended in a state that counts as failed.
+
+    :param task_ids: those tasks, map index in brackets: ``load[3]``.
+    :param state: the state of the first of them.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        dag_id: str | None = None,
+        run_id: str | None = None,
+        task_ids: tuple[str, ...] = (),
+        state: str | None = None,
+        **fields: Any,
+    ) -> None:
+        super().__init__(message, **fields)
+        self.dag_id = dag_id
+        self.run_id = run_id
+        self.task_ids = task_ids
+        self.state = state
 
 
 class WaitTimeout(MwaaError):

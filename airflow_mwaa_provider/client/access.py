@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mwaa_provider.client.airflow_api import AirflowApi
@@ -90,26 +90,23 @@ class Access:
         *,
         idempotent: bool = True,
         may_repeat: Callable[[MwaaError], bool] | None = None,
-        deadline_s: float | None = None,
     ) -> T:
         """Send through the transport in use, retrying within the deadline.
 
         :param idempotent: the call may be carried out twice without harm.
         :param may_repeat: overrides which errors allow another attempt.
-        :param deadline_s: a nearer deadline than that of the settings.
         """
-        return self._with_retries(lambda: self._through_chosen(send, idempotent), idempotent, may_repeat, deadline_s)
+        return self._with_retries(lambda: self._through_chosen(send, idempotent), idempotent, may_repeat)
 
     def run_cli(self, argv: Sequence[str], *, idempotent: bool) -> CliResult:
         """Run a command through the CLI endpoint, whatever the transport in use."""
-        return self._with_retries(lambda: self.cli_endpoint().run(argv), idempotent, None, None)
+        return self._with_retries(lambda: self.cli_endpoint().run(argv), idempotent, None)
 
     def _with_retries(
         self,
         send: Callable[[], T],
         idempotent: bool,
         may_repeat: Callable[[MwaaError], bool] | None,
-        deadline_s: float | None,
     ) -> T:
         def attempt() -> T:
             try:
@@ -121,13 +118,10 @@ class Access:
                     raise
                 raise explained from error
 
-        policy = self._settings.retry
-        if deadline_s is not None:
-            policy = replace(policy, deadline_s=max(0.0, min(policy.deadline_s, deadline_s)))
         try:
             return call_with_retries(
                 attempt,
-                policy,
+                self._settings.retry,
                 may_repeat=may_repeat or (lambda error: error.transient and (idempotent or not error.ambiguous)),
             )
         except WebServerUnreachable as error:

@@ -10,6 +10,7 @@ Source: the OpenAPI documents of Airflow 2.10.3 and 3.3.1.
 from __future__ import annotations
 
 import ast
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.airflow_objects import PAGE_ROWS, StoredObjectsApi
@@ -134,8 +135,27 @@ class AirflowApi(StoredObjectsApi):
                 found[pair] = run_of_pair
         return found
 
-    def _list_runs(self, dag_ids: Sequence[str]) -> Iterator[DagRun]:
-        """All runs of these DAGs, newest first, a page a call. The path is short enough for InvokeRestApi."""
+    def ended_runs(self, dag_ids: Sequence[str], since: datetime) -> Iterator[DagRun]:
+        """Read the runs of these DAGs that ended at that moment or later: small, however many are going on."""
+        return self._list_runs(dag_ids, states=["success", "failed"], end_date_gte=since.isoformat())
+
+    def recent_runs(self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
+        """Read the latest runs of a DAG by their dates, the latest first; in one call for up to a page of them.
+
+        :raises DagNotFound: there is no such DAG.
+        """
+        order_by = "-run_after" if self.major >= 3 else "-execution_date"
+        filters: dict[str, Any] = {"states": [state.value for state in states]} if states else {}
+        runs = self._list_runs([dag_id], order_by=order_by, page_rows=min(limit, PAGE_ROWS), **filters)
+        found = list(islice(runs, limit))
+        if not found:
+            self.is_paused(dag_id)
+        return found
+
+    def _list_runs(
+        self, dag_ids: Sequence[str], *, order_by: str = "-id", page_rows: int = PAGE_ROWS, **filters: Any
+    ) -> Iterator[DagRun]:
+        """Runs of these DAGs, newest first, a page a call. The path is short enough for InvokeRestApi."""
         offset = 0
         while True:
             answer = self.request_fields(
@@ -144,15 +164,16 @@ class AirflowApi(StoredObjectsApi):
                 "dag_runs",
                 json={
                     "dag_ids": list(dag_ids),
-                    "order_by": "-id",
+                    "order_by": order_by,
                     "page_offset": offset,
-                    "page_limit": PAGE_ROWS,
+                    "page_limit": page_rows,
+                    **filters,
                 },
             )
             rows = answer["dag_runs"]
             yield from map(self._run, rows)
             offset += len(rows)
-            if len(rows) < PAGE_ROWS:
+            if len(rows) < page_rows:
                 return
 
     def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
@@ -178,11 +199,32 @@ class AirflowApi(StoredObjectsApi):
         states: Sequence[TaskState] = (),
     ) -> list[TaskInstance]:
         """List task instances of a run, mapped ones one by one; empty when the run isn't there."""
+        return self.get_tasks_of_runs([(dag_id, run_id)], task_ids=task_ids, states=states)
+
+    def get_tasks_of_runs(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        task_ids: Sequence[str] | None = None,
+        states: Sequence[TaskState] = (),
+    ) -> list[TaskInstance]:
+        """List task instances of many runs, a hundred runs a call (and a hundred rows a page)."""
+        wanted = list(dict.fromkeys(pairs))
+        found: list[TaskInstance] = []
+        for first in range(0, len(wanted), PAGE_ROWS):
+            chunk = wanted[first : first + PAGE_ROWS]
+            # The filters are two independent lists: what belongs to other pairs of the two is left out here.
+            found += [row for row in self._list_tasks(chunk, task_ids, states) if (row.dag_id, row.run_id) in chunk]
+        return found
+
+    def _list_tasks(
+        self, pairs: Sequence[tuple[str, str]], task_ids: Sequence[str] | None, states: Sequence[TaskState]
+    ) -> list[TaskInstance]:
         rows: list[TaskInstance] = []
         while True:
             body: dict[str, Any] = {
-                "dag_ids": [dag_id],
-                "dag_run_ids": [run_id],
+                "dag_ids": sorted({dag_id for dag_id, _ in pairs}),
+                "dag_run_ids": sorted({run_id for _, run_id in pairs}),
                 "page_limit": PAGE_ROWS,
                 "page_offset": len(rows),
             }
@@ -197,7 +239,6 @@ class AirflowApi(StoredObjectsApi):
                 "/dags/~/dagRuns/~/taskInstances/list",
                 "task_instances",
                 json=body,
-                what=f"DAG {dag_id!r}",
             )
             page = [self._task_instance(row) for row in answer["task_instances"]]
             rows += page
@@ -222,6 +263,20 @@ class AirflowApi(StoredObjectsApi):
                 return "\n".join(lines)
             params["token"] = token
 
+    def get_xcom(self, dag_id: str, run_id: str, task_id: str, key: str, *, map_index: int = -1) -> Any:
+        """Read what a task left behind. Airflow before 2.10 gives anything but text as Python writes it.
+
+        :raises TaskInstanceNotFound: the task left nothing of that name.
+        """
+        path = (
+            f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}/taskInstances/{quoted(task_id)}/xcomEntries/{quoted(key)}"
+        )
+        label = task_id if map_index < 0 else f"{task_id}[{map_index}]"
+        what = f"XCom {key!r} of task {label!r} of run {run_id!r}"
+        params: dict[str, Any] = {"map_index": map_index, "stringify": "false"}
+        answer = self.request_fields("GET", path, "value", what=what, not_found=TaskInstanceNotFound, params=params)
+        return answer["value"]
+
     # -- within ------------------------------------------------------------------------------------
 
     def _fits(self, path: str) -> bool:
@@ -238,6 +293,7 @@ class AirflowApi(StoredObjectsApi):
                 end_date=parse_time(row.get("end_date")),
                 conf=row.get("conf"),
                 note=row.get("note"),
+                run_after=parse_time(row.get("run_after")) or _latest(row, "logical_date", "data_interval_end"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise self._strange("a DAG run", error, ambiguous=ambiguous) from error
@@ -264,6 +320,10 @@ class AirflowApi(StoredObjectsApi):
             env_name=self._env_name,
             ambiguous=ambiguous,
         )
+
+
+def _latest(row: Any, *names: str) -> datetime | None:
+    return max((moment for name in names if (moment := parse_time(row.get(name)))), default=None)
 
 
 def _log_lines(answer: Any) -> list[str]:

@@ -13,44 +13,33 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_mwaa_provider.client.cli_endpoint import SEE_OUTPUT, json_argument, last_words, parse_json_output
+from airflow_mwaa_provider.client.cli_call import positional
+from airflow_mwaa_provider.client.cli_endpoint import json_argument, last_words
+from airflow_mwaa_provider.client.cli_objects import StoredObjectsCli
 from airflow_mwaa_provider.client.models import (
-    Connection,
     DagRun,
     DagRunState,
-    Pool,
     TaskInstance,
     TaskState,
-    Variable,
     parse_time,
 )
 from airflow_mwaa_provider.exceptions import (
-    CliCommandFailed,
     DagNotFound,
     RemoteConflict,
-    RemoteNotFound,
     UnexpectedAnswer,
-    UnsendableCommand,
-    UnsupportedByTransport,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from airflow_mwaa_provider.client.cli_endpoint import CliEndpoint
     from airflow_mwaa_provider.client.models import CliResult
 
 
-class AirflowCli:
+class AirflowCli(StoredObjectsCli):
     """One environment's Airflow, by commands; see :class:`~airflow_mwaa_provider.client.backend.Backend`.
 
     :param major: Airflow's major version, 2 or 3.
     """
-
-    def __init__(self, endpoint: CliEndpoint, env_name: str, major: int) -> None:
-        self._endpoint = endpoint
-        self._env_name = env_name
-        self.major = major
 
     # -- DAGs and runs -----------------------------------------------------------------------------
 
@@ -99,7 +88,7 @@ class AirflowCli:
             argv += ["--logical-date", logical_date.isoformat()]
         if logical_date is not None:
             argv.append("--no-replace-microseconds")  # otherwise Airflow cuts the date to the second
-        argv += _positional(dag_id)
+        argv += positional(dag_id)
         result = self._endpoint.run(argv)
         if result.exit_status:
             self._explain_failed_trigger(dag_id, run_id, result, last_words(result, argv))
@@ -122,7 +111,7 @@ class AirflowCli:
         """
         if self.major >= 3 and not _may_read_as_time(run_id):
             # One row instead of all runs of the DAG. An id that reads as a time could mean another run there.
-            result = self._endpoint.run(["dags", "state", *_positional(dag_id, run_id)])
+            result = self._endpoint.run(["dags", "state", *positional(dag_id, run_id)])
             if result.exit_status == 0:
                 return self._state_line(dag_id, run_id, result)
             self._explain_unreadable_dag(dag_id, "dags state", result)
@@ -141,6 +130,23 @@ class AirflowCli:
                 continue
             found.update({(dag_id, run.run_id): run for run in runs if run.run_id in run_ids})
         return found
+
+    def ended_runs(self, dag_ids: Sequence[str], since: datetime) -> Iterator[DagRun]:
+        """Read the runs of these DAGs that ended at that moment or later: one command a DAG."""
+        for dag_id in dag_ids:
+            for run in self._list_runs(dag_id):
+                if run.state.is_final and (run.end_date is None or run.end_date >= since):
+                    yield run
+
+    def recent_runs(self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
+        """Read the latest runs of a DAG by their dates, the latest first.
+
+        :raises DagNotFound: there is no such DAG.
+        """
+        runs = [run for run in self._list_runs(dag_id) if not states or run.state in states]
+        # Without a logical date (Airflow 3) a run belongs to the time when it began, and before that to the present.
+        runs.sort(key=lambda run: run.logical_date or run.start_date or datetime.now(UTC), reverse=True)
+        return runs[:limit]
 
     def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
         """Refused: no command marks a run."""
@@ -161,7 +167,7 @@ class AirflowCli:
         states: Sequence[TaskState] = (),
     ) -> list[TaskInstance]:
         """List task instances of a run; empty when the run isn't there."""
-        argv = ["tasks", "states-for-dag-run", "-o", "json", *_positional(dag_id, run_id)]
+        argv = ["tasks", "states-for-dag-run", "-o", "json", *positional(dag_id, run_id)]
         result = self._endpoint.run(argv)
         if result.exit_status:
             if self.find_run(dag_id, run_id) is None:
@@ -174,71 +180,27 @@ class AirflowCli:
             if (task_ids is None or instance.task_id in task_ids) and (not states or instance.state in states)
         ]
 
+    def get_tasks_of_runs(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        task_ids: Sequence[str] | None = None,
+        states: Sequence[TaskState] = (),
+    ) -> list[TaskInstance]:
+        """List task instances of many runs: one command a run."""
+        return [
+            instance
+            for dag_id, run_id in dict.fromkeys(pairs)
+            for instance in self.get_task_instances(dag_id, run_id, task_ids=task_ids, states=states)
+        ]
+
+    def get_xcom(self, dag_id: str, run_id: str, task_id: str, key: str, *, map_index: int = -1) -> Any:
+        """Refused: no command shows XComs."""
+        self._unsupported("get_xcom")
+
     def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
         """Refused: no command shows logs."""
         self._unsupported("get_task_log")
-
-    # -- variables, connections, pools -------------------------------------------------------------
-
-    def get_variable(self, key: str) -> Variable:
-        """Read a variable: its stored text, to the byte."""
-        result = self._endpoint.run(["variables", "get", *_positional(key)])
-        if result.exit_status:
-            self._check_variable(key)
-            raise self._failed("variables get", result)
-        return Variable(key, result.stdout.removesuffix("\n"))
-
-    def list_variables(self) -> list[Variable]:
-        """List all variables, sorted by key, without values: the command shows none."""
-        rows = self._json(["variables", "list"], "key")
-        return sorted((Variable(row["key"]) for row in rows), key=lambda variable: variable.key)
-
-    def set_variable(self, variable: Variable) -> None:
-        """Create or replace a variable.
-
-        :raises UnsendableCommand: the value is ``--``, which argparse takes for its own.
-        """
-        description = [f"--description={variable.description}"] if variable.description is not None else []
-        self._endpoint.run(
-            ["variables", "set", *description, *_positional(variable.key, variable.value or "")], check=True
-        )
-
-    def delete_variable(self, key: str) -> None:
-        """Delete a variable; two commands, because this one says nothing about what isn't there."""
-        self._check_variable(key)
-        self._endpoint.run(["variables", "delete", *_positional(key)], check=True)
-
-    def get_connection(self, conn_id: str) -> Connection:
-        """Refused: MWAA lets no command through that reads connections."""
-        self._unsupported("connections.get")
-
-    def list_connections(self) -> list[Connection]:
-        """Refused: MWAA lets no command through that reads connections."""
-        self._unsupported("connections.list")
-
-    def set_connection(self, connection: Connection) -> None:
-        """Refused: adding is not replacing, and the password would stand in Airflow's log of commands."""
-        self._unsupported("connections.set")
-
-    def delete_connection(self, conn_id: str) -> None:
-        """Delete a connection; Airflow 2 only."""
-        self._endpoint.run(["connections", "delete", *_positional(conn_id)], check=True)
-
-    def get_pool(self, name: str) -> Pool:
-        """Refused: MWAA lets no command through for pools."""
-        self._unsupported("pools.get")
-
-    def list_pools(self) -> list[Pool]:
-        """Refused: MWAA lets no command through for pools."""
-        self._unsupported("pools.list")
-
-    def set_pool(self, pool: Pool) -> None:
-        """Refused: MWAA lets no command through for pools."""
-        self._unsupported("pools.set")
-
-    def delete_pool(self, name: str) -> None:
-        """Refused: MWAA lets no command through for pools."""
-        self._unsupported("pools.delete")
 
     # -- anything else -----------------------------------------------------------------------------
 
@@ -248,23 +210,8 @@ class AirflowCli:
 
     # -- within ------------------------------------------------------------------------------------
 
-    def _json(self, argv: list[str], *columns: str) -> list[dict[str, Any]]:
-        result = self._endpoint.run([*argv, "-o", "json"], check=True)
-        return self._parse(result, " ".join(argv), *columns)
-
-    def _parse(self, result: CliResult, command: str, *columns: str, ambiguous: bool = False) -> list[dict[str, Any]]:
-        try:
-            rows = parse_json_output(result, self._env_name, command)
-        except UnexpectedAnswer as error:
-            error.ambiguous = ambiguous
-            raise
-        missing = next((name for name in columns for row in rows if name not in row), None)
-        if missing is not None:
-            raise self._strange(f"the rows of `airflow {command}`", f"no {missing}")
-        return rows
-
     def _list_runs(self, dag_id: str) -> list[DagRun]:
-        which = [f"--dag-id={dag_id}"] if self.major == 2 else _positional(dag_id)
+        which = [f"--dag-id={dag_id}"] if self.major == 2 else positional(dag_id)
         result = self._endpoint.run(["dags", "list-runs", "-o", "json", *which])
         if result.exit_status:
             self._explain_unreadable_dag(dag_id, "dags list-runs", result)
@@ -272,11 +219,13 @@ class AirflowCli:
 
     def _run(self, row: dict[str, Any], *, ambiguous: bool = False) -> DagRun:
         try:
+            logical_date = parse_time(_text(row.get("logical_date") or row.get("execution_date")))
             return DagRun(
                 dag_id=row["dag_id"],
                 run_id=row["run_id"],
                 state=DagRunState(row["state"]),
-                logical_date=parse_time(_text(row.get("logical_date") or row.get("execution_date"))),
+                logical_date=logical_date,
+                run_after=logical_date,
                 start_date=parse_time(_text(row.get("start_date"))),
                 end_date=parse_time(_text(row.get("end_date"))),
             )
@@ -332,51 +281,10 @@ class AirflowCli:
         self.is_paused(dag_id)  # raises DagNotFound
         raise self._failed(command, result, f" of DAG {dag_id!r}")
 
-    def _check_variable(self, key: str) -> None:
-        if all(variable.key != key for variable in self.list_variables()):
-            raise RemoteNotFound(
-                f"Environment {self._env_name!r}: there is no variable {key!r}. Check the name.",
-                env_name=self._env_name,
-                status=404,
-            )
-
-    def _failed(self, command: str, result: CliResult, of: str = "", words: str = "") -> CliCommandFailed:
-        words = words or last_words(result)
-        return CliCommandFailed(
-            f"Environment {self._env_name!r}: `airflow {command}`{of} failed: {words}. {SEE_OUTPUT}",
-            result=result,
-            env_name=self._env_name,
-        )
-
-    def _strange(self, what: str, error: object, *, ambiguous: bool = False) -> UnexpectedAnswer:
-        return UnexpectedAnswer(
-            f"Environment {self._env_name!r}: its Airflow {self.major} described {what} in a way that this version "
-            f"doesn't know ({type(error).__name__}: {error}). Upgrade airflow-mwaa-provider.",
-            env_name=self._env_name,
-            ambiguous=ambiguous,
-        )
-
-    def _unsupported(self, what: str) -> NoReturn:
-        raise UnsupportedByTransport(
-            f"Environment {self._env_name!r}: {what} cannot go through MWAA's CLI endpoint. Allow "
-            "airflow:InvokeRestApi or airflow:CreateWebLoginToken, or leave it out.",
-            env_name=self._env_name,
-        )
-
 
 def _text(value: Any) -> str | None:
     """The CLI writes Airflow's null as the text ``None`` in some columns."""
     return None if value in (None, "", "None") else str(value)
-
-
-def _positional(*values: str) -> list[str]:
-    """Positional arguments after ``--``, so that none is taken for an option.
-
-    :raises UnsendableCommand: one is itself ``--``: argparse drops it, and would store something else.
-    """
-    if "--" in values:
-        raise UnsendableCommand("The text '--' cannot go through Airflow's command line. Send it by the REST API.")
-    return ["--", *values]
 
 
 def _may_read_as_time(text: str) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from airflow_mwaa_provider.client.models import (
@@ -56,6 +56,12 @@ class Backend(Protocol):
     def find_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
         """Read many runs by (dag_id, run_id) in few calls; those that aren't there are left out."""
 
+    def ended_runs(self, dag_ids: Sequence[str], since: datetime) -> Iterator[DagRun]:
+        """Read the runs of these DAGs that ended at that moment or later."""
+
+    def recent_runs(self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
+        """Read the latest runs of a DAG by their dates, the latest first; ``DagNotFound`` where there is no DAG."""
+
     def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
         """Mark a run."""
 
@@ -73,6 +79,18 @@ class Backend(Protocol):
         states: Sequence[TaskState] = (),
     ) -> list[TaskInstance]:
         """List task instances of a run, mapped ones one by one; empty when the run isn't there."""
+
+    def get_tasks_of_runs(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        task_ids: Sequence[str] | None = None,
+        states: Sequence[TaskState] = (),
+    ) -> list[TaskInstance]:
+        """List task instances of many runs, by (dag_id, run_id), in few calls."""
+
+    def get_xcom(self, dag_id: str, run_id: str, task_id: str, key: str, *, map_index: int = -1) -> Any:
+        """Read what a task left behind; ``TaskInstanceNotFound`` where it left nothing of that name."""
 
     def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
         """Read the whole log of one try of a task, as text."""

@@ -62,6 +62,16 @@ class TaskState(StrEnum):
     DEFERRED = "deferred"
     AWAITING_INPUT = "awaiting_input"
 
+    @property
+    def is_final(self) -> bool:
+        """Whether a task in this state stays there unless someone clears it."""
+        return self in _FINAL_TASK_STATES
+
+
+_FINAL_TASK_STATES = frozenset(
+    {TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.UPSTREAM_FAILED, TaskState.REMOVED}
+)
+
 
 @dataclass(frozen=True)
 class DagRun:
@@ -69,6 +79,8 @@ class DagRun:
 
     :param created: for an answer to a trigger: ``True`` when that call created the run, ``False`` when a run of
         this id was there before. ``None`` when the run was only read.
+    :param run_after: the earliest moment at which the run could begin; where Airflow doesn't tell it (Airflow 2), the
+        end of its data interval or its logical date, whichever is later.
     """
 
     dag_id: str
@@ -80,6 +92,7 @@ class DagRun:
     conf: dict[str, Any] | None = field(default=None, repr=False)
     note: str | None = None
     created: bool | None = None
+    run_after: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The logic of a wait, without a clock, a thread or a network: pure steps for sync and deferred waits alike.
 
-A driver looks at the remote run, hands what it saw to :meth:`RunWait.step`, and does what the step says.
+A driver looks at the remote runs, hands what it saw to a wait's ``step``, and does what the step says. There are two
+drivers: :mod:`~airflow_mwaa_provider.client.waiting` sleeps in a thread, the triggers share one poller in a process.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.client.models import DagRun, DagRunState
+from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskInstance
 from airflow_mwaa_provider.exceptions import DagRunFailed, DagRunNotFound, MwaaError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -28,9 +29,14 @@ class Wait:
 
 @dataclass(frozen=True)
 class Done:
-    """The run ended in a state that counts as success."""
+    """What was waited for ended in a state that counts as success.
 
-    run: DagRun
+    ``skipped``: of the tasks that were waited for, all were skipped.
+    """
+
+    run: DagRun | None = None
+    tasks: tuple[TaskInstance, ...] = ()
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class PollInterval:
     """How often to look: a fixed pace, or one that slows down with the age of the wait.
 
     :param fixed_s: a fixed pace; ``None`` adapts.
-    :param min_s: fastest pace, used at first.
+    :param min_s: fastest pace, used at first and near the expected end.
     :param max_s: slowest pace.
     """
 
@@ -57,21 +63,27 @@ class PollInterval:
     min_s: float = 2.0
     max_s: float = 60.0
 
-    def delay_s(self, age_s: float) -> float:
-        """Give the pause for a wait of this age: a tenth of it, within the bounds."""
+    def delay_s(self, age_s: float, expected_s: float | None = None) -> float:
+        """Give the pause for a wait of this age: a tenth of it, within the bounds.
+
+        :param expected_s: the age at which the end is expected; the nearer it is, the shorter the pause, but never
+            shorter than a fiftieth of the age.
+        """
         if self.fixed_s is not None:
             return self.fixed_s
-        return min(self.max_s, max(self.min_s, age_s / 10))
+        delay_s = age_s / 10
+        if expected_s is not None:
+            delay_s = min(delay_s, max(abs(expected_s - age_s) / 2, age_s / 50))
+        return min(self.max_s, max(self.min_s, delay_s))
 
 
 @dataclass(frozen=True)
-class RunWait:
-    """A wait for one remote DAG run.
+class Patience:
+    """What all waits have: whom they wait for, how long, and how often they look.
 
-    :param allowed_states: final states that end the wait with success.
-    :param failed_states: states that end it with failure. Any other final state fails as well.
     :param started_at: when the wait began, seconds of the driver's clock.
     :param deadline_s: seconds after which the wait gives up; errors on the way consume it too.
+    :param may_appear: the run need not be there yet: where it isn't, it is waited for as well.
     """
 
     env_name: str
@@ -79,52 +91,94 @@ class RunWait:
     run_id: str
     started_at: float
     deadline_s: float
-    allowed_states: AbstractSet[DagRunState] = frozenset({DagRunState.SUCCESS})
-    failed_states: AbstractSet[DagRunState] = frozenset({DagRunState.FAILED})
-    interval: PollInterval = PollInterval()
+    interval: PollInterval = field(default=PollInterval(), kw_only=True)
+    may_appear: bool = field(default=False, kw_only=True)
 
     def left_s(self, now: float) -> float:
         """Give the seconds until the deadline; negative after it."""
         return self.deadline_s - (now - self.started_at)
 
-    def step(self, seen: DagRun | MwaaError, now: float) -> Step:
+    def go_on(
+        self,
+        what: str,
+        note: str,
+        now: float,
+        *,
+        run: DagRun | None = None,
+        error: MwaaError | None = None,
+        expected_s: float | None = None,
+    ) -> Wait | Failed:
+        """Wait on, or give up because the deadline has passed.
+
+        :param what: what is waited for, for the error.
+        :param note: what the last look saw.
+        :param error: what the last look ended with.
+        """
+        left_s = self.left_s(now)
+        if left_s <= 0:
+            last = f"the last look failed ({str(error).rstrip('.')})" if error else f"it is {note}"
+            gave_up = WaitTimeout(
+                f"Environment {self.env_name!r}: {what} did not end within {self.deadline_s:g} s; {last}. "
+                "It goes on there; wait longer, or stop it.",
+                env_name=self.env_name,
+            )
+            return Failed(gave_up, run)
+        delay_s = self.interval.delay_s(now - self.started_at, expected_s)
+        if error is not None and error.retry_after_s:
+            delay_s = max(delay_s, error.retry_after_s)
+        return Wait(min(delay_s, left_s), note)
+
+    def not_there(self, error: DagRunNotFound, now: float) -> Wait | Failed:
+        """Give up because the run isn't there any more, or wait for it to appear."""
+        if self.may_appear:
+            return self.go_on(f"run {self.run_id!r} of DAG {self.dag_id!r}", "not there yet", now)
+        return Failed(
+            DagRunNotFound(
+                f"Environment {self.env_name!r}: run {self.run_id!r} of DAG {self.dag_id!r} is gone: it, or its DAG, "
+                "was deleted while it was waited for. Clear this task to trigger a new one.",
+                env_name=self.env_name,
+                status=error.status,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class RunWait(Patience):
+    """A wait for one remote DAG run.
+
+    :param allowed_states: final states that end the wait with success.
+    :param failed_states: states that end it with failure. Any other final state fails as well.
+    """
+
+    allowed_states: AbstractSet[DagRunState] = frozenset({DagRunState.SUCCESS})
+    failed_states: AbstractSet[DagRunState] = frozenset({DagRunState.FAILED})
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether a state that isn't final can end the wait, so that each look must tell the very state."""
+        return not all(state.is_final for state in (*self.allowed_states, *self.failed_states))
+
+    def step(self, seen: DagRun | MwaaError | None, now: float, expected_s: float | None = None) -> Step:
         """Decide what one look means.
 
-        :param seen: the run, or the error that the look ended with. A transient error is waited out within the
-            deadline; any other ends the wait.
+        :param seen: the run; ``None`` when nothing is known but that it hasn't ended; or the error that the look
+            ended with. A transient error is waited out within the deadline; any other ends the wait.
+        :param expected_s: the age of the wait at which the run's end is expected.
         """
+        what = f"run {self.run_id!r} of DAG {self.dag_id!r}"
         if isinstance(seen, DagRun):
             if seen.state in self.allowed_states:
                 return Done(seen)
             if seen.state in self.failed_states or seen.state.is_final:
                 return Failed(_failure(self, seen), seen)
-        elif isinstance(seen, DagRunNotFound):
-            return Failed(
-                DagRunNotFound(
-                    f"Environment {self.env_name!r}: run {self.run_id!r} of DAG {self.dag_id!r} is gone: it was "
-                    "deleted while it was waited for.",
-                    env_name=self.env_name,
-                    status=seen.status,
-                )
-            )
-        elif not seen.transient:
+            return self.go_on(what, seen.state.value, now, run=seen, expected_s=expected_s)
+        if seen is None:
+            return self.go_on(what, "not at its end", now, expected_s=expected_s)
+        if isinstance(seen, DagRunNotFound):
+            return self.not_there(seen, now)
+        if not seen.transient:
             return Failed(seen)
-        left_s = self.left_s(now)
-        if left_s <= 0:
-            return Failed(self._timed_out(seen), seen if isinstance(seen, DagRun) else None)
-        delay_s = self.interval.delay_s(now - self.started_at)
-        note = seen.state.value if isinstance(seen, DagRun) else str(seen)
-        if isinstance(seen, MwaaError) and seen.retry_after_s:
-            delay_s = max(delay_s, seen.retry_after_s)
-        return Wait(min(delay_s, left_s), note)
-
-    def _timed_out(self, seen: DagRun | MwaaError) -> WaitTimeout:
-        last = f"it is {seen.state.value}" if isinstance(seen, DagRun) else f"the last look failed: {seen}"
-        return WaitTimeout(
-            f"Environment {self.env_name!r}: run {self.run_id!r} of DAG {self.dag_id!r} did not end within "
-            f"{self.deadline_s:g} s; {last}. It goes on there; wait longer, or stop it.",
-            env_name=self.env_name,
-        )
+        return self.go_on(what, str(seen), now, error=seen)
 
 
 def _failure(wait: RunWait, run: DagRun) -> MwaaError:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # more doubt than a deadline that is passed by a few seconds.
 MIN_ATTEMPT_S = 5.0
 
+_at_most_s: ContextVar[float | None] = ContextVar("at_most_s", default=None)
 _time_left: ContextVar[Callable[[], float] | None] = ContextVar("time_left", default=None)
 
 
@@ -70,10 +71,11 @@ def call_with_retries(
     """
     if _time_left.get() is not None:
         return attempt()
-    started = policy.clock()
+    started, bound_s = policy.clock(), _at_most_s.get()
+    deadline_s = policy.deadline_s if bound_s is None else max(0.0, min(policy.deadline_s, bound_s))
 
     def left_s() -> float:
-        return policy.deadline_s - (policy.clock() - started)
+        return deadline_s - (policy.clock() - started)
 
     reset = _time_left.set(left_s)
     try:
@@ -91,6 +93,16 @@ def call_with_retries(
             policy.sleep(pause_s)
     finally:
         _time_left.reset(reset)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Give every call that is made in here a deadline that is at most this far away."""
+    reset = _at_most_s.set(seconds)
+    try:
+        yield
+    finally:
+        _at_most_s.reset(reset)
 
 
 def time_left_s(at_most_s: float) -> float:

@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -37,6 +38,7 @@ class StubAirflow:
         self.dags: dict[str, bool] = {"etl": False, "paused": True}
         self.runs: list[dict[str, Any]] = []
         self.tasks: list[dict[str, Any]] = []
+        self.xcoms: dict[tuple[str, str, str, int, str], Any] = {}
         self.objects: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in COLLECTIONS}
         self.commands: list[list[str]] = []
         self.special: dict[str, web.Response] = {}
@@ -113,9 +115,8 @@ class StubAirflow:
             case "POST", "echo":
                 return 200, {"echo": body}
             case "POST", "dags", "~", "dagRuns", "list":
-                rows = [run for run in reversed(self.runs) if run["dag_id"] in body["dag_ids"]]
                 start = body["page_offset"]
-                return 200, {"dag_runs": rows[start : start + body["page_limit"]]}
+                return 200, {"dag_runs": self._runs_of(body)[start : start + body["page_limit"]]}
             case "POST", "dags", "~", "dagRuns", "~", "taskInstances", "list":
                 return 200, {"task_instances": self._tasks_of(body)[body["page_offset"] :][: body["page_limit"]]}
             case "GET", "dags", dag_id:
@@ -135,6 +136,10 @@ class StubAirflow:
                 assert run is not None
                 run["state"] = "queued"
                 return 200, {}
+            case "GET", "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "xcomEntries", key:
+                assert query["stringify"] == "false"
+                found = self.xcoms.get((dag_id, run_id, task_id, int(query["map_index"]), key), ...)
+                return (404, {"detail": "not found"}) if found is ... else (200, {"key": key, "value": found})
             case "GET", "dags", _, "dagRuns", _, "taskInstances", task_id, "logs", number:
                 if self.major == 2:
                     return 200, {"content": str([("host", f"{task_id} {number}\nline 2")]), "continuation_token": "x"}
@@ -178,6 +183,28 @@ class StubAirflow:
         self.runs.append(row)
         return 200, row
 
+    def end(self, dag_id: str, run_id: str, state: str = "success", *, ago_s: float = 0.0) -> None:
+        """End a run, by this machine's clock."""
+        run = self.run(dag_id, run_id)
+        assert run is not None
+        now = datetime.now(UTC) - timedelta(seconds=ago_s)
+        run.update(state=state, end_date=now.isoformat())
+        run.setdefault("start_date", (now - timedelta(seconds=60)).isoformat())
+
+    def _runs_of(self, body: Any) -> list[dict[str, Any]]:
+        since = datetime.fromisoformat(body.get("end_date_gte", "1970-01-01T00:00:00+00:00"))
+        rows = [
+            run
+            for run in reversed(self.runs)
+            if run["dag_id"] in body["dag_ids"]
+            and run["state"] in body.get("states", [run["state"]])
+            and ("end_date_gte" not in body or ("end_date" in run and datetime.fromisoformat(run["end_date"]) >= since))
+        ]
+        if body["order_by"] != "-id":
+            assert body["order_by"] == ("-execution_date" if self.major == 2 else "-run_after")
+            rows.sort(key=lambda run: run["logical_date"] or "", reverse=True)
+        return rows
+
     def _tasks_of(self, body: Any) -> list[dict[str, Any]]:
         return [
             task
@@ -218,7 +245,7 @@ class StubAirflow:
             case "dags", "list-runs":
                 self._check_dag(given.dag_id)
                 rows = [run for run in self.runs if run["dag_id"] == given.dag_id]
-                return json.dumps([{**row, "run_id": row["dag_run_id"], "start_date": ""} for row in rows])
+                return json.dumps([{"start_date": "", **row, "run_id": row["dag_run_id"]} for row in rows])
             case "dags", "state":
                 self._check_dag(given.dag_id)
                 run = self.run(given.dag_id, given.run_id)

@@ -44,6 +44,7 @@ def test_neither_has_a_call_that_the_other_lacks() -> None:
 REFUSED_BY_THE_CLI: dict[str, tuple[Any, ...]] = {
     "set_run_state": ("etl", "run_1", DagRunState.FAILED),
     "clear_run": ("etl", "run_1"),
+    "get_xcom": ("etl", "run_1", "load", "return_value"),
     "get_connection": ("db",),
     "list_connections": (),
     "set_connection": (Connection("db", "postgres"),),

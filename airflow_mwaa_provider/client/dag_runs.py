@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The calls of a remote environment that are about DAG runs."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import logging
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.models import DagRun, DagRunState
+from airflow_mwaa_provider.exceptions import DagRunNotFound, MwaaError, MwaaInputError, RemoteConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from airflow_mwaa_provider.client.access import Access
+    from airflow_mwaa_provider.client.backend import Backend
+
+log = logging.getLogger(__name__)
+
+
+class DagRunCalls:
+    """Trigger, read, wait for, mark and clear runs."""
+
+    name: str
+    _access: Access
+
+    def trigger_dag_run(
+        self,
+        dag_id: str,
+        run_id: str | None = None,
+        conf: Mapping[str, Any] | None = None,
+        logical_date: datetime | None = None,
+        note: str | None = None,
+        *,
+        data_interval: tuple[datetime, datetime] | None = None,
+    ) -> DagRun:
+        """Trigger a run, exactly once.
+
+        The call carries the run's id. When its fate is unknown (a time-out, a cut connection, a 5xx) it is not sent
+        again before the environment has been asked whether the run is there. Called twice with the same id it gives
+        the same run; ``created`` tells whether this call made it. After an attempt of unknown fate a run that is
+        found counts as made by it: whether it was there before cannot be told.
+
+        :param run_id: id of the run; a unique one is made when it is missing.
+        :param conf: JSON-serialisable configuration of the run.
+        :param logical_date: with a time zone. Left out, Airflow 2 takes the present, Airflow 3 none.
+        :param data_interval: start and end of the run's data interval.
+        :return: the run.
+        :raises DagNotFound: there is no such DAG.
+        :raises RemoteConflict: another run has this logical date.
+        :raises MwaaError: any other, with ``ambiguous`` set when the run may be there all the same.
+        """
+        run_id = run_id or f"mwaa__{uuid.uuid4().hex}"
+        for moment in (logical_date, *(data_interval or ())):
+            if moment is not None and moment.tzinfo is None:
+                raise MwaaInputError(f"The date {moment.isoformat()} has no time zone; add one, UTC for example.")
+        try:
+            jsonlib.dumps(conf, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise MwaaInputError(f"conf cannot be written as JSON: {error}.") from None
+        fate_unknown = False
+
+        def attempt(backend: Backend) -> DagRun:
+            nonlocal fate_unknown
+            if fate_unknown:
+                found = backend.find_run(dag_id, run_id, recent=True)
+                if found is not None:
+                    log.info("Environment %r: run %r had been created in spite of the error", self.name, run_id)
+                    return _with_created(found, True)
+            try:
+                run = backend.create_run(
+                    dag_id,
+                    run_id,
+                    conf=conf,
+                    logical_date=logical_date,
+                    data_interval=data_interval,
+                    note=note,
+                )
+            except RemoteConflict:
+                found = backend.find_run(dag_id, run_id)
+                if found is None:
+                    raise  # the conflict is with another run, about the logical date
+                return _with_created(found, fate_unknown)
+            except MwaaError as error:
+                fate_unknown = fate_unknown or error.ambiguous
+                raise
+            return _with_created(run, True)
+
+        try:
+            return self._access.call(
+                attempt, idempotent=False, may_repeat=lambda error: error.transient or error.ambiguous
+            )
+        except MwaaError as error:
+            # The last error may be about asking; the doubt is about the trigger before it.
+            error.ambiguous = error.ambiguous or fate_unknown
+            raise
+
+    def get_dag_run(self, dag_id: str, run_id: str) -> DagRun:
+        """Read one run.
+
+        :raises DagRunNotFound: it isn't there, or its DAG isn't.
+        """
+        run = self._access.call(lambda backend: backend.find_run(dag_id, run_id))
+        if run is None:
+            raise DagRunNotFound(
+                f"Environment {self.name!r}: DAG {dag_id!r} has no run {run_id!r}. Check both ids.",
+                env_name=self.name,
+                status=404,
+            )
+        return run
+
+    def get_dag_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
+        """Read many runs in few calls.
+
+        :param pairs: (dag_id, run_id) of each.
+        :return: the runs by their pair; those that aren't there are left out.
+        """
+        return self._access.call(lambda backend: backend.find_runs(pairs)) if pairs else {}
+
+    def get_ended_dag_runs(self, dag_ids: Sequence[str], since: datetime) -> list[DagRun]:
+        """Read the runs of these DAGs that ended at a moment or later; one call for a hundred of them.
+
+        :param since: with a time zone.
+        """
+        return self._access.call(lambda backend: list(backend.ended_runs(dag_ids, since))) if dag_ids else []
+
+    def get_recent_dag_runs(self, dag_id: str, limit: int = 1, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
+        """Read the latest runs of a DAG, the latest first.
+
+        Latest by date (``run_after`` on Airflow 3, the logical date on Airflow 2), not by when they were made: a
+        backfill of last year is not the latest run.
+
+        :raises DagNotFound: there is no such DAG.
+        """
+        return self._access.call(lambda backend: backend.recent_runs(dag_id, limit, states=states))
+
+    def set_dag_run_state(self, dag_id: str, run_id: str, state: DagRunState | str) -> DagRun:
+        """Mark a run as queued, success or failed; Airflow ends its running tasks accordingly.
+
+        :raises DagRunNotFound: it isn't there.
+        """
+        try:
+            wanted = DagRunState(state)
+        except ValueError:
+            raise MwaaInputError(f"state={state!r} is none of queued, success, failed.") from None
+        # Setting the same state again changes nothing, so that it may be repeated.
+        return self._access.call(lambda backend: backend.set_run_state(dag_id, run_id, wanted), idempotent=True)
+
+    def clear_dag_run(self, dag_id: str, run_id: str) -> None:
+        """Clear a run's tasks, so that it runs again under its id. Not repeated when its fate is unknown."""
+        self._access.call(lambda backend: backend.clear_run(dag_id, run_id), idempotent=False)
+
+    def is_dag_paused(self, dag_id: str) -> bool:
+        """Whether a DAG is paused there.
+
+        :raises DagNotFound: there is no such DAG.
+        """
+        return self._access.call(lambda backend: backend.is_paused(dag_id))
+
+
+def _with_created(run: DagRun, created: bool) -> DagRun:
+    return replace(run, created=created)

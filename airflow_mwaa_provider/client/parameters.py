@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads what DAG authors write: states, dates, versions. Each refusal names the parameter and what it takes."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.models import DagRunState, TaskState, TransportName
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = [
+    "check_duration",
+    "check_positive",
+    "check_transport",
+    "empty_to_none",
+    "major_version",
+    "moment",
+    "run_states",
+    "task_states",
+]
+
+
+def run_states(names: Collection[str] | str | None, parameter: str) -> frozenset[DagRunState]:
+    """Read states of a DAG run; nothing gives the empty set."""
+    return _states(DagRunState, names, parameter)
+
+
+def task_states(names: Collection[str] | str | None, parameter: str) -> frozenset[TaskState]:
+    """Read states of a task; nothing gives the empty set."""
+    return _states(TaskState, names, parameter)
+
+
+def _states(kind: Any, names: Collection[str] | str | None, parameter: str) -> frozenset[Any]:
+    if isinstance(names, str) and not isinstance(names, kind):
+        raise MwaaInputError(f"{parameter}={names!r} is one text: give a list, [{names!r}].")
+    try:
+        return frozenset(kind(str(getattr(name, "value", name))) for name in names or ())
+    except ValueError as error:
+        known = ", ".join(state.value for state in kind)
+        raise MwaaInputError(f"{parameter}: {error}; there are {known}.") from error
+
+
+def major_version(version: object) -> int | None:
+    """Read ``airflow_version``, which may be text out of a template: ``3``, ``"3"`` and ``"3.0.6"`` alike."""
+    if version is None:
+        return None
+    major = str(version).partition(".")[0].strip()
+    if major not in ("2", "3"):
+        raise MwaaInputError(f"airflow_version={version!r} is neither 2 nor 3; leave it out to have it found out.")
+    return int(major)
+
+
+def moment(value: str | datetime | None, parameter: str) -> datetime | None:
+    """Read a date with a time zone; empty text is none."""
+    if value is None or value == "":
+        return None
+    try:
+        read = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError as error:
+        raise MwaaInputError(
+            f"{parameter}={value!r} is no ISO 8601 date, such as 2026-01-31T00:00:00+00:00."
+        ) from error
+    if read.tzinfo is None:
+        raise MwaaInputError(f"{parameter}={value!r} has no time zone; write 2026-01-31T00:00:00+00:00.")
+    return read
+
+
+def check_transport(transport: str | None) -> None:
+    """Refuse the name of a transport that there isn't."""
+    if transport is not None and transport not in TransportName.__members__.values():
+        known = ", ".join(repr(name.value) for name in TransportName)
+        raise MwaaInputError(f"transport={transport!r} is none of {known}.")
+
+
+def check_duration(value: object, parameter: str) -> None:
+    """Refuse what isn't a ``timedelta``."""
+    if not isinstance(value, timedelta):
+        raise MwaaInputError(f"{parameter}={value!r} is no timedelta; write timedelta(seconds=600).")
+
+
+def check_positive(value: object, parameter: str) -> None:
+    """Refuse what isn't a finite number above 0; nothing is accepted."""
+    if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+        raise MwaaInputError(f"{parameter}={value!r} is no number above 0.")
+
+
+def empty_to_none(operator: Any, required: Collection[str]) -> None:
+    """Take what a template rendered to ``None``, or to nothing, as not given.
+
+    :param operator: an operator or a sensor; its templated fields are changed.
+    :param required: fields that are left alone.
+    """
+    for name in operator.template_fields:
+        if name not in required and getattr(operator, name) in ("", "None"):
+            setattr(operator, name, None)
+    if isinstance(operator.verify, str) and operator.verify.lower() in ("true", "false"):
+        operator.verify = operator.verify.lower() == "true"

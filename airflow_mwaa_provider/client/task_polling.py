@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waits for tasks of a remote run: which tasks, and what a look at them means. Pure, as all of polling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.client.models import DagRun, TaskInstance, TaskState
+from airflow_mwaa_provider.client.polling import Done, Failed, Patience, Step
+from airflow_mwaa_provider.exceptions import DagRunNotFound, MwaaError, TaskInstanceFailed, TaskInstanceNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
+
+__all__ = ["TaskSelection", "TaskWait", "TasksSeen"]
+
+
+@dataclass(frozen=True)
+class TaskSelection:
+    """Tasks of a run.
+
+    :param patterns: task ids, or globs of them (``load_*``); none at all selects every task of the run.
+    :param map_index: one instance of a mapped task; ``None`` selects all of them.
+    """
+
+    patterns: tuple[str, ...] = ()
+    map_index: int | None = None
+
+    @property
+    def task_ids(self) -> tuple[str, ...] | None:
+        """The ids to ask for, where they are known without asking."""
+        return None if not self.patterns or any(map(_is_glob, self.patterns)) else self.patterns
+
+    def select(self, instances: Iterable[TaskInstance]) -> tuple[TaskInstance, ...]:
+        """Give the instances that are meant.
+
+        A mapped task that hasn't been expanded stands for each of its instances.
+        """
+        return tuple(
+            instance
+            for instance in instances
+            if (not self.patterns or any(fnmatchcase(instance.task_id, pattern) for pattern in self.patterns))
+            and (self.map_index is None or instance.map_index in (self.map_index, -1))
+        )
+
+    def missing(self, instances: Sequence[TaskInstance]) -> tuple[str, ...]:
+        """Give the patterns that none of these instances answers to."""
+        patterns = self.patterns or ("*",)
+        return tuple(
+            pattern for pattern in patterns if not any(fnmatchcase(instance.task_id, pattern) for instance in instances)
+        )
+
+    def __str__(self) -> str:
+        names = ", ".join(self.patterns) or "all tasks"
+        return names if self.map_index is None else f"{names}[{self.map_index}]"
+
+
+@dataclass(frozen=True)
+class TasksSeen:
+    """What one look saw.
+
+    :param instances: the task instances of the run that were asked for.
+    :param run: the run; ``None`` where it was not needed, because all instances are there and have begun.
+    """
+
+    instances: tuple[TaskInstance, ...]
+    run: DagRun | None = None
+
+
+@dataclass(frozen=True)
+class TaskWait(Patience):
+    """A wait for tasks of one remote run.
+
+    One task that ends badly ends the wait; otherwise it lasts until all have ended. A task that can't run any more
+    (``upstream_failed``, ``removed``, or never begun by a run that has ended) has ended badly.
+
+    :param success_states: final states that count as success.
+    :param failed_states: states that count as failure; any other final state does too.
+    :param skipped_states: final states that neither succeed nor fail: when all tasks are in them, the wait is skipped.
+    """
+
+    tasks: TaskSelection = TaskSelection()
+    success_states: AbstractSet[TaskState] = frozenset({TaskState.SUCCESS})
+    failed_states: AbstractSet[TaskState] = frozenset({TaskState.FAILED, TaskState.UPSTREAM_FAILED})
+    skipped_states: AbstractSet[TaskState] = frozenset({TaskState.SKIPPED})
+
+    def needs_run(self, instances: Sequence[TaskInstance]) -> bool:
+        """Whether the state of the run decides what these instances mean."""
+        mine = self.tasks.select(instances)
+        return bool(self.tasks.missing(mine)) or any(instance.state is TaskState.NONE for instance in mine)
+
+    def step(self, seen: TasksSeen | MwaaError, now: float, expected_s: float | None = None) -> Step:
+        """Decide what one look means; see :meth:`~airflow_mwaa_provider.client.polling.RunWait.step`."""
+        what = f"task(s) {self.tasks} of run {self.run_id!r} of DAG {self.dag_id!r}"
+        if isinstance(seen, DagRunNotFound):
+            return self.not_there(seen, now)
+        if isinstance(seen, MwaaError):
+            return self.go_on(what, str(seen), now, error=seen) if seen.transient else Failed(seen)
+        mine = self.tasks.select(seen.instances)
+        bad = [instance for instance in mine if self._is_bad(instance, seen.run)]
+        if bad:
+            return Failed(self._failure(what, bad), seen.run)
+        missing = self.tasks.missing(mine)
+        if missing:
+            if seen.run is not None and seen.run.state.is_final:
+                return Failed(self._not_there(missing, seen.run), seen.run)
+            note = f"there is no {', '.join(missing)} yet"
+            return self.go_on(what, note, now, run=seen.run, expected_s=expected_s)
+        left = [instance for instance in mine if not self._is_good(instance)]
+        if left:
+            note = ", ".join(sorted({instance.state.value for instance in left}))
+            return self.go_on(what, note, now, run=seen.run, expected_s=expected_s)
+        skipped = all(instance.state not in self.success_states for instance in mine)
+        return Done(seen.run, mine, skipped=skipped)
+
+    def _is_good(self, instance: TaskInstance) -> bool:
+        return instance.state in self.success_states or instance.state in self.skipped_states
+
+    def _is_bad(self, instance: TaskInstance, run: DagRun | None) -> bool:
+        if self._is_good(instance):
+            return False
+        never_begun = instance.state is TaskState.NONE and run is not None and run.state.is_final
+        return instance.state in self.failed_states or instance.state.is_final or never_begun
+
+    def _failure(self, what: str, bad: Sequence[TaskInstance]) -> TaskInstanceFailed:
+        states = ", ".join(
+            f"{instance.label} is {instance.state.value}"
+            if instance.state is not TaskState.NONE
+            else f"{instance.label} never began, and its run has ended"
+            for instance in bad
+        )
+        return TaskInstanceFailed(
+            f"Environment {self.env_name!r}: {what} ended badly: {states}.",
+            env_name=self.env_name,
+            dag_id=self.dag_id,
+            run_id=self.run_id,
+            task_ids=tuple(instance.label for instance in bad),
+            state=bad[0].state.value,
+        )
+
+    def _not_there(self, missing: Sequence[str], run: DagRun) -> TaskInstanceNotFound:
+        return TaskInstanceNotFound(
+            f"Environment {self.env_name!r}: run {self.run_id!r} of DAG {self.dag_id!r} ended as {run.state.value} and "
+            f"has no task {', '.join(missing)}. Check the task id.",
+            env_name=self.env_name,
+            status=404,
+        )
+
+
+def _is_glob(pattern: str) -> bool:
+    # Task ids consist of letters, digits, dots, dashes and underscores: none of these is in one.
+    return any(sign in pattern for sign in "*?[")

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waits that sleep in the caller's thread, and what to say of a run that failed."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.client.models import DagRunState, TaskState
+from airflow_mwaa_provider.client.polling import Done, Failed, RunWait
+from airflow_mwaa_provider.client.retrying import within
+from airflow_mwaa_provider.client.watching import Watcher
+from airflow_mwaa_provider.exceptions import DagRunFailed, MwaaError, TaskInstanceFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mwaa_provider.client.environment import MwaaEnvironment
+    from airflow_mwaa_provider.client.models import DagRun, TaskInstance
+    from airflow_mwaa_provider.client.task_polling import TaskWait
+    from airflow_mwaa_provider.client.watching import Seen
+
+__all__ = ["explained", "wait_until_done"]
+
+log = logging.getLogger(__name__)
+
+# A run that is still queued after this time may wait for somebody to unpause its DAG.
+_QUEUED_FOR_LONG_S = 60.0
+_LOGS_OF_TASKS = 3
+_LINES_OF_LOG = 15
+_MAX_QUOTE_CHARS = 300
+_END_OF_TRACEBACK = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Failed|Timeout|Exit|Interrupt)\b")
+
+
+def wait_until_done(
+    environment: MwaaEnvironment,
+    wait: RunWait | TaskWait,
+    *,
+    seen: DagRun | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.time,
+) -> Done:
+    """Look, sleep, and look again until the wait ends.
+
+    :param wait: started at the present time of ``clock``.
+    :param seen: the run as it has just been seen, or made: the first look can come later.
+    :raises MwaaError: the wait ended without success.
+    """
+    watcher = Watcher(environment, clock)
+    warned = False
+    last: Seen = _look(watcher, wait, wait.deadline_s) if seen is None else seen
+    while True:
+        age_s = clock() - wait.started_at
+        step = wait.step(last, clock(), watcher.expected_s(wait.dag_id, age_s))  # type: ignore[arg-type]
+        if isinstance(step, Done):
+            return step
+        if isinstance(step, Failed):
+            raise explained(environment, step.error)
+        log.info(
+            "Environment %r: run %r of DAG %r: %s; next look in %.0f s",
+            wait.env_name,
+            wait.run_id,
+            wait.dag_id,
+            step.note,
+            step.delay_s,
+        )
+        if not warned and age_s > _QUEUED_FOR_LONG_S and step.note == DagRunState.QUEUED.value:
+            warned = True
+            _warn_if_paused(environment, wait.dag_id)
+        sleep(step.delay_s)
+        last = _look(watcher, wait, wait.left_s(clock()))
+
+
+def _look(watcher: Watcher, wait: RunWait | TaskWait, left_s: float) -> Seen:
+    try:
+        with within(left_s):
+            return watcher.look([wait])[0]
+    except MwaaError as error:
+        return error
+
+
+def _warn_if_paused(environment: MwaaEnvironment, dag_id: str) -> None:
+    try:
+        paused = environment.is_dag_paused(dag_id)
+    except MwaaError as error:
+        log.debug("Whether DAG %r is paused is unknown: %s", dag_id, error)
+        return
+    if paused:
+        log.warning(
+            "Environment %r: DAG %r is paused, so that its run stays queued. Unpause it there.",
+            environment.name,
+            dag_id,
+        )
+
+
+def explained(environment: MwaaEnvironment, error: MwaaError) -> MwaaError:
+    """Add to the end of a wait what its reader wants to know next, as far as it can be asked.
+
+    The error of a failed run says which tasks failed; the ends of their logs go to this process's log.
+    """
+    if isinstance(error, DagRunFailed):
+        return _with_failed_tasks(environment, error)
+    if isinstance(error, TaskInstanceFailed) and error.dag_id and error.run_id:
+        try:
+            instances = environment.get_task_instances(error.dag_id, error.run_id, states=[TaskState.FAILED])
+        except MwaaError as unknown:
+            log.warning("The logs of run %r cannot be found: %s", error.run_id, unknown)
+            return error
+        _show_logs(environment, [instance for instance in instances if instance.label in error.task_ids])
+    return error
+
+
+def _with_failed_tasks(environment: MwaaEnvironment, error: DagRunFailed) -> DagRunFailed:
+    if error.dag_id is None or error.run_id is None:
+        return error
+    try:
+        failed = environment.get_task_instances(error.dag_id, error.run_id, states=[TaskState.FAILED])
+    except MwaaError as unknown:
+        log.warning("Which tasks of run %r failed is unknown: %s", error.run_id, unknown)
+        return error
+    last_line = _show_logs(environment, failed)
+    labels = tuple(instance.label for instance in failed)
+    return DagRunFailed(
+        f"{error} Failed tasks: {', '.join(labels)}.{f' {failed[0].label} said: {last_line}' if last_line else ''}"
+        if labels
+        else f"{error} None of its tasks failed: it was marked so by hand, or stopped.",
+        dag_id=error.dag_id,
+        run_id=error.run_id,
+        state=error.state,
+        failed_task_ids=labels,
+        env_name=environment.name,
+    )
+
+
+def _show_logs(environment: MwaaEnvironment, failed: list[TaskInstance]) -> str:
+    """Put the ends of the first tasks' logs into our own; give the line of the first one that names its error."""
+    said = ""
+    for number, instance in enumerate(failed[:_LOGS_OF_TASKS]):
+        if not instance.try_number:
+            continue  # the CLI tells no try, and shows no logs
+        try:
+            text = environment.get_task_log(
+                instance.dag_id,
+                instance.run_id,
+                instance.task_id,
+                try_number=instance.try_number,
+                map_index=instance.map_index,
+            )
+        except MwaaError as error:
+            log.warning("The log of task %s cannot be read: %s", instance.label, error)
+            continue
+        lines = [line for line in text.splitlines() if line.strip()]
+        log.error(
+            "The end of the log of task %s, try %s, in environment %r:\n%s",
+            instance.label,
+            instance.try_number,
+            environment.name,
+            "\n".join(f"    {line}" for line in lines[-_LINES_OF_LOG:]),
+        )
+        if number == 0:
+            said = _error_line(lines)
+    return said
+
+
+def _error_line(lines: list[str]) -> str:
+    """Give the last line that looks like the end of a traceback, shortened."""
+    found = next((line for line in reversed(lines) if _END_OF_TRACEBACK.match(line)), "")
+    return found if len(found) <= _MAX_QUOTE_CHARS else f"{found[:_MAX_QUOTE_CHARS]}…"

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at what many waits of one environment wait for, with few calls.
+
+A look at N unfinished runs costs one call, not N: it asks which runs of these DAGs have ended since the last look. What
+that question could miss (a clock that is wrong, a run that was deleted) is found by a sweep, which reads the runs
+themselves, a hundred a call, every few minutes.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_mwaa_provider.client.models import DagRun, DagRunState
+from airflow_mwaa_provider.client.polling import RunWait
+from airflow_mwaa_provider.client.task_polling import TasksSeen, TaskWait
+from airflow_mwaa_provider.exceptions import DagRunNotFound, MwaaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from airflow_mwaa_provider.client.models import TaskInstance
+
+__all__ = ["Seen", "Watched", "Watcher"]
+
+log = logging.getLogger(__name__)
+
+# How far the environment's clock may be behind ours before only the sweep finds an end.
+_CLOCK_SKEW_S = 120.0
+# A wait that was not looked at for longer than this is looked up by itself: "what has ended since" would be long.
+_FRESH_S = 600.0
+_SWEEP_EVERY_S = 300.0
+# Below this age a wait is looked at every few seconds anyway, so that nothing is gained by knowing when it may end.
+_EXPECTATION_FROM_S = 20.0
+_EXPECTATION_LASTS_S = 1800.0
+_RUNS_TO_EXPECT_BY = 10
+
+Pair = tuple[str, str]
+AnyWait = RunWait | TaskWait
+Seen = DagRun | TasksSeen | MwaaError | None
+
+
+class Watched(Protocol):
+    """What a watcher asks of an environment."""
+
+    @property
+    def name(self) -> str:
+        """The environment's name."""
+
+    def get_dag_runs(self, pairs: Sequence[Pair]) -> dict[Pair, DagRun]:
+        """Read many runs in few calls."""
+
+    def get_ended_dag_runs(self, dag_ids: Sequence[str], since: datetime) -> list[DagRun]:
+        """Read the runs that ended since a moment."""
+
+    def get_recent_dag_runs(self, dag_id: str, limit: int = 1, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
+        """Read the latest runs of a DAG."""
+
+    def get_tasks_of_runs(self, pairs: Sequence[Pair], *, task_ids: Sequence[str] | None = None) -> list[TaskInstance]:
+        """List task instances of many runs."""
+
+
+class Watcher:
+    """Looks after the waits of one environment. Not thread-safe: one look at a time.
+
+    :param clock: seconds since 1970.
+    """
+
+    def __init__(self, environment: Watched, clock: Callable[[], float] = time.time) -> None:
+        self._environment = environment
+        self._clock = clock
+        self._not_ended_at: dict[Pair, float] = {}
+        self._swept_at = clock()
+        self._expected: dict[str, tuple[float, float | None]] = {}
+
+    def created(self, dag_id: str, run_id: str, at: float) -> None:
+        """Note that a run hadn't ended at that moment, because it had just been made."""
+        self._not_ended_at.setdefault((dag_id, run_id), at)
+
+    def look(self, waits: Sequence[AnyWait]) -> list[Seen]:
+        """Look at everything that is waited for; in the order of ``waits``.
+
+        :return: for each a run, ``None`` (nothing known but that it hasn't ended), the tasks, or an error of its own.
+        :raises MwaaError: nothing could be seen, for the same reason for all.
+        """
+        now = self._clock()
+        runs = self._look_at_runs([wait for wait in waits if isinstance(wait, RunWait)], now)
+        tasks = self._look_at_tasks([wait for wait in waits if isinstance(wait, TaskWait)])
+        waited_for = {(wait.dag_id, wait.run_id) for wait in waits}
+        self._not_ended_at = {pair: at for pair, at in self._not_ended_at.items() if pair in waited_for}
+        return [
+            runs[wait.dag_id, wait.run_id] if isinstance(wait, RunWait) else tasks[wait.dag_id, wait.run_id]
+            for wait in waits
+        ]
+
+    def expected_s(self, dag_id: str, age_s: float) -> float | None:
+        """Say how long a run of this DAG is expected to take, from those that succeeded lately; ``None``: unknown."""
+        if age_s < _EXPECTATION_FROM_S:
+            return None
+        now = self._clock()
+        asked_at, expected_s = self._expected.get(dag_id, (-_EXPECTATION_LASTS_S, None))
+        if now - asked_at >= _EXPECTATION_LASTS_S:
+            expected_s = self._ask_for_durations(dag_id)
+            self._expected[dag_id] = now, expected_s
+        return expected_s
+
+    # -- within ------------------------------------------------------------------------------------
+
+    def _look_at_runs(self, waits: Sequence[RunWait], now: float) -> dict[Pair, DagRun | MwaaError | None]:
+        pairs = list(dict.fromkeys((wait.dag_id, wait.run_id) for wait in waits))
+        must_tell_state = {(wait.dag_id, wait.run_id) for wait in waits if wait.ends_early}
+        sweep = now - self._swept_at >= _SWEEP_EVERY_S
+        fresh = [
+            pair
+            for pair in pairs
+            if not sweep
+            and pair not in must_tell_state
+            and self._not_ended_at.get(pair, float("-inf")) > now - _FRESH_S
+        ]
+        if len(fresh) == 1:
+            fresh = []  # one call either way, and reading the run tells its state
+        seen: dict[Pair, DagRun | MwaaError | None] = dict(self._read(set(pairs).difference(fresh), now))
+        if sweep:
+            self._swept_at = now
+        if fresh:
+            since = min(self._not_ended_at[pair] for pair in fresh) - _CLOCK_SKEW_S
+            ended = self._environment.get_ended_dag_runs(
+                sorted({dag_id for dag_id, _ in fresh}), datetime.fromtimestamp(since, UTC)
+            )
+            seen.update(dict.fromkeys(fresh, None))
+            seen.update({(run.dag_id, run.run_id): run for run in ended if (run.dag_id, run.run_id) in seen})
+            self._not_ended_at.update(dict.fromkeys(fresh, now))
+        return seen
+
+    def _read(self, pairs: Iterable[Pair], now: float) -> dict[Pair, DagRun | MwaaError]:
+        wanted = sorted(pairs)
+        if not wanted:
+            return {}
+        found = self._environment.get_dag_runs(wanted)
+        self._not_ended_at.update({pair: now for pair, run in found.items() if not run.state.is_final})
+        return {pair: found.get(pair) or self._no_such_run(pair) for pair in wanted}
+
+    def _no_such_run(self, pair: Pair) -> DagRunNotFound:
+        dag_id, run_id = pair
+        return DagRunNotFound(
+            f"Environment {self._environment.name!r}: DAG {dag_id!r} has no run {run_id!r}. Check both ids.",
+            env_name=self._environment.name,
+            status=404,
+        )
+
+    def _look_at_tasks(self, waits: Sequence[TaskWait]) -> dict[Pair, TasksSeen | MwaaError]:
+        if not waits:
+            return {}
+        by_pair: dict[Pair, list[TaskInstance]] = {(wait.dag_id, wait.run_id): [] for wait in waits}
+        named = [wait.tasks.task_ids for wait in waits]
+        task_ids = None if None in named else sorted({task_id for ids in named for task_id in ids or ()})
+        for instance in self._environment.get_tasks_of_runs(list(by_pair), task_ids=task_ids):
+            by_pair[instance.dag_id, instance.run_id].append(instance)
+        unsure = {(wait.dag_id, wait.run_id) for wait in waits if wait.needs_run(by_pair[wait.dag_id, wait.run_id])}
+        runs = self._environment.get_dag_runs(sorted(unsure)) if unsure else {}
+        return {
+            pair: self._no_such_run(pair)
+            if pair in unsure and pair not in runs
+            else TasksSeen(tuple(instances), runs.get(pair))
+            for pair, instances in by_pair.items()
+        }
+
+    def _ask_for_durations(self, dag_id: str) -> float | None:
+        try:
+            runs = self._environment.get_recent_dag_runs(dag_id, _RUNS_TO_EXPECT_BY, states=[DagRunState.SUCCESS])
+        except MwaaError as error:
+            log.debug("How long a run of DAG %r takes is unknown: %s", dag_id, error)
+            return None
+        durations = [(run.end_date - run.start_date).total_seconds() for run in runs if run.start_date and run.end_date]
+        return statistics.median(durations) if durations else None
