@@ -6,10 +6,12 @@ Import-light on purpose: DAG files are parsed through it.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from airflow import __version__ as AIRFLOW_VERSION  # noqa: N812 - a constant here
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 _VERSION = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
 AIRFLOW_V_3 = _VERSION >= (3, 0)
@@ -18,9 +20,11 @@ AIRFLOW_V_3_2 = _VERSION >= (3, 2)
 
 if TYPE_CHECKING or AIRFLOW_V_3:
     from airflow.sdk import BaseOperator, BaseOperatorLink
+    from airflow.sdk.bases.sensor import BaseSensorOperator
 else:
     from airflow.models.baseoperator import BaseOperator
     from airflow.models.baseoperatorlink import BaseOperatorLink
+    from airflow.sensors.base import BaseSensorOperator
 
 if TYPE_CHECKING or AIRFLOW_V_3_1:
     from airflow.sdk import BaseHook
@@ -35,14 +39,27 @@ if TYPE_CHECKING:
 __all__ = [
     "AIRFLOW_VERSION",
     "AIRFLOW_V_3",
+    "TRIGGERS_ARE_TOLD_OF_KILLS",
     "BaseHook",
     "BaseOperator",
     "BaseOperatorLink",
+    "BaseSensorOperator",
+    "BaseTrigger",
+    "TriggerEvent",
     "connection_not_found",
+    "current_context",
+    "default_deferrable",
+    "deferral_errors",
     "failure_without_retry",
+    "first_start",
+    "is_still_deferred",
     "read_xcom",
+    "sensor_timeout",
     "skip_exception",
 ]
+
+TRIGGERS_ARE_TOLD_OF_KILLS = hasattr(BaseTrigger, "on_kill")
+"""Newer Airflows call a trigger's ``on_kill``; older ones only cancel it."""
 
 # Where these moved to, newer Airflows warn about the old place.
 _EXCEPTIONS = "airflow.sdk.exceptions" if AIRFLOW_V_3_2 else "airflow.exceptions"
@@ -52,6 +69,13 @@ def read_xcom(ti_key: Any, key: str) -> Any:
     """Read an XCom of a task instance where an operator link is made: web server on 2, worker on 3."""
     module = "airflow.sdk.execution_time.xcom" if AIRFLOW_V_3 else "airflow.models.xcom"
     return import_module(module).XCom.get_value(ti_key=ti_key, key=key)
+
+
+def current_context() -> Context:
+    """Give the context of the task that is running."""
+    module = "airflow.sdk" if AIRFLOW_V_3 else "airflow.operators.python"
+    context: Context = import_module(module).get_current_context()
+    return context
 
 
 def skip_exception(message: str) -> Exception:
@@ -70,3 +94,68 @@ def connection_not_found() -> type[Exception]:
     """Give the exception that says that a connection isn't there."""
     found: type[Exception] = import_module(_EXCEPTIONS).AirflowNotFoundException
     return found
+
+
+def sensor_timeout(message: str) -> Exception:
+    """Make the exception of a sensor whose ``timeout`` has passed: Airflow does not retry it."""
+    made: Exception = import_module(_EXCEPTIONS).AirflowSensorTimeout(message)
+    return made
+
+
+def default_deferrable() -> bool:
+    """Whether operators shall defer where a DAG doesn't say: option ``operators.default_deferrable``."""
+    module = "airflow.sdk.configuration" if AIRFLOW_V_3_2 else "airflow.configuration"
+    return bool(import_module(module).conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def deferral_errors() -> tuple[type[Exception], ...]:
+    """Give the exceptions that a task meets when Airflow itself has ended its deferral, such as after a time-out."""
+    module = import_module(_EXCEPTIONS)
+    names = ("TaskDeferralError", "TaskDeferralTimeout")  # the second since 2.10 only
+    return tuple(getattr(module, name) for name in names if hasattr(module, name))
+
+
+def first_start(sensor: BaseSensorOperator, context: Context) -> datetime:
+    """Say when a sensor's present try began: with ``mode="reschedule"`` that is long before its present process."""
+    ti: Any = context["ti"]
+    found: datetime | None = None
+    if sensor.reschedule and AIRFLOW_V_3:
+        found = ti.get_first_reschedule_date(context)
+    elif sensor.reschedule:
+        found = import_module("airflow.sensors.base")._orig_start_date(
+            dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index, try_number=ti.try_number
+        )
+    return found or datetime.now(UTC)
+
+
+async def is_still_deferred(trigger: Any) -> bool:
+    """Whether the task of a trigger that is being cancelled still waits for it.
+
+    It does when the triggerer goes down, and doesn't when somebody has ended or cleared it.
+    """
+    ti = trigger.task_instance
+    if ti is None:
+        return True
+    from asgiref.sync import sync_to_async
+
+    ask = _state_by_supervisor if AIRFLOW_V_3 else _state_in_database
+    return bool(await sync_to_async(ask)(ti) == "deferred")
+
+
+def _state_by_supervisor(ti: Any) -> Any:
+    runner: Any = import_module("airflow.sdk.execution_time.task_runner").RuntimeTaskInstance
+    states = runner.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    label = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+    return (states.get(ti.run_id) or {}).get(label)
+
+
+def _state_in_database(ti: Any) -> Any:
+    model: Any = import_module("airflow.models.taskinstance").TaskInstance
+    with import_module("airflow.utils.session").create_session() as session:
+        return (
+            session.query(model.state)
+            .filter_by(dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
+            .scalar()
+        )

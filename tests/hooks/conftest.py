@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.client.conftest import _world, world
+from tests.client.world import KEY, REGION, SECRET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.client.world import World
 
 __all__ = ["_world", "world"]
 
@@ -22,3 +27,17 @@ def _no_aws_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> A
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def connection(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Make connections that reach the local MWAA; gives the id of the ``mwaa`` one."""
+
+    def make(transport: str | None = None) -> str:
+        keys = {"conn_type": "aws", "login": KEY, "password": SECRET, "extra": {"region_name": REGION}}
+        extra = {"aws_conn_id": "keys", "endpoint_url": world.url, "ca_bundle": world.ca, "transport": transport}
+        monkeypatch.setenv("AIRFLOW_CONN_KEYS", json.dumps(keys))
+        monkeypatch.setenv("AIRFLOW_CONN_MWAA", json.dumps({"conn_type": "mwaa", "extra": extra}))
+        return "mwaa"
+
+    return make

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hook's whole configuration as one value: what an operator hands to its trigger, and a trigger to the database."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.client.environment import MwaaEnvironment
+
+__all__ = ["HookSettings"]
+
+
+@dataclass(frozen=True)
+class HookSettings:
+    """How environments are reached; the parameters of the hook, and those of its ``environment()``.
+
+    It holds names of connections and no secrets, and is made of JSON's own types.
+
+    :param airflow_major: what to assume where GetEnvironment isn't permitted.
+    """
+
+    aws_conn_id: str | None = "aws_default"
+    region_name: str | None = None
+    verify: bool | str | None = None
+    botocore_config: dict[str, Any] | None = None
+    transport: str | None = None
+    airflow_major: int | None = None
+
+    def environment(self, env_name: str) -> MwaaEnvironment:
+        """Make a hook, and give the environment of that name; no call is made yet.
+
+        :raises MwaaInputError: the connection, or a setting, cannot be used.
+        """
+        # Imported here, because it brings boto3 and the amazon provider, which a DAG file's parsing must not load.
+        from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
+
+        hook = MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
+        return hook.environment(env_name, transport=self.transport, airflow_major=self.airflow_major)
+
+    def serialize(self) -> dict[str, Any]:
+        """Give it as JSON's own types; ``HookSettings(**it)`` makes it again.
+
+        :raises MwaaInputError: ``botocore_config`` holds something else.
+        """
+        fields = asdict(self)
+        try:
+            json.dumps(fields, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise MwaaInputError(f"botocore_config cannot be written as JSON: {error}.") from None
+        return fields
+
+    def key(self) -> str:
+        """Give a text that is the same for equal settings."""
+        return json.dumps(self.serialize(), sort_keys=True)

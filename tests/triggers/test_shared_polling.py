@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All waits of one process on one environment share one poller, and none of them disturbs another."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mwaa_provider.client.polling import Done, Failed, PollInterval, RunWait
+from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.exceptions import AccessDenied, DagRunNotFound, WaitTimeout
+from airflow_mwaa_provider.hooks.settings import HookSettings
+from airflow_mwaa_provider.triggers import shared_polling
+from airflow_mwaa_provider.triggers.shared_polling import SharedPoller, shared_poller
+from tests.client.world import TRANSPORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mwaa_provider.client.environment import MwaaEnvironment
+    from tests.client.world import World
+
+TRANSPORT = TRANSPORTS[0]
+TARGET = {"rest_api": "invoke_rest_api", "web_session": "rest"}[TRANSPORT]
+FAST = PollInterval(fixed_s=0.2)
+IMPATIENT = RetryPolicy(deadline_s=0.0)
+
+
+def asynchronous(test: Callable[..., Any]) -> Callable[..., None]:
+    """Run a test in an event loop of its own."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+def connect(world: World, name: str = "env3") -> Callable[[], MwaaEnvironment]:
+    return lambda: world.environment(name, TRANSPORT, retry=IMPATIENT, airflow_major=int(name[-1]))
+
+
+def run_wait(run_id: str, deadline_s: float = 60.0, **more: Any) -> RunWait:
+    return RunWait("env3", "etl", run_id, time.time(), deadline_s, **{"interval": FAST, **more})
+
+
+def make_runs(world: World, count: int, name: str = "env3") -> list[str]:
+    run_ids = [f"run_{number}" for number in range(count)]
+    for run_id in run_ids:
+        world.do(world.airflow(name).create, "etl", run_id)
+    return run_ids
+
+
+async def in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+@asynchronous
+async def test_each_wait_is_told_its_own_end(world: World) -> None:
+    run_ids = await in_thread(make_runs, world, 150)
+    poller = SharedPoller(connect(world))
+    waits = [asyncio.create_task(poller.wait(run_wait(run_id))) for run_id in run_ids]
+    await until(lambda: poller.looks >= 2)
+    for number, run_id in enumerate(run_ids):
+        await in_thread(world.do, world.airflow().end, "etl", run_id, ("success", "failed")[number % 2])
+    outcomes = await asyncio.wait_for(asyncio.gather(*waits), 20)
+    assert [type(outcome) for outcome in outcomes] == [(Done, Failed)[number % 2] for number in range(150)]
+    assert [outcome.run.run_id for outcome in outcomes if outcome.run] == run_ids
+    # One look serves all: a few calls each, and not one a wait.
+    assert len([call for call in await in_thread(world.calls) if call == TARGET]) <= 4 * poller.looks
+    assert poller.looks < 20
+    assert not poller.is_used
+    await poller.close()
+
+
+@asynchronous
+async def test_waits_that_come_and_go_leave_the_others_alone(world: World) -> None:
+    await in_thread(make_runs, world, 3)
+    poller = SharedPoller(connect(world))
+    first, second = (asyncio.create_task(poller.wait(run_wait(run_id))) for run_id in ("run_0", "run_1"))
+    await until(lambda: poller.looks >= 1)
+    second.cancel()
+    third = asyncio.create_task(poller.wait(run_wait("run_2")))
+    gone = await asyncio.wait_for(poller.wait(run_wait("never")), 10)
+    assert isinstance(gone, Failed)
+    assert isinstance(gone.error, DagRunNotFound)
+    for run_id in ("run_0", "run_2"):
+        await in_thread(world.do, world.airflow().end, "etl", run_id)
+    assert all(isinstance(outcome, Done) for outcome in await asyncio.wait_for(asyncio.gather(first, third), 10))
+    assert second.cancelled()
+    # It begins anew when somebody comes back.
+    assert isinstance(await asyncio.wait_for(poller.wait(run_wait("run_0")), 10), Done)
+    await poller.close()
+
+
+@asynchronous
+async def test_trouble_is_waited_out_within_each_waits_own_deadline(world: World) -> None:
+    await in_thread(make_runs, world, 2)
+    await in_thread(world.fault, TARGET, "status", status=503)
+    poller = SharedPoller(connect(world))
+    short = asyncio.create_task(poller.wait(run_wait("run_0", deadline_s=1.0)))
+    long = asyncio.create_task(poller.wait(run_wait("run_1")))
+    outcome = await asyncio.wait_for(short, 20)
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, WaitTimeout)
+    assert not long.done()
+    await in_thread(world.do, world.mwaa.faults.clear)
+    await in_thread(world.do, world.airflow().end, "etl", "run_1")
+    assert isinstance(await asyncio.wait_for(long, 20), Done)
+    await poller.close()
+
+
+@asynchronous
+async def test_an_environment_that_hangs_holds_up_only_its_own_waits(world: World) -> None:
+    await in_thread(make_runs, world, 1)
+    hanging = SharedPoller(lambda: time.sleep(30))  # type: ignore[arg-type, return-value]
+    stuck = asyncio.create_task(hanging.wait(run_wait("run_0")))
+    await asyncio.sleep(0)
+    poller = SharedPoller(connect(world))
+    await in_thread(world.do, world.airflow().end, "etl", "run_0")
+    assert isinstance(await asyncio.wait_for(poller.wait(run_wait("run_0")), 10), Done)
+    assert not stuck.done()
+    stuck.cancel()
+    await poller.close()
+
+
+@asynchronous
+async def test_a_role_that_lost_its_permission_ends_the_waits(world: World) -> None:
+    await in_thread(make_runs, world, 2)
+    poller = SharedPoller(connect(world))
+    waits = [asyncio.create_task(poller.wait(run_wait(run_id))) for run_id in ("run_0", "run_1")]
+    await until(lambda: poller.looks >= 2)  # the first look has logged in
+    await in_thread(world.deny, "InvokeRestApi", "CreateWebLoginToken", "CreateCliToken", "GetEnvironment")
+    await in_thread(world.expire, sessions=True)
+    for outcome in await asyncio.wait_for(asyncio.gather(*waits), 20):
+        assert isinstance(outcome, Failed)
+        assert isinstance(outcome.error, AccessDenied)
+    await poller.close()
+
+
+@asynchronous
+async def test_what_nobody_foresaw_reaches_the_waits_too() -> None:
+    def connect() -> Any:
+        raise LookupError("no such connection")
+
+    poller = SharedPoller(connect)
+    with pytest.raises(LookupError, match="no such connection"):
+        await asyncio.wait_for(poller.wait(run_wait("run_0")), 10)
+    await poller.close()
+
+
+@asynchronous
+async def test_equal_settings_share_a_poller(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await shared_poller(HookSettings(), "env")
+    assert await shared_poller(HookSettings(aws_conn_id="aws_default"), "env") is one
+    assert await shared_poller(HookSettings(), "other") is not one
+    assert await shared_poller(HookSettings(transport="cli"), "env") is not one
+    monkeypatch.setattr(shared_polling, "_FORGET_AFTER_S", -1.0)
+    assert await shared_poller(HookSettings(), "env") is not one  # unused for long, and made anew
