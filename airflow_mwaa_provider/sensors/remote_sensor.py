@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What sensors of other MWAA environments have in common: how one is reached, and the three ways to wait."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider._compat import (
+    BaseSensorOperator,
+    default_deferrable,
+    deferral_errors,
+    first_start,
+    sensor_timeout,
+    skip_exception,
+)
+from airflow_mwaa_provider.client.parameters import (
+    check_positive,
+    check_transport,
+    empty_to_none,
+    major_version,
+)
+from airflow_mwaa_provider.client.polling import Done, RunWait, Wait
+from airflow_mwaa_provider.client.task_polling import TaskWait
+from airflow_mwaa_provider.client.waiting import explained
+from airflow_mwaa_provider.client.watching import Watcher
+from airflow_mwaa_provider.exceptions import (
+    DagRunFailed,
+    DagRunNotFound,
+    MwaaError,
+    TaskInstanceFailed,
+    WaitTimeout,
+)
+from airflow_mwaa_provider.hooks.settings import HookSettings
+from airflow_mwaa_provider.triggers.events import outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from airflow_mwaa_provider._compat import BaseTrigger, Context
+    from airflow_mwaa_provider.client.environment import MwaaEnvironment
+
+__all__ = ["SHARED_FIELDS", "RemoteSensor"]
+
+# Rows that are read in search of the latest run: those in front of it are dated in the future.
+_LATEST_AMONG = 25
+
+SHARED_FIELDS = (
+    "airflow_version",
+    "deferrable",
+    "max_retries",
+    "poke_interval",
+    "aws_conn_id",
+    "region_name",
+    "verify",
+)
+"""The templated fields of both sensors that are not about what is waited for."""
+
+
+class RemoteSensor(BaseSensorOperator):
+    """What both sensors have: how the environment is reached, and the three ways to wait."""
+
+    ui_color = "#d6cef2"
+
+    def __init__(
+        self,
+        *,
+        external_env_name: str,
+        external_dag_id: str,
+        external_dag_run_id: str | None = None,
+        success_states: Collection[str] | None = None,
+        failure_states: Collection[str] | None = None,
+        check_existence: bool = True,
+        airflow_version: int | None = None,
+        deferrable: bool | None = None,
+        poke_interval: float = 60,
+        max_retries: int | None = None,
+        transport: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        region: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.external_env_name = external_env_name
+        self.external_dag_id = external_dag_id
+        self.external_dag_run_id = external_dag_run_id
+        self.success_states = success_states
+        self.failure_states = failure_states
+        self.check_existence = check_existence
+        self.airflow_version = airflow_version
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.max_retries = max_retries
+        self.transport = transport
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name or region
+        self.verify = verify
+        self.botocore_config = botocore_config
+        self._anchor = datetime.now(UTC)
+        check_transport(transport)
+        check_positive(max_retries, "max_retries")
+
+    def execute(self, context: Context) -> Any:
+        """Wait as a sensor does (``poke`` or ``reschedule``), or in the triggerer."""
+        empty_to_none(self, required=("external_env_name", "external_dag_id"))
+        self._anchor = first_start(self, context)
+        if not self.deferrable:
+            return super().execute(context)
+        # What is over needs no triggerer.
+        waits_on = self._look()
+        if waits_on is not None:
+            self.defer(trigger=self._trigger(waits_on), method_name="execute_complete")
+        return None
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - Airflow's signature
+        """Go on after a deferred wait.
+
+        :raises MwaaError: it ended without success.
+        """
+        outcome = outcome_of(event)
+        if isinstance(outcome, Done):
+            self._succeed(outcome)
+        elif isinstance(outcome.error, WaitTimeout):
+            raise self._unless_soft(sensor_timeout(str(outcome.error)))
+        else:
+            raise self._unless_soft(explained(self._environment(), outcome.error))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, or say that Airflow itself has ended it."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except deferral_errors() as error:
+            raise self._unless_soft(error) from error
+
+    def poke(self, context: Context) -> bool:  # noqa: ARG002 - Airflow's signature
+        """Look once.
+
+        :raises MwaaError: the wait is over without success. An environment that is away for a while is waited out.
+        """
+        return self._look() is None
+
+    # -- within ------------------------------------------------------------------------------------
+
+    def _look(self) -> RunWait | TaskWait | None:
+        """Look once; give the wait where it isn't over."""
+        environment = self._environment()
+        wait = self._wait(environment)
+        seen: Any
+        try:
+            seen = Watcher(environment).look([wait])[0]
+        except MwaaError as error:
+            seen = error
+        step = wait.step(seen, wait.started_at)
+        if isinstance(step, Wait):
+            self.log.info("%s: %s", self._what(wait), step.note)
+            return wait
+        if isinstance(step, Done):
+            self._succeed(step)
+            return None
+        # A run that isn't there at the first look has not been deleted while it was waited for.
+        ended = seen if isinstance(seen, DagRunNotFound) else step.error
+        raise self._unless_soft(explained(environment, ended))
+
+    def _wait(self, environment: MwaaEnvironment) -> RunWait | TaskWait:
+        raise NotImplementedError
+
+    def _trigger(self, wait: RunWait | TaskWait) -> BaseTrigger:
+        raise NotImplementedError
+
+    def _run_id(self, environment: MwaaEnvironment) -> str:
+        """Give the run's id; without one the latest run by date of those that were there when this task began."""
+        if self.external_dag_run_id is None:
+            runs = environment.get_recent_dag_runs(self.external_dag_id, _LATEST_AMONG)
+            latest = next((run for run in runs if run.run_after is None or run.run_after <= self._anchor), None)
+            if latest is None:
+                raise DagRunNotFound(
+                    f"Environment {self.external_env_name!r}: DAG {self.external_dag_id!r} has no run yet. Give "
+                    "external_dag_run_id, or begin this task after the run.",
+                    env_name=self.external_env_name,
+                    status=404,
+                )
+            self.log.info("Environment %r: the latest run is %r", self.external_env_name, latest.run_id)
+            self.external_dag_run_id = latest.run_id
+        return self.external_dag_run_id
+
+    def _what(self, wait: RunWait | TaskWait) -> str:
+        tasks = f"task(s) {wait.tasks} of " if isinstance(wait, TaskWait) else ""
+        return f"Environment {wait.env_name!r}: {tasks}run {wait.run_id!r} of DAG {wait.dag_id!r}"
+
+    def _environment(self) -> MwaaEnvironment:
+        return self._settings().environment(self.external_env_name)
+
+    def _settings(self) -> HookSettings:
+        return HookSettings(
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            botocore_config=self.botocore_config,
+            transport=self.transport,
+            airflow_major=major_version(self.airflow_version),
+        )
+
+    def _deadline_s(self) -> float:
+        """How long a deferred wait may last: the sensor's ``timeout``, or so many looks as it is allowed."""
+        timeout_s = float(self.timeout)
+        if self.max_retries is not None:
+            timeout_s = min(timeout_s, self.max_retries * float(self.poke_interval))
+        return timeout_s
+
+    def _succeed(self, done: Done) -> None:
+        if done.skipped:
+            labels = ", ".join(instance.label for instance in done.tasks) or "all that was waited for"
+            raise skip_exception(f"Skipped there: {labels}; skipping this task too.")
+
+    def _unless_soft(self, error: Exception) -> Exception:
+        """Give the exception to raise: skip after a bad end with ``soft_fail``, after any error with ``never_fail``."""
+        ended = isinstance(error, (DagRunFailed, TaskInstanceFailed, type(sensor_timeout("")), *deferral_errors()))
+        if (self.soft_fail and ended) or self.never_fail:
+            return skip_exception(f"{error} Skipping instead of failing, because soft_fail or never_fail is set.")
+        return error

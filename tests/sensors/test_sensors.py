@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sensors: each way to wait comes to the same end."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mwaa_provider.exceptions import (
+    DagRunFailed,
+    DagRunNotFound,
+    MwaaError,
+    MwaaInputError,
+    TaskInstanceFailed,
+    TaskInstanceNotFound,
+)
+from airflow_mwaa_provider.sensors.dag_run import MwaaDagRunSensor, MwaaTaskSensor
+from tests.client.world import TRANSPORTS
+from tests.deferral import carry_through, context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.client.world import World
+
+
+@pytest.fixture
+def sensor(world: World, connection: Callable[..., str]) -> Callable[..., Any]:
+    """Make a sensor of a run that is there and going on."""
+    world.do(world.airflow().create, "etl", "run_1")
+
+    def make(kind: type = MwaaDagRunSensor, **more: Any) -> Any:
+        ids = {"task_id": "t", "external_env_name": "env3", "external_dag_id": "etl", "external_dag_run_id": "run_1"}
+        return kind(**{**ids, "aws_conn_id": connection(), "poke_interval": 0.2, "timeout": 30, **more})
+
+    return make
+
+
+def carry_out(made: Any, meanwhile: Callable[[], Any]) -> Any:
+    """Wait as the sensor is told to, while something happens."""
+    if made.deferrable:
+        return carry_through(made, meanwhile=meanwhile)
+    assert made.poke(context()) is False
+    meanwhile()
+    return made.execute(context())
+
+
+def task_row(task_id: str, state: str | None, map_index: int = -1) -> dict[str, Any]:
+    names = {"dag_id": "etl", "dag_run_id": "run_1", "task_id": task_id, "map_index": map_index}
+    return {**names, "state": state, "try_number": 1}
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_run_that_ends_well(world: World, sensor: Callable[..., Any], transport: str, deferrable: bool) -> None:
+    made = sensor(transport=transport, deferrable=deferrable)
+    carry_out(made, lambda: world.do(world.airflow().end, "etl", "run_1"))
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_run_that_ends_badly(world: World, sensor: Callable[..., Any], transport: str, deferrable: bool) -> None:
+    def end() -> None:
+        world.airflow().tasks = [task_row("load", "failed")]
+        world.do(world.airflow().end, "etl", "run_1", "failed")
+
+    with pytest.raises(DagRunFailed, match=r"'run_1' of DAG 'etl' ended as failed\. Failed tasks: load"):
+        carry_out(sensor(transport=transport, deferrable=deferrable), end)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_run_that_is_deleted(world: World, sensor: Callable[..., Any], deferrable: bool) -> None:
+    # In a process of its own each poke knows nothing of the one before: there the run just isn't there.
+    with pytest.raises(DagRunNotFound, match="was deleted" if deferrable else "has no run 'run_1'"):
+        carry_out(sensor(deferrable=deferrable), lambda: world.airflow().runs.clear())
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_run_that_is_not_there_yet(world: World, sensor: Callable[..., Any], deferrable: bool) -> None:
+    with pytest.raises(DagRunNotFound, match="has no run 'later'"):
+        sensor(external_dag_run_id="later", deferrable=deferrable).execute(context())
+
+    def make_and_end() -> None:
+        world.do(world.airflow().create, "etl", "later")
+        world.do(world.airflow().end, "etl", "later")
+
+    carry_out(sensor(external_dag_run_id="later", deferrable=deferrable, check_existence=False), make_and_end)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_the_time_is_up(sensor: Callable[..., Any], deferrable: bool) -> None:
+    with pytest.raises(Exception, match=r"did not end within 1 s|timed out") as caught:
+        carry_out(sensor(timeout=1, deferrable=deferrable), lambda: None)
+    assert type(caught.value).__name__ == "AirflowSensorTimeout"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize(("more", "skips"), [({"soft_fail": True}, True), ({"never_fail": True}, True), ({}, False)])
+def test_a_soft_fail_skips(
+    world: World, sensor: Callable[..., Any], deferrable: bool, more: dict[str, Any], skips: bool
+) -> None:
+    if "never_fail" in more and "never_fail" not in inspect.signature(MwaaDagRunSensor.__mro__[2].__init__).parameters:
+        pytest.skip("this Airflow has no never_fail")
+    with pytest.raises(Exception, match="ended as failed") as caught:
+        carry_out(
+            sensor(deferrable=deferrable, **more), lambda: world.do(world.airflow().end, "etl", "run_1", "failed")
+        )
+    assert (type(caught.value).__name__ == "AirflowSkipException") is skips
+
+
+def test_the_latest_run_is_that_at_the_beginning(world: World, sensor: Callable[..., Any]) -> None:
+    for day in (3, 9):
+        world.do(world.airflow().create, "etl", f"run_of_{day}", None, f"2026-01-{day:02}T00:00:00+00:00")
+    world.do(world.airflow().create, "etl", "of_the_future", None, "2126-01-01T00:00:00+00:00")
+    world.do(world.airflow().end, "etl", "run_of_9")
+    made = sensor(external_dag_run_id=None)
+    made.execute(context())
+    assert made.external_dag_run_id == "run_of_9"
+    world.airflow().runs.clear()
+    with pytest.raises(DagRunNotFound, match="DAG 'etl' has no run yet"):
+        sensor(external_dag_run_id=None).execute(context())
+
+
+# -- tasks -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("tasks", "ends", "error"),
+    [
+        ("load", {"load": "success", "report": "failed"}, None),
+        (["load", "report"], {"load": "success", "report": "failed"}, TaskInstanceFailed),
+        ("*", {"load": "success", "report": "upstream_failed"}, TaskInstanceFailed),
+        (None, {"load": "success", "report": "skipped"}, None),
+        ("report", {"report": "removed"}, TaskInstanceFailed),
+    ],
+)
+def test_tasks(
+    world: World, sensor: Callable[..., Any], transport: str, deferrable: bool, tasks: Any, ends: Any, error: Any
+) -> None:
+    world.airflow().tasks = [task_row("load", "running"), task_row("report", None)]
+
+    def end() -> None:
+        for row in world.airflow().tasks:
+            row["state"] = ends.get(row["task_id"], row["state"])
+
+    made = sensor(MwaaTaskSensor, external_task_id=tasks, transport=transport, deferrable=deferrable)
+    if error is None:
+        carry_out(made, end)
+    else:
+        with pytest.raises(error):
+            carry_out(made, end)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_all_skipped_skips(world: World, sensor: Callable[..., Any], deferrable: bool) -> None:
+    world.airflow().tasks = [task_row("load", "running", index) for index in range(3)]
+
+    def end() -> None:
+        for row in world.airflow().tasks:
+            row["state"] = "skipped"
+
+    with pytest.raises(Exception, match="Skipped there") as caught:
+        carry_out(sensor(MwaaTaskSensor, external_task_id="load", deferrable=deferrable), end)
+    assert type(caught.value).__name__ == "AirflowSkipException"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_run_without_the_task(world: World, sensor: Callable[..., Any], deferrable: bool) -> None:
+    with pytest.raises(TaskInstanceNotFound, match="has no task laod"):
+        carry_out(
+            sensor(MwaaTaskSensor, external_task_id="laod", deferrable=deferrable),
+            lambda: world.do(world.airflow().end, "etl", "run_1"),
+        )
+
+
+def test_one_instance_of_a_mapped_task(world: World, sensor: Callable[..., Any]) -> None:
+    world.airflow().tasks = [task_row("load", state, index) for index, state in enumerate(("failed", "success"))]
+    assert sensor(MwaaTaskSensor, external_task_id="load", map_index="1").poke(context())
+    with pytest.raises(TaskInstanceFailed, match=r"load\[0\] is failed"):
+        sensor(MwaaTaskSensor, external_task_id="load", map_index=0).poke(context())
+
+
+# -- parameters ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "message"),
+    [
+        (MwaaDagRunSensor, {"success_states": ["sleeping"]}, "success_states.*'sleeping'"),
+        (MwaaDagRunSensor, {"success_states": "success"}, "give a list"),
+        (MwaaDagRunSensor, {"success_states": ["failed"], "failure_states": ["failed"]}, "name each state once"),
+        (MwaaDagRunSensor, {"transport": "pigeon"}, "transport='pigeon'"),
+        (MwaaDagRunSensor, {"max_retries": 0}, "max_retries=0 is no number above 0"),
+        (MwaaTaskSensor, {"external_task_id": "x", "failure_states": ["sleeping"]}, "failure_states.*'sleeping'"),
+        (MwaaTaskSensor, {"external_task_id": "x", "skipped_states": ["success"]}, "name each state once"),
+    ],
+)
+def test_wrong_parameters_are_refused_when_the_dag_is_parsed(kind: type, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(MwaaInputError, match=message):
+        kind(task_id="t", external_env_name="e", external_dag_id="d", **more)
+
+
+def test_a_wrong_environment_is_named(sensor: Callable[..., Any]) -> None:
+    with pytest.raises(MwaaError, match="'nowhere'"):
+        sensor(external_env_name="nowhere").poke(context())
+
+
+@pytest.mark.parametrize("ours", [MwaaDagRunSensor, MwaaTaskSensor])
+def test_parameters_are_a_superset_of_the_amazon_providers(ours: type) -> None:
+    theirs = getattr(
+        pytest.importorskip(
+            "airflow.providers.amazon.aws.sensors.mwaa", reason="the amazon provider of that image has no MWAA sensors"
+        ),
+        ours.__name__,
+        None,
+    )
+    if theirs is None:
+        pytest.skip("the amazon provider of that image has no such sensor")
+    base = importlib.import_module("airflow.providers.amazon.aws.sensors.base_aws").AwsBaseSensor
+
+    def parameters(*kinds: type) -> dict[str, inspect.Parameter]:
+        found: dict[str, inspect.Parameter] = {}
+        for kind in kinds:
+            found |= inspect.signature(kind.__init__).parameters
+        return {name: each for name, each in found.items() if name not in ("self", "kwargs")}
+
+    mine, amazons = parameters(*ours.__mro__[:3]), parameters(base, theirs)
+    assert amazons.keys() - mine.keys() == set()
+    needed = {name for name, each in mine.items() if each.default is inspect.Parameter.empty}
+    assert needed <= {name for name, each in amazons.items() if each.default is inspect.Parameter.empty}
+    assert set(theirs.template_fields) - set(ours.template_fields) == set()  # type: ignore[attr-defined]
