@@ -4,23 +4,40 @@
 from __future__ import annotations
 
 import json
-import math
+import time
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_mwaa_provider._compat import BaseOperator, failure_without_retry, skip_exception
+from airflow_mwaa_provider._compat import (
+    BaseOperator,
+    default_deferrable,
+    deferral_errors,
+)
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TransportName
-from airflow_mwaa_provider.client.polling import PollInterval
-from airflow_mwaa_provider.exceptions import DagPaused, DagRunAlreadyExists, MwaaError, MwaaInputError
+from airflow_mwaa_provider.client.parameters import (
+    check_duration,
+    check_positive,
+    check_transport,
+    empty_to_none,
+    major_version,
+    moment,
+    run_states,
+)
+from airflow_mwaa_provider.client.polling import Failed, PollInterval
+from airflow_mwaa_provider.client.waiting import explained
+from airflow_mwaa_provider.exceptions import DagPaused, MwaaError, MwaaInputError, UnsupportedByTransport, WaitTimeout
+from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.links.dag_run import MwaaDagRunLink
-from airflow_mwaa_provider.operators.run_ids import derived_run_id, tries_before, was_cleared
+from airflow_mwaa_provider.operators.existing_runs import take_up
+from airflow_mwaa_provider.operators.results import result_of
+from airflow_mwaa_provider.operators.run_ids import derived_run_id
+from airflow_mwaa_provider.triggers.events import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
-    from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 
 # MWAA ends every task after 12 hours, so a longer wait would end without a word of ours.
 MAX_WAIT = timedelta(hours=12)
@@ -51,8 +68,10 @@ class MwaaTriggerDagRunOperator(BaseOperator):
     :param airflow_version: major version there, 2 or 3 (templated); used only where GetEnvironment isn't permitted.
     :param wait_for_completion: wait until the run ends, and fail if it failed.
     :param waiter_delay: seconds between two looks; ``None`` begins with 2 and slows down to 60.
-    :param waiter_max_attempts: give up after this many looks; ``None`` leaves it to ``wait_timeout``.
-    :param deferrable: not there yet; must be ``False``.
+    :param waiter_max_attempts: give up after so many times ``waiter_delay`` (60 s where that is ``None``), however
+        often is looked in that time; ``None`` leaves it to ``wait_timeout``.
+    :param deferrable: wait in the triggerer, without a worker's slot; all such waits on one environment share their
+        calls. ``None`` takes Airflow's ``operators.default_deferrable``.
     :param wait_timeout: a ``timedelta``; give up waiting after this time; the remote run goes on.
     :param allowed_states: states of the run that count as success; ``["success"]``.
     :param failed_states: states of the run that count as failure; ``["failed"]``.
@@ -64,6 +83,10 @@ class MwaaTriggerDagRunOperator(BaseOperator):
     :param cancel_on_kill: mark the remote run as failed when this task is killed, or exceeds its
         ``execution_timeout``, while it waits. A retry then clears that run and lets it run again; a run that failed
         by itself as well, because the two look alike. The CLI transport can do neither.
+    :param cancel_on_timeout: mark the remote run as failed when ``wait_timeout`` has passed; otherwise it goes on.
+    :param result_task_id: a task of the remote run whose XCom is added to what this task returns, as ``result``
+        (templated). The CLI transport cannot read one.
+    :param result_key: key of that XCom (templated).
     :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` chooses by itself.
     :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated); see
         :class:`~airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook`.
@@ -85,6 +108,8 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         "conf",
         "note",
         "airflow_version",
+        "result_task_id",
+        "result_key",
         "aws_conn_id",
         "region_name",
         "verify",
@@ -108,7 +133,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         wait_for_completion: bool = False,
         waiter_delay: float | None = None,
         waiter_max_attempts: int | None = None,
-        deferrable: bool = False,
+        deferrable: bool | None = None,
         wait_timeout: timedelta = MAX_WAIT,
         allowed_states: Sequence[str] | None = None,
         failed_states: Sequence[str] | None = None,
@@ -116,6 +141,9 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         skip_when_already_exists: bool = False,
         fail_when_dag_is_paused: bool = False,
         cancel_on_kill: bool = False,
+        cancel_on_timeout: bool = False,
+        result_task_id: str | None = None,
+        result_key: str = "return_value",
         transport: str | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
@@ -137,7 +165,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
-        self.deferrable = deferrable
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.wait_timeout = wait_timeout
         self.allowed_states = allowed_states
         self.failed_states = failed_states
@@ -145,25 +173,28 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         self.skip_when_already_exists = skip_when_already_exists
         self.fail_when_dag_is_paused = fail_when_dag_is_paused
         self.cancel_on_kill = cancel_on_kill
+        self.cancel_on_timeout = cancel_on_timeout
+        self.result_task_id = result_task_id
+        self.result_key = result_key
         self.transport = transport
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name or region
         self.verify = verify
         self.botocore_config = botocore_config
         self._waited_for: tuple[MwaaEnvironment, DagRun] | None = None
-        if deferrable:
-            raise MwaaInputError("deferrable=True isn't there yet; leave it out and the task waits in its slot.")
-        _states(allowed_states, "allowed_states")
-        _states(failed_states, "failed_states")
-        if transport is not None and transport not in TransportName.__members__.values():
-            known = ", ".join(repr(name.value) for name in TransportName)
-            raise MwaaInputError(f"transport={transport!r} is none of {known}.")
+        run_states(allowed_states, "allowed_states")
+        run_states(failed_states, "failed_states")
         # A wait that cannot begin must be told before its run is made.
-        if not isinstance(wait_timeout, timedelta):
-            raise MwaaInputError(f"wait_timeout={wait_timeout!r} is no timedelta; write timedelta(seconds=600).")
-        for name, value in (("waiter_delay", waiter_delay), ("waiter_max_attempts", waiter_max_attempts)):
-            if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-                raise MwaaInputError(f"{name}={value!r} is no number above 0.")
+        check_transport(transport)
+        check_duration(wait_timeout, "wait_timeout")
+        check_positive(waiter_delay, "waiter_delay")
+        check_positive(waiter_max_attempts, "waiter_max_attempts")
+        if result_task_id is not None and transport == TransportName.CLI:
+            raise UnsupportedByTransport(
+                "result_task_id: the CLI transport reads no XComs. Use another, or leave it out."
+            )
+        if result_task_id is not None and not (wait_for_completion or self.deferrable):
+            raise MwaaInputError("result_task_id needs wait_for_completion or deferrable: the result comes at the end.")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Trigger the run, leave its link behind, and wait for it if asked.
@@ -173,11 +204,9 @@ class MwaaTriggerDagRunOperator(BaseOperator):
             that. Its cause is a ``DagRunAlreadyExists``.
         :raises DagRunFailed: the run ended badly.
         """
-        self._forget_empty_text()
+        empty_to_none(self, required=("env_name", "trigger_dag_id"))
         call = self._checked_call()
-        environment = self._hook().environment(
-            self.env_name, transport=self.transport, airflow_major=_major(self.airflow_version)
-        )
+        environment = self._settings().environment(self.env_name)
         if self.fail_when_dag_is_paused and environment.is_dag_paused(self.trigger_dag_id):
             raise DagPaused(
                 f"Environment {self.env_name!r}: DAG {self.trigger_dag_id!r} is paused, so that its run would stay "
@@ -191,35 +220,62 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         if run.created:
             self.log.info("Environment %r: created run %r of DAG %r: %s", self.env_name, run_id, run.dag_id, url)
         else:
-            run = self._take_up(environment, run, context)
-        if self.wait_for_completion:
+            run = take_up(self, environment, run, context)
+        if self.deferrable and not run.state.is_final:
+            self._defer(run, url)
+        if self.waits:
             run = self._wait(environment, run)
-        return _result(self.env_name, run, url)
+        return self._result(environment, run, url)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None, url: str = "") -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Go on after a deferred wait: fail as its end says, or give the result.
+
+        :raises DagRunFailed: the run ended badly.
+        """
+        empty_to_none(self, required=("env_name", "trigger_dag_id"))
+        environment = self._settings().environment(self.env_name)
+        outcome = outcome_of(event)
+        if isinstance(outcome, Failed):
+            raise self._ended_badly(environment, outcome.error, outcome.run)
+        if outcome.run is None:
+            raise outcome_of(None).error  # type: ignore[union-attr]
+        return self._result(environment, outcome.run, url)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral; where Airflow itself ended it (``execution_timeout``), mark the run if asked to."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except deferral_errors():
+            if self.cancel_on_kill:
+                empty_to_none(self, required=("env_name", "trigger_dag_id"))
+                dated = self.logical_date is not None
+                run_id = self.trigger_run_id or derived_run_id(context, one_for_all_rounds=dated)
+                self._mark_as_failed(self._settings().environment(self.env_name), self.trigger_dag_id, run_id)
+            raise
 
     def on_kill(self) -> None:
         """Mark the remote run as failed, where that was asked for and the task was waiting."""
         if not self.cancel_on_kill or self._waited_for is None:
             return
         environment, run = self._waited_for
-        self.log.info("Killed: marking run %r in environment %r as failed", run.run_id, self.env_name)
+        self._mark_as_failed(environment, run.dag_id, run.run_id)
+
+    def _mark_as_failed(self, environment: MwaaEnvironment, dag_id: str, run_id: str) -> None:
+        self.log.info("Marking run %r in environment %r as failed", run_id, self.env_name)
         try:
-            environment.set_dag_run_state(run.dag_id, run.run_id, DagRunState.FAILED)
+            environment.set_dag_run_state(dag_id, run_id, DagRunState.FAILED)
         except MwaaError as error:
             self.log.error("The remote run goes on, because it could not be marked: %s", error)
 
-    def _hook(self) -> MwaaEnvironmentHook:
-        # Imported here, because it brings boto3 and the amazon provider, which a DAG file's parsing must not load.
-        from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
-
-        return MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
-
-    def _forget_empty_text(self) -> None:
-        """Take what a template rendered to ``None``, or to nothing, as not given."""
-        for name in self.template_fields:
-            if getattr(self, name) in ("", "None") and name not in ("env_name", "trigger_dag_id"):
-                setattr(self, name, None)
-        if isinstance(self.verify, str) and self.verify.lower() in ("true", "false"):
-            self.verify = self.verify.lower() == "true"
+    def _settings(self) -> HookSettings:
+        return HookSettings(
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            botocore_config=self.botocore_config,
+            transport=self.transport,
+            airflow_major=major_version(self.airflow_version),
+        )
 
     def _checked_call(self) -> dict[str, Any]:
         """Check what is sent before anything is sent."""
@@ -233,13 +289,13 @@ class MwaaTriggerDagRunOperator(BaseOperator):
             json.dumps(conf, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise MwaaInputError(f"conf cannot be written as JSON: {error}.") from error
-        start = _moment(self.data_interval_start, "data_interval_start")
-        end = _moment(self.data_interval_end, "data_interval_end")
+        start = moment(self.data_interval_start, "data_interval_start")
+        end = moment(self.data_interval_end, "data_interval_end")
         if (start is None) != (end is None):
             raise MwaaInputError("data_interval_start and data_interval_end go together; give both or none.")
         return {
             "conf": conf,
-            "logical_date": _moment(self.logical_date, "logical_date"),
+            "logical_date": moment(self.logical_date, "logical_date"),
             "note": self.note or None,
             "data_interval": (start, end) if start and end else None,
         }
@@ -254,120 +310,70 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         MwaaDagRunLink.persist(context, url)
         return url
 
-    def _take_up(self, environment: MwaaEnvironment, run: DagRun, context: Context) -> DagRun:
-        """Decide what a run means that was there before: an earlier try's, or somebody else's."""
-        # A derived id is nobody else's; with a date it may be that of an earlier round, before the task was cleared.
-        earlier_round = self.trigger_run_id is None and self.logical_date is not None and was_cleared(context)
-        earlier_try = tries_before(context) > 0 or (self.trigger_run_id is None and not earlier_round)
-        if not earlier_try and self.skip_when_already_exists:
-            raise skip_exception(f"Environment {self.env_name!r}: run {run.run_id!r} is already there; skipping.")
-        if not earlier_try and not self.reset_dag_run:
-            error = DagRunAlreadyExists(
-                f"Environment {self.env_name!r}: DAG {run.dag_id!r} already has a run {run.run_id!r}, "
-                f"{run.state.value}"
-                + (
-                    ": this task made it before it was cleared, and a logical_date has one run only. Set reset_dag_run "
-                    "to run it again, or skip_when_already_exists."
-                    if earlier_round
-                    else ". Leave trigger_run_id out, or set reset_dag_run or skip_when_already_exists."
-                ),
+    def _defer(self, run: DagRun, url: str) -> NoReturn:
+        # Imported here, because parsing a DAG file needs no trigger.
+        from airflow_mwaa_provider.triggers.dag_run import MwaaDagRunTrigger
+
+        now = time.time()
+        self.log.info("Environment %r: run %r is %s, deferring", self.env_name, run.run_id, run.state.value)
+        self.defer(
+            trigger=MwaaDagRunTrigger(
                 env_name=self.env_name,
-                status=409,
-            )
-            # A retry could not tell this run from one that an earlier try of its own has made, and would take it up.
-            raise failure_without_retry(str(error)) from error
-        failed = run.state.is_final and run.state not in self._allowed()
-        # An earlier try may have been killed and have marked it. The CLI transport marks and clears nothing.
-        may_be_killed = self.cancel_on_kill and self.wait_for_completion and environment.transport != TransportName.CLI
-        if (failed and may_be_killed) or (self.reset_dag_run and run.state.is_final and (failed or not earlier_try)):
-            self.log.info(
-                "Environment %r: run %r is already there and ended as %s, clearing it so that it runs again",
-                self.env_name,
-                run.run_id,
-                run.state.value,
-            )
-            environment.clear_dag_run(run.dag_id, run.run_id)
-            return environment.get_dag_run(run.dag_id, run.run_id)
-        if failed and self.wait_for_completion:
-            self.log.warning(
-                "Environment %r: run %r of an earlier try ended as %s; a retry makes no second run. To run it again, "
-                "clear it there or this task here, or set reset_dag_run.",
-                self.env_name,
-                run.run_id,
-                run.state.value,
-            )
-        else:
-            self.log.info("Environment %r: taking up run %r, which is %s", self.env_name, run.run_id, run.state.value)
-        return run
+                dag_id=run.dag_id,
+                run_id=run.run_id,
+                hook=self._settings().serialize(),
+                allowed_states=sorted(self.wanted_states()),
+                failed_states=sorted(self._failed()),
+                waiter_delay=self.waiter_delay,
+                started_at=now,
+                deadline_s=self._timeout_s(),
+                created_at=now,
+                cancel_on_kill=self.cancel_on_kill,
+            ),
+            method_name="execute_complete",
+            kwargs={"url": url},
+        )
 
     def _wait(self, environment: MwaaEnvironment, run: DagRun) -> DagRun:
+        self._waited_for = (environment, run)
+        try:
+            return environment.wait_for_dag_run(
+                run.dag_id,
+                run.run_id,
+                timeout_s=self._timeout_s(),
+                allowed_states=self.wanted_states(),
+                failed_states=self._failed(),
+                interval=PollInterval(fixed_s=self.waiter_delay),
+                seen=run,
+            )
+        except WaitTimeout as error:
+            raise self._ended_badly(environment, error, run) from None
+
+    def _timeout_s(self) -> float:
         timeout_s = self.wait_timeout.total_seconds()
         if self.waiter_max_attempts is not None:
             timeout_s = min(timeout_s, self.waiter_max_attempts * (self.waiter_delay or 60))
-        self._waited_for = (environment, run)
-        return environment.wait_for_dag_run(
-            run.dag_id,
-            run.run_id,
-            timeout_s=timeout_s,
-            allowed_states=self._allowed(),
-            failed_states=_states(self.failed_states, "failed_states") or frozenset({DagRunState.FAILED}),
-            interval=PollInterval(fixed_s=self.waiter_delay),
-        )
+        return timeout_s
 
-    def _allowed(self) -> frozenset[DagRunState]:
-        return _states(self.allowed_states, "allowed_states") or frozenset({DagRunState.SUCCESS})
+    def _ended_badly(self, environment: MwaaEnvironment, error: MwaaError, run: DagRun | None) -> MwaaError:
+        if isinstance(error, WaitTimeout) and self.cancel_on_timeout and run is not None:
+            self._mark_as_failed(environment, run.dag_id, run.run_id)
+        return explained(environment, error)
 
+    def _result(self, environment: MwaaEnvironment, run: DagRun, url: str) -> dict[str, Any]:
+        result = result_of(self.env_name, run, url)
+        if self.result_task_id:
+            result["result"] = environment.get_xcom(run.dag_id, run.run_id, self.result_task_id, self.result_key)
+        return result
 
-def _major(version: object) -> int | None:
-    """Read ``airflow_version``, which may be text out of a template: ``3``, ``"3"`` and ``"3.0.6"`` alike."""
-    if version is None:
-        return None
-    major = str(version).partition(".")[0].strip()
-    if major not in ("2", "3"):
-        raise MwaaInputError(f"airflow_version={version!r} is neither 2 nor 3; leave it out to have it found out.")
-    return int(major)
+    def _failed(self) -> frozenset[DagRunState]:
+        return run_states(self.failed_states, "failed_states") or frozenset({DagRunState.FAILED})
 
+    @property
+    def waits(self) -> bool:
+        """Whether the task lasts until the run has ended."""
+        return self.wait_for_completion or self.deferrable
 
-def _states(names: Sequence[str] | None, parameter: str) -> frozenset[DagRunState]:
-    try:
-        return frozenset(DagRunState(str(name)) for name in names or ())
-    except ValueError as error:
-        known = ", ".join(state.value for state in DagRunState)
-        raise MwaaInputError(f"{parameter}: {error}; there are {known}.") from error
-
-
-def _moment(value: str | datetime | None, parameter: str) -> datetime | None:
-    if value is None or value == "":
-        return None
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError as error:
-        raise MwaaInputError(
-            f"{parameter}={value!r} is no ISO 8601 date, such as 2026-01-31T00:00:00+00:00."
-        ) from error
-    if moment.tzinfo is None:
-        raise MwaaInputError(f"{parameter}={value!r} has no time zone; write 2026-01-31T00:00:00+00:00.")
-    return moment
-
-
-def _result(env_name: str, run: DagRun, url: str) -> dict[str, Any]:
-    def text(moment: datetime | None) -> str | None:
-        return moment.isoformat() if moment else None
-
-    return {
-        "env_name": env_name,
-        "dag_id": run.dag_id,
-        "run_id": run.run_id,
-        "state": run.state.value,
-        "url": url,
-        "RestApiStatusCode": 200,
-        "RestApiResponse": {
-            "dag_id": run.dag_id,
-            "dag_run_id": run.run_id,
-            "state": run.state.value,
-            "logical_date": text(run.logical_date),
-            "start_date": text(run.start_date),
-            "end_date": text(run.end_date),
-            "note": run.note,
-        },
-    }
+    def wanted_states(self) -> frozenset[DagRunState]:
+        """Give the states of the run that count as success."""
+        return run_states(self.allowed_states, "allowed_states") or frozenset({DagRunState.SUCCESS})

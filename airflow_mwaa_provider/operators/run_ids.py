@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider._compat import Context
 
 
-def derived_run_id(context: Context, *, one_for_all_rounds: bool = False) -> str:
+def derived_run_id(context: Context, *more: str, one_for_all_rounds: bool = False) -> str:
     """Derive a run id from a task instance: the same for every retry, another one after the task was cleared.
 
+    :param more: what tells several runs of one task apart.
     :param one_for_all_rounds: the same also after the task was cleared.
     """
     ti: Any = context["ti"]
     tries_so_far = 0 if one_for_all_rounds else _tries_of_earlier_rounds(ti)
-    identity = json.dumps([ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "map_index", -1), tries_so_far])
+    identity = json.dumps([ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "map_index", -1), tries_so_far, *more])
     return f"mwaa__{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
 
 

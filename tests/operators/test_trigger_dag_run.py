@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -21,6 +22,7 @@ from airflow_mwaa_provider.exceptions import DagRunAlreadyExists, MwaaInputError
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.run_ids import derived_run_id, tries_before, was_cleared
 
+HOOK = "airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook"
 HEAVY = ("boto3", "botocore", "psycopg2", "pandas", "requests", "airflow.providers.amazon.aws")
 
 
@@ -91,7 +93,7 @@ def test_tries_of_this_round(number: int, most: int, before: int) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"deferrable": True}, "deferrable"),
+        ({"result_task_id": "last"}, "needs wait_for_completion or deferrable"),
         ({"allowed_states": ["sleeping"]}, "allowed_states.*'sleeping'"),
         ({"failed_states": ["sleeping"]}, "failed_states.*'sleeping'"),
         ({"transport": "pigeon"}, "transport='pigeon' is none of 'rest_api'"),
@@ -162,8 +164,8 @@ class World:
 
 def carry_out(world: World, ti: TaskInstance, **more: Any) -> dict[str, Any]:
     made = operator(**more)
-    made._hook = lambda: world  # type: ignore[assignment, return-value] # the local MWAA needs minutes for this
-    return made.execute({"ti": ti})  # type: ignore[typeddict-item]
+    with patch(HOOK, lambda *_: world):  # the local MWAA needs minutes for this
+        return made.execute({"ti": ti})  # type: ignore[typeddict-item]
 
 
 FIRST, RETRY = TaskInstance(), TaskInstance(try_number=2)
@@ -236,8 +238,8 @@ def test_what_a_template_renders_to_nothing_counts_as_not_given() -> None:
     assert world.call == {"conf": {}, "logical_date": None, "note": None, "data_interval": None}
     assert world.settings == {"transport": None, "airflow_major": None}
     made = operator(verify="False", region_name="", aws_conn_id="None")
-    made._hook = lambda: world  # type: ignore[assignment, return-value]
-    made.execute({"ti": FIRST})  # type: ignore[typeddict-item]
+    with patch(HOOK, lambda *_: world):
+        made.execute({"ti": FIRST})  # type: ignore[typeddict-item]
     assert (made.verify, made.region_name, made.aws_conn_id) == (False, None, None)
 
 

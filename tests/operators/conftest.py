@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The local MWAA with stub Airflows, as for the client's tests, reached through a connection."""
+
+from __future__ import annotations
+
+from tests.client.conftest import _world, world
+from tests.hooks.conftest import connection
+
+__all__ = ["_world", "connection", "world"]
