@@ -12,44 +12,14 @@ import json
 import logging
 import os
 import statistics
-import sys
-import tempfile
 import time
-import urllib.request
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from local_environment import DAG_ID, ENV_NAME, admin, calls_made, environment, local_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-DAG = """
-from datetime import datetime
-try:
-    from airflow.sdk import dag, task
-except ImportError:
-    from airflow.decorators import dag, task
-
-@dag(dag_id="benchmark", schedule=None, start_date=datetime(2026, 1, 1), is_paused_upon_creation=True)
-def benchmark():
-    @task
-    def nothing():
-        pass
-    nothing()
-
-benchmark()
-"""
-
-
-def admin(method: str, path: str, body: Any = None) -> Any:
-    request = urllib.request.Request(
-        f"{os.environ['AIRFLOW_MWAA_LOCAL_ADMIN_URL'].rstrip('/')}/{path}",
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"X-Local-Admin": os.environ["AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN"], "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return json.loads(answer.read() or b"null")
 
 
 def measure(trigger: Callable[[], Any], triggers: int) -> tuple[float, list[float]]:
@@ -61,8 +31,7 @@ def measure(trigger: Callable[[], Any], triggers: int) -> tuple[float, list[floa
         began = time.perf_counter()
         trigger()
         times.append(time.perf_counter() - began)
-    requests = sum(admin("GET", "calls")["counts"].get("benchmark", {}).values())
-    return requests / triggers, times
+    return calls_made() / triggers, times
 
 
 def rivals(major: int) -> dict[str, Callable[[], Any]]:
@@ -76,8 +45,8 @@ def rivals(major: int) -> dict[str, Callable[[], Any]]:
         # As their operator does it, with a new hook for every task; but with the date that Airflow 3 wants.
         date = f"2{time.time_ns() % 1000:03d}-01-01T00:00:00.{time.time_ns() % 10**6:06d}+00:00"
         return MwaaHook().invoke_rest_api(
-            env_name="benchmark",
-            path="/dags/benchmark/dagRuns",
+            env_name=ENV_NAME,
+            path=f"/dags/{DAG_ID}/dagRuns",
             method="POST",
             body={"conf": {}, "logical_date": date},
             generate_local_token=local_token,
@@ -94,43 +63,15 @@ def main() -> None:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
 
-    from airflow_mwaa_provider.client.access import ClientSettings
     from airflow_mwaa_provider.client.control_plane import ControlPlane
-    from airflow_mwaa_provider.client.environment import MwaaEnvironment
-    from airflow_mwaa_provider.exceptions import DagNotFound
-    from airflow_mwaa_provider.local import lifecycle
-    from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
-    with tempfile.TemporaryDirectory(prefix="mwaa-") as temporary:
-        folder, dags = Path(temporary, "local"), Path(temporary, "dags")
-        dags.mkdir()
-        (dags / "benchmark.py").write_text(DAG)
-        os.environ["AIRFLOW_HOME"] = str(Path(temporary, "airflow"))
-        try:
-            lifecycle.up(folder, [EnvironmentRequest("benchmark", sys.executable, str(dags))])
-            os.environ.update(lifecycle.client_variables(folder))
-            # Ours to measure is the client, not the service's brake.
-            admin("PATCH", "limits", {"rest_calls_per_second": 1000})
-
-            def environment(transport: str | None) -> MwaaEnvironment:
-                return MwaaEnvironment(ControlPlane(), "benchmark", ClientSettings(transport=transport))
-
-            probe = environment("web_session")
-            while True:
-                try:
-                    probe.is_dag_paused("benchmark")
-                    break
-                except DagNotFound:
-                    time.sleep(0.5)
-            major = int(probe.airflow_version.split(".")[0])
-            ways: dict[str, Callable[[], Any]] = {}
-            for name in ("rest_api", "web_session", "cli"):
-                if name != "rest_api" or ControlPlane().supports_invoke_rest_api:
-                    ways[f"ours {name}"] = functools.partial(environment(name).trigger_dag_run, "benchmark")
-            ways |= rivals(major)
-            found = {name: measure(trigger, triggers) for name, trigger in ways.items()}
-        finally:
-            lifecycle.down(folder, purge=True)
+    with local_environment() as major:
+        ways: dict[str, Callable[[], Any]] = {}
+        for name in ("rest_api", "web_session", "cli"):
+            if name != "rest_api" or ControlPlane().supports_invoke_rest_api:
+                ways[f"ours {name}"] = functools.partial(environment(name).trigger_dag_run, DAG_ID)
+        ways |= rivals(major)
+        found = {name: measure(trigger, triggers) for name, trigger in ways.items()}
 
     print(f"One trigger, {triggers} times each, Airflow {major}, over the local MWAA")
     print(f"{'':22}{'requests':>10}{'median':>10}{'max':>10}   milliseconds")
