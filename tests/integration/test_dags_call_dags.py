@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_mwaa_provider.client.models import DagRunState
+from airflow_mwaa_provider.client.models import DagRun, DagRunState
 from airflow_mwaa_provider.exceptions import DagRunFailed
 from tests.integration.conftest import ENVIRONMENTS
 from tests.integration.world import World, has_invoke_rest_api
@@ -18,24 +18,60 @@ PAIRS = [(NAMES[0], NAMES[-1]), (NAMES[-1], NAMES[0])] if len(NAMES) > 1 else [(
 AWKWARD = 'it\'s "quoted" $HOME `date` \\ ünïcödé\n second line'
 
 
-@pytest.mark.parametrize("way", ["rest_api", "web_session", "cli", "auto"])
-@pytest.mark.parametrize(("source", "target"), PAIRS)
-def test_across_environments(world: World, source: str, target: str, way: str) -> None:
-    if way == "rest_api" and not has_invoke_rest_api(ENVIRONMENTS[source]):
+WAYS = [
+    (source, target, way, deferred)
+    for source, target in PAIRS
+    for way in ("rest_api", "web_session", "cli", "auto")
+    for deferred in (False, True)
+]
+
+
+@pytest.fixture(scope="module")
+def asked(world: World) -> dict[tuple[str, str, str, bool], DagRun]:
+    """All the runs of the first test, triggered before the first of them is waited for."""
+    return {
+        (source, target, way, deferred): world.environment(source, "web_session").trigger_dag_run(
+            f"calls_other_by_{way}{'_deferred' if deferred else ''}",
+            conf={"env_name": target, "conf": {"text": AWKWARD}},
+        )
+        for source, target, way, deferred in WAYS
+        if way != "rest_api" or has_invoke_rest_api(ENVIRONMENTS[source])
+    }
+
+
+@pytest.mark.parametrize(("source", "target", "way", "deferred"), WAYS)
+def test_across_environments(
+    world: World, asked: dict[tuple[str, str, str, bool], DagRun], source: str, target: str, way: str, deferred: bool
+) -> None:
+    """Whatever carries the calls, and wherever the task waits: one remote run, and the same is known of it."""
+    run = asked.get((source, target, way, deferred))
+    if run is None:
         pytest.skip("boto3 of that image has no InvokeRestApi")
     here, there = world.environment(source, "web_session"), world.environment(target, "web_session")
-    dag_id = f"calls_other_by_{way}"
-    asked = here.trigger_dag_run(dag_id, conf={"env_name": target, "conf": {"text": AWKWARD}})
-    here.wait_for_dag_run(dag_id, asked.run_id, timeout_s=240)
-    path = f"/dags/{dag_id}/dagRuns/{asked.run_id}/taskInstances/trigger"
+    here.wait_for_dag_run(run.dag_id, run.run_id, timeout_s=240)
+    path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/trigger"
     url = str(here.request("GET", f"{path}/xcomEntries/mwaa_dag_run_url")["value"])
     links = here.request("GET", f"{path}/links")
     assert links.get("extra_links", links) == {"Remote DAG run": url}
     remote_run_id = url.rsplit("/", 1)[-1].rsplit("=", 1)[-1]
     remote = there.get_dag_run("echo", remote_run_id)
     assert remote.state is DagRunState.SUCCESS
-    assert remote.conf == {"sent": {"text": AWKWARD}, "by": asked.run_id}
+    assert remote.conf == {"sent": {"text": AWKWARD}, "by": run.run_id}
     assert url.startswith(f"https://{there.web_server_host}/dags/echo/")
+    assert ("deferring" in here.get_task_log(run.dag_id, run.run_id, "trigger")) is deferred
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+@pytest.mark.parametrize(("dag_id", "end"), [("echo", "success"), ("mapped", "failed")])
+def test_sensors_of_every_kind_see_the_same_end(world: World, source: str, target: str, dag_id: str, end: str) -> None:
+    here, there = world.environment(source, "web_session"), world.environment(target, "web_session")
+    remote = there.trigger_dag_run(dag_id)
+    conf = {"env_name": target, "dag_id": dag_id, "run_id": remote.run_id}
+    run = here.trigger_dag_run("watches_other", conf=conf)
+    here.wait_for_dag_run("watches_other", run.run_id, timeout_s=240, allowed_states=frozenset({DagRunState(end)}))
+    states = {each.label: each.state.value for each in here.get_task_instances("watches_other", run.run_id)}
+    assert set(states.values()) == {end}
+    assert len(states) == 6
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
@@ -69,16 +105,18 @@ def test_a_retry_takes_up_the_run_of_the_try_before(world: World, source: str, t
     assert len(ours) == 1
 
 
-def test_the_amazon_providers_operator_works_unchanged(world: World) -> None:
+@pytest.mark.parametrize("dag_id", ["amazon_dag", "amazon_dag_with_our_imports"])
+def test_a_dag_for_the_amazon_provider_works_as_it_is_and_with_our_imports(world: World, dag_id: str) -> None:
     target = NAMES[-1]
     here = world.environment(target, "web_session")
-    if not any(dag["dag_id"] == "amazon_calls_other" for dag in here.request("GET", "/dags")["dags"]):
-        pytest.skip("the amazon provider of that image has no MWAA operator")
-    date = datetime(2021, 1, 1, tzinfo=UTC) + timedelta(seconds=uuid.uuid4().int % 10**8)
-    asked = here.trigger_dag_run("amazon_calls_other", conf={"env_name": target, "logical_date": date.isoformat()})
-    assert here.wait_for_dag_run("amazon_calls_other", asked.run_id, timeout_s=240).state is DagRunState.SUCCESS
-    remote = here.request("GET", "/dags/echo/dagRuns", params={"order_by": "-id", "limit": 5})["dag_runs"]
-    assert {"by": "amazon"} in [run["conf"] for run in remote]
+    if not any(dag["dag_id"] == dag_id for dag in here.request("GET", "/dags", params={"limit": 100})["dags"]):
+        pytest.skip("the amazon provider of that image has no MWAA operator, or no sensors")
+    # After the DAG's start_date: Airflow makes no tasks for a run before it.
+    date = datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=uuid.uuid4().int % 10**7)
+    asked = here.trigger_dag_run(dag_id, conf={"env_name": target, "logical_date": date.isoformat()})
+    assert here.wait_for_dag_run(dag_id, asked.run_id, timeout_s=240).state is DagRunState.SUCCESS
+    remote = here.request("GET", "/dags/echo/dagRuns", params={"order_by": "-id", "limit": 50})["dag_runs"]
+    assert {"by": dag_id} in [run["conf"] for run in remote]
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
@@ -88,3 +126,34 @@ def test_the_example(world: World, source: str, target: str) -> None:
     here.wait_for_dag_run("trigger_in_other_environment", asked.run_id, timeout_s=240)
     run = f"/dags/trigger_in_other_environment/dagRuns/{asked.run_id}"
     assert str(here.request("GET", f"{run}/taskInstances/read_result/xcomEntries/return_value")["value"]) == "42"
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_the_body_of_a_task_makes_no_run_twice(world: World, source: str, target: str) -> None:
+    here, there = world.environment(source, "web_session"), world.environment(target, "web_session")
+    run = here.trigger_dag_run("calls_other_in_a_task", conf={"env_name": target})
+    here.wait_for_dag_run("calls_other_in_a_task", run.run_id, timeout_s=240)
+    assert here.get_task_instance("calls_other_in_a_task", run.run_id, "call").try_number == 2
+    remote = there.get_recent_dag_runs("run_by_other_environment", 50)
+    assert sorted(each.conf["numbers"] for each in remote if each.conf and each.conf["asked_by"] == run.run_id) == [
+        [1, 1],
+        [2, 1],
+    ]
+
+
+@pytest.mark.parametrize("source", NAMES)
+def test_a_fan_out_over_environments_one_of_which_is_unknown(world: World, source: str) -> None:
+    here = world.environment(source, "web_session")
+    run = here.trigger_dag_run("fan_out", conf={"env_names": [*NAMES, "nowhere"], "numbers": [19, 23]})
+    here.wait_for_dag_run("fan_out", run.run_id, timeout_s=240)
+    states = {each.label: each.state.value for each in here.get_task_instances("fan_out", run.run_id)}
+    assert states == {
+        "environments": "success",
+        "gather": "success",
+        **{f"run_there[{number}]": "success" for number in range(len(NAMES))},
+        f"run_there[{len(NAMES)}]": "failed",
+    }
+    gathered = here.get_xcom("fan_out", run.run_id, "gather")
+    assert gathered == dict.fromkeys(NAMES, 42)
+    log = here.get_task_log("fan_out", run.run_id, "run_there", map_index=len(NAMES))
+    assert "no environment of that name" in log or "'nowhere'" in log

@@ -36,6 +36,10 @@ DAG_IDS = (
     "sleeps",
     "paused",
     "calls_other_by_auto",
+    "calls_other_by_auto_deferred",
+    "calls_other_in_a_task",
+    "fan_out",
+    "watches_other",
     "calls_other_impatiently",
     "trigger_in_other_environment",
 )
@@ -128,6 +132,15 @@ def has_invoke_rest_api(python: str) -> bool:
     )
 
 
+def with_our_imports(source: str) -> str:
+    """Change the import lines of a DAG that was written for the amazon provider, and nothing else."""
+    for kind in ("operators", "sensors"):
+        theirs, ours = f"airflow.providers.amazon.aws.{kind}.mwaa", f"airflow_mwaa_provider.{kind}.dag_run"
+        assert f"from {theirs} import" in source
+        source = source.replace(f"from {theirs} import", f"from {ours} import")
+    return source
+
+
 @contextlib.contextmanager
 def started(pythons: Mapping[str, str]) -> Iterator[World]:
     """A local MWAA with an environment for each version; in the end nothing of it is left."""
@@ -135,6 +148,8 @@ def started(pythons: Mapping[str, str]) -> Iterator[World]:
     dags = folder / "dags"
     for source in DAG_FOLDERS:
         shutil.copytree(source, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    theirs = (dags / "amazon_dag.py").read_text(encoding="utf-8")
+    (dags / "amazon_dag_with_our_imports.py").write_text(with_our_imports(theirs), encoding="utf-8")
     requests = [EnvironmentRequest(environment_name(version), python, str(dags)) for version, python in pythons.items()]
     try:
         lifecycle.up(folder / "local", requests)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +13,8 @@ except ImportError:  # Airflow 2
     from airflow.decorators import dag, task
 
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
+from airflow_mwaa_provider.operators.trigger_and_wait import trigger_and_wait
+from airflow_mwaa_provider.sensors.dag_run import MwaaDagRunSensor, MwaaTaskSensor
 
 SHARED: dict[str, Any] = {"schedule": None, "start_date": datetime(2026, 1, 1), "catchup": False}
 
@@ -71,12 +72,12 @@ def paused() -> None:
     nothing()
 
 
-def calls_other(transport: str) -> None:
-    """Make a DAG that triggers, by one transport, what its conf asks for."""
+def calls_other(transport: str, deferrable: bool) -> None:
+    """Make a DAG that triggers, by one transport, what its conf asks for, and waits for it."""
 
     @dag(
         **SHARED,
-        dag_id=f"calls_other_by_{transport}",
+        dag_id=f"calls_other_by_{transport}{'_deferred' if deferrable else ''}",
         is_paused_upon_creation=False,
         render_template_as_native_obj=True,
         params={"env_name": "", "conf": {}, "dag_id": "echo"},
@@ -89,11 +90,54 @@ def calls_other(transport: str) -> None:
             conf={"sent": "{{ params.conf }}", "by": "{{ run_id }}"},
             transport=None if transport == "auto" else transport,
             wait_for_completion=True,
+            deferrable=deferrable,
             wait_timeout=timedelta(minutes=4),
             retries=0,
         )
 
     made()
+
+
+@dag(
+    **SHARED,
+    dag_id="watches_other",
+    is_paused_upon_creation=False,
+    render_template_as_native_obj=True,
+    params={"env_name": "", "dag_id": "echo", "run_id": ""},
+)
+def watches_other() -> None:
+    there: dict[str, Any] = {
+        "external_env_name": "{{ params.env_name }}",
+        "external_dag_id": "{{ params.dag_id }}",
+        "external_dag_run_id": "{{ params.run_id }}",
+        "poke_interval": 2,
+        "timeout": 240,
+        "retries": 0,
+    }
+    for name, how in {"poke": {}, "reschedule": {"mode": "reschedule"}, "deferred": {"deferrable": True}}.items():
+        MwaaDagRunSensor(task_id=f"run_by_{name}", **how, **there)
+        MwaaTaskSensor(task_id=f"tasks_by_{name}", external_task_id=None, **how, **there)
+
+
+@dag(**SHARED, dag_id="calls_other_in_a_task", is_paused_upon_creation=False, params={"env_name": ""})
+def calls_other_in_a_task() -> None:
+    @task(retries=1, retry_delay=timedelta(seconds=1))
+    def call(**context: Any) -> list[str]:
+        runs = [
+            trigger_and_wait(
+                context["params"]["env_name"],
+                "run_by_other_environment",
+                conf={"numbers": [number, 1], "asked_by": context["run_id"]},
+                result_task_id="add_up",
+            )
+            for number in (1, 2, 2)
+        ]
+        assert [int(run["result"]) for run in runs] == [2, 3, 3]
+        if context["ti"].try_number == 1:
+            raise RuntimeError("once more")
+        return sorted({run["run_id"] for run in runs})
+
+    call()
 
 
 @dag(**SHARED, dag_id="calls_other_impatiently", is_paused_upon_creation=False, params={"env_name": ""})
@@ -116,28 +160,8 @@ fails()
 mapped()
 sleeps()
 paused()
+calls_other_in_a_task()
+watches_other()
 for way in ("rest_api", "web_session", "cli", "auto"):
-    calls_other(way)
-
-if importlib.util.find_spec("airflow.providers.amazon.aws.operators.mwaa") is not None:
-    from airflow.providers.amazon.aws.operators.mwaa import MwaaTriggerDagRunOperator as AmazonTriggerDagRunOperator
-
-    @dag(
-        **SHARED,
-        dag_id="amazon_calls_other",
-        is_paused_upon_creation=False,
-        params={"env_name": "", "logical_date": ""},
-    )
-    def amazon_calls_other() -> None:
-        AmazonTriggerDagRunOperator(
-            task_id="trigger",
-            env_name="{{ params.env_name }}",
-            trigger_dag_id="echo",
-            logical_date="{{ params.logical_date }}",
-            conf={"by": "amazon"},
-            wait_for_completion=True,
-            waiter_delay=2,
-            waiter_max_attempts=60,
-        )
-
-    amazon_calls_other()
+    calls_other(way, deferrable=False)
+    calls_other(way, deferrable=True)
