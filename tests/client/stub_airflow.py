@@ -319,6 +319,9 @@ class StubFactory:
     def versions(self) -> Sequence[str]:
         return ["3.3.1", "2.10.3"]
 
+    async def read_files(self, spec: EnvironmentSpec) -> EnvironmentSpec:
+        return spec
+
     def create(self, spec: EnvironmentSpec) -> StubAirflow:
         assert re.fullmatch(r"[23]\..*", spec.airflow_version)
         self.made[spec.name] = StubAirflow(spec)
