@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
+from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.extras import require_local_extra
 
@@ -49,20 +49,9 @@ def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
             require_local_extra()
             return command(*args, **kwargs)
         except LocalMwaaError as error:
-            _fail(str(error), error.log_tail, 2 if error.misuse else 1)
-        except MwaaError as error:
-            _fail(str(error), exit_status=2 if isinstance(error, MwaaInputError) else 1)
-        except KeyboardInterrupt:
-            _fail("interrupted; all that had been started has been ended")
+            fail(str(error), error.log_tail, 2 if error.misuse else 1)
 
-    return wrapper
-
-
-def _fail(message: str, log_tail: str = "", exit_status: int = 1) -> NoReturn:
-    click.echo(f"airflow-mwaa: {' '.join(message.split())}", err=True)
-    for line in log_tail.splitlines():
-        click.echo(f"  | {line}", err=True)
-    sys.exit(exit_status)
+    return mwaa_errors_in_one_line(wrapper)
 
 
 @click.group()

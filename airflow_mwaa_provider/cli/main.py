@@ -8,6 +8,7 @@ import click
 from airflow_mwaa_provider import __version__
 from airflow_mwaa_provider.cli.demo_commands import demo, login
 from airflow_mwaa_provider.cli.local import local
+from airflow_mwaa_provider.cli.package import package
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -19,6 +20,7 @@ def main() -> None:
 local.add_command(demo)
 local.add_command(login)
 main.add_command(local)
+main.add_command(package)
 
 
 if __name__ == "__main__":

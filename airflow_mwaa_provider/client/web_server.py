@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from http.cookiejar import Cookie, DefaultCookiePolicy
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_mwaa_provider.client.network_faults import handshake_failed, never_connected, reason
 from airflow_mwaa_provider.client.proxies import proxy_secrets, proxy_url, shown_proxy
 from airflow_mwaa_provider.client.retrying import time_left_s
-from airflow_mwaa_provider.exceptions import CallTimeout, MwaaInputError, WebServerUnreachable
+from airflow_mwaa_provider.exceptions import CallTimeout, MwaaInputError, UnsupportedByTransport, WebServerUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +88,15 @@ class WebServer:
         :raises WebServerUnreachable: the request did not reach a web server, or the connection broke;
             ``ambiguous`` when it may have been carried out.
         :raises CallTimeout: no answer in time.
+        :raises UnsupportedByTransport: the package requests isn't installed, as in Lambda.
         """
+        if find_spec("requests") is None:
+            raise UnsupportedByTransport(
+                f"Environment {self._env_name!r}: {method} to its web server needs the package requests, which isn't "
+                "installed: pip install requests (into a Lambda zip: airflow-mwaa package lambda --with-requests), or "
+                "use transport='rest_api'.",
+                env_name=self._env_name,
+            )
         import requests
 
         self._check_ca_bundle()

@@ -21,7 +21,10 @@ _BELOW_HOOKS = {"metadata", "client", "exceptions"}
 _BELOW_OPERATORS = {"triggers", "links", "hooks", "_compat"} | _BELOW_HOOKS
 MAY_IMPORT: dict[str, set[str]] = {
     "_compat": set(),
-    "aws_lambda": {"client", "exceptions"},
+    "aws_lambda": {"aws_lambda_context", "aws_lambda_events", "client", "exceptions"},
+    "aws_lambda_context": {"client", "exceptions"},
+    "aws_lambda_endpoints": {"aws_lambda_context", "client", "exceptions"},
+    "aws_lambda_events": {"exceptions"},
     "cli": {"client", "metadata", "packaging", "monitoring", "preflight", "local", "exceptions"},
     "client": {"exceptions"},
     "exceptions": set(),
@@ -52,6 +55,9 @@ ROOMS: dict[str, dict[str, set[str]]] = {
 
 WITHOUT_AIRFLOW = {
     "aws_lambda",
+    "aws_lambda_context",
+    "aws_lambda_endpoints",
+    "aws_lambda_events",
     "client",
     "exceptions",
     "metadata",

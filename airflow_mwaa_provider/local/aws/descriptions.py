@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
 from airflow_mwaa_provider.local.aws.environment_files import describe_files
+from airflow_mwaa_provider.local.aws.vpc_endpoints import endpoint_services
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.local.aws.environment import Environment
@@ -31,7 +32,7 @@ _LOG_GROUPS = {
     "WebserverLogs": "WebServer",
     "WorkerLogs": "Worker",
 }
-_NEVER_REACHED = {EnvironmentStatus.CREATING, EnvironmentStatus.CREATE_FAILED}
+_NEVER_REACHED = {EnvironmentStatus.CREATING, EnvironmentStatus.PENDING, EnvironmentStatus.CREATE_FAILED}
 _ERROR_MAX_CHARS = 1024
 """Of the shape ErrorMessage."""
 
@@ -45,6 +46,7 @@ def describe(environment: Environment, region: str, account_id: str) -> dict[str
         **_DEFAULTS,
         **environment.settings,
         **describe_files(spec.files),
+        **endpoint_services(environment, region),
         "AirflowConfigurationOptions": dict(spec.configuration),
         "AirflowVersion": spec.airflow_version,
         "Arn": environment.arn,

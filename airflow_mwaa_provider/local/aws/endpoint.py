@@ -23,6 +23,7 @@ from airflow_mwaa_provider.local.aws.service_model import MwaaServiceModel
 from airflow_mwaa_provider.local.aws.sigv4 import read_scope
 from airflow_mwaa_provider.local.aws.sts_sessions import forward_to_sts
 from airflow_mwaa_provider.local.aws.tokens import SessionStore, TokenStore
+from airflow_mwaa_provider.local.aws.vpc_endpoints import VpcEndpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -102,6 +103,7 @@ class LocalMwaa:
             runtimes=self._runtimes,
             open_gateway=self._open_gateway,
             forget=self._forget,
+            wait_for_endpoints=VpcEndpoints(self._http, self._moto_url, self._region).wait_for,
             region=self._region,
             account_id=self._account_id,
         )

@@ -43,6 +43,7 @@ class EnvironmentStatus(StrEnum):
     """The states of the service model that occur here."""
 
     CREATING = "CREATING"
+    PENDING = "PENDING"
     CREATE_FAILED = "CREATE_FAILED"
     AVAILABLE = "AVAILABLE"
     UPDATING = "UPDATING"

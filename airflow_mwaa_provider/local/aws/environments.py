@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The environments of the local MWAA and the states they go through.
 
-    CREATING -> AVAILABLE | CREATE_FAILED
+    CREATING -> AVAILABLE | CREATE_FAILED; with endpoints of the customer's own -> PENDING -> CREATING
     UPDATING -> AVAILABLE | ROLLING_BACK -> UPDATE_FAILED (the old Airflow runs again) | UNAVAILABLE
     DELETING -> gone
 
@@ -29,7 +29,7 @@ from airflow_mwaa_provider.local.aws.environment import (
 from airflow_mwaa_provider.local.runtime import EnvironmentSpec, RuntimeStartError, S3File
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from airflow_mwaa_provider.local.runtime import FileKind, Runtime, RuntimeFactory
 
@@ -45,12 +45,14 @@ class EnvironmentStore:
         runtimes: RuntimeFactory,
         open_gateway: Callable[[Environment, int], GatewayHandle],
         forget: Callable[[str], None],
+        wait_for_endpoints: Callable[[Environment], Awaitable[None]],
         region: str,
         account_id: str,
     ) -> None:
         self._runtimes = runtimes
         self._open_gateway = open_gateway
         self._forget = forget
+        self._wait_for_endpoints = wait_for_endpoints
         self._arn_prefix = f"arn:aws:airflow:{region}:{account_id}:environment/"
         self._environments: dict[str, Environment] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -211,6 +213,7 @@ class EnvironmentStore:
             assert environment.gateway is not None
             await environment.gateway.start()
             environment.spec = await self._runtimes.read_files(environment.spec)
+            await self._wait_for_endpoints(environment)
             environment.runtime = await self._started(environment.spec, environment)
         except Exception as failure:  # noqa: BLE001 - whatever stops an Airflow is this environment's state
             error = self._failed(environment, failure)

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Lambda function that triggers a DAG: ``airflow_mwaa_provider.aws_lambda.handler``.
+
+Needs boto3 and nothing else; ``airflow-mwaa package lambda`` builds its zip. It is invoked with the run that is wanted,
+or by events of SQS, EventBridge and S3, whose content becomes the run's conf.
+
+Set up by environment variables:
+
+- ``MWAA_ENV_NAME``: the MWAA environment.
+- ``MWAA_DAG_ID``: the DAG.
+- ``MWAA_REGION``: region of the environment; the function's own when not set.
+- ``MWAA_CONF``: a JSON object that every run gets; what the event says goes before it, key by key.
+- ``MWAA_TRANSPORT``: ``rest_api``, ``web_session`` or ``cli``; the first that works when not set. A zip without
+  ``requests`` has ``rest_api`` alone.
+- ``MWAA_AIRFLOW_MAJOR``: 2 or 3; saves the permission to call GetEnvironment.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.aws_lambda_context import control_plane, let_info_through, request_id_of, time_left
+from airflow_mwaa_provider.aws_lambda_events import messages_of, runs_of
+from airflow_mwaa_provider.client.access import ClientSettings
+from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.models import TransportName
+from airflow_mwaa_provider.client.parameters import check_transport, major_version, moment
+from airflow_mwaa_provider.client.retrying import within
+from airflow_mwaa_provider.exceptions import CallTimeout, MwaaError, MwaaInputError, UnsupportedByTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_mwaa_provider.aws_lambda_events import Message, WantedRun
+
+__all__ = ["MAX_CONF_BYTES", "VARIABLES", "handler"]
+
+log = logging.getLogger(__name__)
+
+VARIABLES = (
+    "MWAA_ENV_NAME",
+    "MWAA_DAG_ID",
+    "MWAA_REGION",
+    "MWAA_CONF",
+    "MWAA_TRANSPORT",
+    "MWAA_AIRFLOW_MAJOR",
+)
+"""The environment variables that are read."""
+
+MAX_CONF_BYTES = 1024 * 1024
+"""Of a run's conf as JSON: what the largest event or message brings. Airflow keeps it in its metadata database."""
+
+_WITH_REQUESTS = "build the zip with `airflow-mwaa package lambda --with-requests`"
+
+
+@dataclass(frozen=True)
+class _Settings:
+    env_name: str | None
+    dag_id: str | None
+    region_name: str | None
+    conf: dict[str, Any] = field(repr=False)
+    transport: str | None
+    airflow_major: int | None
+
+
+_environments: dict[tuple[str, str | None, str | None, int | None], MwaaEnvironment] = {}
+
+
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Trigger a run for what the event asks for; the same event, delivered again, gives the same run.
+
+    The run's id is derived from the event, so that neither Lambda's retries nor a queue's redeliveries make a second
+    run. An attempt of unknown fate, such as a lost answer, is looked up before anything is sent again.
+
+    :param event: ``{"env_name", "dag_id", "run_id", "conf", "logical_date", "note"}``, each of them optional; or an
+        event of SQS, EventBridge or S3, as AWS sends it.
+    :param context: Lambda's; the time that it has left bounds all calls.
+    :return: the run, ``{"env_name", "dag_id", "run_id", "state", "created"}``; for a notification of S3
+        ``{"runs": [...]}``; for SQS ``{"batchItemFailures": [{"itemIdentifier": ...}]}``, the messages that shall be
+        delivered again.
+    :raises MwaaInputError: the event or the function's environment variables cannot be used.
+    :raises MwaaError: the run could not be triggered; Lambda retries an asynchronous invocation by itself.
+    """
+    let_info_through()
+    left_s = time_left(context)
+    messages = messages_of(event)
+    if messages is not None:
+        return {"batchItemFailures": [{"itemIdentifier": name} for name in _failed(messages, left_s)]}
+    wanted = runs_of(event, request_id_of(context))
+    settings = _settings(os.environ)
+    if isinstance(event, dict) and "Records" not in event and len(wanted) == 1:
+        return _trigger(wanted[0], settings, left_s)
+    return {"runs": _trigger_all(wanted, settings, left_s)}
+
+
+def _failed(messages: list[Message], left_s: Callable[[], float]) -> list[str]:
+    """Give the ids of the messages that did not get their runs. In a FIFO queue none overtakes one of these."""
+    settings = _settings(os.environ)
+    failed: list[str] = []
+    for message in messages:
+        if failed and message.in_order:
+            failed.append(message.message_id)
+            continue
+        try:
+            _trigger_all(message.runs(), settings, left_s)
+        except MwaaError as error:
+            log.error("SQS message %r goes back to its queue: %s", message.message_id, error)
+            failed.append(message.message_id)
+    return failed
+
+
+def _trigger_all(wanted: list[WantedRun], settings: _Settings, left_s: Callable[[], float]) -> list[dict[str, Any]]:
+    """Trigger each of them, whatever became of the others; that is safe to repeat as a whole."""
+    runs: list[dict[str, Any]] = []
+    errors: list[MwaaError] = []
+    for run in wanted:
+        try:
+            runs.append(_trigger(run, settings, left_s))
+        except MwaaError as error:
+            errors.append(error)
+            if len(wanted) > 1:
+                log.error("%s: %s", run.label, error)
+    if len(errors) > 1:
+        raise MwaaError(
+            f"{len(errors)} of {len(wanted)} records have no run; the log names all. The first: {errors[0]}",
+            env_name=errors[0].env_name,
+            transient=all(error.transient for error in errors),
+            ambiguous=any(error.ambiguous for error in errors),
+        ) from errors[0]
+    if errors:
+        raise errors[0]
+    return runs
+
+
+def _trigger(wanted: WantedRun, settings: _Settings, left_s: Callable[[], float]) -> dict[str, Any]:
+    env_name, dag_id = wanted.env_name or settings.env_name, wanted.dag_id or settings.dag_id
+    if not env_name:
+        raise MwaaInputError(f"{wanted.label} names no environment: set MWAA_ENV_NAME, or give env_name in the event.")
+    if not dag_id:
+        raise MwaaInputError(f"{wanted.label} names no DAG: set MWAA_DAG_ID, or give dag_id in the event.")
+    conf = {**settings.conf, **wanted.conf}
+    _check_size(conf, wanted.label)
+    seconds = left_s()
+    if seconds <= 0:
+        raise CallTimeout(
+            f"{wanted.label}: nothing was sent, the function's time is over. Give the function a longer timeout, or "
+            "smaller batches.",
+            env_name=env_name,
+            transient=True,
+        )
+    logical_date = moment(wanted.logical_date, "logical_date")
+    environment = _environment(env_name, settings)
+    try:
+        with within(seconds):
+            run = environment.trigger_dag_run(
+                dag_id, wanted.run_id, conf=conf, logical_date=logical_date, note=wanted.note
+            )
+    except MwaaError as error:
+        # A function lives for hours: what it knows of the environment may be what is wrong by now.
+        _forget(environment)
+        if isinstance(error, UnsupportedByTransport) and not _has_requests():
+            raise UnsupportedByTransport(f"{error} In Lambda, {_WITH_REQUESTS}.", env_name=env_name) from error
+        raise
+    done = "made" if run.created else "was there"
+    log.info("%s: environment %r, DAG %r, run %r %s", wanted.label, env_name, dag_id, run.run_id, done)
+    return {
+        "env_name": env_name,
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "state": run.state.value,
+        "created": bool(run.created),
+    }
+
+
+def _check_size(conf: dict[str, Any], label: str) -> None:
+    try:
+        size = len(json.dumps(conf, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MwaaInputError(f"{label}: the conf cannot be written as JSON ({error}).") from None
+    if size > MAX_CONF_BYTES:
+        raise MwaaInputError(
+            f"{label}: the conf has {size} bytes, and {MAX_CONF_BYTES} are allowed. Put the data into S3, and "
+            "its address into the event."
+        )
+
+
+def _settings(variables: Mapping[str, str]) -> _Settings:
+    try:
+        conf = json.loads(variables.get("MWAA_CONF") or "{}")
+    except ValueError as error:
+        raise MwaaInputError(f"MWAA_CONF is no JSON ({error}); write an object, such as {{}}.") from None
+    if not isinstance(conf, dict):
+        raise MwaaInputError("MWAA_CONF is JSON, but no object; write one, such as {}.")
+    transport = variables.get("MWAA_TRANSPORT") or None
+    try:
+        check_transport(transport)
+        major = major_version(variables.get("MWAA_AIRFLOW_MAJOR") or None)
+    except MwaaInputError as error:
+        raise MwaaInputError(f"The function's environment variables: {error}") from None
+    return _Settings(
+        env_name=variables.get("MWAA_ENV_NAME") or None,
+        dag_id=variables.get("MWAA_DAG_ID") or None,
+        region_name=variables.get("MWAA_REGION") or None,
+        conf=conf,
+        transport=transport,
+        airflow_major=major,
+    )
+
+
+def _environment(env_name: str, settings: _Settings) -> MwaaEnvironment:
+    """Give the client, which the invocations to come use again."""
+    key = (env_name, settings.region_name, settings.transport, settings.airflow_major)
+    if key not in _environments:
+        mwaa = control_plane(settings.region_name)
+        transport = settings.transport
+        if not _has_requests():
+            if transport in (TransportName.WEB_SESSION, TransportName.CLI):
+                raise UnsupportedByTransport(
+                    f"MWAA_TRANSPORT={transport!r} needs the package requests, which isn't here: {_WITH_REQUESTS}, or "
+                    "unset MWAA_TRANSPORT.",
+                    env_name=env_name,
+                )
+            if not mwaa.supports_invoke_rest_api:
+                raise UnsupportedByTransport(
+                    f"Environment {env_name!r}: the boto3 of this runtime has no InvokeRestApi (1.35.43 and later "
+                    f"have). Either {_WITH_REQUESTS}, or add a newer boto3 to the zip or in a layer.",
+                    env_name=env_name,
+                )
+            # Named, so that an error is about what can be had here, and not about the next transport.
+            transport = TransportName.REST_API
+        client = ClientSettings(transport=transport, airflow_major=settings.airflow_major)
+        _environments[key] = MwaaEnvironment(mwaa, env_name, client)
+    return _environments[key]
+
+
+def _forget(environment: MwaaEnvironment) -> None:
+    for key in [key for key, kept in _environments.items() if kept is environment]:
+        del _environments[key]
+
+
+def _has_requests() -> bool:
+    return find_spec("requests") is not None

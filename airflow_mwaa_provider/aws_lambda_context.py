@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the Lambda handlers share: the time that is left, the clients that warm invocations use again, the log."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.control_plane import ControlPlane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["account_of", "control_plane", "let_info_through", "request_id_of", "time_left"]
+
+# Kept back for the answer: Lambda counts a function that is a moment late as failed.
+RESERVE_S = 1.0
+
+_control_planes: dict[str | None, ControlPlane] = {}
+
+
+def control_plane(region_name: str | None) -> ControlPlane:
+    """Give the MWAA API of a region; made once and kept for the invocations to come.
+
+    :param region_name: ``None`` for the function's own.
+    """
+    if region_name not in _control_planes:
+        _control_planes[region_name] = ControlPlane(region_name=region_name)
+    return _control_planes[region_name]
+
+
+def time_left(context: Any) -> Callable[[], float]:
+    """Give a clock of the seconds that an invocation still has; without a context they have no end."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    if remaining is None:
+        return lambda: math.inf
+    return lambda: float(remaining()) / 1000 - RESERVE_S
+
+
+def request_id_of(context: Any) -> str | None:
+    """Give the invocation's id; the same when Lambda retries."""
+    return str(getattr(context, "aws_request_id", None) or "") or None
+
+
+def account_of(context: Any) -> str | None:
+    """Give the account that the function runs in."""
+    parts = str(getattr(context, "invoked_function_arn", None) or "").split(":")
+    return parts[4] if len(parts) > 5 else None
+
+
+def let_info_through() -> None:
+    """Let the package's own lines into the function's log, whose level is WARNING unless someone chose another."""
+    logger = logging.getLogger(__package__)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the events that reach a Lambda function ask for: the runs, their conf, and run ids that survive a redelivery.
+
+A run id is derived from what identifies the event and from nothing else, so that the same event, delivered again, by
+whichever way, asks for the same run: the id of an EventBridge event, the id of an SQS message, bucket, key and version
+of an S3 object, and for an invocation by hand the request id, which Lambda keeps when it retries.
+
+What others may write into a message, an object's name or an event chooses neither the environment nor the DAG: it goes
+into the conf.
+
+Source: the AWS Lambda Developer Guide's pages on SQS, S3 and EventBridge; the Amazon S3 User Guide on the structure
+of event messages and on EventBridge (all 2026-11).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote_plus
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DIRECT_KEYS", "Message", "WantedRun", "is_s3_notification", "messages_of", "runs_of"]
+
+DIRECT_KEYS = ("env_name", "dag_id", "run_id", "conf", "logical_date", "note")
+"""Keys of an event by which a function is invoked by hand, or by code."""
+
+
+@dataclass(frozen=True)
+class WantedRun:
+    """One run that an event asks for; what is ``None`` is left to the function's environment variables."""
+
+    label: str
+    """What asks for it, for an error's words: ``"SQS message '…'"``."""
+    run_id: str
+    conf: dict[str, Any] = field(default_factory=dict, repr=False)
+    env_name: str | None = None
+    dag_id: str | None = None
+    logical_date: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Message:
+    """An SQS message as Lambda hands it over."""
+
+    message_id: str
+    record: Mapping[str, Any] = field(repr=False)
+    in_order: bool = False
+    """Whether its queue is a FIFO queue."""
+
+    def runs(self) -> list[WantedRun]:
+        """Read what it asks for: one run, or those of the S3 notification or EventBridge event that it carries."""
+        body = _parsed(self.record.get("body"))
+        if is_s3_notification(body):
+            return _s3_runs(body)
+        if _is_eventbridge(body):
+            return [_eventbridge_run(body)]
+        queue_arn = str(self.record.get("eventSourceARN") or "")
+        sent = self.record.get("attributes") or {}
+        conf = {
+            "source": "sqs",
+            "message_id": self.message_id,
+            "queue": queue_arn.rpartition(":")[2],
+            "queue_arn": queue_arn,
+            "sent_at": _from_ms(sent.get("SentTimestamp")),
+            "message_group_id": sent.get("MessageGroupId"),
+            "attributes": _message_attributes(self.record.get("messageAttributes") or {}),
+            "body": body,
+        }
+        return [WantedRun(f"SQS message {self.message_id!r}", _run_id("sqs", self.message_id), _filled(conf))]
+
+
+def messages_of(event: Any) -> list[Message] | None:
+    """Read an event of SQS; ``None`` when it is something else.
+
+    :raises MwaaInputError: a record has no message id, so that it could not be reported either.
+    """
+    if _sources(event) != {"aws:sqs"}:
+        return None
+    messages = []
+    for record in event["Records"]:
+        message_id = record.get("messageId")
+        if not isinstance(message_id, str) or not message_id:
+            raise MwaaInputError("A record of the SQS event has no messageId; pass the event on as Lambda gives it.")
+        in_order = str(record.get("eventSourceARN") or "").endswith(".fifo")
+        messages.append(Message(message_id, record, in_order))
+    return messages
+
+
+def runs_of(event: Any, request_id: str | None) -> list[WantedRun]:
+    """Read any event but those of SQS.
+
+    :param request_id: the invocation's, which Lambda keeps when it retries; ``None`` outside of Lambda, where the
+        event's own content identifies it.
+    :raises MwaaInputError: the event has none of the forms that are known.
+    """
+    if is_s3_notification(event):
+        return _s3_runs(event)
+    if _is_eventbridge(event):
+        return [_eventbridge_run(event)]
+    return [_direct_run({} if event is None else event, request_id)]
+
+
+def is_s3_notification(event: Any) -> bool:
+    """Whether this is a notification of S3 itself, the test that S3 sends when it is set up included."""
+    return _sources(event) == {"aws:s3"} or _is_s3_test(event)
+
+
+def _direct_run(event: Any, request_id: str | None) -> WantedRun:
+    if not isinstance(event, dict):
+        raise MwaaInputError(f"The event is a {type(event).__name__}; give an object with {', '.join(DIRECT_KEYS)}.")
+    if sources := _sources(event):
+        _refuse_records(sources)
+    unknown = [str(key) for key in event if key not in DIRECT_KEYS]
+    if unknown:
+        named = ", ".join(repr(key[:60]) for key in unknown[:5]) + (" and more" if len(unknown) > 5 else "")
+        raise MwaaInputError(
+            f"The event has unknown keys: {named}. It takes {', '.join(DIRECT_KEYS)}; events of SQS, S3 and "
+            "EventBridge are taken as they are."
+        )
+    for name in DIRECT_KEYS:
+        value = event.get(name)
+        wanted: type = dict if name == "conf" else str
+        if value is not None and not isinstance(value, wanted):
+            raise MwaaInputError(
+                f"{name} of the event is {_kind(value)}; give {'an object' if wanted is dict else 'text'}."
+            )
+    identity = request_id or json.dumps(event, sort_keys=True, default=str)
+    return WantedRun(
+        label=f"Invocation {request_id!r}" if request_id else "The invocation",
+        run_id=event.get("run_id") or _run_id("lambda", identity),
+        conf=dict(event.get("conf") or {}),
+        env_name=event.get("env_name") or None,
+        dag_id=event.get("dag_id") or None,
+        logical_date=event.get("logical_date") or None,
+        note=event.get("note") or None,
+    )
+
+
+def _eventbridge_run(event: dict[str, Any]) -> WantedRun:
+    label = f"EventBridge event {event['id']!r}"
+    detail = event["detail"]
+    if event["source"] == "aws.s3" and all(isinstance(_member(detail, name), dict) for name in ("bucket", "object")):
+        described = detail["object"]
+        conf = {
+            "source": "s3",
+            "event": event["detail-type"],
+            "bucket": detail["bucket"].get("name"),
+            "key": described.get("key"),
+            "size": described.get("size"),
+            "etag": described.get("etag"),
+            "version_id": described.get("version-id"),
+            "sequencer": described.get("sequencer"),
+            "reason": detail.get("reason"),
+            "region": event.get("region"),
+            "time": event.get("time"),
+        }
+        return WantedRun(label, _s3_run_id(conf, str(event["id"])), _filled(conf))
+    conf = {
+        "source": "eventbridge",
+        "id": event["id"],
+        "event_source": event["source"],
+        "detail_type": event["detail-type"],
+        "account": event.get("account"),
+        "region": event.get("region"),
+        "time": event.get("time"),
+        "resources": event.get("resources"),
+        "detail": detail,
+    }
+    return WantedRun(label, _run_id("eventbridge", str(event["id"])), _filled(conf))
+
+
+def _s3_runs(event: dict[str, Any]) -> list[WantedRun]:
+    if _is_s3_test(event):
+        return []  # "your notifications arrive", and no object
+    return [_s3_run(record) for record in event["Records"]]
+
+
+def _s3_run(record: Mapping[str, Any]) -> WantedRun:
+    try:
+        bucket, described = record["s3"]["bucket"]["name"], record["s3"]["object"]
+        # Unlike those in EventBridge's events, keys of notifications are encoded like a form's fields.
+        key = unquote_plus(described["key"])
+        conf = {
+            "source": "s3",
+            "event": record["eventName"],
+            "bucket": bucket,
+            "key": key,
+            "size": described.get("size"),
+            "etag": described.get("eTag"),
+            "version_id": described.get("versionId"),
+            "sequencer": described.get("sequencer"),
+            "region": record.get("awsRegion"),
+            "time": record.get("eventTime"),
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        raise MwaaInputError(
+            f"A record of the S3 event cannot be read ({type(error).__name__}: {error}); pass the event on "
+            "as S3 sends it."
+        ) from None
+    fallback = json.dumps([record.get("eventTime"), record.get("responseElements")], sort_keys=True, default=str)
+    return WantedRun(f"S3 event for {key!r} in {bucket!r}", _s3_run_id(conf, fallback), _filled(conf))
+
+
+def _s3_run_id(conf: Mapping[str, Any], fallback: str) -> str:
+    """Identify what happened to an object.
+
+    :param fallback: identifies an event that names neither a version nor a place in the order of changes.
+    """
+    version = [conf["version_id"], conf["sequencer"]]
+    kind = str(conf["event"]).partition(":")[0].replace(" ", "").lower()
+    identity = [kind, conf["bucket"], conf["key"], *(version if any(version) else [fallback])]
+    return _run_id("s3", json.dumps(identity))
+
+
+def _run_id(kind: str, identity: str) -> str:
+    """Make a run id that is short enough for the paths that InvokeRestApi takes."""
+    return f"{kind}__{hashlib.sha256(identity.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+
+
+def _sources(event: Any) -> set[str]:
+    """Name the services that an event's records come from; empty for an event without records."""
+    records = event.get("Records") if isinstance(event, dict) else None
+    if not isinstance(records, list) or not records or not all(isinstance(record, dict) for record in records):
+        return set()
+    return {str(record.get("eventSource") or record.get("EventSource") or "nobody") for record in records}
+
+
+def _refuse_records(sources: set[str]) -> NoReturn:
+    raise MwaaInputError(
+        f"The event has records of {', '.join(sorted(sources))}; known are those of aws:sqs and aws:s3, one of them at "
+        "a time. Put an SQS queue in between."
+    )
+
+
+def _is_s3_test(event: Any) -> bool:
+    return isinstance(event, dict) and event.get("Event") == "s3:TestEvent" and event.get("Service") == "Amazon S3"
+
+
+def _is_eventbridge(event: Any) -> bool:
+    return (
+        isinstance(event, dict)
+        and all(isinstance(event.get(name), str) and event[name] for name in ("id", "source", "detail-type"))
+        and "detail" in event
+    )
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _parsed(body: Any) -> Any:
+    """Give a message's JSON object or list; any other text stays text."""
+    text = str(body or "")
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        parsed = json.loads(text, parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        return text
+    return parsed if _is_shallow(parsed) else text
+
+
+def _is_shallow(value: Any, levels: int = 100) -> bool:
+    """Whether JSON can be written again by anyone; what is nested deeper than that overflows one writer or another."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
+    return True
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _message_attributes(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Give the values by name; binary ones stay in base64."""
+    values = {name: (item.get("stringValue") or item.get("binaryValue")) for name, item in attributes.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _from_ms(value: Any) -> str | None:
+    return datetime.fromtimestamp(int(value) / 1000, UTC).isoformat() if str(value or "").isdigit() else None
+
+
+def _filled(conf: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in conf.items() if value not in (None, {}, []) or name in ("body", "detail")}
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", str: "text", dict: "an object"}
+    return names.get(type(value), type(value).__name__)

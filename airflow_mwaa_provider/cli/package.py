@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa package``: the files that are uploaded to AWS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
+from airflow_mwaa_provider.packaging.lambda_setup import RUNTIMES, HandlerName, setup_of
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.packaging.lambda_setup import FunctionSetup
+    from airflow_mwaa_provider.packaging.lambda_zip import LambdaZip
+
+_FORMATS = ("text", "json")
+
+
+def _file_and_format(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[Path, str]:
+    """Read ``text`` or ``json``, as for every command; what ends in ``.zip`` is the file to write."""
+    files = [value for value in values if value not in _FORMATS]
+    for value in files:
+        if Path(value).suffix.lower() != ".zip":
+            raise click.BadParameter(f"{value!r} is neither a FILE.zip nor one of {', '.join(_FORMATS)}.")
+    if len(files) > 1:
+        raise click.BadParameter(f"{' and '.join(files)}: give one file.")
+    return Path(files[0] if files else "mwaa-lambda.zip"), "json" if "json" in values else "text"
+
+
+@click.group()
+def package() -> None:
+    """Build the files that are uploaded to AWS.
+
+    \b
+    Example:
+      airflow-mwaa package lambda --output trigger.zip
+    """
+
+
+@package.command("lambda")
+@click.option(
+    "--output",
+    multiple=True,
+    callback=_file_and_format,
+    metavar="FILE.zip|text|json",
+    help="Where to write (mwaa-lambda.zip if not given); and, given a second time, json for machines.",
+)
+@click.option(
+    "--handler",
+    type=click.Choice([name.value for name in HandlerName]),
+    default=HandlerName.TRIGGER.value,
+    show_default=True,
+    help="Whose setup to show: trigger runs a DAG, endpoints makes VPC endpoints. The zip holds both.",
+)
+@click.option("--with-requests", is_flag=True, help="Add requests, for web_session and cli, or where boto3 is old.")
+@click.option("--force", is_flag=True, help="Replace the file also when it is no zip of this command.")
+@mwaa_errors_in_one_line
+def package_lambda(*, output: tuple[Path, str], handler: str, with_requests: bool, force: bool) -> None:
+    """Build the zip of a Lambda function that triggers a DAG, and show how to set the function up.
+
+    It needs no Airflow, and of Lambda's runtime only boto3. Built again it is the same, byte for byte.
+
+    \b
+    Example:
+      airflow-mwaa package lambda --output trigger.zip
+      airflow-mwaa package lambda --output trigger.zip --output json --handler endpoints
+    """
+    from airflow_mwaa_provider.packaging.lambda_zip import build_zip, write_zip
+
+    path, form = output
+    built = build_zip(with_requests=with_requests)
+    changed = write_zip(built, path, replace_anything=force)
+    setup = setup_of(HandlerName(handler))
+    if form == "json":
+        click.echo(json.dumps(_as_json(path, built, changed, setup), indent=2))
+    else:
+        _echo(path, built, changed, setup)
+
+
+def _as_json(path: Path, built: LambdaZip, changed: bool, setup: FunctionSetup) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "changed": changed,
+        "bytes": len(built.content),
+        "sha256": built.sha256,
+        "bundled": built.bundled,
+        "handler": setup.handler,
+        "runtimes": list(RUNTIMES),
+        "timeout_s": setup.timeout_s,
+        "memory_mb": setup.memory_mb,
+        "environment_variables": [
+            {"name": variable.name, "required": variable.required, "says": variable.says}
+            for variable in setup.variables
+        ],
+        "iam_actions": list(setup.actions),
+        "policy": setup.policy,
+    }
+
+
+def _echo(path: Path, built: LambdaZip, changed: bool, setup: FunctionSetup) -> None:
+    bundled = ", ".join(f"{name} {version}" for name, version in built.bundled.items())
+    done = "Wrote" if changed else "Unchanged:"
+    click.echo(
+        f"{done} {path}: {len(built.names)} files, {len(built.content)} bytes{f', with {bundled}' * bool(bundled)}"
+    )
+    click.echo(f"  SHA-256      {built.sha256}")
+    click.echo(f"  Handler      {setup.handler}")
+    click.echo(f"  Runtime      {RUNTIMES[0]} (or {', '.join(RUNTIMES[1:])})")
+    click.echo(f"  Timeout      {setup.timeout_s} s, memory {setup.memory_mb} MB")
+    click.echo("  Environment variables:")
+    for variable in setup.variables:
+        click.echo(f"    {variable.name}{'' if variable.required else ' (optional)'}: {variable.says}")
+    click.echo("  The role's permissions, beside AWSLambdaBasicExecutionRole:")
+    for line in json.dumps(setup.policy, indent=2).splitlines():
+        click.echo(f"    {line}")

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VPC endpoints that the customer manages: an environment with such stays PENDING until they are there.
+
+Source: botocore's service model (``EndpointManagement``, ``DatabaseVpcEndpointService``, ``WebserverVpcEndpointService``,
+status ``PENDING``); the user guide's page on customer-managed endpoints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import aiohttp
+
+from airflow_mwaa_provider.local.aws.environments import EnvironmentStatus
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.local.aws.environments import Environment
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.5
+_PATIENCE_S = 72 * 3600
+_EC2 = "{http://ec2.amazonaws.com/doc/2016-11-15/}"
+
+
+def endpoint_services(environment: Environment, region: str) -> dict[str, str]:
+    """Return the names of the services that an environment's endpoints lead to, as GetEnvironment has them."""
+    members = ["DatabaseVpcEndpointService"]
+    if environment.settings.get("WebserverAccessMode") == "PRIVATE_ONLY":
+        members.append("WebserverVpcEndpointService")
+    return {member: f"com.amazonaws.vpce.{region}.vpce-svc-{_number(environment, member)}" for member in members}
+
+
+def _number(environment: Environment, member: str) -> str:
+    identity = f"{environment.arn} {environment.created_at.isoformat()} {member}"
+    return f"0{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+
+
+class VpcEndpoints:
+    """Looks at the endpoints that moto's EC2 has."""
+
+    def __init__(self, http: aiohttp.ClientSession, moto_url: str, region: str) -> None:
+        self._http = http
+        self._moto_url = moto_url
+        self._region = region
+
+    async def wait_for(self, environment: Environment) -> None:
+        """Return at once, or where the customer manages the endpoints, when they are there.
+
+        :raises TimeoutError: they were not made within 72 hours.
+        """
+        if environment.settings.get("EndpointManagement") != "CUSTOMER":
+            return
+        wanted = set(endpoint_services(environment, self._region).values())
+        environment.status = EnvironmentStatus.PENDING
+        _log.info("environment %s is PENDING until there are endpoints for %s", environment.name, ", ".join(wanted))
+        async with asyncio.timeout(_PATIENCE_S):
+            while not wanted <= await self._available():
+                await asyncio.sleep(_LOOK_EVERY_S)
+        environment.status = EnvironmentStatus.CREATING
+
+    async def _available(self) -> set[str]:
+        """Return the services that have an endpoint in state available."""
+        # moto reads the region from the signature and checks no more of it.
+        credential = f"local/20200101/{self._region}/ec2/aws4_request"
+        headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"}
+        form = {"Action": "DescribeVpcEndpoints", "Version": "2016-11-15"}
+        try:
+            async with self._http.post(self._moto_url, data=form, headers=headers) as answer:
+                text = await answer.text()
+                answer.raise_for_status()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            _log.warning("EC2 does not say which endpoints there are: %s", error)
+            return set()
+        endpoints = ElementTree.fromstring(text).iterfind(f"./{_EC2}vpcEndpointSet/{_EC2}item")  # noqa: S314 - moto's own
+        return {
+            endpoint.findtext(f"{_EC2}serviceName", "")
+            for endpoint in endpoints
+            if endpoint.findtext(f"{_EC2}state", "").lower() == "available"
+        }

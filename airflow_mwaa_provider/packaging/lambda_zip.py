@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The zip of the Lambda functions: what their handlers import of this package, and ``requests`` where it is asked for.
+
+The same sources give the same bytes, on any machine: entries are sorted and stored uncompressed (what a compressor
+makes depends on its version), their times and modes are fixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["LambdaZip", "build_zip", "write_zip"]
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_OWN_FILES = ("__init__.py", "py.typed", "exceptions.py", "aws_lambda*.py", "client/*.py")
+_COMMENT = b"airflow-mwaa package lambda"
+"""By which a zip is known as one of these, so that only such a file is replaced."""
+_EARLIEST = (1980, 1, 1, 0, 0, 0)
+# botocore, and so Lambda's runtime, brings it; another one in the zip would take its place under boto3 as well.
+_FROM_THE_RUNTIME = {"urllib3"}
+# Compiled code fits one processor and one Python; what is bundled here works without it.
+_NOT_BUNDLED = (".so", ".pyd", ".pyc")
+
+
+@dataclass(frozen=True)
+class LambdaZip:
+    """A zip that was built, not yet written.
+
+    :param bundled: what it holds beside this package: version by name of the distribution.
+    """
+
+    content: bytes
+    names: tuple[str, ...]
+    bundled: dict[str, str]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its bytes, in hex."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def build_zip(*, with_requests: bool = False) -> LambdaZip:
+    """Build the zip in memory; it is below two megabytes.
+
+    :param with_requests: adds ``requests`` and what it needs, from the running interpreter's environment.
+    :raises MwaaInputError: ``requests`` isn't installed as files here.
+    """
+    entries = {f"{_PACKAGE.name}/{path.relative_to(_PACKAGE).as_posix()}": path for path in _own_files()}
+    bundled: dict[str, str] = {}
+    if with_requests:
+        for distribution in _with_requirements("requests"):
+            bundled[distribution.name] = distribution.version
+            entries.update(_files_of(distribution))
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = _COMMENT
+        for name in sorted(entries):
+            entry = zipfile.ZipInfo(name, _EARLIEST)
+            entry.create_system = 3  # Unix, whose modes follow
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, entries[name].read_bytes())
+    return LambdaZip(content.getvalue(), tuple(sorted(entries)), bundled)
+
+
+def write_zip(built: LambdaZip, path: Path, *, replace_anything: bool = False) -> bool:
+    """Write it whole or not at all.
+
+    :param replace_anything: also replaces a file that isn't such a zip.
+    :return: whether the file changed.
+    :raises MwaaInputError: another kind of file is there, or it cannot be written.
+    """
+    try:
+        if path.is_file() and path.read_bytes() == built.content:
+            return False
+        if path.exists() and not (replace_anything and path.is_file()) and not _is_ours(path):
+            raise MwaaInputError(
+                f"{path} is there and is no zip of this command; choose another name, or replace it with --force."
+                if path.is_file()
+                else f"{path} is no file; choose another name."
+            )
+        # A file of its own beside it, so that two builds at once don't write into each other.
+        number, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(built.content)
+            Path(draft).chmod(0o644)
+            Path(draft).replace(path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise MwaaInputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return True
+
+
+def _own_files() -> Iterator[Path]:
+    for pattern in _OWN_FILES:
+        yield from _PACKAGE.glob(pattern)
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == _COMMENT
+    except zipfile.BadZipFile:
+        return False
+
+
+def _with_requirements(name: str) -> list[metadata.Distribution]:
+    """Give a distribution and all that it needs, but what Lambda's runtime has."""
+    found: dict[str, metadata.Distribution] = {}
+    waiting = [name]
+    while waiting:
+        wanted = _normal(waiting.pop())
+        if wanted in found or wanted in _FROM_THE_RUNTIME:
+            continue
+        try:
+            found[wanted] = metadata.distribution(wanted)
+        except metadata.PackageNotFoundError:
+            raise MwaaInputError(
+                f"{wanted} isn't installed here, so it cannot be bundled: pip install {name}."
+            ) from None
+        needed = [text for text in found[wanted].requires or () if "extra" not in text.partition(";")[2]]
+        waiting += [re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in needed]
+    return [found[key] for key in sorted(found)]
+
+
+def _files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
+    """Give a distribution's sources, data and licences, as they shall be named in the zip."""
+    installed = [
+        (file.as_posix(), Path(str(distribution.locate_file(file))))
+        for file in distribution.files or ()
+        if file.suffix not in _NOT_BUNDLED and not _is_left_behind(PurePosixPath(file))
+    ]
+    if not any(path.is_file() and name.endswith(".py") for name, path in installed):
+        raise MwaaInputError(
+            f"{distribution.name} isn't installed as files that pip lists, so it cannot be bundled; use a virtual "
+            "environment."
+        )
+    return ((name, path) for name, path in installed if path.is_file())
+
+
+def _is_left_behind(file: PurePosixPath) -> bool:
+    """Whether pip put it elsewhere (scripts), or it says how and where it was installed."""
+    if ".." in file.parts or file.is_absolute():
+        return True
+    return ".dist-info" in file.parts[0] and file.name != "METADATA" and "licen" not in str(file).lower()
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
