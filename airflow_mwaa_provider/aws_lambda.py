@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.aws_lambda_context import control_plane, let_info_through, request_id_of, time_left
-from airflow_mwaa_provider.aws_lambda_events import messages_of, runs_of
+from airflow_mwaa_provider.aws_lambda_events import is_s3_notification, messages_of, runs_of
 from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
 from airflow_mwaa_provider.client.models import TransportName
@@ -93,9 +93,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         return {"batchItemFailures": [{"itemIdentifier": name} for name in _failed(messages, left_s)]}
     wanted = runs_of(event, request_id_of(context))
     settings = _settings(os.environ)
-    if isinstance(event, dict) and "Records" not in event and len(wanted) == 1:
-        return _trigger(wanted[0], settings, left_s)
-    return {"runs": _trigger_all(wanted, settings, left_s)}
+    runs = _trigger_all(wanted, settings, left_s)
+    return {"runs": runs} if is_s3_notification(event) else runs[0]
 
 
 def _failed(messages: list[Message], left_s: Callable[[], float]) -> list[str]:

@@ -55,13 +55,11 @@ class FakeTime:
 class World:
     """The local MWAA; one for all tests, cleared between them."""
 
-    def __init__(self, certificates: CertificateAuthority) -> None:
+    def __init__(self, certificates: CertificateAuthority, moto_url: str = "http://127.0.0.1:9") -> None:
         self.certificates = certificates
         self.ca = str(certificates.ca_pem_path)
         self.factory = StubFactory()
-        self.mwaa = LocalMwaa(
-            runtimes=self.factory, moto_url="http://127.0.0.1:9", certificates=certificates, admin_token="t"
-        )
+        self.mwaa = LocalMwaa(runtimes=self.factory, moto_url=moto_url, certificates=certificates, admin_token="t")
         self.issued: list[str] = []
         """All tokens that were given out."""
         self._control_planes: dict[str, ControlPlane] = {}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """VPC endpoints that the customer manages: an environment with such stays PENDING until they are there.
 
-Source: botocore's service model (``EndpointManagement``, ``DatabaseVpcEndpointService``, ``WebserverVpcEndpointService``,
+Source: botocore's service model (``EndpointManagement``, ``DatabaseVpcEndpointService`` and the web server's,
 status ``PENDING``); the user guide's page on customer-managed endpoints.
 """
 
@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.5
 _PATIENCE_S = 72 * 3600
-_EC2 = "{http://ec2.amazonaws.com/doc/2016-11-15/}"
+_EC2 = "{*}"
+"""EC2's name space, whose last slash moto writes or not, by release."""
 
 
 def endpoint_services(environment: Environment, region: str) -> dict[str, str]:

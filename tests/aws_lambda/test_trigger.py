@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The handler in a bare Python, against the local MWAA: one event, however often it is delivered, is one run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.aws_lambda import samples
+from tests.aws_lambda.function import RUNTIME, Function
+from tests.client.world import HAS_INVOKE_REST_API, World
+
+without_invoke_rest_api = pytest.mark.skipif(HAS_INVOKE_REST_API, reason="the installed boto3 has InvokeRestApi")
+with_invoke_rest_api = pytest.mark.skipif(not HAS_INVOKE_REST_API, reason="the installed boto3 has no InvokeRestApi")
+
+EVENTS: dict[str, Any] = {
+    "nothing": None,
+    "direct": {"conf": {"day": "2026-11-22"}, "note": "by hand"},
+    "direct-named": {"run_id": "chosen", "dag_id": "etl", "env_name": "env2"},
+    "eventbridge": samples.eventbridge(),
+    "s3": samples.s3_notification(),
+    "s3-by-eventbridge": samples.s3_by_eventbridge(),
+    "sqs": samples.sqs({"order": 17}),
+    "s3-by-sqs": samples.sqs(samples.s3_notification()),
+    "eventbridge-by-sqs": samples.sqs(samples.eventbridge()),
+}
+
+
+def runs(world: World) -> list[dict[str, Any]]:
+    return [run for airflow in world.factory.made.values() for run in airflow.runs]
+
+
+def same(event: Any, times: int = 3) -> list[tuple[str, Any]]:
+    return [("request-1", event)] * times
+
+
+def test_an_event_that_comes_three_times_warm_and_once_cold_is_one_run(trigger: Function, world: World) -> None:
+    warm = [(name, event) for name, event in EVENTS.items() for _ in range(3)]
+    answers = [answer.get("result") for answer in trigger.invoke(*warm) + trigger.invoke(*EVENTS.items())]
+    run_ids: dict[str, set[str]] = {}
+    for number, name in enumerate([name for name, _ in warm] + list(EVENTS)):
+        if "sqs" in name:
+            assert answers[number] == {"batchItemFailures": []}, name
+        else:
+            [run] = answers[number].get("runs", [answers[number]])
+            run_ids.setdefault(name, set()).add(run["run_id"])
+    assert {name: len(ids) for name, ids in run_ids.items()} == dict.fromkeys(run_ids, 1)
+    # S3's event is the same one by whichever way it comes, and so is EventBridge's.
+    assert run_ids["s3"] == run_ids["s3-by-eventbridge"]
+    assert len(runs(world)) == len(["nothing", "direct", "direct-named", "eventbridge", "s3", "sqs"])
+    [first, second, third] = [run["created"] for run in answers[:3]]
+    assert (first, second, third) == (True, False, False)
+
+
+def test_two_events_are_two_runs(trigger: Function, world: World) -> None:
+    trigger.invoke(("request-1", {}), ("request-2", {}))
+    other = samples.eventbridge(id="27793124-05d4-b198-2fde-7ededc63b104")
+    trigger.invoke(("r", samples.eventbridge()), ("r", other), ("r", samples.sqs("a", "b")))
+    assert len(runs(world)) == 6
+
+
+def test_the_zip_brings_in_nothing_but_itself_and_boto3(trigger: Function) -> None:
+    [answer] = trigger.invoke(("request-1", {}))
+    assert "result" in answer
+    own = {"airflow_mwaa_provider"}
+    if "MWAA_TRANSPORT" in trigger.variables:
+        own |= {"requests", "certifi", "charset_normalizer", "idna"}
+    assert own <= set(trigger.roots) <= own | set(RUNTIME)
+
+
+@pytest.mark.parametrize("kind", ["status_after", "reset_after"])
+def test_an_answer_that_gets_lost_makes_no_second_run(trigger: Function, world: World, kind: str) -> None:
+    target = "rest" if "MWAA_TRANSPORT" in trigger.variables else "invoke_rest_api"
+    for name in ("etl", "other"):
+        world.airflow().dags[name] = False
+        world.fault(target, kind, method="POST", path=f"*/{name}/dagRuns", times=1)
+    event = EVENTS["sqs"]
+    answers = trigger.invoke(("r", {}), ("r", {}), ("r", event, {"MWAA_DAG_ID": "other"}), ("r", event))
+    assert [list(answer) for answer in answers] == [["result"]] * 4
+    assert [run["dag_id"] for run in runs(world)] == ["etl", "other"]
+
+
+def test_a_function_that_fails_is_retried_by_lambda_with_the_same_result(trigger: Function, world: World) -> None:
+    """All attempts of the first invocation act and lose their answers; the second one finds the run."""
+    target = "rest" if "MWAA_TRANSPORT" in trigger.variables else "invoke_rest_api"
+    world.fault(target, "status_after")
+    [first] = trigger.invoke(*same(EVENTS["eventbridge"], 1), seconds=2)
+    assert first["error"]["type"] in ("UnexpectedAnswer", "AirflowError")
+    world.do(world.mwaa.faults.clear)
+    [second] = trigger.invoke(*same(EVENTS["eventbridge"], 1))
+    assert not second["result"]["created"]
+    assert len(runs(world)) == 1
+
+
+def test_the_conf_is_what_the_event_says_over_what_the_function_says(trigger: Function, world: World) -> None:
+    trigger.variables["MWAA_CONF"] = '{"day": "none", "team": "data"}'
+    trigger.invoke(("r", {"conf": {"day": "today"}}), ("r", samples.sqs("plain text")))
+    direct, message = (run["conf"] for run in runs(world))
+    assert direct == {"day": "today", "team": "data"}
+    assert message == {
+        "day": "none",
+        "team": "data",
+        "source": "sqs",
+        "message_id": samples.ids(samples.sqs("x"))[0],
+        "queue": "orders",
+        "queue_arn": "arn:aws:sqs:us-east-1:123456789012:orders",
+        "sent_at": "2026-11-22T10:00:00+00:00",
+        "attributes": {"shop": "north"},
+        "body": "plain text",
+    }
+
+
+def test_a_logical_date_and_another_environment(trigger: Function, world: World) -> None:
+    event = {"env_name": "env2", "logical_date": "2026-01-31T00:00:00Z"}
+    [answer] = trigger.invoke(("r", event))
+    assert answer["result"]["env_name"] == "env2"
+    assert world.airflow("env2").runs[0]["logical_date"].startswith("2026-01-31T00:00:00")
+
+
+def test_only_the_messages_that_failed_come_back(trigger: Function, world: World) -> None:
+    bad = {"Records": [{"eventSource": "aws:s3", "s3": {}}]}
+    event = samples.sqs({"order": 1}, bad, {"order": 2}, bad, samples.s3_notification())
+    [first, again] = trigger.invoke(*same(event, 2))
+    names = samples.ids(event)
+    assert (
+        first
+        == again
+        == {"result": {"batchItemFailures": [{"itemIdentifier": names[1]}, {"itemIdentifier": names[3]}]}}
+    )
+    assert len(runs(world)) == 3
+
+
+def test_in_a_fifo_queue_no_message_overtakes_one_that_failed(trigger: Function, world: World) -> None:
+    bad = {"Records": [{"eventSource": "aws:s3", "s3": {}}]}
+    event = samples.sqs({"order": 1}, bad, {"order": 2}, queue="orders.fifo")
+    [answer] = trigger.invoke(("r", event))
+    assert answer["result"]["batchItemFailures"] == [{"itemIdentifier": name} for name in samples.ids(event)[1:]]
+    assert [run["conf"]["body"]["order"] for run in runs(world)] == [1]
+
+
+def test_of_several_s3_records_the_good_ones_run_and_the_bad_ones_fail_the_invocation(
+    trigger: Function, world: World
+) -> None:
+    records = [samples.s3_record(f"k{number}") for number in range(3)]
+    [answer] = trigger.invoke(("r", samples.s3_notification(*records)))
+    assert [run["created"] for run in answer["result"]["runs"]] == [True] * 3
+    world.airflow().dags.clear()
+    more = [samples.s3_record(f"k{number}") for number in (7, 8)]
+    [answer] = trigger.invoke(("r", samples.s3_notification(*more)))
+    assert answer["error"]["message"].startswith("2 of 2 records have no run; the log names all. The first: ")
+
+
+REFUSED: list[tuple[Any, str]] = [
+    ({"dag": "etl", "Conf": {}}, "unknown keys: 'dag', 'Conf'. It takes env_name, dag_id"),
+    ([1], "The event is a list"),
+    ("etl", "The event is a str"),
+    ({"conf": "a=1"}, "conf of the event is text; give an object"),
+    ({"dag_id": 7}, "dag_id of the event is a number; give text"),
+    ({"logical_date": "yesterday"}, "logical_date='yesterday' is no ISO 8601 date"),
+    ({"logical_date": "2026-01-31"}, "has no time zone"),
+    ({"dag_id": "absent"}, "not found"),
+    ({"Records": [{"EventSource": "aws:sns", "Sns": {}}]}, "records of aws:sns; known are those of aws:sqs"),
+    ({"Records": [{"eventSource": "aws:sqs"}, {"eventSource": "aws:s3"}]}, "records of aws:s3, aws:sqs"),
+    ({"Records": [{"eventSource": "aws:sqs", "body": "x"}]}, "no messageId"),
+    ({"conf": {"x": "x" * 1_100_000}}, "are allowed. Put the data into S3"),
+]
+SET_UP_WRONG = [
+    ({"MWAA_ENV_NAME": ""}, "names no environment: set MWAA_ENV_NAME"),
+    ({"MWAA_DAG_ID": ""}, "names no DAG: set MWAA_DAG_ID"),
+    ({"MWAA_CONF": "{"}, "MWAA_CONF is no JSON"),
+    ({"MWAA_CONF": "[]"}, "MWAA_CONF is JSON, but no object"),
+    ({"MWAA_TRANSPORT": "ftp"}, "transport='ftp' is none of"),
+    ({"MWAA_AIRFLOW_MAJOR": "4"}, "neither 2 nor 3"),
+    ({"MWAA_TRANSPORT": "cli"}, "needs the package requests, which isn't here: build the zip with"),
+]
+
+
+def test_an_event_that_cannot_be_used_is_refused_in_one_line(with_requests: Function, world: World) -> None:
+    answers = with_requests.invoke(*(("r", event) for event, _ in REFUSED))
+    for answer, (_, words) in zip(answers, REFUSED, strict=True):
+        assert words in answer["error"]["message"]
+        assert "\n" not in answer["error"]["message"]
+    assert runs(world) == []
+
+
+def test_a_function_that_is_set_up_wrong_says_so(bare: Function) -> None:
+    good = {**bare.variables, "MWAA_CONF": "", "MWAA_TRANSPORT": "", "MWAA_AIRFLOW_MAJOR": ""}
+    answers = bare.invoke(*(("r", {}, good | variables) for variables, _ in SET_UP_WRONG))
+    for answer, (_, words) in zip(answers, SET_UP_WRONG, strict=True):
+        assert words in answer["error"]["message"]
+
+
+@without_invoke_rest_api
+def test_an_old_boto3_is_named_with_the_way_out(bare: Function) -> None:
+    [answer] = bare.invoke(("r", {}))
+    assert answer["error"]["type"] == "UnsupportedByTransport"
+    assert "has no InvokeRestApi" in answer["error"]["message"]
+    assert "airflow-mwaa package lambda --with-requests" in answer["error"]["message"]
+
+
+@with_invoke_rest_api
+def test_without_requests_an_iam_refusal_is_about_invoke_rest_api(bare: Function, world: World) -> None:
+    world.deny("InvokeRestApi", "CreateWebLoginToken", "CreateCliToken")
+    [answer] = bare.invoke(("r", {}))
+    assert answer["error"]["type"] == "AccessDenied"
+    assert answer["error"]["action"] == "airflow:InvokeRestApi"
+
+
+@with_invoke_rest_api
+def test_a_path_too_long_for_invoke_rest_api_names_the_way_out(bare: Function) -> None:
+    [answer] = bare.invoke(("r", {"dag_id": "d" * 60}))
+    assert "airflow-mwaa package lambda --with-requests" in answer["error"]["message"]
+
+
+def test_what_does_not_fit_into_the_functions_time_is_not_begun(trigger: Function, world: World) -> None:
+    event = samples.sqs("a", "b")
+    [direct] = trigger.invoke(("r", {}), seconds=0.5)
+    [batch] = trigger.invoke(("r", event), seconds=0.5)
+    assert direct["error"]["type"] == "CallTimeout"
+    assert batch["result"]["batchItemFailures"] == [{"itemIdentifier": name} for name in samples.ids(event)]
+    assert runs(world) == []
+
+
+def test_warm_invocations_use_the_clients_again(trigger: Function, world: World) -> None:
+    trigger.invoke(("r1", {}), ("r2", {}), ("r3", {}))
+    calls = world.calls()
+    assert calls.count("get_environment") == 1
+    assert calls.count("create_web_login_token") == ("MWAA_TRANSPORT" in trigger.variables)
+
+
+def test_an_environment_that_moved_to_another_airflow_is_looked_at_again(trigger: Function, world: World) -> None:
+    """The function is warm and has learnt that it is Airflow 3."""
+    missing = ("r2", {"dag_id": "absent"})
+    trigger.invoke(("r1", {}), missing, ("r3", {}))
+    assert world.calls().count("get_environment") == 2
