@@ -84,13 +84,13 @@ def write_zip(built: LambdaZip, path: Path, *, replace_anything: bool = False) -
     :raises MwaaInputError: another kind of file is there, or it cannot be written.
     """
     try:
-        if path.is_file() and path.read_bytes() == built.content:
+        if path.exists() and not path.is_file():
+            raise MwaaInputError(f"{path} is no file; choose another name.")
+        if path.exists() and path.read_bytes() == built.content:
             return False
-        if path.exists() and not (replace_anything and path.is_file()) and not _is_ours(path):
+        if path.exists() and not replace_anything and not _is_ours(path):
             raise MwaaInputError(
                 f"{path} is there and is no zip of this command; choose another name, or replace it with --force."
-                if path.is_file()
-                else f"{path} is no file; choose another name."
             )
         # A file of its own beside it, so that two builds at once don't write into each other.
         number, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

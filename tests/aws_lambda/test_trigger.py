@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,6 +200,24 @@ def test_an_old_boto3_is_named_with_the_way_out(bare: Function) -> None:
     assert answer["error"]["type"] == "UnsupportedByTransport"
     assert "has no InvokeRestApi" in answer["error"]["message"]
     assert "airflow-mwaa package lambda --with-requests" in answer["error"]["message"]
+
+
+def test_without_requests_the_client_says_what_a_web_session_needs(runtime: Path, bare_zip: Path) -> None:
+    code = f"""
+import sys
+sys.path += [{str(bare_zip)!r}, {str(runtime)!r}]
+from airflow_mwaa_provider.client.web_server import WebServer, WebServerSettings
+from airflow_mwaa_provider.exceptions import UnsupportedByTransport
+try:
+    WebServer("env3", WebServerSettings()).send("GET", "https://127.0.0.1:9/x", acts=False)
+except UnsupportedByTransport as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "needs the package requests" in done.stdout
+    assert "airflow-mwaa package lambda --with-requests" in done.stdout
 
 
 @with_invoke_rest_api

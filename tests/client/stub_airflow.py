@@ -71,6 +71,9 @@ class StubAirflow:
             await self._runner.cleanup()
             self._runner = None
 
+    async def delete(self) -> None:
+        self.clear()
+
     async def login(self) -> ApiSession:
         self._logins += 1
         value = f"secret-session-{self.spec.name}-{self._logins}"

@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 
 import aiohttp
 
-from airflow_mwaa_provider.local.aws.environments import EnvironmentStatus
+from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
 
 if TYPE_CHECKING:
-    from airflow_mwaa_provider.local.aws.environments import Environment
+    from airflow_mwaa_provider.local.aws.environment import Environment
 
 _log = logging.getLogger(__name__)
 
