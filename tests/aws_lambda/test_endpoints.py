@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from airflow_mwaa_provider.local.aws.environments import EnvironmentStatus
+from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
 from tests.aws_lambda import samples
 from tests.client.world import KEY, REGION, SECRET, World
 
