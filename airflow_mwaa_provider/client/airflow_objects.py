@@ -14,7 +14,7 @@ from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
 from airflow_mwaa_provider.exceptions import RemoteConflict, RemoteNotFound, ValueMasked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Set
 
 PAGE_ROWS = 100
 _MASK = "***"
@@ -54,12 +54,16 @@ class StoredObjectsApi(RestCaller):
         """Whether a variable's value is masked; Airflow 2 masks none."""
         return self.major >= 3 and _is_masked(row.get("value"))
 
-    def set_variable(self, variable: Variable) -> None:
-        """Create or replace a variable."""
+    def set_variable(self, variable: Variable, *, keep_description: bool = False) -> None:
+        """Create or replace a variable.
+
+        :param keep_description: one that is there keeps its description, whatever the given one says.
+        """
         body = {"key": variable.key, "value": variable.value, "description": variable.description}
         if self.major == 2 and variable.description is None:
             body["description"] = ""  # v1 takes no null there
-        self._upsert("/variables", variable.key, body, what=f"variable {variable.key!r}")
+        kept = {"description"} if keep_description else set()
+        self._upsert("/variables", variable.key, body, kept, what=f"variable {variable.key!r}")
 
     def delete_variable(self, key: str) -> None:
         """Delete a variable."""
@@ -75,8 +79,11 @@ class StoredObjectsApi(RestCaller):
         rows = map(_connection, self._pages("/connections", "connections", "connection_id"))
         return sorted(rows, key=lambda connection: connection.conn_id)
 
-    def set_connection(self, connection: Connection) -> None:
-        """Create or replace a connection."""
+    def set_connection(self, connection: Connection, *, keep_password: bool = False) -> None:
+        """Create or replace a connection.
+
+        :param keep_password: one that is there keeps its password, whatever the given one says.
+        """
         body = {
             "connection_id": connection.conn_id,
             "conn_type": connection.conn_type,
@@ -90,7 +97,8 @@ class StoredObjectsApi(RestCaller):
         }
         if self.major == 2 and connection.password is None:
             del body["password"]  # v1 takes no null there
-        self._upsert("/connections", connection.conn_id, body, what=f"connection {connection.conn_id!r}")
+        kept = {"password"} if keep_password else set()
+        self._upsert("/connections", connection.conn_id, body, kept, what=f"connection {connection.conn_id!r}")
 
     def delete_connection(self, conn_id: str) -> None:
         """Delete a connection."""
@@ -124,16 +132,19 @@ class StoredObjectsApi(RestCaller):
         """Delete a pool."""
         self.request("DELETE", f"/pools/{quoted(name)}", what=f"pool {name!r}")
 
-    def _upsert(self, collection: str, key: str, body: dict[str, Any], *, what: str) -> None:
+    def _upsert(self, collection: str, key: str, body: dict[str, Any], kept: Set[str], *, what: str) -> None:
+        """Change what is there, all but the fields that are ``kept``; create what isn't."""
         path = f"{collection}/{quoted(key)}"
+        # What a PATCH does not mention stays as it is: on v1 always, on v2 without an update_mask.
+        change = {name: value for name, value in body.items() if name not in kept}
         try:
-            self.request("PATCH", path, json=body, what=what)
+            self.request("PATCH", path, json=change, what=what)
         except RemoteNotFound:
             try:
                 self.request("POST", collection, json=body, what=what)
             except RemoteConflict:
                 # Somebody else created it between the two calls.
-                self.request("PATCH", path, json=body, what=what)
+                self.request("PATCH", path, json=change, what=what)
 
     def _pages(self, path: str, name: str, *columns: str) -> Iterator[dict[str, Any]]:
         offset = 0

@@ -103,8 +103,8 @@ class Backend(Protocol):
     def list_variables(self) -> list[Variable]:
         """List all variables, sorted by key; a value that isn't shown is ``None``."""
 
-    def set_variable(self, variable: Variable) -> None:
-        """Create or replace a variable."""
+    def set_variable(self, variable: Variable, *, keep_description: bool = False) -> None:
+        """Create or replace a variable; its description stays as it is where that is asked for."""
 
     def delete_variable(self, key: str) -> None:
         """Delete a variable."""
@@ -115,8 +115,8 @@ class Backend(Protocol):
     def list_connections(self) -> list[Connection]:
         """List all connections, sorted by id."""
 
-    def set_connection(self, connection: Connection) -> None:
-        """Create or replace a connection."""
+    def set_connection(self, connection: Connection, *, keep_password: bool = False) -> None:
+        """Create or replace a connection; its password stays as it is where that is asked for."""
 
     def delete_connection(self, conn_id: str) -> None:
         """Delete a connection."""

@@ -27,11 +27,14 @@ class StoredObjectsCli(CliCaller):
         rows = self._json(["variables", "list"], "key")
         return sorted((Variable(row["key"]) for row in rows), key=lambda variable: variable.key)
 
-    def set_variable(self, variable: Variable) -> None:
+    def set_variable(self, variable: Variable, *, keep_description: bool = False) -> None:
         """Create or replace a variable.
 
+        :raises UnsupportedByTransport: the description shall stay as it is: the command always replaces it.
         :raises UnsendableCommand: the value is ``--``, which argparse takes for its own.
         """
+        if keep_description:
+            self._unsupported("variables.set with keep_description")
         description = [f"--description={variable.description}"] if variable.description is not None else []
         self._endpoint.run(
             ["variables", "set", *description, *positional(variable.key, variable.value or "")], check=True
@@ -50,7 +53,7 @@ class StoredObjectsCli(CliCaller):
         """Refused: MWAA lets no command through that reads connections."""
         self._unsupported("connections.list")
 
-    def set_connection(self, connection: Connection) -> None:
+    def set_connection(self, connection: Connection, *, keep_password: bool = False) -> None:
         """Refused: adding is not replacing, and the password would stand in Airflow's log of commands."""
         self._unsupported("connections.set")
 

@@ -41,12 +41,14 @@ class Variables(_Collection):
         """Read all, sorted by key; a value that isn't shown (masked, or over the CLI) is ``None``."""
         return self._call(lambda backend: backend.list_variables())
 
-    def set(self, key: str, value: str, description: str | None = None) -> None:
+    def set(self, key: str, value: str, description: str | None = None, *, keep_description: bool = False) -> None:
         """Create or replace one; the value is stored to the byte.
 
+        :param keep_description: one that is there keeps its description; not over the CLI.
         :raises UnsendableCommand: over the CLI, a control character in the value.
         """
-        self._call(lambda backend: backend.set_variable(Variable(key, value, description)))
+        variable = Variable(key, value, description)
+        self._call(lambda backend: backend.set_variable(variable, keep_description=keep_description))
 
     def delete(self, key: str) -> None:
         """Delete one."""
@@ -67,9 +69,12 @@ class Connections(_Collection):
         """Read all, sorted by id."""
         return self._call(lambda backend: backend.list_connections())
 
-    def set(self, connection: Connection) -> None:
-        """Create or replace one."""
-        self._call(lambda backend: backend.set_connection(connection))
+    def set(self, connection: Connection, *, keep_password: bool = False) -> None:
+        """Create or replace one.
+
+        :param keep_password: one that is there keeps its password.
+        """
+        self._call(lambda backend: backend.set_connection(connection, keep_password=keep_password))
 
     def delete(self, conn_id: str) -> None:
         """Delete one."""
