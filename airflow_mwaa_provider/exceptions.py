@@ -28,6 +28,7 @@
     │   └── CliCommandFailed                   the command ran and failed; .result
     ├── DagPaused
     ├── ValueMasked                            the environment hides the value that was asked for
+    ├── ImportFailed                           an import ended half-way; .restored, .left
     ├── DagRunFailed                           a run that was waited for ended badly; .state, .failed_task_ids
     ├── TaskInstanceFailed                     a task that was waited for ended badly; .state, .task_ids
     └── WaitTimeout                            the wait's deadline passed; the remote run goes on
@@ -55,6 +56,7 @@ __all__ = [
     "DagRunNotFound",
     "EnvironmentNotFound",
     "EnvironmentUnavailable",
+    "ImportFailed",
     "MwaaError",
     "MwaaInputError",
     "RemoteConflict",
@@ -233,6 +235,19 @@ class DagPaused(MwaaError):
 
 class ValueMasked(MwaaError):
     """The environment answers with a mask instead of the value."""
+
+
+class ImportFailed(MwaaError):
+    """An import of variables, connections or pools failed after its first write, or was stopped.
+
+    :param restored: all is as it was before the import.
+    :param left: keys of those that are not certain to be as before; empty when ``restored``.
+    """
+
+    def __init__(self, message: str = "", *, restored: bool = False, left: tuple[str, ...] = (), **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.restored = restored
+        self.left = left
 
 
 class DagRunFailed(MwaaError):

@@ -6,9 +6,9 @@ Source: the OpenAPI documents of Airflow 2.10.3 and 3.3.1.
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.client.masks import is_masked
 from airflow_mwaa_provider.client.models import Connection, Pool, Variable
 from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
 from airflow_mwaa_provider.exceptions import RemoteConflict, RemoteNotFound, ValueMasked
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Set
 
 PAGE_ROWS = 100
-_MASK = "***"
 
 
 class StoredObjectsApi(RestCaller):
@@ -52,7 +51,7 @@ class StoredObjectsApi(RestCaller):
 
     def _hides(self, row: Mapping[str, Any]) -> bool:
         """Whether a variable's value is masked; Airflow 2 masks none."""
-        return self.major >= 3 and _is_masked(row.get("value"))
+        return self.major >= 3 and is_masked(row.get("value"))
 
     def set_variable(self, variable: Variable, *, keep_description: bool = False) -> None:
         """Create or replace a variable.
@@ -156,25 +155,6 @@ class StoredObjectsApi(RestCaller):
             offset += len(rows)
             if len(rows) < PAGE_ROWS:
                 return
-
-
-def _is_masked(value: Any) -> bool:
-    """Whether Airflow shows asterisks instead of a value, or within one that is JSON."""
-    if value == _MASK:
-        return True
-    if not isinstance(value, str) or f'"{_MASK}"' not in value:
-        return False
-    try:
-        document = jsonlib.loads(value)
-    except ValueError:
-        return False
-    waiting = [document]
-    while waiting:
-        item = waiting.pop()
-        if item == _MASK:
-            return True
-        waiting += item.values() if isinstance(item, dict) else item if isinstance(item, list) else []
-    return False
 
 
 def _connection(row: Mapping[str, Any]) -> Connection:

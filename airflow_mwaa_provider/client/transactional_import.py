@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Import variables, connections or pools: either all of them are there afterwards, or all is as it was before.
+
+Airflow has no transaction over several calls, so this keeps a journal: read what is there, write, read back and
+compare; on any failure put back in reverse what the journal names, and look again whether it is there. What could not
+be put back is refused before the first write, unless the caller accepts it.
+
+It does not survive the end of its own process (``kill -9``, a lost machine): what was written by then stays. Importing
+once more completes it. Nor does it know of others that write the same keys at the same time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from airflow_mwaa_provider.client.in_parallel import AT_ONCE, call_all
+from airflow_mwaa_provider.client.retrying import within
+from airflow_mwaa_provider.exceptions import (
+    ImportFailed,
+    MwaaError,
+    MwaaInputError,
+    RemoteConflict,
+    RemoteNotFound,
+    UnexpectedAnswer,
+    ValueMasked,
+)
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from airflow_mwaa_provider.client.stored_kinds import Old, StoredKind
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+__all__ = ["ImportResult", "OnConflict", "check_on_conflict", "export_stored", "import_stored"]
+
+RESTORE_TIMEOUT_S = 300.0
+_ROUNDS = 4
+_PAUSE_S = 2.0
+_NAMED = 10
+
+
+class OnConflict(StrEnum):
+    """What to do with what is there already and differs."""
+
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """Keys by what happened to them, or would happen in a dry run; no values."""
+
+    created: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    same: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as JSON's own types."""
+        names = ("created", "changed", "same", "skipped")
+        return {**{name: list(getattr(self, name)) for name in names}, "dry_run": self.dry_run}
+
+
+@dataclass(frozen=True)
+class _Change(Generic[T]):
+    key: str
+    new: T
+    seen: T | None
+    old: Old[T] | None
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it can be undone completely."""
+        return self.old is None or not self.old.hidden
+
+
+class _Stopped(MwaaError):
+    pass
+
+
+def import_stored(
+    kind: StoredKind[T],
+    wanted: Mapping[str, T],
+    *,
+    on_conflict: OnConflict | str = OnConflict.OVERWRITE,
+    dry_run: bool = False,
+    overwrite_hidden: bool = False,
+    stop: threading.Event | None = None,
+    restore_timeout_s: float = RESTORE_TIMEOUT_S,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> ImportResult:
+    """Make what is wanted be there; all or nothing.
+
+    :param wanted: by key, checked.
+    :param on_conflict: what to do with what is there and differs.
+    :param dry_run: only say what would happen; nothing is written.
+    :param overwrite_hidden: also overwrite what Airflow hides, which cannot be put back.
+    :param stop: when it is set, the import ends as if it had failed.
+    :param restore_timeout_s: seconds after which putting back gives up.
+    :raises RemoteConflict: something is there and differs, and ``on_conflict`` is ``fail``; nothing was written.
+    :raises ValueMasked: what is there could not be put back; nothing was written.
+    :raises ImportFailed: it failed after its first write; ``.restored`` says whether all is as before.
+    """
+    changes, result = _plan(kind, wanted, OnConflict(on_conflict), overwrite_hidden, dry_run)
+    if dry_run or not changes:
+        return result
+    journal: list[_Change[T]] = []
+    try:
+        # What cannot be undone comes last: most failures come before it.
+        for batch in _batches(sorted(changes, key=lambda change: not change.is_certain)):
+            if stop is not None and stop.is_set():
+                raise _Stopped("it was stopped.")
+            # Before the calls: one that fails may have taken effect.
+            journal += batch
+            call_all(lambda change: kind.write(change.new, change.seen), batch)
+        _check_written(kind, changes)
+    except BaseException as error:
+        deadline = clock() + restore_timeout_s
+        try:
+            left = _restore(kind, journal, deadline, sleep, clock)
+        except BaseException as second:
+            raise _failure(kind, changes, error, tuple(change.key for change in journal)) from second
+        if left or isinstance(error, MwaaError):
+            raise _failure(kind, changes, error, left) from error
+        log.warning("Environment %r: import interrupted, all %s put back", kind.environment.name, kind.nouns)
+        raise
+    return result
+
+
+def export_stored(kind: StoredKind[T], *, leave_out_hidden: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """Read all, as a document that :func:`import_stored` takes, and the keys of those that were left out.
+
+    :param leave_out_hidden: leave out what Airflow masks, instead of failing.
+    :raises ValueMasked: Airflow masks something.
+    """
+    items = kind.read()
+    hidden = [key for key, item in items.items() if kind.is_hidden(item)]
+    if hidden and not leave_out_hidden:
+        raise ValueMasked(
+            f"Environment {kind.environment.name!r}: Airflow masks {_names(kind, hidden)}, so that the export would "
+            "not be complete. Leave them out with leave_out_hidden=True.",
+            env_name=kind.environment.name,
+        )
+    return kind.document(item for key, item in items.items() if key not in hidden), hidden
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), AT_ONCE):
+        yield items[start : start + AT_ONCE]
+
+
+def _plan(
+    kind: StoredKind[T], wanted: Mapping[str, T], on_conflict: OnConflict, overwrite_hidden: bool, dry_run: bool
+) -> tuple[list[_Change[T]], ImportResult]:
+    """Compare what is wanted with what is there, and refuse what could not be undone."""
+    env_name, there = kind.environment.name, kind.read(wanted.keys()) if wanted else {}
+    targets = {key: kind.completed(wanted[key], there.get(key)) for key in sorted(wanted)}
+    new = [key for key in targets if key not in there]
+    same = [key for key in targets if key in there and kind.is_same(there[key], targets[key])]
+    differing = sorted(targets.keys() - set(new) - set(same))
+    if differing and on_conflict is OnConflict.FAIL:
+        raise RemoteConflict(
+            f"Environment {env_name!r}: {_names(kind, differing)} already there with another content; nothing was "
+            "written. Leave them out, or set on_conflict to 'overwrite' or 'skip'.",
+            env_name=env_name,
+        )
+    skipped = differing if on_conflict is OnConflict.SKIP else []
+    changed = [] if skipped else differing
+    olds = dict(zip(changed, call_all(lambda key: kind.old(there[key], targets[key]), changed), strict=True))
+    hidden = [key for key in changed if olds[key].hidden]
+    if hidden and not overwrite_hidden:
+        raise ValueMasked(
+            f"Environment {env_name!r}: if this import failed half-way, {_names(kind, hidden)} could not be put back: "
+            f"{olds[hidden[0]].hidden}. Nothing was written. Leave them out, or accept that with "
+            "overwrite_hidden=True.",
+            env_name=env_name,
+        )
+    changes = [_Change(key, targets[key], there.get(key), olds.get(key)) for key in (*new, *changed)]
+    return changes, ImportResult(tuple(new), tuple(changed), tuple(same), tuple(skipped), dry_run)
+
+
+def _check_written(kind: StoredKind[T], changes: Sequence[_Change[T]]) -> None:
+    seen = kind.read({change.key for change in changes})
+    other = [
+        change.key for change in changes if change.key not in seen or not kind.is_shown_as(seen[change.key], change.new)
+    ]
+    if other:
+        raise UnexpectedAnswer(
+            f"{_names(kind, other)} read back differently from what was written. Did somebody else write them too?",
+            env_name=kind.environment.name,
+        )
+
+
+def _restore(
+    kind: StoredKind[T],
+    journal: Sequence[_Change[T]],
+    deadline: float,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
+) -> tuple[str, ...]:
+    """Put back what was written, in reverse, until it is seen to be as before; give what is not."""
+    pending = [change for change in reversed(journal) if change.old is None or change.old.is_useful]
+    lost = {change.key for change in journal if not change.is_certain}
+
+    def put_back(change: _Change[T]) -> None:
+        try:
+            with within(max(0.1, deadline - clock())):
+                if change.old is not None:
+                    kind.write(change.old.item, change.new)
+                else:
+                    kind.delete(change.key)
+        except RemoteNotFound:
+            log.debug("%s %r isn't there", kind.noun, change.key)
+        except MwaaError as error:
+            # Whether it did harm is seen below.
+            log.warning("putting back %s %r: %s", kind.noun, change.key, error)
+
+    for number in range(_ROUNDS):
+        for batch in _batches(pending):
+            if clock() < deadline:
+                call_all(put_back, batch)
+        pending = _not_as_before(kind, pending, max(0.1, deadline - clock()))
+        if not pending or clock() >= deadline:
+            break
+        if number + 1 < _ROUNDS:
+            sleep(_PAUSE_S * 2**number)
+    return tuple(sorted(lost | {change.key for change in pending}))
+
+
+def _not_as_before(kind: StoredKind[T], pending: list[_Change[T]], seconds: float) -> list[_Change[T]]:
+    if not pending:
+        return []
+    try:
+        with within(seconds):
+            seen = kind.read({change.key for change in pending})
+    except MwaaError as error:
+        log.warning("looking whether all is as before: %s", error)
+        return pending
+
+    def is_as_before(change: _Change[T]) -> bool:
+        now = seen.get(change.key)
+        if change.old is None or now is None:
+            return change.old is None and now is None
+        return kind.is_shown_as(now, change.old.item)
+
+    return [change for change in pending if not is_as_before(change)]
+
+
+def _failure(
+    kind: StoredKind[T], changes: Sequence[_Change[T]], error: BaseException, left: tuple[str, ...]
+) -> ImportFailed:
+    reason = str(error) if isinstance(error, MwaaError) else f"interrupted by {type(error).__name__}."
+    what = f"Environment {kind.environment.name!r}: importing {len(changes)} {kind.nouns} failed"
+    if left:
+        words = (
+            f"{what}, and {_names(kind, left)} could not be put back for certain: compare them with the import and "
+            f"with what was there. All else is as before. The cause: {reason}"
+        )
+    else:
+        words = f"{what}; all is as before. Mend the cause and import again: {reason}"
+    return ImportFailed(
+        words,
+        restored=not left,
+        left=left,
+        env_name=kind.environment.name,
+        transient=not left and isinstance(error, MwaaError) and error.transient,
+        ambiguous=bool(left),
+    )
+
+
+def _names(kind: StoredKind[Any], keys: Iterable[str]) -> str:
+    """Name the first few: ``variables 'a', 'b' and 3 more``."""
+    keys = list(keys)
+    shown = ", ".join(repr(key) for key in keys[:_NAMED])
+    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return f"{kind.noun if len(keys) == 1 else kind.nouns} {shown}{more}"
+
+
+def check_on_conflict(value: str) -> None:
+    """Refuse what isn't a way to treat conflicts."""
+    if value not in OnConflict.__members__.values():
+        known = ", ".join(repr(way.value) for way in OnConflict)
+        raise MwaaInputError(f"on_conflict={value!r} is none of {known}.")
