@@ -6,11 +6,13 @@ Source: the OpenAPI documents of Airflow 2.10.3 and 3.3.1.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.masks import is_masked
 from airflow_mwaa_provider.client.models import Connection, Pool, Variable
 from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
+from airflow_mwaa_provider.client.transports import INVOKE_REST_API_MAX_PATH
 from airflow_mwaa_provider.exceptions import RemoteConflict, RemoteNotFound, ValueMasked
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class StoredObjectsApi(RestCaller):
         """Whether a variable's value is masked; Airflow 2 masks none."""
         return self.major >= 3 and is_masked(row.get("value"))
 
-    def set_variable(self, variable: Variable, *, keep_description: bool = False) -> None:
+    def set_variable(self, variable: Variable, *, keep_description: bool = False, is_new: bool = False) -> None:
         """Create or replace a variable.
 
         :param keep_description: one that is there keeps its description, whatever the given one says.
@@ -62,7 +64,7 @@ class StoredObjectsApi(RestCaller):
         if self.major == 2 and variable.description is None:
             body["description"] = ""  # v1 takes no null there
         kept = {"description"} if keep_description else set()
-        self._upsert("/variables", variable.key, body, kept, what=f"variable {variable.key!r}")
+        self._upsert("/variables", variable.key, body, kept, is_new=is_new, what=f"variable {variable.key!r}")
 
     def delete_variable(self, key: str) -> None:
         """Delete a variable."""
@@ -78,7 +80,7 @@ class StoredObjectsApi(RestCaller):
         rows = map(_connection, self._pages("/connections", "connections", "connection_id"))
         return sorted(rows, key=lambda connection: connection.conn_id)
 
-    def set_connection(self, connection: Connection, *, keep_password: bool = False) -> None:
+    def set_connection(self, connection: Connection, *, keep_password: bool = False, is_new: bool = False) -> None:
         """Create or replace a connection.
 
         :param keep_password: one that is there keeps its password, whatever the given one says.
@@ -97,7 +99,9 @@ class StoredObjectsApi(RestCaller):
         if self.major == 2 and connection.password is None:
             del body["password"]  # v1 takes no null there
         kept = {"password"} if keep_password else set()
-        self._upsert("/connections", connection.conn_id, body, kept, what=f"connection {connection.conn_id!r}")
+        self._upsert(
+            "/connections", connection.conn_id, body, kept, is_new=is_new, what=f"connection {connection.conn_id!r}"
+        )
 
     def delete_connection(self, conn_id: str) -> None:
         """Delete a connection."""
@@ -111,7 +115,7 @@ class StoredObjectsApi(RestCaller):
         """List all pools, sorted by name."""
         return sorted(map(_pool, self._pages("/pools", "pools", "name", "slots")), key=lambda pool: pool.name)
 
-    def set_pool(self, pool: Pool) -> None:
+    def set_pool(self, pool: Pool, *, is_new: bool = False) -> None:
         """Create or replace a pool. Of ``default_pool`` Airflow lets only the slots be changed."""
         path, what = f"/pools/{quoted(pool.name)}", f"pool {pool.name!r}"
         name = {"name" if self.major == 2 else "pool": pool.name}
@@ -122,6 +126,10 @@ class StoredObjectsApi(RestCaller):
                 self.request("PATCH", path, params={"update_mask": field}, json={**name, **body}, what=what)
             return
         body["description"] = pool.description
+        if is_new and len(path) <= INVOKE_REST_API_MAX_PATH:
+            with contextlib.suppress(RemoteConflict):
+                self.request("POST", "/pools", json={**body, "name": pool.name}, what=what)
+                return
         try:
             self.request("PATCH", path, json={**name, **body}, what=what)
         except RemoteNotFound:
@@ -131,19 +139,31 @@ class StoredObjectsApi(RestCaller):
         """Delete a pool."""
         self.request("DELETE", f"/pools/{quoted(name)}", what=f"pool {name!r}")
 
-    def _upsert(self, collection: str, key: str, body: dict[str, Any], kept: Set[str], *, what: str) -> None:
+    def _upsert(
+        self, collection: str, key: str, body: dict[str, Any], kept: Set[str], *, is_new: bool, what: str
+    ) -> None:
         """Change what is there, all but the fields that are ``kept``; create what isn't."""
         path = f"{collection}/{quoted(key)}"
         # What a PATCH does not mention stays as it is: on v1 always, on v2 without an update_mask.
         change = {name: value for name, value in body.items() if name not in kept}
-        try:
+
+        def patch() -> None:
             self.request("PATCH", path, json=change, what=what)
+
+        def post() -> None:
+            self.request("POST", collection, json=body, what=what)
+
+        # What InvokeRestApi could not delete again, because the path is too long, it must not create either.
+        if is_new and len(path) <= INVOKE_REST_API_MAX_PATH:
+            with contextlib.suppress(RemoteConflict):
+                return post()
+        try:
+            patch()
         except RemoteNotFound:
             try:
-                self.request("POST", collection, json=body, what=what)
+                post()
             except RemoteConflict:
-                # Somebody else created it between the two calls.
-                self.request("PATCH", path, json=change, what=what)
+                patch()  # somebody else created it between the two calls
 
     def _pages(self, path: str, name: str, *columns: str) -> Iterator[dict[str, Any]]:
         offset = 0

@@ -95,7 +95,7 @@ class Backend(Protocol):
     def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
         """Read the whole log of one try of a task, as text."""
 
-    # -- variables, connections, pools: set creates or replaces ------------------------------------
+    # -- variables, connections, pools: set creates or replaces; is_new says which to try first ----
 
     def get_variable(self, key: str) -> Variable:
         """Read a variable."""
@@ -103,7 +103,7 @@ class Backend(Protocol):
     def list_variables(self) -> list[Variable]:
         """List all variables, sorted by key; a value that isn't shown is ``None``."""
 
-    def set_variable(self, variable: Variable, *, keep_description: bool = False) -> None:
+    def set_variable(self, variable: Variable, *, keep_description: bool = False, is_new: bool = False) -> None:
         """Create or replace a variable; its description stays as it is where that is asked for."""
 
     def delete_variable(self, key: str) -> None:
@@ -115,7 +115,7 @@ class Backend(Protocol):
     def list_connections(self) -> list[Connection]:
         """List all connections, sorted by id."""
 
-    def set_connection(self, connection: Connection, *, keep_password: bool = False) -> None:
+    def set_connection(self, connection: Connection, *, keep_password: bool = False, is_new: bool = False) -> None:
         """Create or replace a connection; its password stays as it is where that is asked for."""
 
     def delete_connection(self, conn_id: str) -> None:
@@ -127,7 +127,7 @@ class Backend(Protocol):
     def list_pools(self) -> list[Pool]:
         """List all pools, sorted by name."""
 
-    def set_pool(self, pool: Pool) -> None:
+    def set_pool(self, pool: Pool, *, is_new: bool = False) -> None:
         """Create or replace a pool."""
 
     def delete_pool(self, name: str) -> None:

@@ -27,7 +27,7 @@ class StoredObjectsCli(CliCaller):
         rows = self._json(["variables", "list"], "key")
         return sorted((Variable(row["key"]) for row in rows), key=lambda variable: variable.key)
 
-    def set_variable(self, variable: Variable, *, keep_description: bool = False) -> None:
+    def set_variable(self, variable: Variable, *, keep_description: bool = False, is_new: bool = False) -> None:
         """Create or replace a variable.
 
         :raises UnsupportedByTransport: the description shall stay as it is: the command always replaces it.
@@ -53,7 +53,7 @@ class StoredObjectsCli(CliCaller):
         """Refused: MWAA lets no command through that reads connections."""
         self._unsupported("connections.list")
 
-    def set_connection(self, connection: Connection, *, keep_password: bool = False) -> None:
+    def set_connection(self, connection: Connection, *, keep_password: bool = False, is_new: bool = False) -> None:
         """Refused: adding is not replacing, and the password would stand in Airflow's log of commands."""
         self._unsupported("connections.set")
 
@@ -69,7 +69,7 @@ class StoredObjectsCli(CliCaller):
         """Refused: MWAA lets no command through for pools."""
         self._unsupported("pools.list")
 
-    def set_pool(self, pool: Pool) -> None:
+    def set_pool(self, pool: Pool, *, is_new: bool = False) -> None:
         """Refused: MWAA lets no command through for pools."""
         self._unsupported("pools.set")
 

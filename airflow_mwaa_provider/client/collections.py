@@ -41,14 +41,23 @@ class Variables(_Collection):
         """Read all, sorted by key; a value that isn't shown (masked, or over the CLI) is ``None``."""
         return self._call(lambda backend: backend.list_variables())
 
-    def set(self, key: str, value: str, description: str | None = None, *, keep_description: bool = False) -> None:
+    def set(
+        self,
+        key: str,
+        value: str,
+        description: str | None = None,
+        *,
+        keep_description: bool = False,
+        is_new: bool = False,
+    ) -> None:
         """Create or replace one; the value is stored to the byte.
 
         :param keep_description: one that is there keeps its description; not over the CLI.
+        :param is_new: it most likely isn't there, which saves a call.
         :raises UnsendableCommand: over the CLI, a control character in the value.
         """
         variable = Variable(key, value, description)
-        self._call(lambda backend: backend.set_variable(variable, keep_description=keep_description))
+        self._call(lambda backend: backend.set_variable(variable, keep_description=keep_description, is_new=is_new))
 
     def delete(self, key: str) -> None:
         """Delete one."""
@@ -69,12 +78,13 @@ class Connections(_Collection):
         """Read all, sorted by id."""
         return self._call(lambda backend: backend.list_connections())
 
-    def set(self, connection: Connection, *, keep_password: bool = False) -> None:
+    def set(self, connection: Connection, *, keep_password: bool = False, is_new: bool = False) -> None:
         """Create or replace one.
 
         :param keep_password: one that is there keeps its password.
+        :param is_new: it most likely isn't there, which saves a call.
         """
-        self._call(lambda backend: backend.set_connection(connection, keep_password=keep_password))
+        self._call(lambda backend: backend.set_connection(connection, keep_password=keep_password, is_new=is_new))
 
     def delete(self, conn_id: str) -> None:
         """Delete one."""
@@ -95,9 +105,12 @@ class Pools(_Collection):
         """Read all, sorted by name."""
         return self._call(lambda backend: backend.list_pools())
 
-    def set(self, pool: Pool) -> None:
-        """Create or replace one."""
-        self._call(lambda backend: backend.set_pool(pool))
+    def set(self, pool: Pool, *, is_new: bool = False) -> None:
+        """Create or replace one.
+
+        :param is_new: it most likely isn't there, which saves a call.
+        """
+        self._call(lambda backend: backend.set_pool(pool, is_new=is_new))
 
     def delete(self, name: str) -> None:
         """Delete one."""

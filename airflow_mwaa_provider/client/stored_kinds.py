@@ -167,7 +167,7 @@ class StoredVariables(StoredKind[Variable]):
         except MwaaError as error:
             return Old(seen, f"Airflow 3 shows 2.10 as 2.1, and the CLI cannot be asked ({type(error).__name__})")
         text = result.stdout.removesuffix("\n")
-        if result.exit_status or _rewritten(text) != seen.value:
+        if result.exit_status or _rewritten(text) != _rewritten(seen.value):
             return Old(seen, "Airflow 3 shows 2.10 as 2.1, and the CLI shows another value")
         return Old(replace(seen, value=text))
 
@@ -183,6 +183,7 @@ class StoredVariables(StoredKind[Variable]):
             item.description,
             # Also because Airflow 2 would make an empty description of none.
             keep_description=there is not None and there.description == item.description and not self._by_cli,
+            is_new=there is None,
         )
 
     def delete(self, key: str) -> None:
@@ -249,9 +250,9 @@ class StoredConnections(StoredKind[Connection]):
         """Whether ``extra`` is masked, or may be in part."""
         return MASK in (seen.extra or "")
 
-    def write(self, item: Connection, there: Connection | None) -> None:  # noqa: ARG002 - of all kinds
+    def write(self, item: Connection, there: Connection | None) -> None:
         """Create or replace it."""
-        self.environment.connections.set(item, keep_password=item.password is None)
+        self.environment.connections.set(item, keep_password=item.password is None, is_new=there is None)
 
     def delete(self, key: str) -> None:
         """Delete it."""
@@ -301,9 +302,9 @@ class StoredPools(StoredKind[Pool]):
         """Nothing of it ever is."""
         return False
 
-    def write(self, item: Pool, there: Pool | None) -> None:  # noqa: ARG002 - of all kinds
+    def write(self, item: Pool, there: Pool | None) -> None:
         """Create or replace it."""
-        self.environment.pools.set(item)
+        self.environment.pools.set(item, is_new=there is None)
 
     def delete(self, key: str) -> None:
         """Delete it."""

@@ -117,7 +117,8 @@ def import_stored(
     journal: list[_Change[T]] = []
     try:
         # What cannot be undone comes last: most failures come before it.
-        for batch in _batches(sorted(changes, key=lambda change: not change.is_certain)):
+        certain = [change for change in changes if change.is_certain]
+        for batch in (*_batches(certain), *_batches([change for change in changes if not change.is_certain])):
             if stop is not None and stop.is_set():
                 raise _Stopped("it was stopped.")
             # Before the calls: one that fails may have taken effect.

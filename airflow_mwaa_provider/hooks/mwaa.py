@@ -100,6 +100,25 @@ class MwaaEnvironmentHook(BaseHook):
             endpoint_url=self._extra.get("endpoint_url") or aws.conn_config.get_service_endpoint_url("mwaa"),
         )
 
+    def aws_client(self, service: str) -> Any:
+        """Make a boto3 client of another AWS service, with the same credentials and region.
+
+        :param service: boto3's name of it: ``"s3"``.
+        """
+        from botocore.config import Config
+
+        aws = self._aws_hook
+        region_name = self.region_name or self._extra.get("region_name") or None
+        bounds = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 4})
+        given = aws.conn_config.botocore_config
+        session: Any = aws.get_session(region_name=region_name)
+        return session.client(
+            service,
+            endpoint_url=aws.conn_config.get_service_endpoint_url(service),
+            verify=aws.verify,
+            config=bounds.merge(given) if given else bounds,
+        )
+
     def test_connection(self) -> tuple[bool, str]:
         """List environments, for the connection form's test button."""
         try:

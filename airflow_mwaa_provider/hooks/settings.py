@@ -11,6 +11,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
+    from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 
 __all__ = ["HookSettings"]
 
@@ -36,11 +37,17 @@ class HookSettings:
 
         :raises MwaaInputError: the connection, or a setting, cannot be used.
         """
+        return self._hook().environment(env_name, transport=self.transport, airflow_major=self.airflow_major)
+
+    def aws_client(self, service: str) -> Any:
+        """Make a boto3 client of another AWS service, such as ``"s3"``, with the same credentials and region."""
+        return self._hook().aws_client(service)
+
+    def _hook(self) -> MwaaEnvironmentHook:
         # Imported here, because it brings boto3 and the amazon provider, which a DAG file's parsing must not load.
         from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 
-        hook = MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
-        return hook.environment(env_name, transport=self.transport, airflow_major=self.airflow_major)
+        return MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
 
     def serialize(self) -> dict[str, Any]:
         """Give it as JSON's own types; ``HookSettings(**it)`` makes it again.

@@ -46,6 +46,8 @@ class StubAirflow:
         self.sessions: set[str] = set()
         self.forbidden_sessions: set[str] = set()
         self.bodies: list[bytes] = []
+        self.shows_like_airflow_3 = False
+        """Whether the REST API writes values that are JSON anew, and masks those whose key looks secret."""
         self.noise = ""
         """What the CLI logs to stdout around its rows."""
         self.cli_delay_s = 0.0
@@ -158,7 +160,8 @@ class StubAirflow:
         known, id_field = self.objects[name], COLLECTIONS[name]
         if key is None and method == "GET":
             start = int(query["offset"])
-            return 200, {name: list(known.values())[start : start + int(query["limit"])]}
+            rows = list(known.values())[start : start + int(query["limit"])]
+            return 200, {name: [self._shown(row) for row in rows]}
         if key is None:
             if body[id_field] in known:
                 return 409, {"detail": "exists"}
@@ -171,7 +174,20 @@ class StubAirflow:
             return 204, None
         if method == "PATCH":
             known[key].update(body)
-        return 200, known[key]
+        return 200, self._shown(known[key])
+
+    def _shown(self, row: dict[str, Any]) -> dict[str, Any]:
+        if not self.shows_like_airflow_3:
+            return row
+        shown = dict(row)
+        if "value" in row:
+            with contextlib.suppress(ValueError):
+                shown["value"] = json.dumps(json.loads(row["value"]))
+            if "secret" in row["key"]:
+                shown["value"] = "***"
+        if "password" in row:
+            shown["password"] = None if row["password"] is None else "***"
+        return shown
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
         return next((run for run in self.runs if (run["dag_id"], run["dag_run_id"]) == (dag_id, run_id)), None)

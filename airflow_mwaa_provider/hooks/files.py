@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small files that a task reads or writes as a whole: on its own disk, or in S3."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mwaa_provider.hooks.settings import HookSettings
+
+__all__ = ["read_file", "write_file"]
+
+_MISSING = {"404", "NoSuchBucket", "NoSuchKey", "NotFound"}
+_DENIED = {"403", "AccessDenied", "Forbidden"}
+
+
+def read_file(place: str, settings: HookSettings, *, max_bytes: int) -> bytes:
+    """Read a file.
+
+    :param place: a path, or ``s3://bucket/key``.
+    :param settings: whose credentials S3 is read with.
+    :raises MwaaInputError: it isn't there, or has more than ``max_bytes``.
+    :raises AccessDenied: the role may not read it.
+    """
+    if place.startswith("s3://"):
+        bucket, key = _bucket_and_key(place)
+
+        def get(s3: Any) -> bytes:
+            # One byte more than is allowed tells what is too large.
+            body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+            try:
+                return bytes(body.read(max_bytes + 1))
+            finally:
+                body.close()
+
+        content: bytes = _with_s3(place, settings, "s3:GetObject", get)
+    else:
+        try:
+            with Path(place).open("rb") as file:
+                content = file.read(max_bytes + 1)
+        except OSError as error:
+            raise MwaaInputError(f"File {place!r} cannot be read: {error.strerror or error}.") from None
+    if len(content) > max_bytes:
+        raise MwaaInputError(f"File {place!r} is larger than {max_bytes:,} bytes; divide it.")
+    return content
+
+
+def write_file(place: str, content: bytes, settings: HookSettings) -> None:
+    """Write a file, whole or not at all; on the disk only its owner may read it.
+
+    :param place: a path, or ``s3://bucket/key``.
+    :raises MwaaInputError: there is no such folder or bucket.
+    :raises AccessDenied: the role may not write it.
+    """
+    if place.startswith("s3://"):
+        bucket, key = _bucket_and_key(place)
+        put = {"Bucket": bucket, "Key": key, "Body": content, "ContentType": "application/json"}
+        _with_s3(place, settings, "s3:PutObject", lambda s3: s3.put_object(**put))
+        return
+    path = Path(place)
+    try:
+        # mkstemp's files have mode 0600 from their first moment on.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(name).replace(path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise MwaaInputError(f"File {place!r} cannot be written: {error.strerror or error}.") from None
+
+
+def _bucket_and_key(place: str) -> tuple[str, str]:
+    bucket, _, key = place.removeprefix("s3://").partition("/")
+    if not bucket or not key or key.endswith("/"):
+        raise MwaaInputError(f"{place!r} names no object; write s3://BUCKET/KEY.")
+    return bucket, key
+
+
+def _with_s3(place: str, settings: HookSettings, action: str, call: Callable[[Any], Any]) -> Any:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return call(settings.aws_client("s3"))
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in _MISSING:
+            raise MwaaInputError(f"{place!r} isn't there ({code}); check bucket and key.") from None
+        if code in _DENIED:
+            raise AccessDenied(f"{place!r}: {action} was refused ({code}); allow it.", action=action) from None
+        raise MwaaError(f"{place!r}: S3 answered {code} to {action}; try again.", transient=True) from error
+    except BotoCoreError as error:
+        raise MwaaError(f"{place!r}: {action} failed: {error}", transient=True) from error

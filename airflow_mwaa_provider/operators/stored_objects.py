@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operators that import and export variables, connections and pools have in common."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_mwaa_provider._compat import BaseOperator
+from airflow_mwaa_provider.client.parameters import check_duration, check_transport, empty_to_none, major_version
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.hooks.settings import HookSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mwaa_provider._compat import Context
+    from airflow_mwaa_provider.client.stored_kinds import StoredKind
+
+__all__ = ["HiddenContent", "MwaaExportOperator", "MwaaImportOperator", "MwaaStoredObjectsOperator"]
+
+ON_CONFLICT = ("overwrite", "skip", "fail")
+
+
+class HiddenContent:
+    """A dict in a templated field, which Airflow renders, but shows neither in its UI nor in the stored DAG."""
+
+    template_fields: Sequence[str] = ("content",)
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def __repr__(self) -> str:
+        return "<given in the DAG, not shown>"
+
+
+class MwaaStoredObjectsOperator(BaseOperator):
+    """How an environment, and S3, are reached; base of the operators below.
+
+    :param env_name: name of the environment (templated).
+    :param s3_conn_id: connection for ``s3://`` addresses (templated); ``None`` takes ``aws_conn_id``.
+    :param airflow_version: major version there, 2 or 3 (templated); used only where GetEnvironment isn't permitted.
+    :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` chooses by itself. The CLI has no
+        commands for connections and pools, and a command for each variable.
+    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated); see
+        :class:`~airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook`.
+    :param region_name: region of the environment (templated).
+    :param verify: ``False`` or the path of a CA bundle (templated).
+    :param botocore_config: keywords of botocore's ``Config``.
+    """
+
+    nouns: ClassVar[str]
+    template_fields: Sequence[str] = (
+        "env_name",
+        "s3_conn_id",
+        "airflow_version",
+        "aws_conn_id",
+        "region_name",
+        "verify",
+    )
+    ui_color = "#d6cef2"
+
+    def __init__(
+        self,
+        *,
+        env_name: str,
+        s3_conn_id: str | None = None,
+        airflow_version: int | None = None,
+        transport: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.env_name = env_name
+        self.s3_conn_id = s3_conn_id
+        self.airflow_version = airflow_version
+        self.transport = transport
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+        check_transport(transport)
+
+    def _settings(self) -> HookSettings:
+        return HookSettings(
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            botocore_config=self.botocore_config,
+            transport=self.transport,
+            airflow_major=major_version(self.airflow_version),
+        )
+
+    def _s3_settings(self) -> HookSettings:
+        if self.s3_conn_id is None:
+            return self._settings()
+        return replace(self._settings(), aws_conn_id=self.s3_conn_id, region_name=None)
+
+    def _kind(self) -> StoredKind[Any]:
+        # Imported here, because it brings requests, which a DAG file's parsing must not load.
+        from airflow_mwaa_provider.client.stored_kinds import KINDS
+
+        return KINDS[self.nouns](self._settings().environment(self.env_name))
+
+
+class MwaaImportOperator(MwaaStoredObjectsOperator):
+    """Write a file of variables, connections or pools into an MWAA environment; base of the operators that do.
+
+    *All or nothing.* The file is checked as a whole before anything is written. Then what is there is read, the new is
+    written, read back and compared; when anything fails, or the task is killed, what was there is put back, and
+    :class:`~airflow_mwaa_provider.exceptions.ImportFailed` says whether that succeeded. Only the end of the worker
+    itself leaves a half: a retry completes it. Importing the same again changes nothing.
+
+    Values reach neither the log nor XCom nor an error, and a dict that is given in the DAG is not shown in the UI.
+
+    :param on_conflict: what to do with what is there and differs: ``"overwrite"``, ``"skip"``, or ``"fail"`` before
+        anything is written.
+    :param dry_run: write nothing, and return what would happen.
+    :param overwrite_hidden: also overwrite what Airflow hides, although a failed import cannot put it back: masked
+        variables, passwords of connections.
+    :param restore_timeout: a ``timedelta``; give up putting back after this time.
+    :return: ``{"created": [...], "changed": [...], "same": [...], "skipped": [...], "dry_run": …}``, keys alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_conflict: str = "overwrite",
+        dry_run: bool = False,
+        overwrite_hidden: bool = False,
+        restore_timeout: timedelta = timedelta(minutes=5),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.on_conflict = on_conflict
+        # Not dry_run: that is a method of every operator.
+        self.is_dry_run = dry_run
+        self.overwrite_hidden = overwrite_hidden
+        self.restore_timeout = restore_timeout
+        self._stop: threading.Event | None = None
+        if on_conflict not in ON_CONFLICT:
+            known = ", ".join(map(repr, ON_CONFLICT))
+            raise MwaaInputError(f"on_conflict={on_conflict!r} is none of {known}.")
+        check_duration(restore_timeout, "restore_timeout")
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Import.
+
+        :raises MwaaInputError: the file cannot be used; nothing was written.
+        :raises ValueMasked: what is there could not be put back; nothing was written.
+        :raises RemoteConflict: with ``on_conflict="fail"``; nothing was written.
+        :raises ImportFailed: it failed later; ``.restored`` says whether all is as before.
+        """
+        from airflow_mwaa_provider.client.transactional_import import import_stored
+
+        empty_to_none(self, required=("env_name", self.nouns))
+        kind = self._kind()
+        wanted = kind.parse(self._document())
+        self._stop = threading.Event()
+        result = import_stored(
+            kind,
+            wanted,
+            on_conflict=self.on_conflict,
+            dry_run=self.is_dry_run,
+            overwrite_hidden=self.overwrite_hidden,
+            stop=self._stop,
+            restore_timeout_s=self.restore_timeout.total_seconds(),
+        )
+        self.log.info(
+            "Environment %r: %s%d %s created, %d changed, %d the same, %d skipped",
+            self.env_name,
+            "would have " if result.dry_run else "",
+            len(result.created),
+            self.nouns,
+            len(result.changed),
+            len(result.same),
+            len(result.skipped),
+        )
+        return result.as_dict()
+
+    def on_kill(self) -> None:
+        """End the import as if it had failed: what was written is put back."""
+        if self._stop is not None:
+            self._stop.set()
+
+    def _document(self) -> dict[str, Any]:
+        from airflow_mwaa_provider.client.stored_documents import MAX_DOCUMENT_BYTES, read_document
+
+        source = getattr(self, self.nouns)
+        if isinstance(source, HiddenContent):
+            source = source.content
+        if isinstance(source, Mapping):
+            return read_document(source, self.nouns)
+        if not isinstance(source, str) or not source:
+            raise MwaaInputError(
+                f"{self.nouns} is {'empty' if source == '' else type(source).__name__}: give a dict, the path of a "
+                "JSON file, or s3://BUCKET/KEY."
+            )
+        from airflow_mwaa_provider.hooks.files import read_file
+
+        content = read_file(source, self._s3_settings(), max_bytes=MAX_DOCUMENT_BYTES)
+        return read_document(content, self.nouns, source)
+
+
+class MwaaExportOperator(MwaaStoredObjectsOperator):
+    """Write the variables, connections or pools of an MWAA environment to a file; base of the operators that do.
+
+    The file has the form of Airflow's own export, as JSON, and is what the operators that import take. It is written
+    whole or not at all; on a disk with mode 0600.
+
+    :param destination: path of the file, or ``s3://bucket/key`` (templated). It is replaced.
+    :param leave_out_hidden: leave out what Airflow masks, instead of failing.
+    :return: ``{"destination": …, "exported": [...], "left_out": [...]}``, keys alone.
+    """
+
+    template_fields: Sequence[str] = (*MwaaStoredObjectsOperator.template_fields, "destination")
+
+    def __init__(self, *, destination: str, leave_out_hidden: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.leave_out_hidden = leave_out_hidden
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Export.
+
+        :raises ValueMasked: Airflow masks something; names it.
+        """
+        from airflow_mwaa_provider.client.transactional_import import export_stored
+        from airflow_mwaa_provider.hooks.files import write_file
+
+        empty_to_none(self, required=("env_name", "destination"))
+        if not self.destination:
+            raise MwaaInputError("destination is empty: give a path, or s3://BUCKET/KEY.")
+        document, left_out = export_stored(self._kind(), leave_out_hidden=self.leave_out_hidden)
+        text = json.dumps(document, indent=4, sort_keys=True) + "\n"
+        write_file(self.destination, text.encode(), self._s3_settings())
+        self.log.info("Environment %r: %d %s to %s", self.env_name, len(document), self.nouns, self.destination)
+        if left_out:
+            self.log.warning("Left out, because Airflow masks them: %s", ", ".join(left_out))
+        return {"destination": self.destination, "exported": sorted(document), "left_out": left_out}

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Import and export the variables of an MWAA environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.operators.stored_objects import HiddenContent, MwaaExportOperator, MwaaImportOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["MwaaExportVariablesOperator", "MwaaImportVariablesOperator"]
+
+
+class MwaaImportVariablesOperator(MwaaImportOperator):
+    """Write variables into an MWAA environment: all of them, or none.
+
+    ``{"key": value}``, or ``{"key": {"value": …, "description": …}}``. A text is stored as it is, any other value as
+    JSON text. A description that isn't mentioned stays as it is.
+
+    Takes all parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaImportOperator` and of
+    :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator` as well.
+
+    :param variables: a dict, the path of a JSON file, or ``s3://bucket/key`` (templated).
+    """
+
+    nouns = "variables"
+    template_fields: Sequence[str] = (*MwaaImportOperator.template_fields, "variables")
+
+    def __init__(self, *, variables: Mapping[str, Any] | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.variables = HiddenContent(variables) if isinstance(variables, dict) else variables
+
+
+class MwaaExportVariablesOperator(MwaaExportOperator):
+    """Write all variables of an MWAA environment to a JSON file, on disk or in S3.
+
+    Importing the file stores the same texts again, but for the spacing of JSON where Airflow 3 shows it rewritten.
+
+    Takes all parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaExportOperator` and of
+    :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator`.
+    """
+
+    nouns = "variables"

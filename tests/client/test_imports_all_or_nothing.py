@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An import is there as a whole or not at all: whatever fails, wherever, on every transport."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mwaa_provider.client.stored_kinds import StoredVariables
+from airflow_mwaa_provider.client.transactional_import import import_stored
+from airflow_mwaa_provider.exceptions import ImportFailed, MwaaError
+from tests.client.imports import REST, SECRET, TARGETS, put, state, values, variables
+from tests.client.world import TRANSPORTS, FakeTime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.client.world import World
+
+FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
+SEEDS, SIZE = (200, 500) if FULL else (20, 60)
+
+
+def fault_of(chance: random.Random, transport: str, keys: list[str]) -> dict[str, Any]:
+    """A fault at a random point: of one key's calls, or of any call."""
+    kind: dict[str, Any] = chance.choice(
+        [
+            {"kind": "status", "status": 400, "times": 1},
+            {"kind": "status", "status": 403, "times": 1},
+            {"kind": "status", "status": 404, "times": 1},
+            # Long enough for all the patience of one call to be spent.
+            {"kind": "status", "status": 503, "times": 9},
+            {"kind": "html", "status": 502, "times": 9},
+            {"kind": "reset_before", "times": 9},
+            {"kind": "reset_after", "times": 9},
+            {"kind": "status_after", "status": 502, "times": 9},
+        ]
+    )
+    if chance.random() < 0.25:
+        return {**kind, "probability": 1 / len(keys), "seed": chance.randrange(10**6)}
+    if chance.random() < 0.3 and transport != "cli":  # something is created by a call that names no key
+        path = {"path": "*/variables", "method": "POST"}
+        return {**kind, **path, "probability": 2 / len(keys), "seed": chance.randrange(10**6)}
+    key = chance.choice(keys)
+    return {**kind, "path": f"variables set*{key} *" if transport == "cli" else f"*/variables/{key}"}
+
+
+def old_variables(chance: random.Random, keys: list[str]) -> dict[str, dict[str, Any]]:
+    rows = {}
+    for key in chance.sample(keys, len(keys) // 2):
+        value = chance.choice(["", "old ünï ' $", '{"a":  1}', "2.10", " spaces ", f"old {key}"])
+        rows[key] = {"key": key, "value": value, "description": chance.choice([None, "old", "it's"])}
+    rows["unconcerned"] = {"key": "unconcerned", "value": "v", "description": None}
+    return rows
+
+
+@pytest.mark.timeout(7200 if FULL else 300)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_all_there_or_all_as_before(world: World, transport: str) -> None:
+    """The stub shows what it stores, so that "as before" means to the byte."""
+    failed = 0
+    for seed in range(TRANSPORTS.index(transport), SEEDS, len(TRANSPORTS)):
+        chance = random.Random(f"{transport} {seed}")
+        size = SIZE
+        env_name = chance.choice(["env3", "env2"])
+        world.clear()
+        environment = world.environment(env_name, transport, airflow_major=int(env_name[-1]))
+        keys = [f"key_{n:03}" for n in range(size)]
+        document: dict[str, Any] = {key: chance.choice([f"new {seed}", {"n": [seed]}, seed, None]) for key in keys}
+        for key in chance.sample(keys, size // 4):
+            document[key] = {"value": document[key], "description": f"new {seed}"}
+        stored = old_variables(chance, keys)
+        if transport == "cli":  # which cannot put a description back
+            stored = {key: {**row, "description": None} for key, row in stored.items()}
+        world.airflow(env_name).objects["variables"] = stored
+        before = state(world, env_name)
+        world.fault(TARGETS[transport], environment=env_name, **fault_of(chance, transport, keys))
+        error: MwaaError | None = None
+        try:
+            result = variables(environment, document, overwrite_hidden=True)
+        except MwaaError as caught:
+            error = caught
+        if error is not None:
+            failed += 1
+            assert state(world, env_name) == before, (seed, error)
+            if isinstance(error, ImportFailed) and transport != "cli":
+                assert error.restored, (seed, error)
+                assert error.left == ()
+            continue
+        wanted = StoredVariables(environment).parse(document)
+        assert {key: row["value"] for key, row in state(world, env_name).items()} == {
+            "unconcerned": "v",
+            **{key: variable.value for key, variable in wanted.items()},
+        }, seed
+        assert len(result["created"]) + len(result["changed"]) + len(result["same"]) == size
+    assert failed > SEEDS / len(TRANSPORTS) / 4
+
+
+@pytest.mark.parametrize("transport", REST)
+def test_what_cannot_be_put_back_is_told_in_one_error(world: World, transport: str) -> None:
+    environment = world.environment("env3", transport)
+    put(world, "env3", b="old")
+    put(world, "env3", e="old")
+    world.fault(TARGETS[transport], "status", status=400, path="*/variables/e", method="PATCH", times=1)
+    world.fault(TARGETS[transport], "status", status=400, path="*/variables/a", method="DELETE")
+    with pytest.raises(ImportFailed, match=r"variable 'a' could not be put back for certain") as caught:
+        variables(environment, dict.fromkeys("abcde", SECRET), restore_timeout_s=100)
+    assert (caught.value.left, caught.value.restored, caught.value.ambiguous) == (("a",), False, True)
+    assert SECRET not in repr(caught.value)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, MwaaError)
+    assert values(world, "env3") == {"a": SECRET, "b": "old", "e": "old"}
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_outage_ends_in_time_and_names_all(world: World, transport: str) -> None:
+    environment = world.environment("env3", transport)
+    environment.variables.list()
+    world.fault(
+        TARGETS[transport],
+        "html",
+        status=502,
+        path="variables set*" if transport == "cli" else None,
+        method=None if transport == "cli" else "POST",
+    )
+    with pytest.raises(ImportFailed) as caught:
+        variables(environment, {f"key_{n}": "v" for n in range(4)})
+    # None was written, as a look at what is there shows.
+    assert caught.value.restored
+    world.airflow().objects["variables"].clear()
+
+
+def test_an_outage_that_goes_on_is_told(world: World) -> None:
+    environment = world.environment("env3", "web_session")
+    put(world, "env3", a="old")
+    kind, time = StoredVariables(environment), FakeTime()
+    write = kind.write
+    written: list[str] = []
+
+    def write_and_lose_the_server(item: Any, there: Any) -> None:
+        write(item, there)
+        written.append(item.key)
+        if len(written) == 2:
+            world.fault("rest", "html", status=502)
+
+    kind.write = write_and_lose_the_server  # type: ignore[method-assign]
+    with pytest.raises(ImportFailed) as caught:
+        import_stored(kind, kind.parse({"a": "new", "b": "new"}), sleep=time.sleep, clock=time.clock)
+    assert caught.value.left == ("a", "b")
+    assert not caught.value.transient
+
+
+def test_somebody_elses_write_is_found(world: World) -> None:
+    environment = world.environment("env3", "web_session")
+    kind, time = StoredVariables(environment), FakeTime()
+    write = kind.write
+
+    def write_otherwise(item: Any, there: Any) -> None:
+        write(item, there)
+        put(world, "env3", a="somebody else's")
+
+    kind.write = write_otherwise  # type: ignore[method-assign]
+    with pytest.raises(ImportFailed, match="'a' read back differently"):
+        import_stored(kind, kind.parse({"a": "new", "b": "new"}), sleep=time.sleep, clock=time.clock)
+
+
+# -- interruptions -------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """As Airflow's own signal handler raises it."""
+
+
+@pytest.fixture
+def _kill_signal() -> Iterator[None]:
+    def handler(*_: Any) -> None:
+        raise Killed
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("after", [1, 6, 11])
+@pytest.mark.usefixtures("_kill_signal")
+def test_a_signal_in_the_middle_puts_all_back(world: World, transport: str, after: int) -> None:
+    environment = world.environment("env3", transport)
+    put(world, "env3", key_3="old")
+    before = state(world, "env3")
+    kind = StoredVariables(environment)
+    write, numbers = kind.write, itertools.count(1)
+
+    def write_and_kill(item: Any, there: Any) -> None:
+        write(item, there)
+        if next(numbers) == after:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    kind.write = write_and_kill  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        import_stored(kind, kind.parse({f"key_{n}": "new" for n in range(16)}), overwrite_hidden=True)
+    assert state(world, "env3") == before
+
+
+@pytest.mark.usefixtures("_kill_signal")
+def test_a_second_signal_is_told_with_all_that_may_be_left(world: World) -> None:
+    environment = world.environment("env3", "web_session")
+    kind = StoredVariables(environment)
+    write, delete = kind.write, kind.delete
+
+    def write_and_kill(item: Any, there: Any) -> None:
+        write(item, there)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def delete_and_kill(key: str) -> None:
+        delete(key)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    kind.write = write_and_kill  # type: ignore[method-assign]
+    kind.delete = delete_and_kill  # type: ignore[method-assign]
+    with pytest.raises(ImportFailed, match="interrupted by Killed") as caught:
+        import_stored(kind, kind.parse({"a": "new"}))
+    assert caught.value.left == ("a",)
+
+
+def test_a_stop_ends_it_and_puts_all_back(world: World) -> None:
+    environment = world.environment("env3", "web_session")
+    put(world, "env3", key_3="old")
+    before, stop = state(world, "env3"), threading.Event()
+    kind = StoredVariables(environment)
+    write = kind.write
+
+    def write_and_stop(item: Any, there: Any) -> None:
+        write(item, there)
+        stop.set()
+
+    kind.write = write_and_stop  # type: ignore[method-assign]
+    with pytest.raises(ImportFailed, match="it was stopped") as caught:
+        import_stored(kind, kind.parse({f"key_{n}": "new" for n in range(16)}), stop=stop)
+    assert caught.value.restored
+    assert state(world, "env3") == before
