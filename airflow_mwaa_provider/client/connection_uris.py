@@ -19,6 +19,8 @@ _EXTRA_KEY = "__extra__"
 def connection_of_uri(conn_id: str, uri: str) -> Connection:
     """Read a connection from Airflow's URI form: ``postgres://login:password@host:5432/schema?sslmode=require``.
 
+    What is JSON after the question mark (``?retries=3``) is read as such, which Airflow does since 3.0.
+
     :raises ValueError: it isn't one; the text does not repeat the URI, which may hold a password.
     """
     schemes = uri.count("://")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -52,10 +53,11 @@ HEAVY = ("boto3", "botocore", "psycopg2", "pandas", "requests", "airflow.provide
 
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # older motos cannot tell which one they took themselves
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    yield f"http://127.0.0.1:{port}"
     server.stop()
 
 

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imports and exports of variables, connections and pools, with a real Airflow 2 and a real Airflow 3."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.stored_documents import read_document
+from airflow_mwaa_provider.client.stored_kinds import KINDS, StoredKind
+from airflow_mwaa_provider.client.transactional_import import export_stored, import_stored
+from airflow_mwaa_provider.exceptions import ImportFailed, RemoteNotFound, ValueMasked
+from tests.integration.world import World
+
+AWKWARD = 'it\'s "quoted" $HOME `date` \\ %41 ünïcödé 🚀\n second line\ttab'
+SECRET = "hunter2 of the tests"
+
+
+@pytest.fixture(params=["rest_api", "web_session"])
+def environment(request: pytest.FixtureRequest, world: World, env_name: str) -> MwaaEnvironment:
+    if request.param == "rest_api" and not world.control_plane().supports_invoke_rest_api:
+        pytest.skip("the installed boto3 has no InvokeRestApi")
+    return world.environment(env_name, request.param)
+
+
+@pytest.fixture
+def prefix(environment: MwaaEnvironment) -> Iterator[str]:
+    """Begin of all keys of a test, of which nothing is left."""
+    made = f"imp-{uuid.uuid4().hex[:8]}-"
+    yield made
+    for nouns in KINDS:
+        kind = KINDS[nouns](environment)
+        for key in kind.read():
+            if key.startswith(made):
+                kind.delete(key)
+
+
+def documents(prefix: str) -> dict[str, dict[str, Any]]:
+    return {
+        "variables": {
+            f"{prefix}text": AWKWARD,
+            f"{prefix}nested": {"a": [1, None, {"b": 2.5}], "ü": True},
+            f"{prefix}number": 7,
+            f"{prefix}empty": "",
+            f"{prefix}told": {"value": "v", "description": AWKWARD},
+        },
+        "connections": {
+            f"{prefix}db": {
+                "conn_type": "postgres",
+                "host": "h",
+                "login": "l",
+                "schema": "s",
+                "port": 5432,
+                "extra": '{"sslmode": "require", "n": [1, 2]}',
+                "description": "d",
+            },
+            f"{prefix}web": {
+                "conn_type": "http",
+                "host": "example.com",
+                "login": None,
+                "schema": None,
+                "port": None,
+                "extra": None,
+                "description": None,
+            },
+        },
+        "pools": {
+            f"{prefix}a": {"slots": 3, "description": "ü", "include_deferred": True},
+            f"{prefix}b": {"slots": -1, "description": "", "include_deferred": False},
+        },
+    }
+
+
+def load(kind: StoredKind[Any], document: dict[str, Any], **how: Any) -> dict[str, Any]:
+    return import_stored(kind, kind.parse(read_document(json.dumps(document), kind.nouns)), **how).as_dict()
+
+
+def exported(kind: StoredKind[Any], prefix: str) -> dict[str, Any]:
+    document, _ = export_stored(kind, leave_out_hidden=True)
+    return {key: value for key, value in document.items() if key.startswith(prefix)}
+
+
+@pytest.mark.parametrize("nouns", KINDS)
+def test_round_trip(environment: MwaaEnvironment, prefix: str, nouns: str) -> None:
+    kind = KINDS[nouns](environment)
+    document = documents(prefix)[nouns]
+    assert load(kind, document)["created"] == sorted(document)
+    first = exported(kind, prefix)
+    assert first == document
+    assert load(kind, document)["same"] == sorted(document)
+    for key in document:
+        kind.delete(key)
+    assert load(kind, first)["created"] == sorted(document)
+    assert exported(kind, prefix) == document
+
+
+@pytest.mark.parametrize("nouns", KINDS)
+def test_a_failure_puts_all_back(world: World, environment: MwaaEnvironment, prefix: str, nouns: str) -> None:
+    kind = KINDS[nouns](environment)
+    document = documents(prefix)[nouns]
+    old = list(document)[:1]
+    load(kind, {key: document[key] for key in old})
+    before = exported(kind, prefix)
+    changed = json.loads(json.dumps(document))
+    for key in old:
+        changed[key] = {"variables": "other", "connections": {"conn_type": "http"}, "pools": {"slots": 9}}[nouns]
+    target = "invoke_rest_api" if environment.transport == "rest_api" else "rest"
+    # The last of those that are created; what is changed is written with it or before.
+    world.fault(
+        target=target,
+        kind="status",
+        status=400,
+        method="POST",
+        path=f"*/{nouns}",
+        environment=environment.name,
+        times=1,
+    )
+    with pytest.raises(ImportFailed) as caught:
+        load(kind, changed)
+    assert caught.value.restored
+    assert exported(kind, prefix) == before
+
+
+def test_what_a_document_does_not_mention_stays(environment: MwaaEnvironment, prefix: str) -> None:
+    variables = KINDS["variables"](environment)
+    load(variables, {f"{prefix}a": {"value": "1", "description": "why"}, f"{prefix}b": "1"})
+    load(variables, {f"{prefix}a": "2", f"{prefix}b": "2"})
+    seen = variables.read([f"{prefix}a", f"{prefix}b"])
+    assert [(item.value, item.description) for item in seen.values()] == [("2", "why"), ("2", None)]
+
+
+def test_passwords_stay_and_are_not_overwritten_unasked(
+    world: World, environment: MwaaEnvironment, prefix: str
+) -> None:
+    connections = KINDS["connections"](environment)
+    key = f"{prefix}db"
+    load(connections, {key: {"conn_type": "http", "host": "h", "password": SECRET}})
+    load(connections, {key: {"conn_type": "http", "host": "other"}})
+    if environment.airflow_version.startswith("3."):  # which shows that there is one
+        row = environment.request("GET", f"/connections/{key}")
+        assert (row["host"], row["password"]) == ("other", "***")
+    with pytest.raises(ValueMasked, match="does not show the password"):
+        load(connections, {key: {"conn_type": "http", "password": "another"}})
+    assert load(connections, {key: {"conn_type": "http", "password": "x"}}, overwrite_hidden=True)["changed"] == [key]
+
+
+def test_masked_variables(environment: MwaaEnvironment, prefix: str) -> None:
+    variables = KINDS["variables"](environment)
+    key = f"{prefix}api_key"
+    load(variables, {key: SECRET})
+    if environment.airflow_version.startswith("2."):  # which masks none
+        assert load(variables, {key: "other"})["changed"] == [key]
+        return
+    with pytest.raises(ValueMasked, match=key) as caught:
+        load(variables, {key: "other", f"{prefix}b": "1"})
+    assert SECRET not in str(caught.value)
+    with pytest.raises(RemoteNotFound):
+        environment.variables.get(f"{prefix}b")
+
+
+def test_the_default_pool(environment: MwaaEnvironment) -> None:
+    pools = KINDS["pools"](environment)
+    default = pools.document(pools.read(["default_pool"]).values())
+    changed = {"default_pool": {**default["default_pool"], "slots": 99}}
+    assert load(pools, changed)["changed"] == ["default_pool"]
+    assert load(pools, default)["changed"] == ["default_pool"]
+    assert load(pools, default)["same"] == ["default_pool"]
+
+
+def test_a_version_number_is_put_back_with_its_digits(world: World, environment: MwaaEnvironment, prefix: str) -> None:
+    variables = KINDS["variables"](environment)
+    key = f"{prefix}version"
+    load(variables, {key: "2.10"})
+    target = "invoke_rest_api" if environment.transport == "rest_api" else "rest"
+    world.fault(
+        target=target,
+        kind="status",
+        status=400,
+        method="POST",
+        environment=environment.name,
+        times=1,
+        path="*/variables",
+    )
+    with pytest.raises(ImportFailed):
+        load(variables, {key: "3.10", f"{prefix}new": "1"})
+    assert world.environment(environment.name, "cli").variables.get(key).value == "2.10"
+
+
+def test_many(environment: MwaaEnvironment, prefix: str) -> None:
+    variables = KINDS["variables"](environment)
+    document = {f"{prefix}{n:03}": f"value {n}" for n in range(120)}
+    assert len(load(variables, document)["created"]) == 120
+    assert len(load(variables, document)["same"]) == 120
