@@ -16,7 +16,7 @@ from airflow_mwaa_provider.client.transports import INVOKE_REST_API_MAX_PATH
 from airflow_mwaa_provider.exceptions import RemoteConflict, RemoteNotFound, ValueMasked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Set
+    from collections.abc import Iterator, Mapping
 
 PAGE_ROWS = 100
 
@@ -61,10 +61,14 @@ class StoredObjectsApi(RestCaller):
         :param keep_description: one that is there keeps its description, whatever the given one says.
         """
         body = {"key": variable.key, "value": variable.value, "description": variable.description}
+        change = dict(body)
         if self.major == 2 and variable.description is None:
-            body["description"] = ""  # v1 takes no null there
-        kept = {"description"} if keep_description else set()
-        self._upsert("/variables", variable.key, body, kept, is_new=is_new, what=f"variable {variable.key!r}")
+            # v1 takes no null there: it makes one of a description that is missing, and keeps what is there.
+            del body["description"]
+            change["description"] = ""
+        if keep_description:
+            change.pop("description")
+        self._upsert("/variables", variable.key, body, change, is_new=is_new, what=f"variable {variable.key!r}")
 
     def delete_variable(self, key: str) -> None:
         """Delete a variable."""
@@ -98,9 +102,9 @@ class StoredObjectsApi(RestCaller):
         }
         if self.major == 2 and connection.password is None:
             del body["password"]  # v1 takes no null there
-        kept = {"password"} if keep_password else set()
+        change = {name: value for name, value in body.items() if name != "password" or not keep_password}
         self._upsert(
-            "/connections", connection.conn_id, body, kept, is_new=is_new, what=f"connection {connection.conn_id!r}"
+            "/connections", connection.conn_id, body, change, is_new=is_new, what=f"connection {connection.conn_id!r}"
         )
 
     def delete_connection(self, conn_id: str) -> None:
@@ -140,12 +144,10 @@ class StoredObjectsApi(RestCaller):
         self.request("DELETE", f"/pools/{quoted(name)}", what=f"pool {name!r}")
 
     def _upsert(
-        self, collection: str, key: str, body: dict[str, Any], kept: Set[str], *, is_new: bool, what: str
+        self, collection: str, key: str, body: dict[str, Any], change: dict[str, Any], *, is_new: bool, what: str
     ) -> None:
-        """Change what is there, all but the fields that are ``kept``; create what isn't."""
+        """Change what is there, and create what isn't; what a change does not mention stays as it is."""
         path = f"{collection}/{quoted(key)}"
-        # What a PATCH does not mention stays as it is: on v1 always, on v2 without an update_mask.
-        change = {name: value for name, value in body.items() if name not in kept}
 
         def patch() -> None:
             self.request("PATCH", path, json=change, what=what)

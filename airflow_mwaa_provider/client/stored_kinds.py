@@ -278,6 +278,10 @@ class StoredPools(StoredKind[Pool]):
 
     def completed(self, wanted: Pool, seen: Pool | None) -> Pool:
         """Keep the description of ``default_pool``, which Airflow lets nobody change."""
+        if wanted.slots < 0 and self.environment.airflow_version.startswith("2."):
+            raise MwaaInputError(
+                f"Pool {wanted.name!r}: with -1 slots Airflow 2's REST API cannot read pools; give a number."
+            )
         if wanted.name != "default_pool" or seen is None:
             return wanted
         if wanted.description not in (None, seen.description):

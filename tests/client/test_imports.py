@@ -242,16 +242,28 @@ def test_pools(world: World, env_name: str, transport: str) -> None:
     before = export_stored(kind)[0]
     world.fault(TARGETS[transport], "status", status=400, path="*/pools", method="POST", times=1)
     with pytest.raises(ImportFailed) as caught:
-        import_stored(kind, kind.parse({"p": {"slots": 4}, "q": {"slots": -1}}), sleep=time.sleep, clock=time.clock)
+        import_stored(kind, kind.parse({"p": {"slots": 4}, "q": {"slots": 0}}), sleep=time.sleep, clock=time.clock)
     assert caught.value.restored
     assert export_stored(kind)[0] == before == {"p": {"slots": 3, "description": "mine", "include_deferred": True}}
-    assert import_stored(kind, kind.parse({"p": {"slots": 4}, "q": {"slots": -1}})).as_dict() == {
+    assert import_stored(kind, kind.parse({"p": {"slots": 4}, "q": {"slots": 0}})).as_dict() == {
         "created": ["q"],
         "changed": ["p"],
         "same": [],
         "skipped": [],
         "dry_run": False,
     }
+
+
+def test_airflow_2_cannot_show_a_pool_without_end(world: World) -> None:
+    for env_name, is_taken in (("env2", False), ("env3", True)):
+        kind = StoredPools(world.environment(env_name, "web_session"))
+        wanted = kind.parse({"a": {"slots": 1}, "p": {"slots": -1}})
+        if is_taken:
+            assert import_stored(kind, wanted).created == ("a", "p")
+            continue
+        with pytest.raises(MwaaInputError, match="'p': with -1 slots Airflow 2's REST API cannot read"):
+            import_stored(kind, wanted)
+        assert world.airflow(env_name).objects["pools"] == {}
 
 
 def test_the_default_pool_keeps_its_description(world: World) -> None:
