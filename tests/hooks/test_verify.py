@@ -14,7 +14,7 @@ import trustme
 from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, UnexpectedAnswer, WebServerUnreachable
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
-from tests.client.world import KEY, REGION, SECRET
+from tests.client.world import KEY, REGION, SECRET, unverified_https
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,9 +92,9 @@ def test_false_wins_over_the_connections_ca_bundle(
     world: World, tls_endpoint: str, other_ca: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = hook(monkeypatch, tls_endpoint, other_ca, verify=False)
-    with pytest.warns(match="Unverified HTTPS"):
+    with unverified_https():
         assert made.control_plane.list_environments() == ["env2", "env3"]
-    with pytest.warns(match="Unverified HTTPS"):
+    with unverified_https():
         assert made.environment("env3").is_dag_paused("etl") is False
 
 
