@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run an Airflow CLI command in another MWAA environment."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider._compat import BaseOperator
+from airflow_mwaa_provider.client.parameters import empty_to_none, major_version
+from airflow_mwaa_provider.exceptions import CliCommandFailed, MwaaInputError
+from airflow_mwaa_provider.hooks.settings import HookSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mwaa_provider._compat import Context
+
+__all__ = ["MwaaCliOperator"]
+
+# What may print secrets: its output is returned, and not logged.
+_SILENT = (["variables", "get"], ["variables", "export"], ["connections"], ["config"])
+
+
+class MwaaCliOperator(BaseOperator):
+    """Run an Airflow CLI command through the CLI endpoint of an MWAA environment.
+
+    Every argument arrives as it was, quotes and line breaks included; what cannot arrive unchanged is refused before
+    anything is sent. Once it may have run a command is not sent again, unless it is ``idempotent``; a retry of the task
+    runs it again.
+
+    :param env_name: name of the environment (templated).
+    :param command: the command without the leading ``airflow`` (templated): a list of its arguments, or one text that
+        is split as a shell does. A list is safer where an argument comes out of a template.
+    :param check: fail when the command failed; ``False`` gives its exit status instead.
+    :param idempotent: running it twice does no harm: repeat it after any error that passes, such as an endpoint that is
+        busy with four other commands.
+    :param log_output: put what it printed into the task's log; not that of commands that print secrets.
+    :param airflow_version: major version there, 2 or 3 (templated); used only where GetEnvironment isn't permitted.
+    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated).
+    :param region_name: region of the environment (templated).
+    :param verify: ``False`` or the path of a CA bundle (templated).
+    :param botocore_config: keywords of botocore's ``Config``.
+    :return: ``{"stdout", "stderr", "exit_status"}``; the status is 0 or 1, MWAA tells no other.
+    """
+
+    template_fields: Sequence[str] = (
+        "env_name",
+        "command",
+        "airflow_version",
+        "aws_conn_id",
+        "region_name",
+        "verify",
+    )
+    ui_color = "#d6cef2"
+
+    def __init__(
+        self,
+        *,
+        env_name: str,
+        command: list[str] | str,
+        check: bool = True,
+        idempotent: bool = False,
+        log_output: bool = True,
+        airflow_version: int | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.env_name = env_name
+        self.command = command
+        self.check = check
+        self.idempotent = idempotent
+        self.log_output = log_output
+        self.airflow_version = airflow_version
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Run it.
+
+        :raises CliCommandFailed: it ran and failed; with ``check``.
+        :raises CliCommandNotAllowed: MWAA does not let the command through.
+        :raises UnsendableCommand: an argument cannot arrive unchanged; nothing was sent.
+        """
+        empty_to_none(self, required=("env_name", "command"))
+        argv = _argv(self.command)
+        settings = HookSettings(
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            botocore_config=self.botocore_config,
+            airflow_major=major_version(self.airflow_version),
+        )
+        result = settings.environment(self.env_name).run_cli(argv, idempotent=self.idempotent)
+        silent = any(argv[: len(start)] == start for start in _SILENT)
+        if self.log_output and not silent:
+            for name, text in (("stdout", result.stdout), ("stderr", result.stderr)):
+                for line in text.splitlines():
+                    self.log.info("%s: %s", name, line)
+        if self.check and result.exit_status:
+            words = next((line.strip() for line in reversed(result.stderr.splitlines()) if line.strip()), "")
+            raise CliCommandFailed(
+                f"Environment {self.env_name!r}: `airflow {' '.join(argv[:2])}` failed"
+                f"{'.' if silent or not words else f': {words}'} Its output is in the error's .result.",
+                result=result,
+                env_name=self.env_name,
+            )
+        return {"stdout": result.stdout, "stderr": result.stderr, "exit_status": result.exit_status}
+
+
+def _argv(command: list[str] | str) -> list[str]:
+    try:
+        argv = shlex.split(command) if isinstance(command, str) else [str(argument) for argument in command]
+    except ValueError as error:
+        raise MwaaInputError(f"command={command!r} cannot be split as a shell does: {error}.") from None
+    if argv[:1] == ["airflow"]:
+        argv = argv[1:]
+    if not argv:
+        raise MwaaInputError("command is empty: give an Airflow command, ['dags', 'list'].")
+    return argv
