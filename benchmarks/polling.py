@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INTERVALS = 3
-ENDED = 20
+ENDED = 10
 
 
 def trigger_maker(side: str, interval_s: float) -> Callable[[str], Any]:
@@ -79,6 +80,7 @@ async def wait_for_all(side: str, run_ids: list[str], interval_s: float) -> dict
     if side == "ours":
         there = environment("web_session")
         for run_id in run_ids[:ENDED]:
+            await asyncio.sleep(random.uniform(0, interval_s))  # a remote end comes at any time between two looks
             await asyncio.to_thread(there.set_dag_run_state, DAG_ID, run_id, "success")
             ended = time.monotonic()
             async with asyncio.timeout(60 + 3 * interval_s):
@@ -113,7 +115,7 @@ def one_side(side: str, run_ids: list[str], interval_s: float) -> dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="100 waits and 2 seconds instead of 1,000 and 20")
+    parser.add_argument("--quick", action="store_true", help="100 waits and 3 seconds instead of 1,000 and 20")
     parser.add_argument("--side", choices=["ours", "amazon"], help=argparse.SUPPRESS)
     parser.add_argument("--interval", type=float, default=20.0, help="seconds between two looks")
     given = parser.parse_args()
@@ -123,7 +125,7 @@ def main() -> None:
     if given.side:
         print(json.dumps(asyncio.run(wait_for_all(given.side, json.load(sys.stdin), given.interval))))
         return
-    waits, interval_s = (100, 2.0) if given.quick else (1000, given.interval)
+    waits, interval_s = (100, 3.0) if given.quick else (1000, given.interval)
     with local_environment() as major:
         there = environment("web_session")
         with ThreadPoolExecutor(8) as threads:

@@ -34,7 +34,7 @@ __all__ = ["SharedPoller", "shared_poller"]
 log = logging.getLogger(__name__)
 
 # Triggers arrive one by one, many at a time: a look waits so long for others to come along.
-_GATHER_S = 0.5
+_GATHER_S = 0.2
 # What will be due within this part of its own pause is looked at as well.
 _SLACK = 0.25
 # An environment that nobody has waited for that long is forgotten, with its web session and its connection's settings.
@@ -131,7 +131,7 @@ class SharedPoller:
         """Sleep until the first wait is due, and a little longer, for others to come along."""
         while self._waiting:
             self._changed.clear()
-            left_s = min(waiting.due for waiting in self._waiting) - self._clock()
+            left_s = min(waiting.due for waiting in self._waiting) - _GATHER_S - self._clock()
             if left_s <= 0:
                 break
             try:

@@ -27,14 +27,14 @@ from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.machine.state import StateFolder
-from tests.integration.conftest import ENVIRONMENTS
-from tests.integration.world import World, interpreters, until
+from tests.integration.conftest import CHOSEN, ENVIRONMENTS
+from tests.integration.world import World, until
 
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 ROOT = Path(__file__).resolve().parents[2]
 DAG = Path(__file__).with_name("environment_files_dag.txt")
 # An environment of its own is started twice for each version: two minutes of two cores.
-VERSIONS = sorted(interpreters(), key=lambda version: tuple(map(int, version.split("."))))
+VERSIONS = sorted(CHOSEN, key=lambda version: tuple(map(int, version.split("."))))
 TRIED = VERSIONS if FULL else VERSIONS[-1:]
 NEW_VERSION = f"{airflow_mwaa_provider.__version__}.post1"
 PLUGIN = """
