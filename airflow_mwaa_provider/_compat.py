@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from airflow import __version__ as AIRFLOW_VERSION  # noqa: N812 - a constant here
-from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 _VERSION = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
 AIRFLOW_V_3 = _VERSION >= (3, 0)
@@ -20,11 +19,9 @@ AIRFLOW_V_3_2 = _VERSION >= (3, 2)
 
 if TYPE_CHECKING or AIRFLOW_V_3:
     from airflow.sdk import BaseOperator, BaseOperatorLink
-    from airflow.sdk.bases.sensor import BaseSensorOperator
 else:
     from airflow.models.baseoperator import BaseOperator
     from airflow.models.baseoperatorlink import BaseOperatorLink
-    from airflow.sensors.base import BaseSensorOperator
 
 if TYPE_CHECKING or AIRFLOW_V_3_1:
     from airflow.sdk import BaseHook
@@ -35,11 +32,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from airflow.sdk import Context as Context
+    from airflow.sdk.bases.sensor import BaseSensorOperator as BaseSensorOperator
+    from airflow.triggers.base import BaseTrigger as BaseTrigger
+    from airflow.triggers.base import TriggerEvent as TriggerEvent
 
 __all__ = [
     "AIRFLOW_VERSION",
     "AIRFLOW_V_3",
-    "TRIGGERS_ARE_TOLD_OF_KILLS",
     "BaseHook",
     "BaseOperator",
     "BaseOperatorLink",
@@ -56,13 +55,31 @@ __all__ = [
     "read_xcom",
     "sensor_timeout",
     "skip_exception",
+    "triggers_are_told_of_kills",
 ]
-
-TRIGGERS_ARE_TOLD_OF_KILLS = hasattr(BaseTrigger, "on_kill")
-"""Newer Airflows call a trigger's ``on_kill``; older ones only cancel it."""
 
 # Where these moved to, newer Airflows warn about the old place.
 _EXCEPTIONS = "airflow.sdk.exceptions" if AIRFLOW_V_3_2 else "airflow.exceptions"
+
+
+_SENSORS = "airflow.sdk.bases.sensor" if AIRFLOW_V_3 else "airflow.sensors.base"
+_LAZY = {
+    "BaseSensorOperator": _SENSORS,
+    "BaseTrigger": "airflow.triggers.base",
+    "TriggerEvent": "airflow.triggers.base",
+}
+"""Base classes that most DAG files do not need: imported when something is derived from them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def triggers_are_told_of_kills() -> bool:
+    """Whether this Airflow calls a trigger's ``on_kill``; older ones only cancel it."""
+    return hasattr(import_module("airflow.triggers.base").BaseTrigger, "on_kill")
 
 
 def read_xcom(ti_key: Any, key: str) -> Any:
@@ -122,7 +139,7 @@ def first_start(sensor: BaseSensorOperator, context: Context) -> datetime:
     if sensor.reschedule and AIRFLOW_V_3:
         found = ti.get_first_reschedule_date(context)
     elif sensor.reschedule:
-        found = import_module("airflow.sensors.base")._orig_start_date(
+        found = import_module(_SENSORS)._orig_start_date(
             dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index, try_number=ti.try_number
         )
     return found or datetime.now(UTC)

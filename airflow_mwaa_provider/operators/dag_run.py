@@ -23,21 +23,18 @@ from airflow_mwaa_provider.client.parameters import (
     moment,
     run_states,
 )
-from airflow_mwaa_provider.client.polling import Failed, PollInterval
-from airflow_mwaa_provider.client.waiting import explained
 from airflow_mwaa_provider.exceptions import DagPaused, MwaaError, MwaaInputError, UnsupportedByTransport, WaitTimeout
-from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.links.dag_run import MwaaDagRunLink
 from airflow_mwaa_provider.operators.existing_runs import take_up
 from airflow_mwaa_provider.operators.results import result_of
 from airflow_mwaa_provider.operators.run_ids import derived_run_id
-from airflow_mwaa_provider.triggers.events import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
+    from airflow_mwaa_provider.hooks.settings import HookSettings
 
 # MWAA ends every task after 12 hours, so a longer wait would end without a word of ours.
 MAX_WAIT = timedelta(hours=12)
@@ -232,6 +229,9 @@ class MwaaTriggerDagRunOperator(BaseOperator):
 
         :raises DagRunFailed: the run ended badly.
         """
+        from airflow_mwaa_provider.client.polling import Failed
+        from airflow_mwaa_provider.triggers.events import outcome_of
+
         empty_to_none(self, required=("env_name", "trigger_dag_id"))
         environment = self._settings().environment(self.env_name)
         outcome = outcome_of(event)
@@ -268,6 +268,9 @@ class MwaaTriggerDagRunOperator(BaseOperator):
             self.log.error("The remote run goes on, because it could not be marked: %s", error)
 
     def _settings(self) -> HookSettings:
+        # Imported here and in the following, because parsing a DAG file needs none of it.
+        from airflow_mwaa_provider.hooks.settings import HookSettings
+
         return HookSettings(
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
@@ -311,7 +314,6 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         return url
 
     def _defer(self, run: DagRun, url: str) -> NoReturn:
-        # Imported here, because parsing a DAG file needs no trigger.
         from airflow_mwaa_provider.triggers.dag_run import MwaaDagRunTrigger
 
         now = time.time()
@@ -335,6 +337,8 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         )
 
     def _wait(self, environment: MwaaEnvironment, run: DagRun) -> DagRun:
+        from airflow_mwaa_provider.client.polling import PollInterval
+
         self._waited_for = (environment, run)
         try:
             return environment.wait_for_dag_run(
@@ -356,6 +360,8 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         return timeout_s
 
     def _ended_badly(self, environment: MwaaEnvironment, error: MwaaError, run: DagRun | None) -> MwaaError:
+        from airflow_mwaa_provider.client.waiting import explained
+
         if isinstance(error, WaitTimeout) and self.cancel_on_timeout and run is not None:
             self._mark_as_failed(environment, run.dag_id, run.run_id)
         return explained(environment, error)

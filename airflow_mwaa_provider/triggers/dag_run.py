@@ -8,10 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import (
-    TRIGGERS_ARE_TOLD_OF_KILLS,
     BaseTrigger,
     TriggerEvent,
     is_still_deferred,
+    triggers_are_told_of_kills,
 )
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
 from airflow_mwaa_provider.client.polling import PollInterval, RunWait
@@ -127,7 +127,7 @@ class MwaaDagRunTrigger(_WaitTrigger):
                 yield event
         except asyncio.CancelledError:
             # Older Airflows cancel alike when the task is killed and when the triggerer goes down.
-            asks = self.parameters["cancel_on_kill"] and not TRIGGERS_ARE_TOLD_OF_KILLS
+            asks = self.parameters["cancel_on_kill"] and not triggers_are_told_of_kills()
             if asks and not await is_still_deferred(self):
                 await self.on_kill()
             raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mwaa_provider import exceptions
-from airflow_mwaa_provider._compat import TRIGGERS_ARE_TOLD_OF_KILLS
+from airflow_mwaa_provider._compat import triggers_are_told_of_kills
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskState
 from airflow_mwaa_provider.client.polling import Done, Failed
 from airflow_mwaa_provider.exceptions import DagRunFailed, MwaaError, MwaaInputError
@@ -172,7 +172,7 @@ def test_a_killed_task_stops_the_remote_run_if_asked(
     assert run["state"] == state
 
 
-@pytest.mark.skipif(TRIGGERS_ARE_TOLD_OF_KILLS, reason="this Airflow tells a trigger that it was killed")
+@pytest.mark.skipif(triggers_are_told_of_kills(), reason="this Airflow tells a trigger that it was killed")
 @pytest.mark.parametrize(("ti_state", "state"), [("failed", "failed"), ("deferred", "queued"), (None, "failed")])
 def test_older_airflows_only_cancel_so_the_task_is_asked_about(
     world: World, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch, ti_state: str, state: str
