@@ -55,4 +55,9 @@ def test_an_example_imports_light(path: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert {path.stem for path in EXAMPLES} >= {"trigger_in_other_environment", "run_by_other_environment", "fan_out"}
+    assert {path.stem for path in EXAMPLES} >= {
+        "trigger_in_other_environment",
+        "run_by_other_environment",
+        "fan_out",
+        "work_with_other_environment",
+    }

@@ -157,3 +157,14 @@ def test_a_fan_out_over_environments_one_of_which_is_unknown(world: World, sourc
     assert gathered == dict.fromkeys(NAMES, 42)
     log = here.get_task_log("fan_out", run.run_id, "run_there", map_index=len(NAMES))
     assert "no environment of that name" in log or "'nowhere'" in log
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_the_example_of_functions_sensors_and_commands(world: World, source: str, target: str) -> None:
+    here = world.environment(source, "web_session")
+    dag_id = "work_with_other_environment"
+    run = here.trigger_dag_run(dag_id, conf={"env_name": target, "numbers": [19, 23]})
+    here.wait_for_dag_run(dag_id, run.run_id, timeout_s=240)
+    assert int(here.get_xcom(dag_id, run.run_id, "add_up_there")["result"]) == 42
+    printed = here.get_xcom(dag_id, run.run_id, "their_version")["stdout"]
+    assert printed.split()[-1] == world.environment(target).airflow_version

@@ -40,6 +40,7 @@ DAG_IDS = (
     "calls_other_in_a_task",
     "fan_out",
     "watches_other",
+    "work_with_other_environment",
     "calls_other_impatiently",
     "trigger_in_other_environment",
 )

@@ -104,7 +104,8 @@ def test_a_soft_fail_skips(
 ) -> None:
     if "never_fail" in more and "never_fail" not in inspect.signature(MwaaDagRunSensor.__mro__[2].__init__).parameters:
         pytest.skip("this Airflow has no never_fail")
-    with pytest.raises(Exception, match="ended as failed") as caught:
+    # After a deferral newer Airflows put their own words in the place of ours.
+    with pytest.raises(Exception, match=r"ended as failed|Skipping due to") as caught:
         carry_out(
             sensor(deferrable=deferrable, **more), lambda: world.do(world.airflow().end, "etl", "run_1", "failed")
         )
