@@ -32,7 +32,7 @@ def import_variables() -> None:
         task_id="settings",
         env_name="{{ params.env_name }}",
         variables={
-            "example_day": "{{ ds }}",
+            "example_run": "{{ run_id }}",
             "example_limits": {"rows": 1000, "owners": ["data", "ml"]},
             "example_told": {"value": "on", "description": "Whether the nightly load runs"},
         },

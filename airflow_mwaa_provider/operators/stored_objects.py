@@ -27,15 +27,31 @@ ON_CONFLICT = ("overwrite", "skip", "fail")
 
 
 class HiddenContent:
-    """A dict in a templated field, which Airflow renders, but shows neither in its UI nor in the stored DAG."""
+    """A dict in a templated field, which Airflow renders, but shows neither in its UI nor in the stored DAG.
 
-    template_fields: Sequence[str] = ("content",)
+    Its values are attributes, one by one and at any depth: when rendering fails Airflow logs the field that it was at,
+    which must not be all of them.
+    """
 
-    def __init__(self, content: Any) -> None:
-        self.content = content
+    def __init__(self, content: Mapping[Any, Any]) -> None:
+        self._names = {f"item_{number}": key for number, key in enumerate(content)}
+        for name, key in self._names.items():
+            value = content[key]
+            setattr(self, name, HiddenContent(value) if isinstance(value, dict) else value)
 
     def __repr__(self) -> str:
         return "<given in the DAG, not shown>"
+
+    @property
+    def template_fields(self) -> Sequence[str]:
+        """What Airflow is to render."""
+        return tuple(self._names)
+
+    @property
+    def content(self) -> dict[Any, Any]:
+        """The dict, with what has been rendered."""
+        values = {key: getattr(self, name) for name, key in self._names.items()}
+        return {key: value.content if isinstance(value, HiddenContent) else value for key, value in values.items()}
 
 
 class MwaaStoredObjectsOperator(BaseOperator):

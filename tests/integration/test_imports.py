@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from airflow_mwaa_provider.client.stored_documents import read_document
 from airflow_mwaa_provider.client.stored_kinds import KINDS, StoredKind
 from airflow_mwaa_provider.client.transactional_import import export_stored, import_stored
 from airflow_mwaa_provider.exceptions import ImportFailed, RemoteNotFound, ValueMasked
+from tests.integration.conftest import ENVIRONMENTS
 from tests.integration.world import World
 
 AWKWARD = 'it\'s "quoted" $HOME `date` \\ %41 ünïcödé 🚀\n second line\ttab'
@@ -200,3 +202,23 @@ def test_many(environment: MwaaEnvironment, prefix: str) -> None:
     document = {f"{prefix}{n:03}": f"value {n}" for n in range(40)}
     assert len(load(variables, document)["created"]) == 40
     assert len(load(variables, document)["same"]) == 40
+
+
+def test_the_example(world: World, env_name: str, tmp_path: Path) -> None:
+    """From this environment into the one after it."""
+    names = sorted(ENVIRONMENTS)
+    target = names[(names.index(env_name) + 1) % len(names)]
+    here, there = world.environment(env_name, "web_session"), world.environment(target, "web_session")
+    asked = here.trigger_dag_run("import_variables", conf={"env_name": target, "folder": str(tmp_path)})
+    try:
+        here.wait_for_dag_run("import_variables", asked.run_id, timeout_s=400)
+        assert json.loads(there.variables.get("example_limits").value or "") == {"rows": 1000, "owners": ["data", "ml"]}
+        assert there.variables.get("example_told").description == "Whether the nightly load runs"
+        assert there.pools.get("example_pool").slots == 4
+        for nouns, key in (("variables", "example_run"), ("connections", "example_db"), ("pools", "example_pool")):
+            assert key in json.loads((tmp_path / f"{nouns}.json").read_text(encoding="utf-8"))
+    finally:
+        for key in ("example_run", "example_limits", "example_told"):
+            there.variables.delete(key)
+        there.connections.delete("example_db")
+        there.pools.delete("example_pool")

@@ -43,6 +43,7 @@ DAG_IDS = (
     "work_with_other_environment",
     "calls_other_impatiently",
     "trigger_in_other_environment",
+    "import_variables",
 )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from jinja2 import UndefinedError
 from moto.server import ThreadedMotoServer
 
 from airflow_mwaa_provider.client.models import Connection
@@ -241,6 +242,16 @@ def test_a_dict_is_rendered_and_shown_nowhere() -> None:
     path = MwaaImportVariablesOperator(task_id="t", env_name="e", variables="s3://bucket/{{ ds }}.json")
     path.render_template_fields({"ds": "2026-01-01"})  # type: ignore[typeddict-unknown-key]
     assert path.variables == "s3://bucket/2026-01-01.json"
+
+
+def test_a_template_that_fails_does_not_bring_the_rest_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    document = {"a": VALUE, "nested": {"b": VALUE, "c": "{{ nothing.here }}"}, "list": [VALUE]}
+    operator = MwaaImportVariablesOperator(task_id="t", env_name="e", variables=document)
+    with pytest.raises(UndefinedError):
+        operator.render_template_fields({})
+    assert VALUE not in caplog.text
+    assert "nothing.here" in caplog.text
+    assert operator.variables.content == document  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
