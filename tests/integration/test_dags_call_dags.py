@@ -113,7 +113,8 @@ def test_a_dag_for_the_amazon_provider_works_as_it_is_and_with_our_imports(world
         pytest.skip("the amazon provider of that image has no MWAA operator, or no sensors")
     # After the DAG's start_date: Airflow makes no tasks for a run before it.
     date = datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=uuid.uuid4().int % 10**7)
-    asked = here.trigger_dag_run(dag_id, conf={"env_name": target, "logical_date": date.isoformat()})
+    conf = {"env_name": target, "logical_date": date.isoformat(), "run_id": uuid.uuid4().hex[:8]}
+    asked = here.trigger_dag_run(dag_id, conf=conf)
     assert here.wait_for_dag_run(dag_id, asked.run_id, timeout_s=240).state is DagRunState.SUCCESS
     remote = here.request("GET", "/dags/echo/dagRuns", params={"order_by": "-id", "limit": 50})["dag_runs"]
     assert {"by": dag_id} in [run["conf"] for run in remote]

@@ -17,13 +17,15 @@ if importlib.util.find_spec("airflow.providers.amazon.aws.sensors.mwaa") is not 
         schedule=None,
         start_date=datetime(2026, 1, 1),
         is_paused_upon_creation=False,
-        params={"env_name": "", "logical_date": ""},
+        params={"env_name": "", "logical_date": "", "run_id": ""},
     )
     def made() -> None:
         triggered = MwaaTriggerDagRunOperator(
             task_id="trigger",
             env_name="{{ params.env_name }}",
             trigger_dag_id="echo",
+            # Short, because their sensor's path must fit into the 64 characters of InvokeRestApi.
+            trigger_run_id="{{ params.run_id }}",
             logical_date="{{ params.logical_date }}",
             conf={"by": "{{ dag.dag_id }}"},
             wait_for_completion=True,
