@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.client.parameters import major_version
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:
@@ -31,6 +32,18 @@ class HookSettings:
     botocore_config: dict[str, Any] | None = None
     transport: str | None = None
     airflow_major: int | None = None
+
+    @classmethod
+    def of(cls, task: Any) -> HookSettings:
+        """Read them from an operator or a sensor, which has its parameters under the same names."""
+        return cls(
+            aws_conn_id=task.aws_conn_id,
+            region_name=task.region_name,
+            verify=task.verify,
+            botocore_config=task.botocore_config,
+            transport=getattr(task, "transport", None),
+            airflow_major=major_version(task.airflow_version),
+        )
 
     def environment(self, env_name: str) -> MwaaEnvironment:
         """Make a hook, and give the environment of that name; no call is made yet.

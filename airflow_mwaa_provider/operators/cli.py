@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.parameters import empty_to_none, major_version
+from airflow_mwaa_provider.client.parameters import empty_to_none
 from airflow_mwaa_provider.exceptions import CliCommandFailed, MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 
@@ -90,13 +90,7 @@ class MwaaCliOperator(BaseOperator):
         """
         empty_to_none(self, required=("env_name", "command"))
         argv = _argv(self.command)
-        settings = HookSettings(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            botocore_config=self.botocore_config,
-            airflow_major=major_version(self.airflow_version),
-        )
+        settings = HookSettings.of(self)
         result = settings.environment(self.env_name).run_cli(argv, idempotent=self.idempotent)
         silent = any(argv[: len(start)] == start for start in _SILENT)
         if self.log_output and not silent:

@@ -19,7 +19,6 @@ from airflow_mwaa_provider.client.parameters import (
     check_positive,
     check_transport,
     empty_to_none,
-    major_version,
     moment,
     run_states,
 )
@@ -271,14 +270,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         # Imported here and in the following, because parsing a DAG file needs none of it.
         from airflow_mwaa_provider.hooks.settings import HookSettings
 
-        return HookSettings(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            botocore_config=self.botocore_config,
-            transport=self.transport,
-            airflow_major=major_version(self.airflow_version),
-        )
+        return HookSettings.of(self)
 
     def _checked_call(self) -> dict[str, Any]:
         """Check what is sent before anything is sent."""

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.parameters import check_duration, check_transport, empty_to_none, major_version
+from airflow_mwaa_provider.client.parameters import check_duration, check_transport, empty_to_none
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 
@@ -105,14 +105,7 @@ class MwaaStoredObjectsOperator(BaseOperator):
         check_transport(transport)
 
     def _settings(self) -> HookSettings:
-        return HookSettings(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            botocore_config=self.botocore_config,
-            transport=self.transport,
-            airflow_major=major_version(self.airflow_version),
-        )
+        return HookSettings.of(self)
 
     def _s3_settings(self) -> HookSettings:
         if self.s3_conn_id is None:

@@ -18,7 +18,6 @@ from airflow_mwaa_provider.client.parameters import (
     check_positive,
     check_transport,
     empty_to_none,
-    major_version,
 )
 from airflow_mwaa_provider.client.polling import Done, RunWait, Wait
 from airflow_mwaa_provider.client.task_polling import TaskWait
@@ -99,6 +98,7 @@ class RemoteSensor(BaseSensorOperator):
         self.verify = verify
         self.botocore_config = botocore_config
         self._anchor = datetime.now(UTC)
+        self._reached: MwaaEnvironment | None = None
         check_transport(transport)
         check_positive(max_retries, "max_retries")
 
@@ -190,17 +190,13 @@ class RemoteSensor(BaseSensorOperator):
         return f"Environment {wait.env_name!r}: {tasks}run {wait.run_id!r} of DAG {wait.dag_id!r}"
 
     def _environment(self) -> MwaaEnvironment:
-        return self._settings().environment(self.external_env_name)
+        # Kept between pokes, with its web session and what is known of the environment.
+        if self._reached is None:
+            self._reached = self._settings().environment(self.external_env_name)
+        return self._reached
 
     def _settings(self) -> HookSettings:
-        return HookSettings(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            botocore_config=self.botocore_config,
-            transport=self.transport,
-            airflow_major=major_version(self.airflow_version),
-        )
+        return HookSettings.of(self)
 
     def _deadline_s(self) -> float:
         """How long a deferred wait may last: the sensor's ``timeout``, or so many looks as it is allowed."""

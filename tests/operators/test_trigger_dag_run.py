@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -21,25 +21,10 @@ from airflow_mwaa_provider.client.models import DagRun, DagRunState, TransportNa
 from airflow_mwaa_provider.exceptions import DagRunAlreadyExists, MwaaInputError
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.run_ids import derived_run_id, tries_before, was_cleared
+from tests.deferral import TaskInstance
 
 HOOK = "airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook"
 HEAVY = ("boto3", "botocore", "psycopg2", "pandas", "requests", "airflow.providers.amazon.aws")
-
-
-@dataclass
-class TaskInstance:
-    """What the operator reads of a task instance."""
-
-    dag_id: str = "d"
-    run_id: str = "r"
-    task_id: str = "t"
-    map_index: int = -1
-    try_number: int = 1
-    max_tries: int = 2
-    task: Any = field(default_factory=lambda: SimpleNamespace(retries=2))
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        json.dumps(value)
 
 
 def run_id(**changes: Any) -> str:

@@ -206,6 +206,14 @@ def test_wrong_parameters_are_refused_when_the_dag_is_parsed(kind: type, more: d
         kind(task_id="t", external_env_name="e", external_dag_id="d", **more)
 
 
+def test_pokes_share_a_session(world: World, sensor: Callable[..., Any]) -> None:
+    made = sensor(transport="web_session")
+    for _ in range(3):
+        assert made.poke(context()) is False
+    calls = world.calls()
+    assert (calls.count("login"), calls.count("rest"), calls.count("get_environment")) == (1, 3, 1)
+
+
 def test_a_wrong_environment_is_named(sensor: Callable[..., Any]) -> None:
     with pytest.raises(MwaaError, match="'nowhere'"):
         sensor(external_env_name="nowhere").poke(context())
