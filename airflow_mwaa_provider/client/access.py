@@ -20,6 +20,7 @@ from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AnswerTooLarge,
+    CliCommandNotAllowed,
     EnvironmentNotFound,
     EnvironmentUnavailable,
     MwaaError,
@@ -98,6 +99,28 @@ class Access:
         """
         return self._with_retries(lambda: self._through_chosen(send, idempotent), idempotent, may_repeat)
 
+    def call_by(self, ways: Sequence[TransportName], send: Callable[[Backend], T]) -> T:
+        """Send through the first of these ways that is open, whatever the transport in use.
+
+        :param send: may be carried out twice without harm.
+        :raises MwaaError: why the first of them is closed, where all are.
+        """
+        refusal: MwaaError | None = None
+        for name in ways:
+            try:
+                return self._with_retries(lambda name=name: send(self.backend(name)), True, None)  # type: ignore[misc]
+            except (AccessDenied, CliCommandNotAllowed, UnsupportedByTransport) as error:
+                if isinstance(error, AccessDenied) and not _by_iam(error):
+                    raise
+                refusal = refusal or error
+        assert refusal is not None
+        raise refusal
+
+    @property
+    def forced(self) -> TransportName | None:
+        """The transport that was asked for."""
+        return TransportName(self._settings.transport) if self._settings.transport is not None else None
+
     def run_cli(self, argv: Sequence[str], *, idempotent: bool) -> CliResult:
         """Run a command through the CLI endpoint, whatever the transport in use."""
         return self._with_retries(lambda: self.cli_endpoint().run(argv), idempotent, None)
@@ -169,8 +192,8 @@ class Access:
         return True
 
     def _candidates(self) -> list[TransportName]:
-        if self._settings.transport is not None:
-            return [TransportName(self._settings.transport)]
+        if self.forced is not None:
+            return [self.forced]
         known = [TransportName.REST_API, TransportName.WEB_SESSION, TransportName.CLI]
         if not self._control_plane.supports_invoke_rest_api:
             known = known[1:]

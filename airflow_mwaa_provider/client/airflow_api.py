@@ -23,6 +23,7 @@ from airflow_mwaa_provider.client.models import (
     parse_time,
 )
 from airflow_mwaa_provider.client.rest_call import quoted
+from airflow_mwaa_provider.client.role_calls import RolesApi
 from airflow_mwaa_provider.client.transports import INVOKE_REST_API_MAX_PATH
 from airflow_mwaa_provider.exceptions import (
     DagNotFound,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _NEWEST_RUNS = 10 * PAGE_ROWS
 
 
-class AirflowApi(StoredObjectsApi):
+class AirflowApi(StoredObjectsApi, RolesApi):
     """One environment's Airflow, by its REST API: runs, tasks, and what it stores.
 
     See :class:`~airflow_mwaa_provider.client.backend.Backend`.
@@ -56,6 +57,18 @@ class AirflowApi(StoredObjectsApi):
         """
         path, what = f"/dags/{quoted(dag_id)}", f"DAG {dag_id!r}"
         return bool(self.request_fields("GET", path, "is_paused", what=what, not_found=DagNotFound)["is_paused"])
+
+    def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
+        """Which of these DAGs aren't there, or may not be seen; a call for each."""
+
+        def is_missing(dag_id: str) -> bool:
+            try:
+                self.is_paused(dag_id)
+            except DagNotFound:
+                return True
+            return False
+
+        return [dag_id for dag_id in dag_ids if is_missing(dag_id)]
 
     def create_run(
         self,

@@ -23,6 +23,7 @@ from airflow_mwaa_provider.client.models import (
     TaskState,
     parse_time,
 )
+from airflow_mwaa_provider.client.role_calls import RolesCli
 from airflow_mwaa_provider.exceptions import (
     DagNotFound,
     RemoteConflict,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.models import CliResult
 
 
-class AirflowCli(StoredObjectsCli):
+class AirflowCli(StoredObjectsCli, RolesCli):
     """One environment's Airflow, by commands; see :class:`~airflow_mwaa_provider.client.backend.Backend`.
 
     :param major: Airflow's major version, 2 or 3.
@@ -52,6 +53,11 @@ class AirflowCli(StoredObjectsCli):
             f"Environment {self._env_name!r}: no DAG {dag_id!r}. Check the id, and that the DAG is deployed there.",
             env_name=self._env_name,
         )
+
+    def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
+        """Which of these DAGs aren't there; one command."""
+        there = {row["dag_id"] for row in self._json(["dags", "list"], "dag_id")}
+        return [dag_id for dag_id in dag_ids if dag_id not in there]
 
     def create_run(
         self,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         DagRun,
         DagRunState,
         Pool,
+        Role,
         TaskInstance,
         TaskState,
         Variable,
@@ -34,6 +35,9 @@ class Backend(Protocol):
 
     def is_paused(self, dag_id: str) -> bool:
         """Whether a DAG is paused; ``DagNotFound`` where there is none."""
+
+    def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
+        """Which of these DAGs aren't there, or may not be seen."""
 
     def create_run(
         self,
@@ -132,6 +136,17 @@ class Backend(Protocol):
 
     def delete_pool(self, name: str) -> None:
         """Delete a pool."""
+
+    # -- roles -------------------------------------------------------------------------------------
+
+    def get_role(self, name: str) -> Role | None:
+        """Read a role; ``None`` when it isn't there."""
+
+    def set_role(self, role: Role, *, was: Role | None) -> None:
+        """Create a role, or make its permissions these; what is to go goes first.
+
+        :param was: the role as it has just been read, ``None`` where there is none.
+        """
 
     # -- anything else -----------------------------------------------------------------------------
 

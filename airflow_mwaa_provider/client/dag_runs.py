@@ -161,6 +161,10 @@ class DagRunCalls:
         """
         return self._access.call(lambda backend: backend.is_paused(dag_id))
 
+    def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
+        """Which of these DAGs aren't there, or may not be seen."""
+        return self._access.call(lambda backend: backend.missing_dags(dag_ids))
+
 
 def _with_created(run: DagRun, created: bool) -> DagRun:
     return replace(run, created=created)

@@ -22,6 +22,7 @@ from airflow_mwaa_provider.client.collections import Connections, Pools, Variabl
 from airflow_mwaa_provider.client.dag_runs import DagRunCalls
 from airflow_mwaa_provider.client.models import CliResult, DagRunState, TransportName
 from airflow_mwaa_provider.client.polling import PollInterval, RunWait
+from airflow_mwaa_provider.client.roles import Roles
 from airflow_mwaa_provider.client.task_instances import TaskCalls
 from airflow_mwaa_provider.client.transports import acts
 from airflow_mwaa_provider.client.waiting import wait_until_done
@@ -60,6 +61,7 @@ class MwaaEnvironment(DagRunCalls, TaskCalls):
         self.variables = Variables(self._access)
         self.connections = Connections(self._access)
         self.pools = Pools(self._access)
+        self.roles = Roles(self._access)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -140,7 +142,8 @@ class MwaaEnvironment(DagRunCalls, TaskCalls):
         else is repeated once it may have taken effect.
 
         :param path: without ``/api/v1`` or ``/api/v2``, ids percent-encoded: ``/dags?limit=5`` is ``/dags`` and
-            ``params={"limit": 5}``.
+            ``params={"limit": 5}``. A path that begins with ``/auth/`` is one of the auth manager of Airflow 3, which a
+            web session alone reaches.
         :return: the answer's JSON, ``None`` where it is empty.
         :raises AirflowError: Airflow answered 400 or above.
         :raises UnsupportedByTransport: the transport is ``cli``.

@@ -14,6 +14,7 @@ __all__ = [
     "DagRun",
     "DagRunState",
     "Pool",
+    "Role",
     "TaskInstance",
     "TaskState",
     "TransportName",
@@ -159,6 +160,17 @@ class Pool:
     slots: int
     description: str | None = None
     include_deferred: bool = False
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role of Airflow's FAB auth manager.
+
+    :param permissions: pairs of an action and a resource: ``("can_read", "DAG:etl")``.
+    """
+
+    name: str
+    permissions: frozenset[tuple[str, str]] = frozenset()
 
 
 def parse_time(value: object) -> datetime | None:

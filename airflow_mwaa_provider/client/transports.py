@@ -189,7 +189,7 @@ class WebSessionTransport:
     ) -> requests.Response:
         return self._web_server.send(
             method,
-            f"https://{login.host}/api/{'v1' if login.major == 2 else 'v2'}{path}",
+            f"https://{login.host}{_full_path(path, login.major)}",
             acts=acts(method, path),
             headers={**login.headers, "Accept": "application/json"},
             params=params,
@@ -256,6 +256,13 @@ class WebSessionTransport:
             transient=status >= 500,
             retry_after_s=retry_after_s,
         )
+
+
+def _full_path(path: str, major: int) -> str:
+    """Put the API's prefix before a path; the auth manager of Airflow 3 has an API beside it, under /auth."""
+    if major >= 3 and path.startswith("/auth/"):
+        return path
+    return f"/api/{'v1' if major == 2 else 'v2'}{path}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec
+from tests.client.stub_roles import StubRoles, add_commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,8 @@ class StubAirflow:
 
     def clear(self) -> None:
         self.dags: dict[str, bool] = {"etl": False, "paused": True}
+        self.roles = StubRoles(self.dags)
+        self.has_roles_api = True
         self.runs: list[dict[str, Any]] = []
         self.tasks: list[dict[str, Any]] = []
         self.xcoms: dict[tuple[str, str, str, int, str], Any] = {}
@@ -88,7 +91,10 @@ class StubAirflow:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         raw = request.raw_path.split("?")[0]
-        if not raw.startswith(self.api_prefix):
+        auth_manager = self.major >= 3 and self.has_roles_api and raw.startswith("/auth/fab/v1/")
+        if not raw.startswith(self.api_prefix) and not auth_manager:
+            if raw.startswith("/auth/"):
+                return web.Response(status=401, text="Unauthorized")
             return web.Response(status=404, text="<html>no such page</html>", content_type="text/html")
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         carried = {bearer, request.cookies.get("session")}
@@ -96,7 +102,10 @@ class StubAirflow:
             return web.json_response({"detail": "Invalid JWT token"}, status=403)
         if not carried & self.sessions:
             return web.json_response({"detail": "Unauthorized"}, status=401)
-        parts = [unquote(part) for part in raw.removeprefix(self.api_prefix).strip("/").split("/")]
+        parts = [
+            unquote(part)
+            for part in raw.removeprefix(self.api_prefix).removeprefix("/auth/fab/v1").strip("/").split("/")
+        ]
         path = "/" + "/".join(parts)
         text = await request.read()
         self.bodies.append(text)
@@ -152,6 +161,8 @@ class StubAirflow:
                 if "token" not in query:
                     return 200, {"content": lines, "continuation_token": "more"}
                 return 200, {"content": [{"event": "line 2"}], "continuation_token": None}
+            case _, "roles", *name:
+                return self.roles.answer(method, name[0] if name else None, body)
             case _, name, *key if name in COLLECTIONS:
                 return self._object(method, name, key[0] if key else None, query, body)
         return 404, {"detail": "Not Found"}
@@ -254,6 +265,8 @@ class StubAirflow:
         match command.split():
             case "version", *_:
                 return self.spec.airflow_version
+            case "roles", name:
+                return self.roles.command(name, given)
             case "dags", "list":
                 return json.dumps([{"dag_id": name, "is_paused": str(paused)} for name, paused in self.dags.items()])
             case "dags", "trigger":
@@ -299,6 +312,7 @@ def _parser(major: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("airflow")
     groups = parser.add_subparsers(required=True)
     groups.add_parser("version")
+    add_commands(groups.add_parser("roles").add_subparsers(required=True))
     shapes = {
         "dags list": [],
         "dags trigger": ["dag_id"],

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Roles through Airflow's REST API, and through its CLI.
+
+They are the FAB auth manager's: its API is a part of Airflow 2's REST API, and stands beside that of Airflow 3. It
+never takes a permission away, because PATCH only adds (up to version 3.8 of the fab provider); the CLI does.
+
+Source: the fab provider 1.1 to 3.8 and Airflow 2.8.1: ``roles`` of its CLI, ``/roles`` of its API.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow_mwaa_provider.client.cli_call import CliCaller, positional
+from airflow_mwaa_provider.client.models import Role, TransportName
+from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
+from airflow_mwaa_provider.exceptions import (
+    AirflowError,
+    DagNotFound,
+    RemoteConflict,
+    RemoteNotFound,
+    TokenExpired,
+    UnsupportedByTransport,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+# Resources of one command: some ten thousand characters of DAG ids.
+_RESOURCES_AT_ONCE = 100
+# What Airflow says of a resource that it doesn't have: the CLI in double or single quotes, the API in single ones.
+_NO_RESOURCE = re.compile(r"[Rr]esource(?: named|:) ['\"]DAG:(.+?)['\"] (?:does not exist|was not found)")
+
+
+class RolesApi(RestCaller):
+    """The part of the REST API that reads and writes roles."""
+
+    def get_role(self, name: str) -> Role | None:
+        """Read a role; ``None`` when it isn't there.
+
+        :raises UnsupportedByTransport: InvokeRestApi does not reach the roles of Airflow 3.
+        """
+        path = f"{self._roles()}/{quoted(name)}"
+        try:
+            answer = self.checked(self._ask("GET", path, name), f"GET {path}", "name", "actions")
+        except RemoteNotFound:
+            return None
+        try:
+            pairs = frozenset((row["action"]["name"], row["resource"]["name"]) for row in answer["actions"])
+        except (KeyError, TypeError):
+            self.checked({}, f"GET {path}", "actions[].action.name", "actions[].resource.name")
+            raise
+        return Role(str(answer["name"]), pairs)
+
+    def set_role(self, role: Role, *, was: Role | None) -> None:
+        """Create a role, or add permissions to it.
+
+        :raises UnsupportedByTransport: permissions would have to be taken away; nothing was sent.
+        :raises DagNotFound: Airflow has no permissions for a DAG yet.
+        """
+        path = self._roles()
+        if was is not None and was.permissions - role.permissions:
+            raise UnsupportedByTransport(
+                f"Environment {self._env_name!r}: Airflow's REST API takes no permission away from role "
+                f"{role.name!r}. Allow airflow:CreateCliToken, which the CLI needs; or delete the role first.",
+                env_name=self._env_name,
+            )
+        # All of them, because a fab provider later than 3.8 replaces what is there.
+        actions = [{"action": {"name": action}, "resource": {"name": of}} for action, of in sorted(role.permissions)]
+        body = {"name": role.name, "actions": actions}
+        try:
+            if was is None:
+                with contextlib.suppress(RemoteConflict):  # made meanwhile, perhaps by a call whose answer was lost
+                    self._ask("POST", path, role.name, body)
+                    return
+            self._ask("PATCH", f"{path}/{quoted(role.name)}", role.name, body)
+        except AirflowError as error:
+            if found := _NO_RESOURCE.search(error.detail):
+                _no_permissions_of(found[1], self._env_name)
+            raise
+
+    def _ask(self, method: str, path: str, name: str, body: Any = None) -> Any:
+        try:
+            return self.request(method, path, json=body, what=f"role {name!r}")
+        except TokenExpired as refused:
+            if self.major == 2:
+                raise
+            raise UnsupportedByTransport(
+                f"Environment {self._env_name!r}: the API of its auth manager takes no web session, as that of Airflow "
+                "3.0. Leave transport unset, or use 'cli'.",
+                env_name=self._env_name,
+            ) from refused
+
+    def _roles(self) -> str:
+        if self.major == 2:
+            return "/roles"
+        if self._transport.name is TransportName.REST_API:
+            raise UnsupportedByTransport(
+                f"Environment {self._env_name!r}: InvokeRestApi does not reach the roles of Airflow 3. Leave transport "
+                "unset, or use 'cli' or 'web_session'.",
+                env_name=self._env_name,
+            )
+        return "/auth/fab/v1/roles"
+
+
+class RolesCli(CliCaller):
+    """The commands that read and write roles."""
+
+    def get_role(self, name: str) -> Role | None:
+        """Read a role; ``None`` when it isn't there. A second command tells one without permissions from none."""
+        rows = self._json(["roles", "list", "--permission"], "name", "resource", "action")
+        pairs = frozenset(
+            (action, str(row["resource"]))
+            for row in rows
+            if row["name"] == name
+            for action in str(row["action"]).split(",")
+        )
+        if not pairs and all(row["name"] != name for row in self._json(["roles", "list"], "name")):
+            return None
+        return Role(name, pairs)
+
+    def set_role(self, role: Role, *, was: Role | None) -> None:
+        """Create a role, or make its permissions these: a command for each action, what is to go first.
+
+        :raises DagNotFound: Airflow has no permissions for a DAG yet.
+        """
+        had = was.permissions if was is not None else frozenset()
+        if was is None:
+            # One that is there after all stays as it is.
+            self._endpoint.run(["roles", "create", *positional(role.name)], check=True)
+        for command, pairs in (("del-perms", had - role.permissions), ("add-perms", role.permissions - had)):
+            for action, resources in _by_action(pairs):
+                options = ["--action", action, "--resource", *resources]
+                result = self._endpoint.run(["roles", command, *options, *positional(role.name)])
+                if result.exit_status:
+                    if found := _NO_RESOURCE.search(result.stdout + result.stderr):
+                        _no_permissions_of(found[1], self._env_name)
+                    raise self._failed(f"roles {command}", result)
+
+
+def _by_action(pairs: Collection[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    for action in sorted({action for action, _ in pairs}):
+        resources = sorted(resource for of, resource in pairs if of == action)
+        for start in range(0, len(resources), _RESOURCES_AT_ONCE):
+            yield action, resources[start : start + _RESOURCES_AT_ONCE]
+
+
+def _no_permissions_of(dag_id: str, env_name: str) -> NoReturn:
+    raise DagNotFound(
+        f"Environment {env_name!r}: its Airflow has no permissions for DAG {dag_id!r}; they come with the DAG's first "
+        "parsing. Check the id, wait until the DAG is there, and run this again.",
+        env_name=env_name,
+    )

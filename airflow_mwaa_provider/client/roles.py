@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Roles of a remote environment: read, made to be as wanted, and restricted to some DAGs.
+
+Source: guide "Restricciones de acceso de los usuarios de Amazon MWAA a un subconjunto de DAG"; the fab provider's
+``is_authorized_dag``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.client.models import Role, TransportName
+from airflow_mwaa_provider.exceptions import MwaaInputError, RemoteNotFound, UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import TypeVar
+
+    from airflow_mwaa_provider.client.access import Access
+    from airflow_mwaa_provider.client.backend import Backend
+
+    T = TypeVar("T")
+
+DEFAULT_ROLES = ("Admin", "Op", "Public", "User", "Viewer")
+DAG_ACTIONS = {"read": "can_read", "edit": "can_edit", "delete": "can_delete"}
+READ_ONLY_RESOURCES = ("Asset Aliases", "Assets", "Backfills", "Datasets")
+"""Who may create events of assets, or backfills (Airflow 3.0), starts DAGs that the role doesn't have."""
+_HARMLESS = ("can_read", "menu_access")
+# Airflow gives it to every role, at each start of its web server and of some commands.
+_GIVEN_TO_ALL = frozenset({("can_read", "Website")})
+_MAX_NAME = 64
+_UNSENDABLE = re.compile(r"[/\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class RoleChange:
+    """What was changed of a role, or would be.
+
+    :param created: it wasn't there before.
+    """
+
+    role: Role
+    created: bool
+    added: frozenset[tuple[str, str]]
+    removed: frozenset[tuple[str, str]]
+
+
+class Roles:
+    """The roles of an environment whose auth manager is FAB's, as MWAA's is.
+
+    They are reached through the transport in use; with none chosen, those of Airflow 3 through a web session, or where
+    there is none through the CLI. Permissions are taken away through the CLI alone, whatever the transport: nothing
+    else can.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def get(self, name: str) -> Role:
+        """Read one.
+
+        :raises RemoteNotFound: it isn't there.
+        """
+        role = self.find(name)
+        if role is None:
+            raise RemoteNotFound(
+                f"Environment {self._access.name!r}: there is no role {name!r}. Check the name, and its case.",
+                env_name=self._access.name,
+                status=404,
+            )
+        return role
+
+    def find(self, name: str) -> Role | None:
+        """Read one; ``None`` when it isn't there."""
+        _check_name(name)
+        return self._call(lambda backend: backend.get_role(name))
+
+    def set(self, role: Role, *, dry_run: bool = False) -> RoleChange:
+        """Create one, or make its permissions these: what is to go is taken away before anything is added.
+
+        Users that have the role keep it. Repeated after an error, it completes what is missing.
+
+        :param dry_run: change nothing.
+        :return: what was changed, or would be.
+        :raises DagNotFound: Airflow has no permissions for a DAG yet.
+        :raises UnexpectedAnswer: it has other permissions afterwards.
+        """
+        was = self.find(role.name)
+        had = was.permissions if was is not None else frozenset()
+        change = RoleChange(role, was is None, role.permissions - had, had - role.permissions - _GIVEN_TO_ALL)
+        if dry_run or (was is not None and not change.added and not change.removed):
+            return change
+
+        wanted = Role(role.name, role.permissions | (had & _GIVEN_TO_ALL))
+
+        def write(backend: Backend) -> None:
+            backend.set_role(wanted, was=was)
+
+        if change.removed:
+            self._access.call_by([TransportName.CLI], write)
+        else:
+            self._call(write)
+        if other := (self.get(role.name).permissions ^ role.permissions) - _GIVEN_TO_ALL:
+            differing = ", ".join(shown(other)[:5])
+            raise UnexpectedAnswer(
+                f"Environment {self._access.name!r}: role {role.name!r} has other permissions than it was given "
+                f"({differing}). If someone else changes it too, settle who does; then run this again.",
+                env_name=self._access.name,
+            )
+        return change
+
+    def _call(self, send: Callable[[Backend], T]) -> T:
+        # All may be repeated: what has been done already is not done again.
+        if self._access.forced is None and self._access.major() >= 3:
+            return self._access.call_by([TransportName.WEB_SESSION, TransportName.CLI], send)
+        return self._access.call(send)
+
+
+def restricted(
+    name: str, base: Role, access: Mapping[str, Collection[str]], *, read_only: Collection[str] = READ_ONLY_RESOURCES
+) -> Role:
+    """Make of a role one that reaches some DAGs only.
+
+    :param name: of the new role.
+    :param base: what it may do beside DAGs, such as the role User.
+    :param access: DAG id -> some of ``read``, ``edit`` (which is to trigger, pause and clear too), ``delete``.
+    :param read_only: resources of which nothing but reading remains.
+    :raises MwaaInputError: the base may change roles or users, and so could free itself.
+    """
+    for action, resource in sorted(base.permissions):
+        if resource in ("Roles", "Users") and action not in _HARMLESS:
+            raise MwaaInputError(
+                f"base_role={base.name!r} has {action} on {resource}, with which a user lifts any restriction; take "
+                "'User', 'Op' or 'Viewer'."
+            )
+    kept = {
+        (action, resource)
+        for action, resource in base.permissions
+        if action == "menu_access"
+        or (
+            not (resource == "DAGs" or resource.startswith(("DAG:", "DAG Run:")))
+            and (resource not in read_only or action in _HARMLESS)
+        )
+    }
+    own = {(DAG_ACTIONS[action], f"DAG:{dag_id}") for dag_id, actions in access.items() for action in actions}
+    return Role(name, frozenset(kept | own))
+
+
+def shown(permissions: Collection[tuple[str, str]]) -> list[str]:
+    """Write permissions as Airflow's roles page does: ``can_read on DAG:etl``."""
+    return sorted(f"{action} on {resource}" for action, resource in permissions)
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > _MAX_NAME or _UNSENDABLE.search(name):
+        raise MwaaInputError(
+            f"{name!r} cannot be the name of a role: give one of 1 to {_MAX_NAME} characters, without a slash or a "
+            "line break."
+        )

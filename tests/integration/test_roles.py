@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A role for some DAGs, made by the operator; then a user of it asks the real Airflow 2 and 3 what he may do."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_mwaa_provider.client.models import Role
+from airflow_mwaa_provider.exceptions import DagNotFound, MwaaInputError, RemoteNotFound, UnsupportedByTransport
+from airflow_mwaa_provider.operators.roles import MwaaDagRoleOperator
+from tests.deferral import context
+from tests.integration.conftest import ENVIRONMENTS
+from tests.integration.world import World, until
+
+ROLE = 'it\'s "ours" ünïcödé'
+
+
+@pytest.fixture
+def role_name() -> str:
+    return f"{ROLE} {uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def apply(
+    world: World, env_name: str, role_name: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Run the operator."""
+    keys = {
+        "conn_type": "aws",
+        "login": world.variables["AWS_ACCESS_KEY_ID"],
+        "password": world.variables["AWS_SECRET_ACCESS_KEY"],
+        "extra": {"region_name": world.variables["AWS_REGION"]},
+    }
+    extra = {"aws_conn_id": "keys", "endpoint_url": world.variables["AWS_ENDPOINT_URL"], "ca_bundle": world.ca_bundle}
+    monkeypatch.setenv("AIRFLOW_CONN_KEYS", json.dumps(keys))
+    monkeypatch.setenv("AIRFLOW_CONN_MWAA", json.dumps({"conn_type": "mwaa", "extra": extra}))
+    world.environment(env_name)  # waits for the DAGs
+
+    def run(dag_ids: Any, **more: Any) -> dict[str, Any]:
+        ids = {"task_id": "t", "env_name": env_name, "role_name": role_name, "aws_conn_id": "mwaa"}
+        result = MwaaDagRoleOperator(**{**ids, "dag_ids": dag_ids, **more}).execute(context())
+        assert json.loads(json.dumps(result)) == result
+        return dict(result)
+
+    return run
+
+
+class User:
+    """Someone who has roles, and logs in to Airflow with a password: MWAA has no such users, its Airflow has."""
+
+    def __init__(self, world: World, env_name: str, role_name: str) -> None:
+        environment = world.environment(env_name, "web_session")
+        self.is_2 = environment.airflow_version.startswith("2.")
+        # With a name as MWAA gives it.
+        self.name, password = f"assumed-role/{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+        body = {"first_name": "A", "last_name": " ", "email": f"{self.name}@example.invalid", "roles": []}
+        body |= {"username": self.name, "password": password, "roles": [{"name": "Public"}, {"name": role_name}]}
+        environment.request("POST", "/users" if self.is_2 else "/auth/fab/v1/users", json=body)
+        self._verify = world.ca_bundle
+        self._url = f"https://{environment.web_server_host}"
+        self._arguments: dict[str, Any] = {"auth": (self.name, password)}
+        if not self.is_2:
+            answer = self._send("POST", "/auth/token", json={"username": self.name, "password": password})
+            assert answer.status_code == 201, answer.text
+            self._arguments = {"headers": {"Authorization": f"Bearer {answer.json()['access_token']}"}}
+
+    def _send(self, method: str, path: str, **more: Any) -> requests.Response:
+        arguments = {} if path == "/auth/token" else self._arguments
+        return requests.request(method, f"{self._url}{path}", verify=self._verify, timeout=60, **arguments, **more)
+
+    def ask(self, method: str, path: str, **more: Any) -> requests.Response:
+        return self._send(method, f"/api/v{1 if self.is_2 else 2}{path}", **more)
+
+    def dag_ids(self) -> set[str]:
+        return {dag["dag_id"] for dag in self.ask("GET", "/dags").json()["dags"]}
+
+    def trigger(self, dag_id: str) -> int:
+        body = {"conf": {}} if self.is_2 else {"conf": {}, "logical_date": None}
+        return self.ask("POST", f"/dags/{dag_id}/dagRuns", json=body).status_code
+
+
+@pytest.fixture
+def user(world: World, env_name: str, role_name: str, apply: Callable[..., Any]) -> User:
+    apply(["echo", "paused"])
+    return User(world, env_name, role_name)
+
+
+def test_a_user_of_the_role_sees_and_runs_these_dags_and_no_others(
+    world: World, env_name: str, user: User, apply: Callable[..., Any]
+) -> None:
+    environment = world.environment(env_name, "web_session")
+    environment.trigger_dag_run("sleeps", run_id=(run_id := f"foreign-{uuid.uuid4().hex[:6]}"), conf={"seconds": 0})
+
+    assert user.dag_ids() == {"echo", "paused"}
+    assert user.trigger("echo") == 200
+    assert user.trigger("sleeps") in (403, 404)
+    assert user.ask("GET", f"/dags/sleeps/dagRuns/{run_id}").status_code in (403, 404)
+    listing = user.ask("POST", "/dags/~/dagRuns/list", json={"page_limit": 100})
+    assert {run["dag_id"] for run in listing.json()["dag_runs"]} == {"echo"}
+    assert user.ask("PATCH", "/dags/sleeps", json={"is_paused": True}).status_code in (403, 404)
+    assert user.ask("DELETE", "/dags/paused").status_code == 403
+    events = "/datasets/events" if user.is_2 else "/assets/events"
+    body = {"dataset_uri": "x"} if user.is_2 else {"asset_id": 1}
+    assert user.ask("POST", events, json=body).status_code == 403
+    assert user.ask("GET", "/variables").status_code == 403
+
+    # Taken away and given anew: the user keeps the role.
+    change = apply({"paused": ["read"], "sleeps": ["read", "edit"]})
+    assert change["removed"] == ["can_edit on DAG:echo", "can_edit on DAG:paused", "can_read on DAG:echo"]
+    assert change["added"] == ["can_edit on DAG:sleeps", "can_read on DAG:sleeps"]
+    assert user.dag_ids() == {"paused", "sleeps"}
+    assert user.trigger("echo") in (403, 404)
+    assert user.trigger("paused") == 403
+
+
+def test_the_example_restricts_a_role_of_the_other_environment(world: World, env_name: str) -> None:
+    other = next((name for name in ENVIRONMENTS if name != env_name), env_name)
+    here, there = world.environment(env_name, "web_session"), world.environment(other, "web_session")
+    dag_ids = ["restrict_role", "run_by_other_environment"]
+    until(lambda: not (here.missing_dags(dag_ids) or there.missing_dags(dag_ids)), timeout_s=120, what="the example")
+    run = here.trigger_dag_run("restrict_role", conf={"env_name": other})
+    here.wait_for_dag_run("restrict_role", run.run_id, timeout_s=400)
+    granted = {pair for pair in there.roles.get("Team A").permissions if pair[1].startswith("DAG")}
+    assert {resource for action, resource in granted if action == "can_edit"} == {
+        "DAG Runs",
+        "DAG:run_by_other_environment",
+    }
+    assert {("can_read", f"DAG:{dag_id}") for dag_id in dag_ids} <= granted
+
+
+def test_it_is_done_once_and_shown_before(
+    world: World, env_name: str, role_name: str, apply: Callable[..., Any]
+) -> None:
+    planned = apply(["echo"], dry_run=True)
+    roles = world.environment(env_name).roles
+    assert roles.find(role_name) is None
+    done = apply(["echo"])
+    assert done == {**planned, "dry_run": False}
+    assert done["created"]
+    assert {"can_read on DAG:echo", "can_edit on DAG:echo", "can_read on Task Instances"} <= set(done["added"])
+    assert {"can_read on DAGs", "can_edit on DAGs", "can_delete on DAGs"}.isdisjoint(done["added"])
+    assert apply(["echo"]) == {**done, "created": False, "added": [], "removed": []}
+
+
+def test_rest_and_cli_see_the_same(world: World, env_name: str, role_name: str) -> None:
+    by_rest, by_cli = (world.environment(env_name, name).roles for name in ("web_session", "cli"))
+    assert by_rest.get("User") == by_cli.get("User")
+    role = Role(role_name, frozenset({("can_read", "DAG:echo"), ("can_read", "Website")}))
+    assert by_rest.set(role).created
+    assert by_cli.get(role_name) == role
+    more = Role(role_name, role.permissions | {("can_edit", "DAG:echo")})
+    assert not by_rest.set(more).created
+    # What only the CLI can do is done through it.
+    assert by_rest.set(role).removed == {("can_edit", "DAG:echo")}
+    for roles in (by_rest, by_cli):
+        with pytest.raises(DagNotFound, match="no permissions for DAG 'nope'"):
+            roles.set(Role(role_name, role.permissions | {("can_read", "DAG:nope")}))
+    assert by_rest.get(role_name) == role
+    # Airflow itself adds "can_read on Website" to any role, which is no change of ours.
+    assert by_cli.set(Role(f"{role_name} 2")).created
+    assert not by_rest.set(Role(f"{role_name} 2")).removed
+
+
+def test_the_roles_of_airflow_3_are_not_in_reach_of_invoke_rest_api(world: World, env_name: str) -> None:
+    if not world.control_plane().supports_invoke_rest_api:
+        pytest.skip("the installed boto3 has no InvokeRestApi")
+    roles = world.environment(env_name, "rest_api").roles
+    if world.environment(env_name).airflow_version.startswith("2."):
+        assert roles.get("Viewer").permissions
+    else:
+        with pytest.raises(UnsupportedByTransport, match="use 'cli' or 'web_session'"):
+            roles.get("Viewer")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ({"dag_ids": ["echo", "nope"]}, DagNotFound, "no DAG 'nope'"),
+        ({"dag_ids": ["echo"], "base_role": "user"}, RemoteNotFound, "no role 'user'"),
+        ({"dag_ids": ["echo"], "base_role": "Admin"}, MwaaInputError, "lifts any restriction"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_changed(
+    world: World, env_name: str, role_name: str, apply: Callable[..., Any], given: Any, error: type, says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        apply(**given)
+    assert world.environment(env_name).roles.find(role_name) is None
