@@ -107,10 +107,11 @@ class MwaaStoredObjectsOperator(BaseOperator):
     def _settings(self) -> HookSettings:
         return HookSettings.of(self)
 
-    def _s3_settings(self) -> HookSettings:
-        if self.s3_conn_id is None:
-            return self._settings()
-        return replace(self._settings(), aws_conn_id=self.s3_conn_id, region_name=None)
+    def _s3(self) -> Any:
+        settings = self._settings()
+        if self.s3_conn_id is not None:
+            settings = replace(settings, aws_conn_id=self.s3_conn_id, region_name=None)
+        return settings.aws_client("s3")
 
     def _kind(self) -> StoredKind[Any]:
         # Imported here, because it brings requests, which a DAG file's parsing must not load.
@@ -212,9 +213,9 @@ class MwaaImportOperator(MwaaStoredObjectsOperator):
                 f"{self.nouns} is {'empty' if source == '' else type(source).__name__}: give a dict, the path of a "
                 "JSON file, or s3://BUCKET/KEY."
             )
-        from airflow_mwaa_provider.hooks.files import read_file
+        from airflow_mwaa_provider.client.files import read_file
 
-        content = read_file(source, self._s3_settings(), max_bytes=MAX_DOCUMENT_BYTES)
+        content = read_file(source, self._s3, max_bytes=MAX_DOCUMENT_BYTES)
         return read_document(content, self.nouns, source)
 
 
@@ -241,15 +242,15 @@ class MwaaExportOperator(MwaaStoredObjectsOperator):
 
         :raises ValueMasked: Airflow masks something; names it.
         """
+        from airflow_mwaa_provider.client.files import write_file
         from airflow_mwaa_provider.client.transactional_import import export_stored
-        from airflow_mwaa_provider.hooks.files import write_file
 
         empty_to_none(self, required=("env_name", "destination"))
         if not self.destination:
             raise MwaaInputError("destination is empty: give a path, or s3://BUCKET/KEY.")
         document, left_out = export_stored(self._kind(), leave_out_hidden=self.leave_out_hidden)
         text = json.dumps(document, indent=4, sort_keys=True) + "\n"
-        write_file(self.destination, text.encode(), self._s3_settings())
+        write_file(self.destination, text.encode(), self._s3)
         self.log.info("Environment %r: %d %s to %s", self.env_name, len(document), self.nouns, self.destination)
         if left_out:
             self.log.warning("Left out, because Airflow masks them: %s", ", ".join(left_out))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small files that a task reads or writes as a whole: on its own disk, or in S3."""
+"""Small files that are read or written as a whole: on the disk, or in S3."""
 
 from __future__ import annotations
 
@@ -14,34 +14,32 @@ from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, MwaaInputE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_mwaa_provider.hooks.settings import HookSettings
-
 __all__ = ["read_file", "write_file"]
 
 _MISSING = {"404", "NoSuchBucket", "NoSuchKey", "NotFound"}
 _DENIED = {"403", "AccessDenied", "Forbidden"}
 
 
-def read_file(place: str, settings: HookSettings, *, max_bytes: int) -> bytes:
+def read_file(place: str, s3: Callable[[], Any], *, max_bytes: int) -> bytes:
     """Read a file.
 
     :param place: a path, or ``s3://bucket/key``.
-    :param settings: whose credentials S3 is read with.
+    :param s3: makes the boto3 client of S3, where one is needed.
     :raises MwaaInputError: it isn't there, or has more than ``max_bytes``.
     :raises AccessDenied: the role may not read it.
     """
     if place.startswith("s3://"):
         bucket, key = _bucket_and_key(place)
 
-        def get(s3: Any) -> bytes:
+        def get(client: Any) -> bytes:
             # One byte more than is allowed tells what is too large.
-            body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+            body = client.get_object(Bucket=bucket, Key=key)["Body"]
             try:
                 return bytes(body.read(max_bytes + 1))
             finally:
                 body.close()
 
-        content: bytes = _with_s3(place, settings, "s3:GetObject", get)
+        content: bytes = _with_s3(place, s3, "s3:GetObject", get)
     else:
         try:
             with Path(place).open("rb") as file:
@@ -53,20 +51,27 @@ def read_file(place: str, settings: HookSettings, *, max_bytes: int) -> bytes:
     return content
 
 
-def write_file(place: str, content: bytes, settings: HookSettings) -> None:
+def write_file(place: str, content: bytes, s3: Callable[[], Any]) -> None:
     """Write a file, whole or not at all; on the disk only its owner may read it.
 
+    What a link leads to is written, and what is no file (a pipe, ``/dev/stdout``) is written to and not replaced.
+
     :param place: a path, or ``s3://bucket/key``.
+    :param s3: makes the boto3 client of S3, where one is needed.
     :raises MwaaInputError: there is no such folder or bucket.
     :raises AccessDenied: the role may not write it.
     """
     if place.startswith("s3://"):
         bucket, key = _bucket_and_key(place)
         put = {"Bucket": bucket, "Key": key, "Body": content, "ContentType": "application/json"}
-        _with_s3(place, settings, "s3:PutObject", lambda s3: s3.put_object(**put))
+        _with_s3(place, s3, "s3:PutObject", lambda client: client.put_object(**put))
         return
-    path = Path(place)
     try:
+        path = Path(place)
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        path = path.resolve()
         # mkstemp's files have mode 0600 from their first moment on.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -88,11 +93,11 @@ def _bucket_and_key(place: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _with_s3(place: str, settings: HookSettings, action: str, call: Callable[[Any], Any]) -> Any:
+def _with_s3(place: str, s3: Callable[[], Any], action: str, call: Callable[[Any], Any]) -> Any:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return call(settings.aws_client("s3"))
+        return call(s3())
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in _MISSING:
