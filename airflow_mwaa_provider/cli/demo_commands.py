@@ -10,7 +10,9 @@ from pathlib import Path
 
 import click
 
-from airflow_mwaa_provider.cli.local import errors_in_one_line, folder_option, interrupt, make_progress
+from airflow_mwaa_provider.cli.interrupts import interrupt
+from airflow_mwaa_provider.cli.local import errors_in_one_line, folder_option
+from airflow_mwaa_provider.cli.progress import make_progress
 
 _DEMO_FOLDER = "~/.airflow-mwaa/demo"
 

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shlex
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
 from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.interrupts import interrupt
+from airflow_mwaa_provider.cli.output import echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.progress import make_progress
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.extras import require_local_extra
 
@@ -35,9 +37,6 @@ folder_option = click.option(
     show_default=True,
     help="Holds all state; one local MWAA per folder.",
 )
-_output_option = click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", help="json for machines."
-)
 
 
 def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
@@ -50,6 +49,8 @@ def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except LocalMwaaError as error:
             fail(str(error), error.log_tail, 2 if error.misuse else 1)
+        except KeyboardInterrupt:
+            fail("interrupted; all that had been started has been ended")
 
     return mwaa_errors_in_one_line(wrapper)
 
@@ -92,7 +93,7 @@ def local() -> None:
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the AWS endpoint; any free one if not given.")
 @folder_option
-@_output_option
+@output_option
 @errors_in_one_line
 def up(
     names: tuple[str, ...],
@@ -122,7 +123,7 @@ def up(
     with make_progress() as progress:
         result = lifecycle.up(folder, requests, port=port or 0, on_progress=progress.show)
     if output == "json":
-        click.echo(json.dumps(result, indent=2))
+        echo_json(result)
         return
     option = "" if folder == Path(_DEFAULT_FOLDER) else f" --folder {shlex.quote(str(folder))}"
     click.echo(f"The local MWAA runs after {time.monotonic() - started:.0f} s: {result['endpoint_url']}")
@@ -152,7 +153,7 @@ def down(*, purge: bool, folder: Path) -> None:
 
 @local.command()
 @folder_option
-@_output_option
+@output_option
 @errors_in_one_line
 def status(folder: Path, output: str) -> None:
     """Show what runs; exit status 1 when nothing does.
@@ -165,7 +166,7 @@ def status(folder: Path, output: str) -> None:
 
     now = lifecycle.status(folder)
     if output == "json":
-        click.echo(json.dumps(now, indent=2))
+        echo_json(now)
     elif now["running"]:
         click.echo(f"The local MWAA in {now['folder']} runs: {now.get('endpoint_url', 'just starting')}")
         _echo_environments(now)
@@ -239,55 +240,10 @@ def _echo_environments(now: dict[str, Any]) -> None:
     for name, environment in now["environments"].items():
         pids = " ".join(f"{component}={pid}" for component, pid in environment["pids"].items())
         rows.append((name, environment["status"], environment["airflow_version"], environment["url"], pids))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    echo_table(rows)
     for name, environment in now["environments"].items():
         paths = [file["path"] for file in environment.get("files", {}).values()]
         if paths:
             click.echo(f"  {name} has {', '.join(paths)} of s3://{environment['bucket']}")
         if environment.get("requirements_error"):
             click.echo(f"  {name} runs without its requirements: {environment['requirements_error']}")
-
-
-class _Progress:
-    """Shows what each environment does: a live line on a terminal, plain lines elsewhere; on stderr."""
-
-    def __init__(self) -> None:
-        self._phases: dict[str, str] = {}
-        self._started = time.monotonic()
-        self._status: Any = None
-
-    def __enter__(self) -> _Progress:
-        if sys.stderr.isatty():
-            from rich.console import Console
-
-            self._status = Console(stderr=True).status("starting")
-            self._status.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._status is not None:
-            self._status.__exit__(*error)
-
-    def show(self, environment: str, message: str) -> None:
-        """Show what an environment does now; an empty name for what they share."""
-        if self._phases.get(environment) == message:
-            return
-        self._phases[environment] = message
-        if self._status is None:
-            subject = f"{environment}: " if environment else ""
-            click.echo(f"[{time.monotonic() - self._started:5.1f} s] {subject}{message}", err=True)
-            return
-        named = {name: phase for name, phase in self._phases.items() if name} or self._phases
-        self._status.update("; ".join(f"{name}: {phase}" if name else phase for name, phase in named.items()))
-
-
-def make_progress() -> _Progress:
-    """Return a context in which ``.show(environment, message)`` tells people how far a long work has got."""
-    return _Progress()
-
-
-def interrupt(_number: int, _frame: object) -> NoReturn:
-    """Treat a signal like Ctrl-C: what has been started is ended."""
-    raise KeyboardInterrupt

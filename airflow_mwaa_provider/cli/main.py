@@ -6,21 +6,35 @@ from __future__ import annotations
 import click
 
 from airflow_mwaa_provider import __version__
+from airflow_mwaa_provider.cli.dags import dags
 from airflow_mwaa_provider.cli.demo_commands import demo, login
 from airflow_mwaa_provider.cli.local import local
 from airflow_mwaa_provider.cli.package import package
+from airflow_mwaa_provider.cli.run import run
+from airflow_mwaa_provider.cli.stored import stored_commands
+from airflow_mwaa_provider.cli.stored_texts import WORDS
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="airflow-mwaa")
 def main() -> None:
-    """Tools for Apache Airflow on Amazon MWAA."""
+    """Tools for Apache Airflow on Amazon MWAA.
+
+    \b
+    Example:
+      airflow-mwaa dags trigger production etl --wait
+      airflow-mwaa run production -- dags list
+    """
 
 
 local.add_command(demo)
 local.add_command(login)
+main.add_command(dags)
 main.add_command(local)
 main.add_command(package)
+main.add_command(run)
+for nouns in WORDS:
+    main.add_command(stored_commands(nouns))
 
 
 if __name__ == "__main__":

@@ -105,6 +105,7 @@ class MwaaEnvironment(DagRunCalls, TaskCalls):
         failed_states: AbstractSet[DagRunState] = frozenset({DagRunState.FAILED}),
         interval: PollInterval | None = None,
         seen: DagRun | None = None,
+        on_look: Callable[[str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> DagRun:
@@ -114,6 +115,7 @@ class MwaaEnvironment(DagRunCalls, TaskCalls):
         :param allowed_states: states that end the wait with success.
         :param failed_states: states that end it with :class:`DagRunFailed`.
         :param seen: the run as it has just been seen, or made: the first look can come later.
+        :param on_look: is told what each look saw that did not end the wait: a state, or what went wrong.
         :raises DagRunFailed: it ended badly; names the tasks that failed.
         :raises DagRunNotFound: it was deleted meanwhile.
         :raises WaitTimeout: ``timeout_s`` passed.
@@ -129,7 +131,7 @@ class MwaaEnvironment(DagRunCalls, TaskCalls):
             failed_states=failed_states,
             interval=interval or PollInterval(),
         )
-        done = wait_until_done(self, wait, seen=seen, sleep=sleep, clock=clock)
+        done = wait_until_done(self, wait, seen=seen, on_look=on_look, sleep=sleep, clock=clock)
         assert done.run is not None  # a run that ended was seen
         return done.run
 

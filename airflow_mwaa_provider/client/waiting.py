@@ -39,6 +39,7 @@ def wait_until_done(
     wait: RunWait | TaskWait,
     *,
     seen: DagRun | None = None,
+    on_look: Callable[[str], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.time,
 ) -> Done:
@@ -46,6 +47,7 @@ def wait_until_done(
 
     :param wait: started at the present time of ``clock``.
     :param seen: the run as it has just been seen, or made: the first look can come later.
+    :param on_look: is told what each look saw that did not end the wait: a state, or what went wrong.
     :raises MwaaError: the wait ended without success.
     """
     watcher = Watcher(environment, clock)
@@ -66,6 +68,8 @@ def wait_until_done(
             step.note,
             step.delay_s,
         )
+        if on_look is not None:
+            on_look(step.note)
         if not warned and age_s > _QUEUED_FOR_LONG_S and step.note == DagRunState.QUEUED.value:
             warned = True
             _warn_if_paused(environment, wait.dag_id)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa dags``: run a DAG of an environment, and wait for it."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from airflow_mwaa_provider.cli.errors import exit_status_of, fail, unended, warn
+from airflow_mwaa_provider.cli.inputs import duration, read_conf
+from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
+from airflow_mwaa_provider.cli.waited_runs import Patience, leaving_the_run_alone, show_run, wait_for_run
+from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STATES = click.Choice(["queued", "running", "success", "failed"])
+_WAIT_OPTIONS = (
+    click.option("--timeout", type=duration, help="Give up waiting after this time; 12h if not given."),
+    click.option("--poll-interval", type=duration, help="Time between two looks; from 2s to 60s if not given."),
+    click.option(
+        "--allowed-state", "allowed_states", type=_STATES, multiple=True, help="A state that is success; repeatable."
+    ),
+    click.option(
+        "--failed-state", "failed_states", type=_STATES, multiple=True, help="A state that is failure; repeatable."
+    ),
+    click.option("--cancel-on-interrupt", is_flag=True, help="Mark the run as failed when Ctrl-C ends the wait."),
+)
+
+
+def _wait_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_WAIT_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group()
+def dags() -> None:
+    """Run DAGs of an environment.
+
+    \b
+    Example:
+      airflow-mwaa dags trigger production etl --conf '{"day": "2026-11-22"}' --wait
+    """
+
+
+@dags.command()
+@env_argument
+@click.argument("dag_id", metavar="DAG")
+@click.option("--conf", metavar="JSON|@FILE|-", help="The run's conf: a JSON object, a file of it, or stdin.")
+@click.option("--run-id", help="Id of the run; where it is there already, no other is made.")
+@click.option("--logical-date", metavar="ISO", help="With a time zone: 2026-11-22T00:00:00Z.")
+@click.option("--note", help="A note on the run; not with --transport cli.")
+@click.option("--wait", is_flag=True, help="Wait until it ends; exit status 1 if it failed.")
+@_wait_options
+@environment_command()
+def trigger(
+    remote: Remote,
+    *,
+    dag_id: str,
+    conf: str | None,
+    run_id: str | None,
+    logical_date: str | None,
+    note: str | None,
+    wait: bool,
+    output: str,
+    **patience: Any,
+) -> None:
+    """Run a DAG, exactly once, and wait for it if asked.
+
+    Repeated with the same --run-id it never makes a second run. Ctrl-C ends the wait, and not the run.
+
+    \b
+    Example:
+      airflow-mwaa dags trigger production etl
+      airflow-mwaa dags trigger production etl --conf @conf.json --wait --timeout 30m
+    """
+    how = Patience.of(patience, wait=wait)
+    from airflow_mwaa_provider.client.parameters import moment
+
+    given = read_conf(remote, conf)
+    date = moment(logical_date, "--logical-date")
+    # Short, because a path of InvokeRestApi has 64 characters; and made here, so that every error can name it.
+    run_id = run_id or f"cli__{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    once_more = f"Trigger it again with --run-id {run_id}: that makes no second run"
+    environment = remote.environment
+    try:
+        run = environment.trigger_dag_run(dag_id, run_id, conf=given, logical_date=date, note=note or None)
+    except MwaaError as error:
+        if not error.ambiguous or isinstance(error, MwaaInputError):
+            raise
+        fail(f"{unended(error)}. {once_more}.", exit_status=exit_status_of(error))
+    except KeyboardInterrupt:
+        fail(f"interrupted; whether the run was made is unknown. {once_more}.")
+    with leaving_the_run_alone(remote, run, how):
+        if not run.created:
+            warn(f"run {run_id!r} of DAG {dag_id!r} was there before; no other was made.")
+        elif not run.state.is_final and environment.transport != "cli":
+            _warn_if_paused(remote, dag_id)
+        if wait:
+            wait_for_run(remote, run, how, output)
+        else:
+            show_run(remote, run, output)
+
+
+def _warn_if_paused(remote: Remote, dag_id: str) -> None:
+    with contextlib.suppress(MwaaError):
+        if remote.environment.is_dag_paused(dag_id):
+            warn(f"DAG {dag_id!r} is paused in {remote.env_name}: its run stays queued until it is unpaused.")
+
+
+@dags.command("wait")
+@env_argument
+@click.argument("dag_id", metavar="DAG")
+@click.argument("run_id", metavar="RUN_ID")
+@_wait_options
+@environment_command()
+def wait_command(remote: Remote, *, dag_id: str, run_id: str, output: str, **patience: Any) -> None:
+    """Wait until a run ends; exit status 1 if it failed.
+
+    \b
+    Example:
+      airflow-mwaa dags wait production etl cli__20261122T031500-1f3a9c20 --timeout 1h
+    """
+    how = Patience.of(patience, wait=True)
+    run = remote.environment.get_dag_run(dag_id, run_id)
+    with leaving_the_run_alone(remote, run, how):
+        wait_for_run(remote, run, how, output)

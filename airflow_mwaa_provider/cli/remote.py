@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands for a remote environment have in common: how AWS is reached, and how they end."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line, unended
+from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
+from airflow_mwaa_provider.cli.output import output_option
+from airflow_mwaa_provider.cli.warnings_shown import warnings_shown
+from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_mwaa_provider.client.environment import MwaaEnvironment
+
+TRANSPORTS = ("rest_api", "web_session", "cli")
+
+env_argument = click.argument("env_name", metavar="ENV")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An environment that a command was given, and the options that say how it is reached. Makes no call itself."""
+
+    env_name: str
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+    transport: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+
+    @functools.cached_property
+    def environment(self) -> MwaaEnvironment:
+        """The client of the environment.
+
+        :raises MwaaInputError: the profile isn't there, or no region is known.
+        :raises AccessDenied: there are no credentials.
+        """
+        from airflow_mwaa_provider.client.access import ClientSettings
+        from airflow_mwaa_provider.client.control_plane import ControlPlane
+        from airflow_mwaa_provider.client.environment import MwaaEnvironment
+        from airflow_mwaa_provider.client.web_server import WebServerSettings
+
+        settings = ClientSettings(transport=self.transport, web_server=WebServerSettings(proxy=self.proxy))
+        plane = ControlPlane(self._session, endpoint_url=self.endpoint_url)
+        return MwaaEnvironment(plane, self.env_name, settings)
+
+    def s3(self) -> Any:
+        """Make a client of S3."""
+        from botocore.config import Config
+
+        bounds = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 4})
+        return self._session.client("s3", config=bounds)
+
+    def again(self, *command: str) -> str:
+        """Write a command for the same environment, to be copied into a shell."""
+        options = (("--region", self.region), ("--profile", self.profile), ("--endpoint-url", self.endpoint_url))
+        given = [part for name, value in options if value and not _from_environment(name) for part in (name, value)]
+        return shlex.join(["airflow-mwaa", *command, *given])
+
+    @functools.cached_property
+    def _session(self) -> Any:
+        import boto3
+        from botocore.exceptions import BotoCoreError, ProfileNotFound
+
+        try:
+            session = boto3.Session(profile_name=self.profile, region_name=self.region)
+            region, credentials = session.region_name, session.get_credentials()
+        except ProfileNotFound as error:
+            raise MwaaInputError(
+                f"{unended(error)}. Give another with --profile or AWS_PROFILE, or make it: aws configure --profile "
+                "NAME."
+            ) from None
+        except BotoCoreError as error:
+            raise AccessDenied(f"The AWS credentials cannot be had: {unended(error)}. Check the AWS profile.") from None
+        if not region:
+            raise MwaaInputError("No AWS region is known. Give --region, or set AWS_REGION.")
+        if credentials is None:
+            raise AccessDenied(
+                "No AWS credentials were found. Give --profile, set AWS_PROFILE, or log in: aws sso login, aws "
+                'configure. For the local MWAA: eval "$(airflow-mwaa local env)".'
+            )
+        return session
+
+
+def _from_environment(option: str) -> bool:
+    context = click.get_current_context()
+    source = context.get_parameter_source(option.removeprefix("--").replace("-", "_"))
+    return source is click.core.ParameterSource.ENVIRONMENT
+
+
+def environment_command(
+    *, transports: Sequence[str] = TRANSPORTS, interrupted: str = "interrupted"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the common options, and a :class:`Remote` as its first argument.
+
+    :param transports: those that the command can use.
+    :param interrupted: what is true when Ctrl-C ends it; ``{env_name}`` is filled in.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapper(
+            *,
+            env_name: str,
+            region: str | None,
+            profile: str | None,
+            endpoint_url: str | None,
+            proxy: str | None,
+            transport: str | None,
+            **own: Any,
+        ) -> None:
+            with warnings_shown(), signals_as_interrupts():
+                try:
+                    command(Remote(env_name, region, profile, endpoint_url, transport, proxy), **own)
+                except KeyboardInterrupt:
+                    fail(interrupted.format(env_name=env_name))
+
+        options = (
+            output_option,
+            click.option("--region", envvar="AWS_REGION", help="AWS region; AWS_REGION, or the profile's."),
+            click.option("--profile", help="AWS profile; AWS_PROFILE, or boto3's own rules."),
+            click.option(
+                "--endpoint-url", metavar="URL", help="Another endpoint of the MWAA API, such as a VPC endpoint."
+            ),
+            click.option(
+                "--proxy",
+                envvar="AIRFLOW_MWAA_PROXY",
+                metavar="URL",
+                help="How a private web server is reached: http://HOST:PORT or socks5h://HOST:PORT.",
+            ),
+            click.option(
+                "--transport",
+                type=click.Choice(list(transports)),
+                hidden=len(transports) == 1,
+                help="The way that calls take; the first that works.",
+            ),
+        )
+        made: Callable[..., None] = mwaa_errors_in_one_line(wrapper)
+        for option in reversed(options):
+            made = option(made)
+        return made
+
+    return decorate

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Variables, connections and pools as a terminal shows and takes them: the words and fields of each kind."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.cli.errors import warn
+from airflow_mwaa_provider.exceptions import RemoteNotFound, UnsupportedByTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mwaa_provider.client.environment import MwaaEnvironment
+
+
+@dataclass(frozen=True)
+class Words:
+    """What tells one kind from the others.
+
+    :param key: its key, as ``list`` and ``get`` call it.
+    :param columns: what ``list`` shows; never a value or a secret.
+    :param value_help: what ``set`` takes.
+    :param set_example: a key and a value.
+    :param store: creates or replaces one, given its key, the text of its value and a description.
+    """
+
+    noun: str
+    key: str
+    columns: tuple[str, ...]
+    value_help: str
+    set_example: str
+    store: Callable[[MwaaEnvironment, str, str, str | None], None]
+
+    @property
+    def nouns(self) -> str:
+        """The plural: the name of the group of commands."""
+        return f"{self.noun}s"
+
+    @property
+    def metavar(self) -> str:
+        """The key, as help calls it."""
+        return self.key.upper()
+
+
+def fields_of(item: Any) -> dict[str, Any]:
+    """Give what Airflow shows of an item, without the field of a password."""
+    return {name: value for name, value in asdict(item).items() if name != "password"}
+
+
+def _store_variable(environment: MwaaEnvironment, key: str, text: str, description: str | None) -> None:
+    from airflow_mwaa_provider.client.stored_documents import variables_of
+
+    variable = variables_of({key: {"value": text, "description": description}})[key]
+    value = variable.value or ""
+    if description is not None:
+        environment.variables.set(key, value, description)
+        return
+    try:
+        environment.variables.set(key, value, keep_description=True)
+    except UnsupportedByTransport:
+        environment.variables.set(key, value)
+        warn(f"if variable {key!r} had a description, it is gone: the CLI cannot keep one.")
+
+
+def _store_connection(environment: MwaaEnvironment, key: str, text: str, description: str | None) -> None:
+    from airflow_mwaa_provider.client.stored_documents import connections_of, read_document
+
+    is_json = text.lstrip().startswith("{")
+    item: Any = read_document(text, f"value for connection {key!r}") if is_json else text.strip()
+    connection = connections_of({key: item})[key]
+    if description is not None:
+        connection = replace(connection, description=description)
+    environment.connections.set(connection, keep_password=connection.password is None)
+
+
+def _store_pool(environment: MwaaEnvironment, key: str, text: str, description: str | None) -> None:
+    from airflow_mwaa_provider.client.stored_documents import pools_of, read_document
+    from airflow_mwaa_provider.client.stored_kinds import StoredPools
+
+    is_json = text.lstrip().startswith("{")
+    slots: Any = int(text) if re.fullmatch(r"\s*-?\d{1,10}\s*", text, re.ASCII) else text
+    item = read_document(text, f"value for pool {key!r}") if is_json else {"slots": slots}
+    pool = pools_of({key: item})[key]
+    try:
+        there = environment.pools.get(key)
+    except RemoteNotFound:
+        there = None
+    if there is not None and not is_json:
+        pool = replace(there, slots=pool.slots)
+    if description is not None:
+        pool = replace(pool, description=description)
+    environment.pools.set(StoredPools(environment).completed(pool, there), is_new=there is None)
+
+
+WORDS = {
+    words.nouns: words
+    for words in (
+        Words(
+            "variable",
+            "key",
+            ("key", "description"),
+            "any text, stored to the byte",
+            "greeting 'hello'",
+            _store_variable,
+        ),
+        Words(
+            "connection",
+            "conn_id",
+            ("conn_id", "conn_type", "host", "port", "schema", "login", "description"),
+            "a URI, or a JSON object of the fields; a password that isn't mentioned stays",
+            "warehouse --from-file warehouse.json",
+            _store_connection,
+        ),
+        Words(
+            "pool",
+            "name",
+            ("name", "slots", "include_deferred", "description"),
+            "the number of slots, or a JSON object of the fields",
+            "etl 8",
+            _store_pool,
+        ),
+    )
+}

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the client logs, for a person: on stderr, in the form of the commands' own lines.
+
+Warnings, and worse, such as the end of a failed task's log; at a terminal also why nothing seems to happen, because a
+call is being repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from airflow_mwaa_provider.cli.errors import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        first, *others = record.getMessage().splitlines() or [""]
+        warn(first)
+        for line in others:
+            click.echo(f"  | {line.strip()}", err=True)
+
+
+@contextlib.contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Show them in here, and nowhere else: inside ``airflow mwaa`` Airflow would write them to stdout."""
+    logger = logging.getLogger("airflow_mwaa_provider.client")
+    retries = logger.getChild("retrying")
+    before = logger.propagate, retries.propagate, retries.level
+    handler = _Lines(logging.WARNING)
+    attempts = _Lines(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
+    if sys.stderr.isatty():
+        retries.addHandler(attempts)
+        retries.setLevel(logging.INFO)
+        retries.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        retries.removeHandler(attempts)
+        logger.propagate, retries.propagate, level = before
+        retries.setLevel(level)

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the commands' tests: those of the client's, and a terminal in front of them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from airflow_mwaa_provider.client.retrying import RetryPolicy
+from tests.cli.terminal import Terminal
+from tests.client.conftest import _world, world
+from tests.client.world import FakeTime, World
+
+__all__ = ["_world", "terminal", "world"]
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the commands' own retries pass without time."""
+    time = FakeTime()
+    defaults = [getattr(time.policy(), field.name) for field in dataclasses.fields(RetryPolicy)]
+    monkeypatch.setattr(RetryPolicy.__init__, "__defaults__", tuple(defaults))
+
+
+@pytest.fixture
+def terminal(world: World) -> Terminal:
+    return Terminal(world)
