@@ -74,5 +74,7 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": CONNECTION_FIELDS,
             }
         ],
+        # Since Airflow 3.2; older ones pass over it.
+        "cli": ["airflow_mwaa_provider.cli.airflow_commands.get_commands"],
         "extra-links": ["airflow_mwaa_provider.links.dag_run.MwaaDagRunLink"],
     }

@@ -133,7 +133,7 @@ def import_stored(
             raise _failure(kind, changes, error, tuple(change.key for change in journal)) from second
         if left or isinstance(error, MwaaError):
             raise _failure(kind, changes, error, left) from error
-        log.warning("Environment %r: import interrupted, all %s put back", kind.environment.name, kind.nouns)
+        log.info("Environment %r: import interrupted, all %s put back", kind.environment.name, kind.nouns)
         raise
     return result
 
