@@ -13,7 +13,7 @@ from airflow_mwaa_provider.cli.inputs import read_value
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_fields, echo_json, echo_table
 from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.stored_files import export_command, import_command
-from airflow_mwaa_provider.cli.stored_texts import WORDS, Words, fields_of
+from airflow_mwaa_provider.cli.stored_texts import WORDS, Words, fields_of, read
 from airflow_mwaa_provider.exceptions import AirflowError, CliError, MwaaError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _get_command(words: Words) -> click.Command:
     @click.argument("key", metavar=words.metavar)
     @environment_command()
     def get(remote: Remote, *, key: str, output: str) -> None:
-        item = getattr(remote.environment, words.nouns).get(key)
+        item = read(remote.environment, words, key)
         if output == "json":
             echo_json(fields_of(item))
         elif words.noun == "variable":

@@ -50,6 +50,22 @@ def fields_of(item: Any) -> dict[str, Any]:
     return {name: value for name, value in asdict(item).items() if name != "password"}
 
 
+def read(environment: MwaaEnvironment, words: Words, key: str) -> Any:
+    """Read one; a variable with the text that is stored, which Airflow 3's REST API does not always show."""
+    item = getattr(environment, words.nouns).get(key)
+    if words.noun != "variable":
+        return item
+    from airflow_mwaa_provider.client.stored_kinds import StoredVariables
+
+    kind = StoredVariables(environment)
+    if not kind.may_be_rewritten(item):
+        return item
+    found = kind.exact(item)
+    if found.hidden:
+        warn(f"variable {key!r} may be stored in another spelling than this: {found.hidden}.")
+    return found.item
+
+
 def _store_variable(environment: MwaaEnvironment, key: str, text: str, description: str | None) -> None:
     from airflow_mwaa_provider.client.stored_documents import variables_of
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from airflow_mwaa_provider.cli.errors import warn
+from airflow_mwaa_provider.cli.output import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ class _Lines(logging.Handler):
         first, *others = record.getMessage().splitlines() or [""]
         warn(first)
         for line in others:
-            click.echo(f"  | {line.strip()}", err=True)
+            click.echo(f"  | {on_one_line(line.removeprefix('    ').expandtabs())}".rstrip(), err=True)
 
 
 @contextlib.contextmanager

@@ -157,11 +157,15 @@ class StoredVariables(StoredKind[Variable]):
         if self.is_hidden(seen):
             return Old(seen, "Airflow masks its value", is_useful=False)
         if self._rewrites and _is_fraction(seen.value):
-            return self._exact(seen)
+            return self.exact(seen)
         return Old(seen)
 
-    def _exact(self, seen: Variable) -> Old[Variable]:
-        """Ask the CLI for a number's true digits: a version 2.10 is 2.1 to Airflow 3's REST API."""
+    def may_be_rewritten(self, seen: Variable) -> bool:
+        """Whether it may be stored in another spelling than it is shown in."""
+        return self._rewrites and _has_spellings(seen.value)
+
+    def exact(self, seen: Variable) -> Old[Variable]:
+        """Ask the CLI for the stored text: a version 2.10 is 2.1 to Airflow 3's REST API."""
         try:
             result = self.environment.run_cli(["variables", "get", *positional(seen.key)], idempotent=True)
         except MwaaError as error:
@@ -344,6 +348,14 @@ def _is_fraction(text: str | None) -> bool:
     """Whether a value is a number whose digits Airflow 3's REST API may change."""
     try:
         return isinstance(json.loads(text or ""), float)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _has_spellings(text: str | None) -> bool:
+    """Whether a value is JSON that can be spelled in several ways: anything but a whole number and the like."""
+    try:
+        return not isinstance(json.loads(text or ""), int | None)
     except (ValueError, RecursionError):
         return False
 

@@ -155,6 +155,24 @@ def test_what_is_refused_is_one_line(terminal: Terminal, arguments: list[str], s
     assert words in terminal.error(*arguments, status=status)
 
 
+@pytest.mark.parametrize("text", ["2.10", '{"a":1.10}', '"ü"', "[ ]", "10", "text"])
+def test_what_airflow_3_rewrites_is_printed_as_it_is_stored(terminal: Terminal, world: World, text: str) -> None:
+    world.airflow().shows_like_airflow_3 = True
+    stored(world, "env3", "variables")["k"] = {"key": "k", "value": text, "description": None}
+    result = terminal.run("variables", "get", "env3", "k", "--transport", "web_session")
+    assert (result.stdout, result.stderr) == (f"{text}\n", "")
+    assert len(world.airflow().commands) == (text not in ("10", "text"))
+
+
+def test_where_the_cli_may_not_be_asked_the_doubt_is_told(terminal: Terminal, world: World) -> None:
+    world.airflow().shows_like_airflow_3 = True
+    world.deny("CreateCliToken")
+    stored(world, "env3", "variables")["k"] = {"key": "k", "value": "2.10", "description": None}
+    result = terminal.run("variables", "get", "env3", "k", "--transport", "web_session")
+    assert result.stdout == "2.1\n"
+    assert "variable 'k' may be stored in another spelling than this" in result.stderr
+
+
 def test_a_masked_value_says_how_it_can_be_read(terminal: Terminal, world: World) -> None:
     world.airflow().shows_like_airflow_3 = True
     stored(world, "env3", "variables")["my_secret"] = {"key": "my_secret", "value": HUSH, "description": None}
