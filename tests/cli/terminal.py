@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from tests.client.failure import HUSH
 from tests.client.world import KEY, REGION, SECRET, TRANSPORTS, World
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from click.testing import Result
 
 WAYS = [(env_name, transport) for env_name in ("env3", "env2") for transport in TRANSPORTS]
@@ -28,6 +32,17 @@ def runner() -> CliRunner:
     """Before click 8.2 a runner mixed the two outputs unless told otherwise."""
     old = "mix_stderr" in inspect.signature(CliRunner).parameters
     return CliRunner(mix_stderr=False) if old else CliRunner()
+
+
+@contextlib.contextmanager
+def without_logging_of_others() -> Iterator[None]:
+    """Take away what Airflow has set up in the tests' process: it logs to stdout, and isn't there in a terminal's."""
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
 
 
 class Terminal:
@@ -51,7 +66,8 @@ class Terminal:
 
     def run(self, *arguments: str, stdin: str | bytes | None = None, status: int = 0) -> Result:
         """Run a command in this process; check what holds for all of them."""
-        result = runner().invoke(main, list(arguments), input=stdin, env=self.variables)
+        with without_logging_of_others():
+            result = runner().invoke(main, list(arguments), input=stdin, env=self.variables)
         assert result.exit_code == status, f"{result.exit_code}: {result.stdout}{result.stderr}{result.exception!r}"
         if result.exception is not None:
             assert isinstance(result.exception, SystemExit)
