@@ -7,6 +7,7 @@ Private web servers are reached through a proxy, such as the SOCKS tunnel of the
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass, field
 from http.cookiejar import Cookie, DefaultCookiePolicy
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import requests
+
+
+# Where requests looks for a CA bundle, in this order.
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class WebServer:
         self._settings = settings
         self._proxy = settings.proxy_url()
         self._sessions = threading.local()
-        self._ca_bundle_is_good = not isinstance(settings.ca_bundle, str)
+        self._ca_bundle_is_good = settings.ca_bundle is False
 
     def send(
         self,
@@ -171,14 +176,19 @@ class WebServer:
         import ssl
         from pathlib import Path
 
-        path = Path(str(self._settings.ca_bundle))
-        if not path.is_dir():
+        given: str | None = self._settings.ca_bundle if isinstance(self._settings.ca_bundle, str) else None
+        source = ""
+        for name in _CA_VARIABLES if given is None else ():
+            if given := os.environ.get(name):
+                source = f" (of {name})"
+                break
+        if given and not Path(given).is_dir():
             try:
-                ssl.create_default_context(cafile=str(path))
+                ssl.create_default_context(cafile=given)
             except OSError as error:  # ssl.SSLError is one too
                 raise MwaaInputError(
-                    f"Environment {self._env_name!r}: the CA bundle {str(path)!r} cannot be used: {reason(error)}. "
-                    "Give the path of a PEM file.",
+                    f"Environment {self._env_name!r}: the CA bundle {given!r}{source} cannot be used: "
+                    f"{reason(error)}. Give the path of a PEM file.",
                     env_name=self._env_name,
                 ) from None
         self._ca_bundle_is_good = True

@@ -31,6 +31,8 @@ def test_tls_and_ca_bundles(world: World, tmp_path: Any, monkeypatch: pytest.Mon
     assert world.environment("env3", "web_session", ca_bundle=True).trigger_dag_run("etl", "run_1").created
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     assert world.environment("env3", "web_session").trigger_dag_run("etl", "run_2").created
+    with Failure(world, MwaaInputError, "'/nowhere.pem' (of REQUESTS_CA_BUNDLE) cannot be used", "PEM"):
+        world.environment("env3", "web_session", ca_bundle=True).trigger_dag_run("etl", "run_3")
 
 
 @pytest.mark.parametrize(
