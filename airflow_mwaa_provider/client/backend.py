@@ -142,10 +142,11 @@ class Backend(Protocol):
     def get_role(self, name: str) -> Role | None:
         """Read a role; ``None`` when it isn't there."""
 
-    def set_role(self, role: Role, *, was: Role | None) -> None:
-        """Create a role, or make its permissions these; what is to go goes first.
+    def change_role(self, role: Role, *, was: Role | None) -> Role:
+        """Take one call's step from a role as it is to one as it is wanted; what is to go goes first.
 
-        :param was: the role as it has just been read, ``None`` where there is none.
+        :param was: the role as it has just been read, or left by the step before; ``None`` where there is none.
+        :return: the role after this step.
         """
 
     # -- anything else -----------------------------------------------------------------------------

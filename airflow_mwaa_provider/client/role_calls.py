@@ -26,7 +26,7 @@ from airflow_mwaa_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
 # Resources of one command: some ten thousand characters of DAG ids.
 _RESOURCES_AT_ONCE = 100
@@ -54,8 +54,8 @@ class RolesApi(RestCaller):
             raise
         return Role(str(answer["name"]), pairs)
 
-    def set_role(self, role: Role, *, was: Role | None) -> None:
-        """Create a role, or add permissions to it.
+    def change_role(self, role: Role, *, was: Role | None) -> Role:
+        """Create a role, or add permissions to it: one step.
 
         :raises UnsupportedByTransport: permissions would have to be taken away; nothing was sent.
         :raises DagNotFound: Airflow has no permissions for a DAG yet.
@@ -74,12 +74,13 @@ class RolesApi(RestCaller):
             if was is None:
                 with contextlib.suppress(RemoteConflict):  # made meanwhile, perhaps by a call whose answer was lost
                     self._ask("POST", path, role.name, body)
-                    return
+                    return role
             self._ask("PATCH", f"{path}/{quoted(role.name)}", role.name, body)
         except AirflowError as error:
             if found := _NO_RESOURCE.search(error.detail):
                 _no_permissions_of(found[1], self._env_name)
             raise
+        return role
 
     def _ask(self, method: str, path: str, name: str, body: Any = None) -> Any:
         try:
@@ -121,30 +122,31 @@ class RolesCli(CliCaller):
             return None
         return Role(name, pairs)
 
-    def set_role(self, role: Role, *, was: Role | None) -> None:
-        """Create a role, or make its permissions these: a command for each action, what is to go first.
+    def change_role(self, role: Role, *, was: Role | None) -> Role:
+        """Create a role without permissions, or take away or add some of one action: one command.
 
         :raises DagNotFound: Airflow has no permissions for a DAG yet.
         """
-        had = was.permissions if was is not None else frozenset()
         if was is None:
             # One that is there after all stays as it is.
             self._endpoint.run(["roles", "create", *positional(role.name)], check=True)
-        for command, pairs in (("del-perms", had - role.permissions), ("add-perms", role.permissions - had)):
-            for action, resources in _by_action(pairs):
-                options = ["--action", action, "--resource", *resources]
-                result = self._endpoint.run(["roles", command, *options, *positional(role.name)])
-                if result.exit_status:
-                    if found := _NO_RESOURCE.search(result.stdout + result.stderr):
-                        _no_permissions_of(found[1], self._env_name)
-                    raise self._failed(f"roles {command}", result)
+            return Role(role.name)
+        gone, missing = was.permissions - role.permissions, role.permissions - was.permissions
+        action, resources = _of_one_action(gone or missing)
+        command = "del-perms" if gone else "add-perms"
+        options = ["--action", action, "--resource", *resources]
+        result = self._endpoint.run(["roles", command, *options, *positional(role.name)])
+        if result.exit_status:
+            if found := _NO_RESOURCE.search(result.stdout + result.stderr):
+                _no_permissions_of(found[1], self._env_name)
+            raise self._failed(f"roles {command}", result)
+        done = {(action, resource) for resource in resources}
+        return Role(role.name, was.permissions - done if gone else was.permissions | done)
 
 
-def _by_action(pairs: Collection[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
-    for action in sorted({action for action, _ in pairs}):
-        resources = sorted(resource for of, resource in pairs if of == action)
-        for start in range(0, len(resources), _RESOURCES_AT_ONCE):
-            yield action, resources[start : start + _RESOURCES_AT_ONCE]
+def _of_one_action(pairs: Collection[tuple[str, str]]) -> tuple[str, list[str]]:
+    action = min(action for action, _ in pairs)
+    return action, sorted(resource for of, resource in pairs if of == action)[:_RESOURCES_AT_ONCE]
 
 
 def _no_permissions_of(dag_id: str, env_name: str) -> NoReturn:

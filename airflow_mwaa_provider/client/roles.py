@@ -93,15 +93,9 @@ class Roles:
         if dry_run or (was is not None and not change.added and not change.removed):
             return change
 
-        wanted = Role(role.name, role.permissions | (had & _GIVEN_TO_ALL))
-
-        def write(backend: Backend) -> None:
-            backend.set_role(wanted, was=was)
-
-        if change.removed:
-            self._access.call_by([TransportName.CLI], write)
-        else:
-            self._call(write)
+        wanted, now = Role(role.name, role.permissions | (had & _GIVEN_TO_ALL)), was
+        while now is None or now.permissions != wanted.permissions:
+            now = self._step(wanted, now)
         if other := (self.get(role.name).permissions ^ role.permissions) - _GIVEN_TO_ALL:
             differing = ", ".join(shown(other)[:5])
             raise UnexpectedAnswer(
@@ -110,6 +104,16 @@ class Roles:
                 env_name=self._access.name,
             )
         return change
+
+    def _step(self, wanted: Role, now: Role | None) -> Role:
+        """Make one call, with a deadline of its own."""
+
+        def send(backend: Backend) -> Role:
+            return backend.change_role(wanted, was=now)
+
+        if now is not None and now.permissions - wanted.permissions:
+            return self._access.call_by([TransportName.CLI], send)
+        return self._call(send)
 
     def _call(self, send: Callable[[Backend], T]) -> T:
         # All may be repeated: what has been done already is not done again.
@@ -127,7 +131,8 @@ def restricted(
     :param base: what it may do beside DAGs, such as the role User.
     :param access: DAG id -> some of ``read``, ``edit`` (which is to trigger, pause and clear too), ``delete``.
     :param read_only: resources of which nothing but reading remains.
-    :raises MwaaInputError: the base may change roles or users, and so could free itself.
+    :raises MwaaInputError: the base may change roles or users, and so could free itself; or it may not do with DAGs
+        what the new role shall.
     """
     for action, resource in sorted(base.permissions):
         if resource in ("Roles", "Users") and action not in _HARMLESS:
@@ -139,13 +144,23 @@ def restricted(
         (action, resource)
         for action, resource in base.permissions
         if action == "menu_access"
-        or (
-            not (resource == "DAGs" or resource.startswith(("DAG:", "DAG Run:")))
-            and (resource not in read_only or action in _HARMLESS)
-        )
+        or (not _is_about_dags(resource) and (resource not in read_only or action in _HARMLESS))
     }
-    own = {(DAG_ACTIONS[action], f"DAG:{dag_id}") for dag_id, actions in access.items() for action in actions}
+    own = set()
+    for dag_id, actions in access.items():
+        for action in actions:
+            granted = (DAG_ACTIONS[action], f"DAG:{dag_id}")
+            if base.permissions.isdisjoint({granted, (DAG_ACTIONS[action], "DAGs")}):
+                raise MwaaInputError(
+                    f"base_role={base.name!r} has no {DAG_ACTIONS[action]} on DAGs, and a role made of it would have "
+                    f"more than it has with {action!r} of DAG {dag_id!r}; leave that action out, or take another base."
+                )
+            own.add(granted)
     return Role(name, frozenset(kept | own))
+
+
+def _is_about_dags(resource: str) -> bool:
+    return resource == "DAGs" or resource.startswith(("DAG:", "DAG Run:"))
 
 
 def shown(permissions: Collection[tuple[str, str]]) -> list[str]:

@@ -24,7 +24,8 @@ class MwaaDagRoleOperator(BaseOperator):
     """Make a role of an MWAA environment that sees only the given DAGs.
 
     The role can do what ``base_role`` can, on these DAGs and no others. It is made, or changed until it is so: a DAG
-    that is no longer given is taken away from it, and what is so already is not written again. Users keep the role.
+    that is no longer given is taken away from it, and what is so already is not written again. Users keep the role. An
+    action that the base does not have with DAGs is refused.
 
     Whoever runs it needs Airflow's role Admin there (``airflow:CreateCliToken`` or the like for role Admin). Taking
     permissions away, and all of it on Airflow 3, goes through the CLI endpoint.

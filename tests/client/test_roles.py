@@ -17,7 +17,7 @@ from airflow_mwaa_provider.exceptions import (
     UnexpectedAnswer,
     UnsupportedByTransport,
 )
-from tests.client.world import HAS_INVOKE_REST_API
+from tests.client.world import HAS_INVOKE_REST_API, FakeTime
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.client.roles import Roles
@@ -55,7 +55,6 @@ def test_a_restricted_role_keeps_what_isnt_about_dags() -> None:
             {
                 ("can_read", "DAGs"),
                 ("can_edit", "DAGs"),
-                ("can_delete", "DAGs"),
                 ("menu_access", "DAGs"),
                 ("can_read", "DAG Runs"),
                 ("can_create", "DAG Runs"),
@@ -64,6 +63,7 @@ def test_a_restricted_role_keeps_what_isnt_about_dags() -> None:
                 ("can_create", "Datasets"),
                 ("can_read", "Datasets"),
                 ("can_create", "Backfills"),
+                ("can_delete", "DAG:report"),
             }
         ),
     )
@@ -78,6 +78,9 @@ def test_a_restricted_role_keeps_what_isnt_about_dags() -> None:
         "can_read on Datasets",
         "menu_access on DAGs",
     ]
+    assert ("can_delete", "DAG:report") in restricted("ours", base, {"report": ["delete"]}).permissions
+    with pytest.raises(MwaaInputError, match=r"'Custom' has no can_delete on DAGs.* with 'delete' of DAG 'etl'"):
+        restricted("ours", base, {"report": ["delete"], "etl": ["delete"]})
     assert ("can_create", "Backfills") in restricted("ours", base, {"etl": ["read"]}, read_only=()).permissions
 
 
@@ -144,6 +147,33 @@ def test_an_answer_that_is_lost_does_no_harm(world: World, roles: Roles, way: An
     world.fault(target, kind, times=3, **({"status": 502} if kind == "status_after" else {}))
     assert roles.set(Role(NAME, frozenset({READ, SEE}))).created
     assert roles.get(NAME).permissions == {READ, SEE}
+
+
+def test_every_command_has_a_deadline_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    time, airflow = FakeTime(), world.airflow("env3")
+    run_cli = airflow.run_cli
+
+    async def slowly(argv: Any, timeout_s: float) -> Any:
+        time.now += 25
+        if len(airflow.commands) == 5:
+            world.mwaa.faults.add({"target": "cli", "kind": "status", "status": 503, "times": 1})
+        return await run_cli(argv, timeout_s)
+
+    monkeypatch.setattr(airflow, "run_cli", slowly)
+    everything = frozenset(airflow.roles.roles["User"])
+    roles = world.environment("env3", "cli", retry=time.policy(deadline_s=60)).roles
+    assert roles.set(Role(NAME, everything - {("can_read", "DAG:theirs")})).created
+    assert len(airflow.commands) > 6
+    assert airflow.roles.roles[NAME] == everything - {("can_read", "DAG:theirs")}
+
+
+def test_many_dags_are_looked_for_in_parts(world: World) -> None:
+    world.airflow("env3").dags.update({f"dag_{number}": False for number in range(60)})
+    wanted = [f"dag_{number}" for number in range(61)]
+    environment = world.environment("env3", "web_session")
+    assert environment.missing_dags(wanted) == ["dag_60"]
+    assert world.environment("env3", "cli").missing_dags(wanted) == ["dag_60"]
+    assert len(world.airflow("env3").commands) == 3
 
 
 def test_without_the_cli_nothing_is_taken_away(world: World) -> None:
