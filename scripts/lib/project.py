@@ -47,6 +47,7 @@ def key(version: str, extra: str, python: str, constraints: str) -> str:
     table = project()
     init = (ROOT / "airflow_mwaa_provider" / "__init__.py").read_text()
     parts = [
+        "compiled",
         version,
         extra,
         str(Path(python).resolve()),
@@ -58,7 +59,7 @@ def key(version: str, extra: str, python: str, constraints: str) -> str:
         repr(re.findall(r'__version__ = "(.*)"', init)),
     ]
     if extra == "docs":  # the docs environment does not hold the project
-        parts = parts[:4] + parts[6:7]
+        parts = parts[1:5] + parts[7:8]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
 
 

@@ -70,6 +70,7 @@ _WARM_MODULES = (
     "airflow.jobs.scheduler_job_runner",
     "airflow.jobs.triggerer_job_runner",
     "airflow.operators.python",
+    "airflow.providers.amazon.aws.hooks.base_aws",
     "airflow.providers.standard.operators.python",
     "airflow.sdk.api.client",
     "airflow.sdk.definitions.dag",

@@ -178,6 +178,9 @@ def _defaults(interpreter: Interpreter) -> dict[str, str]:
         return {
             **shared,
             "api.workers": "1",
+            # A task's supervisor that misses the end of its process, as it often does on a busy machine, looks again
+            # after this time; until then a failed task is not told, and a deferred one holds its slot. MWAA: 5 s.
+            "workers.min_heartbeat_interval": "1",
             "dag_processor.parsing_processes": "1",
             # A new file is seen at the next refresh: MWAA's 300 s would make every try a coffee break.
             "dag_processor.refresh_interval": "5",

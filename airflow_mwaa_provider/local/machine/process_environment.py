@@ -6,7 +6,16 @@ from __future__ import annotations
 import os
 
 _SCRUBBED_PREFIXES = ("AIRFLOW__", "AIRFLOW_", "AWS_", "MWAA_", "_AIRFLOW", "GUNICORN_", "FLASK_", "BOTO_", "CELERY_")
-_SCRUBBED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "WEB_CONCURRENCY", "VIRTUAL_ENV")
+_SCRUBBED = (
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "WEB_CONCURRENCY",
+    "VIRTUAL_ENV",
+    # Every parse of a DAG file and every task is a process of its own: each would compile what it imports.
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 
 def clean_python_environment(environment: dict[str, str]) -> dict[str, str]:
