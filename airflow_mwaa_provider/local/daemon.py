@@ -244,6 +244,7 @@ class Daemon:
                 "bucket": environment.spec.bucket,
                 "python": str(runtime.interpreter.path) if runtime else None,
                 "pids": runtime.pids if runtime else {},
+                "restarts": dict(runtime.restarts) if runtime else {},
                 "files": {
                     kind: {"path": file.path, "version": file.version} for kind, file in environment.spec.files.items()
                 },

@@ -109,9 +109,16 @@ def test_listens_on_loopback_only(running):
 
 
 def test_a_component_that_dies_is_started_again(running):
-    before = running.status()["environments"]["source"]["pids"]["triggerer"]
+    def source():
+        return running.status()["environments"]["source"]
+
+    before = source()["pids"]["triggerer"]
+    ended = source()["restarts"].get("triggerer", 0)
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: running.status()["environments"]["source"]["pids"].get("triggerer") not in (before, None))
+    wait_for(lambda: source()["pids"].get("triggerer") not in (before, None))
+    assert source()["restarts"]["triggerer"] == ended + 1
+    log = (running.folder / "daemon.log").read_text()
+    assert "environment source: triggerer ended with status 137 " in log
 
 
 def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):

@@ -32,6 +32,7 @@ from airflow_mwaa_provider.local.airflow.startup_script import Component
 from airflow_mwaa_provider.local.airflow.warm_interpreter import Request, WarmInterpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import processes, state
+from airflow_mwaa_provider.local.machine.supervision import keep_running
 from airflow_mwaa_provider.local.machine.threads import run_whole
 from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError
 
@@ -51,7 +52,6 @@ _START_TIMEOUT_S = 240.0
 _STOP_GRACE_S = 6.0
 _HEALTH_POLL_S = 0.5
 _FIRST_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=120)
-_RESTART_PAUSE_S = 3.0
 # What the warm interpreter runs as each component; the web server first.
 _COMPONENTS_2: dict[str, Request] = {
     "webserver": {"script": webserver_2.__file__},
@@ -100,6 +100,8 @@ class AirflowRuntime:
         self.phase = "not started"
         """What it is doing, for people who wait for it."""
         self.folder = context.folder.environment(spec.name)
+        self.restarts: dict[str, int] = {}
+        """How often each component has ended by itself since the environment started."""
         self._given_interpreter = interpreter
         self._context = context
         self._record: dict[str, Any] = {}
@@ -170,6 +172,7 @@ class AirflowRuntime:
         await self._wait_until_healthy()
         await self._make_first_requests()
         await run_whole(environment_files.remember, self.folder, self.spec.files)
+        self.restarts = {}
         self._supervisors = [
             asyncio.create_task(self._supervise(name, request), name=f"{self.spec.name} {name}")
             for name, request in components.items()
@@ -319,19 +322,18 @@ class AirflowRuntime:
         aws_models.write_without_host_prefix(botocore, self.folder.aws_models)
         return self.folder.aws_models
 
-    async def _start_component(self, name: str, request: Request) -> None:
+    async def _start_component(self, name: str, request: Request) -> processes.ProcessGroup:
         assert self._interpreter is not None
         log_path = self.folder.components / f"{name}.log"
         self._components[name] = await self._interpreter.spawn(f"Airflow's {name}", request, log_path)
+        return self._components[name]
 
     async def _supervise(self, name: str, request: Request) -> None:
-        """Start a component again when it ends by itself, as MWAA replaces a container."""
-        while True:
-            status = await self._components[name].wait()
-            log.error("environment %s: %s ended with status %d; starting it again", self.spec.name, name, status)
-            await asyncio.sleep(_RESTART_PAUSE_S)
-            await self._components[name].stop(grace_s=1.0)
-            await self._start_component(name, request)
+        def count() -> None:
+            self.restarts[name] = self.restarts.get(name, 0) + 1
+
+        what = f"environment {self.spec.name}: {name}"
+        await keep_running(what, self._components[name], lambda: self._start_component(name, request), ended=count)
 
     async def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
