@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import requests
+from botocore.exceptions import ClientError
 
 from tests.local.lab import ADMIN_TOKEN, KEY, SECRET, Lab, tells_identity
 
@@ -64,6 +65,9 @@ def test_limits(source: Lab) -> None:
         ("POST", "expire", {}, 400, "say what to expire"),
         ("POST", "identities", {"denied_actions": "x"}, 400, "lists of text"),
         ("POST", "identities", {"colour": "x"}, 400, "an identity has"),
+        ("PATCH", "identities", {}, 400, "a change of an identity has access_key_id"),
+        ("PATCH", "identities", {"access_key_id": "x", "allowed_actions": 1}, 400, "lists of text"),
+        ("PATCH", "identities", {"access_key_id": "AKIANOBODY"}, 404, "no identity has the access key id 'AKIANOBODY'"),
         ("POST", "faults", [], 400, "isn't a JSON object"),
         ("GET", "calls?limit=x", None, 400, "whole number"),
         ("GET", "nothing", None, 404, "GET status"),
@@ -132,6 +136,19 @@ def test_identities(source: Lab) -> None:
     assert answer["WebToken"]
     if tells_identity(client):
         assert answer["IamIdentity"] == "user/ana"
+
+
+def test_permissions_change_while_they_are_used(source: Lab) -> None:
+    made = source.admin("POST", "identities", {})
+    client = source.client(key=made["access_key_id"], secret=made["secret_access_key"])
+    assert client.create_cli_token(Name="source")
+    change = {"access_key_id": made["access_key_id"], "denied_actions": ["airflow:CreateCliToken"]}
+    assert source.admin("PATCH", "identities", change)["arn"] == made["arn"]
+    with pytest.raises(ClientError, match="airflow:CreateCliToken"):
+        client.create_cli_token(Name="source")
+    assert client.create_web_login_token(Name="source")
+    source.admin("PATCH", "identities", {"access_key_id": made["access_key_id"]})
+    assert client.create_cli_token(Name="source")
 
 
 def test_nothing_secret_is_logged(source: Lab, caplog: pytest.LogCaptureFixture) -> None:

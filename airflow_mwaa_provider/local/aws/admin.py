@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.local.aws.call_log import CallLog
     from airflow_mwaa_provider.local.aws.environments import EnvironmentStore
     from airflow_mwaa_provider.local.aws.faults import FaultPlan
-    from airflow_mwaa_provider.local.aws.identity import IdentityStore
+    from airflow_mwaa_provider.local.aws.identity import Identity, IdentityStore
     from airflow_mwaa_provider.local.aws.limits import Limits
     from airflow_mwaa_provider.local.aws.tokens import SessionStore, TokenStore
 
 ADMIN_PREFIX = "/_local/"
 ADMIN_HEADER = "X-Local-Admin"
+_PERMISSIONS = "denied_actions and allowed_actions (lists of text)"
 
 
 class _Refusal(Exception):
@@ -71,6 +72,7 @@ class AdminApi:
             ("GET", "calls"): self._list_calls,
             ("DELETE", "calls"): self._clear_calls,
             ("POST", "identities"): self._add_identity,
+            ("PATCH", "identities"): self._change_identity,
             ("POST", "expire"): self._expire,
         }
 
@@ -141,18 +143,20 @@ class AdminApi:
 
     def _add_identity(self, _request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
         arn = body.pop("arn", "")
-        denied, allowed = body.pop("denied_actions", []), body.pop("allowed_actions", ["*"])
-        lists = all(isinstance(value, list) and all(isinstance(x, str) for x in value) for value in (denied, allowed))
-        if body or not isinstance(arn, str) or not lists:
-            raise _Refusal(400, "an identity has arn (text), denied_actions and allowed_actions (lists of text)")
-        identity = self._identities.create(arn, denied, allowed)
-        return {
-            "arn": identity.arn,
-            "access_key_id": identity.access_key_id,
-            "secret_access_key": identity.secret_access_key,
-            "denied_actions": identity.denied_actions,
-            "allowed_actions": identity.allowed_actions,
-        }
+        denied, allowed = _permissions(body)
+        if body or not isinstance(arn, str):
+            raise _Refusal(400, f"an identity has arn (text), {_PERMISSIONS}")
+        return _shown(self._identities.create(arn, denied, allowed))
+
+    def _change_identity(self, _request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
+        key = body.pop("access_key_id", None)
+        denied, allowed = _permissions(body)
+        if body or not isinstance(key, str):
+            raise _Refusal(400, f"a change of an identity has access_key_id (text), {_PERMISSIONS}")
+        changed = self._identities.change(key, denied, allowed)
+        if changed is None:
+            raise _Refusal(404, f"no identity has the access key id {key[:40]!r}")
+        return _shown(changed)
 
     def _expire(self, _request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
         env_name = body.get("environment")
@@ -162,6 +166,24 @@ class AdminApi:
             "tokens": self._tokens.expire(env_name) if body.get("tokens") else 0,
             "sessions": self._sessions.expire(env_name) if body.get("sessions") else 0,
         }
+
+
+def _permissions(body: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Take what an identity may do out of a request."""
+    denied, allowed = body.pop("denied_actions", []), body.pop("allowed_actions", ["*"])
+    if not all(isinstance(value, list) and all(isinstance(x, str) for x in value) for value in (denied, allowed)):
+        raise _Refusal(400, f"an identity has {_PERMISSIONS}")
+    return denied, allowed
+
+
+def _shown(identity: Identity) -> dict[str, Any]:
+    return {
+        "arn": identity.arn,
+        "access_key_id": identity.access_key_id,
+        "secret_access_key": identity.secret_access_key,
+        "denied_actions": identity.denied_actions,
+        "allowed_actions": identity.allowed_actions,
+    }
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

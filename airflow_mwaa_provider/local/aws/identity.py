@@ -78,6 +78,18 @@ class IdentityStore:
         key = "AKIALOCAL" + secrets.token_hex(6).upper()[:11]
         return self.add(key, secrets.token_urlsafe(30), arn, denied_actions, allowed_actions)
 
+    def change(
+        self, access_key_id: str, denied_actions: Iterable[str] = (), allowed_actions: Iterable[str] = ("*",)
+    ) -> Identity | None:
+        """Change what a credential may do from now on, or return None: there is none of that key.
+
+        Sessions that it has begun keep what they had, as those of a role do that has other policies of its own.
+        """
+        known = self._by_key.get(access_key_id)
+        if known is None:
+            return None
+        return self.add(access_key_id, known.secret_access_key, known.arn, denied_actions, allowed_actions)
+
     def add_session(
         self,
         access_key_id: str,
