@@ -26,7 +26,7 @@ TARGETS = {"rest_api": "invoke_rest_api", "web_session": "rest", "cli": "cli"}
 
 
 def test_under_random_faults(world: World, env_name: str, transport: str) -> None:
-    triggers = (100 if transport == "cli" else 500) if FULL else (10 if transport == "cli" else 40)
+    triggers = (100 if transport == "cli" else 500) if FULL else (8 if transport == "cli" else 24)
     environment = world.environment(env_name, transport, retry=RetryPolicy(deadline_s=240, max_delay_s=3))
     environment.is_dag_paused("paused")
     for number, (kind, probability, more) in enumerate(FAULTS):
@@ -70,9 +70,9 @@ def _all_run_ids(world: World, env_name: str, prefix: str) -> list[str]:
 @pytest.mark.parametrize("kind", ["reset_after", "status_after", "delay"])
 def test_a_trigger_whose_answer_is_lost(world: World, env_name: str, transport: str, kind: str) -> None:
     """The request took effect, the answer never came: the run is there once, and the call succeeds."""
-    environment = world.environment(env_name, transport, read_timeout_s=8)
+    environment = world.environment(env_name, transport, read_timeout_s=4)
     environment.is_dag_paused("paused")
-    more = {"delay_s": 12.0} if kind == "delay" else {}
+    more = {"delay_s": 6.0} if kind == "delay" else {}
     world.fault(target=TARGETS[transport], environment=env_name, kind=kind, times=1, method="POST", **more)
     run_id = f"lost-{time.time_ns()}"
     run = environment.trigger_dag_run("paused", run_id)

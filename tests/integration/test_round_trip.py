@@ -33,7 +33,7 @@ confs = st.dictionaries(shell_text, json_values, max_size=5)
 def examples(transport: str) -> int:
     if FULL:
         return 200 if transport == "cli" else 1000
-    return 8 if transport == "cli" else 40
+    return 6 if transport == "cli" else 20
 
 
 def generated(transport: str) -> Any:
