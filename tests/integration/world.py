@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
+import psycopg2
 import requests
 
 from airflow_mwaa_provider.client.access import ClientSettings
@@ -35,6 +37,10 @@ DAG_IDS = (
     "mapped",
     "sleeps",
     "paused",
+    "empty",
+    "goes_away",
+    "calls_other_many_times",
+    "calls_other_in_both_ways",
     "calls_other_by_auto",
     "calls_other_by_auto_deferred",
     "calls_other_in_a_task",
@@ -92,6 +98,31 @@ class World:
 
     def fault(self, **fault: Any) -> None:
         self.admin("POST", "faults", fault)
+
+    def status(self, env_name: str) -> dict[str, Any]:
+        """What ``local status`` says of an environment; the daemon writes it down twice a second."""
+        return dict(lifecycle.status(self.folder)["environments"][env_name])
+
+    @contextlib.contextmanager
+    def metadata(self, env_name: str) -> Iterator[Any]:
+        """A cursor in an environment's metadata database, for what no API shows."""
+        scheduler = psutil.Process(self.status(env_name)["pids"]["scheduler"])
+        url = scheduler.environ()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "")
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+            yield cursor
+
+    def runs_asked_by(self, env_name: str, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Every run of a DAG whose conf names the run that asked for it, read page by page without our own lists."""
+        reader = self.environment(env_name, "web_session")
+        found: list[dict[str, Any]] = []
+        offset = 0
+        while True:
+            params = {"limit": 100, "offset": offset, "order_by": "id"}
+            page = reader.request("GET", f"/dags/{dag_id}/dagRuns", params=params)["dag_runs"]
+            found += [run for run in page if (run["conf"] or {}).get("by") == run_id]
+            offset += len(page)
+            if not page:
+                return found
 
     def _wait_for_dags(self, name: str) -> None:
         if name in self._ready:

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 try:  # Airflow 3
+    from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.sdk import dag, task
 except ImportError:  # Airflow 2
     from airflow.decorators import dag, task
+    from airflow.operators.empty import EmptyOperator
 
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.trigger_and_wait import trigger_and_wait
@@ -70,6 +72,12 @@ def paused() -> None:
         print("nothing")
 
     nothing()
+
+
+# The scheduler itself ends its runs, once somebody unpauses it.
+@dag(**SHARED, dag_id="empty", is_paused_upon_creation=True, max_active_runs=100)
+def empty() -> None:
+    EmptyOperator(task_id="nothing")
 
 
 def calls_other(transport: str, deferrable: bool) -> None:
@@ -154,8 +162,49 @@ def calls_other_impatiently() -> None:
     )
 
 
+@dag(**SHARED, dag_id="calls_other_many_times", is_paused_upon_creation=False, params={"env_name": "", "count": 1})
+def calls_other_many_times() -> None:
+    @task
+    def confs(**context: Any) -> list[dict[str, Any]]:
+        return [{"by": context["run_id"], "number": number} for number in range(context["params"]["count"])]
+
+    MwaaTriggerDagRunOperator.partial(
+        task_id="trigger",
+        env_name="{{ params.env_name }}",
+        trigger_dag_id="empty",
+        deferrable=True,
+        wait_timeout=timedelta(hours=3),
+        retries=0,
+    ).expand(conf=confs())
+
+
+@dag(
+    **SHARED,
+    dag_id="calls_other_in_both_ways",
+    is_paused_upon_creation=False,
+    params={"env_name": "", "aws_conn_id": "aws_default"},
+)
+def calls_other_in_both_ways() -> None:
+    for name in ("slot", "deferred"):
+        MwaaTriggerDagRunOperator(
+            task_id=name,
+            env_name="{{ params.env_name }}",
+            trigger_dag_id="empty",
+            conf={"by": "{{ run_id }}", "task": name},
+            aws_conn_id="{{ params.aws_conn_id }}",
+            wait_for_completion=True,
+            deferrable=name == "deferred",
+            waiter_delay=1,
+            wait_timeout=timedelta(minutes=4),
+            retries=0,
+        )
+
+
 calls_other_impatiently()
+calls_other_many_times()
+calls_other_in_both_ways()
 echo()
+empty()
 fails()
 mapped()
 sleeps()
