@@ -23,12 +23,13 @@ from botocore.config import Config
 import airflow_mwaa_provider
 from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.models import TaskState
 from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.machine.state import StateFolder
 from tests.integration.conftest import CHOSEN, ENVIRONMENTS
-from tests.integration.world import World, until
+from tests.integration.world import World, environment_name, until
 
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,7 @@ DAG = Path(__file__).with_name("environment_files_dag.txt")
 # An environment of its own is started twice for each version: two minutes of two cores.
 VERSIONS = sorted(CHOSEN, key=lambda version: tuple(map(int, version.split("."))))
 TRIED = VERSIONS if FULL else VERSIONS[-1:]
+WATCHES = environment_name(VERSIONS[0])
 NEW_VERSION = f"{airflow_mwaa_provider.__version__}.post1"
 PLUGIN = """
 from airflow.plugins_manager import AirflowPlugin
@@ -189,11 +191,13 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
         "StartupScriptS3ObjectVersion": files.put("startup.sh", STARTUP),
     }
     assert files.status()["requirements_error"] == error, "an upload alone changes nothing"
+    watching = begin_to_watch(files)
     found = files.update(
         PluginsS3Path="plugins.zip", RequirementsS3Path="requirements.txt", StartupScriptS3Path="startup.sh"
     )
     assert found["Status"] == "AVAILABLE", found
     assert {name: found[name] for name in versions} == versions
+    check_that_waits_went_on(files, watching)
     status = files.status()
     overlay = files.folder / "overlay"
     assert (status["requirements_error"], status["python"]) == (None, str(overlay / "bin" / "python"))
@@ -234,16 +238,49 @@ def test_an_environment_that_is_deleted_while_it_is_created_leaves_nothing(files
     assert not files.folder.exists()
 
 
-def report(environment: MwaaEnvironment) -> Any:
-    """Run the DAG and return what its task saw; the DAG that it triggers has run then, too."""
-
+def wait_for_dags(environment: MwaaEnvironment) -> None:
     def there() -> bool:
         try:
-            return environment.is_dag_paused("report") is False and environment.is_dag_paused("triggered") is False
+            return [environment.is_dag_paused(dag_id) for dag_id in ("report", "triggered", "kept")] != []
         except DagNotFound:
             return False
 
     until(there, timeout_s=90, what="the DAGs")
+
+
+def begin_to_watch(files: Files) -> str:
+    """Let sensors of every kind, in an environment that stays, wait for a run in this one."""
+    there, here = files.client(), files.world.environment(WATCHES, "web_session")
+    wait_for_dags(there)
+    conf = {"env_name": files.name, "dag_id": "kept", "run_id": there.trigger_dag_run("kept").run_id}
+    run = here.trigger_dag_run("watches_other", conf=conf)
+    waiting = {TaskState.RUNNING, TaskState.DEFERRED, TaskState.UP_FOR_RESCHEDULE}
+    seen: set[str] = set()
+
+    def all_wait() -> bool:
+        tasks = here.get_task_instances("watches_other", run.run_id)
+        seen.update(task.label for task in tasks if task.state in waiting)
+        deferred = {task.label for task in tasks if task.state is TaskState.DEFERRED}
+        return len(seen) == 6 and len(deferred) == 2
+
+    until(all_wait, timeout_s=90, what="six sensors that wait")
+    return run.run_id
+
+
+def check_that_waits_went_on(files: Files, run_id: str) -> None:
+    """They have seen the web server go and come back, and see the end now."""
+    here = files.world.environment(WATCHES, "web_session")
+    states = {task.label: task.state for task in here.get_task_instances("watches_other", run_id)}
+    assert not {TaskState.FAILED, TaskState.SUCCESS} & set(states.values()), states
+    files.client().request("PATCH", "/dags/kept", json={"is_paused": False})
+    here.wait_for_dag_run("watches_other", run_id, timeout_s=240)
+    tasks = here.get_task_instances("watches_other", run_id)
+    assert [task.state for task in tasks] == [TaskState.SUCCESS] * 6
+
+
+def report(environment: MwaaEnvironment) -> Any:
+    """Run the DAG and return what its task saw; the DAG that it triggers has run then, too."""
+    wait_for_dags(environment)
     run = environment.trigger_dag_run("report")
     until(
         lambda: environment.get_dag_run("report", run.run_id).state in ("success", "failed"),
