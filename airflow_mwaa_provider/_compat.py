@@ -49,6 +49,7 @@ __all__ = [
     "current_context",
     "default_deferrable",
     "deferral_errors",
+    "deferral_settles_s",
     "failure_without_retry",
     "first_start",
     "is_still_deferred",
@@ -130,6 +131,18 @@ def deferral_errors() -> tuple[type[Exception], ...]:
     module = import_module(_EXCEPTIONS)
     names = ("TaskDeferralError", "TaskDeferralTimeout")  # the second since 2.10 only
     return tuple(getattr(module, name) for name in names if hasattr(module, name))
+
+
+def deferral_settles_s() -> float:
+    """Give the seconds after which Airflow surely knows that a process has ended whose task has deferred.
+
+    Airflow 3 may notice it one heartbeat late. When the task was resumed by then, its scheduler takes the end of the
+    old process for that of the new one, and fails the task.
+    """
+    if not AIRFLOW_V_3:
+        return 0.0
+    module = "airflow.sdk.configuration" if AIRFLOW_V_3_2 else "airflow.configuration"
+    return 1.0 + float(import_module(module).conf.getint("workers", "min_heartbeat_interval", fallback=5))
 
 
 def first_start(sensor: BaseSensorOperator, context: Context) -> datetime:

@@ -13,3 +13,5 @@ if "AIRFLOW_HOME" not in os.environ or not os.environ["AIRFLOW_HOME"].startswith
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-mwaa-test.")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+# A trigger lets Airflow notice the end of the process that deferred; here there is none.
+os.environ["AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL"] = "-1"

@@ -132,9 +132,11 @@ def _end_interrupted(remote: Remote, run: DagRun, how: Patience) -> NoReturn:
     subject = f"run {run.run_id!r} of DAG {run.dag_id!r}"
     if how.cancel_on_interrupt:
         try:
-            remote.environment.set_dag_run_state(run.dag_id, run.run_id, "failed")
+            stopped = remote.environment.stop_dag_run(run.dag_id, run.run_id)
         except MwaaError as error:
             fail(f"interrupted; {subject} goes on, because it could not be marked as failed: {error}")
+        if stopped.state.value == "success":
+            fail(f"interrupted; {subject} in {remote.env_name} had ended by itself: success.")
         fail(f"interrupted; {subject} in {remote.env_name} has been marked as failed, which ends its tasks.")
     fail(f"interrupted; {subject} goes on in {remote.env_name}. {_look_again(remote, run)}")
 

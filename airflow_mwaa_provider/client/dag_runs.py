@@ -153,6 +153,14 @@ class DagRunCalls:
         # Setting the same state again changes nothing, so that it may be repeated.
         return self._access.call(lambda backend: backend.set_run_state(dag_id, run_id, wanted), idempotent=True)
 
+    def stop_dag_run(self, dag_id: str, run_id: str) -> DagRun:
+        """Mark a run as failed, which ends its tasks; one that has ended by itself stays as it is.
+
+        :raises DagRunNotFound: it isn't there.
+        """
+        run = self.get_dag_run(dag_id, run_id)
+        return run if run.state.is_final else self.set_dag_run_state(dag_id, run_id, DagRunState.FAILED)
+
     def clear_dag_run(self, dag_id: str, run_id: str) -> None:
         """Clear a run's tasks, so that it runs again under its id. Not repeated when its fate is unknown."""
         self._access.call(lambda backend: backend.clear_run(dag_id, run_id), idempotent=False)

@@ -262,7 +262,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
     def _mark_as_failed(self, environment: MwaaEnvironment, dag_id: str, run_id: str) -> None:
         self.log.info("Marking run %r in environment %r as failed", run_id, self.env_name)
         try:
-            environment.set_dag_run_state(dag_id, run_id, DagRunState.FAILED)
+            environment.stop_dag_run(dag_id, run_id)
         except MwaaError as error:
             self.log.error("The remote run goes on, because it could not be marked: %s", error)
 

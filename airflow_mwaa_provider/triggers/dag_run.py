@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider._compat import (
     BaseTrigger,
     TriggerEvent,
+    deferral_settles_s,
     is_still_deferred,
     triggers_are_told_of_kills,
 )
@@ -52,9 +53,10 @@ class _WaitTrigger(BaseTrigger):
         # Imported here, because it needs more than a DAG file's parsing may load.
         from airflow_mwaa_provider.triggers.shared_polling import shared_poller
 
-        wait = self.waits_for()
+        wait, began = self.waits_for(), time.monotonic()
         poller = await shared_poller(self.hook, wait.env_name)
         outcome = await poller.wait(wait, created_at=self.parameters.get("created_at"))
+        await asyncio.sleep(began + deferral_settles_s() - time.monotonic())
         yield TriggerEvent(event_of(outcome))  # type: ignore[no-untyped-call]
 
 
@@ -145,7 +147,7 @@ class MwaaDagRunTrigger(_WaitTrigger):
 
     def _mark_as_failed(self) -> None:
         environment = self.hook.environment(self.parameters["env_name"])
-        environment.set_dag_run_state(self.parameters["dag_id"], self.parameters["run_id"], DagRunState.FAILED)
+        environment.stop_dag_run(self.parameters["dag_id"], self.parameters["run_id"])
 
 
 class MwaaTaskTrigger(_WaitTrigger):

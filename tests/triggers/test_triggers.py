@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_mwaa_provider import exceptions
-from airflow_mwaa_provider._compat import triggers_are_told_of_kills
+from airflow_mwaa_provider._compat import AIRFLOW_V_3, deferral_settles_s, triggers_are_told_of_kills
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskState
 from airflow_mwaa_provider.client.polling import Done, Failed
 from airflow_mwaa_provider.exceptions import DagRunFailed, MwaaError, MwaaInputError
@@ -172,6 +173,16 @@ def test_a_killed_task_stops_the_remote_run_if_asked(
     assert run["state"] == state
 
 
+def test_a_killed_task_leaves_a_run_that_has_ended(world: World, connection: Callable[..., str]) -> None:
+    world.airflow().create("etl", "run_1")
+    world.airflow().end("etl", "run_1")
+    settings = HookSettings(connection(), transport=TRANSPORTS[0])
+    asyncio.run(run_trigger(hook=settings.serialize(), cancel_on_kill=True).on_kill())
+    run = world.airflow().run("etl", "run_1")
+    assert run is not None
+    assert run["state"] == "success"
+
+
 @pytest.mark.skipif(triggers_are_told_of_kills(), reason="this Airflow tells a trigger that it was killed")
 @pytest.mark.parametrize(("ti_state", "state"), [("failed", "failed"), ("deferred", "queued"), (None, "failed")])
 def test_older_airflows_only_cancel_so_the_task_is_asked_about(
@@ -198,3 +209,26 @@ def test_older_airflows_only_cancel_so_the_task_is_asked_about(
     run = world.airflow().run("etl", "run_1")
     assert run is not None
     assert run["state"] == state
+
+
+def test_no_event_comes_while_airflow_may_not_know_that_the_task_has_deferred(
+    world: World, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection()
+    world.airflow().create("etl", "run_1")
+    world.airflow().end("etl", "run_1")
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(triggers, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+    monkeypatch.setattr(triggers, "deferral_settles_s", lambda: 1_000.0)
+    asyncio.run(first_event(run_trigger()))
+    assert len(slept) == 1
+    assert 900 < slept[0] <= 1_000
+
+
+def test_the_time_that_airflow_takes_to_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "7")
+    assert deferral_settles_s() == (8.0 if AIRFLOW_V_3 else 0.0)
