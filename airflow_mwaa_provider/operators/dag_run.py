@@ -25,7 +25,7 @@ from airflow_mwaa_provider.client.parameters import (
 from airflow_mwaa_provider.exceptions import DagPaused, MwaaError, MwaaInputError, UnsupportedByTransport, WaitTimeout
 from airflow_mwaa_provider.links.dag_run import MwaaDagRunLink
 from airflow_mwaa_provider.operators.existing_runs import take_up
-from airflow_mwaa_provider.operators.results import result_of
+from airflow_mwaa_provider.operators.results import result_of, url_of
 from airflow_mwaa_provider.operators.run_ids import derived_run_id
 
 if TYPE_CHECKING:
@@ -296,13 +296,9 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         }
 
     def _leave_link(self, environment: MwaaEnvironment, run: DagRun, context: Context) -> str:
-        try:
-            url = environment.dag_run_url(run.dag_id, run.run_id)
-        except MwaaError as error:
-            # The run is there: a role that may not ask for the host's name must not make it look failed.
-            self.log.warning("There is no link to the run, because its address cannot be asked for: %s", error)
-            return ""
-        MwaaDagRunLink.persist(context, url)
+        url = url_of(environment, run)
+        if url:
+            MwaaDagRunLink.persist(context, url)
         return url
 
     def _defer(self, run: DagRun, url: str) -> NoReturn:

@@ -3,12 +3,28 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from airflow_mwaa_provider.client.environment import MwaaEnvironment
     from airflow_mwaa_provider.client.models import DagRun
+
+log = logging.getLogger(__name__)
+
+
+def url_of(environment: MwaaEnvironment, run: DagRun) -> str:
+    """Give the address of a run's page; nothing, and a warning, where it cannot be asked for."""
+    try:
+        return environment.dag_run_url(run.dag_id, run.run_id)
+    except MwaaError as error:
+        # The run is there: a role that may not ask for the host's name must not make it look failed.
+        log.warning("There is no link to the run, because its address cannot be asked for: %s", error)
+        return ""
 
 
 def result_of(env_name: str, run: DagRun, url: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from airflow_mwaa_provider._compat import current_context
 from airflow_mwaa_provider.client.parameters import check_duration, check_transport
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
-from airflow_mwaa_provider.operators.results import result_of
+from airflow_mwaa_provider.operators.results import result_of, url_of
 from airflow_mwaa_provider.operators.run_ids import derived_run_id
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def trigger_and_wait(
     environment = settings.environment(env_name)
     run = environment.trigger_dag_run(dag_id, run_id, conf=conf, note=note)
     run = environment.wait_for_dag_run(dag_id, run_id, timeout_s=wait_timeout.total_seconds(), seen=run)
-    result = result_of(env_name, run, environment.dag_run_url(dag_id, run_id))
+    result = result_of(env_name, run, url_of(environment, run))
     if result_task_id:
         result["result"] = environment.get_xcom(dag_id, run_id, result_task_id, result_key)
     return result
