@@ -152,10 +152,22 @@ def first_start(sensor: BaseSensorOperator, context: Context) -> datetime:
     if sensor.reschedule and AIRFLOW_V_3:
         found = ti.get_first_reschedule_date(context)
     elif sensor.reschedule:
-        found = import_module(_SENSORS)._orig_start_date(
-            dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index, try_number=ti.try_number
-        )
+        found = _first_start_in_database(ti)
     return found or datetime.now(UTC)
+
+
+def _first_start_in_database(ti: Any) -> Any:
+    """Ask what Airflow 2's own sensors ask; its function for that is there since 2.10 only, and private."""
+    model: Any = import_module("airflow.models.taskreschedule").TaskReschedule
+    with import_module("airflow.utils.session").create_session() as session:
+        return (
+            session.query(model.start_date)
+            .filter_by(dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
+            .filter_by(try_number=ti.try_number)
+            .order_by(model.id)
+            .limit(1)
+            .scalar()
+        )
 
 
 async def is_still_deferred(trigger: Any) -> bool:

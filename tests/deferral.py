@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from airflow_mwaa_provider._compat import BaseTrigger
 
@@ -29,6 +30,10 @@ class TaskInstance:
     try_number: int = 1
     max_tries: int = 2
     task: Any = field(default_factory=lambda: SimpleNamespace(retries=2))
+    rescheduled_first: datetime | None = None
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.rescheduled_first
 
     def xcom_push(self, key: str, value: Any) -> None:
         json.dumps(value)

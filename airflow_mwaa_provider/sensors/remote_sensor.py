@@ -213,6 +213,7 @@ class RemoteSensor(BaseSensorOperator):
     def _unless_soft(self, error: Exception) -> Exception:
         """Give the exception to raise: skip after a bad end with ``soft_fail``, after any error with ``never_fail``."""
         ended = isinstance(error, (DagRunFailed, TaskInstanceFailed, type(sensor_timeout("")), *deferral_errors()))
-        if (self.soft_fail and ended) or self.never_fail:
+        # Airflow before 2.10 has no never_fail.
+        if (self.soft_fail and ended) or getattr(self, "never_fail", False):
             return skip_exception(f"{error} Skipping instead of failing, because soft_fail or never_fail is set.")
         return error
