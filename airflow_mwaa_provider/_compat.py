@@ -153,6 +153,8 @@ def first_start(sensor: BaseSensorOperator, context: Context) -> datetime:
         found = ti.get_first_reschedule_date(context)
     elif sensor.reschedule:
         found = _first_start_in_database(ti)
+    if sensor.reschedule and found is None:
+        found = getattr(ti, "start_date", None)  # what the next poke is told
     return found or datetime.now(UTC)
 
 

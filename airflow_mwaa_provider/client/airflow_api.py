@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 # Rows that are read in search of a run whose own path InvokeRestApi does not take: ten calls.
 _NEWEST_RUNS = 10 * PAGE_ROWS
+_ROWS_ABOUT_A_MOMENT = 25
 
 
 class AirflowApi(StoredObjectsApi, RolesApi):
@@ -152,15 +153,26 @@ class AirflowApi(StoredObjectsApi, RolesApi):
         """Read the runs of these DAGs that ended at that moment or later: small, however many are going on."""
         return self._list_runs(dag_ids, states=["success", "failed"], end_date_gte=since.isoformat())
 
-    def recent_runs(self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
+    def recent_runs(
+        self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = (), until: datetime | None = None
+    ) -> list[DagRun]:
         """Read the latest runs of a DAG by their dates, the latest first; in one call for up to a page of them.
 
+        :param until: leave out the runs that could begin only later.
         :raises DagNotFound: there is no such DAG.
         """
         order_by = "-run_after" if self.major >= 3 else "-execution_date"
         filters: dict[str, Any] = {"states": [state.value for state in states]} if states else {}
-        runs = self._list_runs([dag_id], order_by=order_by, page_rows=min(limit, PAGE_ROWS), **filters)
-        found = list(islice(runs, limit))
+        page_rows = min(limit, PAGE_ROWS)
+        if until is not None and self.major >= 3:
+            filters["run_after_lte"] = until.isoformat()
+        elif until is not None:
+            # The filter is by logical date, which lies before the end of the run's interval: some rows are too late.
+            filters["execution_date_lte"] = until.isoformat()
+            page_rows = max(page_rows, _ROWS_ABOUT_A_MOMENT)
+        runs = self._list_runs([dag_id], order_by=order_by, page_rows=page_rows, **filters)
+        in_time = (run for run in islice(runs, max(limit, _NEWEST_RUNS)) if until is None or _could_begin(run, until))
+        found = list(islice(in_time, limit))
         if not found:
             self.is_paused(dag_id)
         return found
@@ -359,6 +371,10 @@ def _log_line(item: Any) -> str:
     moment = f"[{item['timestamp']}] " if item.get("timestamp") else ""
     level = f"{str(item['level']).upper()} - " if item.get("level") else ""
     return "\n".join([f"{moment}{level}{item.get('event', '')}", *_error_lines(item.get("error_detail"))])
+
+
+def _could_begin(run: DagRun, until: datetime) -> bool:
+    return run.run_after is not None and run.run_after <= until
 
 
 def _error_lines(causes: Any) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json as jsonlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_mwaa_provider.client.cli_call import positional
@@ -144,14 +145,19 @@ class AirflowCli(StoredObjectsCli, RolesCli):
                 if run.state.is_final and (run.end_date is None or run.end_date >= since):
                     yield run
 
-    def recent_runs(self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
+    def recent_runs(
+        self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = (), until: datetime | None = None
+    ) -> list[DagRun]:
         """Read the latest runs of a DAG by their dates, the latest first.
 
+        :param until: leave out the runs that could begin only later.
         :raises DagNotFound: there is no such DAG.
         """
         runs = [run for run in self._list_runs(dag_id) if not states or run.state in states]
-        # Without a logical date (Airflow 3) a run belongs to the time when it began, and before that to the present.
-        runs.sort(key=lambda run: run.logical_date or run.start_date or datetime.now(UTC), reverse=True)
+        if until is not None:
+            runs = [run for run in runs if run.run_after is not None and run.run_after <= until]
+        date = attrgetter("run_after" if self.major >= 3 else "logical_date")
+        runs.sort(key=lambda run: date(run) or datetime.now(UTC), reverse=True)
         return runs[:limit]
 
     def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
@@ -226,13 +232,19 @@ class AirflowCli(StoredObjectsCli, RolesCli):
     def _run(self, row: dict[str, Any], *, ambiguous: bool = False) -> DagRun:
         try:
             logical_date = parse_time(_text(row.get("logical_date") or row.get("execution_date")))
+            start_date = parse_time(_text(row.get("start_date")))
+            run_after = parse_time(_text(row.get("run_after")))
+            if run_after is None:
+                # Airflow 2 does not show it. A scheduled run is made at the end of an interval that isn't shown
+                # either, so that all that is known is its start; other runs are made at their logical date.
+                run_after = start_date if row["run_id"].startswith("scheduled__") else logical_date or start_date
             return DagRun(
                 dag_id=row["dag_id"],
                 run_id=row["run_id"],
                 state=DagRunState(row["state"]),
                 logical_date=logical_date,
-                run_after=logical_date,
-                start_date=parse_time(_text(row.get("start_date"))),
+                run_after=run_after,
+                start_date=start_date,
                 end_date=parse_time(_text(row.get("end_date"))),
             )
         except (KeyError, ValueError) as error:

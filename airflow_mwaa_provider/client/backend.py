@@ -63,8 +63,13 @@ class Backend(Protocol):
     def ended_runs(self, dag_ids: Sequence[str], since: datetime) -> Iterator[DagRun]:
         """Read the runs of these DAGs that ended at that moment or later."""
 
-    def recent_runs(self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
-        """Read the latest runs of a DAG by their dates, the latest first; ``DagNotFound`` where there is no DAG."""
+    def recent_runs(
+        self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = (), until: datetime | None = None
+    ) -> list[DagRun]:
+        """Read the latest runs of a DAG by their dates, the latest first; ``DagNotFound`` where there is no DAG.
+
+        :param until: leave out the runs that could begin only later.
+        """
 
     def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
         """Mark a run."""

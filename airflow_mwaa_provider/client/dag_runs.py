@@ -131,15 +131,19 @@ class DagRunCalls:
         """
         return self._access.call(lambda backend: list(backend.ended_runs(dag_ids, since))) if dag_ids else []
 
-    def get_recent_dag_runs(self, dag_id: str, limit: int = 1, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
+    def get_recent_dag_runs(
+        self, dag_id: str, limit: int = 1, *, states: Sequence[DagRunState] = (), until: datetime | None = None
+    ) -> list[DagRun]:
         """Read the latest runs of a DAG, the latest first.
 
         Latest by date (``run_after`` on Airflow 3, the logical date on Airflow 2), not by when they were made: a
         backfill of last year is not the latest run.
 
+        :param until: with a time zone; leaves out the runs that could begin only later (``run_after``). Over the CLI
+            of Airflow 2, which does not tell it, a scheduled run counts from its start.
         :raises DagNotFound: there is no such DAG.
         """
-        return self._access.call(lambda backend: backend.recent_runs(dag_id, limit, states=states))
+        return self._access.call(lambda backend: backend.recent_runs(dag_id, limit, states=states, until=until))
 
     def set_dag_run_state(self, dag_id: str, run_id: str, state: DagRunState | str) -> DagRun:
         """Mark a run as queued, success or failed; Airflow ends its running tasks accordingly.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from airflow_mwaa_provider._compat import BaseTrigger
-    from airflow_mwaa_provider.client.environment import MwaaEnvironment
 
 __all__ = ["MwaaDagRunSensor", "MwaaTaskSensor"]
 
@@ -73,13 +71,13 @@ class MwaaDagRunSensor(RemoteSensor):
         _check_apart(success, failed)
         return success, failed
 
-    def _wait(self, environment: MwaaEnvironment) -> RunWait:
+    def _wait(self, run_id: str, began_at: float) -> RunWait:
         success, failed = self._states()
         return RunWait(
             env_name=self.external_env_name,
             dag_id=self.external_dag_id,
-            run_id=self._run_id(environment),
-            started_at=time.time(),
+            run_id=run_id,
+            started_at=began_at,
             deadline_s=self._deadline_s(),
             may_appear=not self.check_existence,
             allowed_states=success,
@@ -157,15 +155,15 @@ class MwaaTaskSensor(RemoteSensor):
         _check_apart(skipped, success | failed, "skipped_states", "success_states or failure_states")
         return success, failed, skipped
 
-    def _wait(self, environment: MwaaEnvironment) -> TaskWait:
+    def _wait(self, run_id: str, began_at: float) -> TaskWait:
         success, failed, skipped = self._states()
         given = self.external_task_id
         patterns = () if given is None else (given,) if isinstance(given, str) else tuple(given)
         return TaskWait(
             env_name=self.external_env_name,
             dag_id=self.external_dag_id,
-            run_id=self._run_id(environment),
-            started_at=time.time(),
+            run_id=run_id,
+            started_at=began_at,
             deadline_s=self._deadline_s(),
             may_appear=not self.check_existence,
             tasks=TaskSelection(patterns, _index(self.map_index)),

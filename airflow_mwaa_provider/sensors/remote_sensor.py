@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
 
 __all__ = ["SHARED_FIELDS", "RemoteSensor"]
-
-# Rows that are read in search of the latest run: those in front of it are dated in the future.
-_LATEST_AMONG = 25
 
 SHARED_FIELDS = (
     "airflow_version",
@@ -108,11 +106,17 @@ class RemoteSensor(BaseSensorOperator):
         self._anchor = first_start(self, context)
         if not self.deferrable:
             return super().execute(context)
-        # What is over needs no triggerer.
-        waits_on = self._look()
-        if waits_on is not None:
-            self.defer(trigger=self._trigger(waits_on), method_name="execute_complete")
+        self._look_and_defer(self._anchor.timestamp())
         return None
+
+    def execute_again(self, context: Context, event: dict[str, Any] | None = None, *, began_at: float) -> None:  # noqa: ARG002 - Airflow's signature
+        """Look for the latest run once more, after a deferred pause.
+
+        :param began_at: when the wait began, seconds since 1970.
+        """
+        empty_to_none(self, required=("external_env_name", "external_dag_id"))
+        self._anchor = datetime.fromtimestamp(began_at, UTC)
+        self._look_and_defer(began_at)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - Airflow's signature
         """Go on after a deferred wait.
@@ -139,14 +143,30 @@ class RemoteSensor(BaseSensorOperator):
 
         :raises MwaaError: the wait is over without success. An environment that is away for a while is waited out.
         """
-        return self._look() is None
+        return self._look(time.time()) is None
 
     # -- within ------------------------------------------------------------------------------------
 
-    def _look(self) -> RunWait | TaskWait | None:
-        """Look once; give the wait where it isn't over."""
+    def _look_and_defer(self, began_at: float) -> None:
+        # What is over needs no triggerer.
+        going_on = self._look(began_at)
+        if isinstance(going_on, Wait):
+            # Imported here, because parsing a DAG file needs no trigger.
+            from airflow_mwaa_provider.triggers.pause import PauseTrigger
+
+            pause = PauseTrigger(until=time.time() + going_on.delay_s)
+            self.defer(trigger=pause, method_name="execute_again", kwargs={"began_at": began_at})
+        elif going_on is not None:
+            self.defer(trigger=self._trigger(going_on), method_name="execute_complete")
+
+    def _look(self, began_at: float) -> RunWait | TaskWait | Wait | None:
+        """Look once; give the wait where it isn't over, and a mere pause where its run isn't known yet."""
         environment = self._environment()
-        wait = self._wait(environment)
+        try:
+            run_id = self._run_id(environment)
+        except MwaaError as error:
+            return self._look_again(error, began_at)
+        wait = self._wait(run_id, began_at)
         seen: Any
         try:
             seen = Watcher(environment).look([wait])[0]
@@ -163,7 +183,18 @@ class RemoteSensor(BaseSensorOperator):
         ended = seen if isinstance(seen, DagRunNotFound) else step.error
         raise self._unless_soft(explained(environment, ended))
 
-    def _wait(self, environment: MwaaEnvironment) -> RunWait | TaskWait:
+    def _look_again(self, error: MwaaError, began_at: float) -> Wait:
+        """Give the pause after which the latest run is looked for again, if an error lets it."""
+        if not error.transient:
+            raise self._unless_soft(error)
+        left_s = self._deadline_s() - (time.time() - began_at)
+        if left_s <= 0:
+            timeout = f"The latest run was not found within {self._deadline_s():g} s; the last look failed: {error}"
+            raise self._unless_soft(sensor_timeout(timeout)) from error
+        self.log.info("Looking for the latest run again: %s", error)
+        return Wait(min(max(float(self.poke_interval), error.retry_after_s or 0.0), left_s), str(error))
+
+    def _wait(self, run_id: str, began_at: float) -> RunWait | TaskWait:
         raise NotImplementedError
 
     def _trigger(self, wait: RunWait | TaskWait) -> BaseTrigger:
@@ -172,17 +203,16 @@ class RemoteSensor(BaseSensorOperator):
     def _run_id(self, environment: MwaaEnvironment) -> str:
         """Give the run's id; without one the latest run by date of those that were there when this task began."""
         if self.external_dag_run_id is None:
-            runs = environment.get_recent_dag_runs(self.external_dag_id, _LATEST_AMONG)
-            latest = next((run for run in runs if run.run_after is None or run.run_after <= self._anchor), None)
-            if latest is None:
+            runs = environment.get_recent_dag_runs(self.external_dag_id, until=self._anchor)
+            if not runs:
                 raise DagRunNotFound(
                     f"Environment {self.external_env_name!r}: DAG {self.external_dag_id!r} has no run yet. Give "
                     "external_dag_run_id, or begin this task after the run.",
                     env_name=self.external_env_name,
                     status=404,
                 )
-            self.log.info("Environment %r: the latest run is %r", self.external_env_name, latest.run_id)
-            self.external_dag_run_id = latest.run_id
+            self.log.info("Environment %r: the latest run is %r", self.external_env_name, runs[0].run_id)
+            self.external_dag_run_id = runs[0].run_id
         return self.external_dag_run_id
 
     def _what(self, wait: RunWait | TaskWait) -> str:

@@ -210,6 +210,8 @@ class StubAirflow:
         if self.run(dag_id, run_id) is not None or same_date:
             return 409, {"detail": "DAGRun already exists"}
         row = {"dag_id": dag_id, "dag_run_id": run_id, "state": "queued", "conf": conf or {}, "logical_date": date}
+        if self.major >= 3:
+            row["run_after"] = date or datetime.now(UTC).isoformat()
         self.runs.append(row)
         return 200, row
 
@@ -232,7 +234,12 @@ class StubAirflow:
         ]
         if body["order_by"] != "-id":
             assert body["order_by"] == ("-execution_date" if self.major == 2 else "-run_after")
-            rows.sort(key=lambda run: run["logical_date"] or "", reverse=True)
+            date = "logical_date" if self.major == 2 else "run_after"
+            rows.sort(key=lambda run: run[date] or "", reverse=True)
+            until = body.get("execution_date_lte" if self.major == 2 else "run_after_lte")
+            if until is not None:
+                end = datetime.fromisoformat(until)
+                rows = [run for run in rows if run[date] and datetime.fromisoformat(run[date]) <= end]
         return rows
 
     def _tasks_of(self, body: Any) -> list[dict[str, Any]]:

@@ -113,6 +113,7 @@ def test_a_soft_fail_skips(
 
 
 def test_the_latest_run_is_that_at_the_beginning(world: World, sensor: Callable[..., Any]) -> None:
+    world.airflow().runs.clear()
     for day in (3, 9):
         world.do(world.airflow().create, "etl", f"run_of_{day}", None, f"2026-01-{day:02}T00:00:00+00:00")
     world.do(world.airflow().create, "etl", "of_the_future", None, "2126-01-01T00:00:00+00:00")
