@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,34 @@ __all__ = [
     "check_positive",
     "check_transport",
     "empty_to_none",
+    "flag",
+    "is_rendered_later",
+    "known_elements",
     "major_version",
     "moment",
+    "number",
     "run_states",
     "task_states",
 ]
+
+
+_LISTS = (list, tuple, set)  # in which Airflow renders templates
+
+
+def is_rendered_later(value: object) -> bool:
+    """Whether a value is known only when its task runs: a template, another task's output, or a list with one."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, _LISTS):
+        return any(map(is_rendered_later, value))
+    return hasattr(value, "iter_references")  # Airflow's XComArg and its like
+
+
+def known_elements(names: Collection[str] | str | None) -> Collection[str] | str | None:
+    """Leave out of a list what is known only when its task runs."""
+    if not is_rendered_later(names):
+        return names
+    return [name for name in names if not is_rendered_later(name)] if isinstance(names, _LISTS) else None
 
 
 def run_states(names: Collection[str] | str | None, parameter: str) -> frozenset[DagRunState]:
@@ -37,6 +61,11 @@ def task_states(names: Collection[str] | str | None, parameter: str) -> frozense
 
 def _states(kind: Any, names: Collection[str] | str | None, parameter: str) -> frozenset[Any]:
     if isinstance(names, str) and not isinstance(names, kind):
+        if names.strip().startswith(("[", "{", "(")):
+            raise MwaaInputError(
+                f"{parameter}={names!r} is one text, not a list. A template that stands for all of it needs a DAG with "
+                "render_template_as_native_obj=True."
+            )
         raise MwaaInputError(f"{parameter}={names!r} is one text: give a list, [{names!r}].")
     try:
         return frozenset(kind(str(getattr(name, "value", name))) for name in names or ())
@@ -87,6 +116,36 @@ def check_positive(value: object, parameter: str) -> None:
     """Refuse what isn't a finite number above 0; nothing is accepted."""
     if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
         raise MwaaInputError(f"{parameter}={value!r} is no number above 0.")
+
+
+def number(value: Any, parameter: str, *, or_zero: bool = False) -> float | None:
+    """Read a finite number above 0, which may be text out of a template, or a ``timedelta`` in seconds.
+
+    :param or_zero: take 0 as well.
+    :return: ``None`` for nothing.
+    """
+    read = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(read, str):
+        with contextlib.suppress(ValueError):
+            read = float(read)
+    if or_zero and isinstance(read, int | float) and read == 0:
+        return 0.0
+    try:
+        check_positive(read, parameter)
+    except MwaaInputError:
+        raise MwaaInputError(
+            f"{parameter}={value!r} is no number {'of 0 or more' if or_zero else 'above 0'}."
+        ) from None
+    return None if read is None else float(read)
+
+
+def flag(value: object, parameter: str) -> bool:
+    """Read yes or no, which may be text out of a template."""
+    if isinstance(value, str):
+        if value.strip().lower() not in ("true", "false", "1", "0"):
+            raise MwaaInputError(f"{parameter}={value!r} is neither True nor False.")
+        return value.strip().lower() in ("true", "1")
+    return bool(value)
 
 
 def empty_to_none(operator: Any, required: Collection[str]) -> None:

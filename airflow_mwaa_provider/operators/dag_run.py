@@ -19,6 +19,8 @@ from airflow_mwaa_provider.client.parameters import (
     check_positive,
     check_transport,
     empty_to_none,
+    flag,
+    is_rendered_later,
     moment,
     run_states,
 )
@@ -161,7 +163,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.deferrable = default_deferrable() if deferrable is None else flag(deferrable, "deferrable")
         self.wait_timeout = wait_timeout
         self.allowed_states = allowed_states
         self.failed_states = failed_states
@@ -185,12 +187,8 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         check_duration(wait_timeout, "wait_timeout")
         check_positive(waiter_delay, "waiter_delay")
         check_positive(waiter_max_attempts, "waiter_max_attempts")
-        if result_task_id is not None and transport == TransportName.CLI:
-            raise UnsupportedByTransport(
-                "result_task_id: the CLI transport reads no XComs. Use another, or leave it out."
-            )
-        if result_task_id is not None and not (wait_for_completion or self.deferrable):
-            raise MwaaInputError("result_task_id needs wait_for_completion or deferrable: the result comes at the end.")
+        if not is_rendered_later(result_task_id):
+            self._check_result()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Trigger the run, leave its link behind, and wait for it if asked.
@@ -272,8 +270,17 @@ class MwaaTriggerDagRunOperator(BaseOperator):
 
         return HookSettings.of(self)
 
+    def _check_result(self) -> None:
+        if self.result_task_id is not None and self.transport == TransportName.CLI:
+            raise UnsupportedByTransport(
+                "result_task_id: the CLI transport reads no XComs. Use another, or leave it out."
+            )
+        if self.result_task_id is not None and not self.waits:
+            raise MwaaInputError("result_task_id needs wait_for_completion or deferrable: the result comes at the end.")
+
     def _checked_call(self) -> dict[str, Any]:
         """Check what is sent before anything is sent."""
+        self._check_result()
         conf = self.conf or {}
         if not isinstance(conf, dict):
             raise MwaaInputError(
@@ -357,7 +364,8 @@ class MwaaTriggerDagRunOperator(BaseOperator):
     def _result(self, environment: MwaaEnvironment, run: DagRun, url: str) -> dict[str, Any]:
         result = result_of(self.env_name, run, url)
         if self.result_task_id:
-            result["result"] = environment.get_xcom(run.dag_id, run.run_id, self.result_task_id, self.result_key)
+            key = self.result_key or "return_value"
+            result["result"] = environment.get_xcom(run.dag_id, run.run_id, self.result_task_id, key)
         return result
 
     def _failed(self) -> frozenset[DagRunState]:

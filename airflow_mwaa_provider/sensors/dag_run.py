@@ -63,7 +63,7 @@ class MwaaDagRunSensor(RemoteSensor):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._states()
+        self._check_states(run_states, "success_states", "failure_states")
 
     def _states(self) -> tuple[frozenset[DagRunState], frozenset[DagRunState]]:
         success = run_states(self.success_states, "success_states") or frozenset({DagRunState.SUCCESS})
@@ -142,7 +142,7 @@ class MwaaTaskSensor(RemoteSensor):
         self.external_task_id = external_task_id
         self.map_index = map_index
         self.skipped_states = skipped_states
-        self._states()
+        self._check_states(task_states, "success_states", "failure_states", "skipped_states")
 
     def _states(self) -> tuple[frozenset[TaskState], frozenset[TaskState], frozenset[TaskState]]:
         success = task_states(self.success_states, "success_states") or frozenset({TaskState.SUCCESS})

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import (
@@ -16,9 +16,12 @@ from airflow_mwaa_provider._compat import (
     skip_exception,
 )
 from airflow_mwaa_provider.client.parameters import (
-    check_positive,
     check_transport,
     empty_to_none,
+    flag,
+    is_rendered_later,
+    known_elements,
+    number,
 )
 from airflow_mwaa_provider.client.polling import Done, RunWait, Wait
 from airflow_mwaa_provider.client.task_polling import TaskWait
@@ -35,12 +38,14 @@ from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.triggers.events import outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from airflow_mwaa_provider._compat import BaseTrigger, Context
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
 
 __all__ = ["SHARED_FIELDS", "RemoteSensor"]
+
+_POKE_INTERVAL_S = 60.0
 
 SHARED_FIELDS = (
     "airflow_version",
@@ -69,9 +74,9 @@ class RemoteSensor(BaseSensorOperator):
         failure_states: Collection[str] | None = None,
         check_existence: bool = True,
         airflow_version: int | None = None,
-        deferrable: bool | None = None,
-        poke_interval: float = 60,
-        max_retries: int | None = None,
+        deferrable: bool | str | None = None,
+        poke_interval: float | timedelta | str = _POKE_INTERVAL_S,
+        max_retries: int | str | None = None,
         transport: str | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
@@ -80,16 +85,21 @@ class RemoteSensor(BaseSensorOperator):
         botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, **kwargs)
+        # Airflow's own sensor takes no template here.
+        interval_s = None if is_rendered_later(poke_interval) else number(poke_interval, "poke_interval", or_zero=True)
+        super().__init__(poke_interval=_POKE_INTERVAL_S if interval_s is None else interval_s, **kwargs)
+        if is_rendered_later(poke_interval):
+            self.poke_interval: Any = poke_interval
         self.external_env_name = external_env_name
         self.external_dag_id = external_dag_id
         self.external_dag_run_id = external_dag_run_id
-        self.success_states = success_states
-        self.failure_states = failure_states
+        # Airflow renders no templates in a frozenset.
+        self.success_states = set(success_states) if isinstance(success_states, frozenset) else success_states
+        self.failure_states = set(failure_states) if isinstance(failure_states, frozenset) else failure_states
         self.check_existence = check_existence
         self.airflow_version = airflow_version
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.max_retries = max_retries
+        self.deferrable: Any = default_deferrable() if deferrable is None else deferrable
+        self.max_retries: Any = max_retries
         self.transport = transport
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name or region
@@ -98,11 +108,14 @@ class RemoteSensor(BaseSensorOperator):
         self._anchor = datetime.now(UTC)
         self._reached: MwaaEnvironment | None = None
         check_transport(transport)
-        check_positive(max_retries, "max_retries")
+        if not is_rendered_later(max_retries):
+            number(max_retries, "max_retries")
+        if not is_rendered_later(deferrable):
+            flag(deferrable, "deferrable")
 
     def execute(self, context: Context) -> Any:
         """Wait as a sensor does (``poke`` or ``reschedule``), or in the triggerer."""
-        empty_to_none(self, required=("external_env_name", "external_dag_id"))
+        self._read_rendered()
         self._anchor = first_start(self, context)
         if not self.deferrable:
             return super().execute(context)
@@ -114,7 +127,7 @@ class RemoteSensor(BaseSensorOperator):
 
         :param began_at: when the wait began, seconds since 1970.
         """
-        empty_to_none(self, required=("external_env_name", "external_dag_id"))
+        self._read_rendered()
         self._anchor = datetime.fromtimestamp(began_at, UTC)
         self._look_and_defer(began_at)
 
@@ -123,6 +136,7 @@ class RemoteSensor(BaseSensorOperator):
 
         :raises MwaaError: it ended without success.
         """
+        self._read_rendered()
         outcome = outcome_of(event)
         if isinstance(outcome, Done):
             self._succeed(outcome)
@@ -146,6 +160,26 @@ class RemoteSensor(BaseSensorOperator):
         return self._look(time.time()) is None
 
     # -- within ------------------------------------------------------------------------------------
+
+    def _read_rendered(self) -> None:
+        """Read what came out of templates, which is text, and check it as what stands in the DAG's file."""
+        empty_to_none(self, required=("external_env_name", "external_dag_id"))
+        interval_s = number(self.poke_interval, "poke_interval", or_zero=True)
+        self.poke_interval = _POKE_INTERVAL_S if interval_s is None else interval_s
+        self.max_retries = number(self.max_retries, "max_retries")
+        self.deferrable = default_deferrable() if self.deferrable is None else flag(self.deferrable, "deferrable")
+        self._states()
+
+    def _check_states(self, read: Callable[[Any, str], object], *names: str) -> None:
+        """Check states when the DAG is parsed, as far as they are known then."""
+        if not any(is_rendered_later(getattr(self, name)) for name in names):
+            self._states()
+        for name in names:
+            read(known_elements(getattr(self, name)), name)
+
+    def _states(self) -> tuple[frozenset[Any], ...]:
+        """Give the states that count as success, as failure, and others."""
+        raise NotImplementedError
 
     def _look_and_defer(self, began_at: float) -> None:
         # What is over needs no triggerer.

@@ -86,6 +86,7 @@ def test_tries_of_this_round(number: int, most: int, before: int) -> None:
         ({"wait_timeout": None}, "wait_timeout=None is no timedelta"),
         ({"waiter_delay": 0}, "waiter_delay=0 is no number above 0"),
         ({"waiter_delay": "60"}, "waiter_delay='60' is no number"),
+        ({"deferrable": "{{ params.d }}"}, "deferrable='{{ params.d }}' is neither True nor False"),
         ({"waiter_max_attempts": -1}, "waiter_max_attempts=-1 is no number"),
     ],
 )
@@ -147,8 +148,10 @@ class World:
         return self.run
 
 
-def carry_out(world: World, ti: TaskInstance, **more: Any) -> dict[str, Any]:
+def carry_out(world: World, ti: TaskInstance, *, rendered: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     made = operator(**more)
+    if rendered is not None:
+        made.render_template_fields({"params": rendered})  # type: ignore[typeddict-item]
     with patch(HOOK, lambda *_: world):  # the local MWAA needs minutes for this
         return made.execute({"ti": ti})  # type: ignore[typeddict-item]
 
@@ -222,6 +225,8 @@ def test_what_a_template_renders_to_nothing_counts_as_not_given() -> None:
     assert result["run_id"] == run_id()
     assert world.call == {"conf": {}, "logical_date": None, "note": None, "data_interval": None}
     assert world.settings == {"transport": None, "airflow_major": None}
+    # Nor does a result that isn't asked for need a wait.
+    assert "result" not in carry_out(world, FIRST, result_task_id="{{ params.last }}", rendered={"last": None})
     made = operator(verify="False", region_name="", aws_conn_id="None")
     with patch(HOOK, lambda *_: world):
         made.execute({"ti": FIRST})  # type: ignore[typeddict-item]
