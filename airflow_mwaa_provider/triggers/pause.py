@@ -7,7 +7,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider._compat import BaseTrigger, TriggerEvent
+from airflow_mwaa_provider._compat import BaseTrigger, TriggerEvent, deferral_settles_s
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,5 +31,5 @@ class PauseTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Sleep, and fire one event that says nothing."""
-        await asyncio.sleep(max(0.0, self.until - time.time()))
+        await asyncio.sleep(max(deferral_settles_s(), self.until - time.time()))
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
