@@ -54,14 +54,14 @@ def rescheduled() -> Iterator[TaskInstance]:
     model.__table__.create(settings.engine, checkfirst=True)
     ids = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
     later = BEGAN + timedelta(minutes=5)
-    with settings.engine.connect() as connected:
+    with settings.engine.begin() as connected:
         # The rows that it refers to belong to a whole DAG.
         connected.exec_driver_sql("PRAGMA foreign_keys=OFF")
         for start in (BEGAN, later):
             times = {"start_date": start, "end_date": start, "reschedule_date": later, "duration": 0}
             connected.execute(model.__table__.insert().values(**ids, **times, try_number=ti.try_number))
     yield ti
-    with settings.engine.connect() as connected:
+    with settings.engine.begin() as connected:
         connected.exec_driver_sql("PRAGMA foreign_keys=OFF")
         connected.execute(model.__table__.delete())
 
