@@ -120,11 +120,15 @@ class AccessDenied(MwaaError):
     """IAM, or Airflow's own permissions, refused the call.
 
     :param action: the IAM action to allow, such as ``airflow:CreateCliToken``; ``None`` when Airflow refused.
+    :param status: the HTTP status that Airflow refused it with; ``None`` when AWS refused.
     """
 
-    def __init__(self, message: str = "", *, action: str | None = None, **fields: Any) -> None:
+    def __init__(
+        self, message: str = "", *, action: str | None = None, status: int | None = None, **fields: Any
+    ) -> None:
         super().__init__(message, **fields)
         self.action = action
+        self.status = status
 
 
 class EnvironmentUnavailable(MwaaError):

@@ -167,7 +167,10 @@ class Access:
                 if isinstance(error, AnswerTooLarge) and not idempotent:
                     raise  # the call was carried out; only its answer is lost
                 log.info("%s This one call goes another way.", error)
-                return self._around_rest_api(send)
+                try:
+                    return self._around_rest_api(send)
+                except AccessDenied as denied:
+                    raise denied from error  # this call alone is refused, not the transport in use
 
     def _around_rest_api(self, send: Callable[[Backend], T]) -> T:
         """Send the one call that InvokeRestApi cannot carry through a web session, else through the CLI."""

@@ -139,9 +139,16 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         return found
 
     def ended_runs(self, dag_ids: Sequence[str], since: datetime) -> Iterator[DagRun]:
-        """Read the runs of these DAGs that ended at that moment or later: one command a DAG."""
+        """Read the runs of these DAGs that ended at that moment or later: one command a DAG.
+
+        A DAG that isn't there has none, as for the REST API.
+        """
         for dag_id in dag_ids:
-            for run in self._list_runs(dag_id):
+            try:
+                runs = self._list_runs(dag_id)
+            except DagNotFound:
+                continue
+            for run in runs:
                 if run.state.is_final and (run.end_date is None or run.end_date >= since):
                     yield run
 

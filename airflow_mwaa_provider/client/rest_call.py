@@ -132,6 +132,7 @@ def _refusal(
         return AccessDenied(
             f"{where}: Airflow refused it with HTTP {status}: {detail}. The role needs that permission in Airflow: "
             "see the roles page of its UI.",
+            status=status,
             **fields,
         )
     fields |= {"status": status, "detail": detail}

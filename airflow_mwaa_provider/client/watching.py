@@ -14,6 +14,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_mwaa_provider.client.batches import Batch
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
 from airflow_mwaa_provider.client.polling import RunWait
 from airflow_mwaa_provider.client.task_polling import TasksSeen, TaskWait
@@ -75,6 +76,9 @@ class Watcher:
         self._not_ended_at: dict[Pair, float] = {}
         self._swept_at = clock()
         self._expected: dict[str, tuple[float, float | None]] = {}
+        self._reads: Batch[Pair] = Batch()
+        self._reads_of_ends: Batch[str] = Batch()
+        self._reads_of_tasks: Batch[Pair] = Batch()
 
     def created(self, dag_id: str, run_id: str, at: float) -> None:
         """Note that a run hadn't ended at that moment, because it had just been made."""
@@ -91,6 +95,8 @@ class Watcher:
         tasks = self._look_at_tasks([wait for wait in waits if isinstance(wait, TaskWait)])
         waited_for = {(wait.dag_id, wait.run_id) for wait in waits}
         self._not_ended_at = {pair: at for pair, at in self._not_ended_at.items() if pair in waited_for}
+        self._reads.keep(waited_for)
+        self._reads_of_ends.keep({dag_id for dag_id, _ in waited_for})
         return [
             runs[wait.dag_id, wait.run_id] if isinstance(wait, RunWait) else tasks[wait.dag_id, wait.run_id]
             for wait in waits
@@ -122,31 +128,38 @@ class Watcher:
         ]
         if len(fresh) == 1:
             fresh = []  # one call either way, and reading the run tells its state
-        seen: dict[Pair, DagRun | MwaaError | None] = dict(self._read(set(pairs).difference(fresh), now))
         if sweep:
-            self._swept_at = now
+            self._swept_at = now  # whether it succeeds or not: else all looks would be sweeps until it does
+        seen: dict[Pair, DagRun | MwaaError | None] = dict(self._read(set(pairs).difference(fresh), now))
         if fresh:
-            since = min(self._not_ended_at[pair] for pair in fresh) - _CLOCK_SKEW_S
-            ended = self._environment.get_ended_dag_runs(
-                sorted({dag_id for dag_id, _ in fresh}), datetime.fromtimestamp(since, UTC)
-            )
-            seen.update(dict.fromkeys(fresh, None))
-            seen.update({(run.dag_id, run.run_id): run for run in ended if (run.dag_id, run.run_id) in seen})
-            self._not_ended_at.update(dict.fromkeys(fresh, now))
+            seen.update(self._ended(fresh, now))
         return seen
 
+    def _ended(self, pairs: Sequence[Pair], now: float) -> dict[Pair, DagRun | MwaaError | None]:
+        """Ask which of these runs have ended since they were last known not to have."""
+        since = datetime.fromtimestamp(min(self._not_ended_at[pair] for pair in pairs) - _CLOCK_SKEW_S, UTC)
+        # Airflow leaves out the DAGs that the role may not see; the sweep finds them.
+        runs, errors = self._reads_of_ends.read(
+            sorted({dag_id for dag_id, _ in pairs}), lambda ids: self._environment.get_ended_dag_runs(ids, since)
+        )
+        self._not_ended_at.update({pair: now for pair in pairs if pair[0] not in errors})
+        ended = {(run.dag_id, run.run_id): run for run in runs}
+        return {pair: ended.get(pair) or errors.get(pair[0]) for pair in pairs}
+
     def _read(self, pairs: Iterable[Pair], now: float) -> dict[Pair, DagRun | MwaaError]:
-        wanted = sorted(pairs)
-        if not wanted:
-            return {}
-        found = self._environment.get_dag_runs(wanted)
+        found, errors = self._read_each(pairs)
         self._not_ended_at.update({pair: now for pair, run in found.items() if not run.state.is_final})
-        return {pair: found.get(pair) or self._no_such_run(pair) for pair in wanted}
+        return {pair: found.get(pair) or errors.get(pair) or self._no_such_run(pair) for pair in pairs}
+
+    def _read_each(self, pairs: Iterable[Pair]) -> tuple[dict[Pair, DagRun], dict[Pair, MwaaError]]:
+        found, errors = self._reads.read(sorted(pairs), lambda some: self._environment.get_dag_runs(some).items())
+        return dict(found), errors
 
     def _no_such_run(self, pair: Pair) -> DagRunNotFound:
         dag_id, run_id = pair
         return DagRunNotFound(
-            f"Environment {self._environment.name!r}: DAG {dag_id!r} has no run {run_id!r}. Check both ids.",
+            f"Environment {self._environment.name!r}: DAG {dag_id!r} has no run {run_id!r}. Check both ids, and "
+            "that the role may see the DAG.",
             env_name=self._environment.name,
             status=404,
         )
@@ -157,15 +170,21 @@ class Watcher:
         by_pair: dict[Pair, list[TaskInstance]] = {(wait.dag_id, wait.run_id): [] for wait in waits}
         named = [wait.tasks.task_ids for wait in waits]
         task_ids = None if None in named else sorted({task_id for ids in named for task_id in ids or ()})
-        for instance in self._environment.get_tasks_of_runs(list(by_pair), task_ids=task_ids):
+        self._reads_of_tasks.keep(by_pair)
+        instances, errors = self._reads_of_tasks.read(
+            list(by_pair), lambda pairs: self._environment.get_tasks_of_runs(pairs, task_ids=task_ids)
+        )
+        for instance in instances:
             by_pair[instance.dag_id, instance.run_id].append(instance)
-        unsure = {(wait.dag_id, wait.run_id) for wait in waits if wait.needs_run(by_pair[wait.dag_id, wait.run_id])}
-        runs = self._environment.get_dag_runs(sorted(unsure)) if unsure else {}
+        unsure = {
+            pair
+            for wait in waits
+            if (pair := (wait.dag_id, wait.run_id)) not in errors and wait.needs_run(by_pair[pair])
+        }
+        runs, errors_of_runs = self._read_each(unsure)
+        errors |= {pair: self._no_such_run(pair) for pair in unsure.difference(runs)} | errors_of_runs
         return {
-            pair: self._no_such_run(pair)
-            if pair in unsure and pair not in runs
-            else TasksSeen(tuple(instances), runs.get(pair))
-            for pair, instances in by_pair.items()
+            pair: errors.get(pair) or TasksSeen(tuple(instances), runs.get(pair)) for pair, instances in by_pair.items()
         }
 
     def _ask_for_durations(self, dag_id: str) -> float | None:

@@ -37,6 +37,8 @@ class StubAirflow:
 
     def clear(self) -> None:
         self.dags: dict[str, bool] = {"etl": False, "paused": True}
+        self.hidden: set[str] = set()
+        """DAGs that the role may not see."""
         self.roles = StubRoles(self.dags)
         self.has_roles_api = True
         self.runs: list[dict[str, Any]] = []
@@ -131,7 +133,11 @@ class StubAirflow:
             case "POST", "dags", "~", "dagRuns", "list":
                 start = body["page_offset"]
                 return 200, {"dag_runs": self._runs_of(body)[start : start + body["page_limit"]]}
+            case _, "dags", dag_id, *_ if dag_id in self.hidden:
+                return 403, {"detail": "Forbidden"}
             case "POST", "dags", "~", "dagRuns", "~", "taskInstances", "list":
+                if self.major == 2 and self.hidden.intersection(body["dag_ids"]):
+                    return 403, {"detail": f"User not allowed to access some of these DAGs: {body['dag_ids']}"}
                 return 200, {"task_instances": self._tasks_of(body)[body["page_offset"] :][: body["page_limit"]]}
             case "GET", "dags", dag_id:
                 if dag_id not in self.dags:
@@ -229,6 +235,7 @@ class StubAirflow:
             run
             for run in reversed(self.runs)
             if run["dag_id"] in body["dag_ids"]
+            and run["dag_id"] not in self.hidden
             and run["state"] in body.get("states", [run["state"]])
             and ("end_date_gte" not in body or ("end_date" in run and datetime.fromisoformat(run["end_date"]) >= since))
         ]
@@ -247,6 +254,7 @@ class StubAirflow:
             task
             for task in self.tasks
             if task["dag_id"] in body["dag_ids"]
+            and task["dag_id"] not in self.hidden
             and task["dag_run_id"] in body["dag_run_ids"]
             and task["task_id"] in body.get("task_ids", [task["task_id"]])
             and task["state"] in body.get("state", [task["state"]])
