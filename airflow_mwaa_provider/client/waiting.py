@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
-from airflow_mwaa_provider.client.polling import Done, Failed, RunWait
+from airflow_mwaa_provider.client.polling import Done, Failed, RunWait, Wait
 from airflow_mwaa_provider.client.retrying import within
 from airflow_mwaa_provider.client.watching import Watcher
 from airflow_mwaa_provider.exceptions import DagRunFailed, MwaaError, TaskInstanceFailed
@@ -54,8 +54,12 @@ def wait_until_done(
     warned = False
     last: Seen = _look(watcher, wait, wait.deadline_s) if seen is None else seen
     while True:
-        age_s = clock() - wait.started_at
-        step = wait.step(last, clock(), watcher.expected_s(wait.dag_id, age_s))  # type: ignore[arg-type]
+        now = clock()
+        step = wait.step(last, now)  # type: ignore[arg-type]  # a look answers each wait in its kind
+        if isinstance(step, Wait) and not isinstance(last, MwaaError):
+            with within(wait.left_s(now)):
+                watcher.learn([wait], now)
+            step = wait.step(last, now, watcher.expected_s(wait, now))  # type: ignore[arg-type]
         if isinstance(step, Done):
             return step
         if isinstance(step, Failed):
@@ -70,7 +74,7 @@ def wait_until_done(
         )
         if on_look is not None:
             on_look(step.note)
-        if not warned and age_s > _QUEUED_FOR_LONG_S and step.note == DagRunState.QUEUED.value:
+        if not warned and now - wait.started_at > _QUEUED_FOR_LONG_S and step.note == DagRunState.QUEUED.value:
             warned = True
             _warn_if_paused(environment, wait.dag_id)
         sleep(step.delay_s)

@@ -34,10 +34,12 @@ _CLOCK_SKEW_S = 120.0
 # A wait that was not looked at for longer than this is looked up by itself: "what has ended since" would be long.
 _FRESH_S = 600.0
 _SWEEP_EVERY_S = 300.0
-# Below this age a wait is looked at every few seconds anyway, so that nothing is gained by knowing when it may end.
+# Below this age a wait is looked at every few seconds anyway.
 _EXPECTATION_FROM_S = 20.0
 _EXPECTATION_LASTS_S = 1800.0
 _RUNS_TO_EXPECT_BY = 10
+# DAGs whose durations are asked for after one look: whoever waits for an end mustn't wait for these as well.
+_DURATIONS_A_LOOK = 3
 
 Pair = tuple[str, str]
 AnyWait = RunWait | TaskWait
@@ -102,16 +104,27 @@ class Watcher:
             for wait in waits
         ]
 
-    def expected_s(self, dag_id: str, age_s: float) -> float | None:
-        """Say how long a run of this DAG is expected to take, from those that succeeded lately; ``None``: unknown."""
-        if age_s < _EXPECTATION_FROM_S:
+    def expected_s(self, wait: AnyWait, now: float) -> float | None:
+        """Say at which age of a wait its run's end is expected, as far as :meth:`learn` has asked; makes no call."""
+        if _needs_no_expectation(wait, now):
             return None
-        now = self._clock()
-        asked_at, expected_s = self._expected.get(dag_id, (-_EXPECTATION_LASTS_S, None))
-        if now - asked_at >= _EXPECTATION_LASTS_S:
-            expected_s = self._ask_for_durations(dag_id)
-            self._expected[dag_id] = now, expected_s
-        return expected_s
+        return self._expected.get(wait.dag_id, (0.0, None))[1]
+
+    def learn(self, waits: Iterable[AnyWait], now: float) -> None:
+        """Ask how long runs take, from those that succeeded lately, for a few DAGs whose waits go by it.
+
+        Called after the ends have been told, so that no end is told late for it.
+
+        :param now: by the clock of the waits.
+        """
+        asked_at = self._clock()
+        due = [
+            dag_id
+            for dag_id in dict.fromkeys(wait.dag_id for wait in waits if not _needs_no_expectation(wait, now))
+            if dag_id not in self._expected or asked_at - self._expected[dag_id][0] >= _EXPECTATION_LASTS_S
+        ]
+        for dag_id in due[:_DURATIONS_A_LOOK]:
+            self._expected[dag_id] = asked_at, self._ask_for_durations(dag_id)
 
     # -- within ------------------------------------------------------------------------------------
 
@@ -195,3 +208,8 @@ class Watcher:
             return None
         durations = [(run.end_date - run.start_date).total_seconds() for run in runs if run.start_date and run.end_date]
         return statistics.median(durations) if durations else None
+
+
+def _needs_no_expectation(wait: AnyWait, now: float) -> bool:
+    """Whether the pace of a wait is fixed, or so fast that nothing is gained by knowing when its run may end."""
+    return wait.interval.fixed_s is not None or now - wait.started_at < _EXPECTATION_FROM_S

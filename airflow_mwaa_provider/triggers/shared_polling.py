@@ -14,7 +14,7 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedPoller", "shared_poller"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 # Triggers arrive one by one, many at a time: a look waits so long for others to come along.
@@ -115,17 +117,20 @@ class SharedPoller:
                 continue
             created, self._created = self._created, []
             try:
-                looked = await sync_to_async(self._look, thread_sensitive=False, executor=self._thread)(
-                    [waiting.wait for waiting in batch], created
-                )
+                looked = await self._in_thread(self._look, [waiting.wait for waiting in batch], created)
+                now = self._clock()
+                for waiting, (seen, expected_s) in zip(batch, looked, strict=True):
+                    self._tell(waiting, seen, expected_s, now)
+                go_on = [one.wait for one, (seen, _) in zip(batch, looked, strict=True) if _goes_on(one, seen)]
+                if go_on and self._watcher is not None:
+                    await self._in_thread(self._watcher.learn, go_on, now)
             except Exception as error:  # noqa: BLE001 - whoever waits gets it
                 for waiting in batch:
                     if not waiting.outcome.done():
                         waiting.outcome.set_exception(error)
-                continue
-            now = self._clock()
-            for waiting, (seen, expected_s) in zip(batch, looked, strict=True):
-                self._tell(waiting, seen, expected_s, now)
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await sync_to_async(function, thread_sensitive=False, executor=self._thread)(*args, **kwargs)
 
     async def _until_due(self) -> None:
         """Sleep until the first wait is due, and a little longer, for others to come along."""
@@ -165,10 +170,7 @@ class SharedPoller:
         except MwaaError as error:
             return [(error, None)] * len(waits)
         now = self._clock()
-        return [
-            (one, self._watcher.expected_s(wait.dag_id, now - wait.started_at) if isinstance(wait, RunWait) else None)
-            for one, wait in zip(seen, waits, strict=True)
-        ]
+        return [(one, self._watcher.expected_s(wait, now)) for one, wait in zip(seen, waits, strict=True)]
 
     def _tell(self, waiting: _Waiting, seen: Seen, expected_s: float | None, now: float) -> None:
         if waiting.outcome.done():
@@ -179,6 +181,11 @@ class SharedPoller:
             waiting.due = now + step.delay_s
         else:
             waiting.outcome.set_result(step)
+
+
+def _goes_on(waiting: _Waiting, seen: Seen) -> bool:
+    """Whether a wait for a run goes on after a look that saw something."""
+    return isinstance(waiting.wait, RunWait) and not isinstance(seen, MwaaError) and not waiting.outcome.done()
 
 
 _pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], SharedPoller]]

@@ -190,22 +190,40 @@ def test_looks_come_closer_near_the_expected_end() -> None:
 
 
 def test_the_end_is_expected_from_earlier_runs(world: World) -> None:
-    airflow, environment = world.airflow(), world.environment("env3", REST[0])
+    airflow, environment = world.airflow(), world.environment("env3", REST[0], airflow_major=3)
     make_runs(airflow, 5)
-    watcher = Watcher(environment)
-    assert watcher.expected_s("etl", 5.0) is None
-    assert world.calls() == []  # too young a wait to ask
+    watcher, wait, fixed = Watcher(environment), run_wait("run_4"), run_wait("run_4", interval=PollInterval(fixed_s=7))
+    watcher.learn([wait], wait.started_at + 5)
+    watcher.learn([fixed], wait.started_at + 60)
+    assert world.calls() == []  # too young a wait to ask, and one whose pace is fixed
     for number, seconds in enumerate((50, 60, 400)):
         airflow.end("etl", f"run_{number}")
         run = airflow.run("etl", f"run_{number}")
         assert run is not None
         began = datetime(2026, 1, 1, tzinfo=UTC)
         run.update(start_date=began.isoformat(), end_date=(began + timedelta(seconds=seconds)).isoformat())
-    assert watcher.expected_s("etl", 60.0) == 60
-    world.calls()
-    assert watcher.expected_s("etl", 90.0) == 60
+    watcher.learn([wait, fixed], wait.started_at + 60)
+    assert len(world.calls()) == 1
+    watcher.learn([wait], wait.started_at + 90)
+    assert watcher.expected_s(wait, wait.started_at + 90) == 60
+    assert watcher.expected_s(wait, wait.started_at + 5) is None
+    assert watcher.expected_s(fixed, wait.started_at + 90) is None
     assert world.calls() == []  # asked once
-    assert watcher.expected_s("nothing_there", 90.0) is None
+    nowhere = RunWait("env3", "nothing_there", "run_0", wait.started_at, 3600)
+    watcher.learn([nowhere], wait.started_at + 90)
+    assert watcher.expected_s(nowhere, wait.started_at + 90) is None
+
+
+def test_durations_of_many_dags_are_asked_for_a_few_at_a_time(world: World) -> None:
+    waits = [RunWait("env3", f"dag_{number}", "run_0", time.time() - 60, 3600) for number in range(8)]
+    watcher = Watcher(world.environment("env2", "web_session", airflow_major=2))
+    world.calls()
+    asked = []
+    for _ in range(4):
+        watcher.learn(waits, time.time())
+        asked.append(sum(body.count(b"execution_date") for body in world.airflow("env2").bodies))
+        world.airflow("env2").bodies.clear()
+    assert asked == [3, 3, 2, 0]
 
 
 # -- waits in a thread -----------------------------------------------------------------------------------

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mwaa_provider.client.models import DagRun, DagRunState
 from airflow_mwaa_provider.client.polling import Done, Failed, PollInterval, RunWait
 from airflow_mwaa_provider.client.retrying import RetryPolicy
 from airflow_mwaa_provider.exceptions import AccessDenied, DagRunNotFound, WaitTimeout
@@ -19,9 +22,11 @@ from airflow_mwaa_provider.triggers.shared_polling import SharedPoller, shared_p
 from tests.client.world import TRANSPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
+    from airflow_mwaa_provider.client.models import TaskInstance
     from tests.client.world import World
 
 TRANSPORT = TRANSPORTS[0]
@@ -156,6 +161,92 @@ async def test_what_nobody_foresaw_reaches_the_waits_too() -> None:
     poller = SharedPoller(connect)
     with pytest.raises(LookupError, match="no such connection"):
         await asyncio.wait_for(poller.wait(run_wait("run_0")), 10)
+    await poller.close()
+
+
+class CountingEnvironment:
+    """Where one run has ended; it notes what it is asked for."""
+
+    name = "env3"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.told = threading.Event()
+        self.told_before_durations: list[bool] = []
+
+    def get_dag_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
+        self.asked.append("runs")
+        return {
+            pair: DagRun(*pair, DagRunState.SUCCESS if pair[0] == "dag_99" else DagRunState.RUNNING) for pair in pairs
+        }
+
+    def get_ended_dag_runs(self, dag_ids: Sequence[str], since: datetime) -> list[DagRun]:
+        self.asked.append("ended")
+        return []
+
+    def get_recent_dag_runs(self, dag_id: str, limit: int = 1, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
+        self.asked.append("durations")
+        self.told_before_durations.append(self.told.wait(20))
+        return []
+
+    def get_tasks_of_runs(
+        self, pairs: Sequence[tuple[str, str]], *, task_ids: Sequence[str] | None = None
+    ) -> list[TaskInstance]:
+        return []
+
+
+@asynchronous
+async def test_ends_are_told_before_durations_are_asked_for() -> None:
+    environment = CountingEnvironment()
+    poller = SharedPoller(lambda: environment)
+    waits = [
+        asyncio.create_task(poller.wait(RunWait("env3", f"dag_{number}", "run", time.time() - 60, 3600)))
+        for number in range(100)
+    ]
+    assert isinstance(await asyncio.wait_for(waits[99], 20), Done)
+    environment.told.set()
+    await until(lambda: len(environment.told_before_durations) >= 3)
+    assert all(environment.told_before_durations)
+    assert environment.asked[:4] == ["runs", "durations", "durations", "durations"]
+    for wait in waits:
+        wait.cancel()
+    await poller.close()
+
+
+@asynchronous
+async def test_no_durations_are_asked_for_where_the_pace_is_fixed() -> None:
+    environment = CountingEnvironment()
+    poller = SharedPoller(lambda: environment)
+    waits = [
+        asyncio.create_task(poller.wait(RunWait("env3", f"dag_{number}", "run", time.time() - 60, 3600, interval=FAST)))
+        for number in range(10)
+    ]
+    await until(lambda: poller.looks >= 3)
+    assert "durations" not in environment.asked
+    for wait in waits:
+        wait.cancel()
+    await poller.close()
+
+
+@asynchronous
+async def test_the_poller_writes_to_no_tasks_log(world: World) -> None:
+    log_of: contextvars.ContextVar[str] = contextvars.ContextVar("log_of", default="the triggerer")
+    seen: list[str] = []
+
+    def connecting() -> MwaaEnvironment:
+        seen.append(log_of.get())
+        return connect(world)()
+
+    poller = SharedPoller(connecting)
+
+    async def trigger() -> Any:
+        log_of.set("the first task")
+        return await poller.wait(run_wait("run_0"))
+
+    await in_thread(make_runs, world, 1)
+    await in_thread(world.do, world.airflow().end, "etl", "run_0")
+    assert isinstance(await asyncio.wait_for(asyncio.create_task(trigger()), 20), Done)
+    assert seen == ["the triggerer"]
     await poller.close()
 
 
