@@ -9,6 +9,7 @@ that an environment that doesn't answer holds up nothing but its own waits.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 import weakref
@@ -88,7 +89,10 @@ class SharedPoller:
         self._waiting.add(waiting)
         self._changed.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._poll(), name=f"mwaa-poller-{wait.env_name}")
+            # In a context of its own: it outlives this wait, and in this one Airflow keeps whose log lines go to.
+            self._task = asyncio.create_task(
+                self._poll(), name=f"mwaa-poller-{wait.env_name}", context=contextvars.Context()
+            )
         try:
             return await waiting.outcome
         finally:
