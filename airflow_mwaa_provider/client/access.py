@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+# A transport that IAM refused is tried again after this time: the permission may have been gone for a moment only.
+_REFUSED_FOR_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ class Access:
         self._transports: dict[TransportName, Transport] = {}
         self._backends: dict[TransportName, Backend] = {}
         self._cli_endpoint: CliEndpoint | None = None
-        self._denied: set[TransportName] = set()
+        # When IAM refused a transport; kept until it is permitted again.
+        self._denied: dict[TransportName, float] = {}
         self.chosen: TransportName | None = None
 
     def call(
@@ -154,13 +159,17 @@ class Access:
             raise explained from error
 
     def _through_chosen(self, send: Callable[[Backend], T], idempotent: bool) -> T:
+        name, tried = self._candidates()[0], set[TransportName]()
         while True:
-            self.chosen = name = self._candidates()[0]
+            self.chosen = name
+            tried.add(name)
             try:
-                return send(self.backend(name))
+                answer = send(self.backend(name))
             except AccessDenied as error:
-                if not self._deny(name, error):
+                another = self._turn_from(name, error, tried)
+                if another is None:
                     raise
+                name = another
             except (UnsupportedByTransport, AnswerTooLarge) as error:
                 if name is not TransportName.REST_API or self._settings.transport is not None:
                     raise
@@ -171,6 +180,9 @@ class Access:
                     return self._around_rest_api(send)
                 except AccessDenied as denied:
                     raise denied from error  # this call alone is refused, not the transport in use
+            else:
+                self._note_permitted(name)
+                return answer
 
     def _around_rest_api(self, send: Callable[[Backend], T]) -> T:
         """Send the one call that InvokeRestApi cannot carry through a web session, else through the CLI."""
@@ -184,23 +196,40 @@ class Access:
             except UnsupportedByTransport:
                 raise denied from None
 
-    def _deny(self, name: TransportName, error: AccessDenied) -> bool:
-        """Turn to the next transport after an IAM refusal, which did nothing; Airflow's own refusal stays."""
-        candidates = self._candidates()
-        if not _by_iam(error) or name is candidates[-1]:
-            return False
+    def _turn_from(self, name: TransportName, error: AccessDenied, tried: set[TransportName]) -> TransportName | None:
+        """Give the transport to try after an IAM refusal, which did nothing; Airflow's own refusal stays.
+
+        Where there is none left, what was refused earlier is tried too, and the next call begins with the first again.
+        """
+        if not _by_iam(error) or self.forced is not None:
+            return None
         with self._lock:
-            self._denied.add(name)
-        log.info("%s Using %s instead.", error, self._candidates()[0].value)
-        return True
+            known = name in self._denied
+            self._denied[name] = self._settings.retry.clock()
+            left = [other for other in self._candidates() if other not in tried]
+            if not left:
+                self._denied = dict.fromkeys(self._denied, -math.inf)
+                left = [other for other in self._candidates() if other not in tried]
+        if not left:
+            return None
+        log.log(logging.DEBUG if known else logging.INFO, "%s Using %s instead.", error, left[0].value)
+        return left[0]
+
+    def _note_permitted(self, name: TransportName) -> None:
+        with self._lock:
+            was_denied = self._denied.pop(name, None) is not None
+        if was_denied:
+            log.info("Environment %r: %s is permitted again, and used again.", self.name, name.value)
 
     def _candidates(self) -> list[TransportName]:
+        """The transports that IAM hasn't refused lately, the best first; at least one."""
         if self.forced is not None:
             return [self.forced]
         known = [TransportName.REST_API, TransportName.WEB_SESSION, TransportName.CLI]
         if not self._control_plane.supports_invoke_rest_api:
             known = known[1:]
-        return [name for name in known if name not in self._denied]
+        refused_until = self._settings.retry.clock() - _REFUSED_FOR_S
+        return [name for name in known if self._denied.get(name, -math.inf) <= refused_until]
 
     def backend(self, name: TransportName) -> Backend:
         """Give the API behind a transport."""

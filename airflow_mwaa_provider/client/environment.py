@@ -2,7 +2,8 @@
 """A remote MWAA environment: one object that picks a transport and answers in our own types.
 
 The transport is chosen at the first call that needs one and kept for all others, waits included: InvokeRestApi where
-boto3 has it and the role may call it, else a web session, else the CLI endpoint. Only a call that InvokeRestApi cannot
+boto3 has it and the role may call it, else a web session, else the CLI endpoint. What IAM refuses is left out for five
+minutes, and tried again after them, or when the others are refused as well. Only a call that InvokeRestApi cannot
 carry (a path over 64 characters, an answer over 6 MB) goes through the web session instead.
 
 Every call has a deadline that its retries consume. Calls that only read are repeated after any transient error; calls
