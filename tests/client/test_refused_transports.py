@@ -57,6 +57,7 @@ def test_what_stays_refused_is_asked_for_seldom_and_logged_once(
     world.deny("InvokeRestApi")
     read(environment)
     world.calls()
+    caplog.clear()
     with caplog.at_level("INFO", "airflow_mwaa_provider"):
         for _ in range(3):
             fake.now += TIME_TO_TRY_AGAIN_S
