@@ -63,7 +63,10 @@ async def wait_for_all(side: str, run_ids: list[str], interval_s: float) -> dict
     make = trigger_maker(side, interval_s)
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     told: dict[str, float] = {}
-    tasks = [asyncio.create_task(first_event(make(run_id), told, run_id)) for run_id in run_ids]
+    tasks = []
+    for run_id in run_ids:
+        tasks.append(asyncio.create_task(first_event(make(run_id), told, run_id)))
+        await asyncio.sleep(interval_s / len(run_ids))  # tasks defer one after the other
     while True:  # the first looks are made, and the clients with them
         admin_calls = await asyncio.to_thread(calls_made)
         await asyncio.sleep(interval_s)
@@ -75,6 +78,7 @@ async def wait_for_all(side: str, run_ids: list[str], interval_s: float) -> dict
     intervals = (time.monotonic() - began) / interval_s
     calls = await asyncio.to_thread(calls_made)
     cpu_s = time.process_time() - cpu_s
+    lost = [task.exception() for task in tasks if task.done()]
     memory_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
     delays = []
     if side == "ours":
@@ -95,6 +99,8 @@ async def wait_for_all(side: str, run_ids: list[str], interval_s: float) -> dict
         "cpu_ms_per_wait_and_interval": 1000 * cpu_s / intervals / len(run_ids),
         "memory_kb_per_wait": memory_kb / len(run_ids),
         "delays_s": delays,
+        "waits_lost": len(lost),
+        "because": repr(lost[0])[:300] if lost else "",
     }
 
 
@@ -137,6 +143,9 @@ def main() -> None:
     print(f"{'':32}{'ours':>12}{'amazon':>12}")
     for name in ("calls_per_interval", "cpu_ms_per_wait_and_interval", "memory_kb_per_wait"):
         print(f"{name:32}{ours[name]:12.3f}{amazon[name]:12.3f}")
+    for side, figures in found.items():
+        if figures["waits_lost"]:
+            print(f"{figures['waits_lost']} waits of {side} ended with an error, such as {figures['because']}")
     delay_s = statistics.median(ours["delays_s"])
     print(f"{'remote end to event, median s':32}{delay_s:12.3f}")
     ratios = {
