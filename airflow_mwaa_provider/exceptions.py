@@ -6,7 +6,10 @@
     MwaaError
     ├── MwaaInputError (also a ValueError)     refused before anything was sent
     │   ├── UnsendableCommand                  a CLI argument that cannot travel in one line of text
-    │   └── UnsupportedByTransport             the transport in use has no such call
+    │   ├── UnsupportedByTransport             the transport in use has no such call
+    │   ├── TableNotFound                      the metadata database has no such table, or no such column
+    │   ├── UnsupportedColumn                  a column whose type the file format cannot hold
+    │   └── NoMetadataRoute                    no way to the metadata can be used from here
     ├── AccessDenied                           IAM or Airflow refused; .action says what to allow
     ├── EnvironmentUnavailable                 .status of the environment, where known
     │   ├── EnvironmentNotFound
@@ -31,7 +34,12 @@
     ├── ImportFailed                           an import ended half-way; .restored, .left
     ├── DagRunFailed                           a run that was waited for ended badly; .state, .failed_task_ids
     ├── TaskInstanceFailed                     a task that was waited for ended badly; .state, .task_ids
-    └── WaitTimeout                            the wait's deadline passed; the remote run goes on
+    ├── WaitTimeout                            the wait's deadline passed; the remote run goes on
+    ├── MetadataError                          the metadata database; .sqlstate
+    │   ├── NotAirflowMetadata                 the database is not Airflow's
+    │   ├── DatabaseUnavailable                it could not be opened, or went away
+    │   └── DatabaseRefused                    it refused a statement: permission, time, disk
+    └── StorageError                           S3 refused, or could not be reached; .code, .bucket, .key
 
 All are picklable: what they carry is in keyword fields with defaults. None ever carries a token or a secret.
 """
@@ -54,13 +62,20 @@ __all__ = [
     "DagRunAlreadyExists",
     "DagRunFailed",
     "DagRunNotFound",
+    "DatabaseRefused",
+    "DatabaseUnavailable",
     "EnvironmentNotFound",
     "EnvironmentUnavailable",
     "ImportFailed",
+    "MetadataError",
     "MwaaError",
     "MwaaInputError",
+    "NoMetadataRoute",
+    "NotAirflowMetadata",
     "RemoteConflict",
     "RemoteNotFound",
+    "StorageError",
+    "TableNotFound",
     "TaskInstanceFailed",
     "TaskInstanceNotFound",
     "Throttled",
@@ -68,6 +83,7 @@ __all__ = [
     "UnexpectedAnswer",
     "UnsendableCommand",
     "UnsupportedByTransport",
+    "UnsupportedColumn",
     "ValueMasked",
     "WaitTimeout",
     "WebServerUnreachable",
@@ -304,3 +320,68 @@ class TaskInstanceFailed(MwaaError):
 
 class WaitTimeout(MwaaError):
     """A wait ended by its own deadline; what it waited for goes on."""
+
+
+class TableNotFound(MwaaInputError):
+    """The metadata database of this version has no such table, or the table no such column.
+
+    :param table: the name that was asked for.
+    """
+
+    def __init__(self, message: str = "", *, table: str | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.table = table
+
+
+class UnsupportedColumn(MwaaInputError):
+    """A column has a type that the chosen file format cannot hold."""
+
+
+class NoMetadataRoute(MwaaInputError):
+    """No way to the metadata can be used from here; the message says of each why not."""
+
+
+class MetadataError(MwaaError):
+    """The metadata database could not do what was asked.
+
+    :param sqlstate: PostgreSQL's five-character code, where there was one.
+    """
+
+    def __init__(self, message: str = "", *, sqlstate: str | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.sqlstate = sqlstate
+
+
+class NotAirflowMetadata(MetadataError):
+    """The database has no Airflow schema."""
+
+
+class DatabaseUnavailable(MetadataError):
+    """The metadata database could not be opened, or the connection was lost."""
+
+
+class DatabaseRefused(MetadataError):
+    """The metadata database refused a statement: no permission, too long, a full disk."""
+
+
+class StorageError(MwaaError):
+    """S3 refused a call, or could not be reached.
+
+    :param code: S3's own code, such as ``NoSuchBucket``.
+    :param bucket: the bucket.
+    :param key: the object, where one was meant.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str | None = None,
+        bucket: str | None = None,
+        key: str | None = None,
+        **fields: Any,
+    ) -> None:
+        super().__init__(message, **fields)
+        self.code = code
+        self.bucket = bucket
+        self.key = key

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a metadata database is and how to open it: an address, an engine's own connections, or MWAA's variables."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import psycopg2
+import psycopg2.extensions
+
+from airflow_mwaa_provider.exceptions import (
+    DatabaseRefused,
+    DatabaseUnavailable,
+    MetadataError,
+    MwaaInputError,
+    NoMetadataRoute,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["Database", "database_errors"]
+
+# Those of MWAA's own images: a network that swallows packets is noticed within a minute.
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 5}
+_CONNECT_TIMEOUT_S = 15
+_LOCK_TIMEOUT_S = 10
+_IAM_USER = "airflow_user"
+_METADATA_TIMEOUT_S = 5.0
+
+# One transaction for everything, and every value written as text in one way whatever the server's defaults are. SET
+# LOCAL: MWAA's database is behind RDS Proxy, where a session's own settings would pin the connection.
+_SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "iso_8601",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+    # Both make the order of rows depend on chance: an export that is repeated shall give the same objects.
+    "synchronize_seqscans": "off",
+    "max_parallel_workers_per_gather": "0",
+}
+
+
+class Database:
+    """A PostgreSQL database that can be opened as often as is needed. Opens nothing itself when made.
+
+    :param connect: makes a new psycopg2 connection, with credentials that are valid now.
+    :param label: what it is called in messages; never with a password.
+    """
+
+    def __init__(self, connect: Callable[[], Any], label: str = "the metadata database") -> None:
+        self._connect = connect
+        self.label = label
+
+    def __repr__(self) -> str:
+        return f"Database({self.label})"
+
+    @classmethod
+    def from_url(cls, url: str) -> Database:
+        """Take it from an address: ``postgresql://user:password@host:5432/airflow?sslmode=require``.
+
+        A driver's name in it (``postgresql+psycopg2``) is passed over; the query's parameters are libpq's.
+
+        :raises MwaaInputError: it is none of PostgreSQL.
+        """
+        parts = urlsplit(url)
+        if parts.scheme.partition("+")[0] not in {"postgres", "postgresql"}:
+            raise MwaaInputError(
+                f"Metadata of a {parts.scheme.partition('+')[0] or 'nameless'} database cannot be read: MWAA's is "
+                "PostgreSQL. Give postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+            )
+        try:
+            port = parts.port or 5432
+        except ValueError:
+            raise MwaaInputError("The database's address has no number as its port.") from None
+        options = {
+            "host": unquote(parts.hostname or "localhost"),
+            "port": port,
+            "dbname": unquote(parts.path.lstrip("/")) or "airflow",
+            **({"user": unquote(parts.username)} if parts.username else {}),
+            **({"password": unquote(parts.password)} if parts.password else {}),
+            **dict(parse_qsl(parts.query)),
+        }
+        return cls.from_options(options)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Database:
+        """Take it from libpq's parameters: ``host``, ``port``, ``dbname``, ``user``, ``password``, ``sslmode`` ..."""
+        given = {"connect_timeout": _CONNECT_TIMEOUT_S, **_KEEPALIVE, **options}
+        return cls(lambda: psycopg2.connect(**given), _label(given))
+
+    @classmethod
+    def from_mwaa_environment(cls, variables: Mapping[str, str]) -> Database:
+        """Take it from the variables of an MWAA container, which are private details of its images.
+
+        With ``USE_IAM_CREDENTIALS`` every connection gets a new token of RDS (they live 15 minutes), signed with the
+        credentials of the container's own role, as the images of 2.9.2 to 3.3.1 do.
+
+        :param variables: the process's environment.
+        :raises NoMetadataRoute: they are not there: this is no container of MWAA, or a newer image.
+        Source: ``mwaa/config/database.py`` and ``airflow_rds_iam_patch.py`` of aws/amazon-mwaa-docker-images, 2026-11.
+        """
+        wanted = [f"MWAA__DB__POSTGRES_{name}" for name in ("HOST", "PORT", "DB")]
+        missing = [name for name in wanted if not variables.get(name)]
+        if missing:
+            raise NoMetadataRoute(
+                f"Route mwaa_environment: {missing[0]} is not set, so this is no container of MWAA that runs tasks."
+            )
+        host, port, name = (variables[name] for name in wanted)
+        where: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "dbname": name,
+            "sslmode": variables.get("MWAA__DB__POSTGRES_SSLMODE") or "require",
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            **_KEEPALIVE,
+        }
+        if variables.get("USE_IAM_CREDENTIALS", "").lower() == "true" and variables.get("RDS_IAM_TOKEN_HOSTNAME"):
+            return cls(
+                lambda: psycopg2.connect(**where, user=_IAM_USER, password=_rds_token(variables)),
+                _label({**where, "user": _IAM_USER}),
+            )
+        user, password = _mwaa_credentials(variables)
+        return cls(lambda: psycopg2.connect(**where, user=user, password=password), _label({**where, "user": user}))
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """Open a connection in autocommit mode, and close it at the end.
+
+        :raises DatabaseUnavailable: it could not be opened.
+        """
+        with database_errors(self.label, "opening it"):
+            connection = self._connect()
+        try:
+            # So that each BEGIN is written here, with all that it needs to say.
+            connection.autocommit = True
+            yield connection
+        finally:
+            with suppress(psycopg2.Error):
+                connection.close()
+
+    @contextmanager
+    def snapshot(self, *, statement_timeout_s: float = 3600.0) -> Iterator[Any]:
+        """Open a read-only transaction that sees the database as it is now, however long it lasts.
+
+        :param statement_timeout_s: the server ends a statement that takes longer.
+        :return: the psycopg2 connection; what it reads is UTF-8, in UTC, and in ISO's forms.
+        :raises DatabaseUnavailable: it could not be opened.
+        """
+        with self.connection() as connection:
+            settings = {
+                **_SETTINGS,
+                "statement_timeout": f"{statement_timeout_s * 1000:.0f}",
+                "lock_timeout": f"{_LOCK_TIMEOUT_S * 1000}",
+            }
+            with database_errors(self.label, "beginning a transaction"), connection.cursor() as cursor:
+                cursor.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                for name, value in settings.items():
+                    cursor.execute(f"SET LOCAL {name} TO %s", (value,))
+            yield connection
+            # Nothing was written: when the end of it fails, nothing is lost.
+            with suppress(psycopg2.Error), connection.cursor() as cursor:
+                cursor.execute("COMMIT")
+
+
+@contextmanager
+def database_errors(label: str, doing: str) -> Iterator[None]:
+    """Turn psycopg2's errors into ours, in one line that names what was being done.
+
+    :raises DatabaseUnavailable: the connection could not be opened, or was lost; it is ``transient``.
+    :raises DatabaseRefused: the server refused a statement.
+    """
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise _translated(error, label, doing) from error
+
+
+def _translated(error: psycopg2.Error, label: str, doing: str) -> MetadataError:
+    state = error.pgcode
+    words = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    words = words.removeprefix("ERROR:").removeprefix("FATAL:").strip().rstrip(".")
+    advice, transient = "", False
+    if state is None or state.startswith(("08", "57P")) or state in {"53300"}:
+        advice = _ADVICE.get("unreachable", "")
+        return DatabaseUnavailable(f"{label}: {doing} failed: {words}.{advice}", sqlstate=state, transient=True)
+    if state.startswith("28"):
+        return DatabaseUnavailable(
+            f"{label}: {doing} failed: {words}. Check the connection's user and password.", sqlstate=state
+        )
+    for start, text in _ADVICE.items():
+        if state.startswith(start):
+            advice = text
+    transient = state.startswith(("40", "55P03", "57014"))
+    return DatabaseRefused(f"{label}: {doing} failed: {words}.{advice}", sqlstate=state, transient=transient)
+
+
+_ADVICE = {
+    "unreachable": " Check its address, its security group and that it runs; then try again.",
+    "42501": " Give the user the right to read it, or leave the table out.",
+    "57014": " Give it more time with statement_timeout, or fewer days with since and until.",
+    "53100": " The database's disk is full: free it first.",
+    "53200": " The database is out of memory: export fewer tables or days at once.",
+    "55P03": " Another session, such as an upgrade, holds a lock on it: try again later.",
+}
+
+
+def _label(options: Mapping[str, Any]) -> str:
+    return f"Database {options.get('dbname')!r} on {options.get('host')}:{options.get('port', 5432)}"
+
+
+def _mwaa_credentials(variables: Mapping[str, str]) -> tuple[str, str]:
+    written = variables.get("MWAA__DB__CREDENTIALS")
+    user, password = variables.get("MWAA__DB__POSTGRES_USER"), variables.get("MWAA__DB__POSTGRES_PASSWORD")
+    if written:
+        try:
+            found = json.loads(written)
+            user, password = found["username"], found["password"]
+        except (ValueError, KeyError, TypeError):
+            # Chained or shown, it would bring the password along.
+            raise NoMetadataRoute(
+                "Route mwaa_environment: MWAA__DB__CREDENTIALS is no JSON object with username and password; this "
+                "image of MWAA is unknown here."
+            ) from None
+    if not user or not password:
+        raise NoMetadataRoute("Route mwaa_environment: neither MWAA__DB__CREDENTIALS nor a user and password are set.")
+    return user, password
+
+
+def _rds_token(variables: Mapping[str, str]) -> str:
+    """Make a token for one new connection, with the role of the container rather than that of the tasks."""
+    import boto3
+
+    try:
+        base = urlsplit(variables["ECS_CONTAINER_METADATA_URI"])
+        address = f"{base.scheme}://{base.netloc}{variables['AWS_TASK_EXEC_CREDENTIALS_RELATIVE_URI']}"
+    except KeyError as error:
+        raise NoMetadataRoute(
+            f"Route mwaa_environment: {error.args[0]} is not set, and RDS's tokens are signed with what it leads to."
+        ) from None
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # link-local: never through a proxy
+    try:
+        with opener.open(address, timeout=_METADATA_TIMEOUT_S) as answer:
+            found = json.loads(answer.read())
+        keys = {
+            "aws_access_key_id": found["AccessKeyId"],
+            "aws_secret_access_key": found["SecretAccessKey"],
+            "aws_session_token": found["Token"],
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatabaseUnavailable(
+            f"Route mwaa_environment: the container's role could not be read ({type(error).__name__}); try again.",
+            transient=True,
+        ) from None
+    client: Any = boto3.client("rds", region_name=variables.get("AWS_REGION"), **keys)
+    token: str = client.generate_db_auth_token(
+        DBHostname=variables["RDS_IAM_TOKEN_HOSTNAME"], Port=5432, DBUsername=_IAM_USER
+    )
+    return token

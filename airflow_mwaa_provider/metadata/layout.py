@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an export's objects lie, and how its rows are divided among them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata.schema import text_literal
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.metadata.selection import TableRows
+
+__all__ = ["Layout", "Places", "check_layout", "stamp"]
+
+NO_DATE = "__HIVE_DEFAULT_PARTITION__"
+"""Hive's own word for NULL in a partition's name."""
+NEW, CHANGED = "new", "changed"
+
+
+class Layout(StrEnum):
+    """How objects are named.
+
+    ``table``: one file per table, ``PREFIX/dag_run.csv``. ``hive``: ``PREFIX/table=dag_run/date=2026-11-22/...``, which
+    Athena, Redshift Spectrum, DuckDB and pandas take for columns.
+    """
+
+    TABLE = "table"
+    HIVE = "hive"
+
+
+def check_layout(layout: str | None, *, incremental: bool) -> Layout:
+    """Check it; ``None`` is ``hive`` for an incremental export, which has many files a table, else ``table``."""
+    try:
+        chosen = Layout(layout or ("hive" if incremental else "table"))
+    except ValueError:
+        raise MwaaInputError(f"layout={layout!r} is unknown; there are table and hive.") from None
+    if incremental and chosen is Layout.TABLE:
+        raise MwaaInputError("incremental=True needs layout='hive': one file per table cannot grow in S3.")
+    return chosen
+
+
+@dataclass(frozen=True)
+class Places:
+    """Names of an export's objects.
+
+    :param suffix: end of the files' names.
+    :param export: names the increment, where it is one.
+    :param is_numbered: files are numbered from their first on, because there may be several.
+    """
+
+    prefix: str
+    layout: Layout
+    suffix: str
+    manifest_name: str = "manifest.json"
+    export: str | None = None
+    is_numbered: bool = False
+
+    @property
+    def manifest(self) -> str:
+        """Key of the manifest; of an incremental export, of the last one."""
+        return self._under(self.manifest_name)
+
+    @property
+    def journal(self) -> str:
+        """Key of the note that is there while objects become visible."""
+        return self._under(f"{self.manifest_name.removesuffix('.json')}.writing.json")
+
+    def increment(self, export: str) -> str:
+        """Key of the manifest of one increment."""
+        return self._under(f"{self.manifest_name.removesuffix('.json')}s/{export}.json")
+
+    def partition(self, text: str) -> dict[str, str]:
+        """Read a partition out of what :meth:`partition_sql` gives: ``changed/2026-11-22``."""
+        if self.layout is Layout.TABLE:
+            return {}
+        found = {"until": self.export} if self.export else {}
+        change, _, date = text.rpartition("/")
+        if change:
+            found["change"] = change
+        if text:
+            found["date"] = date if re.fullmatch(r"\d{4}-\d\d-\d\d", date) else NO_DATE
+        return found
+
+    def file(self, table: str, partition: dict[str, str], number: int) -> str:
+        """Key of a file."""
+        if self.layout is Layout.HIVE:
+            folders = "".join(f"/{name}={value}" for name, value in partition.items())
+            return self._under(f"table={table}{folders}/part-{number:05d}{self.suffix}")
+        if self.is_numbered:
+            return self._under(f"{table}-{number:05d}{self.suffix}")
+        return self._under(f"{table}{f'-{number:05d}' if number else ''}{self.suffix}")
+
+    def is_file_of(self, key: str, tables: set[str]) -> bool:
+        """Whether an object of that key is one that this export may write."""
+        name = key.removeprefix(self._under(""))
+        if self.layout is Layout.HIVE:
+            table = name.removeprefix("table=").partition("/")[0]
+            return name.startswith("table=") and name.endswith(self.suffix) and table in tables
+        stem = name.removesuffix(self.suffix)
+        return name.endswith(self.suffix) and (stem in tables or re.sub(r"-\d{5}$", "", stem) in tables)
+
+    def partition_sql(self, rows: TableRows, told_apart: datetime | None) -> str | None:
+        """Write the expression of a row's partition; ``None`` where rows are not divided.
+
+        :param told_apart: rows of before were in an earlier export, and are told apart from new ones.
+        """
+        if self.layout is Layout.TABLE or rows.time_sql is None:
+            return None
+        date = f"COALESCE(to_char({rows.time_sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD'), '-')"
+        if self.export is None:
+            return date
+        if told_apart is None:
+            return f"'{NEW}/' || {date}"
+        before = f"{rows.time_sql} < {text_literal(told_apart.isoformat())}::timestamptz"
+        return f"CASE WHEN {before} THEN '{CHANGED}/' ELSE '{NEW}/' END || {date}"
+
+    def _under(self, name: str) -> str:
+        return f"{self.prefix}/{name}" if self.prefix else name
+
+
+def stamp(moment: datetime) -> str:
+    """Write a point in time for a name: ``20261122T031500Z``, with microseconds where it has some."""
+    moment = moment.astimezone(UTC)
+    return f"{moment:%Y%m%dT%H%M%S}{f'.{moment.microsecond:06d}' if moment.microsecond else ''}Z"

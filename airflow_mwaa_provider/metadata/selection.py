@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rows and columns of which tables: what was asked for, checked against the schema, and written as SQL."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import MwaaInputError, TableNotFound
+from airflow_mwaa_provider.metadata import registry
+from airflow_mwaa_provider.metadata.schema import Column, Schema, Table, quoted, text_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+__all__ = ["MASK", "TableRows", "Window", "select_tables"]
+
+MASK = "***"
+"""What stands where a value is secret and not encrypted."""
+
+# Fernet's tokens begin so: their first byte is the version, 0x80, and the next ones a time of this century.
+_FERNET = "gAAAA%"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A span of time, with its beginning and without its end; ``None`` leaves a side open."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name, moment in (("since", self.since), ("until", self.until)):
+            if moment is not None and moment.tzinfo is None:
+                raise MwaaInputError(f"{name}={moment} has no time zone; write {moment.isoformat()}+00:00.")
+        if self.since and self.until and self.since >= self.until:
+            raise MwaaInputError(
+                f"since={self.since.isoformat()} is not before until={self.until.isoformat()}: nothing can lie between."
+            )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it leaves nothing out."""
+        return self.since is None and self.until is None
+
+    def condition(self, expression: str) -> str:
+        """Write that a point in time lies in it. Unknown ones do where its beginning is open."""
+        terms = []
+        if self.since is not None:
+            terms.append(f"{expression} >= {_moment(self.since)}")
+        if self.until is not None:
+            before = f"{expression} < {_moment(self.until)}"
+            terms.append(before if self.since is not None else f"({before} OR {expression} IS NULL)")
+        return " AND ".join(terms)
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """The rows and columns of one table that shall leave.
+
+    :param masked: columns of it whose values are secret.
+    :param time_sql: expression of a row's time; ``None`` for a table that is always taken whole.
+    :param changed_sql: expression of when it was last changed, where rows are chosen by that.
+    :param window: rows of which time; or changed when, with ``changed_sql``.
+    """
+
+    schema: Schema
+    table: Table
+    columns: tuple[Column, ...]
+    masked: frozenset[str] = frozenset()
+    time_sql: str | None = None
+    changed_sql: str | None = None
+    window: Window = Window()
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.table.name
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns, in the table's order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row is taken."""
+        return self.window.is_open or self.time_sql is None
+
+    @property
+    def where(self) -> str:
+        """The condition on rows as SQL, ``true`` for all of them; the table is called ``t``."""
+        if self.is_whole:
+            return "true"
+        return self.window.condition(self.changed_sql or self.time_sql or "NULL")
+
+    def select(self, value: Callable[[str, Column], str], *, first: str | None = None) -> str:
+        """Write the query.
+
+        :param value: writes a column's value, given as SQL and as what it is.
+        :param first: another expression before the columns, which the rows are then sorted by.
+        """
+        values = [value(self._written(column), column) for column in self.columns]
+        items = ", ".join(
+            f"{written} AS {quoted(column.name)}" for written, column in zip(values, self.columns, strict=True)
+        )
+        query = f"FROM {self.schema.qualified(self.name)} t WHERE {self.where}"
+        if first is None:
+            return f"SELECT {items} {query}"
+        order = ", ".join(["1", *(f"t.{quoted(name)}" for name in self.table.key)])
+        return f"SELECT {first}, {items} {query} ORDER BY {order}"
+
+    def _written(self, column: Column) -> str:
+        written = f"t.{quoted(column.name)}"
+        if column.name not in self.masked:
+            return written
+        # Airflow encrypts with Fernet where it has a key. What isn't encrypted is not shown, whatever it is.
+        as_text = f"{written}::text"  # a bytea's is hexadecimal, and so masked
+        return (
+            f"CASE WHEN {written} IS NULL THEN NULL WHEN {as_text} LIKE {text_literal(_FERNET)} THEN {as_text} "
+            f"ELSE {text_literal(MASK)} END"
+        )
+
+
+def select_tables(
+    schema: Schema,
+    tables: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    window: Window | None = None,
+) -> list[TableRows]:
+    """Check what was asked for, and say what is to leave of each table.
+
+    :param tables: names of tables; ``table.column`` takes a secret column of it along, never in clear. ``None`` takes
+        every table but those that hold credentials, sessions and people.
+    :param exclude: tables, or ``table.column``, to leave out.
+    :param window: rows of which time; tables without a history are taken whole all the same.
+    :raises TableNotFound: one of them is not there.
+    :raises MwaaInputError: nothing is left, or a name was given twice.
+    """
+    asked, secrets = _asked(schema, tables)
+    left_out, columns_left_out = _left_out(schema, exclude)
+    asked = [name for name in asked if name not in left_out]
+    if not asked:
+        raise MwaaInputError("No table is left to export: tables and exclude name the same ones.")
+    return [
+        _rows_of(schema, schema.tables[name], secrets[name], columns_left_out[name], window or Window())
+        for name in asked
+    ]
+
+
+def by_change(rows: TableRows, window: Window) -> TableRows:
+    """Choose rows by when they were last changed, rather than by their time."""
+    changed = rows.schema.changed_sql(rows.table)
+    return replace(rows, window=window, changed_sql=changed) if changed else replace(rows, window=window)
+
+
+def _asked(schema: Schema, tables: Sequence[str] | None) -> tuple[list[str], defaultdict[str, set[str]]]:
+    secrets: defaultdict[str, set[str]] = defaultdict(set)
+    if tables is None:
+        named = [
+            name
+            for name in schema.tables
+            if not registry.is_bookkeeping(name) and not registry.facts_of(name).is_private
+        ]
+        return named, secrets
+    if isinstance(tables, str):
+        raise MwaaInputError(f"tables={tables!r} is a text: give a list of names, [{tables!r}].")
+    named = []
+    for given in tables:
+        name, _, column = str(given).partition(".")
+        table = schema.table(name)
+        if column:
+            secrets[name].add(table.column(column).name)
+        if name not in named:
+            named.append(name)
+        elif not column:
+            raise MwaaInputError(f"tables names {name!r} twice.")
+    if not named:
+        raise MwaaInputError("tables is empty: name some, or give None for all of them.")
+    return named, secrets
+
+
+def _left_out(schema: Schema, exclude: Sequence[str]) -> tuple[set[str], defaultdict[str, set[str]]]:
+    if isinstance(exclude, str):
+        raise MwaaInputError(f"exclude={exclude!r} is a text: give a list of names, [{exclude!r}].")
+    tables: set[str] = set()
+    columns: defaultdict[str, set[str]] = defaultdict(set)
+    for given in exclude:
+        name, _, column = str(given).partition(".")
+        table = schema.table(name)
+        if column:
+            columns[name].add(table.column(column).name)
+        else:
+            tables.add(name)
+    return tables, columns
+
+
+def _rows_of(schema: Schema, table: Table, wanted: set[str], left_out: Iterable[str], window: Window) -> TableRows:
+    left_out = set(left_out)
+    secret = {column.name for column in table.columns if registry.is_secret(table.name, column.name)}
+    # A masked column is text, whatever it was.
+    columns = tuple(
+        replace(column, type="text", category="S") if column.name in secret else column
+        for column in table.columns
+        if column.name not in left_out and (column.name not in secret or column.name in wanted)
+    )
+    if not columns:
+        raise TableNotFound(f"Table {table.name} has no column left to export.", table=table.name)
+    return TableRows(
+        schema=schema,
+        table=table,
+        columns=columns,
+        masked=frozenset(secret & wanted),
+        time_sql=schema.time_sql(table),
+        window=window,
+    )
+
+
+def _moment(moment: datetime) -> str:
+    return f"{text_literal(moment.isoformat())}::timestamptz"

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where rows come from: the database itself, or something that shows what is in it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_mwaa_provider.metadata.copying import Chunk, copied
+from airflow_mwaa_provider.metadata.database import Database, database_errors
+from airflow_mwaa_provider.metadata.formats import value_writer
+from airflow_mwaa_provider.metadata.schema import Schema, read_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from airflow_mwaa_provider.metadata.formats import FileFormat
+    from airflow_mwaa_provider.metadata.selection import TableRows
+
+__all__ = ["DatabaseSource", "RowSource"]
+
+# A row's updated_at is told by the clock of the worker that wrote it, and becomes visible when that commits.
+_CLOCKS_DIFFER = timedelta(seconds=60)
+
+
+class RowSource(Protocol):
+    """Where rows come from: the database, or an API that shows them."""
+
+    route: str
+
+    @property
+    def schema(self) -> Schema:
+        """The tables that it can see."""
+
+    @property
+    def now(self) -> datetime:
+        """The time that the tables are seen as of."""
+
+    def horizon(self) -> datetime:
+        """Say before which time no row can appear any more."""
+
+    def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> AbstractContextManager[Any]:
+        """Give a context with an iterator over :class:`~airflow_mwaa_provider.metadata.copying.Chunk`."""
+
+
+class DatabaseSource:
+    """All tables as one snapshot of a database; a context."""
+
+    route = "database"
+
+    def __init__(self, database: Database, *, statement_timeout_s: float = 3600.0, route: str = "database") -> None:
+        self.route = route
+        self._database = database
+        self._statement_timeout_s = statement_timeout_s
+        self._stack = ExitStack()
+        self._connection: Any = None
+        self._schema: Schema | None = None
+        self._now: datetime | None = None
+
+    def __enter__(self) -> DatabaseSource:
+        snapshot = self._database.snapshot(statement_timeout_s=self._statement_timeout_s)
+        self._connection = self._stack.enter_context(snapshot)
+        try:
+            with database_errors(self._database.label, "reading its tables"):
+                self._schema = read_schema(self._connection)
+                self._now = self._ask("SELECT now()")
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @property
+    def schema(self) -> Schema:
+        """The tables of the database."""
+        assert self._schema is not None
+        return self._schema
+
+    @property
+    def now(self) -> datetime:
+        """When the snapshot was taken, by the server's clock."""
+        assert self._now is not None
+        return self._now
+
+    def horizon(self) -> datetime:
+        """Say before which time no row can appear any more: none of those who write now began before it."""
+        with database_errors(self._database.label, "asking who writes"):
+            oldest: datetime = self._ask(
+                "SELECT LEAST(now(), (SELECT min(xact_start) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND backend_xid IS NOT NULL))"
+            )
+        return oldest - _CLOCKS_DIFFER
+
+    @contextmanager
+    def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> Iterator[Iterator[Chunk]]:
+        """Read rows of a table."""
+        query = rows.select(value_writer(form, rows), first=partition_sql)
+        with (
+            database_errors(self._database.label, f"reading table {rows.name}"),
+            copied(self._connection, query, is_partitioned=partition_sql is not None) as chunks,
+        ):
+            yield chunks
+
+    def _ask(self, query: str) -> Any:
+        with self._connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchone()[0]

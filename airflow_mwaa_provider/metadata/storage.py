@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects in S3 that become visible together: uploaded in parts while they are made, completed when all are made.
+
+Until :meth:`PendingObject.commit` nothing of an object can be seen, and what was there before under its name stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import BoundedSemaphore, Lock
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
+from airflow_mwaa_provider.metadata.storage_faults import ObjectMissing, storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+__all__ = ["MAX_OBJECT_BYTES", "PART_BYTES", "ObjectWriter", "PendingObject", "Storage", "StoredFile"]
+
+log = logging.getLogger(__name__)
+
+PART_BYTES = 8 << 20
+"""Of an upload; S3 wants at least 5 MiB."""
+MAX_OBJECT_BYTES = 9_000 * PART_BYTES
+"""S3 takes 10,000 parts an object: 70 GiB here."""
+_UPLOADS_AT_ONCE = 3
+_HELD_BYTES = 16 << 20
+"""Small objects that are kept in memory until they are committed: one call each, instead of three."""
+_DELETED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """An object of an export.
+
+    :param bytes: its size.
+    :param sha256: of its bytes, hexadecimal.
+    :param partition: names and values of the partition that it lies in.
+    """
+
+    key: str
+    rows: int
+    bytes: int
+    sha256: str
+    partition: dict[str, str] = field(default_factory=dict)
+
+
+class Storage:
+    """A bucket, and how objects are put into it.
+
+    A context: it ends its threads, and aborts every upload that was not committed.
+
+    :param client: boto3's client of S3.
+    :param put: parameters for each object, such as ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``.
+    :param owner: account that the bucket must belong to; ``None`` for any.
+    """
+
+    def __init__(
+        self, client: Any, bucket: str, *, put: dict[str, str] | None = None, owner: str | None = None
+    ) -> None:
+        if not bucket or "/" in bucket:
+            raise MwaaInputError(f"bucket={bucket!r} is no bucket's name: give it without s3:// and without a path.")
+        self.client = client
+        self.bucket = bucket
+        self._own = {"Bucket": bucket, **({"ExpectedBucketOwner": owner} if owner else {})}
+        self._put = put or {}
+        self._pool = ThreadPoolExecutor(_UPLOADS_AT_ONCE, thread_name_prefix="s3-upload")
+        self._in_flight = BoundedSemaphore(_UPLOADS_AT_ONCE)
+        self._open: set[PendingObject] = set()
+        self._lock = Lock()
+        self._held_bytes = 0
+
+    def __enter__(self) -> Storage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Abort what was not committed, and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pending in list(self._open):
+            pending.abort()
+
+    def check_writable(self, key: str) -> None:
+        """Begin an upload and abort it: what S3 would refuse later it refuses now.
+
+        :raises StorageError: no such bucket, another region or account, a key of KMS that may not be used.
+        :raises AccessDenied: the role may not write, or not abort.
+        """
+        with storage_errors(self.bucket, key, "s3:PutObject"):
+            upload_id = self.client.create_multipart_upload(**self._own, Key=key, **self._put)["UploadId"]
+        with storage_errors(self.bucket, key, "s3:AbortMultipartUpload"):
+            self.client.abort_multipart_upload(**self._own, Key=key, UploadId=upload_id)
+
+    def get(self, key: str, *, max_bytes: int = 256 << 20) -> bytes | None:
+        """Read an object as a whole; ``None`` when it isn't there."""
+        try:
+            with storage_errors(self.bucket, key, "s3:GetObject"):
+                body = self.client.get_object(**self._own, Key=key)["Body"]
+                try:
+                    content: bytes = body.read(max_bytes)
+                finally:
+                    body.close()
+        except ObjectMissing:
+            return None
+        return content
+
+    def put(self, key: str, content: bytes, content_type: str = "application/json") -> None:
+        """Write a small object."""
+        with storage_errors(self.bucket, key, "s3:PutObject"):
+            self.client.put_object(**self._own, Key=key, Body=content, ContentType=content_type, **self._put)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that aren't there are none."""
+        listed = list(keys)
+        for start in range(0, len(listed), _DELETED_AT_ONCE):
+            some = listed[start : start + _DELETED_AT_ONCE]
+            with storage_errors(self.bucket, some[0], "s3:DeleteObject"):
+                answer = self.client.delete_objects(
+                    **self._own, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
+                )
+            for refused in answer.get("Errors", ())[:1]:
+                raise MwaaError(f"s3://{self.bucket}/{refused['Key']} could not be deleted: {refused.get('Code')}.")
+
+    def abort_left_uploads(self, prefix: str, is_ours: Callable[[str], bool]) -> int:
+        """Abort uploads that a killed process has left.
+
+        :param is_ours: whether the object of that key is one that this export writes.
+        :return: how many there were.
+        """
+        with storage_errors(self.bucket, prefix, "s3:ListBucketMultipartUploads"):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(**self._own, Prefix=prefix)
+            left = [
+                (upload["Key"], upload["UploadId"])
+                for page in pages
+                for upload in page.get("Uploads", ())
+                if is_ours(upload["Key"])
+            ]
+        for key, upload_id in left:
+            self.abort_upload(key, upload_id)
+        return len(left)
+
+    def writer(self, key: str, content_type: str, partition: dict[str, str] | None = None) -> ObjectWriter:
+        """Begin an object."""
+        return ObjectWriter(self, key, content_type, partition or {})
+
+    def commit(self, pending: Iterable[PendingObject]) -> None:
+        """Make objects visible, several at once.
+
+        :raises StorageError: one of them could not be; those before it are visible, the others never will be.
+        """
+        futures = [self._pool.submit(item.commit) for item in pending]
+        wait(futures)
+        for future in futures:
+            future.result()
+
+    # What follows is for the objects below.
+
+    def hold(self, size: int) -> bool:
+        """Take memory for a small object, if there is some left."""
+        with self._lock:
+            if self._held_bytes + size > _HELD_BYTES:
+                return False
+            self._held_bytes += size
+            return True
+
+    def release(self, size: int) -> None:
+        """Give it back."""
+        with self._lock:
+            self._held_bytes -= size
+
+    def begin_upload(self, key: str, content_type: str) -> str:
+        """Begin an upload in parts; gives its id."""
+        with storage_errors(self.bucket, key, "s3:PutObject"):
+            answer = self.client.create_multipart_upload(**self._own, Key=key, ContentType=content_type, **self._put)
+        upload_id: str = answer["UploadId"]
+        return upload_id
+
+    def submit_part(self, pending: PendingObject, number: int, body: bytes) -> Future[str]:
+        """Upload a part in the background; waits while as many are under way as memory allows."""
+        self._in_flight.acquire()
+        try:
+            future = self._pool.submit(self._upload_part, pending, number, body)
+        except BaseException:
+            self._in_flight.release()
+            raise
+        future.add_done_callback(lambda _: self._in_flight.release())
+        return future
+
+    def _upload_part(self, pending: PendingObject, number: int, body: bytes) -> str:
+        with storage_errors(self.bucket, pending.file.key, "s3:PutObject"):
+            answer = self.client.upload_part(
+                **self._own, Key=pending.file.key, UploadId=pending.upload_id, PartNumber=number, Body=body
+            )
+        etag: str = answer["ETag"]
+        return etag
+
+    def track(self, pending: PendingObject) -> None:
+        """Remember an object that must be committed or aborted."""
+        with self._lock:
+            self._open.add(pending)
+
+    def forget(self, pending: PendingObject) -> None:
+        """Forget one that has been."""
+        with self._lock:
+            self._open.discard(pending)
+
+    def complete(self, pending: PendingObject, parts: list[dict[str, Any]]) -> None:
+        """Make an uploaded object visible."""
+        key = pending.file.key
+        with storage_errors(self.bucket, key, "s3:PutObject"):
+            try:
+                self.client.complete_multipart_upload(
+                    **self._own, Key=key, UploadId=pending.upload_id, MultipartUpload={"Parts": parts}
+                )
+            except self.client.exceptions.NoSuchUpload:
+                # botocore repeats a call whose answer was lost, and the first one may have done it.
+                found = self.client.head_object(**self._own, Key=key)
+                if found["ContentLength"] != pending.file.bytes:
+                    raise
+
+    def put_pending(self, pending: PendingObject, body: bytes, content_type: str) -> None:
+        """Write a small object that was held in memory."""
+        self.put(pending.file.key, body, content_type)
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """End an upload; its parts are deleted."""
+        with suppress(ObjectMissing), storage_errors(self.bucket, key, "s3:AbortMultipartUpload"):
+            self.client.abort_multipart_upload(**self._own, Key=key, UploadId=upload_id)
+
+
+class PendingObject:
+    """An object that is all uploaded, and not visible yet."""
+
+    def __init__(self, storage: Storage, file: StoredFile, content_type: str) -> None:
+        self.file = file
+        self.upload_id: str | None = None
+        self.parts: list[Future[str]] = []
+        self.body: bytes | None = None
+        self._storage = storage
+        self._content_type = content_type
+
+    def commit(self) -> StoredFile:
+        """Make it visible, in place of what was there under its name.
+
+        :raises StorageError: it could not be.
+        """
+        if self.upload_id is None:
+            assert self.body is not None
+            self._storage.put_pending(self, self.body, self._content_type)
+            self._let_go()
+        else:
+            parts = [{"PartNumber": number, "ETag": part.result()} for number, part in enumerate(self.parts, 1)]
+            self._storage.complete(self, parts)
+        self._storage.forget(self)
+        return self.file
+
+    def abort(self) -> None:
+        """Take it back; what cannot be aborted now the next export of the same name aborts."""
+        wait(self.parts)
+        self._storage.forget(self)
+        self._let_go()
+        if self.upload_id is not None:
+            try:
+                self._storage.abort_upload(self.file.key, self.upload_id)
+            except MwaaError as error:
+                log.warning("An unfinished upload is left: %s", error)
+
+    def check(self) -> None:
+        """Raise what a part of it has met, if any has."""
+        for part in self.parts:
+            if part.done():
+                part.result()
+
+    def _let_go(self) -> None:
+        if self.body is not None:
+            self._storage.release(len(self.body))
+            self.body = None
+
+
+class ObjectWriter:
+    """Takes the bytes of one object as they come; of them it holds less than two parts."""
+
+    def __init__(self, storage: Storage, key: str, content_type: str, partition: dict[str, str]) -> None:
+        self.key = key
+        self.size = 0
+        self._storage = storage
+        self._content_type = content_type
+        self._partition = partition
+        self._sha256 = hashlib.sha256()
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._pending = PendingObject(storage, StoredFile(key, 0, 0, ""), content_type)
+        storage.track(self._pending)
+
+    def write(self, data: bytes) -> None:
+        """Take some bytes; waits while S3 is behind.
+
+        :raises StorageError: an earlier part could not be uploaded.
+        """
+        if not data:
+            return
+        self._sha256.update(data)
+        self.size += len(data)
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        while self._waiting_bytes >= PART_BYTES:
+            joined = b"".join(self._waiting)
+            self._waiting = [joined[PART_BYTES:]]
+            self._upload(joined[:PART_BYTES])
+            del joined
+
+    def finish(self, rows: int) -> PendingObject:
+        """Upload what is left; the object is complete, and not visible yet."""
+        pending = self._pending
+        pending.file = StoredFile(self.key, rows, self.size, self._sha256.hexdigest(), self._partition)
+        if pending.upload_id is None and self._storage.hold(self.size):
+            pending.body = b"".join(self._waiting)
+        else:
+            self._upload(b"".join(self._waiting))
+        self._waiting = []
+        return pending
+
+    def _upload(self, body: bytes) -> None:
+        pending = self._pending
+        self._waiting_bytes -= len(body)
+        if pending.upload_id is None:
+            pending.upload_id = self._storage.begin_upload(self.key, self._content_type)
+        pending.check()
+        if body or not pending.parts:
+            pending.parts.append(self._storage.submit_part(pending, len(pending.parts) + 1, body))
