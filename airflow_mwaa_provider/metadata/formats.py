@@ -286,7 +286,7 @@ class _ParquetEncoder:
         return table
 
     def _unhexed(self, column: Any) -> Any:
-        """Read ``\\x4f`` as bytes; each different value once, for executor_config is mostly the same."""
+        r"""Read ``\x4f`` as bytes; each different value once, for executor_config is mostly the same."""
         arrow = self._arrow
         encoded = column.combine_chunks().dictionary_encode()
         if isinstance(encoded, arrow.ChunkedArray):
