@@ -187,13 +187,14 @@ def _translated(error: psycopg2.Error, label: str, doing: str) -> MetadataError:
     words = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     words = words.removeprefix("ERROR:").removeprefix("FATAL:").strip().rstrip(".")
     advice, transient = "", False
-    if state is None or state.startswith(("08", "57P")) or state in {"53300"}:
-        advice = _ADVICE.get("unreachable", "")
-        return DatabaseUnavailable(f"{label}: {doing} failed: {words}.{advice}", sqlstate=state, transient=True)
-    if state.startswith("28"):
+    # libpq tells no code when it cannot connect.
+    if (state is None and "authentication failed" in words) or (state or "").startswith("28"):
         return DatabaseUnavailable(
             f"{label}: {doing} failed: {words}. Check the connection's user and password.", sqlstate=state
         )
+    if state is None or state.startswith(("08", "57P")) or state in {"53300"}:
+        advice = _ADVICE.get("unreachable", "")
+        return DatabaseUnavailable(f"{label}: {doing} failed: {words}.{advice}", sqlstate=state, transient=True)
     for start, text in _ADVICE.items():
         if state.startswith(start):
             advice = text

@@ -241,6 +241,7 @@ class _Export:
 
     def _commit(self, manifest: Manifest, pending: list[PendingObject], previous: Manifest | None) -> None:
         storage = self.storage
+        storage.settle(pending)
         journal = Journal(storage, self.options.places(None).journal)
         tables = set(manifest.tables)
         stale = journal.left_by_the_killed(manifest) | (previous_keys(previous, manifest) if previous else set())

@@ -85,7 +85,8 @@ class Storage:
         self.close()
 
     def close(self) -> None:
-        """Abort what was not committed, and end the threads."""
+        """End the threads, and abort what was not committed."""
+        # After that every part is uploaded, or never will be: none comes after the abort of its upload.
         self._pool.shutdown(wait=True, cancel_futures=True)
         for pending in list(self._open):
             pending.abort()
@@ -152,6 +153,15 @@ class Storage:
     def writer(self, key: str, content_type: str, partition: dict[str, str] | None = None) -> ObjectWriter:
         """Begin an object."""
         return ObjectWriter(self, key, content_type, partition or {})
+
+    def settle(self, pending: Iterable[PendingObject]) -> None:
+        """Wait until all that was handed over is uploaded.
+
+        :raises StorageError: a part could not be.
+        """
+        for item in pending:
+            for part in item.parts:
+                part.result()
 
     def commit(self, pending: Iterable[PendingObject]) -> None:
         """Make objects visible, several at once.
@@ -266,7 +276,6 @@ class PendingObject:
 
     def abort(self) -> None:
         """Take it back; what cannot be aborted now the next export of the same name aborts."""
-        wait(self.parts)
         self._storage.forget(self)
         self._let_go()
         if self.upload_id is not None:

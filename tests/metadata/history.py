@@ -22,8 +22,8 @@ BEGIN = "'2025-11-22 00:00:00+00'::timestamptz"
 
 # {n} runs over a year, {dags} DAGs, {tasks} tasks a run; i counts runs, j tasks.
 _DAG_ID = "'dag_' || lpad((i % {dags})::text, 3, '0')"
-_RUN_ID = f"'scheduled__' || to_char({BEGIN} + i * interval '1 year' / {{n}}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
-_STARTED = f"({BEGIN} + i * interval '1 year' / {{n}})"
+_RUN_ID = f"'scheduled__' || to_char({BEGIN} + i * interval '365 days' / {{n}}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
+_STARTED = f"({BEGIN} + i * interval '365 days' / {{n}})"
 DAG = {"dag_id": _DAG_ID, "is_paused": "false", "bundle_name": "'dags-folder'"}
 DAG_RUN = {
     "dag_id": _DAG_ID,

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exports of what is new or changed: nothing missed, changes told apart, repetition writes the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+import pytest
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from tests.metadata import history
+from tests.metadata.exports import body, export, keys, manifest
+
+DAYS = [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 8)]
+TABLES = ["dag_run", "task_instance", "log", "dag"]
+
+
+@pytest.fixture
+def history_of_march(lab, database):
+    connection = lab.connect(database)
+    with connection.cursor() as cursor:
+        history.fill(cursor, runs=365, tasks=2, dags=1)
+        for table, column in (("task_instance", "start_date"), ("log", "dttm"), ("dag_run", "start_date")):
+            cursor.execute(f"DELETE FROM {table} WHERE {column} < '2026-02-20'")
+    yield database, connection
+    connection.close()
+
+
+def read_back(lab, bucket, tmp_path, table, key_columns):
+    """The table as readers see it: of each row the version of the last export."""
+    for key in keys(lab, bucket):
+        path = tmp_path / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body(lab, bucket, key))
+    return duckdb.sql(
+        f"SELECT * FROM read_csv('{tmp_path}/files/export/table={table}/**/*.csv', hive_partitioning = true, "
+        "hive_types_autocast = false, all_varchar = true) "
+        f"QUALIFY row_number() OVER (PARTITION BY {key_columns} ORDER BY until DESC) = 1"
+    )
+
+
+def test_each_increment_has_what_is_new_and_what_has_changed(lab, history_of_march, bucket, tmp_path) -> None:
+    database, connection = history_of_march
+    cursor = connection.cursor()
+    cursor.execute("SELECT run_id FROM dag_run WHERE start_date >= '2026-03-01' ORDER BY id LIMIT 1")
+    late = cursor.fetchone()[0]
+    # A run of March 1 that is still running when it is exported, and ends on the 2nd.
+    cursor.execute(
+        "UPDATE dag_run SET state = 'running', end_date = NULL, updated_at = start_date WHERE run_id = %s", (late,)
+    )
+    first = export(lab, database, bucket, incremental=True, until=DAYS[1], tables=TABLES)
+    assert first.key == "files/export/manifests/20260302T000000Z.json"
+    cursor.execute("SELECT count(*) FROM dag_run WHERE start_date < %s", (DAYS[1],))
+    assert first.tables["dag_run"].rows == cursor.fetchone()[0] > 5
+    assert first.tables["dag_run"].rows_changed == 0
+    cursor.execute(
+        "UPDATE dag_run SET state = 'success', end_date = '2026-03-02 01:00:00+00', updated_at = '2026-03-02 01:00:00+00' WHERE run_id = %s",
+        (late,),
+    )
+    second = export(lab, database, bucket, incremental=True, until=DAYS[2], tables=TABLES)
+    table = second.tables["dag_run"]
+    assert (table.since, table.until) == (DAYS[1], DAYS[2])
+    assert (table.rows, table.rows_changed) == (2, 1)
+    changed = [file for file in table.files if file.partition["change"] == "changed"]
+    assert [file.key for file in changed] == [
+        "files/export/table=dag_run/until=20260302T000000Z/change=changed/date=2026-03-01/part-00000.csv".replace(
+            "0302T", "0303T"
+        )
+    ]
+    assert second.tables["dag"].rows == 1  # what has no history is whole each time
+    third = export(lab, database, bucket, incremental=True, until=DAYS[3], tables=TABLES)
+    assert (third.tables["dag_run"].rows, third.tables["dag_run"].rows_changed) == (1, 0)
+
+    found = read_back(lab, bucket, tmp_path, "dag_run", "id")
+    cursor.execute("SELECT count(*), min(run_id), max(run_id) FROM dag_run WHERE start_date < %s", (DAYS[3],))
+    assert duckdb.sql("SELECT count(*), min(run_id), max(run_id) FROM found").fetchone() == cursor.fetchone()
+    assert duckdb.sql(f"SELECT state FROM found WHERE run_id = '{late}'").fetchall() == [("success",)]
+    cursor.execute("SELECT count(*) FROM task_instance WHERE start_date < %s", (DAYS[3],))
+    keys_of_ti = "dag_id, task_id, run_id, map_index"
+    (count,) = read_back(lab, bucket, tmp_path, "task_instance", keys_of_ti).aggregate("count(*)").fetchone()
+    assert count == cursor.fetchone()[0]
+
+
+def test_repeating_an_increment_writes_the_same_objects(lab, history_of_march, bucket) -> None:
+    database, connection = history_of_march
+    export(lab, database, bucket, incremental=True, until=DAYS[1], tables=TABLES)
+    again = {"incremental": True, "until": DAYS[2], "tables": TABLES}
+    first = export(lab, database, bucket, **again)
+    third = export(lab, database, bucket, incremental=True, until=DAYS[3], tables=TABLES)
+    before = {key: body(lab, bucket, key) for key in keys(lab, bucket) if "/table=" in key}
+    assert export(lab, database, bucket, **again).tables == first.tables
+    assert {key: body(lab, bucket, key) for key in keys(lab, bucket) if "/table=" in key} == before
+    # The last increment stays the last.
+    assert manifest(lab, bucket)["until"] == DAYS[3].isoformat()
+    fourth = export(lab, database, bucket, incremental=True, until=DAYS[4], tables=TABLES)
+    assert fourth.tables["dag_run"].since == DAYS[3] == third.until
+    with pytest.raises(MwaaInputError, match="there is nothing to add"):
+        export(lab, database, bucket, incremental=True, until=DAYS[0], tables=TABLES)
+    # A row less, and its file goes with it.
+    connection.cursor().execute("DELETE FROM log WHERE dttm >= %s AND dttm < %s", (DAYS[1], DAYS[2]))
+    export(lab, database, bucket, **again)
+    gone = set(before) - set(keys(lab, bucket))
+    assert gone == {"files/export/table=log/until=20260303T000000Z/change=new/date=2026-03-02/part-00000.csv"}
+
+
+def test_a_transaction_that_commits_late_is_not_missed(lab, history_of_march, bucket) -> None:
+    database, _ = history_of_march
+    slow = lab.connect(database)
+    slow.autocommit = False
+    cursor = slow.cursor()
+    cursor.execute("INSERT INTO log (dttm, event) VALUES (now(), 'slow') RETURNING dttm")
+    (written,) = cursor.fetchone()
+    first = export(lab, database, bucket, incremental=True, tables=["log"])
+    assert first.until is not None
+    assert first.until <= written - timedelta(seconds=59)
+    slow.commit()
+    slow.close()
+    lab.execute(database, "UPDATE log SET dttm = dttm - interval '2 minutes' WHERE event = 'slow'")
+    # As if two minutes had passed: the next one begins where nothing can appear any more.
+    lab.execute(database, f"UPDATE log SET dttm = '{first.until.isoformat()}' WHERE event = 'slow'")
+    later = export(
+        lab, database, bucket, incremental=True, tables=["log"], until=datetime.now(UTC) + timedelta(seconds=1)
+    )
+    assert later.tables["log"].rows == 1
+    assert later.tables["log"].watermark is not None
+    assert later.tables["log"].watermark <= datetime.now(UTC) - timedelta(seconds=59)
+
+
+def test_what_a_killed_increment_has_left_is_cleared_away(lab, history_of_march, bucket, monkeypatch) -> None:
+    from airflow_mwaa_provider.metadata.storage import Storage
+
+    database, _ = history_of_march
+    export(lab, database, bucket, incremental=True, until=DAYS[1], tables=TABLES)
+    before = keys(lab, bucket)
+
+    class Killed(BaseException):
+        pass
+
+    put = Storage.put
+
+    def put_or_die(self, key, content, content_type="application/json"):
+        if key.endswith("20260303T000000Z.json"):
+            raise Killed
+        put(self, key, content, content_type)
+
+    monkeypatch.setattr(Storage, "put", put_or_die)
+    with pytest.raises(Killed):
+        export(lab, database, bucket, incremental=True, until=DAYS[2], tables=TABLES)
+    monkeypatch.undo()
+    assert [key for key in keys(lab, bucket) if "until=20260303T" in key]  # visible, without a manifest
+    export(lab, database, bucket, incremental=True, until=DAYS[3], tables=TABLES)
+    assert [key for key in keys(lab, bucket) if "until=20260303T" in key or "writing" in key] == []
+    assert set(before) < set(keys(lab, bucket))
+    assert manifest(lab, bucket)["tables"]["dag_run"]["since"] == DAYS[1].isoformat()
+
+
+def test_days_that_are_exported_one_by_one_stay_beside_each_other(lab, history_of_march, bucket) -> None:
+    database, _ = history_of_march
+    for since, until in zip(DAYS, DAYS[1:], strict=False):
+        export(lab, database, bucket, layout="hive", since=since, until=until, tables=["dag_run"])
+    assert len([key for key in keys(lab, bucket) if "table=dag_run/date=2026-03-0" in key]) == 6
