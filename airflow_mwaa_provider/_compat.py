@@ -53,6 +53,8 @@ __all__ = [
     "failure_without_retry",
     "first_start",
     "is_still_deferred",
+    "metadata_connection",
+    "metadata_dialect",
     "read_xcom",
     "sensor_timeout",
     "skip_exception",
@@ -81,6 +83,24 @@ def __getattr__(name: str) -> Any:
 def triggers_are_told_of_kills() -> bool:
     """Whether this Airflow calls a trigger's ``on_kill``; older ones only cancel it."""
     return hasattr(import_module("airflow.triggers.base").BaseTrigger, "on_kill")
+
+
+def metadata_dialect() -> str | None:
+    """Name the kind of the database that this process is connected to as Airflow's own; ``None`` for none."""
+    engine = import_module("airflow.settings").engine
+    return None if engine is None else str(engine.dialect.name)
+
+
+def metadata_connection() -> Any:
+    """Open a psycopg2 connection to the environment's own database, where the process has one: not in a task of 3.
+
+    It is made by Airflow's own engine, and so with what listens there, such as MWAA's tokens of RDS; then it is taken
+    out of the engine's pool, and closed by whoever asked.
+    """
+    pooled = import_module("airflow.settings").engine.raw_connection()
+    connection = pooled.dbapi_connection
+    pooled.detach()
+    return connection
 
 
 def read_xcom(ti_key: Any, key: str) -> Any:

@@ -84,16 +84,26 @@ class Database:
             "port": port,
             "dbname": unquote(parts.path.lstrip("/")) or "airflow",
             **({"user": unquote(parts.username)} if parts.username else {}),
-            **({"password": unquote(parts.password)} if parts.password else {}),
             **dict(parse_qsl(parts.query)),
         }
-        return cls.from_options(options)
+        password = unquote(parts.password) if parts.password else None
+        return cls.from_options(options, lambda: password)
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Database:
-        """Take it from libpq's parameters: ``host``, ``port``, ``dbname``, ``user``, ``password``, ``sslmode`` ..."""
+    def from_options(cls, options: Mapping[str, Any], password: Callable[[], str | None]) -> Database:
+        """Take it from libpq's parameters: ``host``, ``port``, ``dbname``, ``user``, ``sslmode`` ...
+
+        :param password: gives the password, or a new token, for each connection; ``None`` leaves it to libpq, which
+            knows PGPASSWORD and the password file.
+        """
         given = {"connect_timeout": _CONNECT_TIMEOUT_S, **_KEEPALIVE, **options}
-        return cls(lambda: psycopg2.connect(**given), _label(given))
+
+        def connect() -> Any:
+            secret = password()
+            everything = {**given, "password": secret} if secret else given
+            return psycopg2.connect(**everything)
+
+        return cls(connect, _label(given))
 
     @classmethod
     def from_mwaa_environment(cls, variables: Mapping[str, str]) -> Database:
@@ -118,28 +128,28 @@ class Database:
             "port": port,
             "dbname": name,
             "sslmode": variables.get("MWAA__DB__POSTGRES_SSLMODE") or "require",
-            "connect_timeout": _CONNECT_TIMEOUT_S,
-            **_KEEPALIVE,
         }
         if variables.get("USE_IAM_CREDENTIALS", "").lower() == "true" and variables.get("RDS_IAM_TOKEN_HOSTNAME"):
-            return cls(
-                lambda: psycopg2.connect(**where, user=_IAM_USER, password=_rds_token(variables)),
-                _label({**where, "user": _IAM_USER}),
-            )
+            return cls.from_options({**where, "user": _IAM_USER}, lambda: _rds_token(variables))
         user, password = _mwaa_credentials(variables)
-        return cls(lambda: psycopg2.connect(**where, user=user, password=password), _label({**where, "user": user}))
+        return cls.from_options({**where, "user": user}, lambda: password)
 
-    @contextmanager
-    def connection(self) -> Iterator[Any]:
-        """Open a connection in autocommit mode, and close it at the end.
+    def open(self) -> Any:
+        """Open a psycopg2 connection in autocommit mode; the caller closes it.
 
         :raises DatabaseUnavailable: it could not be opened.
         """
         with database_errors(self.label, "opening it"):
             connection = self._connect()
-        try:
             # So that each BEGIN is written here, with all that it needs to say.
             connection.autocommit = True
+        return connection
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """Open a connection as :meth:`open` does, and close it at the end."""
+        connection = self.open()
+        try:
             yield connection
         finally:
             with suppress(psycopg2.Error):

@@ -86,6 +86,11 @@ class DatabaseSource:
         assert self._now is not None
         return self._now
 
+    @property
+    def connection(self) -> Any:
+        """The psycopg2 connection of the snapshot."""
+        return self._connection
+
     def horizon(self) -> datetime:
         """Say before which time no row can appear any more: none of those who write now began before it."""
         with database_errors(self._database.label, "asking who writes"):

@@ -74,11 +74,11 @@ def test_each_increment_has_what_is_new_and_what_has_changed(lab, history_of_mar
 
     found = read_back(lab, bucket, tmp_path, "dag_run", "id")
     cursor.execute("SELECT count(*), min(run_id), max(run_id) FROM dag_run WHERE start_date < %s", (DAYS[3],))
-    assert duckdb.sql("SELECT count(*), min(run_id), max(run_id) FROM found").fetchone() == cursor.fetchone()
+    assert duckdb.sql("SELECT count(*), min(run_id), max(run_id) FROM found").fetchall()[0] == cursor.fetchone()
     assert duckdb.sql(f"SELECT state FROM found WHERE run_id = '{late}'").fetchall() == [("success",)]
     cursor.execute("SELECT count(*) FROM task_instance WHERE start_date < %s", (DAYS[3],))
     keys_of_ti = "dag_id, task_id, run_id, map_index"
-    (count,) = read_back(lab, bucket, tmp_path, "task_instance", keys_of_ti).aggregate("count(*)").fetchone()
+    (count,) = read_back(lab, bucket, tmp_path, "task_instance", keys_of_ti).aggregate("count(*)").fetchall()[0]
     assert count == cursor.fetchone()[0]
 
 

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa metadata export``: tables of a metadata database to S3."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
+from airflow_mwaa_provider.cli.output import echo_fields, echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.remote import Remote
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.export import ExportOptions, Progress
+
+
+@click.command("export")
+@click.argument("place", metavar="s3://BUCKET/PREFIX")
+@click.option(
+    "--database-url",
+    envvar="AIRFLOW_MWAA_DATABASE_URL",
+    metavar="URL",
+    help="postgresql://USER@HOST:5432/DATABASE; the password from PGPASSWORD or ~/.pgpass. Also: "
+    "AIRFLOW_MWAA_DATABASE_URL.",
+)
+@click.option(
+    "--route",
+    type=click.Choice(["auto", "database", "mwaa_environment"]),
+    default="auto",
+    help="mwaa_environment: the settings of the MWAA container that it runs in.",
+)
+@click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable.")
+@click.option("--exclude", multiple=True, metavar="NAME", help="Without this table, or TABLE.COLUMN; repeatable.")
+@click.option("--since", metavar="ISO", help="Rows from this time on, with a time zone: 2026-11-22T00:00:00Z.")
+@click.option("--until", metavar="ISO", help="Rows before this time.")
+@click.option("--format", "file_format", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option("--compression", type=click.Choice(["none", "gzip", "zstd", "snappy"]))
+@click.option("--layout", type=click.Choice(["table", "hive"]), help="One file a table, or partitions by date.")
+@click.option("--file-bytes", type=int, metavar="N", help="Begin another file when one has this size.")
+@click.option("--incremental", is_flag=True, help="Only what is new or changed since the last such export.")
+@click.option("--manifest-name", default="manifest.json", show_default=True)
+@click.option("--kms-key-id", help="Encrypt the objects with this key of KMS.")
+@click.option("--bucket-owner", metavar="ACCOUNT", help="Account that the bucket must belong to.")
+@click.option("--dry-run", is_flag=True, help="Estimate, and write nothing.")
+@output_option
+@click.option("--region", envvar="AWS_REGION", help="AWS region; AWS_REGION, or the profile's.")
+@click.option("--profile", help="AWS profile; AWS_PROFILE, or boto3's own rules.")
+@mwaa_errors_in_one_line
+def export(
+    *,
+    place: str,
+    database_url: str | None,
+    route: str,
+    region: str | None,
+    profile: str | None,
+    output: str,
+    dry_run: bool,
+    kms_key_id: str | None,
+    bucket_owner: str | None,
+    **options: Any,
+) -> None:
+    """Export tables to S3, in constant memory; nothing is visible until all of them are there.
+
+    \b
+    Example:
+      airflow-mwaa metadata export s3://my-bucket/history --format parquet
+      airflow-mwaa metadata export s3://my-bucket/history --table dag_run --since 2026-11-01T00:00:00Z --dry-run
+    """
+    bucket, prefix = _bucket_and_prefix(place)
+    chosen = _options(prefix, options)
+    database, route = _database(database_url, route)
+    from airflow_mwaa_provider.metadata.export import export_metadata
+    from airflow_mwaa_provider.metadata.sources import DatabaseSource
+    from airflow_mwaa_provider.metadata.storage import Storage
+
+    try:
+        with signals_as_interrupts(), DatabaseSource(database, route=route) as source:
+            if dry_run:
+                _show_estimates(source, chosen, output)
+                return
+            client = Remote("", region, profile).s3()
+            put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
+            with Storage(client, bucket, put=put, owner=bucket_owner) as storage, _progress() as progress:
+                began = time.monotonic()
+                manifest = export_metadata(source, storage, chosen, progress=progress)
+                seconds = time.monotonic() - began
+    except KeyboardInterrupt:
+        fail("interrupted; nothing of this export is visible")
+    if output == "json":
+        echo_json(manifest.document())
+        return
+    tables = manifest.tables
+    rows, size = sum(table.rows for table in tables.values()), sum(table.bytes for table in tables.values())
+    shown = [(name, f"{table.rows:,}", f"{table.bytes:,}", len(table.files)) for name, table in tables.items()]
+    echo_table([("TABLE", "ROWS", "BYTES", "OBJECTS"), *shown])
+    echo_fields(
+        [
+            ("manifest", f"s3://{bucket}/{manifest.key}"),
+            ("rows", f"{rows:,}"),
+            ("bytes", f"{size:,}"),
+            ("seconds", f"{seconds:.1f}"),
+        ]
+    )
+
+
+def _bucket_and_prefix(place: str) -> tuple[str, str]:
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    if not place.startswith("s3://") or not bucket:
+        raise MwaaInputError(f"{place!r} is no place in S3; write s3://BUCKET/PREFIX.")
+    return bucket, prefix.strip("/")
+
+
+def _options(prefix: str, given: dict[str, Any]) -> ExportOptions:
+    from airflow_mwaa_provider.client.parameters import moment
+    from airflow_mwaa_provider.metadata.export import ExportOptions
+
+    given["since"] = moment(given["since"], "--since")
+    given["until"] = moment(given["until"], "--until")
+    tables = given.pop("tables") or None
+    return ExportOptions(prefix=prefix, tables=tables, **given)
+
+
+def _database(url: str | None, route: str) -> tuple[Database, str]:
+    from airflow_mwaa_provider.metadata.database import Database
+
+    if route == "mwaa_environment":
+        return Database.from_mwaa_environment(os.environ), route
+    if not url:
+        raise MwaaInputError(
+            "No database was named: give --database-url, set AIRFLOW_MWAA_DATABASE_URL, or, in a container of MWAA, "
+            "--route mwaa_environment."
+        )
+    return Database.from_url(url), "database"
+
+
+def _show_estimates(source: Any, options: ExportOptions, output: str) -> None:
+    from airflow_mwaa_provider.metadata.estimate import estimate_export
+
+    estimates = estimate_export(source.connection, source.schema, options)
+    if output == "json":
+        echo_json([asdict(item) for item in estimates])
+        return
+    shown = [(item.table, f"{item.rows:,}", f"{item.bytes:,}", item.by or "whole") for item in estimates]
+    echo_table([("TABLE", "ROWS", "BYTES", "CHOSEN BY"), *shown])
+    total = sum(item.bytes for item in estimates)
+    echo_fields([("rows", f"{sum(item.rows for item in estimates):,}"), ("bytes, uncompressed", f"{total:,}")])
+    click.echo("  PostgreSQL's own estimates; nothing was written.")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Show a bar for the table that is under way, where a person looks."""
+    if not sys.stderr.isatty():
+        with nullcontext():
+            yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rows]} rows"),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar: dict[str, Any] = {}
+
+        def show(table: str, rows: int, size: int, expected_rows: int | None) -> None:
+            if bar.get("table") != table:
+                if bar:
+                    bars.remove_task(bar["id"])
+                bar.update(table=table, id=bars.add_task(table, total=None, rows="0"))
+            # Bytes are what is counted; of the rows that are expected follows how many there will be.
+            total = size * expected_rows / rows if expected_rows and rows and expected_rows >= rows else None
+            bars.update(bar["id"], completed=size, total=total, rows=f"{rows:,}")
+
+        yield show

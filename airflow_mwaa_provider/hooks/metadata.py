@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From connections and settings to Airflow's metadata database, by the way that works from here."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider._compat import AIRFLOW_V_3, AIRFLOW_VERSION, BaseHook, metadata_connection, metadata_dialect
+from airflow_mwaa_provider.exceptions import MwaaInputError, NoMetadataRoute
+from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
+from airflow_mwaa_provider.metadata.database import Database
+from airflow_mwaa_provider.metadata.export import ExportOptions, Progress, export_metadata
+from airflow_mwaa_provider.metadata.sources import DatabaseSource
+from airflow_mwaa_provider.metadata.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_mwaa_provider.metadata.manifest import Manifest
+
+__all__ = ["ROUTES", "MetadataHook"]
+
+ROUTES = ("database", "mwaa_environment")
+"""Ways to the metadata, in the order in which ``auto`` tries them; the second only when it is named."""
+
+# Of a postgres connection's extra, what libpq takes; the rest is for Airflow's own hook.
+_LIBPQ = {
+    "application_name", "channel_binding", "connect_timeout", "gssencmode", "keepalives", "keepalives_count",
+    "keepalives_idle", "keepalives_interval", "options", "sslcert", "sslcrl", "sslkey", "sslmode", "sslpassword",
+    "sslrootcert", "target_session_attrs", "tcp_user_timeout",
+}  # fmt: skip
+
+
+class MetadataHook(BaseHook):
+    """Reaches the metadata database of an Airflow.
+
+    :param metadata_conn_id: a connection of type ``postgres`` to it. With ``"iam": true`` in its extra each connection
+        gets a token of RDS instead of a password. ``None``: on Airflow 2 the environment's own database.
+    :param route: ``"database"``, ``"mwaa_environment"`` (the settings of MWAA's containers, which are private details
+        of its images), or ``"auto"``: the first that works, which is logged.
+    :param aws_conn_id: connection for S3, and for RDS's tokens.
+    :param region_name: their region.
+    :param verify: ``False`` or the path of a CA bundle, for AWS.
+    :param botocore_config: keywords of botocore's ``Config``.
+    """
+
+    conn_name_attr = "metadata_conn_id"
+
+    def __init__(
+        self,
+        metadata_conn_id: str | None = None,
+        route: str = "auto",
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if route not in {"auto", *ROUTES}:
+            raise MwaaInputError(f"route={route!r} is unknown; there are auto, {', '.join(ROUTES)}.")
+        if metadata_conn_id and route == "mwaa_environment":
+            raise MwaaInputError(
+                "route='mwaa_environment' takes the container's own settings: leave metadata_conn_id out."
+            )
+        self.metadata_conn_id = metadata_conn_id
+        self.route = route
+        self._aws = MwaaEnvironmentHook(aws_conn_id, region_name, verify, botocore_config)
+
+    def get_conn(self) -> Any:
+        """Open a psycopg2 connection in autocommit mode; the caller closes it."""
+        return self.database()[0].open()
+
+    def database(self) -> tuple[Database, str]:
+        """Say where the database is, and by which route; opens nothing.
+
+        :raises NoMetadataRoute: no route can be used from here; the message says of each why not.
+        """
+        if self.route == "mwaa_environment":
+            return Database.from_mwaa_environment(os.environ), "mwaa_environment"
+        if self.metadata_conn_id:
+            return self._of_connection(self.metadata_conn_id), "database"
+        if AIRFLOW_V_3:
+            raise NoMetadataRoute(
+                "No way to the metadata database: tasks of Airflow 3 have none of their own. Give metadata_conn_id, a "
+                "postgres connection to it, or route='mwaa_environment' on MWAA."
+            )
+        dialect = metadata_dialect()
+        if dialect != "postgresql":
+            raise NoMetadataRoute(
+                f"The environment's own metadata database is {dialect or 'none'}, and MWAA's is PostgreSQL: give "
+                "metadata_conn_id, a postgres connection."
+            )
+        return Database(metadata_connection, "The environment's own metadata database"), "database"
+
+    @contextmanager
+    def source(self, *, statement_timeout: timedelta = timedelta(hours=1)) -> Iterator[DatabaseSource]:
+        """Open a snapshot of the database.
+
+        :raises NoMetadataRoute: no route can be used from here.
+        :raises DatabaseUnavailable: it could not be opened.
+        """
+        database, route = self.database()
+        self.log.info("Route %s: %s", route, database.label)
+        with DatabaseSource(database, statement_timeout_s=statement_timeout.total_seconds(), route=route) as source:
+            yield source
+
+    def export(
+        self,
+        bucket: str,
+        options: ExportOptions,
+        *,
+        kms_key_id: str | None = None,
+        bucket_owner: str | None = None,
+        s3_conn_id: str | None = None,
+        statement_timeout: timedelta = timedelta(hours=1),
+        progress: Progress | None = None,
+    ) -> Manifest:
+        """Export tables to S3; see :func:`~airflow_mwaa_provider.metadata.export.export_metadata`.
+
+        :param kms_key_id: encrypt the objects with this key of KMS; ``None`` leaves it to the bucket.
+        :param bucket_owner: account that the bucket must belong to.
+        :param s3_conn_id: connection for S3, where it is not ``aws_conn_id``.
+        """
+        put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
+        aws = self._aws if s3_conn_id is None else MwaaEnvironmentHook(s3_conn_id)
+        client = aws.aws_client("s3")
+        with (
+            self.source(statement_timeout=statement_timeout) as source,
+            Storage(client, bucket, put=put, owner=bucket_owner) as storage,
+        ):
+            # The route without a connection is this environment's own.
+            own = AIRFLOW_VERSION if not self.metadata_conn_id else None
+            return export_metadata(source, storage, options, airflow_version=own, progress=progress)
+
+    def _of_connection(self, conn_id: str) -> Database:
+        connection = self.get_connection(conn_id)
+        if connection.conn_type not in {"postgres", "postgresql"}:
+            raise MwaaInputError(
+                f"Connection {conn_id!r} is of type {connection.conn_type!r}: the metadata database of MWAA is "
+                "PostgreSQL; give one of type postgres."
+            )
+        extra = dict(connection.extra_dejson)
+        options: dict[str, Any] = {
+            "host": connection.host or "localhost",
+            "port": connection.port or 5432,
+            "dbname": connection.schema or "airflow",
+            **({"user": connection.login} if connection.login else {}),
+            **{name: value for name, value in extra.items() if name in _LIBPQ},
+        }
+        if str(extra.get("iam", "")).lower() != "true":
+            return Database.from_options(options, lambda: connection.password)
+        rds = self._aws.aws_client("rds")
+
+        def token() -> Any:
+            return rds.generate_db_auth_token(
+                DBHostname=options["host"], Port=options["port"], DBUsername=options.get("user")
+            )
+
+        return Database.from_options({"sslmode": "require", **options}, token)

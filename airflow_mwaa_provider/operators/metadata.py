@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Work on Airflow's metadata database: export it to S3."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider._compat import BaseOperator
+from airflow_mwaa_provider.client.parameters import check_duration, empty_to_none, flag, moment, number
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mwaa_provider._compat import Context
+    from airflow_mwaa_provider.hooks.metadata import MetadataHook
+    from airflow_mwaa_provider.metadata.export import ExportOptions
+
+__all__ = ["MetadataToS3Operator"]
+
+_LOG_EVERY_S = 30.0
+
+
+class MetadataToS3Operator(BaseOperator):
+    """Export tables of Airflow's metadata database to S3, in constant memory.
+
+    All tables are as they were at one moment. Nothing is visible until all are uploaded; then all objects appear, and
+    last the manifest, so its presence means that all is there. A task that fails, or is killed, leaves the export
+    before it as it was; the next one clears away what it has left. Repeated for the same ``since`` and ``until`` it
+    writes the same objects.
+
+    Credentials, sessions and people are left out, and so are secret columns of other tables: name the table to take
+    it along, and ``table.column`` for the column, which then leaves encrypted as it is stored, or as ``***``.
+
+    :param bucket: bucket to write to (templated).
+    :param prefix: where in it (templated).
+    :param tables: tables to export (templated); ``None``: all of this version's.
+    :param exclude: tables, or ``table.column``, to leave out (templated).
+    :param since: rows from this time on (templated): by a run's and a task's start, and what else says when a row came
+        to be. Tables without a history, such as ``dag``, are always whole.
+    :param until: rows before this time (templated).
+    :param file_format: ``"csv"`` or ``"parquet"`` (templated); Parquet needs the extra ``[parquet]``.
+    :param compression: ``"none"``, ``"gzip"``, ``"zstd"``, for Parquet also ``"snappy"`` (templated). If not given:
+        nothing for CSV, zstd for Parquet.
+    :param layout: ``"table"``: ``PREFIX/dag_run.csv``; ``"hive"``: ``PREFIX/table=dag_run/date=2026-11-22/...``
+        (templated). If not given: ``"hive"`` when ``incremental``, else ``"table"``.
+    :param file_bytes: begin another file when one has this size, in bytes; at least 8 MiB.
+    :param incremental: only what is new or changed since the last such export to this prefix; a row that was exported
+        before and has changed since is exported again, under ``change=changed``.
+    :param manifest_name: name of the manifest under the prefix (templated). Mapped tasks that share a prefix need one
+        each.
+    :param route: ``"database"``, ``"mwaa_environment"`` or ``"auto"`` (templated); see
+        :class:`~airflow_mwaa_provider.hooks.metadata.MetadataHook`.
+    :param metadata_conn_id: a ``postgres`` connection to the database (templated); on Airflow 2 the environment's own
+        if not given.
+    :param kms_key_id: encrypt the objects with this key of KMS (templated).
+    :param bucket_owner: account that the bucket must belong to (templated).
+    :param statement_timeout: the database ends a table's query after this time.
+    :param s3_conn_id: connection for S3 (templated); ``None`` takes ``aws_conn_id``.
+    :param aws_conn_id: connection of type ``aws`` (templated).
+    :param region_name: region of the bucket (templated).
+    :param verify: ``False`` or the path of a CA bundle (templated).
+    :param botocore_config: keywords of botocore's ``Config``.
+    :return: the manifest without the files' own fields: ``{"tables": {name: {"rows", "bytes", "objects", "sha256"}},
+        "schema_version", "airflow_version", "since", "until", "bucket", "key", ...}``; sizes in bytes. With more than
+        1,000 objects ``objects`` is empty, and the manifest in S3 has them.
+    """
+
+    template_fields: Sequence[str] = (
+        "bucket",
+        "prefix",
+        "tables",
+        "exclude",
+        "since",
+        "until",
+        "file_format",
+        "compression",
+        "layout",
+        "incremental",
+        "manifest_name",
+        "route",
+        "metadata_conn_id",
+        "kms_key_id",
+        "bucket_owner",
+        "s3_conn_id",
+        "aws_conn_id",
+        "region_name",
+        "verify",
+    )
+    ui_color = "#d6cef2"
+
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        prefix: str = "files/export",
+        tables: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        since: Any = None,
+        until: Any = None,
+        file_format: str = "csv",
+        compression: str | None = None,
+        layout: str | None = None,
+        file_bytes: int | None = None,
+        incremental: bool = False,
+        manifest_name: str = "manifest.json",
+        route: str = "auto",
+        metadata_conn_id: str | None = None,
+        kms_key_id: str | None = None,
+        bucket_owner: str | None = None,
+        statement_timeout: timedelta = timedelta(hours=1),
+        s3_conn_id: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bucket = bucket
+        self.prefix = prefix
+        self.tables = tables
+        self.exclude = exclude
+        self.since = since
+        self.until = until
+        self.file_format = file_format
+        self.compression = compression
+        self.layout = layout
+        self.file_bytes = file_bytes
+        self.incremental = incremental
+        self.manifest_name = manifest_name
+        self.route = route
+        self.metadata_conn_id = metadata_conn_id
+        self.kms_key_id = kms_key_id
+        self.bucket_owner = bucket_owner
+        self.statement_timeout = statement_timeout
+        self.s3_conn_id = s3_conn_id
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+        check_duration(statement_timeout, "statement_timeout")
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Export.
+
+        :raises MwaaInputError: something cannot be done as asked; nothing was written.
+        :raises AccessDenied: the role may not write there, or not read the database.
+        :raises MetadataError: the database refused, or was lost; nothing is visible.
+        :raises StorageError: S3 refused; nothing is visible, or, in the last seconds, no manifest.
+        """
+        empty_to_none(self, required=("bucket", "prefix", "file_format", "manifest_name", "route", "exclude"))
+        options = self._options()
+        manifest = self._hook().export(
+            self.bucket,
+            options,
+            kms_key_id=self.kms_key_id,
+            bucket_owner=self.bucket_owner,
+            s3_conn_id=self.s3_conn_id,
+            statement_timeout=self.statement_timeout,
+            progress=self._progress(),
+        )
+        summary = manifest.summary()
+        self.log.info(
+            "Exported %s rows of %s tables, %s bytes; the manifest is s3://%s/%s",
+            f"{sum(table.rows for table in manifest.tables.values()):,}",
+            len(manifest.tables),
+            f"{sum(table.bytes for table in manifest.tables.values()):,}",
+            self.bucket,
+            manifest.key,
+        )
+        return summary
+
+    def _options(self) -> ExportOptions:
+        # Imported here, because it brings psycopg2, which a DAG file's parsing must not load.
+        from airflow_mwaa_provider.metadata.export import ExportOptions
+
+        size = number(self.file_bytes, "file_bytes")
+        return ExportOptions(
+            tables=_names(self.tables, "tables"),
+            exclude=_names(self.exclude, "exclude") or (),
+            since=moment(self.since, "since"),
+            until=moment(self.until, "until"),
+            prefix=self.prefix,
+            file_format=self.file_format,
+            compression=self.compression,
+            layout=self.layout,
+            file_bytes=None if size is None else int(size),
+            incremental=flag(self.incremental, "incremental"),
+            manifest_name=self.manifest_name,
+        )
+
+    def _hook(self) -> MetadataHook:
+        from airflow_mwaa_provider.hooks.metadata import MetadataHook
+
+        return MetadataHook(
+            self.metadata_conn_id,
+            self.route,
+            self.aws_conn_id,
+            self.region_name,
+            self.verify,
+            self.botocore_config,
+        )
+
+    def _progress(self) -> Any:
+        """Give what logs a table when it begins, and every half a minute how far it is."""
+        last: dict[str, Any] = {"table": "", "told": 0.0}
+
+        def tell(table: str, rows: int, size: int, expected_rows: int | None) -> None:
+            now = time.monotonic()
+            if table != last["table"]:
+                last.update(table=table, told=now)
+            elif expected_rows == rows or now - last["told"] >= _LOG_EVERY_S:
+                last["told"] = now
+                of = f" of about {expected_rows:,}" if expected_rows and expected_rows != rows else ""
+                self.log.info("%s: %s%s rows, %s bytes", table, f"{rows:,}", of, f"{size:,}")
+
+        return tell
+
+
+def _names(value: Any, parameter: str) -> list[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise MwaaInputError(f"{parameter}={value!r} is no list of names: give ['dag_run', 'task_instance'].")
+    return [str(name) for name in value]
