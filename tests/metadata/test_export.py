@@ -64,18 +64,16 @@ def filled(lab, database):
             )
         # Some 10 MB of text, and every byte there is as binary.
         cursor.execute("UPDATE log SET extra = repeat('x\"y\n', 2500000) WHERE id = (SELECT max(id) FROM log)")
+        first_run = "run_id = (SELECT min(run_id) FROM dag_run)"
+        every_byte = psycopg2.Binary(bytes(range(256)) * 100)
         cursor.execute(
-            "UPDATE task_instance SET executor_config = %s WHERE task_id = 'task_2' AND run_id = (SELECT min(run_id) FROM dag_run)",
-            (psycopg2.Binary(bytes(range(256)) * 100),),
+            f"UPDATE task_instance SET executor_config = %s WHERE task_id = 'task_2' AND {first_run}", (every_byte,)
         )
+        cursor.execute(f"UPDATE task_instance SET duration = 'NaN' WHERE task_id = 'task_3' AND {first_run}")
+        cursor.execute(f"UPDATE task_instance SET duration = 'Infinity' WHERE task_id = 'task_4' AND {first_run}")
         cursor.execute(
-            "UPDATE task_instance SET duration = 'NaN' WHERE task_id = 'task_3' AND run_id = (SELECT min(run_id) FROM dag_run)"
-        )
-        cursor.execute(
-            "UPDATE task_instance SET duration = 'Infinity' WHERE task_id = 'task_4' AND run_id = (SELECT min(run_id) FROM dag_run)"
-        )
-        cursor.execute(
-            "INSERT INTO slot_pool (pool, slots, description, include_deferred) VALUES ('a', 1, NULL, true), ('b', 2, '', false)"
+            "INSERT INTO slot_pool (pool, slots, description, include_deferred) "
+            "VALUES ('a', 1, NULL, true), ('b', 2, '', false)"
         )
         cursor.execute(
             "INSERT INTO celery_taskmeta (id, task_id, result, date_done) VALUES (1, 'x', %s, '2026-01-02 03:04:05')",
@@ -143,9 +141,9 @@ def test_parquet_holds_what_the_database_holds(lab, filled, bucket) -> None:
         for column, kind in table["columns"].items():
             if kind.startswith("timestamp"):
                 zone = "+00" if kind == "timestamptz" else ""
+                most, least = (f"'{text}{zone}'::{kind}" for text in ("9999-12-31 23:59:59.999999", "0001-01-01"))
                 items.append(
-                    f"CASE WHEN \"{column}\" > '9999-12-31 23:59:59.999999{zone}' THEN '9999-12-31 23:59:59.999999{zone}' "
-                    f"WHEN \"{column}\" < '0001-01-01 00:00:00{zone}' THEN '0001-01-01 00:00:00{zone}' ELSE \"{column}\" END"
+                    f'CASE WHEN "{column}" IS NULL THEN NULL ELSE LEAST(GREATEST("{column}", {least}), {most}) END'
                 )
             elif kind in {"bool", "bytea", "int2", "int4", "int8", "float4", "float8", "date", "time"}:
                 items.append(f'"{column}"')
@@ -193,7 +191,8 @@ def test_duckdb_and_pandas_read_it_by_its_name_alone(lab, database, bucket, tmp_
     assert types["try_number"] == types["map_index"] == integer
     assert types["duration"] == "DOUBLE"
     assert types["task_id"] == "VARCHAR"
-    counted = f"SELECT count(*), count(DISTINCT task_id), min(epoch_ms(start_date)), sum(try_number) FROM '{paths['task_instance']}'"
+    where = f"FROM '{paths['task_instance']}'"
+    counted = f"SELECT count(*), count(DISTINCT task_id), min(epoch_ms(start_date)), sum(try_number) {where}"
     first = datetime(2025, 11, 22, tzinfo=UTC) + timedelta(days=365) / 30 + timedelta(seconds=3.25)
     assert duckdb.sql(counted).fetchall() == [(120, 4, int(first.timestamp() * 1000), 120)]
     assert duckdb.sql(f"SELECT count(*) FROM '{paths['task_instance']}' WHERE operator LIKE E'two\\n%'").fetchall() == [

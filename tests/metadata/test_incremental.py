@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -55,7 +56,8 @@ def test_each_increment_has_what_is_new_and_what_has_changed(lab, history_of_mar
     assert first.tables["dag_run"].rows == cursor.fetchone()[0] > 5
     assert first.tables["dag_run"].rows_changed == 0
     cursor.execute(
-        "UPDATE dag_run SET state = 'success', end_date = '2026-03-02 01:00:00+00', updated_at = '2026-03-02 01:00:00+00' WHERE run_id = %s",
+        "UPDATE dag_run SET state = 'success', end_date = '2026-03-02 01:00:00+00', "
+        "updated_at = '2026-03-02 01:00:00+00' WHERE run_id = %s",
         (late,),
     )
     second = export(lab, database, bucket, incremental=True, until=DAYS[2], tables=TABLES)
@@ -74,8 +76,8 @@ def test_each_increment_has_what_is_new_and_what_has_changed(lab, history_of_mar
 
     found = read_back(lab, bucket, tmp_path, "dag_run", "id")
     cursor.execute("SELECT count(*), min(run_id), max(run_id) FROM dag_run WHERE start_date < %s", (DAYS[3],))
-    assert duckdb.sql("SELECT count(*), min(run_id), max(run_id) FROM found").fetchall()[0] == cursor.fetchone()
-    assert duckdb.sql(f"SELECT state FROM found WHERE run_id = '{late}'").fetchall() == [("success",)]
+    assert found.aggregate("count(*), min(run_id), max(run_id)").fetchall()[0] == cursor.fetchone()
+    assert found.filter(f"run_id = '{late}'").project("state").fetchall() == [("success",)]
     cursor.execute("SELECT count(*) FROM task_instance WHERE start_date < %s", (DAYS[3],))
     keys_of_ti = "dag_id, task_id, run_id, map_index"
     (count,) = read_back(lab, bucket, tmp_path, "task_instance", keys_of_ti).aggregate("count(*)").fetchall()[0]
@@ -157,6 +159,6 @@ def test_what_a_killed_increment_has_left_is_cleared_away(lab, history_of_march,
 
 def test_days_that_are_exported_one_by_one_stay_beside_each_other(lab, history_of_march, bucket) -> None:
     database, _ = history_of_march
-    for since, until in zip(DAYS, DAYS[1:], strict=False):
+    for since, until in itertools.pairwise(DAYS):
         export(lab, database, bucket, layout="hive", since=since, until=until, tables=["dag_run"])
     assert len([key for key in keys(lab, bucket) if "table=dag_run/date=2026-03-0" in key]) == 6

@@ -16,11 +16,13 @@ TOKEN = "gAAAAABmTokenOfFernet=="
 def with_secrets(lab, database):
     lab.execute(
         database,
-        "INSERT INTO connection (conn_id, conn_type, host, login, password, extra, is_encrypted, is_extra_encrypted) VALUES "
-        f"('enc', 'aws', 'h', 'me', '{TOKEN}', '{TOKEN}', true, true), ('clear', 'aws', 'h', 'me', '{SECRET}', '{SECRET}', false, false), "
+        "INSERT INTO connection (conn_id, conn_type, host, login, password, extra, is_encrypted, is_extra_encrypted) "
+        f"VALUES ('enc', 'aws', 'h', 'me', '{TOKEN}', '{TOKEN}', true, true), "
+        f"('clear', 'aws', 'h', 'me', '{SECRET}', '{SECRET}', false, false), "
         "('none', 'aws', 'h', 'me', NULL, NULL, false, false)",
         f"INSERT INTO variable (key, val, is_encrypted) VALUES ('enc', '{TOKEN}', true), ('clear', '{SECRET}', false)",
-        f"INSERT INTO trigger (classpath, kwargs, created_date) VALUES ('x.Y', '{SECRET}', now()), ('x.Z', '{TOKEN}', now())",
+        f"INSERT INTO trigger (classpath, kwargs, created_date) VALUES ('x.Y', '{SECRET}', now()), "
+        f"('x.Z', '{TOKEN}', now())",
     )
     return database
 
