@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another, and a screen shows what happened."""
+"""``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another, then one exports the metadata of both
+runs; and a screen shows what happened.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 SOURCE_DAG = "trigger_in_other_environment"
 TARGET_DAG = "run_by_other_environment"
+EXPORT_DAG = "export_metadata"
+EXPORT_BUCKET = "demo-export"
 NUMBERS = [19, 23]
 _PARSE_TIMEOUT_S = 120.0
 _RUN_TIMEOUT_S = 240.0
@@ -37,12 +41,17 @@ _RUN_TIMEOUT_S = 240.0
 
 @dataclass(frozen=True)
 class Story:
-    """What happened in a demo: the two runs, the result, and the calls that were made in between."""
+    """What happened in a demo.
+
+    :param calls: those that the DAG in source made to target.
+    :param manifest: of the export of source's metadata.
+    """
 
     source_run: DagRun
     target_run: DagRun
     result: int
     calls: list[dict[str, Any]]
+    manifest: dict[str, Any]
 
 
 def dag_folder() -> Path:
@@ -87,25 +96,22 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
     settings = ClientSettings(transport=TransportName.WEB_SESSION, web_server=web_server)
     source = MwaaEnvironment(plane, "source", settings)
     target = MwaaEnvironment(plane, "target", settings)
-    for environment, dag_id in ((source, SOURCE_DAG), (target, TARGET_DAG)):
+    for environment, dag_id in ((source, SOURCE_DAG), (target, TARGET_DAG), (source, EXPORT_DAG)):
         say(f"{environment.name}: waiting for DAG {dag_id} to come from its S3 bucket")
         _wait_for_dag(environment, dag_id)
     _admin(folder, "DELETE", "calls")
-    run = source.trigger_dag_run(SOURCE_DAG, conf={"numbers": NUMBERS})
-    say(f"source: DAG {SOURCE_DAG} triggered, it runs DAG {TARGET_DAG} in target")
-    deadline = time.monotonic() + _RUN_TIMEOUT_S
-    while not (now := source.get_dag_run(SOURCE_DAG, run.run_id)).state.is_final:
-        if time.monotonic() > deadline:
-            raise MwaaError(f"source: run {run.run_id} did not end within {_RUN_TIMEOUT_S:g} s")
-        tasks = source.get_task_instances(SOURCE_DAG, run.run_id)
-        say(f"source: {now.state.value}; " + ", ".join(f"{task.label} {task.state.value}" for task in tasks))
-        time.sleep(1)
-    if now.state.value != "success":
-        source.wait_for_dag_run(SOURCE_DAG, run.run_id, timeout_s=1)  # raises, with the tasks that failed
+    say(f"source: DAG {SOURCE_DAG} runs DAG {TARGET_DAG} in target")
+    run = _run(source, SOURCE_DAG, {"numbers": NUMBERS}, say)
     remote = _xcom(source, run, "trigger")
     result = _xcom(source, run, "read_result")
     calls = _admin(folder, "GET", "calls?environment=target")["calls"]
-    return Story(now, target.get_dag_run(TARGET_DAG, remote["run_id"]), int(result), calls)
+    s3 = _s3(folder)
+    s3.create_bucket(Bucket=EXPORT_BUCKET)
+    say(f"source: DAG {EXPORT_DAG} exports the metadata of all this to S3")
+    # A task of Airflow 3 has no database of its own; a container of MWAA has the settings of it.
+    _run(source, EXPORT_DAG, {"bucket": EXPORT_BUCKET, "route": "mwaa_environment"}, say)
+    manifest = json.loads(s3.get_object(Bucket=EXPORT_BUCKET, Key="files/export/manifest.json")["Body"].read())
+    return Story(run, target.get_dag_run(TARGET_DAG, remote["run_id"]), int(result), calls, manifest)
 
 
 def show(story: Story, now: dict[str, Any]) -> None:
@@ -131,8 +137,31 @@ def show(story: Story, now: dict[str, Any]) -> None:
     console.print()
     console.print(runs)
     console.print(calls)
+    exported = Table(title=f"What DAG {EXPORT_DAG} wrote to s3://{EXPORT_BUCKET}", title_justify="left")
+    for column in ("table", "rows", "bytes", "object", "SHA-256"):
+        exported.add_column(column, justify="right" if column in ("rows", "bytes") else "left", overflow="fold")
+    for name, table in story.manifest["tables"].items():
+        exported.add_row(
+            name, f"{table['rows']:,}", f"{table['bytes']:,}", table["objects"][0], f"{table['sha256'][:16]}..."
+        )
+    console.print(exported)
     numbers = " + ".join(map(str, NUMBERS))
     console.print(f"The DAG in source sent {numbers}, the DAG in target answered [bold]{story.result}[/bold].")
+
+
+def _run(environment: MwaaEnvironment, dag_id: str, conf: dict[str, Any], say: Callable[[str], None]) -> DagRun:
+    run = environment.trigger_dag_run(dag_id, conf=conf)
+    deadline = time.monotonic() + _RUN_TIMEOUT_S
+    while not (now := environment.get_dag_run(dag_id, run.run_id)).state.is_final:
+        if time.monotonic() > deadline:
+            raise MwaaError(f"{environment.name}: run {run.run_id} did not end within {_RUN_TIMEOUT_S:g} s")
+        tasks = environment.get_task_instances(dag_id, run.run_id)
+        shown = ", ".join(f"{task.label} {task.state.value}" for task in tasks)
+        say(f"{environment.name}: {now.state.value}; {shown}")
+        time.sleep(1)
+    if now.state.value != "success":
+        environment.wait_for_dag_run(dag_id, run.run_id, timeout_s=1)  # raises, with the tasks that failed
+    return now
 
 
 def _seconds(run: DagRun) -> str:
@@ -161,6 +190,20 @@ def _xcom(environment: MwaaEnvironment, run: DagRun, task_id: str) -> Any:
         return value
     # Airflow 2 gives the value as Python writes it.
     return ast.literal_eval(value)
+
+
+def _s3(folder: Path) -> Any:
+    import boto3
+
+    variables = lifecycle.client_variables(folder)
+    return boto3.client(
+        "s3",
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        region_name=variables["AWS_REGION"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        verify=variables["AWS_CA_BUNDLE"],
+    )
 
 
 def _admin(folder: Path, method: str, path: str) -> Any:

@@ -22,6 +22,8 @@ def test_demo_once(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "The DAG in source sent 19 + 23, the DAG in target answered 42." in done.stdout
     assert "run_by_other_environment" in done.stdout
+    assert "What DAG export_metadata wrote to s3://demo-export" in done.stdout
+    assert "files/export/task_instance.csv" in done.stdout
     assert "source: waiting for DAG" in done.stderr, "progress is visible while it waits"
     assert not folder.exists()
     assert processes.find(folder) == []
