@@ -188,12 +188,16 @@ def test_what_the_database_refuses(lab, large, bucket) -> None:
         DatabaseSource(Database.from_url(lab.postgres.url("template1"))),
     ):
         pass
+    other = lab.connect(large)
+    other.autocommit = False
     with (
-        DatabaseSource(lab.database(large), statement_timeout_s=0.05) as source,
+        DatabaseSource(lab.database(large), statement_timeout_s=2) as source,
         Storage(lab.s3(), bucket) as storage,
         pytest.raises(DatabaseRefused, match="more time with statement_timeout") as refused,
     ):
+        other.cursor().execute("LOCK TABLE log")  # so that the query takes longer than it may
         export_metadata(source, storage, ExportOptions(tables=["log"]))
+    other.close()
     assert refused.value.sqlstate == "57014"
     lab.run(lab.postgres.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'"))
     try:

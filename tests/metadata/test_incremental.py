@@ -35,7 +35,7 @@ def read_back(lab, bucket, tmp_path, table, key_columns):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body(lab, bucket, key))
     return duckdb.sql(
-        f"SELECT * FROM read_csv('{tmp_path}/files/export/table={table}/**/*.csv', hive_partitioning = true, "
+        f"SELECT * FROM read_csv_auto('{tmp_path}/files/export/table={table}/**/*.csv', hive_partitioning = true, "
         "hive_types_autocast = false, all_varchar = true) "
         f"QUALIFY row_number() OVER (PARTITION BY {key_columns} ORDER BY until DESC) = 1"
     )

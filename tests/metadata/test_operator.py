@@ -236,4 +236,5 @@ def test_a_long_export_tells_how_far_it_is(monkeypatch, caplog, capsys) -> None:
             tell("log", 1000 * (step + 1), 4096, 10_000)
     logged = caplog.text + capsys.readouterr().out
     found = re.findall(r"log: ([\d,]+)( of about [\d,]+)? rows, 4,096 bytes", logged)
-    assert found == [("4,000", " of about 10,000"), ("7,000", " of about 10,000")]
+    # Some Airflows write a record both ways.
+    assert sorted(set(found)) == [("4,000", " of about 10,000"), ("7,000", " of about 10,000")]

@@ -21,8 +21,8 @@ def with_secrets(lab, database):
         f"('clear', 'aws', 'h', 'me', '{SECRET}', '{SECRET}', false, false), "
         "('none', 'aws', 'h', 'me', NULL, NULL, false, false)",
         f"INSERT INTO variable (key, val, is_encrypted) VALUES ('enc', '{TOKEN}', true), ('clear', '{SECRET}', false)",
-        f"INSERT INTO trigger (classpath, kwargs, created_date) VALUES ('x.Y', '{SECRET}', now()), "
-        f"('x.Z', '{TOKEN}', now())",
+        # JSON up to 2.8, text since then.
+        f"INSERT INTO trigger (classpath, kwargs, created_date) VALUES ('x.Y', '\"{SECRET}\"', now())",
     )
     return database
 
@@ -60,7 +60,7 @@ def test_a_secret_that_is_asked_for_leaves_encrypted_or_masked(lab, with_secrets
     found = {row["conn_id"]: row["password"] for row in rows(lab, bucket, "files/export/connection.csv")}
     assert found == {"enc": TOKEN, "clear": "***", "none": ""}
     assert [row["val"] for row in rows(lab, bucket, "files/export/variable.csv")] == [TOKEN, "***"]
-    assert {row["kwargs"] for row in rows(lab, bucket, "files/export/trigger.csv")} == {TOKEN, "***"}
+    assert [row["kwargs"] for row in rows(lab, bucket, "files/export/trigger.csv")] == ["***"]
 
 
 def test_a_secret_of_an_unknown_table_is_known_by_its_name(lab, database, bucket) -> None:
