@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK_BYTES", "Chunk", "copied"]
 
-CHUNK_BYTES = 4 << 20
-_CHUNKS_AHEAD = 2
+CHUNK_BYTES = 1 << 20
+_CHUNKS_AHEAD = 4
 _LOOK_S = 0.5
 _END_S = 15.0
 

@@ -26,7 +26,7 @@ __all__ = ["MAX_OBJECT_BYTES", "PART_BYTES", "ObjectWriter", "PendingObject", "S
 log = logging.getLogger(__name__)
 
 PART_BYTES = 8 << 20
-"""Of an upload; S3 wants at least 5 MiB."""
+"""Of an upload at least; S3 wants 5 MiB."""
 MAX_OBJECT_BYTES = 9_000 * PART_BYTES
 """S3 takes 10,000 parts an object: 70 GiB here."""
 _UPLOADS_AT_ONCE = 3
@@ -312,7 +312,7 @@ class ObjectWriter:
         storage.track(self._pending)
 
     def write(self, data: bytes) -> None:
-        """Take some bytes; waits while S3 is behind.
+        """Take some bytes; waits while S3 is behind. They make one part where they are many.
 
         :raises StorageError: an earlier part could not be uploaded.
         """
@@ -322,11 +322,10 @@ class ObjectWriter:
         self.size += len(data)
         self._waiting.append(data)
         self._waiting_bytes += len(data)
-        while self._waiting_bytes >= PART_BYTES:
-            joined = b"".join(self._waiting)
-            self._waiting = [joined[PART_BYTES:]]
-            self._upload(joined[:PART_BYTES])
-            del joined
+        if self._waiting_bytes >= PART_BYTES:
+            # All of it, and not exactly so much: cutting would copy it once more.
+            waiting, self._waiting = self._waiting, []
+            self._upload(b"".join(waiting))
 
     def finish(self, rows: int) -> PendingObject:
         """Upload what is left; the object is complete, and not visible yet."""

@@ -263,8 +263,8 @@ def test_partitions_by_date(lab, database, bucket, tmp_path) -> None:
         path.write_bytes(body(lab, bucket, file.key))
     found = duckdb.sql(
         f"SELECT count(*), count(DISTINCT date) FROM read_csv_auto('{tmp_path}/x/y/table=task_instance/*/*.csv', "
-        "hive_partitioning = true, hive_types_autocast = false, types = {'start_date': 'VARCHAR'}) WHERE start_date <> 'infinity' AND "
-        "CAST(date AS VARCHAR) = left(start_date, 10)"
+        "hive_partitioning = true, hive_types_autocast = false, types = {'start_date': 'VARCHAR'}) "
+        "WHERE start_date <> 'infinity' AND CAST(date AS VARCHAR) = left(start_date, 10)"
     ).fetchall()
     assert found == [(80, 40)]
 
