@@ -2,7 +2,8 @@
 """Values of JSON answers as text, letter for letter as PostgreSQL's COPY writes the same values.
 
 Source: ``CopyAttributeOutCSV``, ``timestamptz_out`` and ``float8out`` of PostgreSQL 18, with the settings of an export
-(UTC, ISO dates, shortest floats); a test compares them with a server.
+(UTC, ISO dates, shortest floats); a test compares them with a server. Floats over 2**53, which no duration is, may get
+a digit more there, for the same number.
 """
 
 from __future__ import annotations

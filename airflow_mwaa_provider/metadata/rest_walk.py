@@ -8,6 +8,7 @@ until their number is the one that the API counts.
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -142,7 +143,7 @@ class Walk:
                 yield from (row for row in page.rows if self._time(row, dimension) != cut)
                 spans += [(cut, high)] if cut > low else [(cut + 1, high), (cut, cut + 1)]
             else:
-                spans += reversed(_parts(low, high, page.total))
+                spans += reversed(_parts(low, high, page.total, self._most_common(page, dimension)))
 
     def lacking(self, dimension: Dimension) -> Iterator[Row]:
         """Give the rows without a time, which such a list has first when the latest is to be first."""
@@ -204,6 +205,13 @@ class Walk:
         times = [self._time(row, dimension) for row in page.rows]
         known = [time for time in times if time is not None]
         return known[-1] if len(known) == len(times) and known == sorted(known) else None
+
+    def _most_common(self, page: _Page, dimension: Dimension) -> int | None:
+        """Give the time that more than half of a page's rows have, such as midnight."""
+        if dimension.shown is None or not page.rows:
+            return None
+        time, count = Counter([self._time(row, dimension) for row in page.rows]).most_common(1)[0]
+        return time if count * 2 > len(page.rows) else None
 
     def _time(self, row: Row, dimension: Dimension) -> int | None:
         assert dimension.shown is not None
@@ -284,9 +292,15 @@ def _cut(dimension: Dimension, low: int, high: int) -> dict[str, str]:
     return found
 
 
-def _parts(low: int, high: int, total: int | None) -> list[tuple[int, int]]:
+def _parts(low: int, high: int, total: int | None, crowded: int | None) -> list[tuple[int, int]]:
+    """Divide a span.
+
+    :param crowded: a time that many rows have, and that becomes a part of its own.
+    """
     cuts = [low, *(cut for cut in _ERA_US if low < cut < high), high]
-    if len(cuts) == 2 or high - low <= _ERA_US[1]:
+    if crowded is not None and low <= crowded < high:
+        cuts = sorted({low, crowded, crowded + 1, high})
+    elif len(cuts) == 2 or high - low <= _ERA_US[1]:
         wanted = _PARTS if total is None else min(_PARTS, max(2, -(-total // _ROWS_A_PART)))
         wanted = min(wanted, high - low)
         cuts = [low + (high - low) * part // wanted for part in range(wanted + 1)]
