@@ -32,7 +32,7 @@ UPDATE task_instance SET start_date = NULL, end_date = NULL, duration = NULL, st
 UPDATE task_instance SET start_date = NULL WHERE dag_id = 'dag_005' AND task_id = 'task_1';
 UPDATE task_instance SET updated_at = NULL WHERE dag_id = 'dag_006' AND task_id = 'task_3';
 UPDATE task_instance SET hostname = '', duration = 1e-7 WHERE dag_id = 'dag_007';
-UPDATE task_instance SET duration = 123456789012345678, queue = E'a "b", \\n ünï🚀' WHERE dag_id = 'dag_008';
+UPDATE task_instance SET duration = 123456789012345, queue = E'a "b", \\n ünï🚀' WHERE dag_id = 'dag_008';
 UPDATE dag_run SET start_date = NULL, end_date = NULL, state = 'queued' WHERE dag_id = 'dag_009';
 UPDATE dag_run SET updated_at = NULL WHERE dag_id = 'dag_010';
 UPDATE log SET extra = E'line\\n"quoted", \\\\.', owner = '' WHERE dag_id = 'dag_011';
@@ -43,16 +43,39 @@ MIDNIGHT = "'2025-01-01 00:00:00.123+00'::timestamptz"
 
 
 def fill(cursor: Any) -> None:
-    history.fill(cursor, runs=RUNS, tasks=TASKS, dags=DAGS)
+    """Make a history beside that of the environment's own DAGs; nothing of it is for the scheduler to act on."""
+    sizes = {"n": RUNS, "dags": DAGS, "tasks": TASKS}
+    dag = {
+        **history.DAG, "is_paused": "true", "is_subdag": "false", "is_active": "false", "is_stale": "true",
+        "fileloc": "'/dags/it''s.py'", "description": "E'of \\n two \"lines\"'", "max_active_tasks": "16",
+        "has_import_errors": "false", "last_expired": MIDNIGHT, "max_consecutive_failed_dag_runs": "0",
+    }  # fmt: skip
+    history.insert(cursor, "dag", dag, f"generate_series(0, {DAGS - 1}) i", **sizes)
+    by = "CASE i % 3 WHEN 0 THEN 'REST_API' WHEN 1 THEN 'TIMETABLE' END"
+    triggered = {**history.DAG_RUN, "triggered_by": by, "external_trigger": "i % 2 = 0"}
+    history.insert(cursor, "dag_run", triggered, f"generate_series(1, {RUNS}) i", **sizes)
+    every = f"generate_series(1, {RUNS}) i, generate_series(1, {TASKS}) j"
+    history.insert(cursor, "task_instance", history.TASK_INSTANCE, every, **sizes)
+    history.insert(cursor, "log", history.LOG, every, **sizes)
     same = dict.fromkeys(
         ("execution_date", "logical_date", "run_after", "start_date", "end_date", "updated_at", "queued_at"), MIDNIGHT
     )
-    run = {**history.DAG_RUN, **same, "run_id": "'midnight'", "dag_id": "'dag_' || lpad(i::text, 3, '0')"}
-    history.insert(cursor, "dag_run", run, "generate_series(0, 19) i", n=1, dags=DAGS, tasks=TASKS)
+    run = {**triggered, **same, "run_id": "'midnight'", "dag_id": "'dag_' || lpad(i::text, 3, '0')"}
+    history.insert(cursor, "dag_run", run, "generate_series(0, 19) i", **sizes)
     times = dict.fromkeys(("start_date", "end_date", "updated_at"), MIDNIGHT)
     task = {**history.TASK_INSTANCE, **times, "run_id": "'midnight'", "dag_id": run["dag_id"], "map_index": "j"}
     source = "generate_series(0, 19) i, generate_series(0, CASE WHEN i = 0 THEN 149 ELSE 11 END) j"
-    history.insert(cursor, "task_instance", task | {"task_id": "'t'"}, source, n=1, dags=DAGS, tasks=TASKS)
+    history.insert(cursor, "task_instance", task | {"task_id": "'t'"}, source, **sizes)
+    pool = {"pool": "'pool ' || i", "slots": "i", "description": "NULLIF('d', 'd')", "include_deferred": "i % 2 = 0"}
+    history.insert(cursor, "slot_pool", pool, "generate_series(1, 150) i", **sizes)
+    warning = {"dag_id": "'dag_001'", "warning_type": "'non-existent pool'", "message": "''", "timestamp": MIDNIGHT}
+    history.insert(cursor, "dag_warning", warning, "generate_series(1, 1) i", **sizes)
+    cursor.execute("SELECT to_regclass('asset_event') IS NOT NULL")
+    if cursor.fetchone()[0]:
+        asset = {"id": "900", "name": "'a'", "uri": "'s3://a'", "group": "'asset'"}
+        history.insert(cursor, "asset", asset, "generate_series(1, 1) i", **sizes)
+        event = {"asset_id": "900", "timestamp": f"{history.BEGIN} + (i / 2) * interval '1 day'"}
+        history.insert(cursor, "asset_event", event, "generate_series(1, 300) i", **sizes)
     for statement in filter(str.strip, ODDITIES.split(";")):
         cursor.execute(statement)
 
@@ -97,7 +120,9 @@ def world_with_history(world: World, env_name: str, filled: set[str]) -> World:
             ended = {DagRunState.SUCCESS, DagRunState.FAILED}
             environment.wait_for_dag_run(dag_id, run.run_id, timeout_s=120, allowed_states=ended, failed_states=set())
         with world.metadata(env_name) as cursor:
-            fill(cursor)
+            cursor.execute("SELECT count(*) FROM dag WHERE dag_id = 'dag_000'")
+            if not cursor.fetchone()[0]:  # a local MWAA that AIRFLOW_MWAA_TEST_FOLDER names may have it already
+                fill(cursor)
         filled.add(env_name)
     return world
 
