@@ -53,7 +53,7 @@ class RestSource:
 
     A whole table is read by the dates of the runs, which every row has and none ever changes, so that what has not
     started is there as well. A span of time is read by start dates, and then once more what has none. What has changed
-    is read by ``updated_at``, which the API filters by and does not show.
+    is read by ``updated_at``, which the API filters by and does not show; where that is NULL, by the row's other times.
 
     Needs to see all DAGs: with a role that sees some of them, the rows of these are the export. On Airflow 2 SubDAGs
     are in no list of DAGs, and on Airflow 3 no log entry without a time is in any.
@@ -170,8 +170,7 @@ class RestSource:
             walk = Walk(self._request, table.changes, table.key)
             # An open end would let in what has no time of change.
             yield from walk.within(table.changed, max(low, LONG_AGO_US), high)
-            if window.since is not None or table.born is None:
-                return
+            assert table.born is not None
             rows = walk.within(table.born, without={table.changed.low: written(LONG_AGO_US)})
         elif table.began is not None:
             yield from self._rows_that_began(table, window)
