@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -212,18 +213,19 @@ class _Export:
         limit = min(self.options.file_bytes or MAX_OBJECT_BYTES, MAX_OBJECT_BYTES)
         partition_sql = places.partition_sql(rows, told_apart)
         expected = rows.table.estimated_rows if rows.is_whole else None
-        count, size, number = 0, 0, 0
+        count, size = 0, 0
+        numbers: defaultdict[str, int] = defaultdict(int)  # not every source has a partition's rows in one piece
         file: _File | None = None
         partition = ""
         with self.source.chunks(rows, self.form, partition_sql) as chunks:
             for chunk in chunks:
                 if file is not None and (chunk.partition != partition or file.size >= limit):
                     yield file.finish()
-                    number = number + 1 if chunk.partition == partition else 0
+                    numbers[partition] += 1
                     size, file = size + file.size, None
                 if file is None:
                     partition = chunk.partition
-                    file = self._file(rows, places, partition, number)
+                    file = self._file(rows, places, partition, numbers[partition])
                 file.write(chunk)
                 count += chunk.rows
                 self.progress(rows.name, count, size + file.size, expected)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.schema import text_literal
@@ -15,11 +15,12 @@ from airflow_mwaa_provider.metadata.schema import text_literal
 if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.selection import TableRows
 
-__all__ = ["Layout", "Places", "check_layout", "stamp"]
+__all__ = ["Layout", "Partitioning", "Places", "check_layout", "stamp"]
 
 NO_DATE = "__HIVE_DEFAULT_PARTITION__"
 """Hive's own word for NULL in a partition's name."""
 NEW, CHANGED = "new", "changed"
+_UNKNOWN = "-"
 
 
 class Layout(StrEnum):
@@ -42,6 +43,41 @@ def check_layout(layout: str | None, *, incremental: bool) -> Layout:
     if incremental and chosen is Layout.TABLE:
         raise MwaaInputError("incremental=True needs layout='hive': one file per table cannot grow in S3.")
     return chosen
+
+
+class Partitioning(str):
+    """The expression of a row's partition, as SQL; also tells the partition of a row that is in no database.
+
+    :param is_increment: whether partitions say besides if a row is new or changed.
+    :param told_apart: rows of before are the changed ones.
+    """
+
+    __slots__ = ("_is_increment", "_told_apart")
+    _is_increment: bool
+    _told_apart: datetime | None
+
+    def __new__(cls, time_sql: str, *, is_increment: bool, told_apart: datetime | None) -> Self:
+        """Write the expression."""
+        date = f"COALESCE(to_char({time_sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD'), '{_UNKNOWN}')"
+        if not is_increment:
+            sql = date
+        elif told_apart is None:
+            sql = f"'{NEW}/' || {date}"
+        else:
+            before = f"{time_sql} < {text_literal(told_apart.isoformat())}::timestamptz"
+            sql = f"CASE WHEN {before} THEN '{CHANGED}/' ELSE '{NEW}/' END || {date}"
+        made = super().__new__(cls, sql)
+        made._is_increment = is_increment
+        made._told_apart = told_apart
+        return made
+
+    def of(self, time: datetime | None) -> str:
+        """Give the partition of a row of this time, as the database would."""
+        date = time.astimezone(UTC).date().isoformat() if time else _UNKNOWN
+        if not self._is_increment:
+            return date
+        is_changed = time is not None and self._told_apart is not None and time < self._told_apart
+        return f"{CHANGED if is_changed else NEW}/{date}"
 
 
 @dataclass(frozen=True)
@@ -104,20 +140,14 @@ class Places:
         stem = name.removesuffix(self.suffix)
         return name.endswith(self.suffix) and (stem in tables or re.sub(r"-\d{5}$", "", stem) in tables)
 
-    def partition_sql(self, rows: TableRows, told_apart: datetime | None) -> str | None:
+    def partition_sql(self, rows: TableRows, told_apart: datetime | None) -> Partitioning | None:
         """Write the expression of a row's partition; ``None`` where rows are not divided.
 
         :param told_apart: rows of before were in an earlier export, and are told apart from new ones.
         """
         if self.layout is Layout.TABLE or rows.time_sql is None:
             return None
-        date = f"COALESCE(to_char({rows.time_sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD'), '-')"
-        if self.export is None:
-            return date
-        if told_apart is None:
-            return f"'{NEW}/' || {date}"
-        before = f"{rows.time_sql} < {text_literal(told_apart.isoformat())}::timestamptz"
-        return f"CASE WHEN {before} THEN '{CHANGED}/' ELSE '{NEW}/' END || {date}"
+        return Partitioning(rows.time_sql, is_increment=self.export is not None, told_apart=told_apart)
 
     def _under(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name

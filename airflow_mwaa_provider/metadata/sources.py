@@ -42,7 +42,10 @@ class RowSource(Protocol):
         """Say before which time no row can appear any more."""
 
     def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> AbstractContextManager[Any]:
-        """Give a context with an iterator over :class:`~airflow_mwaa_provider.metadata.copying.Chunk`."""
+        """Give a context with an iterator over :class:`~airflow_mwaa_provider.metadata.copying.Chunk`.
+
+        :param partition_sql: what :meth:`~airflow_mwaa_provider.metadata.layout.Places.partition_sql` gives.
+        """
 
 
 class DatabaseSource:

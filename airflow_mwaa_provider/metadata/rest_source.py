@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Route ``rest``: an export's rows out of Airflow's own REST API, where no plugin may be installed.
+
+What the API shows is written as the database would write it; which tables and columns that are, and why the others are
+not there, says :mod:`~airflow_mwaa_provider.metadata.rest_tables`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.exceptions import MwaaInputError, UnexpectedAnswer
+from airflow_mwaa_provider.metadata import registry
+from airflow_mwaa_provider.metadata.copying import CHUNK_BYTES, Chunk
+from airflow_mwaa_provider.metadata.formats import value_writer
+from airflow_mwaa_provider.metadata.layout import Partitioning
+from airflow_mwaa_provider.metadata.rest_tables import rest_schema, rest_tables
+from airflow_mwaa_provider.metadata.rest_values import EARLIEST_US, LATEST_US, csv_line, micros, moment, text_of
+from airflow_mwaa_provider.metadata.rest_values import written_time as written
+from airflow_mwaa_provider.metadata.rest_walk import LONG_AGO_US, PAGE_ROWS, Walk, field_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from airflow_mwaa_provider.metadata.formats import FileFormat
+    from airflow_mwaa_provider.metadata.rest_tables import RestTable, Shown
+    from airflow_mwaa_provider.metadata.rest_walk import Request
+    from airflow_mwaa_provider.metadata.schema import Schema
+    from airflow_mwaa_provider.metadata.selection import TableRows, Window
+
+__all__ = ["PARTITIONED_BYTES", "RestSource"]
+
+PARTITIONED_BYTES = 32 << 20
+"""Rows that wait for others of their partition: the API does not sort by it."""
+
+_CLOCKS_DIFFER = timedelta(seconds=60)
+_RUNS_KNOWN = 2_000
+_RUN_KEY = ("dag_id", "dag_run_id")
+
+Row = dict[str, Any]
+
+
+class RestSource:
+    """The tables that the REST API shows; a :class:`~airflow_mwaa_provider.metadata.sources.RowSource`.
+
+    There is no snapshot: each row is as it was when its page was read. A row that is there before and after is given
+    exactly once, but for one whose task is cleared and runs again meanwhile in an export of a span of time: it may be
+    given twice, or, in an incremental export, appear only in the next one. Holds some 40 MB of rows at most.
+
+    A whole table is read by the dates of the runs, which every row has and none ever changes, so that what has not
+    started is there as well. A span of time is read by start dates, and then once more what has none. What has changed
+    is read by ``updated_at``, which the API filters by and does not show; where that is NULL, by the row's other times.
+
+    Needs to see all DAGs: with a role that sees some of them, the rows of these are the export. On Airflow 2 SubDAGs
+    are in no list of DAGs, and on Airflow 3 no log entry without a time is in any.
+
+    :param request: calls the API, such as ``MwaaEnvironment.request``.
+    :param airflow_version: of the environment, such as ``"3.3.1"``; decides names of fields, and which are there.
+    :param clock: tells the time.
+    """
+
+    route = "rest"
+
+    def __init__(
+        self,
+        request: Request,
+        airflow_version: str,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._request = request
+        self._tables = rest_tables(airflow_version)
+        self._schema = rest_schema(airflow_version)
+        self._clock = clock
+        self._now = clock()
+        self._run_times: OrderedDict[tuple[Any, ...], datetime | None] = OrderedDict()
+
+    def __enter__(self) -> RestSource:
+        self._now = self._clock()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return
+
+    @property
+    def schema(self) -> Schema:
+        """The tables and columns that the API shows."""
+        return self._schema
+
+    @property
+    def now(self) -> datetime:
+        """When the export began, by the clock of this machine."""
+        return self._now
+
+    def horizon(self) -> datetime:
+        """Say before which time no row can appear any more: a minute ago, if clocks differ by less."""
+        return self._now - _CLOCKS_DIFFER
+
+    @contextmanager
+    def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> Iterator[Iterator[Chunk]]:
+        """Read rows of a table.
+
+        The rows of a partition come in one piece as long as all that wait for theirs fit
+        :data:`PARTITIONED_BYTES`, else in several.
+        """
+        value_writer(form, rows)  # refuses what the format cannot hold
+        if partition_sql is not None and not isinstance(partition_sql, Partitioning):
+            raise MwaaInputError("Route rest divides rows by what Places.partition_sql gives, and by no other SQL.")
+        yield self._chunks(rows, partition_sql)
+
+    def _chunks(self, rows: TableRows, partitioning: Partitioning | None) -> Iterator[Chunk]:
+        table = self._tables[rows.name]
+        line = _line_writer(table, rows)
+        waiting: defaultdict[str, list[bytes]] = defaultdict(list)
+        sizes: defaultdict[str, int] = defaultdict(int)
+        size = 0
+        limit = CHUNK_BYTES if partitioning is None else PARTITIONED_BYTES
+        for row, time in self._rows_and_times(table, rows, is_timed=partitioning is not None):
+            partition = "" if partitioning is None else partitioning.of(time)
+            written_row = line(row)
+            waiting[partition].append(written_row)
+            sizes[partition] += len(written_row)
+            size += len(written_row)
+            if size >= limit:
+                largest = max(sizes, key=sizes.__getitem__)
+                size -= sizes.pop(largest)
+                yield _chunk(largest, waiting.pop(largest))
+        for partition in sorted(waiting):
+            yield _chunk(partition, waiting[partition])
+
+    # -- which rows --------------------------------------------------------------------------------
+
+    def _rows_and_times(
+        self, table: RestTable, rows: TableRows, *, is_timed: bool
+    ) -> Iterator[tuple[Row, datetime | None]]:
+        by_change = rows.changed_sql is not None and not rows.is_whole
+        by_time = not by_change and not rows.is_whole
+        found = self._rows_by_change(table, rows.window) if by_change else self._rows_by_time(table, rows)
+        while batch := list(islice(found, PAGE_ROWS)):
+            times = self._times(table, batch) if is_timed or by_time else [None] * len(batch)
+            for row, time in zip(batch, times, strict=True):
+                if not by_time or _holds(rows.window, time):
+                    yield row, time
+
+    def _rows_by_time(self, table: RestTable, rows: TableRows) -> Iterator[Row]:
+        """Read the rows of a span of time, and maybe some others."""
+        walk = self._walk(table)
+        if table.born is not None and rows.is_whole:
+            yield from walk.within(table.born)
+        elif table.born is not None:
+            assert table.began is not None
+            # Rows of the last minute and rows that have not begun are one kind here: none leaves it by beginning now.
+            recently = micros(self.horizon())
+            low, high = _span(rows.window)
+            yield from walk.within(table.began, low, min(high, recently))
+            assert table.began.shown is not None
+            for row in walk.within(table.born, without={table.began.high: written(recently - 1)}):
+                # One that was deleted since its page was read looks like one that has not begun.
+                began = self._time(table, row, table.began.shown)
+                if began is None or micros(began) >= recently:
+                    yield row
+        elif table.began is not None:
+            yield from self._rows_that_began(table, rows.window)
+        else:
+            yield from walk.all()
+
+    def _rows_by_change(self, table: RestTable, window: Window) -> Iterator[Row]:
+        """Read the rows that were changed in a span of time, as far as the database notes it."""
+        low, high = _span(window)
+        if table.changes is not None and table.changed is not None:
+            walk = Walk(self._request, table.changes, table.key)
+            # An open end would let in what has no time of change.
+            yield from walk.within(table.changed, max(low, LONG_AGO_US), high)
+            assert table.born is not None
+            rows = walk.within(table.born, without={table.changed.low: written(LONG_AGO_US)})
+        elif table.began is not None:
+            yield from self._rows_that_began(table, window)
+            return
+        else:
+            rows = self._walk(table).all()
+        facts = registry.facts_of(table.name)
+        fields = table.fields_of(facts.changed or facts.time)
+        for row in rows:
+            times = [time for name in fields if (time := self._time(table, row, name)) is not None]
+            if _holds(window, max(times, default=None)):
+                yield row
+
+    def _rows_that_began(self, table: RestTable, window: Window) -> Iterator[Row]:
+        """Read rows that are never changed, and so have one time only."""
+        assert table.began is not None
+        yield from self._walk(table).within(table.began, *_span(window))
+        if table.began.may_lack and window.since is None:
+            yield from self._walk(table).lacking(table.began)
+
+    def _walk(self, table: RestTable) -> Walk:
+        dags_of = self._dags_of if table.name == "task_instance" else None
+        return Walk(self._request, table.listing, table.key, dags_of)
+
+    def _dags_of(self, filters: Mapping[str, Any]) -> Iterator[str]:
+        """Give the DAGs of the runs of one moment; no others have tasks then."""
+        runs = self._tables["dag_run"]
+        assert runs.born is not None
+        if set(filters) != {runs.born.low, runs.born.high}:
+            return
+        for run in Walk(self._request, runs.listing, runs.key).all(filters):
+            yield field_of(run, "dag_id", runs.listing.path)
+
+    # -- times of rows -----------------------------------------------------------------------------
+
+    def _times(self, table: RestTable, rows: list[Row]) -> list[datetime | None]:
+        facts = registry.facts_of(table.name)
+        fields = table.fields_of(facts.time)
+        times = [
+            next((time for name in fields if (time := self._time(table, row, name)) is not None), None) for row in rows
+        ]
+        if table.name != "task_instance" or None not in times:
+            return times
+        keys = [tuple(field_of(row, name, table.listing.path) for name in _RUN_KEY) for row in rows]
+        unknown = {key: row for key, row, time in zip(keys, rows, times, strict=True) if time is None}
+        self._learn_runs(table, unknown)
+        return [self._run_times.get(key) if time is None else time for key, time in zip(keys, times, strict=True)]
+
+    def _learn_runs(self, table: RestTable, wanted: dict[tuple[Any, ...], Row]) -> None:
+        """Look up when the runs were of tasks that have no time of their own."""
+        runs = self._tables["dag_run"]
+        assert runs.born is not None
+        assert runs.born.shown is not None
+        while len(self._run_times) > _RUNS_KNOWN:
+            self._run_times.popitem(last=False)
+        by_moment: dict[int, set[str]] = {}
+        for key, row in wanted.items():
+            if key in self._run_times:
+                continue
+            born = self._time(table, row, runs.born.shown)
+            if born is not None:
+                by_moment.setdefault(micros(born), set()).add(key[0])
+        for born_us, dags in by_moment.items():
+            filters = {runs.born.low: written(born_us), runs.born.high: written(born_us), "dag_ids": sorted(dags)}
+            found = list(Walk(self._request, runs.listing, runs.key).all(filters))
+            for run, time in zip(found, self._times(runs, found), strict=True):
+                self._run_times[tuple(run[name] for name in _RUN_KEY)] = time
+
+    def _time(self, table: RestTable, row: Row, name: str) -> datetime | None:
+        try:
+            return moment(field_of(row, name, table.listing.path))
+        except ValueError as error:
+            raise _strange(table, name, error) from None
+
+
+def _line_writer(table: RestTable, rows: TableRows) -> Callable[[Row], bytes]:
+    shown = {item.column: item for item in table.columns}
+    wanted = [(shown[name], text_of(shown[name].kind)) for name in rows.column_names]
+
+    def value(row: Row, item: Shown, write: Callable[[Any], str]) -> str | None:
+        found = field_of(row, item.field, table.listing.path)
+        if found is None:
+            return None
+        try:
+            text = write(found)
+        except ValueError as error:
+            raise _strange(table, item.field, error) from None
+        return text.upper() if item.is_upper else text
+
+    return lambda row: csv_line([value(row, item, write) for item, write in wanted])
+
+
+def _strange(table: RestTable, name: str, error: ValueError) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"{table.listing.path}: a row was answered with {name!r} of another type ({error}). Check that nothing but "
+        "Airflow answers there, or use another route."
+    )
+
+
+def _span(window: Window) -> tuple[int, int]:
+    low = EARLIEST_US if window.since is None else micros(window.since)
+    return low, LATEST_US if window.until is None else micros(window.until)
+
+
+def _holds(window: Window, time: datetime | None) -> bool:
+    """Whether a row of that time is one of a window's, as :meth:`Window.condition` says it."""
+    if time is None:
+        return window.since is None
+    return (window.since is None or window.since <= time) and (window.until is None or time < window.until)
+
+
+def _chunk(partition: str, lines: list[bytes]) -> Chunk:
+    return Chunk(partition, len(lines), b"".join(lines))
