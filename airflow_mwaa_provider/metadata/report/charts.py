@@ -12,7 +12,7 @@ from airflow_mwaa_provider.metadata.report.texts import escaped, short_count_tex
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["NARROW", "WIDE", "Axis", "Series", "Size", "columns", "lines", "log_axis"]
+__all__ = ["LOW", "LOW_NARROW", "NARROW", "SMALL", "WIDE", "Axis", "Series", "Size", "columns", "lines", "log_axis"]
 
 _LOG_TICKS = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 21_600, 86_400, 604_800, 2_592_000)
 
@@ -38,6 +38,7 @@ class Size:
 
 
 WIDE, NARROW = Size(960, 270, "wide"), Size(350, 230, "narrow", 46)
+LOW, LOW_NARROW = Size(960, 170, "wide"), Size(350, 150, "narrow", 46)
 SMALL = Size(300, 128, "small", 40)
 TOP = 12
 
@@ -93,7 +94,7 @@ def columns(
     """Draw columns, the series one upon the other, the first at the bottom."""
     count = len(tips)
     sums = [sum(one.values[place] or 0 for one in series) for place in range(count)]
-    axis = axis or Axis(ticks(max(sums, default=0), 4 if size.height > 150 else 2))
+    axis = axis or Axis(ticks(max(sums, default=0), 4 if size.height > 200 else 2))
     step = (size.right - size.left) / max(count, 1)
     width = max(step - (1 if step < 8 else 2 if step < 20 else 4), 0.6)
     width = min(width, 48)

@@ -57,7 +57,8 @@ def write_page(export: Export, figures: Figures, *, title: str | None = None) ->
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Airflow history of {name}</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n"
+        f"<title>Airflow history of {name}</title><style>{STYLE}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
     )
 
 
@@ -73,11 +74,12 @@ def _facts(export: Export, figures: Figures) -> str:
         ("Airflow", f"{last.airflow_version or 'unknown version'} (schema {last.schema_version})"),
         ("Exported", f"{texts.moment_text(last.exported_at)}, by route {last.route}"),
         ("Window", window),
-        ("Runs from, to", f"{texts.day_text(days[0])} – {texts.day_text(days[-1])}" if days else "no run"),
+        ("Runs", f"{texts.day_text(days[0])} to {texts.day_text(days[-1])}" if days else "no run"),
         ("Files", f"{files}, {texts.bytes_text(size)}{many}"),
         ("Read from", export.label),
     ]
-    return f'<dl class="facts">{"".join(f"<div><dt>{name}</dt><dd>{escaped(text)}</dd></div>" for name, text in facts)}</dl>'
+    listed = "".join(f"<div><dt>{name}</dt><dd>{escaped(text)}</dd></div>" for name, text in facts)
+    return f'<dl class="facts">{listed}</dl>'
 
 
 def _tiles(figures: Figures) -> Iterator[str]:
@@ -124,10 +126,9 @@ def _tile(name: str, value: str, more: str) -> str:
 def _notes(export: Export, figures: Figures) -> str:
     notes = [
         "All times are UTC. A run belongs to the day on which it started; one that never did, to that of its schedule.",
-        "A task instance is what Airflow keeps of it, its last try. Durations are from start to end, of runs and tasks "
-        "that succeeded or failed; waiting in a deferred state is part of them.",
-        f"Counts and sums are exact. Medians and percentiles are kept in classes, and right within "
-        f"{RELATIVE_ERROR:.0%} of their value; 95% of all values are at most the 95th percentile.",
+        "A task instance is what Airflow keeps of it, its last try.",
+        "Durations are from start to end, of what succeeded or failed; waiting in a deferred state is part of them.",
+        f"Counts and sums are exact. Medians and percentiles are right within {RELATIVE_ERROR:.0%} of their value.",
         "Failed is what ended in the state failed; the share is of those that succeeded or failed.",
     ]
     if figures.tasks and figures.tasks.requeued:

@@ -5,9 +5,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.metadata.report.charts import NARROW, SMALL, WIDE, Axis, Series, columns, lines, log_axis
+from airflow_mwaa_provider.metadata.report.charts import (
+    LOW,
+    LOW_NARROW,
+    NARROW,
+    SMALL,
+    WIDE,
+    Axis,
+    Series,
+    columns,
+    lines,
+    log_axis,
+)
 from airflow_mwaa_provider.metadata.report.sketch import DurationSketch
 from airflow_mwaa_provider.metadata.report.texts import (
+    NO_VALUE,
     Bins,
     bytes_text,
     count_text,
@@ -70,7 +82,7 @@ def runs_section(runs: RunFigures | None) -> str:
     plots = "".join(columns(series, size, title=title, tick=bins.tick, tips=tips) for size in (WIDE, NARROW))
     rates = "".join(
         columns(percent, size, title="Failed runs in percent", tick=bins.tick, tips=tips, axis=rate)
-        for size in (WIDE, NARROW)
+        for size in (LOW, LOW_NARROW)
     )
     legend = _legend([(one.css, one.name) for one in series])
     return _section(
@@ -163,7 +175,9 @@ def _failures(what: str, counted: str, named: Iterable[tuple[str, Work]]) -> str
         ]
         for name, work in failing[:_LISTED]
     ]
-    return _table([what, "", "Failed", "of ended", counted], rows) + _left_out(len(failing), f"{what}s with failures")
+    return _table([what, "", "Failed", "Share", counted], rows) + _left_out(
+        len(failing), f"{what if what == 'DAG' else what.lower()}s with failures"
+    )
 
 
 def dags_section(runs: RunFigures | None) -> str:
@@ -183,7 +197,7 @@ def tasks_section(tasks: TaskFigures | None) -> str:
     # Names are written only for those that may be listed: there can be very many.
     longest = sorted(works, key=lambda item: -(item[1].durations.quantile(0.95) or 0))
     slow = [(_task_name(*name), work) for name, work in longest[: _LISTED + 1]]
-    about = "How long task instances took, longest 95th percentile first."
+    about = "How long task instances took that ended, longest 95th percentile first."
     parts = _slowest("Slowest tasks", "Task", "Instances", about, slow, count=len(works))
     total = sum(work.durations.total_s for _, work in works)
     most = sorted(works, key=lambda item: -item[1].durations.total_s)[:_LISTED]
@@ -230,7 +244,7 @@ def _slowest(
         for name, durations, median, high in found[:_LISTED]
     ]
     heads = [what, "", "Median", "95th percentile", "Hours in all", counted]
-    table = _table(heads, rows) + _left_out(count or len(found), f"{what}s")
+    table = _table(heads, rows) + _left_out(count or len(found), "DAGs" if what == "DAG" else "tasks")
     return _section(title, f"{about} The bar is the 95th percentile.", table)
 
 
@@ -244,7 +258,7 @@ def growth_section(tables: dict[str, TableFigures]) -> str:
     months = [month for _, table in growing for month in (table.months or ())]
     plots = []
     for name, table in growing[:_PLOTTED_TABLES]:
-        found = table.months or {}
+        found: dict[int, int] = dict(table.months or {})
         span = range(min(months), max(months) + 1)
         values = [found.get(month, 0) for month in span]
         tips = [f"{month_text(month)}: {count_text(value)} rows" for month, value in zip(span, values, strict=True)]
@@ -262,8 +276,8 @@ def growth_section(tables: dict[str, TableFigures]) -> str:
             escaped(name),
             count_text(table.rows),
             bytes_text(table.bytes),
-            bytes_text(round(table.bytes / table.rows)) if table.rows else "–",
-            count_text(table.undated) if table.months is not None else "–",
+            bytes_text(round(table.bytes / table.rows)) if table.rows else NO_VALUE,
+            count_text(table.undated) if table.months is not None else NO_VALUE,
         ]
         for name, table in largest
     ]
@@ -294,7 +308,8 @@ def _section(title: str, about: str, content: str) -> str:
 
 
 def _legend(items: Iterable[tuple[str, str]]) -> str:
-    return f'<div class="legend">{"".join(f"<span><i class={css}></i>{escaped(name)}</span>" for css, name in items)}</div>'
+    listed = "".join(f"<span><i class={css}></i>{escaped(name)}</span>" for css, name in items)
+    return f'<div class="legend">{listed}</div>'
 
 
 def _bar(share: float, css: str) -> str:
@@ -303,7 +318,7 @@ def _bar(share: float, css: str) -> str:
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a table; the cells are HTML, the heads are text. A head without a text is that of bars."""
-    head = "".join(f"<th scope=col>{escaped(text)}</th>" for text in heads)
+    head = "".join(f"<th scope=col>{escaped(text)}</th>" if text else '<th class="bar"></th>' for text in heads)
     bars = {place for place, text in enumerate(heads) if not text}
     body = "".join(
         "<tr>"

@@ -20,13 +20,13 @@ h1 { font-size: 26px; line-height: 1.25; margin: 0 0 14px; font-weight: 650; let
 h2 { font-size: 17px; margin: 0; font-weight: 650; }
 h3 { font-size: 13px; margin: 0 0 2px; font-weight: 600; overflow-wrap: anywhere; }
 p { margin: 4px 0 0; color: var(--soft); max-width: 74ch; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 20px 22px; margin: 18px 0;
-  min-width: 0; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 20px 22px;
+  margin: 18px 0; min-width: 0; }
 section > p { margin-bottom: 12px; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 10px 28px; margin: 0 0 22px; }
 .facts dt { color: var(--soft); font-size: 12.5px; }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); gap: 12px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(290px, 1fr)); gap: 12px; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 14px 18px; min-width: 0; }
 .tile b { display: block; font-size: 25px; line-height: 1.3; font-weight: 620; letter-spacing: -.01em;
   font-variant-numeric: tabular-nums; }
@@ -61,7 +61,8 @@ td small { display: block; color: var(--soft); font-size: 12.5px; line-height: 1
 td.bar { width: 26%; min-width: 110px; padding-top: 11px; }
 .bar div { height: 10px; border-radius: 2px; min-width: 2px; background: var(--good); }
 .bar .bad { background: var(--bad); }
-.growth { display: grid; grid-template-columns: repeat(auto-fill, minmax(264px, 1fr)); gap: 18px 26px; margin: 12px 0 20px; }
+.growth { display: grid; grid-template-columns: repeat(auto-fill, minmax(264px, 1fr)); gap: 18px 26px;
+  margin: 12px 0 20px; }
 .growth p { font-size: 12.5px; margin: 0 0 4px; }
 ul { margin: 8px 0 0; padding-left: 20px; color: var(--soft); }
 li { margin: 3px 0; max-width: 80ch; }
@@ -74,6 +75,7 @@ li { margin: 3px 0; max-width: 80ch; }
   .facts { grid-template-columns: 1fr 1fr; gap: 8px 16px; }
   .tiles { grid-template-columns: 1fr 1fr; gap: 8px; } .tile { padding: 10px 12px; } .tile b { font-size: 20px; }
   th, td { padding-left: 16px; }
+  th.bar, td.bar { display: none; }
 }
 @media print { body { background: none; } section, .tile { break-inside: avoid; } }
 """

@@ -20,6 +20,8 @@ __all__ = [
 ]
 
 DAY_S = 86_400
+NO_VALUE = "\u2013"
+"""A dash."""
 _DAILY_UP_TO, _WEEKLY_UP_TO = 120, 840
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TICK_STEPS = (1, 2, 2.5, 5, 10)
@@ -66,7 +68,7 @@ def bytes_text(size: int) -> str:
 def duration_text(seconds: float | None) -> str:
     """Write a duration, in the unit that suits it, with two or three digits."""
     if seconds is None:
-        return "–"
+        return NO_VALUE
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     for below, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h"), (math.inf, DAY_S, "d")):
@@ -84,7 +86,7 @@ def hours_text(seconds: float) -> str:
 def moment_text(moment: datetime | None) -> str:
     """Write a point in time: ``22 Nov 2025, 03:15 UTC``."""
     if moment is None:
-        return "–"
+        return NO_VALUE
     moment = moment.astimezone(UTC)
     return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}, {moment:%H:%M} UTC"
 
