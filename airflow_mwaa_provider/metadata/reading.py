@@ -110,7 +110,7 @@ class Export:
             if file.rows:
                 name = self.name_of(manifest, file.key)
                 raw = self.files.open(name, file.bytes)
-                yield from file_batches(raw, self.files.url(name), form, compression, typed)
+                yield from file_batches(raw, self.files.url(name), form, compression, typed, size=file.bytes)
 
 
 def open_export(place: str, client: Callable[[], Any]) -> Export:

@@ -28,6 +28,8 @@ BATCH_ROWS = 4096
 _FIELD_BYTES = 1 << 30
 """PostgreSQL's own limit of a value; Python's csv module would refuse what is over 128 KiB."""
 _BUFFER_BYTES = 1 << 20
+_WHOLE_BYTES = 4 << 20
+"""A Parquet file up to this size is fetched at once, which is quicker than its columns one by one."""
 _MIN_MICROSECONDS = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 _MAX_MICROSECONDS = 253_402_300_799_999_999
 """What stands in Parquet for -infinity and infinity."""
@@ -41,6 +43,8 @@ def file_batches(
     form: FileFormat,
     compression: Compression,
     columns: Sequence[tuple[str, str] | None],
+    *,
+    size: int,
 ) -> Iterator[Batch]:
     """Read a file.
 
@@ -49,29 +53,31 @@ def file_batches(
 
     :param raw: the file; it is closed in the end.
     :param label: names it in errors.
+    :param size: of the file, in bytes.
     :param columns: names and PostgreSQL's types; for ``None`` there are as many ``None`` as rows.
     :raises StorageError: it cannot be read as what it should be.
     """
-    with raw, _damage(label):
+    with raw, io.BufferedReader(raw, _BUFFER_BYTES) as file, _damage(label):
         if form is FileFormat.PARQUET:
-            yield from _parquet_batches(raw, columns)
+            yield from _parquet_batches(file, columns, size)
         else:
-            yield from _csv_batches(_plain(raw, compression), columns)
+            with io.TextIOWrapper(_plain(file, compression), encoding="utf-8", newline="") as text:
+                yield from _csv_batches(text, columns)
 
 
-def _plain(raw: io.RawIOBase, compression: Compression) -> Any:
+def _plain(file: io.BufferedReader[Any], compression: Compression) -> Any:
     if compression is Compression.GZIP:
-        return gzip.GzipFile(fileobj=io.BufferedReader(raw, _BUFFER_BYTES), mode="rb")
+        return gzip.GzipFile(fileobj=file, mode="rb")
     if compression is Compression.ZSTD:
         arrow = _pyarrow("zstd")
-        return arrow.CompressedInputStream(arrow.PythonFile(io.BufferedReader(raw, _BUFFER_BYTES), mode="r"), "zstd")
-    return io.BufferedReader(raw, _BUFFER_BYTES)
+        return arrow.CompressedInputStream(arrow.PythonFile(file, mode="r"), "zstd")
+    return file
 
 
-def _csv_batches(file: Any, columns: Sequence[tuple[str, str] | None]) -> Iterator[Batch]:
+def _csv_batches(text: io.TextIOWrapper, columns: Sequence[tuple[str, str] | None]) -> Iterator[Batch]:
     if csv.field_size_limit() < _FIELD_BYTES:
         csv.field_size_limit(_FIELD_BYTES)
-    rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""), strict=True)
+    rows = csv.reader(text, strict=True)
     header = next(rows, None)
     if header is None:
         raise ValueError("it has no header line")
@@ -120,16 +126,19 @@ def _moment_without_zone(text: str) -> float | None:
     return _moment(text and f"{text}+00")
 
 
-def _parquet_batches(raw: io.RawIOBase, columns: Sequence[tuple[str, str] | None]) -> Iterator[Batch]:
+def _parquet_batches(
+    file: io.BufferedReader[Any], columns: Sequence[tuple[str, str] | None], size: int
+) -> Iterator[Batch]:
     arrow = _pyarrow("Parquet")
     import pyarrow.parquet
 
     wanted = [column for column in columns if column is not None]
-    with pyarrow.parquet.ParquetFile(arrow.PythonFile(io.BufferedReader(raw, 64 << 10), mode="r")) as file:
+    source = arrow.BufferReader(file.read()) if size <= _WHOLE_BYTES else arrow.PythonFile(file, mode="r")
+    with pyarrow.parquet.ParquetFile(source) as parquet:
         names = [name for name, _ in wanted]
-        if missing := set(names) - set(file.schema_arrow.names):
+        if missing := set(names) - set(parquet.schema_arrow.names):
             raise ValueError(f"it has no column {', '.join(sorted(missing))}")
-        for batch in file.iter_batches(BATCH_ROWS * 4, columns=names, use_threads=False):
+        for batch in parquet.iter_batches(BATCH_ROWS * 4, columns=names, use_threads=False):
             values = iter([_values(arrow, batch.column(name)) for name in names])
             nothing = [None] * batch.num_rows
             yield [next(values) if column is not None else nothing for column in columns]
