@@ -99,6 +99,8 @@ def ddl(aws: Aws, *, place: str, dialect: str, output: str) -> None:
 
 def _check_writable(path: Path) -> None:
     """Say before the export is read, and not after, that the page cannot be written."""
+    if path.exists() and not path.is_file():
+        return
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -110,6 +112,9 @@ def _write(path: Path, page: str) -> None:
     """Write the page as a whole or not at all."""
     beside = path.with_name(f".{path.name}.part")
     try:
+        if path.exists() and not path.is_file():  # /dev/null, a pipe
+            path.write_text(page, encoding="utf-8")
+            return
         beside.write_text(page, encoding="utf-8")
         beside.replace(path)
     except OSError as error:
