@@ -91,9 +91,17 @@ def test_a_report_of_a_folder(terminal: Terminal, folder: Path, tmp_path: Path) 
         "task_instances": None,
         "tables": {"dag_run": 3},
     }
-    assert terminal.run("metadata", "report", str(folder), "--output-file", "-").stdout == page.read_text(
-        encoding="utf-8"
-    )
+    piped = terminal.run("metadata", "report", str(folder), "--output-file", "-")
+    assert piped.stdout == page.read_text(encoding="utf-8")
+
+
+def test_a_device_stays_one(terminal: Terminal, folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    terminal.run("metadata", "report", str(folder), "--output-file", str(tmp_path / "pipe"))
+    assert os.read(reader, 15) == b"<!doctype html>"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_report_out_of_s3(terminal: Terminal, bucket: str, tmp_path: Path) -> None:
@@ -126,12 +134,12 @@ def test_what_fails_says_so_in_a_line(terminal: Terminal, folder: Path, tmp_path
     assert line == f"{nowhere} cannot be written: No such file or directory."
     whole = (folder / "dag_run.csv.gz").read_bytes()
     (folder / "dag_run.csv.gz").write_bytes(whole[:20] + bytes(len(whole) - 20))
-    assert "is damaged" in terminal.error("metadata", "report", str(folder), "--output-file", os.devnull, status=1)
+    assert "is damaged" in terminal.error("metadata", "report", str(folder), "--output-file", "-", status=1)
 
 
 def test_without_credentials(terminal: Terminal) -> None:
     terminal.variables |= {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
-    line = terminal.error("metadata", "report", "s3://b/p", "--output-file", os.devnull, status=1)
+    line = terminal.error("metadata", "report", "s3://b/p", "--output-file", "-", status=1)
     assert line.startswith("No AWS credentials were found.")
     terminal.variables["AWS_REGION"] = None
     assert "No AWS region" in terminal.error("metadata", "ddl", "s3://b/p", "--dialect", "duckdb", status=2)

@@ -35,7 +35,7 @@ UPDATE task_instance SET end_date = 'infinity', state = 'failed' WHERE random() 
 """
 
 
-def fill_varied(lab: Lab, name: str, *, runs: int = 900, tasks: int = 6, dags: int = 12) -> None:
+def fill_varied(lab: Lab, name: str, *, runs: int = 400, tasks: int = 6, dags: int = 12) -> None:
     connection = lab.connect(name)
     with connection.cursor() as cursor:
         fill(cursor, runs=runs, tasks=tasks, dags=dags)
@@ -73,12 +73,8 @@ def add_runs(
     at = f"to_char(i + {first}, 'FM00000000')"
     moment = "('2025-03-01 00:00:00+00'::timestamptz + i * interval '1 hour')"
     times = dict.fromkeys(("execution_date", "logical_date", "run_after", "queued_at", "start_date"), moment)
-    own = {
-        "dag_id": literal,
-        "run_id": f"'extra__' || {at}",
-        **times,
-        "updated_at": f"timestamptz '{updated} 00:00:00+00'",
-    }
+    own = {"dag_id": literal, "run_id": f"'extra__' || {at}", **times, "end_date": f"{moment} + interval '90 s'"}
+    own["updated_at"] = f"timestamptz '{updated} 00:00:00+00'"
     # Airflow 2 wants every run of a DAG at another logical date.
     for name in ("execution_date", "logical_date"):
         own[name] = f"({moment} + {first} * interval '1 s')"

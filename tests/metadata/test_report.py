@@ -66,7 +66,7 @@ def test_of_rows_exported_again_the_last_version_counts(lab: Lab, database: str,
     # An increment has what changed before now, so what ends in eternity is never in one.
     lab.execute(database, "UPDATE task_instance SET end_date = start_date WHERE end_date = 'infinity'")
     bucket = lab.bucket()
-    options = {"file_format": file_format, "incremental": True}
+    options = {"file_format": file_format, "incremental": True, "tables": ["dag_run", "task_instance", "slot_pool"]}
     export(lab, database, bucket, until=datetime(2025, 6, 1, tzinfo=UTC), **options)
     check(lab, database, read_figures(opened(lab, bucket)))
     for month in (6, 7):
@@ -220,6 +220,8 @@ def check(lab: Lab, name: str, figures: Figures) -> None:
         ("task_instance", "COALESCE(start_date, NULLIF(end_date, 'infinity'))"),
         ("dag_run", moment),
     ):
+        if table not in figures.tables:
+            continue
         months = rows(
             lab,
             name,
@@ -405,6 +407,6 @@ def test_memory_does_not_grow_with_the_rows(lab: Lab, varied: str, tmp_path: Pat
     finally:
         tracemalloc.stop()
     assert figures.tasks is not None
-    assert figures.tasks.all.count == many * (900 * 6 + 6)
-    assert path.stat().st_size > 10 << 20
-    assert peak < 8 << 20
+    assert figures.tasks.all.count == many * (400 * 6 + 6)
+    assert path.stat().st_size > 4 << 20
+    assert peak < 4 << 20

@@ -161,7 +161,7 @@ def _frame(axis: Axis, size: Size, count: int, tick: Callable[[int], tuple[str, 
         drawn.append(f'<path class="{css}" d="M{size.left} {y:.1f}H{size.right}"/>')
         drawn.append(f'<text class="mark" x="{size.left - 7}" y="{y + 4:.1f}">{escaped(axis.text(mark))}</text>')
     step = (size.right - size.left) / max(count, 1)
-    every = max(1, math.ceil(58 / step))
+    every = max(1, math.ceil(66 / step))
     last_year = ""
     for place in range(0, count, every):
         text, year = tick(place)

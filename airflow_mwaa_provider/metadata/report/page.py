@@ -68,7 +68,8 @@ def _facts(export: Export, figures: Figures) -> str:
     until = texts.moment_text(last.until) if last.until else "the export"
     window = f"{texts.moment_text(first.since) if first.since else 'the beginning'} to {until}"
     size = sum(export.bytes_written(table) for table in export.tables)
-    files = f"{last.file_format.upper() if last.file_format == 'csv' else 'Parquet'}, {last.compression}"
+    compression = "not compressed" if last.compression == "none" else last.compression
+    files = f"{'CSV' if last.file_format == 'csv' else 'Parquet'}, {compression}"
     many = f", {len(export.manifests)} increments" if last.incremental else ""
     facts = [
         ("Airflow", f"{last.airflow_version or 'unknown version'} (schema {last.schema_version})"),

@@ -243,7 +243,7 @@ def _slowest(
         ]
         for name, durations, median, high in found[:_LISTED]
     ]
-    heads = [what, "", "Median", "95th percentile", "Hours in all", counted]
+    heads = [what, "", "Median", "95% within", "Hours in all", counted]
     table = _table(heads, rows) + _left_out(count or len(found), "DAGs" if what == "DAG" else "tasks")
     return _section(title, f"{about} The bar is the 95th percentile.", table)
 
