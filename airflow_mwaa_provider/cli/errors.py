@@ -30,6 +30,8 @@ IN_A_TERMINAL = (
     ("Check verify and AWS_CA_BUNDLE", "Check AWS_CA_BUNDLE and REQUESTS_CA_BUNDLE"),
     ("(verify, AWS_CA_BUNDLE)", "(AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE)"),
     ("as ca_bundle (or REQUESTS_CA_BUNDLE)", "in REQUESTS_CA_BUNDLE"),
+    ("give it as region_name, or set it in the AWS connection", "give it with --region"),
+    ("the network and the AWS connection", "the network and the AWS profile"),
     ("Leave transport unset", "Leave --transport out"),
     ("transport='rest_api' or 'web_session'", "--transport rest_api or web_session"),
     ("transport='rest_api'", "--transport rest_api"),

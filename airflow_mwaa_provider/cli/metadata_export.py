@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from airflow_mwaa_provider.cli.aws import Aws, profile_option, region_option
 from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.output import echo_fields, echo_json, echo_table, output_option
-from airflow_mwaa_provider.cli.remote import Remote
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 @click.option("--bucket-owner", metavar="ACCOUNT", help="Account that the bucket must belong to.")
 @click.option("--dry-run", is_flag=True, help="Estimate, and write nothing.")
 @output_option
-@click.option("--region", envvar="AWS_REGION", help="AWS region; AWS_REGION, or the profile's.")
-@click.option("--profile", help="AWS profile; AWS_PROFILE, or boto3's own rules.")
+@region_option
+@profile_option
 @mwaa_errors_in_one_line
 def export(
     *,
@@ -89,7 +89,7 @@ def export(
             if dry_run:
                 _show_estimates(source, chosen, output)
                 return
-            client = Remote("", region, profile).s3()
+            client = Aws(region, profile).s3()
             put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
             with Storage(client, bucket, put=put, owner=bucket_owner) as storage, _progress() as progress:
                 began = time.monotonic()

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line, unended
+from airflow_mwaa_provider.cli.aws import Aws, profile_option, region_option
+from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.output import output_option
 from airflow_mwaa_provider.cli.warnings_shown import warnings_shown
-from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,15 +50,12 @@ class Remote:
         from airflow_mwaa_provider.client.web_server import WebServerSettings
 
         settings = ClientSettings(transport=self.transport, web_server=WebServerSettings(proxy=self.proxy))
-        plane = ControlPlane(self._session, endpoint_url=self.endpoint_url)
+        plane = ControlPlane(self._aws.session, endpoint_url=self.endpoint_url)
         return MwaaEnvironment(plane, self.env_name, settings)
 
     def s3(self) -> Any:
         """Make a client of S3."""
-        from botocore.config import Config
-
-        bounds = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 4})
-        return self._session.client("s3", config=bounds)
+        return self._aws.s3()
 
     def again(self, *command: str) -> str:
         """Write a command for the same environment, to be copied into a shell."""
@@ -67,28 +64,8 @@ class Remote:
         return shlex.join(["airflow-mwaa", *command, *given])
 
     @functools.cached_property
-    def _session(self) -> Any:
-        import boto3
-        from botocore.exceptions import BotoCoreError, ProfileNotFound
-
-        try:
-            session = boto3.Session(profile_name=self.profile, region_name=self.region)
-            region, credentials = session.region_name, session.get_credentials()
-        except ProfileNotFound as error:
-            raise MwaaInputError(
-                f"{unended(error)}. Give another with --profile or AWS_PROFILE, or make it: aws configure --profile "
-                "NAME."
-            ) from None
-        except BotoCoreError as error:
-            raise AccessDenied(f"The AWS credentials cannot be had: {unended(error)}. Check the AWS profile.") from None
-        if not region:
-            raise MwaaInputError("No AWS region is known. Give --region, or set AWS_REGION.")
-        if credentials is None:
-            raise AccessDenied(
-                "No AWS credentials were found. Give --profile, set AWS_PROFILE, or log in: aws sso login, aws "
-                'configure. For the local MWAA: eval "$(airflow-mwaa local env)".'
-            )
-        return session
+    def _aws(self) -> Aws:
+        return Aws(self.region, self.profile)
 
 
 def _from_environment(option: str) -> bool:
@@ -126,8 +103,8 @@ def environment_command(
 
         options = (
             output_option,
-            click.option("--region", envvar="AWS_REGION", help="AWS region; AWS_REGION, or the profile's."),
-            click.option("--profile", help="AWS profile; AWS_PROFILE, or boto3's own rules."),
+            region_option,
+            profile_option,
             click.option(
                 "--endpoint-url", metavar="URL", help="Another endpoint of the MWAA API, such as a VPC endpoint."
             ),

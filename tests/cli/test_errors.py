@@ -17,7 +17,7 @@ from airflow_mwaa_provider.cli.main import main
 from tests.cli.terminal import Terminal, runner
 from tests.client.world import World
 
-CLIENT = Path(airflow_mwaa_provider.__file__).parent / "client"
+PACKAGE = Path(airflow_mwaa_provider.__file__).parent
 COMMANDS = [
     ["dags", "trigger", "env3", "etl"],
     ["dags", "wait", "env3", "etl", "one"],
@@ -28,10 +28,10 @@ COMMANDS = [
 ]
 
 
-def texts_of_the_client() -> str:
-    """All texts in its sources, with what Python joins joined."""
+def texts_of_the_layers_below() -> str:
+    """All texts in their sources, with what Python joins joined."""
     found = []
-    for path in CLIENT.glob("*.py"):
+    for path in [*PACKAGE.glob("client/*.py"), *PACKAGE.glob("metadata/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 found.append("".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values))
@@ -40,8 +40,8 @@ def texts_of_the_client() -> str:
     return "\n".join(found)
 
 
-def test_the_client_still_says_what_is_put_into_other_words_here() -> None:
-    texts = texts_of_the_client()
+def test_the_layers_below_still_say_what_is_put_into_other_words_here() -> None:
+    texts = texts_of_the_layers_below()
     assert [words for words, _ in IN_A_TERMINAL if words not in texts] == []
 
 

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How commands reach AWS: the options, and a session of boto3 that they make."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line, unended
+from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
+from airflow_mwaa_provider.cli.warnings_shown import warnings_shown
+from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+region_option = click.option("--region", envvar="AWS_REGION", help="AWS region; AWS_REGION, or the profile's.")
+profile_option = click.option("--profile", help="AWS profile; AWS_PROFILE, or boto3's own rules.")
+
+
+@dataclass(frozen=True)
+class Aws:
+    """The account and region that a command's options name. Makes no call itself."""
+
+    region: str | None = None
+    profile: str | None = None
+
+    def s3(self) -> Any:
+        """Make a client of S3."""
+        from botocore.config import Config
+
+        bounds = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 4})
+        return self.session.client("s3", config=bounds)
+
+    @functools.cached_property
+    def session(self) -> Any:
+        """A session of boto3.
+
+        :raises MwaaInputError: the profile isn't there, or no region is known.
+        :raises AccessDenied: there are no credentials.
+        """
+        import boto3
+        from botocore.exceptions import BotoCoreError, ProfileNotFound
+
+        try:
+            session = boto3.Session(profile_name=self.profile, region_name=self.region)
+            region, credentials = session.region_name, session.get_credentials()
+        except ProfileNotFound as error:
+            raise MwaaInputError(
+                f"{unended(error)}. Give another with --profile or AWS_PROFILE, or make it: aws configure --profile "
+                "NAME."
+            ) from None
+        except BotoCoreError as error:
+            raise AccessDenied(f"The AWS credentials cannot be had: {unended(error)}. Check the AWS profile.") from None
+        if not region:
+            raise MwaaInputError("No AWS region is known. Give --region, or set AWS_REGION.")
+        if credentials is None:
+            raise AccessDenied(
+                "No AWS credentials were found. Give --profile, set AWS_PROFILE, or log in: aws sso login, aws "
+                'configure. For the local MWAA: eval "$(airflow-mwaa local env)".'
+            )
+        return session
+
+
+def aws_command(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of AWS, and an :class:`Aws` as its first argument."""
+
+    @functools.wraps(command)
+    def wrapper(*, region: str | None, profile: str | None, **own: Any) -> None:
+        with warnings_shown(), signals_as_interrupts():
+            try:
+                command(Aws(region, profile), **own)
+            except KeyboardInterrupt:
+                fail("interrupted")
+
+    return region_option(profile_option(mwaa_errors_in_one_line(wrapper)))

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa metadata report`` and ``ddl``: what can be made out of an export."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from airflow_mwaa_provider.cli.aws import Aws, aws_command
+from airflow_mwaa_provider.cli.output import echo_exactly, echo_json, output_option
+from airflow_mwaa_provider.cli.progress import Progress
+from airflow_mwaa_provider.exceptions import MwaaError
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.metadata.report.figures import Figures
+
+_DIALECTS = ("athena", "duckdb")
+
+place_argument = click.argument("place", metavar="s3://BUCKET/PREFIX|DIR")
+
+
+@click.command()
+@place_argument
+@click.option(
+    "--output-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="Where to write the page; - for stdout.",
+)
+@click.option("--title", metavar="TEXT", help="What the page calls it, such as the environment's name.")
+@output_option
+@aws_command
+def report(aws: Aws, *, place: str, output_file: Path, title: str | None, output: str) -> None:
+    """Write a page with plots out of an export: runs, failures, slow tasks, queue delay, growth.
+
+    The export is read as a stream, from S3 or from a folder with a copy of it, CSV or Parquet. The page is one file
+    that needs no network.
+
+    \b
+    Example:
+      airflow-mwaa metadata report s3://bucket/files/export --output-file history.html --title production
+      airflow-mwaa metadata report ./export
+    """
+    from airflow_mwaa_provider.metadata.reading import open_export
+    from airflow_mwaa_provider.metadata.report.figures import read_figures
+    from airflow_mwaa_provider.metadata.report.page import write_page
+
+    export = open_export(place, aws.s3)
+    to_stdout = str(output_file) == "-"
+    if not to_stdout:
+        _check_writable(output_file)
+    with Progress(is_plain_too=False) as progress:
+
+        def show(table: str, rows: int, expected_rows: int) -> None:
+            share = f" of {expected_rows:,}" if expected_rows else ""
+            progress.show("", f"reading {table}: {rows:,}{share} rows")
+
+        figures = read_figures(export, show)
+    page = write_page(export, figures, title=title)
+    if to_stdout:
+        echo_exactly(page)
+        return
+    _write(output_file, page)
+    if output == "json":
+        echo_json({"file": str(output_file), "bytes": len(page.encode()), **_summary(figures)})
+        return
+    click.echo(f"Wrote {output_file}: {_in_words(figures)}.")
+
+
+@click.command()
+@place_argument
+@click.option("--dialect", type=click.Choice(_DIALECTS), required=True, help="Who shall understand the statements.")
+@output_option
+@aws_command
+def ddl(aws: Aws, *, place: str, dialect: str, output: str) -> None:
+    """Print the SQL that makes an export's tables known to Athena or DuckDB.
+
+    Of an incremental export each row is there once, as it was last. Run it again after a further increment.
+
+    \b
+    Example:
+      airflow-mwaa metadata ddl s3://bucket/files/export --dialect athena
+      airflow-mwaa metadata ddl ./export --dialect duckdb | duckdb history.db
+    """
+    from airflow_mwaa_provider.metadata.queries import Dialect, statements
+    from airflow_mwaa_provider.metadata.reading import open_export
+
+    written = statements(open_export(place, aws.s3), Dialect(dialect))
+    if output == "json":
+        echo_json({"dialect": dialect, "statements": written})
+    else:
+        echo_exactly("\n\n".join(written) + "\n")
+
+
+def _check_writable(path: Path) -> None:
+    """Say before the export is read, and not after, that the page cannot be written."""
+    if path.exists() and not path.is_file():
+        return
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise MwaaError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _write(path: Path, page: str) -> None:
+    """Write the page as a whole or not at all."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        if path.exists() and not path.is_file():  # /dev/null, a pipe
+            path.write_text(page, encoding="utf-8")
+            return
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise MwaaError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _summary(figures: Figures) -> dict[str, object]:
+    runs, tasks = figures.runs, figures.tasks
+    return {
+        "runs": runs.all.count if runs else None,
+        "failed_runs": runs.all.failed if runs else None,
+        "task_instances": tasks.all.count if tasks else None,
+        "tables": {name: table.rows for name, table in figures.tables.items()},
+    }
+
+
+def _in_words(figures: Figures) -> str:
+    runs, tasks = figures.runs, figures.tasks
+    said = []
+    if runs:
+        said.append(f"{runs.all.count:,} runs, {runs.all.failed:,} of them failed")
+    if tasks:
+        said.append(f"{tasks.all.count:,} task instances")
+    return ", ".join(said) or f"{len(figures.tables)} tables, without dag_run and task_instance"
