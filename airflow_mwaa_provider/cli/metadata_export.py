@@ -16,12 +16,13 @@ from airflow_mwaa_provider.cli.aws import Aws, profile_option, region_option
 from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.output import echo_fields, echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.remote import Remote
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-    from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.export import ExportOptions, Progress
 
 
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--route",
-    type=click.Choice(["auto", "database", "mwaa_environment"]),
+    type=click.Choice(["auto", "database", "mwaa_environment", "rest"]),
     default="auto",
-    help="mwaa_environment: the settings of the MWAA container that it runs in.",
+    help="mwaa_environment: the settings of the MWAA container that it runs in; rest: what the REST API shows.",
 )
+@click.option("--env", "env_name", metavar="ENV", help="The environment of route rest.")
 @click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable.")
 @click.option("--exclude", multiple=True, metavar="NAME", help="Without this table, or TABLE.COLUMN; repeatable.")
 @click.option("--since", metavar="ISO", help="Rows from this time on, with a time zone: 2026-11-22T00:00:00Z.")
@@ -62,6 +64,7 @@ def export(
     place: str,
     database_url: str | None,
     route: str,
+    env_name: str | None,
     region: str | None,
     profile: str | None,
     output: str,
@@ -79,13 +82,12 @@ def export(
     """
     bucket, prefix = _bucket_and_prefix(place)
     chosen = _options(prefix, options)
-    database, route = _database(database_url, route)
+    opened = _source(database_url, route, env_name, region, profile)
     from airflow_mwaa_provider.metadata.export import export_metadata
-    from airflow_mwaa_provider.metadata.sources import DatabaseSource
     from airflow_mwaa_provider.metadata.storage import Storage
 
     try:
-        with signals_as_interrupts(), DatabaseSource(database, route=route) as source:
+        with signals_as_interrupts(), opened as source:
             if dry_run:
                 _show_estimates(source, chosen, output)
                 return
@@ -131,22 +133,34 @@ def _options(prefix: str, given: dict[str, Any]) -> ExportOptions:
     return ExportOptions(prefix=prefix, tables=tables, **given)
 
 
-def _database(url: str | None, route: str) -> tuple[Database, str]:
+def _source(
+    url: str | None, route: str, env_name: str | None, region: str | None, profile: str | None
+) -> AbstractContextManager[Any]:
     from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.sources import DatabaseSource
 
     if route == "mwaa_environment":
-        return Database.from_mwaa_environment(os.environ), route
+        return DatabaseSource(Database.from_mwaa_environment(os.environ), route=route)
+    if route == "rest" or (route == "auto" and env_name and not url):
+        from airflow_mwaa_provider.metadata.rest_source import RestSource
+
+        if not env_name:
+            raise MwaaInputError("Route rest reads the API of an environment: give --env ENV.")
+        environment = Remote(env_name, region, profile).environment
+        return RestSource(environment.request, environment.airflow_version)
     if not url:
         raise MwaaInputError(
             "No database was named: give --database-url, set AIRFLOW_MWAA_DATABASE_URL, or, in a container of MWAA, "
-            "--route mwaa_environment."
+            "--route mwaa_environment; or --env ENV for what its REST API shows."
         )
-    return Database.from_url(url), "database"
+    return DatabaseSource(Database.from_url(url))
 
 
 def _show_estimates(source: Any, options: ExportOptions, output: str) -> None:
     from airflow_mwaa_provider.metadata.estimate import estimate_export
 
+    if source.route == "rest":
+        raise MwaaInputError("Route rest cannot estimate: the API tells no sizes. Leave --dry-run out.")
     estimates = estimate_export(source.connection, source.schema, options)
     if output == "json":
         echo_json([asdict(item) for item in estimates])

@@ -13,6 +13,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError, NoMetadataRoute
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.export import ExportOptions, Progress, export_metadata
+from airflow_mwaa_provider.metadata.rest_source import RestSource
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from airflow_mwaa_provider.metadata.storage import Storage
 
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_mwaa_provider.metadata.manifest import Manifest
+    from airflow_mwaa_provider.metadata.sources import RowSource
 
 __all__ = ["ROUTES", "MetadataHook"]
 
-ROUTES = ("database", "mwaa_environment")
-"""Ways to the metadata, in the order in which ``auto`` tries them; the second only when it is named."""
+ROUTES = ("database", "mwaa_environment", "rest")
+"""Ways to the metadata. ``auto`` takes the first that can be used, and the second only when it is named."""
 
 # Of a postgres connection's extra, what libpq takes; the rest is for Airflow's own hook.
 _LIBPQ = {
@@ -40,8 +42,10 @@ class MetadataHook(BaseHook):
     :param metadata_conn_id: a connection of type ``postgres`` to it. With ``"iam": true`` in its extra each connection
         gets a token of RDS instead of a password. ``None``: on Airflow 2 the environment's own database.
     :param route: ``"database"``, ``"mwaa_environment"`` (the settings of MWAA's containers, which are private details
-        of its images), or ``"auto"``: the first that works, which is logged.
-    :param aws_conn_id: connection for S3, and for RDS's tokens.
+        of its images), ``"rest"`` (the stock REST API of ``env_name``, which shows some tables), or ``"auto"``: the
+        first that can be used, which is logged.
+    :param env_name: the MWAA environment of route ``rest``; ``None``: the one that the task runs in.
+    :param aws_conn_id: connection for S3, for RDS's tokens, and for the environment; of type ``aws`` or ``mwaa``.
     :param region_name: their region.
     :param verify: ``False`` or the path of a CA bundle, for AWS.
     :param botocore_config: keywords of botocore's ``Config``.
@@ -53,6 +57,7 @@ class MetadataHook(BaseHook):
         self,
         metadata_conn_id: str | None = None,
         route: str = "auto",
+        env_name: str | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -61,12 +66,11 @@ class MetadataHook(BaseHook):
         super().__init__()
         if route not in {"auto", *ROUTES}:
             raise MwaaInputError(f"route={route!r} is unknown; there are auto, {', '.join(ROUTES)}.")
-        if metadata_conn_id and route == "mwaa_environment":
-            raise MwaaInputError(
-                "route='mwaa_environment' takes the container's own settings: leave metadata_conn_id out."
-            )
+        if metadata_conn_id and route in {"mwaa_environment", "rest"}:
+            raise MwaaInputError(f"route={route!r} uses no connection to the database: leave metadata_conn_id out.")
         self.metadata_conn_id = metadata_conn_id
         self.route = route
+        self.env_name = env_name or os.environ.get("AIRFLOW_ENV_NAME") or None
         self._aws = MwaaEnvironmentHook(aws_conn_id, region_name, verify, botocore_config)
 
     def get_conn(self) -> Any:
@@ -76,8 +80,10 @@ class MetadataHook(BaseHook):
     def database(self) -> tuple[Database, str]:
         """Say where the database is, and by which route; opens nothing.
 
-        :raises NoMetadataRoute: no route can be used from here; the message says of each why not.
+        :raises NoMetadataRoute: none can be reached from here; the message says why not.
         """
+        if self.route == "rest":
+            raise NoMetadataRoute("Route rest has no database: it reads what the REST API shows.")
         if self.route == "mwaa_environment":
             return Database.from_mwaa_environment(os.environ), "mwaa_environment"
         if self.metadata_conn_id:
@@ -85,7 +91,7 @@ class MetadataHook(BaseHook):
         if AIRFLOW_V_3:
             raise NoMetadataRoute(
                 "No way to the metadata database: tasks of Airflow 3 have none of their own. Give metadata_conn_id, a "
-                "postgres connection to it, or route='mwaa_environment' on MWAA."
+                "postgres connection to it, or route='mwaa_environment' on MWAA; or env_name, for route rest."
             )
         dialect = metadata_dialect()
         if dialect != "postgresql":
@@ -96,16 +102,30 @@ class MetadataHook(BaseHook):
         return Database(metadata_connection, "The environment's own metadata database"), "database"
 
     @contextmanager
-    def source(self, *, statement_timeout: timedelta = timedelta(hours=1)) -> Iterator[DatabaseSource]:
-        """Open a snapshot of the database.
+    def source(self, *, statement_timeout: timedelta = timedelta(hours=1)) -> Iterator[RowSource]:
+        """Open a snapshot of the database, or what the REST API shows of it.
 
         :raises NoMetadataRoute: no route can be used from here.
         :raises DatabaseUnavailable: it could not be opened.
         """
-        database, route = self.database()
+        try:
+            database, route = self.database()
+        except NoMetadataRoute as error:
+            if self.route not in {"auto", "rest"} or not self.env_name:
+                raise
+            if self.route == "auto":
+                self.log.info("Route database cannot be used: %s", error)
+            yield self._rest_source(self.env_name)
+            return
         self.log.info("Route %s: %s", route, database.label)
         with DatabaseSource(database, statement_timeout_s=statement_timeout.total_seconds(), route=route) as source:
             yield source
+
+    def _rest_source(self, env_name: str) -> RestSource:
+        environment = self._aws.environment(env_name)
+        version = environment.airflow_version
+        self.log.info("Route rest: the REST API of environment %r, Airflow %s", env_name, version)
+        return RestSource(environment.request, version)
 
     def export(
         self,
@@ -131,9 +151,11 @@ class MetadataHook(BaseHook):
             self.source(statement_timeout=statement_timeout) as source,
             Storage(client, bucket, put=put, owner=bucket_owner) as storage,
         ):
-            # The route without a connection is this environment's own.
-            own = AIRFLOW_VERSION if not self.metadata_conn_id else None
-            return export_metadata(source, storage, options, airflow_version=own, progress=progress)
+            if isinstance(source, RestSource):
+                version: str | None = source.airflow_version
+            else:  # without a connection it is this environment's own
+                version = AIRFLOW_VERSION if not self.metadata_conn_id else None
+            return export_metadata(source, storage, options, airflow_version=version, progress=progress)
 
     def _of_connection(self, conn_id: str) -> Database:
         connection = self.get_connection(conn_id)

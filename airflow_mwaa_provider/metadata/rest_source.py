@@ -72,6 +72,7 @@ class RestSource:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self.airflow_version = airflow_version
         self._request = request
         self._tables = rest_tables(airflow_version)
         self._schema = rest_schema(airflow_version)

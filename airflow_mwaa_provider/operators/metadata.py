@@ -51,15 +51,16 @@ class MetadataToS3Operator(BaseOperator):
         before and has changed since is exported again, under ``change=changed``.
     :param manifest_name: name of the manifest under the prefix (templated). Mapped tasks that share a prefix need one
         each.
-    :param route: ``"database"``, ``"mwaa_environment"`` or ``"auto"`` (templated); see
+    :param route: ``"database"``, ``"mwaa_environment"``, ``"rest"`` or ``"auto"`` (templated); see
         :class:`~airflow_mwaa_provider.hooks.metadata.MetadataHook`.
+    :param env_name: the environment whose REST API route ``rest`` reads (templated); the task's own if not given.
     :param metadata_conn_id: a ``postgres`` connection to the database (templated); on Airflow 2 the environment's own
         if not given.
     :param kms_key_id: encrypt the objects with this key of KMS (templated).
     :param bucket_owner: account that the bucket must belong to (templated).
     :param statement_timeout: the database ends a table's query after this time.
     :param s3_conn_id: connection for S3 (templated); ``None`` takes ``aws_conn_id``.
-    :param aws_conn_id: connection of type ``aws`` (templated).
+    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated).
     :param region_name: region of the bucket (templated).
     :param verify: ``False`` or the path of a CA bundle (templated).
     :param botocore_config: keywords of botocore's ``Config``.
@@ -81,6 +82,7 @@ class MetadataToS3Operator(BaseOperator):
         "incremental",
         "manifest_name",
         "route",
+        "env_name",
         "metadata_conn_id",
         "kms_key_id",
         "bucket_owner",
@@ -107,6 +109,7 @@ class MetadataToS3Operator(BaseOperator):
         incremental: bool = False,
         manifest_name: str = "manifest.json",
         route: str = "auto",
+        env_name: str | None = None,
         metadata_conn_id: str | None = None,
         kms_key_id: str | None = None,
         bucket_owner: str | None = None,
@@ -132,6 +135,7 @@ class MetadataToS3Operator(BaseOperator):
         self.incremental = incremental
         self.manifest_name = manifest_name
         self.route = route
+        self.env_name = env_name
         self.metadata_conn_id = metadata_conn_id
         self.kms_key_id = kms_key_id
         self.bucket_owner = bucket_owner
@@ -198,6 +202,7 @@ class MetadataToS3Operator(BaseOperator):
         return MetadataHook(
             self.metadata_conn_id,
             self.route,
+            self.env_name,
             self.aws_conn_id,
             self.region_name,
             self.verify,
