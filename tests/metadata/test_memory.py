@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_mwaa_provider.metadata.storage import PART_BYTES
 from tests.metadata.lab import REGION
 
 EXPORT = """
@@ -52,5 +53,6 @@ def test_the_memory_does_not_grow_with_the_rows(lab, database, bucket) -> None:
     for form, most_mb in formats.items():
         small, large = peaks[form]
         assert large <= most_mb, peaks
-        assert large <= small * 1.1 + 5, peaks
+        # The parts that are under way when S3 is behind may all have been there at once, or not.
+        assert large <= small * 1.1 + 3 * PART_BYTES / 2**20, peaks
     print(peaks)
