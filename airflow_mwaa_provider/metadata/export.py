@@ -83,6 +83,8 @@ class ExportOptions:
             manifest_name=self.manifest_name,
             export=export,
             is_numbered=self.file_bytes is not None,
+            since=self.since,
+            until=self.until,
         )
 
 
@@ -278,7 +280,7 @@ class _Export:
         tables = {rows.name for rows in self.tables}
         prefix = f"{places.prefix}/" if places.prefix else ""
         try:
-            count = self.storage.abort_left_uploads(prefix, lambda key: places.is_file_of(key, tables))
+            count = self.storage.abort_left_uploads(prefix, lambda key: places.may_have_left(key, tables))
         except AccessDenied as error:
             log.info("Uploads that an earlier export may have left stay: %s", error)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
@@ -86,6 +86,7 @@ class Places:
 
     :param suffix: end of the files' names.
     :param export: names the increment, where it is one.
+    :param since: the window's beginning, and below its end: exports of several windows may share a prefix.
     :param is_numbered: files are numbered from their first on, because there may be several.
     """
 
@@ -95,6 +96,8 @@ class Places:
     manifest_name: str = "manifest.json"
     export: str | None = None
     is_numbered: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
 
     @property
     def manifest(self) -> str:
@@ -126,7 +129,7 @@ class Places:
         """Key of a file."""
         if self.layout is Layout.HIVE:
             folders = "".join(f"/{name}={value}" for name, value in partition.items())
-            return self._under(f"table={table}{folders}/part-{number:05d}{self.suffix}")
+            return self._under(f"table={table}{folders}/part-{self._window}{number:05d}{self.suffix}")
         if self.is_numbered:
             return self._under(f"{table}-{number:05d}{self.suffix}")
         return self._under(f"{table}{f'-{number:05d}' if number else ''}{self.suffix}")
@@ -140,6 +143,34 @@ class Places:
         stem = name.removesuffix(self.suffix)
         return name.endswith(self.suffix) and (stem in tables or re.sub(r"-\d{5}$", "", stem) in tables)
 
+    def may_have_left(self, key: str, tables: set[str]) -> bool:
+        """Whether an unfinished upload of that key is one of an earlier try of this export, rather than of another
+        window's, which may be under way beside it.
+        """
+        if not self.is_file_of(key, tables):
+            return False
+        if self.layout is Layout.TABLE or self.export:
+            return True
+        name = key.rpartition("/")[2].removesuffix(self.suffix)
+        if re.fullmatch(rf"part-{re.escape(self._window)}\d{{5}}", name) is None:
+            return False
+        found = re.search(r"/date=(\d{4}-\d\d-\d\d)/", key)
+        if found is None:
+            return True
+        day = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+        ends_before = self.since is not None and day + timedelta(days=1) <= self.since
+        return not ends_before and (self.until is None or day < self.until)
+
+    @property
+    def _window(self) -> str:
+        """What tells files of windows apart that divide a day; nothing where they end at midnight."""
+        if self.export or all(_is_midnight(moment) for moment in (self.since, self.until) if moment):
+            return ""
+        if self.since is not None:
+            return f"{stamp(self.since)}-"
+        assert self.until is not None
+        return f"before-{stamp(self.until)}-"
+
     def partition_sql(self, rows: TableRows, told_apart: datetime | None) -> Partitioning | None:
         """Write the expression of a row's partition; ``None`` where rows are not divided.
 
@@ -151,6 +182,11 @@ class Places:
 
     def _under(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
+
+
+def _is_midnight(moment: datetime) -> bool:
+    moment = moment.astimezone(UTC)
+    return (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0)
 
 
 def stamp(moment: datetime) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from tests.metadata import history
-from tests.metadata.exports import body, export, keys, manifest
+from tests.metadata.exports import body, export, keys, manifest, uploads
 
 DAYS = [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 8)]
 TABLES = ["dag_run", "task_instance", "log", "dag"]
@@ -162,3 +162,32 @@ def test_days_that_are_exported_one_by_one_stay_beside_each_other(lab, history_o
     for since, until in itertools.pairwise(DAYS):
         export(lab, database, bucket, layout="hive", since=since, until=until, tables=["dag_run"])
     assert len([key for key in keys(lab, bucket) if "table=dag_run/date=2026-03-0" in key]) == 6
+
+
+def test_windows_that_divide_a_day_stay_beside_each_other(lab, history_of_march, bucket) -> None:
+    database, _ = history_of_march
+    lab.execute(database, "UPDATE log SET dttm = timestamptz '2026-03-01 00:00:00+00' + (id % 24) * interval '1 hour'")
+    whole = export(lab, database, bucket, layout="hive", tables=["log"], prefix="whole").tables["log"].rows
+    hours = [DAYS[0] + timedelta(hours=hour) for hour in (0, 5, 6, 23, 24)]
+    for since, until in itertools.pairwise([None, *hours, None]):
+        export(lab, database, bucket, layout="hive", since=since, until=until, tables=["log"], prefix="hours")
+    found = [key for key in keys(lab, bucket) if key.startswith("hours/table=log/date=2026-03-01/")]
+    assert len(found) == 4
+    assert sum(body(lab, bucket, key).count(b"\n") - 1 for key in found) == whole
+
+
+def test_an_export_leaves_alone_what_another_window_is_uploading(lab, history_of_march, bucket) -> None:
+    database, _ = history_of_march
+    s3 = lab.s3()
+    place = "files/export/table=log/date=2026-03-0{day}/part-{window}00000.csv"
+    left = {name: place.format(day=day, window=window) for name, day, window in (
+        ("day 1", 1, ""), ("day 2", 2, ""), ("noon of day 2", 2, "20260302T120000Z-"),
+    )}  # fmt: skip
+    for key in left.values():
+        s3.create_multipart_upload(Bucket=bucket, Key=key)
+    export(lab, database, bucket, layout="hive", since=DAYS[1], until=DAYS[2], tables=["log"])
+    assert sorted(uploads(lab, bucket)) == sorted([left["day 1"], left["noon of day 2"]])
+    export(lab, database, bucket, layout="hive", since=DAYS[1] + timedelta(hours=12), until=DAYS[2], tables=["log"])
+    assert uploads(lab, bucket) == [left["day 1"]]
+    export(lab, database, bucket, layout="hive", tables=["log"])
+    assert uploads(lab, bucket) == []
