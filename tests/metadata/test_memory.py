@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.metadata.storage import PART_BYTES
 from tests.metadata.lab import REGION
 
@@ -31,6 +33,12 @@ print(open("/proc/self/status").read())
 """
 
 
+FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
+
+
+@pytest.mark.skipif(
+    AIRFLOW_V_3 and not FULL, reason="the suite of Airflow 2 does it; what is measured knows no Airflow"
+)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's own peak")
 def test_the_memory_does_not_grow_with_the_rows(lab, database, bucket) -> None:
     formats = {("csv", "none"): 150, ("csv", "gzip"): 150, ("parquet", "zstd"): 300}
