@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -176,8 +176,7 @@ def _show_estimates(source: Any, options: ExportOptions, output: str) -> None:
 def _progress() -> Iterator[Progress | None]:
     """Show a bar for the table that is under way, where a person looks."""
     if not sys.stderr.isatty():
-        with nullcontext():
-            yield None
+        yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn

@@ -71,7 +71,8 @@ class MetadataHook(BaseHook):
         self.metadata_conn_id = metadata_conn_id
         self.route = route
         self.env_name = env_name or os.environ.get("AIRFLOW_ENV_NAME") or None
-        self._aws = MwaaEnvironmentHook(aws_conn_id, region_name, verify, botocore_config)
+        self._aws_settings = (region_name, verify, botocore_config)
+        self._aws = MwaaEnvironmentHook(aws_conn_id, *self._aws_settings)
 
     def get_conn(self) -> Any:
         """Open a psycopg2 connection in autocommit mode; the caller closes it."""
@@ -145,7 +146,7 @@ class MetadataHook(BaseHook):
         :param s3_conn_id: connection for S3, where it is not ``aws_conn_id``.
         """
         put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
-        aws = self._aws if s3_conn_id is None else MwaaEnvironmentHook(s3_conn_id)
+        aws = self._aws if s3_conn_id is None else MwaaEnvironmentHook(s3_conn_id, *self._aws_settings)
         client = aws.aws_client("s3")
         with (
             self.source(statement_timeout=statement_timeout) as source,

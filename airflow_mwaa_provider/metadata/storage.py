@@ -15,7 +15,7 @@ from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
-from airflow_mwaa_provider.metadata.storage_faults import ObjectMissing, storage_errors
+from airflow_mwaa_provider.metadata.storage_faults import ObjectMissing, refusal, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -129,8 +129,9 @@ class Storage:
                 answer = self.client.delete_objects(
                     **self._own, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
                 )
+            # S3 answers 200 to a role that may delete none of them, and says so of each.
             for refused in answer.get("Errors", ())[:1]:
-                raise MwaaError(f"s3://{self.bucket}/{refused['Key']} could not be deleted: {refused.get('Code')}.")
+                raise refusal(refused, self.bucket, refused["Key"], "s3:DeleteObject")
 
     def abort_left_uploads(self, prefix: str, is_ours: Callable[[str], bool]) -> int:
         """Abort uploads that a killed process has left.
@@ -238,10 +239,6 @@ class Storage:
                 if found["ContentLength"] != pending.file.bytes:
                     raise
 
-    def put_pending(self, pending: PendingObject, body: bytes, content_type: str) -> None:
-        """Write a small object that was held in memory."""
-        self.put(pending.file.key, body, content_type)
-
     def abort_upload(self, key: str, upload_id: str) -> None:
         """End an upload; its parts are deleted."""
         with suppress(ObjectMissing), storage_errors(self.bucket, key, "s3:AbortMultipartUpload"):
@@ -266,7 +263,7 @@ class PendingObject:
         """
         if self.upload_id is None:
             assert self.body is not None
-            self._storage.put_pending(self, self.body, self._content_type)
+            self._storage.put(self.file.key, self.body, self._content_type)
             self._let_go()
         else:
             parts = [{"PartNumber": number, "ETag": part.result()} for number, part in enumerate(self.parts, 1)]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["ObjectMissing", "storage_errors"]
+__all__ = ["ObjectMissing", "refusal", "storage_errors"]
 
 _MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 _DENIED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled", "AccountProblem"}
@@ -45,7 +45,7 @@ def storage_errors(bucket: str, key: str, action: str) -> Iterator[None]:
         yield
     except ClientError as error:
         answer: dict[str, Any] = dict(error.response.get("Error", {}))
-        raise _refusal(answer, str(answer.get("Code", "")), bucket, key, action) from error
+        raise refusal(answer, bucket, key, action) from error
     except BotoCoreError as error:
         words = " ".join(str(error).split()).rstrip(".")
         raise StorageError(
@@ -56,7 +56,9 @@ def storage_errors(bucket: str, key: str, action: str) -> Iterator[None]:
         ) from error
 
 
-def _refusal(error: dict[str, Any], code: str, bucket: str, key: str, action: str) -> MwaaError:
+def refusal(error: Mapping[str, Any], bucket: str, key: str, action: str) -> MwaaError:
+    """Make our error of what S3 says: its ``Code`` and ``Message``."""
+    code = str(error.get("Code", ""))
     words = " ".join(str(error.get("Message", "")).split()).rstrip(".")
     where = {"code": code, "bucket": bucket, "key": key}
     if code.startswith("KMS") or "kms" in words.lower():

@@ -50,9 +50,8 @@ class FaultyS3:
                         self.connection.close()
                         self.close_connection = True
                         return
-                    self.reply(
-                        status, {"Content-Type": "application/xml"}, _ERROR.format(code=code, message=message).encode()
-                    )
+                    xml = message if message.startswith("<?xml") else _ERROR.format(code=code, message=message)
+                    self.reply(status, {"Content-Type": "application/xml"}, xml.encode())
                     return
                 connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}

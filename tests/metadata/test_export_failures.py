@@ -135,6 +135,25 @@ def test_an_export_that_fails_leaves_the_one_before_as_it_was(lab, large, bucket
     assert manifest(lab, bucket)["tables"]["log"]["rows"] == 50
 
 
+def test_a_role_that_may_not_read_or_delete_exports_all_the_same(lab, large, bucket, caplog) -> None:
+    """As the guide's sample has it: s3:PutObject alone, and what aborts an upload."""
+    refused = "<Error><Key>x</Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+    # To a role that may delete none of them S3 answers 200, with an error for each.
+    deleted = f'<?xml version="1.0" encoding="UTF-8"?><DeleteResult>{refused}</DeleteResult>'
+
+    def answer(method, path):
+        if method == "POST" and path.partition("?")[2].startswith("delete"):
+            return 200, "", deleted
+        return (403, "AccessDenied", "Access Denied") if method == "GET" else None
+
+    for rows in (100, 50):
+        with FaultyS3(lab.moto.url, answer) as s3:
+            written = export_through(lab, large, s3.client(), bucket, tables=["log"])
+        assert written.tables["log"].rows == manifest(lab, bucket)["tables"]["log"]["rows"] == rows
+        lab.execute(large, "DELETE FROM log WHERE id % 2 = 0")
+    assert "s3:DeleteObject was refused" in caplog.text
+
+
 def test_calls_are_parts_and_two_an_object(lab, large, bucket) -> None:
     with FaultyS3(lab.moto.url, lambda method, path: None) as s3:
         written = export_through(lab, large, s3.client(), bucket, tables=["log", "dag", "dag_run", "slot_pool"])
