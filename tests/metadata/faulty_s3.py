@@ -87,10 +87,14 @@ class FaultyS3:
         self._server.shutdown()
         self._server.server_close()
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
     def client(self) -> Any:
         return boto3.client(
             "s3",
-            endpoint_url=f"http://127.0.0.1:{self._server.server_port}",
+            endpoint_url=self.url,
             region_name=REGION,
             aws_access_key_id="testing",
             aws_secret_access_key="testing",
