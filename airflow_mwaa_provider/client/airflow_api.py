@@ -17,13 +17,12 @@ from airflow_mwaa_provider.client.airflow_objects import PAGE_ROWS, StoredObject
 from airflow_mwaa_provider.client.models import (
     DagRun,
     DagRunState,
-    TaskInstance,
-    TaskState,
     TransportName,
     parse_time,
 )
 from airflow_mwaa_provider.client.rest_call import quoted
 from airflow_mwaa_provider.client.role_calls import RolesApi
+from airflow_mwaa_provider.client.task_lists import TaskListsApi
 from airflow_mwaa_provider.client.transports import INVOKE_REST_API_MAX_PATH
 from airflow_mwaa_provider.exceptions import (
     DagNotFound,
@@ -41,7 +40,7 @@ _NEWEST_RUNS = 10 * PAGE_ROWS
 _ROWS_ABOUT_A_MOMENT = 25
 
 
-class AirflowApi(StoredObjectsApi, RolesApi):
+class AirflowApi(TaskListsApi, StoredObjectsApi, RolesApi):
     """One environment's Airflow, by its REST API: runs, tasks, and what it stores.
 
     See :class:`~airflow_mwaa_provider.client.backend.Backend`.
@@ -215,61 +214,6 @@ class AirflowApi(StoredObjectsApi, RolesApi):
 
     # -- tasks -------------------------------------------------------------------------------------
 
-    def get_task_instances(
-        self,
-        dag_id: str,
-        run_id: str,
-        *,
-        task_ids: Sequence[str] | None = None,
-        states: Sequence[TaskState] = (),
-    ) -> list[TaskInstance]:
-        """List task instances of a run, mapped ones one by one; empty when the run isn't there."""
-        return self.get_tasks_of_runs([(dag_id, run_id)], task_ids=task_ids, states=states)
-
-    def get_tasks_of_runs(
-        self,
-        pairs: Sequence[tuple[str, str]],
-        *,
-        task_ids: Sequence[str] | None = None,
-        states: Sequence[TaskState] = (),
-    ) -> list[TaskInstance]:
-        """List task instances of many runs, a hundred runs a call (and a hundred rows a page)."""
-        wanted = list(dict.fromkeys(pairs))
-        found: list[TaskInstance] = []
-        for first in range(0, len(wanted), PAGE_ROWS):
-            chunk = wanted[first : first + PAGE_ROWS]
-            # The filters are two independent lists: what belongs to other pairs of the two is left out here.
-            found += [row for row in self._list_tasks(chunk, task_ids, states) if (row.dag_id, row.run_id) in chunk]
-        return found
-
-    def _list_tasks(
-        self, pairs: Sequence[tuple[str, str]], task_ids: Sequence[str] | None, states: Sequence[TaskState]
-    ) -> list[TaskInstance]:
-        rows: list[TaskInstance] = []
-        while True:
-            body: dict[str, Any] = {
-                "dag_ids": sorted({dag_id for dag_id, _ in pairs}),
-                "dag_run_ids": sorted({run_id for _, run_id in pairs}),
-                "page_limit": PAGE_ROWS,
-                "page_offset": len(rows),
-            }
-            if self.major >= 3:
-                body["order_by"] = "id"
-            if task_ids is not None:
-                body["task_ids"] = list(task_ids)
-            if states:
-                body["state"] = [state.value for state in states]
-            answer = self.request_fields(
-                "POST",
-                "/dags/~/dagRuns/~/taskInstances/list",
-                "task_instances",
-                json=body,
-            )
-            page = [self._task_instance(row) for row in answer["task_instances"]]
-            rows += page
-            if len(page) < PAGE_ROWS:
-                return rows
-
     def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
         """Read the whole log of one try of a task, as text.
 
@@ -322,29 +266,6 @@ class AirflowApi(StoredObjectsApi, RolesApi):
             )
         except (KeyError, TypeError, ValueError) as error:
             raise self._strange("a DAG run", error, ambiguous=ambiguous) from error
-
-    def _task_instance(self, row: Any) -> TaskInstance:
-        try:
-            return TaskInstance(
-                dag_id=row["dag_id"],
-                run_id=row["dag_run_id"],
-                task_id=row["task_id"],
-                state=TaskState(row["state"] or TaskState.NONE),
-                map_index=row.get("map_index", -1),
-                try_number=row.get("try_number"),
-                start_date=parse_time(row.get("start_date")),
-                end_date=parse_time(row.get("end_date")),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._strange("a task instance", error) from error
-
-    def _strange(self, what: str, error: Exception, *, ambiguous: bool = False) -> UnexpectedAnswer:
-        return UnexpectedAnswer(
-            f"Environment {self._env_name!r}: its Airflow {self.major} described {what} in a way that this version "
-            f"doesn't know ({type(error).__name__}: {error}). Upgrade airflow-mwaa-provider.",
-            env_name=self._env_name,
-            ambiguous=ambiguous,
-        )
 
 
 def _latest(row: Any, *names: str) -> datetime | None:

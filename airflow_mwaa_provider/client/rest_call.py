@@ -95,6 +95,15 @@ class RestCaller:
             ambiguous=ambiguous,
         )
 
+    def _strange(self, what: str, error: Exception, *, ambiguous: bool = False) -> UnexpectedAnswer:
+        """Make the error of something that Airflow describes in a form that isn't known here."""
+        return UnexpectedAnswer(
+            f"Environment {self._env_name!r}: its Airflow {self.major} described {what} in a way that this version "
+            f"doesn't know ({type(error).__name__}: {error}). Upgrade airflow-mwaa-provider.",
+            env_name=self._env_name,
+            ambiguous=ambiguous,
+        )
+
 
 def quoted(part: str) -> str:
     """Percent-encode one part of a path, with as few characters as it takes.

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of task instances by the REST API: every instance once, however many there are.
+
+Airflow 3 sorts its list, so that pages of it fit together. Airflow 2 does not, and PostgreSQL gives each page in an
+order of its own: pages of 1,000 tasks, all of which had ended, lacked 190 of them (2.10.3). There, what exceeds a page
+is asked for in parts of a page each: by runs, then by tasks, then by map index, for that one list is sorted.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.airflow_objects import PAGE_ROWS
+from airflow_mwaa_provider.client.models import TaskInstance, TaskState, parse_time
+from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
+from airflow_mwaa_provider.exceptions import RemoteNotFound, UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Pairs = Sequence[tuple[str, str]]
+    Names = Sequence[str] | None
+
+# Parts are cut by what a page is expected to hold; a part that holds more is cut again.
+_ROWS_A_PART = PAGE_ROWS * 3 // 5
+_LOOKS = 3
+
+
+class TaskListsApi(RestCaller):
+    """The task instances of runs."""
+
+    def get_task_instances(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        task_ids: Sequence[str] | None = None,
+        states: Sequence[TaskState] = (),
+    ) -> list[TaskInstance]:
+        """List task instances of a run, mapped ones one by one; empty when the run isn't there."""
+        return self.get_tasks_of_runs([(dag_id, run_id)], task_ids=task_ids, states=states)
+
+    def get_tasks_of_runs(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        task_ids: Sequence[str] | None = None,
+        states: Sequence[TaskState] = (),
+    ) -> list[TaskInstance]:
+        """List task instances of many runs, a hundred runs a call (and at most a hundred rows an answer)."""
+        wanted = list(dict.fromkeys(pairs))
+        found: list[TaskInstance] = []
+        for first in range(0, len(wanted), PAGE_ROWS):
+            chunk = wanted[first : first + PAGE_ROWS]
+            rows = (self._in_pages if self.major >= 3 else self._in_parts)(chunk, task_ids, states)
+            # The filters are two independent lists: what belongs to other pairs of the two is left out here.
+            found += [row for row in rows if (row.dag_id, row.run_id) in chunk]
+        return found
+
+    def _page(
+        self, pairs: Pairs, task_ids: Names, states: Sequence[TaskState], offset: int = 0
+    ) -> tuple[list[TaskInstance], int]:
+        body: dict[str, Any] = {
+            "dag_ids": sorted({dag_id for dag_id, _ in pairs}),
+            "dag_run_ids": sorted({run_id for _, run_id in pairs}),
+            "page_limit": PAGE_ROWS,
+            "page_offset": offset,
+        }
+        if self.major >= 3:
+            body["order_by"] = "id"
+        if task_ids is not None:
+            body["task_ids"] = list(task_ids)
+        if states:
+            body["state"] = [state.value for state in states]
+        path = "/dags/~/dagRuns/~/taskInstances/list"
+        answer = self.request_fields("POST", path, "task_instances", "total_entries", json=body)
+        return self._rows(answer["task_instances"]), int(answer["total_entries"])
+
+    def _in_pages(self, pairs: Pairs, task_ids: Names, states: Sequence[TaskState]) -> list[TaskInstance]:
+        rows: list[TaskInstance] = []
+        while True:
+            page, _ = self._page(pairs, task_ids, states, len(rows))
+            rows += page
+            if len(page) < PAGE_ROWS:
+                return rows
+
+    # -- Airflow 2 ---------------------------------------------------------------------------------
+
+    def _in_parts(self, pairs: Pairs, task_ids: Names, states: Sequence[TaskState]) -> list[TaskInstance]:
+        rows, total = self._page(pairs, task_ids, states)
+        if total <= len(rows):
+            return rows
+        if len(pairs) > 1:
+            parts = [self._in_parts(part, task_ids, states) for part in _divided(pairs, total)]
+        elif task_ids is None:
+            return self._of_all_tasks(pairs, states)
+        elif len(task_ids) > 1:
+            parts = [self._in_parts(pairs, part, states) for part in _divided(list(task_ids), total)]
+        else:
+            return self._mapped(pairs[0], task_ids[0], states)
+        return _distinct(row for part in parts for row in part)
+
+    def _of_all_tasks(self, pairs: Pairs, states: Sequence[TaskState]) -> list[TaskInstance]:
+        """List a run of many tasks, whose ids are those of its DAG, and those that the DAG had when the run began."""
+        names: set[str] = set()
+        for look in range(_LOOKS):
+            rows, total = self._page(pairs, None, states)
+            names |= {row.task_id for row in rows} | (self._tasks_of_dag(pairs[0][0]) if look == 0 else set())
+            found = self._in_parts(pairs, sorted(names), states)
+            if len(found) >= total:
+                return found
+            # Tasks that the DAG has no more: pages that don't fit together still show most of them.
+            for offset in range(0, total, PAGE_ROWS):
+                names |= {row.task_id for row in self._page(pairs, None, states, offset)[0]}
+        raise UnexpectedAnswer(
+            f"Environment {self._env_name!r}: run {pairs[0][1]!r} of DAG {pairs[0][0]!r} has {total} task instances, "
+            f"and only {len(found)} were listed: they change while they are read. Try again later.",
+            env_name=self._env_name,
+            transient=True,
+        )
+
+    def _tasks_of_dag(self, dag_id: str) -> set[str]:
+        try:
+            answer = self.request_fields("GET", f"/dags/{quoted(dag_id)}/tasks", "tasks")
+        except RemoteNotFound:
+            return set()
+        try:
+            return {str(task["task_id"]) for task in answer["tasks"]}
+        except (KeyError, TypeError) as error:
+            raise self._strange("a DAG's tasks", error) from error
+
+    def _mapped(self, pair: tuple[str, str], task_id: str, states: Sequence[TaskState]) -> list[TaskInstance]:
+        """List the instances of one mapped task, which are sorted by their map index."""
+        dag_id, run_id = map(quoted, pair)
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{quoted(task_id)}/listMapped"
+        rows: list[TaskInstance] = []
+        while True:
+            params: dict[str, Any] = {"limit": PAGE_ROWS, "offset": len(rows)}
+            if states:
+                params["state"] = [state.value for state in states]
+            try:
+                page = self._rows(self.request_fields("GET", path, "task_instances", params=params)["task_instances"])
+            except RemoteNotFound:  # deleted since the page before
+                return rows
+            rows += page
+            if len(page) < PAGE_ROWS:
+                return _distinct(rows)
+
+    # -- within ------------------------------------------------------------------------------------
+
+    def _rows(self, rows: Any) -> list[TaskInstance]:
+        try:
+            return [
+                TaskInstance(
+                    dag_id=row["dag_id"],
+                    run_id=row["dag_run_id"],
+                    task_id=row["task_id"],
+                    state=TaskState(row["state"] or TaskState.NONE),
+                    map_index=row.get("map_index", -1),
+                    try_number=row.get("try_number"),
+                    start_date=parse_time(row.get("start_date")),
+                    end_date=parse_time(row.get("end_date")),
+                )
+                for row in rows
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._strange("a task instance", error) from error
+
+
+def _divided(items: Sequence[Any], total: int) -> list[Sequence[Any]]:
+    """Divide a list of two or more into at least two parts, so many that each may fit a page."""
+    count = min(len(items), max(2, -(-total // _ROWS_A_PART)))
+    cuts = [len(items) * part // count for part in range(count + 1)]
+    return [items[low:high] for low, high in pairwise(cuts)]
+
+
+def _distinct(rows: Iterable[TaskInstance]) -> list[TaskInstance]:
+    """Leave out what was seen before: parts are not read at the same moment."""
+    return list({(row.dag_id, row.run_id, row.task_id, row.map_index): row for row in rows}.values())
