@@ -45,11 +45,15 @@ __all__ = [
     "BaseSensorOperator",
     "BaseTrigger",
     "TriggerEvent",
+    "api_user",
+    "auth_manager",
     "connection_not_found",
     "current_context",
+    "dag_access_entity",
     "default_deferrable",
     "deferral_errors",
     "deferral_settles_s",
+    "exempt_from_csrf",
     "failure_without_retry",
     "first_start",
     "is_still_deferred",
@@ -101,6 +105,28 @@ def metadata_connection() -> Any:
     connection = pooled.dbapi_connection
     pooled.detach()
     return connection
+
+
+def auth_manager() -> Any:
+    """Give what decides in this web server who may do what."""
+    module = "airflow.api_fastapi.app" if AIRFLOW_V_3 else "airflow.www.extensions.init_auth_manager"
+    return import_module(module).get_auth_manager()
+
+
+def dag_access_entity(name: str) -> Any:
+    """Give what belongs to a DAG, as the auth manager wants it named: ``"XCOM"``, ``"AUDIT_LOG"``."""
+    package = "airflow.api_fastapi.auth" if AIRFLOW_V_3 else "airflow.auth"
+    return getattr(import_module(f"{package}.managers.models.resource_details").DagAccessEntity, name)
+
+
+def api_user() -> Any:
+    """Give FastAPI's dependency that finds out who calls, and refuses who isn't logged in; since Airflow 3."""
+    return import_module("airflow.api_fastapi.core_api.security").get_user
+
+
+def exempt_from_csrf(blueprint: Any) -> None:
+    """Let a blueprint of Airflow 2's web server take requests that carry no token of a form."""
+    import_module("airflow.www.app").csrf.exempt(blueprint)
 
 
 def read_xcom(ti_key: Any, key: str) -> Any:

@@ -74,6 +74,21 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": CONNECTION_FIELDS,
             }
         ],
+        "config": {
+            "mwaa_provider": {
+                "description": "Plugins of airflow-mwaa-provider.",
+                "options": {
+                    "metadata_api_export_to": {
+                        "description": "Turns the metadata API of the web server on, which writes exports of the "
+                        "metadata database below these places in S3, separated by commas, and nowhere else.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://my-bucket/history",
+                        "default": "",
+                    }
+                },
+            }
+        },
         # Since Airflow 3.2; older ones pass over it.
         "cli": ["airflow_mwaa_provider.cli.airflow_commands.get_commands"],
         "extra-links": ["airflow_mwaa_provider.links.dag_run.MwaaDagRunLink"],

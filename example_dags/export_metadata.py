@@ -18,7 +18,7 @@ from airflow_mwaa_provider.operators.metadata import MetadataToS3Operator
     start_date=datetime(2026, 1, 1),
     catchup=False,
     is_paused_upon_creation=False,
-    # On Airflow 3 name a route: "mwaa_environment" on MWAA.
+    # On Airflow 3 "auto" is the metadata API of the environment's web server, where it is turned on for this bucket.
     params={"bucket": "your-new-export-bucket", "route": "auto"},
     tags=["mwaa"],
 )

@@ -68,7 +68,9 @@ def dag_folder() -> Path:
 def start(folder: Path, python: dict[str, str], on_progress: Callable[[str, str], None]) -> dict[str, Any]:
     """Start the two environments with the example DAGs in their buckets."""
     dags = str(dag_folder())
-    requests = [EnvironmentRequest(name, python[name], dags) for name in ("source", "target")]
+    # Lets the web server export what tasks of Airflow 3 have no access to.
+    options = {"mwaa_provider.metadata_api_export_to": f"s3://{EXPORT_BUCKET}"}
+    requests = [EnvironmentRequest(name, python[name], dags, options=options) for name in ("source", "target")]
     return lifecycle.up(folder, requests, on_progress=on_progress)
 
 
@@ -108,8 +110,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
     s3 = _s3(folder)
     s3.create_bucket(Bucket=EXPORT_BUCKET)
     say(f"source: DAG {EXPORT_DAG} exports the metadata of all this to S3")
-    # A task of Airflow 3 has no database of its own; a container of MWAA has the settings of it.
-    _run(source, EXPORT_DAG, {"bucket": EXPORT_BUCKET, "route": "mwaa_environment"}, say)
+    _run(source, EXPORT_DAG, {"bucket": EXPORT_BUCKET}, say)
     manifest = json.loads(s3.get_object(Bucket=EXPORT_BUCKET, Key="files/export/manifest.json")["Body"].read())
     return Story(run, target.get_dag_run(TARGET_DAG, remote["run_id"]), int(result), calls, manifest)
 

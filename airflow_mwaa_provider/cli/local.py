@@ -91,6 +91,13 @@ def local() -> None:
     metavar="NAME=FILE",
     help="An environment's startup script. These files stay with the environment; NAME= goes on without one.",
 )
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=SECTION.KEY=VALUE",
+    help="An Airflow configuration option of an environment; repeatable.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the AWS endpoint; any free one if not given.")
 @folder_option
 @output_option
@@ -102,6 +109,7 @@ def up(
     plugins: tuple[str, ...],
     requirements: tuple[str, ...],
     startup_scripts: tuple[str, ...],
+    options: tuple[str, ...],
     port: int | None,
     folder: Path,
     output: str,
@@ -119,7 +127,7 @@ def up(
         signal.signal(number, interrupt)
     started = time.monotonic()
     files = {"plugins": plugins, "requirements": requirements, "startup_script": startup_scripts}
-    requests = _environment_requests(names or ("local",), pythons, dags, files)
+    requests = _environment_requests(names or ("local",), pythons, dags, files, options)
     with make_progress() as progress:
         result = lifecycle.up(folder, requests, port=port or 0, on_progress=progress.show)
     if output == "json":
@@ -195,7 +203,11 @@ def env(folder: Path) -> None:
 
 
 def _environment_requests(
-    names: tuple[str, ...], pythons: tuple[str, ...], dags: tuple[str, ...], files: dict[str, tuple[str, ...]]
+    names: tuple[str, ...],
+    pythons: tuple[str, ...],
+    dags: tuple[str, ...],
+    files: dict[str, tuple[str, ...]],
+    options: tuple[str, ...],
 ) -> list[EnvironmentRequest]:
     from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
@@ -209,6 +221,7 @@ def _environment_requests(
             raise LocalMwaaError(f"--python {value}: there is no environment {name!r}", misuse=True)
         else:
             default = value
+    configured = _options_by_environment(options, names)
     folders = _by_environment("--dags", "DIR", dags, names)
     paths = {
         kind: _by_environment(f"--{kind.replace('_', '-')}", "FILE", values, names) for kind, values in files.items()
@@ -219,9 +232,24 @@ def _environment_requests(
             by_name.get(name, default),
             folders.get(name),
             files={kind: of_kind[name] for kind, of_kind in paths.items() if name in of_kind},
+            options=configured[name],
         )
         for name in names
     ]
+
+
+def _options_by_environment(values: tuple[str, ...], names: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Read ``NAME=SECTION.KEY=VALUE`` values."""
+    found: dict[str, dict[str, str]] = {name: {} for name in names}
+    for given in values:
+        name, _, option = given.partition("=")
+        key, equals, value = option.partition("=")
+        if not equals or name not in found or not all(key.partition(".")):
+            raise LocalMwaaError(
+                f"--option {name}={key}: write NAME=SECTION.KEY=VALUE with the name of an environment", misuse=True
+            )
+        found[name][key] = value
+    return found
 
 
 def _by_environment(option: str, what: str, values: tuple[str, ...], names: tuple[str, ...]) -> dict[str, str]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from airflow_mwaa_provider.metadata.export import ExportOptions, Progress
+    from airflow_mwaa_provider.metadata.export import ExportOptions
+    from airflow_mwaa_provider.metadata.writing import Progress
 
 
 @click.command("export")
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--route",
-    type=click.Choice(["auto", "database", "mwaa_environment", "rest"]),
+    type=click.Choice(["auto", "database", "mwaa_environment", "api", "rest"]),
     default="auto",
-    help="mwaa_environment: the settings of the MWAA container that it runs in; rest: what the REST API shows.",
+    help="mwaa_environment: the settings of the MWAA container that it runs in; api: the plugin of the environment's "
+    "web server; rest: what its REST API shows.",
 )
-@click.option("--env", "env_name", metavar="ENV", help="The environment of route rest.")
+@click.option("--env", "env_name", metavar="ENV", help="The environment of routes api and rest.")
 @click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable.")
 @click.option("--exclude", multiple=True, metavar="NAME", help="Without this table, or TABLE.COLUMN; repeatable.")
 @click.option("--since", metavar="ISO", help="Rows from this time on, with a time zone: 2026-11-22T00:00:00Z.")
@@ -82,7 +84,7 @@ def export(
     """
     bucket, prefix = _bucket_and_prefix(place)
     chosen = _options(prefix, options)
-    opened = _source(database_url, route, env_name, region, profile)
+    opened = _source(database_url, route, env_name, region, profile, (bucket, prefix))
     from airflow_mwaa_provider.metadata.export import export_metadata
     from airflow_mwaa_provider.metadata.storage import Storage
 
@@ -133,21 +135,30 @@ def _options(prefix: str, given: dict[str, Any]) -> ExportOptions:
     return ExportOptions(prefix=prefix, tables=tables, **given)
 
 
+def _tell(words: str) -> None:
+    click.echo(words, err=True)
+
+
 def _source(
-    url: str | None, route: str, env_name: str | None, region: str | None, profile: str | None
+    url: str | None,
+    route: str,
+    env_name: str | None,
+    region: str | None,
+    profile: str | None,
+    destination: tuple[str, str],
 ) -> AbstractContextManager[Any]:
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.sources import DatabaseSource
 
     if route == "mwaa_environment":
         return DatabaseSource(Database.from_mwaa_environment(os.environ), route=route)
-    if route == "rest" or (route == "auto" and env_name and not url):
-        from airflow_mwaa_provider.metadata.rest_source import RestSource
-
+    if route in {"api", "rest"} or (route == "auto" and env_name and not url):
         if not env_name:
-            raise MwaaInputError("Route rest reads the API of an environment: give --env ENV.")
+            raise MwaaInputError(f"Route {route} asks the web server of an environment: give --env ENV.")
+        from airflow_mwaa_provider.metadata.environment_source import source_of_environment
+
         environment = Remote(env_name, region, profile).environment
-        return RestSource(environment.request, environment.airflow_version)
+        return source_of_environment(environment, route, destination=destination, tell=_tell)
     if not url:
         raise MwaaInputError(
             "No database was named: give --database-url, set AIRFLOW_MWAA_DATABASE_URL, or, in a container of MWAA, "
@@ -159,8 +170,8 @@ def _source(
 def _show_estimates(source: Any, options: ExportOptions, output: str) -> None:
     from airflow_mwaa_provider.metadata.estimate import estimate_export
 
-    if source.route == "rest":
-        raise MwaaInputError("Route rest cannot estimate: the API tells no sizes. Leave --dry-run out.")
+    if source.route in {"api", "rest"}:
+        raise MwaaInputError(f"Route {source.route} cannot estimate: no query is run for it. Leave --dry-run out.")
     estimates = estimate_export(source.connection, source.schema, options)
     if output == "json":
         echo_json([asdict(item) for item in estimates])

@@ -25,11 +25,9 @@ from airflow_mwaa_provider.client.models import CliResult, DagRunState, Transpor
 from airflow_mwaa_provider.client.polling import PollInterval, RunWait
 from airflow_mwaa_provider.client.roles import Roles
 from airflow_mwaa_provider.client.task_instances import TaskCalls
-from airflow_mwaa_provider.client.transports import acts
+from airflow_mwaa_provider.client.transports import PLUGIN_PREFIX, acts
 from airflow_mwaa_provider.client.waiting import wait_until_done
-from airflow_mwaa_provider.exceptions import (
-    MwaaInputError,
-)
+from airflow_mwaa_provider.exceptions import MwaaInputError, UnsupportedByTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -163,6 +161,28 @@ class MwaaEnvironment(DagRunCalls, TaskCalls):
         return self._access.call(
             lambda backend: backend.request(method, path, params=params, json=json),
             idempotent=not acts(method, path),
+        )
+
+    def call_plugin(self, method: str, path: str, json: Any = None) -> Any:
+        """Call what a plugin of this package has added to the environment's web server, through a web session.
+
+        Repeated after transient errors: such calls do no harm when they are carried out twice.
+
+        :param path: whole, from ``/mwaa-provider/`` on.
+        :return: the answer's JSON.
+        :raises AirflowError: it answered 400 or above; :class:`RemoteNotFound` where there is no such plugin.
+        :raises UnsupportedByTransport: another transport than the web session was asked for.
+        """
+        if not path.startswith(PLUGIN_PREFIX) or not _PATH.fullmatch(path):
+            raise MwaaInputError(f"path={path!r} does not begin with {PLUGIN_PREFIX}.")
+        if self._access.forced not in (None, TransportName.WEB_SESSION):
+            raise UnsupportedByTransport(
+                f"Environment {self.name!r}: {method} {path} goes through a web session only, and transport="
+                f"{self._access.forced.value!r} was asked for.",
+                env_name=self.name,
+            )
+        return self._access.call_by(
+            [TransportName.WEB_SESSION], lambda backend: backend.request(method, path, json=json)
         )
 
     def run_cli(self, argv: Sequence[str], *, idempotent: bool = False) -> CliResult:

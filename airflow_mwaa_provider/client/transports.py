@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PLUGIN_PREFIX = "/mwaa-provider/"
+"""Where this package's own plugins are on a web server."""
 INVOKE_REST_API_MAX_PATH = 64
 INVOKE_REST_API_MAX_BYTES = 6 * 1024 * 1024
 INVOKE_REST_API_TIMEOUT_S = 10
@@ -259,8 +261,8 @@ class WebSessionTransport:
 
 
 def _full_path(path: str, major: int) -> str:
-    """Put the API's prefix before a path; the auth manager of Airflow 3 has an API beside it, under /auth."""
-    if major >= 3 and path.startswith("/auth/"):
+    """Put the API's prefix before a path, unless it is beside the API: the auth manager of Airflow 3, or a plugin."""
+    if path.startswith(PLUGIN_PREFIX) or (major >= 3 and path.startswith("/auth/")):
         return path
     return f"/api/{'v1' if major == 2 else 'v2'}{path}"
 

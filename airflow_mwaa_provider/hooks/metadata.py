@@ -12,8 +12,8 @@ from airflow_mwaa_provider._compat import AIRFLOW_V_3, AIRFLOW_VERSION, BaseHook
 from airflow_mwaa_provider.exceptions import MwaaInputError, NoMetadataRoute
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from airflow_mwaa_provider.metadata.database import Database
-from airflow_mwaa_provider.metadata.export import ExportOptions, Progress, export_metadata
-from airflow_mwaa_provider.metadata.rest_source import RestSource
+from airflow_mwaa_provider.metadata.environment_source import source_of_environment
+from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from airflow_mwaa_provider.metadata.storage import Storage
 
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_mwaa_provider.metadata.manifest import Manifest
-    from airflow_mwaa_provider.metadata.sources import RowSource
+    from airflow_mwaa_provider.metadata.sources import RowSource, ServerSource
+    from airflow_mwaa_provider.metadata.writing import Progress
 
 __all__ = ["ROUTES", "MetadataHook"]
 
-ROUTES = ("database", "mwaa_environment", "rest")
+ROUTES = ("database", "mwaa_environment", "api", "rest")
 """Ways to the metadata. ``auto`` takes the first that can be used, and the second only when it is named."""
+_OF_ENVIRONMENT = ("api", "rest")
 
 # Of a postgres connection's extra, what libpq takes; the rest is for Airflow's own hook.
 _LIBPQ = {
@@ -42,9 +44,10 @@ class MetadataHook(BaseHook):
     :param metadata_conn_id: a connection of type ``postgres`` to it. With ``"iam": true`` in its extra each connection
         gets a token of RDS instead of a password. ``None``: on Airflow 2 the environment's own database.
     :param route: ``"database"``, ``"mwaa_environment"`` (the settings of MWAA's containers, which are private details
-        of its images), ``"rest"`` (the stock REST API of ``env_name``, which shows some tables), or ``"auto"``: the
+        of its images), ``"api"`` (the plugin ``metadata_api`` of the web server of ``env_name``, which writes the rows
+        to S3 itself), ``"rest"`` (the stock REST API of ``env_name``, which shows some tables), or ``"auto"``: the
         first that can be used, which is logged.
-    :param env_name: the MWAA environment of route ``rest``; ``None``: the one that the task runs in.
+    :param env_name: the MWAA environment of routes ``api`` and ``rest``; ``None``: the one that the task runs in.
     :param aws_conn_id: connection for S3, for RDS's tokens, and for the environment; of type ``aws`` or ``mwaa``.
     :param region_name: their region.
     :param verify: ``False`` or the path of a CA bundle, for AWS.
@@ -66,7 +69,7 @@ class MetadataHook(BaseHook):
         super().__init__()
         if route not in {"auto", *ROUTES}:
             raise MwaaInputError(f"route={route!r} is unknown; there are auto, {', '.join(ROUTES)}.")
-        if metadata_conn_id and route in {"mwaa_environment", "rest"}:
+        if metadata_conn_id and route not in {"auto", "database"}:
             raise MwaaInputError(f"route={route!r} uses no connection to the database: leave metadata_conn_id out.")
         self.metadata_conn_id = metadata_conn_id
         self.route = route
@@ -83,8 +86,8 @@ class MetadataHook(BaseHook):
 
         :raises NoMetadataRoute: none can be reached from here; the message says why not.
         """
-        if self.route == "rest":
-            raise NoMetadataRoute("Route rest has no database: it reads what the REST API shows.")
+        if self.route in _OF_ENVIRONMENT:
+            raise NoMetadataRoute(f"Route {self.route} opens no database: the environment's web server does.")
         if self.route == "mwaa_environment":
             return Database.from_mwaa_environment(os.environ), "mwaa_environment"
         if self.metadata_conn_id:
@@ -92,7 +95,7 @@ class MetadataHook(BaseHook):
         if AIRFLOW_V_3:
             raise NoMetadataRoute(
                 "No way to the metadata database: tasks of Airflow 3 have none of their own. Give metadata_conn_id, a "
-                "postgres connection to it, or route='mwaa_environment' on MWAA; or env_name, for route rest."
+                "postgres connection to it, or route='mwaa_environment' on MWAA; or env_name, for routes api and rest."
             )
         dialect = metadata_dialect()
         if dialect != "postgresql":
@@ -103,30 +106,39 @@ class MetadataHook(BaseHook):
         return Database(metadata_connection, "The environment's own metadata database"), "database"
 
     @contextmanager
-    def source(self, *, statement_timeout: timedelta = timedelta(hours=1)) -> Iterator[RowSource]:
-        """Open a snapshot of the database, or what the REST API shows of it.
+    def source(
+        self, *, statement_timeout: timedelta = timedelta(hours=1), destination: tuple[str, str] | None = None
+    ) -> Iterator[RowSource | ServerSource]:
+        """Open a snapshot of the database, or what shows it.
 
+        :param destination: bucket and prefix that shall be written to: route ``api`` is taken only if it may.
         :raises NoMetadataRoute: no route can be used from here.
         :raises DatabaseUnavailable: it could not be opened.
         """
         try:
             database, route = self.database()
         except NoMetadataRoute as error:
-            if self.route not in {"auto", "rest"} or not self.env_name:
+            if self.route not in {"auto", *_OF_ENVIRONMENT}:
                 raise
+            if self.env_name is None:
+                if self.route == "auto":
+                    raise
+                raise NoMetadataRoute(f"Route {self.route} asks an environment's web server: give env_name.") from None
             if self.route == "auto":
                 self.log.info("Route database cannot be used: %s", error)
-            yield self._rest_source(self.env_name)
+            with source_of_environment(
+                self._aws.environment(self.env_name), self.route, destination=destination, tell=self.log.info
+            ) as source:
+                yield source
             return
         self.log.info("Route %s: %s", route, database.label)
-        with DatabaseSource(database, statement_timeout_s=statement_timeout.total_seconds(), route=route) as source:
+        with DatabaseSource(
+            database,
+            statement_timeout_s=statement_timeout.total_seconds(),
+            route=route,
+            airflow_version=None if self.metadata_conn_id else AIRFLOW_VERSION,  # else it is this environment's own
+        ) as source:
             yield source
-
-    def _rest_source(self, env_name: str) -> RestSource:
-        environment = self._aws.environment(env_name)
-        version = environment.airflow_version
-        self.log.info("Route rest: the REST API of environment %r, Airflow %s", env_name, version)
-        return RestSource(environment.request, version)
 
     def export(
         self,
@@ -149,14 +161,10 @@ class MetadataHook(BaseHook):
         aws = self._aws if s3_conn_id is None else MwaaEnvironmentHook(s3_conn_id, *self._aws_settings)
         client = aws.aws_client("s3")
         with (
-            self.source(statement_timeout=statement_timeout) as source,
+            self.source(statement_timeout=statement_timeout, destination=(bucket, options.prefix)) as source,
             Storage(client, bucket, put=put, owner=bucket_owner) as storage,
         ):
-            if isinstance(source, RestSource):
-                version: str | None = source.airflow_version
-            else:  # without a connection it is this environment's own
-                version = AIRFLOW_VERSION if not self.metadata_conn_id else None
-            return export_metadata(source, storage, options, airflow_version=version, progress=progress)
+            return export_metadata(source, storage, options, progress=progress)
 
     def _of_connection(self, conn_id: str) -> Database:
         connection = self.get_connection(conn_id)

@@ -155,6 +155,7 @@ class Daemon:
             dag_s3_path=DAGS_PREFIX,
             airflow_version=version,
             files=contents.files,
+            configuration=contents.request.options,
         )
         if gateway_port:
             # The same address at every start, so that bookmarks stay right.

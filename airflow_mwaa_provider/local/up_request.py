@@ -19,6 +19,8 @@ class EnvironmentRequest:
     files: dict[str, str] = field(default_factory=dict)
     """A file of this machine for each kind (the values of :class:`~airflow_mwaa_provider.local.runtime.FileKind`)
     that is uploaded first; empty for none. A kind that isn't named stays what it last was."""
+    options: dict[str, str] = field(default_factory=dict)
+    """AirflowConfigurationOptions, ``section.key``."""
 
 
 @dataclass(frozen=True)

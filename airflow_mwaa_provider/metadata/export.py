@@ -4,32 +4,30 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError
-from airflow_mwaa_provider.metadata.formats import check_format, file_suffix, make_encoder, value_writer
+from airflow_mwaa_provider.metadata.formats import check_format, file_suffix, value_writer
 from airflow_mwaa_provider.metadata.journal import Journal, previous_keys
 from airflow_mwaa_provider.metadata.layout import CHANGED, Places, check_layout, stamp
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
 from airflow_mwaa_provider.metadata.selection import TableRows, Window, by_change, select_tables
-from airflow_mwaa_provider.metadata.storage import MAX_OBJECT_BYTES, PART_BYTES
+from airflow_mwaa_provider.metadata.sources import ServerSource
+from airflow_mwaa_provider.metadata.storage import PART_BYTES
+from airflow_mwaa_provider.metadata.writing import FileWriter, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from airflow_mwaa_provider.metadata.copying import Chunk
-    from airflow_mwaa_provider.metadata.formats import Encoder
     from airflow_mwaa_provider.metadata.sources import RowSource
-    from airflow_mwaa_provider.metadata.storage import ObjectWriter, PendingObject, Storage
+    from airflow_mwaa_provider.metadata.storage import PendingObject, Storage
+    from airflow_mwaa_provider.metadata.writing import TableWriter
 
-__all__ = ["ExportOptions", "Progress", "export_metadata"]
+__all__ = ["ExportOptions", "export_metadata"]
 
 log = logging.getLogger(__name__)
-
-_CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 
 
 @dataclass(frozen=True)
@@ -88,19 +86,11 @@ class ExportOptions:
         )
 
 
-class Progress(Protocol):
-    """Is told how far an export is; called often, from one thread."""
-
-    def __call__(self, table: str, rows: int, size: int, expected_rows: int | None) -> None:
-        """Take the rows and bytes of a table that are under way."""
-
-
 def export_metadata(
-    source: RowSource,
+    source: RowSource | ServerSource,
     storage: Storage,
     options: ExportOptions,
     *,
-    airflow_version: str | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Export tables, and write the manifest last.
@@ -108,14 +98,13 @@ def export_metadata(
     Until all tables are uploaded nothing can be seen; then all objects become visible, and last the manifest. Where it
     fails before, nothing is left. Repeated for the same window, it writes the same objects in the place of the old.
 
-    :param airflow_version: of the environment, where the caller knows it better than the schema's revision tells.
     :return: what was written.
     :raises MwaaInputError: something cannot be done as asked; nothing was written.
     :raises MetadataError: the database refused, or was lost.
     :raises StorageError: S3 refused; nothing is visible, unless it refused in the last seconds: then no manifest is.
     :raises AccessDenied: the role may not do it; nothing was written.
     """
-    return _Export(source, storage, options, progress or _silent).run(airflow_version)
+    return _Export(source, storage, options, progress or _silent).run()
 
 
 def _silent(table: str, rows: int, size: int, expected_rows: int | None) -> None:
@@ -123,16 +112,25 @@ def _silent(table: str, rows: int, size: int, expected_rows: int | None) -> None
 
 
 class _Export:
-    def __init__(self, source: RowSource, storage: Storage, options: ExportOptions, progress: Progress) -> None:
-        self.source, self.storage, self.options, self.progress = source, storage, options, progress
+    def __init__(
+        self, source: RowSource | ServerSource, storage: Storage, options: ExportOptions, progress: Progress
+    ) -> None:
+        self.source, self.storage, self.options = source, storage, options
         self.form, self.compression = check_format(options.file_format, options.compression)
         self.tables = select_tables(
             source.schema, options.tables, options.exclude, Window(options.since, options.until)
         )
         for rows in self.tables:
             value_writer(self.form, rows)  # refuses what the format cannot hold
+        how = (storage, self.form, self.compression, progress)
+        self.writer: TableWriter
+        if isinstance(source, ServerSource):
+            source.check([rows.name for rows in self.tables], storage.bucket, options.prefix.strip("/"))
+            self.writer = source.writer(*how, limit_bytes=options.file_bytes)
+        else:
+            self.writer = FileWriter(source, *how, limit_bytes=options.file_bytes)
 
-    def run(self, airflow_version: str | None) -> Manifest:
+    def run(self) -> Manifest:
         options, source, storage = self.options, self.source, self.storage
         first_places = options.places(None)
         storage.check_writable(first_places.manifest)
@@ -163,7 +161,7 @@ class _Export:
             )
             if options.incremental and until is not None:
                 rows, table = self._increment(rows, table, previous, last, until, horizon)
-            written = list(self._write(rows, places, table.since if options.incremental else None))
+            written = list(self.writer.write(rows, places, table.since if options.incremental else None))
             pending += written
             tables[rows.name] = replace(
                 table,
@@ -175,7 +173,7 @@ class _Export:
             key=places.increment(places.export) if places.export else places.manifest,
             tables=tables,
             schema_version=source.schema.revision,
-            airflow_version=airflow_version or source.schema.airflow_version,
+            airflow_version=source.airflow_version or source.schema.airflow_version,
             since=options.since,
             until=until,
             exported_at=source.now.astimezone(UTC),
@@ -186,6 +184,8 @@ class _Export:
             incremental=options.incremental,
         )
         self._commit(manifest, pending, previous)
+        if isinstance(source, ServerSource):
+            self._abort_left_uploads(places)  # of requests that were repeated, for their answer was lost
         if places.export and (last is None or last.until is None or (until and until >= last.until)):
             storage.put(places.manifest, manifest.write())
         return manifest
@@ -210,38 +210,6 @@ class _Export:
         watermark = min(until, horizon)
         rows = by_change(rows, Window(since, until))
         return rows, replace(table, since=since, by="change", watermark=watermark)
-
-    def _write(self, rows: TableRows, places: Places, told_apart: datetime | None) -> Iterator[PendingObject]:
-        limit = min(self.options.file_bytes or MAX_OBJECT_BYTES, MAX_OBJECT_BYTES)
-        partition_sql = places.partition_sql(rows, told_apart)
-        expected = rows.table.estimated_rows if rows.is_whole else None
-        count, size = 0, 0
-        numbers: defaultdict[str, int] = defaultdict(int)  # not every source has a partition's rows in one piece
-        file: _File | None = None
-        partition = ""
-        with self.source.chunks(rows, self.form, partition_sql) as chunks:
-            for chunk in chunks:
-                if file is not None and (chunk.partition != partition or file.size >= limit):
-                    yield file.finish()
-                    numbers[partition] += 1
-                    size, file = size + file.size, None
-                if file is None:
-                    partition = chunk.partition
-                    file = self._file(rows, places, partition, numbers[partition])
-                file.write(chunk)
-                count += chunk.rows
-                self.progress(rows.name, count, size + file.size, expected)
-        if file is None:
-            if partition_sql is not None:
-                return  # no partition has a row: no file either
-            file = self._file(rows, places, "", 0)
-        yield file.finish()
-        self.progress(rows.name, count, size + file.size, count)
-
-    def _file(self, rows: TableRows, places: Places, partition: str, number: int) -> _File:
-        named = places.partition(partition)
-        writer = self.storage.writer(places.file(rows.name, named, number), _CONTENT_TYPES[self.form.value], named)
-        return _File(writer, make_encoder(self.form, self.compression, rows, writer.write))
 
     def _commit(self, manifest: Manifest, pending: list[PendingObject], previous: Manifest | None) -> None:
         storage = self.storage
@@ -285,26 +253,4 @@ class _Export:
             log.info("Uploads that an earlier export may have left stay: %s", error)
             return
         if count:
-            log.info("Aborted %d upload(s) that an export had left which was killed.", count)
-
-
-class _File:
-    """A file that is being written."""
-
-    def __init__(self, writer: ObjectWriter, encoder: Encoder) -> None:
-        self._writer = writer
-        self._encoder = encoder
-        self._rows = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes that it has by now."""
-        return self._writer.size
-
-    def write(self, chunk: Chunk) -> None:
-        self._encoder.write(chunk.data)
-        self._rows += chunk.rows
-
-    def finish(self) -> PendingObject:
-        self._encoder.close()
-        return self._writer.finish(self._rows)
+            log.info("Aborted %d upload(s) that nobody would have completed.", count)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-__all__ = ["MASK", "TableRows", "Window", "select_tables"]
+    from airflow_mwaa_provider.metadata.key_ranges import KeyRange
+
+__all__ = ["MASK", "TableRows", "Window", "by_change", "rows_of", "select_tables"]
 
 MASK = "***"
 """What stands where a value is secret and not encrypted."""
@@ -64,6 +66,7 @@ class TableRows:
     :param time_sql: expression of a row's time; ``None`` for a table that is always taken whole.
     :param changed_sql: expression of when it was last changed, where rows are chosen by that.
     :param window: rows of which time; or changed when, with ``changed_sql``.
+    :param keys: only rows between these keys, in their order.
     """
 
     schema: Schema
@@ -73,6 +76,7 @@ class TableRows:
     time_sql: str | None = None
     changed_sql: str | None = None
     window: Window = Window()
+    keys: KeyRange | None = None
 
     @property
     def name(self) -> str:
@@ -86,15 +90,16 @@ class TableRows:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every row is taken."""
+        """Whether every row is taken, whatever its time."""
         return self.window.is_open or self.time_sql is None
 
     @property
     def where(self) -> str:
         """The condition on rows as SQL, ``true`` for all of them; the table is called ``t``."""
-        if self.is_whole:
-            return "true"
-        return self.window.condition(self.changed_sql or self.time_sql or "NULL")
+        terms = [] if self.keys is None else [self.keys.condition()]
+        if not self.is_whole:
+            terms.append(self.window.condition(self.changed_sql or self.time_sql or "NULL"))
+        return " AND ".join(terms) or "true"
 
     def select(self, value: Callable[[str, Column], str], *, first: str | None = None) -> str:
         """Write the query.
@@ -107,10 +112,12 @@ class TableRows:
             f"{written} AS {quoted(column.name)}" for written, column in zip(values, self.columns, strict=True)
         )
         query = f"FROM {self.schema.qualified(self.name)} t WHERE {self.where}"
-        if first is None:
-            return f"SELECT {items} {query}"
-        order = ", ".join(["1", *(f"t.{quoted(name)}" for name in self.table.key)])
-        return f"SELECT {first}, {items} {query} ORDER BY {order}"
+        order = [f"t.{quoted(name)}" for name in self.table.key]
+        if first is not None:
+            return f"SELECT {first}, {items} {query} ORDER BY {', '.join(['1', *order])}"
+        if self.keys is not None and order:
+            return f"SELECT {items} {query} ORDER BY {', '.join(order)}"
+        return f"SELECT {items} {query}"
 
     def _written(self, column: Column) -> str:
         written = f"t.{quoted(column.name)}"
@@ -148,6 +155,17 @@ def select_tables(
         _rows_of(schema, schema.tables[name], secrets[name], columns_left_out[name], window or Window())
         for name in asked
     ]
+
+
+def rows_of(schema: Schema, table: str, columns: Sequence[str], window: Window) -> TableRows:
+    """Say what is to leave of one table where its columns are given by name; secret ones never leave in clear.
+
+    :raises TableNotFound: there is no such table, or no such column.
+    """
+    found = schema.table(table)
+    wanted = {found.column(name).name for name in columns}
+    left_out = {column.name for column in found.columns} - wanted
+    return _rows_of(schema, found, wanted, left_out, window)
 
 
 def by_change(rows: TableRows, window: Window) -> TableRows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from airflow_mwaa_provider.metadata.copying import Chunk, copied
 from airflow_mwaa_provider.metadata.database import Database, database_errors
@@ -13,22 +13,28 @@ from airflow_mwaa_provider.metadata.formats import value_writer
 from airflow_mwaa_provider.metadata.schema import Schema, read_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from airflow_mwaa_provider.metadata.formats import FileFormat
+    from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
     from airflow_mwaa_provider.metadata.selection import TableRows
+    from airflow_mwaa_provider.metadata.storage import Storage
+    from airflow_mwaa_provider.metadata.writing import Progress, TableWriter
 
-__all__ = ["DatabaseSource", "RowSource"]
+__all__ = ["DatabaseSource", "RowSource", "ServerSource"]
 
 # A row's updated_at is told by the clock of the worker that wrote it, and becomes visible when that commits.
 _CLOCKS_DIFFER = timedelta(seconds=60)
 
 
-class RowSource(Protocol):
-    """Where rows come from: the database, or an API that shows them."""
+class _Source(Protocol):
+    """Something that tells of tables."""
 
     route: str
+
+    @property
+    def airflow_version(self) -> str | None:
+        """Of the environment, where it is known better than by the schema's revision."""
 
     @property
     def schema(self) -> Schema:
@@ -41,6 +47,10 @@ class RowSource(Protocol):
     def horizon(self) -> datetime:
         """Say before which time no row can appear any more."""
 
+
+class RowSource(_Source, Protocol):
+    """Where rows come from: the database, or an API that shows them."""
+
     def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> AbstractContextManager[Any]:
         """Give a context with an iterator over :class:`~airflow_mwaa_provider.metadata.copying.Chunk`.
 
@@ -48,13 +58,47 @@ class RowSource(Protocol):
         """
 
 
+@runtime_checkable
+class ServerSource(_Source, Protocol):
+    """What writes the rows to S3 itself, so that they never come here."""
+
+    def check(self, tables: Sequence[str], bucket: str, prefix: str) -> None:
+        """Check that it may write these tables there, before anything is written.
+
+        :raises NoMetadataRoute: it writes to other places only.
+        :raises AccessDenied: the caller may not read one of them.
+        """
+
+    def writer(
+        self,
+        storage: Storage,
+        form: FileFormat,
+        compression: Compression,
+        progress: Progress,
+        *,
+        limit_bytes: int | None = None,
+    ) -> TableWriter:
+        """Give what lets it write tables; its parameters are those of :class:`FileWriter`."""
+
+
 class DatabaseSource:
-    """All tables as one snapshot of a database; a context."""
+    """All tables as one snapshot of a database; a context.
+
+    :param airflow_version: of the environment, where the caller knows it.
+    """
 
     route = "database"
 
-    def __init__(self, database: Database, *, statement_timeout_s: float = 3600.0, route: str = "database") -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        statement_timeout_s: float = 3600.0,
+        route: str = "database",
+        airflow_version: str | None = None,
+    ) -> None:
         self.route = route
+        self.airflow_version = airflow_version
         self._database = database
         self._statement_timeout_s = statement_timeout_s
         self._stack = ExitStack()
@@ -66,7 +110,7 @@ class DatabaseSource:
         snapshot = self._database.snapshot(statement_timeout_s=self._statement_timeout_s)
         self._connection = self._stack.enter_context(snapshot)
         try:
-            with database_errors(self._database.label, "reading its tables"):
+            with self.errors("reading its tables"):
                 self._schema = read_schema(self._connection)
                 self._now = self._ask("SELECT now()")
         except BaseException:
@@ -94,9 +138,13 @@ class DatabaseSource:
         """The psycopg2 connection of the snapshot."""
         return self._connection
 
+    def errors(self, doing: str) -> AbstractContextManager[None]:
+        """Give a context in which psycopg2's errors become ours, and name what was being done."""
+        return database_errors(self._database.label, doing)
+
     def horizon(self) -> datetime:
         """Say before which time no row can appear any more: none of those who write now began before it."""
-        with database_errors(self._database.label, "asking who writes"):
+        with self.errors("asking who writes"):
             oldest: datetime = self._ask(
                 "SELECT LEAST(now(), (SELECT min(xact_start) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND backend_xid IS NOT NULL))"
@@ -108,7 +156,7 @@ class DatabaseSource:
         """Read rows of a table."""
         query = rows.select(value_writer(form, rows), first=partition_sql)
         with (
-            database_errors(self._database.label, f"reading table {rows.name}"),
+            self.errors(f"reading table {rows.name}"),
             copied(self._connection, query, is_partitioned=partition_sql is not None) as chunks,
         ):
             yield chunks

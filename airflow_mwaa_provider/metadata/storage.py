@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import BoundedSemaphore, Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
 from airflow_mwaa_provider.metadata.storage_faults import ObjectMissing, refusal, storage_errors
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-__all__ = ["MAX_OBJECT_BYTES", "PART_BYTES", "ObjectWriter", "PendingObject", "Storage", "StoredFile"]
+__all__ = ["MAX_OBJECT_BYTES", "PART_BYTES", "HandedOver", "ObjectWriter", "PendingObject", "Storage", "StoredFile"]
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ PART_BYTES = 8 << 20
 MAX_OBJECT_BYTES = 9_000 * PART_BYTES
 """S3 takes 10,000 parts an object: 70 GiB here."""
 _UPLOADS_AT_ONCE = 3
-_HELD_BYTES = 16 << 20
-"""Small objects that are kept in memory until they are committed: one call each, instead of three."""
+HELD_BYTES = 16 << 20
 _DELETED_AT_ONCE = 1000
 
 
@@ -51,6 +50,14 @@ class StoredFile:
     partition: dict[str, str] = field(default_factory=dict)
 
 
+class HandedOver(NamedTuple):
+    """An object that one process has uploaded, and another is to commit."""
+
+    file: StoredFile
+    upload_id: str
+    etags: tuple[str, ...]
+
+
 class Storage:
     """A bucket, and how objects are put into it.
 
@@ -59,21 +66,31 @@ class Storage:
     :param client: boto3's client of S3.
     :param put: parameters for each object, such as ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``.
     :param owner: account that the bucket must belong to; ``None`` for any.
+    :param held_bytes: small objects that may be kept in memory until they are committed: one call each, instead of
+        three. 0 where somebody else is to commit them.
     """
 
     def __init__(
-        self, client: Any, bucket: str, *, put: dict[str, str] | None = None, owner: str | None = None
+        self,
+        client: Any,
+        bucket: str,
+        *,
+        put: dict[str, str] | None = None,
+        owner: str | None = None,
+        held_bytes: int = HELD_BYTES,
     ) -> None:
         if not bucket or "/" in bucket:
             raise MwaaInputError(f"bucket={bucket!r} is no bucket's name: give it without s3:// and without a path.")
         self.client = client
         self.bucket = bucket
+        self.owner = owner
+        self.put_parameters = put or {}
         self._own = {"Bucket": bucket, **({"ExpectedBucketOwner": owner} if owner else {})}
-        self._put = put or {}
         self._pool = ThreadPoolExecutor(_UPLOADS_AT_ONCE, thread_name_prefix="s3-upload")
         self._in_flight = BoundedSemaphore(_UPLOADS_AT_ONCE)
         self._open: set[PendingObject] = set()
         self._lock = Lock()
+        self._may_hold_bytes = held_bytes
         self._held_bytes = 0
 
     def __enter__(self) -> Storage:
@@ -98,7 +115,7 @@ class Storage:
         :raises AccessDenied: the role may not write, or not abort.
         """
         with storage_errors(self.bucket, key, "s3:PutObject"):
-            upload_id = self.client.create_multipart_upload(**self._own, Key=key, **self._put)["UploadId"]
+            upload_id = self.client.create_multipart_upload(**self._own, Key=key, **self.put_parameters)["UploadId"]
         with storage_errors(self.bucket, key, "s3:AbortMultipartUpload"):
             self.client.abort_multipart_upload(**self._own, Key=key, UploadId=upload_id)
 
@@ -118,7 +135,7 @@ class Storage:
     def put(self, key: str, content: bytes, content_type: str = "application/json") -> None:
         """Write a small object."""
         with storage_errors(self.bucket, key, "s3:PutObject"):
-            self.client.put_object(**self._own, Key=key, Body=content, ContentType=content_type, **self._put)
+            self.client.put_object(**self._own, Key=key, Body=content, ContentType=content_type, **self.put_parameters)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those that aren't there are none."""
@@ -174,12 +191,33 @@ class Storage:
         for future in futures:
             future.result()
 
+    def hand_over(self, pending: PendingObject) -> HandedOver:
+        """Leave an object that is all uploaded to another process to commit; this one won't abort it any more.
+
+        :raises StorageError: a part could not be uploaded.
+        """
+        assert pending.upload_id is not None, "held in memory: nobody else can commit it"
+        etags = tuple(part.result() for part in pending.parts)
+        self.forget(pending)
+        return HandedOver(pending.file, pending.upload_id, etags)
+
+    def take_over(self, handed: HandedOver) -> PendingObject:
+        """Take an object that another process has uploaded: to commit it, or to abort it."""
+        pending = PendingObject(self, handed.file, "")
+        pending.upload_id = handed.upload_id
+        for etag in handed.etags:
+            part: Future[str] = Future()
+            part.set_result(etag)
+            pending.parts.append(part)
+        self.track(pending)
+        return pending
+
     # What follows is for the objects below.
 
     def hold(self, size: int) -> bool:
         """Take memory for a small object, if there is some left."""
         with self._lock:
-            if self._held_bytes + size > _HELD_BYTES:
+            if self._held_bytes + size > self._may_hold_bytes:
                 return False
             self._held_bytes += size
             return True
@@ -192,7 +230,9 @@ class Storage:
     def begin_upload(self, key: str, content_type: str) -> str:
         """Begin an upload in parts; gives its id."""
         with storage_errors(self.bucket, key, "s3:PutObject"):
-            answer = self.client.create_multipart_upload(**self._own, Key=key, ContentType=content_type, **self._put)
+            answer = self.client.create_multipart_upload(
+                **self._own, Key=key, ContentType=content_type, **self.put_parameters
+            )
         upload_id: str = answer["UploadId"]
         return upload_id
 

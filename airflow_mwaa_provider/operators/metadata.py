@@ -51,9 +51,10 @@ class MetadataToS3Operator(BaseOperator):
         before and has changed since is exported again, under ``change=changed``.
     :param manifest_name: name of the manifest under the prefix (templated). Mapped tasks that share a prefix need one
         each.
-    :param route: ``"database"``, ``"mwaa_environment"``, ``"rest"`` or ``"auto"`` (templated); see
+    :param route: ``"database"``, ``"mwaa_environment"``, ``"api"``, ``"rest"`` or ``"auto"`` (templated); see
         :class:`~airflow_mwaa_provider.hooks.metadata.MetadataHook`.
-    :param env_name: the environment whose REST API route ``rest`` reads (templated); the task's own if not given.
+    :param env_name: the environment whose web server routes ``api`` and ``rest`` ask (templated); the task's own if
+        not given.
     :param metadata_conn_id: a ``postgres`` connection to the database (templated); on Airflow 2 the environment's own
         if not given.
     :param kms_key_id: encrypt the objects with this key of KMS (templated).

@@ -60,7 +60,11 @@ class User:
         # With a name as MWAA gives it.
         self.name, password = f"assumed-role/{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
         body = {"first_name": "A", "last_name": " ", "email": f"{self.name}@example.invalid", "roles": []}
-        body |= {"username": self.name, "password": password, "roles": [{"name": "Public"}, {"name": role_name}]}
+        body |= {
+            "username": self.name,
+            "password": password,
+            "roles": [{"name": name} for name in {"Public", role_name}],
+        }
         environment.request("POST", "/users" if self.is_2 else "/auth/fab/v1/users", json=body)
         self._verify = world.ca_bundle
         self._url = f"https://{environment.web_server_host}"

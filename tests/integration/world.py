@@ -31,6 +31,9 @@ from airflow_mwaa_provider.local.machine import processes
 from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
 DAG_FOLDERS = (Path(__file__).parent / "dags", Path(__file__).resolve().parents[2] / "example_dags")
+API_BUCKET = "exported-by-api"
+OPTIONS = {"mwaa_provider.metadata_api_export_to": f"s3://{API_BUCKET}"}
+"""Airflow configuration options of all environments."""
 DAG_IDS = (
     "echo",
     "fails",
@@ -183,7 +186,10 @@ def started(pythons: Mapping[str, str]) -> Iterator[World]:
         shutil.copytree(source, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     theirs = (dags / "amazon_dag.py").read_text(encoding="utf-8")
     (dags / "amazon_dag_with_our_imports.py").write_text(with_our_imports(theirs), encoding="utf-8")
-    requests = [EnvironmentRequest(environment_name(version), python, str(dags)) for version, python in pythons.items()]
+    requests = [
+        EnvironmentRequest(environment_name(version), python, str(dags), options=OPTIONS)
+        for version, python in pythons.items()
+    ]
     try:
         lifecycle.up(folder / "local", requests)
         yield World(folder / "local")

@@ -45,6 +45,7 @@ def test_the_version_has_one_source() -> None:
 def test_every_entry_point_is_there() -> None:
     ours = metadata.distribution(NAME).entry_points
     assert {(found.group, found.name) for found in ours} == {
+        ("airflow.plugins", "mwaa_metadata_api"),
         ("apache_airflow_provider", "provider_info"),
         ("console_scripts", "airflow-mwaa"),
     }

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Route ``api``: the environment's own web server writes its database to S3, in pieces that this process asks for.
+
+This process needs no access to the database, and none of the rows ever come here. Each request is short, for load
+balancers and the web server's other users; the uploads that it leaves become visible when this process commits them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_mwaa_provider import exceptions
+from airflow_mwaa_provider.exceptions import (
+    AccessDenied,
+    AirflowError,
+    DatabaseRefused,
+    MetadataError,
+    MwaaError,
+    MwaaInputError,
+    NoMetadataRoute,
+    RemoteNotFound,
+)
+from airflow_mwaa_provider.metadata.api_protocol import PREFIX, Description, Piece, PieceRequest, places_document
+from airflow_mwaa_provider.metadata.destinations import is_within
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
+    from airflow_mwaa_provider.metadata.layout import Places
+    from airflow_mwaa_provider.metadata.schema import Schema
+    from airflow_mwaa_provider.metadata.selection import TableRows
+    from airflow_mwaa_provider.metadata.storage import PendingObject, Storage
+    from airflow_mwaa_provider.metadata.writing import Progress
+
+__all__ = ["PIECE_ROWS", "ApiSource"]
+
+log = logging.getLogger(__name__)
+
+PIECE_ROWS = 50_000
+"""Rows that one request covers at most: a second or two of a small database."""
+
+
+class Call(Protocol):
+    """Calls the environment's web server, such as ``MwaaEnvironment.call_plugin``."""
+
+    def __call__(self, method: str, path: str, json: Any = None) -> Any:
+        """Give the answer's JSON."""
+
+
+class ApiSource:
+    """The tables of an environment whose web server has the plugin ``metadata_api``; a context.
+
+    There is no snapshot: each piece of a table is as it was when it was asked for. A row that is there before and after
+    is given exactly once, for pieces are divided by the primary key.
+
+    :param call: is repeated by whoever gives it, where an answer was lost: a piece that is written twice leaves an
+        upload that nobody commits, and that the export aborts at its end.
+    """
+
+    route = "api"
+
+    def __init__(self, call: Call, label: str) -> None:
+        self.label = label
+        self._call = call
+        self._description: Description | None = None
+
+    def open(self) -> None:
+        """Ask the server what it has.
+
+        :raises NoMetadataRoute: it has no such plugin, or that is turned off.
+        :raises AccessDenied: the caller may not use it.
+        """
+        try:
+            self._description = Description.read(self._ask("GET", "/schema"))
+        except RemoteNotFound as error:
+            raise NoMetadataRoute(
+                f"Route api: {self.label} has no metadata API. Install airflow-mwaa-provider there, and set its "
+                "configuration option mwaa_provider.metadata_api_export_to to s3://BUCKET/PREFIX."
+            ) from error
+
+    def __enter__(self) -> ApiSource:
+        self.open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return
+
+    @property
+    def description(self) -> Description:
+        """What the server says of itself."""
+        assert self._description is not None
+        return self._description
+
+    @property
+    def airflow_version(self) -> str:
+        """The environment's."""
+        return self.description.airflow_version
+
+    @property
+    def schema(self) -> Schema:
+        """The tables of the environment's database."""
+        return self.description.schema
+
+    @property
+    def now(self) -> datetime:
+        """When the export began, by the database's clock."""
+        return self.description.now
+
+    def horizon(self) -> datetime:
+        """Say before which time no row can appear any more."""
+        return self.description.horizon
+
+    def check_destination(self, bucket: str, prefix: str) -> None:
+        """Check that the server writes there.
+
+        :raises NoMetadataRoute: it does not.
+        """
+        if not is_within(bucket, prefix, self.description.destinations):
+            raise NoMetadataRoute(
+                f"Route api: {self.label} does not export to s3://{bucket}/{prefix}: its configuration option "
+                f"mwaa_provider.metadata_api_export_to allows {', '.join(self.description.destinations)}."
+            )
+
+    def check(self, tables: Sequence[str], bucket: str, prefix: str) -> None:
+        """Check that the server may write these tables there.
+
+        :raises NoMetadataRoute: it writes to other places only.
+        :raises AccessDenied: the caller may not read one of them.
+        """
+        self.check_destination(bucket, prefix)
+        refused = {name: self.description.refused[name] for name in tables if name in self.description.refused}
+        for name, why in refused.items():
+            raise AccessDenied(
+                f"Route api, at {self.label}: table {name}: {why}. Give the caller a role that may, or leave out with "
+                f"exclude={sorted(refused)}."
+            )
+
+    def writer(
+        self,
+        storage: Storage,
+        form: FileFormat,
+        compression: Compression,
+        progress: Progress,
+        *,
+        limit_bytes: int | None = None,
+    ) -> _ServerWriter:
+        """Give what lets the server write tables."""
+        return _ServerWriter(self, storage, form, compression, progress, limit_bytes)
+
+    def piece(self, request: PieceRequest) -> Piece:
+        """Have one piece written."""
+        return Piece.read(self._ask("POST", "/pieces", vars(request)))
+
+    def _ask(self, method: str, path: str, json: Any = None) -> dict[str, Any]:
+        try:
+            answer = self._call(method, f"{PREFIX}{path}", json)
+        except AccessDenied as error:
+            if error.status is None:
+                raise
+            raise AccessDenied(
+                f"Route api: {error} The caller needs a role that may read the configuration and all DAGs, such as Op "
+                "or Admin, and the audit log for the table log.",
+                status=error.status,
+                env_name=error.env_name,
+            ) from error
+        except RemoteNotFound:
+            raise
+        except AirflowError as error:
+            raise _told(error, self.label) from error
+        return answer if isinstance(answer, dict) else {}
+
+
+class _ServerWriter:
+    """Asks for a table piece by piece."""
+
+    def __init__(
+        self,
+        source: ApiSource,
+        storage: Storage,
+        form: FileFormat,
+        compression: Compression,
+        progress: Progress,
+        limit_bytes: int | None,
+    ) -> None:
+        self._source, self._storage, self._progress = source, storage, progress
+        self._form, self._compression, self._limit_bytes = form, compression, limit_bytes
+
+    def write(self, rows: TableRows, places: Places, told_apart: datetime | None) -> Iterator[PendingObject]:
+        """Have the files of a table written."""
+        expected = rows.table.estimated_rows if rows.is_whole else None
+        count, size, number, max_rows = 0, 0, 0, PIECE_ROWS
+        after: tuple[str, ...] | None = None
+        while True:
+            piece = self._source.piece(self._request(rows, places, told_apart, after, number, max_rows))
+            if piece.is_too_slow:
+                if max_rows == 1:
+                    raise DatabaseRefused(
+                        f"Route api: a single row of table {rows.name} takes {self._source.label} longer than a "
+                        f"request may: leave the table out with exclude, or large columns with exclude=['{rows.name}."
+                        "COLUMN']."
+                    )
+                log.info("%s: %d rows are too many for one request, asking for fewer", rows.name, max_rows)
+                max_rows = max(1, max_rows // 4)
+                continue
+            for upload in piece.uploads:
+                count, size = count + upload.file.rows, size + upload.file.bytes
+                yield self._storage.take_over(upload)
+            of_partition = Counter(tuple(upload.file.partition.items()) for upload in piece.uploads)
+            number += max(of_partition.values(), default=0)
+            self._progress(rows.name, count, size, expected)
+            if piece.next is None:
+                break
+            after = piece.next
+        self._progress(rows.name, count, size, count)
+
+    def _request(
+        self,
+        rows: TableRows,
+        places: Places,
+        told_apart: datetime | None,
+        after: tuple[str, ...] | None,
+        number: int,
+        max_rows: int,
+    ) -> PieceRequest:
+        since, until = rows.window.since, rows.window.until
+        return PieceRequest(
+            table=rows.name,
+            columns=rows.column_names,
+            bucket=self._storage.bucket,
+            places=places_document(places),
+            file_format=self._form.value,
+            compression=self._compression.value,
+            max_rows=max_rows,
+            since=since.isoformat() if since else None,
+            until=until.isoformat() if until else None,
+            by="change" if rows.changed_sql is not None else "time",
+            told_apart=told_apart.isoformat() if told_apart else None,
+            after=list(after) if after is not None else None,
+            first_number=number,
+            limit_bytes=self._limit_bytes,
+            writes_empty=number == 0,
+            kms_key_id=self._storage.put_parameters.get("SSEKMSKeyId"),
+            bucket_owner=self._storage.owner,
+        )
+
+
+def _told(error: AirflowError, label: str) -> MwaaError:
+    """Make the server's error one of ours again, by the name that its words begin with."""
+    name, _, words = error.detail.partition(": ")
+    kind = getattr(exceptions, name, None) if re.fullmatch(r"[A-Z]\w+", name) else None
+    if kind is None or not issubclass(kind, MwaaError):
+        return error
+    if not issubclass(kind, MwaaInputError | MetadataError | exceptions.StorageError | AccessDenied):
+        return error
+    made: MwaaError = kind(f"Route api, at {label}: {words}.", env_name=error.env_name)
+    return made

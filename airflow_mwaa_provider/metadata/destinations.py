@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a web server may write exports to: buckets and prefixes that its configuration names."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["is_within", "read_destinations"]
+
+_PLACE = re.compile(r"s3://([A-Za-z0-9.\-_:]+)(?:/(.*))?", re.ASCII | re.DOTALL)
+
+
+def read_destinations(written: str) -> tuple[str, ...]:
+    """Read places, separated by commas: ``s3://bucket/exports, s3://other``.
+
+    :return: each without a slash at its end.
+    :raises MwaaInputError: one of them is no place in S3.
+    """
+    places = [place.strip() for place in written.split(",") if place.strip()]
+    for place in places:
+        if _PLACE.fullmatch(place) is None:
+            raise MwaaInputError(f"{place!r} is no place in S3; write s3://BUCKET/PREFIX.")
+    return tuple(place.rstrip("/") for place in places)
+
+
+def is_within(bucket: str, prefix: str, destinations: Iterable[str]) -> bool:
+    """Whether all objects below a prefix lie in one of these places."""
+    asked = f"s3://{bucket}/{prefix.strip('/')}/"
+    return any(asked.startswith(f"{place}/") for place in destinations)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The metadata of an MWAA environment that is asked over the network: by its metadata API, else by its REST API."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_mwaa_provider.exceptions import (
+    AccessDenied,
+    NoMetadataRoute,
+    UnsupportedByTransport,
+    WebServerUnreachable,
+)
+from airflow_mwaa_provider.metadata.api_source import ApiSource
+from airflow_mwaa_provider.metadata.rest_source import RestSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["RemoteEnvironment", "source_of_environment"]
+
+
+class RemoteEnvironment(Protocol):
+    """What is needed of a client, such as ``MwaaEnvironment``."""
+
+    name: str
+
+    @property
+    def airflow_version(self) -> str:
+        """The Airflow version there."""
+
+    def request(self, method: str, path: str, params: Mapping[str, Any] | None = None, json: Any = None) -> Any:
+        """Call Airflow's REST API."""
+
+    def call_plugin(self, method: str, path: str, json: Any = None) -> Any:
+        """Call what a plugin has added to the web server."""
+
+
+@contextmanager
+def source_of_environment(
+    environment: RemoteEnvironment,
+    route: str,
+    *,
+    destination: tuple[str, str] | None = None,
+    tell: Callable[[str], None],
+) -> Iterator[ApiSource | RestSource]:
+    """Open route ``api`` or ``rest``; with ``auto`` the first of them that can be used.
+
+    :param destination: bucket and prefix that shall be written to.
+    :param tell: is told which one is taken, and why not the other.
+    :raises NoMetadataRoute: route ``api`` was asked for, and isn't there, or may not write to the destination.
+    """
+    source = None if route == "rest" else _api(environment, destination, tell, is_forced=route == "api")
+    if source is not None:
+        tell(f"Route api: the web server of environment {environment.name!r}, Airflow {source.airflow_version}")
+        yield source
+        return
+    version = environment.airflow_version
+    tell(f"Route rest: the REST API of environment {environment.name!r}, Airflow {version}")
+    with RestSource(environment.request, version) as rest:
+        yield rest
+
+
+def _api(
+    environment: RemoteEnvironment,
+    destination: tuple[str, str] | None,
+    tell: Callable[[str], None],
+    *,
+    is_forced: bool,
+) -> ApiSource | None:
+    source = ApiSource(environment.call_plugin, f"environment {environment.name!r}")
+    try:
+        source.open()
+        if destination is not None:
+            source.check_destination(*destination)
+    except (AccessDenied, NoMetadataRoute, UnsupportedByTransport, WebServerUnreachable) as error:
+        if is_forced:
+            raise
+        tell(f"Route api cannot be used: {error}")
+        return None
+    return source

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may use the metadata API: callers that Airflow's own auth manager lets read what it would give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_mwaa_provider._compat import dag_access_entity
+from airflow_mwaa_provider.exceptions import AccessDenied
+from airflow_mwaa_provider.metadata import registry
+
+__all__ = ["Caller"]
+
+_ENTITIES = {
+    "dag_code": "CODE",
+    "dag_run": "RUN",
+    "log": "AUDIT_LOG",
+    "rendered_task_instance_fields": "TASK_INSTANCE",
+    "serialized_dag": "CODE",
+    "task_instance": "TASK_INSTANCE",
+    "task_instance_history": "TASK_INSTANCE",
+    "xcom": "XCOM",
+}
+"""What a table shows, as Airflow names it where it asks for permission; all tables want that of the configuration."""
+
+
+class Caller:
+    """A user of Airflow, as its auth manager knows him.
+
+    :param manager: Airflow's auth manager.
+    :param user: one of its users, who is logged in.
+    """
+
+    def __init__(self, manager: Any, user: Any) -> None:
+        self._manager = manager
+        self._user = user
+        self.name = str(user.get_name())
+
+    def check(self, table: str | None = None) -> None:
+        """Check that he may read everything that a table holds; without one, that he may use this API at all.
+
+        Rows of all DAGs leave together, and so he must see all DAGs; and the environment's configuration, which by
+        default only the roles Admin and Op may see.
+
+        :raises AccessDenied: he may not.
+        """
+        manager, user = self._manager, self._user
+        self._require(manager.is_authorized_configuration(method="GET", user=user), "read the configuration")
+        self._require(manager.is_authorized_dag(method="GET", user=user), "read all DAGs")
+        if table is None:
+            return
+        if table == "connection":
+            self._require(manager.is_authorized_connection(method="GET", user=user), "read connections")
+        elif table == "variable":
+            self._require(manager.is_authorized_variable(method="GET", user=user), "read variables")
+        elif registry.facts_of(table).is_private or registry.is_bookkeeping(table):
+            raise AccessDenied(f"table {table} never leaves by this API")
+        elif table in _ENTITIES:
+            entity = dag_access_entity(_ENTITIES[table])
+            allowed = manager.is_authorized_dag(method="GET", access_entity=entity, user=user)
+            self._require(allowed, f"read {_ENTITIES[table].lower().replace('_', ' ')}s of all DAGs")
+
+    def refusal(self, table: str) -> str | None:
+        """Say why he may not have a table; ``None`` if he may."""
+        try:
+            self.check(table)
+        except AccessDenied as error:
+            return str(error)
+        return None
+
+    def _require(self, allowed: bool, what: str) -> None:
+        if not allowed:
+            raise AccessDenied(f"{self.name} may not {what}")

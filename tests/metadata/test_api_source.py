@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Route ``api``: the server's service and the task's source, against a real database and a real S3."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_mwaa_provider.exceptions import (
+    AccessDenied,
+    DatabaseRefused,
+    MetadataError,
+    MwaaInputError,
+    NoMetadataRoute,
+    StorageError,
+    TableNotFound,
+    Throttled,
+)
+from airflow_mwaa_provider.metadata import api_source
+from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.storage import Storage
+from tests.metadata.api import Server
+from tests.metadata.exports import body, export, keys, manifest, uploads
+from tests.metadata.faulty_s3 import FaultyS3
+from tests.metadata.varied import fill_varied
+
+
+@pytest.fixture(scope="module")
+def template(lab):
+    name = lab.copy()
+    fill_varied(lab, name, runs=60, tasks=3, dags=4)
+    return name
+
+
+@pytest.fixture
+def filled(lab, template):
+    return lab.copy(template)
+
+
+FEW = ["dag_run", "task_instance", "log", "dag", "xcom"]
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(api_source, "PIECE_ROWS", 25)
+
+
+def export_by(server, lab, bucket, **options):
+    with server.source() as source, Storage(lab.s3(), bucket) as storage:
+        return export_metadata(source, storage, ExportOptions(**options))
+
+
+def values(lab, bucket, table):
+    """Rows of a table of an export, sorted; CSV's as text in which NULL isn't empty, Parquet's as they are."""
+    found = []
+    for file in table["files"]:
+        content = body(lab, bucket, file["key"])
+        if ".parquet" in file["key"]:
+            found += [repr(list(row.values())) for row in pq.read_table(io.BytesIO(content)).to_pylist()]
+        else:
+            text = content.decode().replace('""', "\0")
+            found += [repr(row) for row in list(csv.reader(io.StringIO(text, newline="")))[1:]]
+    return sorted(found)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "gzip", "tables": FEW},
+        {"file_format": "parquet"},
+        {"layout": "hive", "since": datetime(2025, 3, 1, tzinfo=UTC), "tables": FEW},
+        {"file_format": "parquet", "layout": "hive", "until": datetime(2025, 2, 9, 12, tzinfo=UTC), "tables": FEW},
+        {"incremental": True, "until": datetime(2025, 3, 1, tzinfo=UTC), "tables": FEW},
+    ],
+    ids=["csv", "gzip", "parquet", "hive", "parquet-hive", "incremental"],
+)
+def test_it_gives_the_rows_that_the_database_gives(lab, filled, bucket, small_pieces, options) -> None:
+    server = Server(lab, filled, f"s3://{bucket}/api")
+    written = export_by(server, lab, bucket, prefix="api", **options)
+    assert written.route == "api"
+    assert written.airflow_version == "9.9.9"
+    export(lab, filled, bucket, prefix="database", **options)
+    ours, theirs = manifest(lab, bucket, written.key), manifest(lab, bucket, written.key.replace("api", "database", 1))
+    assert set(ours["tables"]) == set(theirs["tables"])
+    for name, table in ours["tables"].items():
+        assert table["rows"] == theirs["tables"][name]["rows"], name
+        assert table["columns"] == theirs["tables"][name]["columns"], name
+        assert values(lab, bucket, table) == values(lab, bucket, theirs["tables"][name]), name
+        if options.get("layout") is None and not options.get("incremental"):
+            assert table["files"], "a table without rows has a file, too"
+            # In windows of no rows no file is written.
+            assert all(file["rows"] for file in table["files"][1:]), name
+    assert len(ours["tables"]["task_instance"]["files"]) > 2
+    assert uploads(lab, bucket) == []
+    assert [key for key in keys(lab, bucket) if "writing" in key] == []
+    # No request covers more rows than a piece has.
+    pieces = [answer.body["uploads"] for answer in server.answers[1:]]
+    assert max(sum(upload["file"]["rows"] for upload in piece) for piece in pieces) <= 25
+
+
+def test_repeated_it_writes_the_same_objects(lab, filled, bucket, small_pieces) -> None:
+    server = Server(lab, filled, f"s3://{bucket}")
+    for layout in ("table", "hive"):
+        tables = ["dag_run", "log", "dag", "dag_tag"]
+        first = export_by(server, lab, bucket, layout=layout, prefix=layout, tables=tables)
+        before = {key: body(lab, bucket, key) for key in keys(lab, bucket) if not key.endswith(".json")}
+        again = export_by(server, lab, bucket, layout=layout, prefix=layout, tables=tables)
+        assert again.tables == first.tables
+        assert {key: body(lab, bucket, key) for key in keys(lab, bucket) if not key.endswith(".json")} == before
+        lab.execute(filled, "DELETE FROM log")
+        third = export_by(server, lab, bucket, layout=layout, prefix=layout, tables=tables)
+        assert third.tables["log"].rows == 0
+        left = {key for key in keys(lab, bucket) if f"{layout}/" in key and not key.endswith(".json")}
+        assert left == set(third.keys), "what has no rows any more is gone"
+
+
+def test_rows_that_come_and_go_meanwhile(lab, filled, bucket, small_pieces) -> None:
+    """A row that is there before and after is exported once; what comes or goes meanwhile may be in it."""
+    server = Server(lab, filled, f"s3://{bucket}")
+    connection = lab.connect(filled)
+    cursor = connection.cursor()
+    cursor.execute("SELECT id::text FROM dag_run ORDER BY random()")
+    ids = [row[0] for row in cursor.fetchall()]
+    gone = set(ids[:10])
+    inner = server.request
+
+    def disturbed(method, path, **keywords):
+        answer = inner(method, path, **keywords)
+        cursor.execute(
+            "DELETE FROM task_instance WHERE run_id IN (SELECT run_id FROM dag_run WHERE id::text = %s)",
+            (ids[len(server.requests) % 10],),
+        )
+        cursor.execute("DELETE FROM dag_run WHERE id::text = %s", (ids[len(server.requests) % 10],))
+        cursor.execute("UPDATE dag_run SET state = 'failed' WHERE id % 3 = 0")
+        cursor.execute("UPDATE log SET owner = 'new' WHERE id % 3 = 0")
+        cursor.execute("INSERT INTO log (dttm, event) VALUES (now(), 'new')")
+        return answer
+
+    server.request = disturbed
+    exported = export_by(server, lab, bucket, tables=["dag_run", "log"])
+    connection.close()
+    found = []
+    for file in exported.tables["dag_run"].files:
+        found += [row["id"] for row in csv.DictReader(io.StringIO(body(lab, bucket, file.key).decode(), newline=""))]
+    assert len(found) == len(set(found))
+    assert set(found) >= set(ids) - gone
+    assert set(found) <= set(ids)
+
+
+def test_what_takes_too_long_is_done_in_smaller_pieces(lab, filled, bucket, caplog) -> None:
+    """The clock jumps with every look at it, so that a piece of many chunks is too slow and one of few is not."""
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    # Two looks a piece besides one a chunk of rows; log has one row of 10 MB, and is ten chunks of 1 MB and more.
+    lab.execute(filled, "UPDATE log SET extra = repeat('y', 600000) WHERE id % 9 = 0")
+    server = Server(lab, filled, f"s3://{bucket}", budget_s=7, clock=clock)
+    with caplog.at_level("INFO"):
+        written = export_by(server, lab, bucket, tables=["log"])
+    assert "too many for one request, asking for fewer" in caplog.text
+    assert written.tables["log"].rows == export(lab, filled, bucket, prefix="other").tables["log"].rows
+    assert len(written.tables["log"].files) > 1
+    assert uploads(lab, bucket) == []
+    impatient = Server(lab, filled, f"s3://{bucket}", budget_s=0.5, clock=clock)
+    with pytest.raises(DatabaseRefused, match=r"a single row of table log .* leave the table out with exclude"):
+        export_by(impatient, lab, bucket, prefix="slow", tables=["log"])
+    assert uploads(lab, bucket) == []
+    assert [key for key in keys(lab, bucket) if key.startswith("slow")] == []
+
+
+def test_a_statement_that_takes_too_long_is_no_error(lab, filled, bucket) -> None:
+    server = Server(lab, filled, f"s3://{bucket}", budget_s=1)
+    export_by(server, lab, bucket, tables=["dag"])
+    # Each row takes its time to be found.
+    lab.execute(
+        filled,
+        "CREATE POLICY slowly ON dag USING (pg_sleep(1.5) IS NOT NULL)",
+        "ALTER TABLE dag ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE dag FORCE ROW LEVEL SECURITY",
+    )
+    answer = server.service.write_piece(server.caller, {**server.requests[-1], "columns": ["dag_id"]})
+    assert answer.status == 200
+    assert answer.body == {"uploads": [], "next": None, "is_too_slow": True}
+
+
+def test_an_answer_that_is_lost_costs_nothing(lab, filled, bucket, small_pieces) -> None:
+    """The client repeats the request; the uploads of the first one are aborted in the end."""
+    server = Server(lab, filled, f"s3://{bucket}")
+    inner = server.request
+
+    def twice(method, path, **keywords):
+        inner(method, path, **keywords)
+        return inner(method, path, **keywords)
+
+    server.request = twice
+    written = export_by(server, lab, bucket)
+    assert uploads(lab, bucket) == []
+    assert written.tables["task_instance"].rows == export(lab, filled, bucket, prefix="b").tables["task_instance"].rows
+
+
+@pytest.mark.parametrize(
+    ("refused", "tables", "words"),
+    [
+        ("is_authorized_configuration", ["dag"], "may not read the configuration"),
+        ("is_authorized_dag", ["dag"], "may not read all DAGs"),
+        ("AUDIT_LOG", ["log"], "may not read audit logs of all DAGs"),
+        ("XCOM", ["xcom"], "may not read xcoms of all DAGs"),
+        ("CODE", ["serialized_dag"], "may not read codes of all DAGs"),
+        ("is_authorized_connection", ["connection"], "may not read connections"),
+        ("is_authorized_variable", ["variable"], "may not read variables"),
+        ("", ["session"], "never leaves by this API"),
+        ("", ["ab_user"], "never leaves by this API"),
+    ],
+)
+def test_who_may_not_read_it_gets_nothing(lab, filled, bucket, refused, tables, words) -> None:
+    lab.execute(filled, "CREATE TABLE IF NOT EXISTS session (id integer PRIMARY KEY)")
+    lab.execute(filled, "CREATE TABLE IF NOT EXISTS ab_user (id integer PRIMARY KEY)")
+    server = Server(lab, filled, f"s3://{bucket}", refused=[refused])
+    with pytest.raises(AccessDenied, match=words) as caught:
+        export_by(server, lab, bucket, tables=tables)
+    assert ("exclude=" if tables != ["dag"] else "Op or Admin") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert keys(lab, bucket) == []
+    assert uploads(lab, bucket) == []
+    if tables != ["dag"]:
+        request = next(iter(server.requests[::-1]), None)
+        assert request is None, "nothing but the description was asked for"
+        assert export_by(server, lab, bucket, tables=["dag"]).tables["dag"].rows
+        # One that does not ask first is refused all the same.
+        answer = server.service.write_piece(server.caller, {**server.requests[-1], "table": tables[0]})
+        assert answer.status == 403
+        assert answer.body["detail"].startswith("AccessDenied: ")
+
+
+@pytest.mark.parametrize("destination", ["s3://other", "s3://{bucket}/exports", "s3://{bucket}-x"])
+def test_only_where_the_configuration_says(lab, filled, bucket, destination) -> None:
+    server = Server(lab, filled, destination.format(bucket=bucket))
+    for prefix in ("", "exports2", "../exports", "files/exports"):
+        with pytest.raises(NoMetadataRoute, match="metadata_api_export_to allows"):
+            export_by(server, lab, bucket, prefix=prefix, tables=["dag"])
+    assert keys(lab, bucket) == []
+    # One that does not ask first is refused all the same.
+    server_of_all = Server(lab, filled, f"s3://{bucket}")
+    export_by(server_of_all, lab, bucket, prefix="files", tables=["dag"])
+    answer = server.service.write_piece(server.caller, server_of_all.requests[-1])
+    assert answer.status == 400
+    assert "is none of the places" in answer.body["detail"]
+    assert uploads(lab, bucket) == []
+
+
+def test_secrets_leave_masked_whatever_is_asked(lab, filled, bucket) -> None:
+    lab.execute(
+        filled,
+        "INSERT INTO connection (conn_id, conn_type, password, is_encrypted, is_extra_encrypted) "
+        "VALUES ('c', 'aws', 'hunter2', false, false)",
+    )
+    server = Server(lab, filled, f"s3://{bucket}")
+    export_by(server, lab, bucket, tables=["connection", "connection.password"])
+    content = b"".join(body(lab, bucket, key) for key in keys(lab, bucket))
+    assert b"hunter2" not in content
+    assert b"***" in content
+    # A caller of his own, who leaves out what our source says.
+    request = {**server.requests[-1], "columns": ["conn_id", "password"], "masked": []}
+    answer = server.service.write_piece(server.caller, request)
+    (upload,) = answer.body["uploads"]
+    parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(upload["etags"], 1)]
+    lab.s3().complete_multipart_upload(
+        Bucket=bucket, Key=upload["file"]["key"], UploadId=upload["upload_id"], MultipartUpload={"Parts": parts}
+    )
+    assert body(lab, bucket, upload["file"]["key"]) == b"conn_id,password\nc,***\n"
+
+
+WRONG = [
+    None, [], "x", {}, {"table": 1}, {"columns": "id"}, {"columns": [1]}, {"max_rows": 0}, {"max_rows": "1"},
+    {"max_rows": True}, {"after": [None]}, {"since": "yesterday"}, {"since": "2026-01-01"}, {"by": "x"},
+    {"places": {}}, {"places": []}, {"first_number": -1}, {"file_format": "xml"}, {"compression": "rar"},
+    {"table": "dag; DROP TABLE log"}, {"columns": ["dag_id", "x\"; DROP TABLE log --"]},
+]  # fmt: skip
+
+
+def test_a_request_that_cannot_be_understood(lab, filled, bucket) -> None:
+    server = Server(lab, filled, f"s3://{bucket}")
+    export_by(server, lab, bucket, tables=["dag"])
+    for wrong in WRONG:
+        request = {**server.requests[-1], **wrong} if wrong and isinstance(wrong, dict) else wrong
+        answer = server.service.write_piece(server.caller, request)
+        assert answer.status == 400, wrong
+        name, _, words = answer.body["detail"].partition(": ")
+        assert name in ("MwaaInputError", "TableNotFound"), wrong
+        assert words
+        assert "\n" not in words
+    assert uploads(lab, bucket) == []
+
+
+def test_a_key_of_evil_text_is_only_a_key(lab, filled, bucket) -> None:
+    server = Server(lab, filled, f"s3://{bucket}")
+    export_by(server, lab, bucket, tables=["dag_tag"])
+    request = {**server.requests[-1], "after": ["x'; DROP TABLE log; --", "\\'"]}
+    assert server.service.write_piece(server.caller, request).status == 200
+    for after in (["x"], ["x", "y", "z"]):
+        assert server.service.write_piece(server.caller, {**request, "after": after}).status == 400
+
+
+def test_what_the_servers_side_refuses_is_told_as_it_is(lab, filled, bucket) -> None:
+    denied = (403, "AccessDenied", "Access Denied")
+    with FaultyS3(lab.moto.url, lambda method, path: denied) as s3:
+        server = Server(lab, filled, f"s3://{bucket}", s3=s3.client())
+        with pytest.raises(AccessDenied, match=r"Route api, at 'production': .*s3:PutObject was refused"):
+            export_by(server, lab, bucket)
+    with FaultyS3(lab.moto.url, lambda method, path: (0, "", "") if "partNumber" in path else None) as s3:
+        server = Server(lab, filled, f"s3://{bucket}", s3=s3.client())
+        with pytest.raises(StorageError, match="Route api"):
+            export_by(server, lab, bucket)
+    assert keys(lab, bucket) == []
+    server = Server(lab, filled, f"s3://{bucket}")
+    with pytest.raises(TableNotFound, match="no table 'dag_runs'"):
+        export_by(server, lab, bucket, tables=["dag_runs"])
+    with pytest.raises(MwaaInputError, match="tables is empty"):
+        export_by(server, lab, bucket, tables=[])
+    gone = Server(lab, filled, f"s3://{bucket}")
+    with gone.source() as source, Storage(lab.s3(), bucket) as storage:
+        lab.run(lab.postgres.execute(f'ALTER DATABASE "{filled}" RENAME TO "{filled}_gone"'))
+        with pytest.raises(MetadataError, match="Route api"):
+            export_metadata(source, storage, ExportOptions())
+    assert keys(lab, bucket) == []
+
+
+def test_no_more_than_two_at_once(lab, filled, bucket) -> None:
+    server = Server(lab, filled, f"s3://{bucket}")
+    with server.source() as source:
+        assert server.service._free.acquire(blocking=False)
+        assert server.service._free.acquire(blocking=False)
+        with pytest.raises(Throttled) as caught:
+            source.__enter__()
+        assert caught.value.retry_after_s == 1
+        assert caught.value.transient
+        server.service._free.release()
+        source.__enter__()
+
+
+def test_a_web_server_without_the_plugin(lab, filled) -> None:
+    server = Server(lab, filled)
+    server.request = lambda *arguments, **keywords: type(server).request(server, "GET", "/other")
+    with pytest.raises(NoMetadataRoute, match=r"'production' has no metadata API\. Install airflow-mwaa-provider"):
+        server.source().__enter__()
