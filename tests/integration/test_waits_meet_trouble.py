@@ -37,9 +37,16 @@ def begin(world: World, source: str, target: str, **conf: str) -> tuple[str, dic
         return len(found) == 2 and states(world, source, DAG_ID, asked.run_id) == WAITING
 
     until(both, timeout_s=120, what="two tasks that wait")
-    # Airflow 3 fails a task whose trigger fires while the process that deferred it is still on its way out.
-    time.sleep(3)
+    let_processes_end()
     return asked.run_id, runs
+
+
+def let_processes_end() -> None:
+    """Airflow 3 fails a task whose trigger fires while the process that deferred it is still on its way out.
+
+    On a busy machine that takes longer than the triggers themselves allow for with the local MWAA's short heartbeats.
+    """
+    time.sleep(5)
 
 
 def ends(world: World, source: str, run_id: str, dag_id: str = DAG_ID) -> dict[str, tuple[TaskState, str]]:
@@ -134,6 +141,7 @@ def test_a_dag_that_is_deleted(world: World, source: str, target: str) -> None:
         return seen >= set(waiting.items())
 
     until(all_wait, timeout_s=120, what="sensors that wait")
+    let_processes_end()
     there.request("DELETE", "/dags/goes_away")
     for state, log in ends(world, source, run.run_id, "watches_other").values():
         assert state is TaskState.FAILED
