@@ -50,6 +50,7 @@ __all__ = [
     "connection_not_found",
     "current_context",
     "dag_access_entity",
+    "dag_details",
     "default_deferrable",
     "deferral_errors",
     "deferral_settles_s",
@@ -101,7 +102,13 @@ def metadata_connection() -> Any:
     It is made by Airflow's own engine, and so with what listens there, such as MWAA's tokens of RDS; then it is taken
     out of the engine's pool, and closed by whoever asked.
     """
-    pooled = import_module("airflow.settings").engine.raw_connection()
+    errors = import_module("sqlalchemy.exc")
+    try:
+        pooled = import_module("airflow.settings").engine.raw_connection()
+    except errors.DBAPIError as error:  # psycopg2's own, in several lines of SQLAlchemy's
+        raise (error.orig or error) from None
+    except errors.TimeoutError:
+        raise import_module("psycopg2").OperationalError("no connection of Airflow's pool is free") from None
     connection = pooled.dbapi_connection
     pooled.detach()
     return connection
@@ -115,8 +122,17 @@ def auth_manager() -> Any:
 
 def dag_access_entity(name: str) -> Any:
     """Give what belongs to a DAG, as the auth manager wants it named: ``"XCOM"``, ``"AUDIT_LOG"``."""
+    return getattr(_resource_details().DagAccessEntity, name)
+
+
+def dag_details(dag_id: str) -> Any:
+    """Give a DAG as the auth manager wants it named."""
+    return _resource_details().DagDetails(id=dag_id)
+
+
+def _resource_details() -> Any:
     package = "airflow.api_fastapi.auth" if AIRFLOW_V_3 else "airflow.auth"
-    return getattr(import_module(f"{package}.managers.models.resource_details").DagAccessEntity, name)
+    return import_module(f"{package}.managers.models.resource_details")
 
 
 def api_user() -> Any:

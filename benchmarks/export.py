@@ -169,7 +169,7 @@ def main() -> None:
         peak = max(peak for _, peak in runs)
         print(f"{name:26}{medians[name]:9.2f}{f'{peak:.0f}' if peak else '':>9}")
     ratios: dict[str, Any] = {
-        "export_csv_vs_psql": medians["ours csv"] / medians["psql | aws"],
+        "export_vs_psql": medians["ours csv"] / medians["psql | aws"],
         "export_gzip_vs_psql": medians["ours csv gzip"] / medians["psql | gzip | aws"],
         "export_parquet_vs_psql": medians["ours parquet zstd"] / medians["psql | aws"],
         "export_csv_peak_mb": max(peak for _, peak in found["ours csv"]),

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists of task instances by the REST API: every instance once, however many there are.
 
-Airflow 3 sorts its list, so that pages of it fit together. Airflow 2 does not, and PostgreSQL gives each page in an
-order of its own: pages of 1,000 tasks, all of which had ended, lacked 190 of them (2.10.3). There, what exceeds a page
-is asked for in parts of a page each: by runs, then by tasks, then by map index, for that one list is sorted.
+Airflow 3 sorts its list by ids, which only a task that runs again changes. Airflow 2 does not sort it, and PostgreSQL
+gives each page in an order of its own: pages of 1,000 tasks, all of which had ended, lacked 190 of them (2.10.3).
+There, what exceeds a page is asked for in parts of a page each: by runs, then by tasks, then by map index, for that
+list is sorted.
 """
 
 from __future__ import annotations
@@ -78,12 +79,18 @@ class TaskListsApi(RestCaller):
         return self._rows(answer["task_instances"]), int(answer["total_entries"])
 
     def _in_pages(self, pairs: Pairs, task_ids: Names, states: Sequence[TaskState]) -> list[TaskInstance]:
-        rows: list[TaskInstance] = []
-        while True:
-            page, _ = self._page(pairs, task_ids, states, len(rows))
-            rows += page
-            if len(page) < PAGE_ROWS:
-                return rows
+        found: list[TaskInstance] = []
+        for _ in range(_LOOKS):
+            offset, total = 0, 1
+            while offset < total:
+                page, total = self._page(pairs, task_ids, states, offset)
+                found += page
+                offset += PAGE_ROWS
+            found = _distinct(found)
+            if len(found) >= total:
+                return found
+            # A task that runs again gets another id, and moves to the last page: one moved up, out of sight.
+        raise self._incomplete(pairs, len(found), total)
 
     # -- Airflow 2 ---------------------------------------------------------------------------------
 
@@ -113,12 +120,7 @@ class TaskListsApi(RestCaller):
             # Tasks that the DAG has no more: pages that don't fit together still show most of them.
             for offset in range(0, total, PAGE_ROWS):
                 names |= {row.task_id for row in self._page(pairs, None, states, offset)[0]}
-        raise UnexpectedAnswer(
-            f"Environment {self._env_name!r}: run {pairs[0][1]!r} of DAG {pairs[0][0]!r} has {total} task instances, "
-            f"and only {len(found)} were listed: they change while they are read. Try again later.",
-            env_name=self._env_name,
-            transient=True,
-        )
+        raise self._incomplete(pairs, len(found), total)
 
     def _tasks_of_dag(self, dag_id: str) -> set[str]:
         try:
@@ -148,6 +150,16 @@ class TaskListsApi(RestCaller):
                 return _distinct(rows)
 
     # -- within ------------------------------------------------------------------------------------
+
+    def _incomplete(self, pairs: Pairs, count: int, total: int) -> UnexpectedAnswer:
+        (dag_id, run_id), *others = pairs
+        and_others = f" and {len(others)} others" if others else ""
+        return UnexpectedAnswer(
+            f"Environment {self._env_name!r}: run {run_id!r} of DAG {dag_id!r}{and_others}: {total} task instances are "
+            f"counted, and only {count} were listed: they change while they are read. Try again later.",
+            env_name=self._env_name,
+            transient=True,
+        )
 
     def _rows(self, rows: Any) -> list[TaskInstance]:
         try:

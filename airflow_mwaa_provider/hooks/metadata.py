@@ -115,20 +115,17 @@ class MetadataHook(BaseHook):
         :raises NoMetadataRoute: no route can be used from here.
         :raises DatabaseUnavailable: it could not be opened.
         """
+        refusal: NoMetadataRoute | None = None
         try:
             database, route = self.database()
         except NoMetadataRoute as error:
-            if self.route not in {"auto", *_OF_ENVIRONMENT}:
-                raise
-            if self.env_name is None:
-                if self.route == "auto":
-                    raise
-                raise NoMetadataRoute(f"Route {self.route} asks an environment's web server: give env_name.") from None
-            if self.route == "auto":
-                self.log.info("Route database cannot be used: %s", error)
+            refusal = error
+        # Not within the except: what goes wrong with the other routes has not come of this.
+        if refusal is not None:
             with source_of_environment(
-                self._aws.environment(self.env_name), self.route, destination=destination, tell=self.log.info
-            ) as source:
+                self._aws.environment(self._env_name_for(refusal)), self.route, destination=destination,
+                tell=self.log.info,
+            ) as source:  # fmt: skip
                 yield source
             return
         self.log.info("Route %s: %s", route, database.label)
@@ -139,6 +136,16 @@ class MetadataHook(BaseHook):
             airflow_version=None if self.metadata_conn_id else AIRFLOW_VERSION,  # else it is this environment's own
         ) as source:
             yield source
+
+    def _env_name_for(self, refusal: NoMetadataRoute) -> str:
+        """Name the environment whose web server is to be asked instead of a database that cannot be opened."""
+        if self.route not in {"auto", *_OF_ENVIRONMENT} or (self.route == "auto" and self.env_name is None):
+            raise refusal
+        if self.env_name is None:
+            raise NoMetadataRoute(f"Route {self.route} asks an environment's web server: give env_name.")
+        if self.route == "auto":
+            self.log.info("Route database cannot be used: %s", refusal)
+        return self.env_name
 
     def export(
         self,
@@ -161,7 +168,7 @@ class MetadataHook(BaseHook):
         aws = self._aws if s3_conn_id is None else MwaaEnvironmentHook(s3_conn_id, *self._aws_settings)
         client = aws.aws_client("s3")
         with (
-            self.source(statement_timeout=statement_timeout, destination=(bucket, options.prefix)) as source,
+            self.source(statement_timeout=statement_timeout, destination=(bucket, options.prefix.strip("/"))) as source,
             Storage(client, bucket, put=put, owner=bucket_owner) as storage,
         ):
             return export_metadata(source, storage, options, progress=progress)

@@ -174,7 +174,12 @@ class Piece:
     def document(self) -> dict[str, Any]:
         """Give it in JSON's own types."""
         uploads = [
-            {"file": asdict(upload.file), "upload_id": upload.upload_id, "etags": list(upload.etags)}
+            {
+                "file": asdict(upload.file),
+                "upload_id": upload.upload_id,
+                "etags": list(upload.etags),
+                "mark": upload.mark,
+            }
             for upload in self.uploads
         ]
         return {
@@ -191,7 +196,9 @@ class Piece:
         """
         with _reading("the server's answer"):
             uploads = tuple(
-                HandedOver(_object(StoredFile, item["file"], "a file"), item["upload_id"], tuple(item["etags"]))
+                HandedOver(
+                    _object(StoredFile, item["file"], "a file"), item["upload_id"], tuple(item["etags"]), item["mark"]
+                )
                 for item in document["uploads"]
             )
             following = document["next"]

@@ -8,7 +8,9 @@ balancers and the web server's other users; the uploads that it leaves become vi
 from __future__ import annotations
 
 import logging
+import random
 import re
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,12 +24,15 @@ from airflow_mwaa_provider.exceptions import (
     MwaaInputError,
     NoMetadataRoute,
     RemoteNotFound,
+    StorageError,
+    Throttled,
+    UnexpectedAnswer,
 )
 from airflow_mwaa_provider.metadata.api_protocol import PREFIX, Description, Piece, PieceRequest, places_document
 from airflow_mwaa_provider.metadata.destinations import is_within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
@@ -41,8 +46,14 @@ __all__ = ["PIECE_ROWS", "ApiSource"]
 
 log = logging.getLogger(__name__)
 
+_PATIENCE_S = 3600.0
+_TRIES_OF_A_ROW = 4
+_PAUSE_S = 5.0
 PIECE_ROWS = 50_000
 """Rows that one request covers at most: a second or two of a small database."""
+
+
+_MAY_BE_TOLD = (MwaaInputError, MetadataError, StorageError, AccessDenied)
 
 
 class Call(Protocol):
@@ -56,7 +67,8 @@ class ApiSource:
     """The tables of an environment whose web server has the plugin ``metadata_api``; a context.
 
     There is no snapshot: each piece of a table is as it was when it was asked for. A row that is there before and after
-    is given exactly once, for pieces are divided by the primary key.
+    is given exactly once, for pieces are divided by the primary key; but a task that is cleared, or fails and runs
+    again, gets another one on Airflow 3, and may be given as both.
 
     :param call: is repeated by whoever gives it, where an answer was lost: a piece that is written twice leaves an
         upload that nobody commits, and that the export aborts at its end.
@@ -64,8 +76,17 @@ class ApiSource:
 
     route = "api"
 
-    def __init__(self, call: Call, label: str) -> None:
+    def __init__(
+        self,
+        call: Call,
+        label: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.label = label
+        self._clock = clock
+        self._sleep = sleep
         self._call = call
         self._description: Description | None = None
 
@@ -77,7 +98,10 @@ class ApiSource:
         """
         try:
             self._description = Description.read(self._ask("GET", "/schema"))
-        except RemoteNotFound as error:
+        except (RemoteNotFound, UnexpectedAnswer) as error:
+            # To an unknown path Airflow 3 answers 200 with the page of its UI, and Airflow 2 404 with another page.
+            if isinstance(error, UnexpectedAnswer) and error.status not in (200, 404):
+                raise
             raise NoMetadataRoute(
                 f"Route api: {self.label} has no metadata API. Install airflow-mwaa-provider there, and set its "
                 "configuration option mwaa_provider.metadata_api_export_to to s3://BUCKET/PREFIX."
@@ -111,7 +135,7 @@ class ApiSource:
         """When the export began, by the database's clock."""
         return self.description.now
 
-    def horizon(self) -> datetime:
+    def horizon(self, *, is_needed: bool = True) -> datetime:  # noqa: ARG002 - it is known in any case
         """Say before which time no row can appear any more."""
         return self.description.horizon
 
@@ -153,8 +177,26 @@ class ApiSource:
         return _ServerWriter(self, storage, form, compression, progress, limit_bytes)
 
     def piece(self, request: PieceRequest) -> Piece:
-        """Have one piece written."""
-        return Piece.read(self._ask("POST", "/pieces", vars(request)))
+        """Have one piece written; waits while the server is busy with those of others.
+
+        :raises Throttled: it was for an hour.
+        """
+        deadline = self._clock() + _PATIENCE_S
+        is_told = False
+        while True:
+            try:
+                return Piece.read(self._ask("POST", "/pieces", vars(request)))
+            except Throttled:
+                if self._clock() > deadline:
+                    raise
+            if not is_told:
+                log.info("Route api: %s exports for others; waiting", self.label)
+                is_told = True
+            self.pause(random.uniform(0.2, 1.5))  # noqa: S311 - so that those who wait don't ask in step
+
+    def pause(self, seconds: float) -> None:
+        """Wait."""
+        self._sleep(seconds)
 
     def _ask(self, method: str, path: str, json: Any = None) -> dict[str, Any]:
         try:
@@ -195,18 +237,23 @@ class _ServerWriter:
         expected = rows.table.estimated_rows if rows.is_whole else None
         count, size, number, max_rows = 0, 0, 0, PIECE_ROWS
         after: tuple[str, ...] | None = None
+        tries = 0
         while True:
             piece = self._source.piece(self._request(rows, places, told_apart, after, number, max_rows))
             if piece.is_too_slow:
-                if max_rows == 1:
+                tries += max_rows == 1
+                if tries == _TRIES_OF_A_ROW:
                     raise DatabaseRefused(
                         f"Route api: a single row of table {rows.name} takes {self._source.label} longer than a "
                         f"request may: leave the table out with exclude, or large columns with exclude=['{rows.name}."
                         "COLUMN']."
                     )
-                log.info("%s: %d rows are too many for one request, asking for fewer", rows.name, max_rows)
+                log.info("%s: %d row(s) took longer than a request may, asking for fewer", rows.name, max_rows)
+                if max_rows == 1:  # the database may be busy with something else for a while
+                    self._source.pause(_PAUSE_S * tries)
                 max_rows = max(1, max_rows // 4)
                 continue
+            tries, max_rows = 0, min(PIECE_ROWS, max_rows * 2)
             for upload in piece.uploads:
                 count, size = count + upload.file.rows, size + upload.file.bytes
                 yield self._storage.take_over(upload)
@@ -250,12 +297,13 @@ class _ServerWriter:
 
 
 def _told(error: AirflowError, label: str) -> MwaaError:
-    """Make the server's error one of ours again, by the name that its words begin with."""
-    name, _, words = error.detail.partition(": ")
-    kind = getattr(exceptions, name, None) if re.fullmatch(r"[A-Z]\w+", name) else None
-    if kind is None or not issubclass(kind, MwaaError):
+    """Make the server's error one of ours again, by what its words begin with: ``AccessDenied[s3:PutObject]: ...``."""
+    found = re.match(r"([A-Z]\w+)(?:\[([\w:]+)\])?: (.+)", error.detail)
+    kind = getattr(exceptions, found[1], None) if found else None
+    if found is None or not (isinstance(kind, type) and issubclass(kind, _MAY_BE_TOLD)):
         return error
-    if not issubclass(kind, MwaaInputError | MetadataError | exceptions.StorageError | AccessDenied):
-        return error
-    made: MwaaError = kind(f"Route api, at {label}: {words}.", env_name=error.env_name)
+    fields: dict[str, Any] = {"env_name": error.env_name, "transient": error.transient}
+    if found[2]:
+        fields["action"] = found[2]
+    made: MwaaError = kind(f"Route api, at {label}: {found[3].rstrip('.')}.", **fields)
     return made

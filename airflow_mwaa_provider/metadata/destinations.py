@@ -30,6 +30,11 @@ def read_destinations(written: str) -> tuple[str, ...]:
 
 
 def is_within(bucket: str, prefix: str, destinations: Iterable[str]) -> bool:
-    """Whether all objects below a prefix lie in one of these places."""
-    asked = f"s3://{bucket}/{prefix.strip('/')}/"
+    """Whether all objects below a prefix lie in one of these places.
+
+    :param prefix: as keys will begin: with a slash at one of its ends it is another one, and none of these.
+    """
+    if prefix != prefix.strip("/"):
+        return False
+    asked = f"s3://{bucket}/{prefix}/"
     return any(asked.startswith(f"{place}/") for place in destinations)

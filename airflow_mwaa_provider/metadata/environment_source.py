@@ -6,12 +6,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_mwaa_provider.exceptions import (
-    AccessDenied,
-    NoMetadataRoute,
-    UnsupportedByTransport,
-    WebServerUnreachable,
-)
+from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, NoMetadataRoute, UnsupportedByTransport
 from airflow_mwaa_provider.metadata.api_source import ApiSource
 from airflow_mwaa_provider.metadata.rest_source import RestSource
 
@@ -74,8 +69,9 @@ def _api(
         source.open()
         if destination is not None:
             source.check_destination(*destination)
-    except (AccessDenied, NoMetadataRoute, UnsupportedByTransport, WebServerUnreachable) as error:
-        if is_forced:
+    except MwaaError as error:
+        is_wrong = isinstance(error, MwaaInputError) and not isinstance(error, NoMetadataRoute | UnsupportedByTransport)
+        if is_forced or is_wrong:
             raise
         tell(f"Route api cannot be used: {error}")
         return None

@@ -137,7 +137,7 @@ class _Export:
         last = self._manifest(first_places.manifest)
         until, horizon = options.until, source.now
         if options.incremental:
-            horizon = source.horizon()
+            horizon = source.horizon(is_needed=until is None)
             until = until or horizon.replace(microsecond=0)
         places = options.places(stamp(until) if options.incremental and until else None)
         previous = last
@@ -154,7 +154,7 @@ class _Export:
         for rows in self.tables:
             table = TableExport(
                 columns={column.name: column.type for column in rows.columns},
-                key=rows.table.key,
+                key=rows.table.identity,
                 until=until,
                 since=options.since,
                 by=None if rows.is_whole else "time",

@@ -129,7 +129,8 @@ class Places:
         """Key of a file."""
         if self.layout is Layout.HIVE:
             folders = "".join(f"/{name}={value}" for name, value in partition.items())
-            return self._under(f"table={table}{folders}/part-{self._window}{number:05d}{self.suffix}")
+            window = self._window if "date" in partition else self._whole_window
+            return self._under(f"table={table}{folders}/part-{window}{number:05d}{self.suffix}")
         if self.is_numbered:
             return self._under(f"{table}-{number:05d}{self.suffix}")
         return self._under(f"{table}{f'-{number:05d}' if number else ''}{self.suffix}")
@@ -152,9 +153,10 @@ class Places:
         if self.layout is Layout.TABLE or self.export:
             return True
         name = key.rpartition("/")[2].removesuffix(self.suffix)
-        if re.fullmatch(rf"part-{re.escape(self._window)}\d{{5}}", name) is None:
-            return False
         found = re.search(r"/date=(\d{4}-\d\d-\d\d)/", key)
+        window = self._window if "/date=" in key else self._whole_window
+        if re.fullmatch(rf"part-{re.escape(window)}\d{{5}}", name) is None:
+            return False
         if found is None:
             return True
         day = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
@@ -164,7 +166,14 @@ class Places:
     @property
     def _window(self) -> str:
         """What tells files of windows apart that divide a day; nothing where they end at midnight."""
-        if self.export or all(_is_midnight(moment) for moment in (self.since, self.until) if moment):
+        if all(_is_midnight(moment) for moment in (self.since, self.until) if moment):
+            return ""
+        return self._whole_window
+
+    @property
+    def _whole_window(self) -> str:
+        """What tells files of windows apart that are in no partition by date, and so in the same folder."""
+        if self.export or (self.since is None and self.until is None):
             return ""
         if self.since is not None:
             return f"{stamp(self.since)}-"

@@ -23,7 +23,7 @@ class TableExport:
     """What was written of one table.
 
     :param columns: names and PostgreSQL's types, in the files' order.
-    :param key: columns of the primary key.
+    :param key: columns that say which row it is: of the primary key, where that never changes.
     :param since: rows from this time on; ``None`` from the beginning.
     :param watermark: where the next incremental export begins.
     :param by: what was compared with since and until: ``time``, ``change``, or ``None`` when all rows were taken.

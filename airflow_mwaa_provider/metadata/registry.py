@@ -20,6 +20,7 @@ class TableFacts:
     :param time: columns that say when a row came to be; the first that isn't NULL counts.
     :param changed: columns that say when it was last changed; the latest of them counts. Empty: its time.
     :param parent: the table whose row's time is used where its own columns are NULL, or it has none.
+    :param identity: columns that say which row it is, where its primary key does not: it may get another one.
     :param secrets: columns that are left out unless they are asked for, and then never given in clear.
     :param is_private: credentials, sessions or people: left out unless the table is asked for by name.
     :param is_state: what is rather than what happened: it has no history, and is always exported whole.
@@ -28,6 +29,7 @@ class TableFacts:
     time: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     parent: str | None = None
+    identity: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     is_private: bool = False
     is_state: bool = False
@@ -46,6 +48,8 @@ FACTS: dict[str, TableFacts] = {
         time=("start_date", "end_date"),
         changed=("updated_at", "end_date", "start_date", "queued_dttm"),
         parent="dag_run",
+        # Airflow 3 gives a task that runs again another id.
+        identity=("dag_id", "task_id", "run_id", "map_index"),
     ),
     "task_instance_history": TableFacts(
         time=("start_date", "end_date"), changed=("updated_at", "end_date", "start_date"), parent="dag_run"

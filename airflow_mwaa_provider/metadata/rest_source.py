@@ -97,7 +97,7 @@ class RestSource:
         """When the export began, by the clock of this machine."""
         return self._now
 
-    def horizon(self) -> datetime:
+    def horizon(self, *, is_needed: bool = True) -> datetime:  # noqa: ARG002 - it is known in any case
         """Say before which time no row can appear any more: a minute ago, if clocks differ by less."""
         return self._now - _CLOCKS_DIFFER
 

@@ -81,6 +81,12 @@ class Table:
         """Whether it has a column of that name."""
         return any(column.name == name for column in self.columns)
 
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Columns that say which row it is, as long as it exists: mostly the primary key."""
+        names = registry.facts_of(self.name).identity
+        return names if names and all(map(self.has, names)) else self.key
+
     def first_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """Give those names that are columns of it, in the order given."""
         return tuple(name for name in names if self.has(name))

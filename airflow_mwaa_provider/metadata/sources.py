@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.copying import Chunk, copied
 from airflow_mwaa_provider.metadata.database import Database, database_errors
 from airflow_mwaa_provider.metadata.formats import value_writer
@@ -44,8 +45,11 @@ class _Source(Protocol):
     def now(self) -> datetime:
         """The time that the tables are seen as of."""
 
-    def horizon(self) -> datetime:
-        """Say before which time no row can appear any more."""
+    def horizon(self, *, is_needed: bool = True) -> datetime:
+        """Say before which time no row can appear any more.
+
+        :param is_needed: ``False`` where a time near it will do.
+        """
 
 
 class RowSource(_Source, Protocol):
@@ -142,14 +146,30 @@ class DatabaseSource:
         """Give a context in which psycopg2's errors become ours, and name what was being done."""
         return database_errors(self._database.label, doing)
 
-    def horizon(self) -> datetime:
-        """Say before which time no row can appear any more: none of those who write now began before it."""
+    def horizon(self, *, is_needed: bool = True) -> datetime:
+        """Say before which time no row can appear any more: none of those who write now began before it.
+
+        :raises MwaaInputError: the user may not see since when others write.
+        """
         with self.errors("asking who writes"):
-            oldest: datetime = self._ask(
-                "SELECT LEAST(now(), (SELECT min(xact_start) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND backend_xid IS NOT NULL))"
+            oldest, is_blind = self._ask_row(_WRITERS)
+        if is_blind and is_needed:
+            raise MwaaInputError(
+                f"{self._database.label}: its user may not see since when others write, and rows that they add late "
+                "would be in no increment. GRANT pg_read_all_stats to that user, or give until, an hour ago or more."
             )
-        return oldest - _CLOCKS_DIFFER
+        found: datetime = oldest
+        return found - _CLOCKS_DIFFER
+
+    def limit(self, seconds: float) -> None:
+        """Let statements take no longer than this from now on."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout TO %s", (f"{max(1, round(seconds * 1000))}",))
+
+    def lock_one_of(self, key: int, count: int) -> bool:
+        """Take one of so many locks that all processes share, until the snapshot ends; ``False`` if none is free."""
+        with self.errors("asking who else exports"):
+            return any(self._ask(f"SELECT pg_try_advisory_xact_lock({int(key)}, {number})") for number in range(count))
 
     @contextmanager
     def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> Iterator[Iterator[Chunk]]:
@@ -162,6 +182,18 @@ class DatabaseSource:
             yield chunks
 
     def _ask(self, query: str) -> Any:
+        return self._ask_row(query)[0]
+
+    def _ask_row(self, query: str) -> Any:
         with self._connection.cursor() as cursor:
             cursor.execute(query)
-            return cursor.fetchone()[0]
+            return cursor.fetchone()
+
+
+# Who may not see others' statistics reads NULL there.
+_WRITERS = """
+SELECT LEAST(now(), min(xact_start) FILTER (WHERE backend_xid IS NOT NULL)),
+       NOT pg_has_role(current_user, 'pg_read_all_stats', 'member')
+       AND COALESCE(bool_or(usename IS DISTINCT FROM current_user), false)
+FROM pg_stat_activity WHERE datname = current_database()
+"""

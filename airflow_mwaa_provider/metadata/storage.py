@@ -7,8 +7,10 @@ Until :meth:`PendingObject.commit` nothing of an object can be seen, and what wa
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import uuid
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import BoundedSemaphore, Lock
@@ -25,13 +27,14 @@ __all__ = ["MAX_OBJECT_BYTES", "PART_BYTES", "HandedOver", "ObjectWriter", "Pend
 
 log = logging.getLogger(__name__)
 
-PART_BYTES = 8 << 20
+PART_BYTES = 6 << 20
 """Of an upload at least; S3 wants 5 MiB."""
 MAX_OBJECT_BYTES = 9_000 * PART_BYTES
-"""S3 takes 10,000 parts an object: 70 GiB here."""
-_UPLOADS_AT_ONCE = 3
+"""S3 takes 10,000 parts an object: 52 GiB here."""
+UPLOADS_AT_ONCE = 3
 HELD_BYTES = 16 << 20
 _DELETED_AT_ONCE = 1000
+_MARK = "upload"
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,15 @@ class StoredFile:
 
 
 class HandedOver(NamedTuple):
-    """An object that one process has uploaded, and another is to commit."""
+    """An object that one process has uploaded, and another is to commit.
+
+    :param mark: what the object will say of the upload that it came of.
+    """
 
     file: StoredFile
     upload_id: str
     etags: tuple[str, ...]
+    mark: str
 
 
 class Storage:
@@ -66,6 +73,7 @@ class Storage:
     :param client: boto3's client of S3.
     :param put: parameters for each object, such as ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``.
     :param owner: account that the bucket must belong to; ``None`` for any.
+    :param uploads_at_once: parts that are under way, each of 6 MiB or what an object has.
     :param held_bytes: small objects that may be kept in memory until they are committed: one call each, instead of
         three. 0 where somebody else is to commit them.
     """
@@ -78,6 +86,7 @@ class Storage:
         put: dict[str, str] | None = None,
         owner: str | None = None,
         held_bytes: int = HELD_BYTES,
+        uploads_at_once: int = UPLOADS_AT_ONCE,
     ) -> None:
         if not bucket or "/" in bucket:
             raise MwaaInputError(f"bucket={bucket!r} is no bucket's name: give it without s3:// and without a path.")
@@ -86,8 +95,9 @@ class Storage:
         self.owner = owner
         self.put_parameters = put or {}
         self._own = {"Bucket": bucket, **({"ExpectedBucketOwner": owner} if owner else {})}
-        self._pool = ThreadPoolExecutor(_UPLOADS_AT_ONCE, thread_name_prefix="s3-upload")
-        self._in_flight = BoundedSemaphore(_UPLOADS_AT_ONCE)
+        self._uploads_at_once = uploads_at_once
+        self._pool = ThreadPoolExecutor(uploads_at_once, thread_name_prefix="s3-upload")
+        self._in_flight = BoundedSemaphore(uploads_at_once)
         self._open: set[PendingObject] = set()
         self._lock = Lock()
         self._may_hold_bytes = held_bytes
@@ -105,8 +115,8 @@ class Storage:
         """End the threads, and abort what was not committed."""
         # After that every part is uploaded, or never will be: none comes after the abort of its upload.
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for pending in list(self._open):
-            pending.abort()
+        with ThreadPoolExecutor(self._uploads_at_once, thread_name_prefix="s3-abort") as pool:
+            list(pool.map(PendingObject.abort, list(self._open)))
 
     def check_writable(self, key: str) -> None:
         """Begin an upload and abort it: what S3 would refuse later it refuses now.
@@ -172,14 +182,19 @@ class Storage:
         """Begin an object."""
         return ObjectWriter(self, key, content_type, partition or {})
 
-    def settle(self, pending: Iterable[PendingObject]) -> None:
+    def settle(self, pending: Iterable[PendingObject], *, timeout_s: float | None = None) -> None:
         """Wait until all that was handed over is uploaded.
 
         :raises StorageError: a part could not be.
+        :raises TimeoutError: it takes longer than this.
         """
-        for item in pending:
-            for part in item.parts:
+        parts = [part for item in pending for part in item.parts]
+        _, late = wait(parts, timeout_s, FIRST_EXCEPTION)
+        for part in parts:
+            if part.done():
                 part.result()
+        if late:
+            raise TimeoutError
 
     def commit(self, pending: Iterable[PendingObject]) -> None:
         """Make objects visible, several at once.
@@ -199,12 +214,12 @@ class Storage:
         assert pending.upload_id is not None, "held in memory: nobody else can commit it"
         etags = tuple(part.result() for part in pending.parts)
         self.forget(pending)
-        return HandedOver(pending.file, pending.upload_id, etags)
+        return HandedOver(pending.file, pending.upload_id, etags, pending.mark)
 
     def take_over(self, handed: HandedOver) -> PendingObject:
         """Take an object that another process has uploaded: to commit it, or to abort it."""
         pending = PendingObject(self, handed.file, "")
-        pending.upload_id = handed.upload_id
+        pending.upload_id, pending.mark = handed.upload_id, handed.mark
         for etag in handed.etags:
             part: Future[str] = Future()
             part.set_result(etag)
@@ -227,16 +242,16 @@ class Storage:
         with self._lock:
             self._held_bytes -= size
 
-    def begin_upload(self, key: str, content_type: str) -> str:
+    def begin_upload(self, key: str, content_type: str, mark: str) -> str:
         """Begin an upload in parts; gives its id."""
         with storage_errors(self.bucket, key, "s3:PutObject"):
             answer = self.client.create_multipart_upload(
-                **self._own, Key=key, ContentType=content_type, **self.put_parameters
+                **self._own, Key=key, ContentType=content_type, Metadata={_MARK: mark}, **self.put_parameters
             )
         upload_id: str = answer["UploadId"]
         return upload_id
 
-    def submit_part(self, pending: PendingObject, number: int, body: bytes) -> Future[str]:
+    def submit_part(self, pending: PendingObject, number: int, body: io.BytesIO) -> Future[str]:
         """Upload a part in the background; waits while as many are under way as memory allows."""
         self._in_flight.acquire()
         try:
@@ -247,8 +262,10 @@ class Storage:
         future.add_done_callback(lambda _: self._in_flight.release())
         return future
 
-    def _upload_part(self, pending: PendingObject, number: int, body: bytes) -> str:
-        with storage_errors(self.bucket, pending.file.key, "s3:PutObject"):
+    def _upload_part(self, pending: PendingObject, number: int, body: io.BytesIO) -> str:
+        pending.begin()
+        body.seek(0)
+        with body, storage_errors(self.bucket, pending.file.key, "s3:PutObject"):
             answer = self.client.upload_part(
                 **self._own, Key=pending.file.key, UploadId=pending.upload_id, PartNumber=number, Body=body
             )
@@ -276,7 +293,7 @@ class Storage:
             except self.client.exceptions.NoSuchUpload:
                 # botocore repeats a call whose answer was lost, and the first one may have done it.
                 found = self.client.head_object(**self._own, Key=key)
-                if found["ContentLength"] != pending.file.bytes:
+                if found.get("Metadata", {}).get(_MARK) != pending.mark:
                     raise
 
     def abort_upload(self, key: str, upload_id: str) -> None:
@@ -293,16 +310,23 @@ class PendingObject:
         self.upload_id: str | None = None
         self.parts: list[Future[str]] = []
         self.body: bytes | None = None
+        self.mark = uuid.uuid4().hex
         self._storage = storage
         self._content_type = content_type
+        self._beginning = Lock()
+
+    def begin(self) -> None:
+        """Begin the upload, if it has not begun; by whoever uploads the first part, so that many begin at once."""
+        with self._beginning:
+            if self.upload_id is None:
+                self.upload_id = self._storage.begin_upload(self.file.key, self._content_type, self.mark)
 
     def commit(self) -> StoredFile:
         """Make it visible, in place of what was there under its name.
 
         :raises StorageError: it could not be.
         """
-        if self.upload_id is None:
-            assert self.body is not None
+        if self.body is not None:
             self._storage.put(self.file.key, self.body, self._content_type)
             self._let_go()
         else:
@@ -340,11 +364,9 @@ class ObjectWriter:
         self.key = key
         self.size = 0
         self._storage = storage
-        self._content_type = content_type
         self._partition = partition
         self._sha256 = hashlib.sha256()
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
+        self._part = io.BytesIO()
         self._pending = PendingObject(storage, StoredFile(key, 0, 0, ""), content_type)
         storage.track(self._pending)
 
@@ -357,29 +379,23 @@ class ObjectWriter:
             return
         self._sha256.update(data)
         self.size += len(data)
-        self._waiting.append(data)
-        self._waiting_bytes += len(data)
-        if self._waiting_bytes >= PART_BYTES:
-            # All of it, and not exactly so much: cutting would copy it once more.
-            waiting, self._waiting = self._waiting, []
-            self._upload(b"".join(waiting))
+        # In a buffer rather than a list that is joined: that would be there twice while S3 is behind.
+        self._part.write(data)
+        if self._part.tell() >= PART_BYTES:
+            part, self._part = self._part, io.BytesIO()
+            self._upload(part)
 
     def finish(self, rows: int) -> PendingObject:
         """Upload what is left; the object is complete, and not visible yet."""
         pending = self._pending
         pending.file = StoredFile(self.key, rows, self.size, self._sha256.hexdigest(), self._partition)
-        if pending.upload_id is None and self._storage.hold(self.size):
-            pending.body = b"".join(self._waiting)
-        else:
-            self._upload(b"".join(self._waiting))
-        self._waiting = []
+        if not pending.parts and self._storage.hold(self.size):
+            pending.body = self._part.getvalue()
+        elif self._part.tell() or not pending.parts:
+            self._upload(self._part)
+        self._part = io.BytesIO()
         return pending
 
-    def _upload(self, body: bytes) -> None:
-        pending = self._pending
-        self._waiting_bytes -= len(body)
-        if pending.upload_id is None:
-            pending.upload_id = self._storage.begin_upload(self.key, self._content_type)
-        pending.check()
-        if body or not pending.parts:
-            pending.parts.append(self._storage.submit_part(pending, len(pending.parts) + 1, body))
+    def _upload(self, part: io.BytesIO) -> None:
+        self._pending.check()
+        self._pending.parts.append(self._storage.submit_part(self._pending, len(self._pending.parts) + 1, part))

@@ -46,7 +46,7 @@ class MetadataToS3Operator(BaseOperator):
         nothing for CSV, zstd for Parquet.
     :param layout: ``"table"``: ``PREFIX/dag_run.csv``; ``"hive"``: ``PREFIX/table=dag_run/date=2026-11-22/...``
         (templated). If not given: ``"hive"`` when ``incremental``, else ``"table"``.
-    :param file_bytes: begin another file when one has this size, in bytes; at least 8 MiB.
+    :param file_bytes: begin another file when one has this size, in bytes; at least 6 MiB.
     :param incremental: only what is new or changed since the last such export to this prefix; a row that was exported
         before and has changed since is exported again, under ``change=changed``.
     :param manifest_name: name of the manifest under the prefix (templated). Mapped tasks that share a prefix need one

@@ -10,6 +10,7 @@ This module is imported by every process of Airflow: what it needs is imported w
 from __future__ import annotations
 
 import logging
+import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MetadataApiPlugin"]
 
 log = logging.getLogger(__name__)
+_making_client = threading.Lock()
 
 _NAME = "mwaa_metadata_api"
 # Another site's page can send a form with the user's cookie, and cannot send JSON.
@@ -73,14 +75,25 @@ def _service() -> MetadataService:
     )
 
 
-@cache
 def _s3() -> Any:
-    """Make a client with the web server's own role, that gives up within the time of a request."""
+    """Give a client with the web server's own role, that gives up within the time of a request."""
+    with _making_client:
+        return _s3_client()
+
+
+@cache
+def _s3_client() -> Any:
     import boto3
     from botocore.config import Config
 
-    config = Config(connect_timeout=3, read_timeout=6, retries={"total_max_attempts": 2, "mode": "standard"})
-    return boto3.client("s3", config=config)
+    config = Config(
+        connect_timeout=2,
+        read_timeout=4,
+        retries={"total_max_attempts": 2, "mode": "standard"},
+        max_pool_connections=20,
+    )
+    # Of its own: boto3's shared one must not be used by two threads at once.
+    return boto3.session.Session().client("s3", config=config)
 
 
 @cache

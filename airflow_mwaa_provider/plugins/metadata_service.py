@@ -4,19 +4,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.exceptions import (
-    AccessDenied,
-    DatabaseRefused,
-    MetadataError,
-    MwaaError,
-    MwaaInputError,
-    StorageError,
-)
+from airflow_mwaa_provider import exceptions
+from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseRefused, MwaaError, MwaaInputError
 from airflow_mwaa_provider.metadata.api_protocol import Description, Piece, PieceRequest
 from airflow_mwaa_provider.metadata.destinations import is_within
 from airflow_mwaa_provider.metadata.formats import check_format, file_suffix, value_writer
@@ -27,7 +21,7 @@ from airflow_mwaa_provider.metadata.storage import Storage
 from airflow_mwaa_provider.metadata.writing import FileWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.plugins.permissions import Caller
@@ -38,12 +32,13 @@ log = logging.getLogger(__name__)
 
 BUDGET_S = 8.0
 """Of one request, so that neither a load balancer nor another user of the web server waits for it."""
-_STATEMENT_S = 6.0
 PIECE_BYTES = 8 << 20
 """What a piece's long values take in the database, compressed; as text some times as much."""
 MAX_PIECE_ROWS = 200_000
 _AT_ONCE = 2
-_CANCELLED = "57014"
+_LOCK = 0x4D57_4141  # the first half of advisory locks, whose second half counts to _AT_ONCE
+_UPLOADS_AT_ONCE = 8
+_CANCELLED, _LOCKED = "57014", "55P03"
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,14 @@ class _TooSlow(Exception):
     """A piece would take longer than a request may."""
 
 
+class _Busy(Exception):
+    """As many pieces are under way as may be."""
+
+
 class MetadataService:
-    """Tells of a database, and writes pieces of it to S3. Thread-safe; does two pieces at once, and refuses more.
+    """Tells of a database, and writes pieces of it to S3. Thread-safe.
+
+    All processes of all web servers of an environment write two pieces at once together, and refuse more.
 
     :param destinations: where it may write to.
     :param s3: gives boto3's client.
@@ -83,50 +84,49 @@ class MetadataService:
         self._airflow_version = airflow_version
         self._budget_s = budget_s
         self._clock = clock
-        self._free = threading.BoundedSemaphore(_AT_ONCE)
 
     def describe(self, caller: Caller) -> Answer:
         """Tell of the database."""
-        return self._answered(lambda: self._describe(caller))
+        return self._answered(caller, None, lambda: self._describe(caller))
 
     def write_piece(self, caller: Caller, document: Any) -> Answer:
         """Write a piece of a table."""
-        return self._answered(lambda: self._write_piece(caller, document))
+        try:
+            request = PieceRequest.read(document)
+        except MwaaInputError as error:
+            return _refusal(400, error)
+        return self._answered(caller, request.table, lambda: self._write_piece(caller, request))
 
-    def _answered(self, work: Callable[[], dict[str, Any]]) -> Answer:
-        if not self._free.acquire(blocking=False):
-            return Answer(429, {"detail": f"{_AT_ONCE} requests are under way already"}, retry_after_s=1)
+    @staticmethod
+    def _answered(caller: Caller, table: str | None, work: Callable[[], dict[str, Any]]) -> Answer:
+        try:
+            caller.check(table)
+        except AccessDenied as error:
+            return _refusal(403, error)
         try:
             return Answer(200, work())
+        except _Busy:
+            return Answer(429, {"detail": f"{_AT_ONCE} pieces are under way already"}, retry_after_s=1)
         except MwaaError as error:
             log.warning("The metadata API refused: %s", error)
-            return Answer(_status(error), {"detail": f"{type(error).__name__}: {error}"})
-        finally:
-            self._free.release()
+            return _refusal(_status(error), error)
 
     def _describe(self, caller: Caller) -> dict[str, Any]:
-        caller.check()
-        with DatabaseSource(self._database, statement_timeout_s=_STATEMENT_S) as source:
+        with DatabaseSource(self._database, statement_timeout_s=self._budget_s) as source:
             refused = {name: why for name in source.schema.tables if (why := caller.refusal(name))}
             return Description(
                 refused=refused,
                 schema=source.schema,
                 airflow_version=self._airflow_version,
                 now=source.now,
-                horizon=source.horizon(),
+                horizon=source.horizon(is_needed=False),
                 destinations=self._destinations,
             ).document()
 
-    def _write_piece(self, caller: Caller, document: Any) -> dict[str, Any]:
-        request = PieceRequest.read(document)
-        caller.check(request.table)
+    def _write_piece(self, caller: Caller, request: PieceRequest) -> dict[str, Any]:
         try:
             piece = self._piece(request)
         except _TooSlow:
-            piece = Piece(is_too_slow=True)
-        except DatabaseRefused as error:
-            if error.sqlstate != _CANCELLED:
-                raise
             piece = Piece(is_too_slow=True)
         log.info(
             "The metadata API wrote %d rows of %s below s3://%s for %s%s",
@@ -148,21 +148,26 @@ class MetadataService:
                 f"mwaa_provider.metadata_api_export_to names: {', '.join(self._destinations)}"
             )
 
-        def check_time(table: str, rows: int, size: int, expected_rows: int | None) -> None:  # noqa: ARG001
-            if self._clock() - began > self._budget_s:
+        def left_s() -> float:
+            left = self._budget_s - (self._clock() - began)
+            if left <= 0:
                 raise _TooSlow
+            return left
+
+        def check_time(table: str, rows: int, size: int, expected_rows: int | None) -> None:  # noqa: ARG001
+            left_s()
 
         window = Window(request.moment("since"), request.moment("until"))
         put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": request.kms_key_id} if request.kms_key_id else {}
-        with (
-            DatabaseSource(self._database, statement_timeout_s=min(_STATEMENT_S, self._budget_s)) as source,
-            Storage(self._s3(), request.bucket, put=put, owner=request.bucket_owner, held_bytes=0) as storage,
-        ):
+        with DatabaseSource(self._database, statement_timeout_s=self._budget_s) as source:
+            if not source.lock_one_of(_LOCK, _AT_ONCE):
+                raise _Busy
             rows = rows_of(source.schema, request.table, request.columns, window)
             if request.by == "change":
                 rows = by_change(rows, window)
             value_writer(form, rows)  # refuses what the format cannot hold
-            with source.errors(f"looking for the next rows of table {rows.name}"):
+            with _cancelled_as_too_slow(), source.errors(f"looking for the next rows of table {rows.name}"):
+                source.limit(left_s())
                 keys, is_last = next_range(
                     source.connection,
                     rows,
@@ -170,28 +175,51 @@ class MetadataService:
                     max_rows=min(request.max_rows, MAX_PIECE_ROWS),
                     max_bytes=PIECE_BYTES,
                 )
-            writer = FileWriter(
-                source,
-                storage,
-                form,
-                compression,
-                check_time,
-                limit_bytes=request.limit_bytes,
-                first_number=request.first_number,
-                writes_empty=request.writes_empty and is_last,
-            )
-            pending = list(writer.write(replace(rows, keys=keys), places, request.moment("told_apart")))
-            storage.settle(pending)
-            check_time(request.table, 0, 0, None)
-            uploads = tuple(storage.hand_over(item) for item in pending)
+            with Storage(
+                self._s3(), request.bucket, put=put, owner=request.bucket_owner, held_bytes=0,
+                uploads_at_once=_UPLOADS_AT_ONCE,
+            ) as storage:  # fmt: skip
+                writer = FileWriter(
+                    source,
+                    storage,
+                    form,
+                    compression,
+                    check_time,
+                    limit_bytes=request.limit_bytes,
+                    first_number=request.first_number,
+                    writes_empty=request.writes_empty and is_last,
+                )
+                source.limit(left_s())
+                with _cancelled_as_too_slow():
+                    pending = list(writer.write(replace(rows, keys=keys), places, request.moment("told_apart")))
+                try:
+                    storage.settle(pending, timeout_s=left_s())
+                except TimeoutError:
+                    raise _TooSlow from None
+                uploads = tuple(storage.hand_over(item) for item in pending)
         return Piece(uploads, None if is_last else keys.last)
 
 
+@contextmanager
+def _cancelled_as_too_slow() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseRefused as error:
+        if error.sqlstate == _CANCELLED:
+            raise _TooSlow from error
+        raise
+
+
+def _refusal(status: int, error: MwaaError) -> Answer:
+    """Write an error so that the other end can make it again."""
+    kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in exceptions.__all__)
+    action = f"[{error.action}]" if isinstance(error, AccessDenied) and error.action else ""
+    return Answer(status, {"detail": f"{kind}{action}: {error}"})
+
+
 def _status(error: MwaaError) -> int:
-    if isinstance(error, AccessDenied) and error.action is None:
-        return 403
     if isinstance(error, MwaaInputError):
         return 400
-    if error.transient and isinstance(error, MetadataError | StorageError):
-        return 503
-    return 422
+    # Locked, or with no time left for the first questions: nothing that fewer rows would help.
+    is_passing = isinstance(error, DatabaseRefused) and error.sqlstate in (_CANCELLED, _LOCKED)
+    return 503 if error.transient or is_passing else 422

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_mwaa_provider.local.airflow import interpreter
+from airflow_mwaa_provider.operators.roles import MwaaDagRoleOperator
+from tests.deferral import context
 from tests.integration.world import World, environment_name, interpreters, started
 
 
@@ -67,3 +72,36 @@ def transport(request: pytest.FixtureRequest, world: World) -> str:
     if request.param == "rest_api" and not world.control_plane().supports_invoke_rest_api:
         pytest.skip("the installed boto3 has no InvokeRestApi")
     return str(request.param)
+
+
+ROLE = 'it\'s "ours" ünïcödé'
+
+
+@pytest.fixture
+def role_name() -> str:
+    return f"{ROLE} {uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def apply(
+    world: World, env_name: str, role_name: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Run the operator."""
+    keys = {
+        "conn_type": "aws",
+        "login": world.variables["AWS_ACCESS_KEY_ID"],
+        "password": world.variables["AWS_SECRET_ACCESS_KEY"],
+        "extra": {"region_name": world.variables["AWS_REGION"]},
+    }
+    extra = {"aws_conn_id": "keys", "endpoint_url": world.variables["AWS_ENDPOINT_URL"], "ca_bundle": world.ca_bundle}
+    monkeypatch.setenv("AIRFLOW_CONN_KEYS", json.dumps(keys))
+    monkeypatch.setenv("AIRFLOW_CONN_MWAA", json.dumps({"conn_type": "mwaa", "extra": extra}))
+    world.environment(env_name)  # waits for the DAGs
+
+    def run(dag_ids: Any, **more: Any) -> dict[str, Any]:
+        ids = {"task_id": "t", "env_name": env_name, "role_name": role_name, "aws_conn_id": "mwaa"}
+        result = MwaaDagRoleOperator(**{**ids, "dag_ids": dag_ids, **more}).execute(context())
+        assert json.loads(json.dumps(result)) == result
+        return dict(result)
+
+    return run

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Any
 
@@ -20,13 +21,14 @@ import pytest
 import requests
 
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.models import Role
 from airflow_mwaa_provider.exceptions import UnsupportedByTransport
 from airflow_mwaa_provider.hooks.metadata import MetadataHook
-from airflow_mwaa_provider.metadata import registry
+from airflow_mwaa_provider.metadata import api_source, registry
 from airflow_mwaa_provider.metadata.api_protocol import PREFIX
 from airflow_mwaa_provider.metadata.environment_source import source_of_environment
 from airflow_mwaa_provider.metadata.export import ExportOptions
-from tests.integration.test_roles import User
+from tests.integration.users import User
 from tests.integration.world import API_BUCKET, World, until
 
 csv.field_size_limit(1 << 30)
@@ -215,6 +217,37 @@ def test_what_each_role_gets(world: World, env_name: str, answers: Any, s3: Any,
             assert "AccessDenied: " in text
             assert user_words(role, table) in text
     assert got == allowed
+
+
+def test_a_role_of_some_dags_gets_nothing(
+    world: World, env_name: str, answers: Any, s3: Any, apply: Callable[..., Any], role_name: str
+) -> None:
+    """Rows of all DAGs leave together: a right to some of them is none, whatever else its role may read."""
+    apply(["echo"])
+    roles = world.environment(env_name).roles
+    made = roles.get(role_name)
+    assert ("can_read", "DAG:echo") in made.permissions
+    assert ("can_read", "DAGs") not in made.permissions
+    roles.set(Role(role_name, made.permissions | {("can_read", "Configurations"), ("can_read", "XComs")}))
+    session = logged_in(answers, User(world, env_name, role_name), world)
+    for method, path, body in (
+        ("GET", "/schema", {}),
+        ("POST", "/pieces", {"json": {**REQUEST, "table": "dag_run"}}),
+        ("POST", "/pieces", {"json": {**REQUEST, "table": "xcom", "columns": ["key"]}}),
+    ):
+        status, text = answers(method, path, session, **body)
+        assert (status, "may not read all DAGs" in text) == (403, True), text
+    assert s3.list_multipart_uploads(Bucket=API_BUCKET).get("Uploads", []) == []
+
+
+def test_a_web_server_without_the_plugin_is_told_from_one_that_has_it(
+    world: World, env_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_source, "PREFIX", "/mwaa-provider/nothing/v1")
+    told: list[str] = []
+    with source_of_environment(world.environment(env_name), "auto", tell=told.append) as source:
+        assert source.route == "rest"
+    assert "has no metadata API. Install airflow-mwaa-provider there" in told[0]
 
 
 def user_words(role: str, table: str) -> str:

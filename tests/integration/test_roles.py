@@ -3,90 +3,17 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import requests
 
 from airflow_mwaa_provider.client.models import Role
 from airflow_mwaa_provider.exceptions import DagNotFound, MwaaInputError, RemoteNotFound, UnsupportedByTransport
-from airflow_mwaa_provider.operators.roles import MwaaDagRoleOperator
-from tests.deferral import context
 from tests.integration.conftest import ENVIRONMENTS
+from tests.integration.users import User
 from tests.integration.world import World, until
-
-ROLE = 'it\'s "ours" ünïcödé'
-
-
-@pytest.fixture
-def role_name() -> str:
-    return f"{ROLE} {uuid.uuid4().hex[:6]}"
-
-
-@pytest.fixture
-def apply(
-    world: World, env_name: str, role_name: str, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, Any]]:
-    """Run the operator."""
-    keys = {
-        "conn_type": "aws",
-        "login": world.variables["AWS_ACCESS_KEY_ID"],
-        "password": world.variables["AWS_SECRET_ACCESS_KEY"],
-        "extra": {"region_name": world.variables["AWS_REGION"]},
-    }
-    extra = {"aws_conn_id": "keys", "endpoint_url": world.variables["AWS_ENDPOINT_URL"], "ca_bundle": world.ca_bundle}
-    monkeypatch.setenv("AIRFLOW_CONN_KEYS", json.dumps(keys))
-    monkeypatch.setenv("AIRFLOW_CONN_MWAA", json.dumps({"conn_type": "mwaa", "extra": extra}))
-    world.environment(env_name)  # waits for the DAGs
-
-    def run(dag_ids: Any, **more: Any) -> dict[str, Any]:
-        ids = {"task_id": "t", "env_name": env_name, "role_name": role_name, "aws_conn_id": "mwaa"}
-        result = MwaaDagRoleOperator(**{**ids, "dag_ids": dag_ids, **more}).execute(context())
-        assert json.loads(json.dumps(result)) == result
-        return dict(result)
-
-    return run
-
-
-class User:
-    """Someone who has roles, and logs in to Airflow with a password: MWAA has no such users, its Airflow has."""
-
-    def __init__(self, world: World, env_name: str, role_name: str) -> None:
-        environment = world.environment(env_name, "web_session")
-        self.is_2 = environment.airflow_version.startswith("2.")
-        # With a name as MWAA gives it.
-        self.name, password = f"assumed-role/{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
-        body = {"first_name": "A", "last_name": " ", "email": f"{self.name}@example.invalid", "roles": []}
-        body |= {
-            "username": self.name,
-            "password": password,
-            "roles": [{"name": name} for name in {"Public", role_name}],
-        }
-        environment.request("POST", "/users" if self.is_2 else "/auth/fab/v1/users", json=body)
-        self._verify = world.ca_bundle
-        self._url = f"https://{environment.web_server_host}"
-        self._arguments: dict[str, Any] = {"auth": (self.name, password)}
-        if not self.is_2:
-            answer = self._send("POST", "/auth/token", json={"username": self.name, "password": password})
-            assert answer.status_code == 201, answer.text
-            self._arguments = {"headers": {"Authorization": f"Bearer {answer.json()['access_token']}"}}
-
-    def _send(self, method: str, path: str, **more: Any) -> requests.Response:
-        arguments = {} if path == "/auth/token" else self._arguments
-        return requests.request(method, f"{self._url}{path}", verify=self._verify, timeout=60, **arguments, **more)
-
-    def ask(self, method: str, path: str, **more: Any) -> requests.Response:
-        return self._send(method, f"/api/v{1 if self.is_2 else 2}{path}", **more)
-
-    def dag_ids(self) -> set[str]:
-        return {dag["dag_id"] for dag in self.ask("GET", "/dags").json()["dags"]}
-
-    def trigger(self, dag_id: str) -> int:
-        body = {"conf": {}} if self.is_2 else {"conf": {}, "logical_date": None}
-        return self.ask("POST", f"/dags/{dag_id}/dagRuns", json=body).status_code
 
 
 @pytest.fixture

@@ -22,9 +22,11 @@ class Anyone:
         self.refused = refused
 
     def __getattr__(self, name: str) -> Any:
-        def allowed(*, method: str, user: Any, access_entity: Any = None) -> bool:
+        def allowed(*, method: str, user: Any, access_entity: Any = None, details: Any = None) -> bool:
             assert method == "GET"
             assert user is self
+            # Nobody has been allowed a DAG by this name, so that only a right to all DAGs counts.
+            assert name != "is_authorized_dag" or details.id.startswith("no-dag-")
             return not {name, getattr(access_entity, "name", None)} & set(self.refused)
 
         return allowed
@@ -43,6 +45,7 @@ class Server:
         self.service = MetadataService(lab.database(database), destinations, lambda: client, "9.9.9", **options)
         manager = Anyone(*refused)
         self.caller = Caller(manager, manager)
+        self.pauses: list[float] = []
         self.requests: list[Any] = []
         self.answers: list[Any] = []
 
@@ -57,9 +60,12 @@ class Server:
         self.answers.append(answer)
         return Answer(answer.status, travelled(answer.body), answer.retry_after_s)
 
-    def source(self) -> ApiSource:
+    def source(self, **options: Any) -> ApiSource:
         caller = RestCaller(self, "production", 3)
-        return ApiSource(lambda method, path, json=None: caller.request(method, path, json=json), "'production'")
+        return ApiSource(
+            lambda method, path, json=None: caller.request(method, path, json=json), "'production'",
+            **{"sleep": self.pauses.append, **options},
+        )  # fmt: skip
 
 
 def travelled(value: Any) -> Any:

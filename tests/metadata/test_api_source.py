@@ -4,23 +4,30 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import itertools
 from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_mwaa_provider.client.transports import Answer
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     DatabaseRefused,
     MetadataError,
+    MwaaError,
     MwaaInputError,
     NoMetadataRoute,
     StorageError,
     TableNotFound,
     Throttled,
+    UnexpectedAnswer,
+    WebServerUnreachable,
 )
 from airflow_mwaa_provider.metadata import api_source
+from airflow_mwaa_provider.metadata.environment_source import source_of_environment
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.storage import Storage
 from tests.metadata.api import Server
@@ -165,7 +172,7 @@ def test_what_takes_too_long_is_done_in_smaller_pieces(lab, filled, bucket, capl
     server = Server(lab, filled, f"s3://{bucket}", budget_s=7, clock=clock)
     with caplog.at_level("INFO"):
         written = export_by(server, lab, bucket, tables=["log"])
-    assert "too many for one request, asking for fewer" in caplog.text
+    assert "longer than a request may, asking for fewer" in caplog.text
     assert written.tables["log"].rows == export(lab, filled, bucket, prefix="other").tables["log"].rows
     assert len(written.tables["log"].files) > 1
     assert uploads(lab, bucket) == []
@@ -333,21 +340,142 @@ def test_what_the_servers_side_refuses_is_told_as_it_is(lab, filled, bucket) -> 
     assert keys(lab, bucket) == []
 
 
-def test_no_more_than_two_at_once(lab, filled, bucket) -> None:
+def test_no_more_than_two_at_once(lab, filled, bucket, caplog) -> None:
+    """Whatever process they are in; others wait, and ask again."""
     server = Server(lab, filled, f"s3://{bucket}")
-    with server.source() as source:
-        assert server.service._free.acquire(blocking=False)
-        assert server.service._free.acquire(blocking=False)
-        with pytest.raises(Throttled) as caught:
-            source.__enter__()
-        assert caught.value.retry_after_s == 1
-        assert caught.value.transient
-        server.service._free.release()
-        source.__enter__()
+    holders = [lab.connect(filled) for _ in range(2)]
+    for number, holder in enumerate(holders):
+        holder.autocommit = False
+        holder.cursor().execute(f"SELECT pg_advisory_xact_lock({0x4D57_4141}, {number})")
+
+    def sleep(seconds: float) -> None:
+        assert 0.1 < seconds < 2
+        server.pauses.append(seconds)
+        if len(server.pauses) == 3:
+            holders[1].rollback()
+
+    with caplog.at_level("INFO"), server.source(sleep=sleep) as source, Storage(lab.s3(), bucket) as storage:
+        assert export_metadata(source, storage, ExportOptions(tables=["dag"])).tables["dag"].rows
+    assert len(server.pauses) == 3
+    assert caplog.text.count("exports for others; waiting") == 1
+    holders[1].cursor().execute(f"SELECT pg_advisory_xact_lock({0x4D57_4141}, 1)")
+    now = [0.0]
+    with (
+        server.source(sleep=lambda seconds: now.__setitem__(0, now[0] + 600), clock=lambda: now[0]) as source,
+        Storage(lab.s3(), bucket) as storage,
+        pytest.raises(Throttled),
+    ):
+        export_metadata(source, storage, ExportOptions(tables=["dag"], prefix="never"))
+    for holder in holders:
+        holder.close()
+    assert [key for key in keys(lab, bucket) if key.startswith("never")] == []
 
 
-def test_a_web_server_without_the_plugin(lab, filled) -> None:
+def test_an_upload_that_somebody_else_has_ended_is_no_success(lab, filled, bucket) -> None:
+    """An object of the same name and size is there, from yesterday."""
+    server = Server(lab, filled, f"s3://{bucket}")
+    export_by(server, lab, bucket, tables=["log"])
+    before = lab.s3().head_object(Bucket=bucket, Key="files/export/log.csv")
+
+    def answer(method, path):
+        return (404, "NoSuchUpload", "gone") if method == "POST" and "uploadId" in path else None
+
+    with (
+        FaultyS3(lab.moto.url, answer) as s3,
+        server.source() as source,
+        Storage(s3.client(), bucket) as storage,
+        pytest.raises(StorageError, match="NoSuchUpload"),
+    ):
+        export_metadata(source, storage, ExportOptions(tables=["log"]))
+    after = lab.s3().head_object(Bucket=bucket, Key="files/export/log.csv")
+    assert (after["ContentLength"], after["Metadata"]) == (before["ContentLength"], before["Metadata"])
+
+
+def test_windows_side_by_side_leave_each_other_alone(lab, filled, bucket) -> None:
+    """Also of tables that have no dates, and so one folder for all windows."""
+    server = Server(lab, filled, f"s3://{bucket}")
+    days = [datetime(2025, 2, day, tzinfo=UTC) for day in (1, 2, 3)]
+    options = [
+        ExportOptions(
+            tables=["dag", "log"], layout="hive", since=since, until=until, manifest_name=f"{since:%d}.json",
+            prefix="files/export",
+        )
+        for since, until in itertools.pairwise(days)
+    ]  # fmt: skip
+    inner, second = server.request, []
+
+    def during(method, path, **keywords):
+        answer = inner(method, path, **keywords)
+        if len(server.requests) == 3 and not second:
+            second.append(True)
+            with server.source() as other, Storage(lab.s3(), bucket) as storage:
+                export_metadata(other, storage, options[1])
+        return answer
+
+    server.request = during
+    with server.source() as source, Storage(lab.s3(), bucket) as storage:
+        export_metadata(source, storage, options[0])
+    assert second
+    assert uploads(lab, bucket) == []
+    for name in ("01", "02"):
+        written = manifest(lab, bucket, f"files/export/{name}.json")
+        for table in written["tables"].values():
+            assert table["files"]
+            for file in table["files"]:
+                assert hashlib.sha256(body(lab, bucket, file["key"])).hexdigest() == file["sha256"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(404, {"detail": "Not Found"}),
+        UnexpectedAnswer("the page of the UI", status=200),
+        UnexpectedAnswer("another page", status=404),
+    ],
+)
+def test_a_web_server_without_the_plugin(lab, filled, answer) -> None:
+    """Airflow 3 answers an unknown path with the page of its UI, and Airflow 2 with a page that says 404."""
     server = Server(lab, filled)
-    server.request = lambda *arguments, **keywords: type(server).request(server, "GET", "/other")
+
+    def request(*arguments, **keywords):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    server.request = request
     with pytest.raises(NoMetadataRoute, match=r"'production' has no metadata API\. Install airflow-mwaa-provider"):
-        server.source().__enter__()
+        server.source().open()
+
+
+@pytest.mark.parametrize(
+    ("error", "falls_back"),
+    [
+        (UnexpectedAnswer("the page of the UI", status=200), True),
+        (UnexpectedAnswer("502", status=502, transient=True), True),
+        (AccessDenied("no token", action="airflow:CreateWebLoginToken"), True),
+        (WebServerUnreachable("a private one"), True),
+        (Throttled("slow down"), True),
+        (MwaaInputError("the CA bundle cannot be used"), False),
+    ],
+)
+def test_auto_falls_back_to_rest_and_says_why(error, falls_back) -> None:
+    class Environment:
+        name, airflow_version = "production", "3.3.1"
+
+        def call_plugin(self, *arguments):
+            raise error
+
+        def request(self, *arguments):
+            raise AssertionError("nothing is read yet")
+
+    told: list[str] = []
+    if not falls_back:
+        with pytest.raises(MwaaInputError), source_of_environment(Environment(), "auto", tell=told.append):
+            pass
+        return
+    with source_of_environment(Environment(), "auto", tell=told.append) as source:
+        assert source.route == "rest"
+    assert told[0].startswith("Route api cannot be used: ")
+    assert told[1].startswith("Route rest: ")
+    with pytest.raises(MwaaError), source_of_environment(Environment(), "api", tell=told.append):
+        pass

@@ -25,7 +25,7 @@ from airflow_mwaa_provider.exceptions import (
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage import PART_BYTES, Storage
 from tests.metadata import history
 from tests.metadata.exports import body, export, keys, manifest, uploads
 from tests.metadata.faulty_s3 import FaultyS3
@@ -160,7 +160,7 @@ def test_calls_are_parts_and_two_an_object(lab, large, bucket) -> None:
         written = export_through(lab, large, s3.client(), bucket, tables=["log", "dag", "dag_run", "slot_pool"])
     of_objects = [path for _, path in s3.calls if ".csv" in path]
     parts = len([path for path in of_objects if "partNumber" in path])
-    assert 3 < parts <= -(-written.tables["log"].bytes // (8 << 20))
+    assert 3 < parts <= -(-written.tables["log"].bytes // PART_BYTES)
     assert len([path for path in of_objects if "log.csv" in path]) == parts + 2
     assert len(of_objects) == parts + 2 + 3  # a small object is one call
 
@@ -268,7 +268,7 @@ from botocore.config import Config
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage import PART_BYTES, Storage
 url, endpoint, bucket, form, layout = sys.argv[1:]
 s3 = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, aws_access_key_id="t", aws_secret_access_key="t",
                   config=Config(s3={"addressing_style": "path"}))

@@ -13,8 +13,9 @@ from tests.metadata import history
 from tests.metadata.test_export import NASTY
 
 
-@pytest.fixture
-def filled(lab, database):
+@pytest.fixture(scope="module")
+def filled(lab):
+    database = lab.copy()
     connection = lab.connect(database)
     with connection.cursor() as cursor:
         history.fill(cursor, runs=30, tasks=4, dags=3)
@@ -49,7 +50,7 @@ def count(source, table, keys) -> list[str]:
 
 
 @pytest.mark.parametrize("table", ["dag_run", "task_instance", "slot_pool", "dag_tag", "log", "job"])
-@pytest.mark.parametrize("max_rows", [1, 3, 7, 1000])
+@pytest.mark.parametrize("max_rows", [1, 7, 1000])
 def test_each_row_is_in_exactly_one_piece(lab, filled, table, max_rows) -> None:
     with DatabaseSource(lab.database(filled)) as source:
         found = pieces(source, table, max_rows=max_rows, max_bytes=1 << 30)
@@ -66,6 +67,7 @@ def test_each_row_is_in_exactly_one_piece(lab, filled, table, max_rows) -> None:
 
 
 def test_pieces_are_bounded_by_the_size_of_their_values(lab, filled) -> None:
+    filled = lab.copy(filled)
     lab.execute(filled, "ALTER TABLE log ALTER COLUMN extra SET STORAGE EXTERNAL", "UPDATE log SET extra = extra || ''")
     with DatabaseSource(lab.database(filled)) as source:
         found = pieces(source, "log", max_rows=1000, max_bytes=40_000)

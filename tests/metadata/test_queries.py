@@ -17,7 +17,10 @@ from airflow_mwaa_provider.metadata.reading import Export, open_export
 from airflow_mwaa_provider.metadata.reading_files import FolderFiles
 from airflow_mwaa_provider.metadata.storage import StoredFile
 from tests.metadata.lab import Lab
+from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.varied import add_runs, downloaded, export, fill_varied, rows
+
+pytestmark = KNOWS_NO_AIRFLOW
 
 duckdb = pytest.importorskip("duckdb")
 TABLES = ["dag_run", "task_instance", "log", "xcom", "slot_pool"]

@@ -22,7 +22,10 @@ from airflow_mwaa_provider.metadata.report.page import write_page
 from airflow_mwaa_provider.metadata.report.sketch import RELATIVE_ERROR, DurationSketch
 from airflow_mwaa_provider.metadata.report.texts import Bins, day_text, duration_text, ticks
 from tests.metadata.lab import Lab
+from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.varied import EVIL, add_runs, downloaded, export, fill_varied, opened, rows
+
+pytestmark = KNOWS_NO_AIRFLOW
 
 WAYS = [
     {"file_format": "csv"},

@@ -26,7 +26,10 @@ from airflow_mwaa_provider.metadata.rest_values import csv_line, text_of
 from airflow_mwaa_provider.metadata.selection import Window, by_change, select_tables
 from airflow_mwaa_provider.metadata.storage import Storage
 from tests.metadata.lab import Lab
+from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.rest_stub import BEGIN, NOW, Row, StubApi
+
+pytestmark = KNOWS_NO_AIRFLOW
 
 VERSIONS = ["2.10.3", "3.3.1"]
 MICROSECOND = timedelta(microseconds=1)
