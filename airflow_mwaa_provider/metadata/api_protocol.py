@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.layout import Layout, Places
+from airflow_mwaa_provider.metadata.objects import StoredFile
 from airflow_mwaa_provider.metadata.schema import Column, Reference, Schema, Table
-from airflow_mwaa_provider.metadata.storage import HandedOver, StoredFile
+from airflow_mwaa_provider.metadata.storage import HandedOver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

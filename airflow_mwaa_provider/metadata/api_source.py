@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
     from airflow_mwaa_provider.metadata.layout import Places
+    from airflow_mwaa_provider.metadata.objects import PendingObject
     from airflow_mwaa_provider.metadata.schema import Schema
     from airflow_mwaa_provider.metadata.selection import TableRows
-    from airflow_mwaa_provider.metadata.storage import PendingObject, Storage
+    from airflow_mwaa_provider.metadata.storage import Storage
     from airflow_mwaa_provider.metadata.writing import Progress
 
 __all__ = ["PIECE_ROWS", "ApiSource"]

@@ -13,16 +13,17 @@ from airflow_mwaa_provider.metadata.formats import check_format, file_suffix, va
 from airflow_mwaa_provider.metadata.journal import Journal, previous_keys
 from airflow_mwaa_provider.metadata.layout import CHANGED, Places, check_layout, stamp
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
+from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from airflow_mwaa_provider.metadata.selection import TableRows, Window, by_change, select_tables
 from airflow_mwaa_provider.metadata.sources import ServerSource
-from airflow_mwaa_provider.metadata.storage import PART_BYTES
 from airflow_mwaa_provider.metadata.writing import FileWriter, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_mwaa_provider.metadata.objects import PendingObject
     from airflow_mwaa_provider.metadata.sources import RowSource
-    from airflow_mwaa_provider.metadata.storage import PendingObject, Storage
+    from airflow_mwaa_provider.metadata.storage import Storage
     from airflow_mwaa_provider.metadata.writing import TableWriter
 
 __all__ = ["ExportOptions", "export_metadata"]

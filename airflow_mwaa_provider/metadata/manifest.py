@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.metadata.storage import StoredFile
+from airflow_mwaa_provider.metadata.objects import StoredFile
 
 __all__ = ["Manifest", "TableExport"]
 

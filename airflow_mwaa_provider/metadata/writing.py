@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.copying import Chunk
     from airflow_mwaa_provider.metadata.formats import Compression, Encoder
     from airflow_mwaa_provider.metadata.layout import Places
+    from airflow_mwaa_provider.metadata.objects import ObjectWriter, PendingObject
     from airflow_mwaa_provider.metadata.selection import TableRows
     from airflow_mwaa_provider.metadata.sources import RowSource
-    from airflow_mwaa_provider.metadata.storage import ObjectWriter, PendingObject, Storage
+    from airflow_mwaa_provider.metadata.storage import Storage
 
 __all__ = ["FileWriter", "Progress", "TableWriter"]
 

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mwaa_provider.metadata import registry
+from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from airflow_mwaa_provider.metadata.schema import read_schema
-from airflow_mwaa_provider.metadata.storage import PART_BYTES
 from tests.metadata import history
 from tests.metadata.exports import body, copied, export, keys, manifest, rows, uploads
 

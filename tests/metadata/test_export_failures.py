@@ -24,8 +24,9 @@ from airflow_mwaa_provider.exceptions import (
 )
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import PART_BYTES, Storage
+from airflow_mwaa_provider.metadata.storage import Storage
 from tests.metadata import history
 from tests.metadata.exports import body, export, keys, manifest, uploads
 from tests.metadata.faulty_s3 import FaultyS3
@@ -268,7 +269,8 @@ from botocore.config import Config
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import PART_BYTES, Storage
+from airflow_mwaa_provider.metadata.objects import PART_BYTES
+from airflow_mwaa_provider.metadata.storage import Storage
 url, endpoint, bucket, form, layout = sys.argv[1:]
 s3 = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, aws_access_key_id="t", aws_secret_access_key="t",
                   config=Config(s3={"addressing_style": "path"}))

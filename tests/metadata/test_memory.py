@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
-from airflow_mwaa_provider.metadata.storage import PART_BYTES
+from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from tests.metadata.lab import REGION
 
 EXPORT = """
