@@ -178,7 +178,7 @@ class Piece:
             {
                 "file": asdict(upload.file),
                 "upload_id": upload.upload_id,
-                "etags": list(upload.etags),
+                "parts": list(upload.parts),
                 "mark": upload.mark,
             }
             for upload in self.uploads
@@ -198,7 +198,10 @@ class Piece:
         with _reading("the server's answer"):
             uploads = tuple(
                 HandedOver(
-                    _object(StoredFile, item["file"], "a file"), item["upload_id"], tuple(item["etags"]), item["mark"]
+                    _object(StoredFile, item["file"], "a file"),
+                    item["upload_id"],
+                    tuple(dict(part) for part in item["parts"]),
+                    item["mark"],
                 )
                 for item in document["uploads"]
             )

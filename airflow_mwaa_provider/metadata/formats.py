@@ -25,8 +25,8 @@ __all__ = ["Compression", "Encoder", "FileFormat", "check_format", "file_suffix"
 GZIP_LEVEL = 4
 """A tenth larger than gzip's own default, 6, and twice as fast."""
 ZSTD_LEVEL = 1
-ROW_GROUP_BYTES = 16 << 20
-"""CSV text that goes into a row group: some 50,000 task instances, and what bounds the memory of Parquet."""
+ROW_GROUP_BYTES = 8 << 20
+"""CSV text that goes into a row group: some 25,000 task instances, and what bounds the memory of Parquet."""
 
 _MIN_MOMENT, _MAX_MOMENT = "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"
 """What stands for -infinity and infinity in Parquet, whose timestamps, as its readers take them, know neither."""

@@ -48,7 +48,7 @@ class PendingObject:
     def __init__(self, storage: Storage, file: StoredFile, content_type: str) -> None:
         self.file = file
         self.upload_id: str | None = None
-        self.parts: list[Future[str]] = []
+        self.parts: list[Future[dict[str, str]]] = []
         self.body: bytes | None = None
         self.mark = uuid.uuid4().hex
         self._storage = storage
@@ -70,7 +70,7 @@ class PendingObject:
             self._storage.put(self.file.key, self.body, self._content_type)
             self._let_go()
         else:
-            parts = [{"PartNumber": number, "ETag": part.result()} for number, part in enumerate(self.parts, 1)]
+            parts = [{"PartNumber": number, **part.result()} for number, part in enumerate(self.parts, 1)]
             self._storage.complete(self, parts)
         self._storage.forget(self)
         return self.file

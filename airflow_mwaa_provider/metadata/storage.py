@@ -28,17 +28,20 @@ UPLOADS_AT_ONCE = 3
 HELD_BYTES = 16 << 20
 _DELETED_AT_ONCE = 1000
 _MARK = "upload"
+# Newer releases of boto3 send one anyway; with it S3 refuses a part that was changed on its way.
+_CHECKSUM = {"ChecksumAlgorithm": "CRC32"}
 
 
 class HandedOver(NamedTuple):
     """An object that one process has uploaded, and another is to commit.
 
+    :param parts: of each what S3 has said of it, as ``CompleteMultipartUpload`` wants it.
     :param mark: what the object will say of the upload that it came of.
     """
 
     file: StoredFile
     upload_id: str
-    etags: tuple[str, ...]
+    parts: tuple[dict[str, str], ...]
     mark: str
 
 
@@ -189,17 +192,17 @@ class Storage:
         :raises StorageError: a part could not be uploaded.
         """
         assert pending.upload_id is not None, "held in memory: nobody else can commit it"
-        etags = tuple(part.result() for part in pending.parts)
+        parts = tuple(part.result() for part in pending.parts)
         self.forget(pending)
-        return HandedOver(pending.file, pending.upload_id, etags, pending.mark)
+        return HandedOver(pending.file, pending.upload_id, parts, pending.mark)
 
     def take_over(self, handed: HandedOver) -> PendingObject:
         """Take an object that another process has uploaded: to commit it, or to abort it."""
         pending = PendingObject(self, handed.file, "")
         pending.upload_id, pending.mark = handed.upload_id, handed.mark
-        for etag in handed.etags:
-            part: Future[str] = Future()
-            part.set_result(etag)
+        for told in handed.parts:
+            part: Future[dict[str, str]] = Future()
+            part.set_result(told)
             pending.parts.append(part)
         self.track(pending)
         return pending
@@ -223,12 +226,17 @@ class Storage:
         """Begin an upload in parts; gives its id."""
         with storage_errors(self.bucket, key, "s3:PutObject"):
             answer = self.client.create_multipart_upload(
-                **self._own, Key=key, ContentType=content_type, Metadata={_MARK: mark}, **self.put_parameters
+                **self._own,
+                **_CHECKSUM,
+                Key=key,
+                ContentType=content_type,
+                Metadata={_MARK: mark},
+                **self.put_parameters,
             )
         upload_id: str = answer["UploadId"]
         return upload_id
 
-    def submit_part(self, pending: PendingObject, number: int, body: io.BytesIO) -> Future[str]:
+    def submit_part(self, pending: PendingObject, number: int, body: io.BytesIO) -> Future[dict[str, str]]:
         """Upload a part in the background; waits while as many are under way as memory allows."""
         self._in_flight.acquire()
         try:
@@ -239,15 +247,19 @@ class Storage:
         future.add_done_callback(lambda _: self._in_flight.release())
         return future
 
-    def _upload_part(self, pending: PendingObject, number: int, body: io.BytesIO) -> str:
+    def _upload_part(self, pending: PendingObject, number: int, body: io.BytesIO) -> dict[str, str]:
         pending.begin()
         body.seek(0)
         with body, storage_errors(self.bucket, pending.file.key, "s3:PutObject"):
             answer = self.client.upload_part(
-                **self._own, Key=pending.file.key, UploadId=pending.upload_id, PartNumber=number, Body=body
+                **self._own,
+                **_CHECKSUM,
+                Key=pending.file.key,
+                UploadId=pending.upload_id,
+                PartNumber=number,
+                Body=body,
             )
-        etag: str = answer["ETag"]
-        return etag
+        return {name: answer[name] for name in ("ETag", "ChecksumCRC32") if answer.get(name)}
 
     def track(self, pending: PendingObject) -> None:
         """Remember an object that must be committed or aborted."""

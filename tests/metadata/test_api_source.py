@@ -278,7 +278,7 @@ def test_secrets_leave_masked_whatever_is_asked(lab, filled, bucket) -> None:
     request = {**server.requests[-1], "columns": ["conn_id", "password"], "masked": []}
     answer = server.service.write_piece(server.caller, request)
     (upload,) = answer.body["uploads"]
-    parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(upload["etags"], 1)]
+    parts = [{"PartNumber": number, **part} for number, part in enumerate(upload["parts"], 1)]
     lab.s3().complete_multipart_upload(
         Bucket=bucket, Key=upload["file"]["key"], UploadId=upload["upload_id"], MultipartUpload={"Parts": parts}
     )
