@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from airflow_mwaa_provider.client.network_faults import masked, shortened, unended
 from airflow_mwaa_provider.client.retrying import is_overdue
-from airflow_mwaa_provider.client.transports import SLOW_DOWN, acts
+from airflow_mwaa_provider.client.transports import PLUGIN_PREFIX, SLOW_DOWN, acts
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AirflowError,
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.client.transports import Answer, Transport
 
+_DETAIL = 300
+# Our own errors, each with the way out at its end.
+_LONG_DETAIL = 2_000
 # Fields whose values Airflow may repeat in an error, and which may be secret.
 _MAY_BE_SECRET = ("conf", "extra", "login", "password", "value")
 
@@ -70,7 +73,9 @@ class RestCaller:
         )
         if answer.status < 300 and not _is_page(answer.body):
             return answer.body
-        raise _refusal(answer, where, self._env_name, not_found, acts(method, path), list(_secrets(json)))
+        longest = _LONG_DETAIL if path.startswith(PLUGIN_PREFIX) else _DETAIL
+        detail = masked(_detail(answer.body, longest), list(_secrets(json)))
+        raise _refusal(answer, where, self._env_name, not_found, acts(method, path), detail)
 
     def request_fields(self, method: str, path: str, *fields: str, **keywords: Any) -> dict[str, Any]:
         """Send one call whose answer is an object with these fields.
@@ -119,7 +124,7 @@ def quoted(part: str) -> str:
 
 
 def _refusal(
-    answer: Answer, where: str, env_name: str, not_found: type[RemoteNotFound], may_act: bool, secrets: list[str]
+    answer: Answer, where: str, env_name: str, not_found: type[RemoteNotFound], may_act: bool, detail: str
 ) -> Exception:
     status = answer.status
     fields: dict[str, Any] = {"env_name": env_name, "retry_after_s": answer.retry_after_s}
@@ -136,7 +141,6 @@ def _refusal(
             ambiguous=may_act and doubtful,
             **fields,
         )
-    detail = masked(_detail(answer.body), secrets)
     if status in (401, 403):
         return AccessDenied(
             f"{where}: Airflow refused it with HTTP {status}: {detail}. The role needs that permission in Airflow: "
@@ -224,7 +228,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _detail(body: Any) -> str:
+def _detail(body: Any, longest: int) -> str:
     """Airflow's own words about an error, without the input that it repeats (which may hold a secret)."""
     detail = (
         body.get("detail") or body.get("title") or body.get("error") or body.get("message")
@@ -238,4 +242,4 @@ def _detail(body: Any) -> str:
         )
     elif isinstance(detail, dict):
         detail = detail.get("message") or detail.get("reason")
-    return unended(shortened(str(detail or "no reason given"), 300))
+    return unended(shortened(str(detail or "no reason given"), longest))
