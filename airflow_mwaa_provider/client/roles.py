@@ -28,6 +28,7 @@ DAG_ACTIONS = {"read": "can_read", "edit": "can_edit", "delete": "can_delete"}
 READ_ONLY_RESOURCES = ("Asset Aliases", "Assets", "Backfills", "Datasets")
 """Who may create events of assets, or backfills (Airflow 3.0), starts DAGs that the role doesn't have."""
 _HARMLESS = ("can_read", "menu_access")
+_MENUS_ARE_RIGHTS = ("2.8.0", "2.8.1", "2.8.2")
 # Airflow gives it to every role, at each start of its web server and of some commands.
 _GIVEN_TO_ALL = frozenset({("can_read", "Website")})
 _MAX_NAME = 64
@@ -123,7 +124,12 @@ class Roles:
 
 
 def restricted(
-    name: str, base: Role, access: Mapping[str, Collection[str]], *, read_only: Collection[str] = READ_ONLY_RESOURCES
+    name: str,
+    base: Role,
+    access: Mapping[str, Collection[str]],
+    *,
+    read_only: Collection[str] = READ_ONLY_RESOURCES,
+    airflow_version: str = "",
 ) -> Role:
     """Make of a role one that reaches some DAGs only.
 
@@ -131,6 +137,8 @@ def restricted(
     :param base: what it may do beside DAGs, such as the role User.
     :param access: DAG id -> some of ``read``, ``edit`` (which is to trigger, pause and clear too), ``delete``.
     :param read_only: resources of which nothing but reading remains.
+    :param airflow_version: of the environment. 2.8.0 to 2.8.2 take an entry of the menu for the right to read what it
+        leads to (CVE-2024-28746), so that a role there must go without those of DAGs.
     :raises MwaaInputError: the base may change roles or users, and so could free itself; or it may not do with DAGs
         what the new role shall.
     """
@@ -140,10 +148,11 @@ def restricted(
                 f"base_role={base.name!r} has {action} on {resource}, with which a user lifts any restriction; take "
                 "'User', 'Op' or 'Viewer'."
             )
+    keeps_menus = airflow_version not in _MENUS_ARE_RIGHTS
     kept = {
         (action, resource)
         for action, resource in base.permissions
-        if action == "menu_access"
+        if (action == "menu_access" and keeps_menus)
         or (not _is_about_dags(resource) and (resource not in read_only or action in _HARMLESS))
     }
     own = set()

@@ -120,7 +120,9 @@ class MwaaDagRoleOperator(BaseOperator):
                 env_name=self.env_name,
             )
         base = environment.roles.get(self.base_role)
-        role = restricted(self.role_name, base, access, read_only=self.read_only)
+        role = restricted(
+            self.role_name, base, access, read_only=self.read_only, airflow_version=environment.airflow_version
+        )
         change = environment.roles.set(role, dry_run=self.is_dry_run)
         added, removed = shown(change.added), shown(change.removed)
         self.log.info(
