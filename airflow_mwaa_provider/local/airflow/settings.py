@@ -186,8 +186,11 @@ def _defaults(interpreter: Interpreter) -> dict[str, str]:
             "dag_processor.refresh_interval": "5",
             "dag_processor.bundle_refresh_check_interval": "3",
         }
+    # The same option, before it was moved to the auth manager's own section.
+    limits = {"webserver.auth_rate_limited": "False"} if interpreter.airflow_release < (2, 9, 0) else {}
     return {
         **shared,
+        **limits,
         "scheduler.dag_dir_list_interval": "5",
         "webserver.workers": "2",
     }
