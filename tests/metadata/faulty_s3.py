@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -41,6 +42,9 @@ class FaultyS3:
             def handle_any(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
                 content = self.rfile.read(size)
+                if len(content) < size:  # the client was killed; moto would wait for the rest
+                    self.close_connection = True
+                    return
                 outer.calls.append((self.command, self.path))
                 outer.owners.add(self.headers.get("x-amz-expected-bucket-owner"))
                 told = outer.answer(self.command, self.path)
@@ -53,12 +57,12 @@ class FaultyS3:
                     xml = message if message.startswith("<?xml") else _ERROR.format(code=code, message=message)
                     self.reply(status, {"Content-Type": "application/xml"}, xml.encode())
                     return
-                connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
-                connection.request(self.command, self.path, content, headers)
-                answered = connection.getresponse()
-                self.reply(answered.status, dict(answered.getheaders()), answered.read())
-                connection.close()
+                with closing(http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)) as connection:
+                    connection.request(self.command, self.path, content, headers)
+                    answered = connection.getresponse()
+                    # A client that is gone makes this fail.
+                    self.reply(answered.status, dict(answered.getheaders()), answered.read())
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815
 

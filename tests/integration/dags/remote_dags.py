@@ -118,11 +118,16 @@ def watches_other() -> None:
         "external_env_name": "{{ params.env_name }}",
         "external_dag_id": "{{ params.dag_id }}",
         "external_dag_run_id": "{{ params.run_id }}",
-        "poke_interval": 2,
         "timeout": 240,
         "retries": 0,
     }
-    for name, how in {"poke": {}, "reschedule": {"mode": "reschedule"}, "deferred": {"deferrable": True}}.items():
+    ways: dict[str, dict[str, Any]] = {
+        "poke": {"poke_interval": 2},
+        # Airflow 3 fails a task that runs again before the scheduler has heard of the end of the process before.
+        "reschedule": {"poke_interval": 10, "mode": "reschedule"},
+        "deferred": {"poke_interval": 2, "deferrable": True},
+    }
+    for name, how in ways.items():
         MwaaDagRunSensor(task_id=f"run_by_{name}", **how, **there)
         MwaaTaskSensor(task_id=f"tasks_by_{name}", external_task_id=None, **how, **there)
 
