@@ -38,7 +38,9 @@
     ├── MetadataError                          the metadata database; .sqlstate
     │   ├── NotAirflowMetadata                 the database is not Airflow's
     │   ├── DatabaseUnavailable                it could not be opened, or went away
-    │   └── DatabaseRefused                    it refused a statement: permission, time, disk
+    │   ├── DatabaseRefused                    it refused a statement: permission, time, disk
+    │   ├── CleanupUnderWay                    another cleanup has the database
+    │   └── CleanupFailed                      rows of some tables stayed that should have gone; .failures
     └── StorageError                           S3 refused, or could not be reached; .code, .bucket, .key
 
 All are picklable: what they carry is in keyword fields with defaults. None ever carries a token or a secret.
@@ -54,6 +56,8 @@ __all__ = [
     "AirflowError",
     "AnswerTooLarge",
     "CallTimeout",
+    "CleanupFailed",
+    "CleanupUnderWay",
     "CliCommandFailed",
     "CliCommandNotAllowed",
     "CliError",
@@ -362,6 +366,21 @@ class DatabaseUnavailable(MetadataError):
 
 class DatabaseRefused(MetadataError):
     """The metadata database refused a statement: no permission, too long, a full disk."""
+
+
+class CleanupUnderWay(MetadataError):
+    """Another cleanup of the same metadata database is under way."""
+
+
+class CleanupFailed(MetadataError):
+    """Rows that a cleanup should have deleted are still there, because something went wrong.
+
+    :param failures: by table, what.
+    """
+
+    def __init__(self, message: str = "", *, failures: dict[str, str] | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.failures = failures or {}
 
 
 class StorageError(MwaaError):

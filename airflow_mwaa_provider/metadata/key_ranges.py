@@ -37,15 +37,18 @@ class KeyRange:
     :param columns: of the key, in its order.
     :param after: the values of a key as text; ``None``: from the first row on.
     :param last: likewise; ``None``: to the end.
+    :param first: instead of ``after``: from this key on, and with it.
     """
 
     columns: tuple[Column, ...]
     after: Key | None = None
     last: Key | None = None
+    first: Key | None = None
 
     def condition(self) -> str:
         """Write it as SQL; the table is called ``t``."""
         terms = [self._compared(">", self.after)] if self.after is not None else []
+        terms += [self._compared(">=", self.first)] if self.first is not None else []
         terms += [self._compared("<=", self.last)] if self.last is not None else []
         return " AND ".join(terms) or "true"
 

@@ -14,7 +14,7 @@ from airflow_mwaa_provider.metadata import registry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Column", "Reference", "Schema", "Table", "quoted", "read_schema", "text_literal"]
+__all__ = ["Column", "Reference", "Schema", "Table", "quoted", "read_schema", "text_literal", "timestamp_sql"]
 
 
 @dataclass(frozen=True)
@@ -144,12 +144,12 @@ class Schema:
         if not own:
             return self._first_known(table, alias, (), lambda parent, name: self.changed_sql(parent, name))
         # GREATEST passes over NULLs; what has none at all has not begun, and changes when its parent does.
-        latest = f"GREATEST({', '.join(_timestamp(table, alias, name) for name in own)})"
+        latest = f"GREATEST({', '.join(timestamp_sql(table, alias, name) for name in own)})"
         parent = self._through_parent(table, alias, lambda up, name: self.changed_sql(up, name))
         return f"COALESCE({latest}, {parent})" if parent else latest
 
     def _first_known(self, table: Table, alias: str, names: Sequence[str], of_parent: Any) -> str | None:
-        terms = [_timestamp(table, alias, name) for name in table.first_of(names)]
+        terms = [timestamp_sql(table, alias, name) for name in table.first_of(names)]
         parent = self._through_parent(table, alias, of_parent)
         terms += [parent] if parent else []
         if not terms:
@@ -227,7 +227,7 @@ def read_schema(connection: Any) -> Schema:
     return Schema(name=name, revision=",".join(revisions), tables=tables)
 
 
-def _timestamp(table: Table, alias: str, name: str) -> str:
+def timestamp_sql(table: Table, alias: str, name: str) -> str:
     """Read a column as a point in time; one without a time zone (session.expiry, celery's) is in UTC."""
     written = f"{alias}.{quoted(name)}"
     return f"({written} AT TIME ZONE 'UTC')" if table.column(name).type == "timestamp" else written

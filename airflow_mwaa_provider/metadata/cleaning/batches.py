@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One unit deleted in batches of a size that keeps their transactions short."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.metadata.cleaning import rules
+from airflow_mwaa_provider.metadata.cleaning.statements import TASKS, Statements, hangs_on_tasks
+from airflow_mwaa_provider.metadata.cleaning.transactions import Forbidden, TooMuch
+from airflow_mwaa_provider.metadata.key_ranges import KeyRange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.metadata.cleaning.transactions import Deleted, Transaction, Transactions
+    from airflow_mwaa_provider.metadata.cleaning.units import Unit
+
+__all__ = ["Pace", "Task", "Windows"]
+
+Row = tuple[str, ...]
+_FIRST_RUNS, _FIRST_ROWS = 20, 1000
+_MAX_ROOTS = 20_000
+
+
+@dataclass
+class Pace:
+    """How many rows of the root a transaction takes: as many as fit its target by what the last ones took.
+
+    :param target_s: what a transaction should take.
+    :param batch_rows: rows of all tables that it deletes at most.
+    """
+
+    target_s: float
+    batch_rows: int
+    roots: float = _FIRST_ROWS
+    _rows_per_root: float = 1.0
+
+    @classmethod
+    def of(cls, unit: Unit, options: CleanupOptions) -> Pace:
+        """Begin with what even a slow database does in time."""
+        first = _FIRST_RUNS if unit.root.name == rules.RUNS else _FIRST_ROWS
+        pace = cls(options.max_transaction.total_seconds() / 4, options.batch_rows, first)
+        pace.roots = min(pace.roots, pace._limit)
+        return pace
+
+    @property
+    def _limit(self) -> float:
+        return max(1.0, min(self.batch_rows / self._rows_per_root, _MAX_ROOTS))
+
+    @property
+    def size(self) -> int:
+        """Rows of the root to take."""
+        return max(1, int(min(self.roots, self._limit)))
+
+    def took(self, roots: int, deleted: Deleted) -> None:
+        """Learn from a transaction."""
+        if not roots or not deleted.total:
+            return
+        self._rows_per_root += (deleted.total / roots - self._rows_per_root) * 0.3
+        # Of a few rows, or of a window with little to go, nothing is learned about many.
+        if roots >= self.size / 2:
+            self.roots *= min(2.0, max(0.4, self.target_s / max(deleted.transaction_s, 1e-4)))
+            self.roots = max(1.0, min(self.roots, self._limit))
+
+    def gave_up(self, roots: int) -> None:
+        """Learn from a transaction that took too long."""
+        self.roots = max(1.0, min(self.roots, roots) / 2)
+
+
+class Windows:
+    """Hands the key ranges of a root out, each to one of those who delete. Thread-safe."""
+
+    def __init__(self, unit: Unit, keys: KeyRange) -> None:
+        self._statements = Statements(unit)
+        self._left: KeyRange | None = keys
+        self._lock = threading.Lock()
+
+    def next(self, connection: Transactions, rows: int) -> KeyRange | None:
+        """Give the next range, of about so many rows; ``None`` when all are given out."""
+        with self._lock:
+            left = self._left
+            if left is None:
+                return None
+            found = connection.look(self._statements.boundary(left, rows), "looking for the next rows")
+            if not found:
+                self._left = None
+                return left
+            last = found[0]
+            self._left = KeyRange(left.columns, last, left.last)
+            return KeyRange(left.columns, left.after, last)
+
+
+@dataclass
+class Task:
+    """Deletes what goes of one key range.
+
+    :param kept_keys: keys of the root, as text, that were looked up and stay.
+    :param on_deleted: is told of each transaction.
+    :param may_go_on: is asked before each; ``False`` ends the work.
+    :param leave: is told why something stays that should go.
+    """
+
+    unit: Unit
+    connection: Transactions
+    pace: Pace
+    kept_keys: frozenset[str]
+    on_deleted: Callable[[Deleted], None]
+    may_go_on: Callable[[], bool]
+    leave: Callable[[str], None]
+    _statements: Statements = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._statements = Statements(self.unit)
+
+    @property
+    def _doing(self) -> str:
+        return f"deleting from {self.unit.name}"
+
+    def run(self, keys: KeyRange) -> None:
+        """Delete it; smaller ranges of it at a time, where it is too much for a transaction."""
+        for part in self._divided(keys):
+            if not self.may_go_on():
+                return
+            if self._is_plain and self._delete_plain(part):
+                continue
+            self._delete_locked(part)
+
+    @property
+    def _is_plain(self) -> bool:
+        unit = self.unit
+        return len(unit.parts) == 1 and unit.takes_root and not any(guard.looks_elsewhere for guard in unit.guards)
+
+    def _divided(self, keys: KeyRange) -> Iterator[KeyRange]:
+        """Divide a range by the pace, which may change meanwhile."""
+        windows = Windows(self.unit, keys)
+        while (part := windows.next(self.connection, self.pace.size)) is not None:
+            yield part
+
+    def _delete_plain(self, keys: KeyRange) -> bool:
+        try:
+            with self.connection.transaction(self._doing) as transaction:
+                transaction.delete_plain(self.unit.root.name, self._statements.delete_plain(keys))
+        except TooMuch as error:
+            if not error.is_locked:
+                self.pace.gave_up(self.pace.size)
+            return False
+        self._tell(transaction.deleted, transaction.deleted.total)
+        return True
+
+    def _delete_locked(self, keys: KeyRange) -> None:
+        """Delete a range with its rows locked first; in halves where it is too much."""
+        try:
+            deleted, roots = self._transaction(keys, None)
+        except TooMuch:
+            rows = self._rows(keys)
+            self.pace.gave_up(len(rows))
+            # One row alone is tried once more: what it waited for may be over.
+            middle = len(rows) // 2
+            for half in (rows[:middle], rows[middle:]):
+                if half:
+                    self._delete_rows(half)
+            return
+        self._tell(deleted, roots)
+
+    def _delete_rows(self, rows: Sequence[Row]) -> None:
+        """Delete what hangs on these rows, in halves where it is too much."""
+        if not self.may_go_on():
+            return
+        try:
+            deleted, roots = self._transaction(self._range_of(rows), rows)
+        except TooMuch as error:
+            if len(rows) == 1:
+                self._delete_hard(rows[0], error)
+                return
+            self.pace.gave_up(len(rows))
+            middle = len(rows) // 2
+            self._delete_rows(rows[:middle])
+            self._delete_rows(rows[middle:])
+            return
+        self._tell(deleted, roots)
+
+    def _range_of(self, rows: Sequence[Row]) -> KeyRange:
+        """Give the range from the first to the last of these rows; it begins before the first."""
+        count = len(self.unit.key)
+        return KeyRange(self.unit.key, None, rows[-1][:count], first=rows[0][:count])
+
+    def _rows(self, keys: KeyRange) -> list[Row]:
+        with self.connection.transaction(self._doing) as transaction:
+            return [tuple(row) for row in transaction.rows(self._statements.lock(keys))]
+
+    def _transaction(self, keys: KeyRange, only: Sequence[Row] | None) -> tuple[Deleted, int]:
+        """Delete in one transaction what goes of a range; again without what turns out to be kept."""
+        kept: set[Row] = set()
+        # Of runs it is seen by what was deleted whether something keeps them: mostly nothing does.
+        checks_first = self.unit.root.name != rules.RUNS or TASKS not in self.unit.tables
+        for _ in range(2):
+            try:
+                with self.connection.transaction(self._doing) as transaction:
+                    rows = self._locked(transaction, keys, only)
+                    going = [row for row in rows if row not in kept and row[0] not in self.kept_keys]
+                    if checks_first and going:
+                        kept = {going[number] for (number,) in transaction.rows(self._statements.blocked(going))}
+                        going = [row for row in going if row not in kept]
+                    transaction.deleted.kept = len(rows) - len(going)
+                    if going:
+                        for part in self.unit.parts:
+                            transaction.delete(part.table.name, self._statements.delete(part, going))
+                return transaction.deleted, len(going)
+            except Forbidden:
+                with self.connection.transaction(self._doing) as transaction:
+                    rows = self._locked(transaction, keys, only)
+                    if rows:
+                        kept |= {rows[number] for (number,) in transaction.rows(self._statements.blocked(rows))}
+        # It became so a moment ago, and again: whoever works on these runs is at it now.
+        raise TooMuch(is_locked=True)
+
+    def _locked(self, transaction: Transaction, keys: KeyRange, only: Sequence[Row] | None) -> list[Row]:
+        rows = [tuple(row) for row in transaction.rows(self._statements.lock(keys))]
+        [(count,)] = transaction.rows(self._statements.count_own(keys))
+        transaction.deleted.locked = max(0, count - len(rows))
+        if only is not None:
+            wanted = set(only)
+            rows = [row for row in rows if row in wanted]
+        return rows
+
+    def _delete_hard(self, row: Row, error: TooMuch) -> None:
+        """Delete a single row of the root that is too much for a transaction: piece by piece, if it is a run."""
+        what = f"{self.unit.root.name} {' '.join(row)}"
+        if error.is_locked:
+            self.leave(f"{what}: somebody has locked it, or what hangs on it")
+            return
+        if self.unit.root.name != rules.RUNS or not any(map(hangs_on_tasks, self.unit.parts)):
+            self.leave(f"{what}: deleting it takes longer than max_transaction")
+            return
+        try:
+            self._delete_pieces(row)
+            deleted, roots = self._transaction(self._range_of([row]), [row])
+        except TooMuch as again:
+            why = "somebody has locked it" if again.is_locked else "deleting it takes longer than max_transaction"
+            self.leave(f"{what}: {why}")
+            return
+        self._tell(deleted, roots)
+
+    def _delete_pieces(self, row: Row) -> None:
+        """Delete the tasks of a large run, some at a time, with what hangs on them."""
+        if not any(part.table.name == TASKS for part in self.unit.parts):
+            raise TooMuch(is_locked=False)
+        keys, size = self._range_of([row]), 1000
+        while self.may_go_on():
+            try:
+                with self.connection.transaction(self._doing) as transaction:
+                    rows = self._locked(transaction, keys, [row])
+                    if not rows or row[0] in self.kept_keys or transaction.rows(self._statements.blocked(rows)):
+                        return
+                    tasks = transaction.rows(self._statements.tasks(row, size))
+                    for part in self.unit.parts if tasks else ():
+                        if hangs_on_tasks(part):
+                            transaction.delete(part.table.name, self._statements.delete(part, rows, tasks))
+            except Forbidden:
+                return
+            except TooMuch as error:
+                if error.is_locked or size == 1:
+                    raise
+                size = max(1, size // 4)
+                continue
+            if not tasks:
+                return
+            self._tell(transaction.deleted, 0)
+
+    def _tell(self, deleted: Deleted, roots: int) -> None:
+        self.pace.took(roots, deleted)
+        if deleted.locked:
+            self.leave(f"{self.unit.name}: rows that somebody had locked were passed over")
+        self.on_deleted(deleted)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""That one cleanup works at a time, without a transaction that lasts as long as it does."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from airflow_mwaa_provider.exceptions import CleanupUnderWay
+from airflow_mwaa_provider.metadata.database import database_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mwaa_provider.metadata.database import Database
+
+__all__ = ["Lease"]
+
+_LOCK = 0x4D57_4142  # the first half of an advisory lock; the second is the hand
+_TURN_S = 0.5
+
+
+class Lease:
+    """A right that one process has at a time, until it lets go of it or dies; a context.
+
+    It is held with two hands: transaction-level advisory locks of two connections, as RDS Proxy would pin those of a
+    session. One of them is always held, and none for long: when the transaction of one hand is half a second old, the
+    other takes hold, and it lets go. Who wants the right must get hold of both.
+
+    :param doing: what has the right, in messages.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._sleep = sleep
+        self._hands: list[Any] = []
+        self._holding = 0
+        self._since = 0.0
+
+    def __enter__(self) -> Lease:
+        self.take()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.let_go()
+
+    def take(self) -> None:
+        """Get hold of it.
+
+        :raises CleanupUnderWay: another process has it.
+        """
+        try:
+            self._hands = [self._database.open(), self._database.open()]
+            if not (self._try(0) and self._try(1)):
+                raise CleanupUnderWay(
+                    f"{self._database.label}: another cleanup is under way. Let it end, or wait for it with "
+                    "wait_timeout (--wait)."
+                )
+            self._end(1)
+            self._holding, self._since = 0, self._clock()
+        except BaseException:
+            self.let_go()
+            raise
+
+    def wait(self, timeout_s: float) -> None:
+        """Get hold of it, as soon as whoever has it lets go.
+
+        :raises CleanupUnderWay: it was not to be had in that time.
+        """
+        deadline = self._clock() + timeout_s
+        while True:
+            try:
+                return self.take()
+            except CleanupUnderWay:
+                if self._clock() >= deadline:
+                    raise
+            self._sleep(min(2.0, max(0.1, deadline - self._clock())))
+
+    def renew(self) -> None:
+        """Change hands, if it is time to; to be called about every second.
+
+        A hand whose connection was lost is given another one; where both were, somebody else may have it meanwhile.
+
+        :raises CleanupUnderWay: somebody else has.
+        :raises DatabaseUnavailable: the database cannot be reached.
+        """
+        if self._clock() - self._since < _TURN_S:
+            return
+        other = 1 - self._holding
+        try:
+            # Somebody who tries to get both may hold this one for a moment.
+            self._take(other)
+        except psycopg2.Error:
+            with suppress(psycopg2.Error):
+                self._hands[other].close()
+            self._hands[other] = self._database.open()
+            with database_errors(self._database.label, "renewing the cleanup's lock"):
+                self._take(other)
+        try:
+            self._end(self._holding)
+        except psycopg2.Error:
+            with suppress(psycopg2.Error):
+                self._hands[self._holding].close()
+            self._hands[self._holding] = self._database.open()
+        self._holding, self._since = other, self._clock()
+
+    def let_go(self) -> None:
+        """Let go of it."""
+        for hand in self._hands:
+            with suppress(psycopg2.Error):
+                hand.close()
+        self._hands = []
+
+    def _try(self, hand: int) -> bool:
+        with database_errors(self._database.label, "asking for other cleanups"), self._hands[hand].cursor() as cursor:
+            cursor.execute(f"BEGIN; SELECT pg_try_advisory_xact_lock({_LOCK}, {hand})")
+            return bool(cursor.fetchone()[0])
+
+    def _take(self, hand: int) -> None:
+        with self._hands[hand].cursor() as cursor:
+            cursor.execute(f"BEGIN; SET LOCAL lock_timeout TO 5000; SELECT pg_advisory_xact_lock({_LOCK}, {hand})")
+
+    def _end(self, hand: int) -> None:
+        with self._hands[hand].cursor() as cursor:
+            cursor.execute("COMMIT")

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a cleanup is asked for, checked before a database is asked anything."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["MAX_WORKERS", "CleanupOptions"]
+
+MIN_RETENTION = timedelta(days=1)
+MIN_TRANSACTION = timedelta(milliseconds=50)
+MAX_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class CleanupOptions:
+    """Which rows shall go, and how gently.
+
+    :param retention: how old what ended must be; at least a day, unless ``force``.
+    :param tables: what to clean, by table: ``dag_run`` takes along all that hangs on a run, a table of those (``xcom``)
+        only its own rows of finished runs. ``None``: every table that grows.
+    :param exclude: tables to leave alone.
+    :param retention_by_table: another retention for some tables; one that hangs on runs can only be shorter than
+        theirs, for it goes with them.
+    :param max_age: leave alone what is older than this: with ``retention`` it makes a window between two ages.
+    :param dag_ids: only rows of these DAGs; tables that name no DAG are left alone. ``None``: of all.
+    :param keep_last_run: keep the last run of each DAG, by logical date, of each kind (scheduled, manual ...).
+    :param batch_rows: rows that a transaction deletes at most, all tables together, as far as is known before.
+    :param max_transaction: a transaction that takes longer is given up, and tried again with fewer rows.
+    :param lock_timeout: what is locked for longer is passed over.
+    :param max_duration: begin no other transaction after this time; the next cleanup goes on there.
+    :param workers: connections that delete side by side.
+    :param statement_timeout: of the queries that count what is to go.
+    :param force: allow a retention below a day.
+    :param own_run: ``(dag_id, run_id)`` of the run that asks for it, which stays whatever its state.
+    :param now: ages are counted from here; ``None``: the database's own time.
+    """
+
+    retention: timedelta = timedelta(days=30)
+    tables: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
+    retention_by_table: Mapping[str, timedelta] = field(default_factory=dict)
+    max_age: timedelta | None = None
+    dag_ids: Sequence[str] | None = None
+    keep_last_run: bool = True
+    batch_rows: int = 10_000
+    max_transaction: timedelta = timedelta(seconds=1)
+    lock_timeout: timedelta = timedelta(milliseconds=500)
+    max_duration: timedelta | None = None
+    workers: int = 1
+    statement_timeout: timedelta = timedelta(hours=1)
+    force: bool = False
+    own_run: tuple[str, str] | None = None
+    now: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("tables", "exclude", "dag_ids"):
+            self._check_names(name)
+        self._check_retention("retention", self.retention)
+        for table, retention in self.retention_by_table.items():
+            self._check_retention(f"retention_by_table[{table!r}]", retention)
+        oldest = max([self.retention, *self.retention_by_table.values()])
+        if self.max_age is not None and self.max_age <= oldest:
+            raise MwaaInputError(
+                f"max_age={self.max_age} is not more than the retention of {oldest}: nothing can be in between."
+            )
+        self._check_positive("lock_timeout", "statement_timeout", "max_duration")
+        if self.max_transaction < MIN_TRANSACTION:
+            raise MwaaInputError(
+                f"max_transaction={self.max_transaction} is too short to delete anything in; give 50 milliseconds or "
+                "more."
+            )
+        if self.batch_rows < 1:
+            raise MwaaInputError(f"batch_rows={self.batch_rows} is no number of rows; give 1 or more.")
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise MwaaInputError(f"workers={self.workers} is not between 1 and {MAX_WORKERS}.")
+        if self.now is not None and self.now.tzinfo is None:
+            raise MwaaInputError(f"now={self.now} has no time zone; write {self.now.isoformat()}+00:00.")
+
+    def retention_of(self, table: str) -> timedelta:
+        """Say how old rows of a table must be."""
+        return self.retention_by_table.get(table, self.retention)
+
+    def _check_names(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if isinstance(value, str):
+            raise MwaaInputError(f"{name}={value!r} is a text: give a list of names, [{value!r}].")
+        names = list(value)
+        if not all(isinstance(item, str) and item for item in names):
+            raise MwaaInputError(f"{name}={names!r} has something in it that is no name.")
+        if not names and name != "exclude":
+            raise MwaaInputError(f"{name} is empty: name some, or give None for all of them.")
+        if doubled := sorted({item for item in names if names.count(item) > 1}):
+            raise MwaaInputError(f"{name} names {doubled[0]!r} twice.")
+
+    def _check_retention(self, name: str, retention: timedelta) -> None:
+        if retention < timedelta(0):
+            raise MwaaInputError(f"{name}={retention} is negative: what has not happened yet cannot be cleaned.")
+        if retention < MIN_RETENTION and not self.force:
+            raise MwaaInputError(
+                f"{name}={retention} is below one day, and would delete what people still look at. If that is meant, "
+                "give force=True (--force)."
+            )
+
+    def _check_positive(self, *names: str) -> None:
+        for name in names:
+            value: timedelta | None = getattr(self, name)
+            if value is not None and value <= timedelta(0):
+                raise MwaaInputError(f"{name}={value} is no length of time; give more than 0.")
+
+    def document(self) -> dict[str, Any]:
+        """Give it in JSON's own types; lengths of time in seconds."""
+        return {item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
+
+    @classmethod
+    def read(cls, document: Any) -> CleanupOptions:
+        """Read what :meth:`document` gave.
+
+        :raises MwaaInputError: it is something else.
+        """
+        if not isinstance(document, dict):
+            raise MwaaInputError("The options of a cleanup are no object.")
+        known = {item.name for item in dataclasses.fields(cls)}
+        found = {name: value for name, value in document.items() if name in known and value is not None}
+        try:
+            for name in (
+                "retention",
+                "max_age",
+                "max_transaction",
+                "lock_timeout",
+                "max_duration",
+                "statement_timeout",
+            ):
+                if name in found:
+                    found[name] = timedelta(seconds=found[name])
+            by_table = found.get("retention_by_table", {})
+            found["retention_by_table"] = {name: timedelta(seconds=value) for name, value in by_table.items()}
+            if "own_run" in found:
+                dag_id, run_id = found["own_run"]
+                found["own_run"] = (str(dag_id), str(run_id))
+            if "now" in found:
+                found["now"] = datetime.fromisoformat(found["now"])
+            return cls(**found)
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            if isinstance(error, MwaaInputError):
+                raise
+            raise MwaaInputError(f"The options of a cleanup are none: {error}.") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return list(value) if isinstance(value, (tuple, list)) else value

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a cleanup plans and what it has done, table by table; the same for every route."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["Kept", "Outcome", "Plan", "TableOutcome", "TablePlan"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Rows that are old enough, and stay.
+
+    :param why: a clause: ``it is the last run of its DAG``.
+    :param rows: how many; ``None`` where that isn't counted.
+    """
+
+    table: str
+    why: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """What is to go of one table.
+
+    :param root: the table whose rows it goes with, or itself.
+    :param rows: how many are to go.
+    :param bytes: what they take on disk, indexes included, as far as can be told from the size of all.
+    :param of_rows: PostgreSQL's estimate of how many there are.
+    :param older_than: what ended before this goes.
+    """
+
+    table: str
+    root: str
+    rows: int
+    bytes: int
+    of_rows: int | None
+    older_than: datetime
+
+    def document(self) -> dict[str, Any]:
+        """Give it in JSON's own types."""
+        return {**asdict(self), "older_than": self.older_than.isoformat()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cleanup would delete, in the order in which it would.
+
+    :param tables: children before what they refer to.
+    :param seconds: about how long it would take.
+    :param advice: what else is worth doing, a sentence each.
+    """
+
+    tables: tuple[TablePlan, ...]
+    kept: tuple[Kept, ...]
+    advice: tuple[str, ...]
+    seconds: float
+    now: datetime
+    route: str = "database"
+    airflow_version: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows to go, of all tables."""
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def bytes(self) -> int:
+        """What they take."""
+        return sum(table.bytes for table in self.tables)
+
+    def document(self) -> dict[str, Any]:
+        """Give it in JSON's own types."""
+        return {
+            "route": self.route,
+            "airflow_version": self.airflow_version,
+            "now": self.now.isoformat(),
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 1),
+            "tables": {table.table: table.document() for table in self.tables},
+            "kept": [asdict(kept) for kept in self.kept],
+            "advice": list(self.advice),
+        }
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Give it as a cleanup that has deleted nothing."""
+        return {table.table: TableOutcome(matched=table.rows).document() for table in self.tables}
+
+
+@dataclass
+class TableOutcome:
+    """What happened to one table.
+
+    :param matched: rows that were to go.
+    :param deleted: rows that are gone.
+    :param batches: transactions that deleted some of them.
+    :param seconds: time that deleting them took.
+    :param longest_transaction_s: of those transactions, whatever else they deleted.
+    :param failure: why the rest of them stayed, if something went wrong; one line.
+    """
+
+    matched: int = 0
+    deleted: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    longest_transaction_s: float = 0.0
+    failure: str | None = None
+
+    def add(self, rows: int, seconds: float, transaction_s: float) -> None:
+        """Count a transaction that deleted rows of it."""
+        self.deleted += rows
+        self.batches += 1
+        self.seconds += seconds
+        self.longest_transaction_s = max(self.longest_transaction_s, transaction_s)
+
+    def document(self) -> dict[str, Any]:
+        """Give it in JSON's own types; ``failure`` only where there is one."""
+        found = asdict(self)
+        for name in ("seconds", "longest_transaction_s"):
+            found[name] = round(found[name], 3)
+        if self.failure is None:
+            del found["failure"]
+        return found
+
+
+@dataclass
+class Outcome:
+    """What a cleanup has done.
+
+    :param tables: in the order of the plan.
+    :param is_complete: whether all that was to go is gone.
+    :param left: why not, a sentence each: rows that were locked, the time that was up.
+    :param archive: where the rows that went are, ``s3://BUCKET/KEY`` of a manifest.
+    """
+
+    tables: dict[str, TableOutcome] = field(default_factory=dict)
+    route: str = "database"
+    is_complete: bool = True
+    left: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    paused_s: float = 0.0
+    longest_transaction_s: float = 0.0
+    archive: str | None = None
+
+    def table(self, name: str) -> TableOutcome:
+        """Give a table's part, begun where there is none yet."""
+        return self.tables.setdefault(name, TableOutcome())
+
+    @property
+    def deleted(self) -> int:
+        """Rows that are gone, of all tables."""
+        return sum(table.deleted for table in self.tables.values())
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why rows of these tables stayed."""
+        return {name: table.failure for name, table in self.tables.items() if table.failure is not None}
+
+    def leave(self, why: str) -> None:
+        """Say why something that was to go is still there."""
+        self.is_complete = False
+        if why not in self.left:
+            self.left.append(why)
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Give what happened to each table, in JSON's own types."""
+        return {name: table.document() for name, table in self.tables.items()}
+
+    def document(self) -> dict[str, Any]:
+        """Give all of it in JSON's own types."""
+        return {
+            "route": self.route,
+            "is_complete": self.is_complete,
+            "deleted": self.deleted,
+            "seconds": round(self.seconds, 3),
+            "paused_s": round(self.paused_s, 3),
+            "longest_transaction_s": round(self.longest_transaction_s, 3),
+            "left": self.left,
+            "archive": self.archive,
+            "tables": self.summary(),
+        }

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counting what is to go before anything goes, and saying what else is worth doing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.metadata import registry
+from airflow_mwaa_provider.metadata.cleaning.graph import referrers
+from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Plan, TablePlan
+from airflow_mwaa_provider.metadata.schema import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from airflow_mwaa_provider.metadata.cleaning.units import Unit
+    from airflow_mwaa_provider.metadata.schema import Schema
+
+__all__ = ["count_rows", "make_plan", "with_dateless"]
+
+
+# Of one connection on a small machine; a task has a dozen foreign keys to look after.
+_SECONDS_A_ROW = {"task_instance": 45e-6, "dag_run": 60e-6}
+_SECONDS_A_SMALL_ROW = 6e-6
+_MANY_ROWS = 10_000
+_MUCH = 0.2
+
+
+def with_dateless(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> list[Unit]:
+    """Let rows without a date go whose number is below that of something old: numbers are given in order."""
+    return [_with_dateless(unit, ask) if unit.dateless_sql else unit for unit in units]
+
+
+def _with_dateless(unit: Unit, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> Unit:
+    key = f"t.{quoted(unit.root.key[0])}"
+    [(limit,)] = ask(
+        f"SELECT max({key}) FROM {unit.schema.qualified(unit.root.name)} t WHERE {unit.old_sql}",
+        f"looking for what is old in {unit.root.name}",
+    )
+    if limit is None:
+        return unit
+    return replace(unit, old_sql=f"({unit.old_sql} OR ({unit.dateless_sql} AND {key} < {int(limit)}))")
+
+
+def count_rows(
+    units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]
+) -> Iterator[tuple[Unit, dict[str, int]]]:
+    """Count what of each table goes, unit by unit.
+
+    :param ask: runs a query, told what for.
+    """
+    for number, unit in enumerate(units):
+        earlier = units[:number]
+        counts = ", ".join(f"({unit.count_sql(part)})" for part in unit.parts)
+        [found] = ask(f"{_expressions(unit, earlier)} SELECT {counts}", f"counting what is to go of {unit.name}")
+        yield unit, {part.table.name: count for part, count in zip(unit.parts, found, strict=True)}
+
+
+def make_plan(
+    schema: Schema, units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]], now: datetime
+) -> Plan:
+    """Count what goes and what stays, and look around.
+
+    :raises DatabaseRefused: a query took longer than it may.
+    """
+    tables: dict[str, TablePlan] = {}
+    for unit, rows in count_rows(units, ask):
+        for name, count in rows.items():
+            before = tables.pop(name, None)
+            tables[name] = TablePlan(
+                table=name,
+                root=unit.root.name,
+                rows=count + (before.rows if before else 0),
+                bytes=_bytes(schema, name, count) + (before.bytes if before else 0),
+                of_rows=schema.tables[name].estimated_rows,
+                older_than=unit.cutoff,
+            )
+    found = tuple(tables.values())
+    return Plan(
+        tables=found,
+        kept=tuple(_kept(units, ask)),
+        advice=tuple(_advice(schema, found, ask)),
+        seconds=sum(table.rows * _SECONDS_A_ROW.get(table.table, _SECONDS_A_SMALL_ROW) for table in found),
+        now=now,
+        airflow_version=schema.airflow_version,
+    )
+
+
+def _expressions(unit: Unit, earlier: Sequence[Unit], *, itself: bool = True) -> str:
+    """Write WITH and the rows of the units that this one's conditions speak of, and its own."""
+    needed: list[Unit] = []
+
+    def visit(one: Unit) -> None:
+        mentioned = {guard.reference.table for guard in one.guards if guard.reference}
+        before = earlier[: earlier.index(one)] if one in earlier else earlier
+        for other in before:
+            if other in one.without or mentioned & set(other.tables):
+                visit(other)
+        if one not in needed:
+            needed.append(one)
+
+    visit(unit)
+    if not itself:
+        needed.remove(unit)
+    if not needed:
+        return ""
+    parts = [one.goers_sql(earlier[: earlier.index(one)] if one in earlier else earlier) for one in needed]
+    return f"WITH {', '.join(parts)}"
+
+
+def _kept(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> Iterator[Kept]:
+    """Say what keeps rows that are old enough: each row counts for the first reason."""
+    for number, unit in enumerate(units):
+        if not unit.takes_root or not unit.guards:
+            continue
+        earlier = units[:number]
+        taking = [[e for e in earlier if g.reference and g.reference.table in e.tables] for g in unit.guards]
+        # Only a few are old enough and kept: those are looked at for why.
+        reasons = [f"({unit.kept_sql(g, e)})" for g, e in zip(unit.guards, taking, strict=True)]
+        cases = " ".join(f"WHEN {reason} IS NOT FALSE THEN {place}" for place, reason in enumerate(reasons))
+        key = " AND ".join(f"k.{quoted(c.name)} = t.{quoted(c.name)}" for c in unit.key)
+        table = unit.schema.qualified(unit.root.name)
+        rows = ask(
+            f"{_expressions(unit, earlier)} SELECT CASE {cases} END, count(*) FROM {table} t WHERE {unit.old_sql} "
+            f"AND NOT EXISTS (SELECT 1 FROM {unit.goers} k WHERE {key}) GROUP BY 1 ORDER BY 1",
+            f"asking what keeps rows of {unit.name}",
+        )
+        for place, count in rows:
+            if place is not None:
+                yield Kept(unit.root.name, unit.guards[place].why, count)
+
+
+def _bytes(schema: Schema, name: str, rows: int) -> int:
+    table = schema.tables[name]
+    there = max(table.estimated_rows or 0, rows)
+    return round(table.total_bytes * rows / there) if there else 0
+
+
+def _advice(
+    schema: Schema, tables: Sequence[TablePlan], ask: Callable[[str, str], list[tuple[Any, ...]]]
+) -> Iterator[str]:
+    large = [t for t in tables if t.rows >= _MANY_ROWS and t.rows >= _MUCH * (t.of_rows or t.rows)]
+    if large:
+        names = ", ".join(sorted(t.table for t in large))
+        yield (
+            f"Afterwards run VACUUM (ANALYZE) on {names}: a large part of their rows goes. PostgreSQL uses the space "
+            "again, and does not give it back; VACUUM FULL and pg_repack do, of which the first locks the table."
+        )
+    for name, dead, live, is_off in ask(_DEAD.format(schema=_literal(schema.name)), "asking about dead rows"):
+        why = "autovacuum is off for it" if is_off else "autovacuum does not keep up"
+        yield f"{name} has {dead:,} dead rows beside {live:,} live ones: {why}. VACUUM it before, or the scan is slow."
+    left = [name for name in schema.tables if registry.is_bookkeeping(name) and not name.startswith("alembic")]
+    if left:
+        size = sum(schema.tables[name].total_bytes for name in left)
+        yield (
+            f"{len(left)} tables that migrations or db clean have left take {size:,} bytes, {left[0]} among them: "
+            "airflow db drop-archived drops those of db clean."
+        )
+    going = {t.table for t in tables if t.rows}
+    indexed = {
+        (name, tuple(columns)) for name, columns in ask(_INDEXES.format(schema=_literal(schema.name)), "indexes")
+    }
+    for name in sorted(going):
+        for child, reference in referrers(schema, name):
+            rows = schema.tables[child].estimated_rows or 0
+            if rows < _MANY_ROWS:
+                continue
+            if not any(t == child and set(c[: len(reference.columns)]) == set(reference.columns) for t, c in indexed):
+                columns = ", ".join(reference.columns)
+                yield (
+                    f"{child}({columns}) has no index: for each row of {name} that goes, PostgreSQL reads all "
+                    f"{rows:,} rows of it. An index there, for as long as the cleanup takes, makes it faster."
+                )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+_DEAD = """
+SELECT s.relname, s.n_dead_tup, s.n_live_tup, COALESCE(c.reloptions::text, '') LIKE '%autovacuum_enabled=false%'
+FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
+WHERE s.schemaname = {schema} AND s.n_dead_tup > 50000 AND s.n_dead_tup > s.n_live_tup / 2 ORDER BY 2 DESC LIMIT 5
+"""
+_INDEXES = """
+SELECT c.relname, (SELECT array_agg(a.attname::text ORDER BY u.place) FROM unnest(i.indkey::int2[]) WITH ORDINALITY
+                   u(number, place) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.number)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = {schema} AND i.indpred IS NULL AND i.indisvalid AND 0 <> ALL (i.indkey::int2[])
+"""

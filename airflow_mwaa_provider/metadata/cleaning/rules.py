@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may go: for each table that grows, what its age is and what keeps a row of it in spite of its age.
+
+A table that is in none of these, and hangs on none of them, is left alone: it says what is, and not what happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "ACTIVE_TASK_STATES",
+    "ALONE",
+    "FINISHED_RUN_STATES",
+    "NOT_GROWING",
+    "ROOTS",
+    "RUNS",
+    "YOUNG",
+    "Keep",
+    "Root",
+]
+
+RUNS = "dag_run"
+FINISHED_RUN_STATES = ("success", "failed")
+ACTIVE_TASK_STATES = ("running", "restarting", "queued", "deferred")
+"""States in which something is being done about a task, even where its run has ended."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What keeps a row in spite of its age.
+
+    :param why: a clause about such a row.
+    :param sql: the condition, true or NULL where it is kept; the row is called ``t``, ``{name}`` stands for a table's
+        name in full.
+    :param needs: tables, and ``table.column``, without which this says nothing.
+    """
+
+    why: str
+    sql: str
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Root:
+    """A table whose rows go by their own age, and take along what hangs on them.
+
+    :param time: columns that say when what it tells of ended; the first that isn't NULL counts.
+    :param keeps: besides references to it from tables that don't go along.
+    :param along: tables that may go along with it.
+    """
+
+    time: tuple[str, ...]
+    keeps: tuple[Keep, ...] = ()
+    along: tuple[str, ...] = ()
+
+
+def _states(values: tuple[str, ...]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+_EVENT_IS_AWAITED = (
+    Keep(
+        "a run that is yet to come may want it: its asset is queued",
+        "EXISTS (SELECT 1 FROM {asset_dag_run_queue} q WHERE q.asset_id = t.asset_id)",
+        ("asset_dag_run_queue",),
+    ),
+    Keep(
+        "a run that is yet to come may want it: its dataset is queued",
+        "EXISTS (SELECT 1 FROM {dataset_dag_run_queue} q WHERE q.dataset_id = t.dataset_id)",
+        ("dataset_dag_run_queue", "dataset_event"),
+    ),
+    Keep(
+        "a run of its partition is yet to come",
+        "EXISTS (SELECT 1 FROM {partitioned_asset_key_log} l JOIN {asset_partition_dag_run} p "
+        "ON p.id = l.asset_partition_dag_run_id WHERE l.asset_event_id = t.id AND p.created_dag_run_id IS NULL)",
+        ("partitioned_asset_key_log", "asset_partition_dag_run"),
+    ),
+)
+
+ROOTS: dict[str, Root] = {
+    RUNS: Root(
+        ("end_date", "start_date", "run_after", "logical_date", "execution_date", "queued_at"),
+        keeps=(
+            Keep(
+                "the run has not ended",
+                f"t.state IS NULL OR t.state NOT IN ({_states(FINISHED_RUN_STATES)})",
+            ),
+        ),
+        along=(
+            "task_instance", "task_instance_history", "task_instance_note", "task_reschedule", "task_fail", "task_map",
+            "task_state_store", "rendered_task_instance_fields", "xcom", "dag_run_note", "hitl_detail",
+            "hitl_detail_history", "deadline", "dagrun_dataset_event", "dagrun_asset_event", "asset_partition_dag_run",
+        ),
+    ),
+    "dataset_event": Root(("timestamp",), _EVENT_IS_AWAITED[1:2], along=("dataset_alias_dataset_event",)),
+    "asset_event": Root(
+        ("timestamp",), (_EVENT_IS_AWAITED[0], _EVENT_IS_AWAITED[2]), along=("asset_alias_asset_event",)
+    ),
+    "partitioned_asset_key_log": Root(
+        ("created_at",),
+        (
+            Keep(
+                "a run of its partition is yet to come",
+                "EXISTS (SELECT 1 FROM {asset_partition_dag_run} p WHERE p.id = t.asset_partition_dag_run_id "
+                "AND p.created_dag_run_id IS NULL)",
+                ("asset_partition_dag_run",),
+            ),
+        ),
+    ),
+    "backfill": Root(
+        ("completed_at", "created_at"),
+        (Keep("the backfill has not ended", "t.completed_at IS NULL"),),
+        along=("backfill_dag_run",),
+    ),
+    "callback": Root(
+        ("created_at",), (Keep("it has not run yet", "t.state IS NULL OR t.state NOT IN ('success', 'failed')"),)
+    ),
+    "trigger": Root(("created_date",)),
+    "dag_version": Root(
+        ("last_updated", "created_at"),
+        (
+            Keep(
+                "it is the DAG's latest version",
+                "NOT EXISTS (SELECT 1 FROM {dag_version} v WHERE v.dag_id = t.dag_id "
+                "AND v.version_number > t.version_number)",
+            ),
+            Keep(
+                "an earlier try of a task ran it",
+                "EXISTS (SELECT 1 FROM {task_instance_history} h WHERE h.dag_version_id = t.id)",
+                ("task_instance_history.dag_version_id",),
+            ),
+        ),
+        along=("serialized_dag", "dag_code", "deadline_alert"),
+    ),
+    "callback_request": Root(("created_at",)),
+    "connection_test_request": Root(
+        ("updated_at", "created_at"),
+        (Keep("the test has not ended", "t.state IS NULL OR t.state NOT IN ('success', 'failed')"),),
+    ),
+    "sla_miss": Root(("timestamp", "execution_date")),
+    "log": Root(("dttm",)),
+    "job": Root(("latest_heartbeat", "end_date", "start_date")),
+    "import_error": Root(("timestamp",)),
+    "celery_taskmeta": Root(
+        ("date_done",),
+        (
+            Keep(
+                "the task has not ended",
+                "t.status IS NULL OR t.status NOT IN ('SUCCESS', 'FAILURE', 'REVOKED', 'IGNORED', 'REJECTED')",
+            ),
+        ),
+    ),
+    "celery_tasksetmeta": Root(("date_done",)),
+    "session": Root(("expiry",)),
+    "revoked_token": Root(("exp",)),
+}  # fmt: skip
+"""In the order in which they are cleaned: what others refer to comes after them."""
+
+YOUNG: dict[str, tuple[str, ...]] = {
+    "task_instance": ("end_date", "start_date"),
+    "task_instance_history": ("end_date", "start_date"),
+    "task_reschedule": ("end_date", "start_date"),
+    "task_fail": ("end_date", "start_date"),
+    "task_state_store": ("updated_at",),
+    "xcom": ("timestamp",),
+    "dag_run_note": ("updated_at", "created_at"),
+    "task_instance_note": ("updated_at", "created_at"),
+    "hitl_detail": ("responded_at", "created_at"),
+    "hitl_detail_history": ("responded_at", "created_at"),
+    "deadline": ("last_updated_at", "created_at"),
+    "asset_partition_dag_run": ("updated_at", "created_at"),
+    "serialized_dag": ("last_updated", "created_at"),
+    "dag_code": ("last_updated", "created_at"),
+}
+"""Tables that go along with others, and columns by which a row that is too young keeps what it hangs on."""
+
+ALONE = (
+    "task_instance", "task_instance_history", "task_instance_note", "task_reschedule", "task_fail", "task_state_store",
+    "rendered_task_instance_fields", "xcom", "dag_run_note",
+)  # fmt: skip
+"""Tables that hang on runs, and whose rows of finished runs may go without them."""
+
+NOT_GROWING = ("dag_warning", "dag_priority_parsing_request", "dag_pickle")
+"""Tables that tell of what is, although rows of them have a date."""

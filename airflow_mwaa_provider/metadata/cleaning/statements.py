@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The statements of one transaction that deletes rows of a unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.metadata.cleaning import rules
+from airflow_mwaa_provider.metadata.cleaning.units import moment_sql
+from airflow_mwaa_provider.metadata.schema import quoted, text_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mwaa_provider.metadata.cleaning.units import Part, Unit
+    from airflow_mwaa_provider.metadata.key_ranges import KeyRange
+
+__all__ = ["TASKS", "Statements", "hangs_on_tasks"]
+
+TASKS = "task_instance"
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Writes the SQL of a unit. Rows of the root are named by the text of :attr:`Unit.columns`."""
+
+    unit: Unit
+
+    @property
+    def _root(self) -> str:
+        return self.unit.schema.qualified(self.unit.root.name)
+
+    @property
+    def _key(self) -> str:
+        return ", ".join(f"t.{quoted(column.name)}" for column in self.unit.key)
+
+    def boundary(self, keys: KeyRange, rows: int) -> str:
+        """Find the key of the row so many on, whether it goes or not."""
+        items = ", ".join(f"t.{quoted(column.name)}::text" for column in self.unit.key)
+        return (
+            f"SELECT {items} FROM {self._root} t WHERE {keys.condition()} ORDER BY {self._key} "
+            f"OFFSET {max(0, rows - 1)} LIMIT 1"
+        )
+
+    def lock(self, keys: KeyRange) -> str:
+        """Lock the rows between keys that go as far as they tell themselves, without those that others have locked."""
+        items = ", ".join(f"t.{quoted(name)}::text" for name in self.unit.columns)
+        return (
+            f"SELECT {items} FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql} "
+            f"ORDER BY {self._key} FOR UPDATE OF t SKIP LOCKED"
+        )
+
+    def count_own(self, keys: KeyRange) -> str:
+        """Count what :meth:`lock` would give if nobody had locked any."""
+        return f"SELECT count(*) FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql}"
+
+    def blocked(self, rows: Sequence[Sequence[str]]) -> str:
+        """Find those of the locked rows that something else keeps; they are numbered from 0 on."""
+        guards = [g for g in self.unit.guards if g.looks_elsewhere and not g.is_looked_up]
+        kept = " OR ".join(f"({self.unit.kept_sql(guard)})" for guard in guards) or "false"
+        same = " AND ".join(f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key)
+        return f"SELECT k.number FROM {self._given(rows)} k JOIN {self._root} t ON {same} WHERE {kept}"
+
+    def delete(self, part: Part, rows: Sequence[Sequence[str]], tasks: Sequence[Sequence[str]] | None = None) -> str:
+        """Delete what of a part hangs on locked rows; give how many, and how many that must not have gone.
+
+        :param tasks: only what hangs on these of their tasks, by primary key.
+        """
+        schema = self.unit.schema
+        table = schema.qualified(part.table.name)
+        if part.path is None:
+            same = [f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key]
+            using = [f"{self._given(rows)} k"]
+        else:
+            steps = part.path.steps
+            same, using = [], [f"{self._given(rows)} k"]
+            here = "t"
+            for number, step in enumerate(steps):
+                there = f"t{number + 1}" if number < len(steps) - 1 else "k"
+                same += [
+                    f"{here}.{quoted(ours)} = {there}.{quoted(theirs)}"
+                    for ours, theirs in zip(step.columns, step.foreign_columns, strict=True)
+                ]
+                if there != "k":
+                    using.append(f"{schema.qualified(step.table)} {there}")
+                here = there
+        if tasks is not None:
+            alias = _alias_of_tasks(part)
+            key = [schema.tables[TASKS].column(name) for name in schema.tables[TASKS].key]
+            columns = [(column.name, column.type) for column in key]
+            using.append(f"{_values(columns, tasks)} w")
+            same += [f"{alias}.{quoted(name)} = w.{quoted(name)}" for name, _ in columns]
+        return (
+            f"WITH gone AS (DELETE FROM {table} t USING {', '.join(using)} WHERE {' AND '.join(same)} "
+            f"RETURNING ({self._forbidden(part)}) AS forbidden) "
+            "SELECT count(*), count(*) FILTER (WHERE forbidden) FROM gone"
+        )
+
+    def delete_plain(self, keys: KeyRange) -> str:
+        """Delete rows on which nothing hangs, and which nothing else keeps, without locking them before."""
+        return f"DELETE FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql}"
+
+    def tasks(self, row: Sequence[str], limit: int) -> str:
+        """Find some tasks of a run."""
+        table = self.unit.schema.tables[TASKS]
+        key = ", ".join(f"t.{quoted(name)}::text" for name in table.key)
+        run = dict(zip(self.unit.columns, row, strict=True))
+        return (
+            f"SELECT {key} FROM {self.unit.schema.qualified(TASKS)} t WHERE t.dag_id = {text_literal(run['dag_id'])} "
+            f"AND t.run_id = {text_literal(run['run_id'])} LIMIT {int(limit)}"
+        )
+
+    def _forbidden(self, part: Part) -> str:
+        terms = []
+        time = part.time_sql()
+        if part.path is not None and time is not None:
+            terms.append(f"{time} >= {moment_sql(self.unit.cutoff)}")
+        if part.table.name == TASKS:
+            terms.append(f"t.state IN ({', '.join(map(text_literal, rules.ACTIVE_TASK_STATES))})")
+        return " OR ".join(terms) or "false"
+
+    def _given(self, rows: Sequence[Sequence[str]]) -> str:
+        columns = [(name, self.unit.root.column(name).type) for name in self.unit.columns]
+        return _values(columns, rows, number=True)
+
+
+def hangs_on_tasks(part: Part) -> bool:
+    """Whether rows of a part are reached through tasks, or are tasks."""
+    return part.path is not None and (part.table.name == TASKS or any(s.table == TASKS for s in part.path.steps))
+
+
+def _alias_of_tasks(part: Part) -> str:
+    if part.table.name == TASKS:
+        return "t"
+    assert part.path is not None
+    return next(f"t{number + 1}" for number, step in enumerate(part.path.steps) if step.table == TASKS)
+
+
+def _values(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], *, number: bool = False) -> str:
+    """Write rows of text as a table of values of these types."""
+    arrays = ", ".join(
+        f"ARRAY[{', '.join(text_literal(row[place]) for row in rows)}]::text[]" for place in range(len(columns))
+    )
+    names = [f"c{place}" for place in range(len(columns))]
+    items = [f"{name}::{kind} AS {quoted(column)}" for name, (column, kind) in zip(names, columns, strict=True)]
+    if number:
+        return (
+            f"(SELECT {', '.join(items)}, n - 1 AS number FROM unnest({arrays}) "
+            f"WITH ORDINALITY AS u({', '.join(names)}, n))"
+        )
+    return f"(SELECT {', '.join(items)} FROM unnest({arrays}) AS u({', '.join(names)}))"

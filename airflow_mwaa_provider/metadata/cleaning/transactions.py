@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Short transactions that delete: begun, kept within their time, and given up whole where they are not."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from airflow_mwaa_provider.exceptions import DatabaseRefused
+from airflow_mwaa_provider.metadata.database import database_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.metadata.database import Database
+
+__all__ = ["Deleted", "Forbidden", "TooMuch", "Transaction", "Transactions", "check_writable"]
+
+# What hangs on a few rows is found by index, whatever the statistics say: also in the foreign keys' own queries. And
+# a transaction of which a crash of the server takes the end away is found undone by the next cleanup.
+_NAME = "SET LOCAL application_name TO 'airflow-mwaa cleanup'"
+_SETTINGS = (
+    f"{_NAME}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; "
+    "SET LOCAL standard_conforming_strings TO on; "
+    "SET LOCAL synchronous_commit TO off; SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; "
+    "SET LOCAL enable_mergejoin TO off; SET LOCAL jit TO off; SET LOCAL max_parallel_workers_per_gather TO 0"
+)
+# Out of time, locked by others, and deadlocked or overtaken by them.
+_GIVEN_UP = {"57014": "time", "55P03": "lock", "40P01": "lock", "40001": "lock"}
+
+
+class TooMuch(Exception):
+    """A transaction was given up and nothing of it is done; fewer rows may well do.
+
+    :param is_locked: because of somebody's lock, and not because it took too long.
+    """
+
+    def __init__(self, *, is_locked: bool) -> None:
+        super().__init__()
+        self.is_locked = is_locked
+
+
+class Forbidden(Exception):
+    """Something that must stay was among what a transaction had deleted; nothing of it is done."""
+
+
+@dataclass
+class Deleted:
+    """What a transaction did.
+
+    :param rows: rows deleted, by table.
+    :param seconds: time that deleting them took, by table.
+    :param locked: rows that were passed over because others had locked them.
+    :param kept: rows that something else keeps.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    transaction_s: float = 0.0
+    locked: int = 0
+    kept: int = 0
+
+    def add(self, table: str, rows: int, seconds: float) -> None:
+        """Count what was deleted from a table."""
+        self.rows[table] = self.rows.get(table, 0) + rows
+        self.seconds[table] = self.seconds.get(table, 0.0) + seconds
+
+    @property
+    def total(self) -> int:
+        """Rows of all tables."""
+        return sum(self.rows.values())
+
+
+class Transaction:
+    """One that is under way."""
+
+    def __init__(self, cursor: Any, limit_s: float, began: float, clock: Callable[[], float]) -> None:
+        self._cursor = cursor
+        self._limit_s = limit_s
+        self._began = began
+        self._clock = clock
+        self.deleted = Deleted()
+        self.table: str | None = None
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a query."""
+        self._execute(statement)
+        found: list[tuple[Any, ...]] = self._cursor.fetchall()
+        return found
+
+    def delete(self, table: str, statement: str) -> None:
+        """Run a statement that counts what it deletes, and what of that must stay.
+
+        :raises Forbidden: that is something.
+        """
+        began, self.table = self._clock(), table
+        [(rows, forbidden)] = self.rows(statement)
+        if forbidden:
+            raise Forbidden
+        self.deleted.add(table, rows, self._clock() - began)
+
+    def delete_plain(self, table: str, statement: str) -> None:
+        """Run a DELETE."""
+        began, self.table = self._clock(), table
+        self._execute(statement)
+        self.deleted.add(table, self._cursor.rowcount, self._clock() - began)
+
+    def _execute(self, statement: str) -> None:
+        left = self._limit_s - (self._clock() - self._began)
+        if left <= 0:
+            raise TooMuch(is_locked=False)
+        self._cursor.execute(f"SET LOCAL statement_timeout TO {max(1, round(left * 1000))}; {statement}")
+
+
+class Transactions:
+    """A connection that runs one short transaction after another; a context.
+
+    ``table`` names the one that the last transaction that failed was at; ``longest_s`` is how long one took at most.
+
+    :param application_name: what the server's own views call it.
+    """
+
+    def __init__(
+        self, database: Database, options: CleanupOptions, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.label = database.label
+        self._database = database
+        self._limit_s = options.max_transaction.total_seconds()
+        self._lock_ms = round(options.lock_timeout.total_seconds() * 1000)
+        self._ask_timeout = f"SET LOCAL statement_timeout TO {round(options.statement_timeout.total_seconds() * 1000)}"
+        self._clock = clock
+        self._connection: Any = None
+        self.longest_s = 0.0
+        self.table: str | None = None
+
+    def __enter__(self) -> Transactions:
+        self._connection = self._database.open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; what it has not committed is undone."""
+        if self._connection is not None:
+            with suppress(psycopg2.Error):
+                self._connection.close()
+            self._connection = None
+
+    def rows_of(self, read: Callable[[Any], Any], doing: str) -> Any:
+        """Let something read from the connection itself."""
+        with database_errors(self.label, doing):
+            return read(self._connection)
+
+    def reopen(self) -> None:
+        """Open another connection.
+
+        :raises DatabaseUnavailable: it cannot be opened yet.
+        """
+        self.close()
+        self._connection = self._database.open()
+
+    def look(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
+        """Run a quick query of its own, by an index, which locks nothing."""
+        return self._query(f"{_SETTINGS}; {statement}", doing)
+
+    def ask(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
+        """Run a query that may read much, and locks nothing."""
+        return self._query(f"SET LOCAL TimeZone TO 'UTC'; {_NAME}; {self._ask_timeout}; {statement}", doing)
+
+    def _query(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
+        with database_errors(self.label, doing), self._connection.cursor() as cursor:
+            try:
+                cursor.execute(f"BEGIN READ ONLY; {statement}")
+                found: list[tuple[Any, ...]] = cursor.fetchall()
+            except psycopg2.Error:
+                with suppress(psycopg2.Error):
+                    cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
+        return found
+
+    @contextmanager
+    def transaction(self, doing: str) -> Iterator[Transaction]:
+        """Run a transaction; it is undone where the body raises.
+
+        :raises TooMuch: it took longer than it may, or waited for a lock.
+        :raises DatabaseRefused: the server refused something else.
+        :raises DatabaseUnavailable: the connection was lost; whether it is done is not known.
+        """
+        began = self._clock()
+        with database_errors(self.label, doing), self._connection.cursor() as cursor:
+            transaction = Transaction(cursor, self._limit_s, began, self._clock)
+            self.table = None
+            try:
+                cursor.execute(f"BEGIN; {_SETTINGS}; SET LOCAL lock_timeout TO {self._lock_ms}")
+                yield transaction
+                cursor.execute("COMMIT")
+            except BaseException as error:
+                with suppress(psycopg2.Error):
+                    cursor.execute("ROLLBACK")
+                self._note(began)
+                self.table = transaction.table
+                how = _GIVEN_UP.get(getattr(error, "pgcode", None) or "")
+                if how is not None:
+                    raise TooMuch(is_locked=how == "lock") from error
+                raise
+        transaction.deleted.transaction_s = self._note(began)
+
+    def _note(self, began: float) -> float:
+        seconds = self._clock() - began
+        self.longest_s = max(self.longest_s, seconds)
+        return seconds
+
+
+def check_writable(connection: Any, tables: list[str], label: str) -> None:
+    """Check that rows of these tables may be deleted, before any is.
+
+    :raises DatabaseRefused: they may not.
+    """
+    with database_errors(label, "asking what its user may do"), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_user, pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
+            "array(SELECT name FROM unnest(%s) AS u(name) WHERE NOT has_table_privilege(name, 'SELECT') "
+            "OR NOT has_table_privilege(name, 'UPDATE') OR NOT has_table_privilege(name, 'DELETE'))",
+            (tables,),
+        )
+        user, is_replica, is_read_only, missing = cursor.fetchone()
+    if is_replica or is_read_only:
+        what = "is a read replica" if is_replica else f"lets user {user} read only"
+        raise DatabaseRefused(
+            f"{label} {what}: nothing can be deleted there. Give the writer's address, and a user who may."
+        )
+    if missing:
+        names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise DatabaseRefused(
+            f"{label}: its user {user} may not SELECT, UPDATE and DELETE {names}; nothing was deleted. GRANT that, or "
+            "leave these tables out."
+        )

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is deleted together: rows of one table that go by their age, and what hangs on them; and the SQL for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.metadata.schema import Column, Schema, Table, quoted, text_literal, timestamp_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from airflow_mwaa_provider.metadata.cleaning.graph import Path
+
+__all__ = ["Guard", "Part", "Reference", "Unit", "first_time_sql", "moment_sql"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Rows of another table that keep a row of this one.
+
+    :param columns: of the other table, and which of this one they equal.
+    """
+
+    table: str
+    columns: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What keeps rows in spite of their age.
+
+    :param why: a clause about such a row.
+    :param sql: the condition, on a row called ``t``.
+    :param reference: instead of ``sql``, where rows that refer to it do.
+    :param looks_elsewhere: whether it takes other rows to tell: then it is asked again when the row is locked.
+    :param is_looked_up: whether the rows that it keeps are found once, before any is deleted.
+    """
+
+    why: str
+    sql: str = ""
+    reference: Reference | None = None
+    looks_elsewhere: bool = False
+    is_looked_up: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table that loses rows.
+
+    :param path: how its rows lead to those that they go with; ``None`` for the table of those themselves.
+    :param time: columns that say when a row of it last told of something.
+    """
+
+    table: Table
+    path: Path | None = None
+    time: tuple[str, ...] = ()
+
+    def time_sql(self, alias: str = "t") -> str | None:
+        """Write when a row last told of something; ``None`` where it doesn't say."""
+        return first_time_sql(self.table, self.time, alias)
+
+    def rows_sql(self, schema: Schema, condition: str, alias: str = "c", end: str = "t") -> str:
+        """Write a query that finds something where rows of it hang on a row of the root and meet a condition."""
+        assert self.path is not None
+        between, ends = self.path.joins(schema, alias)
+        on = " AND ".join(f"{ours} = {end}.{quoted(theirs)}" for ours, theirs in ends)
+        source = " ".join([f"{schema.qualified(self.table.name)} {alias}", *between])
+        return f"SELECT 1 FROM {source} WHERE {on} AND {condition}"
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """Rows of one table, the root, and what hangs on them.
+
+    :param name: the table that it is about: the root, or the only one that loses rows.
+    :param parts: what loses rows, children first; the root comes last, if its rows go too.
+    :param cutoff: what ended before this is old enough.
+    :param old_sql: whether a row of the root, called ``t``, is old enough.
+    :param dateless_sql: whether a row has no date to tell its age by; empty where each has one.
+    :param guards: what keeps it nevertheless.
+    :param without: units that take rows of the same tables before it.
+    """
+
+    name: str
+    schema: Schema = field(repr=False)
+    root: Table
+    parts: tuple[Part, ...]
+    cutoff: datetime
+    old_sql: str
+    dateless_sql: str = ""
+    guards: tuple[Guard, ...] = ()
+    without: tuple[Unit, ...] = ()
+
+    @property
+    def tables(self) -> list[str]:
+        """Tables that lose rows, in their order."""
+        return [part.table.name for part in self.parts]
+
+    @property
+    def takes_root(self) -> bool:
+        """Whether rows of the root go."""
+        return self.parts[-1].path is None
+
+    @property
+    def key(self) -> tuple[Column, ...]:
+        """The primary key of the root."""
+        return tuple(self.root.column(name) for name in self.root.key)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the root that it takes to find what hangs on it: the key first."""
+        wanted = list(self.root.key)
+        for part in self.parts:
+            wanted += part.path.first_columns if part.path else ()
+        return tuple(dict.fromkeys(wanted))
+
+    @property
+    def own_sql(self) -> str:
+        """Whether a row goes, as far as it tells itself."""
+        return " AND ".join([self.old_sql, *(_not(g.sql) for g in self.guards if g.sql and not g.looks_elsewhere)])
+
+    def kept_sql(self, guard: Guard, earlier: Sequence[Unit] = ()) -> str:
+        """Write whether a guard keeps a row, where rows that ``earlier`` units take are thought of as gone."""
+        if guard.reference is None:
+            return guard.sql
+        same = " AND ".join(f"x.{quoted(ours)} = t.{quoted(theirs)}" for ours, theirs in guard.reference.columns)
+        there = [same, *(f"NOT EXISTS ({unit.taking_sql(guard.reference.table)})" for unit in earlier)]
+        return (
+            f"EXISTS (SELECT 1 FROM {self.schema.qualified(guard.reference.table)} x "
+            f"WHERE {' AND '.join(item for item in there if item)})"
+        )
+
+    def goes_sql(self, earlier: Sequence[Unit] = ()) -> str:
+        """Write whether a row of the root, called ``t``, goes."""
+        terms = [self.old_sql]
+        for guard in self.guards:
+            taking = [unit for unit in earlier if guard.reference and guard.reference.table in unit.tables]
+            terms.append(_not(self.kept_sql(guard, taking)))
+        return " AND ".join(terms)
+
+    @property
+    def goers(self) -> str:
+        """Name of the common table expression with the rows of the root that go."""
+        return quoted(f"goers of {self.name}")
+
+    def goers_sql(self, earlier: Sequence[Unit] = ()) -> str:
+        """Write that expression."""
+        columns = ", ".join(f"t.{quoted(name)}" for name in self.columns)
+        return (
+            f"{self.goers} AS MATERIALIZED (SELECT {columns} FROM {self.schema.qualified(self.root.name)} t "
+            f"WHERE {self.goes_sql(earlier)})"
+        )
+
+    def taking_sql(self, table: str, alias: str = "x") -> str:
+        """Write a query that finds something if a row of a table, under an alias, goes with this unit."""
+        part = next(part for part in self.parts if part.table.name == table)
+        if part.path is None:
+            same = " AND ".join(f"k.{quoted(name)} = {alias}.{quoted(name)}" for name in self.root.key)
+            return f"SELECT 1 FROM {self.goers} k WHERE {same}"
+        # The first step leads away from the alias; what it leads to is another table, joined from there on.
+        between, ends = part.path.joins(self.schema, alias)
+        on = " AND ".join(f"k.{quoted(theirs)} = {ours}" for ours, theirs in ends)
+        if not between:
+            return f"SELECT 1 FROM {self.goers} k WHERE {on}"
+        first, *others = between
+        source, _, condition = first.removeprefix("JOIN ").partition(" ON ")
+        return f"SELECT 1 FROM {source} {' '.join(others)} JOIN {self.goers} k ON {on} WHERE {condition}"
+
+    def count_sql(self, part: Part) -> str:
+        """Write a query that counts what of a part goes, beside :meth:`goers_sql`."""
+        if part.path is None:
+            return f"SELECT count(*) FROM {self.goers}"
+        between, ends = part.path.joins(self.schema)
+        on = " AND ".join(f"k.{quoted(theirs)} = {ours}" for ours, theirs in ends)
+        name = part.table.name
+        others = [f"NOT EXISTS ({unit.taking_sql(name, 't')})" for unit in self.without if name in unit.tables]
+        where = f" WHERE {' AND '.join(others)}" if others else ""
+        return (
+            f"SELECT count(*) FROM {self.schema.qualified(part.table.name)} t {' '.join(between)} "
+            f"JOIN {self.goers} k ON {on}{where}"
+        )
+
+
+def moment_sql(moment: datetime) -> str:
+    """Write a point in time."""
+    return f"{text_literal(moment.isoformat())}::timestamptz"
+
+
+def first_time_sql(table: Table, names: Sequence[str], alias: str = "t") -> str | None:
+    """Write the first of these columns that isn't NULL; ``None`` where the table has none of them."""
+    terms = [timestamp_sql(table, alias, name) for name in table.first_of(names)]
+    if not terms:
+        return None
+    return terms[0] if len(terms) == 1 else f"COALESCE({', '.join(terms)})"
+
+
+def _not(condition: str) -> str:
+    # In these forms PostgreSQL makes joins of them.
+    if condition.startswith("NOT EXISTS"):
+        return condition.removeprefix("NOT ")
+    if condition.startswith("EXISTS"):
+        return f"NOT {condition}"
+    return f"({condition}) IS NOT TRUE"
