@@ -11,11 +11,11 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.exceptions import DatabaseRefused, DatabaseUnavailable
+from airflow_mwaa_provider.exceptions import DatabaseRefused, DatabaseUnavailable, MwaaInputError
 from airflow_mwaa_provider.metadata.cleaning.batches import Pace, Task, Windows
 from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
@@ -28,7 +28,7 @@ from airflow_mwaa_provider.metadata.key_ranges import KeyRange
 from airflow_mwaa_provider.metadata.schema import quoted, read_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from airflow_mwaa_provider.metadata.cleaning.transactions import Deleted
@@ -44,8 +44,10 @@ __all__ = [
     "Plan",
     "TableOutcome",
     "TablePlan",
+    "cleanup_units",
     "plan_cleanup",
     "run_cleanup",
+    "run_cleanup_step",
 ]
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,52 @@ def run_cleanup(
     :raises CleanupUnderWay: another cleanup is at work.
     :raises MetadataError: the database refused before anything was deleted, or was lost for longer than a minute.
     """
+    with _begun(database, options, progress, tell, wait_timeout_s) as (cleanup, units):
+        return cleanup.run(units)
+
+
+def run_cleanup_step(
+    database: Database,
+    options: CleanupOptions,
+    unit_name: str,
+    after: Sequence[str] | None = None,
+    *,
+    tell: Callable[[str], None] = log.info,
+) -> tuple[Outcome, tuple[str, ...] | None]:
+    """Do a part of a cleanup, as long as ``max_duration``: for those who may not take longer at a time.
+
+    :param options: with ``now`` given, and the same in every step.
+    :param unit_name: one of those that :func:`cleanup_units` gives.
+    :param after: what the step before has returned.
+    :return: what happened, and where to go on; ``None`` when nothing of the unit is left to do.
+    :raises MwaaInputError: there is no such unit; and all that :func:`run_cleanup` raises.
+    """
+    with _begun(database, options, None, tell, 0.0) as (cleanup, units):
+        for unit in units:
+            if unit.name == unit_name:
+                return cleanup.step(unit, tuple(after) if after is not None else None)
+    raise MwaaInputError(f"A cleanup with these options has no part {unit_name!r}.")
+
+
+def cleanup_units(database: Database, options: CleanupOptions) -> tuple[datetime, list[str]]:
+    """Say in which parts a cleanup is done, by name and in their order, and what time ages are counted from.
+
+    :raises TableNotFound: a table is not there.
+    :raises MwaaInputError: something cannot be done as asked.
+    """
+    with Transactions(database, options) as connection:
+        _, units, now = _prepare(connection, options)
+    return now, [unit.name for unit in units]
+
+
+@contextmanager
+def _begun(
+    database: Database,
+    options: CleanupOptions,
+    progress: Progress | None,
+    tell: Callable[[str], None],
+    wait_timeout_s: float,
+) -> Iterator[tuple[_Cleanup, list[Unit]]]:
     with ExitStack() as stack:
         connection = stack.enter_context(Transactions(database, options))
         schema, units, _ = _prepare(connection, options)
@@ -95,8 +143,8 @@ def run_cleanup(
         lease = Lease(database)
         lease.wait(wait_timeout_s)
         stack.callback(lease.let_go)
-        cleanup = _Cleanup(database, options, connection, lease, Watch(schema, connection.ask, tell), progress, tell)
-        return cleanup.run(units)
+        watch = Watch(schema, connection.ask, tell)
+        yield _Cleanup(database, options, connection, lease, watch, progress, tell), units
 
 
 def _prepare(connection: Transactions, options: CleanupOptions) -> tuple[Any, list[Unit], datetime]:
@@ -143,19 +191,32 @@ class _Cleanup:
             if self._may_go_on():
                 self._clean(unit)
         self._count(units)
-        outcome.seconds = time.monotonic() - self._began
-        outcome.paused_s = self._watch.paused_s
-        return outcome
+        return self._ended()
 
-    def _clean(self, unit: Unit) -> None:
+    def step(self, unit: Unit, after: tuple[str, ...] | None) -> tuple[Outcome, tuple[str, ...] | None]:
+        """Delete a part of a unit, and say where to go on."""
+        for name in unit.tables:
+            self._outcome.table(name)
+        last = self._clean(unit, after)
+        for table in self._outcome.tables.values():
+            table.matched = table.deleted
+        return self._ended(), last
+
+    def _ended(self) -> Outcome:
+        self._outcome.seconds = time.monotonic() - self._began
+        self._outcome.paused_s = self._watch.paused_s
+        return self._outcome
+
+    def _clean(self, unit: Unit, after: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
+        """Delete what goes of a unit; where it was ended before, give the key that it came to."""
         try:
-            keys, expected = self._bounds(unit)
+            keys, expected = self._bounds(unit, after)
             if keys is None:
-                return
+                return None
             kept = self._kept_keys(unit)
         except DatabaseRefused as error:
             self._fail(unit, None, error)
-            return
+            return None
         windows, told = Windows(unit, keys), [0]
 
         def on_deleted(deleted: Deleted) -> None:
@@ -183,10 +244,11 @@ class _Cleanup:
         connections = [Transactions(self._database, self._options) for _ in range(count)]
         if count == 1:
             work(connections[0])
-            return
+            return windows.done if self._is_over() else None
         with ThreadPoolExecutor(count, thread_name_prefix="cleanup") as pool:
             for done in [pool.submit(work, connection) for connection in connections]:
                 done.result()
+        return None
 
     def _work(self, task: Task, windows: Windows) -> None:
         while self._may_go_on():
@@ -194,6 +256,8 @@ class _Cleanup:
             if keys is None:
                 return
             self._persistently(task, partial(task.run, keys))
+            if not self._is_over():
+                windows.done = keys.last
 
     def _persistently(self, task: Task, work: Callable[[], Any]) -> Any:
         """Do something again where the connection was lost meanwhile: what was not committed is still there."""
@@ -214,21 +278,23 @@ class _Cleanup:
                     raise
                 time.sleep(1.0)
 
-    def _bounds(self, unit: Unit) -> tuple[KeyRange | None, int]:
+    def _bounds(self, unit: Unit, after: tuple[str, ...] | None) -> tuple[KeyRange | None, int]:
         """Say between which keys of the root there is something to do, and about how many rows."""
         key = unit.key
         table = unit.schema.qualified(unit.root.name)
         is_number = len(key) == 1 and key[0].type in _INTEGERS
         name = f"t.{quoted(key[0].name)}"
         bounds = f"min({name})::text, max({name})::text" if is_number else "NULL, NULL"
+        beyond = f"{KeyRange(key, after).condition()} AND " if after is not None else ""
         [(count, first, last)] = self._connection.ask(
-            f"SELECT count(*), {bounds} FROM {table} t WHERE {unit.own_sql}", f"looking for what goes of {unit.name}"
+            f"SELECT count(*), {bounds} FROM {table} t WHERE {beyond}{unit.own_sql}",
+            f"looking for what goes of {unit.name}",
         )
         if not count:
             return None, 0
         if not is_number:
-            return KeyRange(key), count
-        return KeyRange(key, (str(int(first) - 1),), (last,)), count
+            return KeyRange(key, after), count
+        return KeyRange(key, after or (str(int(first) - 1),), (last,)), count
 
     def _kept_keys(self, unit: Unit) -> frozenset[str]:
         table = unit.schema.qualified(unit.root.name)

@@ -72,11 +72,15 @@ class Pace:
 
 
 class Windows:
-    """Hands the key ranges of a root out, each to one of those who delete. Thread-safe."""
+    """Hands the key ranges of a root out, each to one of those who delete. Thread-safe.
+
+    ``done`` is the end of the last range that was done, where one works at them.
+    """
 
     def __init__(self, unit: Unit, keys: KeyRange) -> None:
         self._statements = Statements(unit)
         self._left: KeyRange | None = keys
+        self.done = keys.after
         self._lock = threading.Lock()
 
     def next(self, connection: Transactions, rows: int) -> KeyRange | None:
