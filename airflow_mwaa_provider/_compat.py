@@ -63,6 +63,7 @@ __all__ = [
     "read_xcom",
     "sensor_timeout",
     "skip_exception",
+    "stats",
     "triggers_are_told_of_kills",
 ]
 
@@ -265,3 +266,11 @@ def _state_in_database(ti: Any) -> Any:
             .filter_by(dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
             .scalar()
         )
+
+
+def stats() -> Any:
+    """Give what takes Airflow's metrics: it has ``incr``, ``gauge`` and ``timing``."""
+    if AIRFLOW_V_3_2:
+        module = import_module("airflow.sdk.observability.stats")
+        return module if hasattr(module, "incr") else module.Stats
+    return import_module("airflow.stats").Stats

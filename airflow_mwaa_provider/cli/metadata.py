@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa metadata``: Airflow's metadata database, and exports of it."""
+"""``airflow-mwaa metadata``: Airflow's metadata database, exports of it, and cleaning it."""
 
 from __future__ import annotations
 
 import click
 
+from airflow_mwaa_provider.cli.metadata_cleanup import clean, plan
 from airflow_mwaa_provider.cli.metadata_export import export
 from airflow_mwaa_provider.cli.metadata_report import ddl, report
 
 
 @click.group()
 def metadata() -> None:
-    """Export Airflow's metadata database, and work with exports of it.
+    """Export Airflow's metadata database, work with exports of it, and delete what is old.
 
     \b
     Example:
       airflow-mwaa metadata export s3://bucket/history --format parquet
       airflow-mwaa metadata report s3://bucket/history --output-file history.html
+      airflow-mwaa metadata plan --retention 30d
     """
 
 
+metadata.add_command(clean)
 metadata.add_command(ddl)
 metadata.add_command(export)
+metadata.add_command(plan)
 metadata.add_command(report)

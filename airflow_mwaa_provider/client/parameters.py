@@ -24,6 +24,7 @@ __all__ = [
     "known_elements",
     "major_version",
     "moment",
+    "names",
     "number",
     "run_states",
     "task_states",
@@ -146,6 +147,15 @@ def flag(value: object, parameter: str) -> bool:
             raise MwaaInputError(f"{parameter}={value!r} is neither True nor False.")
         return value.strip().lower() in ("true", "1")
     return bool(value)
+
+
+def names(value: Any, parameter: str, *, example: str = "['dag_run', 'task_instance']") -> list[str] | None:
+    """Read a list of names; ``None`` for nothing."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise MwaaInputError(f"{parameter}={value!r} is no list of names: give {example}.")
+    return [str(name) for name in value]
 
 
 def empty_to_none(operator: Any, required: Collection[str]) -> None:

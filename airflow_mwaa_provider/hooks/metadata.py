@@ -20,15 +20,19 @@ from airflow_mwaa_provider.metadata.storage import Storage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_mwaa_provider.metadata.cleaning.routes import Cleaner
+    from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
     from airflow_mwaa_provider.metadata.manifest import Manifest
     from airflow_mwaa_provider.metadata.sources import RowSource, ServerSource
     from airflow_mwaa_provider.metadata.writing import Progress
 
-__all__ = ["ROUTES", "MetadataHook"]
+__all__ = ["CLEANUP_ROUTES", "ROUTES", "MetadataHook"]
 
 ROUTES = ("database", "mwaa_environment", "api", "rest")
 """Ways to the metadata. ``auto`` takes the first that can be used, and the second only when it is named."""
-_OF_ENVIRONMENT = ("api", "rest")
+CLEANUP_ROUTES = ("database", "mwaa_environment", "api", "cli")
+"""Ways to clean it, likewise."""
+_OF_ENVIRONMENT = ("api", "rest", "cli")
 
 # Of a postgres connection's extra, what libpq takes; the rest is for Airflow's own hook.
 _LIBPQ = {
@@ -45,9 +49,11 @@ class MetadataHook(BaseHook):
         gets a token of RDS instead of a password. ``None``: on Airflow 2 the environment's own database.
     :param route: ``"database"``, ``"mwaa_environment"`` (the settings of MWAA's containers, which are private details
         of its images), ``"api"`` (the plugin ``metadata_api`` of the web server of ``env_name``, which writes the rows
-        to S3 itself), ``"rest"`` (the stock REST API of ``env_name``, which shows some tables), or ``"auto"``: the
-        first that can be used, which is logged.
-    :param env_name: the MWAA environment of routes ``api`` and ``rest``; ``None``: the one that the task runs in.
+        to S3 itself), ``"rest"`` (the stock REST API of ``env_name``, which shows some tables; exports only),
+        ``"cli"`` (Airflow's own ``db clean`` there; cleanups only), or ``"auto"``: the first that can be used, which
+        is logged.
+    :param env_name: the MWAA environment of routes ``api``, ``rest`` and ``cli``; ``None``: the one that the task runs
+        in.
     :param aws_conn_id: connection for S3, for RDS's tokens, and for the environment; of type ``aws`` or ``mwaa``.
     :param region_name: their region.
     :param verify: ``False`` or the path of a CA bundle, for AWS.
@@ -67,8 +73,9 @@ class MetadataHook(BaseHook):
         botocore_config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if route not in {"auto", *ROUTES}:
-            raise MwaaInputError(f"route={route!r} is unknown; there are auto, {', '.join(ROUTES)}.")
+        known = list(dict.fromkeys(("auto", *ROUTES, *CLEANUP_ROUTES)))
+        if route not in known:
+            raise MwaaInputError(f"route={route!r} is unknown; there are {', '.join(known)}.")
         if metadata_conn_id and route not in {"auto", "database"}:
             raise MwaaInputError(f"route={route!r} uses no connection to the database: leave metadata_conn_id out.")
         self.metadata_conn_id = metadata_conn_id
@@ -115,6 +122,8 @@ class MetadataHook(BaseHook):
         :raises NoMetadataRoute: no route can be used from here.
         :raises DatabaseUnavailable: it could not be opened.
         """
+        if self.route == "cli":
+            raise NoMetadataRoute("Route cli can only clean: give another to export.")
         refusal: NoMetadataRoute | None = None
         try:
             database, route = self.database()
@@ -172,6 +181,57 @@ class MetadataHook(BaseHook):
             Storage(client, bucket, put=put, owner=bucket_owner) as storage,
         ):
             return export_metadata(source, storage, options, progress=progress)
+
+    def cleaner(
+        self,
+        options: CleanupOptions,
+        *,
+        archive_to: str | None = None,
+        s3_conn_id: str | None = None,
+        kms_key_id: str | None = None,
+        bucket_owner: str | None = None,
+        wait_timeout: timedelta = timedelta(0),
+    ) -> Cleaner:
+        """Give what plans a cleanup and carries it out; opens nothing yet.
+
+        :param archive_to: ``s3://BUCKET/PREFIX``: archive there first, and delete what was archived only.
+        :param wait_timeout: how long the end of another cleanup is waited for.
+        :raises NoMetadataRoute: no route can be used from here.
+        :raises MwaaInputError: this route cannot archive.
+        """
+        # Not with the hook: an export needs nothing of it.
+        from airflow_mwaa_provider.metadata.cleaning.routes import DatabaseCleaner, EnvironmentCleaner, read_place
+
+        if self.route == "rest":
+            raise NoMetadataRoute(f"Route rest can only export: there are auto, {', '.join(CLEANUP_ROUTES)}.")
+        place = read_place(archive_to) if archive_to else None
+        refusal: NoMetadataRoute | None = None
+        try:
+            database, route = self.database()
+        except NoMetadataRoute as error:
+            refusal = error
+        if refusal is not None:
+            env_name = self._env_name_for(refusal)
+            if place is not None:
+                raise MwaaInputError(
+                    "archive_to needs a route to the database itself, such as metadata_conn_id: routes api and cli do "
+                    "not archive. Export with MetadataToS3Operator first, and leave archive_to out."
+                )
+            return EnvironmentCleaner(self._aws.environment(env_name), self.route, options, self.log.info)
+        self.log.info("Route %s: %s", route, database.label)
+        archive = None
+        if place is not None:
+            put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
+            aws = self._aws if s3_conn_id is None else MwaaEnvironmentHook(s3_conn_id, *self._aws_settings)
+            archive = (Storage(aws.aws_client("s3"), place[0], put=put, owner=bucket_owner), place[1])
+        return DatabaseCleaner(
+            database,
+            options,
+            self.log.info,
+            route=route,
+            archive=archive,
+            wait_timeout_s=wait_timeout.total_seconds(),
+        )
 
     def _of_connection(self, conn_id: str) -> Database:
         connection = self.get_connection(conn_id)

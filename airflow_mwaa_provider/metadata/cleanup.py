@@ -12,10 +12,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.exceptions import DatabaseRefused, DatabaseUnavailable, MwaaInputError
+from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
 from airflow_mwaa_provider.metadata.cleaning.batches import Pace, Task, Windows
 from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
@@ -52,12 +53,10 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 60.0
-"""How long a database that was lost is waited for."""
 _INTEGERS = {"int2", "int4", "int8"}
 
 
-def plan_cleanup(database: Database, options: CleanupOptions) -> Plan:
+def plan_cleanup(database: Database, options: CleanupOptions, *, route: str = "database") -> Plan:
     """Count what a cleanup would delete, and say what it would keep; deletes nothing.
 
     :raises TableNotFound: a table is not there.
@@ -66,7 +65,7 @@ def plan_cleanup(database: Database, options: CleanupOptions) -> Plan:
     """
     with Transactions(database, options) as connection:
         schema, units, now = _prepare(connection, options)
-        return make_plan(schema, units, connection.ask, now)
+        return replace(make_plan(schema, units, connection.ask, now), route=route)
 
 
 def run_cleanup(
@@ -76,6 +75,7 @@ def run_cleanup(
     progress: Progress | None = None,
     tell: Callable[[str], None] = log.info,
     wait_timeout_s: float = 0.0,
+    route: str = "database",
 ) -> Outcome:
     """Delete what is old. A cleanup that was cut off is gone on with by the next one.
 
@@ -89,7 +89,9 @@ def run_cleanup(
     :raises MetadataError: the database refused before anything was deleted, or was lost for longer than a minute.
     """
     with _begun(database, options, progress, tell, wait_timeout_s) as (cleanup, units):
-        return cleanup.run(units)
+        outcome = cleanup.run(units)
+        outcome.route = route
+        return outcome
 
 
 def run_cleanup_step(
@@ -135,7 +137,7 @@ def _begun(
     wait_timeout_s: float,
 ) -> Iterator[tuple[_Cleanup, list[Unit]]]:
     with ExitStack() as stack:
-        connection = stack.enter_context(Transactions(database, options))
+        connection = stack.enter_context(Transactions(database, options, tell))
         schema, units, _ = _prepare(connection, options)
         tables = sorted({name for unit in units for name in [*unit.tables, unit.root.name]})
         qualified = [schema.qualified(name) for name in tables]
@@ -241,7 +243,7 @@ class _Cleanup:
                         self._outcome.longest_transaction_s = longest
 
         count = self._options.workers
-        connections = [Transactions(self._database, self._options) for _ in range(count)]
+        connections = [Transactions(self._database, self._options, self._tell) for _ in range(count)]
         if count == 1:
             work(connections[0])
             return windows.done if self._is_over() else None
@@ -252,31 +254,12 @@ class _Cleanup:
 
     def _work(self, task: Task, windows: Windows) -> None:
         while self._may_go_on():
-            keys = self._persistently(task, lambda: windows.next(task.connection, task.pace.size))
+            keys = windows.next(task.connection, task.pace.size)
             if keys is None:
                 return
-            self._persistently(task, partial(task.run, keys))
+            task.connection.persistently(partial(task.run, keys))
             if not self._is_over():
                 windows.done = keys.last
-
-    def _persistently(self, task: Task, work: Callable[[], Any]) -> Any:
-        """Do something again where the connection was lost meanwhile: what was not committed is still there."""
-        deadline: float | None = None
-        while True:
-            try:
-                if deadline is not None:
-                    task.connection.reopen()
-                return work()
-            except DatabaseUnavailable as error:
-                if not error.transient:
-                    raise
-                now = time.monotonic()
-                if deadline is None:
-                    self._tell(f"The connection was lost, and is opened again: {error}")
-                    deadline = now + _PATIENCE_S
-                if now >= deadline:
-                    raise
-                time.sleep(1.0)
 
     def _bounds(self, unit: Unit, after: tuple[str, ...] | None) -> tuple[KeyRange | None, int]:
         """Say between which keys of the root there is something to do, and about how many rows."""

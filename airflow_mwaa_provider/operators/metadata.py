@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work on Airflow's metadata database: export it to S3."""
+"""Work on Airflow's metadata database: export it to S3, and delete what is old."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.parameters import check_duration, empty_to_none, flag, moment, number
-from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.client.parameters import check_duration, empty_to_none, flag, moment, names, number
+from airflow_mwaa_provider.operators.metadata_cleanup import MetadataCleanupOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.hooks.metadata import MetadataHook
     from airflow_mwaa_provider.metadata.export import ExportOptions
 
-__all__ = ["MetadataToS3Operator"]
+__all__ = ["MetadataCleanupOperator", "MetadataToS3Operator"]
 
 _LOG_EVERY_S = 30.0
 
@@ -184,8 +184,8 @@ class MetadataToS3Operator(BaseOperator):
 
         size = number(self.file_bytes, "file_bytes")
         return ExportOptions(
-            tables=_names(self.tables, "tables"),
-            exclude=_names(self.exclude, "exclude") or (),
+            tables=names(self.tables, "tables"),
+            exclude=names(self.exclude, "exclude") or (),
             since=moment(self.since, "since"),
             until=moment(self.until, "until"),
             prefix=self.prefix,
@@ -224,11 +224,3 @@ class MetadataToS3Operator(BaseOperator):
                 self.log.info("%s: %s%s rows, %s bytes", table, f"{rows:,}", of, f"{size:,}")
 
         return tell
-
-
-def _names(value: Any, parameter: str) -> list[str] | None:
-    if value is None:
-        return None
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        raise MwaaInputError(f"{parameter}={value!r} is no list of names: give ['dag_run', 'task_instance'].")
-    return [str(name) for name in value]

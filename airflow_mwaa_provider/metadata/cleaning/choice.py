@@ -213,7 +213,7 @@ class _Choice:
         yield from self._own_guards(unit)
         names = {name: self._schema.qualified(name) for name in self._schema.tables}
         for keep in rules.ROOTS[unit.root.name].keeps:
-            if all(self._is_there(need) for need in keep.needs):
+            if all(need in self._schema.tables for need in keep.needs):
                 sql = keep.sql.format_map(names)
                 yield Guard(keep.why, sql, looks_elsewhere="EXISTS" in sql)
         for part in unit.parts:
@@ -259,11 +259,10 @@ class _Choice:
                 continue
             pairs = tuple(zip(reference.columns, reference.foreign_columns, strict=True))
             yield Guard(f"{name} refers to it", reference=Reference(name, pairs), looks_elsewhere=True)
-
-    def _is_there(self, need: str) -> bool:
-        name, _, column = need.partition(".")
-        table = self._schema.tables.get(name)
-        return table is not None and (not column or table.has(column))
+        for name, column in rules.ROOTS[unit.root.name].referrers:
+            if name in self._schema.tables and self._schema.tables[name].has(column):
+                known = Reference(name, ((column, unit.root.key[0]),))
+                yield Guard(f"{name} refers to it", reference=known, looks_elsewhere=True)
 
 
 def _may_lack_time(schema: Schema, name: str) -> bool:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an environment answers to route ``cli``: the text of ``db clean``, and the lists of runs of its REST API.
+"""What an environment answers to route ``cli``, and what follows from it.
+
+The text of ``db clean``, the lists of runs of the REST API, and which of the tables that a dry run has listed can be
+cleaned without deleting what is in use.
 
 Source: ``utils/db_cleanup.py`` of Airflow 2.8.1, 2.10.3, 2.11.2, 3.0.6, 3.2.1 and 3.3.1; a test compares with what the
 installed one prints.
@@ -9,16 +12,36 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_mwaa_provider.exceptions import UnexpectedAnswer
+from airflow_mwaa_provider.exceptions import MwaaInputError, TableNotFound, UnexpectedAnswer
+from airflow_mwaa_provider.metadata.cleaning.outcome import Kept
 from airflow_mwaa_provider.metadata.rest_values import micros, moment, written_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-__all__ = ["Bound", "CliAnswer", "CliEnvironment", "Printed", "Runs", "error_line", "read_output"]
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+
+__all__ = [
+    "LIVE",
+    "LIVE_FOR",
+    "OF_RUNS",
+    "TAKEN_ALONG",
+    "Bound",
+    "Choice",
+    "CliAnswer",
+    "CliEnvironment",
+    "Printed",
+    "Runs",
+    "choose_tables",
+    "error_line",
+    "last_line",
+    "read_output",
+]
 
 _NAMES = re.compile(r"would be purged from tables [\[{](.*?)[\]}] with the following config")
 _NAME = re.compile(r"'([^']+)'")
@@ -134,7 +157,7 @@ def _without_dag(text: str) -> Iterator[str]:
 
 def error_line(answer: CliAnswer) -> str | None:
     """Give the line that says what went wrong, without secrets; ``None`` where there is none."""
-    lines = [line.strip() for text in (answer.stdout, answer.stderr) for line in text.splitlines() if line.strip()]
+    lines = _lines(answer)
     for pattern in (_RAISED, _REFUSED):
         for line in reversed(lines):
             if found := pattern.match(line):
@@ -142,9 +165,16 @@ def error_line(answer: CliAnswer) -> str | None:
     for line in lines:
         if found := _FAILED.search(line):
             return f"{found[0]}, which is all that it says; the database's own log has the reason"
-    if answer.exit_status and lines:
-        return _without_secrets(lines[-1])
     return None
+
+
+def last_line(answer: CliAnswer) -> str:
+    """Give the last line that it printed, without secrets."""
+    return _without_secrets(["it printed nothing", *_lines(answer)][-1])
+
+
+def _lines(answer: CliAnswer) -> list[str]:
+    return [line.strip() for text in (answer.stdout, answer.stderr) for line in text.splitlines() if line.strip()]
 
 
 def _without_secrets(line: str) -> str:
@@ -164,6 +194,12 @@ class Bound:
     time: datetime
     why: str = ""
     is_unfinished: bool = False
+
+    @property
+    def clause(self) -> str:
+        """Say what it keeps."""
+        since = f"what began from {self.time:%Y-%m-%d %H:%M} UTC on stays, for {self.why}"
+        return f"{since}; routes database and api can tell its rows from others" if self.is_unfinished else since
 
 
 class Runs:
@@ -206,11 +242,10 @@ class Runs:
         )
         began = min((_date(row, "start_date") or cutoff for row in ended), default=cutoff)
         dates = [date for date, _ in unfinished.values()]
-        if dates:
-            return Bound(min([began, cutoff, *dates]), _names(unfinished, is_all=is_all), is_unfinished=True)
-        if began < cutoff:
-            return Bound(began, f"a run that began then ended only after {cutoff:%Y-%m-%d %H:%M} UTC")
-        return Bound(cutoff)
+        why = [_names(unfinished, is_all=is_all)] if dates else []
+        if began < min([cutoff, *dates]):
+            why.append(f"a run that began then ended only after {cutoff:%Y-%m-%d %H:%M} UTC")
+        return Bound(min([cutoff, began, *dates]), ", and ".join(why), is_unfinished=bool(dates))
 
     def _list(self, body: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
         if self._dag_ids is not None:
@@ -259,3 +294,106 @@ def _names(unfinished: Mapping[tuple[str, str], tuple[datetime, str]], *, is_all
     if not is_all or len(first) > _NAMED_RUNS:
         texts.append("others are unfinished as well")
     return ", ".join(texts)
+
+
+ON_TASKS = ("xcom", "task_reschedule", "task_fail", "task_instance_history")
+ON_RUNS = (*ON_TASKS, "task_state_store", "deadline", "task_instance")
+TAKEN_ALONG: dict[str, tuple[str, ...]] = {"dag_run": ON_RUNS, "task_instance": ON_TASKS}
+"""What goes with rows of a table, by reference or because ``db clean`` sees to it; children first."""
+
+OF_RUNS = frozenset({*ON_RUNS, "dag_run", "sla_miss", "celery_taskmeta", "_xcom_archive"})
+"""Tables with rows of runs, whose own times don't say whether the run is over."""
+
+LIVE = frozenset({"job", "callback_request"})
+"""Tables with rows of what is at work now, which are at least this old:"""
+LIVE_FOR = timedelta(days=1)
+
+_ORDER = (
+    *ON_RUNS, "dag_run", "sla_miss", "celery_taskmeta", "celery_tasksetmeta", "_xcom_archive", "log", "job",
+    "import_error", "callback_request", "connection_test_request", "revoked_token", "session",
+)  # fmt: skip
+_NOT_GROWING = frozenset({"_xcom_archive"})
+_IN_USE = {
+    "trigger": "db clean deletes triggers that tasks still wait for",
+    "dag": "db clean deletes DAGs together with their runs",
+    "dag_version": "db clean deletes versions that are in use, with serialized DAGs and tasks",
+    "serialized_dag": "db clean cannot tell which are in use",
+    "dag_code": "db clean cannot tell which is in use",
+    "asset_event": "db clean deletes events that a DAG still waits with",
+    "dataset_event": "db clean deletes events that a DAG still waits with",
+}
+_OTHER_ROUTES = "routes database and api can"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which tables are cleaned.
+
+    :param retention: of each of them; children before what they hang on.
+    :param kept: tables that are left alone.
+    """
+
+    retention: Mapping[str, timedelta]
+    kept: tuple[Kept, ...]
+
+
+def choose_tables(listing: Printed, options: CleanupOptions, label: str) -> Choice:
+    """Say which tables of those that a dry run has listed are cleaned.
+
+    :param label: names the Airflow there.
+    :raises TableNotFound: one that was named isn't there.
+    :raises MwaaInputError: one cannot be cleaned by this route, or not so.
+    """
+    known = [name for name in listing.names if name not in listing.missing]
+    named = tuple(options.tables or ())
+    for name in (*named, *options.exclude, *options.retention_by_table):
+        if name not in known and name not in _IN_USE:
+            raise TableNotFound(
+                f"Route cli knows no table {name!r}: db clean of {label} knows {', '.join(sorted(known))}.", table=name
+            )
+    for name in named:
+        if name not in _ORDER:
+            why = _IN_USE.get(name, "it isn't known here what of it is in use")
+            raise MwaaInputError(f"Route cli cannot clean table {name}: {why}. Leave it out; {_OTHER_ROUTES} clean it.")
+    chosen = {name for name in _ORDER if name in known and name not in _NOT_GROWING}
+    if named:
+        chosen = {child for name in named for child in (name, *TAKEN_ALONG.get(name, ())) if child in known}
+    chosen -= set(options.exclude)
+    for parent, children in TAKEN_ALONG.items():
+        if parent in chosen and (left_out := [name for name in children if name in options.exclude]):
+            raise MwaaInputError(
+                f"Table {left_out[0]} cannot be excluded: its rows go with {parent}'s. Exclude {parent} as well."
+            )
+    kept = []
+    if options.tables is None:
+        for name in known:
+            if name not in _ORDER and name not in options.exclude and listing.counts.get(name):
+                why = _IN_USE.get(name, "it isn't known here what of it is in use")
+                kept.append(Kept(name, f"{why}; {_OTHER_ROUTES} tell", listing.counts[name]))
+    if options.dag_ids is not None:
+        if without := [name for name in named if name in listing.without_dag]:
+            raise MwaaInputError(f"Table {without[0]} names no DAG to db clean: leave it, or dag_ids, out.")
+        # Of some, such as deadline, it believes that they have a column that they have not.
+        kept += [Kept(name, "db clean cannot tell its rows by DAG") for name in sorted(chosen & listing.failed)]
+        chosen -= listing.without_dag | listing.failed
+    if not chosen:
+        raise MwaaInputError("No table is left to clean: tables, exclude and dag_ids leave none.")
+    return Choice({name: _retention(name, chosen, options) for name in _ORDER if name in chosen}, tuple(kept))
+
+
+def _retention(name: str, chosen: AbstractSet[str], options: CleanupOptions) -> timedelta:
+    for other in options.retention_by_table:
+        if other not in chosen:
+            raise MwaaInputError(f"retention_by_table names {other}, which is not among the tables to clean.")
+    own = options.retention_by_table.get(name)
+    parents = [parent for parent, children in TAKEN_ALONG.items() if name in children and parent in chosen]
+    longest = min((_retention(parent, chosen, options) for parent in parents), default=None)
+    if longest is None:
+        return options.retention_of(name)
+    if own is None:  # what is named beside what it hangs on may go before that
+        return min(options.retention, longest) if name in (options.tables or ()) else longest
+    if own > longest:
+        raise MwaaInputError(
+            f"retention_by_table: rows of {name} go with those of {parents[0]}, and cannot stay for longer ({longest})."
+        )
+    return own

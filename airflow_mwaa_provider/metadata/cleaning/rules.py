@@ -33,7 +33,7 @@ class Keep:
     :param why: a clause about such a row.
     :param sql: the condition, true or NULL where it is kept; the row is called ``t``, ``{name}`` stands for a table's
         name in full.
-    :param needs: tables, and ``table.column``, without which this says nothing.
+    :param needs: tables without which this says nothing.
     """
 
     why: str
@@ -48,11 +48,13 @@ class Root:
     :param time: columns that say when what it tells of ended; the first that isn't NULL counts.
     :param keeps: besides references to it from tables that don't go along.
     :param along: tables that may go along with it.
+    :param referrers: tables and columns that hold its primary key, and that the database does not know for references.
     """
 
     time: tuple[str, ...]
     keeps: tuple[Keep, ...] = ()
     along: tuple[str, ...] = ()
+    referrers: tuple[tuple[str, str], ...] = ()
 
 
 def _states(values: tuple[str, ...]) -> str:
@@ -125,13 +127,9 @@ ROOTS: dict[str, Root] = {
                 "NOT EXISTS (SELECT 1 FROM {dag_version} v WHERE v.dag_id = t.dag_id "
                 "AND v.version_number > t.version_number)",
             ),
-            Keep(
-                "an earlier try of a task ran it",
-                "EXISTS (SELECT 1 FROM {task_instance_history} h WHERE h.dag_version_id = t.id)",
-                ("task_instance_history.dag_version_id",),
-            ),
         ),
         along=("serialized_dag", "dag_code", "deadline_alert"),
+        referrers=(("task_instance_history", "dag_version_id"),),
     ),
     "callback_request": Root(("created_at",)),
     "connection_test_request": Root(

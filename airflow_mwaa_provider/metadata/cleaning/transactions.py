@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 
-from airflow_mwaa_provider.exceptions import DatabaseRefused
+from airflow_mwaa_provider.exceptions import DatabaseRefused, DatabaseUnavailable
 from airflow_mwaa_provider.metadata.database import database_errors
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ __all__ = ["Deleted", "Forbidden", "TooMuch", "Transaction", "Transactions", "ch
 
 # What hangs on a few rows is found by index, whatever the statistics say: also in the foreign keys' own queries. And
 # a transaction of which a crash of the server takes the end away is found undone by the next cleanup.
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_PATIENCE_S, _PAUSE_S = 60.0, 0.5
+"""How long a database that was lost is waited for, and between two looks."""
 _NAME = "SET LOCAL application_name TO 'airflow-mwaa cleanup'"
 _SETTINGS = (
     f"{_NAME}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; "
@@ -120,19 +126,27 @@ class Transaction:
 class Transactions:
     """A connection that runs one short transaction after another; a context.
 
+    :param tell: is told when the connection was lost.
+
     ``table`` names the one that the last transaction that failed was at; ``longest_s`` is how long one took at most.
 
     :param application_name: what the server's own views call it.
     """
 
     def __init__(
-        self, database: Database, options: CleanupOptions, *, clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        options: CleanupOptions,
+        tell: Callable[[str], None] = log.info,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.label = database.label
         self._database = database
         self._limit_s = options.max_transaction.total_seconds()
         self._lock_ms = round(options.lock_timeout.total_seconds() * 1000)
         self._ask_timeout = f"SET LOCAL statement_timeout TO {round(options.statement_timeout.total_seconds() * 1000)}"
+        self._tell = tell
         self._clock = clock
         self._connection: Any = None
         self.longest_s = 0.0
@@ -174,6 +188,10 @@ class Transactions:
         return self._query(f"SET LOCAL TimeZone TO 'UTC'; {_NAME}; {self._ask_timeout}; {statement}", doing)
 
     def _query(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = self.persistently(lambda: self._once(statement, doing))
+        return found
+
+    def _once(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
         with database_errors(self.label, doing), self._connection.cursor() as cursor:
             try:
                 cursor.execute(f"BEGIN READ ONLY; {statement}")
@@ -184,6 +202,28 @@ class Transactions:
                 raise
             cursor.execute("COMMIT")
         return found
+
+    def persistently(self, work: Callable[[], T]) -> T:
+        """Do something again where the connection is lost meanwhile: what was not committed is undone, and so safe.
+
+        :raises DatabaseUnavailable: the database was away for longer than a minute.
+        """
+        deadline: float | None = None
+        while True:
+            try:
+                if deadline is not None:
+                    self.reopen()
+                return work()
+            except DatabaseUnavailable as error:
+                if not error.transient:
+                    raise
+                now = self._clock()
+                if deadline is None:
+                    deadline = now + _PATIENCE_S
+                    self._tell(f"The connection was lost, and is opened again: {error}")
+                if now >= deadline:
+                    raise
+                time.sleep(_PAUSE_S)
 
     @contextmanager
     def transaction(self, doing: str) -> Iterator[Transaction]:

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa metadata plan`` and ``clean``: what is old in a metadata database, and deleting it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from airflow_mwaa_provider.cli.aws import Aws, profile_option, region_option
+from airflow_mwaa_provider.cli.durations import DURATION
+from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line, warn
+from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
+from airflow_mwaa_provider.cli.output import echo_fields, echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.remote import Remote
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_mwaa_provider.metadata.cleaning.routes import Cleaner
+    from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, Plan
+    from airflow_mwaa_provider.metadata.database import Database
+
+_OPTIONS = (
+    click.option(
+        "--database-url",
+        envvar="AIRFLOW_MWAA_DATABASE_URL",
+        metavar="URL",
+        help="postgresql://USER@HOST:5432/DATABASE; the password from PGPASSWORD or ~/.pgpass. Also: "
+        "AIRFLOW_MWAA_DATABASE_URL.",
+    ),
+    click.option(
+        "--route",
+        type=click.Choice(["auto", "database", "mwaa_environment", "api", "cli"]),
+        default="auto",
+        help="mwaa_environment: the settings of the MWAA container that it runs in; api: the plugin of the "
+        "environment's web server; cli: Airflow's own db clean there.",
+    ),
+    click.option("--env", "env_name", metavar="ENV", help="The environment of routes api and cli."),
+    click.option(
+        "--retention", type=DURATION, default="30d", show_default=True, help="How old what has ended must be: 30d, 36h."
+    ),
+    click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable."),
+    click.option("--exclude", multiple=True, metavar="NAME", help="Without this table; repeatable."),
+    click.option(
+        "--retention-of",
+        "retentions",
+        multiple=True,
+        metavar="TABLE=AGE",
+        help="Another retention, xcom=7d; repeatable.",
+    ),
+    click.option("--max-age", type=DURATION, help="Leave alone what is older than this."),
+    click.option("--dag", "dag_ids", multiple=True, metavar="DAG_ID", help="Only rows of this DAG; repeatable."),
+    click.option("--keep-last-run/--no-keep-last-run", default=True, show_default=True, help="Of each DAG."),
+    click.option("--statement-timeout", type=DURATION, default="1h", show_default=True, help="Of queries that count."),
+    click.option("--force", is_flag=True, help="Allow a retention below a day."),
+    output_option,
+    region_option,
+    profile_option,
+)
+
+
+def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), command)
+
+
+@click.command("plan")
+@_with_options
+@mwaa_errors_in_one_line
+def plan(*, output: str, **given: Any) -> None:
+    """Show what a cleanup would delete, table by table, what it would keep and why; delete nothing.
+
+    \b
+    Example:
+      airflow-mwaa metadata plan --retention 30d --retention-of xcom=7d
+      airflow-mwaa metadata plan --env my-environment --output json
+    """
+    with signals_as_interrupts():
+        found = _cleaner(given).plan()
+    if output == "json":
+        echo_json(found.document())
+    else:
+        _show_plan(found)
+
+
+@click.command("clean")
+@_with_options
+@click.option("--archive-to", metavar="s3://BUCKET/PREFIX", help="Archive there first; delete what was archived only.")
+@click.option("--kms-key-id", help="Encrypt the archive with this key of KMS.")
+@click.option("--bucket-owner", metavar="ACCOUNT", help="Account that the bucket must belong to.")
+@click.option("--batch-rows", type=int, default=10_000, show_default=True, help="Rows a transaction at most.")
+@click.option("--max-transaction", type=DURATION, default="1s", show_default=True, help="Longest transaction.")
+@click.option("--lock-timeout", type=DURATION, default="500ms", show_default=True, help="Longest wait for a lock.")
+@click.option("--max-duration", type=DURATION, help="End after this time; the next cleanup goes on there.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Connections that delete side by side.")
+@click.option("--wait", type=DURATION, default="0s", help="How long to wait for another cleanup to end.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@mwaa_errors_in_one_line
+def clean(*, output: str, yes: bool, **given: Any) -> None:
+    """Delete what is old, in short transactions; where a person looks, show the plan first and ask.
+
+    \b
+    Example:
+      airflow-mwaa metadata clean --retention 30d --max-duration 1h
+      airflow-mwaa metadata clean --retention 90d --archive-to s3://my-bucket/history --yes
+    """
+    cleaner = _cleaner(given)
+    try:
+        with signals_as_interrupts():
+            if not yes:
+                _ask(cleaner)
+            with _progress() as progress:
+                outcome = cleaner.run(progress)
+    except KeyboardInterrupt:
+        fail("interrupted; what was deleted until then is gone, and the next cleanup goes on from there")
+    if output == "json":
+        echo_json(outcome.document())
+    else:
+        _show_outcome(outcome)
+    if outcome.failures:
+        name, why = next(iter(outcome.failures.items()))
+        fail(f"cleaning {name} failed: {why}")
+
+
+def _ask(cleaner: Cleaner) -> None:
+    if not sys.stdin.isatty():
+        raise MwaaInputError("Nobody is there to be asked: give --yes, or look with metadata plan first.")
+    found = cleaner.plan()
+    _show_plan(found)
+    if not click.confirm(f"Delete these {found.rows:,} rows?"):
+        fail("nothing was deleted")
+
+
+def _cleaner(given: dict[str, Any]) -> Cleaner:
+    from airflow_mwaa_provider.metadata.cleaning.routes import DatabaseCleaner, EnvironmentCleaner
+
+    route, url, env_name = given["route"], given["database_url"], given["env_name"]
+    options = _options(given)
+    if route in {"api", "cli"} or (route == "auto" and env_name and not url):
+        if not env_name:
+            raise MwaaInputError(f"Route {route} goes through an environment: give --env ENV.")
+        if given.get("archive_to"):
+            raise MwaaInputError(
+                "--archive-to needs the database itself: routes api and cli do not archive. Export first, with "
+                "metadata export --env, and leave --archive-to out."
+            )
+        return EnvironmentCleaner(Remote(env_name, given["region"], given["profile"]).environment, route, options, warn)
+    archive = None
+    if given.get("archive_to"):
+        archive = _archive(given)
+    wait = given.get("wait") or timedelta(0)
+    shown = "mwaa_environment" if route == "mwaa_environment" else "database"
+    return DatabaseCleaner(
+        open_database(url, route), options, warn, route=shown, archive=archive, wait_timeout_s=wait.total_seconds()
+    )
+
+
+def open_database(url: str | None, route: str = "auto") -> Database:
+    """Say where the database is that a command's options name."""
+    from airflow_mwaa_provider.metadata.database import Database
+
+    if route == "mwaa_environment":
+        return Database.from_mwaa_environment(os.environ)
+    if not url:
+        raise MwaaInputError(
+            "No database was named: give --database-url, set AIRFLOW_MWAA_DATABASE_URL, or, in a container of MWAA, "
+            "--route mwaa_environment; or --env ENV for its web server."
+        )
+    return Database.from_url(url)
+
+
+def _archive(given: dict[str, Any]) -> tuple[Any, str]:
+    from airflow_mwaa_provider.metadata.cleaning.routes import read_place
+    from airflow_mwaa_provider.metadata.storage import Storage
+
+    bucket, prefix = read_place(given["archive_to"])
+    key = given["kms_key_id"]
+    put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+    client = Aws(given["region"], given["profile"]).s3()
+    return Storage(client, bucket, put=put, owner=given["bucket_owner"]), prefix
+
+
+def _options(given: dict[str, Any]) -> CleanupOptions:
+    from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
+
+    by_table = {}
+    for text in given["retentions"]:
+        table, _, age = text.partition("=")
+        if not table or not age:
+            raise MwaaInputError(f"--retention-of {text!r} is no TABLE=AGE; write xcom=7d.")
+        by_table[table] = DURATION.convert(age, None, None)
+    named = {
+        name: given[name] for name in ("retention", "max_age", "keep_last_run", "statement_timeout", "force", "exclude")
+    }
+    of_clean = ("batch_rows", "max_transaction", "lock_timeout", "max_duration", "workers")
+    named |= {name: given[name] for name in of_clean if name in given}
+    return CleanupOptions(
+        **named,
+        tables=given["tables"] or None,
+        dag_ids=given["dag_ids"] or None,
+        retention_by_table=by_table,
+    )
+
+
+def _show_plan(plan: Plan) -> None:
+    going = [table for table in plan.tables if table.rows]
+    if going:
+        rows = [
+            (
+                t.table,
+                f"{t.rows:,}",
+                _share(t.rows, t.of_rows),
+                _size(t.bytes),
+                f"{t.older_than:%Y-%m-%d %H:%M}",
+                t.root,
+            )
+            for t in going
+        ]
+        echo_table([("TABLE", "ROWS", "OF ALL", "BYTES", "OLDER THAN (UTC)", "WITH"), *rows])
+    else:
+        click.echo("  Nothing is old enough to go.")
+    if plan.kept:
+        click.echo()
+        kept = [(k.table, "" if k.rows is None else f"{k.rows:,}", k.why) for k in plan.kept]
+        echo_table([("KEPT", "ROWS", "WHY"), *kept])
+    click.echo()
+    untouched = len(plan.tables) - len(going)
+    echo_fields(
+        [
+            ("rows", f"{plan.rows:,}"),
+            ("bytes", _size(plan.bytes)),
+            ("time, about", _time(plan.seconds) if plan.rows else None),
+            ("tables with nothing to go", untouched or None),
+            ("route", plan.route),
+        ]
+    )
+    for advice in plan.advice:
+        click.echo(f"  {advice}")
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    rows = [
+        (name, f"{t.matched:,}", f"{t.deleted:,}", t.batches, f"{t.seconds:.1f}", f"{t.longest_transaction_s:.2f}")
+        for name, t in outcome.tables.items()
+        if t.matched or t.deleted or t.failure
+    ]
+    if rows:
+        echo_table([("TABLE", "MATCHED", "DELETED", "BATCHES", "SECONDS", "LONGEST (S)"), *rows])
+    echo_fields(
+        [
+            ("deleted", f"{outcome.deleted:,}"),
+            ("seconds", f"{outcome.seconds:.1f}"),
+            ("paused", f"{outcome.paused_s:.1f}" if outcome.paused_s else None),
+            ("longest transaction", f"{outcome.longest_transaction_s:.2f} s"),
+            ("archive", outcome.archive),
+            ("route", outcome.route),
+        ]
+    )
+    for why in outcome.left:
+        warn(f"not done: {why}")
+
+
+def _share(rows: int, of_rows: int | None) -> str:
+    return f"{min(1.0, rows / of_rows):.0%}" if of_rows else ""
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """Show a bar for the table that is under way, where a person looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar: dict[str, Any] = {}
+
+        def show(table: str, rows: int, expected: int | None) -> None:
+            if bar.get("table") != table:
+                if bar:
+                    bars.remove_task(bar["id"])
+                bar.update(table=table, id=bars.add_task(table, total=expected))
+            bars.update(bar["id"], completed=rows, total=expected)
+
+        yield show

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings an archive back into the database that it is of: each table whole, or not at all."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError, StorageError, TableNotFound
+from airflow_mwaa_provider.metadata.cleaning.archive import secret_tables
+from airflow_mwaa_provider.metadata.cleaning.archive_files import ArchivedFile
+from airflow_mwaa_provider.metadata.cleaning.digests import SETTINGS
+from airflow_mwaa_provider.metadata.cleaning.graph import ancestry
+from airflow_mwaa_provider.metadata.cleaning.lease import Lease
+from airflow_mwaa_provider.metadata.database import database_errors
+from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
+from airflow_mwaa_provider.metadata.reading import Export, open_export
+from airflow_mwaa_provider.metadata.schema import quoted, read_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
+    from airflow_mwaa_provider.metadata.objects import StoredFile
+    from airflow_mwaa_provider.metadata.schema import Schema, Table
+
+    Progress = Callable[[str, int, int], None]
+
+__all__ = ["restore_archive"]
+
+log = logging.getLogger(__name__)
+
+_LOCK_TIMEOUT_MS = 10_000
+_TEMPORARY = "pg_temp.archived"
+
+
+def restore_archive(
+    database: Database,
+    client: Any,
+    bucket: str,
+    key: str,
+    *,
+    tables: Sequence[str] | None = None,
+    keep_changed: bool = False,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] = log.info,
+    statement_timeout_s: float = 3600.0,
+    wait_timeout_s: float = 0.0,
+) -> dict[str, dict[str, int]]:
+    """Insert the rows of an archive that are not there, with exactly the values that they had.
+
+    A table is one transaction: it is restored whole or, where its files are damaged, or something is in the way, stays
+    as it was. What comes after it is then not restored; tables before it are. Rows that are there as they were are
+    passed over, so that a restore that was cut off can be repeated. Sequences are left as they are. No cleanup works
+    meanwhile; the next one takes the same rows again.
+
+    :param client: boto3's client of S3.
+    :param key: of the manifest, or of the folder that it is in.
+    :param tables: which of its tables; ``None`` for all.
+    :param keep_changed: leave rows as they are that are there with other values, instead of refusing the table.
+    :param progress: is called with a table, how many of its rows have been read, and how many it has. What it raises
+        ends the restore, and undoes the table.
+    :param tell: is told of each table that is done.
+    :param wait_timeout_s: how long a cleanup's end is waited for.
+    :return: of each table how many ``rows`` the archive has, and how many of them were ``inserted``.
+    :raises MwaaInputError: there is no archive, or it is none of this database's tables; nothing was changed.
+    :raises TableNotFound: a table is not in the archive, or not in the database; nothing was changed.
+    :raises StorageError: a file is damaged, or cannot be read.
+    :raises DatabaseRefused: a row is there with other contents, or refers to one that isn't there.
+    :raises CleanupUnderWay: a cleanup is at work.
+    """
+    archive = open_export(f"s3://{bucket}/{key.strip('/')}", lambda: client)
+    with database.connection() as connection:
+        with database_errors(database.label, "reading its tables"):
+            schema = read_schema(connection)
+        chosen = _chosen(archive, schema, tables)
+        _check_writable(connection, schema, chosen, database.label)
+        lease = Lease(database)
+        lease.wait(wait_timeout_s)
+        try:
+            restore = _Restore(connection, database.label, archive, schema, statement_timeout_s, lease, progress)
+            found = {}
+            for name in chosen:
+                found[name] = restore.table(name, keep_changed=keep_changed)
+                tell(f"Restored {name}: {found[name]['inserted']:,} of {found[name]['rows']:,} rows were not there")
+            return found
+        finally:
+            lease.let_go()
+
+
+def _chosen(archive: Export, schema: Schema, tables: Sequence[str] | None) -> list[str]:
+    """Check that these tables can be restored, and sort them: what others refer to first."""
+    manifest = archive.last
+    if manifest.incremental or manifest.file_format != FileFormat.CSV or manifest.compression == Compression.ZSTD:
+        raise MwaaInputError(
+            f"{archive.label} is an export and no archive of a cleanup: it cannot be restored. Give the folder that "
+            "the cleanup named."
+        )
+    if isinstance(tables, str):
+        raise MwaaInputError(f"tables={tables!r} is a text: give a list of names, [{tables!r}].")
+    names = list(dict.fromkeys(manifest.tables if tables is None else tables))
+    for name in names:
+        if name not in manifest.tables:
+            raise TableNotFound(
+                f"{archive.label} has no table {name!r}; it has {', '.join(sorted(manifest.tables))}.", table=name
+            )
+        _check_columns(archive, schema.table(name), manifest.tables[name].columns)
+    if secret := secret_tables(schema, names):
+        raise MwaaInputError(
+            f"Table {secret[0]} cannot be restored: what it keeps secret is in no archive and in no export. Leave it "
+            "out with tables."
+        )
+    return ancestry(schema, names)
+
+
+def _check_columns(archive: Export, table: Table, archived: dict[str, str]) -> None:
+    there = {column.name: column.type for column in table.columns}
+    if there == archived:
+        return
+    differ = sorted(name for name in there.keys() | archived.keys() if there.get(name) != archived.get(name))
+    raise MwaaInputError(
+        f"Table {table.name} has other columns than in {archive.label}, which is of schema "
+        f"{archive.last.schema_version}: {', '.join(differ[:5])}. Restore into a database of that version, or leave it "
+        "out with tables."
+    )
+
+
+def _check_writable(connection: Any, schema: Schema, names: Sequence[str], label: str) -> None:
+    with database_errors(label, "asking what its user may do"), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_user, pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', "
+            "has_database_privilege(current_database(), 'TEMP'), array(SELECT name FROM unnest(%s) AS u(name) "
+            "WHERE NOT has_table_privilege(name, 'SELECT') OR NOT has_table_privilege(name, 'INSERT'))",
+            ([schema.qualified(name) for name in names],),
+        )
+        user, is_read_only, may_temp, missing = cursor.fetchone()
+    if is_read_only:
+        raise DatabaseRefused(f"{label} can only be read: give the writer's address, and a user who may write.")
+    if missing or not may_temp:
+        what = f"SELECT and INSERT on {', '.join(missing[:5])}" if missing else "TEMPORARY on the database"
+        raise DatabaseRefused(f"{label}: its user {user} lacks {what}; nothing was restored. GRANT that.")
+
+
+class _Restore:
+    """One restore that is under way."""
+
+    def __init__(
+        self,
+        connection: Any,
+        label: str,
+        archive: Export,
+        schema: Schema,
+        statement_timeout_s: float,
+        lease: Lease,
+        progress: Progress | None,
+    ) -> None:
+        self._connection = connection
+        self._label = label
+        self._archive = archive
+        self._schema = schema
+        self._settings = (
+            f"{SETTINGS}; SET LOCAL client_encoding TO 'UTF8'; SET LOCAL lock_timeout TO {_LOCK_TIMEOUT_MS}; "
+            f"SET LOCAL statement_timeout TO {round(statement_timeout_s * 1000)}; "
+            "SET LOCAL application_name TO 'airflow-mwaa restore'"
+        )
+        self._lease = lease
+        self._progress = progress
+
+    def table(self, name: str, *, keep_changed: bool) -> dict[str, int]:
+        """Restore a table, in a transaction."""
+        table, archived = self._schema.tables[name], self._archive.last.tables[name]
+        with self._errors(name), self._connection.cursor() as cursor:
+            cursor.execute(f"BEGIN; {self._settings}")
+            try:
+                cursor.execute(f"CREATE TEMPORARY TABLE archived (LIKE {self._schema.qualified(name)}) ON COMMIT DROP")
+                before = 0
+                for file in archived.files:
+                    self._copy(cursor, name, archived, file, before)
+                    before += file.rows
+                cursor.execute(f"ANALYZE {_TEMPORARY}")
+                if not keep_changed:
+                    self._check_conflicts(cursor, table)
+                inserted = self._insert(cursor, table, archived)
+                cursor.execute("COMMIT")
+            except BaseException:
+                with suppress(psycopg2.Error):
+                    cursor.execute("ROLLBACK")
+                raise
+        if self._progress is not None:
+            self._progress(name, archived.rows, archived.rows)
+        return {"rows": archived.rows, "inserted": inserted}
+
+    def _copy(self, cursor: Any, name: str, archived: TableExport, file: StoredFile, before: int) -> None:
+        """Copy a file into the temporary table; what COPY says of one that is damaged is told as damage."""
+        manifest: Manifest = self._archive.last
+        place = self._archive.name_of(manifest, file.key)
+        label = self._archive.files.url(place)
+        columns = ", ".join(quoted(column) for column in archived.columns)
+
+        def on_rows(rows: int) -> None:
+            self._lease.renew()
+            if self._progress is not None:
+                self._progress(name, before + rows, archived.rows)
+
+        try:
+            raw = self._archive.files.open(place, file.bytes)
+            with ArchivedFile(raw, file, Compression(manifest.compression), label, on_rows) as rows:
+                try:
+                    cursor.copy_expert(f"COPY {_TEMPORARY} ({columns}) FROM STDIN (FORMAT csv, HEADER)", rows)
+                except psycopg2.Error as error:
+                    if rows.error is not None:
+                        raise rows.error from error
+                    if rows.is_damaged():
+                        raise rows.damage("its SHA-256 is not that of its manifest") from error
+                    raise
+                copied = cursor.rowcount
+                rows.check()
+                if copied != file.rows:
+                    raise rows.damage(f"{copied:,} of its {file.rows:,} rows could be read")
+        except StorageError as error:
+            raise StorageError(
+                f"Table {name} was not restored, and is as it was: {error} Bring back an older version of that object, "
+                "or leave the table out with tables.",
+                code=error.code,
+                bucket=error.bucket,
+                key=file.key,
+                transient=error.transient,
+            ) from error
+
+    def _check_conflicts(self, cursor: Any, table: Table) -> None:
+        if not table.key:
+            return
+        key = ", ".join(f"t.{quoted(name)}::text" for name in table.key)
+        cursor.execute(
+            f"SELECT count(*) OVER (), {key} FROM {_TEMPORARY} a JOIN {self._schema.qualified(table.name)} t "
+            f"ON {_same(table)} WHERE a::text <> t::text LIMIT 1"
+        )
+        if (found := cursor.fetchone()) is not None:
+            count, *values = found
+            what = f"{', '.join(table.key)} = {', '.join(values)}"
+            others = f" (and of {count - 1:,} others)" if count > 1 else ""
+            raise DatabaseRefused(
+                f"Table {table.name} was not restored, and is as it was: of its row {what}{others} there are other "
+                f"values now than in {self._archive.label}. Let it stay with keep_changed, or delete it first."
+            )
+
+    def _insert(self, cursor: Any, table: Table, archived: TableExport) -> int:
+        columns = ", ".join(quoted(name) for name in archived.columns)
+        # Without a key rows are the same where all their values are.
+        same = _same(table) if table.key else "a::text = t::text"
+        name = self._schema.qualified(table.name)
+        cursor.execute(
+            f"INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {_TEMPORARY} a "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {name} t WHERE {same})"
+        )
+        return int(cursor.rowcount)
+
+    @contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        with database_errors(self._label, f"restoring table {name}"):
+            try:
+                yield
+            except (psycopg2.errors.ForeignKeyViolation, psycopg2.errors.UniqueViolation) as error:
+                detail = str(error.diag.message_detail or error.diag.message_primary).strip().rstrip(".")
+                is_reference = isinstance(error, psycopg2.errors.ForeignKeyViolation)
+                advice = (
+                    "Restore that first, or leave the table out with tables."
+                    if is_reference
+                    else "Delete the row that is there first, or leave the table out with tables."
+                )
+                raise DatabaseRefused(
+                    f"Table {name} was not restored, and is as it was: {detail}. {advice}", sqlstate=error.pgcode
+                ) from error
+
+
+def _same(table: Table) -> str:
+    return " AND ".join(f"a.{quoted(name)} = t.{quoted(name)}" for name in table.key)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ways by which a metadata database is cleaned: from here, by an environment's web server, by its own CLI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, NoMetadataRoute, UnsupportedByTransport
+from airflow_mwaa_provider.metadata.cleanup import plan_cleanup, run_cleanup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, Plan
+    from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.storage import Storage
+
+    Progress = Callable[[str, int, int | None], None]
+
+__all__ = ["Cleaner", "DatabaseCleaner", "EnvironmentCleaner", "read_place"]
+
+
+class Cleaner(Protocol):
+    """What deletes, by some route."""
+
+    def plan(self) -> Plan:
+        """Say what would go."""
+
+    def run(self, progress: Progress | None = None) -> Outcome:
+        """Delete it."""
+
+
+class DatabaseCleaner:
+    """Deletes through a connection to the database.
+
+    :param archive: opens what writes to S3, and the prefix there: only what was archived first is deleted.
+    :param wait_timeout_s: how long another cleanup's end is waited for.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        options: CleanupOptions,
+        tell: Callable[[str], None],
+        *,
+        route: str = "database",
+        archive: tuple[AbstractContextManager[Storage], str] | None = None,
+        wait_timeout_s: float = 0.0,
+    ) -> None:
+        self._database = database
+        self._options = options
+        self._tell = tell
+        self._route = route
+        self._archive = archive
+        self._wait_timeout_s = wait_timeout_s
+
+    def plan(self) -> Plan:
+        """Say what would go."""
+        return plan_cleanup(self._database, self._options, route=self._route)
+
+    def run(self, progress: Progress | None = None) -> Outcome:
+        """Delete it."""
+        keywords: dict[str, Any] = {"progress": progress, "tell": self._tell, "wait_timeout_s": self._wait_timeout_s}
+        if self._archive is None:
+            return run_cleanup(self._database, self._options, route=self._route, **keywords)
+        # It brings what exports, which most cleanups do without.
+        from airflow_mwaa_provider.metadata.cleaning.archived import run_archived_cleanup
+
+        storage, prefix = self._archive
+        with storage as opened:
+            return run_archived_cleanup(self._database, self._options, opened, prefix, route=self._route, **keywords)
+
+
+class EnvironmentCleaner:
+    """Deletes through an environment: by its web server's metadata API, or by Airflow's own ``db clean``.
+
+    :param environment: a client of it.
+    :param route: ``api``, ``cli``, or ``auto``: the first of them that can be used.
+    """
+
+    def __init__(self, environment: Any, route: str, options: CleanupOptions, tell: Callable[[str], None]) -> None:
+        self._environment = environment
+        self._route = route
+        self._options = options
+        self._tell = tell
+
+    def plan(self) -> Plan:
+        """Say what would go."""
+        plan: Plan = self._first_that_works(lambda cleaner: cleaner.plan())
+        return plan
+
+    def run(self, progress: Progress | None = None) -> Outcome:
+        """Delete it."""
+        outcome: Outcome = self._first_that_works(lambda cleaner: cleaner.run(progress))
+        return outcome
+
+    def _first_that_works(self, work: Callable[[Cleaner], Any]) -> Any:
+        if self._route != "cli":
+            try:
+                return work(self._by_api())
+            except MwaaError as error:
+                # Told by the first call of all: nothing has been done yet.
+                if self._route == "api" or not isinstance(error, NoMetadataRoute | UnsupportedByTransport):
+                    raise
+                self._tell(f"Route api cannot be used: {error}")
+        return work(self._by_cli())
+
+    def _by_api(self) -> Cleaner:
+        from airflow_mwaa_provider.metadata.cleaning.api_route import ApiCleanup
+
+        label = f"environment {self._environment.name!r}"
+        return ApiCleanup(self._environment.call_plugin, label, self._options, tell=self._tell)
+
+    def _by_cli(self) -> Cleaner:
+        from airflow_mwaa_provider.metadata.cleaning.cli_route import CliCleanup
+
+        self._tell(f"Route cli: airflow db clean of environment {self._environment.name!r}")
+        return CliCleanup(self._environment, self._options, tell=self._tell)
+
+
+def read_place(archive_to: str) -> tuple[str, str]:
+    """Read where an archive shall go.
+
+    :return: bucket and prefix.
+    :raises MwaaInputError: it is no place in S3.
+    """
+    bucket, _, prefix = archive_to.removeprefix("s3://").partition("/")
+    if not archive_to.startswith("s3://") or not bucket:
+        raise MwaaInputError(f"archive_to={archive_to!r} is no place in S3; write s3://BUCKET/PREFIX.")
+    return bucket, prefix.strip("/")

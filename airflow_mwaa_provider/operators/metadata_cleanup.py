@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deleting what is old from Airflow's metadata database; public as ``operators.metadata``."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider._compat import BaseOperator, stats
+from airflow_mwaa_provider.client.parameters import check_duration, empty_to_none, flag, names, number
+from airflow_mwaa_provider.exceptions import CleanupFailed, MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_mwaa_provider._compat import Context
+    from airflow_mwaa_provider.metadata.cleaning.routes import Cleaner
+    from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, Plan
+
+__all__ = ["MetadataCleanupOperator"]
+
+_LOG_EVERY_S = 30.0
+_METRIC = "mwaa_provider.metadata_cleanup"
+
+
+class MetadataCleanupOperator(BaseOperator):
+    """Delete what is old from Airflow's metadata database, while the environment goes on working.
+
+    Rows go in transactions of a fraction of a second, children before what they refer to. What has not ended stays
+    whatever its age, and so does what something else still needs: the last run of each DAG, triggers in use, versions
+    of DAGs that a task refers to. A task that is cut off, or that ends by ``max_duration``, is gone on with by the next
+    one.
+
+    :param retention: how old what has ended must be (templated); at least a day, unless ``force``.
+    :param tables: tables to clean (templated); ``dag_run`` takes along all that hangs on a run. ``None``: all that
+        grow.
+    :param exclude: tables to leave alone (templated).
+    :param retention_by_table: another retention for some tables, such as ``{"xcom": timedelta(days=7)}``.
+    :param max_age: leave alone what is older than this (templated).
+    :param dag_ids: rows of these DAGs only (templated).
+    :param keep_last_run: keep the last run of each DAG and of each kind of run (templated).
+    :param dry_run: count what would go, log it, and delete nothing (templated).
+    :param archive_to: ``s3://BUCKET/PREFIX`` (templated): export the rows there first, read them back, and delete only
+        those that are there, unchanged.
+    :param batch_rows: rows that a transaction deletes at most.
+    :param max_transaction: a transaction that takes longer is given up, and tried again with fewer rows.
+    :param lock_timeout: what is locked for longer is passed over.
+    :param max_duration: begin no other transaction after this time (templated); what is left goes next time.
+    :param workers: connections that delete side by side, 1 to 8.
+    :param statement_timeout: of the queries that count what is to go.
+    :param wait_timeout: how long the end of another cleanup is waited for.
+    :param force: allow a retention below a day (templated).
+    :param route: ``"database"``, ``"mwaa_environment"``, ``"api"``, ``"cli"`` or ``"auto"`` (templated); see
+        :class:`~airflow_mwaa_provider.hooks.metadata.MetadataHook`.
+    :param env_name: the environment whose web server routes ``api`` and ``cli`` ask (templated); the task's own if not
+        given.
+    :param metadata_conn_id: a ``postgres`` connection to the database (templated); on Airflow 2 the environment's own
+        if not given.
+    :param kms_key_id: encrypt the archive with this key of KMS (templated).
+    :param bucket_owner: account that the archive's bucket must belong to (templated).
+    :param s3_conn_id: connection for S3 (templated); ``None`` takes ``aws_conn_id``.
+    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated).
+    :param region_name: region of the environment and the bucket (templated).
+    :param verify: ``False`` or the path of a CA bundle (templated).
+    :param botocore_config: keywords of botocore's ``Config``.
+    :return: by table ``{"matched", "deleted", "batches", "seconds", "longest_transaction_s"}``: rows that were to go,
+        rows that are gone, transactions, and times in seconds.
+    """
+
+    template_fields: Sequence[str] = (
+        "retention",
+        "tables",
+        "exclude",
+        "max_age",
+        "dag_ids",
+        "keep_last_run",
+        "is_dry_run",
+        "archive_to",
+        "max_duration",
+        "force",
+        "route",
+        "env_name",
+        "metadata_conn_id",
+        "kms_key_id",
+        "bucket_owner",
+        "s3_conn_id",
+        "aws_conn_id",
+        "region_name",
+        "verify",
+    )
+    ui_color = "#f2d6c2"
+
+    def __init__(
+        self,
+        *,
+        retention: timedelta = timedelta(days=30),
+        tables: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        retention_by_table: Mapping[str, timedelta] | None = None,
+        max_age: timedelta | None = None,
+        dag_ids: Sequence[str] | None = None,
+        keep_last_run: bool = True,
+        dry_run: bool = False,
+        archive_to: str | None = None,
+        batch_rows: int = 10_000,
+        max_transaction: timedelta = timedelta(seconds=1),
+        lock_timeout: timedelta = timedelta(milliseconds=500),
+        max_duration: timedelta | None = None,
+        workers: int = 1,
+        statement_timeout: timedelta = timedelta(hours=1),
+        wait_timeout: timedelta = timedelta(0),
+        force: bool = False,
+        route: str = "auto",
+        env_name: str | None = None,
+        metadata_conn_id: str | None = None,
+        kms_key_id: str | None = None,
+        bucket_owner: str | None = None,
+        s3_conn_id: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.retention = retention
+        self.tables = tables
+        self.exclude = exclude
+        self.retention_by_table = retention_by_table
+        self.max_age = max_age
+        self.dag_ids = dag_ids
+        self.keep_last_run = keep_last_run
+        # Not dry_run: that is a method of every operator.
+        self.is_dry_run = dry_run
+        self.archive_to = archive_to
+        self.batch_rows = batch_rows
+        self.max_transaction = max_transaction
+        self.lock_timeout = lock_timeout
+        self.max_duration = max_duration
+        self.workers = workers
+        self.statement_timeout = statement_timeout
+        self.wait_timeout = wait_timeout
+        self.force = force
+        self.route = route
+        self.env_name = env_name
+        self.metadata_conn_id = metadata_conn_id
+        self.kms_key_id = kms_key_id
+        self.bucket_owner = bucket_owner
+        self.s3_conn_id = s3_conn_id
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+        for name in ("max_transaction", "lock_timeout", "statement_timeout", "wait_timeout"):
+            check_duration(getattr(self, name), name)
+        for table, value in (retention_by_table or {}).items():
+            check_duration(value, f"retention_by_table[{table!r}]")
+
+    def execute(self, context: Context) -> dict[str, dict[str, Any]]:
+        """Delete, or with ``dry_run`` count.
+
+        :raises MwaaInputError: something cannot be done as asked; nothing was deleted.
+        :raises CleanupUnderWay: another cleanup of this database is under way.
+        :raises CleanupFailed: rows of some tables stayed because something went wrong; the others are gone.
+        :raises MetadataError: the database refused, or was lost; what was deleted until then is gone.
+        :raises StorageError: S3 refused, or gave back something else than was written; nothing was deleted.
+        """
+        empty_to_none(self, required=("retention", "route", "exclude", "keep_last_run", "is_dry_run", "force"))
+        cleaner = self._cleaner(self._options(context))
+        if flag(self.is_dry_run, "dry_run"):
+            plan = cleaner.plan()
+            self._log_plan(plan)
+            return plan.summary()
+        outcome = cleaner.run(self._progress())
+        self._tell(outcome)
+        return outcome.summary()
+
+    def _options(self, context: Context) -> CleanupOptions:
+        # Imported here, because it brings psycopg2, which a DAG file's parsing must not load.
+        from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
+
+        for name in ("retention", "max_age", "max_duration"):
+            if getattr(self, name) is not None:
+                check_duration(getattr(self, name), name)
+        rows, workers = number(self.batch_rows, "batch_rows"), number(self.workers, "workers")
+        if rows is None or workers is None:
+            raise MwaaInputError("batch_rows and workers need a number each.")
+        run = context.get("dag_run")
+        return CleanupOptions(
+            retention=self.retention,
+            tables=names(self.tables, "tables"),
+            exclude=names(self.exclude, "exclude") or (),
+            retention_by_table=dict(self.retention_by_table or {}),
+            max_age=self.max_age,
+            dag_ids=names(self.dag_ids, "dag_ids", example="['etl', 'report']"),
+            keep_last_run=flag(self.keep_last_run, "keep_last_run"),
+            batch_rows=int(rows),
+            max_transaction=self.max_transaction,
+            lock_timeout=self.lock_timeout,
+            max_duration=self.max_duration,
+            workers=int(workers),
+            statement_timeout=self.statement_timeout,
+            force=flag(self.force, "force"),
+            own_run=(run.dag_id, run.run_id) if run is not None else None,
+        )
+
+    def _cleaner(self, options: CleanupOptions) -> Cleaner:
+        from airflow_mwaa_provider.hooks.metadata import MetadataHook
+
+        hook = MetadataHook(
+            self.metadata_conn_id,
+            self.route,
+            self.env_name,
+            self.aws_conn_id,
+            self.region_name,
+            self.verify,
+            self.botocore_config,
+        )
+        return hook.cleaner(
+            options,
+            archive_to=self.archive_to,
+            s3_conn_id=self.s3_conn_id,
+            kms_key_id=self.kms_key_id,
+            bucket_owner=self.bucket_owner,
+            wait_timeout=self.wait_timeout,
+        )
+
+    def _log_plan(self, plan: Plan) -> None:
+        for table in plan.tables:
+            if table.rows:
+                self.log.info(
+                    "%s: %s rows would go, about %s bytes", table.table, f"{table.rows:,}", f"{table.bytes:,}"
+                )
+        for kept in plan.kept:
+            count = "" if kept.rows is None else f"{kept.rows:,} rows "
+            self.log.info("%s: %sstay: %s", kept.table, count, kept.why)
+        for advice in plan.advice:
+            self.log.info("%s", advice)
+        self.log.info("%s rows would go, in about %.0f s; nothing was deleted", f"{plan.rows:,}", plan.seconds)
+
+    def _progress(self) -> Any:
+        """Give what logs a table when it begins, and every half a minute how far it is."""
+        last: dict[str, Any] = {"table": "", "told": 0.0}
+
+        def tell(table: str, rows: int, expected: int | None) -> None:
+            now = time.monotonic()
+            if table != last["table"]:
+                last.update(table=table, told=now)
+                self.log.info("Cleaning %s", table)
+            elif now - last["told"] >= _LOG_EVERY_S:
+                last["told"] = now
+                of = f" of {expected:,}" if expected else ""
+                self.log.info("%s: %s%s rows are gone", table, f"{rows:,}", of)
+
+        return tell
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Log what happened, and give it to Airflow's metrics.
+
+        :raises CleanupFailed: a table failed.
+        """
+        metrics = stats()
+        for name, table in outcome.tables.items():
+            if table.deleted:
+                self.log.info("%s: %s rows deleted in %s transactions", name, f"{table.deleted:,}", table.batches)
+                metrics.incr(f"{_METRIC}.deleted", table.deleted, tags={"table": name})
+        metrics.gauge(f"{_METRIC}.longest_transaction_s", outcome.longest_transaction_s)
+        for why in outcome.left:
+            self.log.warning("Not done: %s", why)
+        if outcome.archive:
+            self.log.info("What was deleted is in %s", outcome.archive)
+        self.log.info(
+            "Deleted %s rows in %.1f s by route %s; the longest transaction took %.2f s",
+            f"{outcome.deleted:,}", outcome.seconds, outcome.route, outcome.longest_transaction_s,
+        )  # fmt: skip
+        if outcome.failures:
+            name, why = next(iter(outcome.failures.items()))
+            others = f" (and {len(outcome.failures) - 1} other tables)" if len(outcome.failures) > 1 else ""
+            raise CleanupFailed(f"Cleaning {name}{others} failed: {why}", failures=outcome.failures)

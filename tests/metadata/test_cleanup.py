@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cleanup refused before anything is deleted, disturbed while it works, and cut off."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mwaa_provider.exceptions import (
+    CleanupUnderWay,
+    DatabaseRefused,
+    MwaaInputError,
+    NotAirflowMetadata,
+    TableNotFound,
+)
+from airflow_mwaa_provider.metadata import registry
+from airflow_mwaa_provider.metadata.cleaning import rules
+from airflow_mwaa_provider.metadata.cleaning.graph import dependents
+from airflow_mwaa_provider.metadata.cleaning.lease import Lease
+from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, plan_cleanup, run_cleanup
+from airflow_mwaa_provider.metadata.database import Database
+from airflow_mwaa_provider.metadata.schema import read_schema
+from tests.metadata import history
+from tests.metadata.random_metadata import NOW
+
+if TYPE_CHECKING:
+    from tests.metadata.lab import Lab
+
+RUNS, TASKS = 300, 4
+OLD = "SELECT count(*) FROM dag_run WHERE end_date < timestamptz '2026-10-23 12:00:00+00'"
+
+
+@pytest.fixture
+def filled(lab: Lab, database: str) -> str:
+    """A year of runs; the last thirty days of it are young."""
+    connection = lab.connect(database)
+    with connection.cursor() as cursor:
+        history.fill(cursor, runs=RUNS, tasks=TASKS, dags=4)
+        history.insert(cursor, "xcom", history.XCOM, "dag_run r JOIN task_instance t USING (dag_id, run_id)")
+        cursor.execute("ANALYZE")
+    connection.close()
+    return database
+
+
+def ask(lab: Lab, name: str, query: str) -> Any:
+    connection = lab.connect(name)
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        [(value,)] = cursor.fetchall()
+    connection.close()
+    return value
+
+
+def clean(lab: Lab, name: str, **options: Any) -> Any:
+    return run_cleanup(lab.database(name), CleanupOptions(**{"now": NOW, **options}))
+
+
+def test_every_table_that_grows_is_known(lab: Lab, database: str) -> None:
+    """A new Airflow may bring one: then it has to be decided here what becomes of its rows."""
+    connection = lab.connect(database)
+    schema = read_schema(connection)
+    connection.close()
+    cleaned = {name for name in rules.ROOTS if name in schema.tables}
+    for name in list(cleaned):
+        cleaned |= set(dependents(schema, name, rules.ROOTS[name].along, is_guarded=name != rules.RUNS))
+    stays = {name for name, facts in registry.FACTS.items() if facts.is_state} | set(rules.NOT_GROWING)
+    unknown = {name for name in schema.tables if not registry.is_bookkeeping(name)} - cleaned - stays
+    assert unknown == set()
+
+
+def test_each_rule_names_columns_that_some_version_has(lab: Lab, database: str) -> None:
+    connection = lab.connect(database)
+    schema = read_schema(connection)
+    connection.close()
+    for name, root in rules.ROOTS.items():
+        if name in schema.tables:
+            assert schema.tables[name].first_of(root.time), name
+    for name, columns in rules.YOUNG.items():
+        if name in schema.tables:
+            assert schema.tables[name].first_of(columns) or name == "deadline", name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"retention": timedelta(hours=23)}, "below one day.*force=True"),
+        ({"retention": timedelta(days=-1)}, "negative"),
+        ({"retention_by_table": {"xcom": timedelta(hours=1)}}, r"retention_by_table\['xcom'\].*below one day"),
+        ({"max_age": timedelta(days=30)}, "not more than the retention"),
+        ({"tables": "dag_run"}, "is a text: give a list"),
+        ({"tables": []}, "tables is empty"),
+        ({"tables": ["log", "log"]}, "names 'log' twice"),
+        ({"batch_rows": 0}, "batch_rows=0"),
+        ({"workers": 9}, "between 1 and 8"),
+        ({"max_transaction": timedelta(milliseconds=1)}, "too short"),
+        ({"lock_timeout": timedelta(0)}, "no length of time"),
+        ({"now": NOW.replace(tzinfo=None)}, "no time zone"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MwaaInputError, match=message):
+        CleanupOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"tables": ["dagrun"]}, TableNotFound, "did you mean dag_run"),
+        ({"exclude": ["nothing"]}, TableNotFound, "no table 'nothing'"),
+        ({"tables": ["slot_pool"]}, MwaaInputError, "slot_pool cannot be cleaned: it says what there is"),
+        ({"tables": ["connection"]}, MwaaInputError, "connection cannot be cleaned"),
+        (
+            {"tables": ["task_map"]},
+            MwaaInputError,
+            "task_map cannot be cleaned alone: its rows go with those of dag_run",
+        ),
+        ({"exclude": ["xcom"]}, MwaaInputError, "xcom cannot be excluded: its rows go with dag_run"),
+        ({"tables": ["log"], "exclude": ["log"]}, MwaaInputError, "No table is left"),
+        ({"retention_by_table": {"xcom": timedelta(days=60)}}, MwaaInputError, "cannot stay for longer"),
+        ({"retention_by_table": {"task_map": timedelta(days=7)}}, MwaaInputError, "no retention of their own"),
+        ({"tables": ["log"], "retention_by_table": {"job": timedelta(days=7)}}, MwaaInputError, "not among the tables"),
+        ({"tables": ["trigger"], "dag_ids": ["a"]}, MwaaInputError, "trigger names no DAG"),
+    ],
+)
+def test_what_cannot_be_cleaned_is_refused(
+    lab: Lab, filled: str, options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    before = ask(lab, filled, OLD)
+    for work in (plan_cleanup, run_cleanup):
+        with pytest.raises(kind, match=message):
+            work(lab.database(filled), CleanupOptions(now=NOW, **options))
+    assert ask(lab, filled, OLD) == before
+
+
+def test_a_database_that_is_not_known_is_refused(lab: Lab, filled: str) -> None:
+    with pytest.raises(NotAirflowMetadata):
+        clean(lab, "postgres")
+    lab.execute(filled, "UPDATE alembic_version SET version_num = 'abcdef'")
+    with pytest.raises(MwaaInputError, match=r"schema abcdef, which isn't known here.*nothing was deleted"):
+        clean(lab, filled)
+
+
+@pytest.mark.parametrize("how", ["ON DELETE CASCADE", "ON DELETE RESTRICT", ""])
+def test_a_reference_that_is_not_known_is_refused(lab: Lab, filled: str, how: str) -> None:
+    lab.execute(filled, f"CREATE TABLE audit (run integer REFERENCES dag_run (id) {how})")
+    with pytest.raises(MwaaInputError, match="Table audit refers to dag_run, and isn't known here"):
+        clean(lab, filled)
+    assert clean(lab, filled, tables=["log"]).is_complete
+
+
+def test_what_refers_to_something_else_keeps_it(lab: Lab, filled: str) -> None:
+    lab.execute(
+        filled,
+        "CREATE TABLE audit (job integer REFERENCES job (id) ON DELETE CASCADE)",
+        "INSERT INTO job (id, latest_heartbeat) VALUES (1, '2020-01-01'), (2, '2020-01-01')",
+        "INSERT INTO audit VALUES (2)",
+    )
+    outcome = clean(lab, filled, tables=["job"])
+    assert (outcome.deleted, ask(lab, filled, "SELECT job FROM audit"), ask(lab, filled, "SELECT id FROM job")) == (
+        1,
+        2,
+        2,
+    )
+    [kept] = plan_cleanup(lab.database(filled), CleanupOptions(now=NOW, tables=["job"])).kept
+    assert (kept.table, kept.why, kept.rows) == ("job", "audit refers to it", 1)
+
+
+def test_who_may_not_delete_is_refused(lab: Lab, filled: str) -> None:
+    role = f"reader_{filled}"
+    lab.run(lab.postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'"))
+    lab.execute(filled, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    options = {"host": "127.0.0.1", "port": lab.postgres.port, "dbname": filled, "user": role}
+    database = Database.from_options(options, lambda: "x")
+    asked = CleanupOptions(now=NOW, tables=["dag_run"])
+    assert plan_cleanup(database, asked).rows > 0
+    with pytest.raises(DatabaseRefused, match=rf"user {role} may not SELECT, UPDATE and DELETE .*nothing was deleted"):
+        run_cleanup(database, asked)
+    lab.run(lab.postgres.execute(f"ALTER ROLE {role} SET default_transaction_read_only TO on"))
+    with pytest.raises(DatabaseRefused, match=r"lets user .* read only"):
+        run_cleanup(database, asked)
+
+
+def test_one_cleanup_at_a_time(lab: Lab, filled: str) -> None:
+    with Lease(lab.database(filled)) as lease:
+        for _ in range(4):
+            with pytest.raises(CleanupUnderWay, match="another cleanup is under way"):
+                clean(lab, filled)
+            time.sleep(0.3)
+            lease.renew()
+        ended = threading.Timer(1.0, lease.let_go)
+        ended.start()
+        outcome = run_cleanup(lab.database(filled), CleanupOptions(now=NOW), wait_timeout_s=30)
+        ended.join()
+    assert outcome.is_complete
+
+
+def test_a_lease_outlives_its_connections(lab: Lab, filled: str) -> None:
+    with Lease(lab.database(filled)) as lease:
+        for _ in range(3):
+            lab.execute(
+                filled, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid()"
+            )  # fmt: skip
+            time.sleep(0.6)
+            lease.renew()
+            with pytest.raises(CleanupUnderWay):
+                clean(lab, filled)
+
+
+def test_what_somebody_has_locked_is_passed_over(lab: Lab, filled: str) -> None:
+    """A run; and a task of another, as a scheduler or a worker holds it."""
+    holder = lab.connect(filled)
+    with holder.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT id FROM dag_run WHERE id = (SELECT min(id) + 7 FROM dag_run) FOR UPDATE")
+        cursor.execute(
+            "SELECT 1 FROM task_instance WHERE (dag_id, run_id) = (SELECT dag_id, run_id FROM dag_run WHERE id = "
+            "(SELECT min(id) + 50 FROM dag_run)) LIMIT 1 FOR UPDATE"
+        )
+        outcome = clean(lab, filled, lock_timeout=timedelta(milliseconds=50))
+        assert not outcome.is_complete
+        assert outcome.failures == {}
+        assert any("locked" in why for why in outcome.left)
+        assert outcome.table("dag_run").matched == outcome.table("dag_run").deleted + 2
+        assert ask(lab, filled, OLD) == 2
+        assert outcome.table("task_instance").matched == outcome.table("task_instance").deleted + 2 * TASKS
+        cursor.execute("ROLLBACK")
+    holder.close()
+    again = clean(lab, filled)
+    assert (again.is_complete, again.table("dag_run").deleted, ask(lab, filled, OLD)) == (True, 2, 0)
+
+
+def test_a_run_that_comes_to_life_meanwhile_stays(lab: Lab, filled: str) -> None:
+    """Its task is cleared in a transaction that ends while the cleanup waits for it."""
+    other = lab.connect(filled)
+    number = ask(lab, filled, "SELECT min(id) + 30 FROM dag_run")
+    one = f"(SELECT dag_id, run_id FROM dag_run WHERE id = {number})"
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(
+            f"UPDATE task_instance SET state = 'queued' WHERE (dag_id, run_id) = {one} AND task_id = 'task_1'"
+        )
+        done = threading.Timer(0.7, lambda: cursor.execute("COMMIT"))
+        done.start()
+        outcome = clean(lab, filled, lock_timeout=timedelta(seconds=5), max_transaction=timedelta(seconds=8))
+        done.join()
+    other.close()
+    assert outcome.is_complete
+    assert ask(lab, filled, OLD) == 1
+    assert ask(lab, filled, f"SELECT count(*) FROM task_instance WHERE (dag_id, run_id) = {one}") == TASKS
+
+
+def test_a_connection_that_is_lost_is_opened_again(lab: Lab, filled: str) -> None:
+    """Once in the middle of a transaction, and at times all connections there are."""
+    lab.execute(
+        filled,
+        "CREATE SEQUENCE deletions",
+        """CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF nextval('deletions') IN (50, 400) THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+           RETURN OLD; END $$""",
+        "CREATE TRIGGER die BEFORE DELETE ON task_instance FOR EACH ROW EXECUTE FUNCTION die()",
+    )
+    told: list[str] = []
+    killed = []
+
+    def kill(table: str, rows: int, expected: int | None) -> None:
+        if rows and len(killed) < 2:
+            killed.append(table)
+            lab.execute(
+                filled, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid()"
+            )  # fmt: skip
+
+    asked = CleanupOptions(now=NOW, batch_rows=100)
+    planned = plan_cleanup(lab.database(filled), asked).rows
+    outcome = run_cleanup(lab.database(filled), asked, progress=kill, tell=told.append)
+    assert (outcome.is_complete, outcome.deleted) == (True, planned)
+    assert plan_cleanup(lab.database(filled), asked).rows == 0
+    assert len(killed) == 2
+    assert sum("lost" in words for words in told) >= 3
+
+
+def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str) -> None:
+    lab.execute(filled, *slow("dag_run", 0.02))
+    planned = plan_cleanup(lab.database(filled), CleanupOptions(now=NOW)).rows
+    outcome = clean(lab, filled, max_duration=timedelta(seconds=1), batch_rows=60)
+    assert not outcome.is_complete
+    assert "max_duration of 0:00:01 was over" in outcome.left[0]
+    assert 0 < outcome.deleted < planned
+    assert sum(table.matched for table in outcome.tables.values()) == planned
+    lab.execute(filled, "DROP TRIGGER slow ON dag_run")
+    rest = clean(lab, filled)
+    assert (rest.is_complete, rest.deleted) == (True, planned - outcome.deleted)
+
+
+def test_what_takes_too_long_is_done_in_smaller_parts(lab: Lab, filled: str) -> None:
+    """No transaction takes longer than it may, though the first guess at a size was far too large."""
+    lab.execute(filled, *slow("task_instance", 0.004))
+    outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=120), tables=["dag_run"])
+    assert outcome.is_complete
+    assert ask(lab, filled, OLD) == 0
+    batches = outcome.table("dag_run")
+    assert batches.deleted / batches.batches < 20  # the first guess
+
+
+def test_a_run_of_many_tasks_goes_piece_by_piece(lab: Lab, filled: str) -> None:
+    """Deleting it at once would take 4 s, and a transaction may take 0.4 s."""
+    one = "id = (SELECT min(id) + 11 FROM dag_run)"
+    connection = lab.connect(filled)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT dag_id, run_id FROM dag_run WHERE {one}")
+        dag_id, run_id = cursor.fetchone()
+        mapped = {"dag_id": f"'{dag_id}'", "run_id": f"'{run_id}'", "task_id": "'mapped'", "map_index": "j"}
+        mapped |= {"start_date": "'2025-12-01'", "end_date": "'2025-12-01'", "state": "'success'"}
+        history.insert(
+            cursor,
+            "task_instance",
+            {**history.TASK_INSTANCE, **mapped},
+            "generate_series(1, 400) j, generate_series(1, 1) i",
+            tasks=9,
+            n=1,
+            dags=1,
+        )
+    connection.close()
+    lab.execute(filled, *slow("task_instance", 0.01, "OLD.map_index > 0"))
+    outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=400), tables=["dag_run"])
+    assert (outcome.is_complete, outcome.left) == (True, [])
+    assert ask(lab, filled, OLD) == 0
+    assert ask(lab, filled, "SELECT count(*) FROM task_instance WHERE map_index > 0") == 0
+
+
+def test_a_table_that_fails_is_told_and_the_others_go(lab: Lab, filled: str) -> None:
+    lab.execute(
+        filled,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not\n\"this\"'; END $$",
+        "CREATE TRIGGER refuse BEFORE DELETE ON xcom FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    outcome = clean(lab, filled)
+    assert outcome.failures.keys() == {"dag_run", "xcom"}
+    assert "not" in outcome.failures["xcom"]
+    assert "\n" not in outcome.failures["xcom"]
+    assert not outcome.is_complete
+    assert outcome.table("log").deleted > 0
+    assert outcome.table("task_instance").deleted == 0
+    assert outcome.table("xcom").matched == ask(lab, filled, OLD) * TASKS
+
+
+def slow(table: str, seconds: float, when: str = "true") -> list[str]:
+    """Let each row of a table that is deleted take time."""
+    return [
+        f"""CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END $$""",
+        f"CREATE TRIGGER slow BEFORE DELETE ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION slow()",
+    ]

@@ -1,0 +1,826 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Route cli: `db clean` deletes what is old and nothing else, and what it says of itself is not believed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_mwaa_provider.exceptions import (
+    AccessDenied,
+    CallTimeout,
+    MwaaInputError,
+    TableNotFound,
+    UnexpectedAnswer,
+    WebServerUnreachable,
+)
+from airflow_mwaa_provider.metadata.cleaning.cli_output import error_line
+from airflow_mwaa_provider.metadata.cleaning.cli_route import CliCleanup
+from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+from tests.metadata.history import XCOM, insert
+from tests.metadata.lab import Lab
+from tests.metadata.rest_stub import Row, StubApi
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+VERSIONS = ["2.10.3", "3.3.1"]
+
+TIMES = {
+    "callback_request": "created_at", "celery_taskmeta": "date_done", "celery_tasksetmeta": "date_done",
+    "dag": "last_parsed_time", "dag_run": "start_date", "dataset_event": "timestamp", "import_error": "timestamp",
+    "job": "latest_heartbeat", "log": "dttm", "session": "expiry", "sla_miss": "timestamp", "task_fail": "start_date",
+    "task_instance": "start_date", "task_instance_history": "start_date", "task_reschedule": "start_date",
+    "trigger": "created_date", "xcom": "timestamp", "asset_event": "timestamp", "task_state_store": "expires_at",
+    "_xcom_archive": "timestamp", "dag_version": "created_at", "deadline": "deadline_time", "revoked_token": "exp",
+    "connection_test_request": "updated_at", "xcom_v2": "timestamp",
+}  # fmt: skip
+ONLY_3 = {"asset_event", "task_state_store", "_xcom_archive", "dag_version", "deadline", "revoked_token",
+          "connection_test_request", "xcom_v2"}  # fmt: skip
+ONLY_2 = {"dataset_event", "session", "task_fail"}
+WITHOUT_DAG = {"import_error", "callback_request", "celery_taskmeta", "celery_tasksetmeta", "trigger", "revoked_token",
+               "connection_test_request"}  # fmt: skip
+DEPENDENT = {
+    "dag": ["dag_version", "deadline"],
+    "dag_run": ["task_instance", "task_state_store", "deadline"],
+    "task_instance": ["task_instance_history", "xcom"],
+    "trigger": ["task_instance"],
+    "dag_version": ["task_instance", "dag_run"],
+}
+CHILDREN = {
+    "dag_run": ("task_instance", "xcom", "task_reschedule", "deadline", "task_instance_history", "task_fail"),
+    "task_instance": ("xcom", "task_reschedule", "task_instance_history", "task_fail"),
+}
+
+
+class RunsApi(StubApi):
+    """Lists runs by state as well."""
+
+    def _filter(self, name: str, filters: dict[str, Any], method: str) -> list[Callable[[Row], bool]]:
+        states = filters.pop("states", None)
+        passes = super()._filter(name, filters, method)
+        return passes if states is None else [*passes, lambda row: row["state"] in states]
+
+
+@dataclass(frozen=True)
+class Old:
+    """A row: of when, and of which run."""
+
+    time: datetime
+    dag_id: str = "d"
+    run: str = ""
+    is_manual: bool = False
+
+
+@dataclass
+class Answer:
+    stdout: str
+    stderr: str = ""
+    exit_status: int = 0
+
+
+class Environment:
+    """An environment whose `db clean` works on lists of rows, and prints what that of 2.10.3 or of 3.3.1 prints.
+
+    :param fails: of a table, the exception that deleting raises; one that is swallowed begins with a minus, and with a
+        plus nothing is raised and nothing deleted.
+    :param lost: of the calls to come, whether the answer is lost ``"before"`` or ``"after"`` it has taken effect, or
+        takes effect ``"late"``, or the process is ``"killed"``.
+    """
+
+    def __init__(self, airflow_version: str, rows_per_s: float = 20_000) -> None:
+        self.name = "env"
+        self.airflow_version = airflow_version
+        self.api = RunsApi(airflow_version)
+        self.is_3 = airflow_version.startswith("3")
+        self.tables: dict[str, list[Old]] = {
+            name: [] for name in TIMES if name not in ((ONLY_2 if self.is_3 else ONLY_3) | {"xcom_v2"})
+        }
+        self.missing = {"sla_miss", "_xcom_archive", "callback_request"} if self.is_3 else set()
+        self.dependent = {name: list(others) for name, others in DEPENDENT.items()} if self.is_3 else {}
+        self.fails: dict[str, str] = {}
+        self.lost: list[str] = []
+        self.late: list[tuple[float, Callable[[], Any]]] = []
+        self.archives: list[str] = []
+        self.deletes: list[tuple[str, int]] = []
+        self.counted = 0
+        self.time_s = 0.0
+        self.rows_per_s = rows_per_s
+
+    def request(self, method: str, path: str, params: Any = None, json: Any = None) -> Any:
+        return self.api(method, path, params=params, json=json)
+
+    def run(self, days: float, *, state: str = "success", lasted: timedelta = timedelta(hours=1), **fields: Any) -> str:
+        """Make a run that began so many days ago, with two tasks and what hangs on them."""
+        began = NOW - timedelta(days=days)
+        dag_id, run_id = fields.pop("dag_id", "d"), f"run{len(self.api.tables['dag_runs'])}"
+        if dag_id not in {row["dag_id"] for row in self.api.tables["dags"]}:
+            self.api.tables["dags"].append({"dag_id": dag_id})
+            self.tables["dag"].append(Old(NOW, dag_id))
+        ended = began + lasted if state == "success" else None
+        self.api.run(
+            dag_id, run_id, fields.pop("dated", began), start_date=began, end_date=ended, state=state, **fields
+        )
+        self.tables["dag_run"].append(Old(began, dag_id, run_id))
+        for name in ("task_instance", "xcom", "task_reschedule"):
+            self.tables[name] += [Old(began + timedelta(minutes=i), dag_id, run_id) for i in range(2)]
+        return run_id
+
+    def fill(self, table: str, days: list[float], **fields: Any) -> None:
+        self.tables[table] += [Old(NOW - timedelta(days=day), **fields) for day in days]
+
+    def runs(self, table: str = "dag_run") -> set[str]:
+        return {row.run for row in self.tables[table]}
+
+    # -- the command -------------------------------------------------------------------------------
+
+    def run_cli(self, argv: list[str], *, idempotent: bool = False) -> Answer:
+        assert argv[:2] == ["db", "clean"]
+        given, unknown = self._parser().parse_known_args(argv[2:])
+        if unknown:
+            return Answer(
+                "Usage: …", f"airflow command error: unrecognized arguments: {' '.join(unknown)}, see help above.", 1
+            )
+        self.time_s += 4.0
+        if given.dry_run:
+            self.counted += 1
+            while self.late and self.late[0][0] <= self.time_s:
+                self.late.pop(0)[1]()
+            return self._clean(given)
+        assert not idempotent
+        assert given.yes
+        fate = self.lost.pop(0) if self.lost else ""
+        if fate == "killed":
+            self.deletes.append((given.tables[0], 0))
+            moving = f"Moving data to table _airflow_deleted__{given.tables[0]}__1"
+            return Answer(f"Checking table {given.tables[0]}\nFound 1 rows\n{moving}\n", "FutureWarning: old\n", 1)
+        if fate == "late":
+            self.late.append((self.time_s + 60.0, lambda: self._clean(given)))
+        elif fate != "before":
+            answer = self._clean(given)
+        if fate:
+            raise CallTimeout("no answer within 60 s", transient=True, ambiguous=True)
+        return answer
+
+    def _parser(self) -> argparse.ArgumentParser:
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        for flag in ("--dry-run", "--yes", "--skip-archive", "--verbose"):
+            parser.add_argument(flag, action="store_true")
+        parser.add_argument("--clean-before-timestamp", type=datetime.fromisoformat, required=True)
+        names = lambda text: [name.strip() for name in text.split(",")]  # noqa: E731 - as Airflow's own
+        parser.add_argument("--tables", type=names)
+        if self.is_3:
+            parser.add_argument("--dag-ids", type=names)
+            parser.add_argument("--batch-size", type=int)
+        return parser
+
+    def _effective(self, wanted: list[str]) -> list[str]:
+        found: list[str] = []
+        for name in wanted:
+            if name not in found:
+                found += [child for child in self._effective(self.dependent.get(name, [])) if child not in found]
+                found.append(name)
+        return found
+
+    def _clean(self, given: argparse.Namespace) -> Answer:
+        lines, errors = [], []
+        names = self._effective(given.tables or random.sample(list(self.tables), len(self.tables)))
+        if given.dry_run:
+            listed = ", ".join(map(repr, names))
+            listed = f"[{listed}]" if self.is_3 else f"{{{listed}}}"
+            asked = f"Data prior to {given.clean_before_timestamp} would be purged from tables {listed}"
+            lines += ["Performing dry run for db cleanup.", f"{asked} with the following config:", ""]
+            lines += self._config(names)
+        swallowed = []
+        for name in names:
+            if name in self.missing:
+                lines.append(self._log(f"Table {name} not found.  Skipping."))
+                continue
+            lines += [
+                "",
+                *([f"Performing dry run for table {name}"] if given.dry_run else []),
+                f"Checking table {name}",
+            ]
+            if getattr(given, "dag_ids", None) and name in ("deadline", "asset_event"):
+                lines.append(self._log(f"Encountered error when attempting to clean table '{name}'. "))
+                continue
+            rows = self._old(name, given)
+            lines.append(f"Found {len(rows)} rows meeting deletion criteria.")
+            if given.dry_run or not rows:
+                continue
+            self.time_s += len(rows) / self.rows_per_s
+            self.deletes.append((name, len(rows)))
+            archive = f"_airflow_deleted__{name}__2026112312{len(self.deletes):04}"
+            batched = getattr(given, "batch_size", None)
+            lines += [f"Performing Delete (batch 1, max {batched} rows)..." if batched else "Performing Delete...",
+                      f"Moving data to table {archive}{'__b1' if batched else ''}"]  # fmt: skip
+            if not given.skip_archive:
+                self.archives.append(archive)
+            failure = self.fails.get(name)
+            if failure and failure != "+":
+                if not self.is_3:
+                    self.archives.append(archive)
+                if not failure.startswith("-"):
+                    errors += ["Traceback (most recent call last):", '  File "db_cleanup.py", line 2', failure,
+                               "DETAIL:  Key (id)=(1) is still there.", "", "[SQL: DELETE FROM log]"]  # fmt: skip
+                    return Answer("\n".join(lines) + "\n", "\n".join(errors) + "\n", 1)
+                lines.append(self._log(f"Encountered error when attempting to clean table '{name}'. "))
+                if given.verbose and not self.is_3:
+                    lines += ["Traceback (most recent call last):", failure[1:], ""]
+                swallowed.append(name)
+                continue
+            self._delete(name, [] if failure else rows)
+            lines.append("Finished Performing Delete")
+        if swallowed and self.is_3:
+            lines.append(
+                self._log(f"The following tables were not cleaned due to errors: {swallowed}. Check the logs.")
+            )
+        return Answer("\n".join(lines) + "\n", "FutureWarning: something is deprecated\n")
+
+    def _old(self, name: str, given: argparse.Namespace) -> list[Old]:
+        rows = [row for row in self.tables[name] if row.time < given.clean_before_timestamp]
+        if name == "dag_run":
+            last: dict[str, datetime] = {}
+            for row in self.tables[name]:
+                if not row.is_manual:
+                    last[row.dag_id] = max(row.time, last.get(row.dag_id, row.time))
+            rows = [row for row in rows if row.time != last.get(row.dag_id)]
+        dag_ids = getattr(given, "dag_ids", None) if name not in WITHOUT_DAG else None
+        return [row for row in rows if dag_ids is None or row.dag_id in dag_ids]
+
+    def _delete(self, name: str, rows: list[Old]) -> None:
+        gone = set(rows)
+        self.tables[name] = [row for row in self.tables[name] if row not in gone]
+        for child in CHILDREN.get(name, ()):
+            runs = {row.run for row in rows}
+            if child in self.tables:
+                self.tables[child] = [row for row in self.tables[child] if row.run not in runs or not row.run]
+
+    def _config(self, names: list[str]) -> Iterator[str]:
+        keeps = "['run_type != :run_type_1']" if self.is_3 else "['external_trigger = false']"
+        cells = [["table", "recency_column", *(["dag_id_column"] if self.is_3 else []), "keep_last",
+                  "keep_last_filters", "keep_last_group_by"]]  # fmt: skip
+        for name in names if self.is_3 else sorted(names):
+            keeps_last = name in ("dag_run", "dag_version")
+            dag = ["None" if name in WITHOUT_DAG else f"{name}.dag_id"] if self.is_3 else []
+            cells.append([name, f"{name}.{TIMES[name]}", *dag, str(keeps_last), keeps if name == "dag_run" else "None",
+                          "['dag_id']" if keeps_last else "None"])  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        header, *rows = [" | ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)) for row in cells]
+        yield from [header, "=+=".join("=" * n for n in widths), *rows, " " * len(header)]
+
+    def _log(self, text: str) -> str:
+        if self.is_3:
+            return f"2026-11-23T12:00:00.724935Z [warning  ] {text} [airflow.utils.db_cleanup] loc=db_cleanup.py:703"
+        return f"[2026-11-23T12:00:00.075+0000] {{db_cleanup.py:359}} WARNING - {text}"
+
+
+def cleanup(environment: Environment, **options: Any) -> CliCleanup:
+    def sleep(seconds: float) -> None:
+        environment.time_s += seconds
+
+    return CliCleanup(
+        environment, CleanupOptions(now=NOW, **options), clock=lambda: environment.time_s, sleep=sleep, tell=said.append
+    )
+
+
+said: list[str] = []
+
+
+@pytest.fixture(params=VERSIONS)
+def there(request: pytest.FixtureRequest) -> Environment:
+    """Twelve runs of a year, one of them of each month, and what else grows."""
+    environment = Environment(request.param)
+    for month in range(12):
+        environment.run(month * 30 + 2)
+    environment.fill("log", [day + 0.5 for day in range(100)])
+    environment.fill("job", [1, 40])
+    environment.fill("trigger", [50, 60])
+    environment.fill("dag", [70], dag_id="removed")
+    environment.api.tables["dags"].append({"dag_id": "removed"})
+    environment.fill("asset_event" if environment.is_3 else "dataset_event", [50])
+    return environment
+
+
+# -- what goes, and what stays ---------------------------------------------------------------------
+
+
+def test_plan_counts_and_deletes_nothing(there: Environment) -> None:
+    before = {name: list(rows) for name, rows in there.tables.items()}
+    plan = cleanup(there).plan()
+    assert there.tables == before
+    assert not there.deletes
+    assert (plan.route, plan.airflow_version, plan.now) == ("cli", there.airflow_version, NOW)
+    rows = {table.table: table.rows for table in plan.tables}
+    assert rows.pop("dag_run") == 11
+    assert rows.pop("task_instance") == rows.pop("xcom") == rows.pop("task_reschedule") == 22
+    assert (rows.pop("log"), rows.pop("job")) == (70, 1)
+    assert set(rows.values()) == {0}
+    assert {table.older_than for table in plan.tables} == {NOW - timedelta(days=30)}
+    order = [table.table for table in plan.tables]
+    assert order.index("xcom") < order.index("task_instance") < order.index("dag_run")
+    kept = {item.table: item for item in plan.kept}
+    event = "asset_event" if there.is_3 else "dataset_event"
+    assert set(kept) == {"trigger", "dag", event, "dag_run"}
+    assert (kept["trigger"].rows, kept["dag"].rows, kept[event].rows) == (2, 1, 1)
+    assert "wait for" in kept["trigger"].why
+
+
+def test_what_is_old_goes_and_nothing_else(there: Environment) -> None:
+    seen: list[tuple[str, int, int | None]] = []
+    outcome = cleanup(there).run(lambda *told: seen.append(told))
+    assert (outcome.route, outcome.is_complete, outcome.left, outcome.failures) == ("cli", True, [], {})
+    assert there.runs() == there.runs("task_instance") == there.runs("xcom") == {"run0"}
+    assert len(there.tables["log"]) == 30
+    assert [len(there.tables[name]) for name in ("job", "trigger", "dag")] == [1, 2, 2]
+    assert outcome.tables["log"].document() | {"seconds": 0, "longest_transaction_s": 0} == {
+        "matched": 70, "deleted": 70, "batches": 1, "seconds": 0, "longest_transaction_s": 0,
+    }  # fmt: skip
+    assert there.archives == []
+    assert ("log", 70, 70) in seen
+    assert [name for name, _ in there.deletes] == ["xcom", "task_reschedule", "task_instance", "dag_run", "log", "job"]
+
+
+def test_by_table(there: Environment) -> None:
+    options = {"tables": ["xcom", "log"], "retention_by_table": {"log": timedelta(days=90)}}
+    cleanup(there, **options).run()
+    assert len(there.runs()) == len(there.runs("task_instance")) == 12
+    assert there.runs("xcom") == {"run0"}
+    assert len(there.tables["log"]) == 90
+
+
+def test_what_hangs_on_a_table_that_is_named_goes_with_it(there: Environment) -> None:
+    outcome = cleanup(there, tables=["dag_run"], retention_by_table={"dag_run": timedelta(days=100)}).run()
+    assert "log" not in outcome.tables
+    assert there.runs() == there.runs("xcom") == {"run0", "run1", "run2", "run3"}
+
+
+def test_what_lives_is_left_alone_even_by_force(there: Environment) -> None:
+    there.fill("job", [0.0001])
+    cleanup(there, retention=timedelta(0), force=True, tables=["job"]).run()
+    assert len(there.tables["job"]) == 2
+
+
+@pytest.mark.parametrize("state", ["running", "queued"])
+def test_an_unfinished_run_keeps_what_began_after_it(there: Environment, state: str) -> None:
+    stays = there.run(100, state=state)
+    cleaning = cleanup(there)
+    assert any("run12" in item.why and item.rows == 4 for item in cleaning.plan().kept if item.table == "dag_run")
+    outcome = cleaning.run()
+    assert not outcome.is_complete
+    assert any(f"run {stays} of DAG d is {state}" in sentence and "api" in sentence for sentence in outcome.left)
+    assert there.runs() == there.runs("task_instance") == {"run0", "run1", "run2", "run3", stays}
+    assert len(there.tables["log"]) == 30
+
+
+def test_a_run_that_was_cleared_keeps_tasks_from_before(there: Environment) -> None:
+    stays = there.run(0.1, state="running", dated=NOW - timedelta(days=200))
+    there.tables["task_instance"].append(Old(NOW - timedelta(days=199), "d", stays))
+    cleanup(there).run()
+    assert Old(NOW - timedelta(days=199), "d", stays) in there.tables["task_instance"]
+    assert "run6" in there.runs()
+    assert "run7" not in there.runs()
+
+
+def test_a_run_that_ended_lately_stays(there: Environment) -> None:
+    stays = there.run(45, lasted=timedelta(days=20))
+    outcome = cleanup(there).run()
+    assert outcome.is_complete
+    assert there.runs() == {"run0", "run1", stays}
+    assert cleanup(there).plan().tables[-1].older_than == NOW - timedelta(days=30)
+
+
+def test_a_run_that_begins_again_meanwhile_stays(there: Environment) -> None:
+    def clear(call: int) -> None:
+        if there.deletes:
+            there.api.tables["dag_runs"][5].update(state="queued", start_date=None, end_date=None)
+
+    there.api.before = clear
+    outcome = cleanup(there).run()
+    assert {"run5", "run4"} <= there.runs() & there.runs("task_instance")
+    assert any("run run5 of DAG d is queued" in sentence for sentence in outcome.left)
+
+
+def test_nothing_of_runs_goes_if_the_role_sees_not_all(there: Environment) -> None:
+    hidden = there.api.tables["dags"].pop()
+    with pytest.raises(AccessDenied, match="sees 1 of 2 DAGs"):
+        cleanup(there).run()
+    assert not there.deletes
+    assert cleanup(there, tables=["log"]).run().deleted == 70
+    there.api.tables["dags"].append(hidden)
+    assert cleanup(there).run().is_complete
+
+
+def test_own_run_needs_no_word(there: Environment) -> None:
+    own = there.run(0.02, state="running", dag_id="cleanup")
+    outcome = cleanup(there, own_run=("cleanup", own)).run()
+    assert outcome.is_complete
+    assert own in there.runs()
+
+
+# -- by DAG ----------------------------------------------------------------------------------------
+
+
+def test_only_rows_of_some_dags() -> None:
+    there = Environment("3.3.1")
+    for dag_id in ("a", "b"):
+        for month in range(4):
+            there.run(month * 30 + 2, dag_id=dag_id)
+    there.run(100, dag_id="b", state="running")
+    there.fill("log", [40, 50], dag_id="a")
+    there.fill("log", [40], dag_id="b")
+    there.fill("import_error", [40])
+    there.fill("deadline", [40], dag_id="a")
+    cleaning = cleanup(there, dag_ids=["a"])
+    assert any(item.table == "deadline" and "by DAG" in item.why for item in cleaning.plan().kept)
+    outcome = cleaning.run()
+    assert outcome.is_complete, outcome.left
+    assert "import_error" not in outcome.tables
+    assert Counter(row.dag_id for row in there.tables["dag_run"]) == {"a": 1, "b": 5}
+    assert Counter(row.dag_id for row in there.tables["log"]) == {"b": 1}
+
+
+@pytest.mark.parametrize("table", sorted(WITHOUT_DAG - {"trigger", "callback_request"}))
+def test_a_table_without_dags_is_refused(table: str) -> None:
+    with pytest.raises(MwaaInputError, match=f"Table {table} names no DAG"):
+        cleanup(Environment("3.3.1"), dag_ids=["a"], tables=[table]).plan()
+
+
+def test_dag_ids_need_airflow_3_3() -> None:
+    with pytest.raises(MwaaInputError, match=r"Airflow 2.10.3 of environment 'env' has no --dag-ids"):
+        cleanup(Environment("2.10.3"), dag_ids=["a"]).plan()
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_age": timedelta(days=90)}, "Route cli cannot keep max_age"),
+        ({"tables": ["trigger"]}, "cannot clean table trigger: .*wait for"),
+        ({"tables": ["dag"]}, "cannot clean table dag:"),
+        ({"tables": ["serialized_dag"]}, "cannot clean table serialized_dag:"),
+        ({"exclude": ["xcom"]}, "Table xcom cannot be excluded: its rows go with dag_run"),
+        ({"exclude": ["xcom", "dag_run"]}, "Exclude task_instance as well"),
+        ({"tables": ["log"], "retention_by_table": {"job": timedelta(days=5)}}, "not among the tables"),
+        ({"retention_by_table": {"xcom": timedelta(days=50)}}, "cannot stay for longer"),
+        ({"tables": ["log"], "exclude": ["log"]}, "No table is left"),
+        ({"dag_ids": ["a,b"]}, "cannot be a DAG's"),
+    ],
+)
+def test_refused_before_anything(there: Environment, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(MwaaInputError, match=words):
+        cleanup(there, **options).run()
+    assert not there.deletes
+
+
+@pytest.mark.parametrize("options", [{"tables": ["logs"]}, {"exclude": ["logs"]}])
+def test_an_unknown_table_is_refused(there: Environment, options: dict[str, Any]) -> None:
+    with pytest.raises(TableNotFound, match=r"knows no table 'logs': .*celery_taskmeta, .*log, ") as caught:
+        cleanup(there, **options).plan()
+    assert caught.value.table == "logs"
+    if there.is_3:
+        with pytest.raises(TableNotFound, match="sla_miss"):
+            cleanup(there, tables=["sla_miss"]).plan()
+
+
+def test_it_says_what_it_cannot_keep(there: Environment) -> None:
+    assert "no other last run" in cleanup(there).plan().advice[0]
+    assert "keep_last_run=False changes nothing" in cleanup(there, keep_last_run=False).plan().advice[0]
+    assert any("--batch-size" in text for text in cleanup(there).plan().advice) != there.is_3
+    there.dependent["dag_run"] = [*there.dependent.get("dag_run", []), "xcom_v2"]
+    there.tables["xcom_v2"] = [Old(NOW - timedelta(days=40))]
+    assert any(item.table == "xcom_v2" and "isn't known" in item.why for item in cleanup(there).plan().kept)
+    outcome = cleanup(there).run()
+    assert "takes rows of xcom_v2 along" in outcome.failures["dag_run"]
+    assert len(there.runs()) == 12
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+def test_a_table_that_fails_is_told_although_the_status_was_0(there: Environment) -> None:
+    there.fails["log"] = "-sqlalchemy.exc.ProgrammingError: (psycopg2.errors.InsufficientPrivilege) log is audited"
+    outcome = cleanup(there).run()
+    assert len(there.tables["log"]) == 100
+    assert set(outcome.failures) == {"log"}
+    assert "70 rows that were to go are still there" in outcome.failures["log"]
+    assert ("Encountered error" if there.is_3 else "log is audited") in outcome.failures["log"]
+    assert "\n" not in outcome.failures["log"]
+    assert outcome.tables["log"].deleted == 0
+    assert not outcome.is_complete
+    assert there.runs() == {"run0"}
+    assert bool(there.archives) == any(there.archives[:1] and there.archives[0] in text for text in outcome.left)
+    assert bool(there.archives) != there.is_3
+
+
+def test_what_a_failed_table_goes_with_is_left_alone(there: Environment) -> None:
+    there.fails["xcom"] = "sqlalchemy.exc.IntegrityError: (psycopg2.errors.RestrictViolation) violates it"
+    outcome = cleanup(there).run()
+    assert set(outcome.failures) == {"xcom", "task_instance", "dag_run"}
+    assert outcome.failures["xcom"].startswith("IntegrityError: (psycopg2.errors.RestrictViolation) violates it")
+    assert "xcom, which goes with it" in outcome.failures["dag_run"]
+    assert len(there.runs()) == len(there.runs("task_instance")) == 12
+    assert len(there.tables["log"]) == 30
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("x.OperationalError: connection to postgresql://me:hunter2@host/db failed", "postgresql://***@host/db failed"),
+        ("OperationalError: fe_sendauth: no password supplied, password=hunter2 sent", "password=*** sent"),
+        ("ValueError: {'secret_key': 'hunter2', 'a': 1}", "'secret_key': ***, 'a': 1"),
+    ],
+)
+def test_errors_show_no_secrets(line: str, shown: str) -> None:
+    found = error_line(Answer("", f"Traceback (most recent call last):\n{line}\n", 1))
+    assert found is not None
+    assert "hunter2" not in found
+    assert shown in found
+
+
+def test_an_answer_that_was_lost_is_counted_and_not_repeated(there: Environment) -> None:
+    there.lost = ["after"]
+    outcome = cleanup(there, tables=["log"]).run()
+    assert there.deletes == [("log", 70)]
+    assert (outcome.deleted, outcome.failures) == (70, {})
+    assert any("_airflow_deleted__log__" in sentence for sentence in outcome.left)
+
+
+def test_a_call_whose_answer_was_lost_is_given_time_to_end(there: Environment) -> None:
+    there.lost = ["late"]
+    outcome = cleanup(there, tables=["log"]).run()
+    assert there.deletes == [("log", 70)]
+    assert outcome.deleted == 70
+    assert outcome.paused_s > 0
+
+
+def test_a_call_that_never_ran_is_sent_again_and_not_for_ever(there: Environment) -> None:
+    there.lost = ["before", "before"]
+    assert cleanup(there, tables=["log"]).run().deleted == 70
+    there.fill("log", [40])
+    there.lost = ["before"] * 9
+    outcome = cleanup(there, tables=["log"]).run()
+    assert "no answer within 60 s; 1 rows are still there after 3 calls" in outcome.failures["log"]
+    assert len(there.lost) == 6
+
+
+def test_a_process_that_was_killed_is_no_failure_of_the_table(there: Environment) -> None:
+    there.lost = ["killed"]
+    outcome = cleanup(there, tables=["log"]).run()
+    assert there.deletes == [("log", 0), ("log", 70)]
+    assert (outcome.deleted, outcome.failures) == (70, {})
+    assert any("_airflow_deleted__log__1" in sentence for sentence in outcome.left)
+
+
+def test_what_says_that_it_has_finished_is_not_believed(there: Environment) -> None:
+    there.fails["log"] = "+"
+    outcome = cleanup(there, tables=["log"]).run()
+    assert outcome.failures == {"log": "db clean did not say why; 70 rows that were to go are still there"}
+    assert there.deletes == [("log", 70)]
+
+
+def test_an_environment_that_goes_away_ends_it(there: Environment) -> None:
+    def fail(call: int) -> None:
+        if there.deletes:
+            raise WebServerUnreachable("no route to it")
+
+    there.api.before = fail
+    outcome = cleanup(there).run()
+    assert [name for name, _ in there.deletes] == ["xcom"]
+    assert "no route" in outcome.failures["task_reschedule"]
+    assert not outcome.is_complete
+
+
+def test_answers_of_something_else_are_refused(there: Environment) -> None:
+    there.run_cli = lambda argv, idempotent=False: Answer("", "You need to initialize the database.\n", 1)  # type: ignore
+    with pytest.raises(Exception, match=r"db clean --dry-run.*You need to initialize the database"):
+        cleanup(there).plan()
+    there = Environment("3.3.1")
+    there.request = lambda *given, **more: {"html": "…"}  # type: ignore[method-assign]
+    with pytest.raises(UnexpectedAnswer, match="cannot tell what is in use"):
+        cleanup(there).run()
+
+
+# -- small calls -----------------------------------------------------------------------------------
+
+
+def test_max_duration_ends_it_between_calls(there: Environment) -> None:
+    outcome = cleanup(there, max_duration=timedelta(seconds=40)).run()
+    assert there.deletes == [("xcom", 22), ("task_reschedule", 22), ("task_instance", 22)]
+    assert any("max_duration of 0:00:40 was over" in sentence for sentence in outcome.left)
+    assert cleanup(there).run().is_complete
+
+
+@pytest.mark.parametrize("shape", ["even", "growing", "clustered", "moment"])
+@pytest.mark.parametrize("rows_per_s", [500, 50_000])
+def test_calls_stay_short(shape: str, rows_per_s: float) -> None:
+    there, rows = Environment("3.3.1", rows_per_s), 30_000
+    chance = random.Random(1)
+    at: dict[str, Callable[[], float]] = {
+        "even": lambda: chance.uniform(0, 400),
+        "growing": lambda: chance.uniform(0, 20) ** 2,
+        "clustered": lambda: chance.choice([35, 36, 200]) + chance.uniform(0, 0.001),
+        "moment": lambda: chance.choice([40.0, 300.0]),
+    }
+    there.fill("log", [at[shape]() for _ in range(rows)])
+    old = sum(row.time < NOW - timedelta(days=30) for row in there.tables["log"])
+    outcome = cleanup(there, tables=["log"]).run()
+    assert outcome.is_complete
+    assert outcome.deleted == sum(count for _, count in there.deletes) == old
+    assert all(row.time >= NOW - timedelta(days=30) for row in there.tables["log"])
+    if shape == "moment":
+        assert len(there.deletes) == 2  # what is of one moment cannot be parted
+        return
+    assert there.deletes[0][1] <= 20_000
+    assert there.counted <= 8 * len(there.deletes) + 20
+    if rows_per_s == 500:
+        assert all(count <= 5_000 for _, count in there.deletes[4:])
+    else:
+        assert len(there.deletes) <= 8
+
+
+# -- the real command ------------------------------------------------------------------------------
+
+# Forks of one interpreter, because importing Airflow takes 3-6 s.
+_WARM = """
+import json, os, sys, traceback
+import airflow.cli.cli_parser, airflow.cli.commands.db_command, airflow.utils.db_cleanup
+from airflow.__main__ import main
+from airflow.models import import_all_models
+from sqlalchemy.orm import configure_mappers
+import_all_models()
+configure_mappers()
+print("ready", flush=True)
+for line in sys.stdin:
+    argv, *paths = json.loads(line)
+    if (pid := os.fork()) == 0:
+        for number, path in enumerate(paths, 1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        sys.argv, status = ["airflow", *argv], 0
+        try:
+            main()
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class RealEnvironment:
+    """The installed Airflow's command line on a database, and its runs by a REST API in memory."""
+
+    def __init__(self, lab: Lab, database: str, folder: Path) -> None:
+        self.name = "real"
+        self.airflow_version = version("apache-airflow")
+        self.answers: list[tuple[list[str], Answer]] = []
+        self._lab, self._database, self._folder = lab, database, folder
+        variables = {
+            **os.environ,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": lab.postgres.url(database),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW_HOME": str(folder / "airflow"),
+        }
+        with (folder / "warm.log").open("w") as log:
+            self._warm = subprocess.Popen(
+                [sys.executable, "-c", _WARM], env=variables, stdin=-1, stdout=-1, stderr=log, text=True
+            )
+        while (line := self._read()) != "ready":
+            assert line, (folder / "warm.log").read_text()
+
+    def _read(self) -> str:
+        assert self._warm.stdout is not None
+        return self._warm.stdout.readline().strip()
+
+    def stop(self) -> None:
+        self._warm.communicate(timeout=10)
+
+    def run_cli(self, argv: list[str], *, idempotent: bool = False) -> Answer:
+        assert self._warm.stdin is not None
+        paths = [self._folder / "stdout", self._folder / "stderr"]
+        self._warm.stdin.write(json.dumps([argv, *map(str, paths)]) + "\n")
+        self._warm.stdin.flush()
+        status = int(self._read())
+        answer = Answer(paths[0].read_text(), paths[1].read_text(), 0 if status == 0 else 1)
+        self.answers.append((argv, answer))
+        return answer
+
+    def request(self, method: str, path: str, params: Any = None, json: Any = None) -> Any:
+        api = RunsApi(self.airflow_version)
+        for dag_id, run_id, start_date, end_date, state in self.rows(
+            "SELECT dag_id, run_id, start_date, end_date, state FROM dag_run"
+        ):
+            api.run(dag_id, run_id, start_date, end_date=end_date, state=state)
+        api.tables["dags"] = [{"dag_id": dag_id} for (dag_id,) in self.rows("SELECT dag_id FROM dag")]
+        return api(method, path, params=params, json=json)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        connection = self._lab.connect(self._database)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return list(cursor.fetchall())
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def real(lab: Lab, database: str, tmp_path: Path) -> Iterator[RealEnvironment]:
+    environment = RealEnvironment(lab, database, tmp_path)
+    yield environment
+    environment.stop()
+
+
+def days_ago(days: str) -> str:
+    return f"('{NOW.isoformat()}'::timestamptz - ({days}) * interval '1 day')"
+
+
+def test_the_real_db_clean(lab: Lab, database: str, real: RealEnvironment) -> None:
+    """Runs of 90, 60 and 5 days of one DAG; one of another that runs since 45 days; one of 40 days that is younger."""
+    ages = "unnest(ARRAY[90, 60, 45, 40, 5]) WITH ORDINALITY AS ages (i, place)"
+    dag_id = "CASE i WHEN 45 THEN 'live' ELSE 'done' END"
+    began = days_ago("i")
+    run = {"dag_id": dag_id, "run_id": "'run' || i", "start_date": began, "state": "'success'"}
+    run |= dict.fromkeys(("execution_date", "logical_date", "run_after", "queued_at"), began)
+    ended = {"end_date": f"CASE i WHEN 45 THEN NULL ELSE {began} + interval '1 hour' END"}
+    connection = lab.connect(database)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('dag_bundle') IS NOT NULL")
+        if cursor.fetchone()[0]:
+            insert(cursor, "dag_bundle", {"name": "'dags-folder'"}, "generate_series(1, 1) i")
+        names = {"dag_id": "x", "last_parsed_time": days_ago("0")}
+        insert(
+            cursor,
+            "dag",
+            {"is_paused": "false", "bundle_name": "'dags-folder'", **names},
+            "unnest(ARRAY['done', 'live']) x",
+        )
+        running = {"state": "CASE i WHEN 45 THEN 'running' ELSE 'success' END"}
+        insert(cursor, "dag_run", {**run, **ended, **running, "run_type": "'scheduled'"}, ages)
+        insert(cursor, "task_instance", {**run, **ended, "task_id": "'t'", "map_index": "-1"}, ages)
+        # Of the runs that go none has one: each table that has is three calls more.
+        task = f"{ages} JOIN task_instance t ON t.run_id = 'run' || i JOIN dag_run r ON r.run_id = t.run_id"
+        insert(cursor, "xcom", {**XCOM, "timestamp": "t.start_date"}, f"{task} WHERE i < 50")
+        insert(cursor, "log", {"dttm": days_ago("i"), "event": "'e'"}, "generate_series(31, 40) i")
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "RAISE EXCEPTION 'log is audited by password=hunter2' USING ERRCODE = 'insufficient_privilege'; END $$"
+        )
+        cursor.execute("CREATE TRIGGER audit BEFORE DELETE ON log FOR EACH STATEMENT EXECUTE FUNCTION refuse()")
+    connection.close()
+
+    options = CleanupOptions(now=NOW, tables=["dag_run", "log"])
+    outcome = CliCleanup(real, options).run()
+
+    assert set(outcome.failures) == {"log"}, outcome
+    assert "10 rows that were to go are still there" in outcome.failures["log"]
+    assert "hunter2" not in outcome.failures["log"]
+    assert [answer.exit_status for argv, answer in real.answers] == [0] * len(real.answers)
+    for table, rows in {"dag_run": 2, "task_instance": 2, "xcom": 0}.items():
+        assert {row[0] for row in real.rows(f"SELECT run_id FROM {table}")} == {"run45", "run40", "run5"}
+        assert outcome.tables[table].deleted == outcome.tables[table].matched == rows
+    assert any("run run45 of DAG live is running" in sentence for sentence in outcome.left)
+    left = {row[0] for row in real.rows("SELECT relname FROM pg_class WHERE relname LIKE '\\_airflow\\_deleted%'")}
+    assert {found for text in outcome.left for found in re.findall(r"_airflow_deleted__\w+", text)} == left
+    check_the_stub(real)
+
+
+def check_the_stub(real: RealEnvironment) -> None:
+    """What the tests above are run with prints what this Airflow has just printed."""
+    like = "2.10.3" if real.airflow_version.startswith("2.") else "3.3.1"
+    if real.airflow_version != like:
+        return
+    stub = Environment(like)
+    stub.fill("log", [float(day) for day in range(31, 41)])
+    stub.fails["log"] = "-sqlalchemy.exc.ProgrammingError: …"
+    of_log = [(argv, answer) for argv, answer in real.answers if "log" in argv]
+    assert len(of_log) == 3
+    for argv, answer in of_log:
+        assert words(stub.run_cli([item for item in argv if item != "--verbose"]).stdout) == words(answer.stdout)
+
+
+def words(text: str) -> list[str]:
+    """Give the lines that say something, without what differs from call to call, and what only Airflow 2 adds."""
+    lines = [
+        re.sub(r"^.*(WARNING -|\[warning  \])|\[airflow\.utils.*|__\d{14}", "", line) for line in text.splitlines()
+    ]
+    of_clean = re.compile(r" ?(Performing|Data prior|table|=+|log |Checking|Found|Moving|Encountered)")
+    return [line.strip() for line in lines if of_clean.match(line)]
