@@ -25,6 +25,7 @@ from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, plan_cleanup,
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.schema import read_schema
 from tests.metadata import history
+from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.random_metadata import NOW
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ def test_who_may_not_delete_is_refused(lab: Lab, filled: str) -> None:
         run_cleanup(database, asked)
 
 
+@KNOWS_NO_AIRFLOW
 def test_one_cleanup_at_a_time(lab: Lab, filled: str) -> None:
     with Lease(lab.database(filled)) as lease:
         for _ in range(4):
@@ -198,6 +200,7 @@ def test_one_cleanup_at_a_time(lab: Lab, filled: str) -> None:
     assert outcome.is_complete
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_lease_outlives_its_connections(lab: Lab, filled: str) -> None:
     with Lease(lab.database(filled)) as lease:
         for _ in range(3):
@@ -254,6 +257,7 @@ def test_a_run_that_comes_to_life_meanwhile_stays(lab: Lab, filled: str) -> None
     assert ask(lab, filled, f"SELECT count(*) FROM task_instance WHERE (dag_id, run_id) = {one}") == TASKS
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_connection_that_is_lost_is_opened_again(lab: Lab, filled: str) -> None:
     """Once in the middle of a transaction, and at times all connections there are."""
     lab.execute(
@@ -284,6 +288,7 @@ def test_a_connection_that_is_lost_is_opened_again(lab: Lab, filled: str) -> Non
     assert sum("lost" in words for words in told) >= 3
 
 
+@KNOWS_NO_AIRFLOW
 def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str) -> None:
     lab.execute(filled, *slow("dag_run", 0.02))
     planned = plan_cleanup(lab.database(filled), CleanupOptions(now=NOW)).rows
@@ -297,6 +302,7 @@ def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str) -> None:
     assert (rest.is_complete, rest.deleted) == (True, planned - outcome.deleted)
 
 
+@KNOWS_NO_AIRFLOW
 def test_what_takes_too_long_is_done_in_smaller_parts(lab: Lab, filled: str) -> None:
     """No transaction takes longer than it may, though the first guess at a size was far too large."""
     lab.execute(filled, *slow("task_instance", 0.004))
@@ -307,6 +313,7 @@ def test_what_takes_too_long_is_done_in_smaller_parts(lab: Lab, filled: str) -> 
     assert batches.deleted / batches.batches < 20  # the first guess
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_run_of_many_tasks_goes_piece_by_piece(lab: Lab, filled: str) -> None:
     """Deleting it at once would take 4 s, and a transaction may take 0.4 s."""
     one = "id = (SELECT min(id) + 11 FROM dag_run)"
