@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from airflow_mwaa_provider.cli.metadata_cleanup import clean, plan
+from airflow_mwaa_provider.cli.metadata_cleanup import clean, plan, restore
 from airflow_mwaa_provider.cli.metadata_export import export
 from airflow_mwaa_provider.cli.metadata_report import ddl, report
 
@@ -27,3 +27,4 @@ metadata.add_command(ddl)
 metadata.add_command(export)
 metadata.add_command(plan)
 metadata.add_command(report)
+metadata.add_command(restore)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa metadata plan`` and ``clean``: what is old in a metadata database, and deleting it."""
+"""``airflow-mwaa metadata plan``, ``clean`` and ``restore``: what is old in a metadata database."""
 
 from __future__ import annotations
 
@@ -126,6 +126,63 @@ def clean(*, output: str, yes: bool, **given: Any) -> None:
     if outcome.failures:
         name, why = next(iter(outcome.failures.items()))
         fail(f"cleaning {name} failed: {why}")
+
+
+@click.command("restore")
+@click.argument("place", metavar="s3://BUCKET/ARCHIVE")
+@click.option("--database-url", envvar="AIRFLOW_MWAA_DATABASE_URL", metavar="URL", help="As metadata clean takes it.")
+@click.option(
+    "--route", type=click.Choice(["auto", "mwaa_environment"]), default="auto", help="As metadata clean has it."
+)
+@click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable.")
+@click.option("--keep-changed", is_flag=True, help="Leave rows alone that are there with other values.")
+@click.option("--wait", type=DURATION, default="0s", help="How long to wait for a cleanup to end.")
+@output_option
+@region_option
+@profile_option
+@mwaa_errors_in_one_line
+def restore(
+    *,
+    place: str,
+    database_url: str | None,
+    route: str,
+    tables: tuple[str, ...],
+    keep_changed: bool,
+    wait: timedelta,
+    output: str,
+    region: str | None,
+    profile: str | None,
+) -> None:
+    """Bring back what a cleanup with --archive-to has deleted, each table whole or not at all.
+
+    \b
+    Example:
+      airflow-mwaa metadata restore s3://my-bucket/history/archive-20261122T000000Z
+    """
+    bucket, _, key = place.removeprefix("s3://").partition("/")
+    if not place.startswith("s3://") or not bucket or not key:
+        raise MwaaInputError(f"{place!r} is no archive in S3; write s3://BUCKET/PREFIX/archive-DATE.")
+    from airflow_mwaa_provider.metadata.cleaning.restore import restore_archive
+
+    try:
+        with signals_as_interrupts():
+            found = restore_archive(
+                open_database(database_url, route),
+                Aws(region, profile).s3(),
+                bucket,
+                key,
+                tables=tables or None,
+                keep_changed=keep_changed,
+                tell=lambda words: click.echo(words, err=True),
+                wait_timeout_s=wait.total_seconds(),
+            )
+    except KeyboardInterrupt:
+        fail("interrupted; tables that were told of are restored, the others are as they were")
+    if output == "json":
+        echo_json(found)
+        return
+    rows = [(name, f"{table['rows']:,}", f"{table['inserted']:,}") for name, table in found.items()]
+    echo_table([("TABLE", "ROWS", "INSERTED"), *rows])
 
 
 def _ask(cleaner: Cleaner) -> None:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.metadata.lab import TEMPLATE, Lab
+from tests.metadata import history
+from tests.metadata.lab import REGION, TEMPLATE, Lab
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +32,34 @@ def database(lab):
 def bucket(lab):
     """Name of an empty bucket."""
     return lab.bucket()
+
+
+@pytest.fixture
+def short_history(lab, database):
+    connection = lab.connect(database)
+    with connection.cursor() as cursor:
+        history.fill(cursor, runs=12, tasks=3, dags=2)
+    connection.close()
+    return database
+
+
+@pytest.fixture
+def connections(lab, short_history, monkeypatch):
+    """An AWS connection to moto, and a postgres one to the database; both as variables, as on MWAA."""
+    lab.start_moto()
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    aws = {"conn_type": "aws", "login": "testing", "password": "testing"}
+    aws["extra"] = {
+        "region_name": REGION,
+        "endpoint_url": lab.moto.url,
+        "config_kwargs": {"s3": {"addressing_style": "path"}},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(aws))
+    postgres = {
+        "conn_type": "postgres", "host": "127.0.0.1", "port": lab.postgres.port, "schema": short_history,
+        "login": "airflow_user", "password": lab.postgres.password,
+        "extra": {"cursor": "dictcursor", "sslmode": "prefer"},
+    }  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_METADATA", json.dumps(postgres))
+    return monkeypatch, postgres

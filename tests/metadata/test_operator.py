@@ -15,43 +15,11 @@ from airflow_mwaa_provider.exceptions import DatabaseUnavailable, MwaaInputError
 from airflow_mwaa_provider.hooks.metadata import MetadataHook
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.operators.metadata import MetadataToS3Operator
-from tests.metadata import history
 from tests.metadata.exports import keys, manifest, rows
 from tests.metadata.lab import REGION
 
 
-@pytest.fixture
-def filled(lab, database):
-    connection = lab.connect(database)
-    with connection.cursor() as cursor:
-        history.fill(cursor, runs=12, tasks=3, dags=2)
-    connection.close()
-    return database
-
-
-@pytest.fixture
-def connections(lab, filled, monkeypatch):
-    """An AWS connection to moto, and a postgres one to the database; both as variables, as on MWAA."""
-    lab.start_moto()
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    aws = {"conn_type": "aws", "login": "testing", "password": "testing"}
-    aws["extra"] = {
-        "region_name": REGION,
-        "endpoint_url": lab.moto.url,
-        "config_kwargs": {"s3": {"addressing_style": "path"}},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(aws))
-    postgres = {
-        "conn_type": "postgres", "host": "127.0.0.1", "port": lab.postgres.port, "schema": filled,
-        "login": "airflow_user", "password": lab.postgres.password,
-        "extra": {"cursor": "dictcursor", "sslmode": "prefer"},
-    }  # fmt: skip
-    monkeypatch.setenv("AIRFLOW_CONN_METADATA", json.dumps(postgres))
-    return monkeypatch, postgres
-
-
-def test_a_task_exports_through_a_connection(lab, filled, bucket, connections, caplog, capsys) -> None:
+def test_a_task_exports_through_a_connection(lab, short_history, bucket, connections, caplog, capsys) -> None:
     operator = MetadataToS3Operator(
         task_id="export", bucket=bucket, metadata_conn_id="metadata", tables=["dag_run", "task_instance"],
         since="2025-11-01T00:00:00+00:00", until="",
@@ -75,7 +43,9 @@ def test_a_task_exports_through_a_connection(lab, filled, bucket, connections, c
     assert lab.postgres.password not in logged
 
 
-def test_on_airflow_2_the_environments_own_database_needs_no_connection(lab, filled, bucket, connections) -> None:
+def test_on_airflow_2_the_environments_own_database_needs_no_connection(
+    lab, short_history, bucket, connections
+) -> None:
     monkeypatch, _ = connections
     operator = MetadataToS3Operator(task_id="export", bucket=bucket, tables=["dag_run"])
     if AIRFLOW_V_3:
@@ -87,7 +57,7 @@ def test_on_airflow_2_the_environments_own_database_needs_no_connection(lab, fil
     from airflow import settings
     from sqlalchemy import create_engine, event
 
-    engine = create_engine(lab.postgres.url(filled).replace(lab.postgres.password, "wrong"))
+    engine = create_engine(lab.postgres.url(short_history).replace(lab.postgres.password, "wrong"))
 
     @event.listens_for(engine, "do_connect")
     def token(dialect, record, arguments, parameters) -> None:  # as MWAA's images put in tokens of RDS
@@ -104,14 +74,14 @@ def test_on_airflow_2_the_environments_own_database_needs_no_connection(lab, fil
     engine.dispose()
 
 
-def test_the_settings_of_a_container_of_mwaa(lab, filled, bucket, connections) -> None:
+def test_the_settings_of_a_container_of_mwaa(lab, short_history, bucket, connections) -> None:
     monkeypatch, _ = connections
     operator = MetadataToS3Operator(task_id="export", bucket=bucket, tables=["dag_run"], route="mwaa_environment")
     with pytest.raises(NoMetadataRoute, match="MWAA__DB__POSTGRES_HOST is not set"):
         operator.execute({})
     monkeypatch.setenv("MWAA__DB__POSTGRES_HOST", "127.0.0.1")
     monkeypatch.setenv("MWAA__DB__POSTGRES_PORT", str(lab.postgres.port))
-    monkeypatch.setenv("MWAA__DB__POSTGRES_DB", filled)
+    monkeypatch.setenv("MWAA__DB__POSTGRES_DB", short_history)
     monkeypatch.setenv("MWAA__DB__POSTGRES_SSLMODE", "prefer")
     monkeypatch.setenv("MWAA__DB__CREDENTIALS", '{"username": "me", "pass')
     with pytest.raises(NoMetadataRoute, match="no JSON object with username and password") as caught:
@@ -141,7 +111,7 @@ def test_every_connection_gets_a_new_token_of_rds(lab, connections) -> None:
     assert "X-Amz-Signature" not in repr(database)
 
 
-def test_tokens_of_a_container_are_signed_with_its_own_role(lab, filled) -> None:
+def test_tokens_of_a_container_are_signed_with_its_own_role(lab, short_history) -> None:
     """As MWAA's images do it: the credentials come from the container's address, never through a proxy."""
     import threading
     from http.server import BaseHTTPRequestHandler, HTTPServer

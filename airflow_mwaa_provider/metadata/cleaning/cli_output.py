@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, TableNotFound, UnexpectedAnswer
@@ -22,7 +22,6 @@ from airflow_mwaa_provider.metadata.rest_values import micros, moment, written_t
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
-    from datetime import datetime
 
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
 
@@ -284,8 +283,9 @@ def _date(row: dict[str, Any], name: str) -> datetime | None:
 
 
 def _earliest(row: dict[str, Any]) -> datetime:
-    """Say when a run's first row can be of; it was listed for one of these dates."""
-    return min(date for name in _DATES if (date := _date(row, name)) is not None)
+    """Say when a run's first row can be of; where it is shown without dates, at any time."""
+    dates = [date for name in _DATES if (date := _date(row, name)) is not None]
+    return min(dates, default=datetime.min.replace(tzinfo=UTC))
 
 
 def _names(unfinished: Mapping[tuple[str, str], tuple[datetime, str]], *, is_all: bool) -> str:

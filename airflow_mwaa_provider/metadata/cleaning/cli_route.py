@@ -179,10 +179,10 @@ class CliCleanup:
         listing = self._dry_run((), first)
         choice = choose_tables(listing, options, self._label)
         cutoffs = {name: self._now - retention for name, retention in choice.retention.items()}
-        bounds = {}
-        if of_runs := {cutoff for name, cutoff in cutoffs.items() if name in OF_RUNS}:
-            self._check_sees_all()
-            bounds = {cutoff: self._runs.bound(cutoff) for cutoff in of_runs}
+        of_runs = [name for name in cutoffs if name in OF_RUNS]
+        if of_runs:
+            self._check_sees_all(of_runs)
+        bounds = {cutoff: self._runs.bound(cutoff) for cutoff in {cutoffs[name] for name in of_runs}}
         untils = {name: bounds[cutoff].time if name in OF_RUNS else cutoff for name, cutoff in cutoffs.items()}
         untils |= {name: min(untils[name], self._now - LIVE_FOR) for name in LIVE & set(untils)}
         counts = {(name, first): rows for name, rows in listing.counts.items()}
@@ -202,14 +202,14 @@ class CliCleanup:
             kept.append(Kept("dag_run", "it is the last run of its DAG that nobody triggered by hand; its tasks go"))
         return targets, tuple(kept)
 
-    def _check_sees_all(self) -> None:
+    def _check_sees_all(self, of_runs: Sequence[str]) -> None:
         there = self._dry_run(["dag"], _ALL_TIME, is_of_all=True).counts.get("dag")
         seen = self._runs.count_dags()
         if there is None or seen < there:
             raise AccessDenied(
                 f"{self._label}: the role sees {seen} of {there or 'all'} DAGs by REST, so route cli cannot tell "
                 "which runs are unfinished. Let it see all DAGs, use route database or api, or exclude "
-                f"{', '.join(sorted(OF_RUNS))}.",
+                f"{', '.join(of_runs)}.",
                 env_name=self._environment.name,
             )
 
