@@ -32,7 +32,10 @@ from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
 DAG_FOLDERS = (Path(__file__).parent / "dags", Path(__file__).resolve().parents[2] / "example_dags")
 API_BUCKET = "exported-by-api"
-OPTIONS = {"mwaa_provider.metadata_api_export_to": f"s3://{API_BUCKET}"}
+OPTIONS = {
+    "mwaa_provider.metadata_api_export_to": f"s3://{API_BUCKET}",
+    "mwaa_provider.metadata_api_cleanup": "True",
+}
 """Airflow configuration options of all environments."""
 DAG_IDS = (
     "echo",
