@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another, then one exports the metadata of both
-runs; and a screen shows what happened.
+"""``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another, then one exports the metadata, and what
+has ended is deleted; and a screen shows what happened.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +27,20 @@ from airflow_mwaa_provider.exceptions import DagNotFound, MwaaError
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.up_request import EnvironmentRequest
+from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+from airflow_mwaa_provider.metadata.cleaning.routes import EnvironmentCleaner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
 
 SOURCE_DAG = "trigger_in_other_environment"
 TARGET_DAG = "run_by_other_environment"
 EXPORT_DAG = "export_metadata"
 EXPORT_BUCKET = "demo-export"
 NUMBERS = [19, 23]
+OLD_RUNS = 3
 _PARSE_TIMEOUT_S = 120.0
 _RUN_TIMEOUT_S = 240.0
 
@@ -45,6 +51,7 @@ class Story:
 
     :param calls: those that the DAG in source made to target.
     :param manifest: of the export of source's metadata.
+    :param outcome: of the cleanup of target's.
     """
 
     source_run: DagRun
@@ -52,6 +59,7 @@ class Story:
     result: int
     calls: list[dict[str, Any]]
     manifest: dict[str, Any]
+    outcome: Outcome
 
 
 def dag_folder() -> Path:
@@ -68,8 +76,11 @@ def dag_folder() -> Path:
 def start(folder: Path, python: dict[str, str], on_progress: Callable[[str, str], None]) -> dict[str, Any]:
     """Start the two environments with the example DAGs in their buckets."""
     dags = str(dag_folder())
-    # Lets the web server export what tasks of Airflow 3 have no access to.
-    options = {"mwaa_provider.metadata_api_export_to": f"s3://{EXPORT_BUCKET}"}
+    # Lets the web server export and clean what tasks of Airflow 3 have no access to.
+    options = {
+        "mwaa_provider.metadata_api_export_to": f"s3://{EXPORT_BUCKET}",
+        "mwaa_provider.metadata_api_cleanup": "True",
+    }
     requests = [EnvironmentRequest(name, python[name], dags, options=options) for name in ("source", "target")]
     return lifecycle.up(folder, requests, on_progress=on_progress)
 
@@ -112,7 +123,13 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
     say(f"source: DAG {EXPORT_DAG} exports the metadata of all this to S3")
     _run(source, EXPORT_DAG, {"bucket": EXPORT_BUCKET}, say)
     manifest = json.loads(s3.get_object(Bucket=EXPORT_BUCKET, Key="files/export/manifest.json")["Body"].read())
-    return Story(run, target.get_dag_run(TARGET_DAG, remote["run_id"]), int(result), calls, manifest)
+    target_run = target.get_dag_run(TARGET_DAG, remote["run_id"])
+    for number in range(OLD_RUNS):
+        _run(target, TARGET_DAG, {"numbers": [number]}, say)
+    say("target: what has ended is deleted from its metadata, but the last run of each DAG")
+    options = CleanupOptions(retention=timedelta(0), force=True, tables=["dag_run"])
+    outcome = EnvironmentCleaner(target, "api", options, say).run()
+    return Story(run, target_run, int(result), calls, manifest, outcome)
 
 
 def show(story: Story, now: dict[str, Any]) -> None:
@@ -146,6 +163,14 @@ def show(story: Story, now: dict[str, Any]) -> None:
             name, f"{table['rows']:,}", f"{table['bytes']:,}", table["objects"][0], f"{table['sha256'][:16]}..."
         )
     console.print(exported)
+    cleaned = Table(title="What was deleted from target's metadata database, by its web server", title_justify="left")
+    for column in ("table", "old rows", "deleted", "transactions", "longest (s)"):
+        cleaned.add_column(column, justify="left" if column == "table" else "right")
+    for name, gone in story.outcome.tables.items():
+        if gone.deleted:
+            longest = f"{gone.longest_transaction_s:.2f}"
+            cleaned.add_row(name, f"{gone.matched:,}", f"{gone.deleted:,}", str(gone.batches), longest)
+    console.print(cleaned)
     numbers = " + ".join(map(str, NUMBERS))
     console.print(f"The DAG in source sent {numbers}, the DAG in target answered [bold]{story.result}[/bold].")
 

@@ -254,7 +254,7 @@ class _Cleanup:
 
     def _work(self, task: Task, windows: Windows) -> None:
         while self._may_go_on():
-            keys = windows.next(task.connection, task.pace.size)
+            keys = windows.next(task.connection, task.window)
             if keys is None:
                 return
             task.connection.persistently(partial(task.run, keys))

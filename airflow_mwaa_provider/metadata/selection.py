@@ -67,6 +67,8 @@ class TableRows:
     :param changed_sql: expression of when it was last changed, where rows are chosen by that.
     :param window: rows of which time; or changed when, with ``changed_sql``.
     :param keys: only rows between these keys, in their order.
+    :param with_sql: common table expressions, ``WITH ...``, that ``condition`` speaks of.
+    :param condition: only rows of which this holds; the row is called ``t``.
     """
 
     schema: Schema
@@ -77,6 +79,8 @@ class TableRows:
     changed_sql: str | None = None
     window: Window = Window()
     keys: KeyRange | None = None
+    with_sql: str = ""
+    condition: str = ""
 
     @property
     def name(self) -> str:
@@ -99,6 +103,8 @@ class TableRows:
         terms = [] if self.keys is None else [self.keys.condition()]
         if not self.is_whole:
             terms.append(self.window.condition(self.changed_sql or self.time_sql or "NULL"))
+        if self.condition:
+            terms.append(self.condition)
         return " AND ".join(terms) or "true"
 
     def select(self, value: Callable[[str, Column], str], *, first: str | None = None) -> str:
@@ -113,11 +119,12 @@ class TableRows:
         )
         query = f"FROM {self.schema.qualified(self.name)} t WHERE {self.where}"
         order = [f"t.{quoted(name)}" for name in self.table.key]
+        select = f"{self.with_sql} SELECT".lstrip()
         if first is not None:
-            return f"SELECT {first}, {items} {query} ORDER BY {', '.join(['1', *order])}"
+            return f"{select} {first}, {items} {query} ORDER BY {', '.join(['1', *order])}"
         if self.keys is not None and order:
-            return f"SELECT {items} {query} ORDER BY {', '.join(order)}"
-        return f"SELECT {items} {query}"
+            return f"{select} {items} {query} ORDER BY {', '.join(order)}"
+        return f"{select} {items} {query}"
 
     def _written(self, column: Column) -> str:
         written = f"t.{quoted(column.name)}"

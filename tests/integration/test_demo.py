@@ -24,6 +24,8 @@ def test_demo_once(tmp_path: Path) -> None:
     assert "run_by_other_environment" in done.stdout
     assert "What DAG export_metadata wrote to s3://demo-export" in done.stdout
     assert "files/export/task_instance.csv" in done.stdout
+    cleaned = done.stdout.split("What was deleted from target's metadata database")[1]
+    assert "task_instance" in cleaned
     assert "source: waiting for DAG" in done.stderr, "progress is visible while it waits"
     assert not folder.exists()
     assert processes.find(folder) == []

@@ -197,8 +197,16 @@ class ArchiveWriter:
             name = first if number == 1 else f"{first}-{number}"
             folder = f"{self._prefix}/{name}" if self._prefix else name
             places = Places(folder, Layout.TABLE, file_suffix(_FORM, _COMPRESSION))
-            if self._storage.get(places.manifest) is None:
-                break
+            try:
+                if self._storage.get(places.manifest) is None:
+                    break
+            except AccessDenied as error:
+                # So S3 says too of what isn't there, to those who may not list the bucket.
+                raise AccessDenied(
+                    f"{error} An archive is never written over, and is read back: the role needs s3:GetObject, and "
+                    "s3:ListBucket on the bucket.",
+                    action="s3:ListBucket",
+                ) from error
             number += 1
         self._storage.check_writable(places.manifest)
         try:

@@ -81,7 +81,7 @@ def run_archived_cleanup(
     """
     began = time.monotonic()
     with ExitStack() as stack:
-        connection = stack.enter_context(Transactions(database, options))
+        connection = stack.enter_context(Transactions(database, options, tell))
         schema = connection.rows_of(read_schema, "reading its tables")
         now = options.now
         if now is None:
@@ -192,7 +192,7 @@ class _Deletion:
                     for window in take():
                         if not self._may_go_on():
                             return
-                        connection.persistently(partial(task.run, self._spool.read(window)), self._tell)
+                        connection.persistently(partial(task.run, self._spool.read(window)))
                 except DatabaseRefused as error:
                     self._fail(unit, connection.table, error)
                 finally:
@@ -200,7 +200,7 @@ class _Deletion:
                         longest = max(self._outcome.longest_transaction_s, connection.longest_s)
                         self._outcome.longest_transaction_s = longest
 
-        connections = [Transactions(self._database, self._options) for _ in range(self._options.workers)]
+        connections = [Transactions(self._database, self._options, self._tell) for _ in range(self._options.workers)]
         if len(connections) == 1:
             work(connections[0])
             return

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.metadata.cleaning import rules
-from airflow_mwaa_provider.metadata.cleaning.digests import SETTINGS, total
+from airflow_mwaa_provider.metadata.cleaning.digests import total
 from airflow_mwaa_provider.metadata.cleaning.statements import TASKS, Statements
 from airflow_mwaa_provider.metadata.cleaning.transactions import TooMuch
 
@@ -80,7 +80,7 @@ class WindowTask:
                 self.run(dict(half))
             return
         for why in Stays:
-            if keys := [key for key, reason in self._kept.items() if reason is why]:
+            if keys := [key for key in roots if self._kept.get(key) is why]:
                 self.stay(self._unit, why, keys)
         if deleted.total:
             self.on_deleted(deleted)
@@ -136,8 +136,7 @@ class WindowTask:
         going = [row for row in rows if row[0] not in self.kept_keys]
         # Of runs that go with their tasks all that could keep them is a row of theirs that has changed.
         if going and (unit.root.name != rules.RUNS or TASKS not in unit.tables):
-            statement = f"{SETTINGS}; {Statements(unit).blocked(going)}"
-            blocked = {going[number] for (number,) in transaction.rows(statement)}
+            blocked = {going[number] for (number,) in transaction.rows(Statements(unit).blocked(going))}
             going = [row for row in going if row not in blocked]
         self._kept.update(dict.fromkeys(locked.difference(row[:width] for row in going), Stays.KEPT))
         transaction.deleted.kept = len(rows) - len(going)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.metadata.cleaning import rules
@@ -23,7 +23,7 @@ __all__ = ["Pace", "Task", "Windows"]
 
 Row = tuple[str, ...]
 _FIRST_RUNS, _FIRST_ROWS = 20, 1000
-_MAX_ROOTS = 20_000
+_MAX_ROOTS, _MAX_STRETCH = 20_000, 32
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Pace:
     batch_rows: int
     roots: float = _FIRST_ROWS
     _rows_per_root: float = 1.0
+    _stretch: int = 1
 
     @classmethod
     def of(cls, unit: Unit, options: CleanupOptions) -> Pace:
@@ -49,26 +50,35 @@ class Pace:
 
     @property
     def _limit(self) -> float:
-        return max(1.0, min(self.batch_rows / self._rows_per_root, _MAX_ROOTS))
+        return max(1.0, min(self.batch_rows / max(self._rows_per_root, 0.1), _MAX_ROOTS))
 
     @property
     def size(self) -> int:
         """Rows of the root to take."""
         return max(1, int(min(self.roots, self._limit)))
 
+    @property
+    def window(self) -> int:
+        """Rows of the root to look at, whether they go or not: more, where few of them do."""
+        return self.size * self._stretch
+
     def took(self, roots: int, deleted: Deleted) -> None:
         """Learn from a transaction."""
-        if not roots or not deleted.total:
+        is_sparse = roots < self.size / 2
+        if is_sparse:
+            # Of a few rows nothing is learned about many, but how far apart they are.
+            if deleted.transaction_s < self.target_s:
+                self._stretch = min(self._stretch * 2, _MAX_STRETCH)
             return
+        self._stretch = max(1, self._stretch // 2)
         self._rows_per_root += (deleted.total / roots - self._rows_per_root) * 0.3
-        # Of a few rows, or of a window with little to go, nothing is learned about many.
-        if roots >= self.size / 2:
-            self.roots *= min(2.0, max(0.4, self.target_s / max(deleted.transaction_s, 1e-4)))
-            self.roots = max(1.0, min(self.roots, self._limit))
+        self.roots *= min(2.0, max(0.4, self.target_s / max(deleted.transaction_s, 1e-4)))
+        self.roots = max(1.0, min(self.roots, self._limit))
 
     def gave_up(self, roots: int) -> None:
         """Learn from a transaction that took too long."""
         self.roots = max(1.0, min(self.roots, roots) / 2)
+        self._stretch = 1
 
 
 class Windows:
@@ -141,8 +151,13 @@ class Task:
     def _divided(self, keys: KeyRange) -> Iterator[KeyRange]:
         """Divide a range by the pace, which may change meanwhile."""
         windows = Windows(self.unit, keys)
-        while (part := windows.next(self.connection, self.pace.size)) is not None:
+        while (part := windows.next(self.connection, self.window)) is not None:
             yield part
+
+    @property
+    def window(self) -> int:
+        """Rows of the root to look at next: what is deleted unseen is never more than may be."""
+        return min(self.pace.window, self.pace.batch_rows) if self._is_plain else self.pace.window
 
     def _delete_plain(self, keys: KeyRange) -> bool:
         try:
@@ -157,25 +172,36 @@ class Task:
 
     def _delete_locked(self, keys: KeyRange) -> None:
         """Delete a range with its rows locked first; in halves where it is too much."""
-        try:
-            deleted, roots = self._transaction(keys, None)
-        except TooMuch:
-            rows = self._rows(keys)
-            self.pace.gave_up(len(rows))
-            # One row alone is tried once more: what it waited for may be over.
-            middle = len(rows) // 2
-            for half in (rows[:middle], rows[middle:]):
-                if half:
-                    self._delete_rows(half)
-            return
-        self._tell(deleted, roots)
+        part: KeyRange | None = keys
+        while part is not None and self.may_go_on():
+            limit = 2 * self.pace.size
+            try:
+                deleted, roots, following = self._transaction(part, None, limit)
+            except TooMuch:
+                rows = self._rows(part, limit)
+                following = self._following(part, rows, limit)
+                self.pace.gave_up(len(rows))
+                # One row alone is tried once more: what it waited for may be over.
+                middle = len(rows) // 2
+                for half in (rows[:middle], rows[middle:]):
+                    if half:
+                        self._delete_rows(half)
+            else:
+                self._tell(deleted, roots)
+            part = following
+
+    def _following(self, keys: KeyRange, rows: Sequence[Row], limit: int) -> KeyRange | None:
+        """Give what of a range comes after rows of it, if these are as many as were asked for."""
+        if len(rows) < limit:
+            return None
+        return KeyRange(keys.columns, rows[-1][: len(keys.columns)], keys.last)
 
     def _delete_rows(self, rows: Sequence[Row]) -> None:
         """Delete what hangs on these rows, in halves where it is too much."""
         if not self.may_go_on():
             return
         try:
-            deleted, roots = self._transaction(self._range_of(rows), rows)
+            deleted, roots, _ = self._transaction(self._range_of(rows), rows)
         except TooMuch as error:
             if len(rows) == 1:
                 self._delete_hard(rows[0], error)
@@ -192,19 +218,24 @@ class Task:
         count = len(self.unit.key)
         return KeyRange(self.unit.key, None, rows[-1][:count], first=rows[0][:count])
 
-    def _rows(self, keys: KeyRange) -> list[Row]:
+    def _rows(self, keys: KeyRange, limit: int) -> list[Row]:
         with self.connection.transaction(self._doing) as transaction:
-            return [tuple(row) for row in transaction.rows(self._statements.lock(keys))]
+            return [tuple(row) for row in transaction.rows(self._statements.lock(keys, limit))]
 
-    def _transaction(self, keys: KeyRange, only: Sequence[Row] | None) -> tuple[Deleted, int]:
-        """Delete in one transaction what goes of a range; again without what turns out to be kept."""
+    def _transaction(
+        self, keys: KeyRange, only: Sequence[Row] | None, limit: int | None = None
+    ) -> tuple[Deleted, int, KeyRange | None]:
+        """Delete in one transaction what goes of a range; again without what turns out to be kept.
+
+        :return: what was deleted, of how many rows of the root, and what of the range was not looked at.
+        """
         kept: set[Row] = set()
         # Of runs it is seen by what was deleted whether something keeps them: mostly nothing does.
         checks_first = self.unit.root.name != rules.RUNS or TASKS not in self.unit.tables
         for _ in range(2):
             try:
                 with self.connection.transaction(self._doing) as transaction:
-                    rows = self._locked(transaction, keys, only)
+                    rows = self._locked(transaction, keys, only, limit)
                     going = [row for row in rows if row not in kept and row[0] not in self.kept_keys]
                     if checks_first and going:
                         kept = {going[number] for (number,) in transaction.rows(self._statements.blocked(going))}
@@ -213,18 +244,24 @@ class Task:
                     if going:
                         for part in self.unit.parts:
                             transaction.delete(part.table.name, self._statements.delete(part, going))
-                return transaction.deleted, len(going)
+                following = self._following(keys, rows, limit) if limit is not None else None
+                return transaction.deleted, len(going), following
             except Forbidden:
                 with self.connection.transaction(self._doing) as transaction:
-                    rows = self._locked(transaction, keys, only)
+                    rows = self._locked(transaction, keys, only, limit)
                     if rows:
                         kept |= {rows[number] for (number,) in transaction.rows(self._statements.blocked(rows))}
         # It became so a moment ago, and again: whoever works on these runs is at it now.
         raise TooMuch(is_locked=True)
 
-    def _locked(self, transaction: Transaction, keys: KeyRange, only: Sequence[Row] | None) -> list[Row]:
-        rows = [tuple(row) for row in transaction.rows(self._statements.lock(keys))]
-        [(count,)] = transaction.rows(self._statements.count_own(keys))
+    def _locked(
+        self, transaction: Transaction, keys: KeyRange, only: Sequence[Row] | None, limit: int | None = None
+    ) -> list[Row]:
+        rows = [tuple(row) for row in transaction.rows(self._statements.lock(keys, limit))]
+        looked_at = keys
+        if limit is not None and len(rows) == limit:
+            looked_at = replace(keys, last=rows[-1][: len(keys.columns)])
+        [(count,)] = transaction.rows(self._statements.count_own(looked_at))
         transaction.deleted.locked = max(0, count - len(rows))
         if only is not None:
             wanted = set(only)
@@ -242,7 +279,7 @@ class Task:
             return
         try:
             self._delete_pieces(row)
-            deleted, roots = self._transaction(self._range_of([row]), [row])
+            deleted, roots, _ = self._transaction(self._range_of([row]), [row])
         except TooMuch as again:
             why = "somebody has locked it" if again.is_locked else "deleting it takes longer than max_transaction"
             self.leave(f"{what}: {why}")

@@ -43,12 +43,12 @@ class Statements:
             f"OFFSET {max(0, rows - 1)} LIMIT 1"
         )
 
-    def lock(self, keys: KeyRange) -> str:
+    def lock(self, keys: KeyRange, limit: int | None = None) -> str:
         """Lock the rows between keys that go as far as they tell themselves, without those that others have locked."""
         items = ", ".join(f"t.{quoted(name)}::text" for name in self.unit.columns)
         return (
             f"SELECT {items} FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql} "
-            f"ORDER BY {self._key} FOR UPDATE OF t SKIP LOCKED"
+            f"ORDER BY {self._key} {f'LIMIT {int(limit)} ' if limit is not None else ''}FOR UPDATE OF t SKIP LOCKED"
         )
 
     def count_own(self, keys: KeyRange) -> str:
