@@ -21,7 +21,7 @@ from airflow_mwaa_provider.metadata.storage import HandedOver
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PREFIX", "Description", "Piece", "PieceRequest", "places_document"]
+__all__ = ["PREFIX", "Description", "Piece", "PieceRequest", "places_document", "read_object", "reading"]
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Description:
 
         :raises MwaaInputError: it is something else.
         """
-        with _reading("the server's description"):
+        with reading("the server's description"):
             schema = document["schema"]
             tables = {found["name"]: _table(found) for found in schema["tables"]}
             return cls(
@@ -114,7 +114,7 @@ class PieceRequest:
 
         :raises MwaaInputError: it is something else.
         """
-        found = _object(cls, document, "the request")
+        found = read_object(cls, document, "the request")
         texts = [found.table, found.bucket, found.file_format, found.compression, *found.columns]
         optional = [found.since, found.until, found.told_apart, found.kms_key_id, found.bucket_owner]
         keys = found.after if found.after is not None else []
@@ -139,7 +139,7 @@ class PieceRequest:
         written = getattr(self, name)
         if written is None:
             return None
-        with _reading(f"{name} of the request"):
+        with reading(f"{name} of the request"):
             found = datetime.fromisoformat(written)
         if found.tzinfo is None:
             raise MwaaInputError(f"{name}={written} of the request has no time zone.")
@@ -148,7 +148,7 @@ class PieceRequest:
     def placed(self, suffix: str) -> Places:
         """Give the names of its objects."""
         given = self.places
-        with _reading("places of the request"):
+        with reading("places of the request"):
             return Places(
                 prefix=str(given["prefix"]),
                 layout=Layout(given["layout"]),
@@ -195,10 +195,10 @@ class Piece:
 
         :raises MwaaInputError: it is something else.
         """
-        with _reading("the server's answer"):
+        with reading("the server's answer"):
             uploads = tuple(
                 HandedOver(
-                    _object(StoredFile, item["file"], "a file"),
+                    read_object(StoredFile, item["file"], "a file"),
                     item["upload_id"],
                     tuple(dict(part) for part in item["parts"]),
                     item["mark"],
@@ -221,19 +221,19 @@ def places_document(places: Places) -> dict[str, Any]:
     }
 
 
-def _object(kind: type[T], document: Any, what: str) -> T:
+def read_object(kind: type[T], document: Any, what: str) -> T:
     """Make a dataclass of an object's fields; those that it doesn't have are passed over."""
-    with _reading(what):
+    with reading(what):
         known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
         return kind(**{name: value for name, value in document.items() if name in known})
 
 
 def _table(found: dict[str, Any]) -> Table:
-    return _object(
+    return read_object(
         Table,
         {
             **found,
-            "columns": tuple(_object(Column, column, "a column") for column in found["columns"]),
+            "columns": tuple(read_object(Column, column, "a column") for column in found["columns"]),
             "key": tuple(found["key"]),
             "references": tuple(
                 Reference(tuple(item["columns"]), item["table"], tuple(item["foreign_columns"]), str(item["on_delete"]))
@@ -249,7 +249,11 @@ def _moment(written: str | None) -> datetime | None:
 
 
 @contextmanager
-def _reading(what: str) -> Iterator[None]:
+def reading(what: str) -> Iterator[None]:
+    """Let something be read that may be of another form.
+
+    :raises MwaaInputError: it is.
+    """
     try:
         yield
     except MwaaInputError:

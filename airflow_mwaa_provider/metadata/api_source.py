@@ -9,25 +9,12 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider import exceptions
-from airflow_mwaa_provider.exceptions import (
-    AccessDenied,
-    AirflowError,
-    DatabaseRefused,
-    MetadataError,
-    MwaaError,
-    MwaaInputError,
-    NoMetadataRoute,
-    RemoteNotFound,
-    StorageError,
-    Throttled,
-    UnexpectedAnswer,
-)
+from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseRefused, MwaaError, NoMetadataRoute, Throttled
+from airflow_mwaa_provider.metadata.api_calls import ask, has_no_such_api
 from airflow_mwaa_provider.metadata.api_protocol import PREFIX, Description, Piece, PieceRequest, places_document
 from airflow_mwaa_provider.metadata.destinations import is_within
 
@@ -35,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
+    from airflow_mwaa_provider.metadata.api_calls import Call
     from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
     from airflow_mwaa_provider.metadata.layout import Places
     from airflow_mwaa_provider.metadata.objects import PendingObject
@@ -52,16 +40,7 @@ _TRIES_OF_A_ROW = 4
 _PAUSE_S = 5.0
 PIECE_ROWS = 50_000
 """Rows that one request covers at most: a second or two of a small database."""
-
-
-_MAY_BE_TOLD = (MwaaInputError, MetadataError, StorageError, AccessDenied)
-
-
-class Call(Protocol):
-    """Calls the environment's web server, such as ``MwaaEnvironment.call_plugin``."""
-
-    def __call__(self, method: str, path: str, json: Any = None) -> Any:
-        """Give the answer's JSON."""
+_NEEDS = "read the configuration and all DAGs, such as Op or Admin, and the audit log for the table log"
 
 
 class ApiSource:
@@ -99,9 +78,8 @@ class ApiSource:
         """
         try:
             self._description = Description.read(self._ask("GET", "/schema"))
-        except (RemoteNotFound, UnexpectedAnswer) as error:
-            # To an unknown path Airflow 3 answers 200 with the page of its UI, and Airflow 2 404 with another page.
-            if isinstance(error, UnexpectedAnswer) and error.status not in (200, 404):
+        except MwaaError as error:
+            if not has_no_such_api(error):
                 raise
             raise NoMetadataRoute(
                 f"Route api: {self.label} has no metadata API. Install airflow-mwaa-provider there, and set its "
@@ -200,22 +178,7 @@ class ApiSource:
         self._sleep(seconds)
 
     def _ask(self, method: str, path: str, json: Any = None) -> dict[str, Any]:
-        try:
-            answer = self._call(method, f"{PREFIX}{path}", json)
-        except AccessDenied as error:
-            if error.status is None:
-                raise
-            raise AccessDenied(
-                f"Route api: {error} The caller needs a role that may read the configuration and all DAGs, such as Op "
-                "or Admin, and the audit log for the table log.",
-                status=error.status,
-                env_name=error.env_name,
-            ) from error
-        except RemoteNotFound:
-            raise
-        except AirflowError as error:
-            raise _told(error, self.label) from error
-        return answer if isinstance(answer, dict) else {}
+        return ask(self._call, self.label, method, f"{PREFIX}{path}", json, needs=_NEEDS)
 
 
 class _ServerWriter:
@@ -295,16 +258,3 @@ class _ServerWriter:
             kms_key_id=self._storage.put_parameters.get("SSEKMSKeyId"),
             bucket_owner=self._storage.owner,
         )
-
-
-def _told(error: AirflowError, label: str) -> MwaaError:
-    """Make the server's error one of ours again, by what its words begin with: ``AccessDenied[s3:PutObject]: ...``."""
-    found = re.match(r"([A-Z]\w+)(?:\[([\w:]+)\])?: (.+)", error.detail)
-    kind = getattr(exceptions, found[1], None) if found else None
-    if found is None or not (isinstance(kind, type) and issubclass(kind, _MAY_BE_TOLD)):
-        return error
-    fields: dict[str, Any] = {"env_name": error.env_name, "transient": error.transient}
-    if found[2]:
-        fields["action"] = found[2]
-    made: MwaaError = kind(f"Route api, at {label}: {found[3].rstrip('.')}.", **fields)
-    return made

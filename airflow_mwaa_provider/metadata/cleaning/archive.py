@@ -13,7 +13,7 @@ from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, MwaaInputE
 from airflow_mwaa_provider.metadata import registry
 from airflow_mwaa_provider.metadata.cleaning.archive_files import ArchivedFile
 from airflow_mwaa_provider.metadata.cleaning.digests import WINDOW_ROWS, Digests, elsewhere, given_sql
-from airflow_mwaa_provider.metadata.cleaning.planning import _expressions
+from airflow_mwaa_provider.metadata.cleaning.planning import expressions_sql
 from airflow_mwaa_provider.metadata.cleaning.units import Guard
 from airflow_mwaa_provider.metadata.formats import Compression, FileFormat, file_suffix
 from airflow_mwaa_provider.metadata.journal import Journal
@@ -76,7 +76,7 @@ def without_secrets(schema: Schema, units: Sequence[Unit], options: CleanupOptio
 def count_going(unit: Unit, earlier: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> int:
     """Count the rows that go of a unit, all its tables together."""
     counts = " + ".join(f"({unit.count_sql(part)})" for part in unit.parts)
-    [(count,)] = ask(f"{_expressions(unit, earlier)} SELECT {counts}", f"counting what is old in {unit.name}")
+    [(count,)] = ask(f"{expressions_sql(unit, earlier)} SELECT {counts}", f"counting what is old in {unit.name}")
     return int(count)
 
 
@@ -141,7 +141,7 @@ class ArchiveWriter:
             self._go_on()
         for number, unit in enumerate(settled):
             counts[unit.name] = [0] * len(unit.parts)
-            expressions = _expressions(unit, settled[:number])
+            expressions = expressions_sql(unit, settled[:number])
             with source.errors(f"looking for what goes of {unit.name}"):
                 found = Digests(unit, going).windows(
                     source.connection,
@@ -176,7 +176,7 @@ class ArchiveWriter:
         same = [f"k.{quoted(column.name)} = {key}" for column, key in zip(unit.key, keys, strict=True)]
         with source.errors(f"asking what keeps rows of {unit.name}"), source.connection.cursor() as cursor:
             cursor.execute(
-                f"{_expressions(unit, earlier)} SELECT {', '.join(f'{key}::text' for key in keys)} "
+                f"{expressions_sql(unit, earlier)} SELECT {', '.join(f'{key}::text' for key in keys)} "
                 f"FROM {unit.schema.qualified(unit.root.name)} t WHERE {unit.own_sql} "
                 f"AND NOT EXISTS (SELECT 1 FROM {unit.goers} k WHERE {' AND '.join(same)}) LIMIT {_MAX_KEPT + 1}"
             )
@@ -247,7 +247,7 @@ class ArchiveWriter:
             schema=source.schema,
             table=table,
             columns=table.columns,
-            with_sql=_expressions(unit, earlier),
+            with_sql=expressions_sql(unit, earlier),
             condition=" AND ".join(goes),
         )
         before = archive.manifest.tables.get(table.name)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,24 +16,24 @@ from airflow_mwaa_provider.exceptions import DatabaseRefused
 from airflow_mwaa_provider.metadata.cleaning.archive import ArchiveWriter, count_going, without_secrets
 from airflow_mwaa_provider.metadata.cleaning.archived_windows import Stays, WindowTask
 from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
+from airflow_mwaa_provider.metadata.cleaning.deletion import Deletion
 from airflow_mwaa_provider.metadata.cleaning.digests import Digests, Spool
-from airflow_mwaa_provider.metadata.cleaning.lease import Lease
-from airflow_mwaa_provider.metadata.cleaning.load import Watch
-from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
 from airflow_mwaa_provider.metadata.cleaning.planning import with_dateless
-from airflow_mwaa_provider.metadata.cleaning.transactions import Transactions, check_writable
-from airflow_mwaa_provider.metadata.schema import quoted, read_schema
+from airflow_mwaa_provider.metadata.schema import read_schema
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from airflow_mwaa_provider.metadata.cleaning.archive import Archive
     from airflow_mwaa_provider.metadata.cleaning.digests import Key, Window
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
-    from airflow_mwaa_provider.metadata.cleaning.transactions import Deleted
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
+    from airflow_mwaa_provider.metadata.cleaning.transactions import Transactions
     from airflow_mwaa_provider.metadata.cleaning.units import Unit
     from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.schema import Schema
     from airflow_mwaa_provider.metadata.storage import Storage
 
     Progress = Callable[[str, int, int | None], None]
@@ -79,24 +77,30 @@ def run_archived_cleanup(
     :raises AccessDenied: the role may not write or read there; nothing was deleted.
     :raises MetadataError: the database refused before anything was deleted, or was lost for longer than a minute.
     """
-    began = time.monotonic()
-    with ExitStack() as stack:
-        connection = stack.enter_context(Transactions(database, options, tell))
+    units: list[Unit] = []
+    secret: list[Unit] = []
+    moment: list[datetime] = []
+
+    def prepare(connection: Transactions) -> tuple[Schema, list[Unit]]:
         schema = connection.rows_of(read_schema, "reading its tables")
-        now = options.now
-        if now is None:
-            [(now,)] = connection.ask("SELECT now()", "asking the time")
-        assert now is not None
-        units, secret = without_secrets(schema, choose_units(schema, options, now), options)
-        tables = sorted({name for unit in units for name in [*unit.tables, unit.root.name]})
-        qualified = [schema.qualified(name) for name in tables]
-        connection.rows_of(lambda raw: check_writable(raw, qualified, database.label), "asking what its user may do")
-        lease = Lease(database)
-        lease.wait(wait_timeout_s)
-        stack.callback(lease.let_go)
-        outcome = Outcome(route=route)
+        now = options.now or connection.ask("SELECT now()", "asking the time")[0][0]
+        moment.append(now)
+        found, left_out = without_secrets(schema, choose_units(schema, options, now), options)
+        units.extend(found)
+        secret.extend(left_out)
+        return schema, units
+
+    with ExitStack() as stack:
+        deletion = stack.enter_context(
+            Deletion.begun(
+                database, options, prepare, tell, progress=progress, wait_timeout_s=wait_timeout_s,
+                goes_on="the next cleanup archives what is left once more, and goes on",
+            )
+        )  # fmt: skip
+        outcome = deletion.outcome
+        outcome.route = route
         spool = stack.enter_context(Spool())
-        writer = ArchiveWriter(storage, prefix, spool, options, lease.renew)
+        writer = ArchiveWriter(storage, prefix, spool, options, deletion.lease.renew)
         timeout_s = options.statement_timeout.total_seconds()
         with DatabaseSource(database, statement_timeout_s=timeout_s, route=route) as source:
 
@@ -106,75 +110,54 @@ def run_archived_cleanup(
                     found: list[tuple[Any, ...]] = cursor.fetchall()
                 return found
 
-            units = with_dateless(units, ask)
+            settled = with_dateless(units, ask)
             for unit in with_dateless(secret, ask):
-                if rows := count_going(unit, units, ask):
+                if rows := count_going(unit, settled, ask):
                     outcome.leave(
                         f"{unit.name}: {rows:,} rows are old, may hold secrets and cannot be archived; a cleanup "
                         "without archive_to deletes them"
                     )
-            archive = writer.take(source, units, now, route)
+            archive = writer.take(source, settled, moment[0], route)
         if archive is not None:
             writer.publish(archive)
             outcome.archive = archive.place
             tell(f"Archived {sum(archive.rows.values()):,} rows of {len(archive.rows)} tables as {archive.place}")
-            watch = Watch(schema, connection.ask, tell)
-            deletion = _Deletion(database, options, connection, lease, watch, spool, outcome, progress, tell, began)
-            deletion.run(archive)
-            outcome.paused_s = watch.paused_s
-        outcome.seconds = time.monotonic() - began
-        return outcome
+            _ArchivedDeletion(deletion, spool).run(archive)
+        return deletion.ended()
 
 
-class _Deletion:
+class _ArchivedDeletion:
     """The second half, when all that shall go is archived."""
 
-    def __init__(
-        self,
-        database: Database,
-        options: CleanupOptions,
-        connection: Transactions,
-        lease: Lease,
-        watch: Watch,
-        spool: Spool,
-        outcome: Outcome,
-        progress: Progress | None,
-        tell: Callable[[str], None],
-        began: float,
-    ) -> None:
-        self._database = database
-        self._options = options
-        self._connection = connection
-        self._lease = lease
-        self._watch = watch
+    def __init__(self, deletion: Deletion, spool: Spool) -> None:
+        self._deletion = deletion
         self._spool = spool
-        self._outcome = outcome
-        self._progress = progress
-        self._tell = tell
-        self._began = began
         self._lock = threading.Lock()
-        self._between = threading.Lock()
         self._stays: dict[tuple[str, str], tuple[Key, int]] = {}
 
     def run(self, archive: Archive) -> None:
         """Delete unit by unit; one that fails doesn't keep the others from it."""
+        going = {name for one in archive.units for name in one.tables}
         for unit in archive.units:
             for name in unit.tables:
-                self._outcome.table(name).matched = archive.rows.get(name, 0)
+                self._deletion.outcome.table(name).matched = archive.rows.get(name, 0)
             windows = archive.windows[unit.name]
-            if windows and self._may_go_on():
-                self._delete(unit, windows, {name for one in archive.units for name in one.tables}, archive.rows)
+            if windows and self._deletion.may_go_on():
+                self._delete(unit, windows, going, archive.rows)
         for (what, why), (key, count) in self._stays.items():
             others = f" (and {count - 1:,} others)" if count > 1 else ""
-            self._leave(f"{what} {' '.join(' '.join(key).split())}{others} {why}")
+            self._deletion.leave(f"{what} {' '.join(' '.join(key).split())}{others} {why}")
 
     def _delete(self, unit: Unit, windows: list[Window], going: set[str], expected: dict[str, int]) -> None:
+        deletion = self._deletion
         try:
-            kept = self._kept_keys(unit)
+            # Other runs than at the archive's time may be the last ones by now.
+            kept = deletion.kept_keys(unit)
         except DatabaseRefused as error:
-            self._fail(unit, None, error)
+            deletion.fail(unit, None, error)
             return
         left, next_window = iter(windows), threading.Lock()
+        count = deletion.counting(unit, expected.get(unit.name, 0))
 
         def take() -> Iterator[Window]:
             while True:
@@ -185,83 +168,16 @@ class _Deletion:
                 yield window
 
         def work(connection: Transactions) -> None:
-            digests = Digests(unit, going)
-            task = WindowTask(digests, connection, kept, self._on_deleted(unit, expected), self._may_go_on, self._stay)
-            with connection:
-                try:
-                    for window in take():
-                        if not self._may_go_on():
-                            return
-                        connection.persistently(partial(task.run, self._spool.read(window)))
-                except DatabaseRefused as error:
-                    self._fail(unit, connection.table, error)
-                finally:
-                    with self._lock:
-                        longest = max(self._outcome.longest_transaction_s, connection.longest_s)
-                        self._outcome.longest_transaction_s = longest
+            task = WindowTask(Digests(unit, going), connection, kept, count, deletion.may_go_on, self._stay)
+            for window in take():
+                if not deletion.may_go_on():
+                    return
+                connection.persistently(partial(task.run, self._spool.read(window)))
 
-        connections = [Transactions(self._database, self._options, self._tell) for _ in range(self._options.workers)]
-        if len(connections) == 1:
-            work(connections[0])
-            return
-        with ThreadPoolExecutor(len(connections), thread_name_prefix="cleanup") as pool:
-            for done in [pool.submit(work, connection) for connection in connections]:
-                done.result()
-
-    def _on_deleted(self, unit: Unit, expected: dict[str, int]) -> Callable[[Deleted], None]:
-        def on_deleted(deleted: Deleted) -> None:
-            with self._lock:
-                for name, rows in deleted.rows.items():
-                    if rows:
-                        self._outcome.table(name).add(rows, deleted.seconds[name], deleted.transaction_s)
-                if self._progress is not None:
-                    self._progress(unit.name, self._outcome.table(unit.name).deleted, expected.get(unit.name, 0))
-
-        return on_deleted
-
-    def _kept_keys(self, unit: Unit) -> frozenset[str]:
-        """Find what is kept by now: other runs than at the archive's time may be the last ones."""
-        table = unit.schema.qualified(unit.root.name)
-        key = f"t.{quoted(unit.root.key[0])}::text"
-        kept: set[str] = set()
-        for guard in unit.guards:
-            if guard.is_looked_up:
-                query = f"SELECT {key} FROM {table} t WHERE {guard.sql}"
-                kept.update(row[0] for row in self._connection.ask(query, f"asking what keeps rows of {unit.name}"))
-        return frozenset(kept)
-
-    def _may_go_on(self) -> bool:
-        """Look after everything else between two transactions; ``False`` when the time is up."""
-        with self._between:
-            if self._is_over():
-                return False
-            self._lease.renew()
-            self._watch.rest(lambda: not self._is_over() and self._renewed())
-            return not self._is_over()
-
-    def _renewed(self) -> bool:
-        self._lease.renew()
-        return True
-
-    def _is_over(self) -> bool:
-        limit = self._options.max_duration
-        if limit is None or time.monotonic() - self._began < limit.total_seconds():
-            return False
-        self._leave(f"max_duration of {limit} was over: the next cleanup archives what is left once more, and goes on")
-        return True
+        deletion.work(unit, work)
 
     def _stay(self, unit: Unit, why: Stays, keys: list[Key]) -> None:
         what = unit.name if unit.takes_root else f"{unit.name} of {unit.root.name}"
         with self._lock:
             first, count = self._stays.get((what, why.value), (keys[0], 0))
             self._stays[what, why.value] = (first, count + len(keys))
-
-    def _leave(self, why: str) -> None:
-        with self._lock:
-            self._outcome.leave(why)
-
-    def _fail(self, unit: Unit, table: str | None, error: DatabaseRefused) -> None:
-        with self._lock:
-            for name in {unit.name if unit.name in unit.tables else unit.tables[-1], table or unit.tables[-1]}:
-                self._outcome.table(name).failure = str(error)
-            self._outcome.leave(f"{unit.name}: {error}")

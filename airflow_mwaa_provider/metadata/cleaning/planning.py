@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.cleaning.units import Unit
     from airflow_mwaa_provider.metadata.schema import Schema
 
-__all__ = ["count_rows", "make_plan", "with_dateless"]
+__all__ = ["count_rows", "expressions_sql", "make_plan", "with_dateless"]
 
 
 # Of one connection on a small machine; a task has a dozen foreign keys to look after.
@@ -54,7 +54,7 @@ def count_rows(
     for number, unit in enumerate(units):
         earlier = units[:number]
         counts = ", ".join(f"({unit.count_sql(part)})" for part in unit.parts)
-        [found] = ask(f"{_expressions(unit, earlier)} SELECT {counts}", f"counting what is to go of {unit.name}")
+        [found] = ask(f"{expressions_sql(unit, earlier)} SELECT {counts}", f"counting what is to go of {unit.name}")
         yield unit, {part.table.name: count for part, count in zip(unit.parts, found, strict=True)}
 
 
@@ -88,7 +88,7 @@ def make_plan(
     )
 
 
-def _expressions(unit: Unit, earlier: Sequence[Unit], *, itself: bool = True) -> str:
+def expressions_sql(unit: Unit, earlier: Sequence[Unit], *, itself: bool = True) -> str:
     """Write WITH and the rows of the units that this one's conditions speak of, and its own."""
     needed: list[Unit] = []
 
@@ -123,7 +123,7 @@ def _kept(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]
         key = " AND ".join(f"k.{quoted(c.name)} = t.{quoted(c.name)}" for c in unit.key)
         table = unit.schema.qualified(unit.root.name)
         rows = ask(
-            f"{_expressions(unit, earlier)} SELECT CASE {cases} END, count(*) FROM {table} t WHERE {unit.old_sql} "
+            f"{expressions_sql(unit, earlier)} SELECT CASE {cases} END, count(*) FROM {table} t WHERE {unit.old_sql} "
             f"AND NOT EXISTS (SELECT 1 FROM {unit.goers} k WHERE {key}) GROUP BY 1 ORDER BY 1",
             f"asking what keeps rows of {unit.name}",
         )

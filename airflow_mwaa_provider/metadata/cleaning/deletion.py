@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a cleanup does besides deleting: it keeps its lease, pauses, ends in time, counts, and survives what fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import DatabaseRefused
+from airflow_mwaa_provider.metadata.cleaning.lease import Lease
+from airflow_mwaa_provider.metadata.cleaning.load import Watch
+from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
+from airflow_mwaa_provider.metadata.cleaning.transactions import Transactions, check_writable
+from airflow_mwaa_provider.metadata.schema import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.metadata.cleaning.transactions import Deleted
+    from airflow_mwaa_provider.metadata.cleaning.units import Unit
+    from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.schema import Schema
+
+    Progress = Callable[[str, int, int | None], None]
+
+__all__ = ["Deletion"]
+
+
+class Deletion:
+    """One cleanup that is under way, by as many workers as are wanted. Thread-safe.
+
+    :param connection: for questions; each worker has one of its own.
+    :param goes_on: what becomes of the rest when the time is up; a clause.
+    :param began: when the cleanup began, by the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        options: CleanupOptions,
+        connection: Transactions,
+        lease: Lease,
+        watch: Watch,
+        tell: Callable[[str], None],
+        *,
+        progress: Progress | None = None,
+        goes_on: str = "the next cleanup goes on here",
+        began: float | None = None,
+    ) -> None:
+        self.options = options
+        self.connection = connection
+        self.lease = lease
+        self.outcome = Outcome()
+        self._database = database
+        self._watch = watch
+        self._tell = tell
+        self._progress = progress
+        self._goes_on = goes_on
+        self._began = time.monotonic() if began is None else began
+        self._lock = threading.Lock()
+        self._between = threading.Lock()
+
+    @classmethod
+    @contextmanager
+    def begun(
+        cls,
+        database: Database,
+        options: CleanupOptions,
+        prepare: Callable[[Transactions], tuple[Schema, Sequence[Unit]]],
+        tell: Callable[[str], None],
+        *,
+        progress: Progress | None = None,
+        wait_timeout_s: float = 0.0,
+        goes_on: str = "the next cleanup goes on here",
+    ) -> Iterator[Deletion]:
+        """Check that all that shall be deleted may be, and get hold of the lease.
+
+        :param prepare: says what shall be.
+        :raises DatabaseRefused: the user may not.
+        :raises CleanupUnderWay: another cleanup is at work.
+        """
+        began = time.monotonic()
+        with ExitStack() as stack:
+            connection = stack.enter_context(Transactions(database, options, tell))
+            schema, units = prepare(connection)
+            tables = sorted({name for unit in units for name in [*unit.tables, unit.root.name]})
+            qualified = [schema.qualified(name) for name in tables]
+            connection.rows_of(
+                lambda raw: check_writable(raw, qualified, database.label), "asking what its user may do"
+            )
+            lease = Lease(database)
+            lease.wait(wait_timeout_s)
+            stack.callback(lease.let_go)
+            watch = Watch(schema, connection.ask, tell)
+            yield cls(
+                database, options, connection, lease, watch, tell, progress=progress, goes_on=goes_on, began=began
+            )
+
+    def work(self, unit: Unit, do: Callable[[Transactions], None]) -> None:
+        """Let each worker do something for a unit, with a connection of its own; what the database refuses is noted."""
+
+        def one(connection: Transactions) -> None:
+            with connection:
+                try:
+                    do(connection)
+                except DatabaseRefused as error:
+                    self.fail(unit, connection.table, error)
+                finally:
+                    with self._lock:
+                        longest = max(self.outcome.longest_transaction_s, connection.longest_s)
+                        self.outcome.longest_transaction_s = longest
+
+        connections = [Transactions(self._database, self.options, self._tell) for _ in range(self.options.workers)]
+        if len(connections) == 1:
+            one(connections[0])
+            return
+        with ThreadPoolExecutor(len(connections), thread_name_prefix="cleanup") as pool:
+            for done in [pool.submit(one, connection) for connection in connections]:
+                done.result()
+
+    def counting(self, unit: Unit, expected: int | None) -> Callable[[Deleted], None]:
+        """Give what is to be told of each transaction."""
+        told = 0
+
+        def count(deleted: Deleted) -> None:
+            nonlocal told
+            with self._lock:
+                for name, rows in deleted.rows.items():
+                    if rows:
+                        self.outcome.table(name).add(rows, deleted.seconds[name], deleted.transaction_s)
+                told += deleted.rows.get(unit.name, 0)
+                if self._progress is not None:
+                    self._progress(unit.name, told, expected)
+
+        return count
+
+    def kept_keys(self, unit: Unit) -> frozenset[str]:
+        """Look up the keys of rows that stay, where that is done once."""
+        key = f"t.{quoted(unit.root.key[0])}::text"
+        kept: set[str] = set()
+        for guard in unit.guards:
+            if guard.is_looked_up:
+                query = f"SELECT {key} FROM {unit.schema.qualified(unit.root.name)} t WHERE {guard.sql}"
+                kept.update(row[0] for row in self.connection.ask(query, f"asking what keeps rows of {unit.name}"))
+        return frozenset(kept)
+
+    def may_go_on(self) -> bool:
+        """Look after everything else between two transactions; ``False`` when the time is up."""
+        with self._between:
+            if self.is_over():
+                return False
+            self.lease.renew()
+            self._watch.rest(self._may_rest)
+            return not self.is_over()
+
+    def _may_rest(self) -> bool:
+        self.lease.renew()
+        return not self.is_over()
+
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        limit = self.options.max_duration
+        if limit is None or time.monotonic() - self._began < limit.total_seconds():
+            return False
+        self.leave(f"max_duration of {limit} was over: {self._goes_on}")
+        return True
+
+    def leave(self, why: str) -> None:
+        """Note why something stays that should go."""
+        with self._lock:
+            self.outcome.leave(why)
+
+    def fail(self, unit: Unit, table: str | None, error: DatabaseRefused) -> None:
+        """Note that a unit went wrong.
+
+        :param table: which of its tables, where that is known.
+        """
+        with self._lock:
+            for name in {unit.name if unit.name in unit.tables else unit.tables[-1], table or unit.tables[-1]}:
+                self.outcome.table(name).failure = str(error)
+            self.outcome.leave(f"{unit.name}: {error}")
+
+    def ended(self) -> Outcome:
+        """Give what happened."""
+        self.outcome.seconds = time.monotonic() - self._began
+        self.outcome.paused_s = self._watch.paused_s
+        return self.outcome
