@@ -85,7 +85,15 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "s3://my-bucket/history",
                         "default": "",
-                    }
+                    },
+                    "metadata_api_cleanup": {
+                        "description": "Turns the metadata API of the web server on, and lets it delete what is old "
+                        "from the metadata database, for callers whose role may delete runs of all DAGs.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
                 },
             }
         },

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metadata API: an environment's web server exports the metadata database that it can reach and tasks cannot.
+"""The metadata API: an environment's web server exports and cleans the metadata database, which tasks cannot reach.
 
-Off until ``mwaa_provider.metadata_api_export_to`` names where exports may go. Airflow mounts a plugin's endpoints
-without any authentication; each of these asks Airflow who the caller is, and whether he may read what it would give.
+Off until a configuration option turns a part of it on: ``mwaa_provider.metadata_api_export_to`` names where exports may
+go, and ``mwaa_provider.metadata_api_cleanup`` lets it delete what is old. Airflow mounts a plugin's endpoints without
+any authentication; each of these asks Airflow who the caller is, and whether he may do what it would do.
 
 This module is imported by every process of Airflow: what it needs is imported where it is used.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -19,7 +20,11 @@ from airflow.plugins_manager import AirflowPlugin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_mwaa_provider.plugins.metadata_service import Answer, MetadataService
+    from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.plugins.answers import Answer
+    from airflow_mwaa_provider.plugins.cleanup_service import CleanupService
+    from airflow_mwaa_provider.plugins.metadata_service import MetadataService
+    from airflow_mwaa_provider.plugins.permissions import Caller
 
 __all__ = ["MetadataApiPlugin"]
 
@@ -29,6 +34,8 @@ _making_client = threading.Lock()
 _NAME = "mwaa_metadata_api"
 # Another site's page can send a form with the user's cookie, and cannot send JSON.
 _NO_JSON = "MwaaInputError: the request's body is no JSON"
+# As Airflow's own options are read.
+_YES, _NO = ("true", "t", "1"), ("", "false", "f", "0")
 
 
 class _WhenConfigured:
@@ -39,40 +46,90 @@ class _WhenConfigured:
         self._major = major
 
     def __get__(self, instance: object, owner: type) -> list[Any]:
-        if not _option():
+        if not (_option("metadata_api_export_to") or _option("metadata_api_cleanup")):
             return []
         from airflow_mwaa_provider._compat import AIRFLOW_V_3
-        from airflow_mwaa_provider.exceptions import MwaaInputError
 
-        if (3 if AIRFLOW_V_3 else 2) != self._major:
+        if (3 if AIRFLOW_V_3 else 2) != self._major or not (_exports() or _cleanups()):
             return []
-        try:
-            return [self._make()]
-        except MwaaInputError as error:
-            # Raised, it would keep the web server from starting.
-            log.error("The metadata API stays off: mwaa_provider.metadata_api_export_to: %s", error)
-            return []
+        return [self._make()]
 
 
-def _option() -> str:
+def _option(name: str) -> str:
     from airflow.configuration import conf
 
-    return str(conf.get("mwaa_provider", "metadata_api_export_to", fallback="") or "").strip()
+    return str(conf.get("mwaa_provider", name, fallback="") or "").strip()
+
+
+def _database() -> Database:
+    from airflow_mwaa_provider._compat import metadata_connection
+    from airflow_mwaa_provider.metadata.database import Database
+
+    return Database(metadata_connection, "The environment's metadata database")
 
 
 @cache
-def _service() -> MetadataService:
-    from airflow_mwaa_provider._compat import AIRFLOW_VERSION, metadata_connection
-    from airflow_mwaa_provider.metadata.database import Database
+def _exports() -> MetadataService | None:
+    """Give the part that exports; ``None`` where the configuration doesn't turn it on."""
+    from airflow_mwaa_provider._compat import AIRFLOW_VERSION
+    from airflow_mwaa_provider.exceptions import MwaaInputError
     from airflow_mwaa_provider.metadata.destinations import read_destinations
     from airflow_mwaa_provider.plugins.metadata_service import MetadataService
 
-    return MetadataService(
-        Database(metadata_connection, "The environment's metadata database"),
-        read_destinations(_option()),
-        _s3,
-        AIRFLOW_VERSION,
-    )
+    option = _option("metadata_api_export_to")
+    try:
+        return MetadataService(_database(), read_destinations(option), _s3, AIRFLOW_VERSION) if option else None
+    except MwaaInputError as error:
+        # Raised, it would keep the web server from starting.
+        log.error("The metadata API stays off: mwaa_provider.metadata_api_export_to: %s", error)
+        return None
+
+
+@cache
+def _cleanups() -> CleanupService | None:
+    """Give the part that cleans; ``None`` where the configuration doesn't turn it on."""
+    from airflow_mwaa_provider.plugins.cleanup_service import CleanupService
+
+    option = _option("metadata_api_cleanup").lower()
+    if option in _YES:
+        return CleanupService(_database())
+    if option not in _NO:
+        log.error("The metadata API does not clean: mwaa_provider.metadata_api_cleanup is neither True nor False")
+    return None
+
+
+def _exported(work: Callable[[MetadataService], Answer]) -> Answer:
+    from airflow_mwaa_provider.plugins.answers import turned_off
+
+    service = _exports()
+    if service is None:
+        return turned_off("The export", "mwaa_provider.metadata_api_export_to to s3://BUCKET/PREFIX")
+    return work(service)
+
+
+def _cleaned(work: Callable[[CleanupService], Answer]) -> Answer:
+    from airflow_mwaa_provider.plugins.answers import turned_off
+
+    service = _cleanups()
+    if service is None:
+        return turned_off("The cleanup", "mwaa_provider.metadata_api_cleanup to True")
+    return work(service)
+
+
+def _posts() -> dict[str, Callable[[Caller, Any], Answer]]:
+    """Give what is asked with a document, by its path."""
+    from airflow_mwaa_provider.metadata.cleaning.api_protocol import PLAN, STEPS, UNITS
+
+    return {
+        "/pieces": lambda caller, document: _exported(lambda service: service.write_piece(caller, document)),
+        UNITS: lambda caller, document: _cleaned(lambda service: service.units(caller, document)),
+        PLAN: lambda caller, document: _cleaned(lambda service: service.plan(caller, document)),
+        STEPS: lambda caller, document: _cleaned(lambda service: service.step(caller, document)),
+    }
+
+
+def _describe(caller: Caller) -> Answer:
+    return _exported(lambda service: service.describe(caller))
 
 
 def _s3() -> Any:
@@ -105,7 +162,6 @@ def _fastapi_app() -> dict[str, Any]:
     from airflow_mwaa_provider.metadata.api_protocol import PREFIX
     from airflow_mwaa_provider.plugins.permissions import Caller
 
-    service = _service()
     # No pages that describe it: they would be there for everybody.
     app = FastAPI(title="MWAA metadata API", openapi_url=None, docs_url=None, redoc_url=None)
     logged_in = Depends(api_user())
@@ -123,12 +179,15 @@ def _fastapi_app() -> dict[str, Any]:
     # Not async: they run in a thread, for they wait for the database.
     @app.get("/schema")
     def schema(user: Any = logged_in) -> Any:
-        return response(service.describe(Caller(auth_manager(), user)))
+        return response(_describe(Caller(auth_manager(), user)))
 
-    @app.post("/pieces", dependencies=[Depends(require_json)])
-    def pieces(document: Any = Body(...), user: Any = logged_in) -> Any:  # noqa: B008 - FastAPI's way
-        return response(service.write_piece(Caller(auth_manager(), user), document))
+    def add(path: str, work: Callable[[Caller, Any], Answer]) -> None:
+        @app.post(path, dependencies=[Depends(require_json)])
+        def post(document: Any = Body(...), user: Any = logged_in) -> Any:  # noqa: B008 - FastAPI's way
+            return response(work(Caller(auth_manager(), user), document))
 
+    for path, work in _posts().items():
+        add(path, work)
     return {"app": app, "url_prefix": PREFIX, "name": _NAME}
 
 
@@ -140,7 +199,6 @@ def _blueprint() -> Any:
     from airflow_mwaa_provider.metadata.api_protocol import PREFIX
     from airflow_mwaa_provider.plugins.permissions import Caller
 
-    service = _service()
     blueprint = Blueprint(_NAME, __name__, url_prefix=PREFIX)
 
     def response(work: Callable[[Caller], Answer]) -> Any:
@@ -153,15 +211,18 @@ def _blueprint() -> Any:
 
     @blueprint.get("/schema")
     def schema() -> Any:
-        return response(service.describe)
+        return response(_describe)
 
-    @blueprint.post("/pieces")
-    def pieces() -> Any:
+    def post(work: Callable[[Caller, Any], Answer]) -> Any:
         if not request.is_json:
             return jsonify(detail=_NO_JSON), 415
         document = request.get_json(silent=True)
-        return response(lambda caller: service.write_piece(caller, document))
+        return response(lambda caller: work(caller, document))
 
+    for path, work in _posts().items():
+        blueprint.add_url_rule(
+            path, endpoint=path[1:].replace("/", "_"), view_func=partial(post, work), methods=["POST"]
+        )
     exempt_from_csrf(blueprint)
     return blueprint
 

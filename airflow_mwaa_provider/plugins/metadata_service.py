@@ -6,10 +6,9 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider import exceptions
 from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseRefused, MwaaError, MwaaInputError
 from airflow_mwaa_provider.metadata.api_protocol import Description, Piece, PieceRequest
 from airflow_mwaa_provider.metadata.destinations import is_within
@@ -19,6 +18,7 @@ from airflow_mwaa_provider.metadata.selection import Window, by_change, rows_of
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from airflow_mwaa_provider.metadata.storage import Storage
 from airflow_mwaa_provider.metadata.writing import FileWriter
+from airflow_mwaa_provider.plugins.answers import BUDGET_S, CANCELLED, Answer, refusal, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,28 +26,16 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.plugins.permissions import Caller
 
-__all__ = ["Answer", "MetadataService"]
+__all__ = ["MetadataService"]
 
 log = logging.getLogger(__name__)
 
-BUDGET_S = 8.0
-"""Of one request, so that neither a load balancer nor another user of the web server waits for it."""
 PIECE_BYTES = 8 << 20
 """What a piece's long values take in the database, compressed; as text some times as much."""
 MAX_PIECE_ROWS = 200_000
 _AT_ONCE = 2
 _LOCK = 0x4D57_4141  # the first half of advisory locks, whose second half counts to _AT_ONCE
 _UPLOADS_AT_ONCE = 8
-_CANCELLED, _LOCKED = "57014", "55P03"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer."""
-
-    status: int
-    body: dict[str, Any]
-    retry_after_s: int | None = None
 
 
 class _TooSlow(Exception):
@@ -94,7 +82,7 @@ class MetadataService:
         try:
             request = PieceRequest.read(document)
         except MwaaInputError as error:
-            return _refusal(400, error)
+            return refusal(400, error)
         return self._answered(caller, request.table, lambda: self._write_piece(caller, request))
 
     @staticmethod
@@ -102,14 +90,14 @@ class MetadataService:
         try:
             caller.check(table)
         except AccessDenied as error:
-            return _refusal(403, error)
+            return refusal(403, error)
         try:
             return Answer(200, work())
         except _Busy:
             return Answer(429, {"detail": f"{_AT_ONCE} pieces are under way already"}, retry_after_s=1)
         except MwaaError as error:
             log.warning("The metadata API refused: %s", error)
-            return _refusal(_status(error), error)
+            return refusal(status_of(error), error)
 
     def _describe(self, caller: Caller) -> dict[str, Any]:
         with DatabaseSource(self._database, statement_timeout_s=self._budget_s) as source:
@@ -205,21 +193,6 @@ def _cancelled_as_too_slow() -> Iterator[None]:
     try:
         yield
     except DatabaseRefused as error:
-        if error.sqlstate == _CANCELLED:
+        if error.sqlstate == CANCELLED:
             raise _TooSlow from error
         raise
-
-
-def _refusal(status: int, error: MwaaError) -> Answer:
-    """Write an error so that the other end can make it again."""
-    kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in exceptions.__all__)
-    action = f"[{error.action}]" if isinstance(error, AccessDenied) and error.action else ""
-    return Answer(status, {"detail": f"{kind}{action}: {error}"})
-
-
-def _status(error: MwaaError) -> int:
-    if isinstance(error, MwaaInputError):
-        return 400
-    # Locked, or with no time left for the first questions: nothing that fewer rows would help.
-    is_passing = isinstance(error, DatabaseRefused) and error.sqlstate in (_CANCELLED, _LOCKED)
-    return 503 if error.transient or is_passing else 422

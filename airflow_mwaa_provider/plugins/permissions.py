@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may use the metadata API: callers that Airflow's own auth manager lets read what it would give them."""
+"""Who may use the metadata API: callers that Airflow's own auth manager lets read, or delete, what it would."""
 
 from __future__ import annotations
 
@@ -60,13 +60,44 @@ class Caller:
             allowed = self._may_of_all_dags(dag_access_entity(_ENTITIES[table]))
             self._require(allowed, f"read {_ENTITIES[table].lower().replace('_', ' ')}s of all DAGs")
 
-    def _may_of_all_dags(self, entity: Any) -> bool:
+    def check_cleanup(self, unit: str | None = None) -> None:
+        """Check that he may do a part of a cleanup; without one, that he may clean at all.
+
+        Whatever the part, he must be one who may use this API, and who may delete runs and task instances of all DAGs:
+        by default the roles Op and Admin. That is enough for what only tells of what has happened, sessions, revoked
+        tokens and jobs of schedulers among it. For the audit log he must be allowed to read it too, as by default
+        Admin is alone; for tests of connections to delete connections; and for old versions of DAGs to delete DAGs.
+
+        :param unit: the table that it is about.
+        :raises AccessDenied: he may not.
+        """
+        manager, user = self._manager, self._user
+        self.check()
+        for entity, words in (("RUN", "runs"), ("TASK_INSTANCE", "task instances")):
+            allowed = self._may_of_all_dags(dag_access_entity(entity), "DELETE")
+            self._require(allowed, f"delete {words} of all DAGs")
+        if unit == "log":
+            self.check(unit)
+        elif unit == "connection_test_request":
+            self._require(manager.is_authorized_connection(method="DELETE", user=user), "delete connections")
+        elif unit == "dag_version":
+            self._require(self._may_of_all_dags(None, "DELETE"), "delete all DAGs")
+
+    def cleanup_refusal(self, unit: str) -> str | None:
+        """Say why he may not do a part of a cleanup; ``None`` if he may."""
+        try:
+            self.check_cleanup(unit)
+        except AccessDenied as error:
+            return str(error)
+        return None
+
+    def _may_of_all_dags(self, entity: Any, method: str = "GET") -> bool:
         """Ask about a DAG that nobody can have been allowed by its name.
 
         Asked about none, newer auth managers of FAB say whether the user may see any DAG at all.
         """
         details = dag_details(f"no-dag-{uuid.uuid4()}")
-        allowed = self._manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=self._user)
+        allowed = self._manager.is_authorized_dag(method=method, access_entity=entity, details=details, user=self._user)
         return bool(allowed)
 
     def refusal(self, table: str) -> str | None:

@@ -11,6 +11,10 @@ from airflow_mwaa_provider.client.rest_call import RestCaller
 from airflow_mwaa_provider.client.transports import Answer
 from airflow_mwaa_provider.metadata.api_protocol import PREFIX
 from airflow_mwaa_provider.metadata.api_source import ApiSource
+from airflow_mwaa_provider.metadata.cleaning.api_protocol import PLAN, STEPS, UNITS
+from airflow_mwaa_provider.metadata.cleaning.api_route import ApiCleanup
+from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+from airflow_mwaa_provider.plugins.cleanup_service import CleanupService
 from airflow_mwaa_provider.plugins.metadata_service import MetadataService
 from airflow_mwaa_provider.plugins.permissions import Caller
 
@@ -23,11 +27,12 @@ class Anyone:
 
     def __getattr__(self, name: str) -> Any:
         def allowed(*, method: str, user: Any, access_entity: Any = None, details: Any = None) -> bool:
-            assert method == "GET"
+            assert method in ("GET", "DELETE")
             assert user is self
             # Nobody has been allowed a DAG by this name, so that only a right to all DAGs counts.
             assert name != "is_authorized_dag" or details.id.startswith("no-dag-")
-            return not {name, getattr(access_entity, "name", None)} & set(self.refused)
+            entity = getattr(access_entity, "name", None)
+            return not {name, entity, f"{method} {entity or name}"} & set(self.refused)
 
         return allowed
 
@@ -35,14 +40,12 @@ class Anyone:
         return "somebody"
 
 
-class Server:
-    """A transport that ends in a service of this process."""
+class Transport:
+    """A transport that ends in this process: as JSON, there and back."""
 
     name = TransportName.WEB_SESSION
 
-    def __init__(self, lab, database, *destinations, refused=(), s3=None, **options: Any) -> None:
-        client = s3 or lab.s3()
-        self.service = MetadataService(lab.database(database), destinations, lambda: client, "9.9.9", **options)
+    def __init__(self, refused: Any) -> None:
         manager = Anyone(*refused)
         self.caller = Caller(manager, manager)
         self.pauses: list[float] = []
@@ -51,21 +54,51 @@ class Server:
 
     def request(self, method: str, path: str, *, params: Any = None, json: Any = None) -> Answer:
         self.requests.append(json)
-        if (method, path) == ("GET", f"{PREFIX}/schema"):
-            answer = self.service.describe(self.caller)
-        elif (method, path) == ("POST", f"{PREFIX}/pieces"):
-            answer = self.service.write_piece(self.caller, travelled(json))
-        else:
+        answer = self.answer(method, path.removeprefix(PREFIX), travelled(json))
+        if answer is None:
             return Answer(404, {"detail": "Not Found"})
         self.answers.append(answer)
         return Answer(answer.status, travelled(answer.body), answer.retry_after_s)
 
+    def answer(self, method: str, path: str, document: Any) -> Any:
+        raise NotImplementedError
+
+    def call(self, method: str, path: str, json: Any = None) -> Any:
+        return RestCaller(self, "production", 3).request(method, path, json=json)
+
+
+class Server(Transport):
+    """A web server that exports."""
+
+    def __init__(self, lab, database, *destinations, refused=(), s3=None, **options: Any) -> None:
+        super().__init__(refused)
+        client = s3 or lab.s3()
+        self.service = MetadataService(lab.database(database), destinations, lambda: client, "9.9.9", **options)
+
+    def answer(self, method: str, path: str, document: Any) -> Any:
+        if (method, path) == ("GET", "/schema"):
+            return self.service.describe(self.caller)
+        if (method, path) == ("POST", "/pieces"):
+            return self.service.write_piece(self.caller, document)
+        return None
+
     def source(self, **options: Any) -> ApiSource:
-        caller = RestCaller(self, "production", 3)
-        return ApiSource(
-            lambda method, path, json=None: caller.request(method, path, json=json), "'production'",
-            **{"sleep": self.pauses.append, **options},
-        )  # fmt: skip
+        return ApiSource(self.call, "'production'", **{"sleep": self.pauses.append, **options})
+
+
+class CleaningServer(Transport):
+    """A web server that cleans."""
+
+    def __init__(self, lab, database, *, refused=(), **options: Any) -> None:
+        super().__init__(refused)
+        self.service = CleanupService(lab.database(database), **options)
+
+    def answer(self, method: str, path: str, document: Any) -> Any:
+        works = {UNITS: self.service.units, PLAN: self.service.plan, STEPS: self.service.step}
+        return works[path](self.caller, document) if method == "POST" and path in works else None
+
+    def cleanup(self, options: CleanupOptions, **more: Any) -> ApiCleanup:
+        return ApiCleanup(self.call, "'production'", options, **{"sleep": self.pauses.append, **more})
 
 
 def travelled(value: Any) -> Any:
