@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the parts of the metadata API answer, and how an error becomes an answer that the other end understands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_mwaa_provider import exceptions
+from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseRefused, MwaaError, MwaaInputError
+
+__all__ = ["BUDGET_S", "CANCELLED", "Answer", "refusal", "status_of", "turned_off"]
+
+BUDGET_S = 8.0
+"""Of one request, so that neither a load balancer nor another user of the web server waits for it."""
+CANCELLED = "57014"
+"""PostgreSQL's code for a statement that took longer than it may."""
+_LOCKED = "55P03"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    body: dict[str, Any]
+    retry_after_s: int | None = None
+
+
+def refusal(status: int, error: MwaaError, retry_after_s: int | None = None) -> Answer:
+    """Write an error so that the other end can make it again."""
+    kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in exceptions.__all__)
+    action = f"[{error.action}]" if isinstance(error, AccessDenied) and error.action else ""
+    return Answer(status, {"detail": f"{kind}{action}: {error}"}, retry_after_s)
+
+
+def status_of(error: MwaaError) -> int:
+    """Say with which status an error is answered."""
+    if isinstance(error, MwaaInputError):
+        return 400
+    # Locked, or with no time left for the first questions: nothing that fewer rows would help.
+    is_passing = isinstance(error, DatabaseRefused) and error.sqlstate in (CANCELLED, _LOCKED)
+    return 503 if error.transient or is_passing else 422
+
+
+def turned_off(what: str, option: str) -> Answer:
+    """Answer for a part of the API that the configuration does not turn on.
+
+    :param what: that part, as the beginning of a sentence.
+    :param option: what turns it on, and how.
+    """
+    return Answer(404, {"detail": f"NoMetadataRoute: {what} is turned off here: set the configuration option {option}"})

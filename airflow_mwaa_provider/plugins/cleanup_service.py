@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the metadata API of a web server does to clean the database: short steps, one at a time in the environment."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import cursor as Psycopg2Cursor  # noqa: N812 - it is a class
+
+from airflow_mwaa_provider.exceptions import (
+    AccessDenied,
+    CleanupUnderWay,
+    DatabaseRefused,
+    MwaaError,
+    MwaaInputError,
+)
+from airflow_mwaa_provider.metadata.cleaning.api_protocol import Step, StepRequest, Units, read_options
+from airflow_mwaa_provider.metadata.cleanup import cleanup_units, plan_cleanup, run_cleanup_step
+from airflow_mwaa_provider.metadata.database import Database
+from airflow_mwaa_provider.plugins.answers import BUDGET_S, CANCELLED, Answer, refusal, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.plugins.permissions import Caller
+
+__all__ = ["CleanupService"]
+
+log = logging.getLogger(__name__)
+
+STEP_S = 5.0
+"""How long a step deletes; the questions before it come on top."""
+MAX_TRANSACTION = timedelta(seconds=1)
+_NEXT_TURN_S = 2
+_PASSING_S = 30
+_HOPELESS_S = 600
+"""Longer than anybody repeats the request: a second try would take as long."""
+
+
+class _TooSlow(Exception):
+    """The questions so far have taken as long as a request may."""
+
+
+class CleanupService:
+    """Plans cleanups of a database, and does them step by step. Thread-safe.
+
+    All processes of all web servers of an environment do one step at a time together, and refuse more; so does every
+    other cleanup of the same database.
+
+    :param step_s: how long a step deletes, at most.
+    :param budget_s: how long a query may take, and how long after its begin a request sends no other that only asks.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        step_s: float = STEP_S,
+        budget_s: float = BUDGET_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._step = timedelta(seconds=step_s)
+        self._budget_s = budget_s
+        self._clock = clock
+
+    def units(self, caller: Caller, document: Any) -> Answer:
+        """Say in which parts a cleanup is done, and which of them the caller may not do.
+
+        :param document: ``{"options": ...}``.
+        """
+        return self._answered(caller, None, lambda: self._units(caller, _options(document), self._in_time()).document())
+
+    def plan(self, caller: Caller, document: Any) -> Answer:
+        """Count what a cleanup would delete; for those who may do it.
+
+        :param document: ``{"options": ...}``.
+        """
+        return self._answered(
+            caller,
+            None,
+            lambda: self._plan(caller, _options(document)),
+            way_out="plan by a database route, or clean without a plan",
+            retry_after_s=_HOPELESS_S,
+        )
+
+    def step(self, caller: Caller, document: Any) -> Answer:
+        """Delete some of what goes of a part.
+
+        :param document: a :class:`StepRequest`.
+        """
+        try:
+            request = StepRequest.read(document)
+        except MwaaInputError as error:
+            return refusal(400, error)
+        return self._answered(caller, request.unit, lambda: self._clean(caller, request).document())
+
+    def _answered(
+        self,
+        caller: Caller,
+        unit: str | None,
+        work: Callable[[], dict[str, Any]],
+        *,
+        way_out: str = "clean by a database route",
+        retry_after_s: int = _PASSING_S,
+    ) -> Answer:
+        try:
+            caller.check_cleanup(unit)
+            return Answer(200, work())
+        except AccessDenied as error:
+            return refusal(403, error)
+        except CleanupUnderWay as error:
+            return refusal(429, error, _NEXT_TURN_S)
+        except _TooSlow:
+            pass
+        except MwaaError as error:
+            if not (isinstance(error, DatabaseRefused) and error.sqlstate == CANCELLED):
+                log.warning("The metadata API refused: %s", error)
+                return refusal(status_of(error), error)
+            log.warning("The metadata API gave up: %s", error)
+        slow = DatabaseRefused(
+            f"{self._database.label}: asking what is to go takes longer than the {self._budget_s:g} s that a request "
+            f"may: {way_out}."
+        )
+        return refusal(503, slow, retry_after_s)
+
+    def _units(self, caller: Caller, options: CleanupOptions, database: Database) -> Units:
+        now, units = cleanup_units(database, self._bounded(options))
+        refused = {unit: why for unit in units if (why := caller.cleanup_refusal(unit))}
+        return Units(now, tuple(units), refused)
+
+    def _plan(self, caller: Caller, options: CleanupOptions) -> dict[str, Any]:
+        database = self._in_time()
+        for unit in self._units(caller, options, database).units:
+            caller.check_cleanup(unit)
+        return plan_cleanup(database, self._bounded(options)).document()
+
+    def _clean(self, caller: Caller, request: StepRequest) -> Step:
+        options = self._bounded(request.options)
+        begin = request.after or None
+        try:
+            database = self._opened_until(math.inf)
+            outcome, after = run_cleanup_step(database, options, request.unit, begin, tell=log.info)
+        except ValueError as error:
+            if isinstance(error, MwaaInputError) or begin is None:
+                raise
+            words = f"after={list(begin)} is no key that a step of {request.unit} ends at."
+            raise MwaaInputError(words) from error
+        # That a step's own time was up doesn't mean that anything stays: the next one goes on.
+        lasting = [why for why in outcome.left if not why.startswith(f"max_duration of {options.max_duration} ")]
+        if after is None and len(lasting) < len(outcome.left):
+            after = ()
+        outcome.left = lasting
+        for table, why in outcome.failures.items():
+            log.warning("The metadata API could not clean %s for %s: %s", table, caller.name, why)
+        log.info(
+            "The metadata API deleted %d rows for %s, in a step of %s: %s",
+            outcome.deleted,
+            caller.name,
+            request.unit,
+            ", ".join(f"{name} {table.deleted}" for name, table in outcome.tables.items() if table.deleted) or "none",
+        )
+        return Step(outcome, after)
+
+    def _bounded(self, options: CleanupOptions) -> CleanupOptions:
+        """Bound what a caller may ask of a web server."""
+        return replace(
+            options,
+            max_duration=min(options.max_duration or self._step, self._step),
+            max_transaction=min(options.max_transaction, MAX_TRANSACTION),
+            statement_timeout=min(options.statement_timeout, timedelta(seconds=self._budget_s)),
+            workers=1,
+        )
+
+    def _in_time(self) -> Database:
+        """Give the database for questions that together end in time, but for the last of them."""
+        return self._opened_until(self._clock() + self._budget_s)
+
+    def _opened_until(self, deadline: float) -> Database:
+        """Give the database, where no query waits for longer than a request may, and none begins after a deadline."""
+        return Database(partial(self._open, deadline), self._database.label)
+
+    def _open(self, deadline: float) -> Any:
+        clock, limit = self._clock, f"SET LOCAL statement_timeout TO {round(self._budget_s * 1000)}; "
+
+        class Cursor(Psycopg2Cursor):
+            def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - its name there
+                if clock() > deadline:
+                    raise _TooSlow
+                # Where a transaction is begun its own limits are set; a query alone would wait for ever for a lock.
+                is_alone = self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+                super().execute(query if not is_alone or query.startswith("BEGIN") else f"{limit}{query}", vars)
+
+        connection = self._database.open()
+        connection.cursor_factory = Cursor
+        return connection
+
+
+def _options(document: Any) -> CleanupOptions:
+    if not isinstance(document, dict):
+        raise MwaaInputError("The request is no object.")
+    return read_options(document.get("options"))
