@@ -154,8 +154,9 @@ def _advice(
     left = [name for name in schema.tables if registry.is_bookkeeping(name) and not name.startswith("alembic")]
     if left:
         size = sum(schema.tables[name].total_bytes for name in left)
+        others = f" and {len(left) - 1} others" if len(left) > 1 else ""
         yield (
-            f"{len(left)} tables that migrations or db clean have left take {size:,} bytes, {left[0]} among them: "
+            f"{left[0]}{others}, left by a migration or by db clean, take{'s' if len(left) == 1 else ''} {size:,} bytes: "
             "airflow db drop-archived drops those of db clean."
         )
     going = {t.table for t in tables if t.rows}
