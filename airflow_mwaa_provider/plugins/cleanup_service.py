@@ -36,8 +36,9 @@ __all__ = ["CleanupService"]
 
 log = logging.getLogger(__name__)
 
-STEP_S = 5.0
-"""How long a step deletes; the questions before it come on top."""
+STEP_S = 6.0
+"""How long a step takes, with the questions before it, of which some are asked anew in each; the last transaction comes
+on top."""
 MAX_TRANSACTION = timedelta(seconds=1)
 _NEXT_TURN_S = 2
 _PASSING_S = 30
@@ -55,7 +56,7 @@ class CleanupService:
     All processes of all web servers of an environment do one step at a time together, and refuse more; so does every
     other cleanup of the same database.
 
-    :param step_s: how long a step deletes, at most.
+    :param step_s: how long a step may take before it begins no other transaction.
     :param budget_s: how long a query may take, and how long after its begin a request sends no other that only asks.
     """
 

@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int | None], None]
 
-__all__ = ["ApiCleanup"]
+__all__ = ["STEPS_IN_VAIN", "ApiCleanup"]
 
 log = logging.getLogger(__name__)
 
 _PATIENCE_S = 600.0
-_IN_VAIN = 3
+STEPS_IN_VAIN = 3
+"""Steps in a row that end before they have come to a row: more of them would not help."""
 _IN_VAIN_S = 600.0
 _SHORTEST = timedelta(milliseconds=1)
 _NEEDS = (
@@ -153,7 +154,7 @@ class ApiCleanup:
                 in_vain, progressed = 0, self._clock()
             elif not step.outcome.paused_s:
                 in_vain += 1
-            if in_vain == _IN_VAIN or self._clock() - progressed > _IN_VAIN_S:
+            if in_vain == STEPS_IN_VAIN or self._clock() - progressed > _IN_VAIN_S:
                 self._give_up(unit, outcome)
                 return
             after = step.after

@@ -156,7 +156,7 @@ def _advice(
         size = sum(schema.tables[name].total_bytes for name in left)
         others = f" and {len(left) - 1} others" if len(left) > 1 else ""
         yield (
-            f"{left[0]}{others}, left by a migration or by db clean, take{'s' if len(left) == 1 else ''} {size:,} bytes: "
+            f"{left[0]}{others}, left by a migration or db clean, take{'s' if len(left) == 1 else ''} {size:,} bytes: "
             "airflow db drop-archived drops those of db clean."
         )
     going = {t.table for t in tables if t.rows}
