@@ -199,6 +199,7 @@ def _cleaner(given: dict[str, Any]) -> Cleaner:
 
     route, url, env_name = given["route"], given["database_url"], given["env_name"]
     options = _options(given)
+    wait_s = (given.get("wait") or timedelta(0)).total_seconds()
     if route in {"api", "cli"} or (route == "auto" and env_name and not url):
         if not env_name:
             raise MwaaInputError(f"Route {route} goes through an environment: give --env ENV.")
@@ -207,14 +208,12 @@ def _cleaner(given: dict[str, Any]) -> Cleaner:
                 "--archive-to needs the database itself: routes api and cli do not archive. Export first, with "
                 "metadata export --env, and leave --archive-to out."
             )
-        return EnvironmentCleaner(Remote(env_name, given["region"], given["profile"]).environment, route, options, warn)
-    archive = None
-    if given.get("archive_to"):
-        archive = _archive(given)
-    wait = given.get("wait") or timedelta(0)
+        environment = Remote(env_name, given["region"], given["profile"]).environment
+        return EnvironmentCleaner(environment, route, options, warn, wait_timeout_s=wait_s)
+    archive = _archive(given) if given.get("archive_to") else None
     shown = "mwaa_environment" if route == "mwaa_environment" else "database"
     return DatabaseCleaner(
-        open_database(url, route), options, warn, route=shown, archive=archive, wait_timeout_s=wait.total_seconds()
+        open_database(url, route), options, warn, route=shown, archive=archive, wait_timeout_s=wait_s
     )
 
 

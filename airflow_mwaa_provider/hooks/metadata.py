@@ -217,7 +217,10 @@ class MetadataHook(BaseHook):
                     "archive_to needs a route to the database itself, such as metadata_conn_id: routes api and cli do "
                     "not archive. Export with MetadataToS3Operator first, and leave archive_to out."
                 )
-            return EnvironmentCleaner(self._aws.environment(env_name), self.route, options, self.log.info)
+            return EnvironmentCleaner(
+                self._aws.environment(env_name), self.route, options, self.log.info,
+                wait_timeout_s=wait_timeout.total_seconds(),
+            )  # fmt: skip
         self.log.info("Route %s: %s", route, database.label)
         archive = None
         if place is not None:

@@ -106,15 +106,17 @@ def run_cleanup_step(
     :param options: with ``now`` given, and the same in every step.
     :param unit_name: one of those that :func:`cleanup_units` gives.
     :param after: what the step before has returned.
-    :return: what happened, and where to go on; ``None`` when nothing of the unit is left to do.
+    :return: what happened, and where to go on; ``None`` when nothing of the unit is left to do, and nothing in it when
+        all of it is.
     :raises MwaaInputError: there is no such unit; and all that :func:`run_cleanup` raises.
     """
     units: list[Unit] = []
-    with Deletion.begun(database, options, _preparing(options, units), tell) as deletion:
+    with Deletion.begun(database, options, _preparing(options, units, is_dated=False), tell) as deletion:
         cleanup = _Cleanup(deletion)
         for unit in units:
             if unit.name == unit_name:
-                return cleanup.step(unit, tuple(after) if after is not None else None)
+                [found] = with_dateless([unit], deletion.connection.ask)
+                return cleanup.step(found, tuple(after) if after else None)
     raise MwaaInputError(f"A cleanup with these options has no part {unit_name!r}.")
 
 
@@ -125,29 +127,33 @@ def cleanup_units(database: Database, options: CleanupOptions) -> tuple[datetime
     :raises MwaaInputError: something cannot be done as asked.
     """
     with Transactions(database, options) as connection:
-        _, units, now = _prepare(connection, options)
+        _, units, now = _prepare(connection, options, is_dated=False)
     return now, [unit.name for unit in units]
 
 
-def _preparing(options: CleanupOptions, units: list[Unit]) -> Callable[[Transactions], tuple[Schema, list[Unit]]]:
+def _preparing(
+    options: CleanupOptions, units: list[Unit], *, is_dated: bool = True
+) -> Callable[[Transactions], tuple[Schema, list[Unit]]]:
     """Give what fills the list, when there is a connection."""
 
     def prepare(connection: Transactions) -> tuple[Schema, list[Unit]]:
-        schema, found, _ = _prepare(connection, options)
+        schema, found, _ = _prepare(connection, options, is_dated=is_dated)
         units.extend(found)
         return schema, units
 
     return prepare
 
 
-def _prepare(connection: Transactions, options: CleanupOptions) -> tuple[Schema, list[Unit], datetime]:
+def _prepare(
+    connection: Transactions, options: CleanupOptions, *, is_dated: bool = True
+) -> tuple[Schema, list[Unit], datetime]:
     schema = connection.rows_of(read_schema, "reading its tables")
     now = options.now
     if now is None:
         [(now,)] = connection.ask("SELECT now()", "asking the time")
     assert now is not None
     units = choose_units(schema, options, now)
-    return schema, with_dateless(units, connection.ask), now
+    return schema, with_dateless(units, connection.ask) if is_dated else units, now
 
 
 class _Cleanup:
@@ -202,7 +208,7 @@ class _Cleanup:
                     windows.done = part.last
 
         deletion.work(unit, work)
-        return windows.done if deletion.is_over() else None
+        return (windows.done or ()) if deletion.is_over() else None
 
     def _bounds(self, unit: Unit, after: tuple[str, ...] | None) -> tuple[KeyRange | None, int]:
         """Say between which keys of the root there is something to do, and about how many rows."""

@@ -22,6 +22,8 @@ OLD = "SELECT count(*) FROM dag_run WHERE run_id LIKE 'scheduled\\_\\_2025-%' AN
 @pytest.fixture
 def old(world: World, env_name: str) -> Iterator[int]:
     """Runs of a year ago, of which one has not ended; give its id. The scheduler leaves it alone: it has no DAG."""
+    for dag_id in ("clean_metadata", "plan_metadata_cleanup"):
+        unpause(world, env_name, dag_id)
     with world.metadata(env_name) as cursor:
         cursor.execute("DELETE FROM dag_run WHERE dag_id LIKE 'dag\\_%'")
         cursor.execute("DELETE FROM dag WHERE dag_id LIKE 'dag\\_0%'")
@@ -56,12 +58,18 @@ def count(world: World, env_name: str, query: str) -> int:
         return int(cursor.fetchone()[0])
 
 
-def run_dag(world: World, env_name: str, dag_id: str, conf: dict[str, Any]) -> str:
-    """Trigger a DAG that is paused when it is new; its first scheduled run comes before."""
+def unpause(world: World, env_name: str, dag_id: str) -> None:
+    """Let a DAG run that is paused when it is new: Airflow schedules it at once, and that shall be over."""
     environment = world.environment(env_name, "web_session")
+    if not environment.is_dag_paused(dag_id):
+        return
     environment.request("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
-    run = environment.trigger_dag_run(dag_id, conf=conf)
-    return run.run_id
+
+    def has_run() -> bool:
+        runs = environment.request("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+        return bool(runs) and all(run["state"] in ("success", "failed") for run in runs)
+
+    until(has_run, timeout_s=120, what=f"the first run of {dag_id}")
 
 
 def ended(world: World, env_name: str, dag_id: str, run_id: str) -> str:
@@ -77,7 +85,7 @@ def test_it_is_cleaned_while_it_works(world: World, env_name: str, old: int) -> 
     before = count(world, env_name, OLD)
     assert before == RUNS
     conf = {"route": "auto" if is_2 else "mwaa_environment", "retention_days": 30}
-    run_id = run_dag(world, env_name, "clean_metadata", conf)
+    run_id = environment.trigger_dag_run("clean_metadata", conf=conf).run_id
     others = []
     while not environment.get_dag_run("clean_metadata", run_id).state.is_final:
         name = f"meanwhile-{uuid.uuid4().hex[:8]}"
@@ -103,7 +111,7 @@ def test_it_is_planned(world: World, env_name: str, old: int) -> None:
     environment = world.environment(env_name, "web_session")
     is_2 = environment.airflow_version.startswith("2.")
     conf = {"route": "auto" if is_2 else "mwaa_environment", "retention_days": 30}
-    run_id = run_dag(world, env_name, "plan_metadata_cleanup", conf)
+    run_id = environment.trigger_dag_run("plan_metadata_cleanup", conf=conf).run_id
     assert ended(world, env_name, "plan_metadata_cleanup", run_id) == "success"
     log = environment.get_task_log("plan_metadata_cleanup", run_id, "plan")
     assert f"dag_run: {RUNS - 6:,} rows would go" in log

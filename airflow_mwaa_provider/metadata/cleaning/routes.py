@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Cleaner", "DatabaseCleaner", "EnvironmentCleaner", "read_place"]
 
 
+# A step that was cut off goes on for some seconds, and others' steps come in between.
+_LEAST_WAIT_S = 600.0
+
+
 class Cleaner(Protocol):
     """What deletes, by some route."""
 
@@ -77,9 +81,19 @@ class EnvironmentCleaner:
 
     :param environment: a client of it.
     :param route: ``api``, ``cli``, or ``auto``: the first of them that can be used.
+    :param wait_timeout_s: how long another cleanup's end is waited for; by route ``api`` ten minutes at least.
     """
 
-    def __init__(self, environment: Any, route: str, options: CleanupOptions, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        environment: Any,
+        route: str,
+        options: CleanupOptions,
+        tell: Callable[[str], None],
+        *,
+        wait_timeout_s: float = 0.0,
+    ) -> None:
+        self._wait_timeout_s = max(wait_timeout_s, _LEAST_WAIT_S)
         self._environment = environment
         self._route = route
         self._options = options
@@ -110,7 +124,8 @@ class EnvironmentCleaner:
         from airflow_mwaa_provider.metadata.cleaning.api_route import ApiCleanup
 
         label = f"environment {self._environment.name!r}"
-        return ApiCleanup(self._environment.call_plugin, label, self._options, tell=self._tell)
+        wait_s = self._wait_timeout_s
+        return ApiCleanup(self._environment.call_plugin, label, self._options, wait_timeout_s=wait_s, tell=self._tell)
 
     def _by_cli(self) -> Cleaner:
         from airflow_mwaa_provider.metadata.cleaning.cli_route import CliCleanup

@@ -27,6 +27,7 @@ __all__ = ["Deleted", "Forbidden", "TooMuch", "Transaction", "Transactions", "ch
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_READ_LOCK_MS = 10_000
 _PATIENCE_S, _PAUSE_S = 60.0, 0.5
 """How long a database that was lost is waited for, and between two looks."""
 _NAME = "SET LOCAL application_name TO 'airflow-mwaa cleanup'"
@@ -168,8 +169,13 @@ class Transactions:
 
     def rows_of(self, read: Callable[[Any], Any], doing: str) -> Any:
         """Let something read from the connection itself."""
-        with database_errors(self.label, doing):
-            return read(self._connection)
+        with database_errors(self.label, doing), self._connection.cursor() as cursor:
+            cursor.execute(f"BEGIN READ ONLY; {self._ask_timeout}; SET LOCAL lock_timeout TO {_READ_LOCK_MS}")
+            try:
+                return read(self._connection)
+            finally:
+                with suppress(psycopg2.Error):
+                    cursor.execute("ROLLBACK")
 
     def reopen(self) -> None:
         """Open another connection.
