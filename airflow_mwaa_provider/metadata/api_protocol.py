@@ -235,6 +235,7 @@ def _table(found: dict[str, Any]) -> Table:
             **found,
             "columns": tuple(read_object(Column, column, "a column") for column in found["columns"]),
             "key": tuple(found["key"]),
+            "indexes": tuple(tuple(index) for index in found.get("indexes", ())),
             "references": tuple(
                 Reference(tuple(item["columns"]), item["table"], tuple(item["foreign_columns"]), str(item["on_delete"]))
                 for item in found["references"]

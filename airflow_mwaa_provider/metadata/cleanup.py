@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
 from airflow_mwaa_provider.metadata.cleaning.batches import Pace, Task, Windows
 from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
-from airflow_mwaa_provider.metadata.cleaning.deletion import Deletion
+from airflow_mwaa_provider.metadata.cleaning.deletion import Deletion, moment_of
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
 from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Outcome, Plan, TableOutcome, TablePlan
 from airflow_mwaa_provider.metadata.cleaning.planning import count_rows, make_plan, with_dateless
@@ -148,10 +148,7 @@ def _prepare(
     connection: Transactions, options: CleanupOptions, *, is_dated: bool = True
 ) -> tuple[Schema, list[Unit], datetime]:
     schema = connection.rows_of(read_schema, "reading its tables")
-    now = options.now
-    if now is None:
-        [(now,)] = connection.ask("SELECT now()", "asking the time")
-    assert now is not None
+    now = moment_of(connection, options)
     units = choose_units(schema, options, now)
     return schema, with_dateless(units, connection.ask) if is_dated else units, now
 

@@ -51,6 +51,7 @@ class Table:
     """A table, with what PostgreSQL estimates of it.
 
     :param key: columns of its primary key; empty where it has none.
+    :param indexes: columns of each index, in its order; of those alone that have all rows.
     :param estimated_rows: as of the last ANALYZE; ``None`` before the first.
     :param heap_bytes: what its rows take on disk, without indexes and without large values stored apart.
     :param total_bytes: all that it takes on disk.
@@ -60,6 +61,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
     estimated_rows: int | None = None
     heap_bytes: int = 0
     total_bytes: int = 0
@@ -211,6 +213,10 @@ def read_schema(connection: Any) -> Schema:
                 keys[table] = tuple(ours)
             else:
                 references[table].append(Reference(tuple(ours), other, tuple(theirs), on_delete))
+        indexes: defaultdict[int, list[tuple[str, ...]]] = defaultdict(list)
+        cursor.execute(_INDEXES, (name,))
+        for table, indexed in cursor.fetchall():
+            indexes[table].append(tuple(indexed))
         cursor.execute(_TABLES, (name,))
         tables = {
             table_name: Table(
@@ -218,6 +224,7 @@ def read_schema(connection: Any) -> Schema:
                 columns=tuple(columns[table]),
                 key=keys.get(table, ()),
                 references=tuple(references[table]),
+                indexes=tuple(indexes[table]),
                 estimated_rows=int(rows) if rows >= 0 else None,
                 heap_bytes=int(heap or 0),
                 total_bytes=int(total or 0),
@@ -255,6 +262,13 @@ JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamesp
 JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_type b ON y.typtype = 'd' AND b.oid = y.typbasetype
 WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
+"""
+_INDEXES = """
+SELECT i.indrelid, (SELECT array_agg(a.attname::text ORDER BY u.place) FROM unnest(i.indkey::int2[]) WITH ORDINALITY
+                    u(number, place) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.number)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND i.indpred IS NULL AND i.indisvalid
+  AND 0 <> ALL (i.indkey::int2[]) ORDER BY i.indrelid, i.indexrelid
 """
 _CONSTRAINTS = """
 SELECT k.conrelid, k.contype,

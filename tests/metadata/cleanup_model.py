@@ -117,6 +117,7 @@ class Model:
                 and self._is_old(self._time("dag_run", run, names), retention)
                 and (run["dag_id"], run["run_id"]) != self.options.own_run
                 and not (self.options.keep_last_run and self._is_last(run))
+                and not self._is_before_unfinished(run)
                 and not any(task["state"] in ACTIVE for task in tasks)
                 and not any(self._is_young(t, row, retention) for t in along for row in self._of_run(t, run))
             ):
@@ -133,11 +134,20 @@ class Model:
                 return other["execution_date"], other["id"]
             return other["logical_date"] or other["run_after"], other["id"]
 
-        return not any(
-            moment(other) > moment(run)
-            for other in self.rows["dag_run"]
-            if (other["dag_id"], other["run_type"]) == (run["dag_id"], run["run_type"])
-        )
+        alike = [o for o in self.rows["dag_run"] if (o["dag_id"], o["run_type"]) == (run["dag_id"], run["run_type"])]
+        successes = [other for other in alike if other["state"] == "success"]
+        return run is max(alike, key=moment) or bool(successes and run is max(successes, key=moment))
+
+    def _is_before_unfinished(self, run: Row) -> bool:
+        name = "execution_date" if self.catalog.has("dag_run", "execution_date") else "logical_date"
+        dated = [r for r in self.rows["dag_run"] if r["dag_id"] == run["dag_id"] and r[name] is not None]
+        for unfinished in dated:
+            if unfinished["state"] not in ("success", "failed"):
+                earlier = [r for r in dated if r[name] < unfinished[name]]
+                for among in (earlier, [r for r in earlier if r["run_type"] != "manual"]):
+                    if among and run is max(among, key=lambda r: r[name]):
+                        return True
+        return False
 
     def _of_run(self, table: str, run: Row) -> list[Row]:
         there = self._there(table)
@@ -186,6 +196,9 @@ class Model:
             queued = any(q[f"{kind}_id"] == row[f"{kind}_id"] for q in self._there(f"{kind}_dag_run_queue"))
             used = any(link["event_id"] == row["id"] for link in self._there(f"dagrun_{kind}_event"))
             keys = [log for log in self._there("partitioned_asset_key_log") if log["asset_event_id"] == row["id"]]
+            later = [e for e in self.rows[f"{kind}_event"] if e[f"{kind}_id"] == row[f"{kind}_id"]]
+            if row is max(later, key=lambda e: (e["timestamp"], e["id"])):
+                continue
             if queued or used or any(self._is_awaited(key["asset_partition_dag_run_id"]) for key in keys):
                 continue
             self._go(f"{kind}_event", row)

@@ -16,7 +16,7 @@ from airflow_mwaa_provider.exceptions import DatabaseRefused
 from airflow_mwaa_provider.metadata.cleaning.archive import ArchiveWriter, count_going, without_secrets
 from airflow_mwaa_provider.metadata.cleaning.archived_windows import Stays, WindowTask
 from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
-from airflow_mwaa_provider.metadata.cleaning.deletion import Deletion
+from airflow_mwaa_provider.metadata.cleaning.deletion import Deletion, moment_of
 from airflow_mwaa_provider.metadata.cleaning.digests import Digests, Spool
 from airflow_mwaa_provider.metadata.cleaning.planning import with_dateless
 from airflow_mwaa_provider.metadata.schema import read_schema
@@ -83,7 +83,7 @@ def run_archived_cleanup(
 
     def prepare(connection: Transactions) -> tuple[Schema, list[Unit]]:
         schema = connection.rows_of(read_schema, "reading its tables")
-        now = options.now or connection.ask("SELECT now()", "asking the time")[0][0]
+        now = moment_of(connection, options)
         moment.append(now)
         found, left_out = without_secrets(schema, choose_units(schema, options, now), options)
         units.extend(found)

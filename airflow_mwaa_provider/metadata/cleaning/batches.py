@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from airflow_mwaa_provider.exceptions import DatabaseRefused
 from airflow_mwaa_provider.metadata.cleaning import rules
 from airflow_mwaa_provider.metadata.cleaning.statements import TASKS, Statements, hangs_on_tasks
 from airflow_mwaa_provider.metadata.cleaning.transactions import Forbidden, TooMuch
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.transactions import Deleted, Transaction, Transactions
-    from airflow_mwaa_provider.metadata.cleaning.units import Unit
+    from airflow_mwaa_provider.metadata.cleaning.units import Part, Unit
 
 __all__ = ["Pace", "Task", "Windows"]
 
 Row = tuple[str, ...]
 _FIRST_RUNS, _FIRST_ROWS = 20, 1000
 _MAX_ROOTS, _MAX_STRETCH = 20_000, 32
+_MAX_HARD = 10
+"""Single rows in a row that cannot be deleted, before the rest is given up."""
 
 
 @dataclass
@@ -126,6 +129,7 @@ class Task:
     may_go_on: Callable[[], bool]
     leave: Callable[[str], None]
     _statements: Statements = field(init=False)
+    _hard: int = 0
 
     def __post_init__(self) -> None:
         self._statements = Statements(self.unit)
@@ -178,7 +182,11 @@ class Task:
             try:
                 deleted, roots, following = self._transaction(part, None, limit)
             except TooMuch:
-                rows = self._rows(part, limit)
+                rows = self._rows_or_none(part, limit)
+                if rows is None:
+                    self.pace.gave_up(self.pace.size)
+                    self.leave(f"{self.unit.name}: rows that took too long to be locked were passed over")
+                    return
                 following = self._following(part, rows, limit)
                 self.pace.gave_up(len(rows))
                 # One row alone is tried once more: what it waited for may be over.
@@ -218,9 +226,15 @@ class Task:
         count = len(self.unit.key)
         return KeyRange(self.unit.key, None, rows[-1][:count], first=rows[0][:count])
 
-    def _rows(self, keys: KeyRange, limit: int) -> list[Row]:
-        with self.connection.transaction(self._doing) as transaction:
-            return [tuple(row) for row in transaction.rows(self._statements.lock(keys, limit))]
+    def _rows_or_none(self, keys: KeyRange, limit: int) -> list[Row] | None:
+        """Find what goes of a range; ``None`` where that alone takes too long, twice."""
+        for _ in range(2):
+            try:
+                with self.connection.transaction(self._doing) as transaction:
+                    return [tuple(row) for row in transaction.rows(self._statements.lock(keys, limit))]
+            except TooMuch:
+                continue
+        return None
 
     def _transaction(
         self, keys: KeyRange, only: Sequence[Row] | None, limit: int | None = None
@@ -242,7 +256,7 @@ class Task:
                         going = [row for row in going if row not in kept]
                     transaction.deleted.kept = len(rows) - len(going)
                     if going:
-                        for part in self.unit.parts:
+                        for part in self._with_rows(transaction):
                             transaction.delete(part.table.name, self._statements.delete(part, going))
                 following = self._following(keys, rows, limit) if limit is not None else None
                 return transaction.deleted, len(going), following
@@ -253,6 +267,14 @@ class Task:
                         kept |= {rows[number] for (number,) in transaction.rows(self._statements.blocked(rows))}
         # It became so a moment ago, and again: whoever works on these runs is at it now.
         raise TooMuch(is_locked=True)
+
+    def _with_rows(self, transaction: Transaction) -> list[Part]:
+        """Leave out tables that are empty: looking for what hangs on each task takes as long in them as in others."""
+        parts = self.unit.parts
+        if len(parts) == 1:
+            return list(parts)
+        [found] = transaction.rows(self._statements.have_rows(parts))
+        return [part for part, has_rows in zip(parts, found, strict=True) if has_rows]
 
     def _locked(
         self, transaction: Transaction, keys: KeyRange, only: Sequence[Row] | None, limit: int | None = None
@@ -271,6 +293,13 @@ class Task:
     def _delete_hard(self, row: Row, error: TooMuch) -> None:
         """Delete a single row of the root that is too much for a transaction: piece by piece, if it is a run."""
         what = f"{self.unit.root.name} {' '.join(row)}"
+        self._hard += 1
+        if self._hard >= _MAX_HARD:
+            raise DatabaseRefused(
+                f"{self.unit.name}: one row after the other is locked, or takes longer than max_transaction to delete. "
+                "Look for a lock on the whole table, or a reference without an index (plan names those); or give "
+                "max_transaction more time."
+            ) from error
         if error.is_locked:
             self.leave(f"{what}: somebody has locked it, or what hangs on it")
             return
@@ -298,7 +327,7 @@ class Task:
                     if not rows or row[0] in self.kept_keys or transaction.rows(self._statements.blocked(rows)):
                         return
                     tasks = transaction.rows(self._statements.tasks(row, size))
-                    for part in self.unit.parts if tasks else ():
+                    for part in self._with_rows(transaction) if tasks else ():
                         if hangs_on_tasks(part):
                             transaction.delete(part.table.name, self._statements.delete(part, rows, tasks))
             except Forbidden:
@@ -313,6 +342,7 @@ class Task:
             self._tell(transaction.deleted, 0)
 
     def _tell(self, deleted: Deleted, roots: int) -> None:
+        self._hard = 0
         self.pace.took(roots, deleted)
         if deleted.locked:
             self.leave(f"{self.unit.name}: rows that somebody had locked were passed over")

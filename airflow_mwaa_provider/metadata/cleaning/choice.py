@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.cleaning.graph import Path
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
-    from airflow_mwaa_provider.metadata.schema import Schema
+    from airflow_mwaa_provider.metadata.schema import Schema, Table
 
 __all__ = ["choose_units"]
 
@@ -81,7 +81,7 @@ class _Choice:
                     self._add(name)
         if options.dag_ids is not None:
             self._check_dag_ids()
-        for name in exclude:
+        for name in exclude - set(rules.ROOTS):
             if (root := self._root_of(name)) in self.roots and name not in self.roots:
                 raise MwaaInputError(f"Table {name} cannot be excluded: its rows go with {root}'s. Exclude {root}.")
         # What is named beside the runs that it hangs on goes with them.
@@ -111,8 +111,9 @@ class _Choice:
             )
 
     def _root_of(self, name: str) -> str | None:
-        for root in rules.ROOTS:
-            if root in self._schema.tables and name in self.along(root):
+        for root, facts in rules.ROOTS.items():
+            # What isn't known is found where its table is cleaned, and not for a name that has nothing to do with it.
+            if root in self._schema.tables and name in facts.along and name in self.along(root):
                 return root
         return None
 
@@ -144,7 +145,7 @@ class _Choice:
             if self._is_shorter(name):
                 self.parts.append(name)
             return
-        if name in self.along(rules.RUNS):
+        if name in rules.ROOTS[rules.RUNS].along:
             raise MwaaInputError(
                 f"retention_by_table: rows of {name} go with their runs, and have no retention of their own."
             )
@@ -184,7 +185,8 @@ class _Choice:
         return replace(unit, guards=tuple(self._guards(unit)))
 
     def _part(self, name: str, path: Path) -> Part:
-        return Part(self._schema.tables[name], path, rules.YOUNG.get(name, ()))
+        table = self._schema.tables[name]
+        return Part(table, path, rules.YOUNG.get(name, ()), _direct(table, path))
 
     def _old_sql(self, name: str, cutoff: datetime) -> str:
         table = self._schema.tables[name]
@@ -233,8 +235,12 @@ class _Choice:
             dag_id, run_id = map(text_literal, self._options.own_run)
             yield Guard("it is the run that asks for this", f"t.dag_id = {dag_id} AND t.run_id = {run_id}")
         if self._options.keep_last_run:
-            last = f"t.id IN ({self._last_runs_sql()})"
-            yield Guard("it is the last run of its DAG", last, looks_elsewhere=True, is_looked_up=True)
+            last = f"t.id IN ({self._last_runs_sql()} UNION ALL {self._last_runs_sql(of_success=True)})"
+            yield Guard(
+                "it is the last run of its DAG, or its last success", last, looks_elsewhere=True, is_looked_up=True
+            )
+        before = f"t.id IN ({self._runs_before_sql()} UNION ALL {self._runs_before_sql(but_manual=True)})"
+        yield Guard("an unfinished run comes after it", before, looks_elsewhere=True, is_looked_up=True)
         states = ", ".join(f"'{state}'" for state in rules.ACTIVE_TASK_STATES)
         yield Guard(
             "a task of it is still active",
@@ -243,13 +249,26 @@ class _Choice:
             looks_elsewhere=True,
         )
 
-    def _last_runs_sql(self) -> str:
+    def _runs_before_sql(self, *, but_manual: bool = False) -> str:
+        """Find the runs that those which have not ended look back to: what depends on the past waits for them."""
+        runs = self._schema.qualified(rules.RUNS)
+        name = quoted(self._schema.tables[rules.RUNS].first_of(("execution_date", "logical_date"))[0])
+        finished = ", ".join(f"'{state}'" for state in rules.FINISHED_RUN_STATES)
+        manual = " AND r.run_type <> 'manual'" if but_manual else ""
+        return (
+            f"SELECT p.id FROM {runs} u, LATERAL (SELECT r.id FROM {runs} r WHERE r.dag_id = u.dag_id "
+            f"AND r.{name} < u.{name}{manual} ORDER BY r.{name} DESC LIMIT 1) p "
+            f"WHERE u.state IS NULL OR u.state NOT IN ({finished})"
+        )
+
+    def _last_runs_sql(self, *, of_success: bool = False) -> str:
         names = self._schema.tables[rules.RUNS].first_of(("execution_date", "logical_date", "run_after"))
         moments = ", ".join(f"r.{quoted(name)}" for name in names)
         moment = f"COALESCE({moments})" if len(names) > 1 else moments
+        success = " WHERE r.state = 'success'" if of_success else ""
         return (
-            f"SELECT DISTINCT ON (r.dag_id, r.run_type) r.id FROM {self._schema.qualified(rules.RUNS)} r "
-            f"ORDER BY r.dag_id, r.run_type, {moment} DESC, r.id DESC"
+            f"(SELECT DISTINCT ON (r.dag_id, r.run_type) r.id FROM {self._schema.qualified(rules.RUNS)} r{success} "
+            f"ORDER BY r.dag_id, r.run_type, {moment} DESC, r.id DESC)"
         )
 
     def _reference_guards(self, unit: Unit) -> Iterator[Guard]:
@@ -263,6 +282,16 @@ class _Choice:
             if name in self._schema.tables and self._schema.tables[name].has(column):
                 known = Reference(name, ((column, unit.root.key[0]),))
                 yield Guard(f"{name} refers to it", reference=known, looks_elsewhere=True)
+
+
+def _direct(table: Table, path: Path) -> Path | None:
+    """Find a shorter way from a row to its run than by its task: columns that name it, where an index has them."""
+    if path.steps[-1].table != rules.RUNS or len(path.steps) == 1:
+        return None
+    for ours, theirs in ((("dag_run_id",), ("id",)), (("dag_id", "run_id"), ("dag_id", "run_id"))):
+        if all(map(table.has, ours)) and any(set(index[: len(ours)]) == set(ours) for index in table.indexes):
+            return replace(path, steps=(replace(path.steps[-1], columns=ours, foreign_columns=theirs),))
+    return None
 
 
 def _may_lack_time(schema: Schema, name: str) -> bool:

@@ -7,17 +7,19 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.exceptions import DatabaseRefused
+from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
 from airflow_mwaa_provider.metadata.cleaning.load import Watch
 from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
-from airflow_mwaa_provider.metadata.cleaning.transactions import Transactions, check_writable
+from airflow_mwaa_provider.metadata.cleaning.transactions import TooMuch, Transactions, check_writable
 from airflow_mwaa_provider.metadata.schema import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.transactions import Deleted
@@ -27,7 +29,22 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int | None], None]
 
-__all__ = ["Deletion"]
+__all__ = ["Deletion", "moment_of"]
+
+_CLOCKS_DIFFER = timedelta(minutes=1)
+
+
+def moment_of(connection: Transactions, options: CleanupOptions) -> datetime:
+    """Say what time ages are counted from.
+
+    :raises MwaaInputError: it is yet to come: what is still valid then would be taken for old.
+    """
+    there: datetime
+    [(there,)] = connection.ask("SELECT now()", "asking the time")
+    now = options.now or there
+    if now > there + _CLOCKS_DIFFER:
+        raise MwaaInputError(f"now={now.isoformat()} is later than the database's own time, {there.isoformat()}.")
+    return now
 
 
 class Deletion:
@@ -107,6 +124,8 @@ class Deletion:
             with connection:
                 try:
                     do(connection)
+                except TooMuch:
+                    self.leave(f"{unit.name}: a transaction took too long, or waited too long for a lock")
                 except DatabaseRefused as error:
                     self.fail(unit, connection.table, error)
                 finally:
@@ -153,12 +172,12 @@ class Deletion:
         with self._between:
             if self.is_over():
                 return False
-            self.lease.renew()
+            self.connection.persistently(self.lease.renew)
             self._watch.rest(self._may_rest)
             return not self.is_over()
 
     def _may_rest(self) -> bool:
-        self.lease.renew()
+        self.connection.persistently(self.lease.renew)
         return not self.is_over()
 
     def is_over(self) -> bool:

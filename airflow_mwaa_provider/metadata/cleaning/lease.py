@@ -101,18 +101,37 @@ class Lease:
             # Somebody who tries to get both may hold this one for a moment.
             self._take(other)
         except psycopg2.Error:
-            with suppress(psycopg2.Error):
-                self._hands[other].close()
-            self._hands[other] = self._database.open()
-            with database_errors(self._database.label, "renewing the cleanup's lock"):
+            if not self._is_held():
+                # Somebody may have got hold of it meanwhile: it is asked for as at first.
+                self.let_go()
+                self.take()
+                return
+            self._replace(other)
+            try:
                 self._take(other)
+            except psycopg2.Error as error:
+                if error.pgcode == "55P03":
+                    raise CleanupUnderWay(f"{self._database.label}: another cleanup is under way.") from error
+                with database_errors(self._database.label, "renewing the cleanup's lock"):
+                    raise
         try:
             self._end(self._holding)
         except psycopg2.Error:
-            with suppress(psycopg2.Error):
-                self._hands[self._holding].close()
-            self._hands[self._holding] = self._database.open()
+            self._replace(self._holding)
         self._holding, self._since = other, self._clock()
+
+    def _is_held(self) -> bool:
+        try:
+            with self._hands[self._holding].cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except psycopg2.Error:
+            return False
+        return True
+
+    def _replace(self, hand: int) -> None:
+        with suppress(psycopg2.Error):
+            self._hands[hand].close()
+        self._hands[hand] = self._database.open()
 
     def let_go(self) -> None:
         """Let go of it."""

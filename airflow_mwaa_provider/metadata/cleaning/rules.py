@@ -22,7 +22,7 @@ __all__ = [
 
 RUNS = "dag_run"
 FINISHED_RUN_STATES = ("success", "failed")
-ACTIVE_TASK_STATES = ("running", "restarting", "queued", "deferred")
+ACTIVE_TASK_STATES = ("running", "restarting", "queued", "deferred", "awaiting_input")
 """States in which something is being done about a task, even where its run has ended."""
 
 
@@ -73,6 +73,30 @@ _EVENT_IS_AWAITED = (
         ("dataset_dag_run_queue", "dataset_event"),
     ),
     Keep(
+        "a run that is yet to come may want it: its DAG waits for other assets",
+        "EXISTS (SELECT 1 FROM {asset_dag_run_queue} q JOIN {dag_schedule_asset_reference} s "
+        "ON s.dag_id = q.target_dag_id WHERE s.asset_id = t.asset_id)",
+        ("asset_dag_run_queue", "dag_schedule_asset_reference"),
+    ),
+    Keep(
+        "a run that is yet to come may want it: its DAG waits for other datasets",
+        "EXISTS (SELECT 1 FROM {dataset_dag_run_queue} q JOIN {dag_schedule_dataset_reference} s "
+        "ON s.dag_id = q.target_dag_id WHERE s.dataset_id = t.dataset_id)",
+        ("dataset_dag_run_queue", "dag_schedule_dataset_reference"),
+    ),
+    Keep(
+        "it is the last of its asset",
+        "NOT EXISTS (SELECT 1 FROM {asset_event} e WHERE e.asset_id = t.asset_id "
+        "AND (e.timestamp, e.id) > (t.timestamp, t.id))",
+        ("asset_event",),
+    ),
+    Keep(
+        "it is the last of its dataset",
+        "NOT EXISTS (SELECT 1 FROM {dataset_event} e WHERE e.dataset_id = t.dataset_id "
+        "AND (e.timestamp, e.id) > (t.timestamp, t.id))",
+        ("dataset_event",),
+    ),
+    Keep(
         "a run of its partition is yet to come",
         "EXISTS (SELECT 1 FROM {partitioned_asset_key_log} l JOIN {asset_partition_dag_run} p "
         "ON p.id = l.asset_partition_dag_run_id WHERE l.asset_event_id = t.id AND p.created_dag_run_id IS NULL)",
@@ -95,10 +119,8 @@ ROOTS: dict[str, Root] = {
             "hitl_detail_history", "deadline", "dagrun_dataset_event", "dagrun_asset_event", "asset_partition_dag_run",
         ),
     ),
-    "dataset_event": Root(("timestamp",), _EVENT_IS_AWAITED[1:2], along=("dataset_alias_dataset_event",)),
-    "asset_event": Root(
-        ("timestamp",), (_EVENT_IS_AWAITED[0], _EVENT_IS_AWAITED[2]), along=("asset_alias_asset_event",)
-    ),
+    "dataset_event": Root(("timestamp",), _EVENT_IS_AWAITED, along=("dataset_alias_dataset_event",)),
+    "asset_event": Root(("timestamp",), _EVENT_IS_AWAITED, along=("asset_alias_asset_event",)),
     "partitioned_asset_key_log": Root(
         ("created_at",),
         (

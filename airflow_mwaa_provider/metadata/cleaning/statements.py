@@ -62,6 +62,11 @@ class Statements:
         same = " AND ".join(f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key)
         return f"SELECT k.number FROM {self._given(rows)} k JOIN {self._root} t ON {same} WHERE {kept}"
 
+    def have_rows(self, parts: Sequence[Part]) -> str:
+        """Ask of each of these tables whether it has any row at all."""
+        tables = (self.unit.schema.qualified(part.table.name) for part in parts)
+        return f"SELECT {', '.join(f'EXISTS (SELECT 1 FROM {table})' for table in tables)}"
+
     def delete(self, part: Part, rows: Sequence[Sequence[str]], tasks: Sequence[Sequence[str]] | None = None) -> str:
         """Delete what of a part hangs on locked rows; give how many, and how many that must not have gone.
 
@@ -73,7 +78,7 @@ class Statements:
             same = [f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key]
             using = [f"{self._given(rows)} k"]
         else:
-            steps = part.path.steps
+            steps = (part.direct if part.direct and tasks is None else part.path).steps
             same, using = [], [f"{self._given(rows)} k"]
             here = "t"
             for number, step in enumerate(steps):

@@ -31,11 +31,13 @@ _READ_LOCK_MS = 10_000
 _PATIENCE_S, _PAUSE_S = 60.0, 0.5
 """How long a database that was lost is waited for, and between two looks."""
 _NAME = "SET LOCAL application_name TO 'airflow-mwaa cleanup'"
+_READING = f"{_NAME}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL standard_conforming_strings TO on"
 _SETTINGS = (
     f"{_NAME}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; "
     "SET LOCAL standard_conforming_strings TO on; "
     "SET LOCAL synchronous_commit TO off; SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; "
-    "SET LOCAL enable_mergejoin TO off; SET LOCAL jit TO off; SET LOCAL max_parallel_workers_per_gather TO 0"
+    "SET LOCAL enable_mergejoin TO off; SET LOCAL jit TO off; SET LOCAL max_parallel_workers_per_gather TO 0; "
+    "SET LOCAL plan_cache_mode TO force_generic_plan"
 )
 # Out of time, locked by others, and deadlocked or overtaken by them.
 _GIVEN_UP = {"57014": "time", "55P03": "lock", "40P01": "lock", "40001": "lock"}
@@ -187,11 +189,11 @@ class Transactions:
 
     def look(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
         """Run a quick query of its own, by an index, which locks nothing."""
-        return self._query(f"{_SETTINGS}; {statement}", doing)
+        return self._query(f"{_SETTINGS}; {self._ask_timeout}; {statement}", doing)
 
     def ask(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
         """Run a query that may read much, and locks nothing."""
-        return self._query(f"SET LOCAL TimeZone TO 'UTC'; {_NAME}; {self._ask_timeout}; {statement}", doing)
+        return self._query(f"{_READING}; {self._ask_timeout}; {statement}", doing)
 
     def _query(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = self.persistently(lambda: self._once(statement, doing))
@@ -200,7 +202,7 @@ class Transactions:
     def _once(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
         with database_errors(self.label, doing), self._connection.cursor() as cursor:
             try:
-                cursor.execute(f"BEGIN READ ONLY; {statement}")
+                cursor.execute(f"BEGIN READ ONLY; SET LOCAL lock_timeout TO {_READ_LOCK_MS}; {statement}")
                 found: list[tuple[Any, ...]] = cursor.fetchall()
             except psycopg2.Error:
                 with suppress(psycopg2.Error):
@@ -271,7 +273,7 @@ def check_writable(connection: Any, tables: list[str], label: str) -> None:
     """
     with database_errors(label, "asking what its user may do"), connection.cursor() as cursor:
         cursor.execute(
-            "SELECT current_user, pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
+            "SELECT current_user, pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', "
             "array(SELECT name FROM unnest(%s) AS u(name) WHERE NOT has_table_privilege(name, 'SELECT') "
             "OR NOT has_table_privilege(name, 'UPDATE') OR NOT has_table_privilege(name, 'DELETE'))",
             (tables,),

@@ -52,11 +52,13 @@ class Part:
 
     :param path: how its rows lead to those that they go with; ``None`` for the table of those themselves.
     :param time: columns that say when a row of it last told of something.
+    :param direct: a shorter way, by an index, that leads to the same.
     """
 
     table: Table
     path: Path | None = None
     time: tuple[str, ...] = ()
+    direct: Path | None = None
 
     def time_sql(self, alias: str = "t") -> str | None:
         """Write when a row last told of something; ``None`` where it doesn't say."""
@@ -115,6 +117,7 @@ class Unit:
         wanted = list(self.root.key)
         for part in self.parts:
             wanted += part.path.first_columns if part.path else ()
+            wanted += part.direct.first_columns if part.direct else ()
         return tuple(dict.fromkeys(wanted))
 
     @property
