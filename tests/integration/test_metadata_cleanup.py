@@ -87,12 +87,13 @@ def test_the_web_server_deletes_what_is_old_and_nothing_else(world: World, env_n
         [(runs,)] = cursor.fetchall()
     plan = cleanup_of(world, env_name).plan()
     rows = {table.table: table.rows for table in plan.tables if table.rows}
-    # The one that runs, and the last one of its DAG, stay with what hangs on them; lines of the log hang on nothing.
-    expected = {"dag_run": RUNS - 2, "task_instance": 2 * RUNS - 4, "log": 3 * RUNS}
+    # The one that runs, the one before it, and the last of its DAG stay with what hangs on them; the log hangs on nothing.
+    expected = {"dag_run": RUNS - 3, "task_instance": 2 * RUNS - 6, "log": 3 * RUNS}
     assert rows == expected
     assert {(kept.table, kept.why, kept.rows) for kept in plan.kept} >= {
         ("dag_run", "the run has not ended", 1),
         ("dag_run", "it is the last run of its DAG, or its last success", 1),
+        ("dag_run", "an unfinished run comes after it", 1),
     }
     assert counted(world, env_name) == before
     told: list[tuple[str, int]] = []
@@ -100,14 +101,14 @@ def test_the_web_server_deletes_what_is_old_and_nothing_else(world: World, env_n
     assert (outcome.route, outcome.is_complete, outcome.left, outcome.failures) == ("api", True, [], {})
     deleted = {name: table.deleted for name, table in outcome.tables.items() if table.deleted}
     assert deleted == expected
-    assert ("dag_run", RUNS - 2) in told
+    assert ("dag_run", RUNS - 3) in told
     assert 0 < outcome.longest_transaction_s < 5
-    assert counted(world, env_name) == {"dag_run": 2, "task_instance": 4, "log": 0}
+    assert counted(world, env_name) == {"dag_run": 3, "task_instance": 6, "log": 0}
     with world.metadata(env_name) as cursor:
         cursor.execute("SELECT run_id, state FROM dag_run WHERE run_id LIKE 'old\\_\\_%' ORDER BY 1")
-        assert cursor.fetchall() == [("old__10", "running"), (f"old__{RUNS}", "success")]
+        assert cursor.fetchall() == [("old__10", "running"), (f"old__{RUNS}", "success"), ("old__9", "success")]
         cursor.execute("SELECT count(*) FROM dag_run")
-        assert cursor.fetchall()[0][0] >= runs - (RUNS - 2)
+        assert cursor.fetchall()[0][0] >= runs - (RUNS - 3)
     assert cleanup_of(world, env_name).run().deleted == 0
 
 
@@ -147,7 +148,7 @@ def test_what_each_role_may_clean(
     if "units" in allowed:
         assert set(refused) == {"log"} - allowed
     after = counted(world, env_name)
-    assert after["dag_run"] == (2 if "dag_run" in allowed else before["dag_run"])
+    assert after["dag_run"] == (3 if "dag_run" in allowed else before["dag_run"])
     assert after["log"] == (0 if "log" in allowed else before["log"])
 
 
@@ -184,7 +185,7 @@ def test_a_step_waits_for_another_cleanup(
         status, text = answers("POST", "/cleanup/steps", session, json=step("dag_run"))
         assert (status, "CleanupUnderWay: " in text) == (429, True), text
     status, text = answers("POST", "/cleanup/steps", session, json=step("dag_run"))
-    assert (status, json.loads(text)["outcome"]["tables"]["dag_run"]["deleted"]) == (200, RUNS - 2), text
+    assert (status, json.loads(text)["outcome"]["tables"]["dag_run"]["deleted"]) == (200, RUNS - 3), text
 
 
 def test_a_table_that_fails_is_reported(world: World, env_name: str, old_runs: None) -> None:
@@ -203,7 +204,7 @@ def test_a_table_that_fails_is_reported(world: World, env_name: str, old_runs: N
     assert list(outcome.failures) == ["log"]
     assert "kept for auditors" in outcome.failures["log"]
     assert (outcome.is_complete, outcome.tables["log"].matched, outcome.tables["log"].deleted) == (False, 3 * RUNS, 0)
-    assert outcome.tables["dag_run"].deleted == RUNS - 2
+    assert outcome.tables["dag_run"].deleted == RUNS - 3
 
 
 def test_a_web_server_without_the_plugin_is_told_from_one_that_has_it(
