@@ -87,8 +87,8 @@ def test_the_web_server_deletes_what_is_old_and_nothing_else(world: World, env_n
         [(runs,)] = cursor.fetchall()
     plan = cleanup_of(world, env_name).plan()
     rows = {table.table: table.rows for table in plan.tables if table.rows}
-    # The one that runs, the one before it, and the last of its DAG stay with what hangs on them. The last one also where
-    # other tests have made runs of this DAG, which are queued: then it is before them.
+    # The one that runs, the one before it, and the last of its DAG stay with what hangs on them. So does the last
+    # one where other tests have made runs of this DAG, which are queued: then it is before them.
     expected = {"dag_run": RUNS - 3, "task_instance": 2 * RUNS - 6, "log": 3 * RUNS}
     assert rows == expected
     kept = {found.why: found.rows or 0 for found in plan.kept if found.table == "dag_run"}
