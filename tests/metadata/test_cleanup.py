@@ -213,7 +213,7 @@ def test_a_lease_outlives_its_connections(lab: Lab, filled: str) -> None:
         for _ in range(3):
             lab.execute(
                 filled, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                "AND pid <> pg_backend_pid()"
+                "AND pid <> pg_backend_pid() AND usename = current_user"
             )  # fmt: skip
             time.sleep(0.6)
             lease.renew()
@@ -283,7 +283,7 @@ def test_a_connection_that_is_lost_is_opened_again(lab: Lab, filled: str) -> Non
             killed.append(table)
             lab.execute(
                 filled, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                "AND pid <> pg_backend_pid()"
+                "AND pid <> pg_backend_pid() AND usename = current_user"
             )  # fmt: skip
 
     asked = CleanupOptions(now=NOW, batch_rows=100)
