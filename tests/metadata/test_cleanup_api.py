@@ -35,7 +35,7 @@ GENTLY = CleanupOptions(retention=timedelta(days=20), now=NOW, batch_rows=4, max
 
 STEP_S = 0.5
 SLOWLY = (
-    "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$",
+    "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.04); RETURN NULL; END $$",
     "CREATE TRIGGER slowly AFTER DELETE ON task_instance FOR EACH STATEMENT EXECUTE FUNCTION slowly()",
 )
 """Makes tasks take some steps of that length on any machine."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, MwaaInputError, StorageError
 from airflow_mwaa_provider.metadata import registry
 from airflow_mwaa_provider.metadata.cleaning.archive_files import ArchivedFile
-from airflow_mwaa_provider.metadata.cleaning.digests import WINDOW_ROWS, Digests, elsewhere, given_sql
+from airflow_mwaa_provider.metadata.cleaning.digests import WINDOW_ROWS, Digests, elsewhere
 from airflow_mwaa_provider.metadata.cleaning.planning import expressions_sql
-from airflow_mwaa_provider.metadata.cleaning.units import Guard
+from airflow_mwaa_provider.metadata.cleaning.units import Guard, given_sql
 from airflow_mwaa_provider.metadata.formats import Compression, FileFormat, file_suffix
 from airflow_mwaa_provider.metadata.journal import Journal
 from airflow_mwaa_provider.metadata.layout import Layout, Places, stamp

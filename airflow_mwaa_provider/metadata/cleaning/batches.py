@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused
 from airflow_mwaa_provider.metadata.cleaning import rules
+from airflow_mwaa_provider.metadata.cleaning.removal import Removal
 from airflow_mwaa_provider.metadata.cleaning.statements import TASKS, Statements, hangs_on_tasks
 from airflow_mwaa_provider.metadata.cleaning.transactions import Forbidden, TooMuch
 from airflow_mwaa_provider.metadata.key_ranges import KeyRange
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.transactions import Deleted, Transaction, Transactions
-    from airflow_mwaa_provider.metadata.cleaning.units import Part, Unit
+    from airflow_mwaa_provider.metadata.cleaning.units import Unit
 
 __all__ = ["Pace", "Task", "Windows"]
 
@@ -129,10 +130,12 @@ class Task:
     may_go_on: Callable[[], bool]
     leave: Callable[[str], None]
     _statements: Statements = field(init=False)
+    _removal: Removal = field(init=False)
     _hard: int = 0
 
     def __post_init__(self) -> None:
         self._statements = Statements(self.unit)
+        self._removal = Removal(self.unit)
 
     @property
     def _doing(self) -> str:
@@ -246,7 +249,7 @@ class Task:
         kept: set[Row] = set()
         # Of runs it is seen by what was deleted whether something keeps them: mostly nothing does.
         checks_first = self.unit.root.name != rules.RUNS or TASKS not in self.unit.tables
-        for _ in range(2):
+        for _ in range(3):
             try:
                 with self.connection.transaction(self._doing) as transaction:
                     rows = self._locked(transaction, keys, only, limit)
@@ -256,8 +259,7 @@ class Task:
                         going = [row for row in going if row not in kept]
                     transaction.deleted.kept = len(rows) - len(going)
                     if going:
-                        for part in self._with_rows(transaction):
-                            transaction.delete(part.table.name, self._statements.delete(part, going))
+                        self._removal.remove(transaction, going)
                 following = self._following(keys, rows, limit) if limit is not None else None
                 return transaction.deleted, len(going), following
             except Forbidden:
@@ -267,14 +269,6 @@ class Task:
                         kept |= {rows[number] for (number,) in transaction.rows(self._statements.blocked(rows))}
         # It became so a moment ago, and again: whoever works on these runs is at it now.
         raise TooMuch(is_locked=True)
-
-    def _with_rows(self, transaction: Transaction) -> list[Part]:
-        """Leave out tables that are empty: looking for what hangs on each task takes as long in them as in others."""
-        parts = self.unit.parts
-        if len(parts) == 1:
-            return list(parts)
-        [found] = transaction.rows(self._statements.have_rows(parts))
-        return [part for part, has_rows in zip(parts, found, strict=True) if has_rows]
 
     def _locked(
         self, transaction: Transaction, keys: KeyRange, only: Sequence[Row] | None, limit: int | None = None
@@ -327,9 +321,8 @@ class Task:
                     if not rows or row[0] in self.kept_keys or transaction.rows(self._statements.blocked(rows)):
                         return
                     tasks = transaction.rows(self._statements.tasks(row, size))
-                    for part in self._with_rows(transaction) if tasks else ():
-                        if hangs_on_tasks(part):
-                            transaction.delete(part.table.name, self._statements.delete(part, rows, tasks))
+                    if tasks:
+                        self._removal.remove(transaction, rows, tasks)
             except Forbidden:
                 return
             except TooMuch as error:

@@ -10,14 +10,15 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.metadata.schema import quoted, text_literal
+from airflow_mwaa_provider.metadata.cleaning.units import given_sql
+from airflow_mwaa_provider.metadata.schema import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from airflow_mwaa_provider.metadata.cleaning.units import Part, Unit
 
-__all__ = ["SETTINGS", "WINDOW_ROWS", "Digests", "Key", "Roots", "Spool", "Window", "given_sql"]
+__all__ = ["SETTINGS", "WINDOW_ROWS", "Digests", "Key", "Roots", "Spool", "Window"]
 
 Key = tuple[str, ...]
 Roots = dict[Key, int]
@@ -222,15 +223,3 @@ def hanging(unit: Unit, part: Part, roots: str) -> tuple[str, str]:
     first, *others = between
     source, _, condition = first.removeprefix("JOIN ").partition(" ON ")
     return " ".join([source, *others, f"JOIN {roots} k ON {on}"]), condition
-
-
-def given_sql(columns: Sequence[tuple[str, str]], rows: Sequence[Key]) -> str:
-    """Write rows of text as a table of values of these names and types, numbered from 0 on."""
-    arrays = ", ".join(
-        f"ARRAY[{', '.join(text_literal(row[place]) for row in rows)}]::text[]" for place in range(len(columns))
-    )
-    names = [f"c{place}" for place in range(len(columns))]
-    items = ", ".join(
-        f"{name}::{kind} AS {quoted(column)}" for name, (column, kind) in zip(names, columns, strict=True)
-    )
-    return f"(SELECT {items}, n - 1 AS number FROM unnest({arrays}) WITH ORDINALITY AS u({', '.join(names)}, n))"

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.schema import Reference, Schema
 
-__all__ = ["Path", "ancestry", "dependents", "referrers"]
+__all__ = ["CASCADE", "Path", "ancestry", "dependents", "referrers"]
 
-_TAKES_ALONG = "car"
+CASCADE = "c"
+_TAKES_ALONG = f"{CASCADE}ar"
 """What ``ON DELETE`` says where a row cannot outlive the other: cascade, no action, restrict."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.metadata.cleaning import rules
-from airflow_mwaa_provider.metadata.cleaning.units import moment_sql
+from airflow_mwaa_provider.metadata.cleaning.units import given_sql, moment_sql
 from airflow_mwaa_provider.metadata.schema import quoted, text_literal
 
 if TYPE_CHECKING:
@@ -67,10 +67,17 @@ class Statements:
         tables = (self.unit.schema.qualified(part.table.name) for part in parts)
         return f"SELECT {', '.join(f'EXISTS (SELECT 1 FROM {table})' for table in tables)}"
 
-    def delete(self, part: Part, rows: Sequence[Sequence[str]], tasks: Sequence[Sequence[str]] | None = None) -> str:
+    def delete(
+        self,
+        part: Part,
+        rows: Sequence[Sequence[str]],
+        tasks: Sequence[Sequence[str]] | None = None,
+        along: Sequence[Part] = (),
+    ) -> str:
         """Delete what of a part hangs on locked rows; give how many, and how many that must not have gone.
 
         :param tasks: only what hangs on these of their tasks, by primary key.
+        :param along: tables that refer to this one, and whose rows the database deletes with it: they are counted too.
         """
         schema = self.unit.schema
         table = schema.qualified(part.table.name)
@@ -94,12 +101,26 @@ class Statements:
             alias = _alias_of_tasks(part)
             key = [schema.tables[TASKS].column(name) for name in schema.tables[TASKS].key]
             columns = [(column.name, column.type) for column in key]
-            using.append(f"{_values(columns, tasks)} w")
+            using.append(f"{given_sql(columns, tasks)} w")
             same += [f"{alias}.{quoted(name)} = w.{quoted(name)}" for name, _ in columns]
+        counts = ["(SELECT count(*), count(*) FILTER (WHERE forbidden) FROM gone) g"]
+        referred: dict[str, str] = {}
+        for number, other in enumerate(along):
+            assert other.path is not None
+            step = other.path.steps[0]
+            referred.update((name, f"t.{quoted(name)}") for name in step.foreign_columns)
+            on = " AND ".join(
+                f"t.{quoted(ours)} = gone.{quoted(theirs)}"
+                for ours, theirs in zip(step.columns, step.foreign_columns, strict=True)
+            )
+            counts.append(
+                f"(SELECT count(*), count(*) FILTER (WHERE {self._forbidden(other)}) "
+                f"FROM gone JOIN {schema.qualified(other.table.name)} t ON {on}) g{number}"
+            )
+        returned = ", ".join([f"({self._forbidden(part)}) AS forbidden", *referred.values()])
         return (
             f"WITH gone AS (DELETE FROM {table} t USING {', '.join(using)} WHERE {' AND '.join(same)} "
-            f"RETURNING ({self._forbidden(part)}) AS forbidden) "
-            "SELECT count(*), count(*) FILTER (WHERE forbidden) FROM gone"
+            f"RETURNING {returned}) SELECT * FROM {', '.join(counts)}"
         )
 
     def delete_plain(self, keys: KeyRange) -> str:
@@ -127,7 +148,7 @@ class Statements:
 
     def _given(self, rows: Sequence[Sequence[str]]) -> str:
         columns = [(name, self.unit.root.column(name).type) for name in self.unit.columns]
-        return _values(columns, rows, number=True)
+        return given_sql(columns, rows)
 
 
 def hangs_on_tasks(part: Part) -> bool:
@@ -140,18 +161,3 @@ def _alias_of_tasks(part: Part) -> str:
         return "t"
     assert part.path is not None
     return next(f"t{number + 1}" for number, step in enumerate(part.path.steps) if step.table == TASKS)
-
-
-def _values(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], *, number: bool = False) -> str:
-    """Write rows of text as a table of values of these types."""
-    arrays = ", ".join(
-        f"ARRAY[{', '.join(text_literal(row[place]) for row in rows)}]::text[]" for place in range(len(columns))
-    )
-    names = [f"c{place}" for place in range(len(columns))]
-    items = [f"{name}::{kind} AS {quoted(column)}" for name, (column, kind) in zip(names, columns, strict=True)]
-    if number:
-        return (
-            f"(SELECT {', '.join(items)}, n - 1 AS number FROM unnest({arrays}) "
-            f"WITH ORDINALITY AS u({', '.join(names)}, n))"
-        )
-    return f"(SELECT {', '.join(items)} FROM unnest({arrays}) AS u({', '.join(names)}))"

@@ -15,7 +15,7 @@ from airflow_mwaa_provider.exceptions import DatabaseRefused, DatabaseUnavailabl
 from airflow_mwaa_provider.metadata.database import database_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.database import Database
@@ -102,16 +102,22 @@ class Transaction:
         found: list[tuple[Any, ...]] = self._cursor.fetchall()
         return found
 
-    def delete(self, table: str, statement: str) -> None:
+    def delete(self, table: str, statement: str, along: Sequence[str] = ()) -> list[int]:
         """Run a statement that counts what it deletes, and what of that must stay.
 
-        :raises Forbidden: that is something.
+        :param along: tables of which it counts what goes along, after its own.
+        :return: what it counted.
+        :raises Forbidden: something must stay.
         """
         began, self.table = self._clock(), table
-        [(rows, forbidden)] = self.rows(statement)
-        if forbidden:
+        [found] = self.rows(statement)
+        if any(found[1::2]):
             raise Forbidden
-        self.deleted.add(table, rows, self._clock() - began)
+        rows = list(found[::2])
+        self.deleted.add(table, rows[0], self._clock() - began)
+        for other, count in zip(along, rows[1:], strict=True):
+            self.deleted.add(other, count, 0.0)
+        return rows
 
     def delete_plain(self, table: str, statement: str) -> None:
         """Run a DELETE."""

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the references delete along with tasks and runs: counted as if a statement had, and never more than was seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mwaa_provider.metadata.cleaning.removal import Removal
+from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, run_cleanup
+from tests.metadata import history
+from tests.metadata.once import KNOWS_NO_AIRFLOW
+from tests.metadata.random_metadata import NOW
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
+    from tests.metadata.lab import Lab
+
+TASKS = 4
+_TASK = {"dag_id": "t.dag_id", "task_id": "t.task_id", "run_id": "t.run_id", "map_index": "-1", "ti_id": "t.id"}
+_TASK |= {"start_date": "t.start_date", "end_date": "t.end_date", "reschedule_date": "t.end_date"}
+_TASK |= {"rendered_fields": "'{{}}'", "keys": "'{{}}'", "length": "2"}
+ALONG = ["xcom", "rendered_task_instance_fields", "task_reschedule", "task_map"]
+
+
+@pytest.fixture(scope="module")
+def template(lab: Lab) -> str:
+    """A year of runs with something of each kind on their tasks. Nothing is deleted in it."""
+    database = lab.copy()
+    connection = lab.connect(database)
+    with connection.cursor() as cursor:
+        history.fill(cursor, runs=100, tasks=TASKS, dags=4)
+        tasks = "dag_run r JOIN task_instance t USING (dag_id, run_id)"
+        history.insert(cursor, "xcom", history.XCOM, tasks)
+        for table in ALONG[1:]:
+            history.insert(cursor, table, _TASK, f"{tasks}, generate_series(1, 1) j")
+        cursor.execute("ANALYZE")
+    connection.close()
+    return database
+
+
+@pytest.fixture
+def filled(lab: Lab, template: str) -> str:
+    """The same, for one test."""
+    return lab.copy(template)
+
+
+def contents(lab: Lab, name: str) -> dict[str, int]:
+    connection = lab.connect(name)
+    found = {}
+    with connection.cursor() as cursor:
+        for table in ["dag_run", "task_instance", "dag_run_note", *ALONG]:
+            cursor.execute(f"SELECT count(*) FROM {table}")
+            [(found[table],)] = cursor.fetchall()
+    connection.close()
+    return found
+
+
+def clean(lab: Lab, name: str) -> Outcome:
+    return run_cleanup(lab.database(name), CleanupOptions(now=NOW, tables=["dag_run"]))
+
+
+def deleted(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    return {table: before[table] - after[table] for table in before if before[table] - after[table]}
+
+
+def told(outcome: Outcome) -> dict[str, int]:
+    return {name: table.deleted for name, table in outcome.tables.items() if table.deleted}
+
+
+def test_what_goes_along_is_counted(lab: Lab, filled: str) -> None:
+    before = contents(lab, filled)
+    outcome = clean(lab, filled)
+    gone = deleted(before, contents(lab, filled))
+    assert told(outcome) == gone
+    assert all(gone[table] == TASKS * gone["dag_run"] for table in ALONG)
+    assert outcome.table("rendered_task_instance_fields").seconds == 0, "a statement of its own deleted it"
+
+
+@KNOWS_NO_AIRFLOW
+def test_where_the_server_counts_nothing_statements_do(lab: Lab, filled: str) -> None:
+    lab.run(lab.postgres.execute(f'ALTER DATABASE "{filled}" SET track_counts TO off'))
+    before = contents(lab, filled)
+    outcome = clean(lab, filled)
+    assert told(outcome) == deleted(before, contents(lab, filled))
+    assert outcome.table("rendered_task_instance_fields").seconds > 0
+    assert outcome.is_complete
+
+
+@KNOWS_NO_AIRFLOW
+def test_where_the_server_counts_wrongly_statements_do(lab: Lab, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if what was counted were moved away within a transaction."""
+    real, asked = Removal._counts, [0]
+
+    def counts(self: Removal, *given: Any) -> dict[str, int]:
+        asked[0] += 1
+        return dict.fromkeys(real(self, *given), 0)
+
+    monkeypatch.setattr(Removal, "_counts", counts)
+    before = contents(lab, filled)
+    outcome = clean(lab, filled)
+    assert told(outcome) == deleted(before, contents(lab, filled))
+    assert (outcome.is_complete, outcome.left) == (True, [])
+    assert asked[0] > 2
+
+
+@KNOWS_NO_AIRFLOW
+@pytest.mark.parametrize("is_first", [True, False], ids=["first-of-its-table", "one-of-many"])
+def test_what_comes_in_between_is_not_deleted_unseen(lab: Lab, filled: str, is_first: bool) -> None:
+    """A note is written on a run after the notes were looked at, and before the run is deleted: every time."""
+    connection = lab.connect(filled)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT min(id) + 11 FROM dag_run")
+        [(some_run,)] = cursor.fetchall()
+    values = "(dag_run_id, content, created_at, updated_at)"
+    others = (
+        f"INSERT INTO dag_run_note {values} SELECT id, 'old', end_date, end_date FROM dag_run WHERE id <> {some_run}"
+    )
+    lab.execute(
+        filled,
+        *([] if is_first else [others]),
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"INSERT INTO dag_run_note {values} SELECT r.id, 'look here', now(), now() FROM dag_run r "
+        f"WHERE r.id = {some_run} AND EXISTS (SELECT 1 FROM old o WHERE o.dag_id = r.dag_id AND o.run_id = r.run_id) "
+        "ON CONFLICT DO NOTHING; RETURN NULL; END $$",
+        "CREATE TRIGGER note AFTER DELETE ON xcom REFERENCING OLD TABLE AS old "
+        "FOR EACH STATEMENT EXECUTE FUNCTION note()",
+    )
+    before = contents(lab, filled)
+    outcome = clean(lab, filled)
+    gone = deleted(before, contents(lab, filled))
+    assert told(outcome) == gone
+    assert not outcome.is_complete
+    assert outcome.failures == {}
+    assert len(outcome.left) == 1
+    assert gone["dag_run"] > 50
+    assert gone["task_instance"] == gone["xcom"] == TASKS * gone["dag_run"]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(*) FROM task_instance JOIN dag_run r USING (dag_id, run_id) WHERE r.id = {some_run}"
+        )
+        assert cursor.fetchall() == [(TASKS,)]
+    connection.close()
