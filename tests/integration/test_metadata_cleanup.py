@@ -32,6 +32,7 @@ RUNS = 30
 OLD = "'2024-01-01 00:00:00+00'::timestamptz + i * interval '1 hour'"
 RUN = {
     "dag_id": f"'{DAG_ID}'", "run_id": "'old__' || i", "run_type": "'manual'", "state": "'success'",
+    "external_trigger": "true",
     **dict.fromkeys(
         ("execution_date", "logical_date", "run_after", "queued_at", "start_date", "end_date", "updated_at"), OLD
     ),

@@ -56,6 +56,7 @@ DAG_IDS = (
     "calls_other_impatiently",
     "trigger_in_other_environment",
     "import_variables",
+    "cleans_itself",
 )
 
 
