@@ -2,7 +2,7 @@
 """Deletes what is old from a metadata database that is in use: planned first, then in short transactions.
 
 What goes is decided by :mod:`~airflow_mwaa_provider.metadata.cleaning.rules`, and by the references that the database's
-own catalog has; a row that others refer to never goes before they do, so that no cascade deletes anything.
+own catalog has; what they delete along is counted, and no more than was looked at.
 """
 
 from __future__ import annotations

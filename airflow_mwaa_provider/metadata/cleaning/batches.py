@@ -26,6 +26,8 @@ __all__ = ["Pace", "Task", "Windows"]
 Row = tuple[str, ...]
 _FIRST_RUNS, _FIRST_ROWS = 20, 1000
 _MAX_ROOTS, _MAX_STRETCH = 20_000, 32
+_TRIES = 3
+_CHANGES = "what hangs on it changed while it was being deleted, each time"
 _MAX_HARD = 10
 """Single rows in a row that cannot be deleted, before the rest is given up."""
 
@@ -249,7 +251,7 @@ class Task:
         kept: set[Row] = set()
         # Of runs it is seen by what was deleted whether something keeps them: mostly nothing does.
         checks_first = self.unit.root.name != rules.RUNS or TASKS not in self.unit.tables
-        for _ in range(3):
+        for _ in range(_TRIES):
             try:
                 with self.connection.transaction(self._doing) as transaction:
                     rows = self._locked(transaction, keys, only, limit)
@@ -268,7 +270,7 @@ class Task:
                     if rows:
                         kept |= {rows[number] for (number,) in transaction.rows(self._statements.blocked(rows))}
         # It became so a moment ago, and again: whoever works on these runs is at it now.
-        raise TooMuch(is_locked=True)
+        raise TooMuch(is_locked=True, why=_CHANGES)
 
     def _locked(
         self, transaction: Transaction, keys: KeyRange, only: Sequence[Row] | None, limit: int | None = None
@@ -290,12 +292,12 @@ class Task:
         self._hard += 1
         if self._hard >= _MAX_HARD:
             raise DatabaseRefused(
-                f"{self.unit.name}: one row after the other is locked, or takes longer than max_transaction to delete. "
-                "Look for a lock on the whole table, or a reference without an index (plan names those); or give "
-                "max_transaction more time."
+                f"{self.unit.name}: one row after the other is locked, or takes longer than max_transaction to delete"
+                f"{f'; of the last, {error.why}' if error.why else ''}. Look for a lock on the whole table, for "
+                "triggers, or a reference without an index (plan names those); or give max_transaction more time."
             ) from error
         if error.is_locked:
-            self.leave(f"{what}: somebody has locked it, or what hangs on it")
+            self.leave(f"{what}: {error.why or 'somebody has locked it, or what hangs on it'}")
             return
         if self.unit.root.name != rules.RUNS or not any(map(hangs_on_tasks, self.unit.parts)):
             self.leave(f"{what}: deleting it takes longer than max_transaction")
@@ -305,7 +307,7 @@ class Task:
             deleted, roots, _ = self._transaction(self._range_of([row]), [row])
         except TooMuch as again:
             why = "somebody has locked it" if again.is_locked else "deleting it takes longer than max_transaction"
-            self.leave(f"{what}: {why}")
+            self.leave(f"{what}: {again.why or why}")
             return
         self._tell(deleted, roots)
 
@@ -313,7 +315,7 @@ class Task:
         """Delete the tasks of a large run, some at a time, with what hangs on them."""
         if not any(part.table.name == TASKS for part in self.unit.parts):
             raise TooMuch(is_locked=False)
-        keys, size = self._range_of([row]), 1000
+        keys, size, tries = self._range_of([row]), 1000, 0
         while self.may_go_on():
             try:
                 with self.connection.transaction(self._doing) as transaction:
@@ -324,7 +326,11 @@ class Task:
                     if tasks:
                         self._removal.remove(transaction, rows, tasks)
             except Forbidden:
-                return
+                # Whether something keeps it is asked again; it may only have changed.
+                tries += 1
+                if tries == _TRIES:
+                    raise TooMuch(is_locked=True, why=_CHANGES) from None
+                continue
             except TooMuch as error:
                 if error.is_locked or size == 1:
                     raise
@@ -332,6 +338,7 @@ class Task:
                 continue
             if not tasks:
                 return
+            tries = 0
             self._tell(transaction.deleted, 0)
 
     def _tell(self, deleted: Deleted, roots: int) -> None:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.schema import Reference, Schema
 
-__all__ = ["CASCADE", "Path", "ancestry", "dependents", "referrers"]
+__all__ = ["CASCADE", "TAKES_ALONG", "Path", "ancestry", "dependents", "referrers"]
 
 CASCADE = "c"
-_TAKES_ALONG = f"{CASCADE}ar"
+TAKES_ALONG = f"{CASCADE}ar"
 """What ``ON DELETE`` says where a row cannot outlive the other: cascade, no action, restrict."""
 
 
@@ -84,7 +84,7 @@ def dependents(schema: Schema, root: str, known: Collection[str], *, is_guarded:
         following = []
         for parent in level:
             for name, reference in referrers(schema, parent):
-                if reference.on_delete not in _TAKES_ALONG or name in paths or name == root:
+                if reference.on_delete not in TAKES_ALONG or name in paths or name == root:
                     continue
                 if name not in known and parent == root and is_guarded:
                     continue

@@ -15,6 +15,7 @@ __all__ = [
     "NOT_GROWING",
     "ROOTS",
     "RUNS",
+    "WRITTEN_ONCE",
     "YOUNG",
     "Keep",
     "Root",
@@ -200,6 +201,9 @@ ALONE = (
     "rendered_task_instance_fields", "xcom", "dag_run_note",
 )  # fmt: skip
 """Tables that hang on runs, and whose rows of finished runs may go without them."""
+
+WRITTEN_ONCE = ("task_instance_history", "task_reschedule", "task_fail")
+"""Tables whose rows nobody changes: what was seen of one holds when it is deleted."""
 
 NOT_GROWING = ("dag_warning", "dag_priority_parsing_request", "dag_pickle")
 """Tables that tell of what is, although rows of them have a date."""

@@ -46,12 +46,14 @@ _GIVEN_UP = {"57014": "time", "55P03": "lock", "40P01": "lock", "40001": "lock"}
 class TooMuch(Exception):
     """A transaction was given up and nothing of it is done; fewer rows may well do.
 
-    :param is_locked: because of somebody's lock, and not because it took too long.
+    :param is_locked: because of what others do, and not because it took too long.
+    :param why: what that is, if it isn't a lock.
     """
 
-    def __init__(self, *, is_locked: bool) -> None:
-        super().__init__()
+    def __init__(self, *, is_locked: bool, why: str = "") -> None:
+        super().__init__(why)
         self.is_locked = is_locked
+        self.why = why
 
 
 class Forbidden(Exception):
@@ -195,20 +197,22 @@ class Transactions:
 
     def look(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
         """Run a quick query of its own, by an index, which locks nothing."""
-        return self._query(f"{_SETTINGS}; {self._ask_timeout}; {statement}", doing)
+        return self._query(f"{_SETTINGS}; {self._ask_timeout}", statement, doing)
 
     def ask(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
         """Run a query that may read much, and locks nothing."""
-        return self._query(f"{_READING}; {self._ask_timeout}; {statement}", doing)
+        return self._query(f"{_READING}; {self._ask_timeout}", statement, doing)
 
-    def _query(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = self.persistently(lambda: self._once(statement, doing))
+    def _query(self, settings: str, statement: str, doing: str) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = self.persistently(lambda: self._once(settings, statement, doing))
         return found
 
-    def _once(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
+    def _once(self, settings: str, statement: str, doing: str) -> list[tuple[Any, ...]]:
         with database_errors(self.label, doing), self._connection.cursor() as cursor:
             try:
-                cursor.execute(f"BEGIN READ ONLY; SET LOCAL lock_timeout TO {_READ_LOCK_MS}; {statement}")
+                # One after the other: how a statement is read depends on the settings before it.
+                cursor.execute(f"BEGIN READ ONLY; SET LOCAL lock_timeout TO {_READ_LOCK_MS}; {settings}")
+                cursor.execute(statement)
                 found: list[tuple[Any, ...]] = cursor.fetchall()
             except psycopg2.Error:
                 with suppress(psycopg2.Error):
