@@ -312,8 +312,8 @@ def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str) -> None:
 @KNOWS_NO_AIRFLOW
 def test_what_takes_too_long_is_done_in_smaller_parts(lab: Lab, filled: str) -> None:
     """No transaction takes longer than it may, though the first guess at a size was far too large."""
-    lab.execute(filled, *slow("task_instance", 0.01))
-    outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=500), tables=["dag_run"])
+    lab.execute(filled, *slow("task_instance", 0.005))
+    outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=300), tables=["dag_run"])
     assert outcome.is_complete
     assert ask(lab, filled, OLD) == 0
     batches = outcome.table("dag_run")
@@ -322,7 +322,7 @@ def test_what_takes_too_long_is_done_in_smaller_parts(lab: Lab, filled: str) -> 
 
 @KNOWS_NO_AIRFLOW
 def test_a_run_of_many_tasks_goes_piece_by_piece(lab: Lab, filled: str) -> None:
-    """Deleting it at once would take 8 s, and a transaction may take 0.8 s."""
+    """Deleting it at once would take 2.4 s, and a transaction may take 0.5 s."""
     one = "id = (SELECT min(id) + 11 FROM dag_run)"
     connection = lab.connect(filled)
     with connection.cursor() as cursor:
@@ -334,14 +334,14 @@ def test_a_run_of_many_tasks_goes_piece_by_piece(lab: Lab, filled: str) -> None:
             cursor,
             "task_instance",
             {**history.TASK_INSTANCE, **mapped},
-            "generate_series(1, 400) j, generate_series(1, 1) i",
+            "generate_series(1, 120) j, generate_series(1, 1) i",
             tasks=9,
             n=1,
             dags=1,
         )
     connection.close()
     lab.execute(filled, *slow("task_instance", 0.02, "OLD.map_index > 0"))
-    outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=800), tables=["dag_run"])
+    outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=500), tables=["dag_run"])
     assert (outcome.is_complete, outcome.left) == (True, [])
     assert ask(lab, filled, OLD) == 0
     assert ask(lab, filled, "SELECT count(*) FROM task_instance WHERE map_index > 0") == 0

@@ -121,6 +121,10 @@ class Transaction:
             self.deleted.add(other, count, 0.0)
         return rows
 
+    def set(self, settings: str) -> None:
+        """Change settings, for the rest of this transaction."""
+        self._cursor.execute(settings)
+
     def delete_plain(self, table: str, statement: str) -> None:
         """Run a DELETE."""
         began, self.table = self._clock(), table
