@@ -190,10 +190,10 @@ class DatabaseSource:
             return cursor.fetchone()
 
 
-# Who may not see others' statistics reads NULL there.
+# Who may not see others' statistics reads NULL there. Autovacuum's workers are nobody's, and add no rows.
 _WRITERS = """
 SELECT LEAST(now(), min(xact_start) FILTER (WHERE backend_xid IS NOT NULL)),
        NOT pg_has_role(current_user, 'pg_read_all_stats', 'member')
-       AND COALESCE(bool_or(usename IS DISTINCT FROM current_user), false)
+       AND COALESCE(bool_or(usename <> current_user), false)
 FROM pg_stat_activity WHERE datname = current_database()
 """

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata import sources
 from tests.metadata import history
 from tests.metadata.exports import body, export, keys, manifest, uploads
 
@@ -127,6 +128,21 @@ def test_a_transaction_that_commits_late_is_not_missed(lab, history_of_march, bu
     assert later.tables["log"].rows == 1
     assert later.tables["log"].watermark is not None
     assert later.tables["log"].watermark <= datetime.now(UTC) - timedelta(seconds=59)
+
+
+@pytest.mark.parametrize(("user", "is_blind"), [("NULL", False), ("'somebody'", True)], ids=["autovacuum", "user"])
+def test_only_users_write(lab, short_history, user, is_blind) -> None:
+    """What a user who may not see others' statistics sees of an autovacuum worker, and of somebody else."""
+    connection = lab.connect(short_history)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE SCHEMA seen; CREATE TABLE seen.pg_stat_activity AS SELECT current_database() AS datname, "
+            "current_user::name AS usename, now() AS xact_start, NULL::xid AS backend_xid UNION ALL "
+            f"SELECT current_database(), {user}, NULL, NULL; SET search_path TO seen, pg_catalog, public"
+        )
+        cursor.execute(sources._WRITERS)
+        assert cursor.fetchone()[1] is is_blind
+    connection.close()
 
 
 def test_what_a_killed_increment_has_left_is_cleared_away(lab, history_of_march, bucket, monkeypatch) -> None:
