@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mwaa_provider.metadata.cleaning import rules
 from airflow_mwaa_provider.metadata.cleaning.removal import Removal
 from airflow_mwaa_provider.metadata.cleaning.transactions import Forbidden
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, run_cleanup
+from airflow_mwaa_provider.metadata.schema import read_schema
 from tests.metadata import history
 from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.random_metadata import NOW
@@ -80,6 +82,21 @@ def test_what_goes_along_is_counted(lab: Lab, filled: str) -> None:
     assert all(gone[table] == TASKS * gone["dag_run"] for table in ALONG)
     assert outcome.table("rendered_task_instance_fields").seconds == 0, "a statement of its own deleted it"
     assert outcome.table("xcom").seconds > 0, "one that could be written again went unseen"
+
+
+def test_what_has_a_date_never_goes_unseen(lab: Lab, database: str) -> None:
+    """What a new Airflow adds goes along with runs only once it is known, and then its dates have to be."""
+    connection = lab.connect(database)
+    schema = read_schema(connection)
+    connection.close()
+    for root in rules.ROOTS.values():
+        for name in root.along:
+            columns = schema.tables[name].columns if name in schema.tables else ()
+            # The logical date says what a run is for, and not when something happened.
+            if any("time" in column.type and column.name != "logical_date" for column in columns):
+                # A deadline's definition is written with its serialized DAG, whose date counts.
+                assert name in (*rules.YOUNG, "deadline_alert"), name
+    assert set(rules.WRITTEN_ONCE) <= set(rules.YOUNG)
 
 
 @KNOWS_NO_AIRFLOW
