@@ -3,40 +3,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import TYPE_CHECKING
-
-import psycopg2
 import pytest
 
-from tests.integration.test_metadata_cleanup import RUNS, counted, database_url, old_runs
+from tests.integration.test_metadata_cleanup import RUNS, counted, kept_log, old_runs
 from tests.integration.world import World, until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = ["kept_log", "old_runs"]  # fixtures
 
-__all__ = ["old_runs"]  # a fixture
-
-REFUSE = """
-CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'kept for auditors'; END $$;
-CREATE TRIGGER refuse BEFORE DELETE ON log FOR EACH ROW EXECUTE FUNCTION refuse()"""
 # The tenth run of thirty still runs. db clean knows no run from another: what is as old or younger stays with it; the
 # others keep it, the one before it, and the last of its DAG.
 LEFT = {"api": 3, "cli": RUNS - 9}
-
-
-@pytest.fixture
-def kept_log(world: World, env_name: str) -> Iterator[None]:
-    """Makes every deletion from the audit log fail."""
-    url = database_url(world, env_name).replace("+psycopg2", "")
-    with closing(psycopg2.connect(url)) as connection:
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute(REFUSE)
-        try:
-            yield
-        finally:
-            cursor.execute("DROP TRIGGER refuse ON log; DROP FUNCTION refuse()")
 
 
 def cleaned(world: World, env_name: str, route: str) -> tuple[str, str]:

@@ -29,6 +29,12 @@ def database(lab):
 
 
 @pytest.fixture
+def filled(lab, template):
+    """Name of a database for one test, like the one that its module has filled."""
+    return lab.copy(template)
+
+
+@pytest.fixture
 def bucket(lab):
     """Name of an empty bucket."""
     return lab.bucket()

@@ -113,3 +113,12 @@ def insert(cursor: Any, table: str, values: dict[str, Any], source: str, **sizes
             chosen[name] = _SIMPLEST.get(kind, "0" if kind.startswith(("int", "float")) else "'x'")
     columns, items = ", ".join(f'"{name}"' for name in chosen), ", ".join(chosen.values())
     cursor.execute(f"INSERT INTO {table} ({columns}) SELECT {items} FROM {source}")
+
+
+def slow(table: str, seconds: float, when: str = "true") -> list[str]:
+    """Let each row of a table that is deleted take time."""
+    return [
+        f"""CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END $$""",
+        f"CREATE TRIGGER slow BEFORE DELETE ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION slow()",
+    ]

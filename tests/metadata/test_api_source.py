@@ -43,11 +43,6 @@ def template(lab):
     return name
 
 
-@pytest.fixture
-def filled(lab, template):
-    return lab.copy(template)
-
-
 FEW = ["dag_run", "task_instance", "log", "dag", "xcom"]
 
 

@@ -48,12 +48,6 @@ def template(lab: Lab) -> str:
     return database
 
 
-@pytest.fixture
-def filled(lab: Lab, template: str) -> str:
-    """The same, for one test."""
-    return lab.copy(template)
-
-
 def ask(lab: Lab, name: str, query: str) -> Any:
     connection = lab.connect(name)
     with connection.cursor() as cursor:
@@ -297,7 +291,7 @@ def test_a_connection_that_is_lost_is_opened_again(lab: Lab, filled: str) -> Non
 
 @KNOWS_NO_AIRFLOW
 def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str) -> None:
-    lab.execute(filled, *slow("dag_run", 0.05))
+    lab.execute(filled, *history.slow("dag_run", 0.05))
     planned = plan_cleanup(lab.database(filled), CleanupOptions(now=NOW)).rows
     outcome = clean(lab, filled, max_duration=timedelta(seconds=5), batch_rows=30)
     assert not outcome.is_complete
@@ -312,7 +306,7 @@ def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str) -> None:
 @KNOWS_NO_AIRFLOW
 def test_what_takes_too_long_is_done_in_smaller_parts(lab: Lab, filled: str) -> None:
     """No transaction takes longer than it may, though the first guess at a size was far too large."""
-    lab.execute(filled, *slow("task_instance", 0.005))
+    lab.execute(filled, *history.slow("task_instance", 0.005))
     outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=300), tables=["dag_run"])
     assert outcome.is_complete
     assert ask(lab, filled, OLD) == 0
@@ -340,7 +334,7 @@ def test_a_run_of_many_tasks_goes_piece_by_piece(lab: Lab, filled: str) -> None:
             dags=1,
         )
     connection.close()
-    lab.execute(filled, *slow("task_instance", 0.02, "OLD.map_index > 0"))
+    lab.execute(filled, *history.slow("task_instance", 0.02, "OLD.map_index > 0"))
     outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=500), tables=["dag_run"])
     assert (outcome.is_complete, outcome.left) == (True, [])
     assert ask(lab, filled, OLD) == 0
@@ -361,12 +355,3 @@ def test_a_table_that_fails_is_told_and_the_others_go(lab: Lab, filled: str) -> 
     assert outcome.table("log").deleted > 0
     assert outcome.table("task_instance").deleted == 0
     assert outcome.table("xcom").matched == ask(lab, filled, OLD) * TASKS
-
-
-def slow(table: str, seconds: float, when: str = "true") -> list[str]:
-    """Let each row of a table that is deleted take time."""
-    return [
-        f"""CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END $$""",
-        f"CREATE TRIGGER slow BEFORE DELETE ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION slow()",
-    ]

@@ -11,6 +11,7 @@ import pytest
 from airflow_mwaa_provider.metadata.cleaning import rules
 from airflow_mwaa_provider.metadata.cleaning.removal import Removal
 from airflow_mwaa_provider.metadata.cleaning.transactions import Forbidden
+from airflow_mwaa_provider.metadata.cleaning.units import given_sql
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, run_cleanup
 from airflow_mwaa_provider.metadata.schema import read_schema
 from tests.metadata import history
@@ -45,12 +46,6 @@ def template(lab: Lab) -> str:
     return database
 
 
-@pytest.fixture
-def filled(lab: Lab, template: str) -> str:
-    """The same, for one test."""
-    return lab.copy(template)
-
-
 def contents(lab: Lab, name: str) -> dict[str, int]:
     connection = lab.connect(name)
     found = {}
@@ -72,6 +67,17 @@ def deleted(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
 
 def told(outcome: Outcome) -> dict[str, int]:
     return {name: table.deleted for name, table in outcome.tables.items() if table.deleted}
+
+
+@KNOWS_NO_AIRFLOW
+def test_keys_of_any_text_are_given_as_they_are(lab: Lab, database: str) -> None:
+    texts = ["", " ", "NULL", "null", "a'b", 'a"b', "a\\", "\\'", "{a,b}", "a\nb\r\t", "%s %(x)s", "ünï", "$$", "E'\\n"]
+    rows = [(text, str(number)) for number, text in enumerate(texts)]
+    connection = lab.connect(database)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT a, b::text, number FROM {given_sql([('a', 'varchar'), ('b', 'int4')], rows)} k")
+        assert cursor.fetchall() == [(*row, number) for number, row in enumerate(rows)]
+    connection.close()
 
 
 def test_what_goes_along_is_counted(lab: Lab, filled: str) -> None:
@@ -137,12 +143,8 @@ def test_what_goes_with_pieces_of_a_large_run_is_counted(lab: Lab, filled: str) 
         these = "task_instance t, generate_series(1, 1) j WHERE t.map_index > 0"
         for table in ALONG[1:]:
             history.insert(cursor, table, {**_TASK, "map_index": "t.map_index"}, these)
-        cursor.execute(
-            "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN PERFORM pg_sleep(0.02); RETURN OLD; END $$; CREATE TRIGGER slowly BEFORE DELETE ON task_instance "
-            "FOR EACH ROW WHEN (OLD.map_index > 0) EXECUTE FUNCTION slowly()"
-        )
     connection.close()
+    lab.execute(filled, *history.slow("task_instance", 0.02, "OLD.map_index > 0"))
     before = contents(lab, filled)
     outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=500))
     gone = deleted(before, contents(lab, filled))

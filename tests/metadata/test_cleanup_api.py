@@ -62,11 +62,6 @@ def template(lab):
     return name
 
 
-@pytest.fixture
-def filled(lab, template):
-    return lab.copy(template)
-
-
 def contents(lab, database):
     """Every row of every table, as text."""
     connection = lab.connect(database)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Deleted", "Forbidden", "TooMuch", "Transaction", "Transactions", "check_writable"]
 
-# What hangs on a few rows is found by index, whatever the statistics say: also in the foreign keys' own queries. And
-# a transaction of which a crash of the server takes the end away is found undone by the next cleanup.
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -32,6 +30,8 @@ _PATIENCE_S, _PAUSE_S = 60.0, 0.5
 """How long a database that was lost is waited for, and between two looks."""
 _NAME = "SET LOCAL application_name TO 'airflow-mwaa cleanup'"
 _READING = f"{_NAME}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL standard_conforming_strings TO on"
+# What hangs on a few rows is found by index, whatever the statistics say: also in the foreign keys' own queries. And
+# a transaction of which a crash of the server takes the end away is found undone by the next cleanup.
 _SETTINGS = (
     f"{_NAME}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; "
     "SET LOCAL standard_conforming_strings TO on; "
