@@ -124,7 +124,7 @@ def test_a_retry_takes_up_the_run_of_the_try_before(
         assert "taking up run" in log
     finally:
         runs = there.request("GET", "/dags/sleeps/dagRuns", params={"order_by": "-id", "limit": 20})["dag_runs"]
-        ours = [run for run in runs if run["conf"].get("by") == asked.run_id]
+        ours = [run for run in runs if (run["conf"] or {}).get("by") == asked.run_id]
         for run in ours:
             there.set_dag_run_state("sleeps", run["dag_run_id"], "failed")
     assert len(ours) == 1
@@ -161,7 +161,7 @@ def test_the_body_of_a_task_makes_no_run_twice(world: World, source: str, target
     here.wait_for_dag_run("calls_other_in_a_task", run.run_id, timeout_s=240)
     assert here.get_task_instance("calls_other_in_a_task", run.run_id, "call").try_number == 2
     remote = there.get_recent_dag_runs("run_by_other_environment", 50)
-    assert sorted(each.conf["numbers"] for each in remote if each.conf and each.conf["asked_by"] == run.run_id) == [
+    assert sorted(each.conf["numbers"] for each in remote if (each.conf or {}).get("asked_by") == run.run_id) == [
         [1, 1],
         [2, 1],
     ]

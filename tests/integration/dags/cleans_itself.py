@@ -24,7 +24,7 @@ from airflow_mwaa_provider.operators.metadata import MetadataCleanupOperator
 def cleans_itself() -> None:
     MetadataCleanupOperator(
         task_id="clean",
-        retention=timedelta(days=300),
+        retention=timedelta(days=20 * 365),
         tables=["dag_run", "log"],
         route="{{ params.route }}",
         retries=0,
