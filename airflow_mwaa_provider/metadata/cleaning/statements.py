@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.metadata.cleaning import rules
-from airflow_mwaa_provider.metadata.cleaning.units import given_sql, moment_sql
+from airflow_mwaa_provider.metadata.cleaning.units import array_literal, given_sql, moment_sql
 from airflow_mwaa_provider.metadata.schema import quoted, text_literal
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ class Statements:
         guards = [g for g in self.unit.guards if g.looks_elsewhere and not g.is_looked_up]
         kept = " OR ".join(f"({self.unit.kept_sql(guard)})" for guard in guards) or "false"
         same = " AND ".join(f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key)
-        return f"SELECT k.number FROM {self._given(rows)} k JOIN {self._root} t ON {same} WHERE {kept}"
+        count = len(self.unit.key)
+        given = given_sql([(c.name, c.type) for c in self.unit.key], [row[:count] for row in rows])
+        return f"SELECT k.number FROM {given} k JOIN {self._root} t ON {same} WHERE {kept}"
 
     def have_rows(self, parts: Sequence[Part]) -> str:
         """Ask of each of these tables whether it has any row at all."""
@@ -147,6 +149,12 @@ class Statements:
         return " OR ".join(terms) or "false"
 
     def _given(self, rows: Sequence[Sequence[str]]) -> str:
+        """Write locked rows as a table: by key alone where that is one column, for nobody changes the rest of them."""
+        if len(self.unit.key) == 1:
+            [key] = self.unit.key
+            keys = f"{array_literal([row[0] for row in rows])}::{key.type}[]"
+            items = ", ".join(map(quoted, self.unit.columns))
+            return f"(SELECT {items} FROM {self._root} WHERE {quoted(key.name)} = ANY ({keys}))"
         columns = [(name, self.unit.root.column(name).type) for name in self.unit.columns]
         return given_sql(columns, rows)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.cleaning.graph import Path
 
-__all__ = ["Guard", "Part", "Reference", "Unit", "first_time_sql", "given_sql", "moment_sql"]
+__all__ = ["Guard", "Part", "Reference", "Unit", "array_literal", "first_time_sql", "given_sql", "moment_sql"]
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def moment_sql(moment: datetime) -> str:
 def given_sql(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
     """Write rows of text as a table of values of these names and types, numbered from 0 on."""
     # A literal for each column: one for each value takes the server longer to read than many a statement to run.
-    arrays = ", ".join(_array_literal([row[place] for row in rows]) for place in range(len(columns)))
+    arrays = ", ".join(f"{array_literal([row[place] for row in rows])}::text[]" for place in range(len(columns)))
     names = [f"c{place}" for place in range(len(columns))]
     items = ", ".join(
         f"{name}::{kind} AS {quoted(column)}" for name, (column, kind) in zip(names, columns, strict=True)
@@ -203,9 +203,10 @@ def given_sql(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]])
     return f"(SELECT {items}, n - 1 AS number FROM unnest({arrays}) WITH ORDINALITY AS u({', '.join(names)}, n))"
 
 
-def _array_literal(texts: Sequence[str]) -> str:
+def array_literal(texts: Sequence[str]) -> str:
+    """Write texts as an array, without its type."""
     items = ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
-    return text_literal(f"{{{items}}}") + "::text[]"
+    return text_literal(f"{{{items}}}")
 
 
 def first_time_sql(table: Table, names: Sequence[str], alias: str = "t") -> str | None:
