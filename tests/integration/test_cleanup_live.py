@@ -25,20 +25,14 @@ def old(world: World, env_name: str) -> Iterator[int]:
     for dag_id in ("clean_metadata", "plan_metadata_cleanup"):
         unpause(world, env_name, dag_id)
     with world.metadata(env_name) as cursor:
-        _clear(cursor)
+        history.clear(cursor)
         _fill(cursor)
         cursor.execute(f"{OLD.replace('count(*)', 'min(id)')}")
         number = int(cursor.fetchone()[0])
         cursor.execute("UPDATE dag_run SET state = 'running', end_date = NULL WHERE id = %s", (number,))
     yield number
     with world.metadata(env_name) as cursor:
-        _clear(cursor)
-
-
-def _clear(cursor: Any) -> None:
-    """Take it away again, tasks with their runs: other tests use these environments, too."""
-    for table in ("log", "dag_run", "dag"):
-        cursor.execute(f"DELETE FROM {table} WHERE dag_id LIKE 'dag\\_%'")
+        history.clear(cursor)
 
 
 def _fill(cursor: Any) -> None:

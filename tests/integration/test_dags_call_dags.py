@@ -123,8 +123,7 @@ def test_a_retry_takes_up_the_run_of_the_try_before(
         log = here.get_task_log("calls_other_impatiently", asked.run_id, "trigger", try_number=2)
         assert "taking up run" in log
     finally:
-        runs = there.request("GET", "/dags/sleeps/dagRuns", params={"order_by": "-id", "limit": 20})["dag_runs"]
-        ours = [run for run in runs if (run["conf"] or {}).get("by") == asked.run_id]
+        ours = world.runs_asked_by(target, "sleeps", asked.run_id)
         for run in ours:
             there.set_dag_run_state("sleeps", run["dag_run_id"], "failed")
     assert len(ours) == 1

@@ -81,13 +81,9 @@ def fill(cursor: Any) -> None:
         cursor.execute(statement)
 
 
-OURS = r"dag_id LIKE 'dag\_%'"
-
-
 def clear(cursor: Any) -> None:
     """Take it away again: other tests use these environments too."""
-    for table in ("task_instance", "log", "dag_warning", "dag_run", "dag"):
-        cursor.execute(f"DELETE FROM {table} WHERE {OURS}")
+    history.clear(cursor)
     cursor.execute("DELETE FROM slot_pool WHERE pool LIKE 'pool %'")
     cursor.execute("SELECT to_regclass('asset_event') IS NOT NULL")
     if cursor.fetchone()[0]:

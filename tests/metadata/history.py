@@ -115,6 +115,12 @@ def insert(cursor: Any, table: str, values: dict[str, Any], source: str, **sizes
     cursor.execute(f"INSERT INTO {table} ({columns}) SELECT {items} FROM {source}")
 
 
+def clear(cursor: Any) -> None:
+    """Take away what was inserted for these DAGs, where others use the database, too."""
+    for table in ("task_instance", "log", "dag_warning", "dag_run", "dag"):
+        cursor.execute(f"DELETE FROM {table} WHERE dag_id LIKE 'dag\\_%'")
+
+
 def slow(table: str, seconds: float, when: str = "true") -> list[str]:
     """Let each row of a table that is deleted take time."""
     return [

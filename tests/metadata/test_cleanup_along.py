@@ -11,7 +11,7 @@ import pytest
 from airflow_mwaa_provider.metadata.cleaning import rules
 from airflow_mwaa_provider.metadata.cleaning.removal import Removal
 from airflow_mwaa_provider.metadata.cleaning.transactions import Forbidden
-from airflow_mwaa_provider.metadata.cleaning.units import given_sql
+from airflow_mwaa_provider.metadata.cleaning.units import array_literal, given_sql
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, run_cleanup
 from airflow_mwaa_provider.metadata.schema import read_schema
 from tests.metadata import history
@@ -77,6 +77,8 @@ def test_keys_of_any_text_are_given_as_they_are(lab: Lab, database: str) -> None
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT a, b::text, number FROM {given_sql([('a', 'varchar'), ('b', 'int4')], rows)} k")
         assert cursor.fetchall() == [(*row, number) for number, row in enumerate(rows)]
+        cursor.execute(f"SELECT {array_literal(texts)}::varchar[]")
+        assert cursor.fetchall() == [(texts,)]
     connection.close()
 
 

@@ -14,7 +14,7 @@ from airflow_mwaa_provider.metadata import registry
 from airflow_mwaa_provider.metadata.cleaning.archive_files import ArchivedFile
 from airflow_mwaa_provider.metadata.cleaning.digests import WINDOW_ROWS, Digests, elsewhere
 from airflow_mwaa_provider.metadata.cleaning.planning import expressions_sql
-from airflow_mwaa_provider.metadata.cleaning.units import Guard, given_sql
+from airflow_mwaa_provider.metadata.cleaning.units import Guard
 from airflow_mwaa_provider.metadata.formats import Compression, FileFormat, file_suffix
 from airflow_mwaa_provider.metadata.journal import Journal
 from airflow_mwaa_provider.metadata.layout import Layout, Places, stamp
@@ -185,8 +185,8 @@ class ArchiveWriter:
             return unit
         if kept:
             same = [f"w.{quoted(column.name)} = {key}" for column, key in zip(unit.key, keys, strict=True)]
-            these = given_sql([(column.name, column.type) for column in unit.key], kept)
-            own += (Guard("something keeps it", f"EXISTS (SELECT 1 FROM {these} w WHERE {' AND '.join(same)})"),)
+            these = f"SELECT 1 FROM {unit.keys_sql(kept)} w WHERE {' AND '.join(same)}"
+            own += (Guard("something keeps it", f"EXISTS ({these})"),)
         return replace(unit, guards=own)
 
     def _places(self, until: datetime) -> Places:

@@ -10,7 +10,6 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.metadata.cleaning.units import given_sql
 from airflow_mwaa_provider.metadata.schema import quoted
 
 if TYPE_CHECKING:
@@ -173,14 +172,14 @@ class Digests:
         referred = {reference.table for part in self.unit.parts for reference in part.table.references}
         for part in reversed(self.unit.parts):
             if part.path is not None and part.table.name in referred:
-                source, where = hanging(self.unit, part, self._given(rows))
+                source, where = hanging(self.unit, part, self.unit.given_sql(rows))
                 table = self.unit.schema.qualified(part.table.name)
                 yield f"SELECT count(*) FROM (SELECT 1 FROM {table} t, {source} WHERE {where} FOR UPDATE OF t) r"
 
     def delete(self, number: int, rows: Sequence[Key]) -> str:
         """Delete what of a part hangs on locked rows, numbered from 0 on; give how many of each, and their digest."""
         part = self.unit.parts[number]
-        source, where = hanging(self.unit, part, self._given(rows))
+        source, where = hanging(self.unit, part, self.unit.given_sql(rows))
         return (
             f"WITH gone AS (DELETE FROM {self.unit.schema.qualified(part.table.name)} t USING {source} WHERE {where} "
             f"RETURNING k.number, {self.of_row(number)} AS digest) "
@@ -188,12 +187,8 @@ class Digests:
         )
 
     def _these(self, keys: Sequence[Key]) -> str:
-        names = [(column.name, column.type) for column in self.unit.key]
-        same = " AND ".join(f"t.{quoted(name)} = w.{quoted(name)}" for name, _ in names)
-        return f"{self.unit.schema.qualified(self.unit.root.name)} t, {given_sql(names, keys)} w WHERE {same}"
-
-    def _given(self, rows: Sequence[Key]) -> str:
-        return given_sql([(name, self.unit.root.column(name).type) for name in self.unit.columns], rows)
+        same = " AND ".join(f"t.{quoted(column.name)} = w.{quoted(column.name)}" for column in self.unit.key)
+        return f"{self.unit.schema.qualified(self.unit.root.name)} t, {self.unit.keys_sql(keys)} w WHERE {same}"
 
 
 def total(digest: str) -> int:

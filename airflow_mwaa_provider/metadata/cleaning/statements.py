@@ -60,9 +60,7 @@ class Statements:
         guards = [g for g in self.unit.guards if g.looks_elsewhere and not g.is_looked_up]
         kept = " OR ".join(f"({self.unit.kept_sql(guard)})" for guard in guards) or "false"
         same = " AND ".join(f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key)
-        count = len(self.unit.key)
-        given = given_sql([(c.name, c.type) for c in self.unit.key], [row[:count] for row in rows])
-        return f"SELECT k.number FROM {given} k JOIN {self._root} t ON {same} WHERE {kept}"
+        return f"SELECT k.number FROM {self.unit.keys_sql(rows)} k JOIN {self._root} t ON {same} WHERE {kept}"
 
     def have_rows(self, parts: Sequence[Part]) -> str:
         """Ask of each of these tables whether it has any row at all."""
@@ -155,8 +153,7 @@ class Statements:
             keys = f"{array_literal([row[0] for row in rows])}::{key.type}[]"
             items = ", ".join(map(quoted, self.unit.columns))
             return f"(SELECT {items} FROM {self._root} WHERE {quoted(key.name)} = ANY ({keys}))"
-        columns = [(name, self.unit.root.column(name).type) for name in self.unit.columns]
-        return given_sql(columns, rows)
+        return self.unit.given_sql(rows)
 
 
 def hangs_on_tasks(part: Part) -> bool:

@@ -120,6 +120,15 @@ class Unit:
             wanted += part.direct.first_columns if part.direct else ()
         return tuple(dict.fromkeys(wanted))
 
+    def keys_sql(self, rows: Sequence[Sequence[str]]) -> str:
+        """Write keys of the root, the first of each row's texts, as a table; numbered from 0 on."""
+        count = len(self.key)
+        return given_sql([(column.name, column.type) for column in self.key], [row[:count] for row in rows])
+
+    def given_sql(self, rows: Sequence[Sequence[str]]) -> str:
+        """Write rows of the root, by the texts of :attr:`columns`, as a table; numbered from 0 on."""
+        return given_sql([(name, self.root.column(name).type) for name in self.columns], rows)
+
     @property
     def own_sql(self) -> str:
         """Whether a row goes, as far as it tells itself."""
