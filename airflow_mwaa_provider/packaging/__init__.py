@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the files that are uploaded to AWS; imports no Airflow."""
+"""Builds the files that are uploaded to AWS, and knows what MWAA's images pin; imports no Airflow."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "airflow_mwaa_provider"
+CONSTRAINTS = f"{PACKAGE}/packaging/constraints"
 MAX_BYTES = 2_000_000
 
 
@@ -34,6 +35,8 @@ def problems(path: Path) -> list[str]:
         said = email.message_from_bytes(wheel.read(f"{info}/METADATA"))
         entry_points = ConfigParser()
         entry_points.read_string(wheel.read(f"{info}/entry_points.txt").decode())
+        packed = {name: wheel.read(name) for name in names if name.startswith(f"{CONSTRAINTS}/")}
+        legal = {name: wheel.read(name) for name in names if name.startswith(f"{info}/licenses/")}
 
     expect("version sources", len(version), 1)
     expect("name", said["Name"], project["name"])
@@ -50,12 +53,18 @@ def problems(path: Path) -> list[str]:
     capped = [line for line in runtime if re.search(r"<|==|~=", line)]
     expect("dependencies with an upper bound (the image's constraints decide)", capped, [])
     expect("py.typed", f"{PACKAGE}/py.typed" in names, True)
-    expect("LICENSE", any(name.endswith("/LICENSE") and name.startswith(info) for name in names), True)
+    for name in ("LICENSE", "NOTICE"):
+        expect(name, legal.get(f"{info}/licenses/{name}") == (ROOT / name).read_bytes(), True)
     expect("tag", path.name.endswith("-py3-none-any.whl"), True)
     expect("files elsewhere", sorted(n for n in names if not n.startswith((f"{PACKAGE}/", f"{info}/"))), [])
     expect("compiled files", sorted(n for n in names if n.endswith((".pyc", ".so"))), [])
     tracked = {p.relative_to(ROOT).as_posix() for p in (ROOT / PACKAGE).rglob("*.py")}
     expect("modules left out", sorted(tracked - names), [])
+    kept = {f"{CONSTRAINTS}/{file.name}": file.read_bytes() for file in (ROOT / CONSTRAINTS).glob("*.txt")}
+    expect("constraints files in the sources", bool(kept), True)
+    expect("constraints files left out", sorted(kept.keys() - packed.keys()), [])
+    expect("constraints files that differ", sorted(n for n in kept.keys() & packed.keys() if packed[n] != kept[n]), [])
+    expect("constraints files of nowhere", sorted(packed.keys() - kept.keys()), [])
     if path.stat().st_size > MAX_BYTES:
         found.append(f"{path.stat().st_size} bytes, over {MAX_BYTES}")
     print(f"summary: {path.name}, {len(names)} files, {path.stat().st_size // 1024} KiB")
