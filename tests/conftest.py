@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: an Airflow home of their own, made before anything imports Airflow."""
+"""What all tests share: a folder and an Airflow home of their own, made before anything imports Airflow."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 
+from tests import leftovers
+
 # Airflow reads its configuration when it is imported; a contributor's own must not reach the tests.
 for name in [name for name in os.environ if name.startswith("AIRFLOW__")]:
     del os.environ[name]
-if "AIRFLOW_HOME" not in os.environ or not os.environ["AIRFLOW_HOME"].startswith(tempfile.gettempdir()):
-    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-mwaa-test.")
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home.", dir=leftovers.begin())
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 # A trigger lets Airflow notice the end of the process that deferred; here there is none.

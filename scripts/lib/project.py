@@ -1,22 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the shell scripts need to know of pyproject.toml and of constraints files.
-
-Run by the scripts' own small environment, which has ``packaging`` and nothing of the project.
-"""
+"""What the scripts need to know of pyproject.toml and of constraints files."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import sys
 import tomllib
-import urllib.request
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from running import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-DOWNLOAD_TIMEOUT_S = 30
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)")
 
 
@@ -82,36 +76,3 @@ def filter_constraints(source: str, target: str, extra: str) -> list[str]:
         kept.append(line)
     Path(target).write_text("\n".join(kept) + "\n")
     return dropped
-
-
-def download(url: str, target: str) -> int:
-    try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:  # noqa: S310 - https only
-            text = answer.read().decode()
-    except (OSError, ValueError) as error:
-        print(getattr(error, "reason", None) or error)
-        return 1
-    partial = Path(f"{target}.part")
-    partial.write_text(text)
-    partial.replace(target)
-    return 0
-
-
-def main(arguments: list[str]) -> int:
-    command, *rest = arguments
-    if command == "key":
-        print(key(*rest))
-    elif command == "filter":
-        print(", ".join(filter_constraints(*rest)))
-    elif command == "extra":
-        print("\n".join(str(requirement) for requirement in extra_requirements(*rest)))
-    elif command == "download":
-        return download(*rest)
-    else:
-        print(f"unknown command {command}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -151,7 +151,9 @@ class World:
 
 def interpreters() -> dict[str, str]:
     """Airflow version -> interpreter, oldest first: those of AIRFLOW_MWAA_TEST_PYTHONS, else the running one."""
-    given = dict(entry.split("=", 1) for entry in os.environ.get("AIRFLOW_MWAA_TEST_PYTHONS", "").split())
+    given = dict(
+        entry.split("=", 1) for entry in filter(None, os.environ.get("AIRFLOW_MWAA_TEST_PYTHONS", "").split(os.pathsep))
+    )
     if not given:
         return {str(interpreter.inspect(sys.executable).airflow_version): sys.executable}
     return {version: given[version] for version in sorted(given, key=interpreter.release_of)}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the scripts' own small environment (uv and packaging) in .envs/, and runs a script in it.
+
+Runs in the machine's own Python, which may have nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from running import ENVS, LIB, guarded, install_failure, lock, logged
+
+FOLDER = ENVS / f"bootstrap-{sys.version_info[0]}.{sys.version_info[1]}"
+PYTHON = FOLDER / "bin" / "python"
+UV = FOLDER / "bin" / "uv"
+WHAT = ["uv>=0.5", "packaging>=23"]
+
+
+def is_whole() -> bool:
+    """Tell whether the environment was made to its end, and still runs: its Python may have been removed."""
+    try:
+        return (FOLDER / ".complete").exists() and all(
+            subprocess.run(command, capture_output=True, check=False).returncode == 0
+            for command in ([UV, "--version"], [PYTHON, "-c", "import packaging"])
+        )
+    except OSError:
+        return False
+
+
+def make() -> None:
+    """Make the environment, unless it is there."""
+    if is_whole():
+        return
+    with lock("bootstrap"):
+        if is_whole():
+            return
+        print("install uv for the scripts, in .envs/", file=sys.stderr)
+        log = ENVS / "logs" / "bootstrap.log"
+        if not logged(log, [sys.executable, "-m", "venv", "--clear", FOLDER]):
+            raise install_failure(
+                log, f"{sys.executable} -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"
+            )
+        if not logged(log, [PYTHON, "-m", "pip", "install", *WHAT]):
+            raise install_failure(log, "pip could not install uv")
+        (FOLDER / ".complete").touch()
+
+
+def main(arguments: list[str]) -> NoReturn:
+    script, *rest = arguments
+    make()
+    os.execv(PYTHON, [str(PYTHON), str(LIB / f"{script}.py"), *rest])
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(Path(sys.argv[1]).name, main, sys.argv[1:]))

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/check: everything that can be said of the project without running it.
+
+Format, lint, what files may not hold, types, layers, the docs build, the wheel, and that installing it moves nothing
+that the images pin. One line a step; the first failure ends it and shows the tool's own output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootstrap import PYTHON as BOOTSTRAP_PYTHON
+from environments import (
+    DEFAULT_AIRFLOW,
+    UV,
+    add_constraints_option,
+    constraints_for,
+    ensure_docs_env,
+    ensure_env,
+    image_python,
+    known_versions,
+    uv_variables,
+)
+from running import LIB, ROOT, guarded, need_git
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TAIL_LINES = 60
+
+
+class StepFailed(Exception):
+    """A command of a step has failed, or the step found nothing to check; the output is in its log."""
+
+
+class Checks:
+    """The steps, in their order."""
+
+    def __init__(self, folder: Path, docs_folder: Path, work: Path, constraints: str | None) -> None:
+        self._bin = folder / "bin"
+        self._docs_bin = docs_folder / "bin"
+        self._work = work
+        self._constraints = constraints
+        self._log = work / "log"
+        self._variables = {**os.environ, "AIRFLOW_HOME": str(work / "airflow")}
+
+    @property
+    def steps(self) -> dict[str, Callable[[], str | None]]:
+        """What each step does, by its name; it returns its own summary, or None for that of its output."""
+        return {
+            "format": lambda: self._run(self._bin / "ruff", "format", "--check", "--diff", "."),
+            "lint": lambda: self._run(self._bin / "ruff", "check", "."),
+            "files": lambda: self._run(BOOTSTRAP_PYTHON, LIB / "check_files.py"),
+            "types": lambda: self._run(self._bin / "mypy"),
+            "layers": self._layers,
+            "docs": self._docs,
+            "build": self._build,
+            "wheel": lambda: self._run(self._bin / "python", LIB / "check_wheel.py", self._wheel),
+            "pins": self._pins,
+        }
+
+    def step(self, name: str) -> bool:
+        """Carry out a step and print its line; a failure's output goes before it."""
+        began = time.monotonic()
+        self._log = self._work / f"{name}.log"
+        try:
+            summary = self.steps[name]()
+        except StepFailed as failure:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines() if self._log.exists() else []
+            print("\n".join(lines[-_TAIL_LINES:]), file=sys.stderr)
+            if str(failure):
+                print(failure, file=sys.stderr)
+            print(f"FAILED  {name} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
+            return False
+        if summary is None:
+            text = self._log.read_text(encoding="utf-8", errors="replace")
+            summary = "; ".join(re.findall(r"(?m)^summary: (.*)", text))
+        report(name, began, summary)
+        return True
+
+    def _run(self, *command: str | Path, **variables: str) -> None:
+        with self._log.open("a", encoding="utf-8") as log:
+            ended = subprocess.run(
+                list(map(str, command)),
+                cwd=ROOT,
+                env={**self._variables, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if ended.returncode:
+            raise StepFailed
+
+    def _layers(self) -> None:
+        # No Airflow is imported by any of this, but plugins of the tools might.
+        self._run(self._bin / "python", "-m", "pytest", "-q", "tests/repo/test_layers.py")
+
+    def _docs(self) -> None:
+        site = self._work / "site"
+        # mkdocstrings looks for ruff on PATH; the notice is Material's word on MkDocs 2.
+        path = f"{self._docs_bin}{os.pathsep}{os.environ.get('PATH', '')}"
+        self._run(
+            self._docs_bin / "python", "-m", "mkdocs", "build", "--strict", "--clean", "--site-dir", site,
+            PATH=path, NO_MKDOCS_2_WARNING="1",
+        )  # fmt: skip
+        self._run(BOOTSTRAP_PYTHON, LIB / "check_site.py", site)
+
+    def _build(self) -> None:
+        self._uv("build", "--quiet", "--python", self._bin / "python", "--out-dir", self._work / "dist", ROOT)
+
+    @property
+    def _wheel(self) -> Path:
+        wheels = list((self._work / "dist").glob("*.whl"))
+        if len(wheels) != 1:
+            raise StepFailed(f"{len(wheels)} wheels were built, one is expected")
+        return wheels[0]
+
+    def _pins(self) -> str:
+        """Resolve each image's Airflow under its pins, without and with the wheel: no version may change."""
+        versions = known_versions(self._constraints)
+        wheel = self._wheel.as_uri()
+        for version in versions:
+            pins = constraints_for(version, self._constraints)
+            image = [f"apache-airflow[celery,statsd]=={version}", "apache-airflow-providers-amazon", "psycopg2-binary"]
+            without = self._resolve(version, pins, "without", image)
+            with_wheel = self._resolve(version, pins, "with", [*image, f"airflow-mwaa-provider @ {wheel}"])
+            self._run(BOOTSTRAP_PYTHON, LIB / "check_pins.py", pins, without, with_wheel)
+        return f"on {len(versions)} versions"
+
+    def _resolve(self, version: str, pins: Path, what: str, requirements: list[str]) -> Path:
+        target = self._work / f"pins-{version}-{what}.txt"
+        source = target.with_suffix(".in")
+        source.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+        arguments = (
+            "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python-version", image_python(version),
+            "--constraints", pins, "--output-file", target, source,
+        )  # fmt: skip
+        try:
+            # What is pinned does not change: what uv has seen before needs no index, which is ten times faster.
+            self._uv("--offline", *arguments)
+        except StepFailed:
+            self._uv(*arguments)
+        return target
+
+    def _uv(self, *arguments: str | Path) -> None:
+        self._run(UV, *arguments, **uv_variables())
+
+
+def report(name: str, began: float, summary: str = "") -> None:
+    """Print the line of a step that went well."""
+    print(f"ok  {name:<12} {time.monotonic() - began:3.0f} s{f'  {summary}' if summary else ''}", flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="scripts/check", description=__doc__, allow_abbrev=False)
+    add_constraints_option(parser)
+    given = parser.parse_args(arguments)
+    began = time.monotonic()
+    need_git()
+    folder = ensure_env(DEFAULT_AIRFLOW, constraints=given.constraints)
+    docs_folder = ensure_docs_env()
+    report("environments", began)
+    work = Path(tempfile.mkdtemp(prefix="airflow-mwaa-check."))
+    try:
+        checks = Checks(folder, docs_folder, work, given.constraints)
+        if not all(checks.step(name) for name in checks.steps):
+            return 1
+    finally:
+        shutil.rmtree(work)
+    report("all", began)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded("check", main, sys.argv[1:]))

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Virtual environments per Airflow version, kept in .envs/ under a key of all that decides their content."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pip_settings
+import project
+from bootstrap import PYTHON as BOOTSTRAP_PYTHON
+from bootstrap import UV
+from running import ENVS, ROOT, Failure, install_failure, lock, logged, need_space
+
+sys.path.insert(0, str(ROOT))
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging import image_constraints
+
+DEFAULT_AIRFLOW = "3.3.1"
+OTHER_AIRFLOW = "2.10.3"
+CONSTRAINTS = "AIRFLOW_MWAA_CONSTRAINTS"
+_UNUSED_DAYS = 7
+
+
+def add_constraints_option(parser: argparse.ArgumentParser) -> None:
+    """Let a script take ``--constraints``."""
+    parser.add_argument(
+        "--constraints",
+        metavar="PATH",
+        default=os.environ.get(CONSTRAINTS) or None,
+        help=f"a constraints file, or a folder of files named X.txt ({CONSTRAINTS}, else those of the package)",
+    )
+
+
+def constraints_for(version: str, given: str | None) -> Path:
+    """Return the constraints file of an Airflow version: the given one, else the package's."""
+    if given is None:
+        try:
+            with image_constraints.path_of(version) as path:  # a file of the clone
+                return path
+        except MwaaInputError as error:
+            raise Failure(f"{error} Or give a file of your own with --constraints.") from None
+    path = Path(given)
+    if path.is_dir():
+        path = path / f"{version}.txt"
+    if not path.is_file():
+        raise Failure(f"no constraints for Airflow {version}: {path} is not there")
+    return path.resolve()
+
+
+def known_versions(given: str | None) -> list[str]:
+    """Return every Airflow version that there is a constraints file for, oldest first."""
+    if given is None:
+        return list(image_constraints.versions())
+    if not Path(given).is_dir():
+        raise Failure(f"--full needs a folder of constraints files, and {given} is not one")
+    found = [path.stem for path in Path(given).glob("*.txt") if re.fullmatch(r"\d+(\.\d+)+", path.stem)]
+    if not found:
+        raise Failure(f"there is no constraints file named like 3.3.1.txt in {given}")
+    return sorted(found, key=numbers)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return a version as numbers that sort."""
+    return tuple(map(int, re.findall(r"\d+", version)))
+
+
+def image_python(version: str) -> str:
+    """Return the Python of MWAA's image of an Airflow version, or of the image nearest below it."""
+    known = [known for known in image_constraints.versions() if numbers(known) <= numbers(version)]
+    return image_constraints.python_of(known[-1] if known else image_constraints.versions()[0])
+
+
+@functools.cache
+def uv_variables() -> dict[str, str]:
+    """Return the variables that uv runs with."""
+    return {**pip_settings.for_uv(BOOTSTRAP_PYTHON), "UV_PYTHON_DOWNLOADS": "never"}
+
+
+def uv(log: Path, *arguments: str | Path, shown: bool = False) -> bool:
+    """Run uv with its output in a log; tell whether it succeeded."""
+    # The list of 200 packages at the end isn't worth showing.
+    lines = (lambda line: not re.match(r" [+~-] ", line)) if shown else None
+    return logged(log, [UV, *arguments], variables=uv_variables(), shown=lines)
+
+
+def find_python(want: str) -> Path | None:
+    """Find an interpreter of a version, such as 3.12, that really runs: a pyenv shim may not."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [shutil.which(f"python{want}"), shutil.which("python3"), sys.executable]
+    candidates += map(str, sorted(pyenv.glob(f"versions/{want}*/bin/python3"), reverse=True))
+    for candidate in filter(None, candidates):
+        found = _runs(candidate, want)
+        if found is not None:
+            return found
+    asked = subprocess.run(
+        [UV, "python", "find", "--no-project", want],
+        env=uv_variables(),
+        cwd=ENVS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return _runs(asked.stdout.strip(), want) if asked.returncode == 0 else None
+
+
+def _runs(candidate: str, want: str) -> Path | None:
+    code = "import sys, ssl, sqlite3, venv; print('%d.%d' % sys.version_info[:2]); print(sys._base_executable)"
+    try:
+        asked = subprocess.run([candidate, "-c", code], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    lines = asked.stdout.splitlines()
+    return Path(lines[1]) if asked.returncode == 0 and lines[0] == want else None
+
+
+def ensure_env(version: str, extra: str = "dev", *, constraints: str | None = None, show: bool = False) -> Path:
+    """Return the folder of a virtual environment with an Airflow at its constraints' pins and this project.
+
+    Made on first use, then reused. Compiled at once: where the shell says that no bytecode is to be written, every
+    process of an Airflow would compile what it imports, two thirds of the time of its start.
+
+    :param show: also show what the installer does.
+    """
+    want, note = image_python(version), ""
+    python = find_python(want)
+    if python is None:
+        note = f" (the image has {want}, which this machine has not)"
+        want = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        python = _runs(sys.executable, want)
+        assert python is not None
+    pins = constraints_for(version, constraints)
+    key = project.key(version, extra, str(python), str(pins))
+    folder = ENVS / f"airflow-{version}-{extra}-{key}"
+    print(f"Airflow {version} [{extra}]: Python {want}{note}, pins of {pins.name}", file=sys.stderr)
+    if not (folder / ".complete").exists():
+        with lock(f"airflow-{version}-{extra}"):
+            if not (folder / ".complete").exists():
+                _install(version, extra, python, pins, folder, show=show)
+    return _used(folder)
+
+
+def _install(version: str, extra: str, python: Path, pins: Path, folder: Path, *, show: bool) -> None:
+    need_space()
+    log = ENVS / "logs" / f"airflow-{version}-{extra}.log"
+    filtered = ENVS / "constraints" / f"used-{folder.name}.txt"
+    filtered.parent.mkdir(exist_ok=True)
+    dropped = project.filter_constraints(str(pins), str(filtered), extra)
+    if dropped:
+        print(f"  pins of development tools that do not fit ours, left out: {', '.join(dropped)}", file=sys.stderr)
+    amazon = re.search(r"(?m)^apache-airflow-providers-amazon(==[^\s;#]+)", pins.read_text(encoding="utf-8"))
+    requirements = [f"apache-airflow=={version}", f"apache-airflow-providers-amazon{amazon[1] if amazon else ''}"]
+    if numbers(version) >= (3,):
+        requirements.append("apache-airflow-providers-fab")
+    print(f"  installing into .envs/{folder.name} ...", file=sys.stderr)
+    began = time.monotonic()
+    _new_venv(folder, python, log)
+    if not uv(
+        log, "pip", "install", "--compile-bytecode", "--python", folder / "bin" / "python",
+        "--constraints", filtered, "--editable", f"{ROOT}[{extra}]", *requirements, shown=show,
+    ):  # fmt: skip
+        raise install_failure(log, f"the install for Airflow {version} failed")
+    print(f"  installed in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    (folder / ".complete").touch()
+
+
+def ensure_docs_env() -> Path:
+    """Return the environment of what builds the site, without Airflow."""
+    folder = ENVS / f"docs-{project.key('docs', 'docs', str(BOOTSTRAP_PYTHON), os.devnull)}"
+    if not (folder / ".complete").exists():
+        with lock("docs"):
+            if not (folder / ".complete").exists():
+                log = ENVS / "logs" / "docs.log"
+                _new_venv(folder, BOOTSTRAP_PYTHON, log)
+                wanted = map(str, project.extra_requirements("docs"))
+                if not uv(log, "pip", "install", "--python", folder / "bin" / "python", *wanted):
+                    raise install_failure(log, "the install for the docs failed")
+                (folder / ".complete").touch()
+    return _used(folder)
+
+
+def _new_venv(folder: Path, python: Path, log: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # what a run that was killed has left
+    if not uv(log, "venv", "--no-project", "--python", python, folder):
+        raise install_failure(log, f"no virtual environment could be made in .envs/{folder.name}")
+
+
+def _used(folder: Path) -> Path:
+    """Note the use; remove what has not been used for a week, since a key that is out of date never comes back."""
+    (folder / ".used").touch()
+    for mark in ENVS.glob("*/.used"):
+        if mark.stat().st_mtime < time.time() - _UNUSED_DAYS * 24 * 3600:
+            shutil.rmtree(mark.parent, ignore_errors=True)
+    return folder

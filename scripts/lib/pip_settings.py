@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""uv reads none of pip's settings: what is set for pip on this machine is handed over.
+
+Which index, whose certificates, which proxy: where pip can install, the scripts can.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from running import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_UV_OF_PIP = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "client-cert": "SSL_CLIENT_CERT",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "timeout": "UV_HTTP_TIMEOUT",
+}
+_INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
+_SECTIONS = ("global", "install", ":env:")
+"""Of pip's configuration, what counts for ``pip install``; a later one wins."""
+
+
+def pip_settings(listed: str) -> dict[str, str]:
+    """Read what ``pip config list`` prints: its settings for ``pip install``, by the long option's name."""
+    found: dict[str, str] = {}
+    for section in _SECTIONS:
+        for line in listed.splitlines():
+            name, equals, value = line.partition("=")
+            if equals and name.startswith(f"{section}."):
+                found[name.removeprefix(f"{section}.").replace("_", "-")] = str(ast.literal_eval(value))
+    return found
+
+
+def uv_variables(shell: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
+    """Return what uv needs besides the shell's variables; what is set for uv itself is left alone.
+
+    :raises Failure: a CA bundle is named that isn't there.
+    """
+    made: dict[str, str] = {}
+    for option, name in _UV_OF_PIP.items():
+        value = " ".join(settings.get(option, "").split())
+        if value:
+            made[name] = value
+    if "UV_FIND_LINKS" in made:
+        made["UV_FIND_LINKS"] = made["UV_FIND_LINKS"].replace(" ", ",")
+    if any(shell.get(name) for name in _INDEX):
+        made.pop("UV_DEFAULT_INDEX", None)
+    if "UV_INDEX" in made:  # pip takes the best version of all indexes, uv the first index that has the name
+        made["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    proxy = settings.get("proxy")
+    if proxy and not any(shell.get(name) for name in ("ALL_PROXY", "all_proxy")):
+        made["ALL_PROXY"] = proxy
+        made["HTTPS_PROXY"] = made["HTTP_PROXY"] = proxy  # pip's own option wins over these, as here
+    bundle = settings.get("cert") or shell.get("REQUESTS_CA_BUNDLE") or shell.get("CURL_CA_BUNDLE")
+    if bundle and not shell.get("SSL_CERT_FILE"):
+        if not Path(bundle).exists():
+            raise Failure(f"the CA bundle {bundle}, which is set for pip, is not there; correct PIP_CERT or pip's cert")
+        made["SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE"] = bundle
+    return {name: value for name, value in made.items() if not shell.get(name) or name.endswith("_PROXY")}
+
+
+def for_uv(pip_python: Path) -> dict[str, str]:
+    """Return the variables with which uv is to run: the shell's, and pip's settings in uv's words."""
+    listed = subprocess.run(
+        [pip_python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False, timeout=60
+    )
+    if listed.returncode:
+        reason = (listed.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise Failure(f"pip's configuration cannot be read ({reason}); correct it, or name another in PIP_CONFIG_FILE")
+    return {**os.environ, **uv_variables(os.environ, pip_settings(listed.stdout))}

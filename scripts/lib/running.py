@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the scripts share: where things are, one line an error, locks, and commands whose output goes into a log.
+
+The standard library alone: ``bootstrap.py`` uses it before anything is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import FrameType
+
+LIB = Path(__file__).resolve().parent
+ROOT = LIB.parents[1]
+ENVS = ROOT / ".envs"
+LOCK_TIMEOUT_S = 15 * 60
+NEEDED_MB = 2500
+"""An environment takes 1.5 GB; what is downloaded for it is kept by uv besides."""
+_TAIL_LINES = 60
+
+# Only the words of an error depend on these, never what is done.
+_CAUSES = (
+    (
+        re.compile(r"no space left on device", re.IGNORECASE),
+        "there is no space left for .envs/ or the installer's cache; free some and try again",
+    ),
+    (
+        re.compile(r"certificate|CERTIFICATE_VERIFY_FAILED|invalid peer", re.IGNORECASE),
+        "the package index is not trusted; name its CA bundle in PIP_CERT, as for pip",
+    ),
+    (
+        re.compile(
+            r"dns error|failed to lookup|name resolution|name or service not known|connection refused|tcp connect"
+            r"|error sending request|max retries exceeded|cannot connect to proxy|network is unreachable|timed out"
+            r"|client error \(connect\)|connection broken",
+            re.IGNORECASE,
+        ),
+        "the package index cannot be reached; set PIP_INDEX_URL or a proxy, as for pip",
+    ),
+)
+
+
+class Failure(Exception):
+    """What went wrong and what to do, in one line."""
+
+
+def guarded(name: str, main: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """Run a script's main function: one line for an error, and an orderly end for Ctrl-C and SIGTERM."""
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        return main(arguments)
+    except Failure as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # no permission, no space, a file where a folder should be
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
+
+
+@contextlib.contextmanager
+def lock(name: str) -> Iterator[None]:
+    """One process at a time for a name, also between two runs of scripts.
+
+    The system gives the lock back when the process that holds it ends, and whatever it has started: an installer that
+    outlives a killed script goes on writing, and is waited for.
+    """
+    folder = ENVS / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("a") as file:
+        os.set_inheritable(file.fileno(), True)
+        deadline, waited = time.monotonic() + LOCK_TIMEOUT_S, False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waited:
+                    print(f"waiting for another run that prepares {name}", file=sys.stderr)
+                waited = True
+            if time.monotonic() > deadline:
+                raise Failure(f"another run has been preparing {name} for {LOCK_TIMEOUT_S // 60} minutes; end it")
+            time.sleep(0.2)
+        yield
+
+
+def logged(
+    log: Path,
+    command: Sequence[str | Path],
+    *,
+    variables: Mapping[str, str] | None = None,
+    shown: Callable[[str], bool] | None = None,
+) -> bool:
+    """Run a command with its output in a log; tell whether it succeeded.
+
+    :param shown: which of its lines also go to standard error.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            list(map(str, command)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=None if variables is None else dict(variables),
+            text=True,
+            errors="replace",
+            close_fds=False,  # the lock goes along
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                file.write(line)
+                if shown is not None and shown(line):
+                    print(f"  {line}", end="", file=sys.stderr, flush=True)
+            return process.wait() == 0
+        finally:
+            process.kill()  # when this script is interrupted; one that has ended is left alone
+            process.wait()
+
+
+def install_failure(log: Path, otherwise: str) -> Failure:
+    """Return the error for an install that failed: a known cause in one line, else the end of its log before it."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    where = log.relative_to(ROOT)
+    for pattern, what in _CAUSES:
+        for line in reversed(lines):
+            if pattern.search(line):
+                # pip and uv put an address's password into their messages.
+                said = re.sub(r"//[^/@\s]*@", "//", " ".join(line.split()))
+                return Failure(f"{what} ({said[:200]}; {where} has it all)")
+    print("\n".join(lines[-_TAIL_LINES:]), file=sys.stderr)
+    return Failure(f"{otherwise}; see the lines above")
+
+
+def need_space() -> None:
+    """Raise unless an environment fits."""
+    free_mb = shutil.disk_usage(ENVS).free // 2**20
+    if free_mb < NEEDED_MB:
+        raise Failure(
+            f"{free_mb} MB are free in {ENVS}, an environment takes {NEEDED_MB}; free some, or clone elsewhere"
+        )
+
+
+def need_git() -> None:
+    """Raise unless git can tell which files are the project's."""
+    if shutil.which("git") is None:
+        raise Failure("git is not on PATH; install it")
+    asked = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if asked.returncode:
+        raise Failure(f"{ROOT} is no clone that git reads ({asked.stderr.strip().splitlines()[0]}); clone it again")

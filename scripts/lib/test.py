@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/test: unit tests on the pins of two Airflow versions, and integration tests in real Airflows."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from environments import (
+    DEFAULT_AIRFLOW,
+    OTHER_AIRFLOW,
+    add_constraints_option,
+    ensure_env,
+    known_versions,
+    numbers,
+)
+from running import ROOT, Failure, guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NO_TESTS = 5
+"""pytest's exit status when it has collected none."""
+AT_ONCE = 5
+"""Suites that run at a time; each of them uses less than one core."""
+_STATUS_EVERY_S = 60.0
+_END_GRACE_S = 20.0
+
+
+@dataclass
+class Suite:
+    """One run of pytest, or of what else is to be run beside it."""
+
+    label: str
+    command: Sequence[str | Path]
+    niceness: int = 0
+    takes_arguments: bool = True
+    """Is it a pytest, which takes the arguments that were given for pytest?"""
+    log: Path | None = None
+    process: subprocess.Popen[bytes] | None = None
+    began: float = 0.0
+    seconds: float = 0.0
+    status: int | None = None
+
+    def start(self, more: Sequence[str], log: Path | None) -> None:
+        """Start it; its output goes to a log, or to the terminal."""
+        command = [*map(str, self.command), *(more if self.takes_arguments else [])]
+        if self.niceness:
+            command = ["nice", "-n", str(self.niceness), *command]
+        self.log = log
+        with contextlib.ExitStack() as stack:
+            output = None if log is None else stack.enter_context(log.open("wb"))
+            self.began = time.monotonic()
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=None if output is None else subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is passed on, once
+            )
+
+    def has_ended(self) -> bool:
+        """Tell whether it has ended, and note how."""
+        if self.process is None:
+            return False
+        if self.status is None and self.process.poll() is not None:
+            self.status, self.seconds = self.process.returncode, time.monotonic() - self.began
+        return self.status is not None
+
+    def progress(self) -> str:
+        """Return how far it is, as pytest says."""
+        text = "" if self.log is None else self.log.read_text(encoding="utf-8", errors="replace")
+        percent = re.findall(r"\[ *(\d+%)\]", text)
+        return f"{self.label} {percent[-1] if percent else '0%'}"
+
+    def end(self, which: signal.Signals) -> None:
+        """Send it, and what it has started in its group, a signal."""
+        if self.process is not None and self.status is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, which)
+
+
+class Runner:
+    """Runs suites side by side: most of their time they wait for something."""
+
+    def __init__(self, suites: Sequence[Suite], more: Sequence[str], logs: Path) -> None:
+        self._suites = suites
+        self._more = more
+        self._logs = logs
+
+    def run(self) -> int:
+        """Run all of them; return the exit status."""
+        alone = len(self._suites) == 1
+        waiting, running = list(self._suites), list[Suite]()
+        shown_at = time.monotonic()
+        try:
+            while waiting or running:
+                while waiting and len(running) < AT_ONCE:
+                    suite = waiting.pop(0)
+                    suite.start(self._more, None if alone else self._logs / f"{len(waiting)}.log")
+                    print(f"== {suite.label}: begun{'' if alone else '; its output follows'}", flush=True)
+                    running.append(suite)
+                for suite in [suite for suite in running if suite.has_ended()]:
+                    running.remove(suite)
+                    if not waiting and not running:
+                        self._show_figures()
+                    self._show(suite)
+                if running and not alone and time.monotonic() - shown_at > _STATUS_EVERY_S:
+                    print(f"   {', '.join(suite.progress() for suite in running)}", flush=True)
+                    shown_at = time.monotonic()
+                time.sleep(0.1)
+        except KeyboardInterrupt:
+            self._end_all(running)
+            raise
+        return self._exit_status()
+
+    def _end_all(self, running: Sequence[Suite]) -> None:
+        """Let the suites tear down what they have set up; what is left of one that is killed ends by itself."""
+        for which in (signal.SIGINT, signal.SIGKILL):
+            for suite in running:
+                suite.end(which)
+            deadline = time.monotonic() + _END_GRACE_S
+            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: at once
+                while not all(suite.has_ended() for suite in running) and time.monotonic() < deadline:
+                    time.sleep(0.1)
+        for suite in running:
+            self._show(suite)
+
+    def _show(self, suite: Suite) -> None:
+        if suite.log is not None:
+            print(f"\n== {suite.label}\n", flush=True)
+            with suite.log.open("rb") as log:
+                shutil.copyfileobj(log, sys.stdout.buffer)
+            sys.stdout.flush()
+
+    def _show_figures(self) -> None:
+        """Before the last suite's own summary, so that this ends what is printed."""
+        if len(self._suites) > 1:
+            print("\n   seconds  suite")
+            for suite in self._suites:
+                print(f"   {suite.seconds:7.0f}  {suite.label}{f': failed, {suite.status}' * self._failed(suite)}")
+            sys.stdout.flush()
+
+    def _failed(self, suite: Suite) -> bool:
+        # The given selection may have nothing of a kind; all of them empty is an error.
+        return suite.status != 0 and not (suite.status == NO_TESTS and suite.takes_arguments and self._more)
+
+    def _exit_status(self) -> int:
+        if all(suite.status == NO_TESTS for suite in self._suites if suite.takes_arguments):
+            raise Failure(f"no test matches: {' '.join(self._more)}")
+        failed = [suite.label for suite in self._suites if self._failed(suite)]
+        if failed:
+            print(f"test: failed: {', '.join(failed)}", file=sys.stderr)
+        return 1 if failed else 0
+
+
+def planned(versions: Sequence[str], folders: Sequence[Path], *, full: bool, quick: bool) -> list[Suite]:
+    """Return the suites for versions, oldest first, and their environments: the longest first.
+
+    The unit tests give way to the integration tests, in which Airflow keeps watch of its own processes' time.
+    """
+
+    def suite(label: str, folder: Path, niceness: int, *arguments: str) -> Suite:
+        return Suite(label, [folder / "bin" / "python", "-m", "pytest", *arguments], niceness)
+
+    newest, folder = versions[-1], folders[-1]
+    real = [
+        suite(f"integration tests on Airflow {newest}", folder, 0, "-m", "airflow", "--ignore=tests/local_airflow"),
+        suite(f"local MWAA on Airflow {newest}", folder, 2, "-m", "airflow", "--ignore=tests/integration"),
+    ]
+    units = [
+        suite(
+            f"unit tests on Airflow {version}",
+            folder,
+            5,
+            "-m",
+            "not airflow" if full or version == newest else "not airflow and not once",
+        )
+        for version, folder in zip(reversed(versions), reversed(folders), strict=True)
+    ]
+    return units if quick else [*real, *units]
+
+
+def prepare_variables(pythons: str, *, full: bool) -> None:
+    """Set what the suites find in their environment."""
+    # What a contributor has set for an Airflow of theirs must not reach the tests, nor the tests their home. The tests
+    # start hundreds of interpreters, each of which would compile this project anew without bytecode.
+    for name in list(os.environ):
+        if name.startswith("AIRFLOW__") or name in {"AIRFLOW_HOME", "PYTHONDONTWRITEBYTECODE"}:
+            del os.environ[name]
+    os.environ["AIRFLOW_MWAA_TEST_PYTHONS"] = pythons
+    os.environ["AIRFLOW_MWAA_TEST_PARENT"] = str(os.getpid())
+    # Once for all suites, which may run past midnight.
+    os.environ.setdefault("AIRFLOW_MWAA_TEST_SEED", datetime.datetime.now(datetime.UTC).strftime("%Y%m%d"))
+    if full:
+        os.environ["AIRFLOW_MWAA_TEST_FULL"] = "1"
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="scripts/test",
+        allow_abbrev=False,
+        usage="%(prog)s [--airflow X]... [--full | --quick] [--constraints PATH] [--beside COMMAND] [-- PYTEST-ARGUMENTS]",
+        description=f"Unit tests on the pins of Airflow {OTHER_AIRFLOW} and of {DEFAULT_AIRFLOW}, and beside them the "
+        "integration tests (marker `airflow`: real Airflows behind the local MWAA), with both interpreters at hand.",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--airflow",
+        metavar="X",
+        action="append",
+        default=[],
+        help="on this Airflow version instead; may be repeated",
+    )
+    which.add_argument(
+        "--full",
+        action="store_true",
+        help="unit tests on every version that there are constraints for, each of them as a running environment, and "
+        "all tests with their large numbers; AIRFLOW_MWAA_TEST_FULL=1 does so for given versions",
+    )
+    which.add_argument("--quick", action="store_true", help=f"unit tests of {DEFAULT_AIRFLOW} only")
+    parser.add_argument("--beside", metavar="COMMAND", help="something else to run at the same time")
+    add_constraints_option(parser)
+    end_of_own = arguments.index("--") if "--" in arguments else len(arguments)
+    given, more = parser.parse_args(arguments[:end_of_own]), arguments[end_of_own + 1 :]
+    versions = given.airflow or [OTHER_AIRFLOW, DEFAULT_AIRFLOW]
+    if given.full:
+        versions = known_versions(given.constraints)
+    elif given.quick:
+        versions = [DEFAULT_AIRFLOW]
+    versions = sorted(set(versions), key=numbers)
+    folders = [ensure_env(version, constraints=given.constraints) for version in versions]
+    pythons = (f"{version}={folder / 'bin' / 'python'}" for version, folder in zip(versions, folders, strict=True))
+    prepare_variables(os.pathsep.join(pythons), full=given.full)
+    full = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
+    suites = planned(versions, folders, full=full, quick=given.quick)
+    if given.beside:
+        suites.insert(0, Suite(given.beside, shlex.split(given.beside), takes_arguments=False))
+    logs = Path(tempfile.mkdtemp(prefix="airflow-mwaa-logs."))
+    try:
+        return Runner(suites, more, logs).run()
+    finally:
+        shutil.rmtree(logs)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded("test", main, sys.argv[1:]))

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing of a test run is left behind, however it ends: by itself, by SIGTERM, by ``kill -9`` in the middle.
+
+All that a run writes goes into one folder, and whatever it starts inherits that folder's name. A watcher in a session
+of its own waits for the end of pytest, ends what is left, and removes the folder. It also ends a pytest whose starter,
+``scripts/test``, is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+FOLDER = "AIRFLOW_MWAA_TEST_RUN"
+"""Variable with the folder of a run; its processes have it, workers of pytest-xdist included."""
+PARENT = "AIRFLOW_MWAA_TEST_PARENT"
+"""Variable with the process id of what has started pytest, and without which it is to end."""
+_PREFIX = "airflow-mwaa-test."
+_POLL_S = 0.2
+_GRACE_S = 1.5
+
+
+def begin() -> Path:
+    """Give this run a folder that all temporary files go into, and a watcher; a worker gets those of its controller."""
+    given = os.environ.get(FOLDER)
+    if given and "PYTEST_XDIST_WORKER" in os.environ:
+        return Path(given)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder.chmod(0o711)  # the embedded PostgreSQL runs as another user where this runs as root
+    os.environ[FOLDER] = os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    # Without the variable, so that the watcher does not find itself.
+    variables = {name: value for name, value in os.environ.items() if name != FOLDER}
+    parent = os.environ.pop(PARENT, "")
+    subprocess.Popen(
+        [sys.executable, __file__, str(folder), str(os.getpid()), parent],
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
+    return folder
+
+
+def left_of(folder: Path) -> list[psutil.Process]:
+    """Find the processes of a run and whatever they have started.
+
+    PostgreSQL, which inherits no variables, is known by its data folder.
+    """
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(FOLDER) == str(folder) or (
+                process.name() == "postgres" and any(word.startswith(f"{folder}/") for word in process.cmdline())
+            ):
+                found[process.pid] = process
+                found.update({child.pid: child for child in process.children(recursive=True)})
+    return [process for process in found.values() if _lives(process)]
+
+
+def _lives(process: psutil.Process | None) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _process(pid: str) -> psutil.Process | None:
+    with contextlib.suppress(psutil.Error, ValueError):
+        return psutil.Process(int(pid))
+    return None
+
+
+def watch(folder: Path, pytest_pid: str, parent_pid: str) -> None:
+    """Wait for the end of a run, and leave nothing of it."""
+    pytest, parent = _process(pytest_pid), _process(parent_pid)
+    while _lives(pytest) and (not parent_pid or _lives(parent)):
+        time.sleep(_POLL_S)
+    if _lives(pytest):
+        with contextlib.suppress(psutil.Error):
+            pytest.kill()
+    # A process may start another between being seen and being killed.
+    while processes := left_of(folder):
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(processes, timeout=_GRACE_S)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    watch(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
