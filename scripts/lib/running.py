@@ -49,6 +49,10 @@ _CAUSES = (
         ),
         "the package index cannot be reached; set PIP_INDEX_URL or a proxy, as for pip",
     ),
+    (  # pip's last words when an index is out of reach, and when it is another one than it should be
+        re.compile(r"from versions: none"),
+        "the package index cannot be reached, or has no such package; set PIP_INDEX_URL or a proxy, as for pip",
+    ),
 )
 
 

@@ -214,7 +214,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/test",
         allow_abbrev=False,
-        usage="%(prog)s [--airflow X]... [--full | --quick] [--constraints PATH] [--beside COMMAND] [-- PYTEST-ARGUMENTS]",
+        usage="%(prog)s [--airflow X]... [--full | --quick] [OPTIONS] [-- PYTEST-ARGUMENTS]",
         description=f"Unit tests on the pins of Airflow {OTHER_AIRFLOW} and of {DEFAULT_AIRFLOW}, and beside them the "
         "integration tests (marker `airflow`: real Airflows behind the local MWAA), with both interpreters at hand.",
     )

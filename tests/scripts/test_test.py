@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/test and .ci/run: which suites run on what, how their ends are told, and how they are ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.scripts.clone import ROOT, Clone
+
+SUMMARY = "===== 3 passed in 0.01s ====="
+
+
+def test_both_versions_and_real_airflows_are_tested(clone: Clone) -> None:
+    done = clone.run("test")
+    assert done.returncode == 0, done.stderr
+    calls = clone.calls("python -m pytest")
+    assert sorted(call.removeprefix("python -m pytest ") for call in calls) == [
+        "-m airflow --ignore=tests/integration",
+        "-m airflow --ignore=tests/local_airflow",
+        "-m not airflow",
+        "-m not airflow and not once",
+    ]
+    assert done.stdout.count(SUMMARY) == 4
+    assert done.stdout.splitlines()[-1] == SUMMARY
+    assert [line for line in done.stderr.splitlines() if line.startswith("Airflow ")] == [
+        "Airflow 2.10.3 [dev]: Python 3.11, pins of 2.10.3.txt",
+        "Airflow 3.3.1 [dev]: Python 3.12, pins of 3.3.1.txt",
+    ]
+
+
+def test_full_leaves_nothing_out(clone: Clone) -> None:
+    done = clone.run("test", "--full")
+    assert done.returncode == 0, done.stderr
+    calls = [call.removeprefix("python -m pytest ") for call in clone.calls("python -m pytest")]
+    versions = re.findall(r"(?m)^Airflow ([\d.]+) ", done.stderr)
+    assert versions == ["2.8.1", "2.9.2", "2.10.1", "2.10.3", "2.11.0", "2.11.2", "3.0.6", "3.2.1", "3.3.1"]
+    assert calls.count("-m not airflow") == len(versions)
+    assert len(calls) == len(versions) + 2
+
+
+def test_what_comes_after_the_dashes_is_for_pytest(clone: Clone) -> None:
+    done = clone.run("test", "--quick", "--", "tests/a b.py", "-k", "x or y")
+    assert done.returncode == 0, done.stderr
+    assert clone.calls("python -m pytest") == ["python -m pytest -m not airflow tests/a b.py -k x or y"]
+
+
+@pytest.mark.parametrize("suite", ["-m not airflow and not once", "--ignore=tests/integration"])
+@pytest.mark.parametrize("status", ["1", "2", "5", "139"])
+def test_one_suite_that_fails_fails_the_run(clone: Clone, suite: str, status: str) -> None:
+    done = clone.run("test", STUB_FAILS=suite, STUB_STATUS=status)
+    assert done.returncode == 1
+    assert "this is what the tool said" in done.stdout
+    assert f": failed, {status}" in done.stdout
+    assert re.search(r"(?m)^test: failed: \w", done.stderr)
+
+
+def test_a_selection_may_be_empty_in_one_suite_but_not_in_all(clone: Clone) -> None:
+    done = clone.run("test", "--", "-k", "x", STUB_FAILS="--ignore=tests/integration", STUB_STATUS="5")
+    assert done.returncode == 0, done.stderr
+    done = clone.run("test", "--", "-k", "misspelt", STUB_FAILS="python -m pytest", STUB_STATUS="5")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "test: error: no test matches: -k misspelt"
+
+
+@pytest.mark.parametrize("fails", ["no such call", "mypy"])
+def test_ci_runs_the_checks_beside_the_tests(clone: Clone, fails: str) -> None:
+    (clone.root / ".ci").mkdir()
+    run = clone.root / ".ci" / "run"
+    run.write_bytes((ROOT / ".ci" / "run").read_bytes())
+    variables = {**clone.variables, "STUB_FAILS": fails}
+    done = subprocess.run(["bash", run], env=variables, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == (0 if fails == "no such call" else 1), done.stderr
+    assert len(clone.calls("python -m pytest -m")) == 4
+    assert ("FAILED  types" in done.stdout) == (fails == "mypy")
+    assert done.stdout.count(SUMMARY) == 4
+
+
+def test_an_install_that_was_killed_is_made_anew(clone: Clone) -> None:
+    clone.run("test", "--quick")
+    [folder] = clone.envs.glob("airflow-3.3.1-dev-*")
+    assert clone.run("test", "--quick").returncode == 0
+    assert clone.calls("uv venv") == []
+    (folder / ".complete").unlink()
+    (folder / "bin" / "python").unlink()
+    assert clone.run("test", "--quick").returncode == 0
+    assert len(clone.calls("uv venv")) == 1
+
+
+def test_an_install_that_fails_says_so_and_is_tried_again(clone: Clone) -> None:
+    done = clone.run("test", "--quick", STUB_FAILS="uv pip install", STUB_SAYS="a \x1b[31mstrange\x1b[0m thing")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "test: error: the install for Airflow 3.3.1 failed; see the lines above"
+    assert "strange" in done.stderr
+    assert clone.run("test", "--quick").returncode == 0
+
+
+def test_two_runs_at_once_install_once(clone: Clone) -> None:
+    runs = [
+        subprocess.Popen(
+            clone.command("test", "--quick"), env=clone.variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        for _ in range(3)
+    ]
+    outputs = [run.communicate(timeout=120)[0].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], outputs
+    assert len(clone.calls("uv venv")) == 1
+    assert len(clone.calls("python -m pytest")) == 3
+
+
+def test_a_lock_is_given_back_by_a_killed_run(clone: Clone, tmp_path: Path) -> None:
+    (clone.envs / "locks").mkdir()
+    code = f"import sys; sys.path.insert(0, {str(clone.root / 'scripts/lib')!r})\n"
+    code += (
+        "import time, running\nwith running.lock('airflow-3.3.1-dev'):\n    print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(["python3", "-c", code], env=clone.variables, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    waiting = subprocess.Popen(
+        clone.command("test", "--quick"), env=clone.variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert waiting.stderr is not None
+    while "waiting for another run that prepares airflow-3.3.1-dev" not in (line := waiting.stderr.readline()):
+        assert line, "it did not wait"
+    holder.kill()
+    holder.communicate()
+    _, rest = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, rest
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_ended_ends_its_suites(clone: Clone, tmp_path: Path, which: signal.Signals) -> None:
+    pids = tmp_path / "pids"
+    run = subprocess.Popen(
+        clone.command("test"),
+        env={**clone.variables, "STUB_WAITS": str(pids)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not pids.exists() or len(pids.read_text().split()) < 4:
+        assert time.monotonic() < deadline
+        assert run.poll() is None
+        time.sleep(0.05)
+    os.kill(run.pid, which)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert errors.splitlines()[-1] == "test: interrupted"
+    assert [pid for pid in map(int, pids.read_text().split()) if psutil.pid_exists(pid)] == []
+    assert list(tmp_path.glob("airflow-mwaa-logs.*")) == []
