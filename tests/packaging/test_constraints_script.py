@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging import image_constraints
 from tests.packaging.scripts import LIB, load
 
@@ -146,21 +147,34 @@ def test_it_runs_in_a_clone_by_its_path_with_nothing_installed(tmp_path: Path) -
     shutil.copytree(PACKAGE / "packaging", package / "packaging", ignore=ignore)
     for name in ("__init__.py", "exceptions.py"):
         shutil.copyfile(PACKAGE / name, package / name)
-    given = tmp_path / "3.4.1.txt"
-    given.write_text(COPIED)
+    (tmp_path / "3.4.1.txt").write_text(COPIED)
 
-    def run(*arguments: str, status: int = 0) -> str:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-I", "-S", str(clone / "scripts" / "lib" / "constraints.py"), *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stderr if status == 0 else done.stdout) == (status, "")
-        return done.stdout or done.stderr
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
-    run("add", str(given))
-    assert run("versions").split() == [*image_constraints.versions(), "3.4.1"]
-    assert run("path", "3.4.1") == f"{package / 'packaging' / 'constraints' / '3.4.1.txt'}\n"
-    assert run("python", "3.4.1") == "3.13\n"
-    assert run("python", "2.10.3") == "3.11\n"
-    assert run("python", str(given)) == "3.13\n"
-    assert run("python", "3.4.9", status=2).startswith("constraints.py: Airflow 3.4.9: no MWAA image of it is known")
-    assert "invalid choice" in run("forget", status=2)
-    assert "constraints.py add FILE" in run("--help")
+    done = run("add", "3.4.1.txt")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (package / "packaging" / "constraints" / "3.4.1.txt").read_text().endswith(COPIED)
+    assert run("add", "absent.txt").returncode == 2
+    assert run().returncode == 2
+    assert "constraints.py add FILE" in run("--help").stdout
+
+
+def test_a_new_file_is_found_with_its_python_and_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "3.4.1.txt").write_text(COPIED)
+    folder = tmp_path / "packaging" / "constraints"
+    shutil.copytree(KEPT, folder)
+    assert constraints.main(["add", str(tmp_path / "3.4.1.txt")], folder) == 0
+    (folder / "notes.md").touch()
+    monkeypatch.setattr(image_constraints.resources, "files", lambda _package: tmp_path / "packaging")
+    assert image_constraints.versions()[-2:] == ("3.3.1", "3.4.1")
+    assert image_constraints.python_of("3.4.1") == "3.13"
+    assert image_constraints.pins_of("3.4.1") == {
+        "apache-airflow-providers-amazon": "10.0.0",
+        "boto3": "2.0.0",
+        "sqlalchemy": "2.1.0",
+    }
+    (folder / "3.4.2.txt").write_text((folder / "3.4.1.txt").read_text())
+    with pytest.raises(MwaaInputError, match=r"^3\.4\.2\.txt: its header does not say which image it is of\. Add it"):
+        image_constraints.python_of("3.4.2")
