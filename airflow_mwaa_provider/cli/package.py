@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa package``: the files that are uploaded to AWS."""
+"""``airflow-mwaa package``: the files that are uploaded to AWS, and the pins of MWAA's images."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.output import echo_exactly, echo_json, echo_table, output_option
 from airflow_mwaa_provider.packaging.lambda_setup import RUNTIMES, HandlerName, setup_of
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ def _file_and_format(_context: click.Context, _option: click.Parameter, values: 
 
 @click.group()
 def package() -> None:
-    """Build the files that are uploaded to AWS.
+    """Build the files that are uploaded to AWS; print what an image pins.
 
     \b
     Example:
       airflow-mwaa package lambda --output trigger.zip
+      airflow-mwaa package constraints 3.3.1 > constraints.txt
     """
 
 
@@ -116,3 +118,52 @@ def _echo(path: Path, built: LambdaZip, changed: bool, setup: FunctionSetup) -> 
     click.echo("  The role's permissions, beside AWSLambdaBasicExecutionRole:")
     for line in json.dumps(setup.policy, indent=2).splitlines():
         click.echo(f"    {line}")
+
+
+@package.command("constraints")
+@click.argument("version", required=False)
+@output_option
+@mwaa_errors_in_one_line
+def package_constraints(*, version: str | None, output: str) -> None:
+    """Print the constraints file of an MWAA image, or list the images.
+
+    VERSION is the image's Airflow. The file holds what the image pins, for pip's option -c. It comes with this
+    package: nothing is downloaded.
+
+    \b
+    Example:
+      airflow-mwaa package constraints
+      airflow-mwaa package constraints 3.3.1 > constraints.txt
+    """
+    from airflow_mwaa_provider.packaging import image_constraints
+
+    if version is None:
+        _echo_images(output)
+    elif output == "json":
+        python, pins = image_constraints.python_of(version), image_constraints.pins_of(version)
+        echo_json({"airflow": version, "python": python, "pins": pins})
+    else:
+        echo_exactly(image_constraints.text_of(version))
+
+
+def _echo_images(output: str) -> None:
+    from airflow_mwaa_provider.packaging import image_constraints
+
+    images = []
+    for version in image_constraints.versions():
+        pins = image_constraints.pins_of(version)
+        images.append(
+            {
+                "airflow": version,
+                "python": image_constraints.python_of(version),
+                "amazon_provider": pins["apache-airflow-providers-amazon"],
+                "boto3": pins["boto3"],
+                "pins": len(pins),
+            }
+        )
+    if output == "json":
+        echo_json(images)
+    else:
+        echo_table(
+            [["Airflow", "Python", "amazon provider", "boto3", "pins"], *(list(image.values()) for image in images)]
+        )

@@ -1,12 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The constraints files of MWAA's images that the package holds: bring one in, or look one up.
+"""Bring a new image's constraints file into the package: constraints.py add FILE.
 
-  constraints.py add FILE            a new image's file; its name, X.Y.Z.txt, or --airflow says which
-  constraints.py versions            those that are there, oldest first
-  constraints.py path VERSION        where a version's file is
-  constraints.py python VERSION      the Python of that image; of a FILE what the file says
-
-Needs no more than Python's standard library. What is refused is one line on stderr and exit status 2.
+The file's name, X.Y.Z.txt, or --airflow says which version it is of. It is kept as it is, below a header. What is
+refused is one line on stderr and exit status 2. Needs no more than Python's standard library.
 """
 
 from __future__ import annotations
@@ -106,34 +102,18 @@ def add(file: str, *, airflow: str | None = None, replace: bool = False, folder:
     return f"wrote {target.name}: name the version in README.md and docs/index.md, and run tests/packaging"
 
 
-def python_of(version_or_file: str) -> str:
-    path = Path(version_or_file)
-    return python_in(read(path), version_or_file) if path.is_file() else image_constraints.python_of(version_or_file)
-
-
 def main(arguments: list[str], folder: Path = FOLDER) -> int:
     parser = argparse.ArgumentParser(
         prog="constraints.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     adding = commands.add_parser("add", help="bring in the constraints file of a new image")
-    adding.add_argument("file")
+    adding.add_argument("file", metavar="FILE")
     adding.add_argument("--airflow", metavar="X.Y.Z", help="of which version, where the name does not say it")
     adding.add_argument("--replace", action="store_true", help="replace a file that differs")
-    commands.add_parser("versions", help="those that are there, oldest first")
-    commands.add_parser("path", help="where a version's file is").add_argument("version")
-    commands.add_parser("python", help="the Python of an image, or of a file").add_argument("version")
     given = parser.parse_args(arguments)
     try:
-        if given.command == "add":
-            print(add(given.file, airflow=given.airflow, replace=given.replace, folder=folder))
-        elif given.command == "versions":
-            print("\n".join(image_constraints.versions()))
-        elif given.command == "path":
-            with image_constraints.path_of(given.version) as path:  # a clone is no zip: it stays
-                print(path)
-        else:
-            print(python_of(given.version))
+        print(add(given.file, airflow=given.airflow, replace=given.replace, folder=folder))
     except MwaaInputError as error:
         print(f"constraints.py: {error}", file=sys.stderr)
         return 2
