@@ -168,27 +168,34 @@ class Runner:
         return 1 if failed else 0
 
 
-def planned(versions: Sequence[str], folders: Sequence[Path], *, full: bool, quick: bool) -> list[Suite]:
+def planned(
+    versions: Sequence[str], folders: Sequence[Path], more: Sequence[str], *, full: bool, quick: bool
+) -> list[Suite]:
     """Return the suites for versions, oldest first, and their environments: the longest first.
 
     The unit tests give way to the integration tests, in which Airflow keeps watch of its own processes' time.
     """
+    # Reading all files takes pytest some twenty seconds: each suite reads what may be its own, or what was asked for.
+    everywhere = not any((ROOT / argument.partition("::")[0]).exists() for argument in more)
 
-    def suite(label: str, folder: Path, niceness: int, *arguments: str) -> Suite:
+    def suite(label: str, folder: Path, niceness: int, marked: str, others: str, paths: Sequence[str]) -> Suite:
+        arguments = ["-m", marked, f"--ignore={others}", *(paths if everywhere else ())]
         return Suite(label, [folder / "bin" / "python", "-m", "pytest", *arguments], niceness)
 
     newest, folder = versions[-1], folders[-1]
+    integration, local = "tests/integration", "tests/local_airflow"
     real = [
-        suite(f"integration tests on Airflow {newest}", folder, 0, "-m", "airflow", "--ignore=tests/local_airflow"),
-        suite(f"local MWAA on Airflow {newest}", folder, 2, "-m", "airflow", "--ignore=tests/integration"),
+        suite(f"integration tests on Airflow {newest}", folder, 0, "airflow", local, [integration]),
+        suite(f"local MWAA on Airflow {newest}", folder, 2, "airflow", integration, [local]),
     ]
     units = [
         suite(
             f"unit tests on Airflow {version}",
             folder,
             5,
-            "-m",
             "not airflow" if full or version == newest else "not airflow and not once",
+            integration,
+            [],
         )
         for version, folder in zip(reversed(versions), reversed(folders), strict=True)
     ]
@@ -247,7 +254,7 @@ def main(arguments: list[str]) -> int:
     pythons = (f"{version}={folder / 'bin' / 'python'}" for version, folder in zip(versions, folders, strict=True))
     prepare_variables(os.pathsep.join(pythons), full=given.full)
     full = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
-    suites = planned(versions, folders, full=full, quick=given.quick)
+    suites = planned(versions, folders, more, full=full, quick=given.quick)
     if given.beside:
         suites.insert(0, Suite(given.beside, shlex.split(given.beside), takes_arguments=False))
     logs = Path(tempfile.mkdtemp(prefix="airflow-mwaa-logs."))

@@ -23,10 +23,10 @@ def test_both_versions_and_real_airflows_are_tested(clone: Clone) -> None:
     assert done.returncode == 0, done.stderr
     calls = clone.calls("python -m pytest")
     assert sorted(call.removeprefix("python -m pytest ") for call in calls) == [
-        "-m airflow --ignore=tests/integration",
-        "-m airflow --ignore=tests/local_airflow",
-        "-m not airflow",
-        "-m not airflow and not once",
+        "-m airflow --ignore=tests/integration tests/local_airflow",
+        "-m airflow --ignore=tests/local_airflow tests/integration",
+        "-m not airflow --ignore=tests/integration",
+        "-m not airflow and not once --ignore=tests/integration",
     ]
     assert done.stdout.count(SUMMARY) == 4
     assert done.stdout.splitlines()[-1] == SUMMARY
@@ -42,14 +42,19 @@ def test_full_leaves_nothing_out(clone: Clone) -> None:
     calls = [call.removeprefix("python -m pytest ") for call in clone.calls("python -m pytest")]
     versions = re.findall(r"(?m)^Airflow ([\d.]+) ", done.stderr)
     assert versions == ["2.8.1", "2.9.2", "2.10.1", "2.10.3", "2.11.0", "2.11.2", "3.0.6", "3.2.1", "3.3.1"]
-    assert calls.count("-m not airflow") == len(versions)
+    assert calls.count("-m not airflow --ignore=tests/integration") == len(versions)
     assert len(calls) == len(versions) + 2
 
 
 def test_what_comes_after_the_dashes_is_for_pytest(clone: Clone) -> None:
-    done = clone.run("test", "--quick", "--", "tests/a b.py", "-k", "x or y")
+    (clone.root / "tests").mkdir()
+    (clone.root / "tests" / "a b.py").touch()
+    done = clone.run("test", "--", "tests/a b.py::test_it", "-k", "x or y")
     assert done.returncode == 0, done.stderr
-    assert clone.calls("python -m pytest") == ["python -m pytest -m not airflow tests/a b.py -k x or y"]
+    calls = clone.calls("python -m pytest")
+    assert len(calls) == 4
+    for call in calls:
+        assert re.fullmatch(r"python -m pytest -m [a-z ]+ --ignore=\S+ tests/a b.py::test_it -k x or y", call)
 
 
 @pytest.mark.parametrize("suite", ["-m not airflow and not once", "--ignore=tests/integration"])
