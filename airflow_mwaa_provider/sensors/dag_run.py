@@ -15,10 +15,11 @@ from airflow_mwaa_provider.client.task_polling import TaskSelection, TaskWait
 from airflow_mwaa_provider.exceptions import (
     MwaaInputError,
 )
-from airflow_mwaa_provider.sensors.remote_sensor import SHARED_FIELDS, RemoteSensor
+from airflow_mwaa_provider.sensors.remote_sensor import POKE_INTERVAL_S, SHARED_FIELDS, RemoteSensor, thawed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import timedelta
 
     from airflow_mwaa_provider._compat import BaseTrigger
 
@@ -41,7 +42,7 @@ class MwaaDagRunSensor(RemoteSensor):
     :param airflow_version: major version there, 2 or 3 (templated); used only where GetEnvironment isn't permitted.
     :param deferrable: wait in the triggerer, without a worker's slot; all such waits on one environment share their
         calls. ``None`` takes Airflow's ``operators.default_deferrable``.
-    :param poke_interval: seconds between two looks (templated).
+    :param poke_interval: seconds between two looks (templated); 60.
     :param max_retries: give up a deferred wait after so many times ``poke_interval`` (templated); ``None`` leaves it
         to ``timeout``.
     :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` chooses by itself.
@@ -61,8 +62,7 @@ class MwaaDagRunSensor(RemoteSensor):
         *SHARED_FIELDS,
     )
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def _check_when_parsed(self) -> None:
         self._check_states(run_states, "success_states", "failure_states")
 
     def _states(self) -> tuple[frozenset[DagRunState], frozenset[DagRunState]]:
@@ -130,18 +130,56 @@ class MwaaTaskSensor(RemoteSensor):
         *SHARED_FIELDS,
     )
 
+    # The base's parameters once more, for editors and for a DAG's default_args; their defaults are the base's.
     def __init__(
         self,
         *,
+        external_env_name: str,
+        external_dag_id: str,
+        external_dag_run_id: str | None = None,
         external_task_id: str | Sequence[str] | None,
-        map_index: int | None = None,
+        map_index: int | str | None = None,
+        success_states: Collection[str] | None = None,
+        failure_states: Collection[str] | None = None,
         skipped_states: Collection[str] | None = None,
+        check_existence: bool = True,
+        airflow_version: int | str | None = None,
+        deferrable: bool | str | None = None,
+        poke_interval: float | timedelta | str = POKE_INTERVAL_S,
+        max_retries: int | str | None = None,
+        transport: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        region: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Set first, because the base checks them with its own.
         self.external_task_id = external_task_id
         self.map_index = map_index
-        self.skipped_states = skipped_states
+        self.skipped_states = thawed(skipped_states)
+        super().__init__(
+            external_env_name=external_env_name,
+            external_dag_id=external_dag_id,
+            external_dag_run_id=external_dag_run_id,
+            success_states=success_states,
+            failure_states=failure_states,
+            check_existence=check_existence,
+            airflow_version=airflow_version,
+            deferrable=deferrable,
+            poke_interval=poke_interval,
+            max_retries=max_retries,
+            transport=transport,
+            aws_conn_id=aws_conn_id,
+            region_name=region_name,
+            region=region,
+            verify=verify,
+            botocore_config=botocore_config,
+            **kwargs,
+        )
+
+    def _check_when_parsed(self) -> None:
         self._check_states(task_states, "success_states", "failure_states", "skipped_states")
 
     def _states(self) -> tuple[frozenset[TaskState], frozenset[TaskState], frozenset[TaskState]]:

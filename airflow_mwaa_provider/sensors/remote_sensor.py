@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider._compat import BaseTrigger, Context
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
 
-__all__ = ["SHARED_FIELDS", "RemoteSensor"]
+__all__ = ["POKE_INTERVAL_S", "SHARED_FIELDS", "RemoteSensor", "thawed"]
 
-_POKE_INTERVAL_S = 60.0
+POKE_INTERVAL_S = 60.0
 
 SHARED_FIELDS = (
     "airflow_version",
@@ -57,6 +57,11 @@ SHARED_FIELDS = (
     "verify",
 )
 """The templated fields of both sensors that are not about what is waited for."""
+
+
+def thawed(states: Collection[str] | None) -> Collection[str] | None:
+    """Return a frozenset as a set, because Airflow renders no templates in a frozenset."""
+    return set(states) if isinstance(states, frozenset) else states
 
 
 class RemoteSensor(BaseSensorOperator):
@@ -73,9 +78,9 @@ class RemoteSensor(BaseSensorOperator):
         success_states: Collection[str] | None = None,
         failure_states: Collection[str] | None = None,
         check_existence: bool = True,
-        airflow_version: int | None = None,
+        airflow_version: int | str | None = None,
         deferrable: bool | str | None = None,
-        poke_interval: float | timedelta | str = _POKE_INTERVAL_S,
+        poke_interval: float | timedelta | str = POKE_INTERVAL_S,
         max_retries: int | str | None = None,
         transport: str | None = None,
         aws_conn_id: str | None = "aws_default",
@@ -87,15 +92,14 @@ class RemoteSensor(BaseSensorOperator):
     ) -> None:
         # Airflow's own sensor takes no template here.
         interval_s = None if is_rendered_later(poke_interval) else number(poke_interval, "poke_interval", or_zero=True)
-        super().__init__(poke_interval=_POKE_INTERVAL_S if interval_s is None else interval_s, **kwargs)
+        super().__init__(poke_interval=POKE_INTERVAL_S if interval_s is None else interval_s, **kwargs)
         if is_rendered_later(poke_interval):
             self.poke_interval: Any = poke_interval
         self.external_env_name = external_env_name
         self.external_dag_id = external_dag_id
         self.external_dag_run_id = external_dag_run_id
-        # Airflow renders no templates in a frozenset.
-        self.success_states = set(success_states) if isinstance(success_states, frozenset) else success_states
-        self.failure_states = set(failure_states) if isinstance(failure_states, frozenset) else failure_states
+        self.success_states = thawed(success_states)
+        self.failure_states = thawed(failure_states)
         self.check_existence = check_existence
         self.airflow_version = airflow_version
         self.deferrable: Any = default_deferrable() if deferrable is None else deferrable
@@ -112,6 +116,7 @@ class RemoteSensor(BaseSensorOperator):
             number(max_retries, "max_retries")
         if not is_rendered_later(deferrable):
             flag(deferrable, "deferrable")
+        self._check_when_parsed()
 
     def execute(self, context: Context) -> Any:
         """Wait as a sensor does (``poke`` or ``reschedule``), or in the triggerer."""
@@ -165,13 +170,17 @@ class RemoteSensor(BaseSensorOperator):
         """Read what came out of templates, which is text, and check it as what stands in the DAG's file."""
         empty_to_none(self, required=("external_env_name", "external_dag_id"))
         interval_s = number(self.poke_interval, "poke_interval", or_zero=True)
-        self.poke_interval = _POKE_INTERVAL_S if interval_s is None else interval_s
+        self.poke_interval = POKE_INTERVAL_S if interval_s is None else interval_s
         self.max_retries = number(self.max_retries, "max_retries")
         self.deferrable = default_deferrable() if self.deferrable is None else flag(self.deferrable, "deferrable")
         self._states()
 
+    def _check_when_parsed(self) -> None:
+        """Check what is known when the DAG is parsed."""
+        raise NotImplementedError
+
     def _check_states(self, read: Callable[[Any, str], object], *names: str) -> None:
-        """Check states when the DAG is parsed, as far as they are known then."""
+        """Check states as far as they are known."""
         if not any(is_rendered_later(getattr(self, name)) for name in names):
             self._states()
         for name in names:

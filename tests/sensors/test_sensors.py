@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.exceptions import (
     DagRunFailed,
     DagRunNotFound,
@@ -220,7 +221,126 @@ def test_a_wrong_environment_is_named(sensor: Callable[..., Any]) -> None:
         sensor(external_env_name="nowhere").poke(context())
 
 
-@pytest.mark.parametrize("ours", [MwaaDagRunSensor, MwaaTaskSensor])
+# -- parameters ------------------------------------------------------------------------------------------
+
+SENSORS = [MwaaDagRunSensor, MwaaTaskSensor]
+GIVEN: dict[str, Any] = {
+    "external_env_name": "env3",
+    "external_dag_id": "etl",
+    "external_dag_run_id": "run_1",
+    "external_task_id": "load_*",
+    "map_index": 3,
+    "success_states": ["skipped"],
+    "failure_states": ["success"],
+    "skipped_states": ["failed"],
+    "check_existence": False,
+    "airflow_version": 2,
+    "deferrable": True,
+    "poke_interval": 7.0,
+    "max_retries": 9,
+    "transport": "cli",
+    "aws_conn_id": "aws",
+    "region_name": "eu-west-1",
+    "region": "eu-west-2",
+    "verify": False,
+    "botocore_config": {"retries": {"max_attempts": 2}},
+}
+"""A value other than its default for each parameter of a sensor of tasks."""
+
+
+def declared(kind: type) -> dict[str, inspect.Parameter]:
+    """Return the parameters that editors complete."""
+    parameters = inspect.signature(kind.__init__).parameters
+    return {name: each for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD and name != "self"}
+
+
+def given_to(kind: type) -> dict[str, Any]:
+    """Return a value for each parameter; a run's states are not a task's."""
+    states = {"success_states": ["failed"]} if kind is MwaaDagRunSensor else {}
+    return {name: value for name, value in {**GIVEN, **states}.items() if name in declared(kind)}
+
+
+def a_dag(default_args: dict[str, Any]) -> Any:
+    dag = importlib.import_module("airflow.sdk" if AIRFLOW_V_3 else "airflow.models.dag").DAG
+    return dag("d", schedule=None, default_args=default_args)
+
+
+def test_both_sensors_declare_the_same_but_for_what_is_about_tasks() -> None:
+    of_runs, of_tasks = map(declared, SENSORS)
+    assert of_tasks.keys() == GIVEN.keys()
+    assert of_tasks.keys() - of_runs.keys() == {"external_task_id", "map_index", "skipped_states"}
+    for name, parameter in of_runs.items():
+        assert (parameter.kind, parameter.default) == (parameter.KEYWORD_ONLY, of_tasks[name].default)
+        assert parameter.annotation == of_tasks[name].annotation
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_every_parameter_is_documented(kind: type) -> None:
+    documented = f"{inspect.getdoc(MwaaDagRunSensor)}\n{inspect.getdoc(kind)}"
+    assert [name for name in declared(kind) if f":param {name}:" not in documented] == []
+
+
+@pytest.mark.parametrize("from_dag", [False, True])
+@pytest.mark.parametrize("kind", SENSORS)
+def test_each_parameter_can_come_from_default_args(kind: Any, from_dag: bool) -> None:
+    wanted = given_to(kind)
+    # Two of Airflow's own, which no sensor of ours declares.
+    default_args = {**wanted, "timeout": 77.0, "soft_fail": True}
+    made = kind(task_id="t", dag=a_dag(default_args)) if from_dag else kind(task_id="t", default_args=default_args)
+    for name, value in wanted.items():
+        assert name == "region" or (name, getattr(made, name)) == (name, value)
+    assert (made.timeout, made.soft_fail) == (77.0, True)
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_what_is_given_goes_before_default_args(kind: Any) -> None:
+    wanted = given_to(kind)
+    for given in wanted:
+        # All others come from default_args, which one explicit value must not suppress.
+        default = declared(kind)[given].default
+        default_args = {**wanted, given: "another" if default is inspect.Parameter.empty else default}
+        made = kind(task_id="t", default_args=default_args, **{given: wanted[given]})
+        for name, value in wanted.items():
+            assert name == "region" or (given, name, getattr(made, name)) == (given, name, value)
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_a_default_that_is_given_goes_before_default_args(kind: Any) -> None:
+    """Such as ``verify=None`` for one sensor, where the DAG has another."""
+    defaults = {name: each.default for name, each in declared(kind).items() if each.default is not each.empty}
+    made = kind(task_id="t", default_args=given_to(kind), **defaults)
+    for name, default in defaults.items():
+        assert name in ("region", "deferrable") or (name, getattr(made, name)) == (name, default)
+    assert made.deferrable is False
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_an_older_name_of_the_region(kind: Any) -> None:
+    assert kind(task_id="t", **{**given_to(kind), "region_name": None}).region_name == "eu-west-2"
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_a_parameter_that_is_needed_is_named(kind: Any) -> None:
+    needed = {name for name, each in declared(kind).items() if each.default is each.empty}
+    assert needed == {"external_env_name", "external_dag_id"} | ({"external_task_id"} & declared(kind).keys())
+    for name in needed:
+        with pytest.raises(Exception, match=f"missing keyword argument '{name}'"):
+            kind(task_id="t", **{key: value for key, value in given_to(kind).items() if key != name})
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_a_mapped_sensor_takes_each_parameter(kind: Any) -> None:
+    wanted = given_to(kind)
+    from_dag = {name: wanted[name] for name in ("external_env_name", "poke_interval", "success_states")}
+    rest = {name: value for name, value in wanted.items() if name not in from_dag and name != "external_dag_run_id"}
+    with a_dag(from_dag):
+        mapped = kind.partial(task_id="t", **rest).expand(external_dag_run_id=["run_1", "run_2"])
+    made = mapped.unmap({"external_dag_run_id": "run_1"})
+    for name, value in wanted.items():
+        assert name == "region" or (name, getattr(made, name)) == (name, value)
+
+
+@pytest.mark.parametrize("ours", SENSORS)
 def test_parameters_are_a_superset_of_the_amazon_providers(ours: type) -> None:
     theirs = getattr(
         pytest.importorskip(
@@ -233,13 +353,7 @@ def test_parameters_are_a_superset_of_the_amazon_providers(ours: type) -> None:
         pytest.skip("the amazon provider of that image has no such sensor")
     base = importlib.import_module("airflow.providers.amazon.aws.sensors.base_aws").AwsBaseSensor
 
-    def parameters(*kinds: type) -> dict[str, inspect.Parameter]:
-        found: dict[str, inspect.Parameter] = {}
-        for kind in kinds:
-            found |= inspect.signature(kind.__init__).parameters
-        return {name: each for name, each in found.items() if name not in ("self", "kwargs")}
-
-    mine, amazons = parameters(*ours.__mro__[:3]), parameters(base, theirs)
+    mine, amazons = declared(ours), declared(base) | declared(theirs)
     assert amazons.keys() - mine.keys() == set()
     needed = {name for name, each in mine.items() if each.default is inspect.Parameter.empty}
     assert needed <= {name for name, each in amazons.items() if each.default is inspect.Parameter.empty}

@@ -60,10 +60,11 @@ def test_states_out_of_templates(
     rendered({"s": "failed", "f": "success"}, deferrable=deferrable, **states).execute(context())
 
 
-def test_states_of_tasks_out_of_templates(world: World, rendered: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("kind", [list, set, frozenset])
+def test_states_of_tasks_out_of_templates(world: World, rendered: Callable[..., Any], kind: type[list[str]]) -> None:
     row = {"dag_id": "etl", "dag_run_id": "run_1", "task_id": "load", "map_index": -1, "state": "failed"}
     world.airflow().tasks = [{**row, "try_number": 1}]
-    more = {"external_task_id": "load", "skipped_states": ["{{ params.s }}"]}
+    more = {"external_task_id": "load", "skipped_states": kind(["{{ params.s }}"])}
     made = rendered({"s": "failed"}, MwaaTaskSensor, failure_states=["upstream_failed"], **more)
     with pytest.raises(Exception, match="Skipped there"):
         made.execute(context())
