@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import pkgutil
@@ -17,7 +18,7 @@ import pytest
 from airflow_mwaa_provider import exceptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -99,3 +100,109 @@ def test_the_scripts_that_are_named_are_there(page: Path) -> None:
     for name in re.findall(r"(?m)(?<![\w/.])((?:scripts|\.ci)/\w+)(?![\w/.])", page.read_text(encoding="utf-8")):
         path = ROOT / name
         assert path.is_dir() or os.access(path, os.X_OK), f"{name} is named but cannot be run"
+
+
+# -- promises --------------------------------------------------------------------------------------------
+
+PROMISES = re.compile(
+    r"\byet\b|(?:n't|\bnot) there\b|\bwill (?:come|follow)\b|\b(?:added|comes|follows|supported) later\b"
+    r"|\b(?:coming|future|later|next|upcoming) (?:release|version)s?\b|\bnot (?:implemented|supported)\b"
+    r"|(?<!as )\bsoon\b|\bplanned\b|\bfor now\b|\bso far\b|\bat the moment\b|\bcurrently\b|\beventually\b"
+    r"|\b(?:FIXME|TODO|XXX)\b",
+    re.IGNORECASE,
+)
+"""How one writes that this package lacks something, or will get it. Such sentences outlive what they speak of."""
+
+NO_PROMISES = {
+    # A state that passes while something works.
+    r"no call is made yet|opens nothing yet": "a connection is opened when it is used",
+    r"not started yet|aren't healthy yet": "a process that starts",
+    r"not verified yet": "a signature, on its way through the checks",
+    r"nobody has asked after yet": "a process that has ended",
+    r"(?:not|none|nothing is) visible yet|nobody has committed yet|not yet written": "what is uploaded, or built",
+    r"has no archive yet|where there is none yet|where not all is, what isn't yet": "a cleanup that goes on",
+    r"cannot be opened yet": "a database that is away",
+    r"it is yet to come": "a moment",
+    r"planned first, then": "a cleanup has a plan",
+    r"questions so far|Looks made so far": "a count that goes on",
+    # What an Airflow has, or has not.
+    r"not scheduled yet|(?:run|nothing) is(?:n't)? known yet": "a run, or a task of one",
+    r"run that isn't there yet|run need not be there yet": "a run that is waited for",
+    r"no permissions for a DAG yet": "Airflow makes them when it reads the DAG's file",
+    r"an increment did not have yet": "columns of tables, by the version that was exported",
+    # What a caller names need not be there.
+    r":raises \w+: [^:]*(?:n't|not) there(?! yet)": "what was asked for",
+    r"(?:None(?:``)?|empty) (?:for|when) [^.:]*n't there(?! yet)": "what is returned for it",
+    r"\b(?:that|what) (?:is|are)(?:n't| not) there(?! yet)": "an object of an Airflow, a database, S3 or a disk",
+    r"these DAGs aren't there|because the run isn't there any more": "DAGs and runs",
+    r"it most likely isn't there|it wasn't there before|the run is new or not there": "what is about to be made",
+    r"says that a connection isn't there": "connections",
+    r"why the others are not there": "tables that the REST API does not show",
+}
+"""What reads like a promise and is none, as a regular expression, and what it speaks of."""
+
+
+def prose() -> Iterator[tuple[str, str]]:
+    """Return what users and contributors read, by its path: pages, docstrings, help of commands."""
+    for page in (ROOT / "README.md", *PAGES):
+        yield page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "airflow_mwaa_provider").rglob("*.py")):
+        for text in docstrings(path.read_text(encoding="utf-8")):
+            yield path.relative_to(ROOT).as_posix(), text
+
+
+def docstrings(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr):
+            parts: Iterable[ast.AST] = [node.value]
+        elif isinstance(node, ast.keyword) and node.arg in ("epilog", "help", "short_help"):
+            parts = ast.walk(node.value)
+        else:
+            continue
+        yield from (each.value for each in parts if isinstance(each, ast.Constant) and isinstance(each.value, str))
+
+
+def promises(text: str) -> Iterator[tuple[str, set[str]]]:
+    """Return what reads like a promise, with what stands around it, and what excuses it."""
+    text = " ".join(text.replace("\u2019", "'").split())
+    excused = [(match.span(), pattern) for pattern in NO_PROMISES for match in re.finditer(pattern, text)]
+    for promise in PROMISES.finditer(text):
+        excuses = {why for (start, end), why in excused if start <= promise.start() and promise.end() <= end}
+        yield text[max(promise.start() - 60, 0) : promise.end() + 20], excuses
+
+
+def test_nothing_is_promised() -> None:
+    """Write what is there. What merely reads like a promise is named above, with what it speaks of."""
+    seen = [(path, promise, excuses) for path, text in prose() for promise, excuses in promises(text)]
+    assert [f"{path}: {promise!r}" for path, promise, excuses in seen if not excuses] == []
+    idle = NO_PROMISES.keys() - {excuse for _, _, excuses in seen for excuse in excuses}
+    assert idle == set(), "these excuse nothing any more: delete them"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "this line is all that changes, unless\nthe task has `deferrable=True`, which isn't there yet:",
+        "`deferrable=True` isn\u2019t there.",
+        "Parquet is not there",
+        ":param deferrable: not yet used.",
+        "Route ``api`` is planned.",
+        "Sensors will follow.",
+        "For now only CSV is written.",
+        "A later version compresses it.",
+        "TODO: say which",
+        "Pools are not supported.",
+        "Sensors come soon.",
+        "Return ``None`` when it isn't there yet.",
+        ":raises TableNotFound: such tables are not there yet",
+    ],
+)
+def test_a_promise_is_found(text: str) -> None:
+    assert not all(excuses for _, excuses in promises(text))
+    assert list(docstrings(f"def f():\n    {text!r}")) == [text]
+    assert list(docstrings(f"option('--x', help={text!r})")) == [text]
+
+
+@pytest.mark.parametrize("text", ["Told as soon as it ends.", "It ended at that moment.", "Python 3.11 or later."])
+def test_what_is_no_promise_passes(text: str) -> None:
+    assert list(promises(text)) == []
