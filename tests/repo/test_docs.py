@@ -9,13 +9,15 @@ import os
 import pkgutil
 import re
 import textwrap
+import tomllib
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider import exceptions
+from airflow_mwaa_provider import __version__, exceptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -100,6 +102,44 @@ def test_the_scripts_that_are_named_are_there(page: Path) -> None:
     for name in re.findall(r"(?m)(?<![\w/.])((?:scripts|\.ci)/\w+)(?![\w/.])", page.read_text(encoding="utf-8")):
         path = ROOT / name
         assert path.is_dir() or os.access(path, os.X_OK), f"{name} is named but cannot be run"
+
+
+# -- versions --------------------------------------------------------------------------------------------
+
+
+def test_the_changelog_has_a_heading_for_this_version_and_one_for_what_follows_it() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, *released = re.findall(r"(?m)^## (.*)$", changelog)
+    assert unreleased == "[Unreleased]"
+    parts = [re.fullmatch(r"\[(\d+)\.(\d+)\.(\d+)\] - (\d{4}-\d\d-\d\d)", heading) for heading in released]
+    assert None not in parts, released
+    assert released[0].startswith(f"[{__version__}] - ")
+    versions = [tuple(map(int, part.groups()[:3])) for part in parts if part]
+    days = [date.fromisoformat(part[4]) for part in parts if part]
+    assert versions == sorted(set(versions), reverse=True)
+    assert days == sorted(days, reverse=True)
+    for section in changelog.split("\n## ")[1:]:
+        kinds = re.findall(r"(?m)^### (.*)$", section)
+        assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+        assert len(kinds) == len(set(kinds))
+
+
+def test_the_readme_and_the_docs_say_which_version_this_is_and_how_mature() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [maturity] = re.findall(r"Development Status :: \d - (\w+)", "\n".join(project["classifiers"]))
+    for page in ("README.md", "docs/index.md"):
+        said = re.findall(r"(?i)\bversion (\d+\.\d+\.\d+), an? (\w+)", (ROOT / page).read_text(encoding="utf-8"))
+        assert said == [(__version__, maturity.lower())], page
+
+
+def test_the_readme_lists_every_operator_and_sensor() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What is there")[2].partition("\n## ")[0]
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    names = re.findall(r"(?m)^::: airflow_mwaa_provider\.(?:operators|sensors)\.(\w+)\.(\w+)$", reference)
+    # "The same of connections and of pools" is enough of them; and the bases are documented, not for use.
+    wanted = {re.sub("Connections|Pools", "Variables", name) for module, name in names if module != "stored_objects"}
+    assert "MwaaDagRunSensor" in wanted
+    assert [name for name in sorted(wanted) if f"`{name}" not in table] == []
 
 
 # -- promises --------------------------------------------------------------------------------------------
