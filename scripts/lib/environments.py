@@ -19,8 +19,6 @@ from bootstrap import PYTHON as BOOTSTRAP_PYTHON
 from bootstrap import UV
 from running import ENVS, ROOT, Failure, install_failure, lock, logged, need_space
 
-sys.path.insert(0, str(ROOT))
-
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging import image_constraints
 

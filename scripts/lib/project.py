@@ -5,21 +5,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from running import ROOT
 
+sys.path.append(str(ROOT))
+
+from airflow_mwaa_provider.packaging.image_constraints import normalized
+
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)")
 
 
 def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-
-
-def normalized(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def extra_requirements(extra: str) -> list[Requirement]:
