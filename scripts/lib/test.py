@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NO_TESTS = 5
 """pytest's exit status when it has collected none."""
-AT_ONCE = 5
+AT_ONCE = 6
 """Suites that run at a time; each of them uses less than one core."""
 _STATUS_EVERY_S = 60.0
 _END_GRACE_S = 20.0
@@ -178,25 +178,23 @@ def planned(
     # Reading all files takes pytest some twenty seconds: each suite reads what may be its own, or what was asked for.
     everywhere = not any((ROOT / argument.partition("::")[0]).exists() for argument in more)
 
-    def suite(label: str, folder: Path, niceness: int, marked: str, others: str, paths: Sequence[str]) -> Suite:
-        arguments = ["-m", marked, f"--ignore={others}", *(paths if everywhere else ())]
+    def suite(label: str, folder: Path, niceness: int, marked: str, paths: Sequence[str], other: str) -> Suite:
+        arguments = ["-m", marked, f"--ignore={other}", *(paths if everywhere else ())]
         return Suite(label, [folder / "bin" / "python", "-m", "pytest", *arguments], niceness)
 
     newest, folder = versions[-1], folders[-1]
     integration, local = "tests/integration", "tests/local_airflow"
+    # Each with a local MWAA of its own.
     real = [
-        suite(f"integration tests on Airflow {newest}", folder, 0, "airflow", local, [integration]),
-        suite(f"local MWAA on Airflow {newest}", folder, 2, "airflow", integration, [local]),
+        suite(f"environments together, from Airflow {newest}", folder, 0, "across", [f"{integration}/across"], local),
+        suite(f"environments alone, from Airflow {newest}", folder, 0, "airflow and not across", [integration], local),
+        suite(f"local MWAA of Airflow {newest}", folder, 2, "airflow", [local], integration),
     ]
+    marked = {
+        version: "not airflow" if full or version == newest else "not airflow and not once" for version in versions
+    }
     units = [
-        suite(
-            f"unit tests on Airflow {version}",
-            folder,
-            5,
-            "not airflow" if full or version == newest else "not airflow and not once",
-            integration,
-            [],
-        )
+        suite(f"unit tests on Airflow {version}", folder, 5, marked[version], [], integration)
         for version, folder in zip(reversed(versions), reversed(folders), strict=True)
     ]
     return units if quick else [*real, *units]

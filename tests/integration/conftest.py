@@ -38,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in Path(item.fspath).parents:
             item.add_marker(pytest.mark.airflow)
+            if (Path(__file__).parent / "across") in Path(item.fspath).parents:
+                item.add_marker(pytest.mark.across)
             item.add_marker(pytest.mark.timeout(900))
 
 

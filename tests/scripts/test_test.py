@@ -23,12 +23,13 @@ def test_both_versions_and_real_airflows_are_tested(clone: Clone) -> None:
     assert done.returncode == 0, done.stderr
     calls = clone.calls("python -m pytest")
     assert sorted(call.removeprefix("python -m pytest ") for call in calls) == [
+        "-m across --ignore=tests/local_airflow tests/integration/across",
         "-m airflow --ignore=tests/integration tests/local_airflow",
-        "-m airflow --ignore=tests/local_airflow tests/integration",
+        "-m airflow and not across --ignore=tests/local_airflow tests/integration",
         "-m not airflow --ignore=tests/integration",
         "-m not airflow and not once --ignore=tests/integration",
     ]
-    assert done.stdout.count(SUMMARY) == 4
+    assert done.stdout.count(SUMMARY) == 5
     assert done.stdout.splitlines()[-1] == SUMMARY
     assert [line for line in done.stderr.splitlines() if line.startswith("Airflow ")] == [
         "Airflow 2.10.3 [dev]: Python 3.11, pins of 2.10.3.txt",
@@ -43,7 +44,7 @@ def test_full_leaves_nothing_out(clone: Clone) -> None:
     versions = re.findall(r"(?m)^Airflow ([\d.]+) ", done.stderr)
     assert versions == ["2.8.1", "2.9.2", "2.10.1", "2.10.3", "2.11.0", "2.11.2", "3.0.6", "3.2.1", "3.3.1"]
     assert calls.count("-m not airflow --ignore=tests/integration") == len(versions)
-    assert len(calls) == len(versions) + 2
+    assert len(calls) == len(versions) + 3
 
 
 def test_what_comes_after_the_dashes_is_for_pytest(clone: Clone) -> None:
@@ -52,7 +53,7 @@ def test_what_comes_after_the_dashes_is_for_pytest(clone: Clone) -> None:
     done = clone.run("test", "--", "tests/a b.py::test_it", "-k", "x or y")
     assert done.returncode == 0, done.stderr
     calls = clone.calls("python -m pytest")
-    assert len(calls) == 4
+    assert len(calls) == 5
     for call in calls:
         assert re.fullmatch(r"python -m pytest -m [a-z ]+ --ignore=\S+ tests/a b.py::test_it -k x or y", call)
 
@@ -83,9 +84,9 @@ def test_ci_runs_the_checks_beside_the_tests(clone: Clone, fails: str) -> None:
     variables = {**clone.variables, "STUB_FAILS": fails}
     done = subprocess.run(["bash", run], env=variables, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == (0 if fails == "no such call" else 1), done.stderr
-    assert len(clone.calls("python -m pytest -m")) == 4
+    assert len(clone.calls("python -m pytest -m")) == 5
     assert ("FAILED  types" in done.stdout) == (fails == "mypy")
-    assert done.stdout.count(SUMMARY) == 4
+    assert done.stdout.count(SUMMARY) == 5
 
 
 def test_an_install_that_was_killed_is_made_anew(clone: Clone) -> None:
@@ -152,7 +153,7 @@ def test_a_run_that_is_ended_ends_its_suites(clone: Clone, tmp_path: Path, which
         text=True,
     )
     deadline = time.monotonic() + 60
-    while not pids.exists() or len(pids.read_text().split()) < 4:
+    while not pids.exists() or len(pids.read_text().split()) < 5:
         assert time.monotonic() < deadline
         assert run.poll() is None
         time.sleep(0.05)

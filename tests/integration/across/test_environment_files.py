@@ -32,7 +32,7 @@ from tests.integration.conftest import CHOSEN, ENVIRONMENTS
 from tests.integration.world import World, environment_name, until
 
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DAG = Path(__file__).with_name("environment_files_dag.txt")
 # An environment of its own is started twice for each version: two minutes of two cores.
 VERSIONS = sorted(CHOSEN, key=lambda version: tuple(map(int, version.split("."))))

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from airflow_mwaa_provider.local.machine import processes
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
 
 def test_demo_once(tmp_path: Path) -> None:
