@@ -66,7 +66,10 @@ def guarded(name: str, main: Callable[[list[str]], int], arguments: list[str]) -
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, end)
+    # Both, whatever was inherited: a shell lets what it starts in the background ignore Ctrl-C, and the tests, which
+    # inherit that in turn, send it to processes of theirs.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     try:
         return main(arguments)
     except Failure as error:
