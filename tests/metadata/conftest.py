@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from tests.metadata import history
-from tests.metadata.lab import REGION, TEMPLATE, Lab
+from tests.metadata.lab import REGION, Lab
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory):
-    lab = Lab(tmp_path_factory.mktemp("metadata") / "lab")
-    lab.start_postgres()
+def lab():
+    # Not in pytest's own folder: each pytest that starts on the machine closes that to root's PostgreSQL.
+    lab = Lab(Path(tempfile.mkdtemp(prefix="lab.", dir=os.environ["AIRFLOW_HOME"])))
     try:
-        lab.migrate(TEMPLATE)
+        lab.start_with_template()
         yield lab
     finally:
         lab.stop()

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ from airflow_mwaa_provider.local.machine.moto_server import MotoServer
 from airflow_mwaa_provider.local.machine.postgres import PostgresServer
 from airflow_mwaa_provider.local.machine.processes import PortAllocator
 from airflow_mwaa_provider.metadata.database import Database
+from tests.metadata.kept_server import KeptServer
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -26,6 +29,13 @@ if TYPE_CHECKING:
 
 REGION = "eu-west-1"
 TEMPLATE = "airflow_template"
+
+
+class _NewPorts(PortAllocator):
+    """Gives no port a second time: all copies of one server would want that of the server."""
+
+    def take(self, preferred: int | None = None) -> int:
+        return super().take()
 
 
 class Lab:
@@ -37,11 +47,12 @@ class Lab:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        ports = PortAllocator()
+        ports = _NewPorts()
         marker = {"AIRFLOW_MWAA_TEST_LAB": str(folder)}
         self.postgres = PostgresServer(folder / "postgres", marker, ports)
         self.moto = MotoServer(folder, marker, ports, REGION)
         self._started_moto = False
+        self._s3: Any = None
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=120)
@@ -49,26 +60,41 @@ class Lab:
     def start_postgres(self) -> None:
         self.run(self.postgres.start())
 
+    def start_with_template(self) -> None:
+        """Start PostgreSQL with the migrated database :data:`TEMPLATE` in it, made now or kept from another run."""
+        settings = {name: value for name, value in _settings().items() if name.startswith("AIRFLOW__")}
+        kept, server = KeptServer(json.dumps([settings, CELERY_TABLES], sort_keys=True)), self.folder / "postgres"
+        if not kept.copy_to(server):
+            with kept.alone():
+                if not kept.copy_to(server):
+                    self.start_postgres()
+                    self.migrate(TEMPLATE)
+                    self.run(self.postgres.stop())
+                    kept.keep(server)
+        self.start_postgres()
+
     def start_moto(self) -> None:
         if not self._started_moto:
             self.run(self.moto.start())
             self._started_moto = True
 
     def stop(self) -> None:
+        if self._s3 is not None:
+            self._s3.close()
         if self._started_moto:
             self.run(self.moto.stop())
         self.run(self.postgres.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+        shutil.rmtree(self.folder)
 
     def migrate(self, name: str, python: str = sys.executable) -> None:
         """Make a database with Airflow's own tables, celery's among them as its worker would make them."""
         self.run(self.postgres.create_database(name))
         variables = {
-            **os.environ,
+            **_settings(),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.postgres.url(name),
-            "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
             "AIRFLOW_HOME": str(self.folder / f"airflow-{name}"),
         }
         subprocess.run(
@@ -98,22 +124,28 @@ class Lab:
     def database(self, name: str) -> Database:
         return Database.from_url(self.postgres.url(name))
 
-    def s3(self, **keywords: Any) -> Any:
+    def s3(self) -> Any:
+        """Return the one client of all tests: making one, and its connection, takes longer than most calls."""
         self.start_moto()
-        return boto3.client(
-            "s3",
-            endpoint_url=self.moto.url,
-            region_name=REGION,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-            config=Config(retries={"total_max_attempts": 2}, s3={"addressing_style": "path"}),
-            **keywords,
-        )
+        if self._s3 is None:
+            self._s3 = boto3.client(
+                "s3",
+                endpoint_url=self.moto.url,
+                region_name=REGION,
+                aws_access_key_id="testing",
+                aws_secret_access_key="testing",
+                config=Config(retries={"total_max_attempts": 2}, s3={"addressing_style": "path"}),
+            )
+        return self._s3
 
     def bucket(self) -> str:
         name = f"export-{uuid.uuid4().hex[:12]}"
         self.s3().create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
         return name
+
+
+def _settings() -> dict[str, str]:
+    return {**os.environ, "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False"}
 
 
 # As celery 5's database backend makes them.

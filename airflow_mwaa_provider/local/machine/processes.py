@@ -12,7 +12,7 @@ import abc
 import asyncio
 import contextlib
 import os
-import random
+import secrets
 import signal
 import socket
 import time
@@ -57,7 +57,7 @@ class PortAllocator:
     def take(self, preferred: int | None = None) -> int:
         """Return a free port, the preferred one if it is still free."""
         for _ in range(1000):
-            port = preferred or random.choice(_PORTS)  # noqa: S311 - no secret
+            port = preferred or secrets.choice(_PORTS)  # processes that seed `random` alike must not meet
             preferred = None
             if port not in self._given and port_is_free(port):
                 self._given.add(port)
