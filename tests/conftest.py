@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import Any
+
+from tests import seeds
 
 from tests import leftovers
 
@@ -16,3 +19,16 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 # A trigger lets Airflow notice the end of the process that deferred; here there is none.
 os.environ["AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL"] = "-1"
+
+
+def pytest_configure() -> None:
+    seeds.of_the_day()  # before pytest-xdist starts processes, which inherit it
+
+
+def pytest_report_header() -> str:
+    return seeds.line()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if terminalreporter.stats.get("failed"):
+        terminalreporter.write_line(seeds.line())

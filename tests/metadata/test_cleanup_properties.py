@@ -7,12 +7,14 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, plan_cleanup, run_cleanup
 from airflow_mwaa_provider.metadata.schema import read_schema
+from tests import seeds
 from tests.metadata.cleanup_model import Model
 from tests.metadata.once import FULL
 from tests.metadata.random_metadata import DAGS, NOW, Catalog, Row, Rows, draw
@@ -95,8 +97,9 @@ def options(random: Random, metadata: Metadata, rows: Rows) -> CleanupOptions:
     return CleanupOptions(**given)
 
 
+@hypothesis.seed(seeds.of_the_day())
 @settings(
-    max_examples=CASES, deadline=None, derandomize=not FULL, database=None, phases=[Phase.generate],
+    max_examples=CASES, deadline=None, database=None, phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(seed=st.integers(0, 2**32))

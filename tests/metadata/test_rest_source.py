@@ -8,11 +8,10 @@ import io
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,6 +24,7 @@ from airflow_mwaa_provider.metadata.rest_source import RestSource
 from airflow_mwaa_provider.metadata.rest_values import csv_line, text_of
 from airflow_mwaa_provider.metadata.selection import Window, by_change, select_tables
 from airflow_mwaa_provider.metadata.storage import Storage
+from tests import seeds
 from tests.metadata.lab import Lab
 from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.rest_stub import BEGIN, NOW, Row, StubApi
@@ -33,16 +33,6 @@ pytestmark = KNOWS_NO_AIRFLOW
 
 VERSIONS = ["2.10.3", "3.3.1"]
 MICROSECOND = timedelta(microseconds=1)
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    lab = Lab(Path(tmp_path_factory.mktemp("lab")))
-    try:
-        lab.start_postgres()
-        yield lab
-    finally:
-        lab.stop()
 
 
 def source_of(api: StubApi) -> RestSource:
@@ -114,10 +104,12 @@ def holds(window: Window, time: datetime | None) -> bool:
     return (not window.since or window.since <= time) and (not window.until or time < window.until)
 
 
+SEEDED = hypothesis.seed(seeds.of_the_day())
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@SEEDED
 @SLOW
 @given(runs=RUNS, since=BOUNDS, until=BOUNDS)
 def test_every_row_of_a_time_exactly_once(
@@ -141,6 +133,7 @@ def test_every_row_of_a_time_exactly_once(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@SEEDED
 @SLOW
 @given(runs=RUNS, since=BOUNDS, until=TIMES)
 def test_every_row_that_changed_exactly_once(
@@ -164,6 +157,7 @@ def test_every_row_that_changed_exactly_once(
 
 
 @pytest.mark.parametrize("version", ["2.8.1", *VERSIONS])
+@SEEDED
 @SLOW
 @given(
     times=st.lists(st.tuples(st.one_of(TIMES, st.none()), st.integers(0, 150)), max_size=6),
@@ -221,8 +215,8 @@ def test_all_daily_runs_at_midnight(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("seed", range(5))
-def test_rows_that_stay_are_read_once_while_others_come_go_and_start(version: str, seed: int) -> None:
+@pytest.mark.parametrize("seed", seeds.several(5))
+def test_rows_that_stay_are_read_once_while_others_come_go_and_start(version: str, seed: str) -> None:
     chance = random.Random(seed)
     api = StubApi(version)
     for number in range(60):
@@ -368,9 +362,9 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 AWKWARD = ["", "\\.", '"', ",", "\n", "\r", "\\", " a ", "\\N", "ünï🚀", "'", "\t", 'a"b']
 
 
-def test_values_are_what_postgresql_writes(servers: Lab) -> None:
+def test_values_are_what_postgresql_writes(lab: Lab) -> None:
     """Ten thousand values through the server's own COPY."""
-    chance = random.Random(1)
+    chance = random.Random(seeds.of_the_day())
     floats = [
         0.0,
         -0.0,
@@ -392,8 +386,8 @@ def test_values_are_what_postgresql_writes(servers: Lab) -> None:
     times += [BEGIN + chance.randint(-(10**16), 10**15) * MICROSECOND for _ in range(2_000)]
     times += [BEGIN + chance.randint(0, 10**6) * timedelta(milliseconds=100) for _ in range(500)]
     texts = AWKWARD + ["".join(chance.choices('ab",\n\r\\. é', k=5)) for _ in range(2_000)]
-    servers.run(servers.postgres.create_database("written"))
-    connection = servers.connect("written")
+    lab.run(lab.postgres.create_database("written"))
+    connection = lab.connect("written")
     try:
         with connection.cursor() as cursor:
             cursor.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'")
@@ -420,6 +414,7 @@ def test_values_are_what_postgresql_writes(servers: Lab) -> None:
         connection.close()
 
 
+@SEEDED
 @given(TEXTS)
 def test_lines_can_be_read_again(text: str) -> None:
     line = csv_line([text, None, text]).decode()
@@ -429,12 +424,12 @@ def test_lines_can_be_read_again(text: str) -> None:
 # -- as an export ----------------------------------------------------------------------------------
 
 
-def test_partitions_are_those_of_the_database(servers: Lab) -> None:
+def test_partitions_are_those_of_the_database(lab: Lab) -> None:
     source = source_of(StubApi())
     rows = select_tables(source.schema, ["log"])[0]
     name = "partitions"
-    servers.run(servers.postgres.create_database(name))
-    connection = servers.connect(name)
+    lab.run(lab.postgres.create_database(name))
+    connection = lab.connect(name)
     times = [None, BEGIN, BEGIN - MICROSECOND, BEGIN + timedelta(hours=23, minutes=59), NOW]
     try:
         with connection.cursor() as cursor:
@@ -449,7 +444,7 @@ def test_partitions_are_those_of_the_database(servers: Lab) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
-def test_an_export_in_partitions(servers: Lab, version: str, file_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_in_partitions(lab: Lab, version: str, file_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if file_format == "parquet":
         pytest.importorskip("pyarrow")
     # So that rows of a partition come in several pieces.
@@ -460,15 +455,15 @@ def test_an_export_in_partitions(servers: Lab, version: str, file_format: str, m
         for task in range(5):
             start = None if task == 4 else run["start_date"] - task * timedelta(days=1)
             api.task(run, f"t{task}", start_date=start, end_date=None, duration=1.5)
-    bucket = servers.bucket()
+    bucket = lab.bucket()
     options = ExportOptions(tables=["task_instance", "dag_run", "slot_pool"], layout="hive", file_format=file_format)
-    manifest = export_metadata(source_of(api), Storage(servers.s3(), bucket), options)
+    manifest = export_metadata(source_of(api), Storage(lab.s3(), bucket), options)
     assert (manifest.route, manifest.airflow_version) == ("rest", version)
     assert manifest.tables["task_instance"].rows == 200
     files = manifest.tables["task_instance"].files
     assert len({file.key for file in files}) == len(files)
     assert any(file.key.endswith(f"part-00001.{file_format}") for file in files)
-    s3 = servers.s3()
+    s3 = lab.s3()
     seen: Counter[str] = Counter()
     for file in files:
         body = s3.get_object(Bucket=bucket, Key=file.key)["Body"].read()
@@ -489,12 +484,12 @@ def test_an_export_in_partitions(servers: Lab, version: str, file_format: str, m
     assert set(seen.values()) == {1}
 
 
-def test_an_incremental_export_goes_on_with_what_changed(servers: Lab) -> None:
+def test_an_incremental_export_goes_on_with_what_changed(lab: Lab) -> None:
     api = StubApi()
     old = api.run("dag", "old", BEGIN, end_date=None, state="running")
     api.task(old, "t")
-    bucket = servers.bucket()
-    storage = Storage(servers.s3(), bucket)
+    bucket = lab.bucket()
+    storage = Storage(lab.s3(), bucket)
     options = ExportOptions(tables=["task_instance", "dag_run"], incremental=True)
     now = [NOW - timedelta(days=1), NOW]
     first = export_metadata(RestSource(api, "3.3.1", clock=lambda: now[0]), storage, options)
