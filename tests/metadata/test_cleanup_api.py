@@ -50,7 +50,7 @@ def patient(monkeypatch):
 @pytest.fixture(scope="module")
 def template(lab):
     name = lab.copy()
-    fill_varied(lab, name, runs=150, tasks=3, dags=5)
+    fill_varied(lab, name, days=91, runs=150, tasks=3, dags=5)
     connection = lab.connect(name)
     with connection.cursor() as cursor:
         for number, age in enumerate((1, 15, 25, 60)):

@@ -39,7 +39,7 @@ def never() -> Any:
 @pytest.fixture(scope="module")
 def varied(lab: Lab) -> str:
     name = lab.copy()
-    fill_varied(lab, name, runs=150, tasks=3)
+    fill_varied(lab, name, days=20, runs=150, tasks=3)
     return name
 
 
@@ -94,7 +94,7 @@ def test_duckdb_gives_the_databases_rows(lab: Lab, varied: str, tmp_path: Path, 
 def test_of_an_incremental_export_each_row_is_there_once(
     lab: Lab, database: str, tmp_path: Path, file_format: str
 ) -> None:
-    fill_varied(lab, database, runs=60, tasks=2)
+    fill_varied(lab, database, days=20, runs=60, tasks=2)
     lab.execute(
         database,
         "UPDATE dag_run SET updated_at = NULL",

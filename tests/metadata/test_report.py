@@ -39,7 +39,7 @@ WAYS = [
 @pytest.fixture(scope="module")
 def varied(lab: Lab) -> str:
     name = lab.copy()
-    fill_varied(lab, name)
+    fill_varied(lab, name, days=30)
     return name
 
 
@@ -63,7 +63,7 @@ def test_a_copy_in_a_folder_tells_the_same(lab: Lab, varied: str, tmp_path: Path
 
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
 def test_of_rows_exported_again_the_last_version_counts(lab: Lab, database: str, file_format: str) -> None:
-    fill_varied(lab, database, runs=200, tasks=3)
+    fill_varied(lab, database, days=20, runs=200, tasks=3)
     for table in ("dag_run", "task_instance"):
         lab.execute(database, f"UPDATE {table} SET updated_at = NULL")
     # An increment has what changed before now, so what ends in eternity is never in one.

@@ -35,12 +35,16 @@ UPDATE task_instance SET end_date = 'infinity', state = 'failed' WHERE random() 
 """
 
 
-def fill_varied(lab: Lab, name: str, *, runs: int = 400, tasks: int = 6, dags: int = 12) -> None:
+def fill_varied(lab: Lab, name: str, *, days: int, runs: int = 400, tasks: int = 6, dags: int = 12) -> None:
+    """Fill a database with so many days from 20 January 2025 on, and a few hours of March.
+
+    Of each day a partition is made, and each of its files costs calls: more days are a matter of minutes.
+    """
     connection = lab.connect(name)
     with connection.cursor() as cursor:
         fill(cursor, runs=runs, tasks=tasks, dags=dags)
         add_runs(cursor, EVIL, runs=3)
-        _in_three_months(cursor)
+        _brought_together(cursor, days)
         cursor.execute(VARIETY)
         # Breaks, quotes and NULLs in what is read over, and a value of 10 MB.
         cursor.execute("UPDATE log SET extra = E'a,\"b\"\\r\\n\\\\.\\n' WHERE id % 3 = 0")
@@ -48,8 +52,8 @@ def fill_varied(lab: Lab, name: str, *, runs: int = 400, tasks: int = 6, dags: i
     connection.close()
 
 
-def _in_three_months(cursor: Any) -> None:
-    """Bring the year of the history nearer together, for fewer partitions, and into the past, whatever the clock."""
+def _brought_together(cursor: Any, days: int) -> None:
+    """Bring the year of the history nearer together, and into the past, whatever the clock."""
     cursor.execute(
         """SELECT relname, array_agg(attname::text) FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
            WHERE relname IN ('dag_run', 'task_instance', 'log') AND relkind = 'r' AND attnum > 0
@@ -57,7 +61,7 @@ def _in_three_months(cursor: Any) -> None:
     )
     for table, names in cursor.fetchall():
         begin = "timestamptz '2025-01-20 00:00:00+00'"
-        items = ", ".join(f"{name} = {begin} + ({name} - {BEGIN}) / 4" for name in names)
+        items = ", ".join(f"{name} = {begin} + ({name} - {BEGIN}) * {days / 365}" for name in names)
         cursor.execute(f"UPDATE {table} SET {items}")
 
 
