@@ -28,13 +28,17 @@ def lab():
 @pytest.fixture
 def database(lab):
     """Name of an empty metadata database."""
-    return lab.copy()
+    name = lab.copy()
+    yield name
+    lab.drop(name)
 
 
 @pytest.fixture
 def filled(lab, template):
     """Name of a database for one test, like the one that its module has filled."""
-    return lab.copy(template)
+    name = lab.copy(template)
+    yield name
+    lab.drop(name)
 
 
 @pytest.fixture

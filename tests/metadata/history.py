@@ -121,10 +121,12 @@ def clear(cursor: Any) -> None:
         cursor.execute(f"DELETE FROM {table} WHERE dag_id LIKE 'dag\\_%'")
 
 
-def slow(table: str, seconds: float, when: str = "true") -> list[str]:
-    """Let each row of a table that is deleted take time."""
+def endless(table: str, rows: int, when: str = "true") -> list[str]:
+    """Let no statement that deletes more than so many rows of a table ever end, and all others take no longer."""
     return [
-        f"""CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END $$""",
-        f"CREATE TRIGGER slow BEFORE DELETE ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION slow()",
+        f"""CREATE FUNCTION endless() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN IF (SELECT count(*) > {rows} FROM gone WHERE {when}) THEN PERFORM pg_sleep(3600); END IF;
+            RETURN NULL; END $$""",
+        f"""CREATE TRIGGER endless AFTER DELETE ON {table} REFERENCING OLD TABLE AS gone
+            FOR EACH STATEMENT EXECUTE FUNCTION endless()""",
     ]

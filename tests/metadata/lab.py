@@ -107,6 +107,10 @@ class Lab:
         self.run(self.postgres.create_database(name, template))
         return name
 
+    def drop(self, name: str) -> None:
+        """Drop a database that is not needed any more: before its files, hundreds, have all got to the disk."""
+        self.run(self.postgres.drop_database(name))
+
     def connect(self, name: str) -> Any:
         connection = psycopg2.connect(self.postgres.url(name, "x").replace("postgresql+x", "postgresql"))
         connection.autocommit = True

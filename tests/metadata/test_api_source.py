@@ -204,7 +204,7 @@ def test_a_statement_that_takes_too_long_is_no_error(lab, filled, bucket) -> Non
         "ALTER TABLE dag ENABLE ROW LEVEL SECURITY",
         "ALTER TABLE dag FORCE ROW LEVEL SECURITY",
     )
-    server.service = Server(lab, filled, f"s3://{bucket}", budget_s=1).service
+    server.service = Server(lab, filled, f"s3://{bucket}", budget_s=2).service
     answer = server.service.write_piece(server.caller, {**server.requests[-1], "columns": ["dag_id"]})
     assert answer.status == 200
     assert answer.body == {"uploads": [], "next": None, "is_too_slow": True}

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +18,7 @@ from airflow_mwaa_provider.exceptions import (
     TableNotFound,
 )
 from airflow_mwaa_provider.metadata import registry
-from airflow_mwaa_provider.metadata.cleaning import rules
+from airflow_mwaa_provider.metadata.cleaning import deletion, rules
 from airflow_mwaa_provider.metadata.cleaning.graph import dependents
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, plan_cleanup, run_cleanup
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tests.metadata.lab import Lab
 
 RUNS, TASKS = 300, 4
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 OLD = "SELECT count(*) FROM dag_run WHERE end_date < timestamptz '2026-10-23 12:00:00+00'"
 
 
@@ -188,28 +189,36 @@ def test_who_may_not_delete_is_refused(lab: Lab, filled: str) -> None:
 
 @KNOWS_NO_AIRFLOW
 def test_one_cleanup_at_a_time(lab: Lab, filled: str) -> None:
-    with Lease(lab.database(filled)) as lease:
+    now = [0.0]
+    with Lease(lab.database(filled), clock=lambda: now[0]) as lease:
         for _ in range(4):
             with pytest.raises(CleanupUnderWay, match="another cleanup is under way"):
                 clean(lab, filled)
-            time.sleep(0.3)
+            now[0] += 0.3  # it changes hands every second time
             lease.renew()
-        ended = threading.Timer(1.0, lease.let_go)
-        ended.start()
-        outcome = run_cleanup(lab.database(filled), CleanupOptions(now=NOW), wait_timeout_s=30)
-        ended.join()
+        opened = []
+
+        def open_one() -> Any:
+            opened.append(len(opened))
+            if len(opened) == 4:  # one to work with, and two that found it taken: it has begun to wait
+                lease.let_go()
+            return lab.database(filled).open()
+
+        outcome = run_cleanup(Database(open_one), CleanupOptions(now=NOW), wait_timeout_s=200)
     assert outcome.is_complete
+    assert len(opened) > 4
 
 
 @KNOWS_NO_AIRFLOW
 def test_a_lease_outlives_its_connections(lab: Lab, filled: str) -> None:
-    with Lease(lab.database(filled)) as lease:
+    now = [0.0]
+    with Lease(lab.database(filled), clock=lambda: now[0]) as lease:
         for _ in range(3):
             lab.execute(
                 filled, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
                 "AND pid <> pg_backend_pid() AND usename = current_user"
             )  # fmt: skip
-            time.sleep(0.6)
+            now[0] += 0.6
             lease.renew()
             with pytest.raises(CleanupUnderWay):
                 clean(lab, filled)
@@ -248,11 +257,22 @@ def test_a_run_that_comes_to_life_meanwhile_stays(lab: Lab, filled: str) -> None
         cursor.execute(
             f"UPDATE task_instance SET state = 'queued' WHERE (dag_id, run_id) = {one} AND task_id = 'task_1'"
         )
-        done = threading.Timer(0.7, lambda: cursor.execute("COMMIT"))
+        is_over, waited = threading.Event(), []
+
+        def commit_when_waited_for() -> None:
+            while not waited and not is_over.wait(0.01):
+                waited.extend([True] * ask(lab, filled, WAITING))
+            cursor.execute("COMMIT")
+
+        done = threading.Thread(target=commit_when_waited_for)
         done.start()
-        outcome = clean(lab, filled, lock_timeout=timedelta(seconds=5), max_transaction=timedelta(seconds=8))
-        done.join()
+        try:
+            outcome = clean(lab, filled, lock_timeout=timedelta(minutes=4), max_transaction=timedelta(minutes=4))
+        finally:
+            is_over.set()
+            done.join()
     other.close()
+    assert waited
     assert outcome.is_complete
     assert ask(lab, filled, OLD) == 1
     assert ask(lab, filled, f"SELECT count(*) FROM task_instance WHERE (dag_id, run_id) = {one}") == TASKS
@@ -290,15 +310,22 @@ def test_a_connection_that_is_lost_is_opened_again(lab: Lab, filled: str) -> Non
 
 
 @KNOWS_NO_AIRFLOW
-def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str) -> None:
-    lab.execute(filled, *history.slow("dag_run", 0.05))
+def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is up when some runs are deleted and most are not."""
+    now = [0.0]
+    monkeypatch.setattr(deletion, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def pass_time(table: str, rows: int, expected: int | None) -> None:
+        now[0] += 3.0 if table == "dag_run" else 0.0
+
+    asked = CleanupOptions(now=NOW, max_duration=timedelta(seconds=5), batch_rows=30)
     planned = plan_cleanup(lab.database(filled), CleanupOptions(now=NOW)).rows
-    outcome = clean(lab, filled, max_duration=timedelta(seconds=5), batch_rows=30)
+    outcome = run_cleanup(lab.database(filled), asked, progress=pass_time)
     assert not outcome.is_complete
+    assert 0 < outcome.table("dag_run").deleted < outcome.table("dag_run").matched
     assert "max_duration of 0:00:05 was over" in outcome.left[0]
     assert 0 < outcome.deleted < planned
     assert sum(table.matched for table in outcome.tables.values()) == planned
-    lab.execute(filled, "DROP TRIGGER slow ON dag_run")
     rest = clean(lab, filled)
     assert (rest.is_complete, rest.deleted) == (True, planned - outcome.deleted)
 
@@ -306,17 +333,20 @@ def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str) -> None:
 @KNOWS_NO_AIRFLOW
 def test_what_takes_too_long_is_done_in_smaller_parts(lab: Lab, filled: str) -> None:
     """No transaction takes longer than it may, though the first guess at a size was far too large."""
-    lab.execute(filled, *history.slow("task_instance", 0.005))
-    outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=300), tables=["dag_run"])
+    most = 5 * TASKS
+    lab.execute(filled, *history.endless("task_instance", most))
+    of_one_dag = {"max_transaction": timedelta(seconds=1), "tables": ["dag_run"], "dag_ids": ["dag_001"]}
+    outcome = clean(lab, filled, **of_one_dag)
     assert outcome.is_complete
-    assert ask(lab, filled, OLD) == 0
-    batches = outcome.table("dag_run")
-    assert batches.deleted / batches.batches < 20  # the first guess
+    assert ask(lab, filled, f"{OLD} AND dag_id = 'dag_001'") == 0
+    batches = outcome.table("task_instance")
+    assert batches.deleted / batches.batches <= most
+    assert outcome.longest_transaction_s >= 1, "the first guess was too large"
 
 
 @KNOWS_NO_AIRFLOW
 def test_a_run_of_many_tasks_goes_piece_by_piece(lab: Lab, filled: str) -> None:
-    """Deleting it at once would take 2.4 s, and a transaction may take 0.5 s."""
+    """Deleting it at once would never end."""
     one = "id = (SELECT min(id) + 11 FROM dag_run)"
     connection = lab.connect(filled)
     with connection.cursor() as cursor:
@@ -334,7 +364,7 @@ def test_a_run_of_many_tasks_goes_piece_by_piece(lab: Lab, filled: str) -> None:
             dags=1,
         )
     connection.close()
-    lab.execute(filled, *history.slow("task_instance", 0.02, "OLD.map_index > 0"))
+    lab.execute(filled, *history.endless("task_instance", 30, "map_index > 0"))
     outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=500), tables=["dag_run"])
     assert (outcome.is_complete, outcome.left) == (True, [])
     assert ask(lab, filled, OLD) == 0

@@ -388,10 +388,10 @@ def test_an_archive_is_never_written_over(lab, filled, bucket) -> None:
 
 def test_what_a_transaction_has_no_time_for_stays(lab, filled, bucket) -> None:
     slow = """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_sleep(CASE WHEN OLD.id = 4 THEN 1 ELSE 0 END); RETURN OLD; END $$;
+        BEGIN PERFORM pg_sleep(CASE WHEN OLD.id = 4 THEN 3600 ELSE 0 END); RETURN OLD; END $$;
         CREATE TRIGGER slow BEFORE DELETE ON log FOR EACH ROW EXECUTE FUNCTION slow()"""
     lab.execute(filled, slow)
-    outcome = clean(lab, filled, bucket, tables=["log"], max_transaction=timedelta(milliseconds=300))
+    outcome = clean(lab, filled, bucket, tables=["log"], max_transaction=timedelta(milliseconds=500))
     assert rows(lab, filled, "SELECT id FROM log WHERE id < 20") == [(4,)]
     assert [why.partition(":")[0] for why in outcome.left] == [
         "log 4 takes longer than max_transaction to delete, and stays"

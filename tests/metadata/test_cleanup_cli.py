@@ -457,7 +457,7 @@ class RealEnvironment:
         return self._warm.stdout.readline().strip()
 
     def stop(self) -> None:
-        self._warm.communicate(timeout=10)
+        self._warm.communicate(timeout=60)
 
     def run_cli(self, argv: list[str], *, idempotent: bool = False) -> Answer:
         assert self._warm.stdin is not None
