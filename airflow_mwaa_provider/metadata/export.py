@@ -248,8 +248,11 @@ class _Export:
     def _abort_left_uploads(self, places: Places) -> None:
         tables = {rows.name for rows in self.tables}
         prefix = f"{places.prefix}/" if places.prefix else ""
+        tried = self.options.places(None).manifest  # the upload that is begun to see whether one may write
         try:
-            count = self.storage.abort_left_uploads(prefix, lambda key: places.may_have_left(key, tables))
+            count = self.storage.abort_left_uploads(
+                prefix, lambda key: key == tried or places.may_have_left(key, tables)
+            )
         except AccessDenied as error:
             log.info("Uploads that an earlier export may have left stay: %s", error)
             return

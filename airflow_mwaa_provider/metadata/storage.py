@@ -106,8 +106,7 @@ class Storage:
         """
         with storage_errors(self.bucket, key, "s3:PutObject"):
             upload_id = self.client.create_multipart_upload(**self._own, Key=key, **self.put_parameters)["UploadId"]
-        with storage_errors(self.bucket, key, "s3:AbortMultipartUpload"):
-            self.client.abort_multipart_upload(**self._own, Key=key, UploadId=upload_id)
+        self.abort_upload(key, upload_id)
 
     def get(self, key: str, *, max_bytes: int = 256 << 20) -> bytes | None:
         """Read an object as a whole; ``None`` when it isn't there."""
