@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 
 import pytest
 
 from tests.metadata import history
 from tests.metadata.conftest import bucket, database, lab
 from tests.metadata.exports import keys, manifest, uploads
+from tests.metadata.faulty_s3 import FaultyS3
 from tests.metadata.lab import REGION
 
 __all__ = ["bucket", "database", "lab"]
@@ -104,24 +105,21 @@ def test_misuse_and_failure_are_one_line_each(lab, command, bucket) -> None:
     assert keys(lab, bucket) == []
 
 
-def parts(lab, bucket):
-    found = lab.s3().list_multipart_uploads(Bucket=bucket).get("Uploads", ())
-    return [
-        part
-        for upload in found
-        for part in lab.s3().list_parts(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]).get("Parts", ())
-    ]
-
-
 def test_interrupted_it_leaves_nothing(lab, command, database, bucket) -> None:
-    lab.execute(database, "UPDATE log SET extra = repeat(md5(id::text), 100000)")  # 320 MB
-    process = command.start(f"s3://{bucket}/x", "--table", "log")
-    deadline = time.monotonic() + 50
-    # Of an upload whose answer has not come yet nobody knows the id.
-    while not parts(lab, bucket) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    lab.execute(database, "UPDATE log SET extra = repeat(md5(id::text), 12500)")  # 40 MB
+    is_under_way, is_interrupted = threading.Event(), threading.Event()
+
+    def hold(method, path) -> None:
+        if "partNumber=2" in path:
+            is_under_way.set()
+            is_interrupted.wait(200)
+
+    with FaultyS3(lab.moto.url, hold) as s3:
+        process = command.start(f"s3://{bucket}/x", "--table", "log", AWS_ENDPOINT_URL=s3.url)
+        assert is_under_way.wait(200)
+        process.send_signal(signal.SIGINT)
+        is_interrupted.set()
+        out, err = process.communicate(timeout=200)
     assert (process.returncode, out) == (1, "")
     assert "interrupted; nothing of this export is visible" in err
     assert keys(lab, bucket) == []

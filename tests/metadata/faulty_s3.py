@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import http.client
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from botocore.config import Config
 from tests.metadata.lab import REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Answer = Callable[[str, str], tuple[int, str, str] | None]
 
@@ -34,6 +34,8 @@ class FaultyS3:
         self.calls: list[tuple[str, str]] = []
         self.owners: set[str | None] = set()
         self.answer = answer
+        self._handled = 0
+        self._change = threading.Condition()
         outer, target = self, urlsplit(behind)
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,6 +47,10 @@ class FaultyS3:
                 if len(content) < size:  # the client was killed; moto would wait for the rest
                     self.close_connection = True
                     return
+                with outer.handling(), suppress(ConnectionError):  # the client may be gone
+                    self.answer(content)
+
+            def answer(self, content: bytes) -> None:
                 outer.calls.append((self.command, self.path))
                 outer.owners.add(self.headers.get("x-amz-expected-bucket-owner"))
                 told = outer.answer(self.command, self.path)
@@ -61,7 +67,6 @@ class FaultyS3:
                 with closing(http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)) as connection:
                     connection.request(self.command, self.path, content, headers)
                     answered = connection.getresponse()
-                    # A client that is gone makes this fail.
                     self.reply(answered.status, dict(answered.getheaders()), answered.read())
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815
@@ -88,8 +93,21 @@ class FaultyS3:
         return self
 
     def __exit__(self, *error: object) -> None:
+        with self._change:
+            assert self._change.wait_for(lambda: self._handled == 0, 200), "S3 has what it was sent"
         self._server.shutdown()
         self._server.server_close()
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        with self._change:
+            self._handled += 1
+        try:
+            yield
+        finally:
+            with self._change:
+                self._handled -= 1
+                self._change.notify_all()
 
     @property
     def url(self) -> str:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import random
 import signal
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Callable
 
 import psycopg2
 import pytest
@@ -27,11 +27,11 @@ from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from airflow_mwaa_provider.metadata.storage import Storage
+from tests import seeds
 from tests.metadata import history
 from tests.metadata.exports import body, export, keys, manifest, uploads
 from tests.metadata.faulty_s3 import FaultyS3
-
-FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
+from tests.metadata.once import FULL
 
 
 @pytest.fixture
@@ -272,17 +272,18 @@ from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from airflow_mwaa_provider.metadata.storage import Storage
 url, endpoint, bucket, form, layout = sys.argv[1:]
+tables = ["dag_run", "task_instance", "log", "dag", "slot_pool", "job"]
 s3 = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, aws_access_key_id="t", aws_secret_access_key="t",
                   config=Config(s3={"addressing_style": "path"}))
 print("ready", flush=True)
 with DatabaseSource(Database.from_url(url)) as source, Storage(s3, bucket) as storage:
-    export_metadata(source, storage, ExportOptions(file_format=form, layout=layout))
+    export_metadata(source, storage, ExportOptions(tables=tables, file_format=form, layout=layout))
 print("done", flush=True)
 """
 
 
 @pytest.mark.parametrize(("form", "layout"), [("csv", "table"), ("parquet", "hive")])
-def test_killed_at_any_moment(lab, large, bucket, form, layout) -> None:
+def test_killed_at_any_call(lab, large, bucket, form, layout) -> None:
     """Never a manifest without all its objects; after the next run nothing of the killed one is left."""
 
     def start(endpoint: str = lab.moto.url):
@@ -305,33 +306,39 @@ def test_killed_at_any_moment(lab, large, bucket, form, layout) -> None:
                 head = lab.s3().head_object(Bucket=bucket, Key=file["key"])
                 assert head["ContentLength"] == file["bytes"]
 
-    first = start()
-    began = time.monotonic()
-    assert first.communicate()[0] == "done\n"
-    whole_s = time.monotonic() - began
-    complete = keys(lab, bucket)
-    if form == "csv":  # Parquet is too small here to be in parts
-        is_under_way, is_killed = threading.Event(), threading.Event()
+    def kill_at(is_it: Callable[[int, str], bool]) -> None:
+        """Kill it when it makes a call, which S3 never gets, and neither any after it."""
+        is_under_way, is_killed, number = threading.Event(), threading.Event(), itertools.count(1)
 
-        def hold(method, path) -> None:
-            if "partNumber=2" in path:
-                is_under_way.set()
-                is_killed.wait(60)
+        def hold(method, path) -> tuple[int, str, str] | None:
+            if not is_it(next(number), path) and not is_under_way.is_set():
+                return None
+            is_under_way.set()
+            is_killed.wait(200)
+            return 0, "", ""
 
         with FaultyS3(lab.moto.url, hold) as s3:
             process = start(s3.url)
-            assert is_under_way.wait(60)
+            assert is_under_way.wait(200)
             kill(process)
-            assert [key for key in uploads(lab, bucket) if key.endswith("log.csv")]
             is_killed.set()
+
+    with FaultyS3(lab.moto.url, lambda method, path: None) as s3:
+        assert start(s3.url).communicate()[0] == "done\n"
+    calls, complete = len(s3.calls), keys(lab, bucket)
+    if form == "csv":  # Parquet is too small here to be in parts
+        kill_at(lambda number, path: "partNumber=2" in path)
+        assert [key for key in uploads(lab, bucket) if key.endswith("log.csv")]
         check_manifest()
-    chance = random.Random(20261122)
-    for _ in range(20 if FULL else 4):
+    chance = random.Random(seeds.of_the_day())
+    # The last calls, when objects become visible, are the dangerous ones; the second one ends an upload that was begun
+    # to see whether one may write.
+    anywhere = [
+        chance.randint(*chance.choice([(1, calls), (calls * 7 // 10, calls)])) for _ in range(19 if FULL else 3)
+    ]
+    for last in [2, *anywhere]:
         lab.execute(large, "UPDATE log SET owner = md5(random()::text)")
-        process = start()
-        # The last moments, when objects become visible, are the dangerous ones.
-        time.sleep(whole_s * chance.choice([chance.random(), 0.7 + 0.3 * chance.random()]))
-        kill(process)
+        kill_at(lambda number, path, last=last: number >= last)
         check_manifest()
     assert start().communicate()[0] == "done\n"
     assert uploads(lab, bucket) == []
