@@ -16,12 +16,15 @@ from werkzeug.wrappers import Request, Response
 
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 from airflow_mwaa_provider.packaging.lambda_zip import build_zip
-from tests.aws_lambda.function import ENDPOINTS, Function, make_runtime
+from tests.aws_lambda.function import ENDPOINTS, Function, Runtime
+from tests.botocore_data import _botocore_data
 from tests.client.world import HAS_INVOKE_REST_API, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+__all__ = ["_botocore_data"]
 
 
 class ClientTokens:
@@ -94,8 +97,17 @@ def world(_world: World) -> World:
 
 
 @pytest.fixture(scope="session")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_runtime(tmp_path_factory.mktemp("lambda") / "runtime")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    runtime = Runtime(tmp_path_factory.mktemp("lambda") / "runtime")
+    yield runtime
+    runtime.stop()
+
+
+@pytest.fixture
+def runtime_without_boto3_in_memory(tmp_path: Path) -> Iterator[Runtime]:
+    runtime = Runtime(tmp_path / "runtime", preloads=False)
+    yield runtime
+    runtime.stop()
 
 
 @pytest.fixture(scope="session")
@@ -106,23 +118,33 @@ def bare_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def unpacked(path: Path) -> Path:
+    """Unpack a zip, as Lambda does."""
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(path.with_suffix(""))
+    return path.with_suffix("")
+
+
+@pytest.fixture(scope="session")
+def unpacked_bare(bare_zip: Path) -> Path:
+    return unpacked(bare_zip)
+
+
 @pytest.fixture(scope="session")
 def unpacked_with_requests(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zip with requests, unpacked, as Lambda does: certifi's file must be one."""
-    folder = tmp_path_factory.mktemp("zip")
-    (folder / "x.zip").write_bytes(build_zip(with_requests=True).content)
-    with zipfile.ZipFile(folder / "x.zip") as archive:
-        archive.extractall(folder / "code")
-    return folder / "code"
+    """The zip with requests; certifi's file must be one."""
+    path = tmp_path_factory.mktemp("zip") / "with-requests.zip"
+    path.write_bytes(build_zip(with_requests=True).content)
+    return unpacked(path)
 
 
 @pytest.fixture
-def bare(world: World, runtime: Path, bare_zip: Path) -> Function:
-    return Function(runtime, bare_zip, world, variables={"MWAA_ENV_NAME": "env3", "MWAA_DAG_ID": "etl"})
+def bare(world: World, runtime: Runtime, unpacked_bare: Path) -> Function:
+    return Function(runtime, unpacked_bare, world, variables={"MWAA_ENV_NAME": "env3", "MWAA_DAG_ID": "etl"})
 
 
 @pytest.fixture
-def with_requests(world: World, runtime: Path, unpacked_with_requests: Path) -> Function:
+def with_requests(world: World, runtime: Runtime, unpacked_with_requests: Path) -> Function:
     variables = {"MWAA_ENV_NAME": "env3", "MWAA_DAG_ID": "etl"}
     return Function(runtime, unpacked_with_requests, world, variables=variables)
 
@@ -141,5 +163,5 @@ def trigger(request: pytest.FixtureRequest) -> Function:
 
 
 @pytest.fixture
-def endpoints(world: World, runtime: Path, bare_zip: Path) -> Function:
-    return Function(runtime, bare_zip, world, handler=ENDPOINTS)
+def endpoints(world: World, runtime: Runtime, unpacked_bare: Path) -> Function:
+    return Function(runtime, unpacked_bare, world, handler=ENDPOINTS)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -21,32 +22,93 @@ ENDPOINTS = "airflow_mwaa_provider.aws_lambda_endpoints.handler"
 
 Invocation = tuple[str, Any] | tuple[str, Any, dict[str, str]]
 
+# Every cold start is a child of this: a process that has seen no function and no event, but may have boto3 in memory,
+# and what botocore reads of its own files.
 _PROGRAM = """
-import importlib, json, os, sys
-job = json.load(sys.stdin)
-sys.path.extend(job["path"])
+import importlib, json, os, socket, sys, traceback
+sys.path.append(sys.argv[1])
+if sys.argv[2] == "with-boto3":
+    import functools, boto3, botocore.session
+    botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+    for service in ("mwaa", "ec2"):
+        boto3.Session(aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1").client(service)
 
 class Context:
-    def __init__(self, request_id, seconds):
+    def __init__(self, account, request_id, seconds):
         self.aws_request_id, self.seconds = request_id, seconds
-        self.invoked_function_arn = f"arn:aws:lambda:us-east-1:{job['account']}:function:f"
+        self.invoked_function_arn = f"arn:aws:lambda:us-east-1:{account}:function:f"
     def get_remaining_time_in_millis(self):
         return int(self.seconds * 1000)
 
-module, _, name = job["handler"].rpartition(".")
-answers = []
-for request_id, event, seconds, variables in job["invocations"]:
-    os.environ.update(variables)
+def invoke(job):
+    sys.path.insert(sys.path.index(sys.argv[1]), job["code"])
+    os.environ.clear()
+    os.environ.update(job["variables"])
+    module, _, name = job["handler"].rpartition(".")
+    answers = []
+    for request_id, event, seconds, variables in job["invocations"]:
+        os.environ.update(variables)
+        try:
+            handler = getattr(importlib.import_module(module), name)
+            answers.append({"result": handler(event, Context(job["account"], request_id, seconds))})
+        except Exception as error:
+            fields = {"type": type(error).__name__, "message": str(error), "action": getattr(error, "action", None)}
+            answers.append({"error": fields})
+    files = [(name.partition(".")[0], getattr(module, "__file__", None) or "") for name, module in sys.modules.items()]
+    roots = sorted({root for root, file in files if file.startswith((job["code"], sys.argv[1]))})
+    return {"answers": answers, "roots": roots}
+
+def serve(connection):
+    with connection, connection.makefile("rw") as stream:
+        try:
+            told = invoke(json.loads(stream.readline()))
+        except BaseException:
+            told = {"crash": traceback.format_exc()}
+        stream.write(json.dumps(told))
+
+control = socket.socket(fileno=0)
+while True:
+    _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    if not descriptors:
+        break
+    with socket.socket(fileno=descriptors[0]) as connection:
+        if os.fork() == 0:
+            control.close()
+            serve(connection)
+            os._exit(0)
     try:
-        handler = getattr(importlib.import_module(module), name)
-        answers.append({"result": handler(event, Context(request_id, seconds))})
-    except Exception as error:
-        fields = {"type": type(error).__name__, "message": str(error), "action": getattr(error, "action", None)}
-        answers.append({"error": fields})
-files = [(name.partition(".")[0], getattr(module, "__file__", None) or "") for name, module in sys.modules.items()]
-roots = sorted({root for root, file in files if file.startswith(tuple(job["path"]))})
-print(json.dumps({"answers": answers, "roots": roots}))
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
 """
+
+
+class Runtime:
+    """A Python that has boto3 and nothing else, and starts functions."""
+
+    def __init__(self, folder: Path, *, preloads: bool = True) -> None:
+        self.folder = make_runtime(folder)
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", "-I", "-c", _PROGRAM, str(self.folder), "with-boto3" if preloads else "bare"],
+                stdin=theirs,
+                env={},
+            )
+
+    def start(self, job: dict[str, Any]) -> socket.socket:
+        """Start a function; its answers come through the socket."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._control, [b"x"], [theirs.fileno()])
+        ours.settimeout(100)
+        ours.sendall(json.dumps(job).encode() + b"\n")
+        return ours
+
+    def stop(self) -> None:
+        self._control.close()
+        assert self._process.wait(10) == 0
 
 
 def make_runtime(folder: Path) -> Path:
@@ -66,7 +128,7 @@ def make_runtime(folder: Path) -> Path:
 class Function:
     """A function that is set up; each :meth:`invoke` is a cold start."""
 
-    runtime: Path
+    runtime: Runtime
     code: Path
     world: World
     handler: str = TRIGGER
@@ -76,23 +138,15 @@ class Function:
 
     def invoke(self, *invocations: Invocation, seconds: float = 60, account: str = ACCOUNT) -> list[dict[str, Any]]:
         """Invoke it with (request id, event[, variables]), one after the other: the first one cold, the others warm."""
-        process = self.start(*invocations, seconds=seconds, account=account)
-        return self.finish(process)
+        return self.finish(self.start(*invocations, seconds=seconds, account=account))
 
-    def start(self, *invocations: Invocation, seconds: float = 60, account: str = ACCOUNT) -> subprocess.Popen[str]:
+    def start(self, *invocations: Invocation, seconds: float = 60, account: str = ACCOUNT) -> socket.socket:
         job = {
-            "path": [str(self.code), str(self.runtime)],
+            "code": str(self.code),
             "handler": self.handler,
             "account": account,
             "invocations": [[name, event, seconds, *(more or [{}])] for name, event, *more in invocations],
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-S", "-I", "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={
+            "variables": {
                 "AWS_ACCESS_KEY_ID": KEY,
                 "AWS_SECRET_ACCESS_KEY": SECRET,
                 "AWS_DEFAULT_REGION": REGION,
@@ -100,17 +154,15 @@ class Function:
                 "REQUESTS_CA_BUNDLE": self.world.ca,
                 **self.variables,
             },
-        )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(job))
-        process.stdin.close()
-        process.stdin = None
-        return process
+        }
+        return self.runtime.start(job)
 
-    def finish(self, process: subprocess.Popen[str]) -> list[dict[str, Any]]:
-        out, err = process.communicate(timeout=100)
-        assert process.returncode == 0, err
-        told = json.loads(out)
+    def finish(self, started: socket.socket) -> list[dict[str, Any]]:
+        with started, started.makefile() as stream:
+            text = stream.read()
+        assert text, "the function ended its process"
+        told = json.loads(text)
+        assert "crash" not in told, told["crash"]
         self.roots = told["roots"]
         answers: list[dict[str, Any]] = told["answers"]
         return answers

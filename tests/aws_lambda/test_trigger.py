@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.aws_lambda import samples
-from tests.aws_lambda.function import RUNTIME, Function
+from tests.aws_lambda.function import RUNTIME, Function, Runtime
 from tests.client.world import HAS_INVOKE_REST_API, World
 
 without_invoke_rest_api = pytest.mark.skipif(HAS_INVOKE_REST_API, reason="the installed boto3 has InvokeRestApi")
@@ -63,7 +63,10 @@ def test_two_events_are_two_runs(trigger: Function, world: World) -> None:
     assert len(runs(world)) == 6
 
 
-def test_the_zip_brings_in_nothing_but_itself_and_boto3(trigger: Function) -> None:
+def test_the_zip_brings_in_nothing_but_itself_and_boto3(
+    trigger: Function, runtime_without_boto3_in_memory: Runtime
+) -> None:
+    trigger.runtime = runtime_without_boto3_in_memory
     [answer] = trigger.invoke(("request-1", {}))
     assert "result" in answer
     own = {"airflow_mwaa_provider"}
@@ -88,7 +91,7 @@ def test_a_function_that_fails_is_retried_by_lambda_with_the_same_result(trigger
     """All attempts of the first invocation act and lose their answers; the second one finds the run."""
     target = "rest" if "MWAA_TRANSPORT" in trigger.variables else "invoke_rest_api"
     world.fault(target, "status_after")
-    [first] = trigger.invoke(*same(EVENTS["eventbridge"], 1), seconds=2)
+    [first] = trigger.invoke(*same(EVENTS["eventbridge"], 1), seconds=1.2)
     assert first["error"]["type"] in ("UnexpectedAnswer", "AirflowError")
     world.do(world.mwaa.faults.clear)
     [second] = trigger.invoke(*same(EVENTS["eventbridge"], 1))
@@ -202,10 +205,10 @@ def test_an_old_boto3_is_named_with_the_way_out(bare: Function) -> None:
     assert "airflow-mwaa package lambda --with-requests" in answer["error"]["message"]
 
 
-def test_without_requests_the_client_says_what_a_web_session_needs(runtime: Path, bare_zip: Path) -> None:
+def test_without_requests_the_client_says_what_a_web_session_needs(runtime: Runtime, bare_zip: Path) -> None:
     code = f"""
 import sys
-sys.path += [{str(bare_zip)!r}, {str(runtime)!r}]
+sys.path += [{str(bare_zip)!r}, {str(runtime.folder)!r}]
 from airflow_mwaa_provider.client.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.exceptions import UnsupportedByTransport
 try:

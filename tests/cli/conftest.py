@@ -8,11 +8,12 @@ import dataclasses
 import pytest
 
 from airflow_mwaa_provider.client.retrying import RetryPolicy
+from tests.botocore_data import _botocore_data
 from tests.cli.terminal import Terminal
 from tests.client.conftest import _world, world
 from tests.client.world import FakeTime, World
 
-__all__ = ["_world", "terminal", "world"]
+__all__ = ["_botocore_data", "_world", "terminal", "world"]
 
 
 @pytest.fixture

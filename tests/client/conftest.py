@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
+from tests.botocore_data import _botocore_data
 from tests.client.failure import HUSH
 from tests.client.world import SECRET, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["_botocore_data"]
 
 
 @pytest.fixture(scope="session")

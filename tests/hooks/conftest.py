@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.botocore_data import _botocore_data
 from tests.client.conftest import _world, world
 from tests.client.world import KEY, REGION, SECRET
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.client.world import World
 
-__all__ = ["_world", "world"]
+__all__ = ["_botocore_data", "_world", "world"]
 
 
 @pytest.fixture(autouse=True)

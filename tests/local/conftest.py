@@ -12,10 +12,13 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
+from tests.botocore_data import _botocore_data
 from tests.local.lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["_botocore_data"]
 
 
 @pytest.fixture(scope="session")

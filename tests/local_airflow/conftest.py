@@ -19,6 +19,9 @@ from botocore.config import Config
 
 from airflow_mwaa_provider.local.machine import processes, state
 from airflow_mwaa_provider.local.machine.moto_server import MotoServer
+from tests.botocore_data import _botocore_data
+
+__all__ = ["_botocore_data"]
 
 COMMAND = (sys.executable, "-m", "airflow_mwaa_provider.cli.main", "local")
 

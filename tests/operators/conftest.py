@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
+from tests.botocore_data import _botocore_data
 from tests.client.conftest import _world, world
 from tests.hooks.conftest import connection
 
-__all__ = ["_world", "connection", "world"]
+__all__ = ["_botocore_data", "_world", "connection", "world"]
