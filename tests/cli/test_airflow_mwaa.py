@@ -7,6 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,40 +17,104 @@ from airflow_mwaa_provider._compat import AIRFLOW_V_3_2
 from tests.cli.terminal import AWKWARD, Terminal
 from tests.client.world import World
 
+# Airflow's parser is made once, as every ``airflow …`` makes it; each command is a child that has seen no other.
+PROGRAM = """
+import json, os, runpy, sys
+from airflow.cli import cli_parser
+cli_parser.get_parser()
+loaded = sorted(name for name in sys.modules if name.startswith("airflow_mwaa_provider.cli."))
+print("LOADED" + json.dumps(loaded), flush=True)
+for line in sys.stdin:
+    job = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        break
+    _, status = os.waitpid(child, 0)
+    print("ENDED" + json.dumps(os.waitstatus_to_exitcode(status)), flush=True)
+else:
+    sys.exit()
+os.environ.update(job["variables"])
+for number, path in enumerate((os.devnull, job["out"], job["err"])):
+    os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+sys.argv = ["airflow", *job["arguments"]]
+runpy.run_module("airflow", run_name="__main__", alter_sys=True)
+"""
 
-def airflow(terminal: Terminal, *arguments: str, module: str = "airflow") -> subprocess.CompletedProcess[str]:
-    given = {name: value for name, value in terminal.variables.items() if value is not None}
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**{name: value for name, value in os.environ.items() if not name.startswith("AWS_")}, **given},
-    )
+
+class Airflow:
+    """Airflow's own command."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._errors = (folder / "errors").open("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        )
+        self.loaded = self._answer("LOADED")
+        """Modules of this package's commands that are there when the parser is."""
+
+    @property
+    def errors(self) -> str:
+        """What was said while the parser was made."""
+        return (self._folder / "errors").read_text(encoding="utf-8")
+
+    def run(self, terminal: Terminal, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``airflow …`` with a terminal's variables."""
+        out, err = self._folder / "out", self._folder / "err"
+        for path in (out, err):
+            path.unlink(missing_ok=True)
+        given = {name: value for name, value in terminal.variables.items() if value is not None}
+        job = {"arguments": arguments, "variables": given, "out": str(out), "err": str(err)}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        status = self._answer("ENDED")
+        return subprocess.CompletedProcess(arguments, status, out.read_text("utf-8"), err.read_text("utf-8"))
+
+    def _answer(self, kind: str) -> Any:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(kind):
+                return json.loads(line.removeprefix(kind))
+        raise AssertionError(self.errors)
+
+    def stop(self) -> None:
+        with self._process, self._errors:
+            pass
+        assert self._process.returncode == 0, self.errors
 
 
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    airflow = Airflow(tmp_path_factory.mktemp("airflow"))
+    yield airflow
+    airflow.stop()
+
+
+@pytest.mark.xdist_group("airflow-mwaa")
 @pytest.mark.skipif(not AIRFLOW_V_3_2, reason="this Airflow takes no commands of providers")
-def test_the_same_tree(terminal: Terminal, world: World) -> None:
-    ours = airflow(terminal, "--help", module="airflow_mwaa_provider.cli.main")
-    theirs = airflow(terminal, "mwaa", "--help")
+def test_the_same_tree(airflow: Airflow, terminal: Terminal, world: World) -> None:
+    ours = terminal.start("--help").communicate(timeout=60)[0].decode()
+    theirs = airflow.run(terminal, "mwaa", "--help")
     assert theirs.returncode == 0
     assert theirs.stdout.startswith("Usage: airflow mwaa [OPTIONS]")
-    assert theirs.stdout.splitlines()[1:] == ours.stdout.splitlines()[1:]
-    done = airflow(terminal, "mwaa", "run", "env3", "--output", "json", "--", "variables", "set", "--", "-k", AWKWARD)
+    assert theirs.stdout.splitlines()[1:] == ours.splitlines()[1:]
+    done = airflow.run(
+        terminal, "mwaa", "run", "env3", "--output", "json", "--", "variables", "set", "--", "-k", AWKWARD
+    )
     assert (done.returncode, json.loads(done.stdout)["exit_status"]) == (0, 0), done.stderr
     assert world.airflow().commands == [["variables", "set", "--", "-k", AWKWARD]]
-    failed = airflow(terminal, "mwaa", "variables", "get", "env3", "none")
+    failed = airflow.run(terminal, "mwaa", "variables", "get", "env3", "none")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert len(failed.stderr.splitlines()) == 1
 
 
-def test_airflow_itself_loads_none_of_it_and_goes_on(terminal: Terminal) -> None:
-    code = (
-        "import sys; from airflow.cli import cli_parser; cli_parser.get_parser();"
-        "print(sorted(name for name in sys.modules if name.startswith('airflow_mwaa_provider.cli.')))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    loaded = ["airflow_mwaa_provider.cli.airflow_commands"] if AIRFLOW_V_3_2 else []
-    assert done.stdout.splitlines()[-1] == str(loaded)
-    assert "airflow_mwaa_provider" not in done.stderr
+@pytest.mark.xdist_group("airflow-mwaa")
+def test_airflow_itself_loads_none_of_it_and_goes_on(airflow: Airflow) -> None:
+    assert airflow.loaded == (["airflow_mwaa_provider.cli.airflow_commands"] if AIRFLOW_V_3_2 else [])
+    assert "airflow_mwaa_provider" not in airflow.errors

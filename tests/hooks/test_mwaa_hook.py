@@ -119,33 +119,75 @@ def test_the_forms_test_button_says_what_is_wrong(monkeypatch: pytest.MonkeyPatc
     assert "secret" not in words
 
 
-def answer(program: str) -> Any:
-    """What a program prints after RESULT, as JSON, in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
-    return json.loads(line.removeprefix("RESULT"))
+# Asked as the commands ``airflow providers list | get | hooks`` do.
+PROVIDER = """
+from airflow.providers_manager import ProvidersManager
+found = ProvidersManager()
+hook = found.hooks["mwaa"]
+widgets = found.connection_form_widgets
+fields = {key: widget.is_sensitive for key, widget in widgets.items() if "mwaa__" in key}
+hidden = sorted(found.field_behaviours["mwaa"]["hidden_fields"])
+answer = [hook.hook_class_name, hook.hook_name, fields, hidden, sorted(found.extra_links_class_names)]
+"""
+
+# Asked of the installed Airflow's own REST API.
+MASKED = f"""
+from airflow_mwaa_provider._compat import AIRFLOW_V_3
+from airflow.models import Connection
+extra = json.dumps({dict.fromkeys(CONNECTION_FIELDS, "seen")})
+connection = Connection(conn_id="x", conn_type="mwaa", extra=extra)
+if AIRFLOW_V_3:
+    from airflow.api_fastapi.core_api.datamodels.connections import ConnectionResponse
+    fields = dict.fromkeys(["description", "host", "login", "schema", "port", "password", "team_name"])
+    fields |= {{"connection_id": "x", "conn_type": "mwaa", "extra": extra}}
+    shown = ConnectionResponse.model_validate(fields).extra
+else:
+    from airflow.api_connexion.schemas.connection_schema import connection_schema
+    shown = connection_schema.dump(connection)["extra"]
+answer = json.loads(shown)
+"""
+
+# Each question is put to a child of an interpreter that has imported Airflow's models, and asked nothing else.
+ASKING = """
+import json, os, sys
+import airflow.models
+for name, program in json.loads(sys.argv[1]).items():
+    if os.fork() == 0:
+        known = {"json": json}
+        exec(program, known)
+        print("RESULT" + json.dumps([name, known["answer"]]), flush=True)
+        os._exit(0)
+    os.wait()
+"""
 
 
-def test_airflow_shows_the_provider_its_connection_type_and_its_form() -> None:
-    """Asked as the commands ``airflow providers list | get | hooks`` do."""
-    program = (
-        "import json\n"
-        "from airflow.providers_manager import ProvidersManager\n"
-        "found = ProvidersManager()\n"
-        "hook = found.hooks['mwaa']\n"
-        "widgets = found.connection_form_widgets\n"
-        "fields = {key: widget.is_sensitive for key, widget in widgets.items() if 'mwaa__' in key}\n"
-        "print('RESULT' + json.dumps([hook.hook_class_name, hook.hook_name, fields,\n"
-        "    sorted(found.field_behaviours['mwaa']['hidden_fields']), sorted(found.extra_links_class_names)]))\n"
-    )
-    hook, name, fields, hidden, links = answer(program)
+@pytest.fixture(scope="module")
+def airflow_says() -> dict[str, Any]:
+    """What an Airflow in a process of its own answers."""
+    programs = json.dumps({"provider": PROVIDER, "masked": MASKED})
+    done = subprocess.run([sys.executable, "-c", ASKING, programs], capture_output=True, text=True, check=False)
+    lines = [line.removeprefix("RESULT") for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    return {"errors": done.stderr, **dict(json.loads(line) for line in lines)}
+
+
+@pytest.mark.xdist_group("airflow-says")
+def test_airflow_shows_the_provider_its_connection_type_and_its_form(airflow_says: dict[str, Any]) -> None:
+    assert "provider" in airflow_says, airflow_says["errors"]
+    hook, name, fields, hidden, links = airflow_says["provider"]
     assert hook == "airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook"
     assert name == "Amazon MWAA"
     assert {field.split("__")[-1] for field in fields} == CONNECTION_FIELDS.keys()
     assert [field.split("__")[-1] for field, sensitive in fields.items() if sensitive] == ["proxy_password"]
     assert hidden == ["host", "login", "password", "port", "schema"]
     assert "airflow_mwaa_provider.links.dag_run.MwaaDagRunLink" in links
+
+
+@pytest.mark.xdist_group("airflow-says")
+def test_airflow_masks_the_proxys_password_and_nothing_that_one_must_see(airflow_says: dict[str, Any]) -> None:
+    assert "masked" in airflow_says, airflow_says["errors"]
+    shown = airflow_says["masked"]
+    assert shown["proxy_password"] == "***"
+    assert {name for name, value in shown.items() if value != "seen"} <= {"proxy_password", "proxy_login", "proxy"}
 
 
 @pytest.fixture
@@ -175,26 +217,3 @@ def test_a_proxys_password_of_its_own_reaches_the_proxy_and_nobody_else(
     assert environment.is_dag_paused("etl") is False
     assert proxy.targets == [environment.web_server_host]
     assert PASSWORD not in caplog.text + repr(hook) + repr(environment)
-
-
-def test_airflow_masks_the_proxys_password_and_nothing_that_one_must_see() -> None:
-    """Asked of the installed Airflow's own REST API, in a process of its own."""
-    program = (
-        "import json\n"
-        "from airflow_mwaa_provider._compat import AIRFLOW_V_3\n"
-        f"extra = json.dumps({dict.fromkeys(CONNECTION_FIELDS, 'seen')})\n"
-        "from airflow.models import Connection\n"
-        "connection = Connection(conn_id='x', conn_type='mwaa', extra=extra)\n"
-        "if AIRFLOW_V_3:\n"
-        "    from airflow.api_fastapi.core_api.datamodels.connections import ConnectionResponse\n"
-        "    fields = dict.fromkeys(['description', 'host', 'login', 'schema', 'port', 'password', 'team_name'])\n"
-        "    fields |= {'connection_id': 'x', 'conn_type': 'mwaa', 'extra': extra}\n"
-        "    shown = ConnectionResponse.model_validate(fields).extra\n"
-        "else:\n"
-        "    from airflow.api_connexion.schemas.connection_schema import connection_schema\n"
-        "    shown = connection_schema.dump(connection)['extra']\n"
-        "print('RESULT' + shown)\n"
-    )
-    shown = answer(program)
-    assert shown["proxy_password"] == "***"
-    assert {name for name, value in shown.items() if value != "seen"} <= {"proxy_password", "proxy_login", "proxy"}

@@ -97,9 +97,11 @@ def running(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def s3_url(tmp_path_factory):
+    """An S3 that lists objects in pages of ten."""
     folder = tmp_path_factory.mktemp("moto")
+    variables = {**processes.marked(folder), "MOTO_S3_DEFAULT_MAX_KEYS": "10"}
     with asyncio.Runner() as runner:
-        server = MotoServer(folder, processes.marked(folder), processes.PortAllocator(), "us-east-1")
+        server = MotoServer(folder, variables, processes.PortAllocator(), "us-east-1")
         runner.run(server.start())
         yield server.url
         runner.run(server.stop())

@@ -124,6 +124,16 @@ def test_a_strange_event_is_no_success(event: Any) -> None:
     assert type(outcome.error) is MwaaError
 
 
+async def until_it_was_looked(world: World, times: int = 2) -> None:
+    """Wait until the environment was asked that often."""
+
+    def looked() -> bool:
+        calls = [call["target"] for call in world.mwaa.calls.last()]
+        return sum(target in ("invoke_rest_api", "rest", "cli") for target in calls) >= times
+
+    await asyncio.to_thread(world.until, looked, 30)
+
+
 # -- running ---------------------------------------------------------------------------------------------
 
 
@@ -135,7 +145,7 @@ def test_it_fires_when_the_run_ends(world: World, connection: Callable[..., str]
 
     async def wait() -> Any:
         event = asyncio.create_task(first_event(run_trigger(hook=settings.serialize(), waiter_delay=0.2)))
-        await asyncio.sleep(1)
+        await until_it_was_looked(world, times=3)
         assert not event.done()
         await asyncio.to_thread(world.do, world.airflow().end, "etl", "run_1", state)
         return await asyncio.wait_for(event, 20)
@@ -152,7 +162,7 @@ def test_a_triggerer_that_starts_again_goes_on(world: World, connection: Callabl
 
     async def die() -> None:
         event = asyncio.create_task(first_event(trigger))
-        await asyncio.sleep(1)
+        await until_it_was_looked(world)
         event.cancel()
 
     asyncio.run(die())
@@ -201,7 +211,7 @@ def test_older_airflows_only_cancel_so_the_task_is_asked_about(
 
     async def cancel() -> None:
         event = asyncio.create_task(first_event(trigger))
-        await asyncio.sleep(0.5)
+        await until_it_was_looked(world)
         event.cancel()
         await asyncio.gather(event, return_exceptions=True)
 
