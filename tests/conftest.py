@@ -7,9 +7,7 @@ import os
 import tempfile
 from typing import Any
 
-from tests import seeds
-
-from tests import leftovers
+from tests import leftovers, seeds
 
 # Airflow reads its configuration when it is imported; a contributor's own must not reach the tests.
 for name in [name for name in os.environ if name.startswith("AIRFLOW__")]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.aws_lambda.function import Function
 
+pytestmark = pytest.mark.xdist_group("lambda")
+
 
 @dataclass
 class Pending:

@@ -15,6 +15,8 @@ from airflow_mwaa_provider.aws_lambda_events import messages_of, runs_of
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from tests.aws_lambda import samples
 
+pytestmark = pytest.mark.once
+
 # Airflow's default for what a run id may hold, and what InvokeRestApi leaves for it beside a DAG's id.
 RUN_ID = r"[A-Za-z0-9_.~:+-]{1,40}"
 

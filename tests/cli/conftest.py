@@ -12,8 +12,9 @@ from tests.botocore_data import _botocore_data
 from tests.cli.terminal import Terminal
 from tests.client.conftest import _world, world
 from tests.client.world import FakeTime, World
+from tests.local.conftest import moto_url
 
-__all__ = ["_botocore_data", "_world", "terminal", "world"]
+__all__ = ["_botocore_data", "_world", "moto_url", "terminal", "world"]
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
-from collections.abc import Iterator
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -150,32 +149,21 @@ def test_an_interrupted_import_puts_back_what_it_wrote(
     assert values(world) == {}
 
 
-@pytest.fixture(scope="module")
-def s3_url() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]  # older motos cannot tell which one they took themselves
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
-
-
-def test_from_s3_and_to_s3(terminal: Terminal, world: World, s3_url: str) -> None:
+def test_from_s3_and_to_s3(terminal: Terminal, world: World, moto_url: str) -> None:
     s3 = boto3.client(
-        "s3", region_name=REGION, endpoint_url=s3_url, aws_access_key_id=KEY, aws_secret_access_key=SECRET
+        "s3", region_name=REGION, endpoint_url=moto_url, aws_access_key_id=KEY, aws_secret_access_key=SECRET
     )
-    s3.create_bucket(Bucket="bucket")
-    terminal.variables["AWS_ENDPOINT_URL_S3"] = s3_url
-    s3.put_object(Bucket="bucket", Key="in.json", Body=json.dumps({"a": AWKWARD}).encode())
-    terminal.run("variables", "import", "env3", "s3://bucket/in.json")
-    terminal.run("variables", "export", "env3", "s3://bucket/out.json")
-    assert json.loads(s3.get_object(Bucket="bucket", Key="out.json")["Body"].read()) == {"a": AWKWARD}
-    terminal.run("variables", "set", "env3", "b", "--from-file", "s3://bucket/in.json")
+    bucket = f"bucket-{uuid.uuid4()}"
+    s3.create_bucket(Bucket=bucket)
+    terminal.variables["AWS_ENDPOINT_URL_S3"] = moto_url
+    s3.put_object(Bucket=bucket, Key="in.json", Body=json.dumps({"a": AWKWARD}).encode())
+    terminal.run("variables", "import", "env3", f"s3://{bucket}/in.json")
+    terminal.run("variables", "export", "env3", f"s3://{bucket}/out.json")
+    assert json.loads(s3.get_object(Bucket=bucket, Key="out.json")["Body"].read()) == {"a": AWKWARD}
+    terminal.run("variables", "set", "env3", "b", "--from-file", f"s3://{bucket}/in.json")
     assert json.loads(values(world)["b"]) == {"a": AWKWARD}
-    line = terminal.error("variables", "import", "env3", "s3://bucket/none.json", status=2)
-    assert line == "'s3://bucket/none.json' isn't there (NoSuchKey); check bucket and key."
+    line = terminal.error("variables", "import", "env3", f"s3://{bucket}/none.json", status=2)
+    assert line == f"'s3://{bucket}/none.json' isn't there (NoSuchKey); check bucket and key."
 
 
 def test_the_end_of_a_pipe_ends_an_export_without_a_traceback(terminal: Terminal, world: World) -> None:

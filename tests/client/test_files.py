@@ -13,6 +13,8 @@ import pytest
 from airflow_mwaa_provider.client.files import read_file, write_file
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
+pytestmark = pytest.mark.once
+
 
 def no_s3() -> NoReturn:
     raise AssertionError("S3 isn't needed for a path")

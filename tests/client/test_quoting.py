@@ -15,6 +15,8 @@ from airflow_mwaa_provider.client.cli_endpoint import command_line, json_argumen
 from airflow_mwaa_provider.client.models import CliResult
 from airflow_mwaa_provider.exceptions import UnexpectedAnswer, UnsendableCommand
 
+pytestmark = pytest.mark.once
+
 any_text = st.text(st.characters(exclude_categories=())) | st.text("'\"\\$` \n\r\t-!#*?;&|<>~=()[]{}a")
 any_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | any_text,

@@ -20,6 +20,8 @@ from airflow_mwaa_provider.exceptions import (
     WaitTimeout,
 )
 
+pytestmark = pytest.mark.once
+
 GOING_ON = DagRun("etl", "run_1", DagRunState.RUNNING)
 ENDED = DagRun("etl", "run_1", DagRunState.SUCCESS)
 

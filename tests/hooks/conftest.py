@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mwaa_provider.triggers import shared_polling
 from tests.botocore_data import _botocore_data
 from tests.client.conftest import _world, world
 from tests.client.world import KEY, REGION, SECRET
@@ -28,6 +29,12 @@ def _no_aws_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> A
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def looks_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a look of a deferred wait wait less for others that might come along; how it does has tests of its own."""
+    monkeypatch.setattr(shared_polling, "_GATHER_S", 0.01)
 
 
 @pytest.fixture

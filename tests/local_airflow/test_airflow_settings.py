@@ -14,6 +14,8 @@ from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
 
+pytestmark = pytest.mark.once
+
 INTERPRETER = Interpreter(Path("/venv/bin/python"), Path("/venv"), "3.12.1", "3.3.1", "3.8.0", "asyncpg")
 
 

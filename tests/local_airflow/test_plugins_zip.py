@@ -11,6 +11,8 @@ import pytest
 from airflow_mwaa_provider.local.airflow import plugins_zip
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def archive(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -129,6 +130,15 @@ def test_ports_are_free_and_given_once():
     given = [ports.take() for _ in range(20)]
     assert len(set(given)) == 20
     assert ports.take(given[0]) != given[0]
+
+
+def test_who_seeds_chance_gets_other_ports_all_the_same():
+    taken = []
+    for _ in range(2):
+        random.seed(20261122)
+        ports = processes.PortAllocator()
+        taken.append([ports.take() for _ in range(10)])
+    assert taken[0] != taken[1]
 
 
 def test_tail(tmp_path):

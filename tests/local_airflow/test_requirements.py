@@ -9,6 +9,8 @@ import pytest
 
 from airflow_mwaa_provider.local.airflow import requirements
 
+pytestmark = pytest.mark.once
+
 HOME = Path("/state/source/airflow")
 PACKAGES = {"apache-airflow": "3.3.1", "celery": "5.5.2", "requests": "2.32", "pip": "24", "airflow-mwaa-provider": "1"}
 

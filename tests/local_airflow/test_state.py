@@ -13,6 +13,8 @@ import pytest
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import state
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("name", ["a", "Source", "my-env_2", "x" * 80])
 def test_environment_names_that_mwaa_takes(name):

@@ -10,6 +10,8 @@ import pytest
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import supervision
 
+pytestmark = pytest.mark.once
+
 
 class Enough(Exception):
     """The scenario is over."""

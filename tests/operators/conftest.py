@@ -5,6 +5,6 @@ from __future__ import annotations
 
 from tests.botocore_data import _botocore_data
 from tests.client.conftest import _world, world
-from tests.hooks.conftest import connection
+from tests.hooks.conftest import connection, looks_soon
 
-__all__ = ["_botocore_data", "_world", "connection", "world"]
+__all__ = ["_botocore_data", "_world", "connection", "looks_soon", "world"]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.client.world import World
 
+pytestmark = pytest.mark.usefixtures("looks_soon")
+
 RUN_ID = derived_run_id(context())
 
 
@@ -29,7 +31,7 @@ def operator(connection: Callable[..., str]) -> Callable[..., MwaaTriggerDagRunO
 
     def make(**more: Any) -> MwaaTriggerDagRunOperator:
         ids = {"task_id": "t", "env_name": "env3", "trigger_dag_id": "etl", "aws_conn_id": connection()}
-        return MwaaTriggerDagRunOperator(**{**ids, "deferrable": True, "waiter_delay": 0.2, **more})
+        return MwaaTriggerDagRunOperator(**{**ids, "deferrable": True, "waiter_delay": 0.05, **more})
 
     return make
 
@@ -96,8 +98,8 @@ def test_a_run_that_is_deleted(world: World, operator: Callable[..., Any], defer
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize(("cancel", "state"), [(True, "failed"), (False, "queued")])
 def test_the_time_is_up(world: World, operator: Callable[..., Any], deferrable: bool, cancel: bool, state: str) -> None:
-    how = {"wait_timeout": timedelta(seconds=1), "cancel_on_timeout": cancel, "wait_for_completion": True}
-    with pytest.raises(WaitTimeout, match="did not end within 1 s"):
+    how = {"wait_timeout": timedelta(seconds=0.3), "cancel_on_timeout": cancel, "wait_for_completion": True}
+    with pytest.raises(WaitTimeout, match=r"did not end within 0\.3 s"):
         carry_out(world, operator(deferrable=deferrable, **how), lambda: None)
     run = world.airflow().run("etl", RUN_ID)
     assert run is not None

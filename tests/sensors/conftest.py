@@ -5,6 +5,6 @@ from __future__ import annotations
 
 from tests.botocore_data import _botocore_data
 from tests.client.conftest import _world, world
-from tests.hooks.conftest import _no_aws_of_the_machine, connection
+from tests.hooks.conftest import _no_aws_of_the_machine, connection, looks_soon
 
-__all__ = ["_botocore_data", "_no_aws_of_the_machine", "_world", "connection", "world"]
+__all__ = ["_botocore_data", "_no_aws_of_the_machine", "_world", "connection", "looks_soon", "world"]

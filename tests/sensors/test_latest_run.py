@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.client.world import World
 
+pytestmark = pytest.mark.usefixtures("looks_soon")
+
 BEGAN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -30,7 +32,7 @@ BEGAN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 def sensor(connection: Callable[..., str]) -> Callable[..., MwaaDagRunSensor]:
     def make(**more: Any) -> MwaaDagRunSensor:
         ids = {"task_id": "t", "external_env_name": "env3", "external_dag_id": "etl", "aws_conn_id": connection()}
-        return MwaaDagRunSensor(**{**ids, "poke_interval": 0.2, "timeout": 10**9, **more})
+        return MwaaDagRunSensor(**{**ids, "poke_interval": 0.05, "timeout": 10**9, **more})
 
     return make
 

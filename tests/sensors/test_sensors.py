@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from tests.client.world import World
 
+pytestmark = pytest.mark.usefixtures("looks_soon")
+
 
 @pytest.fixture
 def sensor(world: World, connection: Callable[..., str]) -> Callable[..., Any]:
@@ -35,7 +37,7 @@ def sensor(world: World, connection: Callable[..., str]) -> Callable[..., Any]:
 
     def make(kind: type = MwaaDagRunSensor, **more: Any) -> Any:
         ids = {"task_id": "t", "external_env_name": "env3", "external_dag_id": "etl", "external_dag_run_id": "run_1"}
-        return kind(**{**ids, "aws_conn_id": connection(), "poke_interval": 0.2, "timeout": 30, **more})
+        return kind(**{**ids, "aws_conn_id": connection(), "poke_interval": 0.05, "timeout": 30, **more})
 
     return make
 
@@ -93,8 +95,8 @@ def test_a_run_that_is_not_there_yet(world: World, sensor: Callable[..., Any], d
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_the_time_is_up(sensor: Callable[..., Any], deferrable: bool) -> None:
-    with pytest.raises(Exception, match=r"did not end within 1 s|timed out") as caught:
-        carry_out(sensor(timeout=1, deferrable=deferrable), lambda: None)
+    with pytest.raises(Exception, match=r"did not end within 0\.3 s|timed out") as caught:
+        carry_out(sensor(timeout=0.3, deferrable=deferrable), lambda: None)
     assert type(caught.value).__name__ == "AirflowSensorTimeout"
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tests.client.world import World
 
+pytestmark = pytest.mark.usefixtures("looks_soon")
+
 SETTINGS = HookSettings("mwaa", "eu-west-1", "/ca.pem", {"read_timeout": 7, "retries": {"mode": "standard"}}, "cli", 2)
 
 
@@ -144,7 +146,7 @@ def test_it_fires_when_the_run_ends(world: World, connection: Callable[..., str]
     settings = HookSettings(connection(), transport=transport)
 
     async def wait() -> Any:
-        event = asyncio.create_task(first_event(run_trigger(hook=settings.serialize(), waiter_delay=0.2)))
+        event = asyncio.create_task(first_event(run_trigger(hook=settings.serialize(), waiter_delay=0.05)))
         await until_it_was_looked(world, times=3)
         assert not event.done()
         await asyncio.to_thread(world.do, world.airflow().end, "etl", "run_1", state)
@@ -158,7 +160,7 @@ def test_it_fires_when_the_run_ends(world: World, connection: Callable[..., str]
 def test_a_triggerer_that_starts_again_goes_on(world: World, connection: Callable[..., str]) -> None:
     world.do(world.airflow().create, "etl", "run_1")
     settings = HookSettings(connection(), transport=TRANSPORTS[0])
-    trigger = run_trigger(hook=settings.serialize(), waiter_delay=0.2)
+    trigger = run_trigger(hook=settings.serialize(), waiter_delay=0.05)
 
     async def die() -> None:
         event = asyncio.create_task(first_event(trigger))
