@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from tests.aws_lambda.function import Function
 
-pytestmark = pytest.mark.xdist_group("lambda")
-
 
 @dataclass
 class Pending:

@@ -14,8 +14,6 @@ from tests.aws_lambda import samples
 from tests.aws_lambda.function import RUNTIME, Function, Runtime
 from tests.client.world import HAS_INVOKE_REST_API, World
 
-pytestmark = pytest.mark.xdist_group("lambda")
-
 without_invoke_rest_api = pytest.mark.skipif(HAS_INVOKE_REST_API, reason="the installed boto3 has InvokeRestApi")
 with_invoke_rest_api = pytest.mark.skipif(not HAS_INVOKE_REST_API, reason="the installed boto3 has no InvokeRestApi")
 

@@ -96,7 +96,6 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     airflow.stop()
 
 
-@pytest.mark.xdist_group("airflow-mwaa")
 @pytest.mark.skipif(not AIRFLOW_V_3_2, reason="this Airflow takes no commands of providers")
 def test_the_same_tree(airflow: Airflow, terminal: Terminal, world: World) -> None:
     ours = terminal.start("--help").communicate(timeout=60)[0].decode()
@@ -114,7 +113,6 @@ def test_the_same_tree(airflow: Airflow, terminal: Terminal, world: World) -> No
     assert len(failed.stderr.splitlines()) == 1
 
 
-@pytest.mark.xdist_group("airflow-mwaa")
 def test_airflow_itself_loads_none_of_it_and_goes_on(airflow: Airflow) -> None:
     assert airflow.loaded == (["airflow_mwaa_provider.cli.airflow_commands"] if AIRFLOW_V_3_2 else [])
     assert "airflow_mwaa_provider" not in airflow.errors

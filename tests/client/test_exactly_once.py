@@ -47,9 +47,7 @@ def the_runs(world: World, name: str = "env3") -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["env3", "env2"])
-@pytest.mark.parametrize(
-    "fault", [*sorted(FAULTS.keys() - {"delay"}), pytest.param("delay", marks=pytest.mark.xdist_group("timing"))]
-)
+@pytest.mark.parametrize("fault", sorted(FAULTS))
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_one_run_in_spite_of_a_fault(world: World, transport: str, fault: str, name: str) -> None:
     # Long enough for a warm-up on a busy machine, where the delay must exceed it.

@@ -114,14 +114,12 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Imported]:
     return {path.stem: result for path, result in found.items()}
 
 
-@pytest.mark.xdist_group("examples")
 @pytest.mark.parametrize("name", [path.stem for path in EXAMPLES])
 def test_an_example_imports_light(name: str, imported: dict[str, Imported]) -> None:
     assert imported[name].error == ""
     assert imported[name].heavy == []
 
 
-@pytest.mark.xdist_group("examples")
 def test_what_an_example_must_not_do_is_found_in_that_one_alone(imported: dict[str, Imported]) -> None:
     for name, (_, words) in WRONG.items():
         assert words in imported[name].error, name

@@ -170,7 +170,6 @@ def airflow_says() -> dict[str, Any]:
     return {"errors": done.stderr, **dict(json.loads(line) for line in lines)}
 
 
-@pytest.mark.xdist_group("airflow-says")
 def test_airflow_shows_the_provider_its_connection_type_and_its_form(airflow_says: dict[str, Any]) -> None:
     assert "provider" in airflow_says, airflow_says["errors"]
     hook, name, fields, hidden, links = airflow_says["provider"]
@@ -182,7 +181,6 @@ def test_airflow_shows_the_provider_its_connection_type_and_its_form(airflow_say
     assert "airflow_mwaa_provider.links.dag_run.MwaaDagRunLink" in links
 
 
-@pytest.mark.xdist_group("airflow-says")
 def test_airflow_masks_the_proxys_password_and_nothing_that_one_must_see(airflow_says: dict[str, Any]) -> None:
     assert "masked" in airflow_says, airflow_says["errors"]
     shown = airflow_says["masked"]

@@ -10,8 +10,6 @@ import pytest
 
 from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync, Mirror, is_safe_name
 
-pytestmark = pytest.mark.xdist_group("s3")
-
 
 @pytest.fixture
 def mirror(request, tmp_path):

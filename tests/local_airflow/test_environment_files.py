@@ -16,8 +16,6 @@ from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
 from airflow_mwaa_provider.local.runtime import EnvironmentSpec, FileKind, RuntimeStartError, S3File
 from airflow_mwaa_provider.local.up_request import EnvironmentRequest, UpRequest
 
-pytestmark = pytest.mark.xdist_group("s3")
-
 REQUIREMENTS = FileKind.REQUIREMENTS
 
 

@@ -16,8 +16,6 @@ from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine.logged_command import MaskedLog
 
-pytestmark = pytest.mark.xdist_group("overlay")
-
 REPORT = """
 import importlib.metadata as metadata, json, lower, sys, upper
 print(json.dumps([upper.VERSION, lower.VERSION, sys.prefix, metadata.version("upper")]))
