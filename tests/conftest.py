@@ -9,8 +9,9 @@ from typing import Any
 
 from tests import leftovers, seeds
 
-# Airflow reads its configuration when it is imported; a contributor's own must not reach the tests.
-for name in [name for name in os.environ if name.startswith("AIRFLOW__")]:
+# Airflow reads its configuration when it is imported; a contributor's own must not reach the tests, nor their AWS
+# account. All that the tests speak to is on this machine, where no proxy leads.
+for name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AWS_")) or name.lower().endswith("_proxy")]:
     del os.environ[name]
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home.", dir=leftovers.begin())
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"

@@ -33,7 +33,7 @@ def begin() -> Path:
     given = os.environ.get(FOLDER)
     if given and "PYTEST_XDIST_WORKER" in os.environ:
         return Path(given)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()  # as PostgreSQL shows it
     folder.chmod(0o711)  # the embedded PostgreSQL runs as another user where this runs as root
     os.environ[FOLDER] = os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     # Without the variable, so that the watcher does not find itself.

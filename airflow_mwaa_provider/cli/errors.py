@@ -83,6 +83,10 @@ def mwaa_errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
             fail(str(error), exit_status=exit_status_of(error))
         except KeyboardInterrupt:
             fail("interrupted")
+        except BrokenPipeError:
+            raise  # click's: whoever read the output has gone
+        except OSError as error:  # a full disk below the output, mostly
+            fail(str(error))
 
     return wrapper
 

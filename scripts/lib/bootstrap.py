@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from running import ENVS, LIB, guarded, install_failure, lock, logged
+from running import ENVS, LIB, Failure, guarded, install_failure, lock, logged
 
 FOLDER = ENVS / f"bootstrap-{sys.version_info[0]}.{sys.version_info[1]}"
 PYTHON = FOLDER / "bin" / "python"
@@ -20,15 +20,24 @@ UV = FOLDER / "bin" / "uv"
 WHAT = ["uv>=0.5", "packaging>=23"]
 
 
-def is_whole() -> bool:
-    """Tell whether the environment was made to its end, and still runs: its Python may have been removed."""
+ELSEWHERE = {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_DRY_RUN", "PIP_PYTHON", "PIP_USER"}
+"""Settings of pip that would put uv elsewhere than into the environment."""
+
+
+def works() -> bool:
+    """Tell whether the environment has what it should, and runs: its Python may have been removed."""
     try:
-        return (FOLDER / ".complete").exists() and all(
+        return all(
             subprocess.run(command, capture_output=True, check=False).returncode == 0
             for command in ([UV, "--version"], [PYTHON, "-c", "import packaging"])
         )
     except OSError:
         return False
+
+
+def is_whole() -> bool:
+    """Tell whether the environment was made to its end, and works."""
+    return (FOLDER / ".complete").exists() and works()
 
 
 def make() -> None:
@@ -44,8 +53,11 @@ def make() -> None:
             raise install_failure(
                 log, f"{sys.executable} -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"
             )
-        if not logged(log, [PYTHON, "-m", "pip", "install", *WHAT]):
+        variables = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+        if not logged(log, [PYTHON, "-m", "pip", "install", *WHAT], variables={**variables, "PIP_USER": "0"}):
             raise install_failure(log, "pip could not install uv")
+        if not works():
+            raise Failure("pip has put uv elsewhere; take target, prefix, root and dry-run out of its configuration")
         (FOLDER / ".complete").touch()
 
 

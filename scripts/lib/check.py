@@ -28,12 +28,12 @@ from environments import (
     ensure_env,
     image_python,
     known_versions,
-    uv_variables,
+    uv_settings,
 )
-from running import LIB, ROOT, guarded, need_git
+from running import LIB, ROOT, guarded, masked, need_git
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _TAIL_LINES = 60
 
@@ -76,7 +76,7 @@ class Checks:
             summary = self.steps[name]()
         except StepFailed as failure:
             lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines() if self._log.exists() else []
-            print("\n".join(lines[-_TAIL_LINES:]), file=sys.stderr)
+            print(masked("\n".join(lines[-_TAIL_LINES:])), file=sys.stderr)
             if str(failure):
                 print(failure, file=sys.stderr)
             print(f"FAILED  {name} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
@@ -87,12 +87,12 @@ class Checks:
         report(name, began, summary)
         return True
 
-    def _run(self, *command: str | Path, **variables: str) -> None:
+    def _run(self, *command: str | Path, base: Mapping[str, str] | None = None, **variables: str) -> None:
         with self._log.open("a", encoding="utf-8") as log:
             ended = subprocess.run(
                 list(map(str, command)),
                 cwd=ROOT,
-                env={**self._variables, **variables},
+                env={**(self._variables if base is None else base), **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -153,7 +153,8 @@ class Checks:
         return target
 
     def _uv(self, *arguments: str | Path) -> None:
-        self._run(UV, *arguments, **uv_variables())
+        variables, options = uv_settings()
+        self._run(UV, *arguments, *(options if "compile" in arguments else ()), base=variables)
 
 
 def report(name: str, began: float, summary: str = "") -> None:
@@ -167,6 +168,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     began = time.monotonic()
     need_git()
+    known_versions(given.constraints)  # before anything is done: all of them are wanted in the end
     folder = ensure_env(DEFAULT_AIRFLOW, constraints=given.constraints)
     docs_folder = ensure_docs_env()
     report("environments", began)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from running import ROOT, without_git_variables
 
 PATTERNS = {
+    "a folder beside the clone": re.compile(r"\.\./share[d]\b"),
     "a path of a machine": re.compile(
         r"(?<![\w.$}/-])/(?:roo[t]|wor[k])/[\w.]"
         r"|(?<![\w.$}/-])/hom[e]/(?!airflow\b|ec2-user\b|USER\b|<)[\w.]"
@@ -44,6 +44,7 @@ def main() -> int:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
+        env=without_git_variables(),
         capture_output=True,
         check=True,
     )
@@ -61,7 +62,7 @@ def main() -> int:
             print(f"{name}:{number}: {what}: {match}")
             bad += 1
     print(f"summary: {read} files")
-    return 1 if bad else 0
+    return 1 if bad or not read else 0
 
 
 if __name__ == "__main__":

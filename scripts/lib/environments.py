@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import re
@@ -51,6 +52,10 @@ def constraints_for(version: str, given: str | None) -> Path:
         path = path / f"{version}.txt"
     if not path.is_file():
         raise Failure(f"no constraints for Airflow {version}: {path} is not there")
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise Failure(f"the constraints {path} are no text in UTF-8; give another file") from None
     return path.resolve()
 
 
@@ -59,7 +64,7 @@ def known_versions(given: str | None) -> list[str]:
     if given is None:
         return list(image_constraints.versions())
     if not Path(given).is_dir():
-        raise Failure(f"--full needs a folder of constraints files, and {given} is not one")
+        raise Failure(f"a folder of constraints files is needed for all versions, and {given} is not one")
     found = [path.stem for path in Path(given).glob("*.txt") if re.fullmatch(r"\d+(\.\d+)+", path.stem)]
     if not found:
         raise Failure(f"there is no constraints file named like 3.3.1.txt in {given}")
@@ -78,21 +83,24 @@ def image_python(version: str) -> str:
 
 
 @functools.cache
-def uv_variables() -> dict[str, str]:
-    """Return the variables that uv runs with."""
-    return {**pip_settings.for_uv(BOOTSTRAP_PYTHON), "UV_PYTHON_DOWNLOADS": "never"}
+def uv_settings() -> tuple[dict[str, str], list[str]]:
+    """Return the variables that uv runs with, and the options of what takes packages from an index."""
+    variables, options = pip_settings.for_uv(BOOTSTRAP_PYTHON)
+    return {**variables, "UV_PYTHON_DOWNLOADS": "never"}, options
 
 
 def uv(log: Path, *arguments: str | Path, shown: bool = False) -> bool:
     """Run uv with its output in a log; tell whether it succeeded."""
     # The list of 200 packages at the end isn't worth showing.
     lines = (lambda line: not re.match(r" [+~-] ", line)) if shown else None
-    return logged(log, [UV, *arguments], variables=uv_variables(), shown=lines)
+    variables, options = uv_settings()
+    from_index = options if arguments[:2] == ("pip", "install") else []
+    return logged(log, [UV, *arguments, *from_index], variables=variables, shown=lines)
 
 
 def find_python(want: str) -> Path | None:
     """Find an interpreter of a version, such as 3.12, that really runs: a pyenv shim may not."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    pyenv = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))  # noqa: PTH111 - there may be no home
     candidates = [shutil.which(f"python{want}"), shutil.which("python3"), sys.executable]
     candidates += map(str, sorted(pyenv.glob(f"versions/{want}*/bin/python3"), reverse=True))
     for candidate in filter(None, candidates):
@@ -101,7 +109,7 @@ def find_python(want: str) -> Path | None:
             return found
     asked = subprocess.run(
         [UV, "python", "find", "--no-project", want],
-        env=uv_variables(),
+        env=uv_settings()[0],
         cwd=ENVS,
         capture_output=True,
         text=True,
@@ -134,7 +142,8 @@ def ensure_env(version: str, extra: str = "dev", *, constraints: str | None = No
         note = f" (the image has {want}, which this machine has not)"
         want = f"{sys.version_info[0]}.{sys.version_info[1]}"
         python = _runs(sys.executable, want)
-        assert python is not None
+    if python is None:
+        raise Failure(f"{sys.executable} has no ssl or no sqlite3; install a Python that has both")
     pins = constraints_for(version, constraints)
     key = project.key(version, extra, str(python), str(pins))
     folder = ENVS / f"airflow-{version}-{extra}-{key}"
@@ -192,9 +201,13 @@ def _new_venv(folder: Path, python: Path, log: Path) -> None:
 
 
 def _used(folder: Path) -> Path:
-    """Note the use; remove what has not been used for a week, since a key that is out of date never comes back."""
+    """Note the use; remove what this one has taken the place of, a week after that was used.
+
+    It has the same name but for its key, and a key that is out of date never comes back.
+    """
     (folder / ".used").touch()
-    for mark in ENVS.glob("*/.used"):
-        if mark.stat().st_mtime < time.time() - _UNUSED_DAYS * 24 * 3600:
-            shutil.rmtree(mark.parent, ignore_errors=True)
+    for mark in ENVS.glob(f"{folder.name.rpartition('-')[0]}-*/.used"):
+        with contextlib.suppress(FileNotFoundError):  # another run was quicker
+            if mark.parent != folder and mark.stat().st_mtime < time.time() - _UNUSED_DAYS * 24 * 3600:
+                shutil.rmtree(mark.parent, ignore_errors=True)
     return folder

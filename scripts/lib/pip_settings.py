@@ -7,16 +7,18 @@ Which index, whose certificates, which proxy: where pip can install, the scripts
 from __future__ import annotations
 
 import ast
+import math
 import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from running import Failure
+from running import Failure, masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_PATHS = ("cert", "client-cert", "find-links")
 _UV_OF_PIP = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -27,6 +29,10 @@ _UV_OF_PIP = {
     "timeout": "UV_HTTP_TIMEOUT",
 }
 _INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
+_OTHER_VERSIONS = {
+    "UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_EXCLUDE_NEWER", "UV_RESOLUTION", "UV_PRERELEASE",
+    "UV_REQUIRE_HASHES",
+}  # fmt: skip
 _SECTIONS = ("global", "install", ":env:")
 """Of pip's configuration, what counts for ``pip install``; a later one wins."""
 
@@ -49,11 +55,13 @@ def uv_variables(shell: Mapping[str, str], settings: Mapping[str, str]) -> dict[
     """
     made: dict[str, str] = {}
     for option, name in _UV_OF_PIP.items():
-        value = " ".join(settings.get(option, "").split())
-        if value:
-            made[name] = value
-    if "UV_FIND_LINKS" in made:
-        made["UV_FIND_LINKS"] = made["UV_FIND_LINKS"].replace(" ", ",")
+        words = settings.get(option, "").split()
+        if option in _PATHS:
+            words = [word if "://" in word else _absolute(word) for word in words]
+        elif option.endswith("timeout") and words:
+            words = [str(math.ceil(float(words[0])))]  # uv takes whole seconds
+        if words:
+            made[name] = ("," if option == "find-links" else " ").join(words)
     if any(shell.get(name) for name in _INDEX):
         made.pop("UV_DEFAULT_INDEX", None)
     if "UV_INDEX" in made:  # pip takes the best version of all indexes, uv the first index that has the name
@@ -64,18 +72,34 @@ def uv_variables(shell: Mapping[str, str], settings: Mapping[str, str]) -> dict[
         made["HTTPS_PROXY"] = made["HTTP_PROXY"] = proxy  # pip's own option wins over these, as here
     bundle = settings.get("cert") or shell.get("REQUESTS_CA_BUNDLE") or shell.get("CURL_CA_BUNDLE")
     if bundle and not shell.get("SSL_CERT_FILE"):
+        bundle = _absolute(bundle)
         if not Path(bundle).exists():
             raise Failure(f"the CA bundle {bundle}, which is set for pip, is not there; correct PIP_CERT or pip's cert")
         made["SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE"] = bundle
     return {name: value for name, value in made.items() if not shell.get(name) or name.endswith("_PROXY")}
 
 
-def for_uv(pip_python: Path) -> dict[str, str]:
-    """Return the variables with which uv is to run: the shell's, and pip's settings in uv's words."""
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - no link is followed
+
+
+def for_uv(pip_python: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the variables and the options that uv is to run with: the shell's, and pip's settings in uv's words.
+
+    What would change the versions that our constraints ask for is left out.
+    """
     listed = subprocess.run(
-        [pip_python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False, timeout=60
+        [pip_python, "-m", "pip", "config", "list"],
+        env={**os.environ, "PIP_QUIET": "0", "PIP_VERBOSE": "0"},  # it prints nothing where pip is to be quiet
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     if listed.returncode:
-        reason = (listed.stderr.strip().splitlines() or ["no reason given"])[-1]
+        reason = masked((listed.stderr.strip().splitlines() or ["no reason given"])[-1])
         raise Failure(f"pip's configuration cannot be read ({reason}); correct it, or name another in PIP_CONFIG_FILE")
-    return {**os.environ, **uv_variables(os.environ, pip_settings(listed.stdout))}
+    settings = pip_settings(listed.stdout)
+    variables = {name: value for name, value in os.environ.items() if name not in _OTHER_VERSIONS}
+    no_index = settings.get("no-index", "").lower() in {"1", "true", "yes", "on"}
+    return {**variables, **uv_variables(variables, settings)}, ["--no-index"] if no_index else []

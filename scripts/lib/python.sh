@@ -5,8 +5,11 @@
 # usable PYTHON: a pyenv shim may name a version that isn't there.
 usable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null </dev/null; }
 
+# What a shell may have set for another Python, and `cd` would obey.
+unset CDPATH PYTHONHOME PYTHONSAFEPATH
+
 run() {
-    lib="$(cd "$(dirname "$0")/../scripts/lib" && pwd)" || exit 1
+    lib="$(cd "$(dirname "$0")/lib" && pwd)" || exit 1
     for python in python3 python3.14 python3.13 python3.12 python3.11; do
         if usable "$python"; then
             exec "$python" "$lib/bootstrap.py" "$@"

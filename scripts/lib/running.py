@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LIB = Path(__file__).resolve().parent
 ROOT = LIB.parents[1]
 ENVS = ROOT / ".envs"
+PARENT = "AIRFLOW_MWAA_TEST_PARENT"
+"""Variable with the process id of the ``scripts/test`` that has started this, be it a pytest or a script."""
 LOCK_TIMEOUT_S = 15 * 60
 NEEDED_MB = 2500
 """An environment takes 1.5 GB; what is downloaded for it is kept by uv besides."""
@@ -60,27 +63,53 @@ class Failure(Exception):
     """What went wrong and what to do, in one line."""
 
 
+class Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: someone wants this to be over, and not to wait for an orderly end of all that runs."""
+
+
 def guarded(name: str, main: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Run a script's main function: one line for an error, and an orderly end for Ctrl-C and SIGTERM."""
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
-        raise KeyboardInterrupt
+        raise Ended
 
-    # Both, whatever was inherited: a shell lets what it starts in the background ignore Ctrl-C, and the tests, which
-    # inherit that in turn, send it to processes of theirs.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    # Whatever was inherited: a shell lets what it starts in the background ignore Ctrl-C, and the tests, which inherit
+    # that in turn, send it to processes of theirs.
+    _end_with(os.environ.get(PARENT, ""))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, end)
+    for stream in ("stdin", "stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by the caller
+            setattr(sys, stream, open(os.devnull, "r" if stream == "stdin" else "w"))  # noqa: SIM115, PTH123 - as long as we
     try:
         return main(arguments)
     except Failure as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
-    except OSError as error:  # no permission, no space, a file where a folder should be
+    except BrokenPipeError:  # whoever read the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, RuntimeError, UnicodeError) as error:  # no permission, no space, no home, a file that is no text
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _end_with(parent: str) -> None:
+    """Let this script end when the one that has started it is killed, which cannot end it then."""
+    if parent != str(os.getppid()):
+        return
+
+    def watch() -> None:
+        while str(os.getppid()) == parent:
+            time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -130,18 +159,26 @@ def logged(
             env=None if variables is None else dict(variables),
             text=True,
             errors="replace",
+            cwd=ROOT,  # uv would obey the project that the user happens to stand in
             close_fds=False,  # the lock goes along
+            start_new_session=True,  # to be ended with all that it has started
         )
         assert process.stdout is not None
         try:
-            for line in process.stdout:
+            for line in map(masked, process.stdout):
                 file.write(line)
                 if shown is not None and shown(line):
                     print(f"  {line}", end="", file=sys.stderr, flush=True)
             return process.wait() == 0
         finally:
-            process.kill()  # when this script is interrupted; one that has ended is left alone
+            with contextlib.suppress(ProcessLookupError):  # it has ended, unless this script is interrupted
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def masked(text: str) -> str:
+    """Return a text without the passwords in its addresses, which pip and uv may print."""
+    return re.sub(r"(\w+://)[^\s'\"`]*@", r"\1****@", text)
 
 
 def install_failure(log: Path, otherwise: str) -> Failure:
@@ -151,9 +188,7 @@ def install_failure(log: Path, otherwise: str) -> Failure:
     for pattern, what in _CAUSES:
         for line in reversed(lines):
             if pattern.search(line):
-                # pip and uv put an address's password into their messages.
-                said = re.sub(r"//[^/@\s]*@", "//", " ".join(line.split()))
-                return Failure(f"{what} ({said[:200]}; {where} has it all)")
+                return Failure(f"{what} ({' '.join(line.split())[:200]}; {where} has it all)")
     print("\n".join(lines[-_TAIL_LINES:]), file=sys.stderr)
     return Failure(f"{otherwise}; see the lines above")
 
@@ -171,6 +206,18 @@ def need_git() -> None:
     """Raise unless git can tell which files are the project's."""
     if shutil.which("git") is None:
         raise Failure("git is not on PATH; install it")
-    asked = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=ROOT, capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        ["git", "rev-parse", "--git-dir"],
+        cwd=ROOT,
+        env=without_git_variables(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if asked.returncode:
         raise Failure(f"{ROOT} is no clone that git reads ({asked.stderr.strip().splitlines()[0]}); clone it again")
+
+
+def without_git_variables() -> dict[str, str]:
+    """Return the shell's variables without those that send git to another repository."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

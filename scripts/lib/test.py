@@ -9,15 +9,13 @@ import datetime
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from environments import (
     DEFAULT_AIRFLOW,
@@ -27,10 +25,11 @@ from environments import (
     known_versions,
     numbers,
 )
-from running import ROOT, Failure, guarded
+from running import PARENT, ROOT, Ended, Failure, guarded, need_git
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 NO_TESTS = 5
 """pytest's exit status when it has collected none."""
@@ -49,29 +48,31 @@ class Suite:
     niceness: int = 0
     takes_arguments: bool = True
     """Is it a pytest, which takes the arguments that were given for pytest?"""
-    log: Path | None = None
+    log: IO[bytes] | None = None
     process: subprocess.Popen[bytes] | None = None
     began: float = 0.0
     seconds: float = 0.0
     status: int | None = None
 
-    def start(self, more: Sequence[str], log: Path | None) -> None:
-        """Start it; its output goes to a log, or to the terminal."""
+    def start(self, more: Sequence[str], *, shown: bool) -> None:
+        """Start it; its output goes to the terminal, or into a file without a name that ends with this process."""
         command = [*map(str, self.command), *(more if self.takes_arguments else [])]
         if self.niceness:
             command = ["nice", "-n", str(self.niceness), *command]
-        self.log = log
-        with contextlib.ExitStack() as stack:
-            output = None if log is None else stack.enter_context(log.open("wb"))
-            self.began = time.monotonic()
-            self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=None if output is None else subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is passed on, once
-            )
+        self.log = None if shown else tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=None if self.log is None else subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is passed on, once
+        )
+
+    def output(self) -> bytes:
+        """Return what it has printed so far."""
+        return b"" if self.log is None else os.pread(self.log.fileno(), os.fstat(self.log.fileno()).st_size, 0)
 
     def has_ended(self) -> bool:
         """Tell whether it has ended, and note how."""
@@ -83,9 +84,8 @@ class Suite:
 
     def progress(self) -> str:
         """Return how far it is, as pytest says."""
-        text = "" if self.log is None else self.log.read_text(encoding="utf-8", errors="replace")
-        percent = re.findall(r"\[ *(\d+%)\]", text)
-        return f"{self.label} {percent[-1] if percent else '0%'}"
+        percent = re.findall(rb"\[ *(\d+%)\]", self.output())
+        return f"{self.label} {percent[-1].decode() if percent else '0%'}"
 
     def end(self, which: signal.Signals) -> None:
         """Send it, and what it has started in its group, a signal."""
@@ -97,10 +97,9 @@ class Suite:
 class Runner:
     """Runs suites side by side: most of their time they wait for something."""
 
-    def __init__(self, suites: Sequence[Suite], more: Sequence[str], logs: Path) -> None:
+    def __init__(self, suites: Sequence[Suite], more: Sequence[str]) -> None:
         self._suites = suites
         self._more = more
-        self._logs = logs
 
     def run(self) -> int:
         """Run all of them; return the exit status."""
@@ -111,8 +110,8 @@ class Runner:
             while waiting or running:
                 while waiting and len(running) < AT_ONCE:
                     suite = waiting.pop(0)
-                    suite.start(self._more, None if alone else self._logs / f"{len(waiting)}.log")
                     print(f"== {suite.label}: begun{'' if alone else '; its output follows'}", flush=True)
+                    suite.start(self._more, shown=alone)
                     running.append(suite)
                 for suite in [suite for suite in running if suite.has_ended()]:
                     running.remove(suite)
@@ -123,13 +122,17 @@ class Runner:
                     print(f"   {', '.join(suite.progress() for suite in running)}", flush=True)
                     shown_at = time.monotonic()
                 time.sleep(0.1)
-        except KeyboardInterrupt:
+        except Ended:  # at once; what the suites have started ends with them
+            for suite in running:
+                suite.end(signal.SIGKILL)
+            raise
+        except BaseException:
             self._end_all(running)
             raise
         return self._exit_status()
 
     def _end_all(self, running: Sequence[Suite]) -> None:
-        """Let the suites tear down what they have set up; what is left of one that is killed ends by itself."""
+        """Let the suites tear down what they have set up, within a while."""
         for which in (signal.SIGINT, signal.SIGKILL):
             for suite in running:
                 suite.end(which)
@@ -143,8 +146,7 @@ class Runner:
     def _show(self, suite: Suite) -> None:
         if suite.log is not None:
             print(f"\n== {suite.label}\n", flush=True)
-            with suite.log.open("rb") as log:
-                shutil.copyfileobj(log, sys.stdout.buffer)
+            sys.stdout.buffer.write(suite.output())
             sys.stdout.flush()
 
     def _show_figures(self) -> None:
@@ -179,7 +181,8 @@ def planned(
     everywhere = not any((ROOT / argument.partition("::")[0]).exists() for argument in more)
 
     def suite(label: str, folder: Path, niceness: int, marked: str, paths: Sequence[str], other: str) -> Suite:
-        arguments = ["-m", marked, f"--ignore={other}", *(paths if everywhere else ())]
+        # The second also counts for a path that was asked for.
+        arguments = ["-m", marked, f"--ignore={other}", f"--deselect={other}/", *(paths if everywhere else ())]
         return Suite(label, [folder / "bin" / "python", "-m", "pytest", *arguments], niceness)
 
     newest, folder = versions[-1], folders[-1]
@@ -208,7 +211,7 @@ def prepare_variables(pythons: str, *, full: bool) -> None:
         if name.startswith("AIRFLOW__") or name in {"AIRFLOW_HOME", "PYTHONDONTWRITEBYTECODE"}:
             del os.environ[name]
     os.environ["AIRFLOW_MWAA_TEST_PYTHONS"] = pythons
-    os.environ["AIRFLOW_MWAA_TEST_PARENT"] = str(os.getpid())
+    os.environ[PARENT] = str(os.getpid())
     # Once for all suites, which may run past midnight.
     os.environ.setdefault("AIRFLOW_MWAA_TEST_SEED", datetime.datetime.now(datetime.UTC).strftime("%Y%m%d"))
     if full:
@@ -242,6 +245,11 @@ def main(arguments: list[str]) -> int:
     add_constraints_option(parser)
     end_of_own = arguments.index("--") if "--" in arguments else len(arguments)
     given, more = parser.parse_args(arguments[:end_of_own]), arguments[end_of_own + 1 :]
+    try:
+        beside = shlex.split(given.beside or "")
+    except ValueError as error:
+        parser.error(f"--beside {given.beside!r}: {error}")
+    need_git()
     versions = given.airflow or [OTHER_AIRFLOW, DEFAULT_AIRFLOW]
     if given.full:
         versions = known_versions(given.constraints)
@@ -253,13 +261,9 @@ def main(arguments: list[str]) -> int:
     prepare_variables(os.pathsep.join(pythons), full=given.full)
     full = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
     suites = planned(versions, folders, more, full=full, quick=given.quick)
-    if given.beside:
-        suites.insert(0, Suite(given.beside, shlex.split(given.beside), takes_arguments=False))
-    logs = Path(tempfile.mkdtemp(prefix="airflow-mwaa-logs."))
-    try:
-        return Runner(suites, more, logs).run()
-    finally:
-        shutil.rmtree(logs)
+    if beside:
+        suites.insert(0, Suite(given.beside, beside, takes_arguments=False))
+    return Runner(suites, more).run()
 
 
 if __name__ == "__main__":

@@ -56,7 +56,10 @@ def asked(shell: dict[str, str], listed: str = "") -> dict[str, str]:
             "global.extra-index-url='https://a\\nhttps://b'",
             {"UV_INDEX": "https://a https://b", "UV_INDEX_STRATEGY": "unsafe-best-match"},
         ),
-        ({}, "global.find-links='wheels more'", {"UV_FIND_LINKS": "wheels,more"}),
+        ({}, "global.find-links='/wheels https://h/more'", {"UV_FIND_LINKS": "/wheels,https://h/more"}),
+        ({}, "global.find-links='wheels'", {"UV_FIND_LINKS": str(Path("wheels").absolute())}),
+        ({}, "global.timeout='7.5'", {"UV_HTTP_TIMEOUT": "8"}),
+        ({"HOME": str(LIB)}, "global.cert='~/python.sh'", {"SSL_CERT_FILE": str(LIB / "python.sh")}),
         ({}, "global.trusted-host='a b'", {"UV_INSECURE_HOST": "a b"}),
         (
             {},

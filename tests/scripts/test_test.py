@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.scripts.clone import ROOT, Clone
+from tests.scripts.clone import ROOT, Clone, executable
 
 SUMMARY = "===== 3 passed in 0.01s ====="
 
@@ -23,11 +23,11 @@ def test_both_versions_and_real_airflows_are_tested(clone: Clone) -> None:
     assert done.returncode == 0, done.stderr
     calls = clone.calls("python -m pytest")
     assert sorted(call.removeprefix("python -m pytest ") for call in calls) == [
-        "-m across --ignore=tests/local_airflow tests/integration/across",
-        "-m airflow --ignore=tests/integration tests/local_airflow",
-        "-m airflow and not across --ignore=tests/local_airflow tests/integration",
-        "-m not airflow --ignore=tests/integration",
-        "-m not airflow and not once --ignore=tests/integration",
+        "-m across --ignore=tests/local_airflow --deselect=tests/local_airflow/ tests/integration/across",
+        "-m airflow --ignore=tests/integration --deselect=tests/integration/ tests/local_airflow",
+        "-m airflow and not across --ignore=tests/local_airflow --deselect=tests/local_airflow/ tests/integration",
+        "-m not airflow --ignore=tests/integration --deselect=tests/integration/",
+        "-m not airflow and not once --ignore=tests/integration --deselect=tests/integration/",
     ]
     assert done.stdout.count(SUMMARY) == 5
     assert done.stdout.splitlines()[-1] == SUMMARY
@@ -43,7 +43,7 @@ def test_full_leaves_nothing_out(clone: Clone) -> None:
     calls = [call.removeprefix("python -m pytest ") for call in clone.calls("python -m pytest")]
     versions = re.findall(r"(?m)^Airflow ([\d.]+) ", done.stderr)
     assert versions == ["2.8.1", "2.9.2", "2.10.1", "2.10.3", "2.11.0", "2.11.2", "3.0.6", "3.2.1", "3.3.1"]
-    assert calls.count("-m not airflow --ignore=tests/integration") == len(versions)
+    assert calls.count("-m not airflow --ignore=tests/integration --deselect=tests/integration/") == len(versions)
     assert len(calls) == len(versions) + 3
 
 
@@ -55,7 +55,9 @@ def test_what_comes_after_the_dashes_is_for_pytest(clone: Clone) -> None:
     calls = clone.calls("python -m pytest")
     assert len(calls) == 5
     for call in calls:
-        assert re.fullmatch(r"python -m pytest -m [a-z ]+ --ignore=\S+ tests/a b.py::test_it -k x or y", call)
+        assert re.fullmatch(
+            r"python -m pytest -m [a-z ]+ --ignore=\S+ --deselect=\S+ tests/a b.py::test_it -k x or y", call
+        )
 
 
 @pytest.mark.parametrize("suite", ["-m not airflow and not once", "--ignore=tests/integration"])
@@ -106,6 +108,41 @@ def test_an_install_that_fails_says_so_and_is_tried_again(clone: Clone) -> None:
     assert done.stderr.splitlines()[-1] == "test: error: the install for Airflow 3.3.1 failed; see the lines above"
     assert "strange" in done.stderr
     assert clone.run("test", "--quick").returncode == 0
+
+
+def test_only_what_has_been_replaced_is_removed_after_a_week(clone: Clone) -> None:
+    clone.run("test")
+    current = set(clone.envs.glob("airflow-*"))
+    replaced = clone.envs / "airflow-3.3.1-dev-0123456789"
+    replaced.mkdir()
+    (replaced / ".used").touch()
+    long_ago = time.time() - 8 * 24 * 3600
+    for mark in clone.envs.glob("*/.used"):
+        os.utime(mark, (long_ago, long_ago))
+    assert clone.run("test").returncode == 0
+    assert clone.calls("uv venv") == []
+    assert set(clone.envs.glob("airflow-*")) == current
+
+
+def test_whoever_reads_the_output_may_go(clone: Clone) -> None:
+    done = subprocess.run(
+        ["bash", "-c", '"$0" --full | head -n 1', *clone.command("test")],
+        env=clone.variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.startswith("== environments together")
+    assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
+
+
+def test_closed_streams_and_odd_variables(clone: Clone) -> None:
+    variables = {**clone.variables, "CDPATH": ".:/", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/nowhere"}
+    command = ["sh", "-c", '"$0" --quick <&- >&- 2>&-', *clone.command("test")]
+    assert subprocess.run(command, env=variables, timeout=120, check=False).returncode == 0
+    assert len(clone.calls("python -m pytest")) == 1
 
 
 def test_two_runs_at_once_install_once(clone: Clone) -> None:
@@ -161,5 +198,36 @@ def test_a_run_that_is_ended_ends_its_suites(clone: Clone, tmp_path: Path, which
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 130
     assert errors.splitlines()[-1] == "test: interrupted"
-    assert [pid for pid in map(int, pids.read_text().split()) if psutil.pid_exists(pid)] == []
-    assert list(tmp_path.glob("airflow-mwaa-logs.*")) == []
+    wait_for_the_end(pids)
+
+
+def wait_for_the_end(pids: Path) -> None:
+    deadline = time.monotonic() + 30
+    while left := [pid for pid in map(int, pids.read_text().split()) if psutil.pid_exists(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def test_a_run_that_is_killed_ends_the_checks_beside_it(clone: Clone, tmp_path: Path) -> None:
+    """The tests' own watcher is tried in test_leftovers.py."""
+    pids = tmp_path / "pids"
+    pids.touch()
+    tool = next(clone.envs.glob("bootstrap-*/bin/tool"))
+    wait = 'case "$call" in *check_files*) echo $$ >>"$STUB_PIDS"; exec sleep 60 ;; esac\n'
+    executable(tool, tool.read_text().replace('case "$call" in', f'{wait}case "$call" in', 1))
+    run = subprocess.Popen(
+        clone.command("test", "--quick", "--beside", "scripts/check"),
+        env={**clone.variables, "STUB_PIDS": str(pids)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not pids.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.kill()
+    run.wait()
+    wait_for_the_end(pids)
+    while list(tmp_path.glob("airflow-mwaa-check.*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
