@@ -33,7 +33,8 @@ from airflow_mwaa_provider.metadata.storage import Storage
 from tests.metadata.api import Server
 from tests.metadata.exports import body, export, keys, manifest, uploads
 from tests.metadata.faulty_s3 import FaultyS3
-from tests.metadata.varied import fill_varied
+from tests.metadata.once import KNOWS_NO_AIRFLOW
+from tests.metadata.varied import fill_varied, lengthen
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +86,15 @@ def values(lab, bucket, table):
     ("options", "piece_rows"),
     [
         ({}, SMALL),
-        ({"compression": "gzip", "tables": FEW}, MANY),
+        pytest.param({"compression": "gzip", "tables": FEW}, MANY, marks=KNOWS_NO_AIRFLOW),
         ({"file_format": "parquet"}, SMALL),
-        ({"layout": "hive", "since": datetime(2025, 2, 1, tzinfo=UTC), "tables": FEW}, MANY),
-        (
+        pytest.param(
+            {"layout": "hive", "since": datetime(2025, 2, 1, tzinfo=UTC), "tables": FEW}, MANY, marks=KNOWS_NO_AIRFLOW
+        ),
+        pytest.param(
             {"file_format": "parquet", "layout": "hive", "until": datetime(2025, 2, 1, 12, tzinfo=UTC), "tables": FEW},
             SMALL,
+            marks=KNOWS_NO_AIRFLOW,
         ),
         ({"incremental": True, "until": datetime(2025, 2, 5, tzinfo=UTC), "tables": FEW}, SMALL),
     ],
@@ -121,6 +125,7 @@ def test_it_gives_the_rows_that_the_database_gives(lab, template, bucket, monkey
     assert max(sum(upload["file"]["rows"] for upload in piece) for piece in pieces) <= piece_rows
 
 
+@KNOWS_NO_AIRFLOW
 def test_repeated_it_writes_the_same_objects(lab, filled, bucket, small_pieces) -> None:
     server = Server(lab, filled, f"s3://{bucket}")
     for layout in ("table", "hive"):
@@ -137,6 +142,7 @@ def test_repeated_it_writes_the_same_objects(lab, filled, bucket, small_pieces) 
         assert left == set(third.keys), "what has no rows any more is gone"
 
 
+@KNOWS_NO_AIRFLOW
 def test_rows_that_come_and_go_meanwhile(lab, filled, bucket, many_pieces) -> None:
     """A row that is there before and after is exported once; what comes or goes meanwhile may be in it."""
     server = Server(lab, filled, f"s3://{bucket}")
@@ -170,6 +176,7 @@ def test_rows_that_come_and_go_meanwhile(lab, filled, bucket, many_pieces) -> No
     assert set(found) <= set(ids)
 
 
+@KNOWS_NO_AIRFLOW
 def test_what_takes_too_long_is_done_in_smaller_pieces(lab, filled, bucket, caplog) -> None:
     """The clock jumps with every look at it, so that a piece of many chunks is too slow and one of few is not."""
     now = [0.0]
@@ -179,6 +186,7 @@ def test_what_takes_too_long_is_done_in_smaller_pieces(lab, filled, bucket, capl
         return now[0]
 
     # Two looks a piece besides one a chunk of rows; log has one row of 10 MB, and is ten chunks of 1 MB and more.
+    lengthen(lab, filled)
     lab.execute(filled, "UPDATE log SET extra = repeat('y', 600000) WHERE id % 9 = 0")
     server = Server(lab, filled, f"s3://{bucket}", budget_s=7, clock=clock)
     with caplog.at_level("INFO"):
@@ -194,6 +202,7 @@ def test_what_takes_too_long_is_done_in_smaller_pieces(lab, filled, bucket, capl
     assert [key for key in keys(lab, bucket) if key.startswith("slow")] == []
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_statement_that_takes_too_long_is_no_error(lab, filled, bucket) -> None:
     server = Server(lab, filled, f"s3://{bucket}")
     export_by(server, lab, bucket, tables=["dag"])
@@ -210,6 +219,7 @@ def test_a_statement_that_takes_too_long_is_no_error(lab, filled, bucket) -> Non
     assert answer.body == {"uploads": [], "next": None, "is_too_slow": True}
 
 
+@KNOWS_NO_AIRFLOW
 def test_an_answer_that_is_lost_costs_nothing(lab, template, bucket, small_pieces) -> None:
     """The client repeats the request; the uploads of the first one are aborted in the end."""
     server = Server(lab, template, f"s3://{bucket}")
@@ -260,6 +270,7 @@ def test_who_may_not_read_it_gets_nothing(lab, template, bucket, refused, tables
         assert answer.body["detail"].startswith("AccessDenied: ")
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("destination", ["s3://other", "s3://{bucket}/exports", "s3://{bucket}-x"])
 def test_only_where_the_configuration_says(lab, template, bucket, destination) -> None:
     server = Server(lab, template, destination.format(bucket=bucket))
@@ -306,6 +317,7 @@ WRONG = [
 ]  # fmt: skip
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_request_that_cannot_be_understood(lab, template, bucket) -> None:
     server = Server(lab, template, f"s3://{bucket}")
     export_by(server, lab, bucket, tables=["dag"])
@@ -320,6 +332,7 @@ def test_a_request_that_cannot_be_understood(lab, template, bucket) -> None:
     assert uploads(lab, bucket) == []
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_key_of_evil_text_is_only_a_key(lab, template, bucket) -> None:
     server = Server(lab, template, f"s3://{bucket}")
     export_by(server, lab, bucket, tables=["dag_tag"])
@@ -329,6 +342,7 @@ def test_a_key_of_evil_text_is_only_a_key(lab, template, bucket) -> None:
         assert server.service.write_piece(server.caller, {**request, "after": after}).status == 400
 
 
+@KNOWS_NO_AIRFLOW
 def test_what_the_servers_side_refuses_is_told_as_it_is(lab, filled, bucket) -> None:
     denied = (403, "AccessDenied", "Access Denied")
     with FaultyS3(lab.moto.url, lambda method, path: denied) as s3:
@@ -356,6 +370,7 @@ def test_what_the_servers_side_refuses_is_told_as_it_is(lab, filled, bucket) -> 
     assert keys(lab, bucket) == []
 
 
+@KNOWS_NO_AIRFLOW
 def test_no_more_than_two_at_once(lab, template, bucket, caplog) -> None:
     """Whatever process they are in; others wait, and ask again."""
     server = Server(lab, template, f"s3://{bucket}")
@@ -387,6 +402,7 @@ def test_no_more_than_two_at_once(lab, template, bucket, caplog) -> None:
     assert [key for key in keys(lab, bucket) if key.startswith("never")] == []
 
 
+@KNOWS_NO_AIRFLOW
 def test_an_upload_that_somebody_else_has_ended_is_no_success(lab, template, bucket) -> None:
     """An object of the same name and size is there, from yesterday."""
     server = Server(lab, template, f"s3://{bucket}")
@@ -407,6 +423,7 @@ def test_an_upload_that_somebody_else_has_ended_is_no_success(lab, template, buc
     assert (after["ContentLength"], after["Metadata"]) == (before["ContentLength"], before["Metadata"])
 
 
+@KNOWS_NO_AIRFLOW
 def test_windows_side_by_side_leave_each_other_alone(lab, template, bucket) -> None:
     """Also of tables that have no dates, and so one folder for all windows."""
     server = Server(lab, template, f"s3://{bucket}")
@@ -441,6 +458,7 @@ def test_windows_side_by_side_leave_each_other_alone(lab, template, bucket) -> N
                 assert hashlib.sha256(body(lab, bucket, file["key"])).hexdigest() == file["sha256"]
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize(
     "answer",
     [
@@ -463,6 +481,7 @@ def test_a_web_server_without_the_plugin(lab, template, answer) -> None:
         server.source().open()
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize(
     ("error", "falls_back"),
     [

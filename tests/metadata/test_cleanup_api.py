@@ -29,6 +29,7 @@ from airflow_mwaa_provider.metadata.cleaning.lease import Lease
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, plan_cleanup, run_cleanup
 from tests.metadata.api import CleaningServer
 from tests.metadata.history import insert
+from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.varied import fill_varied
 
 NOW = datetime(2025, 4, 15, tzinfo=UTC)
@@ -124,6 +125,7 @@ def test_it_plans_as_the_database_does(lab, filled) -> None:
     assert plan.kept
 
 
+@KNOWS_NO_AIRFLOW
 def test_ages_are_counted_from_the_databases_own_time(lab, filled) -> None:
     server = CleaningServer(lab, filled)
     before = datetime.now(UTC)
@@ -145,6 +147,7 @@ def test_the_run_that_asks_for_it_stays(lab, filled) -> None:
     assert count(lab, filled, left.format(own[1])) == 1
 
 
+@KNOWS_NO_AIRFLOW
 def test_the_server_bounds_what_it_is_asked_for(lab, filled) -> None:
     """The caller says that a step may wait for hours, for rows that somebody has locked."""
     server = CleaningServer(lab, filled, step_s=0.2)
@@ -162,6 +165,7 @@ def test_the_server_bounds_what_it_is_asked_for(lab, filled) -> None:
     holder.close()
 
 
+@KNOWS_NO_AIRFLOW
 def test_it_ends_after_max_duration_and_another_one_goes_on(lab, filled, template, in_steps) -> None:
     now = [0.0]
 
@@ -265,6 +269,7 @@ WRONG_OPTIONS = [
 ]  # fmt: skip
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_request_that_cannot_be_understood(lab, filled) -> None:
     server = CleaningServer(lab, filled)
     before = contents(lab, filled)
@@ -292,6 +297,7 @@ def test_a_request_that_cannot_be_understood(lab, filled) -> None:
     assert contents(lab, filled) == before
 
 
+@KNOWS_NO_AIRFLOW
 def test_what_the_server_refuses_is_told_as_it_is(lab, filled) -> None:
     server = CleaningServer(lab, filled)
     with pytest.raises(TableNotFound, match=r"Route api, at 'production': .*'dag_runs'"):
@@ -303,6 +309,7 @@ def test_what_the_server_refuses_is_told_as_it_is(lab, filled) -> None:
         server.cleanup(GENTLY, wait_timeout_s=0).run()
 
 
+@KNOWS_NO_AIRFLOW
 def test_one_cleanup_at_a_time(lab, filled) -> None:
     """Whatever started the other one; this one waits, and goes on."""
     server = CleaningServer(lab, filled)
@@ -344,6 +351,7 @@ def test_one_cleanup_at_a_time(lab, filled) -> None:
     other.let_go()
 
 
+@KNOWS_NO_AIRFLOW
 def test_an_answer_that_is_lost_is_asked_for_again(lab, filled, template, in_steps) -> None:
     server, other = CleaningServer(lab, filled, step_s=STEP_S), lab.copy(template)
     inner, told = server.request, []
@@ -364,6 +372,7 @@ def test_an_answer_that_is_lost_is_asked_for_again(lab, filled, template, in_ste
     assert len(server.pauses) == len(told)
 
 
+@KNOWS_NO_AIRFLOW
 def test_counting_that_takes_longer_than_a_request_may(lab, filled) -> None:
     server = CleaningServer(lab, filled, budget_s=0.5)
     holder = lab.connect(filled)
@@ -390,6 +399,7 @@ def test_counting_that_takes_longer_than_a_request_may(lab, filled) -> None:
     assert CleaningServer(lab, filled, budget_s=100, clock=clock).cleanup(GENTLY).plan().rows
 
 
+@KNOWS_NO_AIRFLOW
 def test_steps_that_never_get_to_a_row_do_not_go_on_for_ever(lab, filled) -> None:
     server = CleaningServer(lab, filled, step_s=1e-6)
     before = contents(lab, filled)
@@ -401,6 +411,7 @@ def test_steps_that_never_get_to_a_row_do_not_go_on_for_ever(lab, filled) -> Non
     assert contents(lab, filled) == before
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize(
     "answer",
     [
@@ -411,8 +422,8 @@ def test_steps_that_never_get_to_a_row_do_not_go_on_for_ever(lab, filled) -> Non
         UnexpectedAnswer("another page", status=404),
     ],
 )
-def test_a_web_server_that_does_not_clean(lab, filled, answer) -> None:
-    server = CleaningServer(lab, filled)
+def test_a_web_server_that_does_not_clean(lab, template, answer) -> None:
+    server = CleaningServer(lab, template)
 
     def request(*arguments, **keywords):
         if isinstance(answer, Exception):
@@ -425,6 +436,7 @@ def test_a_web_server_that_does_not_clean(lab, filled, answer) -> None:
             ask()
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize(
     "body",
     [
@@ -433,22 +445,24 @@ def test_a_web_server_that_does_not_clean(lab, filled, answer) -> None:
         {"now": "2025-01-01T00:00:00+00:00", "units": [1], "refused": {}},
     ],
 )  # fmt: skip
-def test_an_answer_that_cannot_be_understood(lab, filled, body) -> None:
-    server = CleaningServer(lab, filled)
+def test_an_answer_that_cannot_be_understood(lab, template, body) -> None:
+    server = CleaningServer(lab, template)
     server.request = lambda *arguments, **keywords: Answer(200, body)
     for ask in (server.cleanup(GENTLY).run, server.cleanup(GENTLY).plan):
         with pytest.raises(MwaaInputError, match="install the same version on both sides"):
             ask()
 
 
-def test_another_error_is_raised_at_once(lab, filled) -> None:
-    server = CleaningServer(lab, filled)
+@KNOWS_NO_AIRFLOW
+def test_another_error_is_raised_at_once(lab, template) -> None:
+    server = CleaningServer(lab, template)
     server.request = lambda *arguments, **keywords: Answer(422, {"detail": "something else"})
     with pytest.raises(AirflowError, match="something else"):
         server.cleanup(GENTLY).run()
     assert server.pauses == []
 
 
+@KNOWS_NO_AIRFLOW
 def test_each_step_is_logged_with_who_and_what(lab, filled, caplog) -> None:
     server = CleaningServer(lab, filled)
     with caplog.at_level("INFO"):

@@ -31,6 +31,7 @@ from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
 from tests.metadata.db_clean_stub import NOW, VERSIONS, WITHOUT_DAG, Answer, Environment, Old, RunsApi
 from tests.metadata.history import XCOM, insert
 from tests.metadata.lab import Lab
+from tests.metadata.once import KNOWS_NO_AIRFLOW
 
 
 def cleanup(environment: Environment, **options: Any) -> CliCleanup:
@@ -63,6 +64,7 @@ def there(request: pytest.FixtureRequest) -> Environment:
 # -- what goes, and what stays ---------------------------------------------------------------------
 
 
+@KNOWS_NO_AIRFLOW
 def test_plan_counts_and_deletes_nothing(there: Environment) -> None:
     before = {name: list(rows) for name, rows in there.tables.items()}
     plan = cleanup(there).plan()
@@ -84,6 +86,7 @@ def test_plan_counts_and_deletes_nothing(there: Environment) -> None:
     assert "wait for" in kept["trigger"].why
 
 
+@KNOWS_NO_AIRFLOW
 def test_what_is_old_goes_and_nothing_else(there: Environment) -> None:
     seen: list[tuple[str, int, int | None]] = []
     outcome = cleanup(there).run(lambda *told: seen.append(told))
@@ -99,6 +102,7 @@ def test_what_is_old_goes_and_nothing_else(there: Environment) -> None:
     assert [name for name, _ in there.deletes] == ["xcom", "task_reschedule", "task_instance", "dag_run", "log", "job"]
 
 
+@KNOWS_NO_AIRFLOW
 def test_by_table(there: Environment) -> None:
     options = {"tables": ["xcom", "log"], "retention_by_table": {"log": timedelta(days=90)}}
     cleanup(there, **options).run()
@@ -107,18 +111,21 @@ def test_by_table(there: Environment) -> None:
     assert len(there.tables["log"]) == 90
 
 
+@KNOWS_NO_AIRFLOW
 def test_what_hangs_on_a_table_that_is_named_goes_with_it(there: Environment) -> None:
     outcome = cleanup(there, tables=["dag_run"], retention_by_table={"dag_run": timedelta(days=100)}).run()
     assert "log" not in outcome.tables
     assert there.runs() == there.runs("xcom") == {"run0", "run1", "run2", "run3"}
 
 
+@KNOWS_NO_AIRFLOW
 def test_what_lives_is_left_alone_even_by_force(there: Environment) -> None:
     there.fill("job", [0.0001])
     cleanup(there, retention=timedelta(0), force=True, tables=["job"]).run()
     assert len(there.tables["job"]) == 2
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("state", ["running", "queued"])
 def test_an_unfinished_run_keeps_what_began_after_it(there: Environment, state: str) -> None:
     stays = there.run(100, state=state)
@@ -131,6 +138,7 @@ def test_an_unfinished_run_keeps_what_began_after_it(there: Environment, state: 
     assert len(there.tables["log"]) == 30
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_run_that_was_cleared_keeps_tasks_from_before(there: Environment) -> None:
     stays = there.run(0.1, state="running", dated=NOW - timedelta(days=200))
     there.tables["task_instance"].append(Old(NOW - timedelta(days=199), "d", stays))
@@ -140,6 +148,7 @@ def test_a_run_that_was_cleared_keeps_tasks_from_before(there: Environment) -> N
     assert "run7" not in there.runs()
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_run_that_ended_lately_stays(there: Environment) -> None:
     stays = there.run(45, lasted=timedelta(days=20))
     outcome = cleanup(there).run()
@@ -148,6 +157,7 @@ def test_a_run_that_ended_lately_stays(there: Environment) -> None:
     assert cleanup(there).plan().tables[-1].older_than == NOW - timedelta(days=30)
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_run_that_begins_again_meanwhile_stays(there: Environment) -> None:
     def clear(call: int) -> None:
         if there.deletes:
@@ -159,6 +169,7 @@ def test_a_run_that_begins_again_meanwhile_stays(there: Environment) -> None:
     assert any("run run5 of DAG d is queued" in sentence for sentence in outcome.left)
 
 
+@KNOWS_NO_AIRFLOW
 def test_nothing_of_runs_goes_if_the_role_sees_not_all(there: Environment) -> None:
     hidden = there.api.tables["dags"].pop()
     with pytest.raises(AccessDenied, match="sees 1 of 2 DAGs"):
@@ -169,6 +180,7 @@ def test_nothing_of_runs_goes_if_the_role_sees_not_all(there: Environment) -> No
     assert cleanup(there).run().is_complete
 
 
+@KNOWS_NO_AIRFLOW
 def test_own_run_needs_no_word(there: Environment) -> None:
     own = there.run(0.02, state="running", dag_id="cleanup")
     outcome = cleanup(there, own_run=("cleanup", own)).run()
@@ -179,6 +191,7 @@ def test_own_run_needs_no_word(there: Environment) -> None:
 # -- by DAG ----------------------------------------------------------------------------------------
 
 
+@KNOWS_NO_AIRFLOW
 def test_only_rows_of_some_dags() -> None:
     there = Environment("3.3.1")
     for dag_id in ("a", "b"):
@@ -198,12 +211,14 @@ def test_only_rows_of_some_dags() -> None:
     assert Counter(row.dag_id for row in there.tables["log"]) == {"b": 1}
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("table", sorted(WITHOUT_DAG - {"trigger", "callback_request"}))
 def test_a_table_without_dags_is_refused(table: str) -> None:
     with pytest.raises(MwaaInputError, match=f"Table {table} names no DAG"):
         cleanup(Environment("3.3.1"), dag_ids=["a"], tables=[table]).plan()
 
 
+@KNOWS_NO_AIRFLOW
 def test_dag_ids_need_airflow_3_3() -> None:
     with pytest.raises(MwaaInputError, match=r"Airflow 2.10.3 of environment 'env' has no --dag-ids"):
         cleanup(Environment("2.10.3"), dag_ids=["a"]).plan()
@@ -212,6 +227,7 @@ def test_dag_ids_need_airflow_3_3() -> None:
 # -- what is refused -------------------------------------------------------------------------------
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -233,6 +249,7 @@ def test_refused_before_anything(there: Environment, options: dict[str, Any], wo
     assert not there.deletes
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("options", [{"tables": ["logs"]}, {"exclude": ["logs"]}])
 def test_an_unknown_table_is_refused(there: Environment, options: dict[str, Any]) -> None:
     with pytest.raises(TableNotFound, match=r"knows no table 'logs': .*celery_taskmeta, .*log, ") as caught:
@@ -243,6 +260,7 @@ def test_an_unknown_table_is_refused(there: Environment, options: dict[str, Any]
             cleanup(there, tables=["sla_miss"]).plan()
 
 
+@KNOWS_NO_AIRFLOW
 def test_it_says_what_it_cannot_keep(there: Environment) -> None:
     assert "no other last run" in cleanup(there).plan().advice[0]
     assert "keep_last_run=False changes nothing" in cleanup(there, keep_last_run=False).plan().advice[0]
@@ -258,6 +276,7 @@ def test_it_says_what_it_cannot_keep(there: Environment) -> None:
 # -- failures --------------------------------------------------------------------------------------
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_table_that_fails_is_told_although_the_status_was_0(there: Environment) -> None:
     there.fails["log"] = "-sqlalchemy.exc.ProgrammingError: (psycopg2.errors.InsufficientPrivilege) log is audited"
     outcome = cleanup(there).run()
@@ -273,6 +292,7 @@ def test_a_table_that_fails_is_told_although_the_status_was_0(there: Environment
     assert bool(there.archives) != there.is_3
 
 
+@KNOWS_NO_AIRFLOW
 def test_what_a_failed_table_goes_with_is_left_alone(there: Environment) -> None:
     there.fails["xcom"] = "sqlalchemy.exc.IntegrityError: (psycopg2.errors.RestrictViolation) violates it"
     outcome = cleanup(there).run()
@@ -283,6 +303,7 @@ def test_what_a_failed_table_goes_with_is_left_alone(there: Environment) -> None
     assert len(there.tables["log"]) == 30
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize(
     ("line", "shown"),
     [
@@ -298,6 +319,7 @@ def test_errors_show_no_secrets(line: str, shown: str) -> None:
     assert shown in found
 
 
+@KNOWS_NO_AIRFLOW
 def test_an_answer_that_was_lost_is_counted_and_not_repeated(there: Environment) -> None:
     there.lost = ["after"]
     outcome = cleanup(there, tables=["log"]).run()
@@ -306,6 +328,7 @@ def test_an_answer_that_was_lost_is_counted_and_not_repeated(there: Environment)
     assert any("_airflow_deleted__log__" in sentence for sentence in outcome.left)
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_call_whose_answer_was_lost_is_given_time_to_end(there: Environment) -> None:
     there.lost = ["late"]
     outcome = cleanup(there, tables=["log"]).run()
@@ -314,6 +337,7 @@ def test_a_call_whose_answer_was_lost_is_given_time_to_end(there: Environment) -
     assert outcome.paused_s > 0
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_call_that_never_ran_is_sent_again_and_not_for_ever(there: Environment) -> None:
     there.lost = ["before", "before"]
     assert cleanup(there, tables=["log"]).run().deleted == 70
@@ -324,6 +348,7 @@ def test_a_call_that_never_ran_is_sent_again_and_not_for_ever(there: Environment
     assert len(there.lost) == 6
 
 
+@KNOWS_NO_AIRFLOW
 def test_a_process_that_was_killed_is_no_failure_of_the_table(there: Environment) -> None:
     there.lost = ["killed"]
     outcome = cleanup(there, tables=["log"]).run()
@@ -332,6 +357,7 @@ def test_a_process_that_was_killed_is_no_failure_of_the_table(there: Environment
     assert any("_airflow_deleted__log__1" in sentence for sentence in outcome.left)
 
 
+@KNOWS_NO_AIRFLOW
 def test_what_says_that_it_has_finished_is_not_believed(there: Environment) -> None:
     there.fails["log"] = "+"
     outcome = cleanup(there, tables=["log"]).run()
@@ -339,6 +365,7 @@ def test_what_says_that_it_has_finished_is_not_believed(there: Environment) -> N
     assert there.deletes == [("log", 70)]
 
 
+@KNOWS_NO_AIRFLOW
 def test_an_environment_that_goes_away_ends_it(there: Environment) -> None:
     def fail(call: int) -> None:
         if there.deletes:
@@ -351,6 +378,7 @@ def test_an_environment_that_goes_away_ends_it(there: Environment) -> None:
     assert not outcome.is_complete
 
 
+@KNOWS_NO_AIRFLOW
 def test_answers_of_something_else_are_refused(there: Environment) -> None:
     there.run_cli = lambda argv, idempotent=False: Answer("", "You need to initialize the database.\n", 1)  # type: ignore
     with pytest.raises(Exception, match=r"db clean --dry-run.*You need to initialize the database"):
@@ -364,6 +392,7 @@ def test_answers_of_something_else_are_refused(there: Environment) -> None:
 # -- small calls -----------------------------------------------------------------------------------
 
 
+@KNOWS_NO_AIRFLOW
 def test_max_duration_ends_it_between_calls(there: Environment) -> None:
     outcome = cleanup(there, max_duration=timedelta(seconds=40)).run()
     assert there.deletes == [("xcom", 22), ("task_reschedule", 22), ("task_instance", 22)]
@@ -371,6 +400,7 @@ def test_max_duration_ends_it_between_calls(there: Environment) -> None:
     assert cleanup(there).run().is_complete
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("shape", ["even", "growing", "clustered", "moment"])
 @pytest.mark.parametrize("rows_per_s", [500, 50_000])
 def test_calls_stay_short(shape: str, rows_per_s: float) -> None:

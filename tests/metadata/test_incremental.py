@@ -13,6 +13,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata import sources
 from tests.metadata import history
 from tests.metadata.exports import body, export, keys, manifest, uploads
+from tests.metadata.once import KNOWS_NO_AIRFLOW
 
 DAYS = [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 8)]
 TABLES = ["dag_run", "task_instance", "log", "dag"]
@@ -173,6 +174,7 @@ def test_what_a_killed_increment_has_left_is_cleared_away(lab, history_of_march,
     assert manifest(lab, bucket)["tables"]["dag_run"]["since"] == DAYS[1].isoformat()
 
 
+@KNOWS_NO_AIRFLOW
 def test_days_that_are_exported_one_by_one_stay_beside_each_other(lab, history_of_march, bucket) -> None:
     database, _ = history_of_march
     for since, until in itertools.pairwise(DAYS):
@@ -180,6 +182,7 @@ def test_days_that_are_exported_one_by_one_stay_beside_each_other(lab, history_o
     assert len([key for key in keys(lab, bucket) if "table=dag_run/date=2026-03-0" in key]) == 6
 
 
+@KNOWS_NO_AIRFLOW
 def test_windows_that_divide_a_day_stay_beside_each_other(lab, history_of_march, bucket) -> None:
     database, _ = history_of_march
     lab.execute(database, "UPDATE log SET dttm = timestamptz '2026-03-01 00:00:00+00' + (id % 24) * interval '1 hour'")
@@ -192,6 +195,7 @@ def test_windows_that_divide_a_day_stay_beside_each_other(lab, history_of_march,
     assert sum(body(lab, bucket, key).count(b"\n") - 1 for key in found) == whole
 
 
+@KNOWS_NO_AIRFLOW
 def test_an_export_leaves_alone_what_another_window_is_uploading(lab, history_of_march, bucket) -> None:
     database, _ = history_of_march
     s3 = lab.s3()

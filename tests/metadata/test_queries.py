@@ -18,7 +18,7 @@ from airflow_mwaa_provider.metadata.reading import Export, open_export
 from airflow_mwaa_provider.metadata.reading_files import FolderFiles
 from tests.metadata.lab import Lab
 from tests.metadata.once import KNOWS_NO_AIRFLOW
-from tests.metadata.varied import add_runs, downloaded, export, fill_varied, rows
+from tests.metadata.varied import VERY_LONG, add_runs, downloaded, export, fill_varied, rows
 
 pytestmark = KNOWS_NO_AIRFLOW
 
@@ -94,7 +94,7 @@ def test_duckdb_gives_the_databases_rows(lab: Lab, varied: str, tmp_path: Path, 
 def test_of_an_incremental_export_each_row_is_there_once(
     lab: Lab, database: str, tmp_path: Path, file_format: str
 ) -> None:
-    fill_varied(lab, database, days=20, runs=60, tasks=2)
+    fill_varied(lab, database, days=20, runs=60, tasks=2, longest=VERY_LONG)
     lab.execute(
         database,
         "UPDATE dag_run SET updated_at = NULL",

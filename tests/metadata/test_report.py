@@ -23,7 +23,7 @@ from airflow_mwaa_provider.metadata.report.sketch import RELATIVE_ERROR, Duratio
 from airflow_mwaa_provider.metadata.report.texts import Bins, day_text, duration_text, ticks
 from tests.metadata.lab import Lab
 from tests.metadata.once import KNOWS_NO_AIRFLOW
-from tests.metadata.varied import EVIL, add_runs, downloaded, export, fill_varied, opened, rows
+from tests.metadata.varied import EVIL, add_runs, downloaded, export, fill_varied, lengthen, opened, rows
 
 pytestmark = KNOWS_NO_AIRFLOW
 
@@ -54,11 +54,14 @@ def test_figures_are_those_of_sql(lab: Lab, varied: str, way: dict[str, Any]) ->
 
 
 def test_a_copy_in_a_folder_tells_the_same(lab: Lab, varied: str, tmp_path: Path) -> None:
+    """Also where a value is longer than all that is read at once."""
+    long = lab.copy(varied)
+    lengthen(lab, long)
     bucket = lab.bucket()
-    export(lab, varied, bucket)
+    export(lab, long, bucket)
     folder = downloaded(lab, bucket, tmp_path)
-    check(lab, varied, read_figures(open_export(str(folder), never)))
-    check(lab, varied, read_figures(open_export(str(folder / "manifest.json"), never)))
+    check(lab, long, read_figures(open_export(str(folder), never)))
+    check(lab, long, read_figures(open_export(str(folder / "manifest.json"), never)))
 
 
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
@@ -399,7 +402,7 @@ def test_memory_does_not_grow_with_the_rows(lab: Lab, varied: str, tmp_path: Pat
     path, manifest = folder / "task_instance.csv", folder / "manifest.json"
     header, _, body = path.read_bytes().partition(b"\n")
     peaks = []
-    for many in (1, 3, 6):
+    for many in (1, 5, 10):
         size = path.stat().st_size
         path.write_bytes(header + b"\n" + body * many)
         manifest.write_text(manifest.read_text().replace(f": {size}", f": {path.stat().st_size}"))

@@ -15,6 +15,7 @@ from tests.metadata.history import BEGIN, DAG, DAG_RUN, TASK_INSTANCE, fill, ins
 from tests.metadata.lab import Lab
 
 EVIL = "<script>alert('1')</script>\"&amp;\n\té"
+LONG, VERY_LONG = 300_000, 10_000_000
 VARIETY = """
 SELECT setseed(0.5);
 UPDATE dag_run SET end_date = start_date + make_interval(secs => 20 + exp(random() * 9) + (id % 12) * 40),
@@ -35,10 +36,13 @@ UPDATE task_instance SET end_date = 'infinity', state = 'failed' WHERE random() 
 """
 
 
-def fill_varied(lab: Lab, name: str, *, days: int, runs: int = 400, tasks: int = 6, dags: int = 12) -> None:
+def fill_varied(
+    lab: Lab, name: str, *, days: int, runs: int = 400, tasks: int = 6, dags: int = 12, longest: int = LONG
+) -> None:
     """Fill a database with so many days from 20 January 2025 on, and a few hours of March.
 
-    Of each day a partition is made, and each of its files costs calls: more days are a matter of minutes.
+    Of each day a partition is made, and each of its files costs calls: more days are a matter of minutes. So is the
+    longest value, which every export carries to S3 and back.
     """
     connection = lab.connect(name)
     with connection.cursor() as cursor:
@@ -46,10 +50,16 @@ def fill_varied(lab: Lab, name: str, *, days: int, runs: int = 400, tasks: int =
         add_runs(cursor, EVIL, runs=3)
         _brought_together(cursor, days)
         cursor.execute(VARIETY)
-        # Breaks, quotes and NULLs in what is read over, and a value of 10 MB.
+        # Breaks, quotes and NULLs in what is read over, and a long value.
         cursor.execute("UPDATE log SET extra = E'a,\"b\"\\r\\n\\\\.\\n' WHERE id % 3 = 0")
-        cursor.execute("UPDATE log SET extra = repeat('x\"', 5000000) WHERE id = (SELECT min(id) FROM log)")
     connection.close()
+    lengthen(lab, name, longest)
+
+
+def lengthen(lab: Lab, name: str, longest: int = VERY_LONG) -> None:
+    """Give the log a value of so many characters, half of them quotes."""
+    extra = f"repeat('x\"', {longest // 2})"
+    lab.execute(name, f"UPDATE log SET extra = {extra} WHERE id = (SELECT min(id) FROM log)")
 
 
 def _brought_together(cursor: Any, days: int) -> None:
