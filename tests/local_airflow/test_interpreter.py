@@ -90,15 +90,14 @@ def test_the_callers_modules_are_left_out(monkeypatch):
     assert clean_python_environment(environment) == {"PATH": "/bin"}
 
 
-def test_an_old_botocore_is_told_to_leave_host_names_alone(tmp_path):
+def test_an_old_botocore_is_told_to_leave_host_names_alone(tmp_path, monkeypatch):
     import botocore
 
     from airflow_mwaa_provider.local.airflow import aws_models
 
     aws_models.write_without_host_prefix(Path(botocore.__file__).parent, tmp_path)
-    session = boto3.session.Session()
-    session._loader.search_paths.insert(0, str(tmp_path))
-    client = session.client(
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    client = boto3.session.Session().client(
         "mwaa",
         region_name="us-east-1",
         endpoint_url="http://127.0.0.1:1",
