@@ -24,6 +24,8 @@ FOLDER = "AIRFLOW_MWAA_TEST_RUN"
 PARENT = "AIRFLOW_MWAA_TEST_PARENT"
 """Variable with the process id of what has started pytest, and without which it is to end."""
 _PREFIX = "airflow-mwaa-test."
+_OF_ANY_SHELL = {"OLDPWD", "PWD"}
+"""Variables of someone's shell who looks at what a run has in its folder."""
 _POLL_S = 0.2
 _GRACE_S = 1.5
 
@@ -36,8 +38,8 @@ def begin() -> Path:
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()  # as PostgreSQL shows it
     folder.chmod(0o711)  # the embedded PostgreSQL runs as another user where this runs as root
     os.environ[FOLDER] = os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-    # Without the variable, so that the watcher does not find itself.
-    variables = {name: value for name, value in os.environ.items() if name != FOLDER}
+    # Without these variables, so that the watcher does not find itself.
+    variables = {name: value for name, value in os.environ.items() if name not in {FOLDER, "TMPDIR"}}
     parent = os.environ.pop(PARENT, "")
     subprocess.Popen(
         [sys.executable, __file__, str(folder), str(os.getpid()), parent],
@@ -54,14 +56,15 @@ def begin() -> Path:
 def left_of(folder: Path) -> list[psutil.Process]:
     """Find the processes of a run and whatever they have started.
 
-    PostgreSQL, which inherits no variables, is known by its data folder.
+    Some inherit few variables, but each of these has one that names something in the folder; PostgreSQL, which has
+    none, is known by its data folder.
     """
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(FOLDER) == str(folder) or (
-                process.name() == "postgres" and any(word.startswith(f"{folder}/") for word in process.cmdline())
-            ):
+            named = [value for name, value in process.environ().items() if name not in _OF_ANY_SHELL]
+            named += process.cmdline() if process.name() == "postgres" else []
+            if any(value == str(folder) or value.startswith(f"{folder}/") for value in named):
                 found[process.pid] = process
                 found.update({child.pid: child for child in process.children(recursive=True)})
     return [process for process in found.values() if _lives(process)]

@@ -37,10 +37,17 @@ OPTIONS = {
     "mwaa_provider.metadata_api_cleanup": "True",
 }
 """Airflow configuration options of all environments."""
-# No DAG file changes while the tests run. Airflow would read each of them anew every half minute, a sixth of all that
-# an environment without work costs.
-PARSING = {2: "scheduler.min_file_process_interval", 3: "dag_processor.min_file_process_interval"}
-PARSED_EVERY_S = 600
+RARELY_S = "600"
+# No DAG file changes while the tests run: looking for changes, and reading each file anew every half minute, would be a
+# third of all that an environment without work costs.
+OPTIONS_BY_MAJOR = {
+    2: {"scheduler.min_file_process_interval": RARELY_S, "scheduler.dag_dir_list_interval": RARELY_S},
+    3: {
+        "dag_processor.min_file_process_interval": RARELY_S,
+        "dag_processor.refresh_interval": RARELY_S,
+        "dag_processor.bundle_refresh_check_interval": "30",
+    },
+}
 DAG_IDS = (
     "echo",
     "fails",
@@ -201,7 +208,7 @@ def started(pythons: Mapping[str, str]) -> Iterator[World]:
             environment_name(version),
             python,
             str(dags),
-            options={**OPTIONS, PARSING[interpreter.release_of(version)[0]]: str(PARSED_EVERY_S)},
+            options={**OPTIONS, **OPTIONS_BY_MAJOR[interpreter.release_of(version)[0]]},
         )
         for version, python in pythons.items()
     ]

@@ -144,8 +144,6 @@ def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):
     plugins = local.status()["environments"]["source"]["files"]["plugins"]
     assert (plugins["path"], bool(plugins["version"])) == ("plugins.zip", True)
     assert (local.environment("source").plugins / "plugin.py").read_text() == "NUMBER = 42"
-    began = time.monotonic()
     assert local.run("down", "--purge").returncode == 0
-    assert time.monotonic() - began < 20
     assert local.processes() == []
     assert not local.folder.exists()

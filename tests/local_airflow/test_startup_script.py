@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -124,10 +123,8 @@ def test_one_that_is_ended_before_it_leaves_its_variables_fails(run, log, ending
 
 def test_one_that_takes_too_long_is_ended_with_its_children(run, monkeypatch, tmp_path):
     monkeypatch.setattr(startup_script, "TIMEOUT_S", 0.5)
-    began = time.monotonic()
     with pytest.raises(LocalMwaaError, match="was not done after"):
-        run("sleep 100 & sleep 100")
-    assert time.monotonic() - began < 30
+        run("sleep 1000 & sleep 1000")
     assert processes.find(tmp_path) == []
 
 

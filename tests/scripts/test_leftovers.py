@@ -66,7 +66,10 @@ def started(tmp_path: Path) -> tuple[subprocess.Popen[bytes], Path, list[psutil.
     used, *pids = report.read_text().split()
     folder = next(parent for parent in Path(used).parents if parent.name.startswith("airflow-mwaa-test."))
     [pytest_process] = psutil.Process(starter.pid).children()
-    return starter, folder, [pytest_process, *(psutil.Process(int(pid)) for pid in pids), *leftovers.left_of(folder)]
+    started = pytest_process.children(recursive=True)
+    assert set(map(int, pids)) <= {process.pid for process in started}
+    assert any("moto" in " ".join(process.cmdline()) for process in started)
+    return starter, folder, [pytest_process, *started]
 
 
 @pytest.mark.parametrize(
