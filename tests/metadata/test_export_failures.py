@@ -41,7 +41,7 @@ def large(lab, database):
     connection = lab.connect(database)
     with connection.cursor() as cursor:
         history.fill(cursor, runs=20, tasks=5, dags=2)
-        cursor.execute("UPDATE log SET extra = repeat(md5(id::text), 6500)")
+        cursor.execute("UPDATE log SET extra = repeat(md5(id::text), 9000)")
     connection.close()
     return database
 
