@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -33,17 +34,18 @@ def major(env_name: str) -> int:
 def test_cli_token_recipe(world: World, env_name: str) -> None:
     world.environment(env_name)
     run_id = f"guide-{uuid.uuid4().hex}"
+    python = shlex.quote(sys.executable)
     script = f"""
         set -euo pipefail
-        CLI_JSON=$({sys.executable} -c '
+        CLI_JSON=$({python} -c '
 import boto3, json, os
 from botocore.config import Config
 client = boto3.client("mwaa", config=Config(inject_host_prefix=False))
 answer = client.create_cli_token(Name="{env_name}")
 answer.pop("ResponseMetadata")
 print(json.dumps(answer))')
-        CLI_TOKEN=$(echo $CLI_JSON | {sys.executable} -c 'import json,sys; print(json.load(sys.stdin)["CliToken"])')
-        HOST=$(echo $CLI_JSON | {sys.executable} -c 'import json,sys; print(json.load(sys.stdin)["WebServerHostname"])')
+        CLI_TOKEN=$(echo $CLI_JSON | {python} -c 'import json,sys; print(json.load(sys.stdin)["CliToken"])')
+        HOST=$(echo $CLI_JSON | {python} -c 'import json,sys; print(json.load(sys.stdin)["WebServerHostname"])')
         curl --silent --fail --request POST "https://$HOST/aws_mwaa/cli" \
             --header "Authorization: Bearer $CLI_TOKEN" \
             --header "Content-Type: text/plain" \

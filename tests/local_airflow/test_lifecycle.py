@@ -53,7 +53,7 @@ def test_a_killed_start_is_cleared_away_by_down(local):
 def test_an_airflow_that_does_not_start(local, tmp_path):
     # An interpreter that tells the truth about its Airflow, but can't import it.
     broken = tmp_path / "python"
-    broken.write_text(f'#!/bin/sh\nAIRFLOW_CONFIG=/no/such/folder/x exec {sys.executable} "$@"\n')
+    broken.write_text(f'#!/bin/sh\nAIRFLOW_CONFIG=/no/such/folder/x exec "{sys.executable}" "$@"\n')
     broken.chmod(0o755)
     (tmp_path / "airflow_home").mkdir()
     result = local.run("up", "-e", "source", "--python", str(broken))

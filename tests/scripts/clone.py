@@ -50,7 +50,7 @@ PYTHON = """#!/bin/sh
 case "$*" in
     */check_*.py* | "-m pip"*) exec "$(dirname "$0")/tool" "$@" ;;
 esac
-exec {python} "$@"
+exec "{python}" "$@"
 """
 
 NO_NETWORK = """
@@ -87,7 +87,7 @@ class Clone:
             "PYTHONPATH": str(folder / "no_network"),
         }
         (folder / "bin").mkdir()
-        executable(folder / "bin" / "python3", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        executable(folder / "bin" / "python3", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         (folder / "home").mkdir()
         (folder / "no_network").mkdir()
         (folder / "no_network" / "sitecustomize.py").write_text(NO_NETWORK)

@@ -129,7 +129,7 @@ def test_no_index_for_the_very_first_install(clone: Clone) -> None:
     python = str(getattr(sys, "_base_executable", sys.executable))
     clone.variables.pop("PYTHONPATH")
     variables = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
-    executable(clone.calls_file.parent / "bin" / "python3", f'#!/bin/sh\nexec {python} "$@"\n')
+    executable(clone.calls_file.parent / "bin" / "python3", f'#!/bin/sh\nexec "{python}" "$@"\n')
     done = clone.run("test", "--quick", **variables)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 2, done.stderr
