@@ -97,9 +97,10 @@ class Suite:
 class Runner:
     """Runs suites side by side: most of their time they wait for something."""
 
-    def __init__(self, suites: Sequence[Suite], more: Sequence[str]) -> None:
+    def __init__(self, suites: Sequence[Suite], more: Sequence[str], selection: str) -> None:
         self._suites = suites
         self._more = more
+        self._selection = selection
 
     def run(self) -> int:
         """Run all of them; return the exit status."""
@@ -159,28 +160,48 @@ class Runner:
 
     def _failed(self, suite: Suite) -> bool:
         # The given selection may have nothing of a kind; all of them empty is an error.
-        return suite.status != 0 and not (suite.status == NO_TESTS and suite.takes_arguments and self._more)
+        return suite.status != 0 and not (suite.status == NO_TESTS and suite.takes_arguments and self._selection)
 
     def _exit_status(self) -> int:
         if all(suite.status == NO_TESTS for suite in self._suites if suite.takes_arguments):
-            raise Failure(f"no test matches: {' '.join(self._more)}")
+            raise Failure(f"no test matches: {self._selection}")
         failed = [suite.label for suite in self._suites if self._failed(suite)]
         if failed:
             print(f"test: failed: {', '.join(failed)}", file=sys.stderr)
         return 1 if failed else 0
 
 
+def take_markers(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Take ``-m EXPRESSION`` out of arguments for pytest, for which only the last one counts: each suite has one."""
+    found: str | None = None
+    others = list(arguments)
+    while "-m" in others[:-1]:
+        at = others.index("-m")
+        found = others[at + 1]
+        del others[at : at + 2]
+    return found, others
+
+
 def planned(
-    versions: Sequence[str], folders: Sequence[Path], more: Sequence[str], *, full: bool, quick: bool
+    versions: Sequence[str],
+    folders: Sequence[Path],
+    more: Sequence[str],
+    *,
+    asked: str | None,
+    full: bool,
+    quick: bool,
 ) -> list[Suite]:
     """Return the suites for versions, oldest first, and their environments: the longest first.
 
     The unit tests give way to the integration tests, in which Airflow keeps watch of its own processes' time.
+
+    :param asked: an expression of markers that all of them are narrowed by.
     """
     # Reading all files takes pytest some twenty seconds: each suite reads what may be its own, or what was asked for.
     everywhere = not any((ROOT / argument.partition("::")[0]).exists() for argument in more)
 
     def suite(label: str, folder: Path, niceness: int, marked: str, paths: Sequence[str], other: str) -> Suite:
+        marked = marked if asked is None else f"({marked}) and ({asked})"
         # The second also counts for a path that was asked for.
         arguments = ["-m", marked, f"--ignore={other}", f"--deselect={other}/", *(paths if everywhere else ())]
         return Suite(label, [folder / "bin" / "python", "-m", "pytest", *arguments], niceness)
@@ -260,10 +281,12 @@ def main(arguments: list[str]) -> int:
     pythons = (f"{version}={folder / 'bin' / 'python'}" for version, folder in zip(versions, folders, strict=True))
     prepare_variables(os.pathsep.join(pythons), full=given.full)
     full = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
-    suites = planned(versions, folders, more, full=full, quick=given.quick)
+    selection = " ".join(more)
+    asked, more = take_markers(more)
+    suites = planned(versions, folders, more, asked=asked, full=full, quick=given.quick)
     if beside:
         suites.insert(0, Suite(given.beside, beside, takes_arguments=False))
-    return Runner(suites, more).run()
+    return Runner(suites, more, selection).run()
 
 
 if __name__ == "__main__":

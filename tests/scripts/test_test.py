@@ -60,6 +60,15 @@ def test_what_comes_after_the_dashes_is_for_pytest(clone: Clone) -> None:
         )
 
 
+def test_markers_narrow_each_suite(clone: Clone) -> None:
+    """Given to pytest as they are, they would be instead of the suite's own."""
+    done = clone.run("test", "--quick", "--", "-x", "-m", "once or across", "-q")
+    assert done.returncode == 0, done.stderr
+    [call] = clone.calls("python -m pytest")
+    assert call.startswith("python -m pytest -m (not airflow) and (once or across) --ignore=")
+    assert call.endswith(" -x -q")
+
+
 @pytest.mark.parametrize("suite", ["-m not airflow and not once", "--ignore=tests/integration"])
 @pytest.mark.parametrize("status", ["1", "2", "5", "139"])
 def test_one_suite_that_fails_fails_the_run(clone: Clone, suite: str, status: str) -> None:
