@@ -60,6 +60,23 @@ def test_what_comes_after_the_dashes_is_for_pytest(clone: Clone) -> None:
         )
 
 
+def test_pins_are_the_given_ones_then_the_variables_then_the_packages(clone: Clone, tmp_path: Path) -> None:
+    """With no folder beside the clone and no host in reach."""
+
+    def used(*arguments: str, **variables: str) -> str:
+        assert clone.run("test", "--quick", *arguments, **variables).returncode == 0
+        [install] = clone.calls("uv pip install")
+        return Path(re.findall(r"--constraints (.*/used-\S+\.txt)", install)[0]).read_text()
+
+    named, given = tmp_path / "named", tmp_path / "given.txt"
+    named.mkdir()
+    (named / "3.3.1.txt").write_text("boto3==1.1\n")
+    given.write_text("boto3==2.2\n")
+    assert "boto3==1.43.56\n" in used()
+    assert used(AIRFLOW_MWAA_CONSTRAINTS=str(named)) == "boto3==1.1\n"
+    assert used("--constraints", str(given), AIRFLOW_MWAA_CONSTRAINTS=str(named)) == "boto3==2.2\n"
+
+
 def test_markers_narrow_each_suite(clone: Clone) -> None:
     """Given to pytest as they are, they would be instead of the suite's own."""
     done = clone.run("test", "--quick", "--", "-x", "-m", "once or across", "-q")
