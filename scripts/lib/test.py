@@ -36,7 +36,6 @@ NO_TESTS = 5
 AT_ONCE = 6
 """Suites that run at a time; each of them uses less than one core."""
 _STATUS_EVERY_S = 60.0
-_END_GRACE_S = 20.0
 
 
 @dataclass
@@ -123,26 +122,25 @@ class Runner:
                     print(f"   {', '.join(suite.progress() for suite in running)}", flush=True)
                     shown_at = time.monotonic()
                 time.sleep(0.1)
-        except Ended:  # at once; what the suites have started ends with them
-            for suite in running:
-                suite.end(signal.SIGKILL)
+        except Ended:  # what the suites have started ends with them
+            self._end_all(running, signal.SIGTERM, grace_s=2.0)
             raise
         except BaseException:
-            self._end_all(running)
+            self._end_all(running, signal.SIGINT, grace_s=20.0)
+            for suite in running:
+                self._show(suite)
             raise
         return self._exit_status()
 
-    def _end_all(self, running: Sequence[Suite]) -> None:
-        """Let the suites tear down what they have set up, within a while."""
-        for which in (signal.SIGINT, signal.SIGKILL):
+    def _end_all(self, running: Sequence[Suite], first: signal.Signals, *, grace_s: float) -> None:
+        """Let the suites tear down what they have set up, within a while; then kill them."""
+        for which in (first, signal.SIGKILL):
             for suite in running:
                 suite.end(which)
-            deadline = time.monotonic() + _END_GRACE_S
+            deadline = time.monotonic() + grace_s
             with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: at once
                 while not all(suite.has_ended() for suite in running) and time.monotonic() < deadline:
                     time.sleep(0.1)
-        for suite in running:
-            self._show(suite)
 
     def _show(self, suite: Suite) -> None:
         if suite.log is not None:
