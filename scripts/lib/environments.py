@@ -203,10 +203,11 @@ def _new_venv(folder: Path, python: Path, log: Path) -> None:
 def _used(folder: Path) -> Path:
     """Note the use; remove what this one has taken the place of, a week after that was used.
 
-    It has the same name but for its key, and a key that is out of date never comes back.
+    It has the same name but for its key, and a key that is out of date never comes back. The servers that the tests
+    keep go in the same way: they are only copied, right after their use is noted.
     """
     (folder / ".used").touch()
-    for mark in ENVS.glob(f"{folder.name.rpartition('-')[0]}-*/.used"):
+    for mark in [*ENVS.glob(f"{folder.name.rpartition('-')[0]}-*/.used"), *ENVS.glob("metadata-*/.used")]:
         with contextlib.suppress(FileNotFoundError):  # another run was quicker
             if mark.parent != folder and mark.stat().st_mtime < time.time() - _UNUSED_DAYS * 24 * 3600:
                 shutil.rmtree(mark.parent, ignore_errors=True)

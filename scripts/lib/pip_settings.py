@@ -59,7 +59,7 @@ def uv_variables(shell: Mapping[str, str], settings: Mapping[str, str]) -> dict[
         if option in _PATHS:
             words = [word if "://" in word else _absolute(word) for word in words]
         elif option.endswith("timeout") and words:
-            words = [str(math.ceil(float(words[0])))]  # uv takes whole seconds
+            words = [_whole_seconds(words[0])]
         if words:
             made[name] = ("," if option == "find-links" else " ").join(words)
     if any(shell.get(name) for name in _INDEX):
@@ -77,6 +77,13 @@ def uv_variables(shell: Mapping[str, str], settings: Mapping[str, str]) -> dict[
             raise Failure(f"the CA bundle {bundle}, which is set for pip, is not there; correct PIP_CERT or pip's cert")
         made["SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE"] = bundle
     return {name: value for name, value in made.items() if not shell.get(name) or name.endswith("_PROXY")}
+
+
+def _whole_seconds(timeout: str) -> str:
+    try:
+        return str(math.ceil(float(timeout)))  # uv takes no others
+    except (ValueError, OverflowError):
+        raise Failure(f"pip's time-out {timeout!r} is not a number of seconds; correct its timeout") from None
 
 
 def _absolute(path: str) -> str:

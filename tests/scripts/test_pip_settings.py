@@ -78,6 +78,13 @@ def test_what_uv_is_given(shell: dict[str, str], listed: str, wanted: dict[str, 
     assert asked(shell, listed) == wanted
 
 
+@pytest.mark.parametrize("timeout", ["soon", "inf"])
+def test_a_time_out_that_is_no_number(timeout: str) -> None:
+    assert asked({}, f"global.timeout='{timeout}'") == {
+        "failure": f"pip's time-out '{timeout}' is not a number of seconds; correct its timeout"
+    }
+
+
 def test_a_bundle_that_is_not_there() -> None:
     assert asked({"REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"}) == {
         "failure": "the CA bundle /nowhere/ca.pem, which is set for pip, is not there; correct PIP_CERT or pip's cert"

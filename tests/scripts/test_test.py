@@ -139,15 +139,17 @@ def test_an_install_that_fails_says_so_and_is_tried_again(clone: Clone) -> None:
 def test_only_what_has_been_replaced_is_removed_after_a_week(clone: Clone) -> None:
     clone.run("test")
     current = set(clone.envs.glob("airflow-*"))
-    replaced = clone.envs / "airflow-3.3.1-dev-0123456789"
-    replaced.mkdir()
-    (replaced / ".used").touch()
+    replaced, kept_server = clone.envs / "airflow-3.3.1-dev-0123456789", clone.envs / "metadata-0123456789"
+    for folder in (replaced, kept_server):
+        folder.mkdir()
+        (folder / ".used").touch()
     long_ago = time.time() - 8 * 24 * 3600
     for mark in clone.envs.glob("*/.used"):
         os.utime(mark, (long_ago, long_ago))
     assert clone.run("test").returncode == 0
     assert clone.calls("uv venv") == []
     assert set(clone.envs.glob("airflow-*")) == current
+    assert not kept_server.exists()
 
 
 def test_whoever_reads_the_output_may_go(clone: Clone) -> None:
