@@ -13,13 +13,14 @@ import ast
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.airflow_objects import PAGE_ROWS, StoredObjectsApi
+from airflow_mwaa_provider.client.airflow_objects import StoredObjectsApi
 from airflow_mwaa_provider.client.models import (
     DagRun,
     DagRunState,
     TransportName,
     parse_time,
 )
+from airflow_mwaa_provider.client.pages import PAGE_ROWS, Page, pages
 from airflow_mwaa_provider.client.rest_call import quoted
 from airflow_mwaa_provider.client.role_calls import RolesApi
 from airflow_mwaa_provider.client.task_lists import TaskListsApi
@@ -180,25 +181,14 @@ class AirflowApi(TaskListsApi, StoredObjectsApi, RolesApi):
         self, dag_ids: Sequence[str], *, order_by: str = "-id", page_rows: int = PAGE_ROWS, **filters: Any
     ) -> Iterator[DagRun]:
         """Runs of these DAGs, newest first, a page a call. The path is short enough for InvokeRestApi."""
-        offset = 0
-        while True:
-            answer = self.request_fields(
-                "POST",
-                "/dags/~/dagRuns/list",
-                "dag_runs",
-                json={
-                    "dag_ids": list(dag_ids),
-                    "order_by": order_by,
-                    "page_offset": offset,
-                    "page_limit": page_rows,
-                    **filters,
-                },
-            )
-            rows = answer["dag_runs"]
-            yield from map(self._run, rows)
-            offset += len(rows)
-            if len(rows) < page_rows:
-                return
+
+        def ask(offset: int) -> Page[DagRun]:
+            asked = {"dag_ids": list(dag_ids), "order_by": order_by, "page_offset": offset, "page_limit": page_rows}
+            answer = self.request_fields("POST", "/dags/~/dagRuns/list", "dag_runs", json={**asked, **filters})
+            return Page([self._run(row) for row in answer["dag_runs"]], answer.get("total_entries"))
+
+        for page in pages(ask):
+            yield from page.rows
 
     def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
         """Mark a run; its unfinished tasks are ended accordingly by Airflow."""

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.masks import is_masked
 from airflow_mwaa_provider.client.models import Connection, Pool, Variable
+from airflow_mwaa_provider.client.pages import LOOKS, PAGE_ROWS, Page, pages
 from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
 from airflow_mwaa_provider.client.transports import INVOKE_REST_API_MAX_PATH
-from airflow_mwaa_provider.exceptions import RemoteConflict, RemoteNotFound, ValueMasked
+from airflow_mwaa_provider.exceptions import RemoteConflict, RemoteNotFound, UnexpectedAnswer, ValueMasked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-PAGE_ROWS = 100
+    from collections.abc import Mapping
 
 
 class StoredObjectsApi(RestCaller):
@@ -47,7 +46,7 @@ class StoredObjectsApi(RestCaller):
         """List all variables, sorted by key; masked values are ``None``."""
         variables = (
             Variable(row["key"], None if self._hides(row) else row.get("value"), row.get("description"))
-            for row in self._pages("/variables", "variables", "key")
+            for row in self._rows_of("/variables", "variables", "key")
         )
         return sorted(variables, key=lambda variable: variable.key)
 
@@ -60,15 +59,26 @@ class StoredObjectsApi(RestCaller):
 
         :param keep_description: one that is there keeps its description, whatever the given one says.
         """
-        body = {"key": variable.key, "value": variable.value, "description": variable.description}
-        change = dict(body)
-        if self.major == 2 and variable.description is None:
-            # v1 takes no null there: it makes one of a description that is missing, and keeps what is there.
-            del body["description"]
-            change["description"] = ""
+        body = self._variable_body(variable)
+        # v1 takes no null there, and would keep the description of one that is there if it were left out.
+        change = {"description": "", **body}
         if keep_description:
             change.pop("description")
         self._upsert("/variables", variable.key, body, change, is_new=is_new, what=f"variable {variable.key!r}")
+
+    def create_variable(self, variable: Variable) -> None:
+        """Create a variable.
+
+        :raises RemoteConflict: it is there already; nothing of it was changed.
+        """
+        what = f"variable {variable.key!r}"
+        self._create("/variables", variable.key, self._variable_body(variable), what=what)
+
+    def _variable_body(self, variable: Variable) -> dict[str, Any]:
+        body = {"key": variable.key, "value": variable.value, "description": variable.description}
+        if self.major == 2 and variable.description is None:
+            del body["description"]  # v1 takes no null there, and makes one of a description that is missing
+        return body
 
     def delete_variable(self, key: str) -> None:
         """Delete a variable."""
@@ -81,7 +91,7 @@ class StoredObjectsApi(RestCaller):
 
     def list_connections(self) -> list[Connection]:
         """List all connections, sorted by id; Airflow 2 leaves ``extra`` out of the list."""
-        rows = map(_connection, self._pages("/connections", "connections", "connection_id"))
+        rows = map(_connection, self._rows_of("/connections", "connections", "connection_id"))
         return sorted(rows, key=lambda connection: connection.conn_id)
 
     def set_connection(self, connection: Connection, *, keep_password: bool = False, is_new: bool = False) -> None:
@@ -89,6 +99,21 @@ class StoredObjectsApi(RestCaller):
 
         :param keep_password: one that is there keeps its password, whatever the given one says.
         """
+        body = self._connection_body(connection)
+        change = {name: value for name, value in body.items() if name != "password" or not keep_password}
+        self._upsert(
+            "/connections", connection.conn_id, body, change, is_new=is_new, what=f"connection {connection.conn_id!r}"
+        )
+
+    def create_connection(self, connection: Connection) -> None:
+        """Create a connection.
+
+        :raises RemoteConflict: it is there already; nothing of it was changed.
+        """
+        what = f"connection {connection.conn_id!r}"
+        self._create("/connections", connection.conn_id, self._connection_body(connection), what=what)
+
+    def _connection_body(self, connection: Connection) -> dict[str, Any]:
         body = {
             "connection_id": connection.conn_id,
             "conn_type": connection.conn_type,
@@ -102,10 +127,7 @@ class StoredObjectsApi(RestCaller):
         }
         if self.major == 2 and connection.password is None:
             del body["password"]  # v1 takes no null there
-        change = {name: value for name, value in body.items() if name != "password" or not keep_password}
-        self._upsert(
-            "/connections", connection.conn_id, body, change, is_new=is_new, what=f"connection {connection.conn_id!r}"
-        )
+        return body
 
     def delete_connection(self, conn_id: str) -> None:
         """Delete a connection."""
@@ -117,13 +139,13 @@ class StoredObjectsApi(RestCaller):
 
     def list_pools(self) -> list[Pool]:
         """List all pools, sorted by name."""
-        return sorted(map(_pool, self._pages("/pools", "pools", "name", "slots")), key=lambda pool: pool.name)
+        return sorted(map(_pool, self._rows_of("/pools", "pools", "name", "slots")), key=lambda pool: pool.name)
 
     def set_pool(self, pool: Pool, *, is_new: bool = False) -> None:
         """Create or replace a pool. Of ``default_pool`` Airflow lets only the slots be changed."""
         path, what = f"/pools/{quoted(pool.name)}", f"pool {pool.name!r}"
         name = {"name" if self.major == 2 else "pool": pool.name}
-        body: dict[str, Any] = {"slots": pool.slots, "include_deferred": pool.include_deferred}
+        body: dict[str, Any] = _pool_settings(pool)
         if pool.name == "default_pool":
             # Airflow wants the fields listed here, v1 with commas and v2 repeated: one at a time reads alike in both.
             for field in body:
@@ -138,6 +160,14 @@ class StoredObjectsApi(RestCaller):
             self.request("PATCH", path, json={**name, **body}, what=what)
         except RemoteNotFound:
             self.request("POST", "/pools", json={**body, "name": pool.name}, what=what)
+
+    def create_pool(self, pool: Pool) -> None:
+        """Create a pool.
+
+        :raises RemoteConflict: it is there already; nothing of it was changed.
+        """
+        body = {**_pool_settings(pool), "description": pool.description, "name": pool.name}
+        self._create("/pools", pool.name, body, what=f"pool {pool.name!r}")
 
     def delete_pool(self, name: str) -> None:
         """Delete a pool."""
@@ -167,16 +197,38 @@ class StoredObjectsApi(RestCaller):
             except RemoteConflict:
                 patch()  # somebody else created it between the two calls
 
-    def _pages(self, path: str, name: str, *columns: str) -> Iterator[dict[str, Any]]:
-        offset = 0
-        while True:
+    def _create(self, collection: str, key: str, body: dict[str, Any], *, what: str) -> None:
+        path = f"{collection}/{quoted(key)}"
+        if len(path) > INVOKE_REST_API_MAX_PATH:
+            # What InvokeRestApi could not delete again it must not create either: it refuses this path, and another
+            # transport is taken.
+            with contextlib.suppress(RemoteNotFound):
+                self.request("GET", path, what=what)
+        self.request("POST", collection, json=body, what=what)
+
+    def _rows_of(self, path: str, name: str, key: str, *fields: str) -> list[dict[str, Any]]:
+        """List all rows, told apart by a field; read again where rows came or went meanwhile."""
+
+        def ask(offset: int) -> Page[dict[str, Any]]:
             params = {"limit": PAGE_ROWS, "offset": offset, "order_by": "id"}
-            rows = self.request_fields("GET", path, name, params=params)[name]
-            for row in rows:
-                yield self.checked(row, f"a row of GET {path}", *columns)
-            offset += len(rows)
-            if len(rows) < PAGE_ROWS:
-                return
+            answer = self.request_fields("GET", path, name, "total_entries", params=params)
+            rows = [self.checked(row, f"a row of GET {path}", key, *fields) for row in answer[name]]
+            return Page(rows, int(answer["total_entries"]))
+
+        for _ in range(LOOKS):
+            found: dict[str, dict[str, Any]] = {}
+            totals: set[int | None] = set()
+            for page in pages(ask):
+                found |= {row[key]: row for row in page.rows}
+                totals.add(page.total)
+            if totals == {len(found)}:
+                return list(found.values())
+        raise UnexpectedAnswer(
+            f"Environment {self._env_name!r}: GET {path} counts {page.total} {name}, and {len(found)} were listed: "
+            "they change while they are read. Try again later.",
+            env_name=self._env_name,
+            transient=True,
+        )
 
 
 def _connection(row: Mapping[str, Any]) -> Connection:
@@ -194,3 +246,7 @@ def _connection(row: Mapping[str, Any]) -> Connection:
 
 def _pool(row: Mapping[str, Any]) -> Pool:
     return Pool(row["name"], row["slots"], row.get("description"), bool(row.get("include_deferred", False)))
+
+
+def _pool_settings(pool: Pool) -> dict[str, Any]:
+    return {"slots": pool.slots, "include_deferred": pool.include_deferred}

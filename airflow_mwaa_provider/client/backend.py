@@ -104,7 +104,8 @@ class Backend(Protocol):
     def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
         """Read the whole log of one try of a task, as text."""
 
-    # -- variables, connections, pools: set creates or replaces; is_new says which to try first ----
+    # -- variables, connections, pools: set creates or replaces, is_new says which to try first; create raises
+    # RemoteConflict for what is there, and changes nothing of it ---------------------------------
 
     def get_variable(self, key: str) -> Variable:
         """Read a variable."""
@@ -114,6 +115,9 @@ class Backend(Protocol):
 
     def set_variable(self, variable: Variable, *, keep_description: bool = False, is_new: bool = False) -> None:
         """Create or replace a variable; its description stays as it is where that is asked for."""
+
+    def create_variable(self, variable: Variable) -> None:
+        """Create a variable."""
 
     def delete_variable(self, key: str) -> None:
         """Delete a variable."""
@@ -127,6 +131,9 @@ class Backend(Protocol):
     def set_connection(self, connection: Connection, *, keep_password: bool = False, is_new: bool = False) -> None:
         """Create or replace a connection; its password stays as it is where that is asked for."""
 
+    def create_connection(self, connection: Connection) -> None:
+        """Create a connection."""
+
     def delete_connection(self, conn_id: str) -> None:
         """Delete a connection."""
 
@@ -138,6 +145,9 @@ class Backend(Protocol):
 
     def set_pool(self, pool: Pool, *, is_new: bool = False) -> None:
         """Create or replace a pool."""
+
+    def create_pool(self, pool: Pool) -> None:
+        """Create a pool."""
 
     def delete_pool(self, name: str) -> None:
         """Delete a pool."""

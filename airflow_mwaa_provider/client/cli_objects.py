@@ -40,6 +40,10 @@ class StoredObjectsCli(CliCaller):
             ["variables", "set", *description, *positional(variable.key, variable.value or "")], check=True
         )
 
+    def create_variable(self, variable: Variable) -> None:
+        """Create a variable, or replace one that is there: the command does not tell the two apart."""
+        self.set_variable(variable)
+
     def delete_variable(self, key: str) -> None:
         """Delete a variable; two commands, because this one says nothing about what isn't there."""
         self._check_variable(key)
@@ -57,6 +61,10 @@ class StoredObjectsCli(CliCaller):
         """Refused: adding is not replacing, and the password would stand in Airflow's log of commands."""
         self._unsupported("connections.set")
 
+    def create_connection(self, connection: Connection) -> None:
+        """Refused: the password would stand in Airflow's log of commands."""
+        self._unsupported("connections.create")
+
     def delete_connection(self, conn_id: str) -> None:
         """Delete a connection; Airflow 2 only."""
         self._endpoint.run(["connections", "delete", *positional(conn_id)], check=True)
@@ -72,6 +80,10 @@ class StoredObjectsCli(CliCaller):
     def set_pool(self, pool: Pool, *, is_new: bool = False) -> None:
         """Refused: MWAA lets no command through for pools."""
         self._unsupported("pools.set")
+
+    def create_pool(self, pool: Pool) -> None:
+        """Refused: MWAA lets no command through for pools."""
+        self._unsupported("pools.create")
 
     def delete_pool(self, name: str) -> None:
         """Refused: MWAA lets no command through for pools."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Variables, connections and pools of a remote environment: ``get``, ``list``, ``set``, ``delete``.
 
-``set`` creates or replaces, and ``delete`` of what isn't there raises
-:class:`~airflow_mwaa_provider.exceptions.RemoteNotFound`. All but ``delete`` may be repeated without harm, and are
-repeated after transient errors.
+``set`` creates or replaces, ``create`` raises :class:`~airflow_mwaa_provider.exceptions.RemoteConflict` for what is
+there, and ``delete`` raises :class:`~airflow_mwaa_provider.exceptions.RemoteNotFound` for what isn't. All but
+``delete`` may be repeated without harm, and are repeated after transient errors.
 """
 
 from __future__ import annotations
@@ -11,16 +11,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.client.models import Connection, Pool, Variable
+from airflow_mwaa_provider.exceptions import MwaaError, RemoteConflict
 
 if TYPE_CHECKING:
     import builtins
+    from collections.abc import Callable
 
     from airflow_mwaa_provider.client.access import Access
+    from airflow_mwaa_provider.client.backend import Backend
 
 
 class _Collection:
     def __init__(self, access: Access) -> None:
         self._call = access.call
+
+    def _create(self, send: Callable[[Backend], None]) -> None:
+        """Send a call that must not replace anything; a conflict after an attempt of unknown outcome is ambiguous."""
+        may_be_ours = False
+
+        def attempt(backend: Backend) -> None:
+            nonlocal may_be_ours
+            try:
+                send(backend)
+            except RemoteConflict as conflict:
+                conflict.ambiguous = may_be_ours
+                raise
+            except MwaaError as error:
+                may_be_ours = may_be_ours or error.ambiguous
+                raise
+
+        self._call(attempt)
 
 
 class Variables(_Collection):
@@ -59,6 +79,15 @@ class Variables(_Collection):
         variable = Variable(key, value, description)
         self._call(lambda backend: backend.set_variable(variable, keep_description=keep_description, is_new=is_new))
 
+    def create(self, key: str, value: str, description: str | None = None) -> None:
+        """Create one that isn't there; over the CLI, whose command always replaces, one that is there is replaced.
+
+        :raises RemoteConflict: it is there already, and nothing of it was changed; ``ambiguous`` where an attempt
+            before this one may have created it.
+        """
+        variable = Variable(key, value, description)
+        self._create(lambda backend: backend.create_variable(variable))
+
     def delete(self, key: str) -> None:
         """Delete one."""
         self._call(lambda backend: backend.delete_variable(key), idempotent=False)
@@ -86,6 +115,14 @@ class Connections(_Collection):
         """
         self._call(lambda backend: backend.set_connection(connection, keep_password=keep_password, is_new=is_new))
 
+    def create(self, connection: Connection) -> None:
+        """Create one that isn't there.
+
+        :raises RemoteConflict: it is there already, and nothing of it was changed; ``ambiguous`` where an attempt
+            before this one may have created it.
+        """
+        self._create(lambda backend: backend.create_connection(connection))
+
     def delete(self, conn_id: str) -> None:
         """Delete one."""
         self._call(lambda backend: backend.delete_connection(conn_id), idempotent=False)
@@ -111,6 +148,14 @@ class Pools(_Collection):
         :param is_new: it most likely isn't there, which saves a call.
         """
         self._call(lambda backend: backend.set_pool(pool, is_new=is_new))
+
+    def create(self, pool: Pool) -> None:
+        """Create one that isn't there.
+
+        :raises RemoteConflict: it is there already, and nothing of it was changed; ``ambiguous`` where an attempt
+            before this one may have created it.
+        """
+        self._create(lambda backend: backend.create_pool(pool))
 
     def delete(self, name: str) -> None:
         """Delete one."""

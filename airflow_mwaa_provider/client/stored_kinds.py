@@ -92,7 +92,10 @@ class StoredKind(ABC, Generic[T]):
 
     @abstractmethod
     def write(self, item: T, there: T | None) -> None:
-        """Create or replace it; may be repeated. ``there`` is what it replaces."""
+        """Replace what is ``there``, or create it where that is ``None``; may be repeated.
+
+        :raises RemoteConflict: it was to be created and is there already; nothing of it was changed.
+        """
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -181,14 +184,12 @@ class StoredVariables(StoredKind[Variable]):
 
     def write(self, item: Variable, there: Variable | None) -> None:
         """Create or replace it."""
-        self.environment.variables.set(
-            item.key,
-            item.value or "",
-            item.description,
-            # Also because Airflow 2 would make an empty description of none.
-            keep_description=there is not None and there.description == item.description and not self._by_cli,
-            is_new=there is None,
-        )
+        if there is None:
+            self.environment.variables.create(item.key, item.value or "", item.description)
+            return
+        # Also because Airflow 2 would make an empty description of none.
+        keeps = there.description == item.description and not self._by_cli
+        self.environment.variables.set(item.key, item.value or "", item.description, keep_description=keeps)
 
     def delete(self, key: str) -> None:
         """Delete it."""
@@ -256,7 +257,10 @@ class StoredConnections(StoredKind[Connection]):
 
     def write(self, item: Connection, there: Connection | None) -> None:
         """Create or replace it."""
-        self.environment.connections.set(item, keep_password=item.password is None, is_new=there is None)
+        if there is None:
+            self.environment.connections.create(item)
+        else:
+            self.environment.connections.set(item, keep_password=item.password is None)
 
     def delete(self, key: str) -> None:
         """Delete it."""
@@ -312,7 +316,10 @@ class StoredPools(StoredKind[Pool]):
 
     def write(self, item: Pool, there: Pool | None) -> None:
         """Create or replace it."""
-        self.environment.pools.set(item, is_new=there is None)
+        if there is None:
+            self.environment.pools.create(item)
+        else:
+            self.environment.pools.set(item)
 
     def delete(self, key: str) -> None:
         """Delete it."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.airflow_objects import PAGE_ROWS
 from airflow_mwaa_provider.client.models import TaskInstance, TaskState, parse_time
+from airflow_mwaa_provider.client.pages import LOOKS, PAGE_ROWS, Page, pages
 from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
 from airflow_mwaa_provider.exceptions import RemoteNotFound, UnexpectedAnswer
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # Parts are cut by what a page is expected to hold; a part that holds more is cut again.
 _ROWS_A_PART = PAGE_ROWS * 3 // 5
-_LOOKS = 3
 
 
 class TaskListsApi(RestCaller):
@@ -59,9 +58,7 @@ class TaskListsApi(RestCaller):
             found += [row for row in rows if (row.dag_id, row.run_id) in chunk]
         return found
 
-    def _page(
-        self, pairs: Pairs, task_ids: Names, states: Sequence[TaskState], offset: int = 0
-    ) -> tuple[list[TaskInstance], int]:
+    def _page(self, pairs: Pairs, task_ids: Names, states: Sequence[TaskState], offset: int = 0) -> Page[TaskInstance]:
         body: dict[str, Any] = {
             "dag_ids": sorted({dag_id for dag_id, _ in pairs}),
             "dag_run_ids": sorted({run_id for _, run_id in pairs}),
@@ -76,17 +73,14 @@ class TaskListsApi(RestCaller):
             body["state"] = [state.value for state in states]
         path = "/dags/~/dagRuns/~/taskInstances/list"
         answer = self.request_fields("POST", path, "task_instances", "total_entries", json=body)
-        return self._rows(answer["task_instances"]), int(answer["total_entries"])
+        return Page(self._rows(answer["task_instances"]), int(answer["total_entries"]))
 
     def _in_pages(self, pairs: Pairs, task_ids: Names, states: Sequence[TaskState]) -> list[TaskInstance]:
         found: list[TaskInstance] = []
-        for _ in range(_LOOKS):
-            offset, total = 0, 1
-            while offset < total:
-                page, total = self._page(pairs, task_ids, states, offset)
-                found += page
-                offset += PAGE_ROWS
-            found = _distinct(found)
+        for _ in range(LOOKS):
+            for page in pages(lambda offset: self._page(pairs, task_ids, states, offset)):
+                found += page.rows
+            found, total = _distinct(found), page.total or 0
             if len(found) >= total:
                 return found
             # A task that runs again gets another id, and moves to the last page: one moved up, out of sight.
@@ -95,7 +89,8 @@ class TaskListsApi(RestCaller):
     # -- Airflow 2 ---------------------------------------------------------------------------------
 
     def _in_parts(self, pairs: Pairs, task_ids: Names, states: Sequence[TaskState]) -> list[TaskInstance]:
-        rows, total = self._page(pairs, task_ids, states)
+        rows, counted = self._page(pairs, task_ids, states)
+        total = counted or 0
         if total <= len(rows):
             return rows
         if len(pairs) > 1:
@@ -111,15 +106,16 @@ class TaskListsApi(RestCaller):
     def _of_all_tasks(self, pairs: Pairs, states: Sequence[TaskState]) -> list[TaskInstance]:
         """List a run of many tasks, whose ids are those of its DAG, and those that the DAG had when the run began."""
         names: set[str] = set()
-        for look in range(_LOOKS):
-            rows, total = self._page(pairs, None, states)
+        for look in range(LOOKS):
+            rows, counted = self._page(pairs, None, states)
+            total = counted or 0
             names |= {row.task_id for row in rows} | (self._tasks_of_dag(pairs[0][0]) if look == 0 else set())
             found = self._in_parts(pairs, sorted(names), states)
             if len(found) >= total:
                 return found
             # Tasks that the DAG has no more: pages that don't fit together still show most of them.
-            for offset in range(0, total, PAGE_ROWS):
-                names |= {row.task_id for row in self._page(pairs, None, states, offset)[0]}
+            for page in pages(lambda offset: self._page(pairs, None, states, offset)):
+                names |= {row.task_id for row in page.rows}
         raise self._incomplete(pairs, len(found), total)
 
     def _tasks_of_dag(self, dag_id: str) -> set[str]:
@@ -136,18 +132,22 @@ class TaskListsApi(RestCaller):
         """List the instances of one mapped task, which are sorted by their map index."""
         dag_id, run_id = map(quoted, pair)
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{quoted(task_id)}/listMapped"
-        rows: list[TaskInstance] = []
-        while True:
-            params: dict[str, Any] = {"limit": PAGE_ROWS, "offset": len(rows)}
+
+        def ask(offset: int) -> Page[TaskInstance]:
+            params: dict[str, Any] = {"limit": PAGE_ROWS, "offset": offset}
             if states:
                 params["state"] = [state.value for state in states]
             try:
-                page = self._rows(self.request_fields("GET", path, "task_instances", params=params)["task_instances"])
+                answer = self.request_fields("GET", path, "task_instances", "total_entries", params=params)
             except RemoteNotFound:  # deleted since the page before
-                return rows
-            rows += page
-            if len(page) < PAGE_ROWS:
-                return _distinct(rows)
+                return Page([], None)
+            return Page(self._rows(answer["task_instances"]), int(answer["total_entries"]))
+
+        read = list(pages(ask))
+        found, total = _distinct(row for page in read for row in page.rows), read[-1].total
+        if total is not None and len(found) < total:
+            raise self._incomplete([pair], len(found), total)
+        return found
 
     # -- within ------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 
 Airflow has no transaction over several calls, so this keeps a journal: read what is there, write, read back and
 compare; on any failure put back in reverse what the journal names, and look again whether it is there. What could not
-be put back is refused before the first write, unless the caller accepts it.
+be put back is refused before the first write, unless the caller accepts it. What was not seen before the first write
+is created and never replaced; afterwards it is deleted only if this import is known to have made it.
 
 It does not survive the end of its own process (``kill -9``, a lost machine): what was written by then stays. Importing
 once more completes it. Nor does it know of others that write the same keys at the same time.
@@ -31,7 +32,7 @@ from airflow_mwaa_provider.exceptions import (
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from airflow_mwaa_provider.client.stored_kinds import Old, StoredKind
 
@@ -115,6 +116,18 @@ def import_stored(
     if dry_run or not changes:
         return result
     journal: list[_Change[T]] = []
+    made: set[str] = set()
+    foreign: set[str] = set()
+
+    def write(change: _Change[T]) -> None:
+        try:
+            kind.write(change.new, change.seen)
+        except RemoteConflict as conflict:
+            if change.seen is not None or not (conflict.ambiguous and _is_there(kind, change)):
+                foreign.add(change.key)
+                raise
+        made.add(change.key)
+
     try:
         # What cannot be undone comes last: most failures come before it.
         certain = [change for change in changes if change.is_certain]
@@ -123,12 +136,13 @@ def import_stored(
                 raise _Stopped("it was stopped.")
             # Before the calls: one that fails may have taken effect.
             journal += batch
-            call_all(lambda change: kind.write(change.new, change.seen), batch)
+            call_all(write, batch)
         _check_written(kind, changes)
     except BaseException as error:
         deadline = clock() + restore_timeout_s
+        journal = [change for change in journal if change.seen is not None or change.key not in foreign]
         try:
-            left = _restore(kind, journal, deadline, sleep, clock)
+            left = _restore(kind, journal, made, deadline, sleep, clock)
         except BaseException as second:
             raise _failure(kind, changes, error, tuple(change.key for change in journal)) from second
         if left or isinstance(error, MwaaError):
@@ -202,16 +216,33 @@ def _check_written(kind: StoredKind[T], changes: Sequence[_Change[T]]) -> None:
         )
 
 
+def _is_there(kind: StoredKind[T], change: _Change[T]) -> bool:
+    """Check whether what was to be created is seen to be there as it was sent."""
+    now = kind.read([change.key]).get(change.key)
+    return now is not None and kind.is_shown_as(now, change.new)
+
+
 def _restore(
     kind: StoredKind[T],
     journal: Sequence[_Change[T]],
+    made: Collection[str],
     deadline: float,
     sleep: Callable[[float], None],
     clock: Callable[[], float],
 ) -> tuple[str, ...]:
-    """Put back what was written, in reverse, until it is seen to be as before; give what is not."""
+    """Put back what was written, in reverse, until it is seen to be as before; return the keys of what is not.
+
+    :param made: keys that were certainly written; of the others to be created it is first looked whether they are
+        there as they were sent.
+    """
+    seen: dict[str, T] = {}
     pending = [change for change in reversed(journal) if change.old is None or change.old.is_useful]
     lost = {change.key for change in journal if not change.is_certain}
+
+    def is_ours(change: _Change[T]) -> bool:
+        if change.old is not None or change.key in made:
+            return True
+        return change.key in seen and kind.is_shown_as(seen[change.key], change.new)
 
     def put_back(change: _Change[T]) -> None:
         try:
@@ -227,10 +258,10 @@ def _restore(
             log.warning("putting back %s %r: %s", kind.noun, change.key, error)
 
     for number in range(_ROUNDS):
-        for batch in _batches(pending):
+        for batch in _batches([change for change in pending if is_ours(change)]):
             if clock() < deadline:
                 call_all(put_back, batch)
-        pending = _not_as_before(kind, pending, max(0.1, deadline - clock()))
+        pending, seen = _not_as_before(kind, pending, max(0.1, deadline - clock()))
         if not pending or clock() >= deadline:
             break
         if number + 1 < _ROUNDS:
@@ -238,15 +269,18 @@ def _restore(
     return tuple(sorted(lost | {change.key for change in pending}))
 
 
-def _not_as_before(kind: StoredKind[T], pending: list[_Change[T]], seconds: float) -> list[_Change[T]]:
+def _not_as_before(
+    kind: StoredKind[T], pending: list[_Change[T]], seconds: float
+) -> tuple[list[_Change[T]], dict[str, T]]:
+    """Return what isn't as it was, and what is seen of it."""
     if not pending:
-        return []
+        return [], {}
     try:
         with within(seconds):
             seen = kind.read({change.key for change in pending})
     except MwaaError as error:
         log.warning("looking whether all is as before: %s", error)
-        return pending
+        return pending, {}
 
     def is_as_before(change: _Change[T]) -> bool:
         now = seen.get(change.key)
@@ -254,7 +288,7 @@ def _not_as_before(kind: StoredKind[T], pending: list[_Change[T]], seconds: floa
             return change.old is None and now is None
         return kind.is_shown_as(now, change.old.item)
 
-    return [change for change in pending if not is_as_before(change)]
+    return [change for change in pending if not is_as_before(change)], seen
 
 
 def _failure(

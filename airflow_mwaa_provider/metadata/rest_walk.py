@@ -83,7 +83,7 @@ class Walk:
         self._key = tuple(key)
         self._dags_of = dags_of
         self._limit = PAGE_ROWS
-        self._knows_limit = False
+        self._is_limit_proven = False
 
     def all(self, filters: Mapping[str, Any] | None = None) -> Iterator[Row]:
         """Give all rows that the filters let through, told apart by offset: for what fits a few pages.
@@ -108,7 +108,7 @@ class Walk:
                 offset += len(page.rows)
                 if not page.rows or page.ends(offset):
                     break
-            if totals in ({None}, {len(seen)}):
+            if totals <= {None, len(seen)}:
                 return
         raise UnexpectedAnswer(
             f"{self._listing.method} {self._listing.path}: {len(given):,} rows of one time, and in each of {_PASSES} "
@@ -224,13 +224,18 @@ class Walk:
         return None if time is None else micros(time)
 
     def _page(self, filters: Mapping[str, Any], offset: int, order: str | None, limit: int | None = None) -> _Page:
+        page = self._asked(filters, offset, order, limit)
+        if self._listing.counts or self._is_limit_proven or not 0 < len(page.rows) < page.limit:
+            return page
+        # A short page is the last one, or the environment's own limit has cut it: what comes next tells.
+        end = offset + len(page.rows)
+        if not self._asked(filters, end, order, 1).rows:
+            return page._replace(total=end)
+        self._limit, self._is_limit_proven = len(page.rows), True
+        return page._replace(limit=len(page.rows))
+
+    def _asked(self, filters: Mapping[str, Any], offset: int, order: str | None, limit: int | None) -> _Page:
         listing = self._listing
-        if not listing.counts and not self._knows_limit:
-            # How many rows a page may have shows only where there are more.
-            self._knows_limit = True
-            answer = self._request(listing.method, listing.path, params={"limit": PAGE_ROWS})
-            rows, total = self._read(answer)
-            self._limit = len(rows) if 0 < len(rows) < total else PAGE_ROWS
         while True:
             rows_wanted = limit or self._limit
             is_body = listing.method == "POST"

@@ -57,6 +57,8 @@ class StubAirflow:
         self.noise = ""
         """What the CLI logs to stdout around its rows."""
         self.cli_delay_s = 0.0
+        self.page_limit = 100
+        """``[api] maximum_page_limit``."""
 
     @property
     def base_url(self) -> str:
@@ -133,7 +135,9 @@ class StubAirflow:
                 return 200, {"echo": body}
             case "POST", "dags", "~", "dagRuns", "list":
                 start = body["page_offset"]
-                return 200, {"dag_runs": self._runs_of(body)[start : start + body["page_limit"]]}
+                found = self._runs_of(body)
+                rows = found[start:][: min(body["page_limit"], self.page_limit)]
+                return 200, {"dag_runs": rows, "total_entries": len(found)}
             case _, "dags", dag_id, *_ if dag_id in self.hidden:
                 return 403, {"detail": "Forbidden"}
             case "POST", "dags", "~", "dagRuns", "~", "taskInstances", "list":
@@ -143,7 +147,7 @@ class StubAirflow:
                 if self.major == 2 and offset:
                     # Nothing is sorted there: PostgreSQL gives what lies further on in another order.
                     found = found[1::2] + found[::2]
-                page = found[offset:][: body["page_limit"]]
+                page = found[offset:][: min(body["page_limit"], self.page_limit)]
                 return 200, {"task_instances": page, "total_entries": len(found)}
             case "GET", "dags", dag_id, "tasks" if self.major == 2:
                 return 200, {"tasks": [{"task_id": task_id} for task_id in self.tasks_of_dags.get(dag_id, ())]}
@@ -152,7 +156,7 @@ class StubAirflow:
                 if "state" in query:
                     asked["state"] = query.getall("state")
                 found = sorted(self._tasks_of(asked), key=lambda row: int(row["map_index"]))
-                page = found[int(query["offset"]) :][: int(query["limit"])]
+                page = found[int(query["offset"]) :][: min(int(query["limit"]), self.page_limit)]
                 return 200, {"task_instances": page, "total_entries": len(found)}
             case "GET", "dags", dag_id:
                 if dag_id not in self.dags:
@@ -192,8 +196,8 @@ class StubAirflow:
         known, id_field = self.objects[name], COLLECTIONS[name]
         if key is None and method == "GET":
             start = int(query["offset"])
-            rows = list(known.values())[start : start + int(query["limit"])]
-            return 200, {name: [self._shown(row) for row in rows]}
+            rows = list(known.values())[start:][: min(int(query["limit"]), self.page_limit)]
+            return 200, {name: [self._shown(row) for row in rows], "total_entries": len(known)}
         if key is None:
             if body[id_field] in known:
                 return 409, {"detail": "exists"}

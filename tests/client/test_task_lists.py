@@ -28,10 +28,12 @@ def calls(airflow: Any) -> int:
     return len([body for body in airflow.bodies if b"page_limit" in body or not body])
 
 
+@pytest.mark.parametrize("page_limit", [100, 50])
 @pytest.mark.parametrize("name", ["env3", "env2"])
 @pytest.mark.parametrize("transport", [name for name in TRANSPORTS if name != "cli"])
-def test_every_task_instance_is_there_once(world: World, transport: str, name: str) -> None:
+def test_every_task_instance_is_there_once(world: World, transport: str, name: str, page_limit: int) -> None:
     environment, airflow = world.environment(name, transport), world.airflow(name)
+    airflow.page_limit = page_limit
     airflow.create("etl", "mapped")
     airflow.create("etl", "wide")
     airflow.tasks = [task("mapped", "load", number, "failed" if number % 3 else "success") for number in range(730)]

@@ -35,6 +35,7 @@ API_BUCKET = "exported-by-api"
 OPTIONS = {
     "mwaa_provider.metadata_api_export_to": f"s3://{API_BUCKET}",
     "mwaa_provider.metadata_api_cleanup": "True",
+    "api.maximum_page_limit": "50",  # below the hundred that are asked for, so that every page is a short one
 }
 """Airflow configuration options of all environments."""
 RARELY_S = "600"

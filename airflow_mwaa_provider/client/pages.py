@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of the REST API, page by page.
+
+A list ends with the total that Airflow counts, or with an empty page, and never with a page that is shorter than what
+was asked for: ``[api] maximum_page_limit`` cuts every page to the environment's own size.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["LOOKS", "PAGE_ROWS", "Page", "pages"]
+
+PAGE_ROWS = 100
+"""Rows that are asked for: what Airflow sends at most, unless it is configured otherwise."""
+
+LOOKS = 3
+"""Readings of a list that changes while it is read, before that is an error."""
+
+T = TypeVar("T")
+
+
+class Page(NamedTuple, Generic[T]):
+    """A part of a list."""
+
+    rows: list[T]
+    total: int | None
+    """Rows of the whole list; ``None`` where Airflow does not count them."""
+
+
+def pages(ask: Callable[[int], Page[T]]) -> Iterator[Page[T]]:
+    """Read a list to its end.
+
+    :param ask: reads the page that begins after so many rows.
+    """
+    offset = 0
+    while True:
+        page = ask(offset)
+        yield page
+        offset += len(page.rows)
+        if not page.rows or (page.total is not None and offset >= page.total):
+            return
