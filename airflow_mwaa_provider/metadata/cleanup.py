@@ -186,7 +186,7 @@ class _Cleanup:
             keys, expected = self._bounds(unit, after)
             if keys is None:
                 return None
-            kept = deletion.kept_keys(unit)
+            last_runs = deletion.last_runs(unit)
         except DatabaseRefused as error:
             deletion.fail(unit, None, error)
             return None
@@ -195,7 +195,7 @@ class _Cleanup:
 
         def work(connection: Transactions) -> None:
             pace = Pace.of(unit, deletion.options)
-            task = Task(unit, connection, pace, kept, count, deletion.may_go_on, deletion.leave)
+            task = Task(unit, connection, pace, last_runs, count, deletion.may_go_on, deletion.leave)
             while deletion.may_go_on():
                 part = windows.next(connection, task.window)
                 if part is None:

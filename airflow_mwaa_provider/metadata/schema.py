@@ -14,7 +14,17 @@ from airflow_mwaa_provider.metadata import registry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Column", "Reference", "Schema", "Table", "quoted", "read_schema", "text_literal", "timestamp_sql"]
+__all__ = [
+    "Column",
+    "OutsideTable",
+    "Reference",
+    "Schema",
+    "Table",
+    "quoted",
+    "read_schema",
+    "text_literal",
+    "timestamp_sql",
+]
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Column:
 @dataclass(frozen=True)
 class Reference:
     """A foreign key.
+
+    One to a partition, or to a table that inherits from another, refers to those above it as well: their rows are its.
 
     :param on_delete: what happens to this row when the other goes: ``a`` or ``r`` it cannot go, ``c`` this one goes
         too, ``n`` or ``d`` this one forgets it.
@@ -95,16 +107,27 @@ class Table:
 
 
 @dataclass(frozen=True)
+class OutsideTable:
+    """A table of another schema of the database that refers to one of Airflow's."""
+
+    schema: str
+    name: str
+    references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True)
 class Schema:
     """All tables of a metadata database.
 
     :param name: PostgreSQL's schema that they are in, mostly ``public``.
     :param revision: head of Airflow's migrations.
+    :param outside: by ``SCHEMA.TABLE``, tables of other schemas that refer to these.
     """
 
     name: str
     revision: str
     tables: dict[str, Table] = field(repr=False)
+    outside: dict[str, OutsideTable] = field(default_factory=dict, repr=False)
 
     @property
     def airflow_version(self) -> str | None:
@@ -124,7 +147,10 @@ class Schema:
         return self.tables[name]
 
     def qualified(self, table: str) -> str:
-        """Write a table's name for SQL, whatever the search path is."""
+        """Write a table's name for SQL, whatever the search path is; one of :attr:`outside` by its key there."""
+        if table not in self.tables and table in self.outside:
+            found = self.outside[table]
+            return f"{quoted(found.schema)}.{quoted(found.name)}"
         return f"{quoted(self.name)}.{quoted(table)}"
 
     def time_sql(self, table: Table, alias: str = "t") -> str | None:
@@ -205,14 +231,14 @@ def read_schema(connection: Any) -> Schema:
         cursor.execute(_COLUMNS, (name,))
         for table, column, type_name, category, not_null in cursor.fetchall():
             columns[table].append(Column(column, type_name, category, not not_null))
-        keys: dict[int, tuple[str, ...]] = {}
+        cursor.execute(_KEYS, (name,))
+        keys = {table: tuple(key) for table, key in cursor.fetchall()}
         references: defaultdict[int, list[Reference]] = defaultdict(list)
-        cursor.execute(_CONSTRAINTS, (name,))
-        for table, kind, ours, other, theirs, on_delete in cursor.fetchall():
-            if kind == "p":
-                keys[table] = tuple(ours)
-            else:
-                references[table].append(Reference(tuple(ours), other, tuple(theirs), on_delete))
+        elsewhere: defaultdict[tuple[str, str], list[Reference]] = defaultdict(list)
+        cursor.execute(_REFERENCES, (name,))
+        for table, schema, from_table, ours, other, theirs, on_delete in cursor.fetchall():
+            reference = Reference(tuple(ours), other, tuple(theirs), on_delete)
+            (references[table] if schema == name else elsewhere[schema, from_table]).append(reference)
         indexes: defaultdict[int, list[tuple[str, ...]]] = defaultdict(list)
         cursor.execute(_INDEXES, (name,))
         for table, indexed in cursor.fetchall():
@@ -231,7 +257,10 @@ def read_schema(connection: Any) -> Schema:
             )
             for table, table_name, rows, heap, total in cursor.fetchall()
         }
-    return Schema(name=name, revision=",".join(revisions), tables=tables)
+    outside = {
+        f"{schema}.{table}": OutsideTable(schema, table, tuple(found)) for (schema, table), found in elsewhere.items()
+    }
+    return Schema(name=name, revision=",".join(revisions), tables=tables, outside=outside)
 
 
 def timestamp_sql(table: Table, alias: str, name: str) -> str:
@@ -270,14 +299,24 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.o
 WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND i.indpred IS NULL AND i.indisvalid
   AND 0 <> ALL (i.indkey::int2[]) ORDER BY i.indrelid, i.indexrelid
 """
-_CONSTRAINTS = """
-SELECT k.conrelid, k.contype,
+_KEYS = """
+SELECT k.conrelid, (SELECT array_agg(a.attname::text ORDER BY u.place) FROM unnest(k.conkey) WITH ORDINALITY
+                    u(number, place) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number)
+FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE n.nspname = %s AND k.contype = 'p'
+"""
+# Of all schemas, to what is in one. PostgreSQL repeats a partitioned table's references for each of its partitions.
+_REFERENCES = """
+SELECT c.oid, n.nspname, c.relname,
        (SELECT array_agg(a.attname::text ORDER BY u.place) FROM unnest(k.conkey) WITH ORDINALITY u(number, place)
         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number),
        f.relname,
        (SELECT array_agg(a.attname::text ORDER BY u.place) FROM unnest(k.confkey) WITH ORDINALITY u(number, place)
         JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number),
        k.confdeltype
-FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace LEFT JOIN pg_class f ON f.oid = k.confrelid
-WHERE n.nspname = %s AND k.contype IN ('p', 'f') ORDER BY k.conrelid, k.conname
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (WITH RECURSIVE up(oid) AS (SELECT k.confrelid UNION SELECT i.inhparent FROM up JOIN pg_inherits i
+                                               ON i.inhrelid = up.oid) SELECT oid FROM up) u
+JOIN pg_class f ON f.oid = u.oid JOIN pg_namespace o ON o.oid = f.relnamespace
+WHERE o.nspname = %s AND k.contype = 'f' AND k.conparentid = 0
+ORDER BY n.nspname, c.relname, k.conname, f.relname
 """

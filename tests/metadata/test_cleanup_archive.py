@@ -300,6 +300,19 @@ def test_a_lost_connection_is_opened_again(lab, filled, bucket) -> None:
     assert but_for_forgotten(dump(lab, filled)) == but_for_forgotten(before)
 
 
+def test_a_run_before_one_that_is_cleared_after_the_archive_stays(lab, filled, bucket) -> None:
+    """Nothing of it has changed: what keeps it is another run."""
+    third = "(SELECT id FROM dag_run WHERE dag_id = 'dag_000' ORDER BY start_date OFFSET 2 LIMIT 1)"
+    lab_rows = "SELECT count(*) FROM dag_run WHERE dag_id = 'dag_000' AND start_date < '2026-06-01'"
+
+    def clear() -> None:
+        lab.execute(filled, f"UPDATE dag_run SET state = 'queued' WHERE id = {third}")
+
+    outcome = clean(lab, filled, bucket, tell=once(clear), tables=["dag_run"])
+    assert rows(lab, filled, lab_rows) == [(2,)]
+    assert [text for text in outcome.left if "is kept by something that came after it was archived" in text]
+
+
 def test_rows_that_two_units_take_are_archived_once(lab, filled, bucket) -> None:
     before = dump(lab, filled)
     outcome = clean(

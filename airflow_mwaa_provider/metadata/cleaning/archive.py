@@ -169,7 +169,7 @@ class ArchiveWriter:
         """Find what is kept once, and name it: to look around for it again for each table takes most of the time."""
         before = {other.name for other in unit.without}
         unit = replace(unit, without=tuple(other for other in earlier if other.name in before))
-        own = tuple(guard for guard in unit.guards if guard.sql and not guard.looks_elsewhere)
+        own = tuple(guard for guard in unit.guards if not guard.reads_other_rows)
         if len(own) == len(unit.guards):
             return unit
         keys = [f"t.{quoted(column.name)}" for column in unit.key]
@@ -186,7 +186,7 @@ class ArchiveWriter:
         if kept:
             same = [f"w.{quoted(column.name)} = {key}" for column, key in zip(unit.key, keys, strict=True)]
             these = f"SELECT 1 FROM {unit.keys_sql(kept)} w WHERE {' AND '.join(same)}"
-            own += (Guard("something keeps it", f"EXISTS ({these})"),)
+            own += (Guard("something keeps it", query=these),)
         return replace(unit, guards=own)
 
     def _places(self, until: datetime) -> Places:

@@ -152,7 +152,7 @@ class _ArchivedDeletion:
         deletion = self._deletion
         try:
             # Other runs than at the archive's time may be the last ones by now.
-            kept = deletion.kept_keys(unit)
+            last_runs = deletion.last_runs(unit)
         except DatabaseRefused as error:
             deletion.fail(unit, None, error)
             return
@@ -168,7 +168,7 @@ class _ArchivedDeletion:
                 yield window
 
         def work(connection: Transactions) -> None:
-            task = WindowTask(Digests(unit, going), connection, kept, count, deletion.may_go_on, self._stay)
+            task = WindowTask(Digests(unit, going), connection, last_runs, count, deletion.may_go_on, self._stay)
             for window in take():
                 if not deletion.may_go_on():
                     return

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.metadata.cleaning import rules
+from airflow_mwaa_provider.metadata.cleaning.batches import without_kept
 from airflow_mwaa_provider.metadata.cleaning.digests import total
-from airflow_mwaa_provider.metadata.cleaning.statements import TASKS, Statements
 from airflow_mwaa_provider.metadata.cleaning.transactions import TooMuch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_mwaa_provider.metadata.cleaning.digests import Digests, Key, Roots
+    from airflow_mwaa_provider.metadata.cleaning.last_runs import LastRuns
     from airflow_mwaa_provider.metadata.cleaning.transactions import Deleted, Transaction, Transactions
     from airflow_mwaa_provider.metadata.cleaning.units import Unit
 
@@ -46,7 +46,7 @@ class _Changed(Exception):
 class WindowTask:
     """Deletes what is archived, and nothing else.
 
-    :param kept_keys: keys of the root, as text, that were looked up and stay.
+    :param last_runs: the runs that Airflow schedules from, where they are kept.
     :param on_deleted: is told of each transaction.
     :param may_go_on: is asked between two transactions; ``False`` ends the work.
     :param stay: is told which keys of the root stay, and why.
@@ -54,7 +54,7 @@ class WindowTask:
 
     digests: Digests
     connection: Transactions
-    kept_keys: frozenset[str]
+    last_runs: LastRuns | None
     on_deleted: Callable[[Deleted], None]
     may_go_on: Callable[[], bool]
     stay: Callable[[Unit, Stays, list[Key]], None]
@@ -128,16 +128,12 @@ class WindowTask:
 
     def _going(self, transaction: Transaction, roots: Roots) -> list[Key]:
         """Lock rows of the root, and give those that may go; note why others may not."""
-        unit, width = self._unit, len(self._unit.key)
+        width = len(self._unit.key)
         rows = [tuple(row) for row in transaction.rows(self.digests.lock(list(roots)))]
         locked = {row[:width] for row in rows}
         if len(locked) < len(roots):
             self._look_for(transaction, [key for key in roots if key not in locked])
-        going = [row for row in rows if row[0] not in self.kept_keys]
-        # Of runs that go with their tasks all that could keep them is a row of theirs that has changed.
-        if going and (unit.root.name != rules.RUNS or TASKS not in unit.tables):
-            blocked = {going[number] for (number,) in transaction.rows(Statements(unit).blocked(going))}
-            going = [row for row in going if row not in blocked]
+        going = without_kept(transaction, self._unit, rows, self.last_runs)
         self._kept.update(dict.fromkeys(locked.difference(row[:width] for row in going), Stays.KEPT))
         transaction.deleted.kept = len(rows) - len(going)
         return going

@@ -17,11 +17,12 @@ from airflow_mwaa_provider.metadata.key_ranges import KeyRange
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from airflow_mwaa_provider.metadata.cleaning.last_runs import LastRuns
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.transactions import Deleted, Transaction, Transactions
     from airflow_mwaa_provider.metadata.cleaning.units import Unit
 
-__all__ = ["Pace", "Task", "Windows"]
+__all__ = ["Pace", "Task", "Windows", "without_kept"]
 
 Row = tuple[str, ...]
 _FIRST_RUNS, _FIRST_ROWS = 20, 1000
@@ -114,11 +115,28 @@ class Windows:
             return KeyRange(left.columns, left.after, last)
 
 
+def without_kept(
+    transaction: Transaction, unit: Unit, rows: Sequence[Row], last_runs: LastRuns | None, *, unseen: bool = True
+) -> list[Row]:
+    """Leave out of locked rows of the root what other rows keep, as they are by now.
+
+    :param unseen: ask only for what deleting them doesn't show: mostly nothing keeps them.
+    """
+    going = [row for row in rows if last_runs is None or row[0] not in last_runs.ids]
+    if going and last_runs is not None:
+        last = last_runs.among(transaction, going)
+        going = [row for number, row in enumerate(going) if number not in last]
+    if going:
+        blocked = {number for (number,) in transaction.rows(Statements(unit).blocked(going, unseen=unseen))}
+        going = [row for number, row in enumerate(going) if number not in blocked]
+    return going
+
+
 @dataclass
 class Task:
     """Deletes what goes of one key range.
 
-    :param kept_keys: keys of the root, as text, that were looked up and stay.
+    :param last_runs: the runs that Airflow schedules from, where they are kept.
     :param on_deleted: is told of each transaction.
     :param may_go_on: is asked before each; ``False`` ends the work.
     :param leave: is told why something stays that should go.
@@ -127,7 +145,7 @@ class Task:
     unit: Unit
     connection: Transactions
     pace: Pace
-    kept_keys: frozenset[str]
+    last_runs: LastRuns | None
     on_deleted: Callable[[Deleted], None]
     may_go_on: Callable[[], bool]
     leave: Callable[[str], None]
@@ -155,7 +173,7 @@ class Task:
     @property
     def _is_plain(self) -> bool:
         unit = self.unit
-        return len(unit.parts) == 1 and unit.takes_root and not any(guard.looks_elsewhere for guard in unit.guards)
+        return len(unit.parts) == 1 and unit.takes_root and not any(guard.reads_other_rows for guard in unit.guards)
 
     def _divided(self, keys: KeyRange) -> Iterator[KeyRange]:
         """Divide a range by the pace, which may change meanwhile."""
@@ -249,16 +267,12 @@ class Task:
         :return: what was deleted, of how many rows of the root, and what of the range was not looked at.
         """
         kept: set[Row] = set()
-        # Of runs it is seen by what was deleted whether something keeps them: mostly nothing does.
-        checks_first = self.unit.root.name != rules.RUNS or TASKS not in self.unit.tables
         for _ in range(_TRIES):
             try:
                 with self.connection.transaction(self._doing) as transaction:
                     rows = self._locked(transaction, keys, only, limit)
-                    going = [row for row in rows if row not in kept and row[0] not in self.kept_keys]
-                    if checks_first and going:
-                        kept = {going[number] for (number,) in transaction.rows(self._statements.blocked(going))}
-                        going = [row for row in going if row not in kept]
+                    going = [row for row in rows if row not in kept]
+                    going = without_kept(transaction, self.unit, going, self.last_runs)
                     transaction.deleted.kept = len(rows) - len(going)
                     if going:
                         self._removal.remove(transaction, going)
@@ -320,7 +334,7 @@ class Task:
             try:
                 with self.connection.transaction(self._doing) as transaction:
                     rows = self._locked(transaction, keys, [row])
-                    if not rows or row[0] in self.kept_keys or transaction.rows(self._statements.blocked(rows)):
+                    if not without_kept(transaction, self.unit, rows, self.last_runs, unseen=False):
                         return
                     tasks = transaction.rows(self._statements.tasks(row, size))
                     if tasks:

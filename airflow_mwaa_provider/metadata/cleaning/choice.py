@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata import registry
 from airflow_mwaa_provider.metadata.cleaning import rules
-from airflow_mwaa_provider.metadata.cleaning.graph import dependents, referrers
-from airflow_mwaa_provider.metadata.cleaning.units import Guard, Part, Reference, Unit, first_time_sql, moment_sql
-from airflow_mwaa_provider.metadata.schema import quoted, text_literal
+from airflow_mwaa_provider.metadata.cleaning.graph import TAKES_ALONG, Path, dependents, referrers
+from airflow_mwaa_provider.metadata.cleaning.last_runs import last_runs_sql
+from airflow_mwaa_provider.metadata.cleaning.statements import TASKS
+from airflow_mwaa_provider.metadata.cleaning.units import Guard, Part, Unit, first_time_sql, moment_sql
+from airflow_mwaa_provider.metadata.schema import Reference, quoted, text_literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from airflow_mwaa_provider.metadata.cleaning.graph import Path
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.schema import Schema, Table
 
@@ -120,7 +121,10 @@ class _Choice:
     def along(self, root: str) -> dict[str, Path]:
         """Say what goes along with rows of a table, children first."""
         if root not in self._along:
-            self._along[root] = dependents(self._schema, root, rules.ROOTS[root].along, is_guarded=root != rules.RUNS)
+            facts = rules.ROOTS[root]
+            self._along[root] = dependents(
+                self._schema, root, facts.along, forgotten_by=facts.forgotten_by, is_guarded=root != rules.RUNS
+            )
         return self._along[root]
 
     def _check_dag_ids(self) -> None:
@@ -170,8 +174,9 @@ class _Choice:
     def of_part(self, name: str, runs: Unit | None) -> Unit:
         """Give the unit of a table whose rows go by the age of their run, which stays."""
         cutoff = self._now - self._options.retention_of(name)
-        along = self.along(rules.RUNS)
-        of_name = dependents(self._schema, name, rules.ROOTS[rules.RUNS].along)
+        known = rules.ROOTS[rules.RUNS].along
+        along = dependents(self._schema, rules.RUNS, known, is_kept=True)
+        of_name = dependents(self._schema, name, known)
         parts = [self._part(child, path) for child, path in along.items() if child in of_name or child == name]
         unit = Unit(
             name=name,
@@ -216,14 +221,15 @@ class _Choice:
         names = {name: self._schema.qualified(name) for name in self._schema.tables}
         for keep in rules.ROOTS[unit.root.name].keeps:
             if all(need in self._schema.tables for need in keep.needs):
-                sql = keep.sql.format_map(names)
-                yield Guard(keep.why, sql, looks_elsewhere="EXISTS" in sql)
+                yield Guard(keep.why, keep.sql, keep.query.format_map(names), keep.is_lack)
         for part in unit.parts:
             time = part.time_sql("c")
             if part.path is not None and time is not None:
                 young = part.rows_sql(self._schema, f"{time} >= {moment_sql(unit.cutoff)}")
                 yield Guard(
-                    f"a row of {part.table.name} that hangs on it is younger", f"EXISTS ({young})", looks_elsewhere=True
+                    f"a row of {part.table.name} that hangs on it is younger",
+                    query=young,
+                    is_seen=TASKS in unit.tables,
                 )
         if unit.root.name != rules.RUNS:
             yield from self._reference_guards(unit)
@@ -235,53 +241,71 @@ class _Choice:
             dag_id, run_id = map(text_literal, self._options.own_run)
             yield Guard("it is the run that asks for this", f"t.dag_id = {dag_id} AND t.run_id = {run_id}")
         if self._options.keep_last_run:
-            last = f"t.id IN ({self._last_runs_sql()} UNION ALL {self._last_runs_sql(of_success=True)})"
-            yield Guard(
-                "it is the last run of its DAG, or its last success", last, looks_elsewhere=True, is_looked_up=True
-            )
-        before = f"t.id IN ({self._runs_before_sql()} UNION ALL {self._runs_before_sql(but_manual=True)})"
-        yield Guard("an unfinished run comes after it", before, looks_elsewhere=True, is_looked_up=True)
+            yield Guard("it is the last run of its DAG, or its last success", among=last_runs_sql(self._schema))
+        yield Guard(
+            "an unfinished run comes after it",
+            query=self._runs_after_sql(),
+            among=f"{self._runs_before_sql()} UNION ALL {self._runs_before_sql(but_manual=True)}",
+        )
         states = ", ".join(f"'{state}'" for state in rules.ACTIVE_TASK_STATES)
         yield Guard(
             "a task of it is still active",
-            f"EXISTS (SELECT 1 FROM {self._schema.qualified('task_instance')} i WHERE i.dag_id = t.dag_id "
-            f"AND i.run_id = t.run_id AND i.state IN ({states}))",
-            looks_elsewhere=True,
+            query=f"SELECT 1 FROM {self._schema.qualified(TASKS)} i WHERE i.dag_id = t.dag_id "
+            f"AND i.run_id = t.run_id AND i.state IN ({states})",
+            is_seen=TASKS in unit.tables,
         )
 
     def _runs_before_sql(self, *, but_manual: bool = False) -> str:
         """Find the runs that those which have not ended look back to: what depends on the past waits for them."""
-        runs = self._schema.qualified(rules.RUNS)
-        name = quoted(self._schema.tables[rules.RUNS].first_of(("execution_date", "logical_date"))[0])
-        finished = ", ".join(f"'{state}'" for state in rules.FINISHED_RUN_STATES)
+        runs, name = self._schema.qualified(rules.RUNS), self._date_of_runs()
         manual = " AND r.run_type <> 'manual'" if but_manual else ""
         return (
             f"SELECT p.id FROM {runs} u, LATERAL (SELECT r.id FROM {runs} r WHERE r.dag_id = u.dag_id "
             f"AND r.{name} < u.{name}{manual} ORDER BY r.{name} DESC LIMIT 1) p "
-            f"WHERE u.state IS NULL OR u.state NOT IN ({finished})"
+            f"WHERE {_unfinished_sql('u')}"
         )
 
-    def _last_runs_sql(self, *, of_success: bool = False) -> str:
-        names = self._schema.tables[rules.RUNS].first_of(("execution_date", "logical_date", "run_after"))
-        moments = ", ".join(f"r.{quoted(name)}" for name in names)
-        moment = f"COALESCE({moments})" if len(names) > 1 else moments
-        success = " WHERE r.state = 'success'" if of_success else ""
+    def _runs_after_sql(self) -> str:
+        """Find an unfinished run that looks back to a run: the next one, or one before the next that nobody triggered.
+
+        The same as :meth:`_runs_before_sql`, asked of one run.
+        """
+        runs, name = self._schema.qualified(rules.RUNS), self._date_of_runs()
+        # Each goes by the index on DAG and date as far as it must, and no further.
+        after = f"FROM {runs} u WHERE u.dag_id = t.dag_id AND u.{name} > t.{name}"
+        following = f"SELECT u.state {after} ORDER BY u.{name} LIMIT 1"
+        not_manual = f"SELECT u.{name} {after} AND u.run_type <> 'manual' ORDER BY u.{name} LIMIT 1"
         return (
-            f"(SELECT DISTINCT ON (r.dag_id, r.run_type) r.id FROM {self._schema.qualified(rules.RUNS)} r{success} "
-            f"ORDER BY r.dag_id, r.run_type, {moment} DESC, r.id DESC)"
+            f"SELECT 1 FROM ({following}) u WHERE {_unfinished_sql('u')} "
+            f"UNION ALL SELECT 1 {after} AND t.run_type <> 'manual' "
+            f"AND u.{name} <= COALESCE(({not_manual}), 'infinity') AND {_unfinished_sql('u')}"
         )
+
+    def _date_of_runs(self) -> str:
+        return quoted(self._schema.tables[rules.RUNS].first_of(("execution_date", "logical_date"))[0])
 
     def _reference_guards(self, unit: Unit) -> Iterator[Guard]:
-        """Keep what tables refer to that do not go along, whatever the reference does on DELETE."""
-        for name, reference in referrers(self._schema, unit.root.name):
-            if name in unit.tables:
-                continue
-            pairs = tuple(zip(reference.columns, reference.foreign_columns, strict=True))
-            yield Guard(f"{name} refers to it", reference=Reference(name, pairs), looks_elsewhere=True)
-        for name, column in rules.ROOTS[unit.root.name].referrers:
+        """Keep what tables refer to that are not deleted along, whatever the reference does on DELETE.
+
+        And what takes along something that a row would then not refer to any more.
+        """
+        root, along = unit.root.name, self.along(unit.root.name)
+        for parent in (root, *along):
+            for name, reference in referrers(self._schema, parent):
+                if name in unit.tables or (parent != root and reference.on_delete in TAKES_ALONG):
+                    continue
+                rest = along[parent].steps if parent != root else ()
+                what = "it" if parent == root else f"a row of {parent} that hangs on it"
+                yield Guard(f"{name} refers to {what}", path=Path(name, (reference, *rest)))
+        for name, column in rules.ROOTS[root].referrers:
             if name in self._schema.tables and self._schema.tables[name].has(column):
-                known = Reference(name, ((column, unit.root.key[0]),))
-                yield Guard(f"{name} refers to it", reference=known, looks_elsewhere=True)
+                known = Reference((column,), root, (unit.root.key[0],), "a")
+                yield Guard(f"{name} refers to it", path=Path(name, (known,)))
+
+
+def _unfinished_sql(alias: str) -> str:
+    finished = ", ".join(map(text_literal, rules.FINISHED_RUN_STATES))
+    return f"({alias}.state IS NULL OR {alias}.state NOT IN ({finished}))"
 
 
 def _direct(table: Table, path: Path) -> Path | None:

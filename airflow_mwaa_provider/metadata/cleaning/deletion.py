@@ -11,11 +11,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
+from airflow_mwaa_provider.metadata.cleaning import rules
+from airflow_mwaa_provider.metadata.cleaning.last_runs import LastRuns
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
 from airflow_mwaa_provider.metadata.cleaning.load import Watch
 from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
 from airflow_mwaa_provider.metadata.cleaning.transactions import TooMuch, Transactions, check_writable
-from airflow_mwaa_provider.metadata.schema import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -157,15 +158,11 @@ class Deletion:
 
         return count
 
-    def kept_keys(self, unit: Unit) -> frozenset[str]:
-        """Look up the keys of rows that stay, where that is done once."""
-        key = f"t.{quoted(unit.root.key[0])}::text"
-        kept: set[str] = set()
-        for guard in unit.guards:
-            if guard.is_looked_up:
-                query = f"SELECT {key} FROM {unit.schema.qualified(unit.root.name)} t WHERE {guard.sql}"
-                kept.update(row[0] for row in self.connection.ask(query, f"asking what keeps rows of {unit.name}"))
-        return frozenset(kept)
+    def last_runs(self, unit: Unit) -> LastRuns | None:
+        """Look up the last runs of each DAG, where a unit keeps them."""
+        if unit.root.name != rules.RUNS or not self.options.keep_last_run:
+            return None
+        return LastRuns.look_up(unit, self.connection.ask)
 
     def may_go_on(self) -> bool:
         """Look after everything else between two transactions; ``False`` when the time is up."""

@@ -216,5 +216,4 @@ def hanging(unit: Unit, part: Part, roots: str) -> tuple[str, str]:
         return f"{roots} k", on
     # The first of them is joined with t, which a DELETE's USING cannot name.
     first, *others = between
-    source, _, condition = first.removeprefix("JOIN ").partition(" ON ")
-    return " ".join([source, *others, f"JOIN {roots} k ON {on}"]), condition
+    return " ".join([first.source, *map(str, others), f"JOIN {roots} k ON {on}"]), first.condition

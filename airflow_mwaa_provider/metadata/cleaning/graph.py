@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.schema import quoted
@@ -14,11 +14,21 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.schema import Reference, Schema
 
-__all__ = ["CASCADE", "TAKES_ALONG", "Path", "ancestry", "dependents", "referrers"]
+__all__ = ["CASCADE", "TAKES_ALONG", "Join", "Path", "ancestry", "dependents", "referrers"]
 
 CASCADE = "c"
 TAKES_ALONG = f"{CASCADE}ar"
 """What ``ON DELETE`` says where a row cannot outlive the other: cascade, no action, restrict."""
+
+
+class Join(NamedTuple):
+    """A table to join, under its alias, and on which condition."""
+
+    source: str
+    condition: str
+
+    def __str__(self) -> str:
+        return f"JOIN {self.source} ON {self.condition}"
 
 
 @dataclass(frozen=True)
@@ -37,13 +47,12 @@ class Path:
         """Columns of the last table that the path arrives at."""
         return self.steps[-1].foreign_columns
 
-    def joins(self, schema: Schema, alias: str = "t") -> tuple[list[str], list[tuple[str, str]]]:
+    def joins(self, schema: Schema, alias: str = "t") -> tuple[list[Join], list[tuple[str, str]]]:
         """Write it as SQL: the tables on the way, and what of the last of them equals which column of the end.
 
-        :return: items of FROM, in the order from the end to the beginning, each with its condition; and pairs of an
-            expression and a column of the table at the end.
+        :return: tables to join, from the beginning on; and pairs of an expression and a column of the table at the end.
         """
-        between: list[str] = []
+        between: list[Join] = []
         here = alias
         for number, step in enumerate(self.steps[:-1]):
             there = f"{alias}{number + 1}"
@@ -51,7 +60,7 @@ class Path:
                 f"{here}.{quoted(ours)} = {there}.{quoted(theirs)}"
                 for ours, theirs in zip(step.columns, step.foreign_columns, strict=True)
             )
-            between.append(f"JOIN {schema.qualified(step.table)} {there} ON {same}")
+            between.append(Join(f"{schema.qualified(step.table)} {there}", same))
             here = there
         last = self.steps[-1]
         ends = [
@@ -61,22 +70,35 @@ class Path:
 
 
 def referrers(schema: Schema, table: str) -> Iterator[tuple[str, Reference]]:
-    """Give every reference to a table, with the table that has it; one that is declared twice once."""
+    """Return every reference to a table, with the table that has it, of any schema; one that is declared twice once."""
     seen = set()
-    for name, found in schema.tables.items():
-        for reference in found.references:
+    inside = ((name, table.references) for name, table in schema.tables.items())
+    outside = ((name, table.references) for name, table in schema.outside.items())
+    for name, references in (*inside, *outside):
+        for reference in references:
             if reference.table == table and (name, reference) not in seen:
                 seen.add((name, reference))
                 yield name, reference
 
 
-def dependents(schema: Schema, root: str, known: Collection[str], *, is_guarded: bool = False) -> dict[str, Path]:
-    """Find all tables whose rows go when a row of ``root`` goes, children before what they refer to.
+def dependents(
+    schema: Schema,
+    root: str,
+    known: Collection[str],
+    *,
+    forgotten_by: Collection[tuple[str, str]] = (),
+    is_guarded: bool = False,
+    is_kept: bool = False,
+) -> dict[str, Path]:
+    """Find all tables whose rows are deleted with a row of ``root``, children before what they refer to.
 
-    :param known: names of tables that may go along.
-    :param is_guarded: whether rows of ``root`` that other tables refer to stay, so that these need not be known.
+    :param known: names of tables whose rows may be deleted along.
+    :param forgotten_by: tables and columns that may lose what they refer to (``ON DELETE SET NULL``).
+    :param is_guarded: whether rows of ``root`` that something else refers to are kept, itself or what is deleted along:
+        then what refers to ``root``, and columns that would lose what they refer to, need not be known.
+    :param is_kept: whether rows of ``root`` are not deleted, so that what isn't known can be passed over.
     :return: each with its shortest path to ``root``, which itself is not in it.
-    :raises MwaaInputError: a table that isn't known would lose rows, or keep others from going.
+    :raises MwaaInputError: a table that isn't known would lose rows or references, or keep others from being deleted.
     """
     paths: dict[str, Path] = {}
     level = [root]
@@ -84,16 +106,17 @@ def dependents(schema: Schema, root: str, known: Collection[str], *, is_guarded:
         following = []
         for parent in level:
             for name, reference in referrers(schema, parent):
-                if reference.on_delete not in TAKES_ALONG or name in paths or name == root:
+                if reference.on_delete not in TAKES_ALONG:
+                    if not (is_guarded or is_kept) and (name, *reference.columns) not in forgotten_by:
+                        raise _unknown(name, parent, root, f"its {' and '.join(reference.columns)} would be emptied")
                     continue
-                if name not in known and parent == root and is_guarded:
+                if name in paths or name == root:
                     continue
                 if name not in known:
-                    raise MwaaInputError(
-                        f"Table {name} refers to {parent}, and isn't known here: rows of it would be deleted along, or "
-                        f"keep {parent}'s from being deleted. Exclude {root}, or install a newer "
-                        "airflow-mwaa-provider that knows it."
-                    )
+                    if is_kept or (parent == root and is_guarded):
+                        continue
+                    what = f"rows of it would be deleted along, or keep {parent}'s from being deleted"
+                    raise _unknown(name, parent, root, what)
                 steps = (reference, *(paths[parent].steps if parent != root else ()))
                 paths[name] = Path(name, steps)
                 following.append(name)
@@ -102,6 +125,13 @@ def dependents(schema: Schema, root: str, known: Collection[str], *, is_guarded:
     for name in paths:
         _visit(schema, name, paths, order)
     return {name: paths[name] for name in order}
+
+
+def _unknown(name: str, parent: str, root: str, what: str) -> MwaaInputError:
+    return MwaaInputError(
+        f"Table {name} refers to {parent}, and isn't known here: {what}. Nothing was deleted. Exclude {root}, or drop "
+        "that reference, or install an airflow-mwaa-provider that knows the table."
+    )
 
 
 def ancestry(schema: Schema, names: Collection[str]) -> list[str]:

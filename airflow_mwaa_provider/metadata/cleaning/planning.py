@@ -93,7 +93,7 @@ def expressions_sql(unit: Unit, earlier: Sequence[Unit], *, itself: bool = True)
     needed: list[Unit] = []
 
     def visit(one: Unit) -> None:
-        mentioned = {guard.reference.table for guard in one.guards if guard.reference}
+        mentioned = {guard.path.table for guard in one.guards if guard.path}
         before = earlier[: earlier.index(one)] if one in earlier else earlier
         for other in before:
             if other in one.without or mentioned & set(other.tables):
@@ -116,9 +116,10 @@ def _kept(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]
         if not unit.takes_root or not unit.guards:
             continue
         earlier = units[:number]
-        taking = [[e for e in earlier if g.reference and g.reference.table in e.tables] for g in unit.guards]
         # Only a few are old enough and kept: those are looked at for why.
-        reasons = [f"({unit.kept_sql(g, e)})" for g, e in zip(unit.guards, taking, strict=True)]
+        reasons = [
+            f"({unit.among_sql(guard) if guard.among else unit.kept_sql(guard, earlier)})" for guard in unit.guards
+        ]
         cases = " ".join(f"WHEN {reason} IS NOT FALSE THEN {place}" for place, reason in enumerate(reasons))
         key = " AND ".join(f"k.{quoted(c.name)} = t.{quoted(c.name)}" for c in unit.key)
         table = unit.schema.qualified(unit.root.name)
@@ -162,7 +163,7 @@ def _advice(
     going = {t.table for t in tables if t.rows}
     for name in sorted(going):
         for child, reference in referrers(schema, name):
-            rows = schema.tables[child].estimated_rows or 0
+            rows = (schema.tables[child].estimated_rows or 0) if child in schema.tables else 0
             if rows < _MANY_ROWS:
                 continue
             count = len(reference.columns)

@@ -29,33 +29,41 @@ ACTIVE_TASK_STATES = ("running", "restarting", "queued", "deferred", "awaiting_i
 
 @dataclass(frozen=True)
 class Keep:
-    """What keeps a row in spite of its age.
+    """What keeps a row in spite of its age: a condition on the row itself, or on other rows, never both in one.
+
+    The row is called ``t``. What other rows keep is asked again in the transaction that deletes it.
 
     :param why: a clause about such a row.
-    :param sql: the condition, true or NULL where it is kept; the row is called ``t``, ``{name}`` stands for a table's
+    :param sql: a condition on its own columns, true or NULL where it is kept; it reads no other row.
+    :param query: instead, a query on other rows that finds something where it is kept; ``{name}`` stands for a table's
         name in full.
+    :param is_lack: it is kept where the query finds nothing.
     :param needs: tables without which this says nothing.
     """
 
     why: str
-    sql: str
+    sql: str = ""
+    query: str = ""
+    is_lack: bool = False
     needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Root:
-    """A table whose rows go by their own age, and take along what hangs on them.
+    """A table whose rows are deleted by their own age, with their dependents.
 
     :param time: columns that say when what it tells of ended; the first that isn't NULL counts.
-    :param keeps: besides references to it from tables that don't go along.
-    :param along: tables that may go along with it.
+    :param keeps: besides references to it, or to its dependents, from tables that are not deleted along.
+    :param along: tables whose rows may be deleted with it.
     :param referrers: tables and columns that hold its primary key, and that the database does not know for references.
+    :param forgotten_by: tables and columns that may lose what they refer to.
     """
 
     time: tuple[str, ...]
     keeps: tuple[Keep, ...] = ()
     along: tuple[str, ...] = ()
     referrers: tuple[tuple[str, str], ...] = ()
+    forgotten_by: tuple[tuple[str, str], ...] = ()
 
 
 def _states(values: tuple[str, ...]) -> str:
@@ -65,43 +73,45 @@ def _states(values: tuple[str, ...]) -> str:
 _EVENT_IS_AWAITED = (
     Keep(
         "a run that is yet to come may want it: its asset is queued",
-        "EXISTS (SELECT 1 FROM {asset_dag_run_queue} q WHERE q.asset_id = t.asset_id)",
-        ("asset_dag_run_queue",),
+        query="SELECT 1 FROM {asset_dag_run_queue} q WHERE q.asset_id = t.asset_id",
+        needs=("asset_dag_run_queue",),
     ),
     Keep(
         "a run that is yet to come may want it: its dataset is queued",
-        "EXISTS (SELECT 1 FROM {dataset_dag_run_queue} q WHERE q.dataset_id = t.dataset_id)",
-        ("dataset_dag_run_queue", "dataset_event"),
+        query="SELECT 1 FROM {dataset_dag_run_queue} q WHERE q.dataset_id = t.dataset_id",
+        needs=("dataset_dag_run_queue", "dataset_event"),
     ),
     Keep(
         "a run that is yet to come may want it: its DAG waits for other assets",
-        "EXISTS (SELECT 1 FROM {asset_dag_run_queue} q JOIN {dag_schedule_asset_reference} s "
-        "ON s.dag_id = q.target_dag_id WHERE s.asset_id = t.asset_id)",
-        ("asset_dag_run_queue", "dag_schedule_asset_reference"),
+        query="SELECT 1 FROM {asset_dag_run_queue} q JOIN {dag_schedule_asset_reference} s "
+        "ON s.dag_id = q.target_dag_id WHERE s.asset_id = t.asset_id",
+        needs=("asset_dag_run_queue", "dag_schedule_asset_reference"),
     ),
     Keep(
         "a run that is yet to come may want it: its DAG waits for other datasets",
-        "EXISTS (SELECT 1 FROM {dataset_dag_run_queue} q JOIN {dag_schedule_dataset_reference} s "
-        "ON s.dag_id = q.target_dag_id WHERE s.dataset_id = t.dataset_id)",
-        ("dataset_dag_run_queue", "dag_schedule_dataset_reference"),
+        query="SELECT 1 FROM {dataset_dag_run_queue} q JOIN {dag_schedule_dataset_reference} s "
+        "ON s.dag_id = q.target_dag_id WHERE s.dataset_id = t.dataset_id",
+        needs=("dataset_dag_run_queue", "dag_schedule_dataset_reference"),
     ),
     Keep(
         "it is the last of its asset",
-        "NOT EXISTS (SELECT 1 FROM {asset_event} e WHERE e.asset_id = t.asset_id "
-        "AND (e.timestamp, e.id) > (t.timestamp, t.id))",
-        ("asset_event",),
+        query="SELECT 1 FROM {asset_event} e WHERE e.asset_id = t.asset_id "
+        "AND (e.timestamp, e.id) > (t.timestamp, t.id)",
+        is_lack=True,
+        needs=("asset_event",),
     ),
     Keep(
         "it is the last of its dataset",
-        "NOT EXISTS (SELECT 1 FROM {dataset_event} e WHERE e.dataset_id = t.dataset_id "
-        "AND (e.timestamp, e.id) > (t.timestamp, t.id))",
-        ("dataset_event",),
+        query="SELECT 1 FROM {dataset_event} e WHERE e.dataset_id = t.dataset_id "
+        "AND (e.timestamp, e.id) > (t.timestamp, t.id)",
+        is_lack=True,
+        needs=("dataset_event",),
     ),
     Keep(
         "a run of its partition is yet to come",
-        "EXISTS (SELECT 1 FROM {partitioned_asset_key_log} l JOIN {asset_partition_dag_run} p "
-        "ON p.id = l.asset_partition_dag_run_id WHERE l.asset_event_id = t.id AND p.created_dag_run_id IS NULL)",
-        ("partitioned_asset_key_log", "asset_partition_dag_run"),
+        query="SELECT 1 FROM {partitioned_asset_key_log} l JOIN {asset_partition_dag_run} p "
+        "ON p.id = l.asset_partition_dag_run_id WHERE l.asset_event_id = t.id AND p.created_dag_run_id IS NULL",
+        needs=("partitioned_asset_key_log", "asset_partition_dag_run"),
     ),
 )
 
@@ -119,6 +129,7 @@ ROOTS: dict[str, Root] = {
             "task_state_store", "rendered_task_instance_fields", "xcom", "dag_run_note", "hitl_detail",
             "hitl_detail_history", "deadline", "dagrun_dataset_event", "dagrun_asset_event", "asset_partition_dag_run",
         ),
+        forgotten_by=(("backfill_dag_run", "dag_run_id"),),
     ),
     "dataset_event": Root(("timestamp",), _EVENT_IS_AWAITED, along=("dataset_alias_dataset_event",)),
     "asset_event": Root(("timestamp",), _EVENT_IS_AWAITED, along=("asset_alias_asset_event",)),
@@ -127,9 +138,9 @@ ROOTS: dict[str, Root] = {
         (
             Keep(
                 "a run of its partition is yet to come",
-                "EXISTS (SELECT 1 FROM {asset_partition_dag_run} p WHERE p.id = t.asset_partition_dag_run_id "
-                "AND p.created_dag_run_id IS NULL)",
-                ("asset_partition_dag_run",),
+                query="SELECT 1 FROM {asset_partition_dag_run} p WHERE p.id = t.asset_partition_dag_run_id "
+                "AND p.created_dag_run_id IS NULL",
+                needs=("asset_partition_dag_run",),
             ),
         ),
     ),
@@ -147,8 +158,9 @@ ROOTS: dict[str, Root] = {
         (
             Keep(
                 "it is the DAG's latest version",
-                "NOT EXISTS (SELECT 1 FROM {dag_version} v WHERE v.dag_id = t.dag_id "
-                "AND v.version_number > t.version_number)",
+                query="SELECT 1 FROM {dag_version} v WHERE v.dag_id = t.dag_id "
+                "AND v.version_number > t.version_number",
+                is_lack=True,
             ),
         ),
         along=("serialized_dag", "dag_code", "deadline_alert"),

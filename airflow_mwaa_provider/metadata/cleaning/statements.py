@@ -55,9 +55,13 @@ class Statements:
         """Count what :meth:`lock` would give if nobody had locked any."""
         return f"SELECT count(*) FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql}"
 
-    def blocked(self, rows: Sequence[Sequence[str]]) -> str:
-        """Find those of the locked rows that something else keeps; they are numbered from 0 on."""
-        guards = [g for g in self.unit.guards if g.looks_elsewhere and not g.is_looked_up]
+    def blocked(self, rows: Sequence[Sequence[str]], *, unseen: bool = False) -> str:
+        """Find those of the locked rows that other rows keep; they are numbered from 0 on.
+
+        :param unseen: leave out what deleting them shows.
+        """
+        guards = [guard for guard in self.unit.guards if guard.query or guard.path]
+        guards = [guard for guard in guards if not (unseen and guard.is_seen)]
         kept = " OR ".join(f"({self.unit.kept_sql(guard)})" for guard in guards) or "false"
         same = " AND ".join(f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key)
         return f"SELECT k.number FROM {self.unit.keys_sql(rows)} k JOIN {self._root} t ON {same} WHERE {kept}"

@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.cleaning.graph import Path
 
-__all__ = ["Guard", "Part", "Reference", "Unit", "array_literal", "first_time_sql", "given_sql", "moment_sql"]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Rows of another table that keep a row of this one.
-
-    :param columns: of the other table, and which of this one they equal.
-    """
-
-    table: str
-    columns: tuple[tuple[str, str], ...]
+__all__ = ["Guard", "Part", "Unit", "array_literal", "first_time_sql", "given_sql", "moment_sql"]
 
 
 @dataclass(frozen=True)
 class Guard:
-    """What keeps rows in spite of their age.
+    """What keeps rows in spite of their age; the row is called ``t``.
+
+    One of ``sql``, ``query``, ``path`` and ``among`` says what it is; ``among`` may stand beside a query.
 
     :param why: a clause about such a row.
-    :param sql: the condition, on a row called ``t``.
-    :param reference: instead of ``sql``, where rows that refer to it do.
-    :param looks_elsewhere: whether it takes other rows to tell: then it is asked again when the row is locked.
-    :param is_looked_up: whether the rows that it keeps are found once, before any is deleted.
+    :param sql: a condition on its own columns alone.
+    :param query: a query on other rows that finds something where they keep it.
+    :param is_lack: they keep it where the query finds nothing.
+    :param path: how a row of another table leads to it: one that does keeps it.
+    :param among: a query for the keys of all rows that are kept, which is quicker than to ask for one after the other.
+    :param is_seen: deleting its dependents shows whether they keep it: it need not be asked before.
     """
 
     why: str
     sql: str = ""
-    reference: Reference | None = None
-    looks_elsewhere: bool = False
-    is_looked_up: bool = False
+    query: str = ""
+    is_lack: bool = False
+    path: Path | None = None
+    among: str = ""
+    is_seen: bool = False
+
+    @property
+    def reads_other_rows(self) -> bool:
+        """Whether it takes other rows to tell: then it is asked again when the row is locked."""
+        return not self.sql
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Part:
         assert self.path is not None
         between, ends = self.path.joins(schema, alias)
         on = " AND ".join(f"{ours} = {end}.{quoted(theirs)}" for ours, theirs in ends)
-        source = " ".join([f"{schema.qualified(self.table.name)} {alias}", *between])
+        source = " ".join([f"{schema.qualified(self.table.name)} {alias}", *map(str, between)])
         return f"SELECT 1 FROM {source} WHERE {on} AND {condition}"
 
 
@@ -131,27 +131,37 @@ class Unit:
 
     @property
     def own_sql(self) -> str:
-        """Whether a row goes, as far as it tells itself."""
-        return " AND ".join([self.old_sql, *(_not(g.sql) for g in self.guards if g.sql and not g.looks_elsewhere)])
+        """Whether a row is deleted, as far as it tells itself."""
+        return " AND ".join([self.old_sql, *(_is_not(guard.sql) for guard in self.guards if guard.sql)])
 
-    def kept_sql(self, guard: Guard, earlier: Sequence[Unit] = ()) -> str:
+    def kept_sql(self, guard: Guard, earlier: Sequence[Unit] = (), *, negated: bool = False) -> str:
         """Write whether a guard keeps a row, where rows that ``earlier`` units take are thought of as gone."""
-        if guard.reference is None:
-            return guard.sql
-        same = " AND ".join(f"x.{quoted(ours)} = t.{quoted(theirs)}" for ours, theirs in guard.reference.columns)
-        there = [same, *(f"NOT EXISTS ({unit.taking_sql(guard.reference.table)})" for unit in earlier)]
-        return (
-            f"EXISTS (SELECT 1 FROM {self.schema.qualified(guard.reference.table)} x "
-            f"WHERE {' AND '.join(item for item in there if item)})"
-        )
+        if guard.sql:
+            return _is_not(guard.sql) if negated else guard.sql
+        query = self._query_of(guard.path, earlier) if guard.path is not None else guard.query
+        # In these forms PostgreSQL makes joins of them.
+        return f"{'NOT ' if negated is not guard.is_lack else ''}EXISTS ({query})"
+
+    def _query_of(self, path: Path, earlier: Sequence[Unit]) -> str:
+        between, ends = path.joins(self.schema, "x")
+        there = [f"{ours} = t.{quoted(theirs)}" for ours, theirs in ends]
+        there += [f"NOT EXISTS ({unit.taking_sql(path.table)})" for unit in earlier if path.table in unit.tables]
+        source = " ".join([f"{self.schema.qualified(path.table)} x", *map(str, between)])
+        return f"SELECT 1 FROM {source} WHERE {' AND '.join(there)}"
 
     def goes_sql(self, earlier: Sequence[Unit] = ()) -> str:
-        """Write whether a row of the root, called ``t``, goes."""
+        """Write whether a row of the root, called ``t``, is deleted."""
         terms = [self.old_sql]
         for guard in self.guards:
-            taking = [unit for unit in earlier if guard.reference and guard.reference.table in unit.tables]
-            terms.append(_not(self.kept_sql(guard, taking)))
+            if guard.among:
+                terms.append(_is_not(self.among_sql(guard)))
+            else:
+                terms.append(self.kept_sql(guard, earlier, negated=True))
         return " AND ".join(terms)
+
+    def among_sql(self, guard: Guard) -> str:
+        """Write whether a row is among those that a guard keeps, found for the whole table at once."""
+        return f"t.{quoted(self.root.key[0])} IN ({guard.among})"
 
     @property
     def goers(self) -> str:
@@ -178,8 +188,8 @@ class Unit:
         if not between:
             return f"SELECT 1 FROM {self.goers} k WHERE {on}"
         first, *others = between
-        source, _, condition = first.removeprefix("JOIN ").partition(" ON ")
-        return f"SELECT 1 FROM {source} {' '.join(others)} JOIN {self.goers} k ON {on} WHERE {condition}"
+        source = " ".join([first.source, *map(str, others), f"JOIN {self.goers} k ON {on}"])
+        return f"SELECT 1 FROM {source} WHERE {first.condition}"
 
     def count_sql(self, part: Part) -> str:
         """Write a query that counts what of a part goes, beside :meth:`goers_sql`."""
@@ -191,7 +201,7 @@ class Unit:
         others = [f"NOT EXISTS ({unit.taking_sql(name, 't')})" for unit in self.without if name in unit.tables]
         where = f" WHERE {' AND '.join(others)}" if others else ""
         return (
-            f"SELECT count(*) FROM {self.schema.qualified(part.table.name)} t {' '.join(between)} "
+            f"SELECT count(*) FROM {self.schema.qualified(part.table.name)} t {' '.join(map(str, between))} "
             f"JOIN {self.goers} k ON {on}{where}"
         )
 
@@ -226,10 +236,5 @@ def first_time_sql(table: Table, names: Sequence[str], alias: str = "t") -> str 
     return terms[0] if len(terms) == 1 else f"COALESCE({', '.join(terms)})"
 
 
-def _not(condition: str) -> str:
-    # In these forms PostgreSQL makes joins of them.
-    if condition.startswith("NOT EXISTS"):
-        return condition.removeprefix("NOT ")
-    if condition.startswith("EXISTS"):
-        return f"NOT {condition}"
+def _is_not(condition: str) -> str:
     return f"({condition}) IS NOT TRUE"
