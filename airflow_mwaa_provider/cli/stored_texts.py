@@ -82,11 +82,9 @@ def _store_variable(environment: MwaaEnvironment, key: str, text: str, descripti
 
 
 def _store_connection(environment: MwaaEnvironment, key: str, text: str, description: str | None) -> None:
-    from airflow_mwaa_provider.client.stored_documents import connections_of, read_document
+    from airflow_mwaa_provider.client.stored_documents import connections_of
 
-    is_json = text.lstrip().startswith("{")
-    item: Any = read_document(text, f"value for connection {key!r}") if is_json else text.strip()
-    connection = connections_of({key: item})[key]
+    connection = connections_of({key: text})[key]
     if description is not None:
         connection = replace(connection, description=description)
     environment.connections.set(connection, keep_password=connection.password is None)

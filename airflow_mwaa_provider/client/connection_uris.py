@@ -7,13 +7,15 @@ Source: ``Connection._parse_from_uri`` of Airflow 2.10.3 and 3.3.1.
 from __future__ import annotations
 
 import json
+import re
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from airflow_mwaa_provider.client.models import Connection
 
-__all__ = ["connection_of_uri"]
+__all__ = ["connection_of_uri", "is_connection_type"]
 
 _EXTRA_KEY = "__extra__"
+_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9._+-]{0,99}")
 
 
 def connection_of_uri(conn_id: str, uri: str) -> Connection:
@@ -24,15 +26,13 @@ def connection_of_uri(conn_id: str, uri: str) -> Connection:
     :raises ValueError: it isn't one; the text does not repeat the URI, which may hold a password.
     """
     schemes = uri.count("://")
-    if schemes not in (1, 2):
-        raise ValueError("a URI of a connection begins with its type: postgres://…")
-    scheme, rest = uri.split("://", 1)
-    if not scheme:
+    scheme, _, rest = uri.partition("://")
+    if schemes not in (1, 2) or not is_connection_type(scheme):
         raise ValueError("a URI of a connection begins with its type: postgres://…")
     protocol = ""
     if schemes == 2:
         protocol, rest = rest.split("://", 1)
-        if "@" in protocol or ":" in protocol:
+        if not is_connection_type(protocol):
             raise ValueError("the host's own protocol comes right after the type: my-type://https://host")
     try:
         parts = urlsplit(f"//{rest}")
@@ -50,6 +50,11 @@ def connection_of_uri(conn_id: str, uri: str) -> Connection:
         port=port,
         extra=_extra(parts.query),
     )
+
+
+def is_connection_type(text: str) -> bool:
+    """Check whether text can be the type of a connection, or a protocol; it holds no secret then."""
+    return _TYPE.fullmatch(text) is not None
 
 
 def _type(scheme: str) -> str:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_mwaa_provider.client.connection_uris import connection_of_uri
+from airflow_mwaa_provider.client.connection_uris import connection_of_uri, is_connection_type
 from airflow_mwaa_provider.client.masks import is_masked
 from airflow_mwaa_provider.client.models import Connection, Pool, Variable
 from airflow_mwaa_provider.exceptions import MwaaInputError
@@ -253,7 +253,7 @@ def _exported(text: str, is_rewritten: bool) -> Any:
 
 
 def connections_of(document: Mapping[str, Any]) -> dict[str, Connection]:
-    """Read connections: ``{"conn_id": {"conn_type": …, …}}``, or a URI as text instead of the fields.
+    """Read connections: ``{"conn_id": {"conn_type": …, …}}``, or text instead of the fields: a URI, or them as JSON.
 
     :raises MwaaInputError: a connection cannot be stored; names it.
     """
@@ -266,9 +266,12 @@ def _connection(conn_id: str, item: Any) -> Connection:
         raise MwaaInputError(f"{subject}: Airflow takes letters, digits and #!()-_.:/\\ in an id, nothing else.")
     if isinstance(item, list) and len(item) == 1:
         item = item[0]  # a form that Airflow's own import takes, too
+    if isinstance(item, str) and item.lstrip().startswith("{"):
+        item = _of_text(item, f"{subject}: its text")  # as Airflow reads one from the environment or a secret
+        _check_nested_keys(item, subject)
     if isinstance(item, str):
         try:
-            made = connection_of_uri(conn_id, item)
+            made = connection_of_uri(conn_id, item.strip())
         except ValueError as error:
             raise MwaaInputError(f"{subject}: its URI cannot be read: {error}.") from None
     elif isinstance(item, Mapping):
@@ -279,6 +282,10 @@ def _connection(conn_id: str, item: Any) -> Connection:
         _optional_text(getattr(made, name), f"{subject}: its {name}")
     if not made.conn_type:
         raise MwaaInputError(f"{subject} has no conn_type; give one, such as 'postgres'.")
+    if not is_connection_type(made.conn_type):
+        raise MwaaInputError(
+            f"{subject}: its conn_type is none: letters, digits, dots, dashes and underscores, such as 'postgres'."
+        )
     _check_extra(made.extra, subject)
     if is_masked(made.password) or is_masked(made.extra):
         raise MwaaInputError(f"{subject} holds the mask *** that Airflow shows for a secret; fill it in.")

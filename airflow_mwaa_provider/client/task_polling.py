@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.client.models import DagRun, TaskInstance, TaskState
+from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskInstance, TaskState
 from airflow_mwaa_provider.client.polling import Done, Failed, Patience, Step
 from airflow_mwaa_provider.exceptions import DagRunNotFound, MwaaError, TaskInstanceFailed, TaskInstanceNotFound
 
@@ -75,7 +75,9 @@ class TaskWait(Patience):
     """A wait for tasks of one remote run.
 
     One task that ends badly ends the wait; otherwise it lasts until all have ended. A task that can't run any more
-    (``upstream_failed``, ``removed``, or never begun by a run that has ended) has ended badly.
+    (``upstream_failed``, or never begun by a run that has ended) has ended badly. ``removed`` counts as skipped, because
+    the run goes on without it: it is what a mapped task leaves behind that has fewer items after it was cleared. A task
+    that was removed with all its instances from a run that has failed has ended badly.
 
     :param success_states: final states that count as success.
     :param failed_states: states that count as failure; any other final state does too.
@@ -90,7 +92,8 @@ class TaskWait(Patience):
     def needs_run(self, instances: Sequence[TaskInstance]) -> bool:
         """Whether the state of the run decides what these instances mean."""
         mine = self.tasks.select(instances)
-        return bool(self.tasks.missing(mine)) or any(instance.state is TaskState.NONE for instance in mine)
+        unclear = (TaskState.NONE, TaskState.REMOVED)
+        return bool(self.tasks.missing(mine)) or any(instance.state in unclear for instance in mine)
 
     def step(self, seen: TasksSeen | MwaaError, now: float, expected_s: float | None = None) -> Step:
         """Decide what one look means; see :meth:`~airflow_mwaa_provider.client.polling.RunWait.step`."""
@@ -100,7 +103,8 @@ class TaskWait(Patience):
         if isinstance(seen, MwaaError):
             return self.go_on(what, str(seen), now, error=seen) if seen.transient else Failed(seen)
         mine = self.tasks.select(seen.instances)
-        bad = [instance for instance in mine if self._is_bad(instance, seen.run)]
+        present = {instance.task_id for instance in mine if instance.state is not TaskState.REMOVED}
+        bad = [instance for instance in mine if self._is_bad(instance, seen.run, present)]
         if bad:
             return Failed(self._failure(what, bad), seen.run)
         missing = self.tasks.missing(mine)
@@ -117,11 +121,19 @@ class TaskWait(Patience):
         return Done(seen.run, mine, skipped=skipped)
 
     def _is_good(self, instance: TaskInstance) -> bool:
-        return instance.state in self.success_states or instance.state in self.skipped_states
+        is_left_behind = instance.state is TaskState.REMOVED and TaskState.REMOVED not in self.failed_states
+        return instance.state in self.success_states or instance.state in self.skipped_states or is_left_behind
 
-    def _is_bad(self, instance: TaskInstance, run: DagRun | None) -> bool:
+    def _is_bad(self, instance: TaskInstance, run: DagRun | None, present: AbstractSet[str]) -> bool:
+        """Check whether a task has ended badly; ``present`` are those of which some instance was not removed."""
         if self._is_good(instance):
-            return False
+            return (
+                instance.state is TaskState.REMOVED
+                and not {TaskState.REMOVED} & (self.success_states | self.skipped_states)
+                and instance.task_id not in present
+                and run is not None
+                and run.state is DagRunState.FAILED
+            )
         never_begun = instance.state is TaskState.NONE and run is not None and run.state.is_final
         return instance.state in self.failed_states or instance.state.is_final or never_begun
 

@@ -107,8 +107,9 @@ class MwaaTaskSensor(RemoteSensor):
     """Wait until tasks of a run in another environment end.
 
     Takes all parameters of the amazon provider's sensor of the same name. One task that ends badly ends the wait;
-    otherwise it lasts until all have ended. ``upstream_failed`` and ``removed`` are bad ends, as is a task that its run
-    ended without. When all tasks were skipped, this task is skipped as well. Otherwise as :class:`MwaaDagRunSensor`.
+    otherwise it lasts until all have ended. ``upstream_failed`` is a bad end, as is a task that its run ended without.
+    ``removed`` counts as skipped, unless the task was removed as a whole from a run that has failed. When all tasks were
+    skipped, this task is skipped as well. Otherwise as :class:`MwaaDagRunSensor`.
 
     :param external_task_id: id of the task there, or a glob (``load_*``), or a list of those (templated); ``None``
         waits for every task of the run.

@@ -105,6 +105,20 @@ SECRET = "hunter2 of the tests"
         (f"postgres://u:{SECRET}@h:port/x", "its URI cannot be read: its host or port"),
         (f"a://b://c://{SECRET}", "its URI cannot be read"),
         (f"a://u:{SECRET}@b://c", "its URI cannot be read"),
+        (f"{SECRET}://h", "its URI cannot be read: a URI of a connection begins with its type"),
+        (f'"password: {SECRET}, host: https://h"', "its URI cannot be read"),
+        (f'["{SECRET}", "https://h"]', "its URI cannot be read"),
+        (f"u:{SECRET}@h://x", "its URI cannot be read"),
+        (f"a\nb {SECRET}://h", "its URI cannot be read"),
+        (f"a://{SECRET} b://h", "its URI cannot be read: the host's own protocol"),
+        (f'{{"conn_type": "x", "password": "{SECRET}"', "its text: no JSON"),
+        (
+            f'{{"conn_type": "x", "password": "{SECRET}", "password": "a"}}',
+            "its text: the key 'password' is there twice",
+        ),
+        (f'{{"password": "{SECRET}", "host": "https://h"}}', "'db' has no conn_type"),
+        ({"conn_type": f"x://{SECRET}"}, "its conn_type is none"),
+        ({"conn_type": " x"}, "its conn_type is none"),
         (7, "'db' is a int; give its fields"),
     ],
 )
@@ -174,6 +188,19 @@ def test_connections_and_pools_come_back() -> None:
     pools = {"p": {"slots": 3, "description": "d", "include_deferred": True}}
     assert pools_document(pools_of(pools).values()) == pools
     assert pools_of({"p": {"slots": 3, "team_name": None}})["p"].slots == 3
+
+
+def test_a_connection_as_json_text_is_read_as_its_fields() -> None:
+    """As Airflow reads one from the environment, also where a field of it looks like a URI."""
+    fields = {"conn_type": "slack", "password": "s3cret", "host": "https://hooks.slack.com", "extra": {"a": "b://c"}}
+    for text in (json.dumps(fields), f"\n  {json.dumps(fields, indent=2)}\n"):
+        made = connections_of({"hook": text})["hook"]
+        assert made == connections_of({"hook": fields})["hook"]
+        assert (made.conn_type, made.password, made.host) == ("slack", "s3cret", "https://hooks.slack.com")
+
+
+def test_white_space_around_a_uri_is_no_part_of_it() -> None:
+    assert connections_of({"c": " \tpostgres://u:p@h/s\n"}) == connections_of({"c": "postgres://u:p@h/s"})
 
 
 URIS = [

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.once
 
 GOING_ON = DagRun("etl", "run_1", DagRunState.RUNNING)
 ENDED = DagRun("etl", "run_1", DagRunState.SUCCESS)
+FAILED = DagRun("etl", "run_1", DagRunState.FAILED)
 
 
 def task(label: str, state: str) -> TaskInstance:
@@ -47,10 +48,10 @@ def test_every_state_of_a_task_has_its_step(state: TaskState) -> None:
     found = step(wait("load"), load=state.value)
     if state is TaskState.SUCCESS:
         assert found == Done(None, (task("load", "success"),))
-    elif state is TaskState.SKIPPED:
+    elif state in (TaskState.SKIPPED, TaskState.REMOVED):
         assert isinstance(found, Done)
         assert found.skipped
-    elif state in (TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.REMOVED):
+    elif state in (TaskState.FAILED, TaskState.UPSTREAM_FAILED):
         assert isinstance(found, Failed)
         assert isinstance(found.error, TaskInstanceFailed)
         assert (found.error.state, found.error.task_ids) == (state.value, ("load",))
@@ -70,6 +71,32 @@ def test_skipped_tasks_beside_successful_ones_are_no_skip() -> None:
     assert isinstance(found, Done)
     assert not found.skipped
     assert isinstance(step(wait(skipped_states=frozenset()), load="skipped"), Failed)
+
+
+@pytest.mark.parametrize("patterns", [(), ("load",), ("lo*",)])
+@pytest.mark.parametrize("run", [ENDED, GOING_ON, FAILED])
+def test_instances_that_a_smaller_mapping_has_left_are_skipped(patterns: tuple[str, ...], run: DagRun) -> None:
+    found = step(wait(*patterns), run, load__0="success", load__1="success", load__2="removed")
+    assert isinstance(found, Done)
+    assert not found.skipped
+    found = step(wait(*patterns), run, load__0="failed", load__1="success", load__2="removed")
+    assert isinstance(found, Failed)
+    assert "load[2]" not in str(found.error)
+    assert step(wait(*patterns), run, load__0="running", load__1="removed") == Wait(2.0, "running")
+
+
+@pytest.mark.parametrize("map_index", [None, 2])
+def test_a_task_that_was_removed_as_a_whole(map_index: int | None) -> None:
+    found = step(wait("load", map_index=map_index), ENDED, load__2="removed")
+    assert isinstance(found, Done)
+    assert found.skipped
+    assert wait("load").needs_run([task("load[2]", "removed")])
+    found = step(wait("load", map_index=map_index), FAILED, load__2="removed")
+    assert isinstance(found, Failed)
+    assert "load[2] is removed" in str(found.error)
+    removed = frozenset({TaskState.REMOVED})
+    assert isinstance(step(wait("load", failed_states=removed), ENDED, load__2="removed"), Failed)
+    assert isinstance(step(wait("load", success_states=removed), FAILED, load__2="removed"), Done)
 
 
 def test_globs_select() -> None:
