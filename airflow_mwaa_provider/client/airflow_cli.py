@@ -9,6 +9,7 @@ Source: the CLI of Airflow 2.8.1 to 3.3.1; the guide's table of commands; FACTS 
 from __future__ import annotations
 
 import json as jsonlib
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -26,6 +27,8 @@ from airflow_mwaa_provider.client.models import (
 )
 from airflow_mwaa_provider.client.role_calls import RolesCli
 from airflow_mwaa_provider.exceptions import (
+    CliCommandFailed,
+    CliCommandNotAllowed,
     DagNotFound,
     RemoteConflict,
     UnexpectedAnswer,
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.client.models import CliResult
 
+log = logging.getLogger(__name__)
+
 
 class AirflowCli(StoredObjectsCli, RolesCli):
     """One environment's Airflow, by commands; see :class:`~airflow_mwaa_provider.client.backend.Backend`.
@@ -45,20 +50,43 @@ class AirflowCli(StoredObjectsCli, RolesCli):
 
     # -- DAGs and runs -----------------------------------------------------------------------------
 
-    def is_paused(self, dag_id: str) -> bool:
-        """Whether a DAG is paused."""
+    def is_paused(self, dag_id: str) -> bool | None:
+        """Whether a DAG is paused; ``None`` where no command tells.
+
+        On Airflow 2 ``dags list`` reads the DAG files, and lacks those that the web server cannot import.
+        """
         for row in self._json(["dags", "list"], "dag_id"):
             if row["dag_id"] == dag_id:
                 return str(row.get("is_paused", row.get("paused"))) == "True"
-        raise DagNotFound(
+        if not self._has_runs_listed(dag_id):
+            raise self._no_dag(dag_id)
+        try:
+            result = self._endpoint.run(["dags", "details", "-o", "json", *positional(dag_id)], check=True)
+            [details] = self._parse(result, "dags details", "is_paused")
+        except (CliCommandNotAllowed, CliCommandFailed):  # MWAA may not let it through
+            log.warning(
+                "Environment %r: `airflow dags list` lacks DAG %r, whose file its web server cannot import: whether it "
+                "is paused cannot be told over the CLI.",
+                self._env_name,
+                dag_id,
+            )
+            return None
+        return str(details["is_paused"]) == "True"
+
+    def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
+        """Which of these DAGs aren't there; one command, and one more for each that it doesn't list."""
+        listed = {row["dag_id"] for row in self._json(["dags", "list"], "dag_id")}
+        return [dag_id for dag_id in dag_ids if dag_id not in listed and not self._has_runs_listed(dag_id)]
+
+    def _has_runs_listed(self, dag_id: str) -> bool:
+        """Whether Airflow lists runs of a DAG, be it none: it does for each that its database has."""
+        return self._run_list(dag_id).exit_status == 0
+
+    def _no_dag(self, dag_id: str) -> DagNotFound:
+        return DagNotFound(
             f"Environment {self._env_name!r}: no DAG {dag_id!r}. Check the id, and that the DAG is deployed there.",
             env_name=self._env_name,
         )
-
-    def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
-        """Which of these DAGs aren't there; one command."""
-        there = {row["dag_id"] for row in self._json(["dags", "list"], "dag_id")}
-        return [dag_id for dag_id in dag_ids if dag_id not in there]
 
     def create_run(
         self,
@@ -230,11 +258,14 @@ class AirflowCli(StoredObjectsCli, RolesCli):
     # -- within ------------------------------------------------------------------------------------
 
     def _list_runs(self, dag_id: str) -> list[DagRun]:
-        which = [f"--dag-id={dag_id}"] if self.major == 2 else positional(dag_id)
-        result = self._endpoint.run(["dags", "list-runs", "-o", "json", *which])
+        result = self._run_list(dag_id)
         if result.exit_status:
             self._explain_unreadable_dag(dag_id, "dags list-runs", result)
         return [self._run(row) for row in self._parse(result, "dags list-runs")]
+
+    def _run_list(self, dag_id: str) -> CliResult:
+        which = [f"--dag-id={dag_id}"] if self.major == 2 else positional(dag_id)
+        return self._endpoint.run(["dags", "list-runs", "-o", "json", *which])
 
     def _run(self, row: dict[str, Any], *, ambiguous: bool = False) -> DagRun:
         try:
@@ -303,7 +334,8 @@ class AirflowCli(StoredObjectsCli, RolesCli):
 
     def _explain_unreadable_dag(self, dag_id: str, command: str, result: CliResult) -> NoReturn:
         """Find out by data why a DAG's runs cannot be read: there is no such DAG, or the command failed."""
-        self.is_paused(dag_id)  # raises DagNotFound
+        if self.missing_dags([dag_id]):
+            raise self._no_dag(dag_id)
         raise self._failed(command, result, f" of DAG {dag_id!r}")
 
 

@@ -33,8 +33,8 @@ class Backend(Protocol):
 
     # -- DAGs and runs -----------------------------------------------------------------------------
 
-    def is_paused(self, dag_id: str) -> bool:
-        """Whether a DAG is paused; ``DagNotFound`` where there is none."""
+    def is_paused(self, dag_id: str) -> bool | None:
+        """Whether a DAG is paused; ``None`` where that cannot be told, ``DagNotFound`` where there is none."""
 
     def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
         """Which of these DAGs aren't there, or may not be seen."""

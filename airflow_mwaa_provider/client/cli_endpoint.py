@@ -46,6 +46,7 @@ MAX_CONCURRENT_COMMANDS = 4
 TOKEN_REUSE_S = 45.0
 # How long a command waits for one of the slots, outside of a call that has a deadline of its own.
 SLOT_WAIT_S = 60.0
+_EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)+[A-Z]\w*: |[A-Z]\w*(?:Error|Exception): ")
 SEE_OUTPUT = "Correct the command; the error's .result holds all that it printed."
 
 
@@ -259,13 +260,21 @@ def parse_json_output(result: CliResult, env_name: str, command: str) -> list[di
 def last_words(result: CliResult, argv: Sequence[str] = (), length: int = 300) -> str:
     """The last line, without a full stop, that a command wrote: where Airflow puts the reason why it failed.
 
+    What SQLAlchemy adds after an error (the statement, its parameters, a link) is passed over.
+
     :param argv: the command; what of it may be secret is masked, because argparse repeats what it refuses.
     """
     for text in (result.stderr, result.stdout):
         lines = [line for line in text.splitlines() if line.strip()]
         if lines:
-            return unended(shortened(masked(lines[-1], _secrets(argv)), length))
+            return unended(shortened(masked(_reason(lines), _secrets(argv)), length))
     return "it printed nothing"
+
+
+def _reason(lines: Sequence[str]) -> str:
+    if not lines[-1].startswith("(Background on this error at"):
+        return lines[-1]
+    return next((line for line in reversed(lines) if _EXCEPTION.match(line)), lines[-1])
 
 
 def _shown(argv: Sequence[str]) -> str:

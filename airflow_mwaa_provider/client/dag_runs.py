@@ -169,9 +169,11 @@ class DagRunCalls:
         """Clear a run's tasks, so that it runs again under its id. Not repeated when its fate is unknown."""
         self._access.call(lambda backend: backend.clear_run(dag_id, run_id), idempotent=False)
 
-    def is_dag_paused(self, dag_id: str) -> bool:
+    def is_dag_paused(self, dag_id: str) -> bool | None:
         """Whether a DAG is paused there.
 
+        :return: ``None`` where it is there and no command tells: over the CLI of Airflow 2, of a DAG whose file the web
+            server cannot import, because its packages are installed only where tasks run.
         :raises DagNotFound: there is no such DAG.
         """
         return self._access.call(lambda backend: backend.is_paused(dag_id))

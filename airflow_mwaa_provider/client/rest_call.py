@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from airflow_mwaa_provider.client.network_faults import masked, shortened, unended
 from airflow_mwaa_provider.client.retrying import is_overdue
-from airflow_mwaa_provider.client.transports import PLUGIN_PREFIX, SLOW_DOWN, acts
+from airflow_mwaa_provider.client.transports import PLUGIN_PREFIX, SLOW_DOWN, acts, whose_page
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AirflowError,
@@ -132,10 +132,11 @@ def _refusal(
         return Throttled(f"{where}: throttled (HTTP 429). {SLOW_DOWN}", transient=True, **fields)
     if status < 400 or _is_page(answer.body):
         doubtful = status >= 500 or status < 300
+        what = "a redirect" if 300 <= status < 400 else "a page instead of JSON"
+        doubt = "It may have taken effect. " if may_act and doubtful else ""
         return UnexpectedAnswer(
-            f"{where} answered HTTP {status} with {'a redirect' if 300 <= status < 400 else 'a page instead of JSON'}, "
-            f"so it was not Airflow's API that answered. {'It may have taken effect. ' if may_act and doubtful else ''}"
-            "Try again later; if it stays so, check the path and what stands before the web server.",
+            f"{where} answered HTTP {status} with {what}, {whose_page(status)}. {doubt}Try again later; if it stays "
+            "so, check the path and what stands before the web server.",
             status=status,
             transient=status >= 500,
             ambiguous=may_act and doubtful,

@@ -75,9 +75,9 @@ class TaskWait(Patience):
     """A wait for tasks of one remote run.
 
     One task that ends badly ends the wait; otherwise it lasts until all have ended. A task that can't run any more
-    (``upstream_failed``, or never begun by a run that has ended) has ended badly. ``removed`` counts as skipped, because
-    the run goes on without it: it is what a mapped task leaves behind that has fewer items after it was cleared. A task
-    that was removed with all its instances from a run that has failed has ended badly.
+    (``upstream_failed``, or never begun by a run that has ended) has ended badly. ``removed`` counts as skipped: the
+    run goes on without such an instance, which a mapped task leaves behind that has fewer items after it was cleared.
+    A task that was removed with all its instances from a run that has failed has ended badly.
 
     :param success_states: final states that count as success.
     :param failed_states: states that count as failure; any other final state does too.

@@ -306,6 +306,13 @@ def _answer(response: requests.Response, env_name: str, method: str, path: str) 
     )
 
 
+def whose_page(status: int) -> str:
+    """Return who may have answered with a page: Airflow does so, too, for an error of its own that nobody expected."""
+    if status == 500:
+        return "so that either Airflow failed there (see its web server's log) or something before it"
+    return "so it was not Airflow's API that answered"
+
+
 def _form(response: requests.Response) -> str:
     """What an answer that isn't the API's looks like."""
     if response.is_redirect:
@@ -313,7 +320,7 @@ def _form(response: requests.Response) -> str:
     kind = response.headers.get("Content-Type", "").split(";")[0]
     if kind == "application/json":
         return "broken JSON, cut or changed on its way"
-    return f"{shortened(kind, 40) or 'something untyped'} instead of JSON, so it was not Airflow's API that answered"
+    return f"{shortened(kind, 40) or 'something untyped'} instead of JSON, {whose_page(response.status_code)}"
 
 
 def _json_or_none(response: requests.Response) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator
 from airflow_mwaa_provider.client.parameters import empty_to_none
+from airflow_mwaa_provider.client.texts import storable
 from airflow_mwaa_provider.exceptions import CliCommandFailed, MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 
@@ -105,7 +106,7 @@ class MwaaCliOperator(BaseOperator):
                 result=result,
                 env_name=self.env_name,
             )
-        return {"stdout": result.stdout, "stderr": result.stderr, "exit_status": result.exit_status}
+        return storable({"stdout": result.stdout, "stderr": result.stderr, "exit_status": result.exit_status})
 
 
 def _argv(command: list[str] | str) -> list[str]:

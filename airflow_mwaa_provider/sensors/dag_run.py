@@ -108,8 +108,8 @@ class MwaaTaskSensor(RemoteSensor):
 
     Takes all parameters of the amazon provider's sensor of the same name. One task that ends badly ends the wait;
     otherwise it lasts until all have ended. ``upstream_failed`` is a bad end, as is a task that its run ended without.
-    ``removed`` counts as skipped, unless the task was removed as a whole from a run that has failed. When all tasks were
-    skipped, this task is skipped as well. Otherwise as :class:`MwaaDagRunSensor`.
+    ``removed`` counts as skipped, unless the task was removed as a whole from a run that has failed. When all tasks
+    were skipped, this task is skipped as well. Otherwise as :class:`MwaaDagRunSensor`.
 
     :param external_task_id: id of the task there, or a glob (``load_*``), or a list of those (templated); ``None``
         waits for every task of the run.

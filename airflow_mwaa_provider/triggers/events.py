@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider import exceptions
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, parse_time
 from airflow_mwaa_provider.client.polling import Done, Failed
+from airflow_mwaa_provider.client.texts import storable
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:
@@ -20,13 +21,14 @@ _TIMES = ("logical_date", "start_date", "end_date")
 
 
 def event_of(outcome: Done | Failed) -> dict[str, Any]:
-    """Write the end of a wait as JSON's own types.
+    """Write the end of a wait as JSON's own types, which Airflow's database can store.
 
     :return: ``{"status": "success" | "skipped" | "failed", "run": {…} | None, "error": {…} | None}``
     """
     if isinstance(outcome, Done):
-        return {"status": "skipped" if outcome.skipped else "success", "run": _run(outcome.run), "error": None}
-    return {"status": "failed", "run": _run(outcome.run), "error": _error(outcome.error)}
+        status = "skipped" if outcome.skipped else "success"
+        return storable({"status": status, "run": _run(outcome.run), "error": None})
+    return storable({"status": "failed", "run": _run(outcome.run), "error": _error(outcome.error)})
 
 
 def outcome_of(event: Mapping[str, Any] | None) -> Done | Failed:

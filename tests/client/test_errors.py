@@ -226,6 +226,16 @@ def test_html_instead_of_json(world: World, transport: str, status: int) -> None
     assert failure.error.transient is (status == 502)
 
 
+@pytest.mark.parametrize("transport", REST)
+def test_a_page_with_status_500_may_be_airflows_own(world: World, transport: str) -> None:
+    world.airflow().special["/dags/etl"] = web.Response(status=500, text=PAGE, content_type="text/html")
+    with Failure(
+        world, UnexpectedAnswer, "HTTP 500 with", "instead of JSON", "either Airflow failed there", "server's log"
+    ) as failure:
+        world.environment("env3", transport).is_dag_paused("etl")
+    assert failure.error.transient
+
+
 @pytest.mark.parametrize("text", ["null", "[]", "{}", '"text"', '{"is_paused_no": 1}'])
 @pytest.mark.parametrize("transport", REST)
 def test_json_of_another_shape(world: World, transport: str, text: str) -> None:

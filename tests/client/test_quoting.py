@@ -89,6 +89,24 @@ def test_output_without_rows_is_told(out: str) -> None:
     assert parse_json_output(CliResult("No data found\n", "", 0), "env", "dags list") == []
 
 
+def test_the_reason_is_the_error_and_not_what_sqlalchemy_adds() -> None:
+    error = """Traceback (most recent call last):
+  File "dag_command.py", line 1, in dag_trigger
+sqlalchemy.exc.OperationalError: (psycopg2.OperationalError) connection to server at "db" failed: Connection refused
+\tIs the server running on that host?
+
+[SQL: SELECT dag.dag_id FROM dag WHERE dag.dag_id = %(dag_id)s]
+[parameters: {'dag_id': 'etl'}]
+(Background on this error at: https://sqlalche.me/e/14/e3q8)
+"""
+    assert last_words(CliResult("", error, 1)) == (
+        'sqlalchemy.exc.OperationalError: (psycopg2.OperationalError) connection to server at "db" failed: Connection '
+        "refused"
+    )
+    background = "(Background on this error at: https://sqlalche.me/e/14/e3q8)"
+    assert last_words(CliResult("", background, 1)) == background
+
+
 def test_last_words_hide_what_was_set() -> None:
     result = CliResult("", "usage\nerror: unrecognized arguments: s3cret-value\n", 1)
     assert last_words(result, ["variables", "set", "key", "s3cret-value"]) == "error: unrecognized arguments: ***"

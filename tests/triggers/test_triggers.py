@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from airflow_mwaa_provider import exceptions
 from airflow_mwaa_provider._compat import AIRFLOW_V_3, deferral_settles_s, triggers_are_told_of_kills
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskState
 from airflow_mwaa_provider.client.polling import Done, Failed
+from airflow_mwaa_provider.client.texts import storable
 from airflow_mwaa_provider.exceptions import DagRunFailed, MwaaError, MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.triggers import dag_run as triggers
@@ -105,6 +108,20 @@ def test_every_error_arrives_as_what_it_was(name: str) -> None:
     assert type(outcome.error) is kind
     assert str(outcome.error) == "it failed"
     assert (outcome.error.env_name, outcome.error.transient, outcome.error.retry_after_s) == ("env3", True, 3.0)
+
+
+def test_an_event_can_be_stored_whatever_the_environment_said() -> None:
+    """PostgreSQL takes neither a NUL nor half a surrogate pair: the trigger would be lost, its task wait for ever."""
+    error = DagRunFailed("a\x00b \ud83d", dag_id="etl", run_id="run\x00", state="failed", failed_task_ids=("\udfff",))
+    run = dataclasses.replace(RUN, note="\x00", run_id="\ud800")
+    for end in (Failed(error, run), Done(run)):
+        written = json.dumps(event_of(end))
+        assert "\\u0000" not in written
+        assert not re.search(r"\\ud[89a-f]", written)
+    outcome = outcome_of(event_of(Failed(error, run)))
+    assert isinstance(outcome, Failed)
+    assert str(outcome.error) == "a b \ufffd"
+    assert storable({"\x00": ["\x00ü😀", 1, None]}) == {"\ufffd": ["\ufffdü😀", 1, None]}
 
 
 def test_a_failed_run_arrives_with_its_ids() -> None:
