@@ -223,7 +223,7 @@ class _Cleanup:
             return None, 0
         if not is_number:
             return KeyRange(key, after), count
-        return KeyRange(key, after or (str(int(first) - 1),), (last,)), count
+        return KeyRange(key, after, (last,), None if after is not None else (first,)), count
 
     def _count(self, units: list[Unit]) -> None:
         """Say how much there was to go: what is gone, and, where not all is, what isn't yet."""

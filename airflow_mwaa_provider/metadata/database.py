@@ -23,7 +23,7 @@ from airflow_mwaa_provider.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Database", "database_errors"]
+__all__ = ["BEGIN", "Database", "database_errors"]
 
 # Those of MWAA's own images: a network that swallows packets is noticed within a minute.
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 5}
@@ -45,6 +45,10 @@ _SETTINGS = {
     "synchronize_seqscans": "off",
     "max_parallel_workers_per_gather": "0",
 }
+
+
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+"""Begins a transaction that sees what others commit meanwhile, whatever the server's default is."""
 
 
 class Database:

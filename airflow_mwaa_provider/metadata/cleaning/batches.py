@@ -112,7 +112,7 @@ class Windows:
                 return left
             last = found[0]
             self._left = KeyRange(left.columns, last, left.last)
-            return KeyRange(left.columns, left.after, last)
+            return KeyRange(left.columns, left.after, last, left.first)
 
 
 def without_kept(

@@ -158,6 +158,7 @@ class _Choice:
     def of_root(self, name: str) -> Unit:
         """Give the unit of a table whose rows go by their own age."""
         table = self._schema.tables[name]
+        self._check_keys(name)
         cutoff = self._now - self._options.retention_of(name)
         parts = [self._part(child, path) for child, path in self.along(name).items()]
         unit = Unit(
@@ -174,6 +175,7 @@ class _Choice:
     def of_part(self, name: str, runs: Unit | None) -> Unit:
         """Give the unit of a table whose rows go by the age of their run, which stays."""
         cutoff = self._now - self._options.retention_of(name)
+        self._check_keys(name)
         known = rules.ROOTS[rules.RUNS].along
         along = dependents(self._schema, rules.RUNS, known, is_kept=True)
         of_name = dependents(self._schema, name, known)
@@ -188,6 +190,16 @@ class _Choice:
             without=(runs,) if runs else (),
         )
         return replace(unit, guards=tuple(self._guards(unit)))
+
+    def _check_keys(self, name: str) -> None:
+        """Check that rows can be told apart: those of a table itself, and, of runs, their tasks."""
+        of_runs = (rules.RUNS, TASKS) if name == rules.RUNS or name in rules.ROOTS[rules.RUNS].along else ()
+        for needed in dict.fromkeys((name, *of_runs) if name in rules.ROOTS else of_runs):
+            if not self._schema.tables[needed].key:
+                raise MwaaInputError(
+                    f"Table {needed} has no primary key (was it partitioned by hand?), so that its rows cannot be told "
+                    f"apart: nothing was deleted. Exclude {name}, or give it the key that Airflow made."
+                )
 
     def _part(self, name: str, path: Path) -> Part:
         table = self._schema.tables[name]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from airflow_mwaa_provider.exceptions import CleanupUnderWay
-from airflow_mwaa_provider.metadata.database import database_errors
+from airflow_mwaa_provider.metadata.database import BEGIN, database_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,12 +142,12 @@ class Lease:
 
     def _try(self, hand: int) -> bool:
         with database_errors(self._database.label, "asking for other cleanups"), self._hands[hand].cursor() as cursor:
-            cursor.execute(f"BEGIN; SELECT pg_try_advisory_xact_lock({_LOCK}, {hand})")
+            cursor.execute(f"{BEGIN}; SELECT pg_try_advisory_xact_lock({_LOCK}, {hand})")
             return bool(cursor.fetchone()[0])
 
     def _take(self, hand: int) -> None:
         with self._hands[hand].cursor() as cursor:
-            cursor.execute(f"BEGIN; SET LOCAL lock_timeout TO 5000; SELECT pg_advisory_xact_lock({_LOCK}, {hand})")
+            cursor.execute(f"{BEGIN}; SET LOCAL lock_timeout TO 5000; SELECT pg_advisory_xact_lock({_LOCK}, {hand})")
 
     def _end(self, hand: int) -> None:
         with self._hands[hand].cursor() as cursor:

@@ -18,6 +18,7 @@ __all__ = ["MAX_WORKERS", "CleanupOptions"]
 MIN_RETENTION = timedelta(days=1)
 MIN_TRANSACTION = timedelta(milliseconds=50)
 MAX_WORKERS = 8
+MAX_AGE = timedelta(days=36_500)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class CleanupOptions:
             raise MwaaInputError(
                 f"max_age={self.max_age} is not more than the retention of {oldest}: nothing can be in between."
             )
+        if self.max_age is not None and self.max_age > MAX_AGE:
+            raise MwaaInputError(f"max_age={self.max_age} is more than a hundred years; leave it out for no limit.")
         self._check_positive("lock_timeout", "statement_timeout", "max_duration")
         if self.max_transaction < MIN_TRANSACTION:
             raise MwaaInputError(
@@ -104,6 +107,8 @@ class CleanupOptions:
             raise MwaaInputError(f"{name} names {doubled[0]!r} twice.")
 
     def _check_retention(self, name: str, retention: timedelta) -> None:
+        if retention > MAX_AGE:
+            raise MwaaInputError(f"{name}={retention} is more than a hundred years: nothing is that old.")
         if retention < timedelta(0):
             raise MwaaInputError(f"{name}={retention} is negative: what has not happened yet cannot be cleaned.")
         if retention < MIN_RETENTION and not self.force:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["count_rows", "expressions_sql", "make_plan", "with_dateless"]
 
 
+# PostgreSQL takes an expression such as "the runs that are deleted" for one row, and would go through all of it once
+# for each row of another table.
+_COUNTING = "SET LOCAL enable_nestloop TO off; SET LOCAL jit TO off; "
 # Of one connection on a small machine; a task has a dozen foreign keys to look after.
 _SECONDS_A_ROW = {"task_instance": 45e-6, "dag_run": 60e-6}
 _SECONDS_A_SMALL_ROW = 6e-6
@@ -54,7 +57,8 @@ def count_rows(
     for number, unit in enumerate(units):
         earlier = units[:number]
         counts = ", ".join(f"({unit.count_sql(part)})" for part in unit.parts)
-        [found] = ask(f"{expressions_sql(unit, earlier)} SELECT {counts}", f"counting what is to go of {unit.name}")
+        query = f"{_COUNTING}{expressions_sql(unit, earlier)} SELECT {counts}"
+        [found] = ask(query, f"counting what is to go of {unit.name}")
         yield unit, {part.table.name: count for part, count in zip(unit.parts, found, strict=True)}
 
 
@@ -115,22 +119,31 @@ def _kept(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]
     for number, unit in enumerate(units):
         if not unit.takes_root or not unit.guards:
             continue
-        earlier = units[:number]
-        # Only a few are old enough and kept: those are looked at for why.
-        reasons = [
-            f"({unit.among_sql(guard) if guard.among else unit.kept_sql(guard, earlier)})" for guard in unit.guards
-        ]
-        cases = " ".join(f"WHEN {reason} IS NOT FALSE THEN {place}" for place, reason in enumerate(reasons))
-        key = " AND ".join(f"k.{quoted(c.name)} = t.{quoted(c.name)}" for c in unit.key)
-        table = unit.schema.qualified(unit.root.name)
-        rows = ask(
-            f"{expressions_sql(unit, earlier)} SELECT CASE {cases} END, count(*) FROM {table} t WHERE {unit.old_sql} "
-            f"AND NOT EXISTS (SELECT 1 FROM {unit.goers} k WHERE {key}) GROUP BY 1 ORDER BY 1",
-            f"asking what keeps rows of {unit.name}",
-        )
+        query = f"{_COUNTING}{_reasons_sql(unit, units[:number])}"
+        rows = ask(query, f"asking what keeps rows of {unit.name}")
         for place, count in rows:
             if place is not None:
                 yield Kept(unit.root.name, unit.guards[place].why, count)
+
+
+def _reasons_sql(unit: Unit, earlier: Sequence[Unit]) -> str:
+    """Write a query that counts what is old enough and kept, by the place of the first guard that keeps it.
+
+    Each guard is asked of all of them at once: asked within a CASE it would be asked row by row.
+    """
+    table = unit.schema.qualified(unit.root.name)
+    keys = ", ".join(f"t.{quoted(column.name)}" for column in unit.key)
+    same = " AND ".join(f"k.{quoted(column.name)} = t.{quoted(column.name)}" for column in unit.key)
+    gone = f"SELECT 1 FROM {unit.goers} k WHERE {same}"
+    kept = f"SELECT t.* FROM {table} t WHERE {unit.old_sql} AND NOT EXISTS ({gone})"
+    expressions = [expressions_sql(unit, earlier), f"kept AS MATERIALIZED ({kept})"]
+    cases = []
+    for place, guard in enumerate(unit.guards):
+        reason = unit.among_sql(guard) if guard.among else unit.kept_sql(guard, earlier)
+        how = f"({reason}) IS NOT FALSE" if guard.sql else reason
+        expressions.append(f"kept_{place} AS MATERIALIZED (SELECT {keys} FROM kept t WHERE {how})")
+        cases.append(f"WHEN ({keys}) IN (SELECT * FROM kept_{place}) THEN {place}")
+    return f"{', '.join(expressions)} SELECT CASE {' '.join(cases)} END, count(*) FROM kept t GROUP BY 1 ORDER BY 1"
 
 
 def _bytes(schema: Schema, name: str, rows: int) -> int:

@@ -15,7 +15,7 @@ from airflow_mwaa_provider.metadata.cleaning.archive_files import ArchivedFile
 from airflow_mwaa_provider.metadata.cleaning.digests import SETTINGS
 from airflow_mwaa_provider.metadata.cleaning.graph import ancestry
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
-from airflow_mwaa_provider.metadata.database import database_errors
+from airflow_mwaa_provider.metadata.database import BEGIN, database_errors
 from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
 from airflow_mwaa_provider.metadata.reading import Export, open_export
 from airflow_mwaa_provider.metadata.schema import quoted, read_schema
@@ -174,7 +174,7 @@ class _Restore:
         """Restore a table, in a transaction."""
         table, archived = self._schema.tables[name], self._archive.last.tables[name]
         with self._errors(name), self._connection.cursor() as cursor:
-            cursor.execute(f"BEGIN; {self._settings}")
+            cursor.execute(f"{BEGIN}; {self._settings}")
             try:
                 cursor.execute(f"CREATE TEMPORARY TABLE archived (LIKE {self._schema.qualified(name)}) ON COMMIT DROP")
                 before = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg2
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused, DatabaseUnavailable
-from airflow_mwaa_provider.metadata.database import database_errors
+from airflow_mwaa_provider.metadata.database import BEGIN, database_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -184,7 +184,7 @@ class Transactions:
     def rows_of(self, read: Callable[[Any], Any], doing: str) -> Any:
         """Let something read from the connection itself."""
         with database_errors(self.label, doing), self._connection.cursor() as cursor:
-            cursor.execute(f"BEGIN READ ONLY; {self._ask_timeout}; SET LOCAL lock_timeout TO {_READ_LOCK_MS}")
+            cursor.execute(f"{BEGIN} READ ONLY; {self._ask_timeout}; SET LOCAL lock_timeout TO {_READ_LOCK_MS}")
             try:
                 return read(self._connection)
             finally:
@@ -215,7 +215,7 @@ class Transactions:
         with database_errors(self.label, doing), self._connection.cursor() as cursor:
             try:
                 # One after the other: how a statement is read depends on the settings before it.
-                cursor.execute(f"BEGIN READ ONLY; SET LOCAL lock_timeout TO {_READ_LOCK_MS}; {settings}")
+                cursor.execute(f"{BEGIN} READ ONLY; SET LOCAL lock_timeout TO {_READ_LOCK_MS}; {settings}")
                 cursor.execute(statement)
                 found: list[tuple[Any, ...]] = cursor.fetchall()
             except psycopg2.Error:
@@ -260,7 +260,7 @@ class Transactions:
             transaction = Transaction(cursor, self._limit_s, began, self._clock)
             self.table = None
             try:
-                cursor.execute(f"BEGIN; {_SETTINGS}; SET LOCAL lock_timeout TO {self._lock_ms}")
+                cursor.execute(f"{BEGIN}; {_SETTINGS}; SET LOCAL lock_timeout TO {self._lock_ms}")
                 yield transaction
                 cursor.execute("COMMIT")
             except BaseException as error:
