@@ -81,8 +81,11 @@ def plan(*, output: str, **given: Any) -> None:
       airflow-mwaa metadata plan --retention 30d --retention-of xcom=7d
       airflow-mwaa metadata plan --env my-environment --output json
     """
-    with signals_as_interrupts():
-        found = _cleaner(given).plan()
+    try:
+        with signals_as_interrupts(), _counting() as counting:
+            found = _cleaner(given, counting).plan()
+    except KeyboardInterrupt:
+        fail("interrupted; a plan deletes nothing")
     if output == "json":
         echo_json(found.document())
     else:
@@ -97,6 +100,7 @@ def plan(*, output: str, **given: Any) -> None:
 @click.option("--batch-rows", type=int, default=10_000, show_default=True, help="Rows a transaction at most.")
 @click.option("--max-transaction", type=DURATION, default="1s", show_default=True, help="Longest transaction.")
 @click.option("--lock-timeout", type=DURATION, default="500ms", show_default=True, help="Longest wait for a lock.")
+@click.option("--max-pause", type=DURATION, default="1m", show_default=True, help="Longest pause for a busy database.")
 @click.option("--max-duration", type=DURATION, help="End after this time; the next cleanup goes on there.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Connections that delete side by side.")
 @click.option("--wait", type=DURATION, default="0s", help="How long to wait for another cleanup to end.")
@@ -110,11 +114,13 @@ def clean(*, output: str, yes: bool, **given: Any) -> None:
       airflow-mwaa metadata clean --retention 30d --max-duration 1h
       airflow-mwaa metadata clean --retention 90d --archive-to s3://my-bucket/history --yes
     """
-    cleaner = _cleaner(given)
     try:
         with signals_as_interrupts():
             if not yes:
-                _ask(cleaner)
+                with _counting() as counting:
+                    found = _plan_for_somebody(given, counting)
+                _ask(found)
+            cleaner = _cleaner(given)
             with _progress() as progress:
                 outcome = cleaner.run(progress)
     except KeyboardInterrupt:
@@ -185,16 +191,32 @@ def restore(
     echo_table([("TABLE", "ROWS", "INSERTED"), *rows])
 
 
-def _ask(cleaner: Cleaner) -> None:
+def _plan_for_somebody(given: dict[str, Any], counting: Callable[[str], None]) -> Plan:
     if not sys.stdin.isatty():
         raise MwaaInputError("Nobody is there to be asked: give --yes, or look with metadata plan first.")
-    found = cleaner.plan()
+    return _cleaner(given, counting).plan()
+
+
+def _ask(found: Plan) -> None:
     _show_plan(found)
-    if not click.confirm(f"Delete these {found.rows:,} rows?"):
+    until = f", from before {found.older_than:%Y-%m-%d %H:%M} UTC" if found.older_than else ""
+    if not click.confirm(f"Delete these {found.rows:,} rows of {found.source}{until}?"):
         fail("nothing was deleted")
 
 
-def _cleaner(given: dict[str, Any]) -> Cleaner:
+@contextmanager
+def _counting() -> Iterator[Callable[[str], None]]:
+    """Show what is being counted, where a person looks."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("connecting") as status:
+        yield status.update
+
+
+def _cleaner(given: dict[str, Any], counting: Callable[[str], None] = lambda _: None) -> Cleaner:
     from airflow_mwaa_provider.metadata.cleaning.routes import DatabaseCleaner, EnvironmentCleaner
 
     route, url, env_name = given["route"], given["database_url"], given["env_name"]
@@ -213,7 +235,13 @@ def _cleaner(given: dict[str, Any]) -> Cleaner:
     archive = _archive(given) if given.get("archive_to") else None
     shown = "mwaa_environment" if route == "mwaa_environment" else "database"
     return DatabaseCleaner(
-        open_database(url, route), options, warn, route=shown, archive=archive, wait_timeout_s=wait_s
+        open_database(url, route),
+        options,
+        warn,
+        route=shown,
+        archive=archive,
+        wait_timeout_s=wait_s,
+        counting=counting,
     )
 
 
@@ -254,7 +282,7 @@ def _options(given: dict[str, Any]) -> CleanupOptions:
     named = {
         name: given[name] for name in ("retention", "max_age", "keep_last_run", "statement_timeout", "force", "exclude")
     }
-    of_clean = ("batch_rows", "max_transaction", "lock_timeout", "max_duration", "workers")
+    of_clean = ("batch_rows", "max_transaction", "lock_timeout", "max_pause", "max_duration", "workers")
     named |= {name: given[name] for name in of_clean if name in given}
     return CleanupOptions(
         **named,
@@ -266,6 +294,13 @@ def _options(given: dict[str, Any]) -> CleanupOptions:
 
 def _show_plan(plan: Plan) -> None:
     going = [table for table in plan.tables if table.rows]
+    echo_fields(
+        [
+            ("metadata of", plan.source or None),
+            ("older than", f"{plan.older_than:%Y-%m-%d %H:%M} UTC" if plan.older_than else None),
+        ]
+    )
+    click.echo()
     if going:
         rows = [
             (
@@ -312,7 +347,7 @@ def _show_outcome(outcome: Outcome) -> None:
         [
             ("deleted", f"{outcome.deleted:,}"),
             ("seconds", f"{outcome.seconds:.1f}"),
-            ("paused", f"{outcome.paused_s:.1f}" if outcome.paused_s else None),
+            ("paused", f"{outcome.paused_s:.1f} s: {'; '.join(outcome.paused_why)}" if outcome.paused_s else None),
             ("longest transaction", f"{outcome.longest_transaction_s:.2f} s"),
             ("archive", outcome.archive),
             ("route", outcome.route),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
 from airflow_mwaa_provider.metadata.cleaning.batches import Pace, Task, Windows
@@ -18,7 +18,7 @@ from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
 from airflow_mwaa_provider.metadata.cleaning.deletion import Deletion, moment_of
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
 from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Outcome, Plan, TableOutcome, TablePlan
-from airflow_mwaa_provider.metadata.cleaning.planning import count_rows, make_plan, with_dateless
+from airflow_mwaa_provider.metadata.cleaning.planning import check_dags, count_rows, make_plan, with_dateless
 from airflow_mwaa_provider.metadata.cleaning.transactions import Transactions
 from airflow_mwaa_provider.metadata.key_ranges import KeyRange
 from airflow_mwaa_provider.metadata.schema import quoted, read_schema
@@ -51,16 +51,28 @@ log = logging.getLogger(__name__)
 _INTEGERS = {"int2", "int4", "int8"}
 
 
-def plan_cleanup(database: Database, options: CleanupOptions, *, route: str = "database") -> Plan:
+def plan_cleanup(
+    database: Database,
+    options: CleanupOptions,
+    *,
+    route: str = "database",
+    tell: Callable[[str], None] = log.debug,
+) -> Plan:
     """Count what a cleanup would delete, and say what it would keep; deletes nothing.
 
+    :param tell: is told what is counted, before each query that may take long.
     :raises TableNotFound: a table is not there.
     :raises MwaaInputError: something cannot be done as asked.
     :raises MetadataError: the database refused, or could not be reached.
     """
     with Transactions(database, options) as connection:
+
+        def ask(statement: str, doing: str) -> list[tuple[Any, ...]]:
+            tell(doing)
+            return connection.ask(statement, doing)
+
         schema, units, now = _prepare(connection, options)
-        return replace(make_plan(schema, units, connection.ask, now), route=route)
+        return replace(make_plan(schema, units, ask, now), route=route, source=database.label)
 
 
 def run_cleanup(
@@ -150,6 +162,7 @@ def _prepare(
     schema = connection.rows_of(read_schema, "reading its tables")
     now = moment_of(connection, options)
     units = choose_units(schema, options, now)
+    check_dags(schema, options, connection.ask)
     return schema, with_dateless(units, connection.ask) if is_dated else units, now
 
 

@@ -19,6 +19,7 @@ from airflow_mwaa_provider.exceptions import (
     MwaaInputError,
     NoMetadataRoute,
 )
+from airflow_mwaa_provider.metadata.interruptible import InterruptibleCursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -141,12 +142,15 @@ class Database:
     def open(self) -> Any:
         """Open a psycopg2 connection in autocommit mode; the caller closes it.
 
+        Its queries end when a signal's handler raises in the main thread.
+
         :raises DatabaseUnavailable: it could not be opened.
         """
         with database_errors(self.label, "opening it"):
             connection = self._connect()
             # So that each BEGIN is written here, with all that it needs to say.
             connection.autocommit = True
+            connection.cursor_factory = connection.cursor_factory or InterruptibleCursor
         return connection
 
     @contextmanager

@@ -88,7 +88,7 @@ class Table:
                 return column
         names = [column.name for column in self.columns]
         raise TableNotFound(
-            f"Table {self.name} has no column {name!r}{_near(name, names)}; it has {', '.join(names)}.", table=self.name
+            f"Table {self.name} has no column {name!r}{near(name, names)}; it has {', '.join(names)}.", table=self.name
         )
 
     def has(self, name: str) -> bool:
@@ -142,7 +142,7 @@ class Schema:
         if name not in self.tables:
             version = f" of Airflow {self.airflow_version}" if self.airflow_version else ""
             raise TableNotFound(
-                f"The metadata database{version} has no table {name!r}{_near(name, self.tables)}.", table=name
+                f"The metadata database{version} has no table {name!r}{near(name, self.tables)}.", table=name
             )
         return self.tables[name]
 
@@ -269,7 +269,8 @@ def timestamp_sql(table: Table, alias: str, name: str) -> str:
     return f"({written} AT TIME ZONE 'UTC')" if table.column(name).type == "timestamp" else written
 
 
-def _near(name: str, names: Iterable[str]) -> str:
+def near(name: str, names: Iterable[str]) -> str:
+    """Return, for an error, which of these names are like one that is none of them."""
     near = difflib.get_close_matches(name, list(names), n=3)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 

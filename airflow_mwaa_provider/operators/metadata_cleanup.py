@@ -46,6 +46,7 @@ class MetadataCleanupOperator(BaseOperator):
     :param batch_rows: rows that a transaction deletes at most.
     :param max_transaction: a transaction that takes longer is given up, and tried again with fewer rows.
     :param lock_timeout: what is locked for longer is passed over.
+    :param max_pause: longest pause while the environment suffers; then a transaction is tried all the same.
     :param max_duration: begin no other transaction after this time (templated); what is left goes next time.
     :param workers: connections that delete side by side, 1 to 8.
     :param statement_timeout: of the queries that count what is to go.
@@ -106,6 +107,7 @@ class MetadataCleanupOperator(BaseOperator):
         batch_rows: int = 10_000,
         max_transaction: timedelta = timedelta(seconds=1),
         lock_timeout: timedelta = timedelta(milliseconds=500),
+        max_pause: timedelta = timedelta(minutes=1),
         max_duration: timedelta | None = None,
         workers: int = 1,
         statement_timeout: timedelta = timedelta(hours=1),
@@ -137,6 +139,7 @@ class MetadataCleanupOperator(BaseOperator):
         self.batch_rows = batch_rows
         self.max_transaction = max_transaction
         self.lock_timeout = lock_timeout
+        self.max_pause = max_pause
         self.max_duration = max_duration
         self.workers = workers
         self.statement_timeout = statement_timeout
@@ -152,7 +155,7 @@ class MetadataCleanupOperator(BaseOperator):
         self.region_name = region_name
         self.verify = verify
         self.botocore_config = botocore_config
-        for name in ("max_transaction", "lock_timeout", "statement_timeout", "wait_timeout"):
+        for name in ("max_transaction", "lock_timeout", "max_pause", "statement_timeout", "wait_timeout"):
             check_duration(getattr(self, name), name)
         for table, value in (retention_by_table or {}).items():
             check_duration(value, f"retention_by_table[{table!r}]")
@@ -198,6 +201,7 @@ class MetadataCleanupOperator(BaseOperator):
             batch_rows=int(rows),
             max_transaction=self.max_transaction,
             lock_timeout=self.lock_timeout,
+            max_pause=self.max_pause,
             max_duration=self.max_duration,
             workers=int(workers),
             statement_timeout=self.statement_timeout,
@@ -227,6 +231,9 @@ class MetadataCleanupOperator(BaseOperator):
         )
 
     def _log_plan(self, plan: Plan) -> None:
+        if plan.older_than is not None:
+            until = plan.older_than.strftime("%Y-%m-%d %H:%M")
+            self.log.info("Metadata of %s, from before %s UTC", plan.source or "this environment", until)
         for table in plan.tables:
             if table.rows:
                 self.log.info(
@@ -266,6 +273,8 @@ class MetadataCleanupOperator(BaseOperator):
                 self.log.info("%s: %s rows deleted in %s transactions", name, f"{table.deleted:,}", table.batches)
                 metrics.incr(f"{_METRIC}.deleted", table.deleted, tags={"table": name})
         metrics.gauge(f"{_METRIC}.longest_transaction_s", outcome.longest_transaction_s)
+        for why, seconds in outcome.paused_why.items():
+            self.log.info("Paused for %.1f s: %s", seconds, why)
         for why in outcome.left:
             self.log.warning("Not done: %s", why)
         if outcome.archive:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,6 +49,10 @@ def command(lab: Lab, database: str) -> Callable[..., tuple[int, str, str]]:
         "PGPASSWORD": lab.postgres.password,
     }
 
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        line = [sys.executable, "-m", "airflow_mwaa_provider.cli.main", "metadata", *arguments]
+        return subprocess.Popen(line, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
     def run(*arguments: str, stdin: str = "", **changed: str | None) -> tuple[int, str, str]:
         line = [sys.executable, "-m", "airflow_mwaa_provider.cli.main", "metadata", *arguments]
         environment = {name: value for name, value in {**variables, **changed}.items() if value is not None}
@@ -56,6 +62,7 @@ def command(lab: Lab, database: str) -> Callable[..., tuple[int, str, str]]:
         assert lab.postgres.password not in done.stdout + done.stderr
         return done.returncode, done.stdout, done.stderr
 
+    run.start = start  # type: ignore[attr-defined]
     return run
 
 
@@ -72,7 +79,9 @@ def test_a_plan_is_shown_and_carried_out(lab: Lab, database: str, command: Any) 
     status, out, err = command("plan", "--retention", "365d", "--retention-of", "log=2w")
     assert (status, err) == (0, "")
     lines = [line.split() for line in out.splitlines() if line.strip()]
-    assert lines[0][:4] == ["TABLE", "ROWS", "OF", "ALL"]
+    assert f"metadata of  Database '{database}' on 127.0.0.1:{lab.postgres.port}" in out
+    assert lines[1][:2] == ["older", "than"]
+    assert lines[2][:4] == ["TABLE", "ROWS", "OF", "ALL"]
     assert ["task_instance", "190", "95%"] in [line[:3] for line in lines]
     assert ["dag_run", "38", "95%"] in [line[:3] for line in lines]
     assert ["log", "200", "100%"] in [line[:3] for line in lines]
@@ -140,3 +149,60 @@ def test_a_table_that_fails_is_told(lab: Lab, database: str, command: Any) -> No
     assert "cleaning log failed: " in err
     assert "dag_run" in out
     assert runs(lab, database) == 2
+
+
+def until_it_waits(lab: Lab, name: str, sessions: int = 1) -> None:
+    """Wait until sessions of the command are in the middle of a statement."""
+    busy = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND application_name = 'airflow-mwaa cleanup' AND state = 'active' AND wait_event_type IN ('Lock', 'Timeout')"
+    )
+    connection = lab.connect(name)
+    for _ in range(600):
+        with connection.cursor() as cursor:
+            cursor.execute(busy)
+            if cursor.fetchone()[0] >= sessions:
+                connection.close()
+                return
+        time.sleep(0.05)
+    connection.close()
+    raise AssertionError("the command never waited in a statement")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_plan_ends_in_the_middle_of_a_query(lab: Lab, database: str, command: Any, number: signal.Signals) -> None:
+    """psycopg2 waits within C: the query goes on to its end, or to its time-out, unless it is cancelled."""
+    other = lab.connect(database)
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE log IN ACCESS EXCLUSIVE MODE")
+        process = command.start("plan", "--retention", "30d")
+        until_it_waits(lab, database)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    other.close()
+    assert (process.returncode, out) == (1, "")
+    assert err == "airflow-mwaa: interrupted; a plan deletes nothing\n"
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_a_cleanup_ends_in_the_middle_of_a_delete(lab: Lab, database: str, command: Any, workers: str) -> None:
+    lab.execute(database, *history.endless("task_instance", 0))
+    process = command.start(
+        "clean", "--retention", "30d", "--yes", "--table", "dag_run", "--max-transaction", "1h", "--workers", workers
+    )
+    until_it_waits(lab, database)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert "interrupted; what was deleted until then is gone" in err
+    assert runs(lab, database) == 40
+
+
+def test_a_dag_that_nobody_knows_is_an_error(lab: Lab, database: str, command: Any) -> None:
+    for name, yes in (("plan", []), ("clean", ["--yes"])):
+        status, out, err = command(name, "--retention", "30d", "--dag", "dag_01", *yes)
+        assert (status, out) == (2, "")
+        assert "no DAG is called 'dag_01' (did you mean dag_001 or dag_000?)" in err
+        assert err.count("\n") == 1
+    assert runs(lab, database) == 40
+    assert command("plan", "--retention", "30d", "--dag", "dag_001")[0] == 0

@@ -108,6 +108,8 @@ def test_each_rule_names_columns_that_some_version_has(lab: Lab, database: str) 
         ({"max_transaction": timedelta(milliseconds=1)}, "too short"),
         ({"lock_timeout": timedelta(0)}, "no length of time"),
         ({"now": NOW.replace(tzinfo=None)}, "no time zone"),
+        ({"max_pause": timedelta(seconds=-1)}, "max_pause=.* is not between 0"),
+        ({"max_pause": timedelta(hours=2)}, "max_pause=2:00:00 is not between 0 and 1:00:00"),
         ({"retention": timedelta(days=999_999)}, "retention=999999 days.* is more than a hundred years"),
         ({"retention_by_table": {"log": timedelta.max}}, r"retention_by_table\['log'\]=.*more than a hundred years"),
         ({"max_age": timedelta(days=999_999)}, "max_age=999999 days.*more than a hundred years"),
@@ -218,6 +220,28 @@ def scans_of_expressions(plan: dict[str, Any]) -> Iterator[str]:
         yield plan["CTE Name"]
     for child in plan.get("Plans", ()):
         yield from scans_of_expressions(child)
+
+
+@pytest.mark.parametrize("max_pause_s", [1, 0])
+def test_a_pause_is_bounded_and_told(lab: Lab, filled: str, max_pause_s: int) -> None:
+    """A scheduler that was stopped two minutes ago looks like one that is slow: for three minutes more."""
+    lab.execute(
+        filled,
+        "INSERT INTO job (id, job_type, state, latest_heartbeat) "
+        "VALUES (1, 'SchedulerJob', 'running', now() - interval '2 minutes')",
+    )
+    told: list[str] = []
+    options = CleanupOptions(now=NOW, tables=["dag_run"], max_pause=timedelta(seconds=max_pause_s))
+    outcome = run_cleanup(lab.database(filled), options, tell=told.append)
+    assert outcome.is_complete
+    why = "the scheduler's heartbeat was late; after 5 minutes it counts as stopped"
+    if max_pause_s:
+        assert list(outcome.paused_why) == [why]
+        assert outcome.paused_why[why] == outcome.paused_s >= 1
+        assert told[0].startswith("Pausing for 1 s at most: the scheduler's last heartbeat is 12")
+        assert outcome.document()["paused_why"] == {why: round(outcome.paused_s, 3)}
+    else:
+        assert (outcome.paused_s, outcome.paused_why, told) == (0.0, {}, [])
 
 
 @pytest.mark.parametrize("level", ["serializable", "repeatable read"])

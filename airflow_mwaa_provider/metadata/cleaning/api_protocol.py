@@ -187,6 +187,7 @@ def read_outcome(document: Any) -> Outcome:
             left=[_text(why) for why in _list(document["left"])],
             seconds=_seconds(document["seconds"]),
             paused_s=_seconds(document["paused_s"]),
+            paused_why={_text(why): _seconds(seconds) for why, seconds in document.get("paused_why", {}).items()},
             longest_transaction_s=_seconds(document["longest_transaction_s"]),
         )
 

@@ -251,4 +251,6 @@ def _add(step: Outcome, outcome: Outcome) -> None:
     for why in step.left:
         outcome.leave(why)
     outcome.paused_s += step.paused_s
+    for why, seconds in step.paused_why.items():
+        outcome.paused_why[why] = outcome.paused_why.get(why, 0.0) + seconds
     outcome.longest_transaction_s = max(outcome.longest_transaction_s, step.longest_transaction_s)

@@ -18,7 +18,7 @@ from airflow_mwaa_provider.metadata.cleaning.archived_windows import Stays, Wind
 from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
 from airflow_mwaa_provider.metadata.cleaning.deletion import Deletion, moment_of
 from airflow_mwaa_provider.metadata.cleaning.digests import Digests, Spool
-from airflow_mwaa_provider.metadata.cleaning.planning import with_dateless
+from airflow_mwaa_provider.metadata.cleaning.planning import check_dags, with_dateless
 from airflow_mwaa_provider.metadata.schema import read_schema
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 
@@ -86,6 +86,7 @@ def run_archived_cleanup(
         now = moment_of(connection, options)
         moment.append(now)
         found, left_out = without_secrets(schema, choose_units(schema, options, now), options)
+        check_dags(schema, options, connection.ask)
         units.extend(found)
         secret.extend(left_out)
         return schema, units

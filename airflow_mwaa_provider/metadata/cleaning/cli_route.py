@@ -312,7 +312,7 @@ class CliCleanup:
             if not left or (left < rows and left == before):
                 break
             pause_s = min(pause_s * 2, 40.0)
-        self._outcome.paused_s += waited_s
+        self._outcome.pause("a call of db clean may still have been at work", waited_s)
         return left
 
     def _count(self, name: str, before: datetime) -> int:

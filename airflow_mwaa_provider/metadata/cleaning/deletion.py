@@ -79,6 +79,7 @@ class Deletion:
         self._progress = progress
         self._goes_on = goes_on
         self._began = time.monotonic() if began is None else began
+        self._is_stopped = False
         self._lock = threading.Lock()
         self._between = threading.Lock()
 
@@ -113,7 +114,7 @@ class Deletion:
             lease = Lease(database)
             lease.wait(wait_timeout_s)
             stack.callback(lease.let_go)
-            watch = Watch(schema, connection.ask, tell)
+            watch = Watch(schema, connection.ask, tell, max_pause_s=options.max_pause.total_seconds())
             yield cls(
                 database, options, connection, lease, watch, tell, progress=progress, goes_on=goes_on, began=began
             )
@@ -139,8 +140,16 @@ class Deletion:
             one(connections[0])
             return
         with ThreadPoolExecutor(len(connections), thread_name_prefix="cleanup") as pool:
-            for done in [pool.submit(one, connection) for connection in connections]:
-                done.result()
+            working = [pool.submit(one, connection) for connection in connections]
+            try:
+                for done in working:
+                    done.result()
+            except BaseException:
+                # The others would go on to the end of the unit before this one's error is raised.
+                self._is_stopped = True
+                for connection in connections:
+                    connection.cancel()
+                raise
 
     def counting(self, unit: Unit, expected: int | None) -> Callable[[Deleted], None]:
         """Give what is to be told of each transaction."""
@@ -178,7 +187,9 @@ class Deletion:
         return not self.is_over()
 
     def is_over(self) -> bool:
-        """Whether the time is up."""
+        """Whether the time is up, or somebody has stopped it."""
+        if self._is_stopped:
+            return True
         limit = self.options.max_duration
         if limit is None or time.monotonic() - self._began < limit.total_seconds():
             return False
@@ -204,4 +215,5 @@ class Deletion:
         """Give what happened."""
         self.outcome.seconds = time.monotonic() - self._began
         self.outcome.paused_s = self._watch.paused_s
+        self.outcome.paused_why = dict(self._watch.why)
         return self.outcome

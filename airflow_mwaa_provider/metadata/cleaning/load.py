@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Load", "Watch"]
 
 _EVERY_S = 2.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
+_FIRST_PAUSE_S = 0.5
 # Airflow calls a scheduler unhealthy after 30 s. One that has been silent for minutes has died, or was stopped.
 _LATE_S, _DEAD_S = 30.0, 300.0
 _WAITING = 3
@@ -39,16 +39,26 @@ class Load:
 
     @property
     def suffering(self) -> str | None:
-        """What is wrong, in words."""
+        """What is wrong, in words, with figures."""
+        return self._words()[0]
+
+    @property
+    def reason(self) -> str | None:
+        """What is wrong, in words that are the same at each look."""
+        return self._words()[1]
+
+    def _words(self) -> tuple[str, str] | tuple[None, None]:
         if self.heartbeat_s is not None and _LATE_S < self.heartbeat_s < _DEAD_S:
-            return f"the scheduler's last heartbeat is {self.heartbeat_s:.0f} s old"
+            why = f"the scheduler's heartbeat was late; after {_DEAD_S / 60:.0f} minutes it counts as stopped"
+            return f"the scheduler's last heartbeat is {self.heartbeat_s:.0f} s old", why
         if self.blocked_by_us:
-            return f"{self.blocked_by_us} sessions wait for rows that were about to be deleted"
+            words = "wait for rows that were about to be deleted"
+            return f"{self.blocked_by_us} sessions {words}", "sessions waited for rows that were about to be deleted"
         if self.waiting >= _WAITING:
-            return f"{self.waiting} sessions wait for locks"
+            return f"{self.waiting} sessions wait for locks", "sessions waited for locks"
         if self.lag_s is not None and self.lag_s > _LAG_S:
-            return f"a replica lags behind by {self.lag_s:.0f} s"
-        return None
+            return f"a replica lags behind by {self.lag_s:.0f} s", "a replica lagged behind"
+        return None, None
 
 
 class Watch:
@@ -56,6 +66,9 @@ class Watch:
 
     :param ask: runs a query.
     :param tell: is told when a pause begins.
+    :param max_pause_s: longest pause before a transaction is tried all the same; 0: never pause.
+
+    ``paused_s`` is how long it has paused, and ``why`` the reasons, with how many seconds each took.
     """
 
     def __init__(
@@ -64,9 +77,11 @@ class Watch:
         ask: Callable[[str, str], list[tuple[Any, ...]]],
         tell: Callable[[str], None],
         *,
+        max_pause_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._max_pause_s = max_pause_s
         self._sql = _LOAD.format(job=schema.qualified("job"))
         self._ask = ask
         self._tell = tell
@@ -74,6 +89,7 @@ class Watch:
         self._sleep = sleep
         self._looked = float("-inf")
         self.paused_s = 0.0
+        self.why: dict[str, float] = {}
 
     def look(self) -> Load:
         """Ask how it is."""
@@ -86,21 +102,25 @@ class Watch:
         )
 
     def rest(self, may_go_on: Callable[[], bool]) -> None:
-        """Pause for as long as the environment suffers, for a minute at most: then a transaction is tried again."""
-        if self._clock() - self._looked < _EVERY_S:
+        """Pause for as long as the environment suffers, within bounds: then a transaction is tried again."""
+        if self._clock() - self._looked < _EVERY_S or not self._max_pause_s:
             return
         began, pause = self._clock(), _FIRST_PAUSE_S
-        while (why := self.look().suffering) is not None and may_go_on():
-            if pause == _FIRST_PAUSE_S:
-                self._tell(f"Pausing: {why}")
-            left = _LONGEST_PAUSE_S - (self._clock() - began)
+        reason: str | None = None
+        while (load := self.look()).suffering is not None and may_go_on():
+            if reason is None:
+                self._tell(f"Pausing for {self._max_pause_s:.0f} s at most: {load.suffering}")
+            reason = load.reason
+            left = self._max_pause_s - (self._clock() - began)
             if left <= 0:
                 break
             self._sleep(min(pause, left))
             pause = min(pause * 2, 5.0)
         self._looked = self._clock()
-        if pause != _FIRST_PAUSE_S:
-            self.paused_s += self._looked - began
+        if reason is not None:
+            paused_s = self._looked - began
+            self.paused_s += paused_s
+            self.why[reason] = self.why.get(reason, 0.0) + paused_s
 
 
 _LOAD = """

@@ -18,6 +18,7 @@ __all__ = ["MAX_WORKERS", "CleanupOptions"]
 MIN_RETENTION = timedelta(days=1)
 MIN_TRANSACTION = timedelta(milliseconds=50)
 MAX_WORKERS = 8
+MAX_PAUSE = timedelta(hours=1)
 MAX_AGE = timedelta(days=36_500)
 
 
@@ -37,6 +38,8 @@ class CleanupOptions:
     :param batch_rows: rows that a transaction deletes at most, all tables together, as far as is known before.
     :param max_transaction: a transaction that takes longer is given up, and tried again with fewer rows.
     :param lock_timeout: what is locked for longer is passed over.
+    :param max_pause: longest pause while the environment suffers (a late scheduler, sessions that wait for locks, a
+        replica that lags behind); then a transaction is tried all the same. 0: never pause.
     :param max_duration: begin no other transaction after this time; the next cleanup goes on there.
     :param workers: connections that delete side by side.
     :param statement_timeout: of the queries that count what is to go.
@@ -55,6 +58,7 @@ class CleanupOptions:
     batch_rows: int = 10_000
     max_transaction: timedelta = timedelta(seconds=1)
     lock_timeout: timedelta = timedelta(milliseconds=500)
+    max_pause: timedelta = timedelta(minutes=1)
     max_duration: timedelta | None = None
     workers: int = 1
     statement_timeout: timedelta = timedelta(hours=1)
@@ -76,6 +80,8 @@ class CleanupOptions:
         if self.max_age is not None and self.max_age > MAX_AGE:
             raise MwaaInputError(f"max_age={self.max_age} is more than a hundred years; leave it out for no limit.")
         self._check_positive("lock_timeout", "statement_timeout", "max_duration")
+        if not timedelta(0) <= self.max_pause <= MAX_PAUSE:
+            raise MwaaInputError(f"max_pause={self.max_pause} is not between 0 and {MAX_PAUSE}.")
         if self.max_transaction < MIN_TRANSACTION:
             raise MwaaInputError(
                 f"max_transaction={self.max_transaction} is too short to delete anything in; give 50 milliseconds or "
@@ -143,6 +149,7 @@ class CleanupOptions:
                 "max_age",
                 "max_transaction",
                 "lock_timeout",
+                "max_pause",
                 "max_duration",
                 "statement_timeout",
             ):

@@ -55,6 +55,7 @@ class Plan:
     :param tables: children before what they refer to.
     :param seconds: about how long it would take.
     :param advice: what else is worth doing, a sentence each.
+    :param source: whose metadata they are: a database and its host, or an environment; never with a password.
     """
 
     tables: tuple[TablePlan, ...]
@@ -64,6 +65,12 @@ class Plan:
     now: datetime
     route: str = "database"
     airflow_version: str | None = None
+    source: str = field(default="", compare=False)
+
+    @property
+    def older_than(self) -> datetime | None:
+        """The moment before which things are deleted; the latest, where tables have several."""
+        return max((table.older_than for table in self.tables), default=None)
 
     @property
     def rows(self) -> int:
@@ -79,6 +86,7 @@ class Plan:
         """Give it in JSON's own types."""
         return {
             "route": self.route,
+            "source": self.source,
             "airflow_version": self.airflow_version,
             "now": self.now.isoformat(),
             "rows": self.rows,
@@ -137,6 +145,8 @@ class Outcome:
     :param tables: in the order of the plan.
     :param is_complete: whether all that was to go is gone.
     :param left: why not, a sentence each: rows that were locked, the time that was up.
+    :param paused_s: how long it has paused, because the environment suffered.
+    :param paused_why: for what, and how many seconds for each.
     :param archive: where the rows that went are, ``s3://BUCKET/KEY`` of a manifest.
     """
 
@@ -146,6 +156,7 @@ class Outcome:
     left: list[str] = field(default_factory=list)
     seconds: float = 0.0
     paused_s: float = 0.0
+    paused_why: dict[str, float] = field(default_factory=dict)
     longest_transaction_s: float = 0.0
     archive: str | None = None
 
@@ -157,6 +168,11 @@ class Outcome:
     def deleted(self) -> int:
         """Rows that are gone, of all tables."""
         return sum(table.deleted for table in self.tables.values())
+
+    def pause(self, why: str, seconds: float) -> None:
+        """Count a pause."""
+        self.paused_s += seconds
+        self.paused_why[why] = self.paused_why.get(why, 0.0) + seconds
 
     @property
     def failures(self) -> dict[str, str]:
@@ -181,6 +197,7 @@ class Outcome:
             "deleted": self.deleted,
             "seconds": round(self.seconds, 3),
             "paused_s": round(self.paused_s, 3),
+            "paused_why": {why: round(seconds, 3) for why, seconds in self.paused_why.items()},
             "longest_transaction_s": round(self.longest_transaction_s, 3),
             "left": self.left,
             "archive": self.archive,

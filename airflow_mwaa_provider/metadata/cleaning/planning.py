@@ -6,19 +6,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata import registry
 from airflow_mwaa_provider.metadata.cleaning.graph import referrers
 from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Plan, TablePlan
-from airflow_mwaa_provider.metadata.schema import quoted
+from airflow_mwaa_provider.metadata.cleaning.units import array_literal
+from airflow_mwaa_provider.metadata.schema import near, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.units import Unit
     from airflow_mwaa_provider.metadata.schema import Schema
 
-__all__ = ["count_rows", "expressions_sql", "make_plan", "with_dateless"]
+__all__ = ["check_dags", "count_rows", "expressions_sql", "make_plan", "with_dateless"]
 
 
 # PostgreSQL takes an expression such as "the runs that are deleted" for one row, and would go through all of it once
@@ -29,6 +32,26 @@ _SECONDS_A_ROW = {"task_instance": 45e-6, "dag_run": 60e-6}
 _SECONDS_A_SMALL_ROW = 6e-6
 _MANY_ROWS = 10_000
 _MUCH = 0.2
+
+
+def check_dags(schema: Schema, options: CleanupOptions, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> None:
+    """Check that there are DAGs, or at least runs of DAGs, of the names that were asked for.
+
+    :raises MwaaInputError: there is none of some name.
+    """
+    if options.dag_ids is None or "dag" not in schema.tables:
+        return
+    dags, runs = schema.qualified("dag"), schema.qualified("dag_run")
+    unknown = ask(
+        f"SELECT u.name FROM unnest({array_literal(options.dag_ids)}::text[]) u(name) "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {dags} d WHERE d.dag_id = u.name) "
+        f"AND NOT EXISTS (SELECT 1 FROM {runs} r WHERE r.dag_id = u.name)",
+        "looking for the DAGs that were named",
+    )
+    if unknown:
+        [name] = unknown[0]
+        known = [dag_id for (dag_id,) in ask(f"SELECT d.dag_id FROM {dags} d", "looking for the names of DAGs")]
+        raise MwaaInputError(f"dag_ids: no DAG is called {name!r}{near(name, known)}. Correct it, or leave it out.")
 
 
 def with_dateless(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> list[Unit]:

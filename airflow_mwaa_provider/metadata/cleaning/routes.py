@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, NoMetadataRoute, UnsupportedByTransport
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cleaner", "DatabaseCleaner", "EnvironmentCleaner", "read_place"]
 
+log = logging.getLogger(__name__)
 
 # A step that was cut off goes on for some seconds, and others' steps come in between.
 _LEAST_WAIT_S = 600.0
@@ -40,6 +43,7 @@ class DatabaseCleaner:
 
     :param archive: opens what writes to S3, and the prefix there: only what was archived first is deleted.
     :param wait_timeout_s: how long another cleanup's end is waited for.
+    :param counting: is told what a plan counts, while it is made.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class DatabaseCleaner:
         route: str = "database",
         archive: tuple[AbstractContextManager[Storage], str] | None = None,
         wait_timeout_s: float = 0.0,
+        counting: Callable[[str], None] = log.debug,
     ) -> None:
         self._database = database
         self._options = options
@@ -58,10 +63,11 @@ class DatabaseCleaner:
         self._route = route
         self._archive = archive
         self._wait_timeout_s = wait_timeout_s
+        self._counting = counting
 
     def plan(self) -> Plan:
         """Say what would go."""
-        return plan_cleanup(self._database, self._options, route=self._route)
+        return plan_cleanup(self._database, self._options, route=self._route, tell=self._counting)
 
     def run(self, progress: Progress | None = None) -> Outcome:
         """Delete it."""
@@ -102,7 +108,7 @@ class EnvironmentCleaner:
     def plan(self) -> Plan:
         """Say what would go."""
         plan: Plan = self._first_that_works(lambda cleaner: cleaner.plan())
-        return plan
+        return replace(plan, source=f"environment {self._environment.name!r}")
 
     def run(self, progress: Progress | None = None) -> Outcome:
         """Delete it."""

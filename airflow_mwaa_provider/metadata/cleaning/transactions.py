@@ -181,10 +181,19 @@ class Transactions:
                 self._connection.close()
             self._connection = None
 
+    def cancel(self) -> None:
+        """End what the connection is doing, from another thread."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(psycopg2.Error):
+                connection.cancel()
+
     def rows_of(self, read: Callable[[Any], Any], doing: str) -> Any:
         """Let something read from the connection itself."""
         with database_errors(self.label, doing), self._connection.cursor() as cursor:
-            cursor.execute(f"{BEGIN} READ ONLY; {self._ask_timeout}; SET LOCAL lock_timeout TO {_READ_LOCK_MS}")
+            cursor.execute(
+                f"{BEGIN} READ ONLY; {_NAME}; {self._ask_timeout}; SET LOCAL lock_timeout TO {_READ_LOCK_MS}"
+            )
             try:
                 return read(self._connection)
             finally:

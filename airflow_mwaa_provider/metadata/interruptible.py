@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries that end when the process is asked to: Ctrl-C, SIGTERM.
+
+psycopg2 waits for an answer within C, where Python runs no signal handler until the query is over. So the main thread,
+the only one that handles signals, lets another one wait, and cancels the query when a handler raises.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from psycopg2.extensions import cursor as psycopg2_cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["InterruptibleCursor"]
+
+_PATIENCE_S = 5.0
+
+
+class InterruptibleCursor(psycopg2_cursor):
+    """A cursor whose ``execute`` a signal's handler can end; what it raises comes out of ``execute``."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - its name there
+        """Run a statement."""
+        run = partial(super().execute, query, vars)
+        if threading.current_thread() is not threading.main_thread():
+            run()
+            return
+        _watched(self.connection, run)
+
+
+def _watched(connection: Any, run: Callable[[], None]) -> None:
+    errors: list[BaseException] = []
+    is_over = threading.Event()
+
+    def work() -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
+            errors.append(error)
+        finally:
+            is_over.set()
+
+    threading.Thread(target=work, name="query", daemon=True).start()
+    try:
+        is_over.wait()
+    except BaseException:
+        with suppress(psycopg2.Error):
+            connection.cancel()
+        if not is_over.wait(_PATIENCE_S):
+            _break_off(connection)
+            is_over.wait(_PATIENCE_S)
+        raise
+    if errors:
+        raise errors[0]
+
+
+def _break_off(connection: Any) -> None:
+    """Break a connection off whose server does not answer, so that nothing waits for it any more."""
+    with suppress(OSError, psycopg2.Error), socket.socket(fileno=connection.fileno()) as raw:
+        try:
+            raw.shutdown(socket.SHUT_RDWR)
+        finally:
+            raw.detach()  # its descriptor is psycopg2's own
