@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from tests.metadata.lab import REGION, Lab
 from tests.metadata.once import KNOWS_NO_AIRFLOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["bucket", "database", "lab"]
 
@@ -49,9 +50,15 @@ def command(lab: Lab, database: str) -> Callable[..., tuple[int, str, str]]:
         "PGPASSWORD": lab.postgres.password,
     }
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
+    @contextlib.contextmanager
+    def start(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         line = [sys.executable, "-m", "airflow_mwaa_provider.cli.main", "metadata", *arguments]
-        return subprocess.Popen(line, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        with subprocess.Popen(line, env=variables, stdout=pipe, stderr=pipe, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def run(*arguments: str, stdin: str = "", **changed: str | None) -> tuple[int, str, str]:
         line = [sys.executable, "-m", "airflow_mwaa_provider.cli.main", "metadata", *arguments]
@@ -173,9 +180,8 @@ def until_it_waits(lab: Lab, name: str, sessions: int = 1) -> None:
 def test_a_plan_ends_in_the_middle_of_a_query(lab: Lab, database: str, command: Any, number: signal.Signals) -> None:
     """psycopg2 waits within C: the query goes on to its end, or to its time-out, unless it is cancelled."""
     other = lab.connect(database)
-    with other.cursor() as cursor:
+    with other.cursor() as cursor, command.start("plan", "--retention", "30d") as process:
         cursor.execute("BEGIN; LOCK TABLE log IN ACCESS EXCLUSIVE MODE")
-        process = command.start("plan", "--retention", "30d")
         until_it_waits(lab, database)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
@@ -187,12 +193,11 @@ def test_a_plan_ends_in_the_middle_of_a_query(lab: Lab, database: str, command: 
 @pytest.mark.parametrize("workers", ["1", "3"])
 def test_a_cleanup_ends_in_the_middle_of_a_delete(lab: Lab, database: str, command: Any, workers: str) -> None:
     lab.execute(database, *history.endless("task_instance", 0))
-    process = command.start(
-        "clean", "--retention", "30d", "--yes", "--table", "dag_run", "--max-transaction", "1h", "--workers", workers
-    )
-    until_it_waits(lab, database)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    options = ("--retention", "30d", "--yes", "--table", "dag_run", "--max-transaction", "1h", "--workers", workers)
+    with command.start("clean", *options) as process:
+        until_it_waits(lab, database)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert "interrupted; what was deleted until then is gone" in err
     assert runs(lab, database) == 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Deletion", "moment_of"]
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
+_CANCELLED_EVERY_S = 0.1
 
 
 def moment_of(connection: Transactions, options: CleanupOptions) -> datetime:
@@ -145,10 +146,12 @@ class Deletion:
                 for done in working:
                     done.result()
             except BaseException:
-                # The others would go on to the end of the unit before this one's error is raised.
+                # The others would go on to the end of the unit before this one's error is raised. Whoever is between
+                # two statements just now begins the next one yet.
                 self._is_stopped = True
-                for connection in connections:
-                    connection.cancel()
+                while wait(working, _CANCELLED_EVERY_S).not_done:
+                    for connection in connections:
+                        connection.cancel()
                 raise
 
     def counting(self, unit: Unit, expected: int | None) -> Callable[[Deleted], None]:
