@@ -142,6 +142,7 @@ def clean(*, output: str, yes: bool, **given: Any) -> None:
 )
 @click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable.")
 @click.option("--keep-changed", is_flag=True, help="Leave rows alone that are there with other values.")
+@click.option("--other-database", is_flag=True, help="Restore into another database than the archive is of.")
 @click.option("--wait", type=DURATION, default="0s", help="How long to wait for a cleanup to end.")
 @output_option
 @region_option
@@ -154,6 +155,7 @@ def restore(
     route: str,
     tables: tuple[str, ...],
     keep_changed: bool,
+    other_database: bool,
     wait: timedelta,
     output: str,
     region: str | None,
@@ -179,6 +181,7 @@ def restore(
                 key,
                 tables=tables or None,
                 keep_changed=keep_changed,
+                other_database=other_database,
                 tell=lambda words: click.echo(words, err=True),
                 wait_timeout_s=wait.total_seconds(),
             )

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata.identity import DatabaseIdentity
 from airflow_mwaa_provider.metadata.objects import StoredFile
 
 __all__ = ["Manifest", "TableExport"]
@@ -64,6 +65,7 @@ class Manifest:
     :param airflow_version: of the environment, where it is known; else the first release with its schema.
     :param schema_version: head of Airflow's migrations.
     :param exported_at: when the database was looked at: all tables are as they were then.
+    :param database: of an archive, which database it is of.
     """
 
     bucket: str
@@ -79,6 +81,7 @@ class Manifest:
     layout: str
     route: str
     incremental: bool = False
+    database: DatabaseIdentity | None = None
 
     @property
     def keys(self) -> list[str]:
@@ -88,6 +91,8 @@ class Manifest:
     def document(self) -> dict[str, Any]:
         """Give it in JSON's own types."""
         document = _plain(asdict(self))
+        if self.database is None:
+            del document["database"]
         for name, table in self.tables.items():
             document["tables"][name] = {
                 "rows": table.rows,
@@ -135,7 +140,9 @@ class Manifest:
             tables = {name: _table(fields) for name, fields in document.pop("tables").items()}
             for name in ("since", "until", "exported_at"):
                 document[name] = _moment(document[name])
-            return cls(tables=tables, **document)
+            database = document.pop("database", None)
+            identity = None if database is None else DatabaseIdentity(**database)
+            return cls(tables=tables, database=identity, **document)
         except (KeyError, TypeError, ValueError) as error:
             raise MwaaInputError(f"{place} is no whole manifest: {error}; give another prefix.") from None
 

@@ -157,6 +157,12 @@ class Storage:
             self.abort_upload(key, upload_id)
         return len(left)
 
+    def folders(self, prefix: str) -> list[str]:
+        """List the folders whose names begin so, each with its slash at the end."""
+        with storage_errors(self.bucket, prefix, "s3:ListBucket"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(**self._own, Prefix=prefix, Delimiter="/")
+            return [found["Prefix"] for page in pages for found in page.get("CommonPrefixes", ())]
+
     def writer(self, key: str, content_type: str, partition: dict[str, str] | None = None) -> ObjectWriter:
         """Begin an object."""
         return ObjectWriter(self, key, content_type, partition or {})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -482,6 +483,63 @@ def test_what_a_restore_refuses(lab, filled, bucket) -> None:
     lab.execute(filled, "ALTER TABLE log ADD COLUMN new text")
     refused(MwaaInputError, r"Table log has other columns than in s3://.*: new\. ", tables=["log"])
     assert restore(lab, filled, bucket, tables=["dag_run", "task_instance"])["task_instance"]["inserted"] > 0
+
+
+def test_another_database_is_noticed_before_anything_is_inserted(lab, filled, bucket) -> None:
+    clean(lab, filled, bucket)
+    document = json.loads(body(lab, bucket, f"{FOLDER}/manifest.json"))
+    assert document["database"] == {
+        "system_identifier": rows(lab, filled, "SELECT system_identifier::text FROM pg_control_system()")[0][0],
+        "database": filled,
+        "revision": document["schema_version"],
+    }
+    other = lab.copy(filled)
+    before = dump(lab, other)
+    with pytest.raises(
+        MwaaInputError, match=f"of another database: of database '{filled}' and not '{other}'"
+    ) as caught:
+        restore(lab, other, bucket)
+    assert "--other-database" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert dump(lab, other) == before
+    assert restore(lab, other, bucket, other_database=True)["dag_run"]["inserted"] > 0
+    lab.drop(other)
+
+    def changed(**fields: Any) -> None:
+        content = json.dumps({**document, "database": {**document["database"], **fields}})
+        lab.s3().put_object(Bucket=bucket, Key=f"{FOLDER}/manifest.json", Body=content.encode())
+
+    for field, words in {"system_identifier": "system identifier 7 and not", "revision": "schema 7 and not"}.items():
+        changed(**{field: "7"})
+        with pytest.raises(MwaaInputError, match=words):
+            restore(lab, filled, bucket)
+    changed(system_identifier=None)  # where the user may not ask
+    assert restore(lab, filled, bucket)["dag_run"]["inserted"] > 0
+    told: list[str] = []
+    del document["database"]  # of an earlier version of this package
+    lab.s3().put_object(Bucket=bucket, Key=f"{FOLDER}/manifest.json", Body=json.dumps(document).encode())
+    assert restore(lab, filled, bucket, tell=told.append)["dag_run"]["inserted"] == 0
+    assert "does not say which database it is of" in told[0]
+
+
+def test_the_next_archive_takes_away_what_a_killed_one_has_left(lab, filled, bucket) -> None:
+    s3 = lab.s3()
+    clean(lab, filled, bucket, tables=["log"], retention=timedelta(days=200))
+    [first] = [key for key in keys(lab, bucket) if key.endswith("/manifest.json")]
+    folder = first.removesuffix("/manifest.json")
+    # Killed between the manifest and the end of its note; and in the middle of an upload, of another moment.
+    s3.put_object(Bucket=bucket, Key=f"{folder}/manifest.writing.json", Body=b"{}")
+    s3.put_object(Bucket=bucket, Key="cold/archive-20260101T000000Z/manifest.writing.json", Body=b"{}")
+    s3.put_object(Bucket=bucket, Key="cold/archive-of-mine/manifest.writing.json", Body=b"{}")
+    for key in ("cold/archive-20260101T000000Z/log.csv.gz", "cold/archive-of-mine/x", "elsewhere/x"):
+        s3.create_multipart_upload(Bucket=bucket, Key=key)
+    clean(lab, filled, bucket, tables=["log"])
+    assert sorted(uploads(lab, bucket)) == ["cold/archive-of-mine/x", "elsewhere/x"]
+    notes = [key for key in keys(lab, bucket) if key.endswith(".writing.json")]
+    assert notes == [
+        "cold/archive-20260101T000000Z/manifest.writing.json",
+        "cold/archive-of-mine/manifest.writing.json",
+    ]
 
 
 def test_an_incompatible_unique_row_is_named(lab, filled, bucket) -> None:

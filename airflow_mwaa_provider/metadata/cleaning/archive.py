@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -16,6 +17,7 @@ from airflow_mwaa_provider.metadata.cleaning.digests import WINDOW_ROWS, Digests
 from airflow_mwaa_provider.metadata.cleaning.planning import expressions_sql
 from airflow_mwaa_provider.metadata.cleaning.units import Guard
 from airflow_mwaa_provider.metadata.formats import Compression, FileFormat, file_suffix
+from airflow_mwaa_provider.metadata.identity import identity_of
 from airflow_mwaa_provider.metadata.journal import Journal
 from airflow_mwaa_provider.metadata.layout import Layout, Places, stamp
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
@@ -40,6 +42,7 @@ __all__ = ["Archive", "ArchiveWriter", "count_going", "secret_tables", "without_
 
 log = logging.getLogger(__name__)
 
+_ARCHIVE = re.compile(r"\d{8}T\d{6}Z(-\d+)?/")
 _FORM, _COMPRESSION = FileFormat.CSV, Compression.GZIP
 _MAX_KEPT = 10_000
 """Keys of rows that are old and kept, which a query may name."""
@@ -209,14 +212,30 @@ class ArchiveWriter:
                 ) from error
             number += 1
         self._storage.check_writable(places.manifest)
-        try:
-            self._storage.abort_left_uploads(f"{folder}/", lambda _: True)
-        except AccessDenied as error:
-            log.info("Uploads that an archive which was cut off may have left stay: %s", error)
+        self._tidy()
         return places
+
+    def _tidy(self) -> None:
+        """Take away what archives that were killed have left: uploads, and notes beside a manifest.
+
+        Only one cleanup of a database is under way, and a prefix is one environment's.
+        """
+        archives = f"{self._prefix}/archive-" if self._prefix else "archive-"
+        try:
+            self._storage.abort_left_uploads(archives, lambda key: _ARCHIVE.match(key[len(archives) :]) is not None)
+            for folder in self._storage.folders(archives):
+                if _ARCHIVE.match(folder[len(archives) :]) is None:
+                    continue
+                places = Places(folder.rstrip("/"), Layout.TABLE, file_suffix(_FORM, _COMPRESSION))
+                if self._storage.get(places.journal) is not None and self._storage.get(places.manifest) is not None:
+                    self._storage.delete([places.journal])
+        except AccessDenied as error:
+            log.info("What an archive that was cut off may have left stays: %s", error)
 
     def _manifest(self, source: DatabaseSource, places: Places, now: datetime, until: datetime, route: str) -> Manifest:
         max_age = self._options.max_age
+        with source.errors("asking which database it is"):
+            identity = identity_of(source.connection, source.schema.revision)
         return Manifest(
             bucket=self._storage.bucket,
             key=places.manifest,
@@ -230,6 +249,7 @@ class ArchiveWriter:
             compression=_COMPRESSION.value,
             layout=Layout.TABLE.value,
             route=route,
+            database=identity,
         )
 
     def _upload(

@@ -17,6 +17,7 @@ from airflow_mwaa_provider.metadata.cleaning.graph import ancestry
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
 from airflow_mwaa_provider.metadata.database import BEGIN, database_errors
 from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
+from airflow_mwaa_provider.metadata.identity import identity_of
 from airflow_mwaa_provider.metadata.reading import Export, open_export
 from airflow_mwaa_provider.metadata.schema import quoted, read_schema
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.identity import DatabaseIdentity
     from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
     from airflow_mwaa_provider.metadata.objects import StoredFile
     from airflow_mwaa_provider.metadata.schema import Schema, Table
@@ -46,6 +48,7 @@ def restore_archive(
     *,
     tables: Sequence[str] | None = None,
     keep_changed: bool = False,
+    other_database: bool = False,
     progress: Progress | None = None,
     tell: Callable[[str], None] = log.info,
     statement_timeout_s: float = 3600.0,
@@ -62,12 +65,14 @@ def restore_archive(
     :param key: of the manifest, or of the folder that it is in.
     :param tables: which of its tables; ``None`` for all.
     :param keep_changed: leave rows as they are that are there with other values, instead of refusing the table.
+    :param other_database: restore also into another database than the archive is of, such as a copy of it, or the same
+        one after an upgrade of Airflow. Where the other has gone its own way, ids of rows may be taken there.
     :param progress: is called with a table, how many of its rows have been read, and how many it has. What it raises
         ends the restore, and undoes the table.
     :param tell: is told of each table that is done.
     :param wait_timeout_s: how long a cleanup's end is waited for.
     :return: of each table how many ``rows`` the archive has, and how many of them were ``inserted``.
-    :raises MwaaInputError: there is no archive, or it is none of this database's tables; nothing was changed.
+    :raises MwaaInputError: there is no archive, it is of another database, or of other tables; nothing was changed.
     :raises TableNotFound: a table is not in the archive, or not in the database; nothing was changed.
     :raises StorageError: a file is damaged, or cannot be read.
     :raises DatabaseRefused: a row is there with other contents, or refers to one that isn't there.
@@ -77,6 +82,9 @@ def restore_archive(
     with database.connection() as connection:
         with database_errors(database.label, "reading its tables"):
             schema = read_schema(connection)
+            here = identity_of(connection, schema.revision)
+        if not other_database:
+            _check_identity(archive, here, tell)
         chosen = _chosen(archive, schema, tables)
         _check_writable(connection, schema, chosen, database.label)
         lease = Lease(database)
@@ -90,6 +98,18 @@ def restore_archive(
             return found
         finally:
             lease.let_go()
+
+
+def _check_identity(archive: Export, here: DatabaseIdentity, tell: Callable[[str], None]) -> None:
+    there = archive.last.database
+    if there is None:
+        tell(f"{archive.label} does not say which database it is of: it is taken for this one's")
+        return
+    if differ := there.differences(here):
+        raise MwaaInputError(
+            f"{archive.label} is of another database: of {', '.join(differ)}. Nothing was restored: give the database "
+            "that it is of, or other_database (--other-database) if this is a copy of it, or it after an upgrade."
+        )
 
 
 def _chosen(archive: Export, schema: Schema, tables: Sequence[str] | None) -> list[str]:
