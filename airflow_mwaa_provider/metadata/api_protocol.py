@@ -16,6 +16,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.layout import Layout, Places
 from airflow_mwaa_provider.metadata.objects import StoredFile
 from airflow_mwaa_provider.metadata.schema import Column, Reference, Schema, Table
+from airflow_mwaa_provider.metadata.snapshot import Snapshot
 from airflow_mwaa_provider.metadata.storage import HandedOver
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ PREFIX = "/mwaa-provider/metadata/v1"
 class Description:
     """What the server says of its database, and of what it may do.
 
-    :param horizon: before this time no row can appear any more.
+    :param horizon: up to this time the tables are as good as complete.
+    :param snapshot: what could be seen then, as transactions; ``None`` of an older server.
     :param destinations: ``s3://BUCKET/PREFIX``: where it writes exports to.
     :param refused: tables that this caller may not have, and why.
     """
@@ -44,6 +46,7 @@ class Description:
     horizon: datetime
     destinations: tuple[str, ...]
     refused: dict[str, str] = field(default_factory=dict)
+    snapshot: Snapshot | None = None
 
     def document(self) -> dict[str, Any]:
         """Give it in JSON's own types."""
@@ -55,6 +58,7 @@ class Description:
             "horizon": self.horizon.isoformat(),
             "destinations": list(self.destinations),
             "refused": self.refused,
+            "snapshot": None if self.snapshot is None else asdict(self.snapshot),
         }
 
     @classmethod
@@ -73,6 +77,7 @@ class Description:
                 horizon=datetime.fromisoformat(document["horizon"]),
                 destinations=tuple(document["destinations"]),
                 refused={str(name): str(why) for name, why in document["refused"].items()},
+                snapshot=read_object(Snapshot, found, "a snapshot") if (found := document.get("snapshot")) else None,
             )
 
 
@@ -82,6 +87,7 @@ class PieceRequest:
 
     :param columns: names of the columns that shall leave; secret ones leave masked, whatever is asked.
     :param by: ``time`` or ``change``: what ``since`` and ``until`` are compared with.
+    :param written_since: with ``change``: and rows that this transaction or a later one has written.
     :param told_apart: see :class:`~airflow_mwaa_provider.metadata.writing.TableWriter`.
     :param after: key of the last row of the piece before.
     :param max_rows: rows of the table that the piece covers at most.
@@ -100,6 +106,7 @@ class PieceRequest:
     since: str | None = None
     until: str | None = None
     by: str = "time"
+    written_since: int | None = None
     told_apart: str | None = None
     after: list[str] | None = None
     first_number: int = 0
@@ -118,7 +125,8 @@ class PieceRequest:
         texts = [found.table, found.bucket, found.file_format, found.compression, *found.columns]
         optional = [found.since, found.until, found.told_apart, found.kms_key_id, found.bucket_owner]
         keys = found.after if found.after is not None else []
-        numbers = [found.max_rows, found.first_number, *([found.limit_bytes] if found.limit_bytes is not None else [])]
+        numbers = [found.max_rows, found.first_number]
+        numbers += [number for number in (found.limit_bytes, found.written_since) if number is not None]
         well = (
             all(isinstance(text, str) for text in [*texts, *keys, *(item for item in optional if item is not None)])
             and all(type(number) is int for number in numbers)

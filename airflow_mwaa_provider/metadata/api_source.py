@@ -13,7 +13,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseRefused, MwaaError, NoMetadataRoute, Throttled
+from airflow_mwaa_provider.exceptions import (
+    AccessDenied,
+    DatabaseRefused,
+    MwaaError,
+    MwaaInputError,
+    NoMetadataRoute,
+    Throttled,
+)
 from airflow_mwaa_provider.metadata.api_calls import ask, has_no_such_api
 from airflow_mwaa_provider.metadata.api_protocol import PREFIX, Description, Piece, PieceRequest, places_document
 from airflow_mwaa_provider.metadata.destinations import is_within
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.objects import PendingObject
     from airflow_mwaa_provider.metadata.schema import Schema
     from airflow_mwaa_provider.metadata.selection import TableRows
+    from airflow_mwaa_provider.metadata.snapshot import Snapshot
     from airflow_mwaa_provider.metadata.storage import Storage
     from airflow_mwaa_provider.metadata.writing import Progress
 
@@ -114,8 +122,21 @@ class ApiSource:
         """When the export began, by the database's clock."""
         return self.description.now
 
-    def horizon(self, *, is_needed: bool = True) -> datetime:  # noqa: ARG002 - it is known in any case
-        """Say before which time no row can appear any more."""
+    @property
+    def snapshot(self) -> Snapshot:
+        """What can be seen since the export began, as transactions.
+
+        :raises MwaaInputError: the server does not say.
+        """
+        if self.description.snapshot is None:
+            raise MwaaInputError(
+                f"Route api: {self.label} has an older version of airflow-mwaa-provider, whose increments miss rows. "
+                "Install this version there, or export without incremental."
+            )
+        return self.description.snapshot
+
+    def horizon(self) -> datetime:
+        """Return the time up to which the tables are as good as complete."""
         return self.description.horizon
 
     def check_destination(self, bucket: str, prefix: str) -> None:
@@ -250,6 +271,7 @@ class _ServerWriter:
             since=since.isoformat() if since else None,
             until=until.isoformat() if until else None,
             by="change" if rows.changed_sql is not None else "time",
+            written_since=rows.written_since,
             told_apart=told_apart.isoformat() if told_apart else None,
             after=list(after) if after is not None else None,
             first_number=number,

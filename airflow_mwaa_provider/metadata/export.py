@@ -138,7 +138,7 @@ class _Export:
         last = self._manifest(first_places.manifest)
         until, horizon = options.until, source.now
         if options.incremental:
-            horizon = source.horizon(is_needed=until is None)
+            horizon = source.horizon()
             until = until or horizon.replace(microsecond=0)
         places = options.places(stamp(until) if options.incremental and until else None)
         previous = last
@@ -200,17 +200,34 @@ class _Export:
         until: datetime,
         horizon: datetime,
     ) -> tuple[TableRows, TableExport]:
-        """Say which rows of a table this increment has: those changed since the last, or the same when repeated."""
-        since = self.options.since
+        """Choose which rows of a table this increment has: those changed since the last, or the same when repeated.
+
+        What the database notes of transactions goes before what rows say of their times, wherever it is known: a row
+        may come late, with old times or none. A table is whole each time where its rows have no times, or no key to
+        tell which of them an older version is of.
+        """
+        if rows.time_sql is None or not rows.table.identity:
+            return replace(rows, window=Window()), replace(table, since=None, by=None)
+        since, written_since = self.options.since, None
         if since is None and previous is not None and rows.name in previous.tables:
-            since = previous.tables[rows.name].since
+            since, written_since = previous.tables[rows.name].since, previous.tables[rows.name].written_since
         elif since is None and last is not None and rows.name in last.tables:
-            since = last.tables[rows.name].watermark
-        if rows.time_sql is None:
-            return rows, replace(table, since=None, by=None, watermark=None)
+            since, written_since = last.tables[rows.name].watermark, last.tables[rows.name].snapshot
+        seen = self.source.snapshot
         watermark = min(until, horizon)
-        rows = by_change(rows, Window(since, until))
-        return rows, replace(table, since=since, by="change", watermark=watermark)
+        if seen is None:
+            # What this one misses is left for the next that sees transactions.
+            rows = by_change(rows, Window(since, until))
+            return rows, replace(table, since=since, by="change", watermark=watermark, snapshot=written_since)
+        is_known = written_since is not None and written_since.can_be_told_from(seen)
+        if since is not None and self.options.since is None and not is_known:
+            log.info("%s is exported whole: what was written since the last export cannot be told", rows.name)
+            since = None
+        if not is_known:
+            written_since = None
+        rows = by_change(rows, Window(since, until), None if written_since is None else written_since.oldest)
+        table = replace(table, since=since, by="change", watermark=watermark)
+        return rows, replace(table, snapshot=seen, written_since=written_since)
 
     def _commit(self, manifest: Manifest, pending: list[PendingObject], previous: Manifest | None) -> None:
         storage = self.storage

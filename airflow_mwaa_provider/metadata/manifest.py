@@ -12,6 +12,7 @@ from typing import Any
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.identity import DatabaseIdentity
 from airflow_mwaa_provider.metadata.objects import StoredFile
+from airflow_mwaa_provider.metadata.snapshot import Snapshot
 
 __all__ = ["Manifest", "TableExport"]
 
@@ -27,8 +28,10 @@ class TableExport:
     :param key: columns that say which row it is: of the primary key, where that never changes.
     :param since: rows from this time on; ``None`` from the beginning.
     :param watermark: where the next incremental export begins.
+    :param snapshot: where the next incremental export begins, as transactions; ``None`` where these are not known.
+    :param written_since: rows too that were written since this snapshot, whatever their times.
     :param by: what was compared with since and until: ``time``, ``change``, or ``None`` when all rows were taken.
-    :param rows_changed: of the rows, those that were in an earlier export already.
+    :param rows_changed: of the rows, those whose time lies before ``since``: they were changed, or came late.
     """
 
     files: tuple[StoredFile, ...] = ()
@@ -37,6 +40,8 @@ class TableExport:
     since: datetime | None = None
     until: datetime | None = None
     watermark: datetime | None = None
+    snapshot: Snapshot | None = None
+    written_since: Snapshot | None = None
     by: str | None = None
     rows_changed: int = 0
 
@@ -114,7 +119,7 @@ class Manifest:
         for table in document["tables"].values():
             table["object_count"] = len(table["objects"])
             table["objects"] = [] if many else table["objects"]
-            for name in ("files", "columns", "key", "watermark"):
+            for name in ("files", "columns", "key", "watermark", "snapshot", "written_since"):
                 del table[name]
         return document
 
@@ -155,6 +160,8 @@ def _table(fields: dict[str, Any]) -> TableExport:
         since=_moment(fields["since"]),
         until=_moment(fields["until"]),
         watermark=_moment(fields["watermark"]),
+        snapshot=_snapshot(fields.get("snapshot")),
+        written_since=_snapshot(fields.get("written_since")),
         by=fields["by"],
         rows_changed=fields["rows_changed"],
     )
@@ -162,6 +169,10 @@ def _table(fields: dict[str, Any]) -> TableExport:
 
 def _moment(written: str | None) -> datetime | None:
     return None if written is None else datetime.fromisoformat(written)
+
+
+def _snapshot(fields: dict[str, Any] | None) -> Snapshot | None:
+    return None if fields is None else Snapshot(**fields)
 
 
 def _plain(value: Any) -> Any:

@@ -97,8 +97,13 @@ class RestSource:
         """When the export began, by the clock of this machine."""
         return self._now
 
-    def horizon(self, *, is_needed: bool = True) -> datetime:  # noqa: ARG002 - it is known in any case
-        """Say before which time no row can appear any more: a minute ago, if clocks differ by less."""
+    @property
+    def snapshot(self) -> None:
+        """The API does not show transactions."""
+        return
+
+    def horizon(self) -> datetime:
+        """Return the time before which no row can appear any more: a minute ago, if clocks differ by less."""
         return self._now - _CLOCKS_DIFFER
 
     @contextmanager
@@ -165,12 +170,15 @@ class RestSource:
                 if began is None or micros(began) >= recently:
                     yield row
         elif table.began is not None:
-            yield from self._rows_that_began(table, rows.window)
+            yield from self._rows_that_began(table, rows.window, with_dateless=rows.window.since is None)
         else:
             yield from walk.all()
 
     def _rows_by_change(self, table: RestTable, window: Window) -> Iterator[Row]:
-        """Read the rows that were changed in a span of time, as far as the database notes it."""
+        """Read the rows that were changed in a span of time, as far as the database notes it.
+
+        Rows without any time are in every span: they may be new.
+        """
         low, high = _span(window)
         if table.changes is not None and table.changed is not None:
             walk = Walk(self._request, table.changes, table.key)
@@ -179,7 +187,7 @@ class RestSource:
             assert table.born is not None
             rows = walk.within(table.born, without={table.changed.low: written(LONG_AGO_US)})
         elif table.began is not None:
-            yield from self._rows_that_began(table, window)
+            yield from self._rows_that_began(table, window, with_dateless=True)
             return
         else:
             rows = self._walk(table).all()
@@ -187,14 +195,14 @@ class RestSource:
         fields = table.fields_of(facts.changed or facts.time)
         for row in rows:
             times = [time for name in fields if (time := self._time(table, row, name)) is not None]
-            if _holds(window, max(times, default=None)):
+            if not times or _holds(window, max(times)):
                 yield row
 
-    def _rows_that_began(self, table: RestTable, window: Window) -> Iterator[Row]:
+    def _rows_that_began(self, table: RestTable, window: Window, *, with_dateless: bool) -> Iterator[Row]:
         """Read rows that are never changed, and so have one time only."""
         assert table.began is not None
         yield from self._walk(table).within(table.began, *_span(window))
-        if table.began.may_lack and window.since is None:
+        if table.began.may_lack and with_dateless:
             yield from self._walk(table).lacking(table.began)
 
     def _walk(self, table: RestTable) -> Walk:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.exceptions import MwaaInputError, TableNotFound
 from airflow_mwaa_provider.metadata import registry
 from airflow_mwaa_provider.metadata.schema import Column, Schema, Table, quoted, text_literal
+from airflow_mwaa_provider.metadata.snapshot import written_since_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -66,6 +67,8 @@ class TableRows:
     :param time_sql: expression of a row's time; ``None`` for a table that is always taken whole.
     :param changed_sql: expression of when it was last changed, where rows are chosen by that.
     :param window: rows of which time; or changed when, with ``changed_sql``.
+    :param written_since: with ``changed_sql``: rows too that this transaction or a later one has written, whatever
+        their times before the window's end.
     :param keys: only rows between these keys, in their order.
     :param with_sql: common table expressions, ``WITH ...``, that ``condition`` speaks of.
     :param condition: only rows of which this holds; the row is called ``t``.
@@ -78,6 +81,7 @@ class TableRows:
     time_sql: str | None = None
     changed_sql: str | None = None
     window: Window = Window()
+    written_since: int | None = None
     keys: KeyRange | None = None
     with_sql: str = ""
     condition: str = ""
@@ -102,10 +106,22 @@ class TableRows:
         """The condition on rows as SQL, ``true`` for all of them; the table is called ``t``."""
         terms = [] if self.keys is None else [self.keys.condition()]
         if not self.is_whole:
-            terms.append(self.window.condition(self.changed_sql or self.time_sql or "NULL"))
+            within = self.window.condition(self.time_sql or "NULL")
+            terms.append(self._is_changed(self.changed_sql) if self.changed_sql else within)
         if self.condition:
             terms.append(self.condition)
         return " AND ".join(terms) or "true"
+
+    def _is_changed(self, changed: str) -> str:
+        # What has no time at all, or one that is still to come, waits for no later window: it might never be in one.
+        until = self.window.until
+        due = f"({changed} < {_moment(until)} OR {changed} IS NULL OR {changed} > now())" if until else "true"
+        if self.window.since is None:
+            return due
+        within = self.window.condition(changed)
+        if self.written_since is None:
+            return f"({within} OR {changed} IS NULL)"
+        return f"({within} OR {written_since_sql(self.written_since)} AND {due})"
 
     def select(self, value: Callable[[str, Column], str], *, first: str | None = None) -> str:
         """Write the query.
@@ -175,10 +191,13 @@ def rows_of(schema: Schema, table: str, columns: Sequence[str], window: Window) 
     return _rows_of(schema, found, wanted, left_out, window)
 
 
-def by_change(rows: TableRows, window: Window) -> TableRows:
-    """Choose rows by when they were last changed, rather than by their time."""
-    changed = rows.schema.changed_sql(rows.table)
-    return replace(rows, window=window, changed_sql=changed) if changed else replace(rows, window=window)
+def by_change(rows: TableRows, window: Window, written_since: int | None = None) -> TableRows:
+    """Choose rows by when they were last changed, rather than by their time.
+
+    :param written_since: and those that were written by this transaction or a later one.
+    """
+    changed = rows.schema.changed_sql(rows.table) or rows.time_sql
+    return replace(rows, window=window, changed_sql=changed, written_since=written_since)
 
 
 def _asked(schema: Schema, tables: Sequence[str] | None) -> tuple[list[str], defaultdict[str, set[str]]]:

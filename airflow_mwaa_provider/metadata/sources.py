@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.copying import Chunk, copied
 from airflow_mwaa_provider.metadata.database import Database, database_errors
 from airflow_mwaa_provider.metadata.formats import value_writer
 from airflow_mwaa_provider.metadata.schema import Schema, read_schema
+from airflow_mwaa_provider.metadata.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,11 +45,12 @@ class _Source(Protocol):
     def now(self) -> datetime:
         """The time that the tables are seen as of."""
 
-    def horizon(self, *, is_needed: bool = True) -> datetime:
-        """Say before which time no row can appear any more.
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What can be seen, as transactions; ``None`` where these are not known."""
 
-        :param is_needed: ``False`` where a time near it will do.
-        """
+    def horizon(self) -> datetime:
+        """Return the time up to which the tables are as good as complete; rows of before may come late."""
 
 
 class RowSource(_Source, Protocol):
@@ -109,6 +110,7 @@ class DatabaseSource:
         self._connection: Any = None
         self._schema: Schema | None = None
         self._now: datetime | None = None
+        self._snapshot: Snapshot | None = None
 
     def __enter__(self) -> DatabaseSource:
         snapshot = self._database.snapshot(statement_timeout_s=self._statement_timeout_s)
@@ -117,6 +119,7 @@ class DatabaseSource:
             with self.errors("reading its tables"):
                 self._schema = read_schema(self._connection)
                 self._now = self._ask("SELECT now()")
+                self._snapshot = self._see()
         except BaseException:
             self._stack.close()
             raise
@@ -138,6 +141,12 @@ class DatabaseSource:
         return self._now
 
     @property
+    def snapshot(self) -> Snapshot:
+        """What can be seen, as transactions."""
+        assert self._snapshot is not None
+        return self._snapshot
+
+    @property
     def connection(self) -> Any:
         """The psycopg2 connection of the snapshot."""
         return self._connection
@@ -146,19 +155,13 @@ class DatabaseSource:
         """Give a context in which psycopg2's errors become ours, and name what was being done."""
         return database_errors(self._database.label, doing)
 
-    def horizon(self, *, is_needed: bool = True) -> datetime:
-        """Say before which time no row can appear any more: none of those who write now began before it.
+    def horizon(self) -> datetime:
+        """Return the time up to which the tables are as good as complete: none of those who write now began before it.
 
-        :raises MwaaInputError: the user may not see since when others write.
+        Of those whom this user may not see, the rows come late.
         """
         with self.errors("asking who writes"):
-            oldest, is_blind = self._ask_row(_WRITERS)
-        if is_blind and is_needed:
-            raise MwaaInputError(
-                f"{self._database.label}: its user may not see since when others write, and rows that they add late "
-                "would be in no increment. GRANT pg_read_all_stats to that user, or give until, an hour ago or more."
-            )
-        found: datetime = oldest
+            found: datetime = self._ask(_WRITERS)
         return found - _CLOCKS_DIFFER
 
     def limit(self, seconds: float) -> None:
@@ -181,6 +184,11 @@ class DatabaseSource:
         ):
             yield chunks
 
+    def _see(self) -> Snapshot:
+        server = self._ask_row(_SERVER) if self._ask(_MAY_ASK_FOR_SERVER) else ()
+        database, oldest = self._ask_row(_TRANSACTIONS)
+        return Snapshot(".".join(str(part) for part in (*server, database)), int(oldest))
+
     def _ask(self, query: str) -> Any:
         return self._ask_row(query)[0]
 
@@ -190,10 +198,17 @@ class DatabaseSource:
             return cursor.fetchone()
 
 
-# Who may not see others' statistics reads NULL there. Autovacuum's workers are nobody's, and add no rows.
+# Who may not see others' statistics reads NULL there.
 _WRITERS = """
-SELECT LEAST(now(), min(xact_start) FILTER (WHERE backend_xid IS NOT NULL)),
-       NOT pg_has_role(current_user, 'pg_read_all_stats', 'member')
-       AND COALESCE(bool_or(usename <> current_user), false)
+SELECT LEAST(now(), min(xact_start) FILTER (WHERE backend_xid IS NOT NULL))
 FROM pg_stat_activity WHERE datname = current_database()
+"""
+_MAY_ASK_FOR_SERVER = """
+SELECT has_function_privilege('pg_control_system()', 'execute')
+       AND has_function_privilege('pg_control_checkpoint()', 'execute')
+"""
+# A server that was restored to an earlier moment goes on in another timeline, and uses numbers of transactions again.
+_SERVER = "SELECT s.system_identifier, c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c"
+_TRANSACTIONS = """
+SELECT oid, txid_snapshot_xmin(txid_current_snapshot()) FROM pg_database WHERE datname = current_database()
 """

@@ -107,7 +107,8 @@ class MetadataService:
                 schema=source.schema,
                 airflow_version=self._airflow_version,
                 now=source.now,
-                horizon=source.horizon(is_needed=False),
+                horizon=source.horizon(),
+                snapshot=source.snapshot,
                 destinations=self._destinations,
             ).document()
 
@@ -152,7 +153,7 @@ class MetadataService:
                 raise _Busy
             rows = rows_of(source.schema, request.table, request.columns, window)
             if request.by == "change":
-                rows = by_change(rows, window)
+                rows = by_change(rows, window, request.written_since)
             value_writer(form, rows)  # refuses what the format cannot hold
             with _cancelled_as_too_slow(), source.errors(f"looking for the next rows of table {rows.name}"):
                 source.limit(left_s())

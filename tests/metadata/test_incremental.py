@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.metadata import sources
 from tests.metadata import history
-from tests.metadata.exports import body, export, keys, manifest, uploads
+from tests.metadata.exports import body, export, keys, manifest, rows, uploads
 from tests.metadata.once import KNOWS_NO_AIRFLOW
 
 DAYS = [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 8)]
@@ -131,19 +131,113 @@ def test_a_transaction_that_commits_late_is_not_missed(lab, history_of_march, bu
     assert later.tables["log"].watermark <= datetime.now(UTC) - timedelta(seconds=59)
 
 
-@pytest.mark.parametrize(("user", "is_blind"), [("NULL", False), ("'somebody'", True)], ids=["autovacuum", "user"])
-def test_only_users_write(lab, short_history, user, is_blind) -> None:
-    """What a user who may not see others' statistics sees of an autovacuum worker, and of somebody else."""
+def test_rows_that_come_late_are_in_the_next_increment(lab, short_history, bucket) -> None:
+    """With old times, with none, and with one that is still to come; in tables of Airflow's and of a plugin."""
     connection = lab.connect(short_history)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE SCHEMA seen; CREATE TABLE seen.pg_stat_activity AS SELECT current_database() AS datname, "
-            "current_user::name AS usename, now() AS xact_start, NULL::xid AS backend_xid UNION ALL "
-            f"SELECT current_database(), {user}, NULL, NULL; SET search_path TO seen, pg_catalog, public"
-        )
-        cursor.execute(sources._WRITERS)
-        assert cursor.fetchone()[1] is is_blind
+    cursor = connection.cursor()
+    cursor.execute("CREATE TABLE plugin_events (id int PRIMARY KEY, created_at timestamptz)")
+    tables = ["log", "plugin_events", "dag"]
+    first = export(lab, short_history, bucket, incremental=True, until=DAYS[1], tables=tables)
+    assert first.tables["plugin_events"].rows == 0
+    times = ["'2020-01-01'", "NULL", "'2099-01-01'", "'infinity'", "'-infinity'"]
+    for number, time in enumerate(times):
+        cursor.execute(f"INSERT INTO log (dttm, event) VALUES ({time}, 'late')")
+        cursor.execute(f"INSERT INTO plugin_events VALUES ({number}, {time})")
+    second = export(lab, short_history, bucket, incremental=True, until=DAYS[2], tables=tables)
+    assert {name: table.rows for name, table in second.tables.items() if name != "dag"} == {
+        "log": 5,
+        "plugin_events": 5,
+    }
+    # What has come once does not come again, unless it is written again: then even where no time of it says so.
+    third = export(lab, short_history, bucket, incremental=True, until=DAYS[3], tables=tables)
+    assert {name: table.rows for name, table in third.tables.items() if name != "dag"} == {
+        "log": 0,
+        "plugin_events": 0,
+    }
+    cursor.execute("UPDATE log SET owner = 'me' WHERE dttm = '2020-01-01'")
+    fourth = export(lab, short_history, bucket, incremental=True, until=DAYS[4], tables=tables)
+    assert fourth.tables["log"].rows == 1
+    # Repeated, an increment has what came late for it as well.
+    cursor.execute("INSERT INTO log (dttm, event) VALUES (NULL, 'later')")
+    again = export(lab, short_history, bucket, incremental=True, until=DAYS[4], tables=tables)
+    assert again.tables["log"].rows == 2
+    fifth = export(lab, short_history, bucket, incremental=True, until=DAYS[5], tables=tables)
+    assert fifth.tables["log"].rows == 0
     connection.close()
+
+
+def test_the_first_increment_has_what_is_dated_in_the_future(lab, short_history, bucket) -> None:
+    lab.execute(short_history, "INSERT INTO log (dttm, event) VALUES ('2099-01-01', 'early')")
+    first = export(lab, short_history, bucket, incremental=True, until=DAYS[6], tables=["log"])
+    assert "early" in {row["event"] for file in first.tables["log"].files for row in rows(lab, bucket, file.key)}
+
+
+def test_a_table_without_a_key_is_whole_in_each_increment(lab, short_history, bucket) -> None:
+    lab.execute(short_history, "CREATE TABLE plugin_beats (host text, created_at timestamptz)")
+    lab.execute(short_history, "INSERT INTO plugin_beats VALUES ('a', '2026-01-01'), ('a', '2026-01-01'), ('b', NULL)")
+    for until, count in ((DAYS[1], 3), (DAYS[2], 4)):
+        table = export(lab, short_history, bucket, incremental=True, until=until, tables=["plugin_beats"]).tables[
+            "plugin_beats"
+        ]
+        assert (table.rows, table.by) == (count, None)
+        lab.execute(short_history, "INSERT INTO plugin_beats VALUES ('c', '2026-01-01')")
+
+
+def test_a_partitioned_table_tells_what_was_written_too(lab, short_history, bucket) -> None:
+    lab.execute(
+        short_history,
+        "CREATE TABLE plugin_parts (id int PRIMARY KEY, created_at timestamptz) PARTITION BY HASH (id)",
+        "CREATE TABLE plugin_part PARTITION OF plugin_parts FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+    )
+    options = {"incremental": True, "tables": ["plugin_parts"]}
+    export(lab, short_history, bucket, until=DAYS[1], **options)
+    lab.execute(short_history, "INSERT INTO plugin_parts VALUES (1, '2020-01-01')")
+    assert export(lab, short_history, bucket, until=DAYS[2], **options).tables["plugin_parts"].rows == 1
+
+
+@pytest.mark.parametrize("fault", ["older version", "other database", "other server", "restored", "long ago"])
+def test_where_it_cannot_be_told_what_was_written_the_increment_is_whole(lab, short_history, bucket, fault) -> None:
+    options = {"incremental": True, "tables": ["log"]}
+    first = export(lab, short_history, bucket, until=DAYS[1], **options)
+    document = manifest(lab, bucket)
+    snapshot = document["tables"]["log"]["snapshot"]
+    if fault == "older version":
+        del document["tables"]["log"]["snapshot"], document["tables"]["log"]["written_since"]
+    elif fault == "other database":
+        snapshot["database"] = f"{snapshot['database']}1"
+    elif fault == "other server":
+        snapshot["database"] = f"1{snapshot['database']}"
+    elif fault == "restored":
+        snapshot["oldest"] += 10_000
+    else:
+        snapshot["oldest"] -= 1 << 31
+    for key in ("files/export/manifest.json", first.key):
+        lab.s3().put_object(Bucket=bucket, Key=key, Body=json.dumps(document).encode())
+    lab.execute(short_history, "INSERT INTO log (dttm, event) VALUES ('2020-01-01', 'late')")
+    second = export(lab, short_history, bucket, until=DAYS[2], **options)
+    assert second.tables["log"].rows == first.tables["log"].rows + 1
+    assert export(lab, short_history, bucket, until=DAYS[3], **options).tables["log"].rows == 0
+
+
+def test_a_user_who_sees_nobody_else_may_export_increments(lab, short_history, bucket) -> None:
+    """Since when others write may not be seen: what they add late is in the next increment."""
+    lab.execute(short_history, "CREATE SCHEMA seen")
+    lab.execute(
+        short_history,
+        "CREATE VIEW seen.pg_stat_activity AS SELECT current_database() AS datname, NULL::timestamptz AS xact_start, "
+        "NULL::xid AS backend_xid",
+        f'ALTER ROLE airflow_user IN DATABASE "{short_history}" SET search_path TO seen, pg_catalog, public',
+    )
+    slow = lab.connect(short_history)
+    slow.autocommit = False
+    slow.cursor().execute("INSERT INTO public.log (dttm, event) VALUES (now() - interval '1 hour', 'slow')")
+    options = {"incremental": True, "tables": ["log"]}
+    first = export(lab, short_history, bucket, **options)
+    slow.commit()
+    slow.close()
+    second = export(lab, short_history, bucket, until=datetime.now(UTC) + timedelta(seconds=1), **options)
+    assert [row["event"] for file in second.tables["log"].files for row in rows(lab, bucket, file.key)] == ["slow"]
+    assert first.until is not None
 
 
 def test_what_a_killed_increment_has_left_is_cleared_away(lab, history_of_march, bucket, monkeypatch) -> None:
