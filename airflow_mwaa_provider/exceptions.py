@@ -37,7 +37,7 @@
     ├── WaitTimeout                            the wait's deadline passed; the remote run goes on
     ├── MetadataError                          the metadata database; .sqlstate
     │   ├── NotAirflowMetadata                 the database is not Airflow's
-    │   ├── DatabaseUnavailable                it could not be opened, or went away
+    │   ├── DatabaseUnavailable                it could not be opened, went away, or lags behind
     │   ├── DatabaseRefused                    it refused a statement: permission, time, disk
     │   ├── CleanupUnderWay                    another cleanup has the database
     │   └── CleanupFailed                      rows of some tables stayed that should have gone; .failures
@@ -329,7 +329,7 @@ class NotAirflowMetadata(MetadataError):
 
 
 class DatabaseUnavailable(MetadataError):
-    """The metadata database could not be opened, or the connection was lost."""
+    """The metadata database could not be opened, the connection was lost, or it is a standby that lags behind."""
 
 
 class DatabaseRefused(MetadataError):

@@ -139,6 +139,9 @@ class ApiSource:
         """Return the time up to which the tables are as good as complete."""
         return self.description.horizon
 
+    def check_until(self, until: datetime) -> None:
+        """Nothing to check: Airflow's own database is no standby."""
+
     def check_destination(self, bucket: str, prefix: str) -> None:
         """Check that the server writes there.
 

@@ -137,6 +137,8 @@ class _Export:
         storage.check_writable(first_places.manifest)
         last = self._manifest(first_places.manifest)
         until, horizon = options.until, source.now
+        if until is not None:
+            source.check_until(until)
         if options.incremental:
             horizon = source.horizon()
             until = until or horizon.replace(microsecond=0)

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from airflow_mwaa_provider.exceptions import DatabaseUnavailable
 from airflow_mwaa_provider.metadata.copying import Chunk, copied
 from airflow_mwaa_provider.metadata.database import Database, database_errors
 from airflow_mwaa_provider.metadata.formats import value_writer
@@ -51,6 +52,12 @@ class _Source(Protocol):
 
     def horizon(self) -> datetime:
         """Return the time up to which the tables are as good as complete; rows of before may come late."""
+
+    def check_until(self, until: datetime) -> None:
+        """Check that rows of before a time are not still to be replayed.
+
+        :raises DatabaseUnavailable: they may be.
+        """
 
 
 class RowSource(_Source, Protocol):
@@ -110,6 +117,8 @@ class DatabaseSource:
         self._connection: Any = None
         self._schema: Schema | None = None
         self._now: datetime | None = None
+        self._is_standby = False
+        self._replayed: datetime | None = None
         self._snapshot: Snapshot | None = None
 
     def __enter__(self) -> DatabaseSource:
@@ -118,7 +127,7 @@ class DatabaseSource:
         try:
             with self.errors("reading its tables"):
                 self._schema = read_schema(self._connection)
-                self._now = self._ask("SELECT now()")
+                self._now, self._is_standby, self._replayed = self._ask_row(_MOMENT)
                 self._snapshot = self._see()
         except BaseException:
             self._stack.close()
@@ -136,9 +145,9 @@ class DatabaseSource:
 
     @property
     def now(self) -> datetime:
-        """When the snapshot was taken, by the server's clock."""
+        """When the snapshot was taken, by the server's clock; of a standby, what the last that it replayed is of."""
         assert self._now is not None
-        return self._now
+        return self._now if self._replayed is None else min(self._now, self._replayed)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -158,11 +167,28 @@ class DatabaseSource:
     def horizon(self) -> datetime:
         """Return the time up to which the tables are as good as complete: none of those who write now began before it.
 
-        Of those whom this user may not see, the rows come late.
+        Of those whom this user may not see, such as all who write where this is a standby, the rows come late.
         """
         with self.errors("asking who writes"):
-            found: datetime = self._ask(_WRITERS)
-        return found - _CLOCKS_DIFFER
+            oldest: datetime | None = self._ask(_WRITERS)
+        return (self.now if oldest is None else min(self.now, oldest)) - _CLOCKS_DIFFER
+
+    def check_until(self, until: datetime) -> None:
+        """Check that a standby has replayed what was written before a time.
+
+        :raises DatabaseUnavailable: it may not have; it is ``transient``.
+        """
+        if not self._is_standby:
+            return
+        # Those who write date their rows by their own clocks, and some time before they commit.
+        replayed = None if self._replayed is None else self._replayed - _CLOCKS_DIFFER
+        if replayed is None or until > replayed:
+            known = "does not say until when" if replayed is None else f"until {replayed.astimezone(UTC).isoformat()}"
+            raise DatabaseUnavailable(
+                f"{self._database.label} is a standby that has replayed {known}, and rows before "
+                f"until={until.isoformat()} may be missing. Wait until it has caught up, or export from the primary.",
+                transient=True,
+            )
 
     def limit(self, seconds: float) -> None:
         """Let statements take no longer than this from now on."""
@@ -198,9 +224,10 @@ class DatabaseSource:
             return cursor.fetchone()
 
 
+_MOMENT = "SELECT now(), pg_is_in_recovery(), pg_last_xact_replay_timestamp()"
 # Who may not see others' statistics reads NULL there.
 _WRITERS = """
-SELECT LEAST(now(), min(xact_start) FILTER (WHERE backend_xid IS NOT NULL))
+SELECT min(xact_start) FILTER (WHERE backend_xid IS NOT NULL)
 FROM pg_stat_activity WHERE datname = current_database()
 """
 _MAY_ASK_FOR_SERVER = """
