@@ -171,6 +171,7 @@ class _Export:
                 files=tuple(item.file for item in written),
                 rows_changed=sum(item.file.rows for item in written if item.file.partition.get("change") == CHANGED),
             )
+        self._check_names(pending)
         manifest = Manifest(
             bucket=storage.bucket,
             key=places.increment(places.export) if places.export else places.manifest,
@@ -192,6 +193,17 @@ class _Export:
         if places.export and (last is None or last.until is None or (until and until >= last.until)):
             storage.put(places.manifest, manifest.write())
         return manifest
+
+    def _check_names(self, pending: list[PendingObject]) -> None:
+        """Check that no file would take another one's place."""
+        seen: set[str] = set()
+        for item in pending:
+            if item.file.key in seen:
+                raise MwaaInputError(
+                    f"s3://{self.storage.bucket}/{item.file.key}: two files of this export would have this name, and "
+                    "one of them would be lost. Choose layout='hive', or export one of their tables elsewhere."
+                )
+            seen.add(item.file.key)
 
     def _increment(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
@@ -58,7 +58,9 @@ class Partitioning(str):
 
     def __new__(cls, time_sql: str, *, is_increment: bool, told_apart: datetime | None) -> Self:
         """Write the expression."""
-        date = f"COALESCE(to_char({time_sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD'), '{_UNKNOWN}')"
+        # A year before our era would be written like one of it, and one after 9999 has five digits: no reader's dates.
+        written = f"to_char({time_sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD AD')"
+        date = rf"COALESCE(substring({written} FROM '^(\d{{4}}-\d\d-\d\d) AD$'), '{_UNKNOWN}')"
         if not is_increment:
             sql = date
         elif told_apart is None:
@@ -160,7 +162,7 @@ class Places:
         if found is None:
             return True
         day = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
-        ends_before = self.since is not None and day + timedelta(days=1) <= self.since
+        ends_before = self.since is not None and day.date() < self.since.astimezone(UTC).date()
         return not ends_before and (self.until is None or day < self.until)
 
     @property

@@ -6,6 +6,7 @@ Of an incremental export a view shows each row once, as it was last.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,8 @@ def duckdb_statements(export: Export) -> list[str]:
 
     Types are PostgreSQL's: times with a zone are ``TIMESTAMPTZ``, ``bytea`` is ``BLOB``, JSON is text. Of CSV too,
     where NULL and an empty text are told apart. A table of a hive layout has its partitions as further columns.
+
+    :raises MwaaInputError: the export lies where DuckDB would read other files, or other values.
     """
     return [
         f"CREATE OR REPLACE VIEW {quoted(table)} AS\n{select};"
@@ -73,7 +76,7 @@ def _duckdb_select(export: Export, table: str) -> str | None:
     parts: list[tuple[tuple[Any, ...], list[str], TableExport]] = []
     for manifest, exported in exports:
         # Increments of the same columns are one part, so that a year of them makes a short view.
-        names = [text_literal(export.files.url(export.name_of(manifest, file.key))) for file in exported.files]
+        names = [_duckdb_file(export, export.name_of(manifest, file.key), exported) for file in exported.files]
         shape = (manifest.file_format, tuple(exported.columns.items()), tuple(_partitions(exported)))
         if not names:
             continue
@@ -96,6 +99,27 @@ def _duckdb_select(export: Export, table: str) -> str | None:
         f"SELECT * FROM (\n{rows}\n)\n"
         f"QUALIFY row_number() OVER (PARTITION BY {by} ORDER BY rtrim(\"until\", 'Z') DESC) = 1"
     )
+
+
+def _duckdb_file(export: Export, name: str, exported: TableExport) -> str:
+    """Write a file's place, which DuckDB takes for a pattern, and whose folders it takes for columns."""
+    url = export.files.url(name)
+    # It is a query's beginning within s3://.
+    taken = ["? and what follows for parameters"] if url.startswith("s3://") and "?" in url else []
+    if _partitions(exported):
+        columns = {column.lower() for column in [*exported.columns, *_partitions(exported)]}
+        folders = url.removesuffix(name).split("/")
+        taken += [
+            f"{folder} in its path for a column"
+            for folder in folders
+            if "=" in folder and folder.partition("=")[0].lower() in columns
+        ]
+    if taken:
+        raise MwaaInputError(
+            f"{export.label}: DuckDB takes {taken[0]}. Copy the export to a place without it: aws s3 sync "
+            "s3://BUCKET/PREFIX DIR."
+        )
+    return text_literal(re.sub(r"[*?[]", r"[\g<0>]", url))
 
 
 def _duckdb_read(form: FileFormat, exported: TableExport, names: Sequence[str], partitions: Sequence[str]) -> str:

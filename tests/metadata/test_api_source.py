@@ -143,6 +143,16 @@ def test_repeated_it_writes_the_same_objects(lab, filled, bucket, small_pieces) 
 
 
 @KNOWS_NO_AIRFLOW
+def test_two_files_of_one_name_are_refused(lab, filled, bucket, monkeypatch) -> None:
+    monkeypatch.setattr(api_source, "PIECE_ROWS", 50)
+    lab.execute(filled, 'CREATE TABLE "log-00001" (id int PRIMARY KEY)')
+    with pytest.raises(MwaaInputError, match=r"log-00001.csv: two files .* Choose layout='hive'"):
+        export_by(Server(lab, filled, f"s3://{bucket}"), lab, bucket, tables=["log", "log-00001"])
+    assert keys(lab, bucket) == []
+    assert uploads(lab, bucket) == []
+
+
+@KNOWS_NO_AIRFLOW
 def test_rows_that_come_and_go_meanwhile(lab, filled, bucket, many_pieces) -> None:
     """A row that is there before and after is exported once; what comes or goes meanwhile may be in it."""
     server = Server(lab, filled, f"s3://{bucket}")

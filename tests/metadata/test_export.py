@@ -21,6 +21,7 @@ from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from airflow_mwaa_provider.metadata.schema import read_schema
 from tests.metadata import history
 from tests.metadata.exports import body, copied, export, keys, manifest, rows, uploads
+from tests.metadata.once import KNOWS_NO_AIRFLOW
 
 NASTY = (
     'a "quoted", thing',
@@ -273,6 +274,26 @@ def test_partitions_by_date(lab, database, bucket, tmp_path) -> None:
         "WHERE start_date <> 'infinity' AND CAST(date AS VARCHAR) = left(start_date, 10)"
     ).fetchall()
     assert found == [(80, 40)]
+
+
+@KNOWS_NO_AIRFLOW
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
+def test_dates_that_no_folder_can_have_share_one_and_lose_nothing(lab, short_history, bucket, file_format) -> None:
+    times = ["'12026-01-01'", "'infinity'", "'0044-03-15 BC'", "'-infinity'", "NULL", "'10000-01-01'"]
+    normal = ["'0044-03-15'", "'9999-12-31 23:59:59.999999'", "'0001-01-01'"]
+    for time in times + normal:
+        lab.execute(short_history, "SET TimeZone TO 'UTC'", f"INSERT INTO log (dttm, event) VALUES ({time}, 'odd')")
+    exported = export(lab, short_history, bucket, layout="hive", file_format=file_format, tables=["log"])
+    files = exported.tables["log"].files
+    assert len({file.key for file in files}) == len(files)
+    count = copied(lab, short_history, "SELECT count(*) FROM log").split()[1].decode()
+    assert sum(file.rows for file in files) == int(count)
+    of_no_date = [file for file in files if "date=__HIVE_DEFAULT_PARTITION__" in file.key]
+    assert [file.rows for file in of_no_date] == [len(times)]
+    for date in ("0044-03-15", "9999-12-31", "0001-01-01"):
+        assert [file.rows for file in files if f"date={date}" in file.key] == [1]
+    if file_format == "csv":
+        assert sum(len(rows(lab, bucket, file.key)) for file in files) == int(count)
 
 
 def test_files_of_a_chosen_size(lab, database, bucket) -> None:

@@ -299,6 +299,10 @@ def test_an_export_leaves_alone_what_another_window_is_uploading(lab, history_of
     )}  # fmt: skip
     for key in left.values():
         s3.create_multipart_upload(Bucket=bucket, Key=key)
+    last_day = "files/export/table=log/date=9999-12-31/part-00000.csv"
+    s3.create_multipart_upload(Bucket=bucket, Key=last_day)
+    export(lab, database, bucket, layout="hive", since=DAYS[6], tables=["log"])
+    assert last_day not in uploads(lab, bucket)
     export(lab, database, bucket, layout="hive", since=DAYS[1], until=DAYS[2], tables=["log"])
     assert sorted(uploads(lab, bucket)) == sorted([left["day 1"], left["noon of day 2"]])
     export(lab, database, bucket, layout="hive", since=DAYS[1] + timedelta(hours=12), until=DAYS[2], tables=["log"])

@@ -90,6 +90,47 @@ def test_duckdb_gives_the_databases_rows(lab: Lab, varied: str, tmp_path: Path, 
     assert kinds.get("date") == ("DATE" if way.get("layout") else None)
 
 
+@pytest.mark.parametrize("layout", ["table", "hive"])
+@pytest.mark.parametrize(("name", "other"), [("ex[12]", "ex1"), ("a*b", "axb"), ("q?r", "qxr"), ("[!x]", "a")])
+def test_the_views_read_files_and_no_patterns(
+    lab: Lab, database: str, bucket: str, tmp_path: Path, name: str, other: str, layout: str
+) -> None:
+    """The name of a folder means itself, although another export's fits it as a pattern."""
+    options = {"layout": layout, "tables": ["log"], "until": datetime(2026, 1, 1, tzinfo=UTC)}
+    for prefix in (name, other):
+        lab.execute(database, f"INSERT INTO log (dttm, event) VALUES ('2025-12-01', '{prefix}')")
+        export(lab, database, bucket, prefix=prefix, **options)
+        downloaded(lab, bucket, tmp_path / prefix, prefix)
+        lab.execute(database, "DELETE FROM log")
+    found = open_export(str(tmp_path / name), never)
+    connection = duckdb.connect()
+    for statement in statements(found, Dialect.DUCKDB):
+        connection.execute(statement)
+    assert connection.execute("SELECT event FROM log").fetchall() == [(name,)]
+
+
+@pytest.mark.parametrize("folder", ["date=2020-01-01", "Event=x", "until=2030"])
+def test_folders_that_duckdb_would_take_for_columns_are_refused(
+    lab: Lab, database: str, bucket: str, tmp_path: Path, folder: str
+) -> None:
+    lab.execute(database, "INSERT INTO log (dttm, event) VALUES ('2025-12-01', 'x')")
+    until = datetime(2026, 1, 1, tzinfo=UTC)
+    exported = export(lab, database, bucket, prefix=folder, incremental=True, until=until, tables=["log"])
+    downloaded(lab, bucket, tmp_path / folder, folder)
+    place = re.escape(folder)
+    with pytest.raises(MwaaInputError, match=rf"/{place}: DuckDB takes {place} .* Copy the export"):
+        statements(open_export(str(tmp_path / folder), never), Dialect.DUCKDB)
+    assert exported.tables["log"].rows == 1
+    (tmp_path / folder).rename(tmp_path / "env=prod")
+    assert statements(open_export(str(tmp_path / "env=prod"), never), Dialect.DUCKDB)
+
+
+def test_what_duckdb_takes_for_the_end_of_a_key_is_refused(lab: Lab, database: str, bucket: str) -> None:
+    export(lab, database, bucket, prefix="why?", tables=["log"])
+    with pytest.raises(MwaaInputError, match=r"s3://.*/why\?.*: DuckDB .* Copy the export"):
+        statements(open_export(f"s3://{bucket}/why?", lab.s3), Dialect.DUCKDB)
+
+
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
 def test_of_an_incremental_export_each_row_is_there_once(
     lab: Lab, database: str, tmp_path: Path, file_format: str
