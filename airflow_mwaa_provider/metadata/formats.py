@@ -28,8 +28,14 @@ ZSTD_LEVEL = 1
 ROW_GROUP_BYTES = 8 << 20
 """CSV text that goes into a row group: some 25,000 task instances, and what bounds the memory of Parquet."""
 
-_MIN_MOMENT, _MAX_MOMENT = "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"
-"""What stands for -infinity and infinity in Parquet, whose timestamps, as its readers take them, know neither."""
+_MOMENTS = ("0001-01-01 00:00:00", "9999-12-31 23:59:59.999999")
+_BOUNDS = {
+    "timestamp": _MOMENTS,
+    "timestamptz": tuple(f"{moment}+00" for moment in _MOMENTS),
+    "date": ("0001-01-01", "9999-12-31"),
+    "time": ("00:00:00", "23:59:59.999999"),
+}
+"""The least and the greatest values that readers of Parquet know: PostgreSQL has infinity, years beyond, and 24:00."""
 
 _TEXTS = {"text", "varchar", "bpchar", "char", "name", "json", "jsonb", "uuid", "xml", "inet", "interval", "numeric"}
 _ARROW = {
@@ -301,9 +307,8 @@ def _csv_value(written: str, column: Column) -> str:
 
 
 def _parquet_value(written: str, column: Column) -> str:
-    if column.type in {"timestamp", "timestamptz"}:
-        zone = "+00" if column.type == "timestamptz" else ""
-        least, greatest = (f"{text_literal(moment + zone)}::{column.type}" for moment in (_MIN_MOMENT, _MAX_MOMENT))
+    if column.type in _BOUNDS:
+        least, greatest = (f"{text_literal(bound)}::{column.type}" for bound in _BOUNDS[column.type])
         return (
             f"CASE WHEN {written} > {greatest} THEN {greatest} WHEN {written} < {least} THEN {least} ELSE {written} END"
         )

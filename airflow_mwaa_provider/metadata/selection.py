@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.key_ranges import KeyRange
 
 __all__ = ["MASK", "TableRows", "Window", "by_change", "rows_of", "select_tables"]
+
+log = logging.getLogger(__name__)
 
 MASK = "***"
 """What stands where a value is secret and not encrypted."""
@@ -163,7 +166,7 @@ def select_tables(
     """Check what was asked for, and say what is to leave of each table.
 
     :param tables: names of tables; ``table.column`` takes a secret column of it along, never in clear. ``None`` takes
-        every table but those that hold credentials, sessions and people.
+        every table but those that hold credentials, sessions and people, and those whose columns are all secret.
     :param exclude: tables, or ``table.column``, to leave out.
     :param window: rows of which time; tables without a history are taken whole all the same.
     :raises TableNotFound: one of them is not there.
@@ -172,6 +175,10 @@ def select_tables(
     asked, secrets = _asked(schema, tables)
     left_out, columns_left_out = _left_out(schema, exclude)
     asked = [name for name in asked if name not in left_out]
+    if tables is None:
+        for name in [name for name in asked if not _shown(schema.tables[name], set(), columns_left_out[name])]:
+            log.info("Table %s is left out: it has no column that may leave without being asked for", name)
+            asked.remove(name)
     if not asked:
         raise MwaaInputError("No table is left to export: tables and exclude name the same ones.")
     return [
@@ -242,16 +249,11 @@ def _left_out(schema: Schema, exclude: Sequence[str]) -> tuple[set[str], default
 
 
 def _rows_of(schema: Schema, table: Table, wanted: set[str], left_out: Iterable[str], window: Window) -> TableRows:
-    left_out = set(left_out)
-    secret = {column.name for column in table.columns if registry.is_secret(table.name, column.name)}
-    # A masked column is text, whatever it was.
-    columns = tuple(
-        replace(column, type="text", category="S") if column.name in secret else column
-        for column in table.columns
-        if column.name not in left_out and (column.name not in secret or column.name in wanted)
-    )
+    columns = _shown(table, wanted, set(left_out))
+    secret = _secret(table)
     if not columns:
-        raise TableNotFound(f"Table {table.name} has no column left to export.", table=table.name)
+        advice = f" Its secret columns leave masked: tables=['{table.name}.{min(secret)}']." if secret else ""
+        raise TableNotFound(f"Table {table.name} has no column left to export.{advice}", table=table.name)
     return TableRows(
         schema=schema,
         table=table,
@@ -260,6 +262,20 @@ def _rows_of(schema: Schema, table: Table, wanted: set[str], left_out: Iterable[
         time_sql=schema.time_sql(table),
         window=window,
     )
+
+
+def _shown(table: Table, wanted: set[str], left_out: set[str]) -> tuple[Column, ...]:
+    """Choose the columns that leave; a masked one is text, whatever it was."""
+    secret = _secret(table)
+    return tuple(
+        replace(column, type="text", category="S") if column.name in secret else column
+        for column in table.columns
+        if column.name not in left_out and (column.name not in secret or column.name in wanted)
+    )
+
+
+def _secret(table: Table) -> set[str]:
+    return {column.name for column in table.columns if registry.is_secret(table.name, column.name)}
 
 
 def _moment(moment: datetime) -> str:

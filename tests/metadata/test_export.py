@@ -7,7 +7,7 @@ import csv
 import gzip
 import hashlib
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import duckdb
 import pandas as pd
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_mwaa_provider.exceptions import TableNotFound
 from airflow_mwaa_provider.metadata import registry
 from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from airflow_mwaa_provider.metadata.schema import read_schema
@@ -281,8 +282,8 @@ def test_partitions_by_date(lab, database, bucket, tmp_path) -> None:
 def test_dates_that_no_folder_can_have_share_one_and_lose_nothing(lab, short_history, bucket, file_format) -> None:
     times = ["'12026-01-01'", "'infinity'", "'0044-03-15 BC'", "'-infinity'", "NULL", "'10000-01-01'"]
     normal = ["'0044-03-15'", "'9999-12-31 23:59:59.999999'", "'0001-01-01'"]
-    for time in times + normal:
-        lab.execute(short_history, "SET TimeZone TO 'UTC'", f"INSERT INTO log (dttm, event) VALUES ({time}, 'odd')")
+    for moment in times + normal:
+        lab.execute(short_history, "SET TimeZone TO 'UTC'", f"INSERT INTO log (dttm, event) VALUES ({moment}, 'odd')")
     exported = export(lab, short_history, bucket, layout="hive", file_format=file_format, tables=["log"])
     files = exported.tables["log"].files
     assert len({file.key for file in files}) == len(files)
@@ -290,8 +291,8 @@ def test_dates_that_no_folder_can_have_share_one_and_lose_nothing(lab, short_his
     assert sum(file.rows for file in files) == int(count)
     of_no_date = [file for file in files if "date=__HIVE_DEFAULT_PARTITION__" in file.key]
     assert [file.rows for file in of_no_date] == [len(times)]
-    for date in ("0044-03-15", "9999-12-31", "0001-01-01"):
-        assert [file.rows for file in files if f"date={date}" in file.key] == [1]
+    for day in ("0044-03-15", "9999-12-31", "0001-01-01"):
+        assert [file.rows for file in files if f"date={day}" in file.key] == [1]
     if file_format == "csv":
         assert sum(len(rows(lab, bucket, file.key)) for file in files) == int(count)
 
@@ -314,3 +315,46 @@ def test_files_of_a_chosen_size(lab, database, bucket) -> None:
     assert b"".join(part.partition(b"\n")[2] for part in parts) == content
     digests = b"".join(hashlib.sha256(part).digest() for part in parts)
     assert divided.tables["log"].sha256 == hashlib.sha256(digests).hexdigest()
+
+
+@KNOWS_NO_AIRFLOW
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
+def test_a_table_of_secrets_alone_is_left_out(lab, short_history, bucket, file_format, caplog) -> None:
+    lab.execute(
+        short_history,
+        "CREATE TABLE plugin_tokens (api_token text PRIMARY KEY, password text)",
+        "CREATE TABLE plugin_nothing ()",
+    )
+    with caplog.at_level("INFO"):
+        exported = export(lab, short_history, bucket, file_format=file_format, exclude=["log"])
+    assert {"dag_run", "task_instance"} < set(exported.tables)
+    assert {"plugin_tokens", "plugin_nothing", "log"}.isdisjoint(exported.tables)
+    assert "plugin_tokens" in caplog.text
+    # Asked for by its name it is refused by its name; with a column of it, that leaves masked.
+    with pytest.raises(TableNotFound, match=r"plugin_tokens .* tables=\['plugin_tokens.api_token'\]"):
+        export(lab, short_history, bucket, tables=["plugin_tokens"])
+    lab.execute(short_history, "INSERT INTO plugin_tokens VALUES ('open sesame')")
+    written = export(lab, short_history, bucket, prefix="one", tables=["plugin_tokens.api_token"])
+    assert [row for file in written.tables["plugin_tokens"].files for row in rows(lab, bucket, file.key)] == [
+        {"api_token": "***"}
+    ]
+
+
+@KNOWS_NO_AIRFLOW
+def test_parquet_has_a_value_for_all_that_python_has_none_for(lab, database, bucket) -> None:
+    lab.execute(
+        database,
+        "CREATE TABLE plugin_odd (id int PRIMARY KEY, d date, t time, f float8, r float4, n numeric, i interval)",
+        "INSERT INTO plugin_odd VALUES (1, 'infinity', '24:00:00', 'Infinity', '-Infinity', 'NaN', '1 day'), "
+        "(2, '-infinity', '00:00', 'NaN', '1e-40', 'Infinity', '-1 year'), "
+        "(3, '0044-03-15 BC', NULL, '5e-324', 'NaN', NULL, NULL), (4, '20000-01-01', '23:59:59.999999', 0, 0, 0, NULL)",
+        "INSERT INTO plugin_odd VALUES (5, '2026-11-22')",
+    )
+    exported = export(lab, database, bucket, file_format="parquet", tables=["plugin_odd"])
+    (file,) = exported.tables["plugin_odd"].files
+    found = pq.read_table(io.BytesIO(body(lab, bucket, file.key))).sort_by("id").to_pydict()
+    least, greatest = date(1, 1, 1), date(9999, 12, 31)
+    assert found["d"] == [greatest, least, least, greatest, date(2026, 11, 22)]
+    assert found["t"] == [time(23, 59, 59, 999_999), time(0), None, time(23, 59, 59, 999_999), None]
+    assert [found["f"][0], str(found["f"][1]), found["r"][0]] == [float("inf"), "nan", float("-inf")]
+    assert found["n"][:2] == ["NaN", "Infinity"]
