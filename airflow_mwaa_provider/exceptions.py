@@ -40,6 +40,7 @@
     │   ├── DatabaseUnavailable                it could not be opened, went away, or lags behind
     │   ├── DatabaseRefused                    it refused a statement: permission, time, disk
     │   ├── CleanupUnderWay                    another cleanup has the database
+    │   ├── ExportUnderWay                     another export writes to the same place
     │   └── CleanupFailed                      rows of some tables stayed that should have gone; .failures
     └── StorageError                           S3 refused, or could not be reached; .code, .bucket, .key
 
@@ -55,9 +56,9 @@ __all__ = [
     "AccessDenied", "AirflowError", "AnswerTooLarge", "CallTimeout", "CleanupFailed", "CleanupUnderWay",
     "CliCommandFailed", "CliCommandNotAllowed", "CliError", "DagNotFound", "DagPaused", "DagRunAlreadyExists",
     "DagRunFailed", "DagRunNotFound", "DatabaseRefused", "DatabaseUnavailable", "EnvironmentNotFound",
-    "EnvironmentUnavailable", "ImportFailed", "MetadataError", "MwaaError", "MwaaInputError", "NoMetadataRoute",
-    "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound", "StorageError", "TableNotFound", "TaskInstanceFailed",
-    "TaskInstanceNotFound", "Throttled", "TokenExpired", "UnexpectedAnswer", "UnsendableCommand",
+    "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MwaaError", "MwaaInputError",
+    "NoMetadataRoute", "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound", "StorageError", "TableNotFound",
+    "TaskInstanceFailed", "TaskInstanceNotFound", "Throttled", "TokenExpired", "UnexpectedAnswer", "UnsendableCommand",
     "UnsupportedByTransport", "UnsupportedColumn", "ValueMasked", "WaitTimeout", "WebServerUnreachable",
 ]  # fmt: skip
 
@@ -338,6 +339,10 @@ class DatabaseRefused(MetadataError):
 
 class CleanupUnderWay(MetadataError):
     """Another cleanup of the same metadata database is under way."""
+
+
+class ExportUnderWay(MetadataError):
+    """Another export writes to the same place."""
 
 
 class CleanupFailed(MetadataError):

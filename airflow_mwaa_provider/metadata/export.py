@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError
+from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError, StorageError
+from airflow_mwaa_provider.metadata.export_lease import ExportLease
 from airflow_mwaa_provider.metadata.formats import check_format, file_suffix, value_writer
 from airflow_mwaa_provider.metadata.journal import Journal, previous_keys
 from airflow_mwaa_provider.metadata.layout import CHANGED, Places, check_layout, stamp
@@ -102,6 +103,7 @@ def export_metadata(
     :return: what was written.
     :raises MwaaInputError: something cannot be done as asked; nothing was written.
     :raises MetadataError: the database refused, or was lost.
+    :raises ExportUnderWay: another export writes to the same place.
     :raises StorageError: S3 refused; nothing is visible, unless it refused in the last seconds: then no manifest is.
     :raises AccessDenied: the role may not do it; nothing was written.
     """
@@ -132,9 +134,19 @@ class _Export:
             self.writer = FileWriter(source, *how, limit_bytes=options.file_bytes)
 
     def run(self) -> Manifest:
-        options, source, storage = self.options, self.source, self.storage
+        options, storage = self.options, self.storage
         first_places = options.places(None)
         storage.check_writable(first_places.manifest)
+        key = first_places.lease(is_incremental=options.incremental)
+        with ExportLease(storage, key, is_needed=options.incremental) as lease:
+            try:
+                return self._run(first_places, lease)
+            except StorageError:
+                lease.check()  # where another export took the place it has aborted the uploads of this one
+                raise
+
+    def _run(self, first_places: Places, lease: ExportLease) -> Manifest:
+        options, source, storage = self.options, self.source, self.storage
         last = self._manifest(first_places.manifest)
         until, horizon = options.until, source.now
         if until is not None:
@@ -151,6 +163,7 @@ class _Export:
                     f"s3://{storage.bucket}/{places.manifest} reaches until {last.until.isoformat()}, which is not "
                     f"before until={until.isoformat()}: there is nothing to add. Give a later until, or another prefix."
                 )
+        lease.check()
         self._abort_left_uploads(places)
         pending: list[PendingObject] = []
         tables: dict[str, TableExport] = {}
@@ -187,6 +200,7 @@ class _Export:
             route=source.route,
             incremental=options.incremental,
         )
+        lease.check()
         self._commit(manifest, pending, previous)
         if isinstance(source, ServerSource):
             self._abort_left_uploads(places)  # of requests that were repeated, for their answer was lost

@@ -111,6 +111,14 @@ class Places:
         """Key of the note that is there while objects become visible."""
         return self._under(f"{self.manifest_name.removesuffix('.json')}.writing.json")
 
+    def lease(self, *, is_incremental: bool) -> str:
+        """Return the key of the note that is there while an export is under way.
+
+        Windows that are exported side by side have one each.
+        """
+        window = "" if is_incremental or self.layout is Layout.TABLE else self._whole_window.rstrip("-")
+        return self._under(f"{self.manifest_name.removesuffix('.json')}.exporting{window and '-'}{window}.json")
+
     def increment(self, export: str) -> str:
         """Key of the manifest of one increment."""
         return self._under(f"{self.manifest_name.removesuffix('.json')}s/{export}.json")

@@ -126,6 +126,20 @@ class Storage:
         with storage_errors(self.bucket, key, "s3:PutObject"):
             self.client.put_object(**self._own, Key=key, Body=content, ContentType=content_type, **self.put_parameters)
 
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Write a small object where there is none.
+
+        :return: whether S3 has looked that there is none; boto3 before 1.35.2 cannot ask it to.
+        :raises ObjectExists: there is one.
+        """
+        can_ask = "IfNoneMatch" in self.client.meta.service_model.operation_model("PutObject").input_shape.members
+        only = {"IfNoneMatch": "*"} if can_ask else {}
+        with storage_errors(self.bucket, key, "s3:PutObject"):
+            self.client.put_object(
+                **self._own, **only, Key=key, Body=content, ContentType="application/json", **self.put_parameters
+            )
+        return can_ask
+
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those that aren't there are none."""
         listed = list(keys)

@@ -11,9 +11,10 @@ from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, StorageErr
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["ObjectMissing", "refusal", "storage_errors"]
+__all__ = ["ObjectExists", "ObjectMissing", "refusal", "storage_errors"]
 
 _MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
+_EXISTS = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
 _DENIED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled", "AccountProblem"}
 _CREDENTIALS = {
     "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestExpired", "SignatureDoesNotMatch",
@@ -28,6 +29,10 @@ _REGION = {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintExce
 
 class ObjectMissing(StorageError):
     """There is no such object, or no such upload."""
+
+
+class ObjectExists(StorageError):
+    """There is such an object already, and it was only to be written where there is none."""
 
 
 @contextmanager
@@ -93,6 +98,8 @@ def refusal(error: Mapping[str, Any], bucket: str, key: str, action: str) -> Mwa
         return StorageError(
             f"s3://{bucket}/{key}: S3 answered {code} to {action} again and again: try later.", transient=True, **where
         )
+    if code in _EXISTS:
+        return ObjectExists(f"s3://{bucket}/{key} exists already ({code}).", **where)
     if code in _MISSING:
         return ObjectMissing(f"s3://{bucket}/{key} does not exist ({code}).", **where)
     return StorageError(f"s3://{bucket}/{key}: S3 refused {action}: {code}: {words}.", **where)

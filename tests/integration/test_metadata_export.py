@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_cleanup_live import unpause
 from tests.integration.world import World, until
 
 
@@ -54,3 +55,22 @@ def test_a_dag_exports_its_own_environment(world: World, env_name: str, dag_id: 
     assert len(rows) == written["tables"]["dag_run"]["rows"]
     assert {row["run_id"]: row["state"] for row in rows}[run_id] == "success"
     assert {row["run_id"]: row["state"] for row in rows}[run.run_id] == "running"
+
+
+def test_a_dag_exports_one_increment_after_the_other(world: World, env_name: str) -> None:
+    environment = world.environment(env_name)
+    client, bucket = s3(world), f"export-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=bucket)
+    is_2 = environment.airflow_version.startswith("2.")
+    dag_id, conf = "export_metadata_incrementally", {"bucket": bucket, "route": "auto" if is_2 else "mwaa_environment"}
+    unpause(world, env_name, dag_id)
+    runs = [environment.trigger_dag_run(dag_id, conf=conf).run_id for _ in range(2)]
+    for run_id in runs:
+        until(lambda run_id=run_id: environment.get_dag_run(dag_id, run_id).state.is_final, timeout_s=240, what=run_id)
+        assert environment.get_dag_run(dag_id, run_id).state == "success"
+    names = {item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]}
+    increments = sorted(name for name in names if name.startswith("files/increments/manifests/"))
+    assert len(increments) == 2
+    first, second = (json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in increments)
+    assert second["tables"]["dag_run"]["written_since"] == first["tables"]["dag_run"]["snapshot"]
+    assert {file["key"] for table in second["tables"].values() for file in table["files"]} < names

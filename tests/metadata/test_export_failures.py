@@ -272,10 +272,12 @@ import sys
 from tests.metadata.lab import REGION
 import boto3
 from botocore.config import Config
+from airflow_mwaa_provider.metadata import export_lease
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from airflow_mwaa_provider.metadata.objects import PART_BYTES
+export_lease.DEAD_AFTER_S = 0.6  # those who were killed are dead
 from airflow_mwaa_provider.metadata.storage import Storage
 url, endpoint, bucket, form, layout = sys.argv[1:]
 tables = ["dag_run", "task_instance", "log", "dag", "slot_pool", "job"]
