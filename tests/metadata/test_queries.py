@@ -140,7 +140,6 @@ def test_of_an_incremental_export_each_row_is_there_once(
         database,
         "UPDATE dag_run SET updated_at = NULL",
         "UPDATE task_instance SET updated_at = NULL",
-        "UPDATE task_instance SET end_date = start_date WHERE end_date = 'infinity'",
     )
     bucket = lab.bucket()
     options = {"file_format": file_format, "incremental": True}

@@ -69,8 +69,6 @@ def test_of_rows_exported_again_the_last_version_counts(lab: Lab, database: str,
     fill_varied(lab, database, days=20, runs=200, tasks=3)
     for table in ("dag_run", "task_instance"):
         lab.execute(database, f"UPDATE {table} SET updated_at = NULL")
-    # An increment has what changed before now, so what ends in eternity is never in one.
-    lab.execute(database, "UPDATE task_instance SET end_date = start_date WHERE end_date = 'infinity'")
     bucket = lab.bucket()
     options = {"file_format": file_format, "incremental": True, "tables": ["dag_run", "task_instance", "slot_pool"]}
     export(lab, database, bucket, until=datetime(2025, 6, 1, tzinfo=UTC), **options)
