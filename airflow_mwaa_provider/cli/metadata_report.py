@@ -32,11 +32,12 @@ place_argument = click.argument("place", metavar="s3://BUCKET/PREFIX|DIR")
     show_default=True,
     help="Where to write the page; - for stdout.",
 )
+@click.option("--since", metavar="ISO", help="Count what happened from this time on: 2026-11-01T00:00:00Z.")
 @click.option("--title", metavar="TEXT", help="What the page calls it, such as the environment's name.")
 @output_option
 @aws_command
-def report(aws: Aws, *, place: str, output_file: Path, title: str | None, output: str) -> None:
-    """Write a page with plots out of an export: runs, failures, slow tasks, queue delay, growth.
+def report(aws: Aws, *, place: str, output_file: Path, since: str | None, title: str | None, output: str) -> None:
+    """Write a page with plots out of an export: what is open, failures, slow tasks, queue delay, growth.
 
     The export is read as a stream, from S3 or from a folder with a copy of it, CSV or Parquet. The page is one file
     that needs no network.
@@ -44,12 +45,14 @@ def report(aws: Aws, *, place: str, output_file: Path, title: str | None, output
     \b
     Example:
       airflow-mwaa metadata report s3://bucket/files/export --output-file history.html --title production
-      airflow-mwaa metadata report ./export
+      airflow-mwaa metadata report ./export --since 2026-11-01T00:00:00Z
     """
+    from airflow_mwaa_provider.client.parameters import moment
     from airflow_mwaa_provider.metadata.reading import open_export
     from airflow_mwaa_provider.metadata.report.figures import read_figures
     from airflow_mwaa_provider.metadata.report.page import write_page
 
+    begin = moment(since, "--since")
     export = open_export(place, aws.s3)
     to_stdout = str(output_file) == "-"
     if not to_stdout:
@@ -60,7 +63,7 @@ def report(aws: Aws, *, place: str, output_file: Path, title: str | None, output
             share = f" of {expected_rows:,}" if expected_rows else ""
             progress.show("", f"reading {table}: {rows:,}{share} rows")
 
-        figures = read_figures(export, show)
+        figures = read_figures(export, show, since=begin)
     page = write_page(export, figures, title=title)
     if to_stdout:
         echo_exactly(page)

@@ -79,7 +79,8 @@ def test_a_report_of_a_folder(terminal: Terminal, folder: Path, tmp_path: Path) 
     assert said.stdout == f"Wrote {page}: 3 runs, 1 of them failed.\n"
     text = page.read_text(encoding="utf-8")
     assert "Airflow history of production" in text
-    assert "&lt;b&gt;&quot;x&quot;\\n" not in text  # it has not failed, and is in no list
+    assert text.count("&lt;b&gt;&quot;x&quot;\\n") == 1  # it has not ended, and is listed as open
+    assert "<b>&quot;x" not in text
     assert "The export has no table task_instance" in text
     assert list(tmp_path.glob(".*")) == []
     answer = terminal.json("metadata", "report", str(folder), "--output-file", str(page))
@@ -91,6 +92,10 @@ def test_a_report_of_a_folder(terminal: Terminal, folder: Path, tmp_path: Path) 
         "task_instances": None,
         "tables": {"dag_run": 3},
     }
+    since = ("--since", "2026-01-06T01:30:00Z")
+    assert terminal.json("metadata", "report", str(folder), "--output-file", str(page), *since)["runs"] == 1
+    assert "12:30" in terminal.error("metadata", "report", str(folder), "--since", "12:30", status=2)
+    terminal.run("metadata", "report", str(folder), "--output-file", str(page))
     piped = terminal.run("metadata", "report", str(folder), "--output-file", "-")
     assert piped.stdout == page.read_text(encoding="utf-8")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.metadata.report.texts import escaped, short_count_text, ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 __all__ = ["LOW", "LOW_NARROW", "NARROW", "SMALL", "WIDE", "Axis", "Series", "Size", "columns", "lines", "log_axis"]
 
@@ -90,8 +90,12 @@ def columns(
     tick: Callable[[int], tuple[str, str]],
     tips: Sequence[str],
     axis: Axis | None = None,
+    partial: Collection[int] = (),
 ) -> str:
-    """Draw columns, the series one upon the other, the first at the bottom."""
+    """Draw columns, the series one upon the other, the first at the bottom.
+
+    :param partial: places of those that are paler, because they are not of a whole span of time.
+    """
     count = len(tips)
     sums = [sum(one.values[place] or 0 for one in series) for place in range(count)]
     axis = axis or Axis(ticks(max(sums, default=0), 4 if size.height > 200 else 2))
@@ -101,15 +105,19 @@ def columns(
     drawn = [_frame(axis, size, count, tick)]
     bases = [0.0] * count
     for one in series:
-        path = []
+        whole: list[str] = []
+        part: list[str] = []
         for place, value in enumerate(one.values):
             if value:
                 low, high = _y(axis, size, bases[place]), _y(axis, size, bases[place] + value)
                 left = size.left + (place + 0.5) * step - width / 2
                 # What is there can be seen, be it ever so little beside the greatest.
+                path = part if place in partial else whole
                 path.append(f"M{left:.1f} {low:.1f}v{-max(low - high, 0.7):.1f}h{width:.1f}V{low:.1f}z")
                 bases[place] += value
-        drawn.append(f'<path class="fill {one.css}" d="{"".join(path)}"/>')
+        drawn.append(f'<path class="fill {one.css}" d="{"".join(whole)}"/>')
+        if part:
+            drawn.append(f'<path class="fill partial {one.css}" d="{"".join(part)}"/>')
     return _svg(size, title, [*drawn, *_hits(size, count, tips)])
 
 

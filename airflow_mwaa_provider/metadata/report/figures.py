@@ -6,9 +6,11 @@ All days and hours are UTC's.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import compress
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_mwaa_provider.metadata import registry
@@ -21,10 +23,15 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.reading import Export
 
 __all__ = [
+    "MAP_DAYS",
     "MAX_NAMES",
+    "RECENT_DAYS",
     "Figures",
+    "OpenItem",
+    "OpenItems",
     "ReportProgress",
     "RunFigures",
+    "Span",
     "TableFigures",
     "TaskFigures",
     "Work",
@@ -35,7 +42,15 @@ DAY_S, HOUR_S = 86_400, 3_600
 MAX_NAMES = 50_000
 """DAGs, and tasks, that are told apart; those that come after are counted together."""
 REST = "(others)"
+RECENT_DAYS = 14
+MAP_DAYS = 28
+MAX_OPEN = 15
+_EARLIEST = 1_262_304_000.0
+"""2010, before there was an Airflow."""
 _FINISHED = ("success", "failed")
+_OPEN_TASKS = {
+    "deferred", "queued", "restarting", "running", "scheduled", "sensing", "up_for_reschedule", "up_for_retry",
+}  # fmt: skip
 
 
 class ReportProgress(Protocol):
@@ -75,6 +90,52 @@ class Work:
         if start is not None and end is not None and end >= start:
             self.durations.add(end - start)
 
+    def merge(self, other: Work) -> None:
+        """Count all of another's."""
+        self.count += other.count
+        self.success += other.success
+        self.failed += other.failed
+        self.durations.merge(other.durations)
+
+
+@dataclass(frozen=True, order=True)
+class OpenItem:
+    """A run, or a task instance, that has not ended.
+
+    :param age_s: since it began, or was due, until the export's end.
+    """
+
+    age_s: float
+    dag_id: str
+    run_id: str
+    task_id: str
+    state: str
+
+
+@dataclass
+class OpenItems:
+    """All that has not ended: how many, and the oldest of them."""
+
+    count: int = 0
+    _oldest: list[OpenItem] = field(default_factory=list)
+
+    def add(self, item: OpenItem) -> None:
+        """Count one."""
+        self.count += 1
+        if len(self._oldest) < MAX_OPEN:
+            heapq.heappush(self._oldest, item)
+        else:
+            heapq.heappushpop(self._oldest, item)
+
+    @property
+    def oldest(self) -> list[OpenItem]:
+        """The oldest of them, first."""
+        return sorted(self._oldest, reverse=True)
+
+
+def _recent() -> list[Work]:
+    return [Work() for _ in range(RECENT_DAYS)]
+
 
 @dataclass
 class RunFigures:
@@ -84,6 +145,8 @@ class RunFigures:
     :param undated: runs without any time.
     :param types: how many of each ``run_type``.
     :param states: how many in each state.
+    :param recent: of the last 24 hours before the export's end, of those before them, and so on.
+    :param failed_days: DAG -> number of the day -> failed runs, in the export's last days.
     """
 
     all: Work = field(default_factory=Work)
@@ -93,6 +156,9 @@ class RunFigures:
     states: Counter[str] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
     undated: int = 0
+    recent: list[Work] = field(default_factory=_recent)
+    failed_days: dict[str, Counter[int]] = field(default_factory=dict)
+    open: OpenItems = field(default_factory=OpenItems)
 
 
 @dataclass
@@ -101,6 +167,8 @@ class TaskFigures:
 
     :param delays: number of the day since 1970 -> from queued to started.
     :param requeued: those that were queued again after they had begun, as deferred ones are: their delay is unknown.
+    :param recent: as the runs'.
+    :param recent_delays: likewise, from queued to started.
     """
 
     all: Work = field(default_factory=Work)
@@ -110,6 +178,9 @@ class TaskFigures:
     delay: DurationSketch = field(default_factory=DurationSketch)
     delays: dict[int, DurationSketch] = field(default_factory=dict)
     requeued: int = 0
+    recent: list[Work] = field(default_factory=_recent)
+    recent_delays: list[DurationSketch] = field(default_factory=lambda: [DurationSketch() for _ in range(RECENT_DAYS)])
+    open: OpenItems = field(default_factory=OpenItems)
 
 
 @dataclass
@@ -119,36 +190,76 @@ class TableFigures:
     :param rows: each once, however often it was exported.
     :param months: year times 12 plus month (from 0) -> rows; ``None`` where rows have no time of their own.
     :param undated: rows without a time, such as tasks that never started.
+    :param first_day: number of the first row's day since 1970.
     """
 
     rows: int
     bytes: int
     months: Counter[int] | None = None
     undated: int = 0
+    first_day: int | None = None
+
+    def add(self, day: int, month: int) -> None:
+        """Count a row of that day."""
+        assert self.months is not None
+        self.months[month] += 1
+        if self.first_day is None or day < self.first_day:
+            self.first_day = day
 
 
 @dataclass
 class Figures:
-    """All of it; ``None`` for what the export lacks."""
+    """All of it; ``None`` for what the export lacks.
+
+    :param span: what it is of.
+    """
 
     runs: RunFigures | None
     tasks: TaskFigures | None
     tables: dict[str, TableFigures]
+    span: Span
 
 
-def read_figures(export: Export, progress: ReportProgress | None = None) -> Figures:
+@dataclass(frozen=True)
+class Span:
+    """The time that a report is of, in seconds since 1970.
+
+    :param begin: what happened before is not counted; ``None``: nothing did.
+    :param end: when the export ends.
+    :param latest: what is later has no time that could be shown.
+    """
+
+    begin: float | None
+    end: float
+    latest: float
+
+    def known(self, moments: Sequence[float | None]) -> list[float | None]:
+        """Pass over times that nothing happened at: one row of the year 9999 would make a plot of 8,000 years."""
+        return [moment if moment is not None and _EARLIEST <= moment < self.latest else None for moment in moments]
+
+    def holds(self, moment: float | None) -> bool:
+        """Whether a row of this time is counted; one without a time is where all are."""
+        return self.begin is None or (moment is not None and moment >= self.begin)
+
+
+def read_figures(export: Export, progress: ReportProgress | None = None, *, since: datetime | None = None) -> Figures:
     """Read an export, once and as a stream; memory grows with the DAGs, tasks and days, not with the rows.
 
+    :param since: count rows from this time on; those without a time not at all, but in tables that have none.
     :raises StorageError: a file of it is gone, damaged, or cannot be read.
     """
     tell = progress or _silent
     tables: dict[str, TableFigures] = {}
-    runs = _runs(export, tables, tell) if "dag_run" in export.tables else None
-    tasks = _tasks(export, tables, tell) if "task_instance" in export.tables else None
+    first, last = export.manifests[0], export.last
+    begins = [moment.timestamp() for moment in (since, first.since) if moment]
+    end = min(moment.timestamp() for moment in (last.until, last.exported_at) if moment)
+    span = Span(max(begins, default=None), end, last.exported_at.timestamp() + DAY_S)
+    runs = _runs(export, tables, span, tell) if "dag_run" in export.tables else None
+    tasks = _tasks(export, tables, span, tell) if "task_instance" in export.tables else None
     for table in export.tables:
         if table not in tables:
-            tables[table] = _table(export, table, tell)
-    return Figures(runs, tasks, tables)
+            tables[table] = _table(export, table, span, tell)
+    return Figures(runs, tasks, tables, span)
 
 
 def _silent(table: str, rows: int, expected_rows: int) -> None:
@@ -164,54 +275,72 @@ def _batches(export: Export, table: str, columns: Sequence[str], tell: ReportPro
         tell(table, rows, expected)
 
 
-def _runs(export: Export, tables: dict[str, TableFigures], tell: ReportProgress) -> RunFigures:
+def _runs(export: Export, tables: dict[str, TableFigures], span: Span, tell: ReportProgress) -> RunFigures:
     figures = RunFigures()
+    mapped_from = int(span.end // DAY_S) - MAP_DAYS
     growth = tables["dag_run"] = TableFigures(0, export.bytes_written("dag_run"), Counter())
     times = _time_columns(export, "dag_run")
-    columns = ["dag_id", "state", "run_type", "start_date", "end_date", *times]
+    columns = ["dag_id", "state", "run_type", "start_date", "end_date", "run_id", *times]
     month_of = _Months()
     for batch in _batches(export, "dag_run", columns, tell):
-        dag_ids, states, types, starts, ends = batch[:5]
-        moments = _first_known(batch[5:], len(dag_ids))
+        batch, moments = _within(span, batch[:6], _first_known(batch[6:], len(batch[0])))
+        dag_ids, states, types, starts, ends, run_ids = batch
         figures.states.update(state or "none" for state in states)
         figures.types.update(kind or "none" for kind in types)
         growth.rows += len(dag_ids)
-        for dag_id, state, start, end, moment in zip(dag_ids, states, starts, ends, moments, strict=True):
+        for dag_id, run_id, state, start, end, moment in zip(
+            dag_ids, run_ids, states, starts, ends, moments, strict=True
+        ):
             figures.all.add(state, start, end)
             _named(figures.dags, dag_id or "", REST).add(state, start, end)
+            if state not in _FINISHED:
+                age_s = max(0.0, span.end - moment) if moment is not None else 0.0
+                figures.open.add(OpenItem(age_s, dag_id or "", run_id or "", "", state or "none"))
             if moment is None:
                 figures.undated += 1
                 continue
             day = int(moment // DAY_S)
+            if (age := int((span.end - moment) // DAY_S)) < RECENT_DAYS and age >= 0:
+                figures.recent[age].add(state, start, end)
+            if state == "failed" and mapped_from < day <= mapped_from + MAP_DAYS:
+                figures.failed_days.setdefault(dag_id or "", Counter())[day] += 1
             if day not in figures.days:
                 figures.days[day] = [0, 0, 0]
             figures.days[day][_FINISHED.index(state) if state in _FINISHED else 2] += 1
             figures.hours[int(moment // HOUR_S)] += 1
-            _months(growth)[month_of[day]] += 1
+            growth.add(day, month_of[day])
     growth.undated = figures.undated
     return figures
 
 
-def _tasks(export: Export, tables: dict[str, TableFigures], tell: ReportProgress) -> TaskFigures:
+def _tasks(export: Export, tables: dict[str, TableFigures], span: Span, tell: ReportProgress) -> TaskFigures:
     figures = TaskFigures()
     growth = tables["task_instance"] = TableFigures(0, export.bytes_written("task_instance"), Counter())
     times = _time_columns(export, "task_instance")
-    columns = ["dag_id", "task_id", "state", "start_date", "end_date", "queued_dttm", *times]
-    month_of, months = _Months(), _months(growth)
+    columns = ["dag_id", "task_id", "state", "start_date", "end_date", "queued_dttm", "run_id", *times]
+    month_of = _Months()
     for batch in _batches(export, "task_instance", columns, tell):
-        dag_ids, task_ids, states, starts, ends, queued = batch[:6]
-        moments = _first_known(batch[6:], len(dag_ids))
+        batch, moments = _within(span, batch[:7], _first_known(batch[7:], len(batch[0])))
+        dag_ids, task_ids, states, starts, ends, queued, run_ids = batch
         figures.states.update(state or "none" for state in states)
         figures.hours.update(int(start // HOUR_S) for start in starts if start is not None)
         growth.rows += len(dag_ids)
         names = zip(dag_ids, task_ids, strict=True)
-        for name, state, start, end, moment in zip(names, states, starts, ends, moments, strict=True):
+        for name, run_id, state, start, end, moment, since in zip(
+            names, run_ids, states, starts, ends, moments, queued, strict=True
+        ):
             figures.all.add(state, start, end)
             _named(figures.tasks, name, (REST, REST)).add(state, start, end)
+            if state in _OPEN_TASKS:
+                known = moment if moment is not None else since
+                age_s = max(0.0, span.end - known) if known is not None else 0.0
+                figures.open.add(OpenItem(age_s, name[0] or "", run_id or "", name[1] or "", state))
             if moment is None:
                 growth.undated += 1
-            else:
-                months[month_of[int(moment // DAY_S)]] += 1
+                continue
+            growth.add(day := int(moment // DAY_S), month_of[day])
+            if (age := int((span.end - moment) // DAY_S)) < RECENT_DAYS and age >= 0:
+                figures.recent[age].add(state, start, end)
         for since, start in zip(queued, starts, strict=True):
             if since is None or start is None:
                 continue
@@ -223,10 +352,23 @@ def _tasks(export: Export, tables: dict[str, TableFigures], tell: ReportProgress
             if day not in figures.delays:
                 figures.delays[day] = DurationSketch()
             figures.delays[day].add(start - since)
+            if (age := int((span.end - start) // DAY_S)) < RECENT_DAYS and age >= 0:
+                figures.recent_delays[age].add(start - since)
     return figures
 
 
-def _table(export: Export, table: str, tell: ReportProgress) -> TableFigures:
+def _within(
+    span: Span, columns: Sequence[Sequence[Any]], moments: Sequence[float | None]
+) -> tuple[list[Sequence[Any]], Sequence[float | None]]:
+    """Keep the rows that lie in a span."""
+    moments = span.known(moments)
+    if span.begin is None:
+        return list(columns), moments
+    kept = [span.holds(moment) for moment in moments]
+    return [list(compress(column, kept)) for column in columns], list(compress(moments, kept))
+
+
+def _table(export: Export, table: str, span: Span, tell: ReportProgress) -> TableFigures:
     exports = export.exports_of(table)
     times = _time_columns(export, table)
     found = TableFigures(0, export.bytes_written(table), Counter() if times else None)
@@ -235,15 +377,16 @@ def _table(export: Export, table: str, tell: ReportProgress) -> TableFigures:
         return found
     month_of = _Months()
     for batch in _batches(export, table, times or list(exports[-1][1].key), tell):
-        found.rows += len(batch[0])
         if not times:
+            found.rows += len(batch[0])
             continue
-        months = _months(found)
-        for moment in _first_known(batch, len(batch[0])):
+        _, moments = _within(span, [], _first_known(batch, len(batch[0])))
+        found.rows += len(moments)
+        for moment in moments:
             if moment is None:
                 found.undated += 1
             else:
-                months[month_of[int(moment // DAY_S)]] += 1
+                found.add(day := int(moment // DAY_S), month_of[day])
     return found
 
 
@@ -271,11 +414,6 @@ def _named(works: dict[Any, Work], name: Any, rest: Any) -> Work:
             name = rest
         work = works.setdefault(name, Work())
     return work
-
-
-def _months(table: TableFigures) -> Counter[int]:
-    assert table.months is not None
-    return table.months
 
 
 class _Months(dict[int, int]):

@@ -12,8 +12,11 @@ from airflow_mwaa_provider.metadata.report.figures import DAY_S, HOUR_S, MAX_NAM
 from airflow_mwaa_provider.metadata.report.sections import (
     dags_section,
     delay_section,
+    failure_map_section,
     failures_section,
     growth_section,
+    open_section,
+    recent_section,
     runs_section,
     tasks_section,
 )
@@ -44,12 +47,15 @@ def write_page(export: Export, figures: Figures, *, title: str | None = None) ->
             f"<h1>Airflow history of {name}</h1>",
             _facts(export, figures),
             f'<div class="tiles">{"".join(_tiles(figures))}</div>',
-            runs_section(figures.runs),
-            delay_section(figures.tasks),
+            recent_section(figures.runs, figures.tasks, figures.span),
+            open_section(figures.runs, figures.tasks),
+            failure_map_section(figures.runs, figures.span),
+            runs_section(figures.runs, figures.span),
+            delay_section(figures.tasks, figures.span),
             failures_section(figures.runs, figures.tasks),
             dags_section(figures.runs),
             tasks_section(figures.tasks),
-            growth_section(figures.tables),
+            growth_section(figures.tables, figures.span),
             _notes(export, figures),
         ]
     )
@@ -63,10 +69,11 @@ def write_page(export: Export, figures: Figures, *, title: str | None = None) ->
 
 
 def _facts(export: Export, figures: Figures) -> str:
-    last, first = export.last, export.manifests[0]
+    last, begin = export.last, figures.span.begin
     days = sorted(figures.runs.days) if figures.runs else []
     until = texts.moment_text(last.until) if last.until else "the export"
-    window = f"{texts.moment_text(first.since) if first.since else 'the beginning'} to {until}"
+    since = "the beginning" if begin is None else texts.moment_text(datetime.fromtimestamp(begin, UTC))
+    window = f"{since} to {until}"
     size = sum(export.bytes_written(table) for table in export.tables)
     compression = "not compressed" if last.compression == "none" else last.compression
     files = f"{'CSV' if last.file_format == 'csv' else 'Parquet'}, {compression}"
@@ -137,8 +144,10 @@ def _notes(export: Export, figures: Figures) -> str:
             f"{count_text(figures.tasks.requeued)} task instances were queued again after they had begun, as deferred "
             "ones are; their queue delay is not known, and not counted."
         )
+    if figures.span.begin is not None:
+        notes.append("Rows of before the window are not counted, and neither are those without a time.")
     if figures.runs and figures.runs.undated:
-        notes.append(f"{count_text(figures.runs.undated)} runs have no time at all, and are in no plot over time.")
+        notes.append(f"{count_text(figures.runs.undated)} runs have no time that can be, and are in no plot over time.")
     many = [works for works in (figures.runs and figures.runs.dags, figures.tasks and figures.tasks.tasks) if works]
     if any(len(works) > MAX_NAMES for works in many):
         notes.append(f"Beyond {MAX_NAMES:,} different DAGs or tasks the others are counted together, as (others).")

@@ -17,15 +17,18 @@ from airflow_mwaa_provider.metadata.report.charts import (
     lines,
     log_axis,
 )
+from airflow_mwaa_provider.metadata.report.figures import DAY_S, MAP_DAYS, Work
 from airflow_mwaa_provider.metadata.report.sketch import DurationSketch
 from airflow_mwaa_provider.metadata.report.texts import (
     NO_VALUE,
     Bins,
     bytes_text,
     count_text,
+    day_text,
     duration_text,
     escaped,
     hours_text,
+    month_s,
     month_text,
     share_text,
     ticks,
@@ -34,13 +37,16 @@ from airflow_mwaa_provider.metadata.report.texts import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from airflow_mwaa_provider.metadata.report.figures import RunFigures, TableFigures, TaskFigures, Work
+    from airflow_mwaa_provider.metadata.report.figures import OpenItems, RunFigures, Span, TableFigures, TaskFigures
 
 __all__ = [
     "dags_section",
     "delay_section",
+    "failure_map_section",
     "failures_section",
     "growth_section",
+    "open_section",
+    "recent_section",
     "runs_section",
     "tasks_section",
 ]
@@ -51,7 +57,127 @@ _LOG_FROM = 25
 """Where the highest point is so many times the usual one, an axis from zero would show nothing but that point."""
 
 
-def runs_section(runs: RunFigures | None) -> str:
+_WINDOWS = (("Last day", 0, 1), ("Day before", 1, 2), ("Last week", 0, 7), ("Week before", 7, 14))
+_PALE = " Paler columns are not of a whole {unit}."
+
+
+def recent_section(runs: RunFigures | None, tasks: TaskFigures | None, span: Span) -> str:
+    """Show the last day and the last week against those before."""
+    title = "Lately"
+    if runs is None and tasks is None:
+        return _nothing(title, "The export has neither table dag_run nor task_instance, so that nothing is known.")
+    rows: list[list[str]] = []
+    known = [span.begin is None or span.end - last * DAY_S >= span.begin for _, _, last in _WINDOWS]
+
+    def add(name: str, values: Iterable[str]) -> None:
+        rows.append([name, *(value if is_known else NO_VALUE for value, is_known in zip(values, known, strict=True))])
+
+    for figures, what in ((runs, "DAG runs"), (tasks, "Task instances")):
+        if figures is None:
+            continue
+        works = [_merged(figures.recent[first:last]) for _, first, last in _WINDOWS]
+        add(what, (count_text(work.count) for work in works))
+        add("Failed", (count_text(work.failed) for work in works))
+        add(
+            "Failed, of those that ended",
+            (share_text(work.failed_share) if work.success + work.failed else NO_VALUE for work in works),
+        )
+        add("Median duration", (duration_text(work.durations.quantile(0.5)) for work in works))
+    if tasks is not None:
+        delays = []
+        for _, first, last in _WINDOWS:
+            delay = DurationSketch()
+            for one in tasks.recent_delays[first:last]:
+                delay.merge(one)
+            delays.append(delay)
+        add("Queue delay, 95% within", (duration_text(delay.quantile(0.95)) for delay in delays))
+    about = (
+        "Days of 24 hours and weeks of seven such days, back from the end of the export, by when a run or task began."
+    )
+    return _section(title, about, _table(["Began in", *(name for name, _, _ in _WINDOWS)], rows))
+
+
+def _merged(works: Iterable[Work]) -> Work:
+    merged = Work()
+    for work in works:
+        merged.merge(work)
+    return merged
+
+
+def open_section(runs: RunFigures | None, tasks: TaskFigures | None) -> str:
+    """Show what has not ended."""
+    title = "Still open"
+    if runs is None and tasks is None:
+        return _nothing(title, "The export has neither table dag_run nor task_instance, so that nothing is known.")
+    parts = []
+    for items, what, counted in (
+        (runs.open if runs else None, "Run", "runs"),
+        (tasks.open if tasks else None, "Task", "task instances"),
+    ):
+        if items is not None:
+            parts.append(_open(items, what, counted))
+    about = "What had not ended when the export was made, oldest first: since it began, or was due."
+    return _section(title, about, "<h3 class='plot'></h3>".join(parts))
+
+
+def _open(items: OpenItems, what: str, counted: str) -> str:
+    if not items.count:
+        return f"<p>No {counted} are open.</p>"
+    rows = [
+        [
+            _task_name(item.dag_id, item.task_id) if item.task_id else escaped(item.dag_id),
+            escaped(item.run_id),
+            escaped(item.state),
+            duration_text(item.age_s) if item.age_s else NO_VALUE,
+        ]
+        for item in items.oldest
+    ]
+    return _table([what, "Run id", "State", "Open for"], rows) + _left_out(items.count, f"{counted} that are open")
+
+
+def failure_map_section(runs: RunFigures | None, span: Span) -> str:
+    """Show on which days which DAGs failed."""
+    title = "Failed runs by DAG and day"
+    if runs is None:
+        return _nothing(title, _lacks("dag_run", "failed runs"))
+    last = int(span.end // DAY_S)
+    days = range(last - MAP_DAYS + 1, last + 1)
+    failing = sorted(runs.failed_days.items(), key=lambda item: (-item[1].total(), item[0]))
+    if not failing:
+        return _nothing(title, f"No run failed in the last {MAP_DAYS} days of this export.")
+    most = max(max(found.values()) for _, found in failing)
+    heads = "".join(
+        f"<th scope=col>{escaped(day_text(day, with_year=False).split()[0])}</th>" if place % 2 == 0 else "<th></th>"
+        for place, day in enumerate(days)
+    )
+    body = "".join(
+        f"<tr><td>{escaped(name)}</td>{''.join(_cell(day, found.get(day, 0), most) for day in days)}</tr>"
+        for name, found in failing[:_LISTED]
+    )
+    content = (
+        f'<div class="scroll" tabindex="0"><table class="map"><thead><tr><th scope=col>DAG</th>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+    about = f"The last {MAP_DAYS} days, until {day_text(last)}; the stronger, the more failed. Most failures first."
+    return _section(title, about, content + _left_out(len(failing), "DAGs with failures in these days"))
+
+
+def _cell(day: int, failed: int, most: int) -> str:
+    if not failed:
+        return f'<td><i title="{escaped(day_text(day))}: none failed"></i></td>'
+    strength = 0.3 + 0.7 * failed / most
+    return (
+        f'<td><i class="bad" style="opacity:{strength:.2f}" title="{escaped(day_text(day))}: {count_text(failed)} '
+        'failed"></i></td>'
+    )
+
+
+def _begin_s(first_day: int, span: Span) -> float:
+    """Say from when on all is counted: what was before the first day was never there, or has been deleted."""
+    return span.begin if span.begin is not None else first_day * DAY_S
+
+
+def runs_section(runs: RunFigures | None, span: Span) -> str:
     """Show runs and failures over time."""
     title = "Runs and failures over time"
     if runs is None:
@@ -59,13 +185,14 @@ def runs_section(runs: RunFigures | None) -> str:
     if not runs.days:
         return _nothing(title, "No DAG run lies in this export.")
     bins = Bins(min(runs.days), max(runs.days))
+    partial = bins.partial(_begin_s(min(runs.days), span), span.end)
     counts = [[0, 0, 0] for _ in range(len(bins))]
     for day, (success, failed, others) in runs.days.items():
         found = counts[bins.place(day)]
         found[0], found[1], found[2] = found[0] + success, found[1] + failed, found[2] + others
     shares = [failed / (success + failed) if success + failed else None for success, failed, _ in counts]
     tips = [
-        f"{bins.label(place)}: {count_text(sum(found))} runs, {count_text(found[1])} failed"
+        f"{bins.label(place)}{_in_part(place, partial)}: {count_text(sum(found))} runs, {count_text(found[1])} failed"
         + (f" ({share_text(share)})" if (share := shares[place]) is not None else "")
         for place, found in enumerate(counts)
     ]
@@ -79,20 +206,26 @@ def runs_section(runs: RunFigures | None) -> str:
     greatest = max((share for share in shares if share is not None), default=0.0)
     rate = Axis(ticks(min(1.0, greatest or 0.04) * 100, 3), lambda mark: f"{mark:g}%")
     percent = [Series(one.name, one.css, [(value or 0) * 100 for value in one.values]) for one in shown]
-    plots = "".join(columns(series, size, title=title, tick=bins.tick, tips=tips) for size in (WIDE, NARROW))
+    plots = "".join(
+        columns(series, size, title=title, tick=bins.tick, tips=tips, partial=partial) for size in (WIDE, NARROW)
+    )
     rates = "".join(
-        columns(percent, size, title="Failed runs in percent", tick=bins.tick, tips=tips, axis=rate)
+        columns(percent, size, title="Failed runs in percent", tick=bins.tick, tips=tips, axis=rate, partial=partial)
         for size in (LOW, LOW_NARROW)
     )
     legend = _legend([(one.css, one.name) for one in series])
     return _section(
         title,
-        f"DAG runs a {bins.unit}, by how they ended.",
+        f"DAG runs a {bins.unit}, by how they ended.{_PALE.format(unit=bins.unit) if partial else ''}",
         f"{legend}{plots}<h3 class='plot'>Failed runs, in % of those that ended</h3>{rates}",
     )
 
 
-def delay_section(tasks: TaskFigures | None) -> str:
+def _in_part(place: int, partial: set[int]) -> str:
+    return " (in part)" if place in partial else ""
+
+
+def delay_section(tasks: TaskFigures | None, span: Span) -> str:
     """Show how long tasks waited for a worker."""
     title = "Queue delay over time"
     if tasks is None:
@@ -100,13 +233,14 @@ def delay_section(tasks: TaskFigures | None) -> str:
     if not tasks.delays:
         return _nothing(title, "No task instance of this export was both queued and started.")
     bins = Bins(min(tasks.delays), max(tasks.delays))
+    partial = bins.partial(_begin_s(min(tasks.delays), span), span.end)
     sketches = [DurationSketch() for _ in range(len(bins))]
     for day, sketch in tasks.delays.items():
         sketches[bins.place(day)].merge(sketch)
     medians, highs = ([sketch.quantile(share) for sketch in sketches] for share in (0.5, 0.95))
     tips = [
-        f"{bins.label(place)}: median {duration_text(medians[place])}, 95% within {duration_text(highs[place])}, "
-        f"{count_text(sketch.count)} tasks"
+        f"{bins.label(place)}{_in_part(place, partial)}: median {duration_text(medians[place])}, "
+        f"95% within {duration_text(highs[place])}, {count_text(sketch.count)} tasks"
         for place, sketch in enumerate(sketches)
     ]
     axis = _delay_axis([value for value in (*medians, *highs) if value is not None])
@@ -248,7 +382,7 @@ def _slowest(
     return _section(title, f"{about} The bar is the 95th percentile.", table)
 
 
-def growth_section(tables: dict[str, TableFigures]) -> str:
+def growth_section(tables: dict[str, TableFigures], span: Span) -> str:
     """Show how tables grow, and how large they are."""
     title = "Growth of tables"
     if not tables:
@@ -256,21 +390,33 @@ def growth_section(tables: dict[str, TableFigures]) -> str:
     largest = sorted(tables.items(), key=lambda item: (-item[1].rows, item[0]))
     growing = [(name, table) for name, table in largest if table.months]
     months = [month for _, table in growing for month in (table.months or ())]
+    first_day = min((table.first_day for _, table in growing if table.first_day is not None), default=0)
+    begin_s = _begin_s(first_day, span)
     plots = []
     for name, table in growing[:_PLOTTED_TABLES]:
         found: dict[int, int] = dict(table.months or {})
-        span = range(min(months), max(months) + 1)
-        values = [found.get(month, 0) for month in span]
-        tips = [f"{month_text(month)}: {count_text(value)} rows" for month, value in zip(span, values, strict=True)]
-        first = span[0]
+        shown_months = range(min(months), max(months) + 1)
+        values = [found.get(month, 0) for month in shown_months]
+        partial = {
+            place
+            for place, month in enumerate(shown_months)
+            if not begin_s <= month_s(month) < month_s(month + 1) <= span.end
+        }
+        tips = [
+            f"{month_text(month)}{_in_part(place, partial)}: {count_text(value)} rows"
+            for place, (month, value) in enumerate(zip(shown_months, values, strict=True))
+        ]
+        first = shown_months[0]
 
         def tick(place: int, first: int = first) -> tuple[str, str]:
             month, year = month_text(first + place).split()
             return month, year
 
-        drawn = columns([Series(name, "good", values)], SMALL, title=f"Rows of {name}", tick=tick, tips=tips)
-        mean = sum(values) / len(values)
-        plots.append(f"<div><h3>{escaped(name)}</h3><p>{count_text(mean)} rows a month on average</p>{drawn}</div>")
+        drawn = columns(
+            [Series(name, "good", values)], SMALL, title=f"Rows of {name}", tick=tick, tips=tips, partial=partial
+        )
+        mean = _mean_text(values, partial, span.end - begin_s)
+        plots.append(f"<div><h3>{escaped(name)}</h3><p>{mean}</p>{drawn}</div>")
     rows = [
         [
             escaped(name),
@@ -285,10 +431,17 @@ def growth_section(tables: dict[str, TableFigures]) -> str:
     shown = f'<div class="growth">{"".join(plots)}</div>' if plots else "<p>No table has rows with a time.</p>"
     return _section(
         title,
-        "Rows a month by their own time, each plot on its own scale; the first month and the last may not be whole. "
+        "Rows a month by their own time, each plot on its own scale. Paler months are not whole, and in no average. "
         "Sizes are those of the export's files.",
         shown + _table(heads, rows),
     )
+
+
+def _mean_text(values: Sequence[int], partial: set[int], seconds: float) -> str:
+    whole = [value for place, value in enumerate(values) if place not in partial]
+    if whole:
+        return f"{count_text(sum(whole) / len(whole))} rows a month on average"
+    return f"{count_text(sum(values) / max(seconds / DAY_S, 1.0))} rows a day on average"
 
 
 def _task_name(dag_id: str | None, task_id: str | None) -> str:

@@ -37,6 +37,7 @@ svg text { font-size: 12px; fill: var(--soft); font-variant-numeric: tabular-num
 .mark { text-anchor: end; } .tick { text-anchor: middle; }
 .grid { stroke: var(--line); } .base { stroke: var(--soft); stroke-opacity: .6; } .grid, .base { stroke-width: 1; }
 .fill.good { fill: var(--good); } .fill.bad { fill: var(--bad); } .fill.other { fill: var(--other); }
+.fill.partial { fill-opacity: .45; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; stroke: var(--good); }
 .line.high { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 4; stroke-linecap: butt; }
 .dot { fill: var(--good); } .dot.high { fill: var(--ink); }
@@ -64,6 +65,10 @@ td.bar { width: 26%; min-width: 110px; padding-top: 11px; }
 .growth { display: grid; grid-template-columns: repeat(auto-fill, minmax(264px, 1fr)); gap: 18px 26px;
   margin: 12px 0 20px; }
 .growth p { font-size: 12.5px; margin: 0 0 4px; }
+.map th, .map td { padding: 2px 1px; border-bottom: 0; text-align: center; }
+.map th:first-child, .map td:first-child { padding-right: 14px; min-width: 170px; text-align: left; }
+.map i { display: block; height: 18px; min-width: 14px; border-radius: 3px; background: var(--tint); }
+.map i.bad { background: var(--bad); }
 ul { margin: 8px 0 0; padding-left: 20px; color: var(--soft); }
 li { margin: 3px 0; max-width: 80ch; }
 @media (max-width: 640px) {

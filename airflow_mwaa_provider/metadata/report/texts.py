@@ -14,6 +14,7 @@ __all__ = [
     "day_text",
     "duration_text",
     "escaped",
+    "month_s",
     "month_text",
     "share_text",
     "ticks",
@@ -102,6 +103,11 @@ def month_text(month: int) -> str:
     return f"{_MONTHS[month % 12]} {month // 12}"
 
 
+def month_s(month: int) -> float:
+    """Return when a month begins, given as year times 12 plus month from 0, in seconds since 1970."""
+    return datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp()
+
+
 def ticks(greatest: float, count: int = 4) -> list[float]:
     """Give round numbers for an axis from 0 that reaches the greatest value."""
     if greatest <= 0:
@@ -142,6 +148,14 @@ class Bins:
         if self.unit == "week":
             return day - (day + 3) % 7  # 1 January 1970 was a Thursday
         return day - datetime.fromtimestamp(day * DAY_S, UTC).day + 1
+
+    def partial(self, begin_s: float, end_s: float) -> set[int]:
+        """Say which of them lie only in part between two points in time, in seconds since 1970."""
+        return {
+            place
+            for place, start in enumerate(self.starts)
+            if start * DAY_S < begin_s or self._next(start) * DAY_S > end_s
+        }
 
     def label(self, place: int) -> str:
         """Name one, for a tooltip."""
