@@ -21,8 +21,9 @@ __all__ = ["ExportLease"]
 
 log = logging.getLogger(__name__)
 
-RENEW_S = 3.0
-DEAD_AFTER_S = 12.0
+RENEW_S = 10.0
+"""A bucket with versions keeps each of them."""
+DEAD_AFTER_S = 40.0
 """A note that has not changed for so long is of an export that was killed."""
 _LOOK_S = 0.5
 _SETTLE_S = 1.0
@@ -81,6 +82,8 @@ class ExportLease:
 
     def _wait_for_the_dead(self) -> None:
         found = self._storage.get(self._key)
+        if found is not None:
+            log.info("Looking for %g s at most whether the export is alive that has left a note", DEAD_AFTER_S)
         deadline = time.monotonic() + DEAD_AFTER_S
         while found is not None and time.monotonic() < deadline:
             time.sleep(_LOOK_S)

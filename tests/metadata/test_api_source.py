@@ -8,6 +8,7 @@ import hashlib
 import io
 import itertools
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,6 +28,7 @@ from airflow_mwaa_provider.exceptions import (
     WebServerUnreachable,
 )
 from airflow_mwaa_provider.metadata import api_source
+from airflow_mwaa_provider.metadata.api_protocol import Description
 from airflow_mwaa_provider.metadata.environment_source import source_of_environment
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.storage import Storage
@@ -140,6 +142,23 @@ def test_repeated_it_writes_the_same_objects(lab, filled, bucket, small_pieces) 
         assert third.tables["log"].rows == 0
         left = {key for key in keys(lab, bucket) if f"{layout}/" in key and not key.endswith(".json")}
         assert left == set(third.keys), "what has no rows any more is gone"
+
+
+@KNOWS_NO_AIRFLOW
+def test_increments_of_an_older_server_are_refused(lab, filled, bucket, monkeypatch) -> None:
+    """It does not say of transactions what an increment needs; all else it exports."""
+    whole = Description.document
+
+    def document(self: Description) -> dict[str, Any]:
+        told = whole(self)
+        del told["snapshot"]
+        return told
+
+    monkeypatch.setattr(Description, "document", document)
+    server = Server(lab, filled, f"s3://{bucket}")
+    with pytest.raises(MwaaInputError, match=r"Route api: 'production' has an older version .* without incremental"):
+        export_by(server, lab, bucket, tables=["log"], incremental=True)
+    assert export_by(server, lab, bucket, tables=["log"]).tables["log"].rows
 
 
 @KNOWS_NO_AIRFLOW

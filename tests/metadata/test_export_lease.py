@@ -29,6 +29,11 @@ UNTIL = datetime(2026, 3, 1, tzinfo=UTC)
 WAYS = [{"incremental": True}, {"layout": "table"}, {"layout": "hive"}, {"layout": "hive", "since": UNTIL}]
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: Any) -> None:
+    monkeypatch.setattr(export_lease, "RENEW_S", 0.3)
+
+
 class Paused:
     """A progress that waits in the middle of an export."""
 
