@@ -77,12 +77,12 @@ def recent_section(runs: RunFigures | None, tasks: TaskFigures | None, span: Spa
             continue
         works = [_merged(figures.recent[first:last]) for _, first, last in _WINDOWS]
         add(what, (count_text(work.count) for work in works))
-        add("Failed", (count_text(work.failed) for work in works))
+        add(f"{what} that failed", (count_text(work.failed) for work in works))
         add(
-            "Failed, of those that ended",
+            "share of those that ended",
             (share_text(work.failed_share) if work.success + work.failed else NO_VALUE for work in works),
         )
-        add("Median duration", (duration_text(work.durations.quantile(0.5)) for work in works))
+        add("median duration", (duration_text(work.durations.quantile(0.5)) for work in works))
     if tasks is not None:
         delays = []
         for _, first, last in _WINDOWS:
