@@ -105,7 +105,14 @@ class AirflowApi(TaskListsApi, StoredObjectsApi, RolesApi):
             )
         return run
 
-    def find_run(self, dag_id: str, run_id: str, *, recent: bool = False) -> DagRun | None:
+    def find_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        recent: bool = False,
+        with_conf: bool = False,  # noqa: ARG002 - every answer has both
+    ) -> DagRun | None:
         """Read one run; ``None`` when it, or its DAG, isn't there.
 
         Where InvokeRestApi does not take its path, it is looked for among the newest runs of the DAG.
@@ -250,7 +257,7 @@ class AirflowApi(TaskListsApi, StoredObjectsApi, RolesApi):
                 logical_date=parse_time(row.get("logical_date")),
                 start_date=parse_time(row.get("start_date")),
                 end_date=parse_time(row.get("end_date")),
-                conf=row.get("conf"),
+                conf=row.get("conf") or {},
                 note=row.get("note"),
                 run_after=parse_time(row.get("run_after")) or _latest(row, "logical_date", "data_interval_end"),
             )

@@ -139,11 +139,18 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         row = {"state": DagRunState.QUEUED, **row, "dag_id": dag_id, "run_id": run_id}
         return replace(self._run(row, ambiguous=True), conf=dict(conf or {}))
 
-    def find_run(self, dag_id: str, run_id: str, *, recent: bool = False) -> DagRun | None:
+    def find_run(self, dag_id: str, run_id: str, *, recent: bool = False, with_conf: bool = False) -> DagRun | None:
         """Read one run; ``None`` when it isn't there.
 
         :raises DagNotFound: the DAG isn't there.
         """
+        if with_conf:
+            found = self.find_run(dag_id, run_id, recent=recent)
+            if found is None:
+                return None
+            # One command shows the dates, and the other one the conf.
+            listed = next((run for run in self._list_runs(dag_id) if run.run_id == run_id), found)
+            return replace(listed, conf=self._conf_of(listed))
         if self.major >= 3 and not _may_read_as_time(run_id):
             # One row instead of all runs of the DAG. An id that reads as a time could mean another run there.
             result = self._endpoint.run(["dags", "state", *positional(dag_id, run_id)])
@@ -301,6 +308,17 @@ class AirflowCli(StoredObjectsCli, RolesCli):
             )
         except (KeyError, ValueError) as error:
             raise self._strange("a task instance", error) from error
+
+    def _conf_of(self, run: DagRun) -> dict[str, Any] | None:
+        """Read the conf of a run that is there; on Airflow 2 it is asked for by its date."""
+        which = run.run_id if self.major >= 3 else run.logical_date.isoformat() if run.logical_date else None
+        if which is None:
+            return None
+        result = self._endpoint.run(["dags", "state", *positional(run.dag_id, which)])
+        if result.exit_status:
+            raise self._failed("dags state", result, f" of DAG {run.dag_id!r}")
+        shown = self._state_line(run.dag_id, run.run_id, result)
+        return None if shown is None else shown.conf or {}
 
     def _state_line(self, dag_id: str, run_id: str, result: CliResult) -> DagRun | None:
         """Read ``running``, ``success, {…conf…}`` or ``None``: the last line of the output that says one of them."""

@@ -51,10 +51,11 @@ class Backend(Protocol):
     ) -> DagRun:
         """Create a run; ``RemoteConflict`` where one of this id or logical date is there already."""
 
-    def find_run(self, dag_id: str, run_id: str, *, recent: bool = False) -> DagRun | None:
+    def find_run(self, dag_id: str, run_id: str, *, recent: bool = False, with_conf: bool = False) -> DagRun | None:
         """Read one run; ``None`` when it isn't there.
 
         :param recent: the run is new or not there at all, so that it need not be looked for among old ones.
+        :param with_conf: its conf and its logical date are wanted too, which may take another call.
         """
 
     def find_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:

@@ -6,14 +6,21 @@ from __future__ import annotations
 import json as jsonlib
 import logging
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
-from airflow_mwaa_provider.exceptions import DagRunNotFound, MwaaError, MwaaInputError, RemoteConflict
+from airflow_mwaa_provider.client.network_faults import shortened
+from airflow_mwaa_provider.exceptions import (
+    DagRunAlreadyExists,
+    DagRunNotFound,
+    MwaaError,
+    MwaaInputError,
+    RemoteConflict,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from airflow_mwaa_provider.client.access import Access
@@ -40,20 +47,26 @@ class DagRunCalls:
         note: str | None = None,
         *,
         data_interval: tuple[datetime, datetime] | None = None,
+        former_run_id: str | None = None,
+        identified_by: Collection[str] | None = None,
     ) -> DagRun:
         """Trigger a run, exactly once.
 
         The call carries the run's id. When its fate is unknown (a time-out, a cut connection, a 5xx) it is not sent
-        again before the environment has been asked whether the run is there. Called twice with the same id it gives
-        the same run; ``created`` tells whether this call made it. After an attempt of unknown fate a run that is
-        found counts as made by it: whether it was there before cannot be told.
+        again before the environment has been asked whether the run is there. Called twice with the same id, conf and
+        date it returns the same run; ``created`` tells whether this call made it. After an attempt of unknown fate a
+        run that is found counts as made by it: whether it was there before cannot be told.
 
         :param run_id: id of the run; a unique one is made when it is missing.
         :param conf: JSON-serialisable configuration of the run.
         :param logical_date: with a time zone. Left out, Airflow 2 takes the present, Airflow 3 none.
         :param data_interval: start and end of the run's data interval.
+        :param former_run_id: the id that an earlier release of the caller gave to the same request. A run of this id
+            is returned instead of making one, if it is the same request; if it is another one, it is left alone.
+        :param identified_by: keys of ``conf`` that tell one request from another; ``None`` compares all of it.
         :return: the run.
         :raises DagNotFound: there is no such DAG.
+        :raises DagRunAlreadyExists: the run of this id has another conf or logical date.
         :raises RemoteConflict: another run has this logical date.
         :raises MwaaError: any other, with ``ambiguous`` set when the run may be there all the same.
         """
@@ -65,13 +78,19 @@ class DagRunCalls:
             jsonlib.dumps(conf, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise MwaaInputError(f"conf cannot be written as JSON: {error}.") from None
+        request = _Request(conf or {}, logical_date, identified_by)
+        if former_run_id is not None:
+            earlier = self._find_earlier(dag_id, run_id, former_run_id, request)
+            if earlier is not None:
+                return earlier
         fate_unknown = False
 
         def attempt(backend: Backend) -> DagRun:
             nonlocal fate_unknown
             if fate_unknown:
-                found = backend.find_run(dag_id, run_id, recent=True)
+                found = backend.find_run(dag_id, run_id, recent=True, with_conf=True)
                 if found is not None:
+                    self._check_same_request(found, request)
                     log.info("Environment %r: run %r had been created in spite of the error", self.name, run_id)
                     return _with_created(found, True)
             try:
@@ -84,9 +103,10 @@ class DagRunCalls:
                     note=note,
                 )
             except RemoteConflict:
-                found = backend.find_run(dag_id, run_id)
+                found = backend.find_run(dag_id, run_id, with_conf=True)
                 if found is None:
                     raise  # the conflict is with another run, about the logical date
+                self._check_same_request(found, request)
                 return _with_created(found, fate_unknown)
             except MwaaError as error:
                 fate_unknown = fate_unknown or error.ambiguous
@@ -97,10 +117,51 @@ class DagRunCalls:
             return self._access.call(
                 attempt, idempotent=False, may_repeat=lambda error: error.transient or error.ambiguous
             )
+        except DagRunAlreadyExists:
+            raise  # no doubt is left: the run of this id is another one
         except MwaaError as error:
             # The last error may be about asking; the doubt is about the trigger before it.
             error.ambiguous = error.ambiguous or fate_unknown
             raise
+
+    def find_earlier_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        former_run_id: str,
+        *,
+        conf: Mapping[str, Any] | None = None,
+        logical_date: datetime | None = None,
+    ) -> DagRun | None:
+        """Find the run of a request to which an earlier release of the caller gave another id.
+
+        :return: ``None`` when there is no run of the former id, or when it was made for another request. Where there
+            is one of ``run_id`` as well, that one.
+        """
+        return self._find_earlier(dag_id, run_id, former_run_id, _Request(conf or {}, logical_date, None))
+
+    def _find_earlier(self, dag_id: str, run_id: str, former_run_id: str, request: _Request) -> DagRun | None:
+        def find(wanted: str) -> DagRun | None:
+            found = self._access.call(lambda backend: backend.find_run(dag_id, wanted, recent=True, with_conf=True))
+            return found if found is not None and not request.differences(found) else None
+
+        former = find(former_run_id)
+        if former is None:
+            return None
+        # Whoever has a run of the new id has made it, and the former one is somebody else's.
+        return _with_created(find(run_id) or former, False)
+
+    def _check_same_request(self, found: DagRun, request: _Request) -> None:
+        """Refuse a run that has the right id, and was made for something else."""
+        differences = request.differences(found)
+        if differences:
+            raise DagRunAlreadyExists(
+                f"Environment {self.name!r}: DAG {found.dag_id!r} already has a run {found.run_id!r}, made for another "
+                f"request than this one: {'; '.join(differences)}. Give another run id, or ask for the same: a conf "
+                "that is new at each try, such as the present time, makes a request of its own.",
+                env_name=self.name,
+                status=409,
+            )
 
     def get_dag_run(self, dag_id: str, run_id: str) -> DagRun:
         """Read one run.
@@ -185,6 +246,43 @@ class DagRunCalls:
             some = dag_ids[start : start + _DAGS_AT_ONCE]
             missing += self._access.call(lambda backend, some=some: backend.missing_dags(some))  # type: ignore[misc]
         return missing
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked for under a run's id."""
+
+    conf: Mapping[str, Any] = field(repr=False)
+    logical_date: datetime | None
+    identified_by: Collection[str] | None
+
+    def differences(self, run: DagRun) -> list[str]:
+        """Say how a run differs from what is asked for; values of the conf are not repeated."""
+        found = []
+        if self.logical_date is not None and self.logical_date != run.logical_date:
+            its_own = run.logical_date.isoformat() if run.logical_date else "none"
+            found.append(f"its logical date is {its_own}, asked for was {self.logical_date.isoformat()}")
+        if run.conf is None:
+            return found
+        # As it is when it has been there and back: a tuple is a list by then.
+        asked, there = jsonlib.loads(jsonlib.dumps(self.conf)), run.conf
+        keys = {*asked, *there} if self.identified_by is None else set(self.identified_by)
+        for keys_so, how in (
+            (sorted(keys & asked.keys() - there.keys()), "its conf lacks"),
+            (sorted(keys & there.keys() - asked.keys()), "only its conf has"),
+            (
+                sorted(key for key in keys & asked.keys() & there.keys() if asked[key] != there[key]),
+                "its conf has another",
+            ),
+        ):
+            if keys_so:
+                found.append(f"{how} {_some(keys_so)}")
+        return found
+
+
+def _some(keys: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return ", ".join(repr(shortened(key, 60)) for key in keys[:most]) + more
 
 
 def _with_created(run: DagRun, created: bool) -> DagRun:

@@ -24,11 +24,18 @@ from airflow_mwaa_provider.client.parameters import (
     moment,
     run_states,
 )
-from airflow_mwaa_provider.exceptions import DagPaused, MwaaError, MwaaInputError, UnsupportedByTransport, WaitTimeout
+from airflow_mwaa_provider.exceptions import (
+    DagPaused,
+    DagRunAlreadyExists,
+    MwaaError,
+    MwaaInputError,
+    UnsupportedByTransport,
+    WaitTimeout,
+)
 from airflow_mwaa_provider.links.dag_run import MwaaDagRunLink
-from airflow_mwaa_provider.operators.existing_runs import take_up
+from airflow_mwaa_provider.operators.existing_runs import refuse_other_request, take_up
 from airflow_mwaa_provider.operators.results import result_of, url_of
-from airflow_mwaa_provider.operators.run_ids import derived_run_id
+from airflow_mwaa_provider.operators.run_ids import derived_run_id, former_run_id, was_tried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,7 +202,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
 
         :raises DagPaused: the DAG is paused (with ``fail_when_dag_is_paused``).
         :raises AirflowFailException: a run of the given id was there before this task's first try; no retry mends
-            that. Its cause is a ``DagRunAlreadyExists``.
+            that; or the run of this id was made with another conf or date. Its cause is a ``DagRunAlreadyExists``.
         :raises DagRunFailed: the run ended badly.
         """
         empty_to_none(self, required=("env_name", "trigger_dag_id"))
@@ -207,9 +214,13 @@ class MwaaTriggerDagRunOperator(BaseOperator):
                 "queued. Unpause it there, or leave out fail_when_dag_is_paused.",
                 env_name=self.env_name,
             )
-        # One date has one run, so that clearing the task cannot make another one.
-        run_id = self.trigger_run_id or derived_run_id(context, one_for_all_rounds=call["logical_date"] is not None)
-        run = environment.trigger_dag_run(self.trigger_dag_id, run_id, **call)
+        run_id, former = self._run_ids(context)
+        if former is not None and was_tried(context, one_for_all_rounds=call["logical_date"] is not None):
+            call["former_run_id"] = former
+        try:
+            run = environment.trigger_dag_run(self.trigger_dag_id, run_id, **call)
+        except DagRunAlreadyExists as error:
+            refuse_other_request(self, error)
         url = self._leave_link(environment, run, context)
         if run.created:
             self.log.info("Environment %r: created run %r of DAG %r: %s", self.env_name, run_id, run.dag_id, url)
@@ -245,22 +256,47 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         except deferral_errors():
             if self.cancel_on_kill:
                 empty_to_none(self, required=("env_name", "trigger_dag_id"))
-                dated = self.logical_date is not None
-                run_id = self.trigger_run_id or derived_run_id(context, one_for_all_rounds=dated)
-                self._mark_as_failed(self._settings().environment(self.env_name), self.trigger_dag_id, run_id)
+                environment = self._settings().environment(self.env_name)
+                run_id, former = self._run_ids(context)
+                self._mark_as_failed(environment, self._deferred_for(environment, run_id, former))
             raise
+
+    def _run_ids(self, context: Context) -> tuple[str, str | None]:
+        """Return the run's id, and the one that an earlier release would have given it."""
+        if self.trigger_run_id:
+            return self.trigger_run_id, None
+        # One date has one run, so that clearing the task cannot make another one.
+        dated = self.logical_date is not None
+        return (
+            derived_run_id(context, one_for_all_rounds=dated),
+            former_run_id(context, one_for_all_rounds=dated),
+        )
+
+    def _deferred_for(self, environment: MwaaEnvironment, run_id: str, former: str | None) -> str:
+        """Return the id of the run that was waited for; the wait may have begun before this package was upgraded."""
+        if former is None:
+            return run_id
+        call = self._checked_call()
+        try:
+            found = environment.find_earlier_run(
+                self.trigger_dag_id, run_id, former, conf=call["conf"], logical_date=call["logical_date"]
+            )
+        except MwaaError as error:
+            self.log.warning("Whether an earlier release has made the run cannot be found out: %s", error)
+            return run_id
+        return found.run_id if found is not None else run_id
 
     def on_kill(self) -> None:
         """Mark the remote run as failed, where that was asked for and the task was waiting."""
         if not self.cancel_on_kill or self._waited_for is None:
             return
         environment, run = self._waited_for
-        self._mark_as_failed(environment, run.dag_id, run.run_id)
+        self._mark_as_failed(environment, run.run_id)
 
-    def _mark_as_failed(self, environment: MwaaEnvironment, dag_id: str, run_id: str) -> None:
+    def _mark_as_failed(self, environment: MwaaEnvironment, run_id: str) -> None:
         self.log.info("Marking run %r in environment %r as failed", run_id, self.env_name)
         try:
-            environment.stop_dag_run(dag_id, run_id)
+            environment.stop_dag_run(self.trigger_dag_id, run_id)
         except MwaaError as error:
             self.log.error("The remote run goes on, because it could not be marked: %s", error)
 
@@ -358,7 +394,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         from airflow_mwaa_provider.client.waiting import explained
 
         if isinstance(error, WaitTimeout) and self.cancel_on_timeout and run is not None:
-            self._mark_as_failed(environment, run.dag_id, run.run_id)
+            self._mark_as_failed(environment, run.run_id)
         return explained(environment, error)
 
     def _result(self, environment: MwaaEnvironment, run: DagRun, url: str) -> dict[str, Any]:

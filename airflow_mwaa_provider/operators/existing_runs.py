@@ -3,18 +3,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from airflow_mwaa_provider._compat import failure_without_retry, skip_exception
 from airflow_mwaa_provider.client.models import TransportName
 from airflow_mwaa_provider.exceptions import DagRunAlreadyExists
-from airflow_mwaa_provider.operators.run_ids import tries_before, was_cleared
+from airflow_mwaa_provider.operators.run_ids import began_before, tries_before, was_cleared
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
     from airflow_mwaa_provider.client.models import DagRun
     from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
+
+
+def refuse_other_request(operator: MwaaTriggerDagRunOperator, error: DagRunAlreadyExists) -> NoReturn:
+    """Fail, or skip if asked, because the run that is there was made for another conf or date.
+
+    :raises AirflowSkipException: ``skip_when_already_exists`` is set, and the run id was given.
+    :raises AirflowFailException: no retry mends that.
+    """
+    if operator.trigger_run_id is not None and operator.skip_when_already_exists:
+        raise skip_exception(f"{error} Skipping, because skip_when_already_exists is set.")
+    raise failure_without_retry(str(error)) from error
 
 
 def take_up(operator: MwaaTriggerDagRunOperator, environment: MwaaEnvironment, run: DagRun, context: Context) -> DagRun:
@@ -24,9 +35,14 @@ def take_up(operator: MwaaTriggerDagRunOperator, environment: MwaaEnvironment, r
     :raises AirflowSkipException: it is somebody else's, and ``skip_when_already_exists`` is set.
     :raises AirflowFailException: it is somebody else's; no retry mends that.
     """
-    # A derived id is nobody else's; with a date it may be that of an earlier round, before the task was cleared.
-    earlier_round = operator.trigger_run_id is None and operator.logical_date is not None and was_cleared(context)
-    earlier_try = tries_before(context) > 0 or (operator.trigger_run_id is None and not earlier_round)
+    # A derived id is nobody else's; with a date it may be that of an earlier round, before the task was cleared, or of
+    # a source run of the same id that was deleted.
+    dated = operator.trigger_run_id is None and operator.logical_date is not None
+    earlier_source_run = dated and began_before(context, run)
+    earlier_round = dated and (was_cleared(context) or earlier_source_run)
+    earlier_try = not earlier_source_run and (
+        tries_before(context) > 0 or (operator.trigger_run_id is None and not earlier_round)
+    )
     if not earlier_try and operator.skip_when_already_exists:
         raise skip_exception(f"Environment {operator.env_name!r}: run {run.run_id!r} is already there; skipping.")
     if not earlier_try and not operator.reset_dag_run:
@@ -34,8 +50,9 @@ def take_up(operator: MwaaTriggerDagRunOperator, environment: MwaaEnvironment, r
             f"Environment {operator.env_name!r}: DAG {run.dag_id!r} already has a run {run.run_id!r}, "
             f"{run.state.value}"
             + (
-                ": this task made it before it was cleared, and a logical_date has one run only. Set reset_dag_run "
-                "to run it again, or skip_when_already_exists."
+                f": this task made it before {'its run' if earlier_source_run else 'it'} was "
+                f"{'made again' if earlier_source_run else 'cleared'}, and a logical_date has one run only. Set "
+                "reset_dag_run to run it again, or skip_when_already_exists."
                 if earlier_round
                 else ". Leave trigger_run_id out, or set reset_dag_run or skip_when_already_exists."
             ),

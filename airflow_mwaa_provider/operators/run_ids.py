@@ -5,22 +5,69 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider._compat import Context
+    from airflow_mwaa_provider.client.models import DagRun
+
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 def derived_run_id(context: Context, *more: str, one_for_all_rounds: bool = False) -> str:
     """Derive a run id from a task instance: the same for every retry, another one after the task was cleared.
 
+    It is that of one task instance in the world: of this Airflow, and of this source run, which another run of the
+    same id that was deleted before is not.
+
     :param more: what tells several runs of one task apart.
-    :param one_for_all_rounds: the same also after the task was cleared.
+    :param one_for_all_rounds: the same also after the task, or its run, was cleared.
     """
+    # Clearing a run gives it another start.
+    source_run = [] if one_for_all_rounds else _source_run(context)
+    instance = _instance(context, more, one_for_all_rounds=one_for_all_rounds)
+    return _run_id({"from": _installation(), "run": source_run, "for": instance})
+
+
+def former_run_id(context: Context, *more: str, one_for_all_rounds: bool = False) -> str:
+    """Derive the id as releases up to 0.1 did, which left out the environment and the source run."""
+    return _run_id(_instance(context, more, one_for_all_rounds=one_for_all_rounds))
+
+
+def was_tried(context: Context, *, one_for_all_rounds: bool = False) -> bool:
+    """Whether an earlier try may have made the run, maybe under an earlier release of this package."""
+    return tries_before(context) > 0 or (one_for_all_rounds and was_cleared(context))
+
+
+def _instance(context: Context, more: tuple[str, ...], *, one_for_all_rounds: bool) -> list[Any]:
     ti: Any = context["ti"]
     tries_so_far = 0 if one_for_all_rounds else _tries_of_earlier_rounds(ti)
-    identity = json.dumps([ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "map_index", -1), tries_so_far, *more])
-    return f"mwaa__{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
+    return [ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "map_index", -1), tries_so_far, *more]
+
+
+def began_before(context: Context, run: DagRun) -> bool:
+    """Whether a remote run began before the source run did, so that a run of that id before it has made it."""
+    began = getattr(context.get("dag_run"), "start_date", None)
+    return began is not None and run.start_date is not None and run.start_date < began - _CLOCKS_DIFFER
+
+
+def _installation() -> list[str]:
+    """Tell this Airflow from others: MWAA's name of the environment, which is one for a region and an account."""
+    names = (("AIRFLOW_ENV_NAME",), ("AWS_REGION", "AWS_DEFAULT_REGION"))
+    return [next((found for name in known if (found := os.environ.get(name))), "") for known in names]
+
+
+def _source_run(context: Context) -> list[str]:
+    """Tell a run of the source DAG from another one of the same id: its number in the database, and its start."""
+    run: Any = context.get("dag_run")
+    number, began = getattr(run, "id", None), getattr(run, "start_date", None)
+    return [str(number or ""), began.astimezone(UTC).isoformat()] if isinstance(began, datetime) else []
+
+
+def _run_id(identity: Any) -> str:
+    return f"mwaa__{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]}"
 
 
 def tries_before(context: Context) -> int:

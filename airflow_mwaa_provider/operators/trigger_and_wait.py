@@ -12,7 +12,7 @@ from airflow_mwaa_provider.client.parameters import check_duration, check_transp
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.operators.results import result_of, url_of
-from airflow_mwaa_provider.operators.run_ids import derived_run_id
+from airflow_mwaa_provider.operators.run_ids import derived_run_id, former_run_id, was_tried
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,7 @@ def trigger_and_wait(
     :param result_task_id: a task of the remote run whose XCom is added to what is returned, as ``result``.
     :return: as :class:`~airflow_mwaa_provider.operators.dag_run.MwaaTriggerDagRunOperator`.
     :raises DagRunFailed: the run ended badly; names the tasks that failed.
+    :raises DagRunAlreadyExists: the run of the given id has another conf.
     :raises MwaaInputError: the conf isn't JSON; nothing was triggered.
     """
     check_transport(transport)
@@ -56,12 +57,16 @@ def trigger_and_wait(
         written = json.dumps(conf or {}, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise MwaaInputError(f"conf cannot be written as JSON: {error}.") from error
-    run_id = run_id or derived_run_id(current_context(), env_name, dag_id, written)
+    former = None
+    if not run_id:
+        context = current_context()
+        run_id = derived_run_id(context, env_name, dag_id, written)
+        former = former_run_id(context, env_name, dag_id, written) if was_tried(context) else None
     settings = HookSettings(aws_conn_id, region_name, verify, botocore_config, transport)
     environment = settings.environment(env_name)
-    run = environment.trigger_dag_run(dag_id, run_id, conf=conf, note=note)
-    run = environment.wait_for_dag_run(dag_id, run_id, timeout_s=wait_timeout.total_seconds(), seen=run)
+    run = environment.trigger_dag_run(dag_id, run_id, conf=conf, note=note, former_run_id=former)
+    run = environment.wait_for_dag_run(dag_id, run.run_id, timeout_s=wait_timeout.total_seconds(), seen=run)
     result = result_of(env_name, run, url_of(environment, run))
     if result_task_id:
-        result["result"] = environment.get_xcom(dag_id, run_id, result_task_id, result_key)
+        result["result"] = environment.get_xcom(dag_id, run.run_id, result_task_id, result_key)
     return result

@@ -320,7 +320,12 @@ class StubAirflow:
                 return json.dumps([{"start_date": "", **row, "run_id": row["dag_run_id"]} for row in rows])
             case "dags", "state":
                 self._check_dag(given.dag_id)
-                run = self.run(given.dag_id, given.run_id)
+                if self.major == 2:  # by its date
+                    asked = datetime.fromisoformat(given.run_id)
+                    dated = (run for run in self.runs if run["dag_id"] == given.dag_id and run["logical_date"])
+                    run = next((run for run in dated if datetime.fromisoformat(run["logical_date"]) == asked), None)
+                else:
+                    run = self.run(given.dag_id, given.run_id)
                 if run is None:
                     return "None"
                 return run["state"] + (f", {json.dumps(run['conf'])}" if run["conf"] else "")
