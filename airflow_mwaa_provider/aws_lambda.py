@@ -24,7 +24,13 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.aws_lambda_context import control_plane, let_info_through, request_id_of, time_left
+from airflow_mwaa_provider.aws_lambda_context import (
+    control_plane,
+    function_of,
+    let_info_through,
+    request_id_of,
+    time_left,
+)
 from airflow_mwaa_provider.aws_lambda_events import is_s3_notification, messages_of, runs_of
 from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
@@ -68,14 +74,20 @@ class _Settings:
     airflow_major: int | None
 
 
+@dataclass(frozen=True)
+class _Invocation:
+    function: str | None
+    left_s: Callable[[], float]
+
+
 _environments: dict[tuple[str, str | None, str | None, int | None], MwaaEnvironment] = {}
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Trigger a run for what the event asks for; the same event, delivered again, gives the same run.
 
-    The run's id is derived from the event, so that neither Lambda's retries nor a queue's redeliveries make a second
-    run. An attempt of unknown fate, such as a lost answer, is looked up before anything is sent again.
+    The run's id is derived from the function and the event, so that neither Lambda's retries nor a queue's redeliveries
+    make a second run. An attempt of unknown fate, such as a lost answer, is looked up before anything is sent again.
 
     :param event: ``{"env_name", "dag_id", "run_id", "conf", "logical_date", "note"}``, each of them optional; or an
         event of SQS, EventBridge or S3, as AWS sends it.
@@ -84,20 +96,21 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         ``{"runs": [...]}``; for SQS ``{"batchItemFailures": [{"itemIdentifier": ...}]}``, the messages that shall be
         delivered again.
     :raises MwaaInputError: the event or the function's environment variables cannot be used.
+    :raises DagRunAlreadyExists: the run of the given ``run_id`` has another conf or logical date.
     :raises MwaaError: the run could not be triggered; Lambda retries an asynchronous invocation by itself.
     """
     let_info_through()
-    left_s = time_left(context)
+    invocation = _Invocation(function_of(context), time_left(context))
     messages = messages_of(event)
     if messages is not None:
-        return {"batchItemFailures": [{"itemIdentifier": name} for name in _failed(messages, left_s)]}
+        return {"batchItemFailures": [{"itemIdentifier": name} for name in _failed(messages, invocation)]}
     wanted = runs_of(event, request_id_of(context))
     settings = _settings(os.environ)
-    runs = _trigger_all(wanted, settings, left_s)
+    runs = _trigger_all(wanted, settings, invocation)
     return {"runs": runs} if is_s3_notification(event) else runs[0]
 
 
-def _failed(messages: list[Message], left_s: Callable[[], float]) -> list[str]:
+def _failed(messages: list[Message], invocation: _Invocation) -> list[str]:
     """Give the ids of the messages that did not get their runs. In a FIFO queue none overtakes one of these."""
     settings = _settings(os.environ)
     failed: list[str] = []
@@ -106,20 +119,20 @@ def _failed(messages: list[Message], left_s: Callable[[], float]) -> list[str]:
             failed.append(message.message_id)
             continue
         try:
-            _trigger_all(message.runs(), settings, left_s)
+            _trigger_all(message.runs(), settings, invocation)
         except MwaaError as error:
             log.error("SQS message %r goes back to its queue: %s", message.message_id, error)
             failed.append(message.message_id)
     return failed
 
 
-def _trigger_all(wanted: list[WantedRun], settings: _Settings, left_s: Callable[[], float]) -> list[dict[str, Any]]:
+def _trigger_all(wanted: list[WantedRun], settings: _Settings, invocation: _Invocation) -> list[dict[str, Any]]:
     """Trigger each of them, whatever became of the others; that is safe to repeat as a whole."""
     runs: list[dict[str, Any]] = []
     errors: list[MwaaError] = []
     for run in wanted:
         try:
-            runs.append(_trigger(run, settings, left_s))
+            runs.append(_trigger(run, settings, invocation))
         except MwaaError as error:
             errors.append(error)
             if len(wanted) > 1:
@@ -136,7 +149,7 @@ def _trigger_all(wanted: list[WantedRun], settings: _Settings, left_s: Callable[
     return runs
 
 
-def _trigger(wanted: WantedRun, settings: _Settings, left_s: Callable[[], float]) -> dict[str, Any]:
+def _trigger(wanted: WantedRun, settings: _Settings, invocation: _Invocation) -> dict[str, Any]:
     env_name, dag_id = wanted.env_name or settings.env_name, wanted.dag_id or settings.dag_id
     if not env_name:
         raise MwaaInputError(f"{wanted.label} names no environment: set MWAA_ENV_NAME, or give env_name in the event.")
@@ -144,7 +157,7 @@ def _trigger(wanted: WantedRun, settings: _Settings, left_s: Callable[[], float]
         raise MwaaInputError(f"{wanted.label} names no DAG: set MWAA_DAG_ID, or give dag_id in the event.")
     conf = {**settings.conf, **wanted.conf}
     _check_size(conf, wanted.label)
-    seconds = left_s()
+    seconds = invocation.left_s()
     if seconds <= 0:
         raise CallTimeout(
             f"{wanted.label}: nothing was sent, the function's time is over. Give the function a longer timeout, or "
@@ -154,10 +167,17 @@ def _trigger(wanted: WantedRun, settings: _Settings, left_s: Callable[[], float]
         )
     logical_date = moment(wanted.logical_date, "logical_date")
     environment = _environment(env_name, settings)
+    run_id, former_run_id = wanted.run_ids_for(invocation.function)
     try:
         with within(seconds):
             run = environment.trigger_dag_run(
-                dag_id, wanted.run_id, conf=conf, logical_date=logical_date, note=wanted.note
+                dag_id,
+                run_id,
+                conf=conf,
+                logical_date=logical_date,
+                note=wanted.note,
+                former_run_id=former_run_id,
+                identified_by=wanted.compared_keys(),
             )
     except MwaaError as error:
         # A function lives for hours: what it knows of the environment may be what is wrong by now.

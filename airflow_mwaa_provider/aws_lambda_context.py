@@ -12,7 +12,7 @@ from airflow_mwaa_provider.client.control_plane import ControlPlane
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["account_of", "control_plane", "let_info_through", "request_id_of", "time_left"]
+__all__ = ["account_of", "control_plane", "function_of", "let_info_through", "request_id_of", "time_left"]
 
 # Kept back for the answer: Lambda counts a function that is a moment late as failed.
 RESERVE_S = 1.0
@@ -47,6 +47,12 @@ def account_of(context: Any) -> str | None:
     """Give the account that the function runs in."""
     parts = str(getattr(context, "invoked_function_arn", None) or "").split(":")
     return parts[4] if len(parts) > 5 else None
+
+
+def function_of(context: Any) -> str | None:
+    """Return the ARN of the function, without its version or alias, which an upgrade changes."""
+    parts = str(getattr(context, "invoked_function_arn", None) or "").split(":")
+    return ":".join(parts[:7]) if len(parts) > 6 else None
 
 
 def let_info_through() -> None:

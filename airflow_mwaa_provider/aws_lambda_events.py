@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the events that reach a Lambda function ask for: the runs, their conf, and run ids that survive a redelivery.
 
-A run id is derived from what identifies the event and from nothing else, so that the same event, delivered again, by
-whichever way, asks for the same run: the id of an EventBridge event, the id of an SQS message, bucket, key and version
-of an S3 object, and for an invocation by hand the request id, which Lambda keeps when it retries.
+A run id is derived from the function and from what identifies the event, so that the same event, delivered to it again,
+asks for the same run: the id of an EventBridge event, the id of an SQS message or of the SNS notification that it
+carries, and for an invocation by hand the request id, which Lambda keeps when it retries. An object that S3 created or
+deleted is told by its key and its place in the order of changes, by whichever way the event came; any other change,
+such as new tags, makes neither a version nor a place in that order, and is told by its request and its time.
 
 What others may write into a message, an object's name or an event chooses neither the environment nor the DAG: it goes
 into the conf.
 
 Source: the AWS Lambda Developer Guide's pages on SQS, S3 and EventBridge; the Amazon S3 User Guide on the structure
-of event messages and on EventBridge (all 2026-11).
+of event messages, which has the sequencer for PUT and DELETE alone, and on EventBridge; the Amazon SNS Developer Guide
+on the message format for HTTP and SQS (all 2026-11).
 """
 
 from __future__ import annotations
@@ -44,6 +47,33 @@ class WantedRun:
     dag_id: str | None = None
     logical_date: str | None = None
     note: str | None = None
+    is_derived: bool = True
+    """Whether the id is made out of the event, and was not chosen by whoever invoked the function."""
+    former_run_id: str = ""
+    """The id that releases up to 0.1 made out of the event, where that was another one."""
+    identified_by: tuple[str, ...] | None = None
+    """Keys of the conf that tell the event from others; ``None``: all of them."""
+
+    def run_ids_for(self, function: str | None) -> tuple[str, str | None]:
+        """Return the id for what a function asks for, and the one that releases up to 0.1 would have given it.
+
+        :param function: what tells the function from others; ``None`` outside of Lambda.
+        """
+        if not self.is_derived:
+            return self.run_id, None
+        former = self.former_run_id or self.run_id
+        if function is None:
+            return self.run_id, former if former != self.run_id else None
+        return _run_id(self.run_id.partition("__")[0], json.dumps([function, self.run_id])), former
+
+    def compared_keys(self) -> tuple[str, ...] | None:
+        """Return the keys of the conf that a run must share to be the one of this event; ``None``: the whole conf.
+
+        What the function adds by itself is not among them: it may be set up anew between two deliveries.
+        """
+        if not self.is_derived:
+            return None
+        return tuple(self.conf) if self.identified_by is None else self.identified_by
 
 
 @dataclass(frozen=True)
@@ -56,12 +86,17 @@ class Message:
     """Whether its queue is a FIFO queue."""
 
     def runs(self) -> list[WantedRun]:
-        """Read what it asks for: one run, or those of the S3 notification or EventBridge event that it carries."""
+        """Read what it asks for: one run, or those of the S3 notification or EventBridge event that it carries.
+
+        What it carries may be in the envelope that SNS puts around it.
+        """
         body = _parsed(self.record.get("body"))
-        if is_s3_notification(body):
-            return _s3_runs(body)
-        if _is_eventbridge(body):
-            return [_eventbridge_run(body)]
+        notification_id = _sns_message_id(body)
+        carried = body if notification_id is None else _parsed(body["Message"])
+        if is_s3_notification(carried):
+            return _s3_runs(carried)
+        if _is_eventbridge(carried):
+            return [_eventbridge_run(carried)]
         queue_arn = str(self.record.get("eventSourceARN") or "")
         sent = self.record.get("attributes") or {}
         conf = {
@@ -74,7 +109,12 @@ class Message:
             "attributes": _message_attributes(self.record.get("messageAttributes") or {}),
             "body": body,
         }
-        return [WantedRun(f"SQS message {self.message_id!r}", _run_id("sqs", self.message_id), _filled(conf))]
+        label, run_id = f"SQS message {self.message_id!r}", _run_id("sqs", self.message_id)
+        if notification_id is None:
+            return [WantedRun(label, run_id, _filled(conf))]
+        # SNS may put one notification into the queue twice, as two messages.
+        by_sns = _run_id("sns", notification_id)
+        return [WantedRun(label, by_sns, _filled(conf), former_run_id=run_id, identified_by=())]
 
 
 def messages_of(event: Any) -> list[Message] | None:
@@ -141,6 +181,7 @@ def _direct_run(event: Any, request_id: str | None) -> WantedRun:
         dag_id=event.get("dag_id") or None,
         logical_date=event.get("logical_date") or None,
         note=event.get("note") or None,
+        is_derived=not event.get("run_id"),
     )
 
 
@@ -162,7 +203,8 @@ def _eventbridge_run(event: dict[str, Any]) -> WantedRun:
             "region": event.get("region"),
             "time": event.get("time"),
         }
-        return WantedRun(label, _s3_run_id(conf, str(event["id"])), _filled(conf))
+        request = detail.get("request-id") or event["id"]
+        return _run_of_s3(label, conf, told_by=[request], former_fallback=str(event["id"]))
     conf = {
         "source": "eventbridge",
         "id": event["id"],
@@ -205,19 +247,40 @@ def _s3_run(record: Mapping[str, Any]) -> WantedRun:
             f"A record of the S3 event cannot be read ({type(error).__name__}: {error}); pass the event on "
             "as S3 sends it."
         ) from None
-    fallback = json.dumps([record.get("eventTime"), record.get("responseElements")], sort_keys=True, default=str)
-    return WantedRun(f"S3 event for {key!r} in {bucket!r}", _s3_run_id(conf, fallback), _filled(conf))
+    told_by = [record.get("responseElements"), {name: record[name] for name in record if name.endswith("EventData")}]
+    former = json.dumps([record.get("eventTime"), record.get("responseElements")], sort_keys=True, default=str)
+    return _run_of_s3(f"S3 event for {key!r} in {bucket!r}", conf, told_by=told_by, former_fallback=former)
 
 
-def _s3_run_id(conf: Mapping[str, Any], fallback: str) -> str:
-    """Identify what happened to an object.
+def _run_of_s3(label: str, conf: dict[str, Any], *, told_by: list[Any], former_fallback: str) -> WantedRun:
+    """Make the run of what happened to an object.
 
-    :param fallback: identifies an event that names neither a version nor a place in the order of changes.
+    :param told_by: tells changes of one object at one time from each other, where S3 gives them no order.
+    :param former_fallback: what releases up to 0.1 used for events without a version and a place in that order.
     """
-    version = [conf["version_id"], conf["sequencer"]]
-    kind = str(conf["event"]).partition(":")[0].replace(" ", "").lower()
-    identity = [kind, conf["bucket"], conf["key"], *(version if any(version) else [fallback])]
-    return _run_id("s3", json.dumps(identity))
+    name, place = str(conf["event"]), [conf["bucket"], conf["key"], conf["version_id"], conf["sequencer"]]
+    kind = name.partition(":")[0].replace(" ", "").lower()
+    version = place[2:]
+    former = _s3_run_id([kind, *place[:2], *(version if any(version) else [former_fallback])])
+    if conf["sequencer"] and kind in _IN_ORDER:
+        run_id, identified_by = _s3_run_id([_IN_ORDER[kind], *place]), _S3_PLACE
+    else:
+        run_id, identified_by = _s3_run_id([name, *place, conf["time"], *told_by]), None
+    return WantedRun(label, run_id, _filled(conf), former_run_id=former, identified_by=identified_by)
+
+
+_IN_ORDER = {
+    "objectcreated": "objectcreated",
+    "objectremoved": "objectremoved",
+    "objectdeleted": "objectremoved",
+    "lifecycleexpiration": "objectremoved",
+}
+"""Changes that S3 puts in order, by their names in notifications and in EventBridge, which has one for deletions."""
+_S3_PLACE = ("source", "bucket", "key", "version_id", "sequencer")
+
+
+def _s3_run_id(identity: list[Any]) -> str:
+    return _run_id("s3", json.dumps(identity, sort_keys=True, default=str))
 
 
 def _run_id(kind: str, identity: str) -> str:
@@ -250,6 +313,14 @@ def _is_eventbridge(event: Any) -> bool:
         and all(isinstance(event.get(name), str) and event[name] for name in ("id", "source", "detail-type"))
         and "detail" in event
     )
+
+
+def _sns_message_id(body: Any) -> str | None:
+    """Return the id of the notification of SNS that a message carries; ``None`` when it carries none."""
+    names = ("MessageId", "TopicArn", "Message")
+    if not isinstance(body, dict) or body.get("Type") != "Notification":
+        return None
+    return body["MessageId"] if all(isinstance(body.get(name), str) and body[name] for name in names) else None
 
 
 def _member(value: Any, name: str) -> Any:

@@ -88,6 +88,22 @@ def sqs(*bodies: Any, queue: str = "orders") -> dict[str, Any]:
     }
 
 
+def by_sns(message: Any, message_id: str = "95df01b4-ee98-5cb9-9903-4c221d41eb5e") -> dict[str, Any]:
+    """What SNS puts into a queue, without raw message delivery."""
+    return {
+        "Type": "Notification",
+        "MessageId": message_id,
+        "TopicArn": "arn:aws:sns:us-east-1:123456789012:landing",
+        "Subject": "Amazon S3 Notification",
+        "Message": message if isinstance(message, str) else json.dumps(message),
+        "Timestamp": "2026-11-22T10:00:01.000Z",
+        "SignatureVersion": "1",
+        "Signature": "EXAMPLE",
+        "SigningCertURL": "https://sns.us-east-1.amazonaws.com/cert.pem",
+        "UnsubscribeURL": "https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe",
+    }
+
+
 def ids(event: dict[str, Any]) -> list[str]:
     return [record["messageId"] for record in event["Records"]]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from airflow_mwaa_provider.aws_lambda_events import messages_of, runs_of
 from tests.aws_lambda import samples
-from tests.aws_lambda.function import RUNTIME, Function, Runtime
+from tests.aws_lambda.function import ACCOUNT, RUNTIME, Function, Runtime
 from tests.client.world import HAS_INVOKE_REST_API, World
 
 without_invoke_rest_api = pytest.mark.skipif(HAS_INVOKE_REST_API, reason="the installed boto3 has InvokeRestApi")
@@ -34,6 +36,10 @@ def runs(world: World) -> list[dict[str, Any]]:
     return [run for airflow in world.factory.made.values() for run in airflow.runs]
 
 
+def _digest(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:24]
+
+
 def same(event: Any, times: int = 3) -> list[tuple[str, Any]]:
     return [("request-1", event)] * times
 
@@ -54,6 +60,70 @@ def test_an_event_that_comes_three_times_warm_and_once_cold_is_one_run(trigger: 
     assert len(runs(world)) == len(["nothing", "direct", "direct-named", "eventbridge", "s3", "sqs"])
     [first, second, third] = [run["created"] for run in answers[:3]]
     assert (first, second, third) == (True, False, False)
+
+
+def test_two_functions_that_get_one_event_make_two_runs(trigger: Function, world: World) -> None:
+    for account in ("123456789012", "210987654321"):
+        trigger.invoke(*((name, event) for name, event in EVENTS.items() if name != "direct-named"), account=account)
+    assert len(runs(world)) == 2 * len(["nothing", "direct", "eventbridge", "s3", "sqs"])
+
+
+def test_an_event_that_comes_again_after_an_upgrade_finds_its_run(trigger: Function, world: World) -> None:
+    """The ids are those of release 0.1, and the events are delivered to the present one."""
+    former = {
+        "nothing": ("lambda__" + _digest("request-1"), {}),
+        "eventbridge": ("eventbridge__" + _digest(EVENTS["eventbridge"]["id"]), None),
+        "s3": ("s3__" + _digest('["objectcreated", "landing", "in/a b\\u00e4.csv", null, "0A1B2C"]'), None),
+        "sqs": ("sqs__" + _digest(samples.ids(EVENTS["sqs"])[0]), None),
+    }
+    for name, (run_id, conf) in former.items():
+        wanted = messages_of(EVENTS[name])
+        [asked] = runs_of(EVENTS[name], "r") if wanted is None else wanted[0].runs()
+        world.airflow().create("etl", run_id, asked.conf if conf is None else conf)
+    trigger.invoke(*(("request-1", EVENTS[name]) for name in former))
+    assert len(runs(world)) == len(former)
+
+
+def test_new_tags_are_a_run_although_an_earlier_release_gave_them_the_id_of_others(
+    trigger: Function, world: World
+) -> None:
+    old, new = (
+        samples.s3_notification(
+            {**samples.s3_record(versionId="v1", sequencer=None), "eventName": "ObjectTagging:Put", "eventTime": at}
+        )
+        for at in ("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z")
+    )
+    [asked] = runs_of(old, None)
+    assert asked.former_run_id == runs_of(new, None)[0].former_run_id
+    world.airflow().create("etl", asked.former_run_id, asked.conf)
+    trigger.invoke(("r", old), ("r", new), ("r", new))
+    assert [run["conf"]["time"] for run in runs(world)] == ["2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"]
+
+
+def test_a_run_id_that_is_chosen_twice_with_another_conf_is_refused(trigger: Function, world: World) -> None:
+    event = {"run_id": "chosen", "conf": {"day": 1}}
+    answers = trigger.invoke(("r1", event), ("r2", event), ("r3", {**event, "conf": {"day": 2}}))
+    assert [answer["result"]["created"] for answer in answers[:2]] == [True, False]
+    assert answers[2]["error"]["type"] == "DagRunAlreadyExists"
+    assert "its conf has another 'day'" in answers[2]["error"]["message"]
+    assert len(runs(world)) == 1
+
+
+def test_a_message_that_comes_again_after_the_function_was_set_up_anew_is_one_run(
+    trigger: Function, world: World
+) -> None:
+    event = EVENTS["sqs"]
+    answers = trigger.invoke(("r", event), ("r", event, {"MWAA_CONF": '{"team": "data"}'}))
+    assert answers == [{"result": {"batchItemFailures": []}}] * 2
+    assert len(runs(world)) == 1
+
+
+def test_what_sns_delivers_twice_is_one_run_and_two_objects_are_two(trigger: Function, world: World) -> None:
+    text = samples.by_sns({"order": 17})
+    objects = samples.by_sns(samples.s3_notification(samples.s3_record("a"), samples.s3_record("b")), "another")
+    event, again = samples.sqs(text, objects), samples.sqs(text, objects, queue="orders-2")
+    assert trigger.invoke(("r", event), ("r", again)) == [{"result": {"batchItemFailures": []}}] * 2
+    assert [run["conf"].get("key") for run in runs(world)] == [None, "a", "b"]
 
 
 def test_two_events_are_two_runs(trigger: Function, world: World) -> None:
@@ -90,7 +160,10 @@ def test_an_answer_that_gets_lost_makes_no_second_run(trigger: Function, world: 
 def test_a_function_that_fails_is_retried_by_lambda_with_the_same_result(trigger: Function, world: World) -> None:
     """All attempts of the first invocation act and lose their answers; the second one finds the run."""
     target = "rest" if "MWAA_TRANSPORT" in trigger.variables else "invoke_rest_api"
-    world.fault(target, "status_after")
+    [asked] = runs_of(EVENTS["eventbridge"], None)
+    run_id, _ = asked.run_ids_for(f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f")
+    world.fault(target, "status_after", method="POST", path="*/dagRuns")
+    world.fault(target, "status_after", method="GET", path=f"*/{run_id}")
     [first] = trigger.invoke(*same(EVENTS["eventbridge"], 1), seconds=1.2)
     assert first["error"]["type"] in ("UnexpectedAnswer", "AirflowError")
     world.do(world.mwaa.faults.clear)
