@@ -18,7 +18,6 @@ __all__ = [
     "check_duration",
     "check_positive",
     "check_transport",
-    "empty_to_none",
     "flag",
     "is_rendered_later",
     "known_elements",
@@ -156,16 +155,3 @@ def names(value: Any, parameter: str, *, example: str = "['dag_run', 'task_insta
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         raise MwaaInputError(f"{parameter}={value!r} is no list of names: give {example}.")
     return [str(name) for name in value]
-
-
-def empty_to_none(operator: Any, required: Collection[str]) -> None:
-    """Take what a template rendered to ``None``, or to nothing, as not given.
-
-    :param operator: an operator or a sensor; its templated fields are changed.
-    :param required: fields that are left alone.
-    """
-    for name in operator.template_fields:
-        if name not in required and getattr(operator, name) in ("", "None"):
-            setattr(operator, name, None)
-    if isinstance(operator.verify, str) and operator.verify.lower() in ("true", "false"):
-        operator.verify = operator.verify.lower() == "true"

@@ -7,10 +7,10 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.parameters import empty_to_none
 from airflow_mwaa_provider.client.texts import storable
 from airflow_mwaa_provider.exceptions import CliCommandFailed, MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
+from airflow_mwaa_provider.hooks.templating import TextTemplates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ __all__ = ["MwaaCliOperator"]
 _SILENT = (["variables", "get"], ["variables", "export"], ["connections"], ["config"])
 
 
-class MwaaCliOperator(BaseOperator):
+class MwaaCliOperator(TextTemplates, BaseOperator):
     """Run an Airflow CLI command through the CLI endpoint of an MWAA environment.
 
     Every argument arrives as it was, quotes and line breaks included; what cannot arrive unchanged is refused before
@@ -53,6 +53,7 @@ class MwaaCliOperator(BaseOperator):
         "region_name",
         "verify",
     )
+    text_fields = ("env_name", "aws_conn_id", "region_name")
     ui_color = "#d6cef2"
 
     def __init__(
@@ -89,7 +90,7 @@ class MwaaCliOperator(BaseOperator):
         :raises CliCommandNotAllowed: MWAA does not let the command through.
         :raises UnsendableCommand: an argument cannot arrive unchanged; nothing was sent.
         """
-        empty_to_none(self, required=("env_name", "command"))
+        self.read_rendered(required=("env_name", "command"))
         argv = _argv(self.command)
         settings = HookSettings.of(self)
         result = settings.environment(self.env_name).run_cli(argv, idempotent=self.idempotent)
@@ -110,6 +111,10 @@ class MwaaCliOperator(BaseOperator):
 
 
 def _argv(command: list[str] | str) -> list[str]:
+    if not isinstance(command, str | list | tuple):
+        raise MwaaInputError(
+            f"command is a {type(command).__name__}: give a list of its arguments, ['dags', 'list'], or one text."
+        )
     try:
         argv = shlex.split(command) if isinstance(command, str) else [str(argument) for argument in command]
     except ValueError as error:

@@ -18,7 +18,6 @@ from airflow_mwaa_provider.client.parameters import (
     check_duration,
     check_positive,
     check_transport,
-    empty_to_none,
     flag,
     is_rendered_later,
     moment,
@@ -32,6 +31,7 @@ from airflow_mwaa_provider.exceptions import (
     UnsupportedByTransport,
     WaitTimeout,
 )
+from airflow_mwaa_provider.hooks.templating import TextTemplates
 from airflow_mwaa_provider.links.dag_run import MwaaDagRunLink
 from airflow_mwaa_provider.operators.existing_runs import refuse_other_request, take_up
 from airflow_mwaa_provider.operators.results import result_of, url_of
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 MAX_WAIT = timedelta(hours=12)
 
 
-class MwaaTriggerDagRunOperator(BaseOperator):
+class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
     """Trigger a DAG in an MWAA environment, and wait for it if asked.
 
     *Exactly once.* When no run id is given it is derived from the task instance, so that a retry finds the run that an
@@ -119,6 +119,11 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         "region_name",
         "verify",
     )
+    text_fields = (
+        "env_name", "trigger_dag_id", "trigger_run_id", "note", "result_task_id", "result_key", "aws_conn_id",
+        "region_name",
+    )  # fmt: skip
+    native_fields = ("conf",)
     template_fields_renderers = {"conf": "json"}  # noqa: RUF012 - Airflow's own declaration
     operator_extra_links = (MwaaDagRunLink(),)
     ui_color = "#d6cef2"
@@ -205,7 +210,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
             that; or the run of this id was made with another conf or date. Its cause is a ``DagRunAlreadyExists``.
         :raises DagRunFailed: the run ended badly.
         """
-        empty_to_none(self, required=("env_name", "trigger_dag_id"))
+        self.read_rendered(required=("env_name", "trigger_dag_id"))
         call = self._checked_call()
         environment = self._settings().environment(self.env_name)
         if self.fail_when_dag_is_paused and environment.is_dag_paused(self.trigger_dag_id):
@@ -240,7 +245,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
         from airflow_mwaa_provider.client.polling import Failed
         from airflow_mwaa_provider.triggers.events import outcome_of
 
-        empty_to_none(self, required=("env_name", "trigger_dag_id"))
+        self.read_rendered(required=("env_name", "trigger_dag_id"))
         environment = self._settings().environment(self.env_name)
         outcome = outcome_of(event)
         if isinstance(outcome, Failed):
@@ -255,7 +260,7 @@ class MwaaTriggerDagRunOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except deferral_errors():
             if self.cancel_on_kill:
-                empty_to_none(self, required=("env_name", "trigger_dag_id"))
+                self.read_rendered(required=("env_name", "trigger_dag_id"))
                 environment = self._settings().environment(self.env_name)
                 run_id, former = self._run_ids(context)
                 self._mark_as_failed(environment, self._deferred_for(environment, run_id, former))

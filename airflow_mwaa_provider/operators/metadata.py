@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.parameters import check_duration, empty_to_none, flag, moment, names, number
+from airflow_mwaa_provider.client.parameters import check_duration, flag, moment, names, number
+from airflow_mwaa_provider.hooks.templating import TextTemplates
 from airflow_mwaa_provider.operators.metadata_cleanup import MetadataCleanupOperator
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ __all__ = ["MetadataCleanupOperator", "MetadataToS3Operator"]
 _LOG_EVERY_S = 30.0
 
 
-class MetadataToS3Operator(BaseOperator):
+class MetadataToS3Operator(TextTemplates, BaseOperator):
     """Export tables of Airflow's metadata database to S3, in constant memory.
 
     All tables are as they were at one moment. Nothing is visible until all are uploaded; then all objects appear, and
@@ -92,6 +93,10 @@ class MetadataToS3Operator(BaseOperator):
         "region_name",
         "verify",
     )
+    text_fields = (
+        "bucket", "prefix", "file_format", "compression", "layout", "manifest_name", "route", "env_name",
+        "metadata_conn_id", "kms_key_id", "bucket_owner", "s3_conn_id", "aws_conn_id", "region_name",
+    )  # fmt: skip
     ui_color = "#d6cef2"
 
     def __init__(
@@ -156,7 +161,7 @@ class MetadataToS3Operator(BaseOperator):
         :raises MetadataError: the database refused, or was lost; nothing is visible.
         :raises StorageError: S3 refused; nothing is visible, or, in the last seconds, no manifest.
         """
-        empty_to_none(self, required=("bucket", "prefix", "file_format", "manifest_name", "route", "exclude"))
+        self.read_rendered(required=("bucket", "prefix", "file_format", "manifest_name", "route", "exclude"))
         options = self._options()
         manifest = self._hook().export(
             self.bucket,

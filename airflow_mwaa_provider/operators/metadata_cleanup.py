@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator, stats
-from airflow_mwaa_provider.client.parameters import check_duration, empty_to_none, flag, names, number
+from airflow_mwaa_provider.client.parameters import check_duration, flag, names, number
 from airflow_mwaa_provider.exceptions import CleanupFailed, MwaaInputError
+from airflow_mwaa_provider.hooks.templating import TextTemplates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ _LOG_EVERY_S = 30.0
 _METRIC = "mwaa_provider.metadata_cleanup"
 
 
-class MetadataCleanupOperator(BaseOperator):
+class MetadataCleanupOperator(TextTemplates, BaseOperator):
     """Delete what is old from Airflow's metadata database, while the environment goes on working.
 
     Rows go in transactions of a fraction of a second, children before what they refer to. What has not ended stays
@@ -90,6 +91,10 @@ class MetadataCleanupOperator(BaseOperator):
         "region_name",
         "verify",
     )
+    text_fields = (
+        "archive_to", "route", "env_name", "metadata_conn_id", "kms_key_id", "bucket_owner", "s3_conn_id",
+        "aws_conn_id", "region_name",
+    )  # fmt: skip
     ui_color = "#f2d6c2"
 
     def __init__(
@@ -169,7 +174,7 @@ class MetadataCleanupOperator(BaseOperator):
         :raises MetadataError: the database refused, or was lost; what was deleted until then is gone.
         :raises StorageError: S3 refused, or gave back something else than was written; nothing was deleted.
         """
-        empty_to_none(self, required=("retention", "route", "exclude", "keep_last_run", "is_dry_run", "force"))
+        self.read_rendered(required=("retention", "route", "exclude", "keep_last_run", "is_dry_run", "force"))
         cleaner = self._cleaner(self._options(context))
         if flag(self.is_dry_run, "dry_run"):
             plan = cleaner.plan()

@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.parameters import check_transport, empty_to_none
+from airflow_mwaa_provider.client.parameters import check_transport
 from airflow_mwaa_provider.client.roles import DAG_ACTIONS, DEFAULT_ROLES, READ_ONLY_RESOURCES, restricted, shown
 from airflow_mwaa_provider.exceptions import DagNotFound, MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
+from airflow_mwaa_provider.hooks.templating import TextTemplates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MwaaDagRoleOperator"]
 
 
-class MwaaDagRoleOperator(BaseOperator):
+class MwaaDagRoleOperator(TextTemplates, BaseOperator):
     """Make a role of an MWAA environment that sees only the given DAGs.
 
     The role can do what ``base_role`` can, on these DAGs and no others. It is made, or changed until it is so: a DAG
@@ -59,6 +60,7 @@ class MwaaDagRoleOperator(BaseOperator):
         "region_name",
         "verify",
     )
+    text_fields = ("env_name", "role_name", "base_role", "aws_conn_id", "region_name")
     ui_color = "#d6cef2"
 
     def __init__(
@@ -105,7 +107,7 @@ class MwaaDagRoleOperator(BaseOperator):
         :raises RemoteNotFound: the base role isn't there; nothing was changed.
         :raises UnsupportedByTransport: the transport cannot do it; nothing was changed.
         """
-        empty_to_none(self, required=("env_name", "role_name", "dag_ids", "base_role"))
+        self.read_rendered(required=("env_name", "role_name", "dag_ids", "base_role"))
         access = self._access()
         if self.role_name in DEFAULT_ROLES:
             raise MwaaInputError(

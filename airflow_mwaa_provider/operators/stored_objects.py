@@ -11,12 +11,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.parameters import check_duration, check_transport, empty_to_none
+from airflow_mwaa_provider.client.parameters import check_duration, check_transport
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
+from airflow_mwaa_provider.hooks.templating import TextTemplates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.client.stored_kinds import StoredKind
@@ -54,7 +55,7 @@ class HiddenContent:
         return {key: value.content if isinstance(value, HiddenContent) else value for key, value in values.items()}
 
 
-class MwaaStoredObjectsOperator(BaseOperator):
+class MwaaStoredObjectsOperator(TextTemplates, BaseOperator):
     """How an environment, and S3, are reached; base of the operators below.
 
     :param env_name: name of the environment (templated).
@@ -78,6 +79,7 @@ class MwaaStoredObjectsOperator(BaseOperator):
         "region_name",
         "verify",
     )
+    text_fields: ClassVar[Collection[str]] = ("env_name", "s3_conn_id", "aws_conn_id", "region_name")
     ui_color = "#d6cef2"
 
     def __init__(
@@ -170,7 +172,7 @@ class MwaaImportOperator(MwaaStoredObjectsOperator):
         """
         from airflow_mwaa_provider.client.transactional_import import import_stored
 
-        empty_to_none(self, required=("env_name", self.nouns))
+        self.read_rendered(required=("env_name", self.nouns))
         kind = self._kind()
         wanted = kind.parse(self._document())
         self._stop = threading.Event()
@@ -231,6 +233,7 @@ class MwaaExportOperator(MwaaStoredObjectsOperator):
     """
 
     template_fields: Sequence[str] = (*MwaaStoredObjectsOperator.template_fields, "destination")
+    text_fields = (*MwaaStoredObjectsOperator.text_fields, "destination")
 
     def __init__(self, *, destination: str, leave_out_hidden: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -245,7 +248,7 @@ class MwaaExportOperator(MwaaStoredObjectsOperator):
         from airflow_mwaa_provider.client.files import write_file
         from airflow_mwaa_provider.client.transactional_import import export_stored
 
-        empty_to_none(self, required=("env_name", "destination"))
+        self.read_rendered(required=("env_name", "destination"))
         if not self.destination:
             raise MwaaInputError("destination is empty: give a path, or s3://BUCKET/KEY.")
         document, left_out = export_stored(self._kind(), leave_out_hidden=self.leave_out_hidden)

@@ -196,8 +196,6 @@ class MwaaTaskSensor(RemoteSensor):
 
     def _wait(self, run_id: str, began_at: float) -> TaskWait:
         success, failed, skipped = self._states()
-        given = self.external_task_id
-        patterns = () if given is None else (given,) if isinstance(given, str) else tuple(given)
         return TaskWait(
             env_name=self.external_env_name,
             dag_id=self.external_dag_id,
@@ -205,7 +203,7 @@ class MwaaTaskSensor(RemoteSensor):
             started_at=began_at,
             deadline_s=self._deadline_s(),
             may_appear=not self.check_existence,
-            tasks=TaskSelection(patterns, _index(self.map_index)),
+            tasks=TaskSelection(_patterns(self.external_task_id), _index(self.map_index)),
             success_states=success,
             failed_states=failed,
             skipped_states=skipped,
@@ -239,6 +237,17 @@ def _check_apart(
     both = sorted(state.value for state in one & other)
     if both:
         raise MwaaInputError(f"{', '.join(both)} is in {name} and in {other_name}: name each state once.")
+
+
+def _patterns(given: Any) -> tuple[str, ...]:
+    """Read task ids, one or several, which may be numbers out of another task."""
+    if given is None:
+        return ()
+    several = given if isinstance(given, list | tuple | set | frozenset) else [given]
+    for name in several:
+        if isinstance(name, bool) or not isinstance(name, str | int | float):
+            raise MwaaInputError(f"external_task_id has a {type(name).__name__}: give a task's id, or a list of ids.")
+    return tuple(str(name) for name in several)
 
 
 def _index(value: object) -> int | None:

@@ -17,7 +17,6 @@ from airflow_mwaa_provider._compat import (
 )
 from airflow_mwaa_provider.client.parameters import (
     check_transport,
-    empty_to_none,
     flag,
     is_rendered_later,
     known_elements,
@@ -35,6 +34,7 @@ from airflow_mwaa_provider.exceptions import (
     WaitTimeout,
 )
 from airflow_mwaa_provider.hooks.settings import HookSettings
+from airflow_mwaa_provider.hooks.templating import TextTemplates
 from airflow_mwaa_provider.triggers.events import outcome_of
 
 if TYPE_CHECKING:
@@ -64,9 +64,10 @@ def thawed(states: Collection[str] | None) -> Collection[str] | None:
     return set(states) if isinstance(states, frozenset) else states
 
 
-class RemoteSensor(BaseSensorOperator):
+class RemoteSensor(TextTemplates, BaseSensorOperator):
     """What both sensors have: how the environment is reached, and the three ways to wait."""
 
+    text_fields = ("external_env_name", "external_dag_id", "external_dag_run_id", "aws_conn_id", "region_name")
     ui_color = "#d6cef2"
 
     def __init__(
@@ -168,7 +169,7 @@ class RemoteSensor(BaseSensorOperator):
 
     def _read_rendered(self) -> None:
         """Read what came out of templates, which is text, and check it as what stands in the DAG's file."""
-        empty_to_none(self, required=("external_env_name", "external_dag_id"))
+        self.read_rendered(required=("external_env_name", "external_dag_id"))
         interval_s = number(self.poke_interval, "poke_interval", or_zero=True)
         self.poke_interval = POKE_INTERVAL_S if interval_s is None else interval_s
         self.max_retries = number(self.max_retries, "max_retries")

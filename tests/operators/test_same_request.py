@@ -35,27 +35,24 @@ def trigger(
 ) -> Callable[..., dict[str, Any]]:
     """Ask for a run of ``etl``, by the operator or by the function, which waits for its end as well."""
 
-    def end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-        create = type(world.airflow()).create
+    create = world.airflow().create
 
-        def ended(airflow: Any, dag_id: str, run_id: str, *more: Any) -> Any:
-            answer = create(airflow, dag_id, run_id, *more)
-            if answer[0] == 200:
-                airflow.end(dag_id, run_id)
-            return answer
-
-        monkeypatch.setattr(type(world.airflow()), "create", ended)
+    def ended(dag_id: str, run_id: str, *more: Any) -> Any:
+        answer = create(dag_id, run_id, *more)
+        if answer[0] == 200:
+            world.airflow().end(dag_id, run_id)
+        return answer
 
     def ask(context: Any, conf: dict[str, Any], *, source: str = "eu-prod", **more: Any) -> dict[str, Any]:
         monkeypatch.setenv("AIRFLOW_ENV_NAME", source)
         how = {"transport": TRANSPORTS[0], "conf": conf, "aws_conn_id": connection(), **more}
         if getattr(request, "param", "operator") == "function":
             monkeypatch.setattr(function, "current_context", lambda: context)
-            return function.trigger_and_wait("env3", "etl", **how)
+            return function.trigger_and_wait("env3", "etl", wait_timeout=timedelta(seconds=5), **how)
         made = MwaaTriggerDagRunOperator(task_id="t", env_name="env3", trigger_dag_id="etl", **how)
         return made.execute(context)
 
-    end_at_once(monkeypatch)
+    monkeypatch.setattr(world.airflow(), "create", ended)
     return ask
 
 

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operators and sensors share of Airflow's templating: text stays text, whatever the DAG says.
+
+With ``render_template_as_native_obj=True`` Airflow reads what a template renders to as Python, even where no template
+is in it: ``20261128`` becomes a number, ``1e5`` becomes ``100000.0`` and ``1.10`` becomes ``1.1``, from which the text
+cannot be got back. So text parameters are rendered as in a DAG without that setting. The others get the object that an
+expression gives, and no text is read as a number.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from airflow_mwaa_provider._compat import BaseOperator as _Base
+else:
+    _Base = object
+
+__all__ = ["TextTemplates"]
+
+_BEGINS_A_COLLECTION = ("[", "(", "{")
+
+
+class TextTemplates(_Base):
+    """Base of operators and sensors whose text parameters are text in every DAG."""
+
+    text_fields: ClassVar[Collection[str]] = ()
+    """Templated fields that take text alone."""
+    native_fields: ClassVar[Collection[str]] = ()
+    """Templated fields that are left to Airflow, because their values are the DAG author's own data."""
+
+    _rendered_field: str | None = None
+    _is_whole_template = False
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        if parent is not self:  # within a field: what it holds has templated fields of its own
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+            return
+        for name in template_fields:
+            self._rendered_field = name
+            self._is_whole_template = isinstance(getattr(self, name, None), str)
+            super()._do_render_template_fields(self, [name], context, jinja_env, seen_oids)
+        self._rendered_field = None
+
+    def _render(self, template: Any, context: Any, dag: Any = None) -> Any:
+        if self._rendered_field is None or self._rendered_field in self.native_fields:
+            return super()._render(template, context, dag)
+        nodes = _nodes(template, context)
+        if self._rendered_field not in self.text_fields:
+            if len(nodes) == 1 and not isinstance(nodes[0], str):
+                return nodes[0]
+            if self._is_whole_template and _is_native(template):
+                return _collection("".join(map(str, nodes)))
+        return "".join(map(str, nodes))
+
+    def read_rendered(self, required: Collection[str]) -> None:
+        """Take what a template rendered to ``None``, or to nothing, as not given, and check that text is text.
+
+        :param required: fields that must be given, or that may be empty.
+        :raises MwaaInputError: a field that takes text has something else, or one that must be given is missing.
+        """
+        for name in self.template_fields:
+            value = getattr(self, name)
+            if name in self.text_fields:
+                value = _text(value, name)
+            if name not in required and value in ("", "None"):
+                value = None
+            if name in required and name in self.text_fields and value in (None, "None"):
+                raise MwaaInputError(f"{name} is missing: it is None, or its template rendered to that. Give a text.")
+            setattr(self, name, value)
+        verify = getattr(self, "verify", None)
+        if isinstance(verify, str) and verify.lower() in ("true", "false"):
+            setattr(self, "verify", verify.lower() == "true")  # noqa: B010 - not every operator has it
+
+
+def _nodes(template: Any, context: Any) -> list[Any]:
+    """Render a template to its parts: text, and the values of expressions, which only a native environment keeps."""
+    environment = template.environment
+    known = copy(context)
+    for name, value in template.globals.items():
+        if name not in known:
+            known[name] = value
+    try:
+        scope = environment.context_class(environment, known, template.name, template.blocks)
+        return list(template.root_render_func(scope))
+    except Exception:
+        environment.handle_exception()  # raises it again, with the template's own lines
+        raise
+
+
+def _is_native(template: Any) -> bool:
+    # Imported here, because parsing a DAG file needs no Jinja.
+    from jinja2.nativetypes import NativeEnvironment
+
+    return isinstance(template.environment, NativeEnvironment)
+
+
+def _collection(text: str) -> Any:
+    """Read text that spells a list, or another collection, as Python does; any other text stays text."""
+    if text.lstrip().startswith(_BEGINS_A_COLLECTION):
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            read = ast.literal_eval(text.lstrip())
+            return read if isinstance(read, list | tuple | set | dict) else text
+    return text
+
+
+def _text(value: Any, name: str) -> str | None:
+    """Read text that may be a number, as another task may have returned it."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise MwaaInputError(
+            f"{name} is a {type(value).__name__}, not text. Give a text, or a template that makes one."
+        )
+    return str(value)
