@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider._compat import AIRFLOW_V_3, AIRFLOW_VERSION, BaseHook, metadata_connection, metadata_dialect
+from airflow_mwaa_provider._compat import (
+    AIRFLOW_V_3,
+    AIRFLOW_VERSION,
+    BaseHook,
+    connection_not_found,
+    metadata_connection,
+    metadata_dialect,
+)
 from airflow_mwaa_provider.exceptions import MwaaInputError, NoMetadataRoute
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from airflow_mwaa_provider.metadata.database import Database
@@ -237,7 +244,13 @@ class MetadataHook(BaseHook):
         )
 
     def _of_connection(self, conn_id: str) -> Database:
-        connection = self.get_connection(conn_id)
+        try:
+            connection = self.get_connection(conn_id)
+        except connection_not_found():
+            raise MwaaInputError(
+                f"Connection {conn_id!r} isn't defined, or may not be read. Define it as one of type postgres, or "
+                "leave metadata_conn_id out."
+            ) from None
         if connection.conn_type not in {"postgres", "postgresql"}:
             raise MwaaInputError(
                 f"Connection {conn_id!r} is of type {connection.conn_type!r}: the metadata database of MWAA is "

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import logging
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseHook, connection_not_found
@@ -21,12 +22,58 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.models import TransportName
 
 
+log = logging.getLogger(__name__)
+
+AWS_TYPES = ("aws",)
+"""Types of connections that hold AWS credentials; one without a type counts as such."""
+
+
+def aws_connection(conn_id: str | None, types: tuple[str, ...], *, named_by: str | None = None) -> Any:
+    """Look up a connection by which AWS is reached.
+
+    :param types: what it may be.
+    :param named_by: who names it, where that is not a parameter.
+    :return: ``None`` for none, and for an ``aws_default`` that isn't defined: boto3's own rules apply.
+    :raises MwaaInputError: it isn't there, or is of another type. It is never replaced by the task's own role, which
+        may belong to another account.
+    """
+    if not conn_id:
+        return None
+    label = f"Connection {conn_id!r}" + (f", which {named_by} names," if named_by else "")
+    try:
+        connection: Any = BaseHook.get_connection(conn_id)
+    except connection_not_found():
+        if conn_id == MwaaEnvironmentHook.default_conn_name:
+            _log_default_chain()
+            return None
+        raise MwaaInputError(
+            f"{label} isn't defined, or may not be read. Define it, or name none (None) to use the role that the task "
+            "runs with."
+        ) from None
+    if (connection.conn_type or AWS_TYPES[0]) not in types:
+        raise MwaaInputError(
+            f"{label} is of type {connection.conn_type!r}, which holds no AWS credentials. Give one of type "
+            f"{' or '.join(types)}."
+        )
+    return connection
+
+
+@cache
+def _log_default_chain() -> None:
+    """Say it once a process: the connection is looked up by every task, and by every wait of a triggerer."""
+    log.info(
+        "Connection 'aws_default' isn't defined: using the credentials that boto3 finds by itself, on MWAA the role of "
+        "the environment"
+    )
+
+
 class MwaaEnvironmentHook(BaseHook):
     """Speaks to MWAA environments, with the credentials of an AWS connection or the settings of an ``mwaa`` one.
 
     :param aws_conn_id: a connection of type ``aws`` (credentials, region, endpoint), or of type ``mwaa``, which names
         such a connection and adds how web servers are reached (transport, proxy, CA bundle). ``None`` uses boto3's
-        own rules: the role of the environment, on MWAA.
+        own rules: the role of the environment, on MWAA; and so does ``aws_default`` where it isn't defined, as in the
+        amazon provider. Any other connection that isn't there, or has another type, is refused.
     :param region_name: region of the environments; ``None`` takes the connection's, then boto3's.
     :param verify: ``False``, or the path of a CA bundle, for AWS's API and for web servers; goes before what the
         connections say. ``None`` leaves it to them.
@@ -149,13 +196,8 @@ class MwaaEnvironmentHook(BaseHook):
     @cached_property
     def _extra(self) -> dict[str, Any]:
         """Settings of an ``mwaa`` connection; empty for any other."""
-        if not self.aws_conn_id:
-            return {}
-        try:
-            connection = self.get_connection(self.aws_conn_id)
-        except connection_not_found():
-            return {}  # the amazon provider's hook has its own rule for that: a warning, and boto3's credentials
-        if connection.conn_type != self.conn_type:
+        connection = aws_connection(self.aws_conn_id, (*AWS_TYPES, self.conn_type))
+        if connection is None or connection.conn_type != self.conn_type:
             return {}
         extra = dict(connection.extra_dejson)
         unknown = sorted(set(extra) - set(CONNECTION_FIELDS))
@@ -170,8 +212,12 @@ class MwaaEnvironmentHook(BaseHook):
     def _aws_hook(self) -> AwsGenericHook[Any]:
         from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
+        conn_id = (self._extra.get("aws_conn_id") or None) if self._extra else self.aws_conn_id
+        # The amazon provider's hook would warn of a connection that isn't there, and go on with the task's own role.
+        named_by = f"connection {self.aws_conn_id!r}" if self._extra else None
+        is_there = aws_connection(conn_id, AWS_TYPES, named_by=named_by) is not None
         return AwsGenericHook(
-            aws_conn_id=(self._extra.get("aws_conn_id") or None) if self._extra else self.aws_conn_id,
+            aws_conn_id=conn_id if is_there else None,
             client_type="mwaa",
             region_name=self.region_name or self._extra.get("region_name") or None,
             verify=self.verify,
