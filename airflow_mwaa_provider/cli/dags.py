@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from airflow_mwaa_provider.cli.durations import WAIT_TIME
 from airflow_mwaa_provider.cli.errors import exit_status_of, fail, unended, warn
-from airflow_mwaa_provider.cli.inputs import duration, read_conf
+from airflow_mwaa_provider.cli.inputs import read_conf
 from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.waited_runs import Patience, leaving_the_run_alone, show_run, wait_for_run
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 _STATES = click.Choice(["queued", "running", "success", "failed"])
 _WAIT_OPTIONS = (
-    click.option("--timeout", type=duration, help="Give up waiting after this time; 12h if not given."),
-    click.option("--poll-interval", type=duration, help="Time between two looks; from 2s to 60s if not given."),
+    click.option("--timeout", type=WAIT_TIME, help="Give up waiting after this time; 12h if not given."),
+    click.option("--poll-interval", type=WAIT_TIME, help="Time between two looks; from 2s to 60s if not given."),
     click.option(
         "--allowed-state", "allowed_states", type=_STATES, multiple=True, help="A state that is success; repeatable."
     ),

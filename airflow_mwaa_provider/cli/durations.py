@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lengths of time as people write them: ``30d``, ``36h``, ``90m``, ``10s``, ``500ms``."""
+"""Lengths of time as people write them, in every command: ``30d``, ``1h30m``, ``90m``, ``10s``, ``500ms``."""
 
 from __future__ import annotations
 
@@ -9,26 +9,49 @@ from typing import Any
 
 import click
 
-__all__ = ["DURATION"]
+__all__ = ["DURATION", "WAIT_TIME"]
 
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}
-_WRITTEN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[wdhms])", re.IGNORECASE)
+# Each unit once, from the longest to the shortest.
+_WRITTEN = re.compile(
+    "".join(rf"(?:(?P<{name}>\d+(?:\.\d+)?)\s*{unit}\s*)?" for unit, name in _UNITS.items()), re.ASCII | re.IGNORECASE
+)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
 class _Duration(click.ParamType):  # type: ignore[type-arg]
+    """A length of time.
+
+    :param is_wait: it must be above 0, and a number alone is so many seconds.
+    """
+
     name = "duration"
+
+    def __init__(self, *, is_wait: bool) -> None:
+        self._is_wait = is_wait
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        found = _WRITTEN.fullmatch(str(value).strip())
-        if found is None:
-            self.fail(f"{value!r} is no length of time; write 30d, 36h, 90m, 10s or 500ms.", param, ctx)
+        text = str(value).strip()
+        is_bare = _NUMBER.fullmatch(text) is not None
+        if is_bare and not self._is_wait:
+            examples = f"{text}d for days, {text}h for hours or {text}m for minutes"
+            self.fail(f"{value!r} has no unit; write {examples}.", param, ctx)
+        found = _WRITTEN.fullmatch(f"{text}s" if is_bare else text)
+        parts = {name: float(number) for name, number in found.groupdict().items() if number} if found else {}
         try:
-            return timedelta(**{_UNITS[found[2].lower()]: float(found[1])})
+            read = timedelta(**parts)
         except OverflowError:
             self.fail(f"{value!r} is too long.", param, ctx)
+        if self._is_wait and not read:
+            self.fail(f"{value!r} is no time above 0; write 45s, 30m or 1h30m.", param, ctx)
+        if not parts:
+            self.fail(f"{value!r} is no length of time; write 30d, 1h30m, 90m, 10s or 500ms.", param, ctx)
+        return read
 
 
-DURATION = _Duration()
+DURATION = _Duration(is_wait=False)
 """Type of an option that takes a length of time."""
+WAIT_TIME = _Duration(is_wait=True)
+"""Type of an option that says how long to wait."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What commands are given: durations, and values out of arguments, files or stdin."""
+"""What commands are given: values out of arguments, files or stdin."""
 
 from __future__ import annotations
 
@@ -15,18 +15,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 if TYPE_CHECKING:
     from airflow_mwaa_provider.cli.remote import Remote
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 STDIN = "-"
-
-
-def duration(value: str) -> float:
-    """Read a time such as ``90``, ``45s``, ``30m`` or ``1h30m``; gives seconds."""
-    found = _DURATION.fullmatch(value.strip().lower())
-    hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
-    total_s = hours * 3600 + minutes * 60 + seconds
-    if total_s <= 0:
-        raise click.BadParameter(f"{value!r} is no time above 0; write 45s, 30m or 1h30m.")
-    return total_s
 
 
 def read_place(remote: Remote, place: str) -> bytes:

@@ -263,7 +263,7 @@ def open_database(url: str | None, route: str = "auto") -> Database:
 
 
 def _archive(given: dict[str, Any]) -> tuple[Any, str]:
-    from airflow_mwaa_provider.metadata.cleaning.routes import read_place
+    from airflow_mwaa_provider.metadata.cleaning.options import read_place
     from airflow_mwaa_provider.metadata.storage import Storage
 
     bucket, prefix = read_place(given["archive_to"])

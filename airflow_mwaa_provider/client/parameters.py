@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 __all__ = [
+    "check_bucket",
     "check_duration",
     "check_positive",
     "check_transport",
@@ -30,16 +32,18 @@ __all__ = [
 ]
 
 
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[^\s]+", re.ASCII)
 _LISTS = (list, tuple, set)  # in which Airflow renders templates
 
 
 def is_rendered_later(value: object) -> bool:
     """Whether a value is known only when its task runs: a template, another task's output, or a list with one."""
     if isinstance(value, str):
-        return "{{" in value or "{%" in value
+        return any(mark in value for mark in ("{{", "{%", "{#"))
     if isinstance(value, _LISTS):
         return any(map(is_rendered_later, value))
-    return hasattr(value, "iter_references")  # Airflow's XComArg and its like
+    # Airflow's XComArg and its like, and since Airflow 3 a function that makes the value
+    return hasattr(value, "iter_references") or callable(value)
 
 
 def known_elements(names: Collection[str] | str | None) -> Collection[str] | str | None:
@@ -106,10 +110,24 @@ def check_transport(transport: str | None) -> None:
         raise MwaaInputError(f"transport={transport!r} is none of {known}.")
 
 
-def check_duration(value: object, parameter: str) -> None:
-    """Refuse what isn't a ``timedelta``."""
+def check_duration(value: object, parameter: str, unit: str = "seconds") -> None:
+    """Refuse what isn't a ``timedelta``.
+
+    :param unit: in which people think of it; a number is advised to be written in that.
+    """
     if not isinstance(value, timedelta):
-        raise MwaaInputError(f"{parameter}={value!r} is no timedelta; write timedelta(seconds=600).")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        example = value if is_number else {"seconds": 600, "hours": 1, "days": 30}[unit]
+        raise MwaaInputError(f"{parameter}={value!r} is no timedelta; write timedelta({unit}={example}).")
+
+
+def check_bucket(value: object, parameter: str = "bucket") -> None:
+    """Refuse what cannot be a bucket's name, or the ARN of an access point."""
+    if not isinstance(value, str) or not _BUCKET.fullmatch(value):
+        raise MwaaInputError(
+            f"{parameter}={value!r} is no name of a bucket: give the name alone, without s3://, and the path in it as "
+            "prefix."
+        )
 
 
 def check_positive(value: object, parameter: str) -> None:

@@ -18,9 +18,11 @@ from airflow_mwaa_provider._compat import (
 )
 from airflow_mwaa_provider.exceptions import MwaaInputError, NoMetadataRoute
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
+from airflow_mwaa_provider.metadata.cleaning.options import read_place
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.environment_source import source_of_environment
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.routes import CLEANUP_ROUTES, ROUTES, check_route
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from airflow_mwaa_provider.metadata.storage import Storage
 
@@ -35,10 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CLEANUP_ROUTES", "ROUTES", "MetadataHook"]
 
-ROUTES = ("database", "mwaa_environment", "api", "rest")
-"""Ways to the metadata. ``auto`` takes the first that can be used, and the second only when it is named."""
-CLEANUP_ROUTES = ("database", "mwaa_environment", "api", "cli")
-"""Ways to clean it, likewise."""
 _OF_ENVIRONMENT = ("api", "rest", "cli")
 
 # Of a postgres connection's extra, what libpq takes; the rest is for Airflow's own hook.
@@ -80,11 +78,7 @@ class MetadataHook(BaseHook):
         botocore_config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        known = list(dict.fromkeys(("auto", *ROUTES, *CLEANUP_ROUTES)))
-        if route not in known:
-            raise MwaaInputError(f"route={route!r} is unknown; there are {', '.join(known)}.")
-        if metadata_conn_id and route not in {"auto", "database"}:
-            raise MwaaInputError(f"route={route!r} uses no connection to the database: leave metadata_conn_id out.")
+        check_route(route, metadata_conn_id=metadata_conn_id)
         self.metadata_conn_id = metadata_conn_id
         self.route = route
         self.env_name = env_name or os.environ.get("AIRFLOW_ENV_NAME") or None
@@ -207,7 +201,7 @@ class MetadataHook(BaseHook):
         :raises MwaaInputError: this route cannot archive.
         """
         # Not with the hook: an export needs nothing of it.
-        from airflow_mwaa_provider.metadata.cleaning.routes import DatabaseCleaner, EnvironmentCleaner, read_place
+        from airflow_mwaa_provider.metadata.cleaning.routes import DatabaseCleaner, EnvironmentCleaner
 
         if self.route == "rest":
             raise NoMetadataRoute(f"Route rest can only export: there are auto, {', '.join(CLEANUP_ROUTES)}.")

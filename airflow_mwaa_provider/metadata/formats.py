@@ -86,6 +86,17 @@ def check_format(file_format: str, compression: str | None) -> tuple[FileFormat,
     :param compression: ``None`` for what is usual: nothing for CSV, zstd for Parquet.
     :raises MwaaInputError: unknown, not made for each other, or pyarrow is missing.
     """
+    form, chosen = read_format(file_format, compression)
+    if form is FileFormat.PARQUET or chosen is Compression.ZSTD:
+        _pyarrow(f"{'Parquet' if form is FileFormat.PARQUET else 'zstd'} needs pyarrow")
+    return form, chosen
+
+
+def read_format(file_format: str, compression: str | None) -> tuple[FileFormat, Compression]:
+    """Check both as names, and load nothing.
+
+    :raises MwaaInputError: unknown, or not made for each other.
+    """
     try:
         form = FileFormat(file_format)
     except ValueError:
@@ -102,8 +113,6 @@ def check_format(file_format: str, compression: str | None) -> tuple[FileFormat,
             f"compression={compression!r} is unknown for {form.value}; there are "
             f"{', '.join(item.value for item in allowed)}."
         )
-    if form is FileFormat.PARQUET or chosen is Compression.ZSTD:
-        _pyarrow(f"{'Parquet' if form is FileFormat.PARQUET else 'zstd'} needs pyarrow")
     return form, chosen
 
 

@@ -8,8 +8,20 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.parameters import check_duration, flag, moment, names, number
+from airflow_mwaa_provider.client.parameters import (
+    check_bucket,
+    check_duration,
+    flag,
+    is_rendered_later,
+    moment,
+    names,
+    number,
+)
 from airflow_mwaa_provider.hooks.templating import TextTemplates
+from airflow_mwaa_provider.metadata.formats import read_format
+from airflow_mwaa_provider.metadata.layout import check_layout
+from airflow_mwaa_provider.metadata.routes import ROUTES, check_route
+from airflow_mwaa_provider.metadata.selection import Window
 from airflow_mwaa_provider.operators.metadata_cleanup import MetadataCleanupOperator
 
 if TYPE_CHECKING:
@@ -151,7 +163,7 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
         self.region_name = region_name
         self.verify = verify
         self.botocore_config = botocore_config
-        check_duration(statement_timeout, "statement_timeout")
+        self._check_when_parsed()
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Export.
@@ -162,6 +174,7 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
         :raises StorageError: S3 refused; nothing is visible, or, in the last seconds, no manifest.
         """
         self.read_rendered(required=("bucket", "prefix", "file_format", "manifest_name", "route", "exclude"))
+        check_bucket(self.bucket)
         options = self._options()
         manifest = self._hook().export(
             self.bucket,
@@ -182,6 +195,27 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
             manifest.key,
         )
         return summary
+
+    def _check_when_parsed(self) -> None:
+        """Check what is known before the task runs."""
+
+        def known(*names: str) -> bool:
+            return not any(is_rendered_later(getattr(self, name)) for name in names)
+
+        check_duration(self.statement_timeout, "statement_timeout")
+        for name in ("tables", "exclude"):
+            if known(name):
+                names(getattr(self, name), name)
+        if known("bucket"):
+            check_bucket(self.bucket)
+        if known("route", "metadata_conn_id"):
+            check_route(self.route, ROUTES, metadata_conn_id=self.metadata_conn_id)
+        if known("file_format", "compression"):
+            read_format(self.file_format, self.compression)
+        if known("layout", "incremental"):
+            check_layout(self.layout, incremental=flag(self.incremental, "incremental"))
+        window = [moment(getattr(self, name), name) if known(name) else None for name in ("since", "until")]
+        Window(*window)
 
     def _options(self) -> ExportOptions:
         # Imported here, because it brings psycopg2, which a DAG file's parsing must not load.

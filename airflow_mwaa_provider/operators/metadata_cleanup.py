@@ -8,20 +8,29 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator, stats
-from airflow_mwaa_provider.client.parameters import check_duration, flag, names, number
+from airflow_mwaa_provider.client.parameters import check_duration, flag, is_rendered_later, names, number
 from airflow_mwaa_provider.exceptions import CleanupFailed, MwaaInputError
 from airflow_mwaa_provider.hooks.templating import TextTemplates
+from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions, read_place
+from airflow_mwaa_provider.metadata.routes import CLEANUP_ROUTES, check_route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.metadata.cleaning.routes import Cleaner
-    from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, Plan
+    from airflow_mwaa_provider.metadata.cleanup import Outcome, Plan
 
 __all__ = ["MetadataCleanupOperator"]
 
 _LOG_EVERY_S = 30.0
+_UNITS = {
+    "retention": "days", "max_age": "days", "max_duration": "hours", "max_transaction": "seconds",
+    "lock_timeout": "seconds", "max_pause": "seconds", "statement_timeout": "seconds", "wait_timeout": "seconds",
+}  # fmt: skip
+"""Parameters that are lengths of time, and in which unit people think of them."""
+_ASKED = ("retention", "tables", "exclude", "max_age", "dag_ids", "keep_last_run", "max_duration", "force")
+"""Templated parameters that say what is deleted."""
 _METRIC = "mwaa_provider.metadata_cleanup"
 
 
@@ -160,10 +169,7 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
         self.region_name = region_name
         self.verify = verify
         self.botocore_config = botocore_config
-        for name in ("max_transaction", "lock_timeout", "max_pause", "statement_timeout", "wait_timeout"):
-            check_duration(getattr(self, name), name)
-        for table, value in (retention_by_table or {}).items():
-            check_duration(value, f"retention_by_table[{table!r}]")
+        self._check_when_parsed()
 
     def execute(self, context: Context) -> dict[str, dict[str, Any]]:
         """Delete, or with ``dry_run`` count.
@@ -175,7 +181,7 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
         :raises StorageError: S3 refused, or gave back something else than was written; nothing was deleted.
         """
         self.read_rendered(required=("retention", "route", "exclude", "keep_last_run", "is_dry_run", "force"))
-        cleaner = self._cleaner(self._options(context))
+        cleaner = self._cleaner(self._options(context.get("dag_run")))
         if flag(self.is_dry_run, "dry_run"):
             plan = cleaner.plan()
             self._log_plan(plan)
@@ -184,17 +190,32 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
         self._tell(outcome)
         return outcome.summary()
 
-    def _options(self, context: Context) -> CleanupOptions:
-        # Imported here, because it brings psycopg2, which a DAG file's parsing must not load.
-        from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
+    def _check_when_parsed(self) -> None:
+        """Check what is known before the task runs."""
 
-        for name in ("retention", "max_age", "max_duration"):
-            if getattr(self, name) is not None:
-                check_duration(getattr(self, name), name)
+        def known(*names: str) -> bool:
+            return not any(is_rendered_later(getattr(self, name)) for name in names)
+
+        if known("route", "metadata_conn_id"):
+            check_route(self.route, CLEANUP_ROUTES, metadata_conn_id=self.metadata_conn_id)
+        if known("archive_to") and self.archive_to:
+            read_place(self.archive_to)
+        self._check_durations(*(name for name in _UNITS if known(name)))
+        if known(*_ASKED):
+            self._options(None)
+
+    def _check_durations(self, *parameters: str) -> None:
+        for name in parameters:
+            if getattr(self, name) is not None or name not in ("max_age", "max_duration"):
+                check_duration(getattr(self, name), name, _UNITS[name])
+        for table, value in (self.retention_by_table or {}).items():
+            check_duration(value, f"retention_by_table[{table!r}]", "days")
+
+    def _options(self, run: Any) -> CleanupOptions:
+        self._check_durations(*_UNITS)
         rows, workers = number(self.batch_rows, "batch_rows"), number(self.workers, "workers")
         if rows is None or workers is None:
             raise MwaaInputError("batch_rows and workers need a number each.")
-        run = context.get("dag_run")
         return CleanupOptions(
             retention=self.retention,
             tables=names(self.tables, "tables"),

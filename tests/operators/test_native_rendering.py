@@ -47,6 +47,7 @@ CLASSES: dict[type[Any], dict[str, Any]] = {
 }
 # What Python would read as something else; a text that it cannot read was never in danger.
 TEXTS = ["20261128", "007", "1e5", "1.10", "1_000", "0x10", "True", "'quoted'", "[1]", "{'a': 1}", "1, 2", " 5"]
+CHECKED = {"bucket", "route", "file_format", "compression", "layout", "archive_to"}
 TEXT_FIELDS = [(kind, name) for kind in CLASSES for name in kind.text_fields]
 
 
@@ -77,7 +78,8 @@ def test_every_operator_and_sensor_is_among_these() -> None:
 @pytest.mark.parametrize(("kind", "name"), TEXT_FIELDS, ids=lambda value: getattr(value, "__name__", value))
 def test_text_stays_text(kind: type[Any], name: str) -> None:
     for text in TEXTS:
-        for template in ("{{ params.x }}", text):
+        # What is checked when the DAG is parsed cannot be such a text there.
+        for template in ("{{ params.x }}",) if name in CHECKED else ("{{ params.x }}", text):
             task = rendered(kind, {"x": text}, **{name: template})
             assert getattr(task, name) == text, template
     for number, text in ((5, "5"), (1.5, "1.5"), (True, "True")):

@@ -13,7 +13,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["MAX_WORKERS", "CleanupOptions"]
+__all__ = ["MAX_WORKERS", "CleanupOptions", "read_place"]
 
 MIN_RETENTION = timedelta(days=1)
 MIN_TRANSACTION = timedelta(milliseconds=50)
@@ -177,3 +177,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     return list(value) if isinstance(value, (tuple, list)) else value
+
+
+def read_place(archive_to: str) -> tuple[str, str]:
+    """Read where an archive shall go.
+
+    :return: bucket and prefix.
+    :raises MwaaInputError: it is no place in S3.
+    """
+    bucket, _, prefix = archive_to.removeprefix("s3://").partition("/")
+    if not archive_to.startswith("s3://") or not bucket:
+        raise MwaaInputError(f"archive_to={archive_to!r} is no place in S3; write s3://BUCKET/PREFIX.")
+    return bucket, prefix.strip("/")

@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, NoMetadataRoute, UnsupportedByTransport
+from airflow_mwaa_provider.exceptions import MwaaError, NoMetadataRoute, UnsupportedByTransport
 from airflow_mwaa_provider.metadata.cleanup import plan_cleanup, run_cleanup
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int | None], None]
 
-__all__ = ["Cleaner", "DatabaseCleaner", "EnvironmentCleaner", "read_place"]
+__all__ = ["Cleaner", "DatabaseCleaner", "EnvironmentCleaner"]
 
 log = logging.getLogger(__name__)
 
@@ -138,15 +138,3 @@ class EnvironmentCleaner:
 
         self._tell(f"Route cli: airflow db clean of environment {self._environment.name!r}")
         return CliCleanup(self._environment, self._options, tell=self._tell)
-
-
-def read_place(archive_to: str) -> tuple[str, str]:
-    """Read where an archive shall go.
-
-    :return: bucket and prefix.
-    :raises MwaaInputError: it is no place in S3.
-    """
-    bucket, _, prefix = archive_to.removeprefix("s3://").partition("/")
-    if not archive_to.startswith("s3://") or not bucket:
-        raise MwaaInputError(f"archive_to={archive_to!r} is no place in S3; write s3://BUCKET/PREFIX.")
-    return bucket, prefix.strip("/")
