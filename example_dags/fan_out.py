@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the same DAG in many MWAA environments at once, and gather what they answer.
 
-Each environment has a mapped task of its own: one that is unknown, or whose run fails, fails that task alone. The waits
-are deferred, so that a hundred environments need no worker's slot.
+Each environment has a mapped task of its own: one that is unknown, or whose run fails, fails that task alone. What the
+others answer is gathered, and then the run fails as a whole and names who did not answer. The waits are deferred, so
+that a hundred environments need no worker's slot.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def fan_out() -> None:
     def environments(**context: Any) -> list[str]:
         return list(context["params"]["env_names"])
 
+    env_names = environments()
     answers = MwaaTriggerDagRunOperator.partial(
         task_id="run_there",
         trigger_dag_id="run_by_other_environment",
@@ -40,7 +42,7 @@ def fan_out() -> None:
         deferrable=True,
         wait_timeout=timedelta(minutes=10),
         result_task_id="add_up",
-    ).expand(env_name=environments())
+    ).expand(env_name=env_names)
 
     @task(trigger_rule="all_done")
     def gather(remote: Any) -> dict[str, int]:
@@ -48,7 +50,14 @@ def fan_out() -> None:
         print(f"Answered: {sums}")
         return sums
 
-    gather(answers.output)
+    @task(retries=0)
+    def complete(wanted: list[str], sums: dict[str, int]) -> None:
+        # Without this the run would end as a success, because gathering is its last task, and succeeds.
+        missing = [name for name in wanted if name not in sums]
+        if missing:
+            raise RuntimeError(f"No answer from: {', '.join(missing)}")
+
+    complete(env_names, gather(answers.output))
     # [END fan_out]
 
 

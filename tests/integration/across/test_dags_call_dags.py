@@ -170,11 +170,13 @@ def test_the_body_of_a_task_makes_no_run_twice(world: World, source: str, target
 def test_a_fan_out_over_environments_one_of_which_is_unknown(world: World, source: str) -> None:
     here = world.environment(source, "web_session")
     run = here.trigger_dag_run("fan_out", conf={"env_names": [*NAMES, "nowhere"], "numbers": [19, 23]})
-    here.wait_for_dag_run("fan_out", run.run_id, timeout_s=240)
+    with pytest.raises(DagRunFailed, match="complete"):
+        here.wait_for_dag_run("fan_out", run.run_id, timeout_s=240)
     states = {each.label: each.state.value for each in here.get_task_instances("fan_out", run.run_id)}
     assert states == {
         "environments": "success",
         "gather": "success",
+        "complete": "failed",
         **{f"run_there[{number}]": "success" for number in range(len(NAMES))},
         f"run_there[{len(NAMES)}]": "failed",
     }
@@ -182,6 +184,11 @@ def test_a_fan_out_over_environments_one_of_which_is_unknown(world: World, sourc
     assert gathered == dict.fromkeys(NAMES, 42)
     log = here.get_task_log("fan_out", run.run_id, "run_there", map_index=len(NAMES))
     assert "no environment of that name" in log or "'nowhere'" in log
+    assert "No answer from: nowhere" in here.get_task_log("fan_out", run.run_id, "complete")
+    # Where all answer, all is well.
+    run = here.trigger_dag_run("fan_out", conf={"env_names": NAMES, "numbers": [19, 23]})
+    here.wait_for_dag_run("fan_out", run.run_id, timeout_s=240)
+    assert here.get_xcom("fan_out", run.run_id, "gather") == dict.fromkeys(NAMES, 42)
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
