@@ -29,6 +29,7 @@ from airflow_mwaa_provider.local.airflow.factory import AirflowRuntimeFactory
 from airflow_mwaa_provider.local.airflow.metadata_databases import MetadataDatabases
 from airflow_mwaa_provider.local.airflow.runtime import RuntimeContext
 from airflow_mwaa_provider.local.airflow.settings import AwsWorld
+from airflow_mwaa_provider.local.aws import logging_configuration
 from airflow_mwaa_provider.local.aws.admin import ADMIN_PREFIX
 from airflow_mwaa_provider.local.aws.endpoint import LocalMwaa
 from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
@@ -38,12 +39,15 @@ from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import postgres, processes, state
 from airflow_mwaa_provider.local.machine.bucket_files import BucketFiles
 from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync, Mirror
+from airflow_mwaa_provider.local.machine.log_shipping import LogShipping
 from airflow_mwaa_provider.local.machine.moto_server import MotoServer
+from airflow_mwaa_provider.local.machine.threads import run_whole
 from airflow_mwaa_provider.local.up_request import UpRequest
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from airflow_mwaa_provider.local.airflow.airflow_logs import AirflowLogs
     from airflow_mwaa_provider.local.aws.environment import Environment
 
 log = logging.getLogger(__name__)
@@ -67,6 +71,8 @@ class Daemon:
         self._factory: AirflowRuntimeFactory | None = None
         self._endpoint_url = ""
         self._last_status: dict[str, Any] = {}
+        self._logs = LogShipping(self._moto.url, REGION)
+        self._log_shipping: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Start everything, report, and serve until cancelled; whatever happens, leave nothing running."""
@@ -126,7 +132,10 @@ class Daemon:
             REGION,
             self._folder.ca_bundle,
         )
+        await run_whole(self._logs.mark, self._folder.environments)
         contents = self._create_environments(by_python)
+        # From here on: what keeps an environment from starting is in its logs, too.
+        self._log_shipping = asyncio.create_task(self._logs.run(self._log_sources))
         context.bucket_sync = sync = await asyncio.to_thread(BucketSync, self._moto.url, REGION)
         context.bucket_files = await asyncio.to_thread(BucketFiles, self._moto.url, REGION)
         await self._wait_for_environments(self._fill_buckets(context, contents, moto))
@@ -156,6 +165,7 @@ class Daemon:
             airflow_version=version,
             files=contents.files,
             configuration=contents.request.options,
+            settings={logging_configuration.MEMBER: logging_configuration.EVERYTHING},
         )
         if gateway_port:
             # The same address at every start, so that bookmarks stay right.
@@ -197,6 +207,16 @@ class Daemon:
                     Mirror(environment.name, environment.spec.bucket, environment.spec.dag_s3_path, folder.dags)
                 )
         return mirrors
+
+    def _log_sources(self) -> list[AirflowLogs]:
+        assert self._mwaa is not None
+        assert self._factory is not None
+        sources = []
+        for environment in self._mwaa.environments.all():
+            runtime = self._factory.runtime(environment.name)
+            if runtime is not None:
+                sources.append(runtime.logs(logging_configuration.levels(environment)))
+        return sources
 
     def _endpoint_port(self) -> int:
         if self._request.port:
@@ -263,6 +283,9 @@ class Daemon:
 
     async def _stop(self) -> None:
         log.info("stopping")
+        if self._log_shipping is not None:
+            self._log_shipping.cancel()
+            await asyncio.gather(self._log_shipping, return_exceptions=True)
         if self._mwaa is not None:
             await self._mwaa.stop()
         await asyncio.gather(self._moto.stop(), self._postgres.stop())

@@ -23,6 +23,16 @@ class FileKind(StrEnum):
     STARTUP_SCRIPT = "startup_script"
 
 
+class LogKind(StrEnum):
+    """The logs of an environment; each has a group of CloudWatch Logs, whose name ends in this."""
+
+    DAG_PROCESSING = "DAGProcessing"
+    SCHEDULER = "Scheduler"
+    TASK = "Task"
+    WEB_SERVER = "WebServer"
+    WORKER = "Worker"
+
+
 @dataclass(frozen=True)
 class S3File:
     """A file in the environment's bucket."""

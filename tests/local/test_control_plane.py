@@ -56,6 +56,26 @@ def test_an_environment_is_created_and_described(lab: Lab) -> None:
     assert runtime.public_url == f"https://{described['WebserverUrl']}"
 
 
+def test_the_logs_of_tasks_are_sent_unless_it_is_said_otherwise(lab: Lab) -> None:
+    client = lab.client()
+    client.create_environment(
+        **lab.create_arguments(LoggingConfiguration={"WorkerLogs": {"Enabled": True, "LogLevel": "ERROR"}})
+    )
+    lab.settled("made")
+
+    def logs() -> dict:
+        described = client.get_environment(Name="made")["Environment"]["LoggingConfiguration"]
+        return {name: (module["Enabled"], module["LogLevel"]) for name, module in described.items()}
+
+    off, on = (False, "INFO"), (True, "INFO")
+    expected = {"DagProcessingLogs": off, "SchedulerLogs": off, "TaskLogs": on, "WebserverLogs": off}
+    assert logs() == {**expected, "WorkerLogs": (True, "ERROR")}
+    client.update_environment(Name="made", LoggingConfiguration={"TaskLogs": {"Enabled": False, "LogLevel": "WARNING"}})
+    lab.settled("made")
+    assert logs() == {**expected, "WorkerLogs": (True, "ERROR"), "TaskLogs": (False, "WARNING")}
+    assert len(lab.factory.made) == 1, "Airflow does not restart for it"
+
+
 def test_states_of_a_creation(lab: Lab) -> None:
     lab.call(lab.factory.start_gate.clear)
     client = lab.client()

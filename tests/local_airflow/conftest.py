@@ -10,11 +10,13 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import boto3
 import psutil
 import pytest
+import requests
 from botocore.config import Config
 
 from airflow_mwaa_provider.local.machine import processes, state
@@ -93,6 +95,54 @@ def running(tmp_path_factory):
     yield local
     assert local.run("down").returncode == 0
     assert local.processes() == []
+
+
+@pytest.fixture(scope="session")
+def aws(running):
+    variables = running.variables()
+    session = boto3.session.Session(
+        variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], region_name=variables["AWS_REGION"]
+    )
+
+    def client(service):
+        config = Config(inject_host_prefix=False)
+        return session.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"], config=config)
+
+    return client
+
+
+@pytest.fixture(scope="session")
+def rest(running, aws):
+    """Call Airflow's REST API with a web session, which every boto3 can begin."""
+    variables = running.variables()
+    major = running.status()["environments"]["source"]["airflow_version"].split(".")[0]
+    token = aws("mwaa").create_web_login_token(Name="source")
+    host = f"https://{token['WebServerHostname']}"
+    with requests.Session() as session:
+        session.trust_env = False  # a REQUESTS_CA_BUNDLE of this shell would beat ours
+        session.verify = variables["AWS_CA_BUNDLE"]
+        path = "/pluginsv2/aws_mwaa/login" if major == "3" else "/aws_mwaa/login"
+        session.post(host + path, data={"token": token["WebToken"]}, timeout=30).raise_for_status()
+        if major == "3":
+            session.headers["Authorization"] = f"Bearer {session.cookies['_token']}"
+
+        def call(method, path, **body):
+            url = f"{host}/api/{'v2' if major == '3' else 'v1'}{path}"
+            answer = session.request(method, url, json=body or None, timeout=30)
+            answer.raise_for_status()
+            return answer
+
+        yield call
+
+
+def wait_for_dag(rest, dag_id, timeout_s=120):
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = rest("GET", "/dags").json()["dags"]
+        if any(dag["dag_id"] == dag_id for dag in found):
+            return
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
 
 
 @pytest.fixture(scope="session")

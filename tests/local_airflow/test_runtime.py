@@ -14,27 +14,12 @@ import time
 import urllib.error
 import urllib.request
 
-import boto3
 import psutil
 import pytest
-import requests
-from botocore.config import Config
+
+from tests.local_airflow.conftest import wait_for_dag
 
 pytestmark = pytest.mark.airflow
-
-
-@pytest.fixture(scope="module")
-def aws(running):
-    variables = running.variables()
-    session = boto3.session.Session(
-        variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], region_name=variables["AWS_REGION"]
-    )
-
-    def client(service):
-        config = Config(inject_host_prefix=False)
-        return session.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"], config=config)
-
-    return client
 
 
 @pytest.fixture(scope="module")
@@ -80,30 +65,6 @@ def cold(running):
         )
 
     return run
-
-
-@pytest.fixture(scope="module")
-def rest(running, aws):
-    """Call Airflow's REST API with a web session, which every boto3 can begin."""
-    variables = running.variables()
-    major = running.status()["environments"]["source"]["airflow_version"].split(".")[0]
-    token = aws("mwaa").create_web_login_token(Name="source")
-    host = f"https://{token['WebServerHostname']}"
-    with requests.Session() as session:
-        session.trust_env = False  # a REQUESTS_CA_BUNDLE of this shell would beat ours
-        session.verify = variables["AWS_CA_BUNDLE"]
-        path = "/pluginsv2/aws_mwaa/login" if major == "3" else "/aws_mwaa/login"
-        session.post(host + path, data={"token": token["WebToken"]}, timeout=30).raise_for_status()
-        if major == "3":
-            session.headers["Authorization"] = f"Bearer {session.cookies['_token']}"
-
-        def call(method, path, **body):
-            url = f"{host}/api/{'v2' if major == '3' else 'v1'}{path}"
-            answer = session.request(method, url, json=body or None, timeout=30)
-            answer.raise_for_status()
-            return answer
-
-        yield call
 
 
 def test_version(warm, cold):
@@ -170,13 +131,3 @@ def test_a_new_file_becomes_a_dag(running, aws, rest):
     source = (running.environment("source").dags / "hello.py").read_text().replace("hello", "late")
     aws("s3").put_object(Bucket="local-mwaa-source", Key="dags/sub/late.py", Body=source.encode())
     wait_for_dag(rest, "late")
-
-
-def wait_for_dag(rest, dag_id, timeout_s=120):
-    deadline = time.monotonic() + timeout_s
-    while True:
-        found = rest("GET", "/dags").json()["dags"]
-        if any(dag["dag_id"] == dag_id for dag in found):
-            return
-        assert time.monotonic() < deadline, found
-        time.sleep(0.5)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from airflow_mwaa_provider.local.airflow import aws_models, environment_files, login, setup, webserver_2
+from airflow_mwaa_provider.local.airflow.airflow_logs import PREPARATION, AirflowLogs
 from airflow_mwaa_provider.local.airflow.interpreter import release_of
 from airflow_mwaa_provider.local.airflow.metadata_databases import MetadataDatabases, make_fernet_key
 from airflow_mwaa_provider.local.airflow.preparation import Preparation, Prepared
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.local.machine.bucket_files import BucketFiles
     from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync
     from airflow_mwaa_provider.local.machine.state import StateFolder
+    from airflow_mwaa_provider.local.runtime import LogKind
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +104,8 @@ class AirflowRuntime:
         self.folder = context.folder.environment(spec.name)
         self.restarts: dict[str, int] = {}
         """How often each component has ended by itself since the environment started."""
+        self.began: dict[str, float] = {}
+        """When each component, and :data:`~.airflow_logs.PREPARATION`, began: seconds since 1970."""
         self._given_interpreter = interpreter
         self._context = context
         self._record: dict[str, Any] = {}
@@ -126,6 +130,13 @@ class AirflowRuntime:
         """The components' process ids."""
         return {name: process.pid for name, process in self._components.items() if process.is_running}
 
+    def logs(self, levels: Mapping[LogKind, int]) -> AirflowLogs:
+        """Return its logs, for CloudWatch Logs.
+
+        :param levels: the lowest level of each kind of log that is switched on.
+        """
+        return AirflowLogs(self.spec.name, self.folder, self.interpreter.is_airflow_3, dict(self.began), levels)
+
     async def start(self, public_url: str) -> None:
         """Start everything and return once all components are healthy.
 
@@ -148,6 +159,7 @@ class AirflowRuntime:
 
     async def _start(self, public_url: str) -> None:
         self._load_record()
+        self.began = {PREPARATION: time.time()}
         prepared = await self._prepare(self._variables(WebServer(self._record["web_port"], public_url)))
         self.interpreter, self.requirements_error = prepared.interpreter, prepared.requirements_error
         self._interpreter = WarmInterpreter(
@@ -325,6 +337,7 @@ class AirflowRuntime:
     async def _start_component(self, name: str, request: Request) -> processes.ProcessGroup:
         assert self._interpreter is not None
         log_path = self.folder.components / f"{name}.log"
+        self.began[name] = time.time()
         self._components[name] = await self._interpreter.spawn(f"Airflow's {name}", request, log_path)
         return self._components[name]
 

@@ -24,6 +24,7 @@ from airflow_mwaa_provider.local.aws.descriptions import describe
 from airflow_mwaa_provider.local.aws.environment import EnvironmentNotFound, EnvironmentProblem
 from airflow_mwaa_provider.local.aws.environment_files import FILE_MEMBERS, read_files
 from airflow_mwaa_provider.local.aws.faults import Fault, FaultCall, carry_out
+from airflow_mwaa_provider.local.aws.logging_configuration import MEMBER, merge
 from airflow_mwaa_provider.local.aws.sigv4 import read_scope, verify
 from airflow_mwaa_provider.local.aws.tokens import TokenKind
 
@@ -253,6 +254,9 @@ class ControlPlane:
             # An update names the security groups alone; the subnets can't change.
             old = self._environments.get(members["Name"]).settings.get("NetworkConfiguration", {})
             settings["NetworkConfiguration"] = {**old, **network}
+        if MEMBER in settings:
+            old = self._environments.get(members["Name"]).settings.get(MEMBER, {})
+            settings[MEMBER] = merge(old, settings[MEMBER])
         settings.pop("WorkerReplacementStrategy", None)
         environment = self._environments.update(
             members["Name"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.local.aws import logging_configuration
 from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
 from airflow_mwaa_provider.local.aws.environment_files import describe_files
 from airflow_mwaa_provider.local.aws.vpc_endpoints import endpoint_services
@@ -24,13 +25,6 @@ _DEFAULTS = {
     "Schedulers": 2,
     "WebserverAccessMode": "PUBLIC_ONLY",
     "WeeklyMaintenanceWindowStart": "SUN:03:30",
-}
-_LOG_GROUPS = {
-    "DagProcessingLogs": "DAGProcessing",
-    "SchedulerLogs": "Scheduler",
-    "TaskLogs": "Task",
-    "WebserverLogs": "WebServer",
-    "WorkerLogs": "Worker",
 }
 _NEVER_REACHED = {EnvironmentStatus.CREATING, EnvironmentStatus.PENDING, EnvironmentStatus.CREATE_FAILED}
 _ERROR_MAX_CHARS = 1024
@@ -54,7 +48,7 @@ def describe(environment: Environment, region: str, account_id: str) -> dict[str
         "CreatedAt": environment.created_at,
         "DagS3Path": spec.dag_s3_path,
         "LastUpdate": _last_update(environment),
-        "LoggingConfiguration": _logging(environment, region, account_id),
+        "LoggingConfiguration": logging_configuration.describe(environment, region, account_id),
         "Name": spec.name,
         "ServiceRoleArn": f"{role}/aws-service-role/airflow.amazonaws.com/AWSServiceRoleForAmazonMWAA",
         "SourceBucketArn": f"arn:aws:s3:::{spec.bucket}",
@@ -76,13 +70,3 @@ def _last_update(environment: Environment) -> dict[str, Any]:
             "ErrorMessage": last.error[:_ERROR_MAX_CHARS],
         }
     return described
-
-
-def _logging(environment: Environment, region: str, account_id: str) -> dict[str, Any]:
-    asked = environment.settings.get("LoggingConfiguration", {})
-    prefix = f"arn:aws:logs:{region}:{account_id}:log-group:airflow-{environment.name}-"
-    return {
-        name: {**asked[name], "CloudWatchLogGroupArn": prefix + group}
-        for name, group in _LOG_GROUPS.items()
-        if name in asked
-    }

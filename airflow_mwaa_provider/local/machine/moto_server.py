@@ -19,27 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _START_TIMEOUT_S = 60.0
-_PROGRAM = """
-import logging
-from moto.s3 import models
-from moto.server import main
-
-# It would log every request of the bucket's mirror, for ever.
-logging.getLogger("werkzeug").setLevel("WARNING")
-
-# The checksum of an object that was uploaded in parts is one of their checksums, and S3 marks it so: "abc=-3". Releases
-# of moto before 5.1.11 or so do not, and newer releases of boto3 then refuse what they read.
-if not hasattr(models, "MultipartChecksumBuilder"):
-    complete = models.FakeMultipart.complete
-
-    def marked(self, body):
-        parts = list(body)
-        value, etag, *checksum = complete(self, iter(parts))
-        return value, etag, *(f"{text}-{len(parts)}" if text else text for text in checksum)
-
-    models.FakeMultipart.complete = marked
-main()
-"""
+_PROGRAM = "airflow_mwaa_provider.local.machine.moto_program"
 
 
 class MotoServer:
@@ -68,7 +48,7 @@ class MotoServer:
         """
         self._process = process = await ManagedProcess.start(
             "moto",
-            [sys.executable, "-c", _PROGRAM, "-H", "127.0.0.1", "-p", str(self._port)],
+            [sys.executable, "-m", _PROGRAM, "-H", "127.0.0.1", "-p", str(self._port)],
             environment=self._variables,
             log_path=self._folder / "moto.log",
             cwd=self._folder,

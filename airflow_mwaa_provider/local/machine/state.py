@@ -194,9 +194,14 @@ class StateFolder:
         """The folder of moto's log."""
         return self.path / "moto"
 
+    @property
+    def environments(self) -> Path:
+        """The folder of all environments."""
+        return self.path / "environments"
+
     def environment(self, name: str) -> EnvironmentFolder:
         """Return the folder of an environment, which need not exist."""
-        return EnvironmentFolder(self.path / "environments" / check_environment_name(name))
+        return EnvironmentFolder(self.environments / check_environment_name(name))
 
     def create(self) -> None:
         """Make the folder.
@@ -208,7 +213,7 @@ class StateFolder:
             self._refuse_a_stranger()
             # The database runs as another user where we are root, and has to get through to its folder.
             self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
-            for folder in (self.path / "environments", self.tls, self.moto):
+            for folder in (self.environments, self.tls, self.moto):
                 folder.mkdir(mode=0o700, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
                 pass

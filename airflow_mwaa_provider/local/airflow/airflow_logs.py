@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which log of an environment goes where in CloudWatch Logs: MWAA's groups and streams.
+
+A group is ``airflow-ENVIRONMENT-KIND``. A task's stream is named as the amazon provider names it, by its log's path
+with underscores for colons; all others as MWAA's images name them: with the component, the host and the time when it
+began.
+
+Source: MWAA's guide, "Viewing Airflow logs in Amazon CloudWatch"; the published images up to 3.0.6. How the images name
+the logs of single DAG files on Airflow 3 is taken from their settings, and unproven.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.local.airflow.log_lines import LogLines
+from airflow_mwaa_provider.local.airflow.startup_script import Component
+from airflow_mwaa_provider.local.machine.log_shipping import LOG_SUFFIX, Tail, log_files
+from airflow_mwaa_provider.local.runtime import LogKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
+
+PREPARATION = "preparation"
+"""Name of what comes before the components: startup script and requirements."""
+_TRIGGER = re.compile(r"\.trigger\.\d+\.log\Z")
+# Tasks are run by children of the scheduler here, and by workers on MWAA.
+_OF_WORKERS = re.compile(
+    r"^\[[^\]]*\] \{(?:local_executor|task_command|standard_task_runner)\.py:"
+    r"|\[(?:airflow\.executors\.local_executor\.LocalExecutor|airflow\.(?:task|sdk)\b[^\]]*|supervisor|task)\]"
+)
+_GROUP_OF_COMPONENT = {
+    Component.SCHEDULER: LogKind.SCHEDULER,
+    Component.WORKER: LogKind.WORKER,
+    Component.WEBSERVER: LogKind.WEB_SERVER,
+}
+
+
+@dataclass(frozen=True)
+class AirflowLogs:
+    """The logs of one environment (a :class:`~airflow_mwaa_provider.local.machine.log_shipping.LogSource`).
+
+    :param began: when each component, and what came before them, began: seconds since 1970.
+    :param levels: the lowest level of each kind of log that is switched on, as a number of :mod:`logging`.
+    """
+
+    env_name: str
+    folder: EnvironmentFolder
+    is_airflow_3: bool
+    began: Mapping[str, float]
+    levels: Mapping[LogKind, int]
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups of what is switched on."""
+        return [self._group(kind) for kind in self.levels]
+
+    def tails(self) -> Iterator[Tail]:
+        """Look for the logs that there are now."""
+        for path, status in log_files(self.folder.components):
+            name = os.path.basename(path).removesuffix(LOG_SUFFIX)  # noqa: PTH119 - many, and each second
+            for kind, stream, lines in self._of_component(name):
+                yield Tail(path, status, self._group(kind), stream, lines)
+        logs = self.folder.airflow_home / "logs"
+        for path, status in log_files(logs):
+            kind, stream = self._of_airflow(os.path.relpath(path, logs))
+            if kind in self.levels:
+                yield Tail(path, status, self._group(kind), stream, LogLines(self.levels[kind], joined=True))
+
+    def _group(self, kind: LogKind) -> str:
+        return f"airflow-{self.env_name}-{kind}"
+
+    def _of_component(self, name: str) -> Iterator[tuple[LogKind, str, LogLines]]:
+        """Tell where the output of a process goes: nowhere, or to one group or more."""
+        if name == "requirements_install":
+            for kind in (LogKind.SCHEDULER, LogKind.WORKER, LogKind.WEB_SERVER):
+                yield from self._of_preparation(kind, name)
+        elif name.startswith("startup_script."):
+            kind = _GROUP_OF_COMPONENT[Component(name.partition(".")[2])]
+            yield from self._of_preparation(kind, "startup_script_execution")
+        elif name == "scheduler":
+            yield from self._of_process(LogKind.SCHEDULER, name, name, without=_OF_WORKERS)
+            yield from self._of_process(LogKind.WORKER, name, "worker", only=_OF_WORKERS)
+        elif name == "triggerer":
+            yield from self._of_process(LogKind.SCHEDULER, name, name)
+        elif name in ("webserver", "api-server"):
+            yield from self._of_process(LogKind.WEB_SERVER, name, "webserver")
+        elif name == "dag-processor" and LogKind.DAG_PROCESSING in self.levels:
+            lines = LogLines(self.levels[LogKind.DAG_PROCESSING])
+            yield LogKind.DAG_PROCESSING, "dag-processor-manager.log", lines
+
+    def _of_preparation(self, kind: LogKind, prefix: str) -> Iterator[tuple[LogKind, str, LogLines]]:
+        if kind in self.levels and PREPARATION in self.began:
+            # Whatever the group's level: MWAA always publishes these.
+            yield kind, self._stream(prefix, PREPARATION), LogLines(0, prefixed=True)
+
+    def _of_process(
+        self,
+        kind: LogKind,
+        process: str,
+        prefix: str,
+        *,
+        only: re.Pattern[str] | None = None,
+        without: re.Pattern[str] | None = None,
+    ) -> Iterator[tuple[LogKind, str, LogLines]]:
+        if kind in self.levels and process in self.began:
+            yield kind, self._stream(prefix, process), LogLines(self.levels[kind], only=only, without=without)
+
+    def _stream(self, prefix: str, process: str) -> str:
+        return f"{prefix}_{socket.gethostname()}_{self.began[process]:.6f}.log".replace(":", "_").replace("*", "_")
+
+    def _of_airflow(self, path: str) -> tuple[LogKind, str]:
+        """Tell the kind and the stream of a log that Airflow itself writes, by its path below its log folder."""
+        top, name = path.partition(os.sep)[0], os.path.basename(path)  # noqa: PTH119
+        if top == "dag_processor_manager":
+            return LogKind.DAG_PROCESSING, name
+        if top == "scheduler":
+            return LogKind.DAG_PROCESSING, f"scheduler_{name}"
+        if top == "dag_processor":
+            return LogKind.DAG_PROCESSING, f"scheduler_dag_processor_{name}"
+        if not self.is_airflow_3:
+            # A deferred task's trigger writes on in the task's own stream; since Airflow 3, in one beside it.
+            path = _TRIGGER.sub("", path)
+        return LogKind.TASK, path.replace(":", "_").replace("*", "_")

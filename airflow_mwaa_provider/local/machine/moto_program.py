@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the process of moto runs: its server, with what it lacks for a local MWAA.
+
+Run with the arguments of ``moto_server``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from moto.logs.models import LogEvent, LogGroup, LogStream
+from moto.s3 import models as s3
+from moto.server import main
+
+KEPT_BYTES = 32 * 1024 * 1024
+"""Of each log group of an environment: moto keeps all events in memory, and an environment may run for weeks."""
+_EVENT_BYTES = 250
+"""What moto spends on an event besides its text (measured)."""
+_GROUP = re.compile(r"airflow-.+-(?:DAGProcessing|Scheduler|Task|WebServer|Worker)")
+
+
+def mark_checksums() -> None:
+    """Mark the checksum of an object that was uploaded in parts as one of their checksums, as S3 does: "abc=-3".
+
+    Releases of moto before 5.1.11 or so do not, and newer releases of boto3 then refuse what they read.
+    """
+    if hasattr(s3, "MultipartChecksumBuilder"):
+        return
+    patched: Any = s3.FakeMultipart
+    complete = patched.complete
+
+    def marked(self: Any, body: Any) -> Any:
+        parts = list(body)
+        value, etag, *checksum = complete(self, iter(parts))
+        return value, etag, *(f"{text}-{len(parts)}" if text else text for text in checksum)
+
+    patched.complete = marked
+
+
+def bound_logs() -> None:
+    """Let log groups of environments forget their oldest events."""
+    patched: Any = LogGroup
+    put = patched.put_log_events
+
+    def put_and_forget(self: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = put(self, *args, **kwargs)
+        if _GROUP.fullmatch(self.name):
+            forget_oldest(self, KEPT_BYTES)
+        return answer
+
+    patched.put_log_events = put_and_forget
+    # moto has a list of all objects that there ever were, for a page that nobody reads: nothing is freed for good.
+    for model in (LogEvent, LogStream):
+        untracked: Any = model
+        untracked.__new__ = staticmethod(_new)
+
+
+def _new(model: type, *_args: Any, **_kwargs: Any) -> Any:
+    return object.__new__(model)
+
+
+def forget_oldest(group: Any, kept_bytes: int) -> None:
+    """Remove the oldest events of a group that has grown too large, and the streams that have none any more."""
+    streams = list(group.streams.values())
+    if sum(stream.stored_bytes + _EVENT_BYTES * len(stream.events) for stream in streams) <= kept_bytes:
+        return
+    events = sorted((event for stream in streams for event in stream.events), key=lambda event: -event.timestamp)
+    # Further down than to the limit: it is not to be done at each call.
+    left = kept_bytes * 3 // 4
+    oldest = events[0].timestamp
+    for event in events:
+        left -= len(event.message) + _EVENT_BYTES
+        if left < 0:
+            break
+        oldest = event.timestamp
+    for name, stream in list(group.streams.items()):
+        stream.events = [event for event in stream.events if event.timestamp >= oldest]
+        stream.stored_bytes = sum(len(event.message) for event in stream.events)
+        if not stream.events:
+            del group.streams[name]
+
+
+if __name__ == "__main__":
+    # It would log every request of the bucket's mirror, for ever.
+    logging.getLogger("werkzeug").setLevel("WARNING")
+    mark_checksums()
+    bound_logs()
+    main()
