@@ -24,7 +24,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.local.airflow import interpreter
+import botocore
+
+from airflow_mwaa_provider.local.airflow import aws_models, interpreter
 from airflow_mwaa_provider.local.airflow.factory import AirflowRuntimeFactory
 from airflow_mwaa_provider.local.airflow.metadata_databases import MetadataDatabases
 from airflow_mwaa_provider.local.airflow.runtime import RuntimeContext
@@ -90,6 +92,8 @@ class Daemon:
         certificates = CertificateAuthority.load_or_create(self._folder.tls)
         certificates.write_bundle(self._folder.ca_bundle)
         _add_users_authorities(self._folder.ca_bundle)
+        # Clients may have another botocore than this one, which may not heed AWS_DISABLE_HOST_PREFIX_INJECTION.
+        aws_models.write_without_host_prefix(Path(botocore.__file__).parent, self._folder.aws_models)
         pythons = list(dict.fromkeys(request.python for request in self._request.environments))
         # moto's start overlaps with Airflow's: nobody needs it before the buckets are made.
         moto = asyncio.create_task(self._moto.start())

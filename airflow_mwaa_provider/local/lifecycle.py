@@ -125,8 +125,11 @@ def client_variables(folder: Path) -> dict[str, str]:
         region=now["region"],
         ca_bundle=where.ca_bundle,
     )
+    # Theirs stay in reach, unless they are ours of an earlier call.
+    data_paths = [str(where.aws_models), *os.environ.get("AWS_DATA_PATH", "").split(os.pathsep)]
     return {
         **aws.variables(),
+        "AWS_DATA_PATH": os.pathsep.join(path for path in dict.fromkeys(data_paths) if path),
         "AIRFLOW_MWAA_LOCAL_ADMIN_URL": now["admin_url"],
         "AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN": kept["admin_token"],
     }

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import sys
 import time
 import zipfile
@@ -81,6 +82,16 @@ def test_status_env_and_files_of_a_running_one(running):
     secrets = [variables["AWS_SECRET_ACCESS_KEY"], variables["AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN"]]
     for _, command in running.commands():
         assert not any(secret in command for secret in secrets)
+
+
+def test_boto3_needs_no_more_than_what_env_exports(running):
+    """The one of the 2.10.3 image does not heed AWS_DISABLE_HOST_PREFIX_INJECTION."""
+    program = "import boto3; print(boto3.client('mwaa').list_environments()['Environments'])"
+    variables = {**os.environ, **running.variables(), "NO_PROXY": "*"}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=variables, text=True, capture_output=True, timeout=60, check=False
+    )
+    assert result.stdout == "['source']\n", result.stderr
 
 
 def test_no_secret_is_readable_to_others_or_in_a_log(running):

@@ -9,6 +9,7 @@
       status.json       what runs now, and where
       secrets.json      credentials and the admin token: made once, kept over restarts
       tls/              the certificate authority and the CA bundle
+      aws-models/       MWAA's service model for clients with an old botocore
       postgres/         the database server: data, its passwords, its log
       moto/             moto's log
       environments/NAME/
@@ -43,7 +44,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 DEFAULT_FOLDER = Path("~/.airflow-mwaa/local")
-_OURS = ("daemon.lock", "daemon.log", "status.json", "secrets.json", "tls", "postgres", "moto", "environments")
+_OURS = (
+    *("daemon.lock", "daemon.log", "status.json", "secrets.json"),
+    *("tls", "aws-models", "postgres", "moto", "environments"),
+)
 # The service model's own pattern for an environment's name.
 _ENVIRONMENT_NAME = re.compile(r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}\Z")
 
@@ -183,6 +187,11 @@ class StateFolder:
     def ca_bundle(self) -> Path:
         """Public certificate authorities and ours."""
         return self.tls / "bundle.pem"
+
+    @property
+    def aws_models(self) -> Path:
+        """Service models for clients with an old botocore."""
+        return self.path / "aws-models"
 
     @property
     def postgres(self) -> Path:
