@@ -107,6 +107,9 @@ class Runtime(Protocol):
         :raises RuntimeStartError: nothing of it is left running then.
         """
 
+    async def drain(self) -> None:
+        """Start no more tasks, and return when those that run have ended, after 12 hours at the latest."""
+
     async def stop(self) -> None:
         """End every process of it. Does nothing when none runs."""
 

@@ -7,13 +7,14 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 from tests.botocore_data import _botocore_data
-from tests.local.lab import Lab
+from tests.local.lab import REGION, Lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +27,26 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthori
     return CertificateAuthority.load_or_create(tmp_path_factory.mktemp("ca"))
 
 
+def fill_s3(url: str) -> None:
+    """Make the buckets that the labs' environments have."""
+    s3 = boto3.client("s3", endpoint_url=url, region_name=REGION, aws_access_key_id="a", aws_secret_access_key="b")
+    for bucket in ("bucket", "other"):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        for key in ("plugins.zip", "requirements.txt", "sub/requirements.txt", "startup.sh"):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    s3.close()
+
+
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
     # Not moto's ThreadedMotoServer: older releases don't tell the port that they got.
     server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    url = f"http://127.0.0.1:{server.server_port}"
+    fill_s3(url)
+    yield url
     server.shutdown()
     thread.join(5)
     server.server_close()

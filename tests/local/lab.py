@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 ADMIN_TOKEN = "admin-token-of-the-tests"
 KEY, SECRET = "AKIALOCALTESTS000000", "secret-of-the-tests"
 REGION = "us-east-1"
-NETWORK = {"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
 ROLE = "arn:aws:iam::123456789012:role/mwaa"
 
 
@@ -91,6 +90,9 @@ class StubRuntime:
         await site.start()
         self._port = self._runner.addresses[0][1]
         self.running = True
+
+    async def drain(self) -> None:
+        self.factory.events.append(f"drain {self.spec.name}")
 
     async def delete(self) -> None:
         self.factory.events.append(f"delete {self.spec.name}")
@@ -234,6 +236,7 @@ class Lab:
             clock=self.clock,
         )
         self.mwaa.add_identity(KEY, SECRET)
+        self.mwaa.limits.update_min_s = 0.01
         self.url = ""
         self._web_sessions: list[requests.Session] = []
 
@@ -308,8 +311,18 @@ class Lab:
             "ExecutionRoleArn": ROLE,
             "SourceBucketArn": "arn:aws:s3:::bucket",
             "DagS3Path": "dags",
-            "NetworkConfiguration": NETWORK,
+            "NetworkConfiguration": self.network(),
             **more,
+        }
+
+    def network(self) -> dict[str, list[str]]:
+        """Name two subnets and a security group of moto's default VPC."""
+        ec2 = self.client("ec2")
+        subnets = ec2.describe_subnets()["Subnets"]
+        groups = ec2.describe_security_groups()["SecurityGroups"]
+        return {
+            "SubnetIds": sorted(subnet["SubnetId"] for subnet in subnets)[:2],
+            "SecurityGroupIds": [groups[0]["GroupId"]],
         }
 
     def admin(self, method: str, path: str, body: Any = None, **params: str) -> Any:

@@ -49,6 +49,7 @@ def test_limits(source: Lab) -> None:
         "rest_timeout_s": 10.0,
         "session_lifetime_s": 43200.0,
         "token_lifetime_s": 60.0,
+        "update_min_s": 0.01,
     }
     assert source.admin("PATCH", "limits", {"token_lifetime_s": 1})["token_lifetime_s"] == 1.0
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from tests.local.lab import KEY, NETWORK, ROLE, SECRET, Lab, tells_identity, until
+from tests.local.lab import KEY, ROLE, SECRET, Lab, tells_identity, until
 
 ARN = "arn:aws:airflow:us-east-1:123456789012:environment/"
 
@@ -42,7 +42,7 @@ def test_an_environment_is_created_and_described(lab: Lab) -> None:
     assert described["AirflowConfigurationOptions"] == {"core.default_timezone": "utc"}
     assert (described["MaxWorkers"], described["MinWorkers"]) == (3, 1)
     assert described["Tags"] == {"team": "data"}
-    assert described["NetworkConfiguration"] == NETWORK
+    assert described["NetworkConfiguration"] == lab.network()
     assert described["ExecutionRoleArn"] == ROLE
     assert described["SourceBucketArn"] == "arn:aws:s3:::bucket"
     assert described["DagS3Path"] == "flows"
@@ -162,12 +162,103 @@ def test_an_update_restarts_airflow_with_the_new_configuration(source: Lab) -> N
 
 def test_an_update_of_what_airflow_does_not_see_restarts_nothing(source: Lab) -> None:
     client = source.client()
-    client.update_environment(Name="source", MaxWorkers=7, NetworkConfiguration={"SecurityGroupIds": ["sg-2"]})
+    groups = source.network()["SecurityGroupIds"]
+    client.update_environment(Name="source", MaxWorkers=7, NetworkConfiguration={"SecurityGroupIds": groups})
     source.settled("source")
     described = client.get_environment(Name="source")["Environment"]
     assert described["MaxWorkers"] == 7
-    assert described["NetworkConfiguration"] == {"SecurityGroupIds": ["sg-2"]}
+    assert described["NetworkConfiguration"] == {"SecurityGroupIds": groups}
     assert len(source.factory.made) == 1
+
+
+def test_every_update_takes_a_state_and_no_other_is_taken_meanwhile(source: Lab) -> None:
+    source.mwaa.limits.update_min_s = 0.5
+    client = source.client()
+    client.update_environment(Name="source", MaxWorkers=7)
+    described = client.get_environment(Name="source")["Environment"]
+    assert (described["Status"], described["LastUpdate"]["Status"]) == ("UPDATING", "PENDING")
+    assert described["MaxWorkers"] == 10
+    refused = refusal(client.update_environment, Name="source", MaxWorkers=8)
+    assert isinstance(refused, client.exceptions.ValidationException)
+    assert "UPDATING" in str(refused)
+    source.settled("source")
+    described = client.get_environment(Name="source")["Environment"]
+    assert (described["Status"], described["LastUpdate"]["Status"], described["MaxWorkers"]) == (
+        "AVAILABLE",
+        "SUCCESS",
+        7,
+    )
+
+
+def test_a_graceful_update_lets_running_tasks_end(source: Lab) -> None:
+    client = source.client()
+    if "WorkerReplacementStrategy" not in client.meta.service_model.shape_for("UpdateEnvironmentInput").members:
+        pytest.skip("the installed botocore doesn't know WorkerReplacementStrategy")
+    for strategy in ("FORCED", "GRACEFUL"):
+        client.update_environment(Name="source", DagS3Path=strategy.lower(), WorkerReplacementStrategy=strategy)
+        source.settled("source")
+    began = source.factory.events.index("start source 3.3.1")
+    assert source.factory.events[began + 1 :] == [
+        *("stop source 3.3.1", "start source 3.3.1"),
+        *("drain source", "stop source 3.3.1", "start source 3.3.1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"SourceBucketArn": "arn:aws:s3:::no-such-bucket"}, "there is no bucket no-such-bucket"),
+        ({"EnvironmentClass": "mw1.huge"}, "EnvironmentClass: mw1.huge isn't valid. Choose mw1.micro, mw1.small"),
+        ({"MinWorkers": 5, "MaxWorkers": 4}, "MinWorkers: 5 is above MaxWorkers, 4"),
+        ({"MinWorkers": 11}, "MinWorkers: 11 is above MaxWorkers, 10"),
+        ({"Schedulers": 1}, "Schedulers: 1 isn't valid for mw1.small. Choose 2 to 5"),
+        ({"AirflowConfigurationOptions": {"core.executor": "secret"}}, "core.executor is set by MWAA. Remove it."),
+        ({"AirflowConfigurationOptions": {"parallelism": "secret"}}, "parallelism names no section"),
+    ],
+)
+def test_what_can_not_be_is_refused(source: Lab, members, words: str) -> None:
+    client = source.client()
+    arguments = source.create_arguments()
+    for refused in (
+        refusal(client.create_environment, **{**arguments, **members}),
+        refusal(client.update_environment, Name="source", **members),
+    ):
+        assert isinstance(refused, client.exceptions.ValidationException)
+        assert words in str(refused)
+        assert "secret" not in str(refused)
+    assert client.list_environments()["Environments"] == ["source"]
+    assert client.get_environment(Name="source")["Environment"]["Status"] == "AVAILABLE"
+
+
+def test_a_network_that_is_not_there_is_refused(lab: Lab) -> None:
+    client = lab.client()
+    network = lab.network()
+    (subnet, other), groups = network["SubnetIds"], network["SecurityGroupIds"]
+    ec2 = lab.client("ec2")
+    found = ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]
+    same_zone = ec2.create_subnet(
+        VpcId=found["VpcId"], CidrBlock="172.31.240.0/24", AvailabilityZone=found["AvailabilityZone"]
+    )["Subnet"]["SubnetId"]
+    for broken, words in (
+        ({"SubnetIds": [subnet, "subnet-0123"], "SecurityGroupIds": groups}, "there is no subnet subnet-0123"),
+        ({"SubnetIds": [subnet, other], "SecurityGroupIds": ["sg-0123"]}, "there is no security group sg-0123"),
+        ({"SubnetIds": [subnet, same_zone], "SecurityGroupIds": groups}, "are in one Availability Zone"),
+    ):
+        refused = refusal(client.create_environment, **{**lab.create_arguments(), "NetworkConfiguration": broken})
+        assert isinstance(refused, client.exceptions.ValidationException)
+        assert words in str(refused)
+    ec2.delete_subnet(SubnetId=same_zone)
+    assert client.list_environments()["Environments"] == []
+
+
+def test_the_smallest_class_has_one_of_each(lab: Lab) -> None:
+    client = lab.client()
+    assert "Choose 1." in str(
+        refusal(client.create_environment, **lab.create_arguments(EnvironmentClass="mw1.micro", Schedulers=2))
+    )
+    client.create_environment(**lab.create_arguments(EnvironmentClass="mw1.micro"))
+    lab.settled("made")
+    assert client.get_environment(Name="made")["Environment"]["Schedulers"] == 1
 
 
 def test_a_failed_update_brings_the_old_airflow_back(source: Lab) -> None:

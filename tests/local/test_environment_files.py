@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -35,17 +36,20 @@ def starts(lab: Lab) -> int:
 
 
 def test_a_creation_reads_them_and_tells_their_versions(lab: Lab) -> None:
+    s3 = lab.client("s3")
+    old = s3.head_object(Bucket="bucket", Key="sub/requirements.txt")["VersionId"]
+    s3.put_object(Bucket="bucket", Key="sub/requirements.txt", Body=b"new")
     members = {
         "PluginsS3Path": "plugins.zip",
         "RequirementsS3Path": "sub/requirements.txt",
-        "RequirementsS3ObjectVersion": "old",
+        "RequirementsS3ObjectVersion": old,
         "StartupScriptS3Path": "startup.sh",
     }
     lab.client().create_environment(**lab.create_arguments(**members))
     lab.settled("made")
     assert lab.factory.of("made").spec.files == {
         FileKind.PLUGINS: S3File("plugins.zip", "v1", "sha of v1"),
-        FileKind.REQUIREMENTS: S3File("sub/requirements.txt", "old", "sha of old"),
+        FileKind.REQUIREMENTS: S3File("sub/requirements.txt", old, f"sha of {old}"),
         FileKind.STARTUP_SCRIPT: S3File("startup.sh", "v1", "sha of v1"),
     }
     found = described(lab)
@@ -58,9 +62,24 @@ def test_an_environment_without_files_describes_none(source: Lab) -> None:
     assert not {name for name in found if name.startswith(("Plugins", "Requirements", "StartupScript"))}
 
 
-def test_a_missing_file_fails_the_creation(lab: Lab) -> None:
-    lab.client().create_environment(**lab.create_arguments(PluginsS3Path="missing.zip"))
-    lab.settled("made")
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"PluginsS3Path": "missing.zip"}, "Bucket bucket: there is no file missing.zip. Upload it first."),
+        ({"RequirementsS3Path": "missing.txt"}, "there is no file missing.txt"),
+        ({"StartupScriptS3Path": "startup.sh", "StartupScriptS3ObjectVersion": "v0"}, "startup.sh in version v0"),
+    ],
+)
+def test_a_creation_with_a_file_that_is_not_there_is_refused(lab: Lab, members, words: str) -> None:
+    with pytest.raises(ClientError, match=re.escape(words)) as caught:
+        lab.client().create_environment(**lab.create_arguments(**members))
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    assert lab.client().list_environments()["Environments"] == []
+    assert lab.factory.events == []
+
+
+def test_a_file_that_is_gone_when_it_is_read_fails_the_creation(lab: Lab) -> None:
+    lab.environment("made", files={FileKind.PLUGINS: S3File("missing.zip")})
     found = described(lab)
     assert found["Status"] == "CREATE_FAILED"
     assert found["LastUpdate"]["Error"] == {

@@ -14,14 +14,14 @@ from botocore.credentials import Credentials
 
 from airflow_mwaa_provider.local.aws.aws_errors import AwsError, NotImplementedByLocalMwaa
 from airflow_mwaa_provider.local.aws.service_model import MwaaServiceModel
-from tests.local.lab import KEY, NETWORK, REGION, ROLE, SECRET, Lab
+from tests.local.lab import KEY, REGION, ROLE, SECRET, Lab
 
 MODEL = MwaaServiceModel()
 GOOD: dict[str, Any] = {
     "ExecutionRoleArn": ROLE,
     "SourceBucketArn": "arn:aws:s3:::bucket",
     "DagS3Path": "dags",
-    "NetworkConfiguration": NETWORK,
+    "NetworkConfiguration": {"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
 }
 
 

@@ -7,9 +7,12 @@ The components are started one by one rather than with ``airflow standalone``, w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import secrets
 import shutil
+import signal
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,6 +55,7 @@ log = logging.getLogger(__name__)
 _SETUP_TIMEOUT_S = 300.0
 _START_TIMEOUT_S = 240.0
 _STOP_GRACE_S = 6.0
+_DRAIN_TIMEOUT_S = 12 * 3600.0
 _HEALTH_POLL_S = 0.5
 _FIRST_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=120)
 # What the warm interpreter runs as each component; the web server first.
@@ -110,7 +114,7 @@ class AirflowRuntime:
         self._context = context
         self._record: dict[str, Any] = {}
         self._components: dict[str, processes.ProcessGroup] = {}
-        self._supervisors: list[asyncio.Task[None]] = []
+        self._supervisors: dict[str, asyncio.Task[None]] = {}
         self._interpreter: WarmInterpreter | None = None
         self._http: aiohttp.ClientSession | None = None
         self._started_at = datetime.now(UTC)
@@ -185,10 +189,10 @@ class AirflowRuntime:
         await self._make_first_requests()
         await run_whole(environment_files.remember, self.folder, self.spec.files)
         self.restarts = {}
-        self._supervisors = [
-            asyncio.create_task(self._supervise(name, request), name=f"{self.spec.name} {name}")
+        self._supervisors = {
+            name: asyncio.create_task(self._supervise(name, request), name=f"{self.spec.name} {name}")
             for name, request in components.items()
-        ]
+        }
 
     async def _prepare(self, variables: dict[str, str]) -> Prepared:
         """Let plugins, startup script and requirements take effect."""
@@ -209,13 +213,27 @@ class AirflowRuntime:
 
         return await preparation.carry_out(say)
 
+    async def drain(self) -> None:
+        """Start no more tasks, and return when those that run have ended, after 12 hours at the latest."""
+        scheduler, supervisor = self._components.get("scheduler"), self._supervisors.get("scheduler")
+        if scheduler is None or supervisor is None:
+            return
+        self.phase = "waiting for running tasks"
+        supervisor.cancel()
+        await asyncio.gather(supervisor, return_exceptions=True)
+        # Its executor waits for what it runs. The tasks are in the scheduler's group: they must not get the signal.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(scheduler.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(scheduler.wait(), _DRAIN_TIMEOUT_S)
+
     async def stop(self) -> None:
         """End every process of it. Does nothing when none runs."""
         self.phase = "stopping"
-        for task in self._supervisors:
+        for task in self._supervisors.values():
             task.cancel()
-        await asyncio.gather(*self._supervisors, return_exceptions=True)
-        self._supervisors = []
+        await asyncio.gather(*self._supervisors.values(), return_exceptions=True)
+        self._supervisors = {}
         running = [process.stop(_STOP_GRACE_S) for process in self._components.values()]
         await asyncio.gather(*running)
         if self._interpreter is not None:

@@ -25,6 +25,7 @@ from airflow_mwaa_provider.local.aws.environment import EnvironmentNotFound, Env
 from airflow_mwaa_provider.local.aws.environment_files import FILE_MEMBERS, read_files
 from airflow_mwaa_provider.local.aws.faults import Fault, FaultCall, carry_out
 from airflow_mwaa_provider.local.aws.logging_configuration import MEMBER, merge
+from airflow_mwaa_provider.local.aws.request_checks import check_options, check_sizes
 from airflow_mwaa_provider.local.aws.sigv4 import read_scope, verify
 from airflow_mwaa_provider.local.aws.tokens import TokenKind
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from botocore.model import OperationModel
 
+    from airflow_mwaa_provider.local.aws.aws_resources import AwsResources
     from airflow_mwaa_provider.local.aws.call_log import CallLog
     from airflow_mwaa_provider.local.aws.environment import Environment
     from airflow_mwaa_provider.local.aws.environments import EnvironmentStore
@@ -82,6 +84,7 @@ class ControlPlane:
         *,
         model: MwaaServiceModel,
         environments: EnvironmentStore,
+        resources: AwsResources,
         identities: IdentityStore,
         tokens: TokenStore,
         rest_api: RestApiCaller,
@@ -93,6 +96,7 @@ class ControlPlane:
     ) -> None:
         self._model = model
         self._environments = environments
+        self._resources = resources
         self._identities = identities
         self._tokens = tokens
         self._rest_api = rest_api
@@ -233,39 +237,52 @@ class ControlPlane:
 
     async def _create_environment(self, call: _Call) -> Members:
         members = call.members
+        bucket = members["SourceBucketArn"].rpartition(":::")[2]
+        configuration, files = members.get("AirflowConfigurationOptions", {}), read_files(members)
+        settings = {name: value for name, value in members.items() if name not in _SPEC_MEMBERS}
+        check_options(configuration)
+        check_sizes(settings)
+        await self._resources.check_network(members["NetworkConfiguration"])
+        await self._resources.check_bucket(bucket)
+        await self._resources.check_files(bucket, files.values())
         environment = self._environments.create(
             members["Name"],
-            bucket=members["SourceBucketArn"].rpartition(":::")[2],
+            bucket=bucket,
             dag_s3_path=members["DagS3Path"],
             airflow_version=members.get("AirflowVersion"),
-            configuration=members.get("AirflowConfigurationOptions"),
-            files=read_files(members),
-            settings={name: value for name, value in members.items() if name not in _SPEC_MEMBERS},
+            configuration=configuration,
+            files=files,
+            settings=settings,
             tags=members.get("Tags"),
         )
         return {"Arn": environment.arn}
 
     async def _update_environment(self, call: _Call) -> Members:
         members = call.members
-        bucket_arn = members.get("SourceBucketArn")
+        bucket = members["SourceBucketArn"].rpartition(":::")[2] if "SourceBucketArn" in members else None
         settings = {name: value for name, value in members.items() if name not in _SPEC_MEMBERS}
-        network = settings.pop("NetworkConfiguration", None)
-        if network is not None:
+        network = settings.pop("NetworkConfiguration", {})
+        strategy = settings.pop("WorkerReplacementStrategy", "FORCED")
+        await self._resources.check_network(network)
+        if bucket is not None:
+            await self._resources.check_bucket(bucket)
+        # Nothing is waited for from here on: the environment stays what it is while it is looked at.
+        environment = self._environments.get(members["Name"])
+        if network:
             # An update names the security groups alone; the subnets can't change.
-            old = self._environments.get(members["Name"]).settings.get("NetworkConfiguration", {})
-            settings["NetworkConfiguration"] = {**old, **network}
+            settings["NetworkConfiguration"] = {**environment.settings.get("NetworkConfiguration", {}), **network}
         if MEMBER in settings:
-            old = self._environments.get(members["Name"]).settings.get(MEMBER, {})
-            settings[MEMBER] = merge(old, settings[MEMBER])
-        settings.pop("WorkerReplacementStrategy", None)
-        environment = self._environments.update(
-            members["Name"],
-            bucket=bucket_arn.rpartition(":::")[2] if bucket_arn else None,
+            settings[MEMBER] = merge(environment.settings.get(MEMBER, {}), settings[MEMBER])
+        check_sizes({**environment.settings, **settings})
+        self._environments.update(
+            environment.name,
+            bucket=bucket,
             dag_s3_path=members.get("DagS3Path"),
             airflow_version=members.get("AirflowVersion"),
             configuration=members.get("AirflowConfigurationOptions"),
-            files=read_files(members, self._environments.get(members["Name"]).spec.files),
+            files=read_files(members, environment.spec.files),
             settings=settings,
+            lets_tasks_end=strategy == "GRACEFUL",
         )
         return {"Arn": environment.arn}
 

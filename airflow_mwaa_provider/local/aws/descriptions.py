@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.local.aws import logging_configuration
 from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
 from airflow_mwaa_provider.local.aws.environment_files import describe_files
+from airflow_mwaa_provider.local.aws.request_checks import default_sizes
 from airflow_mwaa_provider.local.aws.vpc_endpoints import endpoint_services
 
 if TYPE_CHECKING:
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 # by all that runs on this machine.
 _DEFAULTS = {
     "EndpointManagement": "SERVICE",
-    "EnvironmentClass": "mw1.small",
-    "MaxWebservers": 2,
-    "MaxWorkers": 10,
-    "MinWebservers": 2,
-    "MinWorkers": 1,
-    "Schedulers": 2,
     "WebserverAccessMode": "PUBLIC_ONLY",
     "WeeklyMaintenanceWindowStart": "SUN:03:30",
 }
@@ -38,6 +33,7 @@ def describe(environment: Environment, region: str, account_id: str) -> dict[str
     described: dict[str, Any] = {
         "ExecutionRoleArn": f"{role}/local-mwaa-execution",
         **_DEFAULTS,
+        **default_sizes(environment.settings),
         **environment.settings,
         **describe_files(spec.files),
         **endpoint_services(environment, region),

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.local.aws.admin import ADMIN_PREFIX, AdminApi
+from airflow_mwaa_provider.local.aws.aws_resources import AwsResources
 from airflow_mwaa_provider.local.aws.call_log import CallLog
 from airflow_mwaa_provider.local.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.local.aws.environments import EnvironmentStore
@@ -99,17 +100,20 @@ class LocalMwaa:
         listener = listen(host, port)
         self._http = client_session()
         self._rest_api = RestApiCaller(self._http, self.limits, self._clock)
+        resources = AwsResources(self._http, self._moto_url, self._region)
         self.environments = EnvironmentStore(
             runtimes=self._runtimes,
             open_gateway=self._open_gateway,
             forget=self._forget,
-            wait_for_endpoints=VpcEndpoints(self._http, self._moto_url, self._region).wait_for,
+            wait_for_endpoints=VpcEndpoints(resources, self._region).wait_for,
+            limits=self.limits,
             region=self._region,
             account_id=self._account_id,
         )
         self._control_plane = ControlPlane(
             model=MwaaServiceModel(),
             environments=self.environments,
+            resources=resources,
             identities=self._identities,
             tokens=self._tokens,
             rest_api=self._rest_api,

@@ -26,11 +26,13 @@ from airflow_mwaa_provider.local.aws.environment import (
     UnsupportedVersion,
     WrongState,
 )
+from airflow_mwaa_provider.local.aws.request_checks import check_options
 from airflow_mwaa_provider.local.runtime import EnvironmentSpec, RuntimeStartError, S3File
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
+    from airflow_mwaa_provider.local.aws.limits import Limits
     from airflow_mwaa_provider.local.runtime import FileKind, Runtime, RuntimeFactory
 
 _log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class EnvironmentStore:
         open_gateway: Callable[[Environment, int], GatewayHandle],
         forget: Callable[[str], None],
         wait_for_endpoints: Callable[[Environment], Awaitable[None]],
+        limits: Limits,
         region: str,
         account_id: str,
     ) -> None:
@@ -53,6 +56,7 @@ class EnvironmentStore:
         self._open_gateway = open_gateway
         self._forget = forget
         self._wait_for_endpoints = wait_for_endpoints
+        self._limits = limits
         self._arn_prefix = f"arn:aws:airflow:{region}:{account_id}:environment/"
         self._environments: dict[str, Environment] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -78,10 +82,12 @@ class EnvironmentStore:
         :param gateway_port: 0 for one that is free.
         :raises EnvironmentExists: the name is taken.
         :raises UnsupportedVersion: the version can't be started here.
+        :raises EnvironmentProblem: a configuration option can't be set.
         :raises OSError: the gateway's port is taken; names it.
         """
         if name in self._environments:
             raise EnvironmentExists(f"An environment with the name {name} already exists")
+        check_options(configuration or {})
         spec = EnvironmentSpec(
             name=name,
             airflow_version=self._version(airflow_version),
@@ -115,15 +121,19 @@ class EnvironmentStore:
         configuration: Mapping[str, str] | None = None,
         files: Mapping[FileKind, S3File] | None = None,
         settings: Mapping[str, Any] | None = None,
+        lets_tasks_end: bool = False,
     ) -> Environment:
         """Begin to change an environment; what isn't given stays. Airflow restarts if it is concerned.
 
         :param files: those to read again, also where nothing but their content may have changed.
+        :param lets_tasks_end: Airflow stops when the tasks that run have ended; otherwise they are cut short.
         :raises EnvironmentNotFound: no such environment.
         :raises WrongState: it is neither AVAILABLE nor UPDATE_FAILED.
         :raises UnsupportedVersion: the version can't be started here.
+        :raises EnvironmentProblem: a configuration option can't be set.
         """
         environment = self.get(name)
+        check_options(configuration or {})
         if environment.status not in (EnvironmentStatus.AVAILABLE, EnvironmentStatus.UPDATE_FAILED):
             raise WrongState(f"Environment {name} can not be updated in state {environment.status}")
         old = environment.spec
@@ -139,7 +149,8 @@ class EnvironmentStore:
         environment.status = EnvironmentStatus.UPDATING
         environment.last_update = LastUpdate("PENDING", datetime.now(UTC))
         settings = {**environment.settings, **(settings or {})}
-        self._begin(name, self._update(environment, spec if concerned else None, settings))
+        change = self._update(environment, spec if concerned else None, settings, lets_tasks_end=lets_tasks_end)
+        self._begin(name, change)
         return environment
 
     def delete(self, name: str) -> Environment:
@@ -221,21 +232,30 @@ class EnvironmentStore:
         environment.status = EnvironmentStatus.CREATE_FAILED if error else EnvironmentStatus.AVAILABLE
         self._ended(environment, error)
 
-    async def _update(self, environment: Environment, spec: EnvironmentSpec | None, settings: dict[str, Any]) -> None:
+    async def _update(
+        self, environment: Environment, spec: EnvironmentSpec | None, settings: dict[str, Any], *, lets_tasks_end: bool
+    ) -> None:
         """Change an environment; without a spec, Airflow isn't concerned."""
+        at_least = asyncio.create_task(asyncio.sleep(self._limits.update_min_s))
         error, status = None, EnvironmentStatus.AVAILABLE
         old = environment.spec
-        if spec is not None:
-            touched = False
-            try:
-                spec = await self._runtimes.read_files(spec)
-                touched = True
-                await self._stop_runtime(environment)
-                environment.runtime = await self._started(spec, environment)
-            except Exception as failure:  # noqa: BLE001 - as above
-                error = self._failed(environment, failure)
-                # Where the old Airflow still runs there is nothing to roll back.
-                status = await self._roll_back(environment, old) if touched else EnvironmentStatus.UPDATE_FAILED
+        try:
+            if spec is not None:
+                touched = False
+                try:
+                    spec = await self._runtimes.read_files(spec)
+                    touched = True
+                    if lets_tasks_end and environment.runtime is not None:
+                        await environment.runtime.drain()
+                    await self._stop_runtime(environment)
+                    environment.runtime = await self._started(spec, environment)
+                except Exception as failure:  # noqa: BLE001 - as above
+                    error = self._failed(environment, failure)
+                    # Where the old Airflow still runs there is nothing to roll back.
+                    status = await self._roll_back(environment, old) if touched else EnvironmentStatus.UPDATE_FAILED
+            await at_least
+        finally:
+            at_least.cancel()
         if error is None:
             environment.spec, environment.settings = spec or old, settings
         environment.status = status

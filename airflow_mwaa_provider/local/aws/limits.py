@@ -22,6 +22,8 @@ class Limits:
     commands at once, 10 s, 6 MB, path of 64, about 10 calls a second), both of 2026-11.
     """
 
+    update_min_s: float = 3.0
+    """How long an update is UPDATING at least, also one that restarts nothing: MWAA takes minutes for each."""
     token_lifetime_s: float = 60.0
     session_lifetime_s: float = 12 * 3600.0
     cli_concurrency: int = 4

@@ -11,21 +11,20 @@ import asyncio
 import hashlib
 import logging
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
 import aiohttp
 
+from airflow_mwaa_provider.local.aws.aws_resources import ANY_NAMESPACE
 from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
 
 if TYPE_CHECKING:
+    from airflow_mwaa_provider.local.aws.aws_resources import AwsResources
     from airflow_mwaa_provider.local.aws.environment import Environment
 
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.5
 _PATIENCE_S = 72 * 3600
-_EC2 = "{*}"
-"""EC2's name space, whose last slash moto writes or not, by release."""
 
 
 def endpoint_services(environment: Environment, region: str) -> dict[str, str]:
@@ -44,9 +43,8 @@ def _number(environment: Environment, member: str) -> str:
 class VpcEndpoints:
     """Looks at the endpoints that moto's EC2 has."""
 
-    def __init__(self, http: aiohttp.ClientSession, moto_url: str, region: str) -> None:
-        self._http = http
-        self._moto_url = moto_url
+    def __init__(self, resources: AwsResources, region: str) -> None:
+        self._resources = resources
         self._region = region
 
     async def wait_for(self, environment: Environment) -> None:
@@ -66,20 +64,14 @@ class VpcEndpoints:
 
     async def _available(self) -> set[str]:
         """Return the services that have an endpoint in state available."""
-        # moto reads the region from the signature and checks no more of it.
-        credential = f"local/20200101/{self._region}/ec2/aws4_request"
-        headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"}
-        form = {"Action": "DescribeVpcEndpoints", "Version": "2016-11-15"}
         try:
-            async with self._http.post(self._moto_url, data=form, headers=headers) as answer:
-                text = await answer.text()
-                answer.raise_for_status()
+            answer = await self._resources.query_ec2("DescribeVpcEndpoints")
         except (aiohttp.ClientError, TimeoutError) as error:
             _log.warning("EC2 does not say which endpoints there are: %s", error)
             return set()
-        endpoints = ElementTree.fromstring(text).iterfind(f"./{_EC2}vpcEndpointSet/{_EC2}item")  # noqa: S314 - moto's own
+        endpoints = answer.iterfind(f"./{ANY_NAMESPACE}vpcEndpointSet/{ANY_NAMESPACE}item")
         return {
-            endpoint.findtext(f"{_EC2}serviceName", "")
+            endpoint.findtext(f"{ANY_NAMESPACE}serviceName", "")
             for endpoint in endpoints
-            if endpoint.findtext(f"{_EC2}state", "").lower() == "available"
+            if endpoint.findtext(f"{ANY_NAMESPACE}state", "").lower() == "available"
         }

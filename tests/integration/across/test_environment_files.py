@@ -84,6 +84,11 @@ class Files:
         self.name = f"files-{uuid.uuid4().hex[:8]}"
         self.mwaa = self._client("mwaa")
         self.s3 = self._client("s3")
+        ec2 = self._client("ec2")
+        self.network = {
+            "SubnetIds": sorted(subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"])[:2],
+            "SecurityGroupIds": [ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]],
+        }
         self.s3.create_bucket(Bucket=self.name)
         self.s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
 
@@ -107,7 +112,7 @@ class Files:
             SourceBucketArn=f"arn:aws:s3:::{self.name}",
             DagS3Path="dags",
             ExecutionRoleArn="arn:aws:iam::123456789012:role/mwaa",
-            NetworkConfiguration={"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
+            NetworkConfiguration=self.network,
             **members,
         )
 
