@@ -187,19 +187,23 @@ def status(folder: Path, output: str) -> None:
 
 
 @local.command()
+@click.option(
+    "--environment", "-e", "name", help="Whose metadata database AIRFLOW_MWAA_DATABASE_URL names, if there are several."
+)
 @folder_option
 @errors_in_one_line
-def env(folder: Path) -> None:
-    """Print what to export so that boto3, the AWS CLI, curl and requests use it.
+def env(name: str | None, folder: Path) -> None:
+    """Print what to export so that boto3, the AWS CLI, curl, requests and psql use it.
 
     \b
     Example:
       eval "$(airflow-mwaa local env)"
+      eval "$(airflow-mwaa local env --environment source)" && airflow-mwaa metadata plan
     """
     from airflow_mwaa_provider.local import lifecycle
 
-    for name, value in lifecycle.client_variables(folder).items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+    for variable, value in lifecycle.client_variables(folder, name).items():
+        click.echo(f"export {variable}={shlex.quote(value)}")
 
 
 def _environment_requests(
@@ -270,6 +274,8 @@ def _echo_environments(now: dict[str, Any]) -> None:
         rows.append((name, environment["status"], environment["airflow_version"], environment["url"], pids))
     echo_table(rows)
     for name, environment in now["environments"].items():
+        if environment.get("database_url"):
+            click.echo(f"  {name} has the database {environment['database_url']}")
         paths = [file["path"] for file in environment.get("files", {}).values()]
         if paths:
             click.echo(f"  {name} has {', '.join(paths)} of s3://{environment['bucket']}")

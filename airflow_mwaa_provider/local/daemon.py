@@ -115,7 +115,8 @@ class Daemon:
         moto: asyncio.Task[None],
     ) -> BucketSync:
         by_python = dict(zip(pythons, inspected, strict=True))
-        context = RuntimeContext(self._folder, MetadataDatabases(self._postgres), self._ports)
+        self._databases = MetadataDatabases(self._postgres)
+        context = RuntimeContext(self._folder, self._databases, self._ports)
         self._factory = AirflowRuntimeFactory(
             context, inspected, {request.name: by_python[request.python] for request in self._request.environments}
         )
@@ -267,6 +268,7 @@ class Daemon:
                 "airflow_version": environment.spec.airflow_version,
                 "url": environment.public_url,
                 "bucket": environment.spec.bucket,
+                "database_url": self._databases.url_without_password(environment.name),
                 "python": str(runtime.interpreter.path) if runtime else None,
                 "pids": runtime.pids if runtime else {},
                 "restarts": dict(runtime.restarts) if runtime else {},

@@ -17,7 +17,7 @@ import psutil
 from airflow_mwaa_provider.local.airflow import interpreter
 from airflow_mwaa_provider.local.airflow.settings import AwsWorld
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.machine import processes, state
+from airflow_mwaa_provider.local.machine import postgres, processes, state
 from airflow_mwaa_provider.local.up_request import UpRequest
 
 if TYPE_CHECKING:
@@ -108,10 +108,11 @@ def status(folder: Path) -> dict[str, Any]:
     return {"running": False, "folder": str(where), "environments": {}, "left_over_pids": left}
 
 
-def client_variables(folder: Path) -> dict[str, str]:
-    """Return the variables that point boto3, the AWS CLI, curl and the admin API at a running local MWAA.
+def client_variables(folder: Path, env_name: str | None = None) -> dict[str, str]:
+    """Return the variables that point boto3, the AWS CLI, curl, the admin API and psql at a running local MWAA.
 
-    :raises LocalMwaaError: it doesn't run.
+    :param env_name: whose database AIRFLOW_MWAA_DATABASE_URL names; without one, that of the only environment.
+    :raises LocalMwaaError: it doesn't run, or has no such environment.
     """
     where = state.StateFolder(folder)
     now = status(folder)
@@ -132,6 +133,23 @@ def client_variables(folder: Path) -> dict[str, str]:
         "AWS_DATA_PATH": os.pathsep.join(path for path in dict.fromkeys(data_paths) if path),
         "AIRFLOW_MWAA_LOCAL_ADMIN_URL": now["admin_url"],
         "AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN": kept["admin_token"],
+        **_database_variables(where, now["environments"], env_name),
+    }
+
+
+def _database_variables(
+    where: state.StateFolder, environments: dict[str, dict[str, Any]], env_name: str | None
+) -> dict[str, str]:
+    """Return the databases' addresses, under names of their own, and that of one environment, as commands take it."""
+    if env_name is not None and env_name not in environments:
+        known = ", ".join(sorted(environments)) or "none"
+        raise LocalMwaaError(f"there is no environment {env_name}: choose one of those that run ({known})", misuse=True)
+    urls = {name: environment["database_url"] for name, environment in environments.items()}
+    chosen = env_name or (next(iter(urls)) if len(urls) == 1 else None)
+    return {
+        **({"AIRFLOW_MWAA_DATABASE_URL": urls[chosen]} if chosen else {}),
+        **{f"AIRFLOW_MWAA_DATABASE_URL_{name.upper().replace('-', '_')}": url for name, url in urls.items()},
+        "PGPASSWORD": postgres.read_password(where.postgres),
     }
 
 

@@ -176,5 +176,6 @@ def s3(s3_url):
 def no_variables_of_the_shell(monkeypatch):
     """A contributor may have a local MWAA of their own in their shell."""
     for name in os.environ:
-        if name.startswith(("AWS_", "AIRFLOW_MWAA_LOCAL")) or name.endswith("_CA_BUNDLE"):
+        ours = ("AWS_", "AIRFLOW_MWAA_LOCAL", "AIRFLOW_MWAA_DATABASE_URL", "PGPASSWORD")
+        if name.startswith(ours) or name.endswith("_CA_BUNDLE"):
             monkeypatch.delenv(name)

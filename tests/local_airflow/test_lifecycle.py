@@ -94,6 +94,28 @@ def test_boto3_needs_no_more_than_what_env_exports(running):
     assert result.stdout == "['source']\n", result.stderr
 
 
+def test_the_metadata_database_can_be_followed_from_a_terminal(running):
+    url = running.status()["environments"]["source"]["database_url"]
+    assert url in running.run("status").stdout
+    variables = running.variables()
+    assert variables["AIRFLOW_MWAA_DATABASE_URL"] == variables["AIRFLOW_MWAA_DATABASE_URL_SOURCE"] == url
+    assert running.run("env", "--environment", "source").stdout == running.run("env").stdout
+    assert variables["PGPASSWORD"] not in running.run("status", "--output", "json").stdout
+    plan = subprocess.run(
+        [sys.executable, "-m", "airflow_mwaa_provider.cli.main", "metadata", "plan", "--output", "json"],
+        env={**os.environ, **variables},
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert plan.returncode == 0, plan.stderr
+    assert "tables" in json.loads(plan.stdout)
+    refused = running.run("env", "--environment", "nope")
+    assert refused.returncode == 2
+    assert "there is no environment nope: choose one of those that run (source)" in refused.stderr
+
+
 def test_no_secret_is_readable_to_others_or_in_a_log(running):
     record = running.environment("source").record_path.read_text()
     secrets = [value for key, value in json.loads(record).items() if "key" in key or "password" in key]

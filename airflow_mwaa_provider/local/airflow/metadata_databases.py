@@ -51,6 +51,10 @@ class MetadataDatabases:
             password=self._server.password,
         )
 
+    def url_without_password(self, env_name: str) -> str:
+        """Return libpq's URL of an environment's database; the password is for PGPASSWORD."""
+        return self._server.url_without_password(postgres.database_name(env_name))
+
     async def exists(self, env_name: str) -> bool:
         """Tell whether the environment has a database."""
         return await self._server.database_exists(postgres.database_name(env_name))

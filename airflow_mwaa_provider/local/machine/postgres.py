@@ -38,6 +38,7 @@ AIRFLOW_USER = "airflow_user"
 """The role that owns all databases and that Airflow connects as; not a superuser, as on RDS."""
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "pgserver"
+_RECORD = "record.json"
 _START_TIMEOUT_S = 30.0
 _SETTINGS = {
     "listen_addresses": HOST,
@@ -58,13 +59,18 @@ def database_name(env_name: str) -> str:
     return f"airflow_{readable}_{hashlib.sha256(env_name.encode()).hexdigest()[:8]}"
 
 
+def read_password(folder: Path) -> str:
+    """Return the password of :data:`AIRFLOW_USER` on the server whose data are in a folder; empty if there is none."""
+    return str(state.read_json(folder / _RECORD).get("airflow_password", ""))
+
+
 class PostgresServer:
     """A PostgreSQL server whose data are in a folder."""
 
     def __init__(self, folder: Path, marker: Mapping[str, str], ports: processes.PortAllocator) -> None:
         self._folder = folder
         self._data = folder / "data"
-        self._record_path = folder / "record.json"
+        self._record_path = folder / _RECORD
         self._log_path = folder / "postgres.log"
         self._marker = dict(marker)
         self._ports = ports
@@ -90,6 +96,10 @@ class PostgresServer:
     def url(self, database: str, driver: str = "psycopg2") -> str:
         """Return SQLAlchemy's URL of a database, with the password."""
         return f"postgresql+{driver}://{AIRFLOW_USER}:{quote(self.password)}@{HOST}:{self.port}/{database}"
+
+    def url_without_password(self, database: str) -> str:
+        """Return libpq's URL of a database; the password is for PGPASSWORD."""
+        return f"postgresql://{AIRFLOW_USER}@{HOST}:{self.port}/{database}"
 
     async def start(self) -> None:
         """Make the data folder if there is none, start the server and wait until it answers.

@@ -11,6 +11,7 @@ _SCRUBBED = (
     "CURL_CA_BUNDLE",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    "PGPASSWORD",
     "WEB_CONCURRENCY",
     "VIRTUAL_ENV",
     # Every parse of a DAG file and every task is a process of its own: each would compile what it imports.
