@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import json
-import sys
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import airflow_mwaa_provider
+from airflow_mwaa_provider.cli.output import echo_table
 from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
@@ -31,7 +31,7 @@ from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
 from airflow_mwaa_provider.metadata.cleaning.routes import EnvironmentCleaner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
 
@@ -134,45 +134,35 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
 
 def show(story: Story, now: dict[str, Any]) -> None:
     """Show what happened, and where to look further."""
-    from rich.console import Console
-    from rich.table import Table
-
-    # Not a terminal's width where there is no terminal: ids are long.
-    console = Console() if sys.stdout.isatty() else Console(width=132)
-    runs = Table(title="What ran", title_justify="left")
-    for column in ("environment", "Airflow", "DAG", "run", "state", "seconds"):
-        runs.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
+    runs: list[tuple[object, ...]] = [("ENVIRONMENT", "AIRFLOW", "DAG", "RUN", "STATE", "SECONDS")]
     for name, run in (("source", story.source_run), ("target", story.target_run)):
         version = now["environments"][name]["airflow_version"]
-        runs.add_row(name, version, run.dag_id, run.run_id, run.state.value, _seconds(run))
-    calls = Table(title="Calls that the DAG in source made to target", title_justify="left")
-    for column in ("at", "call", "method", "path", "status", "ms"):
-        calls.add_column(column, justify="right" if column in ("status", "ms") else "left", overflow="fold")
+        runs.append((name, version, run.dag_id, run.run_id, run.state.value, _seconds(run)))
+    _echo_titled("What ran", runs)
+    calls: list[tuple[object, ...]] = [("AT", "CALL", "METHOD", "PATH", "STATUS", "MS")]
     for call in story.calls:
         path = call["path"] if call["target"] in ("rest", "invoke_rest_api") else ""
-        moment = call["at"][11:23]
-        calls.add_row(moment, call["target"], call["method"], path, str(call["status"]), f"{call['milliseconds']:.0f}")
-    console.print()
-    console.print(runs)
-    console.print(calls)
-    exported = Table(title=f"What DAG {EXPORT_DAG} wrote to s3://{EXPORT_BUCKET}", title_justify="left")
-    for column in ("table", "rows", "bytes", "object", "SHA-256"):
-        exported.add_column(column, justify="right" if column in ("rows", "bytes") else "left", overflow="fold")
+        ms = f"{call['milliseconds']:.0f}"
+        calls.append((call["at"][11:23], call["target"], call["method"], path, call["status"], ms))
+    _echo_titled("Calls that the DAG in source made to target", calls)
+    exported: list[tuple[object, ...]] = [("TABLE", "ROWS", "BYTES", "OBJECT", "SHA-256")]
     for name, table in story.manifest["tables"].items():
-        exported.add_row(
-            name, f"{table['rows']:,}", f"{table['bytes']:,}", table["objects"][0], f"{table['sha256'][:16]}..."
-        )
-    console.print(exported)
-    cleaned = Table(title="What was deleted from target's metadata database, by its web server", title_justify="left")
-    for column in ("table", "old rows", "deleted", "transactions", "longest (s)"):
-        cleaned.add_column(column, justify="left" if column == "table" else "right")
+        digest = f"{table['sha256'][:16]}..."
+        exported.append((name, f"{table['rows']:,}", f"{table['bytes']:,}", table["objects"][0], digest))
+    _echo_titled(f"What DAG {EXPORT_DAG} wrote to s3://{EXPORT_BUCKET}", exported)
+    cleaned: list[tuple[object, ...]] = [("TABLE", "OLD ROWS", "DELETED", "TRANSACTIONS", "LONGEST (S)")]
     for name, gone in story.outcome.tables.items():
         if gone.deleted:
             longest = f"{gone.longest_transaction_s:.2f}"
-            cleaned.add_row(name, f"{gone.matched:,}", f"{gone.deleted:,}", str(gone.batches), longest)
-    console.print(cleaned)
+            cleaned.append((name, f"{gone.matched:,}", f"{gone.deleted:,}", gone.batches, longest))
+    _echo_titled("What was deleted from target's metadata database, by its web server", cleaned)
     numbers = " + ".join(map(str, NUMBERS))
-    console.print(f"The DAG in source sent {numbers}, the DAG in target answered [bold]{story.result}[/bold].")
+    click.echo(f"\nThe DAG in source sent {numbers}, the DAG in target answered {story.result}.")
+
+
+def _echo_titled(title: str, rows: Sequence[Sequence[object]]) -> None:
+    click.echo(f"\n{title}")
+    echo_table(rows)
 
 
 def _run(environment: MwaaEnvironment, dag_id: str, conf: dict[str, Any], say: Callable[[str], None]) -> DagRun:

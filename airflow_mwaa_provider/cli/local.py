@@ -114,7 +114,7 @@ def up(
     folder: Path,
     output: str,
 ) -> None:
-    """Start, and return when all environments are available.
+    """Start, and return when all environments are available; where they run already, say so and change nothing.
 
     \b
     Example:
@@ -128,13 +128,18 @@ def up(
     started = time.monotonic()
     files = {"plugins": plugins, "requirements": requirements, "startup_script": startup_scripts}
     requests = _environment_requests(names or ("local",), pythons, dags, files, options)
-    with make_progress() as progress:
-        result = lifecycle.up(folder, requests, port=port or 0, on_progress=progress.show)
+    option = "" if folder == Path(_DEFAULT_FOLDER) else f" --folder {shlex.quote(str(folder))}"
+    result = lifecycle.running(folder, names)
+    if result is not None:
+        how = "runs already, and was not changed"
+    else:
+        with make_progress() as progress:
+            result = lifecycle.up(folder, requests, port=port or 0, on_progress=progress.show)
+        how = f"runs after {time.monotonic() - started:.0f} s"
     if output == "json":
         echo_json(result)
         return
-    option = "" if folder == Path(_DEFAULT_FOLDER) else f" --folder {shlex.quote(str(folder))}"
-    click.echo(f"The local MWAA runs after {time.monotonic() - started:.0f} s: {result['endpoint_url']}")
+    click.echo(f"The local MWAA {how}: {result['endpoint_url']}")
     _echo_environments(result)
     click.echo(f'Use it:  eval "$(airflow-mwaa local env{option})"')
     click.echo(f"Stop it: airflow-mwaa local down{option}")

@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import shutil
+import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,11 +25,51 @@ def echo_json(document: Any) -> None:
 
 
 def echo_table(rows: Sequence[Sequence[object]]) -> None:
-    """Print rows, of which the first is the heading, in columns."""
+    """Print rows, of which the first is the heading, in columns; within a terminal's width, if it is one."""
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    for line in table_lines(rows, shutil.get_terminal_size().columns if has_width else None):
+        click.echo(line)
+
+
+def table_lines(rows: Sequence[Sequence[object]], width: int | None) -> list[str]:
+    """Lay out a table within a width, broken between words and never in one.
+
+    Where not even the words fit beside each other, each row is a list of names and values.
+    """
     shown = [[on_one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
+    columns = list(zip(*shown, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    if width is not None:
+        words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+        room = width - 2 * len(columns)
+        if sum(words) > room:
+            return _as_lists(shown)
+        while sum(widths) > room:
+            widest = max(range(len(widths)), key=lambda column: widths[column] - words[column])
+            widths[widest] -= 1
+    lines = []
     for row in shown:
-        click.echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        cells = [_wrapped(cell, cell_width) for cell, cell_width in zip(row, widths, strict=True)]
+        for parts in itertools.zip_longest(*cells, fillvalue=""):
+            padded = (part.ljust(cell_width) for part, cell_width in zip(parts, widths, strict=True))
+            lines.append("  " + "  ".join(padded).rstrip())
+    return lines
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    if len(cell) <= width:
+        return [cell]
+    return textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _as_lists(shown: Sequence[Sequence[str]]) -> list[str]:
+    heading, *rows = shown
+    width = max(map(len, heading))
+    lines: list[str] = []
+    for row in rows:
+        lines += [""] if lines else []
+        lines += [f"  {name.ljust(width)}  {cell}" for name, cell in zip(heading, row, strict=True) if cell]
+    return lines
 
 
 def echo_fields(fields: Iterable[tuple[str, object]]) -> None:

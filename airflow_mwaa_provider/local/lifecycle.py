@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DAEMON_MODULE = "airflow_mwaa_provider.local.daemon"
 _STOP_TIMEOUT_S = 20.0
+_USABLE = {"AVAILABLE", "UPDATING", "UPDATE_FAILED", "ROLLING_BACK"}
 _FULL_BELOW_BYTES = 16 * 1024 * 1024
 
 
@@ -76,6 +77,26 @@ def up(
             daemon.stdout.close()
         # It is not ours to wait for any more; this only keeps Python from warning about it.
         daemon.returncode = daemon.returncode or 0
+
+
+def running(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return what :func:`status` says when a local MWAA runs with these environments; None when none runs.
+
+    :raises LocalMwaaError: one runs, but an environment is not there, or not usable yet.
+    """
+    where = state.StateFolder(folder)
+    now = status(folder)
+    if not now["running"]:
+        return None
+    environments = now["environments"]
+    for name in names:
+        if name not in environments:
+            raise LocalMwaaError(f"{_runs_already(where)}; it has no environment {name}")
+        if environments[name]["status"] not in _USABLE:
+            raise LocalMwaaError(f"{_runs_already(where)}; its environment {name} is {environments[name]['status']}")
+    if not now.get("endpoint_url"):
+        raise LocalMwaaError(f"{_runs_already(where)}; it is just starting")
+    return now
 
 
 def down(folder: Path, *, purge: bool = False) -> int:

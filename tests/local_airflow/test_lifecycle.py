@@ -73,9 +73,14 @@ def test_status_env_and_files_of_a_running_one(running):
     assert source["status"] == "AVAILABLE"
     assert set(source["pids"]) >= {"scheduler", "triggerer"}
     assert all(psutil.pid_exists(pid) for pid in source["pids"].values())
-    again = running.run("up", "-e", "source")
-    assert again.returncode == 1
-    assert f"runs already at {now['endpoint_url']}" in again.stderr
+    again = running.run("up", "-e", "source", "--option", "source=core.parallelism=3")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith(f"The local MWAA runs already, and was not changed: {now['endpoint_url']}\n")
+    assert json.loads(running.run("up", "--output", "json").stdout)["pid"] == now["pid"]
+    other = running.run("up", "-e", "source", "-e", "other")
+    assert other.returncode == 1
+    assert f"runs already at {now['endpoint_url']}" in other.stderr
+    assert "it has no environment other" in other.stderr
     variables = running.variables()
     assert variables["AWS_ENDPOINT_URL"] == now["endpoint_url"]
     assert Path(variables["AWS_CA_BUNDLE"]).exists()
