@@ -149,8 +149,11 @@ def client_variables(folder: Path, env_name: str | None = None) -> dict[str, str
     )
     # Theirs stay in reach, unless they are ours of an earlier call.
     data_paths = [str(where.aws_models), *os.environ.get("AWS_DATA_PATH", "").split(os.pathsep)]
+    # A token of other credentials that the caller's shell still has makes ours those of nobody.
+    left_over = [name for name in ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN") if os.environ.get(name)]
     return {
         **aws.variables(),
+        **dict.fromkeys(left_over, ""),
         "AWS_DATA_PATH": os.pathsep.join(path for path in dict.fromkeys(data_paths) if path),
         "AIRFLOW_MWAA_LOCAL_ADMIN_URL": now["admin_url"],
         "AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN": kept["admin_token"],

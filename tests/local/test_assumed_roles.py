@@ -89,6 +89,11 @@ def test_the_session_token_must_be_the_right_one(source: Lab, token: str) -> Non
     )
 
 
+def test_a_token_beside_a_key_that_has_none_is_refused(source: Lab) -> None:
+    credentials = {"AccessKeyId": KEY, "SecretAccessKey": SECRET, "SessionToken": "of-nobody"}
+    assert refusal(mwaa(source, credentials).list_environments)[:2] == ("UnrecognizedClientException", 403)
+
+
 def test_a_wrong_secret_beside_the_right_token_is_refused(source: Lab) -> None:
     client = mwaa(source, assume(source), SecretAccessKey="wrong")
     assert refusal(client.list_environments)[:2] == ("InvalidSignatureException", 403)

@@ -349,6 +349,11 @@ def test_tags(source: Lab) -> None:
     assert client.list_tags_for_resource(ResourceArn=ARN + "source")["Tags"] == {"team": "platform"}
     refused = refusal(client.tag_resource, ResourceArn=ARN + "other", Tags={"a": "b"})
     assert isinstance(refused, client.exceptions.ResourceNotFoundException)
+    for key in ("aws:owner", "AWS:owner"):
+        refused = refusal(client.tag_resource, ResourceArn=ARN + "source", Tags={key: "b"})
+        assert isinstance(refused, client.exceptions.ValidationException)
+        assert f"Tags: {key} begins with aws:, which is AWS's own. Choose another key." in str(refused)
+        assert key in str(refusal(client.create_environment, **source.create_arguments(Tags={key: "b"})))
     many = {f"tag-{number}": "x" for number in range(50)}
     refused = refusal(client.tag_resource, ResourceArn=ARN + "source", Tags=many)
     assert isinstance(refused, client.exceptions.ValidationException)

@@ -121,6 +121,12 @@ def test_the_metadata_database_can_be_followed_from_a_terminal(running):
     assert "there is no environment nope: choose one of those that run (source)" in refused.stderr
 
 
+def test_a_session_token_of_the_shell_is_taken_away(running, monkeypatch):
+    assert "AWS_SESSION_TOKEN" not in running.variables()
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of another account")
+    assert running.variables()["AWS_SESSION_TOKEN"] == ""
+
+
 def test_no_secret_is_readable_to_others_or_in_a_log(running):
     record = running.environment("source").record_path.read_text()
     secrets = [value for key, value in json.loads(record).items() if "key" in key or "password" in key]

@@ -25,7 +25,7 @@ from airflow_mwaa_provider.local.aws.environment import EnvironmentNotFound, Env
 from airflow_mwaa_provider.local.aws.environment_files import FILE_MEMBERS, read_files
 from airflow_mwaa_provider.local.aws.faults import Fault, FaultCall, carry_out
 from airflow_mwaa_provider.local.aws.logging_configuration import MEMBER, merge
-from airflow_mwaa_provider.local.aws.request_checks import check_options, check_sizes
+from airflow_mwaa_provider.local.aws.request_checks import check_options, check_sizes, check_tags
 from airflow_mwaa_provider.local.aws.sigv4 import read_scope, verify
 from airflow_mwaa_provider.local.aws.tokens import TokenKind
 
@@ -242,6 +242,7 @@ class ControlPlane:
         settings = {name: value for name, value in members.items() if name not in _SPEC_MEMBERS}
         check_options(configuration)
         check_sizes(settings)
+        check_tags(members.get("Tags", {}))
         await self._resources.check_network(members["NetworkConfiguration"])
         await self._resources.check_bucket(bucket)
         await self._resources.check_files(bucket, files.values())
@@ -305,6 +306,7 @@ class ControlPlane:
 
     async def _tag_resource(self, call: _Call) -> Members:
         environment = self._environments.by_arn(call.members["ResourceArn"])
+        check_tags(call.members["Tags"])
         tags = {**environment.tags, **call.members["Tags"]}
         if len(tags) > 50:
             raise AwsError("ValidationException", "An environment has at most 50 tags")

@@ -115,8 +115,7 @@ class IdentityStore:
         )
 
     def get(self, access_key_id: str, session_token: str | None = None) -> Identity | None:
-        """Return the credential of a key, if there is one.
-
-        A token beside a key that needs none doesn't matter: it is mostly one that the caller's shell has left over.
-        """
-        return self._by_key.get(access_key_id) or self._sessions.get((access_key_id, session_token or ""))
+        """Return the credential of a key, if there is one; with a token, the one that came with it."""
+        if session_token:
+            return self._sessions.get((access_key_id, session_token))
+        return self._by_key.get(access_key_id)

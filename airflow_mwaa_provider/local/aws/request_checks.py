@@ -63,6 +63,13 @@ def check_options(configuration: Mapping[str, str]) -> None:
             raise EnvironmentProblem(f"AirflowConfigurationOptions: {option} is set by MWAA. Remove it.")
 
 
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Check an environment's tags. :raises EnvironmentProblem: a key is one of AWS's own."""
+    for key in tags:
+        if key.lower().startswith("aws:"):
+            raise EnvironmentProblem(f"Tags: {key} begins with aws:, which is AWS's own. Choose another key.")
+
+
 def check_sizes(settings: Mapping[str, Any]) -> None:
     """Check the class of an environment, and how many of its containers there are.
 

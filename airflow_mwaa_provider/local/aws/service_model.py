@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, unquote
 
+import botocore
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
@@ -22,7 +23,7 @@ from airflow_mwaa_provider.local.aws.aws_errors import AwsError
 from airflow_mwaa_provider.local.aws.validation import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from botocore.model import OperationModel
 
@@ -79,7 +80,7 @@ class MwaaServiceModel:
     ) -> dict[str, Any]:
         """Return a request's members by name, validated against the model.
 
-        Members that the model doesn't have are ignored, as AWS does.
+        A member that the model doesn't have is refused: AWS would ignore it, but a newer model may well have it.
 
         :param max_lengths: lengths that replace those of the model, by name of the shape.
         :raises AwsError: SerializationException for what isn't JSON, ValidationException for the rest.
@@ -88,6 +89,13 @@ class MwaaServiceModel:
         if shape is None:
             return {}
         document = _json_object(body)
+        unknown = list(_unknown_members(shape, document))
+        if unknown:
+            text = (
+                f"{', '.join(unknown)}: botocore {botocore.__version__}, by whose model the local MWAA answers, does "
+                "not know it. Remove it, or install a newer boto3 beside airflow-mwaa."
+            )
+            raise AwsError("ValidationException", text)
         query_values = parse_qs(query, keep_blank_values=True)
         members: dict[str, Any] = {}
         for name, member in shape.members.items():
@@ -125,6 +133,22 @@ class MwaaServiceModel:
                 # and the AWS CLI print it.
                 body = {text_name or "message": error.message}
         return json.dumps({**body, **error.members}).encode("utf-8")
+
+
+def _unknown_members(shape: Any, value: Any, path: str = "") -> Iterator[str]:
+    """Find the members of a document that a shape doesn't have, at any depth."""
+    if getattr(shape, "is_document_type", False):
+        return
+    if shape.type_name == "structure" and isinstance(value, dict):
+        known = {member.serialization.get("name", name): member for name, member in shape.members.items()}
+        for name, item in value.items():
+            if name not in known:
+                yield path + name
+            elif item is not None:
+                yield from _unknown_members(known[name], item, f"{path}{name}.")
+    elif shape.type_name == "list" and isinstance(value, list):
+        for item in value:
+            yield from _unknown_members(shape.member, item, path)
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
