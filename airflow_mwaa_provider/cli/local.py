@@ -99,6 +99,7 @@ def local() -> None:
     help="An Airflow configuration option of an environment; repeatable.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the AWS endpoint; any free one if not given.")
+@click.option("--region", default="", help="Of AWS; the last one if not given, and us-east-1 at first.")
 @folder_option
 @output_option
 @errors_in_one_line
@@ -111,6 +112,7 @@ def up(
     startup_scripts: tuple[str, ...],
     options: tuple[str, ...],
     port: int | None,
+    region: str,
     folder: Path,
     output: str,
 ) -> None:
@@ -134,7 +136,7 @@ def up(
         how = "runs already, and was not changed"
     else:
         with make_progress() as progress:
-            result = lifecycle.up(folder, requests, port=port or 0, on_progress=progress.show)
+            result = lifecycle.up(folder, requests, port=port or 0, region=region, on_progress=progress.show)
         how = f"runs after {time.monotonic() - started:.0f} s"
     if output == "json":
         echo_json(result)

@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REGION = "us-east-1"
 _STATUS_INTERVAL_S = 0.5
 
 
@@ -67,13 +66,13 @@ class Daemon:
         self._ports = processes.PortAllocator()
         marker = processes.marked(self._folder.path)
         self._postgres = postgres.PostgresServer(self._folder.postgres, marker, self._ports)
-        self._moto = MotoServer(self._folder.moto, marker, self._ports, REGION)
+        self._moto = MotoServer(self._folder.moto, marker, self._ports, request.region)
         self._secrets: dict[str, Any] = {}
         self._mwaa: LocalMwaa | None = None
         self._factory: AirflowRuntimeFactory | None = None
         self._endpoint_url = ""
         self._last_status: dict[str, Any] = {}
-        self._logs = LogShipping(self._moto.url, REGION)
+        self._logs = LogShipping(self._moto.url, request.region)
         self._log_shipping: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -125,24 +124,25 @@ class Daemon:
             moto_url=self._moto.url,
             certificates=certificates,
             admin_token=self._secrets["admin_token"],
-            region=REGION,
+            region=self._request.region,
         )
         self._mwaa.add_identity(self._secrets["access_key_id"], self._secrets["secret_access_key"])
         self._endpoint_url = await self._mwaa.start("127.0.0.1", self._endpoint_port())
+        self._secrets["region"] = self._request.region
         self._secrets["endpoint_port"] = int(self._endpoint_url.rpartition(":")[2])
         context.aws = AwsWorld(
             self._endpoint_url,
             self._secrets["access_key_id"],
             self._secrets["secret_access_key"],
-            REGION,
+            self._request.region,
             self._folder.ca_bundle,
         )
         await run_whole(self._logs.mark, self._folder.environments)
         contents = self._create_environments(by_python)
         # From here on: what keeps an environment from starting is in its logs, too.
         self._log_shipping = asyncio.create_task(self._logs.run(self._log_sources))
-        context.bucket_sync = sync = await asyncio.to_thread(BucketSync, self._moto.url, REGION)
-        context.bucket_files = await asyncio.to_thread(BucketFiles, self._moto.url, REGION)
+        context.bucket_sync = sync = await asyncio.to_thread(BucketSync, self._moto.url, self._request.region)
+        context.bucket_files = await asyncio.to_thread(BucketFiles, self._moto.url, self._request.region)
         await self._wait_for_environments(self._fill_buckets(context, contents, moto))
         return sync
 
@@ -282,7 +282,7 @@ class Daemon:
             "pid": os.getpid(),
             "endpoint_url": self._endpoint_url,
             "admin_url": self._endpoint_url + ADMIN_PREFIX.rstrip("/"),
-            "region": REGION,
+            "region": self._request.region,
             "pids": {"daemon": os.getpid(), "postgres": self._postgres.pid, "moto": self._moto.pid},
             "environments": environments,
         }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
 DAEMON_MODULE = "airflow_mwaa_provider.local.daemon"
+_DEFAULT_REGION = "us-east-1"
 _STOP_TIMEOUT_S = 20.0
 _USABLE = {"AVAILABLE", "UPDATING", "UPDATE_FAILED", "ROLLING_BACK"}
 _FULL_BELOW_BYTES = 16 * 1024 * 1024
@@ -36,6 +37,7 @@ def up(
     environments: Sequence[EnvironmentRequest],
     *,
     port: int = 0,
+    region: str = "",
     on_progress: Callable[[str, str], None] = lambda _environment, _message: None,
 ) -> dict[str, Any]:
     """Start a local MWAA and return what :func:`status` says of it, once all environments are available.
@@ -43,18 +45,21 @@ def up(
     Whatever ends this call before that, an interrupt too, ends everything that it has started.
 
     :param port: of the endpoint; 0 for the one it had last, or one that is free.
+    :param region: of AWS; empty for the one it had last, or us-east-1.
     :param on_progress: called with an environment's name (empty for what they share) and what it does.
     :raises LocalMwaaError: it runs already, or can't be started; carries the end of the log that says why.
     """
     where = state.StateFolder(folder)
     _check(environments)
+    _check_region(region)
     where.create()
     if where.lock().is_held():
         raise LocalMwaaError(_runs_already(where))
     processes.end_all(where.path)
     if port and not processes.port_is_free(port):
         raise LocalMwaaError(f"port {port} of 127.0.0.1 is taken: choose another with --port, or none for a free one")
-    request = UpRequest(str(where), port, list(environments))
+    region = region or state.read_json(where.secrets_path).get("region", _DEFAULT_REGION)
+    request = UpRequest(str(where), port, region, list(environments))
     log_size = _size(where.daemon_log)
     daemon = _spawn(where, request.to_json())
     try:
@@ -191,6 +196,17 @@ def _check(environments: Sequence[EnvironmentRequest]) -> None:
                 raise LocalMwaaError(f"there is no file {path}: check --{kind.replace('_', '-')}", misuse=True)
     for python in {environment.python for environment in environments}:
         interpreter.inspect(python)
+
+
+def _check_region(region: str) -> None:
+    if not region:
+        return
+    import botocore.session
+
+    # The one of AWS's partitions whose ARNs the local MWAA has.
+    known = botocore.session.get_session().get_available_regions("ec2")
+    if region not in known:
+        raise LocalMwaaError(f"--region {region}: there is no such region. Choose {', '.join(known)}.", misuse=True)
 
 
 def _spawn(where: state.StateFolder, request: str) -> subprocess.Popen[str]:

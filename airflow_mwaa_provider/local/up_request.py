@@ -30,6 +30,7 @@ class UpRequest:
     folder: str
     port: int
     """Of the endpoint; 0 for the last one, or one that is free."""
+    region: str
     environments: list[EnvironmentRequest] = field(default_factory=list)
 
     def to_json(self) -> str:

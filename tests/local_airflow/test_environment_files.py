@@ -100,7 +100,7 @@ def test_the_files_in_use_come_back_into_an_empty_bucket(s3, s3_url, bucket, fol
     request = EnvironmentRequest(
         "source", "python", bucket=f"{bucket}-2", files={"plugins": str(replacement), "startup_script": ""}
     )
-    request = UpRequest.from_json(UpRequest("/x", 0, [request]).to_json()).environments[0]
+    request = UpRequest.from_json(UpRequest("/x", 0, "us-east-1", [request]).to_json()).environments[0]
     contents = BucketContents.plan(request, folder)
     assert contents.files == {
         REQUIREMENTS: S3File("sub/r.txt"),

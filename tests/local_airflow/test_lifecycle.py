@@ -14,8 +14,10 @@ import time
 import zipfile
 from pathlib import Path
 
+import boto3
 import psutil
 import pytest
+from botocore.config import Config
 
 pytestmark = pytest.mark.airflow
 
@@ -171,7 +173,11 @@ def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):
     archive = tmp_path / "mine.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("plugin.py", "NUMBER = 42")
-    first = local.run("up", "-e", "source", "--plugins", f"source={archive}")
+    nowhere = local.run("up", "-e", "source", "--region", "eu-west-9")
+    assert nowhere.returncode == 2
+    assert "--region eu-west-9: there is no such region. Choose " in nowhere.stderr
+    assert "eu-west-1" in nowhere.stderr
+    first = local.run("up", "-e", "source", "--plugins", f"source={archive}", "--region", "eu-west-1")
     assert first.returncode == 0, first.stderr
     assert "  source has plugins.zip of s3://local-mwaa-source\n" in first.stdout
     archive.unlink()
@@ -185,6 +191,15 @@ def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):
     assert "setting up the metadata database" not in second.stderr
     assert local.environment("source").record_path.read_text() == kept
     assert local.status()["endpoint_url"] == url
+    variables = local.variables()
+    assert variables["AWS_REGION"] == variables["AWS_DEFAULT_REGION"] == "eu-west-1", "as it was"
+    session = boto3.session.Session(
+        variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], region_name="eu-west-1"
+    )
+    config = Config(inject_host_prefix=False)
+    client = session.client("mwaa", endpoint_url=variables["AWS_ENDPOINT_URL"], config=config)
+    arn = client.get_environment(Name="source")["Environment"]["Arn"]
+    assert arn == "arn:aws:airflow:eu-west-1:123456789012:environment/source"
     plugins = local.status()["environments"]["source"]["files"]["plugins"]
     assert (plugins["path"], bool(plugins["version"])) == ("plugins.zip", True)
     assert (local.environment("source").plugins / "plugin.py").read_text() == "NUMBER = 42"
