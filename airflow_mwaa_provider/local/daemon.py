@@ -33,6 +33,7 @@ from airflow_mwaa_provider.local.airflow.runtime import RuntimeContext
 from airflow_mwaa_provider.local.airflow.settings import AwsWorld
 from airflow_mwaa_provider.local.aws import logging_configuration
 from airflow_mwaa_provider.local.aws.admin import ADMIN_PREFIX
+from airflow_mwaa_provider.local.aws.descriptions import EXECUTION_ROLE
 from airflow_mwaa_provider.local.aws.endpoint import LocalMwaa
 from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
@@ -41,6 +42,7 @@ from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import postgres, processes, state
 from airflow_mwaa_provider.local.machine.bucket_files import BucketFiles
 from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync, Mirror
+from airflow_mwaa_provider.local.machine.execution_role import make_execution_role
 from airflow_mwaa_provider.local.machine.log_shipping import LogShipping
 from airflow_mwaa_provider.local.machine.moto_server import MotoServer
 from airflow_mwaa_provider.local.machine.threads import run_whole
@@ -51,9 +53,11 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.local.airflow.airflow_logs import AirflowLogs
     from airflow_mwaa_provider.local.aws.environment import Environment
+    from airflow_mwaa_provider.local.runtime import EnvironmentSpec
 
 log = logging.getLogger(__name__)
 
+ACCOUNT_ID = "123456789012"
 _STATUS_INTERVAL_S = 0.5
 
 
@@ -125,18 +129,13 @@ class Daemon:
             certificates=certificates,
             admin_token=self._secrets["admin_token"],
             region=self._request.region,
+            account_id=ACCOUNT_ID,
         )
         self._mwaa.add_identity(self._secrets["access_key_id"], self._secrets["secret_access_key"])
         self._endpoint_url = await self._mwaa.start("127.0.0.1", self._endpoint_port())
         self._secrets["region"] = self._request.region
         self._secrets["endpoint_port"] = int(self._endpoint_url.rpartition(":")[2])
-        context.aws = AwsWorld(
-            self._endpoint_url,
-            self._secrets["access_key_id"],
-            self._secrets["secret_access_key"],
-            self._request.region,
-            self._folder.ca_bundle,
-        )
+        context.aws = self._aws_world
         await run_whole(self._logs.mark, self._folder.environments)
         contents = self._create_environments(by_python)
         # From here on: what keeps an environment from starting is in its logs, too.
@@ -145,6 +144,21 @@ class Daemon:
         context.bucket_files = await asyncio.to_thread(BucketFiles, self._moto.url, self._request.region)
         await self._wait_for_environments(self._fill_buckets(context, contents, moto))
         return sync
+
+    def _aws_world(self, spec: EnvironmentSpec) -> AwsWorld:
+        """Give an environment credentials of its own: those of its execution role, as its containers have on MWAA."""
+        assert self._mwaa is not None
+        keys = self._secrets.setdefault("environment_keys", {})
+        if spec.name not in keys:
+            keys[spec.name] = {"id": _make_access_key_id(), "secret": secrets.token_urlsafe(30)}
+            state.write_json(self._folder.secrets_path, self._secrets)
+        key = keys[spec.name]
+        role = spec.execution_role_arn or f"arn:aws:iam::{ACCOUNT_ID}:role/{EXECUTION_ROLE}"
+        account, name = role.split(":")[4], role.rpartition("/")[2]
+        self._mwaa.add_identity(
+            key["id"], key["secret"], f"arn:aws:sts::{account}:assumed-role/{name}/AmazonMWAA-airflow"
+        )
+        return AwsWorld(self._endpoint_url, key["id"], key["secret"], self._request.region, self._folder.ca_bundle)
 
     def _create_environments(self, by_python: dict[str, interpreter.Interpreter]) -> list[BucketContents]:
         """Begin to create all environments; return what shall be in their buckets."""
@@ -178,11 +192,13 @@ class Daemon:
                 return create(gateway_port=gateway_port)
         return create()
 
-    @staticmethod
-    async def _fill_buckets(context: RuntimeContext, contents: list[BucketContents], moto: asyncio.Task[None]) -> None:
+    async def _fill_buckets(
+        self, context: RuntimeContext, contents: list[BucketContents], moto: asyncio.Task[None]
+    ) -> None:
         assert context.bucket_sync is not None
         assert context.bucket_files is not None
         await moto
+        await asyncio.to_thread(make_execution_role, self._moto.url, self._request.region, EXECUTION_ROLE)
         for planned in contents:
             await asyncio.to_thread(planned.upload, context.bucket_sync, context.bucket_files)
         context.buckets_filled.set()
@@ -233,9 +249,7 @@ class Daemon:
         content = state.read_json(self._folder.secrets_path)
         if not content:
             content = {
-                # The form of an access key; moto and AWS's tools take nothing else.
-                "access_key_id": "AKIA"
-                + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16)),
+                "access_key_id": _make_access_key_id(),
                 "secret_access_key": secrets.token_urlsafe(30),
                 "admin_token": secrets.token_urlsafe(30),
             }
@@ -307,6 +321,11 @@ class Daemon:
         with contextlib.suppress(OSError, ValueError):  # nobody listens any more
             sys.stdout.write(json.dumps(event) + "\n")
             sys.stdout.flush()
+
+
+def _make_access_key_id() -> str:
+    # The form of an access key; moto and AWS's tools take nothing else.
+    return "AKIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16))
 
 
 def _add_users_authorities(bundle: Path) -> None:

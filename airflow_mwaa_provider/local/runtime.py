@@ -57,6 +57,8 @@ class EnvironmentSpec:
     configuration: Mapping[str, str] = field(default_factory=dict)
     """AirflowConfigurationOptions: ``{"core.default_timezone": "utc"}``."""
     files: Mapping[FileKind, S3File] = field(default_factory=dict)
+    execution_role_arn: str = ""
+    """The role that its tasks call AWS with; empty for the local MWAA's own."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,19 @@ def test_an_assumed_role_gets_in_and_is_named(source: Lab) -> None:
     assert mwaa(source, credentials).get_environment(Name="source"), "a second session leaves the first one alone"
 
 
+def test_sts_tells_callers_who_they_are(source: Lab) -> None:
+    caller = source.client("sts").get_caller_identity()
+    assert caller["Arn"] == f"arn:aws:sts::123456789012:assumed-role/LocalMwaa/{KEY}"
+    assert caller["Account"] == "123456789012"
+    assert caller["UserId"].endswith(f":{KEY}")
+    credentials = assume(source)
+    session = boto3.Session(
+        credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"], REGION
+    )
+    arn = session.client("sts", endpoint_url=source.url).get_caller_identity()["Arn"]
+    assert arn == "arn:aws:sts::123456789012:assumed-role/mwaa/me"
+
+
 def test_a_session_token_of_the_caller_gets_in_with_the_callers_permissions(source: Lab) -> None:
     made = source.admin("POST", "identities", {"denied_actions": ["airflow:CreateCliToken"], "arn": "arn:aws:iam::1:x"})
     sts = source.client("sts", key=made["access_key_id"], secret=made["secret_access_key"])

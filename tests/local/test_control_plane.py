@@ -43,7 +43,7 @@ def test_an_environment_is_created_and_described(lab: Lab) -> None:
     assert (described["MaxWorkers"], described["MinWorkers"]) == (3, 1)
     assert described["Tags"] == {"team": "data"}
     assert described["NetworkConfiguration"] == lab.network()
-    assert described["ExecutionRoleArn"] == ROLE
+    assert described["ExecutionRoleArn"] == ROLE == lab.factory.of("made").spec.execution_role_arn
     assert described["SourceBucketArn"] == "arn:aws:s3:::bucket"
     assert described["DagS3Path"] == "flows"
     assert described["LastUpdate"]["Status"] == "SUCCESS"
@@ -158,6 +158,15 @@ def test_an_update_restarts_airflow_with_the_new_configuration(source: Lab) -> N
     assert described["WebserverUrl"] == url
     assert not old.running
     assert source.factory.of("source").running
+
+
+def test_another_execution_role_restarts_airflow(source: Lab) -> None:
+    client = source.client()
+    client.update_environment(Name="source", ExecutionRoleArn=ROLE)
+    source.settled("source")
+    assert source.factory.of("source").spec.execution_role_arn == ROLE
+    assert client.get_environment(Name="source")["Environment"]["ExecutionRoleArn"] == ROLE
+    assert len(source.factory.made) == 2
 
 
 def test_an_update_of_what_airflow_does_not_see_restarts_nothing(source: Lab) -> None:

@@ -111,7 +111,7 @@ def test_the_interpreter_comes_back_after_a_kill(running, warm):
     assert warm("version") == before
 
 
-def test_a_dag_runs_and_its_log_is_readable(running, rest):
+def test_a_dag_runs_and_its_log_is_readable(running, aws, rest):
     wait_for_dag(rest, "hello")
     major = running.status()["environments"]["source"]["airflow_version"].split(".")[0]
     body = {"dag_run_id": "one", "conf": {"a": "b"}, **({"logical_date": None} if major == "3" else {})}
@@ -124,6 +124,9 @@ def test_a_dag_runs_and_its_log_is_readable(running, rest):
     assert "CONF {'a': 'b'}" in log
     assert "BUCKETS ['local-mwaa-source']" in log
     assert "ENVIRONMENTS ['source']" in log
+    assert "CALLER arn:aws:sts::123456789012:assumed-role/local-mwaa-execution/AmazonMWAA-airflow" in log
+    role = aws("mwaa").get_environment(Name="source")["Environment"]["ExecutionRoleArn"]
+    assert aws("iam").get_role(RoleName="local-mwaa-execution")["Role"]["Arn"] == role
     assert state == "success"
 
 

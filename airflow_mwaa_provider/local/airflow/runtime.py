@@ -41,7 +41,7 @@ from airflow_mwaa_provider.local.machine.threads import run_whole
 from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
@@ -86,8 +86,8 @@ class RuntimeContext:
     folder: StateFolder
     databases: MetadataDatabases
     ports: processes.PortAllocator
-    aws: AwsWorld | None = None
-    """Set once the endpoint listens, before the first environment starts."""
+    aws: Callable[[EnvironmentSpec], AwsWorld] | None = None
+    """Tells how an environment's processes reach AWS; set once the endpoint listens, before the first one starts."""
     bucket_files: BucketFiles | None = None
     bucket_sync: BucketSync | None = None
     buckets_filled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -164,7 +164,9 @@ class AirflowRuntime:
     async def _start(self, public_url: str) -> None:
         self._load_record()
         self.began = {PREPARATION: time.time()}
-        prepared = await self._prepare(self._variables(WebServer(self._record["web_port"], public_url)))
+        assert self._context.aws is not None, "the endpoint listens before an environment starts"
+        aws = self._context.aws(self.spec)
+        prepared = await self._prepare(self._variables(WebServer(self._record["web_port"], public_url), aws), aws)
         self.interpreter, self.requirements_error = prepared.interpreter, prepared.requirements_error
         self._interpreter = WarmInterpreter(
             self.interpreter.path,
@@ -194,9 +196,8 @@ class AirflowRuntime:
             for name, request in components.items()
         }
 
-    async def _prepare(self, variables: dict[str, str]) -> Prepared:
+    async def _prepare(self, variables: dict[str, str], aws: AwsWorld) -> Prepared:
         """Let plugins, startup script and requirements take effect."""
-        assert self._context.aws is not None
         secrets_ = [value for name, value in self._record.items() if isinstance(value, str) and "version" not in name]
         database = self._context.databases.database(self.spec.name, self._given_interpreter)
         preparation = Preparation(
@@ -205,7 +206,7 @@ class AirflowRuntime:
             interpreter=self._given_interpreter,
             variables=variables,
             overridable=overridable_names(self._given_interpreter, self.spec.configuration),
-            secrets=[*secrets_, database.password, self._context.aws.secret_access_key],
+            secrets=[*secrets_, database.password, aws.secret_access_key],
         )
 
         def say(phase: str) -> None:
@@ -325,9 +326,8 @@ class AirflowRuntime:
             f"setting up the metadata database {problem}; the log is {log_path}", processes.tail(log_path)
         )
 
-    def _variables(self, web: WebServer) -> dict[str, str]:
-        record, aws = self._record, self._context.aws
-        assert aws is not None, "the endpoint listens before an environment starts"
+    def _variables(self, web: WebServer, aws: AwsWorld) -> dict[str, str]:
+        record = self._record
         ports = {
             "logging.worker_log_server_port": str(record["worker_log_port"]),
             "logging.trigger_log_server_port": str(record["triggerer_log_port"]),

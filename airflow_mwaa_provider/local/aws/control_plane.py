@@ -55,6 +55,7 @@ _SPEC_MEMBERS = FILE_MEMBERS | {
     "AirflowConfigurationOptions",
     "AirflowVersion",
     "DagS3Path",
+    "ExecutionRoleArn",
     "Name",
     "SourceBucketArn",
     "Tags",
@@ -253,6 +254,7 @@ class ControlPlane:
             airflow_version=members.get("AirflowVersion"),
             configuration=configuration,
             files=files,
+            execution_role_arn=members["ExecutionRoleArn"],
             settings=settings,
             tags=members.get("Tags"),
         )
@@ -282,6 +284,7 @@ class ControlPlane:
             airflow_version=members.get("AirflowVersion"),
             configuration=members.get("AirflowConfigurationOptions"),
             files=read_files(members, environment.spec.files),
+            execution_role_arn=members.get("ExecutionRoleArn"),
             settings=settings,
             lets_tasks_end=strategy == "GRACEFUL",
         )

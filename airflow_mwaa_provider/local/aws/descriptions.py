@@ -21,6 +21,8 @@ _DEFAULTS = {
     "WebserverAccessMode": "PUBLIC_ONLY",
     "WeeklyMaintenanceWindowStart": "SUN:03:30",
 }
+EXECUTION_ROLE = "local-mwaa-execution"
+"""The name of the role that an environment has which was told none."""
 _NEVER_REACHED = {EnvironmentStatus.CREATING, EnvironmentStatus.PENDING, EnvironmentStatus.CREATE_FAILED}
 _ERROR_MAX_CHARS = 1024
 """Of the shape ErrorMessage."""
@@ -31,7 +33,6 @@ def describe(environment: Environment, region: str, account_id: str) -> dict[str
     spec = environment.spec
     role = f"arn:aws:iam::{account_id}:role"
     described: dict[str, Any] = {
-        "ExecutionRoleArn": f"{role}/local-mwaa-execution",
         **_DEFAULTS,
         **default_sizes(environment.settings),
         **environment.settings,
@@ -43,6 +44,7 @@ def describe(environment: Environment, region: str, account_id: str) -> dict[str
         "CeleryExecutorQueue": f"arn:aws:sqs:{region}:{account_id}:airflow-celery-{spec.name}",
         "CreatedAt": environment.created_at,
         "DagS3Path": spec.dag_s3_path,
+        "ExecutionRoleArn": spec.execution_role_arn or f"{role}/{EXECUTION_ROLE}",
         "LastUpdate": _last_update(environment),
         "LoggingConfiguration": logging_configuration.describe(environment, region, account_id),
         "Name": spec.name,

@@ -70,6 +70,7 @@ class EnvironmentStore:
         airflow_version: str | None = None,
         configuration: Mapping[str, str] | None = None,
         files: Mapping[FileKind, S3File] | None = None,
+        execution_role_arn: str = "",
         settings: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         gateway_port: int = 0,
@@ -95,6 +96,7 @@ class EnvironmentStore:
             dag_s3_path=dag_s3_path.strip("/"),
             configuration=dict(configuration or {}),
             files=dict(files or {}),
+            execution_role_arn=execution_role_arn,
         )
         now = datetime.now(UTC)
         environment = Environment(
@@ -120,6 +122,7 @@ class EnvironmentStore:
         airflow_version: str | None = None,
         configuration: Mapping[str, str] | None = None,
         files: Mapping[FileKind, S3File] | None = None,
+        execution_role_arn: str | None = None,
         settings: Mapping[str, Any] | None = None,
         lets_tasks_end: bool = False,
     ) -> Environment:
@@ -144,6 +147,7 @@ class EnvironmentStore:
             airflow_version=old.airflow_version if airflow_version is None else self._version(airflow_version),
             configuration=old.configuration if configuration is None else dict(configuration),
             files={**_kept_files(old, bucket), **(files or {})},
+            execution_role_arn=old.execution_role_arn if execution_role_arn is None else execution_role_arn,
         )
         concerned = bool(files) or spec != old
         environment.status = EnvironmentStatus.UPDATING

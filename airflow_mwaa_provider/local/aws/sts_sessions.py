@@ -8,8 +8,10 @@ AssumeRoleWithSAML are not signed, and what they prove moto does not check: thei
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _OF_THE_CALLER = {"GetFederationToken", "GetSessionToken"}
 """What these hand out may do what their caller may; a role has permissions of its own: all."""
+_WHO_AM_I = "GetCallerIdentity"
 _WATCHED = {"AssumeRole", *_OF_THE_CALLER}
 
 
@@ -52,7 +55,7 @@ async def forward_to_sts(
     body = await request.read()
     raw_path, _, query = request.raw_path.partition("?")
     action = (parse_qs(body.decode("utf-8", "replace")) | parse_qs(query)).get("Action", [""])[-1]
-    if action not in _WATCHED:
+    if action not in _WATCHED and action != _WHO_AM_I:
         return await forward(request, http, moto_url, body=body)
     caller: Identity | None = None
     try:
@@ -68,10 +71,14 @@ async def forward_to_sts(
             now=datetime.now(UTC),
         )
     except AwsError as error:
+        if action == _WHO_AM_I:
+            return await forward(request, http, moto_url, body=body)
         _log.warning("%s by %s: what moto answers won't count for MWAA: %s", action, scope.access_key_id, error)
     if caller is not None and not caller.may(f"sts:{action}"):
         text = f"User: {caller.arn} is not authorized to perform: sts:{action}"
         return _refusal(text)
+    if caller is not None and action == _WHO_AM_I:
+        return _introduce(caller)
 
     def remember(status: int, answer: bytes) -> None:
         issued = _read(answer) if status == 200 and caller is not None else None
@@ -89,6 +96,20 @@ async def forward_to_sts(
         )
 
     return await forward(request, http, moto_url, body=body, on_body=remember)
+
+
+def _introduce(caller: Identity) -> web.Response:
+    """Answer GetCallerIdentity; moto knows nobody, and calls everybody the same."""
+    account, resource = caller.arn.split(":", 5)[4:]
+    role, _, session = resource.rpartition("/")
+    user_id = f"AROA{hashlib.sha256(role.encode()).hexdigest()[:17].upper()}:{session}"
+    text = (
+        '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
+        f"<Arn>{escape(caller.arn)}</Arn><UserId>{escape(user_id)}</UserId><Account>{account}</Account>"
+        f"</GetCallerIdentityResult><ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata>"
+        "</GetCallerIdentityResponse>"
+    )
+    return web.Response(text=text, content_type="text/xml")
 
 
 def _refusal(message: str) -> web.Response:
