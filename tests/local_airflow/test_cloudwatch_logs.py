@@ -74,6 +74,5 @@ def test_each_component_has_its_stream(logs, is_airflow_3):
     }
     for (kind, text), stream in expected.items():
         names = {event["logStreamName"] for event in found(logs, kind, text)}
-        # More than one where a test before has killed the component.
-        assert names, (kind, text)
-        assert all(re.fullmatch(stream, name) for name in names), (kind, text, names)
+        # More than one where a test before has killed the component, or brought another DAG file.
+        assert any(re.fullmatch(stream, name) for name in names), (kind, text, names)
