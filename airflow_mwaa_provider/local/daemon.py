@@ -36,6 +36,7 @@ from airflow_mwaa_provider.local.aws.admin import ADMIN_PREFIX
 from airflow_mwaa_provider.local.aws.descriptions import EXECUTION_ROLE
 from airflow_mwaa_provider.local.aws.endpoint import LocalMwaa
 from airflow_mwaa_provider.local.aws.environment import EnvironmentStatus
+from airflow_mwaa_provider.local.aws.loopback import HTTPS_PORT
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 from airflow_mwaa_provider.local.bucket_contents import DAGS_PREFIX, BucketContents
 from airflow_mwaa_provider.local.errors import LocalMwaaError
@@ -130,6 +131,7 @@ class Daemon:
             admin_token=self._secrets["admin_token"],
             region=self._request.region,
             account_id=ACCOUNT_ID,
+            wants_https_port=True,
         )
         self._mwaa.add_identity(self._secrets["access_key_id"], self._secrets["secret_access_key"])
         self._endpoint_url = await self._mwaa.start("127.0.0.1", self._endpoint_port())
@@ -170,7 +172,7 @@ class Daemon:
             contents.append(planned)
             version = by_python[request.python].airflow_version
             environment = self._create_environment(planned, version, gateway_ports.get(request.name, 0))
-            gateway_ports[request.name] = int(environment.address.rpartition(":")[2])
+            gateway_ports[request.name] = int(environment.address.partition(":")[2] or HTTPS_PORT)
         state.write_json(self._folder.secrets_path, self._secrets)
         return contents
 

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 from typing import TYPE_CHECKING
 
 import certifi
 import pytest
 
-from airflow_mwaa_provider.local.aws.loopback import is_loopback, listen, listen_apart
+from airflow_mwaa_provider.local.aws import loopback
+from airflow_mwaa_provider.local.aws.loopback import is_loopback, listen, listen_apart, listen_on_https_port
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 
 if TYPE_CHECKING:
@@ -79,6 +81,28 @@ def test_a_taken_port_is_named() -> None:
         port = first.getsockname()[1]
         with pytest.raises(OSError, match=f"127.0.0.1 port {port}"):
             listen("127.0.0.1", port)
+
+
+def test_gateways_listen_on_the_port_of_https_where_that_is_allowed() -> None:
+    first, second = listen_on_https_port(set()), listen_on_https_port({"127.0.0.2"})
+    if first is None:
+        pytest.skip("ports below 1024 are root's here")
+    assert second is not None
+    third = listen_on_https_port({"127.0.0.2"})
+    assert third is not None
+    with first, second, third:
+        addresses = [listener.getsockname() for listener in (first, second, third)]
+        assert [port for _, port in addresses] == [443] * 3
+        assert len({address for address, _ in addresses}) == 3, "what another has is passed over"
+        assert addresses[1][0] != "127.0.0.2"
+
+
+def test_where_it_is_not_allowed_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(host: str, port: int) -> None:
+        raise PermissionError(errno.EACCES, f"can't listen on {host} port {port}")
+
+    monkeypatch.setattr(loopback, "listen", refused)
+    assert listen_on_https_port(set()) is None
 
 
 def test_every_gateway_gets_an_address_of_its_own() -> None:

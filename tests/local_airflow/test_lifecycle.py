@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -121,6 +122,17 @@ def test_the_metadata_database_can_be_followed_from_a_terminal(running):
     refused = running.run("env", "--environment", "nope")
     assert refused.returncode == 2
     assert "there is no environment nope: choose one of those that run (source)" in refused.stderr
+
+
+def test_the_web_server_has_no_port_where_the_machine_permits_it(running):
+    url = running.status()["environments"]["source"]["url"]
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.77", 443))
+        except PermissionError:
+            assert re.fullmatch(r"https://127\.0\.0\.\d+:\d+", url)
+            return
+    assert re.fullmatch(r"https://127\.0\.0\.\d+", url)
 
 
 def test_a_session_token_of_the_shell_is_taken_away(running, monkeypatch):

@@ -17,7 +17,7 @@ from airflow_mwaa_provider.local.aws.gateway import Gateway, GatewayServices
 from airflow_mwaa_provider.local.aws.http_server import serve
 from airflow_mwaa_provider.local.aws.identity import IdentityStore
 from airflow_mwaa_provider.local.aws.limits import Limits
-from airflow_mwaa_provider.local.aws.loopback import listen, listen_apart
+from airflow_mwaa_provider.local.aws.loopback import HTTPS_PORT, listen, listen_apart, listen_on_https_port
 from airflow_mwaa_provider.local.aws.proxy import client_session, forward
 from airflow_mwaa_provider.local.aws.rest_api import RestApiCaller
 from airflow_mwaa_provider.local.aws.service_model import MwaaServiceModel
@@ -52,6 +52,7 @@ class LocalMwaa:
     :param moto_url: base URL of a moto server: ``http://127.0.0.1:5000``.
     :param certificates: signs the gateways' certificates.
     :param admin_token: what the header ``X-Local-Admin`` must hold.
+    :param wants_https_port: gateways that are told no port take that of HTTPS, where the machine permits it.
     :param limits: MWAA's own when not given; changes to it count at once.
     :param clock: seconds that only go up; tokens, sessions and rates are measured by it.
     """
@@ -68,6 +69,7 @@ class LocalMwaa:
         admin_token: str,
         region: str = "us-east-1",
         account_id: str = "123456789012",
+        wants_https_port: bool = False,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,6 +82,7 @@ class LocalMwaa:
         self._admin_token = admin_token
         self._region = region
         self._account_id = account_id
+        self._wants_https_port = wants_https_port
         self._clock = clock
         self._identities = IdentityStore(account_id)
         self._tokens = TokenStore(self.limits, clock)
@@ -161,7 +164,8 @@ class LocalMwaa:
 
     def _open_gateway(self, environment: Environment, port: int) -> Gateway:
         assert self._http is not None
-        taken = {other.address.rpartition(":")[0] for other in self.environments.all()}
+        taken = {other.address.partition(":")[0] for other in self.environments.all()}
+        listener = listen_on_https_port(taken) if port in (0, HTTPS_PORT) and self._wants_https_port else None
         services = GatewayServices(
             tokens=self._tokens,
             sessions=self._sessions,
@@ -171,7 +175,7 @@ class LocalMwaa:
             certificates=self._certificates,
             http=self._http,
         )
-        return Gateway(environment, listen_apart(port, taken), services)
+        return Gateway(environment, listener or listen_apart(port, taken), services)
 
     def _forget(self, env_name: str) -> None:
         """Forget what belonged to a deleted environment: a later one of the same name is another."""

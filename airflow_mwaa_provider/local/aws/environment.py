@@ -98,7 +98,7 @@ class Environment:
     last_update: LastUpdate
     status: EnvironmentStatus = EnvironmentStatus.CREATING
     address: str = ""
-    """``127.0.0.2:41234``: where its gateway listens; WebserverUrl and WebServerHostname."""
+    """``127.0.0.2``, or ``127.0.0.2:41234``: where its gateway listens; WebserverUrl and WebServerHostname."""
     runtime: Runtime | None = None
     """The Airflow behind it, once started; None while it is restarted."""
     error_log_tail: str = ""

@@ -19,6 +19,7 @@ from airflow_mwaa_provider.local.aws.cli_endpoint import CliEndpoint, CliLine, j
 from airflow_mwaa_provider.local.aws.faults import Fault, FaultCall, carry_out, html_page
 from airflow_mwaa_provider.local.aws.http_server import serve
 from airflow_mwaa_provider.local.aws.login_page import login_page
+from airflow_mwaa_provider.local.aws.loopback import HTTPS_PORT
 from airflow_mwaa_provider.local.aws.proxy import forward
 from airflow_mwaa_provider.local.aws.tokens import SessionState, TokenKind
 
@@ -89,7 +90,7 @@ class Gateway:
         self._runner: web.AppRunner | None = None
         self._connections: weakref.WeakKeyDictionary[asyncio.Transport, socket.socket] = weakref.WeakKeyDictionary()
         self.host, port = listener.getsockname()[:2]
-        self.address = f"{self.host}:{port}"
+        self.address = self.host if port == HTTPS_PORT else f"{self.host}:{port}"
 
     async def start(self) -> None:
         """Begin to answer."""

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Container
+
+
+HTTPS_PORT = 443
 
 
 def is_loopback(address: str | None) -> bool:
@@ -42,6 +46,23 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(error.errno, f"can't listen on {address} port {port}: {error.strerror}") from error
     listener.setblocking(False)
     return listener
+
+
+def listen_on_https_port(taken: Container[str]) -> socket.socket | None:
+    """Return a socket bound to port 443 of a loopback address of its own; None where the system doesn't let us.
+
+    :param taken: addresses in use already.
+    """
+    for number in range(2, 255):
+        address = f"127.0.0.{number}"
+        if address in taken:
+            continue
+        try:
+            return listen(address, HTTPS_PORT)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                break  # a port for root alone, or an address that isn't configured: so are all others
+    return None
 
 
 def listen_apart(port: int, taken: Container[str]) -> socket.socket:
