@@ -34,7 +34,7 @@ OPERATORS: list[Callable[..., Any]] = [
     lambda **more: MwaaCliOperator(**IDS, command="version", **more),
     lambda **more: MwaaDagRoleOperator(**IDS, role_name="r", dag_ids=["etl"], **more),
     lambda **more: MwaaImportVariablesOperator(**IDS, variables={"a": "b"}, **more),
-    lambda **more: MwaaExportVariablesOperator(**IDS, destination="/tmp/never", **more),
+    lambda **more: MwaaExportVariablesOperator(**IDS, destination="never.json", **more),
     lambda **more: MetadataToS3Operator(**IDS, bucket="b", route="api", **more),
     lambda **more: MwaaDagRunSensor(**SENSOR, **more),
     lambda **more: MwaaDagRunSensor(**SENSOR, deferrable=True, **more),

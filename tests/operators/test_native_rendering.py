@@ -39,9 +39,9 @@ CLASSES: dict[type[Any], dict[str, Any]] = {
     MwaaImportVariablesOperator: {**ENV, "variables": {}},
     MwaaImportConnectionsOperator: {**ENV, "connections": {}},
     MwaaImportPoolsOperator: {**ENV, "pools": {}},
-    MwaaExportVariablesOperator: {**ENV, "destination": "/tmp/x"},
-    MwaaExportConnectionsOperator: {**ENV, "destination": "/tmp/x"},
-    MwaaExportPoolsOperator: {**ENV, "destination": "/tmp/x"},
+    MwaaExportVariablesOperator: {**ENV, "destination": "x.json"},
+    MwaaExportConnectionsOperator: {**ENV, "destination": "x.json"},
+    MwaaExportPoolsOperator: {**ENV, "destination": "x.json"},
     MetadataToS3Operator: {"bucket": "b"},
     MetadataCleanupOperator: {},
 }
