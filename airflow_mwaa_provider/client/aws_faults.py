@@ -93,6 +93,20 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, acts
             action=action,
             **fields,
         )
+    if code in _BAD_CREDENTIALS and "valid region" in text:
+        # The endpoint is another region's than the one that the call is signed for: a VPC endpoint, or one of a test.
+        return AccessDenied(
+            f"{where}: the endpoint is of another region ({code}: {text}). Check region_name, and the endpoint's own "
+            "region.",
+            **fields,
+        )
+    if code == "UnrecognizedClientException":
+        # So says a region, too, that the account has not opted into.
+        return AccessDenied(
+            f"{where}: the AWS credentials were refused ({code}: {text}). Check the AWS connection, and region_name: a "
+            "region that the account has not enabled answers so.",
+            **fields,
+        )
     if code in _BAD_CREDENTIALS:
         return AccessDenied(
             f"{where}: the AWS credentials were refused ({code}: {text}). Check the AWS connection and the clock.",
@@ -190,7 +204,7 @@ def network_error(
             + (
                 "Check the proxy of the process (HTTPS_PROXY, NO_PROXY)."
                 if by_proxy
-                else "Check the network, or the VPC endpoint for airflow.api / airflow.env."
+                else "Check region_name, the network, or the VPC endpoint for airflow.api / airflow.env."
             ),
             env_name=env_name,
             transient=True,

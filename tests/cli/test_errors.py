@@ -53,6 +53,13 @@ def test_an_advice_is_not_replaced_in_part() -> None:
         assert not any(earlier in words for earlier, _ in IN_A_TERMINAL[:number]), words
 
 
+def test_a_wrong_region_is_told_as_one(terminal: Terminal) -> None:
+    line = terminal.error("variables", "list", "env3", "--region", "eu-west-9", status=1)
+    assert "in eu-west-9: the endpoint is of another region" in line
+    assert "Check --region" in line
+    assert "clock" not in line
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
 def test_without_region_credentials_or_profile(terminal: Terminal, command: list[str]) -> None:
     split = 1 if command[0] == "run" else 2

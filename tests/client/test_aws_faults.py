@@ -95,6 +95,26 @@ def test_every_error_of_boto3_is_one_of_ours(
         assert caught.value.retry_after_s == 3
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            client_error("InvalidSignatureException", 403, "Credential should be scoped to a valid region."),
+            "the endpoint is of another region .* Check region_name, and the endpoint's own",
+        ),
+        (client_error("UnrecognizedClientException", 403), "Check the AWS connection, and region_name"),
+        (client_error("InvalidSignatureException", 403, "Signature expired"), "Check the AWS connection and the clock"),
+        (
+            botocore_errors.EndpointConnectionError(endpoint_url="https://x", error="e"),
+            "Check region_name, the network",
+        ),
+    ],
+)
+def test_a_wrong_region_is_told_as_one(monkeypatch: pytest.MonkeyPatch, error: Exception, words: str) -> None:
+    with pytest.raises(MwaaError, match=words):
+        plane_that_fails(monkeypatch, error).get_environment("env")
+
+
 def test_a_role_that_cannot_be_assumed_is_no_lack_of_mwaas_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     plane = plane_that_fails(monkeypatch, client_error("AccessDenied", 403, operation="AssumeRole"))
     environment = MwaaEnvironment(plane, "env", ClientSettings(airflow_major=3, retry=FakeTime().policy()))
