@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -84,6 +85,33 @@ def test_sensors_of_every_kind_see_the_same_end(world: World, source: str, targe
     states = {each.label: each.state.value for each in here.get_task_instances("watches_other", run.run_id)}
     assert set(states.values()) == {end}
     assert len(states) == 6
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_a_source_run_that_is_deleted_and_made_again_asks_for_another_run(
+    world: World, source: str, target: str
+) -> None:
+    here, dag_id, run_id = world.environment(source, "web_session"), "calls_other_by_auto", f"again_{uuid.uuid4().hex}"
+    for _ in range(2):
+        here.trigger_dag_run(dag_id, run_id, conf={"env_name": target})
+        here.wait_for_dag_run(dag_id, run_id, timeout_s=240)
+        # The scheduler takes the end of a process that it hears of late for that of the new task of the same name.
+        time.sleep(8)
+        here.request("DELETE", f"/dags/{dag_id}/dagRuns/{run_id}")
+    assert len(world.runs_asked_by(target, "echo", run_id)) == 2
+
+
+@pytest.mark.skipif(len(NAMES) < 2, reason="needs two environments")
+def test_one_dag_in_two_environments_asks_a_third_for_two_runs(world: World) -> None:
+    dag_id, run_id = "calls_other_by_auto", f"scheduled_{uuid.uuid4().hex}"
+    for source in NAMES:
+        world.environment(source, "web_session").trigger_dag_run(
+            dag_id, run_id, conf={"env_name": NAMES[0], "conf": {"asked_by": source}}
+        )
+    for source in NAMES:
+        world.environment(source, "web_session").wait_for_dag_run(dag_id, run_id, timeout_s=240)
+    asked = world.runs_asked_by(NAMES[0], "echo", run_id)
+    assert sorted(run["conf"]["sent"]["asked_by"] for run in asked) == sorted(NAMES)
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
