@@ -236,18 +236,24 @@ class _Export:
         """
         if rows.time_sql is None or not rows.table.identity:
             return replace(rows, window=Window()), replace(table, since=None, by=None)
-        since, written_since = self.options.since, None
+        since, written_since, columns_before = self.options.since, None, table.columns
         if since is None and previous is not None and rows.name in previous.tables:
-            since, written_since = previous.tables[rows.name].since, previous.tables[rows.name].written_since
+            earlier = previous.tables[rows.name]
+            since, written_since, columns_before = earlier.since, earlier.written_since, earlier.columns
         elif since is None and last is not None and rows.name in last.tables:
-            since, written_since = last.tables[rows.name].watermark, last.tables[rows.name].snapshot
+            earlier = last.tables[rows.name]
+            since, written_since, columns_before = earlier.watermark, earlier.snapshot, earlier.columns
         seen = self.source.snapshot
         watermark = min(until, horizon)
         if seen is None:
             # What this one misses is left for the next that sees transactions.
             rows = by_change(rows, Window(since, until))
             return rows, replace(table, since=since, by="change", watermark=watermark, snapshot=written_since)
-        is_known = written_since is not None and written_since.can_be_told_from(seen)
+        is_known = (
+            written_since is not None
+            and written_since.can_be_told_from(seen)
+            and columns_before == table.columns  # a column may be added without a row being written
+        )
         if since is not None and self.options.since is None and not is_known:
             log.info("%s is exported whole: what was written since the last export cannot be told", rows.name)
             since = None

@@ -20,7 +20,8 @@ _COMPARABLE = 1 << 30
 class Snapshot:
     """What could be seen of a database at one moment.
 
-    :param database: identifies the server, its timeline and the database: other transactions have other numbers.
+    :param database: identifies the server and its timeline, as far as it says, the database, and the revision of its
+        schema: elsewhere transactions have other numbers, and a migration may change rows without writing them.
     :param oldest: number of the oldest transaction that had not ended, in 64 bits; of those before nothing can appear.
     """
 

@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import psycopg2
+
 from airflow_mwaa_provider.exceptions import DatabaseUnavailable
 from airflow_mwaa_provider.metadata.copying import Chunk, copied
 from airflow_mwaa_provider.metadata.database import Database, database_errors
@@ -127,7 +129,9 @@ class DatabaseSource:
         try:
             with self.errors("reading its tables"):
                 self._schema = read_schema(self._connection)
-                self._now, self._is_standby, self._replayed = self._ask_row(_MOMENT)
+                self._now, self._is_standby = self._ask_row("SELECT now(), pg_is_in_recovery()")
+                if self._is_standby:
+                    (self._replayed,) = self._ask_if_it_can(_REPLAYED) or (None,)
                 self._snapshot = self._see()
         except BaseException:
             self._stack.close()
@@ -176,17 +180,22 @@ class DatabaseSource:
     def check_until(self, until: datetime) -> None:
         """Check that a standby has replayed what was written before a time.
 
-        :raises DatabaseUnavailable: it may not have; it is ``transient``.
+        :raises DatabaseUnavailable: it may not have; ``transient`` where it says how far it is.
         """
         if not self._is_standby:
             return
-        # Those who write date their rows by their own clocks, and some time before they commit.
-        replayed = None if self._replayed is None else self._replayed - _CLOCKS_DIFFER
-        if replayed is None or until > replayed:
-            known = "does not say until when" if replayed is None else f"until {replayed.astimezone(UTC).isoformat()}"
+        if self._replayed is None:
             raise DatabaseUnavailable(
-                f"{self._database.label} is a standby that has replayed {known}, and rows before "
-                f"until={until.isoformat()} may be missing. Wait until it has caught up, or export from the primary.",
+                f"{self._database.label} is a standby that does not say until when it has replayed, and rows before "
+                f"until={until.isoformat()} may be missing. Export from the primary, or leave out until."
+            )
+        # Those who write date their rows by their own clocks, and some time before they commit.
+        replayed = self._replayed - _CLOCKS_DIFFER
+        if until > replayed:
+            raise DatabaseUnavailable(
+                f"{self._database.label} is a standby that has replayed until {replayed.astimezone(UTC).isoformat()}, "
+                f"and rows before until={until.isoformat()} may be missing. Wait until it has caught up, or export "
+                "from the primary.",
                 transient=True,
             )
 
@@ -211,9 +220,24 @@ class DatabaseSource:
             yield chunks
 
     def _see(self) -> Snapshot:
-        server = self._ask_row(_SERVER) if self._ask(_MAY_ASK_FOR_SERVER) else ()
+        server = self._ask_if_it_can(_SERVER) or ()
         database, oldest = self._ask_row(_TRANSACTIONS)
-        return Snapshot(".".join(str(part) for part in (*server, database)), int(oldest))
+        return Snapshot(".".join(str(part) for part in (*server, database, self.schema.revision)), int(oldest))
+
+    def _ask_if_it_can(self, query: str) -> Any:
+        """Ask what not every server answers: Aurora has none of the functions that speak of its log; ``None`` there."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("SAVEPOINT question")
+            try:
+                cursor.execute(query)
+                found = cursor.fetchone()
+            except psycopg2.Error as error:
+                if error.pgcode not in _CANNOT:
+                    raise
+                cursor.execute("ROLLBACK TO SAVEPOINT question")
+                found = None
+            cursor.execute("RELEASE SAVEPOINT question")
+        return found
 
     def _ask(self, query: str) -> Any:
         return self._ask_row(query)[0]
@@ -224,15 +248,13 @@ class DatabaseSource:
             return cursor.fetchone()
 
 
-_MOMENT = "SELECT now(), pg_is_in_recovery(), pg_last_xact_replay_timestamp()"
+_REPLAYED = "SELECT pg_last_xact_replay_timestamp()"
+# Not supported, not in this state, not allowed, not there.
+_CANNOT = {"0A000", "55000", "42501", "42883"}
 # Who may not see others' statistics reads NULL there.
 _WRITERS = """
 SELECT min(xact_start) FILTER (WHERE backend_xid IS NOT NULL)
 FROM pg_stat_activity WHERE datname = current_database()
-"""
-_MAY_ASK_FOR_SERVER = """
-SELECT has_function_privilege('pg_control_system()', 'execute')
-       AND has_function_privilege('pg_control_checkpoint()', 'execute')
 """
 # A server that was restored to an earlier moment goes on in another timeline, and uses numbers of transactions again.
 _SERVER = "SELECT s.system_identifier, c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c"

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata import sources
 from tests.metadata import history
 from tests.metadata.exports import body, export, keys, manifest, rows, uploads
 from tests.metadata.once import KNOWS_NO_AIRFLOW
@@ -195,7 +196,7 @@ def test_a_partitioned_table_tells_what_was_written_too(lab, short_history, buck
     assert export(lab, short_history, bucket, until=DAYS[2], **options).tables["plugin_parts"].rows == 1
 
 
-@pytest.mark.parametrize("fault", ["older version", "other database", "other server", "restored", "long ago"])
+@pytest.mark.parametrize("fault", ["older version", "migrated", "other server", "restored", "long ago"])
 def test_where_it_cannot_be_told_what_was_written_the_increment_is_whole(lab, short_history, bucket, fault) -> None:
     options = {"incremental": True, "tables": ["log"]}
     first = export(lab, short_history, bucket, until=DAYS[1], **options)
@@ -203,7 +204,7 @@ def test_where_it_cannot_be_told_what_was_written_the_increment_is_whole(lab, sh
     snapshot = document["tables"]["log"]["snapshot"]
     if fault == "older version":
         del document["tables"]["log"]["snapshot"], document["tables"]["log"]["written_since"]
-    elif fault == "other database":
+    elif fault == "migrated":
         snapshot["database"] = f"{snapshot['database']}1"
     elif fault == "other server":
         snapshot["database"] = f"1{snapshot['database']}"
@@ -217,6 +218,33 @@ def test_where_it_cannot_be_told_what_was_written_the_increment_is_whole(lab, sh
     second = export(lab, short_history, bucket, until=DAYS[2], **options)
     assert second.tables["log"].rows == first.tables["log"].rows + 1
     assert export(lab, short_history, bucket, until=DAYS[3], **options).tables["log"].rows == 0
+
+
+def test_a_column_that_is_new_has_its_values_in_the_next_increment(lab, short_history, bucket) -> None:
+    """PostgreSQL writes no row for it."""
+    options = {"incremental": True, "tables": ["log"]}
+    first = export(lab, short_history, bucket, until=DAYS[1], **options)
+    lab.execute(short_history, "ALTER TABLE log ADD COLUMN colour text DEFAULT 'blue'")
+    second = export(lab, short_history, bucket, until=DAYS[2], **options)
+    assert second.tables["log"].rows == first.tables["log"].rows > 0
+    found = [row["colour"] for file in second.tables["log"].files for row in rows(lab, bucket, file.key)]
+    assert set(found) == {"blue"}
+    assert export(lab, short_history, bucket, until=DAYS[3], **options).tables["log"].rows == 0
+
+
+def test_a_server_that_does_not_speak_of_its_log(lab, short_history, bucket, monkeypatch) -> None:
+    """As Aurora: such functions fail there, and with them the transaction would."""
+    lab.execute(
+        short_history,
+        "CREATE FUNCTION refuse() RETURNS TABLE (system_identifier int, timeline_id int) LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE feature_not_supported USING MESSAGE = 'Function is currently not supported for Aurora'; END $$",
+    )
+    monkeypatch.setattr(sources, "_SERVER", "SELECT system_identifier, timeline_id FROM refuse()")
+    options = {"incremental": True, "tables": ["log"]}
+    first = export(lab, short_history, bucket, until=DAYS[1], **options)
+    assert first.tables["log"].rows
+    lab.execute(short_history, "INSERT INTO log (dttm, event) VALUES (NULL, 'late')")
+    assert export(lab, short_history, bucket, until=DAYS[2], **options).tables["log"].rows == 1
 
 
 def test_a_user_who_sees_nobody_else_may_export_increments(lab, short_history, bucket) -> None:

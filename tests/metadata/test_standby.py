@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 
 from airflow_mwaa_provider.exceptions import DatabaseUnavailable
+from airflow_mwaa_provider.metadata import sources
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
@@ -153,7 +154,7 @@ def pair(lab: Lab, database: str, bucket: str) -> Iterator[Pair]:
         lab.run(lab.postgres.execute(f"DROP ROLE {ROLE}"))
 
 
-def test_an_export_from_a_standby_ends_where_the_replay_is(pair: Pair) -> None:
+def test_an_export_from_a_standby_ends_where_the_replay_is(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.write("seen")
     pair.catch_up()
     pair.standby.pause()
@@ -173,6 +174,14 @@ def test_an_export_from_a_standby_ends_where_the_replay_is(pair: Pair) -> None:
     whole = pair.export(prefix="whole")
     assert pair.events(whole) >= {"seen"}
     assert whole.exported_at <= paused
+    # Aurora's does not say where its replay is.
+    with monkeypatch.context() as aurora:
+        aurora.setattr(sources, "_REPLAYED", "SELECT not_supported_for_aurora()")
+        with pytest.raises(DatabaseUnavailable, match=r"does not say until when .* or leave out until") as caught:
+            pair.export(until=datetime.now(UTC), prefix="aurora")
+        assert not caught.value.transient
+        assert pair.events(pair.export(prefix="aurora")) >= {"seen"}
+        assert pair.export(prefix="aurora/increments", incremental=True).until
     pair.standby.resume()
     time.sleep(1.1)  # times of increments are whole seconds
     pair.write("later", timedelta(minutes=5))
