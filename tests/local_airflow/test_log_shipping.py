@@ -130,6 +130,16 @@ def test_each_group_has_its_level_and_its_switch(logs, shipping, folder):
     assert names == ["airflow-one-Scheduler", "airflow-one-Worker"]
 
 
+def test_what_was_written_while_a_group_was_off_is_never_sent(logs, shipping, folder):
+    both = {LogKind.TASK: logging.INFO, LogKind.SCHEDULER: logging.INFO}
+    for number, levels in enumerate((both, {}, both)):
+        write(folder, TASK, f"[{NOW}+0000] {{t.py:1}} INFO - {number}\n")
+        write(folder, "components/scheduler.log", f"{NOW}Z [info     ] {number}\n")
+        shipping.ship([source(folder, levels=levels)])
+    assert [line[-1] for line in messages(logs, "Task")[STREAM]] == ["0", "2"]
+    assert [[line[-1] for line in lines] for lines in messages(logs, "Scheduler").values()] == [["0", "2"]]
+
+
 def test_a_startup_script_has_a_stream_in_the_group_of_each_component(logs, shipping, folder):
     groups = {"scheduler": "Scheduler", "worker": "Worker", "webserver": "WebServer"}
     for component in groups:

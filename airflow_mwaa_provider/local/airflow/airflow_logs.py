@@ -11,6 +11,7 @@ the logs of single DAG files on Airflow 3 is taken from their settings, and unpr
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -62,16 +63,16 @@ class AirflowLogs:
         return [self._group(kind) for kind in self.levels]
 
     def tails(self) -> Iterator[Tail]:
-        """Look for the logs that there are now."""
+        """Look for the logs that there are now; those of what is switched off are to be passed over."""
         for path, status in log_files(self.folder.components):
             name = os.path.basename(path).removesuffix(LOG_SUFFIX)  # noqa: PTH119 - many, and each second
             for kind, stream, lines in self._of_component(name):
-                yield Tail(path, status, self._group(kind), stream, lines)
-        logs = self.folder.airflow_home / "logs"
+                yield Tail(path, status, self._group(kind), stream, lines if kind in self.levels else None)
+        logs = f"{self.folder.airflow_home}{os.sep}logs{os.sep}"
+        readers = {kind: LogLines(least, joined=True) for kind, least in self.levels.items()}
         for path, status in log_files(logs):
-            kind, stream = self._of_airflow(os.path.relpath(path, logs))
-            if kind in self.levels:
-                yield Tail(path, status, self._group(kind), stream, LogLines(self.levels[kind], joined=True))
+            kind, stream = self._of_airflow(path[len(logs) :])
+            yield Tail(path, status, self._group(kind), stream, readers.get(kind))
 
     def _group(self, kind: LogKind) -> str:
         return f"airflow-{self.env_name}-{kind}"
@@ -91,12 +92,12 @@ class AirflowLogs:
             yield from self._of_process(LogKind.SCHEDULER, name, name)
         elif name in ("webserver", "api-server"):
             yield from self._of_process(LogKind.WEB_SERVER, name, "webserver")
-        elif name == "dag-processor" and LogKind.DAG_PROCESSING in self.levels:
-            lines = LogLines(self.levels[LogKind.DAG_PROCESSING])
-            yield LogKind.DAG_PROCESSING, "dag-processor-manager.log", lines
+        elif name == "dag-processor":
+            kind = LogKind.DAG_PROCESSING
+            yield kind, "dag-processor-manager.log", LogLines(self._least(kind))
 
     def _of_preparation(self, kind: LogKind, prefix: str) -> Iterator[tuple[LogKind, str, LogLines]]:
-        if kind in self.levels and PREPARATION in self.began:
+        if PREPARATION in self.began:
             # Whatever the group's level: MWAA always publishes these.
             yield kind, self._stream(prefix, PREPARATION), LogLines(0, prefixed=True)
 
@@ -109,8 +110,11 @@ class AirflowLogs:
         only: re.Pattern[str] | None = None,
         without: re.Pattern[str] | None = None,
     ) -> Iterator[tuple[LogKind, str, LogLines]]:
-        if kind in self.levels and process in self.began:
-            yield kind, self._stream(prefix, process), LogLines(self.levels[kind], only=only, without=without)
+        if process in self.began:
+            yield kind, self._stream(prefix, process), LogLines(self._least(kind), only=only, without=without)
+
+    def _least(self, kind: LogKind) -> int:
+        return self.levels.get(kind, logging.CRITICAL)
 
     def _stream(self, prefix: str, process: str) -> str:
         return f"{prefix}_{socket.gethostname()}_{self.began[process]:.6f}.log".replace(":", "_").replace("*", "_")

@@ -78,7 +78,8 @@ class Tail:
     status: os.stat_result
     group: str
     stream: str
-    read: LineReader
+    read: LineReader | None
+    """None to pass over what it gets."""
 
 
 class LogSource(Protocol):
@@ -173,15 +174,18 @@ class LogShipping:
             position.inode, position.offset = tail.status.st_ino, 0  # another file took its place
         if tail.status.st_size == position.offset:
             return
+        if tail.read is None:
+            position.offset = tail.status.st_size
+            return
         try:
             with open(tail.path, "rb") as file:  # noqa: PTH123 - a path object for each of thousands of files
                 for _ in range(_PIECES_PER_ROUND):
-                    if not self._ship_piece(tail, position, file):
+                    if not self._ship_piece(tail, tail.read, position, file):
                         break
         except OSError as error:
             self._complain(f"{tail.path} can't be read: {error.strerror}")
 
-    def _ship_piece(self, tail: Tail, position: Position, file: Any) -> bool:
+    def _ship_piece(self, tail: Tail, read: LineReader, position: Position, file: Any) -> bool:
         file.seek(position.offset)
         piece = file.read(_PIECE_BYTES)
         whole = piece.rfind(b"\n") + 1
@@ -200,7 +204,7 @@ class LogShipping:
             position.chosen,
         )
         texts = [line.decode("utf-8", "replace").rstrip() for line in lines]
-        events = tail.read([text for text in texts if text], after)
+        events = read([text for text in texts if text], after)
         if events:
             self._put(tail, sorted((_bounded(event, tail) for event in events), key=lambda event: event.timestamp_ms))
         position.offset, position.level = after.offset, after.level
