@@ -24,13 +24,15 @@ from airflow_mwaa_provider.metadata.interruptible import InterruptibleCursor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["BEGIN", "Database", "database_errors"]
+__all__ = ["BEGIN", "Database", "ask_if_it_can", "database_errors"]
 
 # Those of MWAA's own images: a network that swallows packets is noticed within a minute.
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 5}
 _CONNECT_TIMEOUT_S = 15
 _LOCK_TIMEOUT_S = 10
 _IAM_USER = "airflow_user"
+# Not supported, not in this state, not allowed, not there.
+_CANNOT = {"0A000", "55000", "42501", "42883"}
 _METADATA_TIMEOUT_S = 5.0
 
 # One transaction for everything, and every value written as text in one way whatever the server's defaults are. SET
@@ -185,6 +187,26 @@ class Database:
             # Nothing was written: when the end of it fails, nothing is lost.
             with suppress(psycopg2.Error), connection.cursor() as cursor:
                 cursor.execute("COMMIT")
+
+
+def ask_if_it_can(connection: Any, query: str) -> Any:
+    """Ask what not every server answers, or not every user: Aurora has none of the functions that speak of its log.
+
+    :param connection: psycopg2's, in a transaction.
+    :return: a row; ``None`` where it is not answered.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SAVEPOINT question")
+        try:
+            cursor.execute(query)
+            found = cursor.fetchone()
+        except psycopg2.Error as error:
+            if error.pgcode not in _CANNOT:
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT question")
+            found = None
+        cursor.execute("RELEASE SAVEPOINT question")
+    return found
 
 
 @contextmanager

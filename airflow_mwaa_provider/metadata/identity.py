@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.metadata.database import ask_if_it_can
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.metadata.schema import Schema
 
 __all__ = ["DatabaseIdentity", "identity_of"]
 
@@ -14,38 +19,47 @@ class DatabaseIdentity:
     """A metadata database.
 
     :param system_identifier: PostgreSQL's number of the cluster, made by initdb; a copy of its files has the same.
-        ``None`` where the user may not ask.
+        ``None`` where the server does not tell, as Aurora, or not this user.
+    :param initialized: when Airflow first wrote its log templates, which is when it made its tables; a copy of the
+        database has the same. ``None`` where there are none.
     :param database: its name.
     :param revision: head of Airflow's migrations.
     """
 
     system_identifier: str | None
+    initialized: str | None
     database: str
     revision: str
 
     def differences(self, other: DatabaseIdentity) -> list[str]:
-        """Return what tells it from another, in words: ``database 'a' and not 'b'``."""
-        found = []
-        known = self.system_identifier is not None and other.system_identifier is not None
-        if known and self.system_identifier != other.system_identifier:
-            found.append(f"system identifier {self.system_identifier} and not {other.system_identifier}")
-        if self.database != other.database:
-            found.append(f"database {self.database!r} and not {other.database!r}")
-        if self.revision != other.revision:
-            found.append(f"schema {self.revision} and not {other.revision}")
-        return found
+        """Return what tells it from another, in words: ``database 'a' and not 'b'``; what is unknown tells nothing."""
+        pairs = {
+            "system identifier {}": (self.system_identifier, other.system_identifier),
+            "tables made at {}": (self.initialized, other.initialized),
+            "database {!r}": (self.database, other.database),
+            "schema {}": (self.revision, other.revision),
+        }
+        return [
+            f"{words.format(ours)} and not {words.rpartition(' ')[2].format(theirs)}"
+            for words, (ours, theirs) in pairs.items()
+            if ours is not None and theirs is not None and ours != theirs
+        ]
 
 
-def identity_of(connection: Any, revision: str) -> DatabaseIdentity:
+def identity_of(connection: Any, schema: Schema) -> DatabaseIdentity:
     """Ask a database which it is.
 
-    :param connection: psycopg2's.
+    :param connection: psycopg2's, in a transaction.
     """
+    system = ask_if_it_can(connection, "SELECT system_identifier::text FROM pg_control_system()")
+    made = None
+    if "log_template" in schema.tables:
+        made = ask_if_it_can(
+            connection,
+            "SELECT to_char(min(created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') "
+            f"FROM {schema.qualified('log_template')}",
+        )
     with connection.cursor() as cursor:
-        cursor.execute("SELECT current_database(), has_function_privilege('pg_control_system()', 'execute')")
-        name, may_ask = cursor.fetchone()
-        system: str | None = None
-        if may_ask:
-            cursor.execute("SELECT system_identifier::text FROM pg_control_system()")
-            [system] = cursor.fetchone()
-    return DatabaseIdentity(system, name, revision)
+        cursor.execute("SELECT current_database()")
+        [name] = cursor.fetchone()
+    return DatabaseIdentity(system and system[0], made and made[0], name, schema.revision)

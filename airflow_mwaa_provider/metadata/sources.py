@@ -7,11 +7,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import psycopg2
-
 from airflow_mwaa_provider.exceptions import DatabaseUnavailable
 from airflow_mwaa_provider.metadata.copying import Chunk, copied
-from airflow_mwaa_provider.metadata.database import Database, database_errors
+from airflow_mwaa_provider.metadata.database import Database, ask_if_it_can, database_errors
 from airflow_mwaa_provider.metadata.formats import value_writer
 from airflow_mwaa_provider.metadata.schema import Schema, read_schema
 from airflow_mwaa_provider.metadata.snapshot import Snapshot
@@ -131,7 +129,7 @@ class DatabaseSource:
                 self._schema = read_schema(self._connection)
                 self._now, self._is_standby = self._ask_row("SELECT now(), pg_is_in_recovery()")
                 if self._is_standby:
-                    (self._replayed,) = self._ask_if_it_can(_REPLAYED) or (None,)
+                    (self._replayed,) = ask_if_it_can(self._connection, _REPLAYED) or (None,)
                 self._snapshot = self._see()
         except BaseException:
             self._stack.close()
@@ -220,24 +218,9 @@ class DatabaseSource:
             yield chunks
 
     def _see(self) -> Snapshot:
-        server = self._ask_if_it_can(_SERVER) or ()
+        server = ask_if_it_can(self._connection, _SERVER) or ()
         database, oldest = self._ask_row(_TRANSACTIONS)
         return Snapshot(".".join(str(part) for part in (*server, database, self.schema.revision)), int(oldest))
-
-    def _ask_if_it_can(self, query: str) -> Any:
-        """Ask what not every server answers: Aurora has none of the functions that speak of its log; ``None`` there."""
-        with self._connection.cursor() as cursor:
-            cursor.execute("SAVEPOINT question")
-            try:
-                cursor.execute(query)
-                found = cursor.fetchone()
-            except psycopg2.Error as error:
-                if error.pgcode not in _CANNOT:
-                    raise
-                cursor.execute("ROLLBACK TO SAVEPOINT question")
-                found = None
-            cursor.execute("RELEASE SAVEPOINT question")
-        return found
 
     def _ask(self, query: str) -> Any:
         return self._ask_row(query)[0]
@@ -249,8 +232,6 @@ class DatabaseSource:
 
 
 _REPLAYED = "SELECT pg_last_xact_replay_timestamp()"
-# Not supported, not in this state, not allowed, not there.
-_CANNOT = {"0A000", "55000", "42501", "42883"}
 # Who may not see others' statistics reads NULL there.
 _WRITERS = """
 SELECT min(xact_start) FILTER (WHERE backend_xid IS NOT NULL)

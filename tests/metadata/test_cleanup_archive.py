@@ -490,9 +490,12 @@ def test_another_database_is_noticed_before_anything_is_inserted(lab, filled, bu
     document = json.loads(body(lab, bucket, f"{FOLDER}/manifest.json"))
     assert document["database"] == {
         "system_identifier": rows(lab, filled, "SELECT system_identifier::text FROM pg_control_system()")[0][0],
+        "initialized": document["database"]["initialized"],
         "database": filled,
         "revision": document["schema_version"],
     }
+    made = "SELECT to_char(min(created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM log_template"
+    assert document["database"]["initialized"] == rows(lab, filled, made)[0][0]
     other = lab.copy(filled)
     before = dump(lab, other)
     with pytest.raises(
@@ -509,11 +512,15 @@ def test_another_database_is_noticed_before_anything_is_inserted(lab, filled, bu
         content = json.dumps({**document, "database": {**document["database"], **fields}})
         lab.s3().put_object(Bucket=bucket, Key=f"{FOLDER}/manifest.json", Body=content.encode())
 
-    for field, words in {"system_identifier": "system identifier 7 and not", "revision": "schema 7 and not"}.items():
+    for field, words in {
+        "system_identifier": "system identifier 7 and not",
+        "revision": "schema 7 and not",
+        "initialized": "tables made at 7 and not",
+    }.items():
         changed(**{field: "7"})
         with pytest.raises(MwaaInputError, match=words):
             restore(lab, filled, bucket)
-    changed(system_identifier=None)  # where the user may not ask
+    changed(system_identifier=None, initialized=None)  # where the user may not ask
     assert restore(lab, filled, bucket)["dag_run"]["inserted"] > 0
     told: list[str] = []
     del document["database"]  # of an earlier version of this package

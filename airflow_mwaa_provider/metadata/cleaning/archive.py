@@ -235,7 +235,7 @@ class ArchiveWriter:
     def _manifest(self, source: DatabaseSource, places: Places, now: datetime, until: datetime, route: str) -> Manifest:
         max_age = self._options.max_age
         with source.errors("asking which database it is"):
-            identity = identity_of(source.connection, source.schema.revision)
+            identity = identity_of(source.connection, source.schema)
         return Manifest(
             bucket=self._storage.bucket,
             key=places.manifest,

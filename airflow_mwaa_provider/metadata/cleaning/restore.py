@@ -82,7 +82,10 @@ def restore_archive(
     with database.connection() as connection:
         with database_errors(database.label, "reading its tables"):
             schema = read_schema(connection)
-            here = identity_of(connection, schema.revision)
+            with connection.cursor() as cursor:
+                cursor.execute(f"{BEGIN} READ ONLY")
+                here = identity_of(connection, schema)
+                cursor.execute("COMMIT")
         if not other_database:
             _check_identity(archive, here, tell)
         chosen = _chosen(archive, schema, tables)
