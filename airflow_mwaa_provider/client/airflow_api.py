@@ -260,9 +260,15 @@ class AirflowApi(TaskListsApi, StoredObjectsApi, RolesApi):
                 conf=row.get("conf") or {},
                 note=row.get("note"),
                 run_after=parse_time(row.get("run_after")) or _latest(row, "logical_date", "data_interval_end"),
+                data_interval=_data_interval(row),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise self._strange("a DAG run", error, ambiguous=ambiguous) from error
+
+
+def _data_interval(row: Any) -> tuple[datetime, datetime] | None:
+    start, end = (parse_time(row.get(name)) for name in ("data_interval_start", "data_interval_end"))
+    return (start, end) if start and end else None
 
 
 def _latest(row: Any, *names: str) -> datetime | None:

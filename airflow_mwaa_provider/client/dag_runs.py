@@ -66,7 +66,7 @@ class DagRunCalls:
         :param identified_by: keys of ``conf`` that tell one request from another; ``None`` compares all of it.
         :return: the run.
         :raises DagNotFound: there is no such DAG.
-        :raises DagRunAlreadyExists: the run of this id has another conf or logical date.
+        :raises DagRunAlreadyExists: the run of this id has another conf, logical date or data interval.
         :raises RemoteConflict: another run has this logical date.
         :raises MwaaError: any other, with ``ambiguous`` set when the run may be there all the same.
         """
@@ -78,7 +78,7 @@ class DagRunCalls:
             jsonlib.dumps(conf, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise MwaaInputError(f"conf cannot be written as JSON: {error}.") from None
-        request = _Request(conf or {}, logical_date, identified_by)
+        request = _Request(conf or {}, logical_date, data_interval, identified_by)
         if former_run_id is not None:
             earlier = self._find_earlier(dag_id, run_id, former_run_id, request)
             if earlier is not None:
@@ -138,7 +138,7 @@ class DagRunCalls:
         :return: ``None`` when there is no run of the former id, or when it was made for another request. Where there
             is one of ``run_id`` as well, that one.
         """
-        return self._find_earlier(dag_id, run_id, former_run_id, _Request(conf or {}, logical_date, None))
+        return self._find_earlier(dag_id, run_id, former_run_id, _Request(conf or {}, logical_date))
 
     def _find_earlier(self, dag_id: str, run_id: str, former_run_id: str, request: _Request) -> DagRun | None:
         def find(wanted: str) -> DagRun | None:
@@ -253,8 +253,9 @@ class _Request:
     """What is asked for under a run's id."""
 
     conf: Mapping[str, Any] = field(repr=False)
-    logical_date: datetime | None
-    identified_by: Collection[str] | None
+    logical_date: datetime | None = None
+    data_interval: tuple[datetime, datetime] | None = None
+    identified_by: Collection[str] | None = None
 
     def differences(self, run: DagRun) -> list[str]:
         """Say how a run differs from what is asked for; values of the conf are not repeated."""
@@ -262,6 +263,9 @@ class _Request:
         if self.logical_date is not None and self.logical_date != run.logical_date:
             its_own = run.logical_date.isoformat() if run.logical_date else "none"
             found.append(f"its logical date is {its_own}, asked for was {self.logical_date.isoformat()}")
+        if self.data_interval is not None and run.data_interval is not None and self.data_interval != run.data_interval:
+            asked_for = _interval(self.data_interval)
+            found.append(f"its data interval is {_interval(run.data_interval)}, asked for was {asked_for}")
         if run.conf is None:
             return found
         # As it is when it has been there and back: a tuple is a list by then.
@@ -278,6 +282,10 @@ class _Request:
             if keys_so:
                 found.append(f"{how} {_some(keys_so)}")
         return found
+
+
+def _interval(interval: tuple[datetime, datetime]) -> str:
+    return " to ".join(moment.isoformat() for moment in interval)
 
 
 def _some(keys: Sequence[str], most: int = 5) -> str:

@@ -82,6 +82,7 @@ class DagRun:
         this id was there before. ``None`` when the run was only read.
     :param run_after: the earliest moment at which the run could begin; where Airflow doesn't tell it (Airflow 2), the
         end of its data interval or its logical date, whichever is later.
+    :param data_interval: its start and its end; the CLI does not tell it.
     """
 
     dag_id: str
@@ -94,6 +95,7 @@ class DagRun:
     note: str | None = None
     created: bool | None = None
     run_after: datetime | None = None
+    data_interval: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,10 @@ class StubAirflow:
                     return 404, {"detail": f"The Dag with ID: `{dag_id}` was not found"}
                 return 200, {"dag_id": dag_id, "is_paused": self.dags[dag_id]}
             case "POST", "dags", dag_id, "dagRuns":
-                return self.create(dag_id, body["dag_run_id"], body.get("conf"), body.get("logical_date"))
+                status, row = self.create(dag_id, body["dag_run_id"], body.get("conf"), body.get("logical_date"))
+                if status == 200:
+                    row.update({name: body[name] for name in body if name.startswith("data_interval_")})
+                return status, row
             case _, "dags", dag_id, "dagRuns", run_id:
                 run = self.run(dag_id, run_id)
                 if run is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mwaa_provider.exceptions import DagRunAlreadyExists
 from airflow_mwaa_provider.operators import trigger_and_wait as function
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.run_ids import former_run_id
@@ -197,6 +198,18 @@ def test_another_date_under_one_id_names_both(world: World, transport: str, name
     with pytest.raises(Exception, match="its conf has another 'n'"):
         environment.trigger_dag_run("etl", "run_1", {"n": 2}, one)
     assert len(world.airflow(name).runs) == 1
+
+
+@pytest.mark.parametrize("transport", [name for name in TRANSPORTS if name != "cli"])
+def test_another_data_interval_under_one_id_names_both(world: World, transport: str) -> None:
+    environment = world.environment("env3", transport)
+    one, two, three = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3))
+    environment.trigger_dag_run("etl", "run_1", data_interval=(one, two))
+    assert environment.trigger_dag_run("etl", "run_1", data_interval=(one, two)).created is False
+    with pytest.raises(
+        DagRunAlreadyExists, match=r"interval is 2026-01-01.* to 2026-01-02.*, asked for was 2026-01-02"
+    ):
+        environment.trigger_dag_run("etl", "run_1", data_interval=(two, three))
 
 
 def test_a_run_that_another_one_made_meanwhile_is_not_taken_for_ours_after_a_lost_answer(world: World) -> None:
