@@ -54,7 +54,7 @@ def dags() -> None:
 @env_argument
 @click.argument("dag_id", metavar="DAG")
 @click.option("--conf", metavar="JSON|@FILE|-", help="The run's conf: a JSON object, a file of it, or stdin.")
-@click.option("--run-id", help="Id of the run; where it is there already, no other is made.")
+@click.option("--run-id", help="Id of the run; where it is there with the same conf, no other is made.")
 @click.option("--logical-date", metavar="ISO", help="With a time zone: 2026-11-22T00:00:00Z.")
 @click.option("--note", help="A note on the run; not with --transport cli.")
 @click.option("--wait", is_flag=True, help="Wait until it ends; exit status 1 if it failed.")

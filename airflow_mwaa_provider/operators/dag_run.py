@@ -51,9 +51,11 @@ MAX_WAIT = timedelta(hours=12)
 class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
     """Trigger a DAG in an MWAA environment, and wait for it if asked.
 
-    *Exactly once.* When no run id is given it is derived from the task instance, so that a retry finds the run that an
-    earlier try made instead of making a second one. Clearing the task by hand makes a new run; with a
-    ``logical_date``, for which Airflow takes one run only, it needs ``reset_dag_run`` to run that one again.
+    *Exactly once.* When no run id is given it is derived from the environment, the source run and the task instance, so
+    that a retry finds the run that an earlier try made instead of making a second one, and nobody else does. A run that
+    is there is taken up only if its conf and its dates are those that are asked for. Clearing the task by hand makes a
+    new run; with a ``logical_date``, for which Airflow takes one run only, it needs ``reset_dag_run`` to run that one
+    again.
 
     A retry never makes a second run of a remote run that failed either: it fails as well, unless ``reset_dag_run`` or
     ``cancel_on_kill`` lets it clear that run, or somebody has cleared it over there. Text that a template renders to
@@ -64,7 +66,7 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
 
     :param env_name: name of the environment (templated).
     :param trigger_dag_id: id of the DAG there (templated).
-    :param trigger_run_id: id of the run (templated); derived from the task instance when it is missing.
+    :param trigger_run_id: id of the run (templated); derived when it is missing, see above.
     :param logical_date: ISO 8601 text or a datetime, with a time zone (templated).
     :param data_interval_start: start of the run's data interval (templated); needs the end as well.
     :param data_interval_end: end of the run's data interval (templated).

@@ -38,9 +38,9 @@ def trigger_and_wait(
 ) -> dict[str, Any]:
     """Trigger a run in another MWAA environment, exactly once, and wait for it in this task's slot.
 
-    To be called while a task runs. Without a run id it is derived from the task instance, the environment, the DAG and
-    the conf: a retry of the task, and a second call with the same arguments, find the run that is there and wait for it
-    instead of making another. Clearing the task makes new runs.
+    To be called while a task runs. Without a run id it is derived from the source environment and run, the task
+    instance, the target environment, the DAG and the conf: a retry of the task, and a second call with the same
+    arguments, find the run that is there and wait for it instead of making another. Clearing the task makes new runs.
 
     :param conf: configuration of the run, JSON-serialisable.
     :param run_id: id of the run; needed to run the same DAG with the same conf twice in one task.
