@@ -282,7 +282,8 @@ def _echo_environments(now: dict[str, Any]) -> None:
     echo_table(rows)
     for name, environment in now["environments"].items():
         if environment.get("database_url"):
-            click.echo(f"  {name} has the database {environment['database_url']}")
+            # On a line of its own: it is long, and made to be copied.
+            click.echo(f"  {name} has its metadata in\n    {environment['database_url']}")
         paths = [file["path"] for file in environment.get("files", {}).values()]
         if paths:
             click.echo(f"  {name} has {', '.join(paths)} of s3://{environment['bucket']}")
