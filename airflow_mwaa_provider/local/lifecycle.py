@@ -87,7 +87,8 @@ def up(
 def running(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
     """Return what :func:`status` says when a local MWAA runs with these environments; None when none runs.
 
-    :raises LocalMwaaError: one runs, but an environment is not there, or not usable yet.
+    :param names: empty for any.
+    :raises LocalMwaaError: one runs, but an environment is not there or can't be used, or it is just starting.
     """
     where = state.StateFolder(folder)
     now = status(folder)
@@ -99,7 +100,7 @@ def running(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
             raise LocalMwaaError(f"{_runs_already(where)}; it has no environment {name}")
         if environments[name]["status"] not in _USABLE:
             raise LocalMwaaError(f"{_runs_already(where)}; its environment {name} is {environments[name]['status']}")
-    if not now.get("endpoint_url"):
+    if not any(environment["status"] in _USABLE for environment in environments.values()):
         raise LocalMwaaError(f"{_runs_already(where)}; it is just starting")
     return now
 

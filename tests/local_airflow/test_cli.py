@@ -79,6 +79,28 @@ def test_up_twice(run, tmp_path):
         result = run("up")
     assert result.exit_code == 1
     assert "runs already at http://127.0.0.1:1: `airflow-mwaa local down --folder" in result.stderr
+    assert result.stderr.endswith("; it is just starting\n")
+
+
+@pytest.mark.parametrize("status", ["CREATING", "AVAILABLE"])
+def test_up_while_it_starts_or_runs(run, tmp_path, status):
+    folder = state.StateFolder(tmp_path / "state")
+    folder.create()
+    environment = {"status": status, "airflow_version": "3.3.1", "url": "https://127.0.0.2", "pids": {}}
+    state.write_json(
+        folder.status_path, {"endpoint_url": "http://127.0.0.1:1", "environments": {"source": environment}}
+    )
+    with folder.lock() as lock:
+        assert lock.acquire()
+        named, any_, other = run("up", "-e", "source"), run("up"), run("up", "-e", "other")
+    assert named.exit_code == any_.exit_code == (0 if status == "AVAILABLE" else 1)
+    if status == "CREATING":
+        assert "its environment source is CREATING" in named.stderr
+        assert "it is just starting" in any_.stderr
+    else:
+        assert "runs already, and was not changed: http://127.0.0.1:1" in named.stdout
+    assert other.exit_code == 1
+    assert "it has no environment other" in other.stderr
 
 
 def test_a_missing_extra(run, monkeypatch):
