@@ -247,7 +247,11 @@ def _s3_run(record: Mapping[str, Any]) -> WantedRun:
             f"A record of the S3 event cannot be read ({type(error).__name__}: {error}); pass the event on "
             "as S3 sends it."
         ) from None
-    told_by = [record.get("responseElements"), {name: record[name] for name in record if name.endswith("EventData")}]
+    answered = record.get("responseElements")
+    told_by = [
+        _member(answered, "x-amz-request-id") or answered,
+        {name: record[name] for name in record if name.endswith("EventData")},
+    ]
     former = json.dumps([record.get("eventTime"), record.get("responseElements")], sort_keys=True, default=str)
     return _run_of_s3(f"S3 event for {key!r} in {bucket!r}", conf, told_by=told_by, former_fallback=former)
 

@@ -163,6 +163,12 @@ def test_a_deletion_is_the_same_by_whichever_way_it_is_told() -> None:
     assert len({run.run_id for run in runs}) == 1
 
 
+def test_a_change_that_is_told_twice_by_two_of_s3s_hosts_is_one_run() -> None:
+    answers = [{"x-amz-request-id": "R1", "x-amz-id-2": host} for host in ("one", "another")]
+    told = [changed("ObjectAcl:Put", "", "2026-11-01T10:00:00Z", responseElements=answer) for answer in answers]
+    assert only(samples.s3_notification(told[0])).run_id == only(samples.s3_notification(told[1])).run_id
+
+
 TEST_EVENT = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "landing", "RequestId": "1"}
 
 
