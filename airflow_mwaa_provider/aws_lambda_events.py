@@ -91,6 +91,8 @@ class Message:
         What it carries may be in the envelope that SNS puts around it.
         """
         body = _parsed(self.record.get("body"))
+        if _is_about_a_subscription(body):
+            return []  # what a topic sends to a queue before anybody publishes
         notification_id = _sns_message_id(body)
         carried = body if notification_id is None else _parsed(body["Message"])
         if is_s3_notification(carried):
@@ -317,6 +319,11 @@ def _is_eventbridge(event: Any) -> bool:
         and all(isinstance(event.get(name), str) and event[name] for name in ("id", "source", "detail-type"))
         and "detail" in event
     )
+
+
+def _is_about_a_subscription(body: Any) -> bool:
+    kinds = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
+    return isinstance(body, dict) and body.get("Type") in kinds and "TopicArn" in body and "Token" in body
 
 
 def _sns_message_id(body: Any) -> str | None:

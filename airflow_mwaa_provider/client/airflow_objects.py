@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.masks import is_masked
 from airflow_mwaa_provider.client.models import Connection, Pool, Variable
-from airflow_mwaa_provider.client.pages import LOOKS, PAGE_ROWS, Page, pages
+from airflow_mwaa_provider.client.pages import LOOKS, PAGE_ROWS, Page, overlapping_pages
 from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
 from airflow_mwaa_provider.client.transports import INVOKE_REST_API_MAX_PATH
 from airflow_mwaa_provider.exceptions import RemoteConflict, RemoteNotFound, UnexpectedAnswer, ValueMasked
@@ -217,11 +217,11 @@ class StoredObjectsApi(RestCaller):
 
         for _ in range(LOOKS):
             found: dict[str, dict[str, Any]] = {}
-            totals: set[int | None] = set()
-            for page in pages(ask):
+            total = -1
+            for page in overlapping_pages(ask, lambda row: row[key]):
                 found |= {row[key]: row for row in page.rows}
-                totals.add(page.total)
-            if totals == {len(found)}:
+                total = page.total if page.total is not None and total in (-1, page.total) else -2
+            if total == len(found):
                 return list(found.values())
         raise UnexpectedAnswer(
             f"Environment {self._env_name!r}: GET {path} counts {page.total} {name}, and {len(found)} were listed: "

@@ -275,13 +275,26 @@ class _Request:
             (sorted(keys & asked.keys() - there.keys()), "its conf lacks"),
             (sorted(keys & there.keys() - asked.keys()), "only its conf has"),
             (
-                sorted(key for key in keys & asked.keys() & there.keys() if asked[key] != there[key]),
+                sorted(key for key in keys & asked.keys() & there.keys() if not _is_same(asked[key], there[key])),
                 "its conf has another",
             ),
         ):
             if keys_so:
                 found.append(f"{how} {_some(keys_so)}")
         return found
+
+
+def _is_same(asked: Any, there: Any) -> bool:
+    """Compare JSON's own types: true is not 1, and 1e23 may come back as the whole number that it is."""
+    if isinstance(asked, dict) and isinstance(there, dict):
+        return asked.keys() == there.keys() and all(_is_same(asked[key], there[key]) for key in asked)
+    if isinstance(asked, list) and isinstance(there, list):
+        return len(asked) == len(there) and all(map(_is_same, asked, there))
+    if isinstance(asked, bool) or isinstance(there, bool):
+        return asked is there
+    if isinstance(asked, float) != isinstance(there, float) and isinstance(asked, int | float):
+        return isinstance(there, int | float) and float(asked) == float(there)
+    return bool(asked == there)
 
 
 def _interval(interval: tuple[datetime, datetime]) -> str:

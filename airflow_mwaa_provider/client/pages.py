@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LOOKS", "PAGE_ROWS", "Page", "pages"]
+__all__ = ["LOOKS", "PAGE_ROWS", "Page", "overlapping_pages", "pages"]
 
 PAGE_ROWS = 100
 """Rows that are asked for: what Airflow sends at most, unless it is configured otherwise."""
@@ -41,5 +41,31 @@ def pages(ask: Callable[[int], Page[T]]) -> Iterator[Page[T]]:
         page = ask(offset)
         yield page
         offset += len(page.rows)
+        if not page.rows or (page.total is not None and offset >= page.total):
+            return
+
+
+def overlapping_pages(ask: Callable[[int], Page[T]], key_of: Callable[[T], object]) -> Iterator[Page[T]]:
+    """Read a sorted list to its end, each page from the last row of the one before, while rows come and go.
+
+    A row that is deleted before a page lets the others move up, and one of them out of sight; then the page does not
+    begin with that row. The totals may agree all the same, where another row was made meanwhile.
+
+    :return: pages without the rows that were there already; the last one has no total where the list has changed.
+    """
+    offset, size, last = 0, 0, None
+    while True:
+        overlaps = 1 if size > 1 else 0  # pages of a single row would never end
+        page = ask(offset - overlaps)
+        size = max(size, len(page.rows))
+        if overlaps:
+            if not page.rows or key_of(page.rows[0]) != last:
+                yield Page([], None)
+                return
+            page = page._replace(rows=page.rows[1:])
+        yield page
+        offset += len(page.rows)
+        if page.rows:
+            last = key_of(page.rows[-1])
         if not page.rows or (page.total is not None and offset >= page.total):
             return

@@ -103,7 +103,7 @@ class TaskWait(Patience):
         if isinstance(seen, MwaaError):
             return self.go_on(what, str(seen), now, error=seen) if seen.transient else Failed(seen)
         mine = self.tasks.select(seen.instances)
-        present = {instance.task_id for instance in mine if instance.state is not TaskState.REMOVED}
+        present = {instance.task_id for instance in seen.instances if instance.state is not TaskState.REMOVED}
         bad = [instance for instance in mine if self._is_bad(instance, seen.run, present)]
         if bad:
             return Failed(self._failure(what, bad), seen.run)

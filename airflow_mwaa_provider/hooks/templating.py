@@ -33,9 +33,13 @@ class TextTemplates(_Base):
 
     text_fields: ClassVar[Collection[str]] = ()
     """Templated fields that take text alone."""
+    narrowing_fields: ClassVar[Collection[str]] = ()
+    """Templated fields that leave something out, or say where: where a template of one renders to nothing, all of it,
+    or another place, would be taken, and that is refused."""
     native_fields: ClassVar[Collection[str]] = ()
     """Templated fields that are left to Airflow, because their values are the DAG author's own data."""
 
+    _templated: frozenset[str] = frozenset()
     _rendered_field: str | None = None
     _is_whole_template = False
 
@@ -48,6 +52,8 @@ class TextTemplates(_Base):
         for name in template_fields:
             self._rendered_field = name
             self._is_whole_template = isinstance(getattr(self, name, None), str)
+            if getattr(self, name, None) not in (None, ""):
+                self._templated |= {name}
             super()._do_render_template_fields(self, [name], context, jinja_env, seen_oids)
         self._rendered_field = None
 
@@ -72,10 +78,16 @@ class TextTemplates(_Base):
             value = getattr(self, name)
             if name in self.text_fields:
                 value = _text(value, name)
-            if name not in required and value in ("", "None"):
+            if name not in required and (value in ("", "None") or (value is None and name in self._templated)):
+                if name in self.narrowing_fields:
+                    raise MwaaInputError(
+                        f"{name} is given, and its template rendered to nothing, which would mean all, or another "
+                        "place. Give a value, or leave the parameter out."
+                    )
                 value = None
-            if name in required and name in self.text_fields and value in (None, "None"):
-                raise MwaaInputError(f"{name} is missing: it is None, or its template rendered to that. Give a text.")
+            is_text = name in self.text_fields and value in (None, "None")
+            if name in required and (is_text or (value is None and name in self._templated)):
+                raise MwaaInputError(f"{name} is missing: it is None, or its template rendered to that. Give a value.")
             setattr(self, name, value)
         verify = getattr(self, "verify", None)
         if isinstance(verify, str) and verify.lower() in ("true", "false"):

@@ -245,6 +245,10 @@ class _Cleanup:
             table.matched = table.deleted
         if outcome.is_complete:
             return
-        for _, rows in count_rows(units, self._deletion.connection.ask):
-            for name, count in rows.items():
-                outcome.table(name).matched += count
+        try:
+            for _, rows in count_rows(units, self._deletion.connection.ask):
+                for name, count in rows.items():
+                    outcome.table(name).matched += count
+        except DatabaseRefused as error:
+            # What was deleted is told all the same.
+            outcome.leave(f"what is left could not be counted: {error}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError, StorageError
+from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseUnavailable, MwaaInputError, StorageError
 from airflow_mwaa_provider.metadata.export_lease import ExportLease
 from airflow_mwaa_provider.metadata.formats import check_format, file_suffix, value_writer
 from airflow_mwaa_provider.metadata.journal import Journal, previous_keys
@@ -159,6 +159,13 @@ class _Export:
         if options.incremental and until is not None:
             previous = self._manifest(places.increment(stamp(until)))
             if previous is None and last is not None and last.until is not None and until <= last.until:
+                if options.until is None:
+                    raise DatabaseUnavailable(
+                        f"s3://{storage.bucket}/{places.manifest} reaches until {last.until.isoformat()}, and somebody "
+                        "has been writing since before that, or the database lags behind: there is nothing to add yet. "
+                        "Try again later.",
+                        transient=True,
+                    )
                 raise MwaaInputError(
                     f"s3://{storage.bucket}/{places.manifest} reaches until {last.until.isoformat()}, which is not "
                     f"before until={until.isoformat()}: there is nothing to add. Give a later until, or another prefix."
@@ -261,6 +268,10 @@ class _Export:
             written_since = None
         rows = by_change(rows, Window(since, until), None if written_since is None else written_since.oldest)
         table = replace(table, since=since, by="change", watermark=watermark)
+        if self.options.since is not None:
+            # What came late, with times of before it, is left for the next one.
+            kept = last.tables[rows.name].snapshot if last is not None and rows.name in last.tables else None
+            return rows, replace(table, snapshot=kept)
         return rows, replace(table, snapshot=seen, written_since=written_since)
 
     def _commit(self, manifest: Manifest, pending: list[PendingObject], previous: Manifest | None) -> None:

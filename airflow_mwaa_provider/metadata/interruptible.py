@@ -19,7 +19,7 @@ from psycopg2.extensions import cursor as psycopg2_cursor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["InterruptibleCursor"]
+__all__ = ["InterruptibleCursor", "cancel"]
 
 _PATIENCE_S = 5.0
 
@@ -52,14 +52,23 @@ def _watched(connection: Any, run: Callable[[], None]) -> None:
     try:
         is_over.wait()
     except BaseException:
-        with suppress(psycopg2.Error):
-            connection.cancel()
+        cancel(connection)
         if not is_over.wait(_PATIENCE_S):
             _break_off(connection)
             is_over.wait(_PATIENCE_S)
         raise
     if errors:
         raise errors[0]
+
+
+def cancel(connection: Any) -> None:
+    """Ask the server to end what a connection is doing; wait for no answer, because a server may hang."""
+
+    def ask() -> None:
+        with suppress(psycopg2.Error):
+            connection.cancel()
+
+    threading.Thread(target=ask, name="cancel", daemon=True).start()
 
 
 def _break_off(connection: Any) -> None:

@@ -139,7 +139,7 @@ class Places:
         """Key of a file."""
         if self.layout is Layout.HIVE:
             folders = "".join(f"/{name}={value}" for name, value in partition.items())
-            window = self._window if "date" in partition else self._whole_window
+            window = self._window if partition.get("date", NO_DATE) != NO_DATE else self._whole_window
             return self._under(f"table={table}{folders}/part-{window}{number:05d}{self.suffix}")
         if self.is_numbered:
             return self._under(f"{table}-{number:05d}{self.suffix}")
@@ -164,7 +164,7 @@ class Places:
             return True
         name = key.rpartition("/")[2].removesuffix(self.suffix)
         found = re.search(r"/date=(\d{4}-\d\d-\d\d)/", key)
-        window = self._window if "/date=" in key else self._whole_window
+        window = self._window if found is not None else self._whole_window
         if re.fullmatch(rf"part-{re.escape(window)}\d{{5}}", name) is None:
             return False
         if found is None:

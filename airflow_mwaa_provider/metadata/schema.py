@@ -121,7 +121,8 @@ class Schema:
 
     :param name: PostgreSQL's schema that they are in, mostly ``public``.
     :param revision: head of Airflow's migrations.
-    :param outside: by ``SCHEMA.TABLE``, tables of other schemas that refer to these.
+    :param outside: by ``SCHEMA.TABLE``, in quotes where that could mean another one, tables of other schemas that refer
+        to these.
     """
 
     name: str
@@ -258,7 +259,8 @@ def read_schema(connection: Any) -> Schema:
             for table, table_name, rows, heap, total in cursor.fetchall()
         }
     outside = {
-        f"{schema}.{table}": OutsideTable(schema, table, tuple(found)) for (schema, table), found in elsewhere.items()
+        _outside_name(schema, table, tables): OutsideTable(schema, table, tuple(found))
+        for (schema, table), found in elsewhere.items()
     }
     return Schema(name=name, revision=",".join(revisions), tables=tables, outside=outside)
 
@@ -267,6 +269,11 @@ def timestamp_sql(table: Table, alias: str, name: str) -> str:
     """Read a column as a point in time; one without a time zone (session.expiry, celery's) is in UTC."""
     written = f"{alias}.{quoted(name)}"
     return f"({written} AT TIME ZONE 'UTC')" if table.column(name).type == "timestamp" else written
+
+
+def _outside_name(schema: str, table: str, tables: dict[str, Table]) -> str:
+    plain = f"{schema}.{table}"
+    return plain if plain.count(".") == 1 and plain not in tables else f"{quoted(schema)}.{quoted(table)}"
 
 
 def near(name: str, names: Iterable[str]) -> str:

@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator
+from airflow_mwaa_provider.client.cli_endpoint import last_words
 from airflow_mwaa_provider.client.texts import storable
 from airflow_mwaa_provider.exceptions import CliCommandFailed, MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.hooks.templating import TextTemplates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow_mwaa_provider._compat import Context
 
 __all__ = ["MwaaCliOperator"]
@@ -100,25 +100,26 @@ class MwaaCliOperator(TextTemplates, BaseOperator):
                 for line in text.splitlines():
                     self.log.info("%s: %s", name, line)
         if self.check and result.exit_status:
-            words = next((line.strip() for line in reversed(result.stderr.splitlines()) if line.strip()), "")
+            words = "" if silent else f": {last_words(result, argv)}"
             raise CliCommandFailed(
-                f"Environment {self.env_name!r}: `airflow {' '.join(argv[:2])}` failed"
-                f"{'.' if silent or not words else f': {words}'} Its output is in the error's .result.",
+                f"Environment {self.env_name!r}: `airflow {' '.join(argv[:2])}` failed{words}. Its output is in the "
+                "error's .result.",
                 result=result,
                 env_name=self.env_name,
             )
         return storable({"stdout": result.stdout, "stderr": result.stderr, "exit_status": result.exit_status})
 
 
-def _argv(command: list[str] | str) -> list[str]:
-    if not isinstance(command, str | list | tuple):
+def _argv(command: Any) -> list[str]:
+    if not isinstance(command, Sequence) or isinstance(command, bytes):
         raise MwaaInputError(
             f"command is a {type(command).__name__}: give a list of its arguments, ['dags', 'list'], or one text."
         )
     try:
         argv = shlex.split(command) if isinstance(command, str) else [str(argument) for argument in command]
     except ValueError as error:
-        raise MwaaInputError(f"command={command!r} cannot be split as a shell does: {error}.") from None
+        # The command itself may hold a secret.
+        raise MwaaInputError(f"command cannot be split as a shell does: {error}. Give a list of arguments.") from None
     if argv[:1] == ["airflow"]:
         argv = argv[1:]
     if not argv:

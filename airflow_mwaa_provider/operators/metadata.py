@@ -109,6 +109,7 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
         "bucket", "prefix", "file_format", "compression", "layout", "manifest_name", "route", "env_name",
         "metadata_conn_id", "kms_key_id", "bucket_owner", "s3_conn_id", "aws_conn_id", "region_name",
     )  # fmt: skip
+    narrowing_fields = ("tables",)
     ui_color = "#d6cef2"
 
     def __init__(

@@ -104,6 +104,7 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
         "archive_to", "route", "env_name", "metadata_conn_id", "kms_key_id", "bucket_owner", "s3_conn_id",
         "aws_conn_id", "region_name",
     )  # fmt: skip
+    narrowing_fields = ("tables", "max_age", "dag_ids", "archive_to", "max_duration", "env_name", "metadata_conn_id")
     ui_color = "#f2d6c2"
 
     def __init__(

@@ -60,10 +60,16 @@ def _installation() -> list[str]:
 
 
 def _source_run(context: Context) -> list[str]:
-    """Tell a run of the source DAG from another one of the same id: its number in the database, and its start."""
+    """Tell a run of the source DAG from another one of the same id: by its number in the database, or its start.
+
+    Tasks of Airflow 3 do not know the number. The start is another one when somebody puts a run that is under way back
+    into the queue by hand.
+    """
     run: Any = context.get("dag_run")
     number, began = getattr(run, "id", None), getattr(run, "start_date", None)
-    return [str(number or ""), began.astimezone(UTC).isoformat()] if isinstance(began, datetime) else []
+    if isinstance(number, int):
+        return [str(number)]
+    return ["", began.astimezone(UTC).isoformat()] if isinstance(began, datetime) else []
 
 
 def _run_id(identity: Any) -> str:

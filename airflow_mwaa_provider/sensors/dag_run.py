@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
@@ -18,7 +19,7 @@ from airflow_mwaa_provider.exceptions import (
 from airflow_mwaa_provider.sensors.remote_sensor import POKE_INTERVAL_S, SHARED_FIELDS, RemoteSensor, thawed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
     from datetime import timedelta
 
     from airflow_mwaa_provider._compat import BaseTrigger
@@ -243,7 +244,8 @@ def _patterns(given: Any) -> tuple[str, ...]:
     """Read task ids, one or several, which may be numbers out of another task."""
     if given is None:
         return ()
-    several = given if isinstance(given, list | tuple | set | frozenset) else [given]
+    # What all instances of a mapped task have returned is a sequence of Airflow's own.
+    several = given if isinstance(given, Sequence | Set) and not isinstance(given, str | bytes) else [given]
     for name in several:
         if isinstance(name, bool) or not isinstance(name, str | int | float):
             raise MwaaInputError(f"external_task_id has a {type(name).__name__}: give a task's id, or a list of ids.")

@@ -186,6 +186,26 @@ def test_a_list_that_changes_while_it_is_read_is_read_again(world: World) -> Non
     assert len(found) == 79
 
 
+@pytest.mark.parametrize("env_name", ["env3", "env2"])
+def test_a_row_that_moves_up_out_of_sight_is_not_lost(world: World, env_name: str) -> None:
+    """One is deleted and another one made between two pages: all counts agree, and a row would be missing."""
+    environment, airflow = world.environment(env_name, "web_session"), world.airflow(env_name)
+    airflow.objects["variables"] = rows_of("variables", 150)
+    honest, changes = airflow._object, iter([True])
+
+    def answer(method: str, name: str, key: str | None, query: Any, body: Any) -> tuple[int, Any]:
+        found = honest(method, name, key, query, body)
+        if next(changes, False):
+            del airflow.objects["variables"]["variables_005"]
+            put(world, env_name, new="v")
+        return found
+
+    airflow._object = answer  # type: ignore[method-assign]
+    found = [variable.key for variable in environment.variables.list()]
+    del airflow._object
+    assert found == sorted(airflow.objects["variables"])
+
+
 def test_a_list_that_never_adds_up_is_an_error(world: World) -> None:
     environment, airflow = world.environment("env3", "web_session"), world.airflow()
     airflow.objects["variables"] = rows_of("variables", 3)

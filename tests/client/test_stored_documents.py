@@ -199,6 +199,12 @@ def test_a_connection_as_json_text_is_read_as_its_fields() -> None:
         assert (made.conn_type, made.password, made.host) == ("slack", "s3cret", "https://hooks.slack.com")
 
 
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "[" * 100_000])
+def test_what_is_no_json_in_a_uri_is_text(text: str) -> None:
+    made = connections_of({"c": f"http://h?x={text}"})["c"]
+    assert json.loads(made.extra or "") == {"x": text}
+
+
 def test_white_space_around_a_uri_is_no_part_of_it() -> None:
     assert connections_of({"c": " \tpostgres://u:p@h/s\n"}) == connections_of({"c": "postgres://u:p@h/s"})
 

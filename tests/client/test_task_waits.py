@@ -94,6 +94,8 @@ def test_a_task_that_was_removed_as_a_whole(map_index: int | None) -> None:
     found = step(wait("load", map_index=map_index), FAILED, load__2="removed")
     assert isinstance(found, Failed)
     assert "load[2] is removed" in str(found.error)
+    beside = {"load__0": "success", "load__2": "removed"}
+    assert isinstance(step(wait("load", map_index=2), FAILED, **beside), Done)
     removed = frozenset({TaskState.REMOVED})
     assert isinstance(step(wait("load", failed_states=removed), ENDED, load__2="removed"), Failed)
     assert isinstance(step(wait("load", success_states=removed), FAILED, load__2="removed"), Done)

@@ -538,6 +538,9 @@ def test_the_next_archive_takes_away_what_a_killed_one_has_left(lab, filled, buc
     s3.put_object(Bucket=bucket, Key=f"{folder}/manifest.writing.json", Body=b"{}")
     s3.put_object(Bucket=bucket, Key="cold/archive-20260101T000000Z/manifest.writing.json", Body=b"{}")
     s3.put_object(Bucket=bucket, Key="cold/archive-of-mine/manifest.writing.json", Body=b"{}")
+    for name in ("manifest.json", "manifest.writing.json"):  # as it is called where ages count from the present
+        s3.put_object(Bucket=bucket, Key=f"cold/archive-20251030T230805.081671Z/{name}", Body=b"{}")
+    s3.create_multipart_upload(Bucket=bucket, Key="cold/archive-20251030T230805.081671Z-2/log.csv.gz")
     for key in ("cold/archive-20260101T000000Z/log.csv.gz", "cold/archive-of-mine/x", "elsewhere/x"):
         s3.create_multipart_upload(Bucket=bucket, Key=key)
     clean(lab, filled, bucket, tables=["log"])

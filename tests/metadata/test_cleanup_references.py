@@ -181,6 +181,57 @@ def test_what_refers_to_something_else_keeps_it(lab: Lab, filled: str, schema: s
     assert (kept.table, kept.why, kept.rows) == ("job", f"{name} refers to it", 1)
 
 
+JOBS = "INSERT INTO job (id, latest_heartbeat) SELECT i, '2020-01-01' FROM generate_series(1, 4) i"
+
+
+def test_names_that_look_alike_are_not_mixed_up(lab: Lab, database: str) -> None:
+    tables = ['"a"."b.c"', '"a.b"."c"', '"rep"."t"', 'public."rep.t"']
+    lab.execute(database, JOBS, 'CREATE SCHEMA "a"', 'CREATE SCHEMA "a.b"', "CREATE SCHEMA rep")
+    for number, name in enumerate(tables, 1):
+        lab.execute(
+            database,
+            f"CREATE TABLE {name} (job integer REFERENCES public.job (id) ON DELETE CASCADE)",
+            f"INSERT INTO {name} VALUES ({number})",
+        )
+    assert clean(lab, database, tables=["job"]).deleted == 0
+    assert [ask(lab, database, f"SELECT count(*) FROM {name}") for name in tables] == [[(1,)]] * 4
+    kept = plan_cleanup(lab.database(database), CleanupOptions(now=NOW, tables=["job"])).kept
+    assert sorted(item.why for item in kept) == sorted(
+        f"{name} refers to it" for name in ['"a"."b.c"', '"a.b"."c"', '"rep"."t"', "rep.t"]
+    )
+
+
+def test_rows_that_a_policy_hides_are_an_error_and_not_overlooked(lab: Lab, database: str) -> None:
+    lab.execute(
+        database,
+        JOBS,
+        "CREATE SCHEMA rep",
+        "CREATE TABLE rep.t (job integer REFERENCES public.job (id) ON DELETE CASCADE)",
+        "INSERT INTO rep.t VALUES (1)",
+        "ALTER TABLE rep.t ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE rep.t FORCE ROW LEVEL SECURITY",
+    )
+    outcome = clean(lab, database, tables=["job"])
+    assert (outcome.deleted, outcome.is_complete) == (0, False)
+    assert "row-level security policy" in outcome.failures["job"]
+    assert ask(lab, database, "SELECT count(*) FROM job") == [(4,)]
+
+
+def test_what_may_not_be_read_is_told_and_the_rest_is_counted(lab: Lab, database: str) -> None:
+    lab.execute(
+        database,
+        JOBS,
+        "INSERT INTO log (dttm, event) VALUES ('2020-01-01', 'x')",
+        "CREATE SCHEMA rep",
+        "CREATE TABLE rep.t (job integer REFERENCES public.job (id) ON DELETE CASCADE)",
+        "REVOKE ALL ON rep.t FROM current_user",
+    )
+    outcome = clean(lab, database)
+    assert outcome.tables["log"].deleted == 1
+    assert list(outcome.failures) == ["job"]
+    assert any("could not be counted" in why for why in outcome.left)
+
+
 def test_a_deadline_keeps_the_version_that_its_alert_is_of(lab: Lab, database: str) -> None:
     """Deleting the version takes its alert along, and would empty the deadline of a run, one that runs maybe."""
     connection = lab.connect(database)

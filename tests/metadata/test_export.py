@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mwaa_provider.exceptions import TableNotFound
+from airflow_mwaa_provider.exceptions import DatabaseRefused, TableNotFound
 from airflow_mwaa_provider.metadata import registry
 from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from airflow_mwaa_provider.metadata.schema import read_schema
@@ -358,3 +358,44 @@ def test_parquet_has_a_value_for_all_that_python_has_none_for(lab, database, buc
     assert found["t"] == [time(23, 59, 59, 999_999), time(0), None, time(23, 59, 59, 999_999), None]
     assert [found["f"][0], str(found["f"][1]), found["r"][0]] == [float("inf"), "nan", float("-inf")]
     assert found["n"][:2] == ["NaN", "Infinity"]
+
+
+DAYS = [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 5)]
+
+
+def test_windows_in_one_prefix_do_not_take_the_place_of_rows_without_a_date(lab, database, bucket) -> None:
+    """Both have rows in the folder of those that have none: NULL in the first, infinity in the second one."""
+    moments = {"a": "2026-03-01", "b": "2026-03-03", "bc": "0044-01-01 BC", "inf": "infinity", "far": "12000-01-01"}
+    for event, moment in moments.items():
+        lab.execute(database, f"INSERT INTO log (dttm, event) VALUES ('{moment}', '{event}')")
+    lab.execute(database, "INSERT INTO log (dttm, event) VALUES (NULL, 'none')")
+    how = {"layout": "hive", "tables": ["log"]}
+    counts = [
+        export(lab, database, bucket, until=DAYS[1], **how).tables["log"].rows,
+        export(lab, database, bucket, since=DAYS[1], **how).tables["log"].rows,
+    ]
+    found = [row["event"] for key in keys(lab, bucket) if "table=" in key for row in rows(lab, bucket, key)]
+    assert counts == [3, 3]
+    assert sorted(found) == sorted([*moments, "none"])
+
+
+def test_the_databases_own_way_to_read_a_backslash_does_not_matter(lab, database, bucket) -> None:
+    lab.execute(
+        database,
+        "INSERT INTO log (dttm, event) VALUES ('2026-03-01', 'a')",
+        f"ALTER DATABASE {database} SET standard_conforming_strings TO off",
+    )
+    export(lab, database, bucket, layout="hive", tables=["log"])
+    assert [key for key in keys(lab, bucket) if "date=2026-03-01" in key]
+
+
+def test_rows_that_a_policy_hides_are_not_left_out_without_a_word(lab, database, bucket) -> None:
+    lab.execute(
+        database,
+        "INSERT INTO log (dttm, event) VALUES ('2026-03-01', 'a')",
+        "ALTER TABLE log ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE log FORCE ROW LEVEL SECURITY",
+    )
+    with pytest.raises(DatabaseRefused, match="row-level security policy"):
+        export(lab, database, bucket, tables=["log"])
+    assert keys(lab, bucket) == []

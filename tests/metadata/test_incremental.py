@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 import pytest
 
-from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.exceptions import DatabaseUnavailable, MwaaInputError
 from airflow_mwaa_provider.metadata import sources
 from tests.metadata import history
 from tests.metadata.exports import body, export, keys, manifest, rows, uploads
@@ -337,3 +337,22 @@ def test_an_export_leaves_alone_what_another_window_is_uploading(lab, history_of
     assert uploads(lab, bucket) == [left["day 1"]]
     export(lab, database, bucket, layout="hive", tables=["log"])
     assert uploads(lab, bucket) == []
+
+
+def test_an_increment_of_a_given_span_leaves_what_came_late_to_the_next(lab, database, bucket) -> None:
+    days = [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 5)]
+    how = {"incremental": True, "tables": ["log"]}
+    lab.execute(database, "INSERT INTO log (dttm, event) VALUES ('2026-03-01', 'a')")
+    export(lab, database, bucket, until=days[1], **how)
+    lab.execute(database, "INSERT INTO log (dttm, event) VALUES ('2026-02-01', 'late')")
+    given = export(lab, database, bucket, since=days[1], until=days[2], **how)
+    following = export(lab, database, bucket, until=days[3], **how)
+    assert (given.tables["log"].rows, following.tables["log"].rows) == (0, 1)
+
+
+def test_nothing_to_add_yet_is_no_misuse(lab, database, bucket) -> None:
+    """Somebody who has been writing since before the last increment: a later try may well do."""
+    export(lab, database, bucket, incremental=True, tables=["log"], until=datetime(2126, 1, 1, tzinfo=UTC))
+    with pytest.raises(DatabaseUnavailable, match="there is nothing to add yet") as caught:
+        export(lab, database, bucket, incremental=True, tables=["log"])
+    assert caught.value.transient

@@ -95,9 +95,27 @@ def test_what_renders_to_none_is_not_given_or_refused_by_name(kind: type[Any], n
     if name in CLASSES[kind]:
         with pytest.raises(MwaaInputError, match=f"{name} is missing"):
             task.read_rendered(required=(name,))
+    elif name in kind.narrowing_fields:
+        with pytest.raises(MwaaInputError, match=f"{name} is given, and its template rendered to nothing"):
+            task.read_rendered(required=())
     else:
         task.read_rendered(required=())
         assert getattr(task, name) is None
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+@pytest.mark.parametrize("name", ["dag_ids", "tables", "archive_to", "metadata_conn_id", "env_name", "max_age"])
+def test_a_cleanup_takes_nothing_for_all(name: str, nothing: str | None) -> None:
+    task = rendered(MetadataCleanupOperator, {"x": nothing}, **{name: "{{ params.x }}"})
+    with pytest.raises(MwaaInputError, match=f"{name} is given, and its template rendered to nothing"):
+        task.execute({})
+
+
+@pytest.mark.parametrize("name", ["dry_run", "keep_last_run", "force"])
+def test_a_cleanup_takes_none_for_no_answer(name: str) -> None:
+    task = rendered(MetadataCleanupOperator, {"x": None}, **{name: "{{ params.x }}"})
+    with pytest.raises(MwaaInputError, match=f"{name} is missing"):
+        task.execute({})
 
 
 @pytest.mark.parametrize(("kind", "name"), TEXT_FIELDS, ids=lambda value: getattr(value, "__name__", value))

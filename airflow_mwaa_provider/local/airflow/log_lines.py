@@ -92,7 +92,7 @@ def _structured(line: str) -> tuple[tuple[int, int], str] | None:
     """Read a line of Airflow 3's task logs: the event, without the time that CloudWatch Logs keeps beside it."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict) or "event" not in event:
         return None

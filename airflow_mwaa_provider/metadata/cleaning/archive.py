@@ -42,7 +42,7 @@ __all__ = ["Archive", "ArchiveWriter", "count_going", "secret_tables", "without_
 
 log = logging.getLogger(__name__)
 
-_ARCHIVE = re.compile(r"\d{8}T\d{6}Z(-\d+)?/")
+_ARCHIVE = re.compile(r"\d{8}T\d{6}(\.\d+)?Z(-\d+)?/")
 _FORM, _COMPRESSION = FileFormat.CSV, Compression.GZIP
 _MAX_KEPT = 10_000
 """Keys of rows that are old and kept, which a query may name."""

@@ -160,13 +160,17 @@ def _reasons_sql(unit: Unit, earlier: Sequence[Unit]) -> str:
     gone = f"SELECT 1 FROM {unit.goers} k WHERE {same}"
     kept = f"SELECT t.* FROM {table} t WHERE {unit.old_sql} AND NOT EXISTS ({gone})"
     expressions = [expressions_sql(unit, earlier), f"kept AS MATERIALIZED ({kept})"]
-    cases = []
+    cases, joins = [], []
     for place, guard in enumerate(unit.guards):
         reason = unit.among_sql(guard) if guard.among else unit.kept_sql(guard, earlier)
         how = f"({reason}) IS NOT FALSE" if guard.sql else reason
         expressions.append(f"kept_{place} AS MATERIALIZED (SELECT {keys} FROM kept t WHERE {how})")
-        cases.append(f"WHEN ({keys}) IN (SELECT * FROM kept_{place}) THEN {place}")
-    return f"{', '.join(expressions)} SELECT CASE {' '.join(cases)} END, count(*) FROM kept t GROUP BY 1 ORDER BY 1"
+        # A join and no IN: how large a table PostgreSQL hashes for that is bounded.
+        on = " AND ".join(f"k{place}.{quoted(c.name)} = t.{quoted(c.name)}" for c in unit.key)
+        joins.append(f"LEFT JOIN kept_{place} k{place} ON {on}")
+        cases.append(f"WHEN k{place}.{quoted(unit.key[0].name)} IS NOT NULL THEN {place}")
+    reasons = f"SELECT CASE {' '.join(cases)} END, count(*) FROM kept t {' '.join(joins)} GROUP BY 1 ORDER BY 1"
+    return f"{', '.join(expressions)} {reasons}"
 
 
 def _bytes(schema: Schema, name: str, rows: int) -> int:

@@ -13,6 +13,7 @@ import psycopg2
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused, DatabaseUnavailable
 from airflow_mwaa_provider.metadata.database import BEGIN, database_errors
+from airflow_mwaa_provider.metadata.interruptible import cancel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,11 +30,13 @@ _READ_LOCK_MS = 10_000
 _PATIENCE_S, _PAUSE_S = 60.0, 0.5
 """How long a database that was lost is waited for, and between two looks."""
 _NAME = "SET LOCAL application_name TO 'airflow-mwaa cleanup'"
-_READING = f"{_NAME}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL standard_conforming_strings TO on"
+# Where a policy would hide rows, such as those that keep others, the query is an error.
+_ALL_ROWS = "SET LOCAL row_security TO off"
+_READING = f"{_NAME}; {_ALL_ROWS}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL standard_conforming_strings TO on"
 # What hangs on a few rows is found by index, whatever the statistics say: also in the foreign keys' own queries. And
 # a transaction of which a crash of the server takes the end away is found undone by the next cleanup.
 _SETTINGS = (
-    f"{_NAME}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; "
+    f"{_NAME}; {_ALL_ROWS}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; "
     "SET LOCAL standard_conforming_strings TO on; "
     "SET LOCAL synchronous_commit TO off; SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; "
     "SET LOCAL enable_mergejoin TO off; SET LOCAL jit TO off; SET LOCAL max_parallel_workers_per_gather TO 0; "
@@ -182,11 +185,9 @@ class Transactions:
             self._connection = None
 
     def cancel(self) -> None:
-        """End what the connection is doing, from another thread."""
-        connection = self._connection
-        if connection is not None:
-            with suppress(psycopg2.Error):
-                connection.cancel()
+        """End what the connection is doing, from another thread; waits for no answer."""
+        if self._connection is not None:
+            cancel(self._connection)
 
     def rows_of(self, read: Callable[[Any], Any], doing: str) -> Any:
         """Let something read from the connection itself."""
