@@ -9,11 +9,13 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.cleaning import rules
 from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
+from airflow_mwaa_provider.metadata.cleaning.removal import Removal
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, plan_cleanup, run_cleanup
 from airflow_mwaa_provider.metadata.schema import read_schema
 from tests import seeds
@@ -232,7 +234,9 @@ def test_what_may_not_be_read_is_told_and_the_rest_is_counted(lab: Lab, database
     assert any("could not be counted" in why for why in outcome.left)
 
 
-def test_a_deadline_keeps_the_version_that_its_alert_is_of(lab: Lab, database: str) -> None:
+def test_a_deadline_keeps_the_version_that_its_alert_is_of(
+    lab: Lab, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Deleting the version takes its alert along, and would empty the deadline of a run, one that runs maybe."""
     connection = lab.connect(database)
     schema = read_schema(connection)
@@ -257,6 +261,23 @@ def test_a_deadline_keeps_the_version_that_its_alert_is_of(lab: Lab, database: s
     with connection.cursor() as cursor:
         Catalog(cursor).insert(cursor, rows)
     connection.close()
+    with lab.connect(database) as other, other.cursor() as cursor:
+        # A deadline that comes in the very moment in which a version is deleted waits, and then refers to nothing.
+        cursor.execute("SET lock_timeout TO '100ms'")
+        deadline = "UPDATE deadline SET deadline_alert_id = %s"
+        remove, tried = Removal.remove, []
+
+        def remove_late(self: Removal, *given: Any) -> None:
+            with pytest.raises(psycopg2.errors.LockNotAvailable):
+                cursor.execute(deadline, (ids[1],))
+            tried.append(self)
+            remove(self, *given)
+
+        monkeypatch.setattr(Removal, "remove", remove_late)
+        clean(lab, database, tables=["dag_version"])
+        monkeypatch.undo()
+        assert len(tried) == 1
+    other.close()
     plan = plan_cleanup(lab.database(database), CleanupOptions(now=NOW))
     assert [kept.why for kept in plan.kept if kept.table == "dag_version"] == [
         "it is the DAG's latest version",

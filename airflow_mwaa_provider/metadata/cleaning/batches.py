@@ -127,6 +127,8 @@ def without_kept(
         last = last_runs.among(transaction, going)
         going = [row for number, row in enumerate(going) if number not in last]
     if going:
+        for statement in Statements(unit).lock_referred(going):
+            transaction.rows(statement)
         blocked = {number for (number,) in transaction.rows(Statements(unit).blocked(going, unseen=unseen))}
         going = [row for number, row in enumerate(going) if number not in blocked]
     return going

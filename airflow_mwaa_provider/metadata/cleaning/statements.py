@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.metadata.cleaning import rules
+from airflow_mwaa_provider.metadata.cleaning.graph import Path
 from airflow_mwaa_provider.metadata.cleaning.units import array_literal, given_sql, moment_sql
 from airflow_mwaa_provider.metadata.schema import quoted, text_literal
 
@@ -65,6 +66,22 @@ class Statements:
         kept = " OR ".join(f"({self.unit.kept_sql(guard)})" for guard in guards) or "false"
         same = " AND ".join(f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key)
         return f"SELECT k.number FROM {self.unit.keys_sql(rows)} k JOIN {self._root} t ON {same} WHERE {kept}"
+
+    def lock_referred(self, rows: Sequence[Sequence[str]]) -> list[str]:
+        """Lock what hangs on locked rows and keeps them where something refers to it: nobody can begin to, then.
+
+        The rows themselves are locked already.
+        """
+        schema, statements = self.unit.schema, {}
+        for guard in self.unit.guards:
+            if guard.path is None or len(guard.path.steps) == 1:
+                continue
+            parent = guard.path.steps[0].table
+            between, ends = Path(parent, guard.path.steps[1:]).joins(schema)
+            on = " AND ".join(f"{ours} = k.{quoted(theirs)}" for ours, theirs in ends)
+            source = " ".join([f"{schema.qualified(parent)} t", *map(str, between)])
+            statements[parent] = f"SELECT 1 FROM {source} JOIN {self._given(rows)} k ON {on} FOR UPDATE OF t"
+        return list(statements.values())
 
     def have_rows(self, parts: Sequence[Part]) -> str:
         """Ask of each of these tables whether it has any row at all."""
