@@ -158,6 +158,7 @@ def test_a_database_that_is_not_known_is_refused(lab: Lab, filled: str) -> None:
         clean(lab, filled)
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("table", ["log", "dag_run", "task_instance"])
 def test_a_table_without_a_key_is_refused(lab: Lab, filled: str, table: str) -> None:
     before = ask(lab, filled, "SELECT count(*) FROM dag_run")
@@ -222,6 +223,7 @@ def scans_of_expressions(plan: dict[str, Any]) -> Iterator[str]:
         yield from scans_of_expressions(child)
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("max_pause_s", [1, 0])
 def test_a_pause_is_bounded_and_told(lab: Lab, filled: str, max_pause_s: int) -> None:
     """A scheduler that was stopped two minutes ago looks like one that is slow: for three minutes more."""
@@ -244,6 +246,7 @@ def test_a_pause_is_bounded_and_told(lab: Lab, filled: str, max_pause_s: int) ->
         assert (outcome.paused_s, outcome.paused_why, told) == (0.0, {}, [])
 
 
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("level", ["serializable", "repeatable read"])
 def test_the_servers_own_isolation_does_not_matter(lab: Lab, filled: str, level: str) -> None:
     expected = {table.table: table.rows for table in plan_cleanup(lab.database(filled), CleanupOptions(now=NOW)).tables}
@@ -253,6 +256,7 @@ def test_the_servers_own_isolation_does_not_matter(lab: Lab, filled: str, level:
     assert {name: table.deleted for name, table in outcome.tables.items()} == expected
 
 
+@KNOWS_NO_AIRFLOW
 def test_the_least_number_that_a_key_can_have(lab: Lab, filled: str) -> None:
     for number in (-(2**31), 2**31 - 1):
         lab.execute(filled, f"INSERT INTO job (id, latest_heartbeat) VALUES ({number}, '2020-01-01')")
