@@ -79,7 +79,7 @@ class TextTemplates(_Base):
             if name in self.text_fields:
                 value = _text(value, name)
             if name not in required and (value in ("", "None") or (value is None and name in self._templated)):
-                if name in self.narrowing_fields:
+                if name in self.narrowing_fields and name in self._templated:
                     raise MwaaInputError(
                         f"{name} is given, and its template rendered to nothing, which would mean all, or another "
                         "place. Give a value, or leave the parameter out."

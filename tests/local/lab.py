@@ -318,8 +318,10 @@ class Lab:
     def network(self) -> dict[str, list[str]]:
         """Name two subnets and a security group of moto's default VPC."""
         ec2 = self.client("ec2")
-        subnets = ec2.describe_subnets()["Subnets"]
-        groups = ec2.describe_security_groups()["SecurityGroups"]
+        [vpc] = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+        its_own = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]  # moto is one for all tests of a process
+        subnets = ec2.describe_subnets(Filters=its_own)["Subnets"]
+        groups = ec2.describe_security_groups(Filters=its_own)["SecurityGroups"]
         return {
             "SubnetIds": sorted(subnet["SubnetId"] for subnet in subnets)[:2],
             "SecurityGroupIds": [groups[0]["GroupId"]],

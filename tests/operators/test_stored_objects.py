@@ -67,11 +67,11 @@ def s3(s3_url: str) -> Any:
     client = boto3.client(
         "s3", region_name=REGION, endpoint_url=s3_url, aws_access_key_id=KEY, aws_secret_access_key=SECRET
     )
-    client.create_bucket(Bucket="bucket")
+    client.create_bucket(Bucket="stored")
     yield client
-    for item in client.list_objects_v2(Bucket="bucket").get("Contents", ()):
-        client.delete_object(Bucket="bucket", Key=item["Key"])
-    client.delete_bucket(Bucket="bucket")
+    for item in client.list_objects_v2(Bucket="stored").get("Contents", ()):
+        client.delete_object(Bucket="stored", Key=item["Key"])
+    client.delete_bucket(Bucket="stored")
 
 
 @pytest.fixture
@@ -117,10 +117,10 @@ def test_from_a_file_to_a_file_and_through_s3(
     assert exported == {"destination": str(destination), "exported": created, "left_out": []}
     assert destination.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
-    run(EXPORTS[nouns](**common, destination="s3://bucket/a/b.json"))
-    written = s3.get_object(Bucket="bucket", Key="a/b.json")["Body"].read()
+    run(EXPORTS[nouns](**common, destination="s3://stored/a/b.json"))
+    written = s3.get_object(Bucket="stored", Key="a/b.json")["Body"].read()
     assert written == destination.read_bytes()
-    again = run(IMPORTS[nouns](**common, **{nouns: "s3://bucket/a/b.json"}, s3_conn_id="aws_keys"))
+    again = run(IMPORTS[nouns](**common, **{nouns: "s3://stored/a/b.json"}, s3_conn_id="aws_keys"))
     assert again == {**none, "created": [], "same": created}
     assert VALUE not in caplog.text
     assert (VALUE in written.decode()) == (nouns == "variables")
@@ -147,8 +147,8 @@ def test_bad_files_are_refused_before_the_first_write(
 ) -> None:
     path = tmp_path / "bad.json"
     path.write_bytes(content)
-    s3.put_object(Bucket="bucket", Key="bad.json", Body=content)
-    for place in (str(path), "s3://bucket/bad.json"):
+    s3.put_object(Bucket="stored", Key="bad.json", Body=content)
+    for place in (str(path), "s3://stored/bad.json"):
         with pytest.raises(MwaaInputError, match=message):
             run(MwaaImportVariablesOperator(**common, variables=place))
     assert world.airflow().objects["variables"] == {}
@@ -159,32 +159,32 @@ def test_bad_files_are_refused_before_the_first_write(
     ("place", "message"),
     [
         ("/no/such/file.json", "No such file"),
-        ("s3://bucket/nothing.json", r"isn't there \(NoSuchKey\)"),
+        ("s3://stored/nothing.json", r"isn't there \(NoSuchKey\)"),
         ("s3://no-such-bucket/a", r"isn't there \(NoSuchBucket\)"),
-        ("s3://bucket", "names no object"),
-        ("s3://bucket/folder/", "names no object"),
+        ("s3://stored", "names no object"),
+        ("s3://stored/folder/", "names no object"),
         ("", "is empty"),
     ],
 )
 def test_places_that_are_not_there(common: dict[str, Any], s3: Any, place: str, message: str) -> None:
     with pytest.raises(MwaaInputError, match=message):
         run(MwaaImportVariablesOperator(**common, variables=place))
-    if place != "s3://bucket/nothing.json":
+    if place != "s3://stored/nothing.json":
         with pytest.raises(MwaaInputError):
             run(MwaaExportVariablesOperator(**common, destination=place))
 
 
 def test_what_s3_refuses_names_the_permission(common: dict[str, Any], s3: Any) -> None:
-    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::bucket/*"}
-    s3.put_object(Bucket="bucket", Key="a.json", Body=b"{}")
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::stored/*"}
+    s3.put_object(Bucket="stored", Key="a.json", Body=b"{}")
     policy = {"Version": "2012-10-17", "Statement": [statement]}
-    s3.put_bucket_policy(Bucket="bucket", Policy=json.dumps(policy))
+    s3.put_bucket_policy(Bucket="stored", Policy=json.dumps(policy))
     try:
         with pytest.raises(AccessDenied) as caught:
-            run(MwaaImportVariablesOperator(**common, variables="s3://bucket/a.json"))
+            run(MwaaImportVariablesOperator(**common, variables="s3://stored/a.json"))
         assert caught.value.action == "s3:GetObject"
     finally:
-        s3.delete_bucket_policy(Bucket="bucket")
+        s3.delete_bucket_policy(Bucket="stored")
 
 
 def test_a_failure_and_a_retry(world: World, common: dict[str, Any]) -> None:
@@ -239,9 +239,9 @@ def test_a_dict_is_rendered_and_shown_nowhere() -> None:
     assert operator.variables.content == {"day": "2026-01-01", "nested": {"list": ["2026-01-01"]}}  # type: ignore[union-attr]
     shown = serialize_template_field(operator.variables, "variables")
     assert shown == "<given in the DAG, not shown>"
-    path = MwaaImportVariablesOperator(task_id="t", env_name="e", variables="s3://bucket/{{ ds }}.json")
+    path = MwaaImportVariablesOperator(task_id="t", env_name="e", variables="s3://stored/{{ ds }}.json")
     path.render_template_fields({"ds": "2026-01-01"})  # type: ignore[typeddict-unknown-key]
-    assert path.variables == "s3://bucket/2026-01-01.json"
+    assert path.variables == "s3://stored/2026-01-01.json"
 
 
 def test_a_template_that_fails_does_not_bring_the_rest_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
