@@ -40,7 +40,7 @@ class TableExport:
     since: datetime | None = None
     until: datetime | None = None
     watermark: datetime | None = None
-    snapshot: Snapshot | None = None
+    snapshot: Snapshot | None = field(default=None, compare=False)
     written_since: Snapshot | None = None
     by: str | None = None
     rows_changed: int = 0

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mwaa_provider.exceptions import DatabaseRefused, TableNotFound
+from airflow_mwaa_provider.exceptions import TableNotFound
 from airflow_mwaa_provider.metadata import registry
 from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from airflow_mwaa_provider.metadata.schema import read_schema
@@ -387,15 +387,3 @@ def test_the_databases_own_way_to_read_a_backslash_does_not_matter(lab, database
     )
     export(lab, database, bucket, layout="hive", tables=["log"])
     assert [key for key in keys(lab, bucket) if "date=2026-03-01" in key]
-
-
-def test_rows_that_a_policy_hides_are_not_left_out_without_a_word(lab, database, bucket) -> None:
-    lab.execute(
-        database,
-        "INSERT INTO log (dttm, event) VALUES ('2026-03-01', 'a')",
-        "ALTER TABLE log ENABLE ROW LEVEL SECURITY",
-        "ALTER TABLE log FORCE ROW LEVEL SECURITY",
-    )
-    with pytest.raises(DatabaseRefused, match="row-level security policy"):
-        export(lab, database, bucket, tables=["log"])
-    assert keys(lab, bucket) == []
