@@ -171,7 +171,23 @@ def test_somebody_elses_write_is_found(world: World) -> None:
 
     kind.write = write_otherwise  # type: ignore[method-assign]
     with pytest.raises(ImportFailed, match="'a' read back differently"):
-        import_stored(kind, kind.parse({"a": "new", "b": "new"}), sleep=time.sleep, clock=time.clock)
+        import_stored(kind, kind.parse({"a": "new"}), sleep=time.sleep, clock=time.clock)
+
+
+def test_somebody_elses_creation_is_found(world: World) -> None:
+    """Between the look and the write: it is not replaced, and not deleted."""
+    environment = world.environment("env3", "web_session")
+    kind, time = StoredVariables(environment), FakeTime()
+    write = kind.write
+
+    def write_too_late(item: Any, there: Any) -> None:
+        put(world, "env3", a="somebody else's")
+        write(item, there)
+
+    kind.write = write_too_late  # type: ignore[method-assign]
+    with pytest.raises(ImportFailed, match=r"all is as before.*'a'.*already there"):
+        import_stored(kind, kind.parse({"a": "new"}), sleep=time.sleep, clock=time.clock)
+    assert values(world, "env3") == {"a": "somebody else's"}
 
 
 # -- interruptions -------------------------------------------------------------------------------------
