@@ -233,7 +233,8 @@ class _Choice:
         names = {name: self._schema.qualified(name) for name in self._schema.tables}
         for keep in rules.ROOTS[unit.root.name].keeps:
             if all(need in self._schema.tables for need in keep.needs):
-                yield Guard(keep.why, keep.sql, keep.query.format_map(names), keep.is_lack)
+                query, among = keep.query.format_map(names), keep.among.format_map(names)
+                yield Guard(keep.why, keep.sql, query, keep.is_lack, among=among)
         for part in unit.parts:
             time = part.time_sql("c")
             if part.path is not None and time is not None:

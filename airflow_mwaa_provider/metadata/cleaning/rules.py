@@ -38,6 +38,7 @@ class Keep:
     :param query: instead, a query on other rows that finds something where it is kept; ``{name}`` stands for a table's
         name in full.
     :param is_lack: it is kept where the query finds nothing.
+    :param among: a query for the keys of all rows that are kept, where that is quicker than to ask for each.
     :param needs: tables without which this says nothing.
     """
 
@@ -45,6 +46,7 @@ class Keep:
     sql: str = ""
     query: str = ""
     is_lack: bool = False
+    among: str = ""
     needs: tuple[str, ...] = ()
 
 
@@ -98,6 +100,8 @@ _EVENT_IS_AWAITED = (
         query="SELECT 1 FROM {asset_event} e WHERE e.asset_id = t.asset_id "
         "AND (e.timestamp, e.id) > (t.timestamp, t.id)",
         is_lack=True,
+        among="SELECT DISTINCT ON (e.asset_id) e.id FROM {asset_event} e "
+        "ORDER BY e.asset_id, e.timestamp DESC, e.id DESC",
         needs=("asset_event",),
     ),
     Keep(
@@ -105,6 +109,8 @@ _EVENT_IS_AWAITED = (
         query="SELECT 1 FROM {dataset_event} e WHERE e.dataset_id = t.dataset_id "
         "AND (e.timestamp, e.id) > (t.timestamp, t.id)",
         is_lack=True,
+        among="SELECT DISTINCT ON (e.dataset_id) e.id FROM {dataset_event} e "
+        "ORDER BY e.dataset_id, e.timestamp DESC, e.id DESC",
         needs=("dataset_event",),
     ),
     Keep(
