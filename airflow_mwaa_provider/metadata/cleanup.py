@@ -71,7 +71,7 @@ def plan_cleanup(
             tell(doing)
             return connection.ask(statement, doing)
 
-        schema, units, now = _prepare(connection, options)
+        schema, units, now = _prepare(connection, options, is_for_counting=True)
         return replace(make_plan(schema, units, ask, now), route=route, source=database.label)
 
 
@@ -157,11 +157,11 @@ def _preparing(
 
 
 def _prepare(
-    connection: Transactions, options: CleanupOptions, *, is_dated: bool = True
+    connection: Transactions, options: CleanupOptions, *, is_dated: bool = True, is_for_counting: bool = False
 ) -> tuple[Schema, list[Unit], datetime]:
     schema = connection.rows_of(read_schema, "reading its tables")
     now = moment_of(connection, options)
-    units = choose_units(schema, options, now)
+    units = choose_units(schema, options, now, is_for_counting=is_for_counting)
     check_dags(schema, options, connection.ask)
     return schema, with_dateless(units, connection.ask) if is_dated else units, now
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -201,9 +202,24 @@ def test_a_plan_goes_through_no_expression_once_for_each_row(lab: Lab, filled: s
         return found
 
     schema = read_schema(connection)
-    make_plan(schema, choose_units(schema, CleanupOptions(now=NOW, **options), NOW), ask, NOW)
+    units = choose_units(schema, CleanupOptions(now=NOW, **options), NOW, is_for_counting=True)
+    make_plan(schema, units, ask, NOW)
     connection.close()
     assert len(looked_at) >= 1
+
+
+def test_rows_that_name_their_run_are_counted_without_their_task(lab: Lab, filled: str) -> None:
+    """To join a million tasks again for each table that refers to them made a plan of a minute."""
+    connection = lab.connect(filled)
+    schema = read_schema(connection)
+    connection.close()
+    paths = dependents(schema, "dag_run", rules.ROOTS["dag_run"].along)
+    [shortened] = paths["rendered_task_instance_fields"].shortened(schema).steps
+    assert (shortened.table, shortened.columns) == ("dag_run", ("dag_id", "run_id"))
+    own = schema.tables["rendered_task_instance_fields"]
+    nullable = tuple(replace(column, is_nullable=True) for column in own.columns)
+    tables = {**schema.tables, own.name: replace(own, columns=nullable)}
+    assert paths[own.name].shortened(replace(schema, tables=tables)) == paths[own.name]
 
 
 def endless_loops(plan: dict[str, Any]) -> Iterator[str]:

@@ -25,15 +25,18 @@ if TYPE_CHECKING:
 __all__ = ["choose_units"]
 
 
-def choose_units(schema: Schema, options: CleanupOptions, now: datetime) -> list[Unit]:
+def choose_units(
+    schema: Schema, options: CleanupOptions, now: datetime, *, is_for_counting: bool = False
+) -> list[Unit]:
     """Say what is to be deleted, in the order in which it is.
 
     :param now: ages are counted from here.
+    :param is_for_counting: write conditions that are quick for all rows at once, not for a batch of them.
     :raises TableNotFound: a table is not there.
     :raises MwaaInputError: one cannot be cleaned, or not alone; or the schema is not known here.
     """
     _check_schema(schema)
-    choice = _Choice(schema, options, now)
+    choice = _Choice(schema, options, now, is_for_counting=is_for_counting)
     choice.check()
     roots = [choice.of_root(name) for name in rules.ROOTS if name in choice.roots]
     by_name = {unit.name: unit for unit in roots}
@@ -60,8 +63,9 @@ def _check_schema(schema: Schema) -> None:
 class _Choice:
     """The tables that were asked for, sorted into those that go by their own age and those that hang on runs."""
 
-    def __init__(self, schema: Schema, options: CleanupOptions, now: datetime) -> None:
+    def __init__(self, schema: Schema, options: CleanupOptions, now: datetime, *, is_for_counting: bool) -> None:
         self._schema = schema
+        self._is_for_counting = is_for_counting
         self._options = options
         self._now = now
         self._along: dict[str, dict[str, Path]] = {}
@@ -203,7 +207,10 @@ class _Choice:
 
     def _part(self, name: str, path: Path) -> Part:
         table = self._schema.tables[name]
-        return Part(table, path, rules.YOUNG.get(name, ()), _direct(table, path))
+        return Part(table, self._path(path), rules.YOUNG.get(name, ()), _direct(table, path))
+
+    def _path(self, path: Path) -> Path:
+        return path.shortened(self._schema) if self._is_for_counting else path
 
     def _old_sql(self, name: str, cutoff: datetime) -> str:
         table = self._schema.tables[name]
@@ -309,7 +316,7 @@ class _Choice:
                     continue
                 rest = along[parent].steps if parent != root else ()
                 what = "it" if parent == root else f"a row of {parent} that hangs on it"
-                yield Guard(f"{name} refers to {what}", path=Path(name, (reference, *rest)))
+                yield Guard(f"{name} refers to {what}", path=self._path(Path(name, (reference, *rest))))
         for name, column in rules.ROOTS[root].referrers:
             if name in self._schema.tables and self._schema.tables[name].has(column):
                 known = Reference((column,), root, (unit.root.key[0],), "a")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
@@ -47,6 +47,22 @@ class Path:
         """Columns of the last table that the path arrives at."""
         return self.steps[-1].foreign_columns
 
+    def shortened(self, schema: Schema) -> Path:
+        """Return a path that leads to the same row over fewer tables.
+
+        A table is left out where the columns that lead on from it are those by which it is referred to: rows have
+        their values already. That is quicker to join for all rows at once; for single ones it may lack an index.
+        """
+        steps: list[Reference] = []
+        here = self.table
+        for step in self.steps:
+            if steps and (merged := _merged(schema, here, steps[-1], step)):
+                steps[-1] = merged
+            else:
+                here = steps[-1].table if steps else self.table
+                steps.append(step)
+        return Path(self.table, tuple(steps))
+
     def joins(self, schema: Schema, alias: str = "t") -> tuple[list[Join], list[tuple[str, str]]]:
         """Write it as SQL: the tables on the way, and what of the last of them equals which column of the end.
 
@@ -67,6 +83,18 @@ class Path:
             (f"{here}.{quoted(ours)}", theirs) for ours, theirs in zip(last.columns, last.foreign_columns, strict=True)
         ]
         return between, ends
+
+
+def _merged(schema: Schema, table: str, first: Reference, second: Reference) -> Reference | None:
+    """Return a reference that does what two in a row do; ``None`` if the columns of the first don't carry the second."""
+    own = schema.tables.get(table)
+    if own is None or not set(second.columns) <= set(first.foreign_columns):
+        return None
+    # A reference with a NULL in it refers to nothing, although its other columns may name a row.
+    if any(own.column(name).is_nullable for name in first.columns):
+        return None
+    ours = dict(zip(first.foreign_columns, first.columns, strict=True))
+    return replace(second, columns=tuple(ours[name] for name in second.columns))
 
 
 def referrers(schema: Schema, table: str) -> Iterator[tuple[str, Reference]]:
