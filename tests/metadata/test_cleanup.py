@@ -213,7 +213,8 @@ def test_rows_that_name_their_run_are_counted_without_their_task(lab: Lab, fille
     connection = lab.connect(filled)
     schema = read_schema(connection)
     connection.close()
-    paths = dependents(schema, "dag_run", rules.ROOTS["dag_run"].along)
+    runs = rules.ROOTS["dag_run"]
+    paths = dependents(schema, "dag_run", runs.along, forgotten_by=runs.forgotten_by)
     [shortened] = paths["rendered_task_instance_fields"].shortened(schema).steps
     assert (shortened.table, shortened.columns) == ("dag_run", ("dag_id", "run_id"))
     own = schema.tables["rendered_task_instance_fields"]

@@ -86,7 +86,7 @@ class Path:
 
 
 def _merged(schema: Schema, table: str, first: Reference, second: Reference) -> Reference | None:
-    """Return a reference that does what two in a row do; ``None`` if the columns of the first don't carry the second."""
+    """Return a reference that does what two in a row do; ``None`` where the first lacks what the second needs."""
     own = schema.tables.get(table)
     if own is None or not set(second.columns) <= set(first.foreign_columns):
         return None
