@@ -61,6 +61,8 @@ __all__ = [
     "metadata_connection",
     "metadata_dialect",
     "read_xcom",
+    "secrets_access_denied",
+    "secrets_backends",
     "sensor_timeout",
     "skip_exception",
     "stats",
@@ -274,3 +276,23 @@ def stats() -> Any:
         module = import_module("airflow.sdk.observability.stats")
         return module if hasattr(module, "incr") else module.Stats
     return import_module("airflow.stats").Stats
+
+
+def secrets_backends() -> list[Any]:
+    """Return the secrets backends that this process asks, in their order."""
+    if AIRFLOW_V_3:
+        supervisor = import_module("airflow.sdk.execution_time.supervisor")
+        found: list[Any] = supervisor.ensure_secrets_backend_loaded()
+    else:
+        found = import_module("airflow.configuration").ensure_secrets_loaded()
+    return found
+
+
+def secrets_access_denied() -> type[Exception] | None:
+    """Return the exception with which a secrets backend ends the search; ``None`` where Airflow knows none."""
+    if not AIRFLOW_V_3_2:
+        return None
+    found: type[Exception] | None = getattr(
+        import_module("airflow.sdk.exceptions"), "AirflowSecretsBackendAccessDenied", None
+    )
+    return found

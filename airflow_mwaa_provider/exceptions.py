@@ -42,7 +42,8 @@
     │   ├── CleanupUnderWay                    another cleanup has the database
     │   ├── ExportUnderWay                     another export writes to the same place
     │   └── CleanupFailed                      rows of some tables stayed that should have gone; .failures
-    └── StorageError                           S3 refused, or could not be reached; .code, .bucket, .key
+    ├── StorageError                           S3 refused, or could not be reached; .code, .bucket, .key
+    └── SecretsUnavailable                     Secrets Manager or Parameter Store did not answer
 
 All are picklable: what they carry is in keyword fields with defaults. None ever carries a token or a secret.
 """
@@ -57,9 +58,10 @@ __all__ = [
     "CliCommandFailed", "CliCommandNotAllowed", "CliError", "DagNotFound", "DagPaused", "DagRunAlreadyExists",
     "DagRunFailed", "DagRunNotFound", "DatabaseRefused", "DatabaseUnavailable", "EnvironmentNotFound",
     "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MwaaError", "MwaaInputError",
-    "NoMetadataRoute", "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound", "StorageError", "TableNotFound",
-    "TaskInstanceFailed", "TaskInstanceNotFound", "Throttled", "TokenExpired", "UnexpectedAnswer", "UnsendableCommand",
-    "UnsupportedByTransport", "UnsupportedColumn", "ValueMasked", "WaitTimeout", "WebServerUnreachable",
+    "NoMetadataRoute", "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound", "SecretsUnavailable", "StorageError",
+    "TableNotFound", "TaskInstanceFailed", "TaskInstanceNotFound", "Throttled", "TokenExpired", "UnexpectedAnswer",
+    "UnsendableCommand", "UnsupportedByTransport", "UnsupportedColumn", "ValueMasked", "WaitTimeout",
+    "WebServerUnreachable",
 ]  # fmt: skip
 
 
@@ -377,3 +379,7 @@ class StorageError(MwaaError):
         self.code = code
         self.bucket = bucket
         self.key = key
+
+
+class SecretsUnavailable(MwaaError):
+    """Secrets Manager or Parameter Store did not answer, and the cache has nothing to answer with."""

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of the backend's configuration cannot be meant so: told once, when the backend is made."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["problems"]
+
+_PREFIXES = ("connections_prefix", "variables_prefix", "config_prefix")
+_PATTERNS = ("connections_lookup_pattern", "variables_lookup_pattern", "config_lookup_pattern")
+_OF_CONNECTION = (
+    "assume_role_kwargs", "assume_role_method", "assume_role_with_saml", "assume_role_with_web_identity_federation",
+    "assume_role_with_web_identity_token_file", "aws_access_key_id", "aws_secret_access_key", "aws_session_token",
+    "config_kwargs", "endpoint_url", "external_id", "profile_name", "region_name", "role_arn", "service_config",
+    "session_kwargs", "verify",
+)  # fmt: skip
+"""Fields of an AWS connection's extra, which the amazon provider's backend takes as keywords."""
+_OF_BACKEND = (
+    *_PREFIXES, *_PATTERNS, "sep", "extra_conn_words", "api_version", "use_ssl", "full_url_mode",
+    "are_secret_values_urlencoded",
+)  # fmt: skip
+_OF_CACHE = (
+    "cache_ttl_s", "negative_ttl_s", "serve_stale_s", "cache_dir", "dag_processor_ttl_s", "max_entries", "max_bytes",
+    "prefetch", "access_denied_ends_search", "log_not_found",
+)  # fmt: skip
+_NAME = {
+    "secretsmanager": frozenset(string.ascii_letters + string.digits + "/_+=.@-"),
+    "ssm": frozenset(string.ascii_letters + string.digits + "/_.-"),
+}
+
+
+def problems(service: str, given: Mapping[str, Any]) -> Iterator[str]:
+    """Return each as a sentence that names the keyword and the way out."""
+    known = (*_OF_BACKEND, *_OF_CONNECTION, *_OF_CACHE)
+    for name in given:
+        if name not in known:
+            import difflib
+
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            yield f"nobody knows the keyword {name!r}, which has no effect.{hint} Correct or remove it."
+    for name in _PREFIXES:
+        prefix = given.get(name)
+        if not isinstance(prefix, str):
+            continue
+        if prefix[:1] in ("'", '"') and prefix[-1:] == prefix[:1]:
+            yield f"{name} has quotation marks around it, so no secret can match. Remove them."
+        elif not _NAME[service].issuperset(prefix):
+            yield f"{name} {prefix!r} has characters that no name can have, so no secret can match. Correct it."
+    for name in _PATTERNS:
+        pattern = given.get(name)
+        if not isinstance(pattern, str) or not pattern:
+            continue
+        try:
+            compiled = re.compile(pattern)
+        except re.error as error:
+            yield f"{name} {pattern!r} is no regular expression ({error}), so every look-up fails. Correct it."
+            continue
+        if compiled.match("") is None and _begins_with_prefix(given, name, pattern):
+            yield (
+                f"{name} {pattern!r} matches ids, not names of secrets: with the prefix in it, none can match. "
+                "Leave the prefix out of it."
+            )
+
+
+def _begins_with_prefix(given: Mapping[str, Any], name: str, pattern: str) -> bool:
+    prefix = given.get(name.replace("_lookup_pattern", "_prefix"))
+    return isinstance(prefix, str) and bool(prefix) and pattern.lstrip("^").startswith(prefix)

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cache as a backend uses it: what it is allowed to answer with, where that is kept, and whom to ask otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.secrets.entry import DENIED, VALUE, Entry, Identity, now_s
+from airflow_mwaa_provider.secrets.statistics import Statistics
+from airflow_mwaa_provider.secrets.store import (
+    FileStore,
+    MemoryStore,
+    Store,
+    UnusableFolder,
+    default_parent,
+    environment_keys,
+)
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.secrets.amazon_backend import AmazonBackend
+
+__all__ = ["CacheOptions", "LookUpCache", "as_flag", "as_mapping", "is_parser", "log", "warn_once"]
+
+log = logging.getLogger("airflow_mwaa_provider.secrets")
+
+_CREDENTIALS = (
+    "AIRFLOW_ENV_NAME", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM", "AWS_PROFILE", "AWS_REGION", "AWS_ROLE_ARN",
+)  # fmt: skip
+"""Variables that decide which secrets a process is given: what one reads is not for another that differs in them."""
+
+_TRUE = ("true", "t", "yes", "y", "1", "on")
+_FALSE = ("false", "f", "no", "n", "0", "off")
+_PARSERS = ("dag-processor", "scheduler")
+_LONGEST_PARSE_S = 60.0
+
+
+class CacheOptions:
+    """What was asked of a cache, checked.
+
+    :raises MwaaInputError: something cannot be what it is; the message names it.
+    """
+
+    __slots__ = (
+        "access_denied_ends_search", "cache_dir", "dag_processor_ttl_s", "log_not_found", "max_bytes", "max_entries",
+        "negative_ttl_s", "prefetch", "serve_stale_s", "ttl_s",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        cache_ttl_s: Any,
+        negative_ttl_s: Any,
+        serve_stale_s: Any,
+        cache_dir: Any,
+        dag_processor_ttl_s: Any,
+        max_entries: Any,
+        max_bytes: Any,
+        prefetch: Any,
+        access_denied_ends_search: Any,
+        log_not_found: Any,
+    ) -> None:
+        self.ttl_s = _seconds("cache_ttl_s", cache_ttl_s)
+        self.negative_ttl_s = _seconds("negative_ttl_s", negative_ttl_s)
+        self.serve_stale_s = _seconds("serve_stale_s", serve_stale_s)
+        self.dag_processor_ttl_s = (
+            self.ttl_s if _is_unset(dag_processor_ttl_s) else _seconds("dag_processor_ttl_s", dag_processor_ttl_s)
+        )
+        self.cache_dir = None if _is_unset(cache_dir) else str(cache_dir)
+        self.max_entries = _count("max_entries", max_entries)
+        self.max_bytes = _count("max_bytes", max_bytes)
+        self.prefetch = as_names("prefetch", prefetch)
+        self.access_denied_ends_search = as_flag("access_denied_ends_search", access_denied_ends_search)
+        self.log_not_found = as_flag("log_not_found", log_not_found)
+
+
+class LookUpCache:
+    """The cache of one configuration.
+
+    :param amazon_class: the class of the amazon provider that is asked for what the cache lacks.
+    :param service: its service, by boto3's name.
+    :param given: its keywords.
+    :param options: keywords that are about the cache.
+    """
+
+    def __init__(self, amazon_class: str, service: str, given: dict[str, Any], options: CacheOptions) -> None:
+        self.service = service
+        self.given = given
+        self.options = options
+        self._amazon_class = amazon_class
+        self._scope = ""
+
+    def identity(self, kind: str, secret_id: str, team: str | None) -> Identity:
+        """Return what a look-up is known by."""
+        if not self._scope:
+            environment = {name: os.environ.get(name) for name in _CREDENTIALS}
+            parts = [self.service, self.given, environment]
+            self._scope = hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+        return (self._scope, kind, secret_id, team or "")
+
+    def is_fresh(self, entry: Entry) -> bool:
+        """Return whether an entry may be answered with, without asking."""
+        age = entry.age_s()
+        if age is None:
+            return False
+        if entry.outcome == VALUE:
+            ttl = self.options.dag_processor_ttl_s if is_parser() else self.options.ttl_s
+        else:
+            ttl = self.options.negative_ttl_s
+        return age < ttl * entry.jitter
+
+    def may_be_stale(self, entry: Entry) -> bool:
+        """Return whether an entry may be answered with while nobody else answers."""
+        age = entry.age_s()
+        ttl = self.options.ttl_s if entry.outcome == VALUE else self.options.negative_ttl_s
+        return age is not None and entry.outcome != DENIED and age < ttl + self.options.serve_stale_s
+
+    @property
+    def store(self) -> Store:
+        """Where answers are kept."""
+        return self._opened()[0]
+
+    @property
+    def statistics(self) -> Statistics:
+        """Where look-ups are counted."""
+        return self._opened()[1]
+
+    def _opened(self) -> tuple[Store, Statistics]:
+        """Open the cache; the same for all backends of a process."""
+        keys = environment_keys()
+        if keys is None:
+            warn_once(
+                ("no key",),
+                "Secrets cache: this environment has no Fernet key (core.fernet_key), so nothing is kept on disk, and "
+                "each process has a cache of its own. Set one to share it.",
+            )
+            return _in_memory(self.options)
+        parent = self.options.cache_dir or default_parent()
+        known = _caches.get((parent, keys.folder_name))
+        if known is not None:
+            return known
+        max_age_s = max(self.options.ttl_s, self.options.negative_ttl_s) + self.options.serve_stale_s
+        try:
+            store = FileStore(
+                parent,
+                keys,
+                max_entries=self.options.max_entries,
+                max_bytes=self.options.max_bytes,
+                max_age_s=max_age_s,
+            )
+        except UnusableFolder as error:
+            warn_once(
+                ("folder", str(error)),
+                "Secrets cache: %s. Each process has a cache of its own. Name another folder with cache_dir.",
+                error,
+            )
+            return _in_memory(self.options)
+        made: tuple[Store, Statistics] = (store, Statistics(store.folder))
+        _caches[parent, keys.folder_name] = made
+        return made
+
+    @property
+    def amazon_backend(self) -> AmazonBackend:
+        """What asks AWS; made by the first look-up that needs it, once a process for all backends that are alike."""
+        from airflow_mwaa_provider.secrets.amazon_backend import AmazonBackend
+
+        scope = self.identity("", "", None)[0]
+        found = _amazon_backends.get((os.getpid(), scope))
+        if found is None:
+            found = AmazonBackend(self._amazon_class, self.service, self.given)
+            # Of the process before a fork nothing is kept: two must not share its open connections.
+            for key in [key for key in _amazon_backends if key[0] != os.getpid()]:
+                del _amazon_backends[key]
+            _amazon_backends[os.getpid(), scope] = found
+        return found
+
+    def pinned(self, identity: Identity) -> Entry | None:
+        """Return what this process has already read, where it parses a DAG file: within it a value stays the same."""
+        found = _pins.get((os.getpid(), *identity))
+        if found is None or now_s() - found[0] > _LONGEST_PARSE_S:
+            return None
+        return found[1]
+
+    def pin(self, entry: Entry) -> None:
+        """Keep to an answer, where this process parses a DAG file."""
+        if is_parser() and self.pinned(entry.identity) is None:
+            process = os.getpid()
+            for key in [key for key in _pins if key[0] != process]:
+                del _pins[key]
+            _pins[process, *entry.identity] = (now_s(), entry)
+
+    def forget(self, identity: Identity) -> bool:
+        """Delete an answer; return whether there was one."""
+        _pins.pop((os.getpid(), *identity), None)
+        return self.store.delete(identity)
+
+
+def warn_once(key: tuple[str, ...], message: str, *arguments: object) -> None:
+    """Log a warning, once for each key and process."""
+    if key in _warned:
+        return
+    if len(_warned) > 10_000:
+        _warned.clear()
+    _warned.add(key)
+    log.warning(message, *arguments)
+
+
+def _in_memory(options: CacheOptions) -> tuple[Store, Statistics]:
+    global _memory
+    if _memory is None:
+        _memory = (MemoryStore(options.max_entries), Statistics(None))
+    return _memory
+
+
+def is_parser() -> bool:
+    """Return whether this process belongs to what parses DAG files: on Airflow 2 that may be the scheduler."""
+    return any(argument in _PARSERS for argument in sys.argv[1:3])
+
+
+def as_flag(name: str, value: Any) -> bool:
+    """Return a truth value, from one or from its text."""
+    text = str(value).strip().lower()
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise _refused(f"{name}: {value!r} must be true or false.")
+
+
+def as_names(name: str, value: Any) -> tuple[str, ...]:
+    """Return names, from a list, its JSON or a text with commas."""
+    if _is_unset(value):
+        return ()
+    if isinstance(value, str):
+        value = json.loads(value) if value.lstrip().startswith("[") else value.split(",")
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise _refused(f"{name}: it must be a list of texts, or a text with commas.")
+    return tuple(item.strip() for item in value if item.strip())
+
+
+def as_mapping(name: str, value: Any) -> Any:
+    """Return a dictionary, from one or from its JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise _refused(f"{name}: it must be a JSON object.")
+    return found
+
+
+def _is_unset(value: Any) -> bool:
+    return value is None or value in ("", "null", "None")
+
+
+def _seconds(name: str, value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise _refused(f"{name}: {value!r} must be a number of seconds, at least 0.")
+    return seconds
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (1 <= number < math.inf and number == int(number)):
+        raise _refused(f"{name}: {value!r} must be a whole number, at least 1.")
+    return int(number)
+
+
+def _refused(message: str) -> Exception:
+    from airflow_mwaa_provider.exceptions import MwaaInputError  # the whole tree, which few processes need
+
+    return MwaaInputError(message)
+
+
+_caches: dict[tuple[str, str], tuple[Store, Statistics]] = {}
+_memory: tuple[Store, Statistics] | None = None
+_amazon_backends: dict[tuple[int, str], AmazonBackend] = {}
+_pins: dict[tuple[object, ...], tuple[float, Entry]] = {}
+_warned: set[tuple[str, ...]] = set()

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens when the cache has no fresh answer: one process asks, the others wait for it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import AccessDenied, SecretsUnavailable
+from airflow_mwaa_provider.secrets.amazon_backend import Cause
+from airflow_mwaa_provider.secrets.diagnosis import describe, describe_stale
+from airflow_mwaa_provider.secrets.entry import ABSENT, DENIED, VALUE, Entry, now_s
+from airflow_mwaa_provider.secrets.look_up_cache import log, warn_once
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_mwaa_provider.secrets.amazon_backend import Answer, Reply
+    from airflow_mwaa_provider.secrets.entry import Identity
+    from airflow_mwaa_provider.secrets.look_up_cache import LookUpCache
+
+__all__ = ["denied", "read_again", "read_through"]
+
+_WAIT_S = 20.0
+_RETRY_AFTER_S = 30.0
+"""For how long nobody asks again after an answer that did not come, where a stale one can be given."""
+_BATCH = 20
+_REVALIDATED_EARLY = 0.8
+"""The share of its time to live after which an entry is read again along with others."""
+_NO_BATCH_S = 3600.0
+_JITTER = 0.1
+
+
+def read_through(cache: LookUpCache, identity: Identity) -> Entry | None:
+    """Return an answer: a fresh one if anybody gives it, else one that is past its time to live.
+
+    :return: ``None`` if the amazon provider's backend takes what happened for "not found", without being sure.
+    """
+    cache.statistics.count(misses=1)
+    with contextlib.ExitStack() as stack:
+        is_locked = _lock(stack, cache, identity)
+        entry = cache.store.read(identity)
+        if entry is not None:
+            if cache.is_fresh(entry):
+                return entry  # who held the lock has read it
+            if cache.may_be_stale(entry) and (not is_locked or _failed_lately(entry)):
+                return _stale(cache, entry)
+        return _ask(cache, identity, entry)
+
+
+def read_again(cache: LookUpCache, identity: Identity, min_age_s: float) -> bool:
+    """Read an answer again, unless that was done just now; return whether it is another one."""
+    before = cache.store.read(identity)
+    with contextlib.ExitStack() as stack:
+        _lock(stack, cache, identity)
+        entry = cache.store.read(identity)
+        age = entry.age_s() if entry is not None else None
+        if entry is not None and age is not None and age < min_age_s:
+            return before is None or (before.outcome, before.value) != (entry.outcome, entry.value)
+        found = _ask(cache, identity, entry, is_alone=True)
+    return found is not None and (entry is None or (entry.outcome, entry.value) != (found.outcome, found.value))
+
+
+def denied(cache: LookUpCache, entry: Entry) -> Exception:
+    """Return the exception for an entry that says that access was denied."""
+    if cache.options.access_denied_ends_search:
+        from airflow_mwaa_provider._compat import secrets_access_denied
+
+        ending = secrets_access_denied()
+        if ending is not None:
+            return ending(entry.problem)
+    return AccessDenied(entry.problem)
+
+
+def _lock(stack: contextlib.ExitStack, cache: LookUpCache, identity: Identity) -> bool:
+    try:
+        return stack.enter_context(cache.store.lock(identity, _WAIT_S))
+    except OSError:
+        return False
+
+
+def _failed_lately(entry: Entry) -> bool:
+    return bool(entry.failed_at_s) and 0 <= now_s() - entry.failed_at_s < _RETRY_AFTER_S
+
+
+def _ask(
+    cache: LookUpCache,
+    identity: Identity,
+    before: Entry | None,
+    *,
+    is_alone: bool = False,
+) -> Entry | None:
+    """Ask AWS, and keep the answer."""
+    _, kind, secret_id, team = identity
+    prepared: dict[str, Reply] = {}
+    others: list[Entry] = []
+    if not is_alone and before is None:
+        prepared = _prefetch(cache, identity)
+    elif not is_alone and before is not None:
+        prepared, others = _revalidate(cache, before)
+    answer = cache.amazon_backend.fetch(kind, secret_id, team or None, prepared)
+    cache.statistics.count(calls=sum(reply.name not in prepared for reply in answer.replies))
+    for other in others:
+        _keep_prepared(cache, other.identity, prepared)
+    if answer.is_unavailable:
+        return _without_answer(cache, identity, before, answer)
+    if answer.outcome is None:
+        if answer.error is not None:
+            raise answer.error
+        return None  # nothing was asked: a rule of the amazon provider's backend that isn't known here
+    return _keep(cache, identity, answer)
+
+
+def _keep(cache: LookUpCache, identity: Identity, answer: Answer) -> Entry:
+    """Keep an answer."""
+    assert answer.outcome is not None
+    entry = Entry(
+        identity,
+        answer.outcome,
+        answer.value,
+        names=tuple(reply.name for reply in answer.replies),
+        problem=describe(cache, identity, answer),
+        jitter=1.0 - _JITTER * random.random(),  # noqa: S311 - spreads load
+    )
+    _write(cache, entry)
+    return entry
+
+
+def _write(cache: LookUpCache, entry: Entry) -> None:
+    try:
+        cache.store.write(entry)
+    except OSError as error:
+        cache.statistics.count(not_cached=1)
+        warn_once(
+            ("write", str(error.errno)),
+            "Secrets cache: an answer could not be kept (%s), so it is asked for again each time. Make room in the "
+            "folder, or name another one with cache_dir.",
+            error.strerror or type(error).__name__,
+        )
+
+
+def _without_answer(
+    cache: LookUpCache,
+    identity: Identity,
+    before: Entry | None,
+    answer: Answer,
+) -> Entry | None:
+    cache.statistics.count(errors=1)
+    problem = describe(cache, identity, answer)
+    if before is not None and cache.may_be_stale(before):
+        before.failed_at_s = now_s()
+        _write(cache, before)
+        return _stale(cache, before, problem)
+    warn_once((*identity, problem), "%s", problem)
+    if answer.error is not None:
+        # In one line; the amazon provider's backend raises what boto3 does.
+        raise SecretsUnavailable(problem) from answer.error
+    return None
+
+
+def _stale(cache: LookUpCache, entry: Entry, problem: str = "") -> Entry:
+    cache.statistics.count(stale=1)
+    warn_once((*entry.identity, "stale"), "%s", describe_stale(cache, entry, problem))
+    return entry
+
+
+def _revalidate(cache: LookUpCache, before: Entry) -> tuple[dict[str, Reply], list[Entry]]:
+    """Read what was asked for, and others that are in use and end soon, by one request."""
+    if cache.service != "secretsmanager" or _batch_is_denied(cache, before.identity):
+        return {}, []
+    names = dict.fromkeys(before.names)
+    others = []
+    for entry in _ending(cache, before):
+        more = dict.fromkeys([*names, *entry.names])
+        if len(more) > _BATCH:
+            break
+        names = more
+        others.append(entry)
+    if not others:
+        return {}, []
+    try:
+        cache.statistics.count(batch_calls=1)
+        found = cache.amazon_backend.read_batch(list(names))
+    except Exception as error:  # noqa: BLE001 - then each is read for itself, and says what is wrong
+        _note_batch(cache, before.identity, error)
+        return {}, []
+    return found, [other for other in others if set(other.names) <= set(found)]
+
+
+def _ending(cache: LookUpCache, before: Entry) -> Iterator[Entry]:
+    for entry in cache.store.entries(used_since_written=True):
+        is_alike = entry.identity[0] == before.identity[0] and entry.identity != before.identity
+        age = entry.age_s()
+        if not is_alike or not entry.names or entry.outcome not in (VALUE, ABSENT) or age is None:
+            continue
+        ttl = cache.options.ttl_s if entry.outcome == VALUE else cache.options.negative_ttl_s
+        if age >= ttl * entry.jitter * _REVALIDATED_EARLY:
+            yield entry
+
+
+def _batch_identity(identity: Identity) -> Identity:
+    return (identity[0], "batch", "", "")
+
+
+def _batch_is_denied(cache: LookUpCache, identity: Identity) -> bool:
+    noted = cache.store.read(_batch_identity(identity))
+    age = noted.age_s() if noted is not None else None
+    return age is not None and age < _NO_BATCH_S
+
+
+def _note_batch(cache: LookUpCache, identity: Identity, error: Exception) -> None:
+    from airflow_mwaa_provider.secrets.amazon_backend import cause_of
+
+    cache.statistics.count(errors=1)
+    reply = cause_of("", error)
+    if reply.cause is Cause.UNAVAILABLE:
+        return
+    _write(cache, Entry(_batch_identity(identity), DENIED))
+    log.info(
+        "Secrets cache: BatchGetSecretValue is refused (%s), so secrets are read one by one. Allow the execution role "
+        "secretsmanager:BatchGetSecretValue on * to save calls.",
+        reply.code,
+    )
+
+
+def _keep_prepared(cache: LookUpCache, identity: Identity, prepared: dict[str, Reply]) -> None:
+    _, kind, secret_id, team = identity
+    answer = cache.amazon_backend.fetch(kind, secret_id, team or None, prepared)
+    if answer.outcome in (VALUE, ABSENT):
+        _keep(cache, identity, answer)
+
+
+def _prefetch(cache: LookUpCache, identity: Identity) -> dict[str, Reply]:
+    """Read all secrets under the prefixes that were asked for, once for each time to live."""
+    found: dict[str, Reply] = {}
+    if cache.service != "secretsmanager" or _batch_is_denied(cache, identity):
+        return found
+    for prefix in cache.options.prefetch:
+        marker = (identity[0], "prefetch", prefix, "")
+        noted = cache.store.read(marker)
+        if noted is not None and cache.is_fresh(noted):
+            continue
+        _write(cache, Entry(marker, VALUE, ""))
+        try:
+            for page in cache.amazon_backend.read_prefix(prefix, cache.options.max_entries):
+                cache.statistics.count(batch_calls=1)
+                found.update(page)
+        except Exception as error:  # noqa: BLE001 - then each is read for itself, and says what is wrong
+            _note_batch(cache, identity, error)
+            break
+    for name in found:
+        for other in _named(cache, identity, name):
+            if other != identity:
+                _keep_prepared(cache, other, found)
+    return found
+
+
+def _named(cache: LookUpCache, identity: Identity, name: str) -> Iterator[Identity]:
+    """Return the look-ups that a secret of this name answers."""
+    stock = cache.amazon_backend.stock
+    for kind, prefix in (
+        ("connection", stock.connections_prefix),
+        ("variable", stock.variables_prefix),
+        ("config", stock.config_prefix),
+    ):
+        if prefix and name.startswith(f"{prefix}{stock.sep}"):
+            yield (identity[0], kind, name.removeprefix(f"{prefix}{stock.sep}"), "")

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the cache was asked, and what it asked Secrets Manager: counted by all processes of a container together."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import sys
+import time
+from typing import Any
+
+__all__ = ["COUNTED", "Statistics", "read_statistics"]
+
+COUNTED = ("hits", "negative_hits", "misses", "calls", "batch_calls", "stale", "errors", "not_cached")
+"""Look-ups answered from the cache with a value, and with the absence of one; look-ups that were not; requests to AWS;
+answers that were past their time to live; requests that failed; answers that could not be kept."""
+
+_FORM = struct.Struct(f"<d{len(COUNTED)}Q")
+_METRICS = ("airflow.sdk.observability.stats", "airflow.observability.stats", "airflow.stats")
+
+
+class Statistics:
+    """Counts, in a file that processes share, or in memory.
+
+    :param folder: where the file is; ``None`` for memory.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self._path = None if folder is None else os.path.join(folder, "statistics")
+        self._here: dict[str, int] = dict.fromkeys(COUNTED, 0)
+        self._since = time.time()
+
+    def count(self, **more: int) -> None:
+        """Add to the numbers. What cannot be counted is not: a look-up never fails for it."""
+        for name, number in more.items():
+            _tell_airflow(name, number)
+        if self._path is None:
+            for name, number in more.items():
+                self._here[name] += number
+            return
+        with contextlib.suppress(OSError):
+            self._add(more)
+
+    def _add(self, more: dict[str, int]) -> None:
+        assert self._path is not None
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        file = os.open(self._path, flags, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            since, *numbers = _numbers(os.pread(file, _FORM.size, 0))
+            for name, number in more.items():
+                numbers[COUNTED.index(name)] += number
+            os.pwrite(file, _FORM.pack(since, *numbers), 0)
+        finally:
+            os.close(file)
+
+    def read(self) -> dict[str, Any]:
+        """Return the numbers, and ``since``, the time from which they are counted."""
+        if self._path is None:
+            return {"since": self._since, **self._here}
+        return read_statistics(self._path)
+
+
+def read_statistics(path: str) -> dict[str, Any]:
+    """Return what a file has counted.
+
+    :raises OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        since, *numbers = _numbers(file.read(_FORM.size))
+    return {"since": since, **dict(zip(COUNTED, numbers, strict=True))}
+
+
+def _numbers(data: bytes) -> tuple[Any, ...]:
+    if len(data) != _FORM.size:
+        return (time.time(), *(0 for _ in COUNTED))
+    return _FORM.unpack(data)
+
+
+def _tell_airflow(name: str, number: int) -> None:
+    """Count it among Airflow's own metrics too, in processes that have these."""
+    for module_name in _METRICS:
+        module = sys.modules.get(module_name)
+        if module is not None:
+            increase = getattr(getattr(module, "Stats", module), "incr", None)
+            if increase is not None:  # else it is just being imported
+                increase(f"mwaa_secrets.{name}", number)
+            return

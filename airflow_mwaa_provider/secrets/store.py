@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where entries are kept: encrypted files that all processes of a container share, or the memory of this one."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import os
+import random
+import stat
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_mwaa_provider.secrets.entry import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_mwaa_provider.secrets.entry import Identity
+
+__all__ = ["CacheKeys", "FileStore", "MemoryStore", "Store", "UnusableFolder", "default_parent", "environment_keys"]
+
+_VARIABLE = "AIRFLOW__CORE__FERNET_KEY"
+_CONFIGURATIONS = ("airflow.sdk.configuration", "airflow.configuration")
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only a folder in it, 0700 and checked for its owner
+_SUFFIX = ".entry"
+_UNFINISHED = ".tmp"
+_UNFINISHED_S = 60.0
+_LOCKS = 64
+_LONGEST_ENTRY_BYTES = 512 * 1024
+"""A secret has up to 64 KiB, each of which may take six bytes of JSON, and a third more by the encryption."""
+_OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_WAIT_S = (0.002, 0.05)
+
+
+class UnusableFolder(Exception):
+    """The folder of the cache cannot be used; the text says why."""
+
+
+class CacheKeys:
+    """The keys of one environment: for contents, for file names and for the name of its folder."""
+
+    __slots__ = ("_fernet_key", "_name_key", "_secret", "folder_name")
+
+    def __init__(self, fernet_key: str) -> None:
+        # The first of several is the one that Airflow encrypts with.
+        self._secret = fernet_key.partition(",")[0].strip().encode()
+        self._fernet_key: bytes | None = None
+        self._name_key = self._derive("file names")
+        self.folder_name = self._derive("folder").hex()[:32]
+
+    def __repr__(self) -> str:
+        return "<CacheKeys ***>"
+
+    def _derive(self, purpose: str) -> bytes:
+        return hmac.digest(self._secret, f"airflow-mwaa-provider secrets cache 1: {purpose}".encode(), hashlib.sha256)
+
+    def file_name(self, identity: Identity) -> str:
+        """Return the name of an entry's file, which tells nothing about the secret."""
+        parts = b"".join(
+            len(data).to_bytes(4, "big") + data for data in (part.encode("utf-8", "surrogatepass") for part in identity)
+        )
+        return hmac.digest(self._name_key, parts, hashlib.sha256).hex()[:40]
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Encrypt and sign."""
+        from cryptography.fernet import Fernet
+
+        return Fernet(self._key()).encrypt(data)
+
+    def decrypt(self, token: bytes) -> bytes | None:
+        """Return what was encrypted; ``None`` if it was not with this key, or is damaged."""
+        from cryptography.fernet import Fernet, InvalidToken
+
+        try:
+            return Fernet(self._key()).decrypt(token)
+        except InvalidToken:
+            return None
+
+    def _key(self) -> bytes:
+        if self._fernet_key is None:
+            self._fernet_key = base64.urlsafe_b64encode(self._derive("contents"))
+        return self._fernet_key
+
+
+def environment_keys() -> CacheKeys | None:
+    """Return the keys of the environment that this process belongs to; ``None`` if it has no Fernet key."""
+    global _known
+    text = os.environ.get(_VARIABLE) or _configured_key()
+    if not text.strip(" ,"):
+        return None
+    if _known is None or _known[0] != text:
+        _known = (text, CacheKeys(text))
+    return _known[1]
+
+
+def _configured_key() -> str:
+    """Ask Airflow's configuration, which may ask the secrets backend in turn: then there is no key for that moment."""
+    if getattr(_asking, "is_asking", False):
+        return ""
+    for name in _CONFIGURATIONS:
+        configuration = getattr(sys.modules.get(name), "conf", None)
+        if configuration is not None:
+            _asking.is_asking = True
+            try:
+                return str(configuration.get("core", "fernet_key", fallback="") or "")
+            finally:
+                _asking.is_asking = False
+    return ""
+
+
+class Store(Protocol):
+    """Keeps entries by their identities."""
+
+    def read(self, identity: Identity) -> Entry | None:
+        """Return what is kept; ``None`` if there is nothing, or nothing to be trusted."""
+
+    def write(self, entry: Entry) -> None:
+        """Keep an entry instead of the one before."""
+
+    def delete(self, identity: Identity) -> bool:
+        """Forget an entry; return whether there was one."""
+
+    def entries(self, *, used_since_written: bool = False) -> Iterator[Entry]:
+        """Return entries, those written longest ago first; only those read since they were written, if asked."""
+
+    def lock(self, identity: Identity, wait_s: float) -> contextlib.AbstractContextManager[bool]:
+        """Hold the right to ask Secrets Manager; the value is whether it was had within this time."""
+
+
+class MemoryStore:
+    """Keeps entries in this process; forked ones begin with a copy."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._entries: dict[Identity, Entry] = {}
+
+    def read(self, identity: Identity) -> Entry | None:
+        """Return what is kept."""
+        return self._entries.get(identity)
+
+    def write(self, entry: Entry) -> None:
+        """Keep an entry."""
+        self._entries.pop(entry.identity, None)
+        self._entries[entry.identity] = entry
+        while len(self._entries) > self._max_entries:
+            self._entries.pop(next(iter(self._entries)))
+
+    def delete(self, identity: Identity) -> bool:
+        """Forget an entry."""
+        return self._entries.pop(identity, None) is not None
+
+    def entries(self, *, used_since_written: bool = False) -> Iterator[Entry]:
+        """Return entries; of processes that end soon, it is not worth knowing which were read."""
+        yield from () if used_since_written else tuple(self._entries.values())
+
+    @contextlib.contextmanager
+    def lock(self, identity: Identity, wait_s: float) -> Iterator[bool]:  # noqa: ARG002 - a store's signature
+        """Let everybody ask: another process would not see the answer."""
+        yield True
+
+
+class FileStore:
+    """Keeps entries in files, one for each, encrypted.
+
+    A file is written beside and moved into its place, so that readers see the entry before or the one after, and a
+    writer that is killed leaves nothing but a file to be swept up. What cannot be decrypted, or is the entry of another
+    identity, is as good as not there.
+
+    :param parent: the folder that this environment's own is made in.
+    :raises UnusableFolder: there is no folder that only this user can read.
+    """
+
+    def __init__(self, parent: str, keys: CacheKeys, *, max_entries: int, max_bytes: int, max_age_s: float) -> None:
+        self._keys = keys
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._max_age_s = max_age_s
+        self.folder = os.path.join(parent, keys.folder_name)
+        self._locks = os.path.join(self.folder, "locks")
+        _make_parent(parent)
+        for folder in (self.folder, self._locks):
+            _make_private(folder)
+
+    def read(self, identity: Identity) -> Entry | None:
+        """Return what is kept."""
+        path = self._path(identity)
+        data = _read_private(path)
+        if data is None:
+            return None
+        entry = self._entry_of(data)
+        if entry is None or entry.identity != identity:
+            return None
+        with contextlib.suppress(OSError):
+            # The time of access says that it is still wanted; the other one stays.
+            os.utime(path, ns=(time.time_ns(), os.stat(path).st_mtime_ns))
+        return entry
+
+    def _entry_of(self, data: bytes) -> Entry | None:
+        plain = self._keys.decrypt(data)
+        return None if plain is None else Entry.from_bytes(plain)
+
+    def write(self, entry: Entry) -> None:
+        """Keep an entry.
+
+        :raises OSError: it could not be written, even after the oldest ones were removed.
+        """
+        token = self._keys.encrypt(entry.to_bytes())
+        if len(token) > min(_LONGEST_ENTRY_BYTES, self._max_bytes):
+            return
+        self._sweep(len(token))
+        try:
+            self._replace(self._path(entry.identity), token)
+        except OSError:
+            self._sweep(self._max_bytes)  # a full disk: what is cached is worth less than what is wanted now
+            self._replace(self._path(entry.identity), token)
+
+    def _replace(self, path: str, token: bytes) -> None:
+        unfinished = f"{path}.{os.getpid()}.{random.getrandbits(64):016x}{_UNFINISHED}"
+        file = os.open(unfinished, _OPEN | os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            try:
+                view = memoryview(token)
+                while view:
+                    view = view[os.write(file, view) :]
+            finally:
+                os.close(file)
+            os.replace(unfinished, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(unfinished)
+            raise
+
+    def delete(self, identity: Identity) -> bool:
+        """Forget an entry."""
+        try:
+            os.unlink(self._path(identity))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def entries(self, *, used_since_written: bool = False) -> Iterator[Entry]:
+        """Return entries, those written longest ago first."""
+        for path, found in sorted(self._files(), key=lambda each: each[1].st_mtime_ns):
+            if path.endswith(_SUFFIX) and (found.st_atime_ns > found.st_mtime_ns or not used_since_written):
+                data = _read_private(path)
+                entry = self._entry_of(data) if data is not None else None
+                if entry is not None and self._path(entry.identity) == path:
+                    yield entry
+
+    @contextlib.contextmanager
+    def lock(self, identity: Identity, wait_s: float) -> Iterator[bool]:
+        """Lock out the other processes; the system ends the lock of a process that is killed."""
+        number = int(self._keys.file_name(identity)[:8], 16) % _LOCKS
+        path = os.path.join(self._locks, str(number))
+        file = os.open(path, _OPEN | os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            yield _locked(file, wait_s)
+        finally:
+            os.close(file)
+
+    def _path(self, identity: Identity) -> str:
+        return os.path.join(self.folder, self._keys.file_name(identity) + _SUFFIX)
+
+    def _files(self) -> list[tuple[str, os.stat_result]]:
+        found = []
+        with os.scandir(self.folder) as listed:
+            for item in listed:
+                with contextlib.suppress(FileNotFoundError):
+                    if item.is_file(follow_symlinks=False):
+                        found.append((item.path, item.stat(follow_symlinks=False)))
+        return found
+
+    def _sweep(self, needed_bytes: int) -> None:
+        """Remove what killed writers have left, what nobody may use any more, and the oldest past the bounds."""
+        now = time.time()
+        entries = []
+        for path, found in self._files():
+            age = now - found.st_mtime
+            if path.endswith(_UNFINISHED):
+                if age > _UNFINISHED_S:
+                    _remove(path)
+            elif path.endswith(_SUFFIX):
+                if age > self._max_age_s:
+                    _remove(path)
+                else:
+                    entries.append((found.st_mtime_ns, found.st_size, path))
+        entries.sort(reverse=True)
+        count, size = 1, needed_bytes
+        for _, entry_bytes, path in entries:
+            count, size = count + 1, size + entry_bytes
+            if count > self._max_entries or size > self._max_bytes:
+                _remove(path)
+
+
+def default_parent() -> str:
+    """Return the folder for the caches of this user: in memory where the system has such a place, else temporary."""
+    name = f"airflow-mwaa-secrets-{os.geteuid()}"
+    if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK):
+        return os.path.join(_SHARED_MEMORY, name)
+    import tempfile
+
+    return os.path.join(tempfile.gettempdir(), name)
+
+
+def _make_parent(folder: str) -> None:
+    """Make the folder that ours is in, or check that nobody else can put another in its place."""
+    found = _made(folder)
+    if found.st_uid not in (os.geteuid(), 0):
+        raise UnusableFolder(f"{folder}: it belongs to another user")
+    if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+        raise UnusableFolder(f"{folder}: other users may write to it (mode {stat.S_IMODE(found.st_mode):o})")
+
+
+def _made(folder: str) -> os.stat_result:
+    """Make a folder unless it is there; return what is known of it."""
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise UnusableFolder(f"{folder}: it cannot be made ({error.strerror})") from None
+    try:
+        found = os.lstat(folder)
+    except OSError as error:
+        raise UnusableFolder(f"{folder}: {error.strerror}") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnusableFolder(f"{folder}: it is a link or a file, not a folder")
+    return found
+
+
+def _make_private(folder: str) -> None:
+    """Make a folder that only this user can read, or check that it is one."""
+    found = _made(folder)
+    if found.st_uid != os.geteuid():
+        raise UnusableFolder(f"{folder}: it belongs to another user")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise UnusableFolder(f"{folder}: other users may enter it (mode {stat.S_IMODE(found.st_mode):o}, not 700)")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise UnusableFolder(f"{folder}: it cannot be written to")
+
+
+def _read_private(path: str) -> bytes | None:
+    """Return what a file has; ``None`` if it isn't there, or isn't a plain file of this user alone."""
+    try:
+        # By the time of access it is known what is still read: reading it here is none.
+        file = os.open(path, _OPEN | os.O_RDONLY | getattr(os, "O_NOATIME", 0))
+    except OSError:
+        return None
+    try:
+        found = os.fstat(file)
+        is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+        if not is_ours or found.st_size > _LONGEST_ENTRY_BYTES:
+            return None
+        parts = []
+        while part := os.read(file, _LONGEST_ENTRY_BYTES):
+            parts.append(part)
+        return b"".join(parts)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+
+
+def _locked(file: int, wait_s: float) -> bool:
+    """Wait for a lock, and return whether it was had in time."""
+    pause, longest = _WAIT_S
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, longest)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+_known: tuple[str, CacheKeys] | None = None
+_asking = threading.local()

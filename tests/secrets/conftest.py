@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Secrets Manager and Parameter Store by moto over HTTP, whose requests are counted and can be made to fail."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from airflow_mwaa_provider.secrets import cached_backend, look_up_cache
+from airflow_mwaa_provider.secrets.secrets_manager import CachedSecretsManagerBackend
+
+FERNET_KEY = "x6R0CUyYtOTo9f3xqnXrT1fXh0qkb5pKnU3Xy4lmv1k="
+OTHER_KEY = "3Zc1Z2mP9q0kS7bJ1oO4w0bS0h0v8r0Xq2n8t5yRr9E="
+CANARY = "canary-5f0c1e9a7b"
+
+
+class SecretsService:
+    """The service as AWS would be: what it was asked is counted, and what it answers can be chosen.
+
+    :param fault: is asked with an action and a request; what it returns, a status and a body, is answered instead.
+    """
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.fault: Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]] | None] | None = None
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._lock = threading.Lock()
+        self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Silent)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        if action:
+            with self._lock:
+                self.calls[action] += 1
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = _Body(body)
+            request = json.loads(body or b"{}")
+            # What moto lets through.
+            answer = _too_many(action, request) or (self.fault(action, request) if self.fault else None)
+            if answer is not None:
+                status, error = answer
+                start_response(f"{status} fault", [("Content-Type", "application/x-amz-json-1.1")])
+                return [json.dumps(error).encode()]
+        return self._moto(environ, start_response)
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def client(self, name: str = "secretsmanager") -> Any:
+        return boto3.client(
+            name,
+            endpoint_url=self.url,
+            region_name="eu-west-1",
+            aws_access_key_id="AKIA0",
+            aws_secret_access_key="secret",
+        )
+
+    def put(self, name: str, text: str) -> None:
+        """Make a secret, or give it another value."""
+        client = self.client()
+        try:
+            client.create_secret(Name=name, SecretString=text)
+        except client.exceptions.ResourceExistsException:
+            client.put_secret_value(SecretId=name, SecretString=text)
+
+    def reads(self) -> int:
+        return self.calls["GetSecretValue"] + self.calls["BatchGetSecretValue"]
+
+
+class _Silent(WSGIRequestHandler):
+    def log(self, *arguments: object) -> None:
+        """Leave the output to the tests."""
+
+
+class _Body:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, size: int = -1) -> bytes:
+        size = len(self._data) if size < 0 else size
+        found, self._data = self._data[:size], self._data[size:]
+        return found
+
+
+def _too_many(action: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+    if action == "BatchGetSecretValue" and len(request.get("SecretIdList", ())) > 20:
+        return error("InvalidParameterException", "at most 20")
+    return None
+
+
+def error(code: str, message: str = "", status: int = 400) -> tuple[int, dict[str, Any]]:
+    return status, {"__type": code, "message": message}
+
+
+@pytest.fixture(scope="session")
+def running_service() -> Iterator[SecretsService]:
+    service = SecretsService()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def service(running_service: SecretsService, monkeypatch: pytest.MonkeyPatch) -> SecretsService:
+    """The service, empty, and a process that is told where it is."""
+    client = running_service.client()
+    running_service.fault = None
+    for page in client.get_paginator("list_secrets").paginate():
+        for secret in page["SecretList"]:
+            client.delete_secret(SecretId=secret["ARN"], ForceDeleteWithoutRecovery=True)
+    running_service.calls.clear()
+    for name, value in environment(running_service).items():
+        monkeypatch.setenv(name, value)
+    return running_service
+
+
+def environment(service: SecretsService) -> dict[str, str]:
+    return {
+        "AIRFLOW__CORE__FERNET_KEY": FERNET_KEY,
+        "AWS_ACCESS_KEY_ID": "AKIA0",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": service.url,
+    }
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process remembers is gone, as in a new one."""
+    for name in ("_caches", "_amazon_backends", "_pins"):
+        monkeypatch.setattr(look_up_cache, name, {})
+    for module, name in ((look_up_cache, "_warned"), (cached_backend, "_checked")):
+        monkeypatch.setattr(module, name, set())
+    monkeypatch.setattr(look_up_cache, "_memory", None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def backend(service: SecretsService, folder: Path) -> CachedSecretsManagerBackend:
+    return make(folder)
+
+
+def make(folder: Path, **options: Any) -> CachedSecretsManagerBackend:
+    return CachedSecretsManagerBackend(**{"cache_dir": str(folder), **options})
+
+
+class Clock:
+    """Time as the cache sees it, that a test can let pass."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passed_s = 0.0
+        clock = time.clock_gettime
+        monkeypatch.setattr(time, "clock_gettime", lambda which: clock(which) + self.passed_s)
+
+    def pass_s(self, seconds: float) -> None:
+        self.passed_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
