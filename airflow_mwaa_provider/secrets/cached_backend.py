@@ -27,8 +27,7 @@ _TEAM_SEPARATOR = "--"
 class CachedBackend(BaseSecretsBackend):
     """Answers from the cache, and asks the amazon provider's backend for what that lacks.
 
-    :param given: keywords for the amazon provider's backend.
-    :param options: keywords that are about the cache.
+    :param given: all keywords: those about the cache, and those for the amazon provider's backend.
     """
 
     amazon_class: ClassVar[str]
@@ -38,16 +37,17 @@ class CachedBackend(BaseSecretsBackend):
 
     cache: LookUpCache
 
-    def __init__(self, given: dict[str, Any], options: dict[str, Any]) -> None:
+    def __init__(self, given: dict[str, Any]) -> None:
         from airflow_mwaa_provider.secrets.look_up_cache import CacheOptions, LookUpCache, as_flag, as_mapping
 
         super().__init__()
+        options = CacheOptions(given)
         for name in ("use_ssl", "verify"):
             if isinstance(given.get(name), str) and given[name].lower() in ("true", "false"):
                 given[name] = as_flag(name, given[name])
         if "extra_conn_words" in given:
             given["extra_conn_words"] = as_mapping("extra_conn_words", given["extra_conn_words"])
-        self.cache = LookUpCache(type(self).amazon_class, type(self).service, given, CacheOptions(**options))
+        self.cache = LookUpCache(type(self).amazon_class, type(self).service, given, options)
         self._check_once()
 
     def __getattr__(self, name: str) -> Any:

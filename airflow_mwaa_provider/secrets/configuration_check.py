@@ -25,10 +25,6 @@ _OF_BACKEND = (
     *_PREFIXES, *_PATTERNS, "sep", "extra_conn_words", "api_version", "use_ssl", "full_url_mode",
     "are_secret_values_urlencoded",
 )  # fmt: skip
-_OF_CACHE = (
-    "cache_ttl_s", "negative_ttl_s", "serve_stale_s", "cache_dir", "dag_processor_ttl_s", "max_entries", "max_bytes",
-    "prefetch", "access_denied_ends_search", "log_not_found",
-)  # fmt: skip
 _NAME = {
     "secretsmanager": frozenset(string.ascii_letters + string.digits + "/_+=.@-"),
     "ssm": frozenset(string.ascii_letters + string.digits + "/_.-"),
@@ -37,7 +33,7 @@ _NAME = {
 
 def problems(service: str, given: Mapping[str, Any]) -> Iterator[str]:
     """Return each as a sentence that names the keyword and the way out."""
-    known = (*_OF_BACKEND, *_OF_CONNECTION, *_OF_CACHE)
+    known = (*_OF_BACKEND, *_OF_CONNECTION)
     for name in given:
         if name not in known:
             import difflib

@@ -52,32 +52,23 @@ class CacheOptions:
         "negative_ttl_s", "prefetch", "serve_stale_s", "ttl_s",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        *,
-        cache_ttl_s: Any,
-        negative_ttl_s: Any,
-        serve_stale_s: Any,
-        cache_dir: Any,
-        dag_processor_ttl_s: Any,
-        max_entries: Any,
-        max_bytes: Any,
-        prefetch: Any,
-        access_denied_ends_search: Any,
-        log_not_found: Any,
-    ) -> None:
-        self.ttl_s = _seconds("cache_ttl_s", cache_ttl_s)
-        self.negative_ttl_s = _seconds("negative_ttl_s", negative_ttl_s)
-        self.serve_stale_s = _seconds("serve_stale_s", serve_stale_s)
+    def __init__(self, given: dict[str, Any]) -> None:
+        """Take the keywords about the cache out of those given, or their defaults."""
+        take = given.pop
+        self.ttl_s = _seconds("cache_ttl_s", take("cache_ttl_s", 300.0))
+        self.negative_ttl_s = _seconds("negative_ttl_s", take("negative_ttl_s", 60.0))
+        self.serve_stale_s = _seconds("serve_stale_s", take("serve_stale_s", 3600.0))
+        ttl_of_parser = take("dag_processor_ttl_s", None)
         self.dag_processor_ttl_s = (
-            self.ttl_s if _is_unset(dag_processor_ttl_s) else _seconds("dag_processor_ttl_s", dag_processor_ttl_s)
+            self.ttl_s if _is_unset(ttl_of_parser) else _seconds("dag_processor_ttl_s", ttl_of_parser)
         )
-        self.cache_dir = None if _is_unset(cache_dir) else str(cache_dir)
-        self.max_entries = _count("max_entries", max_entries)
-        self.max_bytes = _count("max_bytes", max_bytes)
-        self.prefetch = as_names("prefetch", prefetch)
-        self.access_denied_ends_search = as_flag("access_denied_ends_search", access_denied_ends_search)
-        self.log_not_found = as_flag("log_not_found", log_not_found)
+        folder = take("cache_dir", None)
+        self.cache_dir = None if _is_unset(folder) else str(folder)
+        self.max_entries = _count("max_entries", take("max_entries", 10_000))
+        self.max_bytes = _count("max_bytes", take("max_bytes", 16 * 1024 * 1024))
+        self.prefetch = _names("prefetch", take("prefetch", ()))
+        self.access_denied_ends_search = as_flag("access_denied_ends_search", take("access_denied_ends_search", False))
+        self.log_not_found = as_flag("log_not_found", take("log_not_found", True))
 
 
 class LookUpCache:
@@ -233,7 +224,7 @@ def as_flag(name: str, value: Any) -> bool:
     raise _refused(f"{name}: {value!r} must be true or false.")
 
 
-def as_names(name: str, value: Any) -> tuple[str, ...]:
+def _names(name: str, value: Any) -> tuple[str, ...]:
     """Return names, from a list, its JSON or a text with commas."""
     if _is_unset(value):
         return ()

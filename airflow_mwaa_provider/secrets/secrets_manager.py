@@ -77,9 +77,6 @@ class CachedSecretsManagerBackend(CachedBackend):
             "config_lookup_pattern": config_lookup_pattern,
             "sep": sep,
             "extra_conn_words": extra_conn_words,
-            **kwargs,
-        }
-        options = {
             "cache_ttl_s": cache_ttl_s,
             "negative_ttl_s": negative_ttl_s,
             "serve_stale_s": serve_stale_s,
@@ -90,5 +87,6 @@ class CachedSecretsManagerBackend(CachedBackend):
             "prefetch": prefetch,
             "access_denied_ends_search": access_denied_ends_search,
             "log_not_found": log_not_found,
+            **kwargs,
         }
-        super().__init__(given, options)
+        super().__init__(given)

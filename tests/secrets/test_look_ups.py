@@ -39,7 +39,7 @@ def test_a_connection_is_what_the_amazon_provider_makes_of_it(backend: Any, serv
         assert (connection.conn_type, connection.login, connection.host) == ("postgres", "u", "h")
 
 
-def test_what_is_not_there_is_remembered_for_a_shorter_time(service: SecretsService, folder: Path, clock: Clock) -> None:
+def test_an_absence_is_remembered_for_a_shorter_time(service: SecretsService, folder: Path, clock: Clock) -> None:
     backend = make(folder, negative_ttl_s=60)
     assert [backend.get_variable("new") for _ in range(3)] == [None] * 3
     assert service.reads() == 1
@@ -133,7 +133,7 @@ def test_after_that_the_error_is_a_clear_one(service: SecretsService, folder: Pa
     backend.get_variable("v")
     service.fault = lambda action, request: THROTTLED
     clock.pass_s(1301)
-    with pytest.raises(SecretsUnavailable, match="did not answer for airflow/variables/v .ThrottlingException"):
+    with pytest.raises(SecretsUnavailable, match=r"did not answer for airflow/variables/v \(Throttling"):
         backend.get_variable("v")
 
 
@@ -144,7 +144,9 @@ def test_access_denied_is_told_with_what_to_allow(
         error("AccessDeniedException", "no identity-based policy") if action == "GetSecretValue" else None
     )
     for _ in range(3):
-        with pytest.raises(AccessDenied, match="secretsmanager:GetSecretValue on arn:aws:secretsmanager:eu-west-1:1234"):
+        with pytest.raises(
+            AccessDenied, match="GetSecretValue on arn:aws:secretsmanager:eu-west-1:123456789012:secret"
+        ):
             backend.get_conn_value("db")
     assert service.reads() == 1
     assert sum("was denied" in record.getMessage() for record in caplog.records) == 1
