@@ -11,6 +11,7 @@ import hmac
 import os
 import random
 import stat
+import struct
 import sys
 import threading
 import time
@@ -32,6 +33,8 @@ _SUFFIX = ".entry"
 _UNFINISHED = ".tmp"
 _UNFINISHED_S = 60.0
 _LOCKS = 64
+_SWEPT = struct.Struct("<QQ")
+_SWEEP_EVERY_S = 10.0
 _LONGEST_ENTRY_BYTES = 512 * 1024
 """A secret has up to 64 KiB, each of which may take six bytes of JSON, and a third more by the encryption."""
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -183,6 +186,7 @@ class FileStore:
         self._max_age_s = max_age_s
         self.folder = os.path.join(parent, keys.folder_name)
         self._locks = os.path.join(self.folder, "locks")
+        self._swept = os.path.join(self.folder, "swept")
         _make_parent(parent)
         for folder in (self.folder, self._locks):
             _make_private(folder)
@@ -213,12 +217,14 @@ class FileStore:
         token = self._keys.encrypt(entry.to_bytes())
         if len(token) > min(_LONGEST_ENTRY_BYTES, self._max_bytes):
             return
-        self._sweep(len(token))
+        path = self._path(entry.identity)
         try:
-            self._replace(self._path(entry.identity), token)
+            if self._is_sweep_due():
+                self._sweep(len(token))
+            self._replace(path, token)
         except OSError:
             self._sweep(self._max_bytes)  # a full disk: what is cached is worth less than what is wanted now
-            self._replace(self._path(entry.identity), token)
+            self._replace(path, token)
 
     def _replace(self, path: str, token: bytes) -> None:
         unfinished = f"{path}.{os.getpid()}.{random.getrandbits(64):016x}{_UNFINISHED}"
@@ -276,6 +282,17 @@ class FileStore:
                         found.append((item.path, item.stat(follow_symlinks=False)))
         return found
 
+    def _is_sweep_due(self) -> bool:
+        """Return whether to look at all files: now and then, and each time where they may be near the bounds."""
+        try:
+            swept_s = os.stat(self._swept).st_mtime
+            with open(self._swept, "rb") as file:
+                count, size = _SWEPT.unpack(file.read())
+        except (OSError, struct.error):
+            return True
+        is_half_full = 2 * count >= self._max_entries or 2 * size >= self._max_bytes
+        return is_half_full or not 0 <= time.time() - swept_s < _SWEEP_EVERY_S
+
     def _sweep(self, needed_bytes: int) -> None:
         """Remove what killed writers have left, what nobody may use any more, and the oldest past the bounds."""
         now = time.time()
@@ -296,6 +313,7 @@ class FileStore:
             count, size = count + 1, size + entry_bytes
             if count > self._max_entries or size > self._max_bytes:
                 _remove(path)
+        self._replace(self._swept, _SWEPT.pack(min(count, self._max_entries), min(size, self._max_bytes)))
 
 
 def default_parent() -> str:
