@@ -13,7 +13,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.exceptions import AccessDenied, CleanupUnderWay, MwaaError, NoMetadataRoute, Throttled
+from airflow_mwaa_provider.exceptions import (
+    AccessDenied,
+    CleanupUnderWay,
+    MwaaError,
+    MwaaInputError,
+    NoMetadataRoute,
+    Throttled,
+)
 from airflow_mwaa_provider.metadata.api_calls import ask, has_no_such_api
 from airflow_mwaa_provider.metadata.api_protocol import PREFIX
 from airflow_mwaa_provider.metadata.cleaning.api_protocol import (
@@ -119,8 +126,17 @@ class ApiCleanup:
             self._check(found)
             options = replace(self._options, now=found.now, max_duration=None)
             for unit in found.units:
-                if not self._is_over(outcome):
+                if self._is_over(outcome):
+                    break
+                try:
                     self._clean(unit, options, outcome, progress)
+                except MwaaInputError as error:
+                    # Each step reads the schema anew: since the first it has changed, and others would say the same.
+                    if not outcome.deleted:
+                        raise
+                    why = f"a step was refused, which deleted nothing; those before it are counted: {error}"
+                    self._fail(unit, why, outcome)
+                    break
             self._count(options, outcome)
         outcome.seconds = self._clock() - self._began
         return outcome
@@ -164,6 +180,10 @@ class ApiCleanup:
             f"Route api, at {self.label}: steps of {unit} end before they have deleted a row: looking for what is to "
             "go takes as long as a step may, or the environment suffers all the time. Clean it by a database route."
         )
+        self._fail(unit, why, outcome)
+
+    @staticmethod
+    def _fail(unit: str, why: str, outcome: Outcome) -> None:
         outcome.table(unit).failure = why
         outcome.leave(f"{unit}: {why}")
 

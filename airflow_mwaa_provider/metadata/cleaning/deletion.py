@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
 from airflow_mwaa_provider.metadata.cleaning import rules
+from airflow_mwaa_provider.metadata.cleaning.foreign_keys import ForeignKeys, ForeignKeysChanged
 from airflow_mwaa_provider.metadata.cleaning.last_runs import LastRuns
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
 from airflow_mwaa_provider.metadata.cleaning.load import Watch
@@ -53,6 +54,7 @@ class Deletion:
     """One cleanup that is under way, by as many workers as are wanted. Thread-safe.
 
     :param connection: for questions; each worker has one of its own.
+    :param foreign_keys: as they were before the schema was read.
     :param goes_on: what becomes of the rest when the time is up; a clause.
     :param began: when the cleanup began, by the monotonic clock.
     """
@@ -64,6 +66,7 @@ class Deletion:
         connection: Transactions,
         lease: Lease,
         watch: Watch,
+        foreign_keys: ForeignKeys,
         tell: Callable[[str], None],
         *,
         progress: Progress | None = None,
@@ -76,6 +79,7 @@ class Deletion:
         self.outcome = Outcome()
         self._database = database
         self._watch = watch
+        self._foreign_keys = foreign_keys
         self._tell = tell
         self._progress = progress
         self._goes_on = goes_on
@@ -106,6 +110,7 @@ class Deletion:
         began = time.monotonic()
         with ExitStack() as stack:
             connection = stack.enter_context(Transactions(database, options, tell))
+            foreign_keys = connection.rows_of(ForeignKeys.read, "reading its foreign keys")
             schema, units = prepare(connection)
             tables = sorted({name for unit in units for name in [*unit.tables, unit.root.name]})
             qualified = [schema.qualified(name) for name in tables]
@@ -117,11 +122,15 @@ class Deletion:
             stack.callback(lease.let_go)
             watch = Watch(schema, connection.ask, tell, max_pause_s=options.max_pause.total_seconds())
             yield cls(
-                database, options, connection, lease, watch, tell, progress=progress, goes_on=goes_on, began=began
-            )
+                database, options, connection, lease, watch, foreign_keys, tell, progress=progress, goes_on=goes_on,
+                began=began,
+            )  # fmt: skip
 
     def work(self, unit: Unit, do: Callable[[Transactions], None]) -> None:
-        """Let each worker do something for a unit, with a connection of its own; what the database refuses is noted."""
+        """Let each worker do something for a unit, with a connection of its own; what the database refuses is noted.
+
+        Where foreign keys have changed since they were read, that is noted, and the cleanup stops.
+        """
 
         def one(connection: Transactions) -> None:
             with connection:
@@ -131,12 +140,19 @@ class Deletion:
                     self.leave(f"{unit.name}: a transaction took too long, or waited too long for a lock")
                 except DatabaseRefused as error:
                     self.fail(unit, connection.table, error)
+                except ForeignKeysChanged as error:
+                    # What the other units know of them is as old.
+                    self._is_stopped = True
+                    self.fail(unit, None, error)
                 finally:
                     with self._lock:
                         longest = max(self.outcome.longest_transaction_s, connection.longest_s)
                         self.outcome.longest_transaction_s = longest
 
-        connections = [Transactions(self._database, self.options, self._tell) for _ in range(self.options.workers)]
+        check = self._foreign_keys.check(unit)
+        connections = [
+            Transactions(self._database, self.options, self._tell, check=check) for _ in range(self.options.workers)
+        ]
         if len(connections) == 1:
             one(connections[0])
             return
@@ -204,7 +220,7 @@ class Deletion:
         with self._lock:
             self.outcome.leave(why)
 
-    def fail(self, unit: Unit, table: str | None, error: DatabaseRefused) -> None:
+    def fail(self, unit: Unit, table: str | None, error: Exception) -> None:
         """Note that a unit went wrong.
 
         :param table: which of its tables, where that is known.

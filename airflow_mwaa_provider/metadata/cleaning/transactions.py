@@ -124,6 +124,12 @@ class Transaction:
             self.deleted.add(other, count, 0.0)
         return rows
 
+    def look(self, query: str) -> list[tuple[Any, ...]]:
+        """Run a quick query that is not to fail because the time is nearly up."""
+        self._cursor.execute(f"SET LOCAL statement_timeout TO {max(1, round(self._limit_s * 1000))}; {query}")
+        found: list[tuple[Any, ...]] = self._cursor.fetchall()
+        return found
+
     def set(self, settings: str) -> None:
         """Change settings, for the rest of this transaction."""
         self._cursor.execute(settings)
@@ -145,6 +151,8 @@ class Transactions:
     """A connection that runs one short transaction after another; a context.
 
     :param tell: is told when the connection was lost.
+    :param check: looks at each transaction that has deleted something, before it is committed, and raises where it must
+        not be.
 
     ``table`` names the one that the last transaction that failed was at; ``longest_s`` is how long one took at most.
 
@@ -157,6 +165,7 @@ class Transactions:
         options: CleanupOptions,
         tell: Callable[[str], None] = log.info,
         *,
+        check: Callable[[Transaction], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.label = database.label
@@ -165,6 +174,7 @@ class Transactions:
         self._lock_ms = round(options.lock_timeout.total_seconds() * 1000)
         self._ask_timeout = f"SET LOCAL statement_timeout TO {round(options.statement_timeout.total_seconds() * 1000)}"
         self._tell = tell
+        self._check = check
         self._clock = clock
         self._connection: Any = None
         self.longest_s = 0.0
@@ -261,6 +271,8 @@ class Transactions:
     def transaction(self, doing: str) -> Iterator[Transaction]:
         """Run a transaction; it is undone where the body raises.
 
+        Where it has deleted something, the check of the connection looks at it last, and may raise what it likes.
+
         :raises TooMuch: it took longer than it may, or waited for a lock.
         :raises DatabaseRefused: the server refused something else.
         :raises DatabaseUnavailable: the connection was lost; whether it is done is not known.
@@ -271,7 +283,15 @@ class Transactions:
             self.table = None
             try:
                 cursor.execute(f"{BEGIN}; {_SETTINGS}; SET LOCAL lock_timeout TO {self._lock_ms}")
-                yield transaction
+                try:
+                    yield transaction
+                except Forbidden:
+                    # Maybe it was, because what goes along is not what is known.
+                    if self._check is not None:
+                        self._check(transaction)
+                    raise
+                if self._check is not None and transaction.deleted.total:
+                    self._check(transaction)
                 cursor.execute("COMMIT")
             except BaseException as error:
                 with suppress(psycopg2.Error):
