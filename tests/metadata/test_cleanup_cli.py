@@ -224,6 +224,35 @@ def test_dag_ids_need_airflow_3_3() -> None:
         cleanup(Environment("2.10.3"), dag_ids=["a"]).plan()
 
 
+@KNOWS_NO_AIRFLOW
+def test_a_name_that_no_dag_has_is_refused() -> None:
+    there = Environment("3.3.1")
+    for month in range(4):
+        there.run(month * 30 + 2, dag_id="loading")
+    for act in ("plan", "run"):
+        with pytest.raises(MwaaInputError) as caught:
+            getattr(cleanup(there, dag_ids=["loading", "loadin"]), act)()
+        assert str(caught.value) == (
+            "dag_ids: no DAG is called 'loadin' (did you mean loading?). Correct it, or leave it out."
+        )
+    assert not there.deletes
+
+
+@KNOWS_NO_AIRFLOW
+def test_a_dag_is_known_by_its_row_or_by_its_runs() -> None:
+    """One whose row the REST API does not show, and one that has no row any more."""
+    there = Environment("3.3.1")
+    for dag_id in ("hidden", "removed"):
+        for month in range(3):
+            there.run(month * 30 + 2, dag_id=dag_id)
+    there.api.tables["dags"] = [{"dag_id": f"dag_{number}"} for number in range(250)]
+    there.tables["dag"] = [Old(NOW, row["dag_id"]) for row in there.api.tables["dags"]] + [Old(NOW, "hidden")]
+    assert cleanup(there, dag_ids=["hidden"], tables=["log"]).plan().rows == 0
+    assert cleanup(there, dag_ids=["hidden", "removed", "dag_249"], tables=["log"]).plan().rows == 0
+    with pytest.raises(MwaaInputError, match=r"no DAG is called 'dag_2490' \(did you mean dag_249 or "):
+        cleanup(there, dag_ids=["hidden", "removed", "dag_2490"], tables=["log"]).plan()
+
+
 # -- what is refused -------------------------------------------------------------------------------
 
 
@@ -574,6 +603,10 @@ def test_the_real_db_clean(lab: Lab, database: str, real: RealEnvironment) -> No
         assert {row[0] for row in real.rows(f"SELECT run_id FROM {table}")} == {"run45", "run40", "run5"}
         assert outcome.tables[table].deleted == outcome.tables[table].matched == rows
     assert any("run run45 of DAG live is running" in sentence for sentence in outcome.left)
+    if real.airflow_version.startswith("3.3"):
+        assert CliCleanup(real, CleanupOptions(now=NOW, tables=["log"], dag_ids=["done"])).plan().rows == 0
+        with pytest.raises(MwaaInputError, match=r"no DAG is called 'lives' \(did you mean live\?\)"):
+            CliCleanup(real, CleanupOptions(now=NOW, tables=["log"], dag_ids=["done", "lives"])).plan()
     left = {row[0] for row in real.rows("SELECT relname FROM pg_class WHERE relname LIKE '\\_airflow\\_deleted%'")}
     assert {found for text in outcome.left for found in re.findall(r"_airflow_deleted__\w+", text)} == left
     check_the_stub(real)

@@ -61,6 +61,7 @@ _LINE_LENGTH = 300
 
 _UNFINISHED = ["queued", "running"]
 _NAMED_RUNS = 3
+_PAGE_ROWS = 100
 _DATES = ("execution_date", "logical_date", "run_after", "queued_at", "start_date")
 
 
@@ -214,6 +215,25 @@ class Runs:
         every = {"only_active": "false"} if self._is_2 else {"exclude_stale": "false"}
         answer = self._environment.request("GET", "/dags", params={"limit": 1, **every})
         return self._read(answer, "GET /dags", "dags")[1]
+
+    def dags(self) -> set[str]:
+        """Return the names of the DAGs that the role sees."""
+        every = {"only_active": "false"} if self._is_2 else {"exclude_stale": "false"}
+        found: set[str] = set()
+        offset = 0
+        while True:
+            params = {"limit": _PAGE_ROWS, "offset": offset, "order_by": "dag_id", **every}
+            rows, total = self._read(self._environment.request("GET", "/dags", params=params), "GET /dags", "dags")
+            found.update(row["dag_id"] for row in rows)
+            offset += len(rows)
+            if not rows or offset >= total:
+                return found
+
+    def has_any(self, dag_id: str) -> bool:
+        """Whether there is a run of a DAG."""
+        path = "/dags/~/dagRuns/list"
+        answer = self._environment.request("POST", path, json={"dag_ids": [dag_id], "page_limit": 1})
+        return self._read(answer, f"POST {path}", "dag_runs")[1] > 0
 
     def bound(self, cutoff: datetime) -> Bound:
         """Find out up to when what hangs on runs may go, if what ended before ``cutoff`` is to go.

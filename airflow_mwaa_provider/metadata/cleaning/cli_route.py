@@ -29,6 +29,7 @@ from airflow_mwaa_provider.metadata.cleaning.cli_output import (
     read_output,
 )
 from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Outcome, Plan, TablePlan
+from airflow_mwaa_provider.metadata.cleaning.planning import no_dag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -178,6 +179,7 @@ class CliCleanup:
         first = self._now - options.retention
         listing = self._dry_run((), first)
         choice = choose_tables(listing, options, self._label)
+        self._check_dags()
         cutoffs = {name: self._now - retention for name, retention in choice.retention.items()}
         of_runs = [name for name in cutoffs if name in OF_RUNS]
         if of_runs:
@@ -202,8 +204,23 @@ class CliCleanup:
             kept.append(Kept("dag_run", "it is the last run of its DAG that nobody triggered by hand; its tasks go"))
         return targets, tuple(kept)
 
+    def _check_dags(self) -> None:
+        """Check that there are DAGs, or at least runs of DAGs, of the names that were asked for."""
+        names = self._options.dag_ids or ()
+        if not names or self._count_dags(names) == len(names):
+            return
+        known = self._runs.dags()
+        for name in names:
+            if name not in known and not self._count_dags([name]) and not self._runs.has_any(name):
+                raise no_dag(name, known)
+
+    def _count_dags(self, names: Sequence[str]) -> int:
+        """Count those of some DAGs that the database has, whether their files can be imported or not."""
+        only = ["--dag-ids", ",".join(names)]
+        return self._dry_run(["dag"], _ALL_TIME, only_dags=only).counts.get("dag", 0)
+
     def _check_sees_all(self, of_runs: Sequence[str]) -> None:
-        there = self._dry_run(["dag"], _ALL_TIME, is_of_all=True).counts.get("dag")
+        there = self._dry_run(["dag"], _ALL_TIME, only_dags=[]).counts.get("dag")
         seen = self._runs.count_dags()
         if there is None or seen < there:
             raise AccessDenied(
@@ -324,10 +341,10 @@ class CliCleanup:
             raise MetadataError(_UNCOUNTED)
         return printed.counts[name]
 
-    def _dry_run(self, tables: Sequence[str], before: datetime, *, is_of_all: bool = False) -> Printed:
+    def _dry_run(self, tables: Sequence[str], before: datetime, *, only_dags: Sequence[str] | None = None) -> Printed:
         argv = ["db", "clean", "--dry-run", "--clean-before-timestamp", before.isoformat()]
         argv += ["--tables", ",".join(tables)] if tables else []
-        argv += [] if is_of_all else self._only_dags
+        argv += self._only_dags if only_dags is None else only_dags
         began = self._clock()
         answer = self._environment.run_cli(argv, idempotent=True)
         self._start_s = min(self._start_s, self._clock() - began)

@@ -14,14 +14,14 @@ from airflow_mwaa_provider.metadata.cleaning.units import array_literal
 from airflow_mwaa_provider.metadata.schema import near, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.units import Unit
     from airflow_mwaa_provider.metadata.schema import Schema
 
-__all__ = ["check_dags", "count_rows", "expressions_sql", "make_plan", "with_dateless"]
+__all__ = ["check_dags", "count_rows", "expressions_sql", "make_plan", "no_dag", "with_dateless"]
 
 
 # PostgreSQL takes an expression such as "the runs that are deleted" for one row, and would go through all of it once
@@ -51,7 +51,15 @@ def check_dags(schema: Schema, options: CleanupOptions, ask: Callable[[str, str]
     if unknown:
         [name] = unknown[0]
         known = [dag_id for (dag_id,) in ask(f"SELECT d.dag_id FROM {dags} d", "looking for the names of DAGs")]
-        raise MwaaInputError(f"dag_ids: no DAG is called {name!r}{near(name, known)}. Correct it, or leave it out.")
+        raise no_dag(name, known)
+
+
+def no_dag(name: str, known: Iterable[str]) -> MwaaInputError:
+    """Return the error for a name that no DAG has.
+
+    :param known: the names of DAGs that there are.
+    """
+    return MwaaInputError(f"dag_ids: no DAG is called {name!r}{near(name, known)}. Correct it, or leave it out.")
 
 
 def with_dateless(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> list[Unit]:
