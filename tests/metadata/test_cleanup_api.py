@@ -454,6 +454,30 @@ def test_an_answer_that_cannot_be_understood(lab, template, body) -> None:
 
 
 @KNOWS_NO_AIRFLOW
+def test_a_server_that_says_how_long_it_paused_but_not_why(lab, filled) -> None:
+    """As one does that is older than ``paused_why``: its seconds count as well, beside those with a reason."""
+
+    class Server(CleaningServer):
+        def answer(self, method, path, document):
+            found = super().answer(method, path, document)
+            if path == STEPS:
+                outcome = found.body["outcome"]
+                outcome["paused_s"] = 1.5
+                if document["unit"] == "job":
+                    del outcome["paused_why"]
+                else:
+                    outcome["paused_why"] = {"a replica lags behind": 1.5}
+            return found
+
+    server = Server(lab, filled)
+    outcome = server.cleanup(dataclasses.replace(GENTLY, tables=["job", "log"])).run()
+    units = [request["unit"] for request in server.requests if "unit" in request]
+    assert {*units} == {"job", "log"}
+    assert outcome.paused_s == 1.5 * len(units)
+    assert outcome.paused_why == {"a replica lags behind": 1.5 * units.count("log")}
+
+
+@KNOWS_NO_AIRFLOW
 def test_another_error_is_raised_at_once(lab, template) -> None:
     server = CleaningServer(lab, template)
     server.request = lambda *arguments, **keywords: Answer(422, {"detail": "something else"})
