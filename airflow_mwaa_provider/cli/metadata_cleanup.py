@@ -281,7 +281,10 @@ def _options(given: dict[str, Any]) -> CleanupOptions:
         table, _, age = text.partition("=")
         if not table or not age:
             raise MwaaInputError(f"--retention-of {text!r} is no TABLE=AGE; write xcom=7d.")
-        by_table[table] = DURATION.convert(age, None, None)
+        try:
+            by_table[table] = DURATION.convert(age, None, None)
+        except click.BadParameter as error:
+            raise click.BadParameter(error.message, param_hint="'--retention-of'") from None
     named = {
         name: given[name] for name in ("retention", "max_age", "keep_last_run", "statement_timeout", "force", "exclude")
     }

@@ -18,7 +18,7 @@ from airflow_mwaa_provider._compat import (
 )
 from airflow_mwaa_provider.exceptions import MwaaInputError, NoMetadataRoute
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
-from airflow_mwaa_provider.metadata.cleaning.options import read_place
+from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout, read_place
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.environment_source import source_of_environment
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
@@ -198,13 +198,14 @@ class MetadataHook(BaseHook):
         :param archive_to: ``s3://BUCKET/PREFIX``: archive there first, and delete what was archived only.
         :param wait_timeout: how long the end of another cleanup is waited for.
         :raises NoMetadataRoute: no route can be used from here.
-        :raises MwaaInputError: this route cannot archive.
+        :raises MwaaInputError: this route cannot archive, or the time to wait is below 0.
         """
         # Not with the hook: an export needs nothing of it.
         from airflow_mwaa_provider.metadata.cleaning.routes import DatabaseCleaner, EnvironmentCleaner
 
         if self.route == "rest":
             raise NoMetadataRoute(f"Route rest can only export: there are auto, {', '.join(CLEANUP_ROUTES)}.")
+        check_wait_timeout(wait_timeout.total_seconds())
         place = read_place(archive_to) if archive_to else None
         refusal: NoMetadataRoute | None = None
         try:

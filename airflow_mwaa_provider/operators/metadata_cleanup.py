@@ -11,7 +11,7 @@ from airflow_mwaa_provider._compat import BaseOperator, stats
 from airflow_mwaa_provider.client.parameters import check_duration, flag, is_rendered_later, names, number
 from airflow_mwaa_provider.exceptions import CleanupFailed, MwaaInputError
 from airflow_mwaa_provider.hooks.templating import TextTemplates
-from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions, read_place
+from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions, check_wait_timeout, read_place
 from airflow_mwaa_provider.metadata.routes import CLEANUP_ROUTES, check_route
 
 if TYPE_CHECKING:
@@ -209,6 +209,8 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
         for name in parameters:
             if getattr(self, name) is not None or name not in ("max_age", "max_duration"):
                 check_duration(getattr(self, name), name, _UNITS[name])
+        if "wait_timeout" in parameters:
+            check_wait_timeout(self.wait_timeout.total_seconds())
         for table, value in (self.retention_by_table or {}).items():
             check_duration(value, f"retention_by_table[{table!r}]", "days")
 

@@ -21,7 +21,7 @@ UNITS, PLAN, STEPS = "/cleanup/units", "/cleanup/plan", "/cleanup/steps"
 """Paths of the three questions, after the prefix of the metadata API."""
 
 _OF_ONE_KIND: dict[str, type] = {"keep_last_run": bool, "force": bool, "batch_rows": int, "workers": int, "now": str}
-_TIMES = ("retention", "max_age", "max_transaction", "lock_timeout", "max_duration", "statement_timeout")
+_TIMES = ("retention", "max_age", "max_transaction", "lock_timeout", "max_pause", "max_duration", "statement_timeout")
 _NAMES = ("tables", "exclude", "dag_ids", "own_run")
 
 

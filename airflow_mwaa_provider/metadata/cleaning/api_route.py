@@ -32,6 +32,7 @@ from airflow_mwaa_provider.metadata.cleaning.api_protocol import (
     Units,
     read_plan,
 )
+from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout
 from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome, Plan
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class ApiCleanup:
         sleep: Callable[[float], None] = time.sleep,
         tell: Callable[[str], None] = log.info,
     ) -> None:
+        check_wait_timeout(wait_timeout_s)
         self.label = label
         self._call = call
         self._options = options

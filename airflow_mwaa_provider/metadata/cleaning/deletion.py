@@ -16,6 +16,7 @@ from airflow_mwaa_provider.metadata.cleaning.foreign_keys import ForeignKeys, Fo
 from airflow_mwaa_provider.metadata.cleaning.last_runs import LastRuns
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
 from airflow_mwaa_provider.metadata.cleaning.load import Watch
+from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout
 from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
 from airflow_mwaa_provider.metadata.cleaning.transactions import TooMuch, Transactions, check_writable
 
@@ -104,9 +105,11 @@ class Deletion:
         """Check that all that shall be deleted may be, and get hold of the lease.
 
         :param prepare: says what shall be.
+        :raises MwaaInputError: the time to wait is below 0.
         :raises DatabaseRefused: the user may not.
         :raises CleanupUnderWay: another cleanup is at work.
         """
+        check_wait_timeout(wait_timeout_s)
         began = time.monotonic()
         with ExitStack() as stack:
             connection = stack.enter_context(Transactions(database, options, tell))

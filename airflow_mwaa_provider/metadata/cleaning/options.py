@@ -13,13 +13,15 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["MAX_WORKERS", "CleanupOptions", "read_place"]
+__all__ = ["MAX_TIMEOUT", "MAX_WORKERS", "CleanupOptions", "check_wait_timeout", "read_place"]
 
 MIN_RETENTION = timedelta(days=1)
 MIN_TRANSACTION = timedelta(milliseconds=50)
 MAX_WORKERS = 8
 MAX_PAUSE = timedelta(hours=1)
 MAX_AGE = timedelta(days=36_500)
+MIN_TIMEOUT, MAX_TIMEOUT = timedelta(milliseconds=1), timedelta(days=24)
+"""PostgreSQL counts milliseconds, in 31 bits, and takes 0 for no limit."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class CleanupOptions:
     :param keep_last_run: keep the last run of each DAG, by logical date, of each kind (scheduled, manual ...).
     :param batch_rows: rows that a transaction deletes at most, all tables together, as far as is known before.
     :param max_transaction: a transaction that takes longer is given up, and tried again with fewer rows.
-    :param lock_timeout: what is locked for longer is passed over.
+    :param lock_timeout: what is locked for longer is passed over. It and ``statement_timeout`` are a millisecond at
+        least, and 24 days at most.
     :param max_pause: longest pause while the environment suffers (a late scheduler, sessions that wait for locks, a
         replica that lags behind); then a transaction is tried all the same. 0: never pause.
     :param max_duration: begin no other transaction after this time; the next cleanup goes on there.
@@ -79,7 +82,9 @@ class CleanupOptions:
             )
         if self.max_age is not None and self.max_age > MAX_AGE:
             raise MwaaInputError(f"max_age={self.max_age} is more than a hundred years; leave it out for no limit.")
-        self._check_positive("lock_timeout", "statement_timeout", "max_duration")
+        self._check_timeouts("lock_timeout", "statement_timeout")
+        if self.max_duration is not None and self.max_duration <= timedelta(0):
+            raise MwaaInputError(f"max_duration={self.max_duration} is no length of time; give more than 0.")
         if not timedelta(0) <= self.max_pause <= MAX_PAUSE:
             raise MwaaInputError(f"max_pause={self.max_pause} is not between 0 and {MAX_PAUSE}.")
         if self.max_transaction < MIN_TRANSACTION:
@@ -87,6 +92,7 @@ class CleanupOptions:
                 f"max_transaction={self.max_transaction} is too short to delete anything in; give 50 milliseconds or "
                 "more."
             )
+        self._check_timeouts("max_transaction")
         if self.batch_rows < 1:
             raise MwaaInputError(f"batch_rows={self.batch_rows} is no number of rows; give 1 or more.")
         if not 1 <= self.workers <= MAX_WORKERS:
@@ -123,11 +129,17 @@ class CleanupOptions:
                 "give force=True (--force)."
             )
 
-    def _check_positive(self, *names: str) -> None:
+    def _check_timeouts(self, *names: str) -> None:
         for name in names:
-            value: timedelta | None = getattr(self, name)
-            if value is not None and value <= timedelta(0):
+            value: timedelta = getattr(self, name)
+            if value <= timedelta(0):
                 raise MwaaInputError(f"{name}={value} is no length of time; give more than 0.")
+            if value < MIN_TIMEOUT:
+                raise MwaaInputError(
+                    f"{name}={value} is shorter than PostgreSQL can count; give 1 millisecond or more."
+                )
+            if value > MAX_TIMEOUT:
+                raise MwaaInputError(f"{name}={value} is longer than PostgreSQL can count; give 24 days or less.")
 
     def document(self) -> dict[str, Any]:
         """Give it in JSON's own types; lengths of time in seconds."""
@@ -167,6 +179,15 @@ class CleanupOptions:
             if isinstance(error, MwaaInputError):
                 raise
             raise MwaaInputError(f"The options of a cleanup are none: {error}.") from error
+
+
+def check_wait_timeout(seconds: float) -> None:
+    """Check how long another cleanup's end is to be waited for.
+
+    :raises MwaaInputError: it is below 0, or no number.
+    """
+    if not seconds >= 0:
+        raise MwaaInputError(f"wait_timeout={seconds:g} s is no time to wait; give 0 or more.")
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from airflow_mwaa_provider.metadata.cleaning.archive_files import ArchivedFile
 from airflow_mwaa_provider.metadata.cleaning.digests import SETTINGS
 from airflow_mwaa_provider.metadata.cleaning.graph import ancestry
 from airflow_mwaa_provider.metadata.cleaning.lease import Lease
+from airflow_mwaa_provider.metadata.cleaning.options import MAX_TIMEOUT, check_wait_timeout
 from airflow_mwaa_provider.metadata.database import BEGIN, database_errors
 from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
 from airflow_mwaa_provider.metadata.identity import identity_of
@@ -78,6 +79,9 @@ def restore_archive(
     :raises DatabaseRefused: a row is there with other contents, or refers to one that isn't there.
     :raises CleanupUnderWay: a cleanup is at work.
     """
+    check_wait_timeout(wait_timeout_s)
+    if not 0.001 <= statement_timeout_s <= MAX_TIMEOUT.total_seconds():
+        raise MwaaInputError(f"statement_timeout={statement_timeout_s:g} s is not between a millisecond and 24 days.")
     archive = open_export(f"s3://{bucket}/{key.strip('/')}", lambda: client)
     with database.connection() as connection:
         with database_errors(database.label, "reading its tables"):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mwaa_provider.exceptions import MwaaError, NoMetadataRoute, UnsupportedByTransport
+from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout
 from airflow_mwaa_provider.metadata.cleanup import plan_cleanup, run_cleanup
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class DatabaseCleaner:
         wait_timeout_s: float = 0.0,
         counting: Callable[[str], None] = log.debug,
     ) -> None:
+        check_wait_timeout(wait_timeout_s)
         self._database = database
         self._options = options
         self._tell = tell
@@ -99,6 +101,7 @@ class EnvironmentCleaner:
         *,
         wait_timeout_s: float = 0.0,
     ) -> None:
+        check_wait_timeout(wait_timeout_s)
         self._wait_timeout_s = max(wait_timeout_s, _LEAST_WAIT_S)
         self._environment = environment
         self._route = route
