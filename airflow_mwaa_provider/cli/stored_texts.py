@@ -46,8 +46,8 @@ class Words:
 
 
 def fields_of(item: Any) -> dict[str, Any]:
-    """Give what Airflow shows of an item, without the field of a password."""
-    return {name: value for name, value in asdict(item).items() if name != "password"}
+    """Return what Airflow shows of an item, without what is about a password."""
+    return {name: value for name, value in asdict(item).items() if name not in ("password", "has_password")}
 
 
 def read(environment: MwaaEnvironment, words: Words, key: str) -> Any:

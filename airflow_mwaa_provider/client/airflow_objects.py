@@ -241,6 +241,8 @@ def _connection(row: Mapping[str, Any]) -> Connection:
         port=row.get("port"),
         extra=row.get("extra"),
         description=row.get("description"),
+        # Airflow 3 shows a mask instead of a password; Airflow 2 leaves the field out.
+        has_password=bool(row["password"]) if "password" in row else None,
     )
 
 

@@ -141,7 +141,11 @@ class Variable:
 
 @dataclass(frozen=True)
 class Connection:
-    """An Airflow connection. Airflow never gives a password back, and masks what looks secret in ``extra``."""
+    """An Airflow connection. Airflow never gives a password back, and masks what looks secret in ``extra``.
+
+    :param has_password: of one that was read, whether it has a password; ``None`` where Airflow doesn't tell
+        (Airflow 2).
+    """
 
     conn_id: str
     conn_type: str
@@ -152,6 +156,7 @@ class Connection:
     port: int | None = None
     extra: str | None = field(default=None, repr=False)
     description: str | None = None
+    has_password: bool | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

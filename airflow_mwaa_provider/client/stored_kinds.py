@@ -8,6 +8,7 @@ could not be put back once it is overwritten.
 from __future__ import annotations
 
 import json
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
-__all__ = ["KINDS", "Old", "StoredConnections", "StoredKind", "StoredPools", "StoredVariables"]
+__all__ = ["KINDS", "Comparison", "Old", "StoredConnections", "StoredKind", "StoredPools", "StoredVariables"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,18 @@ class Old(Generic[T]):
     item: T
     hidden: str = ""
     is_useful: bool = True
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether what is there is what was written.
+
+    :param is_same: ``None`` where it cannot be told.
+    :param hidden: why it cannot be told: ``"Airflow masks its value"``.
+    """
+
+    is_same: bool | None
+    hidden: str = ""
 
 
 class StoredKind(ABC, Generic[T]):
@@ -81,6 +95,17 @@ class StoredKind(ABC, Generic[T]):
     @abstractmethod
     def is_shown_as(self, seen: T, written: T) -> bool:
         """Whether this is how Airflow shows what was written."""
+
+    def compare(self, seen: T, written: T) -> Comparison:
+        """Compare what is seen with what was written, and take nothing that is hidden for the same."""
+        if not self.is_shown_as(seen, written):
+            return Comparison(is_same=False)
+        hidden = self._hidden_from_comparison(seen, written)
+        return Comparison(is_same=None if hidden else True, hidden=hidden)
+
+    def _hidden_from_comparison(self, seen: T, written: T) -> str:  # noqa: ARG002 - of all kinds
+        """Say why two that are shown alike may differ; empty where they cannot."""
+        return ""
 
     @abstractmethod
     def old(self, seen: T, wanted: T) -> Old[T]:
@@ -147,6 +172,20 @@ class StoredVariables(StoredKind[Variable]):
         """Compare what is seen with what was written; the CLI shows no description."""
         return self._is_described_as(seen, written) and (self.is_hidden(seen) or self._shows(seen, written))
 
+    def compare(self, seen: Variable, written: Variable) -> Comparison:
+        """Compare; of a value that is masked, or whose digits Airflow 3 rewrites, the CLI is asked."""
+        if not self.is_shown_as(seen, written) or not (self.is_hidden(seen) or self._loses_digits(seen)):
+            return super().compare(seen, written)
+        try:
+            text = self._stored_text(seen.key)
+        except MwaaError as error:
+            log.debug("variable %r cannot be read by the CLI: %s", seen.key, error)
+            text = None
+        if text is not None:
+            return Comparison(is_same=text == (written.value or ""))
+        hides = "masks its value" if self.is_hidden(seen) else "shows 2.10 as 2.1"
+        return Comparison(is_same=None, hidden=f"Airflow {hides}, and the CLI, which does not, cannot be asked")
+
     def _is_described_as(self, seen: Variable, other: Variable) -> bool:
         return self._by_cli or (seen.description or "") == (other.description or "")
 
@@ -159,9 +198,12 @@ class StoredVariables(StoredKind[Variable]):
             return Old(seen, "the CLI does not show its description, and setting a variable replaces that too")
         if self.is_hidden(seen):
             return Old(seen, "Airflow masks its value", is_useful=False)
-        if self._rewrites and _is_fraction(seen.value):
+        if self._loses_digits(seen):
             return self.exact(seen)
         return Old(seen)
+
+    def _loses_digits(self, seen: Variable) -> bool:
+        return self._rewrites and _is_fraction(seen.value)
 
     def may_be_rewritten(self, seen: Variable) -> bool:
         """Whether it may be stored in another spelling than it is shown in."""
@@ -170,13 +212,17 @@ class StoredVariables(StoredKind[Variable]):
     def exact(self, seen: Variable) -> Old[Variable]:
         """Ask the CLI for the stored text: a version 2.10 is 2.1 to Airflow 3's REST API."""
         try:
-            result = self.environment.run_cli(["variables", "get", *positional(seen.key)], idempotent=True)
+            text = self._stored_text(seen.key)
         except MwaaError as error:
             return Old(seen, f"Airflow 3 shows 2.10 as 2.1, and the CLI cannot be asked ({type(error).__name__})")
-        text = result.stdout.removesuffix("\n")
-        if result.exit_status or _rewritten(text) != _rewritten(seen.value):
+        if text is None or _rewritten(text) != _rewritten(seen.value):
             return Old(seen, "Airflow 3 shows 2.10 as 2.1, and the CLI shows another value")
         return Old(replace(seen, value=text))
+
+    def _stored_text(self, key: str) -> str | None:
+        """Ask the CLI, which shows a value as it is stored; ``None`` where it shows none."""
+        result = self.environment.run_cli(["variables", "get", *positional(key)], idempotent=True)
+        return None if result.exit_status else result.stdout.removesuffix("\n")
 
     def is_hidden(self, seen: Variable) -> bool:
         """Whether its value is masked, or may be in part: asterisks in it can be its own or a mask's."""
@@ -242,6 +288,17 @@ class StoredConnections(StoredKind[Connection]):
         return _without_secrets(seen) == _without_secrets(written) and _is_masked_form(
             _json(seen.extra), _json(written.extra)
         )
+
+    def compare(self, seen: Connection, written: Connection) -> Comparison:
+        """Compare with one that was created; Airflow 3 shows whether there is a password."""
+        if seen.has_password is not None and seen.has_password != bool(written.password):
+            return Comparison(is_same=False)
+        return super().compare(seen, written)
+
+    def _hidden_from_comparison(self, seen: Connection, written: Connection) -> str:
+        if written.password or seen.has_password is None:
+            return "Airflow does not show its password"
+        return "Airflow masks a part of its extra" if self.is_hidden(seen) else ""
 
     def old(self, seen: Connection, wanted: Connection) -> Old[Connection]:
         """Find out what is to be put back."""

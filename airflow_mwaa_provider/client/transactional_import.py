@@ -4,7 +4,9 @@
 Airflow has no transaction over several calls, so this keeps a journal: read what is there, write, read back and
 compare; on any failure put back in reverse what the journal names, and look again whether it is there. What could not
 be put back is refused before the first write, unless the caller accepts it. What was not seen before the first write
-is created and never replaced; afterwards it is deleted only if this import is known to have made it.
+is created and never replaced; afterwards it is deleted only if this import is known to have made it: Airflow said so,
+or its answer was lost and all of what is there is what was sent. Where a part of that is hidden (a masked value, a
+password), and nothing that is shown differs, it cannot be told whose it is: it is left alone, and the error names it.
 
 It does not survive the end of its own process (``kill -9``, a lost machine): what was written by then stays. Importing
 once more completes it. Nor does it know of others that write the same keys at the same time.
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_mwaa_provider.client.in_parallel import AT_ONCE, call_all
 from airflow_mwaa_provider.client.retrying import within
+from airflow_mwaa_provider.client.stored_kinds import Comparison
 from airflow_mwaa_provider.exceptions import (
     ImportFailed,
     MwaaError,
@@ -123,7 +126,14 @@ def import_stored(
         try:
             kind.write(change.new, change.seen)
         except RemoteConflict as conflict:
-            if change.seen is not None or not (conflict.ambiguous and _is_there(kind, change)):
+            there = _compared(kind, change) if change.seen is None and conflict.ambiguous else _OTHER
+            if there.is_same is None:
+                raise ValueMasked(
+                    f"The answer to creating {kind.noun} {change.key!r} was lost, and one is there that may be "
+                    f"somebody else's: {there.hidden}.",
+                    env_name=kind.environment.name,
+                ) from conflict
+            if not there.is_same:
                 foreign.add(change.key)
                 raise
         made.add(change.key)
@@ -144,7 +154,7 @@ def import_stored(
         try:
             left = _restore(kind, journal, made, deadline, sleep, clock)
         except BaseException as second:
-            raise _failure(kind, changes, error, tuple(change.key for change in journal)) from second
+            raise _failure(kind, changes, error, {change.key: "" for change in journal}) from second
         if left or isinstance(error, MwaaError):
             raise _failure(kind, changes, error, left) from error
         log.info("Environment %r: import interrupted, all %s put back", kind.environment.name, kind.nouns)
@@ -216,10 +226,13 @@ def _check_written(kind: StoredKind[T], changes: Sequence[_Change[T]]) -> None:
         )
 
 
-def _is_there(kind: StoredKind[T], change: _Change[T]) -> bool:
-    """Check whether what was to be created is seen to be there as it was sent."""
+_OTHER = Comparison(is_same=False)
+
+
+def _compared(kind: StoredKind[T], change: _Change[T]) -> Comparison:
+    """Look whether what was to be created is there as it was sent."""
     now = kind.read([change.key]).get(change.key)
-    return now is not None and kind.is_shown_as(now, change.new)
+    return _OTHER if now is None else kind.compare(now, change.new)
 
 
 def _restore(
@@ -229,20 +242,27 @@ def _restore(
     deadline: float,
     sleep: Callable[[float], None],
     clock: Callable[[], float],
-) -> tuple[str, ...]:
-    """Put back what was written, in reverse, until it is seen to be as before; return the keys of what is not.
+) -> dict[str, str]:
+    """Put back what was written, in reverse, until it is seen to be as before.
 
     :param made: keys that were certainly written; of the others to be created it is first looked whether they are
         there as they were sent.
+    :return: the keys of what is not as before; for one that may be somebody else's, what hides whose it is.
     """
     seen: dict[str, T] = {}
+    hidden: dict[str, str] = {}
     pending = [change for change in reversed(journal) if change.old is None or change.old.is_useful]
     lost = {change.key for change in journal if not change.is_certain}
 
     def is_ours(change: _Change[T]) -> bool:
         if change.old is not None or change.key in made:
             return True
-        return change.key in seen and kind.is_shown_as(seen[change.key], change.new)
+        if change.key not in seen:
+            return False
+        with within(max(0.1, deadline - clock())):
+            compared = kind.compare(seen[change.key], change.new)
+        hidden[change.key] = compared.hidden
+        return bool(compared.is_same)
 
     def put_back(change: _Change[T]) -> None:
         try:
@@ -266,7 +286,7 @@ def _restore(
             break
         if number + 1 < _ROUNDS:
             sleep(_PAUSE_S * 2**number)
-    return tuple(sorted(lost | {change.key for change in pending}))
+    return {key: hidden.get(key, "") for key in sorted(lost | {change.key for change in pending})}
 
 
 def _not_as_before(
@@ -292,21 +312,29 @@ def _not_as_before(
 
 
 def _failure(
-    kind: StoredKind[T], changes: Sequence[_Change[T]], error: BaseException, left: tuple[str, ...]
+    kind: StoredKind[T], changes: Sequence[_Change[T]], error: BaseException, left: Mapping[str, str]
 ) -> ImportFailed:
     reason = str(error) if isinstance(error, MwaaError) else f"interrupted by {type(error).__name__}."
     what = f"Environment {kind.environment.name!r}: importing {len(changes)} {kind.nouns} failed"
     if left:
+        untold = [key for key, hidden in left.items() if hidden]
         words = (
             f"{what}, and {_names(kind, left)} could not be put back for certain: compare them with the import and "
-            f"with what was there. All else is as before. The cause: {reason}"
+            "with what was there. "
+            + (
+                f"Whether this import has created {_names(kind, untold)} cannot be told ({left[untold[0]]}): look "
+                "there whose it is, and delete what is the import's. "
+                if untold
+                else ""
+            )
+            + f"All else is as before. The cause: {reason}"
         )
     else:
         words = f"{what}; all is as before. Mend the cause and import again: {reason}"
     return ImportFailed(
         words,
         restored=not left,
-        left=left,
+        left=tuple(left),
         env_name=kind.environment.name,
         transient=not left and isinstance(error, MwaaError) and error.transient,
         ambiguous=bool(left),

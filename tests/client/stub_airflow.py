@@ -218,9 +218,11 @@ class StubAirflow:
         return 200, self._shown(known[key])
 
     def _shown(self, row: dict[str, Any]) -> dict[str, Any]:
-        if not self.shows_like_airflow_3:
-            return row
         shown = dict(row)
+        if self.major == 2 and "connection_id" in row:
+            shown.pop("password", None)
+        if not self.shows_like_airflow_3:
+            return shown
         if "value" in row:
             with contextlib.suppress(ValueError):
                 shown["value"] = json.dumps(json.loads(row["value"]))

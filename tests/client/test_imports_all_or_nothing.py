@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider.client.stored_kinds import StoredVariables
+from airflow_mwaa_provider.client.stored_kinds import StoredConnections, StoredVariables
 from airflow_mwaa_provider.client.transactional_import import import_stored
 from airflow_mwaa_provider.exceptions import ImportFailed, MwaaError
 from tests.client.imports import REST, SECRET, TARGETS, put, state, values, variables
@@ -265,3 +265,131 @@ def test_a_stop_ends_it_and_puts_all_back(world: World) -> None:
         import_stored(kind, kind.parse({f"key_{n}": "new" for n in range(16)}), stop=stop)
     assert caught.value.restored
     assert state(world, "env3") == before
+
+
+# -- whose it is, after a lost answer ------------------------------------------------------------------
+
+LOST = [  # the answer to the creation is lost; it took effect, or somebody else's did
+    pytest.param(True, id="ours"),
+    pytest.param(False, id="somebody else's"),
+]
+DB = {"conn_type": "postgres", "host": "h", "login": "l"}
+
+
+def lose_the_answer(world: World, name: str, *, ours: bool, row: dict[str, Any]) -> None:
+    """Let the first POST end without an answer, and be refused from then on, because something is there."""
+    world.airflow().shows_like_airflow_3 = True
+    if not ours:
+        stored, create = world.airflow().objects[name], world.airflow()._object
+
+        def create_too_late(method: str, collection: str, *more: Any) -> Any:
+            if method == "POST" and collection == name:
+                stored[row.get("key") or row["connection_id"]] = row
+            return create(method, collection, *more)
+
+        world.airflow()._object = create_too_late  # type: ignore[method-assign]
+    world.fault("rest", "reset_after" if ours else "reset_before", path=f"*/{name}", method="POST", times=1)
+
+
+@pytest.fixture
+def _own_method(world: World) -> Iterator[None]:
+    yield
+    vars(world.airflow()).pop("_object", None)
+
+
+@pytest.mark.usefixtures("_own_method")
+@pytest.mark.parametrize("ours", LOST)
+@pytest.mark.parametrize("asks_cli", [True, False])
+def test_a_masked_variable_after_a_lost_answer(world: World, ours: bool, asks_cli: bool) -> None:
+    """The CLI shows what the REST API masks; where it cannot be asked nothing is claimed."""
+    theirs = {"key": "a_secret", "value": "theirs", "description": None}
+    lose_the_answer(world, "variables", ours=ours, row=theirs)
+    if not asks_cli:
+        world.deny("CreateCliToken")
+    environment = world.environment("env3", "web_session")
+    if ours and asks_cli:
+        assert variables(environment, {"a_secret": SECRET, "b": "1"})["created"] == ["a_secret", "b"]
+        return
+    with pytest.raises(ImportFailed) as caught:
+        variables(environment, {"a_secret": SECRET, "b": "1"})
+    assert "\n" not in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert values(world, "env3") == {"a_secret": SECRET if ours else "theirs"}
+    if asks_cli:
+        assert caught.value.restored
+        return
+    assert (caught.value.left, caught.value.restored) == (("a_secret",), False)
+    assert "Whether this import has created variable 'a_secret' cannot be told (Airflow masks its value" in str(
+        caught.value
+    )
+
+
+@pytest.mark.usefixtures("_own_method")
+@pytest.mark.parametrize("ours", LOST)
+def test_a_number_whose_digits_airflow_rewrites_after_a_lost_answer(world: World, ours: bool) -> None:
+    theirs = {"key": "version", "value": "2.1", "description": None}
+    lose_the_answer(world, "variables", ours=ours, row=theirs)
+    environment = world.environment("env3", "web_session")
+    if ours:
+        assert variables(environment, {"version": "2.10"})["created"] == ["version"]
+        return
+    with pytest.raises(ImportFailed, match="all is as before"):
+        variables(environment, {"version": "2.10"})
+    assert values(world, "env3") == {"version": "2.1"}
+
+
+@pytest.mark.usefixtures("_own_method")
+@pytest.mark.parametrize(
+    ("mine", "theirs", "hidden"),
+    [
+        ({"password": "mine"}, {"password": "theirs"}, "Airflow does not show its password"),
+        (
+            {"extra": '{"secret": "mine"}'},
+            {"password": None, "extra": '{"secret": "***"}'},
+            "Airflow masks a part of its extra",
+        ),
+        # What is shown and differs proves that it is somebody else's.
+        ({"password": "mine"}, {"password": None}, None),
+        ({}, {"password": "theirs"}, None),
+        ({"password": "mine"}, {"password": "mine", "host": "other"}, None),
+        ({"extra": '{"secret": "mine", "a": 1}'}, {"password": None, "extra": '{"secret": "***", "a": 2}'}, None),
+    ],
+)
+def test_a_connection_of_somebody_else_after_a_lost_answer(
+    world: World, mine: dict[str, Any], theirs: dict[str, Any], hidden: str | None
+) -> None:
+    row = {"connection_id": "db", **DB, **theirs}
+    lose_the_answer(world, "connections", ours=False, row=row)
+    kind, time = StoredConnections(world.environment("env3", "web_session")), FakeTime()
+    with pytest.raises(ImportFailed) as caught:
+        import_stored(kind, kind.parse({"db": {**DB, **mine}}), sleep=time.sleep, clock=time.clock)
+    assert world.airflow().objects["connections"] == {"db": row}
+    assert (caught.value.left, caught.value.restored) == ((), True) if hidden is None else (("db",), False)
+    assert hidden is None or f"has created connection 'db' cannot be told ({hidden})" in str(caught.value)
+
+
+@pytest.mark.parametrize("env_name", ["env3", "env2"])
+def test_a_connection_without_a_password_after_a_lost_answer(world: World, env_name: str) -> None:
+    """Airflow 3 shows that it has none; Airflow 2 shows nothing, so that another one may be there."""
+    world.fault("rest", "reset_after", path="*/connections", method="POST", times=1)
+    kind, time = StoredConnections(world.environment(env_name, "web_session")), FakeTime()
+    document = kind.parse({"db": DB})
+    if env_name == "env3":
+        assert import_stored(kind, document, sleep=time.sleep, clock=time.clock).created == ("db",)
+        return
+    with pytest.raises(ImportFailed, match=r"connection 'db' cannot be told \(Airflow does not show its password\)"):
+        import_stored(kind, document, sleep=time.sleep, clock=time.clock)
+
+
+def test_what_is_hidden_is_left_when_the_answer_never_came(world: World) -> None:
+    """All tries end without an answer: what is there at the end is not deleted on a guess."""
+    world.airflow().shows_like_airflow_3 = True
+    world.deny("CreateCliToken")
+    environment = world.environment("env3", "web_session")
+    world.fault("rest", "status_after", status=502, path="*/variables", method="POST", times=1)
+    world.fault("rest", "html", status=502, path="*/variables", method="POST", times=99)
+    with pytest.raises(ImportFailed) as caught:
+        variables(environment, {"a_secret": SECRET})
+    assert caught.value.left == ("a_secret",)
+    assert "cannot be told (Airflow masks its value" in str(caught.value)
+    assert values(world, "env3") == {"a_secret": SECRET}
