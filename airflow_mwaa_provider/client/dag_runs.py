@@ -66,7 +66,8 @@ class DagRunCalls:
         :param identified_by: keys of ``conf`` that tell one request from another; ``None`` compares all of it.
         :return: the run.
         :raises DagNotFound: there is no such DAG.
-        :raises DagRunAlreadyExists: the run of this id has another conf, logical date or data interval.
+        :raises DagRunAlreadyExists: the run of this id has another conf, logical date or data interval; on Airflow 3
+            also if it has a date and none was asked for.
         :raises RemoteConflict: another run has this logical date.
         :raises MwaaError: any other, with ``ambiguous`` set when the run may be there all the same.
         """
@@ -143,7 +144,7 @@ class DagRunCalls:
     def _find_earlier(self, dag_id: str, run_id: str, former_run_id: str, request: _Request) -> DagRun | None:
         def find(wanted: str) -> DagRun | None:
             found = self._access.call(lambda backend: backend.find_run(dag_id, wanted, recent=True, with_conf=True))
-            return found if found is not None and not request.differences(found) else None
+            return found if found is not None and not self._differences(found, request) else None
 
         former = find(former_run_id)
         if former is None:
@@ -153,7 +154,7 @@ class DagRunCalls:
 
     def _check_same_request(self, found: DagRun, request: _Request) -> None:
         """Refuse a run that has the right id, and was made for something else."""
-        differences = request.differences(found)
+        differences = self._differences(found, request)
         if differences:
             raise DagRunAlreadyExists(
                 f"Environment {self.name!r}: DAG {found.dag_id!r} already has a run {found.run_id!r}, made for another "
@@ -162,6 +163,20 @@ class DagRunCalls:
                 env_name=self.name,
                 status=409,
             )
+
+    def _differences(self, found: DagRun, request: _Request) -> list[str]:
+        """Return how a run differs from what is asked for.
+
+        A run that has a date was not made by a request without one on Airflow 3, which leaves its date empty. Airflow 2
+        dates every run, and nothing that it or its CLI shows tells a date that was asked for from the moment of the
+        request: the run type is the same, the data interval follows from the date either way, and both may be in whole
+        seconds. There such a run is taken for the same request. The ids that operators derive say whether a date was
+        asked for, so that this concerns ids that users give.
+        """
+        differences = request.differences(found)
+        if request.logical_date is None and found.logical_date is not None and self._access.major() >= 3:
+            return [f"its logical date is {found.logical_date.isoformat()}, asked for was none", *differences]
+        return differences
 
     def get_dag_run(self, dag_id: str, run_id: str) -> DagRun:
         """Read one run.

@@ -241,6 +241,8 @@ class StubAirflow:
         same_date = any(run["dag_id"] == dag_id and date and run["logical_date"] == date for run in self.runs)
         if self.run(dag_id, run_id) is not None or same_date:
             return 409, {"detail": "DAGRun already exists"}
+        if self.major == 2:
+            date = date or datetime.now(UTC).isoformat()  # Airflow 3 leaves a run without one
         row = {"dag_id": dag_id, "dag_run_id": run_id, "state": "queued", "conf": conf or {}, "logical_date": date}
         if self.major >= 3:
             row["run_after"] = date or datetime.now(UTC).isoformat()

@@ -218,3 +218,36 @@ def test_a_run_that_another_one_made_meanwhile_is_not_taken_for_ours_after_a_los
     world.fault("rest", "reset_before", method="POST", times=1)
     with pytest.raises(Exception, match="made for another request"):
         environment.trigger_dag_run("etl", "run_1", {"n": 2})
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("name", ["env3", "env2"])
+def test_a_request_without_a_date_and_a_run_that_has_one(world: World, name: str, transport: str) -> None:
+    """Airflow 3 leaves a run without a date where none was asked for; Airflow 2 dates every run."""
+    environment = world.environment(name, transport)
+    undated = environment.trigger_dag_run("etl", "undated", {"n": 1})
+    assert undated.created
+    assert environment.trigger_dag_run("etl", "undated", {"n": 1}).created is False
+    environment.trigger_dag_run("etl", "dated", {"n": 1}, datetime(2026, 1, 1, tzinfo=UTC))
+    if name == "env2":  # where nothing tells whether the date was asked for
+        assert environment.trigger_dag_run("etl", "dated", {"n": 1}).created is False
+        return
+    with pytest.raises(
+        DagRunAlreadyExists, match=r"its logical date is 2026-01-01T00:00:00\+00:00, asked for was none"
+    ):
+        environment.trigger_dag_run("etl", "dated", {"n": 1})
+    # Nor is one of these what an earlier release made for the request.
+    assert environment.trigger_dag_run("etl", "new", {"n": 1}, former_run_id="dated").run_id == "new"
+
+
+@pytest.mark.parametrize("name", ["env3", "env2"])
+def test_a_task_that_had_a_date_and_has_none_asks_for_another_run(
+    world: World, connection: Callable[..., str], name: str
+) -> None:
+    """A derived id says whether a date was asked for, so that on Airflow 2 the two are told apart as well."""
+    for date in (DATED, {}):
+        made = MwaaTriggerDagRunOperator(
+            task_id="t", env_name=name, trigger_dag_id="etl", aws_conn_id=connection("web_session"), **date
+        )
+        made.execute(in_run(FIRST))
+    assert len(world.airflow(name).runs) == 2
