@@ -8,6 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,16 @@ def time_left(context: Any) -> Callable[[], float]:
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     if remaining is None:
         return lambda: math.inf
-    return lambda: float(remaining()) / 1000 - RESERVE_S
+    return lambda: _milliseconds(remaining()) / 1000 - RESERVE_S
+
+
+def _milliseconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise MwaaInputError(
+            f"The context's get_remaining_time_in_millis() gave {value!r}, which is no number of milliseconds; pass "
+            "the context on as Lambda gives it."
+        )
+    return float(value)
 
 
 def request_id_of(context: Any) -> str | None:

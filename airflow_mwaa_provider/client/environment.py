@@ -22,6 +22,7 @@ from airflow_mwaa_provider.client.access import Access, ClientSettings
 from airflow_mwaa_provider.client.collections import Connections, Pools, Variables
 from airflow_mwaa_provider.client.dag_runs import DagRunCalls
 from airflow_mwaa_provider.client.models import CliResult, DagRunState, TransportName
+from airflow_mwaa_provider.client.parameters import check_seconds
 from airflow_mwaa_provider.client.polling import PollInterval, RunWait
 from airflow_mwaa_provider.client.roles import Roles
 from airflow_mwaa_provider.client.task_instances import TaskCalls
@@ -119,6 +120,7 @@ class MwaaEnvironment(DagRunCalls, TaskCalls):
         :raises DagRunNotFound: it was deleted meanwhile.
         :raises WaitTimeout: ``timeout_s`` passed.
         """
+        check_seconds(timeout_s, "timeout_s")
         started_at = clock()
         wait = RunWait(
             env_name=self.name,

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_bucket",
+    "check_database_timeout",
     "check_duration",
     "check_positive",
+    "check_seconds",
     "check_transport",
     "flag",
     "is_rendered_later",
@@ -33,6 +35,7 @@ __all__ = [
 
 
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[^\s]+", re.ASCII)
+_LEAST_OF_DATABASE, _MOST_OF_DATABASE = timedelta(milliseconds=1), timedelta(days=24)
 _LISTS = (list, tuple, set)  # in which Airflow renders templates
 
 
@@ -110,15 +113,32 @@ def check_transport(transport: str | None) -> None:
         raise MwaaInputError(f"transport={transport!r} is none of {known}.")
 
 
-def check_duration(value: object, parameter: str, unit: str = "seconds") -> None:
-    """Refuse what isn't a ``timedelta``.
+def check_duration(value: object, parameter: str, unit: str = "seconds", *, or_zero: bool = False) -> None:
+    """Refuse what isn't a ``timedelta`` above 0.
 
     :param unit: in which people think of it; a number is advised to be written in that.
+    :param or_zero: take 0 as well.
     """
     if not isinstance(value, timedelta):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         example = value if is_number else {"seconds": 600, "hours": 1, "days": 30}[unit]
         raise MwaaInputError(f"{parameter}={value!r} is no timedelta; write timedelta({unit}={example}).")
+    if value < timedelta(0) or (value == timedelta(0) and not or_zero):
+        least = "0 or more" if or_zero else "more than 0"
+        raise MwaaInputError(f"{parameter}={value} is no length of time; give {least}.")
+
+
+def check_database_timeout(value: object, parameter: str) -> None:
+    """Refuse what PostgreSQL takes for no limit (less than a millisecond), or not at all (more than 24 days)."""
+    check_duration(value, parameter)
+    if isinstance(value, timedelta) and not _LEAST_OF_DATABASE <= value <= _MOST_OF_DATABASE:
+        raise MwaaInputError(f"{parameter}={value} is out of the database's range; give 1 millisecond to 24 days.")
+
+
+def check_seconds(value: object, parameter: str) -> None:
+    """Refuse what isn't a finite number of seconds, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise MwaaInputError(f"{parameter}={value!r} must be a number of seconds, 0 or more.")
 
 
 def check_bucket(value: object, parameter: str = "bucket") -> None:
@@ -132,7 +152,8 @@ def check_bucket(value: object, parameter: str = "bucket") -> None:
 
 def check_positive(value: object, parameter: str) -> None:
     """Refuse what isn't a finite number above 0; nothing is accepted."""
-    if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and math.isfinite(value) and value > 0):  # type: ignore[arg-type,operator]
         raise MwaaInputError(f"{parameter}={value!r} is no number above 0.")
 
 
@@ -146,7 +167,7 @@ def number(value: Any, parameter: str, *, or_zero: bool = False) -> float | None
     if isinstance(read, str):
         with contextlib.suppress(ValueError):
             read = float(read)
-    if or_zero and isinstance(read, int | float) and read == 0:
+    if or_zero and isinstance(read, int | float) and not isinstance(read, bool) and read == 0:
         return 0.0
     try:
         check_positive(read, parameter)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskInstance
+from airflow_mwaa_provider.client.parameters import check_seconds
 from airflow_mwaa_provider.exceptions import DagRunFailed, DagRunNotFound, MwaaError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -93,6 +94,13 @@ class Patience:
     deadline_s: float
     interval: PollInterval = field(default=PollInterval(), kw_only=True)
     may_appear: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuse times with which a wait would never end, or never look."""
+        check_seconds(self.started_at, "started_at")
+        check_seconds(self.deadline_s, "deadline_s")
+        if self.interval.fixed_s is not None:
+            check_seconds(self.interval.fixed_s, "waiter_delay")
 
     def left_s(self, now: float) -> float:
         """Give the seconds until the deadline; negative after it."""

@@ -16,6 +16,7 @@ from airflow_mwaa_provider._compat import (
     metadata_connection,
     metadata_dialect,
 )
+from airflow_mwaa_provider.client.parameters import check_database_timeout, check_duration
 from airflow_mwaa_provider.exceptions import MwaaInputError, NoMetadataRoute
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout, read_place
@@ -123,6 +124,7 @@ class MetadataHook(BaseHook):
         :raises NoMetadataRoute: no route can be used from here.
         :raises DatabaseUnavailable: it could not be opened.
         """
+        check_database_timeout(statement_timeout, "statement_timeout")
         if self.route == "cli":
             raise NoMetadataRoute("Route cli can only clean: give another to export.")
         refusal: NoMetadataRoute | None = None
@@ -203,6 +205,7 @@ class MetadataHook(BaseHook):
         # Not with the hook: an export needs nothing of it.
         from airflow_mwaa_provider.metadata.cleaning.routes import DatabaseCleaner, EnvironmentCleaner
 
+        check_duration(wait_timeout, "wait_timeout", or_zero=True)
         if self.route == "rest":
             raise NoMetadataRoute(f"Route rest can only export: there are auto, {', '.join(CLEANUP_ROUTES)}.")
         check_wait_timeout(wait_timeout.total_seconds())

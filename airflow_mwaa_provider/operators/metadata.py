@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider._compat import BaseOperator
 from airflow_mwaa_provider.client.parameters import (
     check_bucket,
-    check_duration,
+    check_database_timeout,
     flag,
     is_rendered_later,
     moment,
@@ -203,7 +203,7 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
         def known(*names: str) -> bool:
             return not any(is_rendered_later(getattr(self, name)) for name in names)
 
-        check_duration(self.statement_timeout, "statement_timeout")
+        check_database_timeout(self.statement_timeout, "statement_timeout")
         for name in ("tables", "exclude"):
             if known(name):
                 names(getattr(self, name), name)

@@ -8,10 +8,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator, stats
-from airflow_mwaa_provider.client.parameters import check_duration, flag, is_rendered_later, names, number
+from airflow_mwaa_provider.client.parameters import (
+    check_database_timeout,
+    check_duration,
+    flag,
+    is_rendered_later,
+    names,
+    number,
+)
 from airflow_mwaa_provider.exceptions import CleanupFailed, MwaaInputError
 from airflow_mwaa_provider.hooks.templating import TextTemplates
-from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions, check_wait_timeout, read_place
+from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions, read_place
 from airflow_mwaa_provider.metadata.routes import CLEANUP_ROUTES, check_route
 
 if TYPE_CHECKING:
@@ -29,6 +36,8 @@ _UNITS = {
     "lock_timeout": "seconds", "max_pause": "seconds", "statement_timeout": "seconds", "wait_timeout": "seconds",
 }  # fmt: skip
 """Parameters that are lengths of time, and in which unit people think of them."""
+_OR_ZERO = ("retention", "max_pause", "wait_timeout")
+_OF_DATABASE = ("lock_timeout", "statement_timeout")
 _ASKED = ("retention", "tables", "exclude", "max_age", "dag_ids", "keep_last_run", "max_duration", "force")
 """Templated parameters that say what is deleted."""
 _METRIC = "mwaa_provider.metadata_cleanup"
@@ -207,12 +216,13 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
 
     def _check_durations(self, *parameters: str) -> None:
         for name in parameters:
-            if getattr(self, name) is not None or name not in ("max_age", "max_duration"):
-                check_duration(getattr(self, name), name, _UNITS[name])
-        if "wait_timeout" in parameters:
-            check_wait_timeout(self.wait_timeout.total_seconds())
+            value = getattr(self, name)
+            if name in _OF_DATABASE:
+                check_database_timeout(value, name)
+            elif value is not None or name not in ("max_age", "max_duration"):
+                check_duration(value, name, _UNITS[name], or_zero=name in _OR_ZERO)
         for table, value in (self.retention_by_table or {}).items():
-            check_duration(value, f"retention_by_table[{table!r}]", "days")
+            check_duration(value, f"retention_by_table[{table!r}]", "days", or_zero=True)
 
     def _options(self, run: Any) -> CleanupOptions:
         self._check_durations(*_UNITS)

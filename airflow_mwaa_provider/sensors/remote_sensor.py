@@ -16,6 +16,7 @@ from airflow_mwaa_provider._compat import (
     skip_exception,
 )
 from airflow_mwaa_provider.client.parameters import (
+    check_seconds,
     check_transport,
     flag,
     is_rendered_later,
@@ -93,6 +94,9 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
     ) -> None:
         # Airflow's own sensor takes no template here.
         interval_s = None if is_rendered_later(poke_interval) else number(poke_interval, "poke_interval", or_zero=True)
+        if kwargs.get("timeout") is not None:
+            timeout = kwargs["timeout"]
+            check_seconds(timeout.total_seconds() if isinstance(timeout, timedelta) else timeout, "timeout")
         super().__init__(poke_interval=POKE_INTERVAL_S if interval_s is None else interval_s, **kwargs)
         if is_rendered_later(poke_interval):
             self.poke_interval: Any = poke_interval

@@ -15,6 +15,7 @@ from airflow_mwaa_provider._compat import (
     triggers_are_told_of_kills,
 )
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
+from airflow_mwaa_provider.client.parameters import check_seconds
 from airflow_mwaa_provider.client.polling import PollInterval, RunWait
 from airflow_mwaa_provider.client.task_polling import TaskSelection, TaskWait
 from airflow_mwaa_provider.exceptions import MwaaError
@@ -107,6 +108,9 @@ class MwaaDagRunTrigger(_WaitTrigger):
             may_appear=may_appear,
             cancel_on_kill=cancel_on_kill,
         )
+        self.waits_for()  # refuses times that cannot be
+        if created_at is not None:
+            check_seconds(created_at, "created_at")
 
     def waits_for(self) -> RunWait:
         """Give the wait that this trigger is about."""
@@ -200,6 +204,7 @@ class MwaaTaskTrigger(_WaitTrigger):
             deadline_s=deadline_s,
             may_appear=may_appear,
         )
+        self.waits_for()  # refuses times that cannot be
 
     def waits_for(self) -> TaskWait:
         """Give the wait that this trigger is about."""

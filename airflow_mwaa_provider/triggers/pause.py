@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseTrigger, TriggerEvent, deferral_settles_s
+from airflow_mwaa_provider.client.parameters import check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ class PauseTrigger(BaseTrigger):
 
     def __init__(self, *, until: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        check_seconds(until, "until")
         self.until = until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
