@@ -51,8 +51,8 @@ def take_up(operator: MwaaTriggerDagRunOperator, environment: MwaaEnvironment, r
             f"{run.state.value}"
             + (
                 f": this task made it before {'its run' if earlier_source_run else 'it'} was "
-                f"{'made again' if earlier_source_run else 'cleared'}, and a logical_date has one run only. Set "
-                "reset_dag_run to run it again, or skip_when_already_exists."
+                f"{'made again, or put back into the queue,' if earlier_source_run else 'cleared,'} and a logical_date "
+                "has one run only. Set reset_dag_run to run it again, or skip_when_already_exists."
                 if earlier_round
                 else ". Leave trigger_run_id out, or set reset_dag_run or skip_when_already_exists."
             ),

@@ -14,19 +14,23 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.models import DagRun
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
+_STORED = "airflow_mwaa_provider.source_run_began"
+"""Key under which the tries of a task share it; renaming it makes a run of a task that is being retried twice."""
 
 
 def derived_run_id(context: Context, *more: str, one_for_all_rounds: bool = False) -> str:
     """Derive a run id from a task instance: the same for every retry, another one after the task was cleared.
 
     It is that of one task instance in the world: of this Airflow, and of this source run, which another run of the
-    same id that was deleted before is not.
+    same id that was deleted before is not. The ids of a request with a date (``one_for_all_rounds``) and of one without
+    differ, because the source run is a part of the latter alone.
 
     :param more: what tells several runs of one task apart.
     :param one_for_all_rounds: the same also after the task, or its run, was cleared.
     """
-    # Clearing a run gives it another start.
-    source_run = [] if one_for_all_rounds else _source_run(context)
+    # Also for a date: its retries are told by it whose run they find.
+    began = _first_start(context)
+    source_run = [] if one_for_all_rounds else _source_run(context, began)
     instance = _instance(context, more, one_for_all_rounds=one_for_all_rounds)
     return _run_id({"from": _installation(), "run": source_run, "for": instance})
 
@@ -49,7 +53,7 @@ def _instance(context: Context, more: tuple[str, ...], *, one_for_all_rounds: bo
 
 def began_before(context: Context, run: DagRun) -> bool:
     """Whether a remote run began before the source run did, so that a run of that id before it has made it."""
-    began = getattr(context.get("dag_run"), "start_date", None)
+    began = _first_start(context)
     return began is not None and run.start_date is not None and run.start_date < began - _CLOCKS_DIFFER
 
 
@@ -59,17 +63,34 @@ def _installation() -> list[str]:
     return [next((found for name in known if (found := os.environ.get(name))), "") for known in names]
 
 
-def _source_run(context: Context) -> list[str]:
+def _source_run(context: Context, began: datetime | None) -> list[str]:
     """Tell a run of the source DAG from another one of the same id: by its number in the database, or its start.
 
-    Tasks of Airflow 3 do not know the number. The start is another one when somebody puts a run that is under way back
-    into the queue by hand.
+    Tasks of Airflow 3 do not know the number.
     """
-    run: Any = context.get("dag_run")
-    number, began = getattr(run, "id", None), getattr(run, "start_date", None)
+    number = getattr(context.get("dag_run"), "id", None)
     if isinstance(number, int):
         return [str(number)]
-    return ["", began.astimezone(UTC).isoformat()] if isinstance(began, datetime) else []
+    return ["", began.astimezone(UTC).isoformat()] if began is not None else []
+
+
+def _first_start(context: Context) -> datetime | None:
+    """Return when the source run began, as the first try that asked saw it.
+
+    A run gets another start when it is cleared, or put back into the queue while it is under way. From 3.3 on Airflow
+    keeps what a task stores for its retries, and deletes it with the run: there the first start is kept. Before,
+    nothing that a task of Airflow 3 knows stays the same then and is another for a run that was deleted and made again.
+    """
+    began = getattr(context.get("dag_run"), "start_date", None)
+    if not isinstance(began, datetime):
+        return None
+    store: Any = context.get("task_state_store")
+    if store is None:
+        return began
+    if kept := store.get(_STORED):
+        return datetime.fromisoformat(kept)
+    store.set(_STORED, began.astimezone(UTC).isoformat())
+    return began
 
 
 def _run_id(identity: Any) -> str:

@@ -13,7 +13,7 @@ import pytest
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
 from airflow_mwaa_provider.exceptions import DagRunFailed
 from tests.integration.conftest import ENVIRONMENTS
-from tests.integration.world import World, has_invoke_rest_api
+from tests.integration.world import World, has_invoke_rest_api, until
 
 NAMES = sorted(ENVIRONMENTS)
 PAIRS = [(NAMES[0], NAMES[-1]), (NAMES[-1], NAMES[0])] if len(NAMES) > 1 else [(NAMES[0], NAMES[0])]
@@ -150,6 +150,36 @@ def test_a_retry_takes_up_the_run_of_the_try_before(
         assert here.get_task_instance("calls_other_impatiently", asked.run_id, "trigger").try_number == 2
         log = here.get_task_log("calls_other_impatiently", asked.run_id, "trigger", try_number=2)
         assert "taking up run" in log
+    finally:
+        ours = world.runs_asked_by(target, "sleeps", asked.run_id)
+        for run in ours:
+            there.set_dag_run_state("sleeps", run["dag_run_id"], "failed")
+    assert len(ours) == 1
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_a_retry_takes_up_the_run_though_its_own_was_put_back_into_the_queue(
+    world: World, source: str, target: str
+) -> None:
+    """The first try waits, the source run is queued by hand and so gets another start, and the second try begins."""
+    here, there = world.environment(source, "web_session"), world.environment(target, "web_session")
+    if here.airflow_version.startswith(("3.0.", "3.1.", "3.2.")):
+        pytest.skip("this Airflow keeps nothing for the retries of a task")
+    dag_id = "calls_other_impatiently"
+    asked = here.trigger_dag_run(dag_id, conf={"env_name": target})
+    try:
+        until(lambda: bool(world.runs_asked_by(target, "sleeps", asked.run_id)), timeout_s=120, what="the remote run")
+        began = here.get_dag_run(dag_id, asked.run_id).start_date
+        here.set_dag_run_state(dag_id, asked.run_id, "queued")
+        until(
+            lambda: here.get_dag_run(dag_id, asked.run_id).start_date not in (None, began),
+            timeout_s=60,
+            what="another start",
+        )
+        with pytest.raises(DagRunFailed, match="Failed tasks: trigger"):
+            here.wait_for_dag_run(dag_id, asked.run_id, timeout_s=240)
+        assert here.get_task_instance(dag_id, asked.run_id, "trigger").try_number == 2
+        assert "taking up run" in here.get_task_log(dag_id, asked.run_id, "trigger", try_number=2)
     finally:
         ours = world.runs_asked_by(target, "sleeps", asked.run_id)
         for run in ours:
