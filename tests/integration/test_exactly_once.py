@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.exceptions import DagRunAlreadyExists
 from tests.integration.world import World
 
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
@@ -65,6 +67,22 @@ def _all_run_ids(world: World, env_name: str, prefix: str) -> list[str]:
         offset += len(page["dag_runs"])
         if not page["dag_runs"]:
             return [run_id for run_id in found if run_id.startswith(prefix)]
+
+
+def test_a_request_without_a_date_and_a_run_that_has_one(world: World, env_name: str, transport: str) -> None:
+    """Airflow 3 leaves an undated run without a date, by every transport; Airflow 2 dates all, so that none differs."""
+    environment = world.environment(env_name, transport)
+    dated, undated = (f"{name}-{transport}-{time.time_ns()}" for name in ("dated", "undated"))
+    date = datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=time.time_ns() % 10**7)
+    assert environment.trigger_dag_run("paused", undated, {"n": 1}).created
+    assert environment.trigger_dag_run("paused", undated, {"n": 1}).created is False
+    assert environment.trigger_dag_run("paused", dated, {"n": 1}, date).created
+    assert environment.trigger_dag_run("paused", dated, {"n": 1}, date).created is False
+    if environment.airflow_version.startswith("2."):
+        assert environment.trigger_dag_run("paused", dated, {"n": 1}).created is False
+        return
+    with pytest.raises(DagRunAlreadyExists, match=r"its logical date is 2026-.*, asked for was none"):
+        environment.trigger_dag_run("paused", dated, {"n": 1})
 
 
 @pytest.mark.parametrize("kind", ["reset_after", "status_after", "delay"])
