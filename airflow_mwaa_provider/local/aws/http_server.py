@@ -29,7 +29,8 @@ async def serve(
     :return: what ends it, by ``cleanup()``; the socket is closed then too.
     """
     app = web.Application(client_max_size=_BODY_MAX_BYTES)
-    app.router.add_route("*", "/{path:.*}", handle)
+    # A dot matches no line break, which a variable's key may have.
+    app.router.add_route("*", r"/{path:[\s\S]*}", handle)
     runner = web.AppRunner(
         app,
         access_log=None,
