@@ -67,12 +67,14 @@ class StoredObjectsApi(RestCaller):
         self._upsert("/variables", variable.key, body, change, is_new=is_new, what=f"variable {variable.key!r}")
 
     def create_variable(self, variable: Variable) -> None:
-        """Create a variable.
+        """Create a variable. On Airflow 2 one that is made between a look and the call is replaced.
 
         :raises RemoteConflict: it is there already; nothing of it was changed.
         """
         what = f"variable {variable.key!r}"
-        self._create("/variables", variable.key, self._variable_body(variable), what=what)
+        # v1's POST replaces a variable that is there.
+        body = self._variable_body(variable)
+        self._create("/variables", variable.key, body, what=what, looks_first=self.major == 2)
 
     def _variable_body(self, variable: Variable) -> dict[str, Any]:
         body = {"key": variable.key, "value": variable.value, "description": variable.description}
@@ -197,13 +199,18 @@ class StoredObjectsApi(RestCaller):
             except RemoteConflict:
                 patch()  # somebody else created it between the two calls
 
-    def _create(self, collection: str, key: str, body: dict[str, Any], *, what: str) -> None:
+    def _create(self, collection: str, key: str, body: dict[str, Any], *, what: str, looks_first: bool = False) -> None:
         path = f"{collection}/{quoted(key)}"
-        if len(path) > INVOKE_REST_API_MAX_PATH:
-            # What InvokeRestApi could not delete again it must not create either: it refuses this path, and another
-            # transport is taken.
+        # What InvokeRestApi could not delete again it must not create either: it refuses a long path, and another
+        # transport is taken.
+        if looks_first or len(path) > INVOKE_REST_API_MAX_PATH:
             with contextlib.suppress(RemoteNotFound):
                 self.request("GET", path, what=what)
+                raise RemoteConflict(
+                    f"Environment {self._env_name!r}: {what} is already there. Use another name, or set it.",
+                    env_name=self._env_name,
+                    status=409,
+                )
         self.request("POST", collection, json=body, what=what)
 
     def _rows_of(self, path: str, name: str, key: str, *fields: str) -> list[dict[str, Any]]:

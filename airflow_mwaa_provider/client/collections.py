@@ -80,7 +80,10 @@ class Variables(_Collection):
         self._call(lambda backend: backend.set_variable(variable, keep_description=keep_description, is_new=is_new))
 
     def create(self, key: str, value: str, description: str | None = None) -> None:
-        """Create one that isn't there; over the CLI, whose command always replaces, one that is there is replaced.
+        """Create one that isn't there.
+
+        Over the CLI, whose command always replaces, one that is there is replaced. On Airflow 2, whose REST API does so
+        too, it is looked for first: only one that is made between that look and the call is replaced.
 
         :raises RemoteConflict: it is there already, and nothing of it was changed; ``ambiguous`` where an attempt
             before this one may have created it.

@@ -174,20 +174,21 @@ def test_somebody_elses_write_is_found(world: World) -> None:
         import_stored(kind, kind.parse({"a": "new"}), sleep=time.sleep, clock=time.clock)
 
 
-def test_somebody_elses_creation_is_found(world: World) -> None:
-    """Between the look and the write: it is not replaced, and not deleted."""
-    environment = world.environment("env3", "web_session")
+@pytest.mark.parametrize("env_name", ["env3", "env2"])
+def test_somebody_elses_creation_is_found(world: World, env_name: str) -> None:
+    """Between the look and the write: it is not replaced, and not deleted, though Airflow 2 would replace it."""
+    environment = world.environment(env_name, "web_session")
     kind, time = StoredVariables(environment), FakeTime()
     write = kind.write
 
     def write_too_late(item: Any, there: Any) -> None:
-        put(world, "env3", a="somebody else's")
+        put(world, env_name, a="somebody else's")
         write(item, there)
 
     kind.write = write_too_late  # type: ignore[method-assign]
     with pytest.raises(ImportFailed, match=r"all is as before.*'a'.*already there"):
         import_stored(kind, kind.parse({"a": "new"}), sleep=time.sleep, clock=time.clock)
-    assert values(world, "env3") == {"a": "somebody else's"}
+    assert values(world, env_name) == {"a": "somebody else's"}
 
 
 # -- interruptions -------------------------------------------------------------------------------------

@@ -210,6 +210,65 @@ def test_a_version_number_is_put_back_with_its_digits(world: World, environment:
     assert world.environment(environment.name, "cli").variables.get(key).value == "2.10"
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_masked_variable_after_a_lost_answer(
+    world: World, environment: MwaaEnvironment, prefix: str, ours: bool
+) -> None:
+    """What Airflow 3 masks is read through the CLI, so that it is known whose it is."""
+    variables = KINDS["variables"](environment)
+    key = f"{prefix}api_key"
+    write = variables.write
+
+    def write_and_lose_the_answer(item: Any, there: Any) -> None:
+        if not ours:
+            world.environment(environment.name, "web_session").variables.create(key, "somebody else's")
+        lose_an_answer(world, environment, "variables", took_effect=ours)
+        write(item, there)
+
+    variables.write = write_and_lose_the_answer  # type: ignore[method-assign]
+    if ours:
+        assert load(variables, {key: SECRET})["created"] == [key]
+    else:
+        with pytest.raises(ImportFailed, match="all is as before") as caught:
+            load(variables, {key: SECRET})
+        assert caught.value.restored
+    stored = world.environment(environment.name, "cli").variables.get(key).value
+    assert stored == (SECRET if ours else "somebody else's")
+
+
+def test_a_password_after_a_lost_answer(world: World, environment: MwaaEnvironment, prefix: str) -> None:
+    """It is never shown: nothing is claimed, and what is there is left and named."""
+    connections = KINDS["connections"](environment)
+    key = f"{prefix}db"
+    connections.read([])  # chooses the transport
+    lose_an_answer(world, environment, "connections", took_effect=True)
+    with pytest.raises(ImportFailed, match=r"cannot be told .Airflow does not show its password") as caught:
+        load(connections, {key: {"conn_type": "http", "host": "h", "password": SECRET}})
+    assert (caught.value.left, caught.value.restored) == ((key,), False)
+    shows = environment.airflow_version.startswith("3.")
+    assert environment.connections.get(key).has_password is (True if shows else None)
+    environment.connections.delete(key)
+    # Airflow 3 shows that there is none; Airflow 2 does not show even that.
+    lose_an_answer(world, environment, "connections", took_effect=True)
+    if shows:
+        assert load(connections, {key: {"conn_type": "http", "host": "h"}})["created"] == [key]
+        return
+    with pytest.raises(ImportFailed, match=r"cannot be told .Airflow does not show its password"):
+        load(connections, {key: {"conn_type": "http", "host": "h"}})
+
+
+def lose_an_answer(world: World, environment: MwaaEnvironment, nouns: str, *, took_effect: bool) -> None:
+    target = "invoke_rest_api" if environment.transport == "rest_api" else "rest"
+    world.fault(
+        target=target,
+        kind="reset_after" if took_effect else "reset_before",
+        method="POST",
+        path=f"*/{nouns}",
+        environment=environment.name,
+        times=1,
+    )
+
+
 def test_many(environment: MwaaEnvironment, prefix: str) -> None:
     variables = KINDS["variables"](environment)
     document = {f"{prefix}{n:03}": f"value {n}" for n in range(40)}
