@@ -18,16 +18,29 @@ from airflow_mwaa_provider.metadata.objects import StoredFile
 from airflow_mwaa_provider.metadata.schema import Column, Reference, Schema, Table
 from airflow_mwaa_provider.metadata.snapshot import Snapshot
 from airflow_mwaa_provider.metadata.storage import HandedOver
+from airflow_mwaa_provider.metadata.witnesses import TableWitness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PREFIX", "Description", "Piece", "PieceRequest", "places_document", "read_object", "reading"]
+__all__ = [
+    "CONTRADICTION",
+    "PREFIX",
+    "Description",
+    "Piece",
+    "PieceRequest",
+    "places_document",
+    "read_object",
+    "read_witness_list",
+    "reading",
+]
 
 T = TypeVar("T")
 
 PREFIX = "/mwaa-provider/metadata/v1"
 """Where the plugin is on a web server."""
+CONTRADICTION = "/contradiction"
+"""Whether what was in the database once shows that it was restored since; servers of older versions do not know it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,7 @@ class Description:
 
     :param horizon: up to this time the tables are as good as complete.
     :param snapshot: what could be seen then, as transactions; ``None`` of an older server.
+    :param witnesses: what was there then, of tables that this caller may have; none of an older server.
     :param destinations: ``s3://BUCKET/PREFIX``: where it writes exports to.
     :param refused: tables that this caller may not have, and why.
     """
@@ -47,6 +61,7 @@ class Description:
     destinations: tuple[str, ...]
     refused: dict[str, str] = field(default_factory=dict)
     snapshot: Snapshot | None = None
+    witnesses: tuple[TableWitness, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Give it in JSON's own types."""
@@ -59,6 +74,7 @@ class Description:
             "destinations": list(self.destinations),
             "refused": self.refused,
             "snapshot": None if self.snapshot is None else asdict(self.snapshot),
+            "witnesses": [asdict(witness) for witness in self.witnesses],
         }
 
     @classmethod
@@ -78,6 +94,7 @@ class Description:
                 destinations=tuple(document["destinations"]),
                 refused={str(name): str(why) for name, why in document["refused"].items()},
                 snapshot=read_object(Snapshot, found, "a snapshot") if (found := document.get("snapshot")) else None,
+                witnesses=read_witness_list(document.get("witnesses", ())),
             )
 
 
@@ -215,6 +232,15 @@ class Piece:
             )
             following = document["next"]
             return cls(uploads, None if following is None else tuple(following), bool(document["is_too_slow"]))
+
+
+def read_witness_list(documents: Any) -> tuple[TableWitness, ...]:
+    """Read what was in a database.
+
+    :raises MwaaInputError: it is something else.
+    """
+    with reading("what was in the database"):
+        return tuple(map(TableWitness.from_dict, documents))
 
 
 def places_document(places: Places) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import (
@@ -22,7 +23,14 @@ from airflow_mwaa_provider.exceptions import (
     Throttled,
 )
 from airflow_mwaa_provider.metadata.api_calls import ask, has_no_such_api
-from airflow_mwaa_provider.metadata.api_protocol import PREFIX, Description, Piece, PieceRequest, places_document
+from airflow_mwaa_provider.metadata.api_protocol import (
+    CONTRADICTION,
+    PREFIX,
+    Description,
+    Piece,
+    PieceRequest,
+    places_document,
+)
 from airflow_mwaa_provider.metadata.destinations import is_within
 
 if TYPE_CHECKING:
@@ -37,6 +45,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.selection import TableRows
     from airflow_mwaa_provider.metadata.snapshot import Snapshot
     from airflow_mwaa_provider.metadata.storage import Storage
+    from airflow_mwaa_provider.metadata.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.writing import Progress
 
 __all__ = ["PIECE_ROWS", "ApiSource"]
@@ -134,6 +143,21 @@ class ApiSource:
                 "Install this version there, or export without incremental."
             )
         return self.description.snapshot
+
+    def witnesses(self) -> tuple[TableWitness, ...]:
+        """Return what was there when the export began, for a later one to compare."""
+        return self.description.witnesses
+
+    def find_contradiction(self, witnesses: Sequence[TableWitness]) -> str | None:
+        """Return what shows that the database was restored since; an older server shows nothing."""
+        document = {"witnesses": [asdict(witness) for witness in witnesses]}
+        try:
+            found = self._ask("POST", CONTRADICTION, document).get("found")
+        except MwaaError as error:
+            if not has_no_such_api(error):
+                raise
+            return None
+        return None if found is None else str(found)
 
     def horizon(self) -> datetime:
         """Return the time up to which the tables are as good as complete."""

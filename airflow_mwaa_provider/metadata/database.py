@@ -22,7 +22,7 @@ from airflow_mwaa_provider.exceptions import (
 from airflow_mwaa_provider.metadata.interruptible import InterruptibleCursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 __all__ = ["BEGIN", "Database", "ask_if_it_can", "database_errors"]
 
@@ -190,10 +190,11 @@ class Database:
                 cursor.execute("COMMIT")
 
 
-def ask_if_it_can(connection: Any, query: str) -> Any:
+def ask_if_it_can(connection: Any, query: str, *, excused: Collection[str] = ()) -> Any:
     """Ask what not every server answers, or not every user: Aurora has none of the functions that speak of its log.
 
     :param connection: psycopg2's, in a transaction.
+    :param excused: codes of errors besides that mean no answer, and not a failure.
     :return: a row; ``None`` where it is not answered.
     """
     with connection.cursor() as cursor:
@@ -202,7 +203,7 @@ def ask_if_it_can(connection: Any, query: str) -> Any:
             cursor.execute(query)
             found = cursor.fetchone()
         except psycopg2.Error as error:
-            if error.pgcode not in _CANNOT:
+            if error.pgcode not in {*_CANNOT, *excused}:
                 raise
             cursor.execute("ROLLBACK TO SAVEPOINT question")
             found = None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.objects import PendingObject
     from airflow_mwaa_provider.metadata.sources import RowSource
     from airflow_mwaa_provider.metadata.storage import Storage
+    from airflow_mwaa_provider.metadata.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.writing import TableWriter
 
 __all__ = ["ExportOptions", "export_metadata"]
@@ -125,6 +126,8 @@ class _Export:
         )
         for rows in self.tables:
             value_writer(self.form, rows)  # refuses what the format cannot hold
+        self._witnesses: tuple[TableWitness, ...] | None = None
+        self._contradictions: dict[tuple[TableWitness, ...], str | None] = {}
         how = (storage, self.form, self.compression, progress)
         self.writer: TableWriter
         if isinstance(source, ServerSource):
@@ -244,6 +247,7 @@ class _Export:
         if rows.time_sql is None or not rows.table.identity:
             return replace(rows, window=Window()), replace(table, since=None, by=None)
         since, written_since, columns_before = self.options.since, None, table.columns
+        earlier = TableExport()
         if since is None and previous is not None and rows.name in previous.tables:
             earlier = previous.tables[rows.name]
             since, written_since, columns_before = earlier.since, earlier.written_since, earlier.columns
@@ -255,11 +259,13 @@ class _Export:
         if seen is None:
             # What this one misses is left for the next that sees transactions.
             rows = by_change(rows, Window(since, until))
-            return rows, replace(table, since=since, by="change", watermark=watermark, snapshot=written_since)
+            table = replace(table, since=since, by="change", watermark=watermark)
+            return rows, replace(table, snapshot=written_since, witnesses=earlier.witnesses)
         is_known = (
             written_since is not None
             and written_since.can_be_told_from(seen)
             and columns_before == table.columns  # a column may be added without a row being written
+            and not self._was_restored(earlier.witnesses)
         )
         if since is not None and self.options.since is None and not is_known:
             log.info("%s is exported whole: what was written since the last export cannot be told", rows.name)
@@ -270,9 +276,25 @@ class _Export:
         table = replace(table, since=since, by="change", watermark=watermark)
         if self.options.since is not None:
             # What came late, with times of before it, is left for the next one.
-            kept = last.tables[rows.name].snapshot if last is not None and rows.name in last.tables else None
-            return rows, replace(table, snapshot=kept)
-        return rows, replace(table, snapshot=seen, written_since=written_since)
+            kept = last.tables[rows.name] if last is not None and rows.name in last.tables else TableExport()
+            return rows, replace(table, snapshot=kept.snapshot, witnesses=kept.witnesses)
+        if self._witnesses is None:
+            self._witnesses = self.source.witnesses()
+        return rows, replace(table, snapshot=seen, witnesses=self._witnesses, written_since=written_since)
+
+    def _was_restored(self, witnesses: tuple[TableWitness, ...]) -> bool:
+        """Whether the database is in a state that it cannot be in, had it gone on since these were noted."""
+        if witnesses not in self._contradictions:
+            found = self.source.find_contradiction(witnesses) if witnesses else None
+            if found:
+                log.warning(
+                    "The database was restored to an earlier state since the last export: %s. Its tables are exported "
+                    "whole once. Rows that are gone since stay in the earlier increments: for an export without them "
+                    "give another prefix.",
+                    found,
+                )
+            self._contradictions[witnesses] = found
+        return self._contradictions[witnesses] is not None
 
     def _commit(self, manifest: Manifest, pending: list[PendingObject], previous: Manifest | None) -> None:
         storage = self.storage

@@ -13,6 +13,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.identity import DatabaseIdentity
 from airflow_mwaa_provider.metadata.objects import StoredFile
 from airflow_mwaa_provider.metadata.snapshot import Snapshot
+from airflow_mwaa_provider.metadata.witnesses import TableWitness
 
 __all__ = ["Manifest", "TableExport"]
 
@@ -29,6 +30,7 @@ class TableExport:
     :param since: rows from this time on; ``None`` from the beginning.
     :param watermark: where the next incremental export begins.
     :param snapshot: where the next incremental export begins, as transactions; ``None`` where these are not known.
+    :param witnesses: what was in the database when ``snapshot`` was taken, and is there later unless it was restored.
     :param written_since: rows too that were written since this snapshot, whatever their times.
     :param by: what was compared with since and until: ``time``, ``change``, or ``None`` when all rows were taken.
     :param rows_changed: of the rows, those whose time lies before ``since``: they were changed, or came late.
@@ -41,6 +43,7 @@ class TableExport:
     until: datetime | None = None
     watermark: datetime | None = None
     snapshot: Snapshot | None = field(default=None, compare=False)
+    witnesses: tuple[TableWitness, ...] = field(default=(), compare=False)
     written_since: Snapshot | None = None
     by: str | None = None
     rows_changed: int = 0
@@ -119,7 +122,7 @@ class Manifest:
         for table in document["tables"].values():
             table["object_count"] = len(table["objects"])
             table["objects"] = [] if many else table["objects"]
-            for name in ("files", "columns", "key", "watermark", "snapshot", "written_since"):
+            for name in ("files", "columns", "key", "watermark", "snapshot", "witnesses", "written_since"):
                 del table[name]
         return document
 
@@ -161,6 +164,7 @@ def _table(fields: dict[str, Any]) -> TableExport:
         until=_moment(fields["until"]),
         watermark=_moment(fields["watermark"]),
         snapshot=_snapshot(fields.get("snapshot")),
+        witnesses=tuple(map(TableWitness.from_dict, fields.get("witnesses", ()))),
         written_since=_snapshot(fields.get("written_since")),
         by=fields["by"],
         rows_changed=fields["rows_changed"],

@@ -24,13 +24,14 @@ from airflow_mwaa_provider.metadata.rest_values import written_time as written
 from airflow_mwaa_provider.metadata.rest_walk import LONG_AGO_US, PAGE_ROWS, Walk, field_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow_mwaa_provider.metadata.formats import FileFormat
     from airflow_mwaa_provider.metadata.rest_tables import RestTable, Shown
     from airflow_mwaa_provider.metadata.rest_walk import Request
     from airflow_mwaa_provider.metadata.schema import Schema
     from airflow_mwaa_provider.metadata.selection import TableRows, Window
+    from airflow_mwaa_provider.metadata.witnesses import TableWitness
 
 __all__ = ["PARTITIONED_BYTES", "RestSource"]
 
@@ -101,6 +102,14 @@ class RestSource:
     def snapshot(self) -> None:
         """The API does not show transactions."""
         return
+
+    def witnesses(self) -> tuple[TableWitness, ...]:
+        """Return nothing: the API shows no transactions."""
+        return ()
+
+    def find_contradiction(self, witnesses: Sequence[TableWitness]) -> str | None:  # noqa: ARG002
+        """Return nothing: the API shows no transactions."""
+        return None
 
     def horizon(self) -> datetime:
         """Return the time before which no row can appear any more: a minute ago, if clocks differ by less."""

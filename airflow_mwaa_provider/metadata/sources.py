@@ -13,6 +13,7 @@ from airflow_mwaa_provider.metadata.database import Database, ask_if_it_can, dat
 from airflow_mwaa_provider.metadata.formats import value_writer
 from airflow_mwaa_provider.metadata.schema import Schema, read_schema
 from airflow_mwaa_provider.metadata.snapshot import Snapshot
+from airflow_mwaa_provider.metadata.witnesses import find_contradiction, read_witnesses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
     from airflow_mwaa_provider.metadata.selection import TableRows
     from airflow_mwaa_provider.metadata.storage import Storage
+    from airflow_mwaa_provider.metadata.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.writing import Progress, TableWriter
 
 __all__ = ["DatabaseSource", "RowSource", "ServerSource"]
@@ -49,6 +51,12 @@ class _Source(Protocol):
     @property
     def snapshot(self) -> Snapshot | None:
         """What can be seen, as transactions; ``None`` where these are not known."""
+
+    def witnesses(self) -> tuple[TableWitness, ...]:
+        """Return what is there with the snapshot, for a later export to compare."""
+
+    def find_contradiction(self, witnesses: Sequence[TableWitness]) -> str | None:
+        """Return what shows that the database was restored since, in words; ``None`` when nothing does."""
 
     def horizon(self) -> datetime:
         """Return the time up to which the tables are as good as complete; rows of before may come late."""
@@ -161,6 +169,16 @@ class DatabaseSource:
     def connection(self) -> Any:
         """The psycopg2 connection of the snapshot."""
         return self._connection
+
+    def witnesses(self) -> tuple[TableWitness, ...]:
+        """Return what is there with the snapshot, for a later export to compare."""
+        with self.errors("looking at its newest rows"):
+            return read_witnesses(self._connection, self.schema)
+
+    def find_contradiction(self, witnesses: Sequence[TableWitness]) -> str | None:
+        """Return what shows that the database was restored since, in words; ``None`` when nothing does."""
+        with self.errors("looking for what was exported"):
+            return find_contradiction(self._connection, self.schema, witnesses)
 
     def errors(self, doing: str) -> AbstractContextManager[None]:
         """Give a context in which psycopg2's errors become ours, and name what was being done."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseRefused, MwaaError, MwaaInputError
-from airflow_mwaa_provider.metadata.api_protocol import Description, Piece, PieceRequest
+from airflow_mwaa_provider.metadata.api_protocol import Description, Piece, PieceRequest, read_witness_list, reading
 from airflow_mwaa_provider.metadata.destinations import is_within
 from airflow_mwaa_provider.metadata.formats import check_format, file_suffix, value_writer
 from airflow_mwaa_provider.metadata.key_ranges import next_range
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.witnesses import TableWitness
     from airflow_mwaa_provider.plugins.permissions import Caller
 
 __all__ = ["MetadataService"]
@@ -77,6 +78,15 @@ class MetadataService:
         """Tell of the database."""
         return self._answered(caller, None, lambda: self._describe(caller))
 
+    def find_contradiction(self, caller: Caller, document: Any) -> Answer:
+        """Tell whether the database was restored since an earlier export."""
+        try:
+            with reading("the request"):
+                witnesses = read_witness_list(document["witnesses"])
+        except MwaaInputError as error:
+            return refusal(400, error)
+        return self._answered(caller, None, lambda: self._find_contradiction(caller, witnesses))
+
     def write_piece(self, caller: Caller, document: Any) -> Answer:
         """Write a piece of a table."""
         try:
@@ -109,8 +119,14 @@ class MetadataService:
                 now=source.now,
                 horizon=source.horizon(),
                 snapshot=source.snapshot,
+                witnesses=tuple(found for found in source.witnesses() if found.table not in refused),
                 destinations=self._destinations,
             ).document()
+
+    def _find_contradiction(self, caller: Caller, witnesses: tuple[TableWitness, ...]) -> dict[str, Any]:
+        allowed = [witness for witness in witnesses if not caller.refusal(witness.table)]
+        with DatabaseSource(self._database, statement_timeout_s=self._budget_s) as source:
+            return {"found": source.find_contradiction(allowed)}
 
     def _write_piece(self, caller: Caller, request: PieceRequest) -> dict[str, Any]:
         try:
