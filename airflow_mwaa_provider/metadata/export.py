@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseUnavailable, MwaaInputError, StorageError
 from airflow_mwaa_provider.metadata.export_lease import ExportLease
 from airflow_mwaa_provider.metadata.formats import check_format, file_suffix, value_writer
-from airflow_mwaa_provider.metadata.journal import Journal, previous_keys
-from airflow_mwaa_provider.metadata.layout import CHANGED, Places, check_layout, stamp
+from airflow_mwaa_provider.metadata.journal import Journal, keys_of_other_windows, previous_keys
+from airflow_mwaa_provider.metadata.layout import CHANGED, Layout, Places, check_layout, stamp
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
 from airflow_mwaa_provider.metadata.objects import PART_BYTES
 from airflow_mwaa_provider.metadata.selection import TableRows, Window, by_change, select_tables
@@ -160,7 +160,8 @@ class _Export:
         places = options.places(stamp(until) if options.incremental and until else None)
         previous = last
         if options.incremental and until is not None:
-            previous = self._manifest(places.increment(stamp(until)))
+            replaced = self._replaced_by_the_killed(places)
+            previous = self._manifest(places.increment(stamp(until))) or replaced
             if previous is None and last is not None and last.until is not None and until <= last.until:
                 if options.until is None:
                     raise DatabaseUnavailable(
@@ -299,24 +300,61 @@ class _Export:
     def _commit(self, manifest: Manifest, pending: list[PendingObject], previous: Manifest | None) -> None:
         storage = self.storage
         storage.settle(pending)
-        journal = Journal(storage, self.options.places(None).journal)
-        tables = set(manifest.tables)
-        stale = journal.left_by_the_killed(manifest) | (previous_keys(previous, manifest) if previous else set())
-        stale = {key for key in stale - set(manifest.keys) if self.options.places(None).is_file_of(key, tables)}
-        journal.write(manifest, stale)
+        places, tables = self.options.places(None), set(manifest.tables)
+        note_key = None if manifest.incremental else places.window_note
+        is_replacing_all = places.layout is Layout.TABLE
+        journal = Journal(storage, places.journal)
+        left = journal.left_by_the_killed(manifest, of_any_window=is_replacing_all)
+        recorded = Journal(storage, note_key).left_by_the_killed(manifest) if note_key else set()
+        before = left | recorded
+        if previous is not None:
+            before |= previous_keys(previous, manifest, of_any_window=is_replacing_all)
+        stale = {key for key in before - set(manifest.keys) if places.is_replaced(key, tables)}
+        of_other_tables = recorded - stale - set(manifest.keys)
+        if note_key and stale:
+            stale -= self._keys_of_other_windows(note_key, manifest, stale)
+        note = Journal(storage, note_key) if note_key else journal
+        note.write(manifest, stale | of_other_tables, previous if manifest.incremental else None)
         if previous is not None:
             # From here on until the new one is written there is none: objects of both exports are visible meanwhile.
             self._delete([manifest.key])
         storage.commit(pending)
         storage.put(manifest.key, manifest.write())
-        self._delete(sorted(stale))
-        self._delete([journal.key])
+        is_deleted = self._delete(sorted(stale))
+        if note_key:
+            note.write(manifest, of_other_tables if is_deleted else stale | of_other_tables)
+        if left or not note_key:
+            self._delete([journal.key])
 
-    def _delete(self, keys: list[str]) -> None:
+    def _replaced_by_the_killed(self, places: Places) -> Manifest | None:
+        """Return the manifest of this increment that a killed repetition of it has deleted, if one has.
+
+        :raises MwaaInputError: one has deleted that of another increment, whose rows would be in no file.
+        """
+        key = self.options.places(None).journal
+        replaced = Journal(self.storage, key).replaced()
+        if replaced is None or replaced.key == places.increment(places.export or ""):
+            return replaced
+        raise MwaaInputError(
+            f"s3://{self.storage.bucket}/{replaced.key}: an export that repeated this increment was killed before it "
+            f"had written all of it again. Export again with until={replaced.until and replaced.until.isoformat()}, "
+            "then go on."
+        )
+
+    def _keys_of_other_windows(self, note_key: str, manifest: Manifest, stale: set[str]) -> set[str]:
+        try:
+            return keys_of_other_windows(self.storage, note_key, manifest)
+        except AccessDenied as error:
+            log.warning("What an earlier export has written stays: %s", error)
+            return stale
+
+    def _delete(self, keys: list[str]) -> bool:
         try:
             self.storage.delete(keys)
         except AccessDenied as error:
             log.warning("What an earlier export has written stays: %s", error)
+            return False
+        return True
 
     def _manifest(self, key: str) -> Manifest | None:
         try:

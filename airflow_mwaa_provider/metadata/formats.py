@@ -116,6 +116,10 @@ def read_format(file_format: str, compression: str | None) -> tuple[FileFormat, 
     return form, chosen
 
 
+FILE_SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".parquet")
+"""All that :func:`file_suffix` may give."""
+
+
 def file_suffix(form: FileFormat, compression: Compression) -> str:
     """Give the end of a file's name, by which readers know what it is: ``.csv.gz``, ``.parquet``."""
     if form is FileFormat.PARQUET:

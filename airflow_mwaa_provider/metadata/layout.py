@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata.formats import FILE_SUFFIXES
 from airflow_mwaa_provider.metadata.schema import text_literal
 
 if TYPE_CHECKING:
@@ -111,6 +112,14 @@ class Places:
         """Key of the note that is there while objects become visible."""
         return self._under(f"{self.manifest_name.removesuffix('.json')}.writing.json")
 
+    @property
+    def window_note(self) -> str | None:
+        """Key of the note of what the last export of this window has written; ``None`` where each replaces the last."""
+        if self.layout is Layout.TABLE or self.export:
+            return None
+        window = "-".join(stamp(moment) if moment else "open" for moment in (self.since, self.until))
+        return self._under(f"{self.manifest_name.removesuffix('.json')}-windows/{window}.json")
+
     def lease(self, *, is_incremental: bool) -> str:
         """Return the key of the note that is there while an export is under way.
 
@@ -145,8 +154,14 @@ class Places:
             return self._under(f"{table}-{number:05d}{self.suffix}")
         return self._under(f"{table}{f'-{number:05d}' if number else ''}{self.suffix}")
 
+    def is_replaced(self, key: str, tables: set[str]) -> bool:
+        """Whether an object of that key is a file of these tables that an earlier export has written, in any format."""
+        return any(replace(self, suffix=suffix).is_file_of(key, tables) for suffix in FILE_SUFFIXES)
+
     def is_file_of(self, key: str, tables: set[str]) -> bool:
         """Whether an object of that key is one that this export may write."""
+        if not key.startswith(self._under("")):
+            return False
         name = key.removeprefix(self._under(""))
         if self.layout is Layout.HIVE:
             table = name.removeprefix("table=").partition("/")[0]

@@ -177,6 +177,12 @@ class Storage:
             pages = self.client.get_paginator("list_objects_v2").paginate(**self._own, Prefix=prefix, Delimiter="/")
             return [found["Prefix"] for page in pages for found in page.get("CommonPrefixes", ())]
 
+    def keys(self, prefix: str) -> list[str]:
+        """List the keys of objects that begin so."""
+        with storage_errors(self.bucket, prefix, "s3:ListBucket"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(**self._own, Prefix=prefix)
+            return [found["Key"] for page in pages for found in page.get("Contents", ())]
+
     def writer(self, key: str, content_type: str, partition: dict[str, str] | None = None) -> ObjectWriter:
         """Begin an object."""
         return ObjectWriter(self, key, content_type, partition or {})
