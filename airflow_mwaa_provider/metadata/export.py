@@ -175,6 +175,7 @@ class _Export:
                     f"before until={until.isoformat()}: there is nothing to add. Give a later until, or another prefix."
                 )
         lease.check()
+        self._warn_of_hidden_rows()
         self._abort_left_uploads(places)
         pending: list[PendingObject] = []
         tables: dict[str, TableExport] = {}
@@ -185,6 +186,7 @@ class _Export:
                 until=until,
                 since=options.since,
                 by=None if rows.is_whole else "time",
+                may_lack_rows=rows.may_lack_rows,
             )
             if options.incremental and until is not None:
                 rows, table = self._increment(rows, table, previous, last, until, horizon)
@@ -218,6 +220,15 @@ class _Export:
         if places.export and (last is None or last.until is None or (until and until >= last.until)):
             storage.put(places.manifest, manifest.write())
         return manifest
+
+    def _warn_of_hidden_rows(self) -> None:
+        names = [rows.name for rows in self.tables if rows.may_lack_rows]
+        if names:
+            log.warning(
+                "Tables %s: row-level security may hide rows from the user who exports, and these are not in the "
+                "export. Export as a role with BYPASSRLS, or as the tables' owner where that is exempt.",
+                ", ".join(names),
+            )
 
     def _check_names(self, pending: list[PendingObject]) -> None:
         """Check that no file would take another one's place."""

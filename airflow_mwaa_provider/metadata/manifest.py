@@ -33,6 +33,7 @@ class TableExport:
     :param witnesses: what was in the database when ``snapshot`` was taken, and is there later unless it was restored.
     :param written_since: rows too that were written since this snapshot, whatever their times.
     :param by: what was compared with since and until: ``time``, ``change``, or ``None`` when all rows were taken.
+    :param may_lack_rows: policies of row-level security may have hidden rows from the user who exported.
     :param rows_changed: of the rows, those whose time lies before ``since``: they were changed, or came late.
     """
 
@@ -47,6 +48,7 @@ class TableExport:
     written_since: Snapshot | None = None
     by: str | None = None
     rows_changed: int = 0
+    may_lack_rows: bool = False
 
     @property
     def rows(self) -> int:
@@ -168,6 +170,7 @@ def _table(fields: dict[str, Any]) -> TableExport:
         written_since=_snapshot(fields.get("written_since")),
         by=fields["by"],
         rows_changed=fields["rows_changed"],
+        may_lack_rows=bool(fields.get("may_lack_rows", False)),
     )
 
 

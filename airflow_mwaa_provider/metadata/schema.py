@@ -67,6 +67,7 @@ class Table:
     :param estimated_rows: as of the last ANALYZE; ``None`` before the first.
     :param heap_bytes: what its rows take on disk, without indexes and without large values stored apart.
     :param total_bytes: all that it takes on disk.
+    :param is_row_security_active: whether policies may hide rows of it from this user.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Table:
     estimated_rows: int | None = None
     heap_bytes: int = 0
     total_bytes: int = 0
+    is_row_security_active: bool = False
 
     def column(self, name: str) -> Column:
         """Give a column.
@@ -163,6 +165,11 @@ class Schema:
         if facts.is_state:
             return None
         return self._first_known(table, alias, facts.time, lambda parent, name: self.time_sql(parent, name))
+
+    def parents(self, table: Table) -> list[Table]:
+        """Return the tables whose rows tell the time of a row of this one that has none of its own, nearest first."""
+        parent = self.tables.get(registry.facts_of(table.name).parent or "")
+        return [] if parent is None else [parent, *self.parents(parent)]
 
     def changed_sql(self, table: Table, alias: str = "t") -> str | None:
         """Write the expression of when a row was last changed; ``None`` for a table whose rows don't say."""
@@ -255,8 +262,9 @@ def read_schema(connection: Any) -> Schema:
                 estimated_rows=int(rows) if rows >= 0 else None,
                 heap_bytes=int(heap or 0),
                 total_bytes=int(total or 0),
+                is_row_security_active=is_row_security_active,
             )
-            for table, table_name, rows, heap, total in cursor.fetchall()
+            for table, table_name, rows, heap, total, is_row_security_active in cursor.fetchall()
         }
     outside = {
         _outside_name(schema, table, tables): OutsideTable(schema, table, tuple(found))
@@ -288,7 +296,8 @@ WHERE c.oid = to_regclass('dag_run')
   AND EXISTS (SELECT 1 FROM pg_class a WHERE a.relnamespace = n.oid AND a.relname = 'alembic_version')
 """
 _TABLES = """
-SELECT c.oid, c.relname, c.reltuples, pg_relation_size(c.oid), pg_total_relation_size(c.oid)
+SELECT c.oid, c.relname, c.reltuples, pg_relation_size(c.oid), pg_total_relation_size(c.oid),
+       row_security_active(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relkind IN ('r', 'p') ORDER BY c.relname
 """

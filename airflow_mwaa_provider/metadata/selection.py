@@ -105,6 +105,12 @@ class TableRows:
         return self.window.is_open or self.time_sql is None
 
     @property
+    def may_lack_rows(self) -> bool:
+        """Whether policies may hide rows of it from this user, or the rows that tell their times."""
+        looked_at = [self.table, *([] if self.is_whole else self.schema.parents(self.table))]
+        return any(table.is_row_security_active for table in looked_at)
+
+    @property
     def where(self) -> str:
         """The condition on rows as SQL, ``true`` for all of them; the table is called ``t``."""
         terms = [] if self.keys is None else [self.keys.condition()]
