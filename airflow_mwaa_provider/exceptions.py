@@ -309,7 +309,7 @@ class TableNotFound(MwaaInputError):
 
 
 class UnsupportedColumn(MwaaInputError):
-    """A column has a type that the chosen file format cannot hold."""
+    """A column has a type that the chosen file format cannot hold; no format is left that has such a type."""
 
 
 class NoMetadataRoute(MwaaInputError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseUnavailable, MwaaInputError, StorageError
 from airflow_mwaa_provider.metadata.export_lease import ExportLease
-from airflow_mwaa_provider.metadata.formats import check_format, file_suffix, value_writer
+from airflow_mwaa_provider.metadata.formats import check_format, file_suffix
 from airflow_mwaa_provider.metadata.journal import Journal, keys_of_other_windows, previous_keys
 from airflow_mwaa_provider.metadata.layout import CHANGED, Layout, Places, check_layout, stamp
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
@@ -124,8 +124,6 @@ class _Export:
         self.tables = select_tables(
             source.schema, options.tables, options.exclude, Window(options.since, options.until)
         )
-        for rows in self.tables:
-            value_writer(self.form, rows)  # refuses what the format cannot hold
         self._witnesses: tuple[TableWitness, ...] | None = None
         self._contradictions: dict[tuple[TableWitness, ...], str | None] = {}
         how = (storage, self.form, self.compression, progress)

@@ -11,7 +11,7 @@ import zlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_mwaa_provider.exceptions import MwaaInputError, UnsupportedColumn
+from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.schema import text_literal
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ _BOUNDS = {
 }
 """The least and the greatest values that readers of Parquet know: PostgreSQL has infinity, years beyond, and 24:00."""
 
-_TEXTS = {"text", "varchar", "bpchar", "char", "name", "json", "jsonb", "uuid", "xml", "inet", "interval", "numeric"}
 _ARROW = {
     "bool": "bool",
     "int2": "int16",
@@ -52,6 +51,8 @@ _ARROW = {
     "timestamptz": "timestamp[us, tz=UTC]",
     "bytea": "binary",
 }
+_WRITTEN = {"A", "C", "E", "R"}
+"""Arrays, rows, enums and ranges, which may be called like a type that Parquet has."""
 
 
 class FileFormat(StrEnum):
@@ -127,16 +128,9 @@ def file_suffix(form: FileFormat, compression: Compression) -> str:
     return ".csv" + {Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}.get(compression, "")
 
 
-def value_writer(form: FileFormat, rows: TableRows) -> Callable[[str, Column], str]:
-    """Give what writes a column's value in a query, so that readers take it for what it is.
-
-    :raises UnsupportedColumn: a column has a type that the format cannot hold.
-    """
-    if form is FileFormat.PARQUET:
-        for column in rows.columns:
-            _arrow_type(rows.name, column)
-        return _parquet_value
-    return _csv_value
+def value_writer(form: FileFormat) -> Callable[[str, Column], str]:
+    """Return what writes a column's value in a query, so that readers take it for what it is."""
+    return _parquet_value if form is FileFormat.PARQUET else _csv_value
 
 
 def make_encoder(
@@ -249,10 +243,7 @@ class _ParquetEncoder:
         import pyarrow.parquet
 
         self._arrow, self._csv = arrow, pyarrow.csv
-        fields = [
-            arrow.field(column.name, _type(arrow, _arrow_type(rows.name, column)), nullable=True)
-            for column in rows.columns
-        ]
+        fields = [arrow.field(column.name, _type(arrow, _arrow_type(column)), nullable=True) for column in rows.columns]
         self._schema = arrow.schema(fields)
         self._binary = [column.name for column in rows.columns if column.type == "bytea"]
         self._waiting: list[bytes] = []
@@ -328,15 +319,9 @@ def _parquet_value(written: str, column: Column) -> str:
     return written
 
 
-def _arrow_type(table: str, column: Column) -> str:
-    if column.type in _TEXTS or column.category in {"E", "A"}:
-        return "string"
-    if column.type not in _ARROW:
-        raise UnsupportedColumn(
-            f"Column {table}.{column.name} has type {column.type}, which is none that Parquet files get here: leave it "
-            f"out with exclude=['{table}.{column.name}'], or export CSV."
-        )
-    return _ARROW[column.type]
+def _arrow_type(column: Column) -> str:
+    # Whatever has no type of its own there is written as PostgreSQL writes it.
+    return "string" if column.category in _WRITTEN else _ARROW.get(column.type, "string")
 
 
 def _type(arrow: Any, name: str) -> Any:

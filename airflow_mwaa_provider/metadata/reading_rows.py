@@ -151,7 +151,21 @@ def _values(arrow: Any, column: Any) -> list[Any]:
             for micros in column.cast(arrow.timestamp("us", tz=column.type.tz)).cast(arrow.int64()).to_pylist()
         ]
     values: list[Any] = column.to_pylist()
-    return [value or None for value in values] if arrow.types.is_string(column.type) else values
+    if arrow.types.is_string(column.type):
+        return [value or None for value in values]
+    written = _written_as(arrow, column.type)
+    return values if written is None else [None if value is None else written(value) for value in values]
+
+
+def _written_as(arrow: Any, kind: Any) -> Callable[[Any], str] | None:
+    """Return what writes a value as PostgreSQL does, and so as it is in CSV; ``None`` for numbers and truths."""
+    if arrow.types.is_binary(kind):
+        return lambda value: f"\\x{value.hex()}"
+    if arrow.types.is_date(kind):
+        return lambda value: str(value.isoformat())
+    if arrow.types.is_time(kind):
+        return lambda value: f"{value:%H:%M:%S.%f}".rstrip("0").rstrip(".")
+    return None
 
 
 def _pyarrow(what: str) -> Any:

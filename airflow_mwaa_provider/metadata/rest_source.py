@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.exceptions import MwaaInputError, UnexpectedAnswer
 from airflow_mwaa_provider.metadata import registry
 from airflow_mwaa_provider.metadata.copying import CHUNK_BYTES, Chunk
-from airflow_mwaa_provider.metadata.formats import value_writer
 from airflow_mwaa_provider.metadata.layout import Partitioning
 from airflow_mwaa_provider.metadata.rest_tables import rest_schema, rest_tables
 from airflow_mwaa_provider.metadata.rest_values import EARLIEST_US, LATEST_US, csv_line, micros, moment, text_of
@@ -119,13 +118,17 @@ class RestSource:
         """Nothing to check: Airflow's own database is no standby."""
 
     @contextmanager
-    def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> Iterator[Iterator[Chunk]]:
+    def chunks(
+        self,
+        rows: TableRows,
+        form: FileFormat,  # noqa: ARG002 - what the API shows fits both
+        partition_sql: str | None,
+    ) -> Iterator[Iterator[Chunk]]:
         """Read rows of a table.
 
         The rows of a partition come in one piece as long as all that wait for theirs fit
         :data:`PARTITIONED_BYTES`, else in several.
         """
-        value_writer(form, rows)  # refuses what the format cannot hold
         if partition_sql is not None and not isinstance(partition_sql, Partitioning):
             raise MwaaInputError("Route rest divides rows by what Places.partition_sql gives, and by no other SQL.")
         yield self._chunks(rows, partition_sql)

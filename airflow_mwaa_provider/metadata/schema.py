@@ -305,7 +305,11 @@ _COLUMNS = """
 SELECT a.attrelid, a.attname, COALESCE(b.typname, y.typname), COALESCE(b.typcategory, y.typcategory), a.attnotnull
 FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_type b ON y.typtype = 'd' AND b.oid = y.typbasetype
+JOIN pg_type y ON y.oid = a.atttypid
+LEFT JOIN LATERAL (WITH RECURSIVE base AS (
+    SELECT y.typbasetype AS oid WHERE y.typtype = 'd'
+    UNION ALL SELECT d.typbasetype FROM base JOIN pg_type d ON d.oid = base.oid AND d.typtype = 'd'
+  ) SELECT t.typname, t.typcategory FROM base JOIN pg_type t ON t.oid = base.oid AND t.typtype <> 'd') b ON true
 WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
 """

@@ -228,7 +228,7 @@ class DatabaseSource:
     @contextmanager
     def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> Iterator[Iterator[Chunk]]:
         """Read rows of a table."""
-        query = rows.select(value_writer(form, rows), first=partition_sql)
+        query = rows.select(value_writer(form), first=partition_sql)
         with (
             self.errors(f"reading table {rows.name}"),
             copied(self._connection, query, is_partitioned=partition_sql is not None) as chunks,

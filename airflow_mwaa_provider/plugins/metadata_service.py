@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseRefused, MwaaError, MwaaInputError
 from airflow_mwaa_provider.metadata.api_protocol import Description, Piece, PieceRequest, read_witness_list, reading
 from airflow_mwaa_provider.metadata.destinations import is_within
-from airflow_mwaa_provider.metadata.formats import check_format, file_suffix, value_writer
+from airflow_mwaa_provider.metadata.formats import check_format, file_suffix
 from airflow_mwaa_provider.metadata.key_ranges import next_range
 from airflow_mwaa_provider.metadata.selection import Window, by_change, rows_of
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
@@ -170,7 +170,6 @@ class MetadataService:
             rows = rows_of(source.schema, request.table, request.columns, window)
             if request.by == "change":
                 rows = by_change(rows, window, request.written_since)
-            value_writer(form, rows)  # refuses what the format cannot hold
             with _cancelled_as_too_slow(), source.errors(f"looking for the next rows of table {rows.name}"):
                 source.limit(left_s())
                 keys, is_last = next_range(

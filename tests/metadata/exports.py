@@ -49,13 +49,15 @@ def rows(lab: Lab, bucket: str, key: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(body(lab, bucket, key).decode(), newline="")))
 
 
-def copied(lab: Lab, database: str, query: str) -> bytes:
+def copied(lab: Lab, database: str, query: str, **settings: str) -> bytes:
     """What PostgreSQL's own COPY says, with a header, in UTC."""
     connection = lab.connect(database)
     out = io.BytesIO()
     try:
         with connection.cursor() as cursor:
             cursor.execute("SET TimeZone TO 'UTC'; SET synchronize_seqscans TO off")
+            for name, value in settings.items():
+                cursor.execute(f"SET {name} TO %s", (value,))
             cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)", out)
     finally:
         connection.close()
