@@ -152,6 +152,8 @@ def test_duckdb_reads_every_type(lab: Lab, plugin: str, bucket: str, tmp_path: P
             row[0] for row in connection.execute(f"SELECT c{place}::VARCHAR FROM plugin_types ORDER BY id").fetchall()
         ]
         texts = [None if value is None else str(value) for value in expected(kind)]
+        if kind == "time":  # older releases of pyarrow write that it is in UTC
+            got = [value and value.removesuffix("+00") for value in got]
         if kind in TEXTS and got != texts:
             wrong[kind] = (got, texts)
     wrong.pop("bytea")  # DuckDB writes it otherwise
