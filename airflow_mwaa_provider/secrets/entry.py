@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any
 
@@ -122,8 +123,11 @@ def boot_id() -> str:
     global _boot_id
     if _boot_id is None:
         try:
-            with open(_BOOT_ID, encoding="ascii") as file:
-                _boot_id = file.read().strip()
+            file = os.open(_BOOT_ID, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _boot_id = os.read(file, 100).decode().strip()
+            finally:
+                os.close(file)
         except OSError:
             _boot_id = ""
     return _boot_id

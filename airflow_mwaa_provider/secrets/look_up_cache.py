@@ -92,7 +92,9 @@ class LookUpCache:
         if not self._scope:
             environment = {name: os.environ.get(name) for name in _CREDENTIALS}
             parts = [self.service, self.given, environment]
-            self._scope = hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+            self._scope = hashlib.blake2b(
+                json.dumps(parts, sort_keys=True, default=repr).encode(), digest_size=16
+            ).hexdigest()
         return (self._scope, kind, secret_id, team or "")
 
     def is_fresh(self, entry: Entry) -> bool:
