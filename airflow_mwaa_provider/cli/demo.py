@@ -73,7 +73,9 @@ def dag_folder() -> Path:
     return folder
 
 
-def start(folder: Path, python: dict[str, str], on_progress: Callable[[str, str], None]) -> dict[str, Any]:
+def start(
+    folder: Path, python: dict[str, str], on_progress: Callable[[str, str], None], *, mwaa_paths: bool = True
+) -> dict[str, Any]:
     """Start the two environments with the example DAGs in their buckets."""
     dags = str(dag_folder())
     # Lets the web server export and clean what tasks of Airflow 3 have no access to.
@@ -82,7 +84,7 @@ def start(folder: Path, python: dict[str, str], on_progress: Callable[[str, str]
         "mwaa_provider.metadata_api_cleanup": "True",
     }
     requests = [EnvironmentRequest(name, python[name], dags, options=options) for name in ("source", "target")]
-    return lifecycle.up(folder, requests, on_progress=on_progress)
+    return lifecycle.up(folder, requests, mwaa_paths=mwaa_paths, on_progress=on_progress)
 
 
 def control_plane(folder: Path) -> tuple[ControlPlane, WebServerSettings]:

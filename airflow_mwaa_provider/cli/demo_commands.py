@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from airflow_mwaa_provider.cli.interrupts import interrupt
-from airflow_mwaa_provider.cli.local import errors_in_one_line, folder_option
+from airflow_mwaa_provider.cli.local import errors_in_one_line, folder_option, mwaa_paths_option
 from airflow_mwaa_provider.cli.progress import make_progress
 
 _DEMO_FOLDER = "~/.airflow-mwaa/demo"
@@ -20,6 +20,7 @@ _DEMO_FOLDER = "~/.airflow-mwaa/demo"
 @click.command()
 @click.option("--once", is_flag=True, help="End everything when the run is over, and remove its files.")
 @click.option("--python", "pythons", multiple=True, metavar="NAME=PATH", help="Interpreter for source or target.")
+@mwaa_paths_option
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
@@ -28,7 +29,7 @@ _DEMO_FOLDER = "~/.airflow-mwaa/demo"
     help="Holds all state of the demo.",
 )
 @errors_in_one_line
-def demo(*, once: bool, pythons: tuple[str, ...], folder: Path) -> None:
+def demo(*, once: bool, pythons: tuple[str, ...], no_mwaa_paths: bool, folder: Path) -> None:
     """Two environments: a DAG in one runs a DAG in the other, waits for it and reads its result.
 
     \b
@@ -51,7 +52,7 @@ def demo(*, once: bool, pythons: tuple[str, ...], folder: Path) -> None:
     finished = False
     try:
         with make_progress() as progress:
-            now = story.start(folder, python, progress.show)
+            now = story.start(folder, python, progress.show, mwaa_paths=not no_mwaa_paths)
             started = time.monotonic()
             told = story.play(folder, lambda message: progress.show("", message))
         story.show(told, now)

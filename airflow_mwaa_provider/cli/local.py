@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+NO_MWAA_PATHS = "AIRFLOW_MWAA_LOCAL_NO_MWAA_PATHS"
+mwaa_paths_option = click.option(
+    "--no-mwaa-paths",
+    is_flag=True,
+    envvar=NO_MWAA_PATHS,
+    help=f"Without /usr/local/airflow for the environments' processes; so does {NO_MWAA_PATHS}=1.",
+)
 _DEFAULT_FOLDER = "~/.airflow-mwaa/local"
 folder_option = click.option(
     "--folder",
@@ -100,6 +107,7 @@ def local() -> None:
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the AWS endpoint; any free one if not given.")
 @click.option("--region", default="", help="Of AWS; the last one if not given, and us-east-1 at first.")
+@mwaa_paths_option
 @folder_option
 @output_option
 @errors_in_one_line
@@ -113,6 +121,8 @@ def up(
     options: tuple[str, ...],
     port: int | None,
     region: str,
+    *,
+    no_mwaa_paths: bool,
     folder: Path,
     output: str,
 ) -> None:
@@ -136,7 +146,14 @@ def up(
         how = "runs already, and was not changed"
     else:
         with make_progress() as progress:
-            result = lifecycle.up(folder, requests, port=port or 0, region=region, on_progress=progress.show)
+            result = lifecycle.up(
+                folder,
+                requests,
+                port=port or 0,
+                region=region,
+                mwaa_paths=not no_mwaa_paths,
+                on_progress=progress.show,
+            )
         how = f"runs after {time.monotonic() - started:.0f} s"
     if output == "json":
         echo_json(result)
@@ -274,6 +291,14 @@ def _by_environment(option: str, what: str, values: tuple[str, ...], names: tupl
     return paths
 
 
+def _echo_paths(now: dict[str, Any]) -> None:
+    """Say whether DAGs have MWAA's paths, once it is known."""
+    if now.get("mwaa_paths"):
+        click.echo("DAGs have their files in /usr/local/airflow, as on MWAA.")
+    elif now.get("mwaa_paths_error"):
+        click.echo(f"DAGs have no /usr/local/airflow: {now['mwaa_paths_error']}. Use $AIRFLOW_HOME.")
+
+
 def _echo_environments(now: dict[str, Any]) -> None:
     rows = [("ENVIRONMENT", "STATUS", "AIRFLOW", "WEB SERVER", "PIDS")]
     for name, environment in now["environments"].items():
@@ -289,3 +314,4 @@ def _echo_environments(now: dict[str, Any]) -> None:
             click.echo(f"  {name} has {', '.join(paths)} of s3://{environment['bucket']}")
         if environment.get("requirements_error"):
             click.echo(f"  {name} runs without its requirements: {environment['requirements_error']}")
+    _echo_paths(now)

@@ -40,7 +40,7 @@ from airflow_mwaa_provider.local.aws.loopback import HTTPS_PORT
 from airflow_mwaa_provider.local.aws.tls import CertificateAuthority
 from airflow_mwaa_provider.local.bucket_contents import DAGS_PREFIX, BucketContents
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.machine import postgres, processes, state
+from airflow_mwaa_provider.local.machine import mwaa_home, postgres, processes, state
 from airflow_mwaa_provider.local.machine.bucket_files import BucketFiles
 from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync, Mirror
 from airflow_mwaa_provider.local.machine.execution_role import make_execution_role
@@ -77,6 +77,7 @@ class Daemon:
         self._factory: AirflowRuntimeFactory | None = None
         self._endpoint_url = ""
         self._last_status: dict[str, Any] = {}
+        self._no_mwaa_paths: str | None = None
         self._logs = LogShipping(self._moto.url, request.region)
         self._log_shipping: asyncio.Task[None] | None = None
 
@@ -102,14 +103,20 @@ class Daemon:
         # moto's start overlaps with Airflow's: nobody needs it before the buckets are made.
         moto = asyncio.create_task(self._moto.start())
         try:
-            inspected, _ = await asyncio.gather(
+            inspected, self._no_mwaa_paths, _ = await asyncio.gather(
                 asyncio.gather(*(asyncio.to_thread(interpreter.inspect, python) for python in pythons)),
+                asyncio.to_thread(self._find_why_no_mwaa_paths),
                 self._postgres.start(),
             )
             return await self._start_environments(pythons, inspected, certificates, moto)
         finally:
             moto.cancel()
             await asyncio.gather(moto, return_exceptions=True)
+
+    def _find_why_no_mwaa_paths(self) -> str | None:
+        if not self._request.mwaa_paths:
+            return "--no-mwaa-paths"
+        return mwaa_home.find_problem(self._folder.environments)
 
     async def _start_environments(
         self,
@@ -120,7 +127,7 @@ class Daemon:
     ) -> BucketSync:
         by_python = dict(zip(pythons, inspected, strict=True))
         self._databases = MetadataDatabases(self._postgres)
-        context = RuntimeContext(self._folder, self._databases, self._ports)
+        context = RuntimeContext(self._folder, self._databases, self._ports, mwaa_paths=not self._no_mwaa_paths)
         self._factory = AirflowRuntimeFactory(
             context, inspected, {request.name: by_python[request.python] for request in self._request.environments}
         )
@@ -299,6 +306,8 @@ class Daemon:
             "endpoint_url": self._endpoint_url,
             "admin_url": self._endpoint_url + ADMIN_PREFIX.rstrip("/"),
             "region": self._request.region,
+            "mwaa_paths": not self._no_mwaa_paths,
+            "mwaa_paths_error": self._no_mwaa_paths,
             "pids": {"daemon": os.getpid(), "postgres": self._postgres.pid, "moto": self._moto.pid},
             "environments": environments,
         }

@@ -32,6 +32,8 @@ class UpRequest:
     """Of the endpoint; 0 for the last one, or one that is free."""
     region: str
     environments: list[EnvironmentRequest] = field(default_factory=list)
+    mwaa_paths: bool = True
+    """Whether environments' processes shall have ``/usr/local/airflow``, where the system permits it."""
 
     def to_json(self) -> str:
         """Return the request as the daemon reads it."""

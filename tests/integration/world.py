@@ -69,6 +69,7 @@ DAG_IDS = (
     "trigger_in_other_environment",
     "import_variables",
     "cleans_itself",
+    "names_mwaas_path",
 )
 
 

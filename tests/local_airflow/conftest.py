@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import boto3
@@ -42,13 +43,16 @@ class Local:
             stderr=subprocess.PIPE,
         )
 
-    def run(self, *arguments: str, timeout_s: float = 280) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, timeout_s: float = 280, before: Callable[[], None] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*COMMAND, *arguments, "--folder", str(self.folder)],
             text=True,
             capture_output=True,
             timeout=timeout_s,
             check=False,
+            preexec_fn=before,
         )
 
     def status(self):

@@ -12,7 +12,6 @@ import pytest
 from airflow_mwaa_provider.local.airflow import settings
 from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
-from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
 
 pytestmark = pytest.mark.once
 
@@ -23,7 +22,7 @@ def variables(version="3.3.1", **configuration):
     return settings.airflow_variables(
         env_name="source",
         interpreter=replace(INTERPRETER, airflow_version=version),
-        folder=EnvironmentFolder(Path("/state/environments/source")),
+        home=Path("/usr/local/airflow"),
         database=settings.Database("URL", "ASYNC", "127.0.0.1", 5432, "db", "airflow_user", 'p"w'),
         keys=settings.EnvironmentKeys("FERNET", "WEB", "JWT"),
         web=settings.WebServer(8080, "https://127.0.0.2:9"),
@@ -37,6 +36,8 @@ def variables(version="3.3.1", **configuration):
 def test_what_mwaas_containers_have(version):
     found = variables(version)
     assert found["AIRFLOW_ENV_NAME"] == "source"
+    assert found["AIRFLOW_HOME"] == "/usr/local/airflow"
+    assert found["AIRFLOW__CORE__DAGS_FOLDER"] == "/usr/local/airflow/dags"
     assert found["AIRFLOW_CONN_AWS_DEFAULT"] == "aws://"
     assert json.loads(found["MWAA__DB__CREDENTIALS"]) == {"username": "airflow_user", "password": 'p"w'}
     assert found["MWAA__DB__POSTGRES_HOST"] == "127.0.0.1"

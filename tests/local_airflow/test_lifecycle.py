@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
 import re
@@ -20,6 +22,9 @@ import psutil
 import pytest
 from botocore.config import Config
 
+from airflow_mwaa_provider.local.machine import mwaa_home
+from airflow_mwaa_provider.local.machine.mwaa_home_program import MWAA_HOME
+
 pytestmark = pytest.mark.airflow
 
 
@@ -31,10 +36,23 @@ def wait_for(condition, timeout_s=60.0):
     return found
 
 
+def has_mwaa_paths(local):
+    return mwaa_home.find_problem(local.folder.parent) is None
+
+
+def home_of(pid):
+    return psutil.Process(pid).environ()["AIRFLOW_HOME"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_leaves_nothing(local, number):
-    up = local.start("up", "-e", "source")
+    paths = ["--no-mwaa-paths"] if number is signal.SIGINT else []
+    up = local.start("up", "-e", "source", *paths)
     wait_for(lambda: any("cli_server" in command for _, command in local.commands()))
+    pid = next(pid for pid, command in local.commands() if "cli_server" in command)
+    if paths or not has_mwaa_paths(local):
+        assert home_of(pid) == str(local.environment("source").airflow_home)
+        assert not Path(f"/proc/{pid}/root{MWAA_HOME}").exists()
     up.send_signal(number)
     stdout, stderr = up.communicate(timeout=40)
     assert up.returncode == 1
@@ -90,6 +108,26 @@ def test_status_env_and_files_of_a_running_one(running):
     secrets = [variables["AWS_SECRET_ACCESS_KEY"], variables["AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN"]]
     for _, command in running.commands():
         assert not any(secret in command for secret in secrets)
+
+
+def test_the_processes_of_an_environment_and_nobody_else_have_mwaas_path(running):
+    now = running.status()
+    if not now["mwaa_paths"]:
+        pytest.skip(now["mwaa_paths_error"])
+    assert "DAGs have their files in /usr/local/airflow, as on MWAA.\n" in running.run("status").stdout
+    home = running.environment("source").airflow_home
+    theirs = {*now["environments"]["source"]["pids"].values()}
+    theirs |= {pid for pid, command in running.commands() if "cli_server" in command}
+    assert len(theirs) > 3
+    for pid in theirs:
+        # Any may be replaced just now, by another test.
+        with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
+            assert Path(f"/proc/{pid}/root{MWAA_HOME}").samefile(home), psutil.Process(pid).cmdline()
+            assert home_of(pid) == MWAA_HOME
+    for pid in now["pids"].values():
+        assert not Path(f"/proc/{pid}/root{MWAA_HOME}").exists() or not Path(f"/proc/{pid}/root{MWAA_HOME}").samefile(
+            home
+        )
 
 
 def test_boto3_needs_no_more_than_what_env_exports(running):
@@ -181,7 +219,20 @@ def test_a_component_that_dies_is_started_again(running):
     assert re.search("environment source: triggerer ended with status (137|128) ", log)
 
 
+def kept_of(local):
+    """Keys, passwords and ports of the environment."""
+    record = json.loads(local.environment("source").record_path.read_text())
+    return {name: value for name, value in record.items() if name != "airflow_home"}
+
+
+def drop_the_right_to_mount():
+    drop_from_bounding_set, sys_admin = 24, 21
+    if os.geteuid() == 0:
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, sys_admin, 0, 0, 0)
+
+
 def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):
+    had_a_folder = Path(MWAA_HOME).exists()
     archive = tmp_path / "mine.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("plugin.py", "NUMBER = 42")
@@ -193,15 +244,24 @@ def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):
     assert first.returncode == 0, first.stderr
     assert "  source has plugins.zip of s3://local-mwaa-source\n" in first.stdout
     archive.unlink()
-    kept = local.environment("source").record_path.read_text()
+    kept = kept_of(local)
     url = local.status()["endpoint_url"]
     # Crash it as badly as possible.
     os.kill(local.status()["pid"], signal.SIGKILL)
     wait_for(lambda: not local.status()["running"])
-    second = local.run("up", "-e", "source")
+    # This time on a system that refuses mount namespaces, as containers do.
+    second = local.run("up", "-e", "source", before=drop_the_right_to_mount)
     assert second.returncode == 0, second.stderr
+    if os.geteuid() == 0:
+        why = "this system refuses a mount namespace (unshare: Operation not permitted)"
+        assert f"DAGs have no /usr/local/airflow: {why}. Use $AIRFLOW_HOME.\n" in second.stdout
+        home = str(local.environment("source").airflow_home)
+        assert {home_of(pid) for pid in local.status()["environments"]["source"]["pids"].values()} == {home}
+        # Airflow has written its paths into it at the first start.
+        assert MWAA_HOME not in (local.environment("source").airflow_home / "airflow.cfg").read_text()
+        assert Path(MWAA_HOME).exists() == had_a_folder, "made by an Airflow that was not to know of it"
     assert "setting up the metadata database" not in second.stderr
-    assert local.environment("source").record_path.read_text() == kept
+    assert kept_of(local) == kept
     assert local.status()["endpoint_url"] == url
     variables = local.variables()
     assert variables["AWS_REGION"] == variables["AWS_DEFAULT_REGION"] == "eu-west-1", "as it was"

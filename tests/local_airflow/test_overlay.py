@@ -15,6 +15,7 @@ from airflow_mwaa_provider.local.airflow import overlay, requirements
 from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine.logged_command import MaskedLog
+from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
 
 REPORT = """
 import importlib.metadata as metadata, json, lower, sys, upper
@@ -77,7 +78,9 @@ def install(base, home, wheels, tmp_path):
         asyncio.run(overlay.create(folder, base, found, variables={}, log=log))
         text = f"--no-index\n--find-links {wheels}\n{text}"
         variables = {"PATH": "/usr/bin:/bin"}
-        error = asyncio.run(requirements.install(text, found, folder=folder, home=home, variables=variables, log=log))
+        error = asyncio.run(
+            requirements.install(text, found, folder=folder, home=AirflowHome(home), variables=variables, log=log)
+        )
         return error, log.path.read_text()
 
     return install

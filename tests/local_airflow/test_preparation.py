@@ -14,6 +14,7 @@ import pytest
 from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 from airflow_mwaa_provider.local.airflow.preparation import Preparation
 from airflow_mwaa_provider.local.airflow.startup_script import Component
+from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
 from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
 from airflow_mwaa_provider.local.runtime import FileKind, S3File
 
@@ -40,6 +41,7 @@ def prepare(folder):
         preparation = Preparation(
             files=found,
             folder=folder,
+            home=AirflowHome(folder.airflow_home),
             interpreter=INTERPRETER,
             variables={"PATH": os.environ["PATH"], "KEY": "a-secret", "ONE": "1"},
             overridable={"PATH", "ONE"},

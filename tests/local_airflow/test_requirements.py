@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mwaa_provider.local.airflow import requirements
+from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
 
 pytestmark = pytest.mark.once
 
@@ -37,6 +38,11 @@ PACKAGES = {"apache-airflow": "3.3.1", "celery": "5.5.2", "requests": "2.32", "p
 )
 def test_mwaas_home_means_this_environments(line, mapped):
     assert requirements.map_paths(line, HOME) == f"{mapped}\n"
+
+
+def test_mwaas_home_stays_where_there_is_one():
+    text = "--find-links /usr/local/airflow/plugins\n-c '/usr/local/airflow/dags/c.txt'\n/usr/local/airflow/a-1.whl\n"
+    assert requirements.map_paths(text, Path("/usr/local/airflow")) == text
 
 
 def test_a_home_with_a_space_in_its_name():
@@ -94,7 +100,7 @@ def test_pip_sees_the_shells_index_and_authorities_and_not_where_it_installs(tmp
         "AIRFLOW__FOO__PASS": "word",
     }
     shell = {"SSL_CERT_FILE": "/theirs.pem", "SSL_CERT_DIR": "/theirs", "OTHER": "x"}
-    found = requirements.pip_variables(component, shell, tmp_path)
+    found = requirements.pip_variables(component, shell, AirflowHome(tmp_path))
     assert found == {
         "PIP_INDEX_URL": "https://index",
         "SSL_CERT_FILE": "/theirs.pem",
@@ -109,7 +115,7 @@ def test_pip_sees_what_a_startup_script_has_configured(tmp_path):
     config = tmp_path / ".config" / "pip" / "pip.conf"
     config.parent.mkdir(parents=True)
     config.write_text("[global]\n")
-    assert requirements.pip_variables({}, {}, tmp_path)["PIP_CONFIG_FILE"] == str(config)
+    assert requirements.pip_variables({}, {}, AirflowHome(tmp_path))["PIP_CONFIG_FILE"] == str(config)
 
 
 def test_passwords_of_indexes_are_secrets():

@@ -17,6 +17,7 @@ import urllib.request
 import psutil
 import pytest
 
+from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
 from tests.local_airflow.conftest import wait_for_dag
 
 pytestmark = pytest.mark.airflow
@@ -49,15 +50,16 @@ def warm(running, aws):
 
 @pytest.fixture(scope="module")
 def cold(running):
-    """Run ``airflow`` anew, with the variables that a component of the environment has."""
-    pid = running.status()["environments"]["source"]["pids"]["scheduler"]
-    variables = psutil.Process(pid).environ()
+    """Run ``airflow`` anew, with the variables and the paths that a component of the environment has."""
+    now = running.status()
+    variables = psutil.Process(now["environments"]["source"]["pids"]["scheduler"]).environ()
+    home = AirflowHome(running.environment("source").airflow_home, now["mwaa_paths"])
 
     def run(*argv):
         return subprocess.run(
-            [sys.executable, "-m", "airflow", *argv],
+            home.command([sys.executable, "-m", "airflow", *argv]),
             env=variables,
-            cwd=variables["AIRFLOW_HOME"],
+            cwd=home.folder,
             text=True,
             capture_output=True,
             timeout=120,

@@ -14,6 +14,7 @@ from airflow_mwaa_provider.local.airflow.startup_script import Component
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import processes
 from airflow_mwaa_provider.local.machine.logged_command import MaskedLog
+from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def run(home, tmp_path):
             **variables,
         }
         log = MaskedLog(tmp_path / "startup.log", ["secret-of-ours"])
-        return asyncio.run(startup_script.run(path, component, variables=given, home=home, log=log))
+        return asyncio.run(startup_script.run(path, component, variables=given, home=AirflowHome(home), log=log))
 
     yield run
     processes.end_all(tmp_path)

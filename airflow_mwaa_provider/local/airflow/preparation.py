@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
+    from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
     from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
     from airflow_mwaa_provider.local.runtime import S3File
 
@@ -58,6 +59,7 @@ class Preparation:
 
     files: Mapping[FileKind, S3File]
     folder: EnvironmentFolder
+    home: AirflowHome
     interpreter: Interpreter
     variables: Mapping[str, str] = field(repr=False)
     overridable: Collection[str]
@@ -113,18 +115,18 @@ class Preparation:
 
     def _startup_script(self) -> Path | None:
         """Put the script where MWAA has it, with its paths mapped."""
-        copy, place = self._copy(FileKind.STARTUP_SCRIPT), self.folder.airflow_home / "startup"
+        copy, place = self._copy(FileKind.STARTUP_SCRIPT), self.home.folder / "startup"
         shutil.rmtree(place, ignore_errors=True)
         if copy is None:
             return None
         place.mkdir(mode=0o700)
         script = place / "startup.sh"
-        script.write_bytes(startup_script.map_paths(copy.read_bytes(), self.folder.airflow_home))
+        script.write_bytes(startup_script.map_paths(copy.read_bytes(), self.home.path))
         return script
 
     def _requirements(self) -> str | None:
         copy = self._copy(FileKind.REQUIREMENTS)
-        shutil.rmtree(self.folder.airflow_home / "requirements", ignore_errors=True)
+        shutil.rmtree(self.home.folder / "requirements", ignore_errors=True)
         text = requirements.decode(copy.read_bytes()) if copy is not None else ""
         return text if requirements.asks_for_something(text) else None
 
@@ -143,7 +145,7 @@ class Preparation:
     async def _run(self, script: Path, component: Component) -> dict[str, str]:
         log = self._log(self.folder.components / f"startup_script.{component}.log")
         given = self._of_components({}, self.folder.overlay / "bin")[component]
-        exported = await startup_script.run(script, component, variables=given, home=self.folder.airflow_home, log=log)
+        exported = await startup_script.run(script, component, variables=given, home=self.home, log=log)
         protected = self.variables.keys() - set(self.overridable)
         return startup_script.allowed(exported, protected, log)
 
@@ -153,7 +155,7 @@ class Preparation:
             text,
             base,
             folder=self.folder.overlay,
-            home=self.folder.airflow_home,
+            home=self.home,
             variables=variables,
             log=log,
         )

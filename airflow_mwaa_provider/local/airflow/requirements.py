@@ -10,20 +10,21 @@ import codecs
 import os
 import re
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from airflow_mwaa_provider.local.airflow import overlay
 from airflow_mwaa_provider.local.machine import logged_command
+from airflow_mwaa_provider.local.machine.mwaa_home_program import MWAA_HOME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from airflow_mwaa_provider.local.machine.logged_command import MaskedLog
+    from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
 
 INSTALL_TIMEOUT_S = 540.0
-MWAA_HOME = "/usr/local/airflow"
 _CONSTRAINED = re.compile(r"-c |--constraint ")
 _HOME_PATH = re.compile(rf"(?<![\w./-]){re.escape(MWAA_HOME)}(?![\w.-])(?P<rest>[^\s\"']*)")
 _HOME_URL = re.compile(rf"file://(?:localhost)?{re.escape(MWAA_HOME)}(?![\w.-])")
@@ -94,16 +95,16 @@ def protected_constraints(packages: Mapping[str, str]) -> list[str]:
     return [f"{name}=={version}" for name, version in sorted(packages.items()) if name in PROTECTED]
 
 
-def pip_variables(component: Mapping[str, str], shell: Mapping[str, str], home: Path) -> dict[str, str]:
+def pip_variables(component: Mapping[str, str], shell: Mapping[str, str], home: AirflowHome) -> dict[str, str]:
     """Return pip's environment: a component's, with the index settings and authorities of the user's shell.
 
     :param home: AIRFLOW_HOME, where a startup script's ``pip config`` has written to.
     """
     variables = {name: value for name, value in component.items() if name not in (*_CERTIFICATES, *_NOT_FROM_THE_SHELL)}
     variables.update({name: shell[name] for name in _CERTIFICATES if name in shell})
-    config = home / ".config" / "pip" / "pip.conf"
-    if config.is_file():
-        variables["PIP_CONFIG_FILE"] = str(config)
+    config = Path(".config", "pip", "pip.conf")
+    if (home.folder / config).is_file():
+        variables["PIP_CONFIG_FILE"] = str(home.path / config)
     return {**variables, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
 
 
@@ -124,7 +125,7 @@ async def install(
     base: overlay.Base,
     *,
     folder: Path,
-    home: Path,
+    home: AirflowHome,
     variables: Mapping[str, str],
     log: MaskedLog,
 ) -> str | None:
@@ -135,22 +136,24 @@ async def install(
     :raises LocalMwaaError: pip can't be started.
     :raises OSError: a file can't be written.
     """
-    place = home / "requirements"
-    place.mkdir(mode=0o700, exist_ok=True)
-    requirements = place / "requirements.txt"
-    requirements.write_text(map_paths(text, home), encoding="utf-8")
+    requirements = Path("requirements", "requirements.txt")
+    (home.folder / requirements).parent.mkdir(mode=0o700, exist_ok=True)
+    (home.folder / requirements).write_text(map_paths(text, home.path), encoding="utf-8")
     log.begin("pip install")
     constraints = {"protected": protected_constraints(base.packages)}
     if not brings_constraints(text):
         log.write("WARNING: requirements.txt has no --constraint line: the interpreter's own versions are enforced.")
         constraints["installed"] = forced_constraints(base.packages)
-    command: list[str | Path] = [overlay.python_of(folder), "-m", "pip", "install", "--requirement", requirements]
+    command: list[str | Path] = [overlay.python_of(folder), "-m", "pip", "install"]
+    command += ["--requirement", home.path / requirements]
     for name, lines in constraints.items():
         path = folder / f"{name}-constraints.txt"
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         command += ["--constraint", path]
     pip = pip_variables(variables, os.environ, home)
-    end = await logged_command.run("pip", command, environment=pip, cwd=home, log=log, timeout_s=INSTALL_TIMEOUT_S)
+    end = await logged_command.run(
+        "pip", home.command(command), environment=pip, cwd=home.folder, log=log, timeout_s=INSTALL_TIMEOUT_S
+    )
     if end.exit_status == 0:
         return None
     if end.exit_status is None:

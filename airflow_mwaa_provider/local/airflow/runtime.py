@@ -36,6 +36,7 @@ from airflow_mwaa_provider.local.airflow.startup_script import Component
 from airflow_mwaa_provider.local.airflow.warm_interpreter import Request, WarmInterpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import processes, state
+from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
 from airflow_mwaa_provider.local.machine.supervision import keep_running
 from airflow_mwaa_provider.local.machine.threads import run_whole
 from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError
@@ -90,6 +91,8 @@ class RuntimeContext:
     """Tells how an environment's processes reach AWS; set once the endpoint listens, before the first one starts."""
     bucket_files: BucketFiles | None = None
     bucket_sync: BucketSync | None = None
+    mwaa_paths: bool = False
+    """Whether environments' processes have their AIRFLOW_HOME at MWAA's path."""
     buckets_filled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the environments' buckets hold what they shall, and the two above are there."""
 
@@ -112,6 +115,7 @@ class AirflowRuntime:
         """When each component, and :data:`~.airflow_logs.PREPARATION`, began: seconds since 1970."""
         self._given_interpreter = interpreter
         self._context = context
+        self._home = AirflowHome(self.folder.airflow_home, context.mwaa_paths)
         self._record: dict[str, Any] = {}
         self._components: dict[str, processes.ProcessGroup] = {}
         self._supervisors: dict[str, asyncio.Task[None]] = {}
@@ -172,7 +176,7 @@ class AirflowRuntime:
             self.interpreter.path,
             prepared.variables[_WARM],
             self.folder.components / "interpreter.log",
-            self.folder.airflow_home,
+            self._home,
             # The command line is the web server's on MWAA.
             prepared.changes(_WARM, Component.WEBSERVER),
         )
@@ -198,11 +202,13 @@ class AirflowRuntime:
 
     async def _prepare(self, variables: dict[str, str], aws: AwsWorld) -> Prepared:
         """Let plugins, startup script and requirements take effect."""
-        secrets_ = [value for name, value in self._record.items() if isinstance(value, str) and "version" not in name]
+        public = {"airflow_home", "airflow_version"}
+        secrets_ = [value for name, value in self._record.items() if isinstance(value, str) and name not in public]
         database = self._context.databases.database(self.spec.name, self._given_interpreter)
         preparation = Preparation(
             files=self.spec.files,
             folder=self.folder,
+            home=self._home,
             interpreter=self._given_interpreter,
             variables=variables,
             overridable=overridable_names(self._given_interpreter, self.spec.configuration),
@@ -288,6 +294,10 @@ class AirflowRuntime:
         # The same ports at every start, so that bookmarks and scripts stay right.
         for port in ("web_port", "worker_log_port", "triggerer_log_port"):
             record[port] = self._context.ports.take(record.get(port))
+        if record.get("airflow_home", str(self.folder.airflow_home)) != str(self._home.path):
+            # Airflow has written the old paths into it; it writes another one.
+            (self.folder.airflow_home / "airflow.cfg").unlink(missing_ok=True)
+        record["airflow_home"] = str(self._home.path)
         self._record = record
         state.write_json(self.folder.record_path, record)
 
@@ -335,7 +345,7 @@ class AirflowRuntime:
         return airflow_variables(
             env_name=self.spec.name,
             interpreter=self.interpreter,
-            folder=self.folder,
+            home=self._home.path,
             database=self._context.databases.database(self.spec.name, self.interpreter),
             keys=EnvironmentKeys(record["fernet_key"], record["web_secret_key"], record["jwt_secret"]),
             web=web,

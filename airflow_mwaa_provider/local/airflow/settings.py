@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
-    from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
 
 SESSION_LIFETIME_S = 12 * 3600
 """How long MWAA's web sessions live."""
@@ -92,7 +91,7 @@ def airflow_variables(
     *,
     env_name: str,
     interpreter: Interpreter,
-    folder: EnvironmentFolder,
+    home: Path,
     database: Database,
     keys: EnvironmentKeys,
     web: WebServer,
@@ -103,12 +102,13 @@ def airflow_variables(
 ) -> dict[str, str]:
     """Return the whole environment of an Airflow process.
 
+    :param home: AIRFLOW_HOME, where these processes find it.
     :param configuration: AirflowConfigurationOptions, ``section.key``; they beat our defaults, but not what
         holds the local MWAA together (database, addresses, keys), as MWAA refuses such options.
     :param aws_data_path: service models that botocore shall prefer to its own.
     :raises LocalMwaaError: an option isn't ``section.key``.
     """
-    options = {**_defaults(interpreter), **configuration, **_required(interpreter, folder, database, keys, web)}
+    options = {**_defaults(interpreter), **configuration, **_required(interpreter, home, database, keys, web)}
     credentials = {"username": database.user, "password": database.password}
     return {
         **inherited(),
@@ -117,7 +117,7 @@ def airflow_variables(
         **({"AWS_DATA_PATH": str(aws_data_path)} if aws_data_path else {}),
         **marker,
         "PATH": os.pathsep.join((str(interpreter.path.parent), os.environ.get("PATH", os.defpath))),
-        "AIRFLOW_HOME": str(folder.airflow_home),
+        "AIRFLOW_HOME": str(home),
         "AIRFLOW_ENV_NAME": env_name,
         "AIRFLOW_VERSION": interpreter.airflow_version,
         "AWS_EXECUTION_ENV": f"Amazon_MWAA_{interpreter.airflow_version.replace('.', '')}",
@@ -197,13 +197,12 @@ def _defaults(interpreter: Interpreter) -> dict[str, str]:
 
 
 def _required(
-    interpreter: Interpreter, folder: EnvironmentFolder, database: Database, keys: EnvironmentKeys, web: WebServer
+    interpreter: Interpreter, home: Path, database: Database, keys: EnvironmentKeys, web: WebServer
 ) -> dict[str, str]:
     """Options that hold the local MWAA together."""
-    home = folder.airflow_home
     shared = {
         "core.executor": "LocalExecutor",
-        "core.dags_folder": str(folder.dags),
+        "core.dags_folder": str(home / "dags"),
         "core.plugins_folder": str(home / "plugins"),
         "core.fernet_key": keys.fernet_key,
         # The default looks the machine's full name up in the DNS, which takes seconds where there is none.

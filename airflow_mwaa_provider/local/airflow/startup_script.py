@@ -14,15 +14,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.local.airflow.requirements import MWAA_HOME
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import logged_command
+from airflow_mwaa_provider.local.machine.mwaa_home_program import MWAA_HOME
 from airflow_mwaa_provider.local.machine.processes import tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from airflow_mwaa_provider.local.machine.logged_command import MaskedLog
+    from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
 
 TIMEOUT_S = 300.0
 WRAPPER = Path(__file__).with_name("startup_wrapper.sh")
@@ -67,25 +68,26 @@ def map_paths(script: bytes, home: Path) -> bytes:
 
 
 async def run(
-    script: Path, component: Component, *, variables: Mapping[str, str], home: Path, log: MaskedLog
+    script: Path, component: Component, *, variables: Mapping[str, str], home: AirflowHome, log: MaskedLog
 ) -> dict[str, str]:
     """Run a (mapped) script for a component and return what it has exported, or changed.
 
+    :param script: in ``home.folder``.
     :param variables: the component's environment.
     :raises LocalMwaaError: it ended without leaving its variables; carries the end of its log.
     """
     exports = script.with_name(f"exports.{component}")
     exports.unlink(missing_ok=True)
     # Written for a container, whose home this is: what it does in "~" must not hit the user's.
-    given = {**variables, "HOME": str(home)}
+    given = {**variables, "HOME": str(home.path)}
     bash = shutil.which("bash") or "/bin/bash"
     log.begin(f"startup script, as {component}")
     try:
         end = await logged_command.run(
             "the startup script",
-            [bash, WRAPPER, script, exports],
+            home.command([bash, WRAPPER, home.path / script.relative_to(home.folder), exports]),
             environment=given,
-            cwd=home,
+            cwd=home.folder,
             log=log,
             timeout_s=TIMEOUT_S,
         )

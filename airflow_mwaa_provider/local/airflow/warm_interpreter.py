@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
+    from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
+
 OUTPUT_MAX_BYTES = 64 * 1024 * 1024
 """More than MWAA answers anyway; the rest is read and dropped, so that the command doesn't block."""
 _WARM_UP_TIMEOUT_S = 180.0
@@ -74,14 +76,14 @@ class WarmInterpreter:
         python: Path,
         variables: Mapping[str, str],
         log_path: Path,
-        cwd: Path,
+        home: AirflowHome,
         command_variables: Changes | None = None,
     ) -> None:
         self._python = python
         self._variables = dict(variables)
         self._command_variables = dict(command_variables or {})
         self._log_path = log_path
-        self._cwd = cwd
+        self._home = home
         self._process: ManagedProcess | None = None
         self._socket: socket.socket | None = None
         self._starting = asyncio.Lock()
@@ -102,10 +104,10 @@ class WarmInterpreter:
                 self._process = await ManagedProcess.start(
                     "Airflow's interpreter",
                     # -P: the file's folder has modules named like some of Airflow's dependencies ("limits").
-                    [self._python, "-P", cli_server.__file__, str(theirs.fileno())],
+                    self._home.command([self._python, "-P", cli_server.__file__, str(theirs.fileno())]),
                     environment=self._variables,
                     log_path=self._log_path,
-                    cwd=self._cwd,
+                    cwd=self._home.folder,
                     pass_fds=(theirs.fileno(),),
                 )
             try:

@@ -47,6 +47,7 @@ class PluginOfTheZip(AirflowPlugin):
 """
 STARTUP = r"""#!/bin/sh
 echo "the component is ${MWAA_AIRFLOW_COMPONENT}"
+echo "the script is ${BASH_SOURCE[0]} in ${HOME}, beside $(cat /usr/local/airflow/dags/data.txt)"
 echo "the key is ${AIRFLOW__CORE__FERNET_KEY}"
 export STAGE="it's \"only\" a
 tést"
@@ -165,11 +166,14 @@ def files(request: pytest.FixtureRequest, world: World) -> Iterator[Files]:
 def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path) -> None:
     # Created with a requirement that nobody has: it is there all the same, and says what it lacks.
     files.put("dags/report.py", DAG.read_text())
+    files.put("dags/data.txt", "that of this environment")
     files.put("requirements.txt", "--no-index\nno-such-package-anywhere==1.0\n")
     files.create(RequirementsS3Path="requirements.txt")
     assert files.settled()["Status"] == "AVAILABLE"
     status = files.status()
     assert status["python"] == ENVIRONMENTS[f"airflow-{files.version.replace('.', '-')}"]
+    has_mwaa_paths = lifecycle.status(files.world.folder)["mwaa_paths"]
+    home = Path("/usr/local/airflow") if has_mwaa_paths else files.folder / "airflow"
     error = status["requirements_error"]
     log = Path(error.rpartition("the log is ")[2])
     assert error.startswith("requirements.txt was not installed: pip ended with status 1; the log is ")
@@ -213,15 +217,19 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
         "stage": 'it\'s "only" a\ntést',
         "component": "worker",
         "fernet_key": False,
-        "plugin": str(files.folder / "airflow" / "plugins" / "plugin_of_the_zip.py"),
+        "plugin": str(home / "plugins" / "plugin_of_the_zip.py"),
+        "data": "that of this environment",
     }
+    installed = (files.folder / "airflow" / "requirements" / "requirements.txt").read_text()
+    assert installed.startswith(f"--find-links {home}/plugins\n"), "the path that pip was given"
     plugins = files.client().request("GET", "/plugins")["plugins"]
     assert "plugin_of_the_zip" in {plugin["name"] for plugin in plugins}
     assert NEW_VERSION in files.client().run_cli(["providers", "list", "-o", "json"]).stdout
     key = json.loads((files.folder / "record.json").read_text())["fernet_key"]
     for component in ("webserver", "scheduler", "worker"):
         text = (files.folder / "components" / f"startup_script.{component}.log").read_text()
-        assert f"the component is {component}\nthe key is ***\n" in text
+        script = f"the script is {home}/startup/startup.sh in {home}, beside that of this environment"
+        assert f"the component is {component}\n{script}\nthe key is ***\n" in text
         assert key not in text
 
     # An update that can't be made leaves everything as it was, running.

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Becomes a command that finds a folder at MWAA's path of AIRFLOW_HOME, as all that it starts does.
+
+Run by its path, with the standard library only::
+
+    python -IS mwaa_home_program.py FOLDER COMMAND [ARGUMENT]...
+
+The command has this process's id, output and environment, and a mount namespace of its own. What is mounted there is
+seen by nobody else, and is gone with the last process in it: nothing is made on this machine's disk. Where this isn't
+root, a user namespace gives the right to mount; in it everybody is who they are outside, but has no other users.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+import sys
+from pathlib import Path
+
+MWAA_HOME = "/usr/local/airflow"
+REMEDY = ". Start the local MWAA with --no-mwaa-paths."
+CANNOT_RUN = 126
+"""Exit status when the command was not started, as shells have it."""
+_ABOVE = str(Path(MWAA_HOME).parent)
+# Of <sched.h> and <sys/mount.h>; os.unshare() is Python 3.12's, and os has no mount().
+_NEW_MOUNTS, _NEW_USERS = 0x00020000, 0x10000000
+_READ_ONLY, _NO_SUID, _NO_DEVICES, _REMOUNT, _BIND, _RECURSIVE, _SLAVE = 1, 2, 4, 32, 4096, 16384, 1 << 19
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(what: str, status: int) -> None:
+    if status != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+def _mount(source: str, target: str, flags: int, kind: str = "", options: str = "") -> None:
+    arguments = [os.fsencode(text) or None for text in (source, target, kind)]
+    status = _libc.mount(*arguments, ctypes.c_ulong(flags), os.fsencode(options) or None)
+    _call(f"mount {target}", status)
+
+
+def _leave_the_others_namespace() -> None:
+    """Get mounts of our own, and the right to change them."""
+    user, group = os.geteuid(), os.getegid()
+    is_root = user == 0
+    _call("unshare", _libc.unshare(_NEW_MOUNTS if is_root else _NEW_MOUNTS | _NEW_USERS))
+    if not is_root:
+        # The same numbers on both sides: files have the owners that they have outside.
+        Path("/proc/self/setgroups").write_text("deny", encoding="utf-8")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="utf-8")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="utf-8")
+    # What the machine mounts and unmounts is still seen here, and nothing of ours there.
+    _mount("", "/", _SLAVE | _RECURSIVE)
+
+
+def _make_mount_point() -> None:
+    """Make MWAA's path in a folder in memory that has the entries of the one below it."""
+    entries = list(os.scandir(_ABOVE))
+    below = os.open(_ABOVE, os.O_PATH | os.O_DIRECTORY)  # for what has another folder's path from now on
+    _mount("tmpfs", _ABOVE, _NO_SUID | _NO_DEVICES, "tmpfs", "mode=0755")
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.path == MWAA_HOME:
+            continue
+        if entry.is_symlink():
+            path.symlink_to(os.readlink(entry.name, dir_fd=below))
+            continue
+        if stat.S_ISDIR(os.stat(entry.name, dir_fd=below).st_mode):
+            path.mkdir()
+        else:
+            path.touch()
+        _mount(f"/proc/self/fd/{below}/{entry.name}", entry.path, _BIND | _RECURSIVE)
+    Path(MWAA_HOME).mkdir()
+    # What somebody wrote there would be seen by this process alone, and lost.
+    _mount("", _ABOVE, _REMOUNT | _BIND | _READ_ONLY | _NO_SUID | _NO_DEVICES)
+    os.close(below)
+
+
+def enter(folder: str) -> None:
+    """Find the folder at MWAA's path from now on.
+
+    :raises OSError: the system doesn't permit it.
+    """
+    _leave_the_others_namespace()
+    home = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    if Path(MWAA_HOME).is_symlink() or not Path(MWAA_HOME).is_dir():
+        _make_mount_point()
+    _mount(f"/proc/self/fd/{home}", MWAA_HOME, _BIND | _RECURSIVE)
+    os.close(home)
+    os.chdir(MWAA_HOME)
+
+
+def main() -> None:
+    """Run the command."""
+    folder, *command = sys.argv[1:]
+    # As it was given: Python may have added LC_CTYPE to its own.
+    given = Path("/proc/self/environ").read_bytes().split(b"\0")
+    variables = dict(item.split(b"=", 1) for item in given if b"=" in item)
+    try:
+        enter(folder)
+    except OSError as error:
+        sys.stderr.write(f"{MWAA_HOME}: {error.filename}: {error.strerror}{REMEDY}\n")
+        sys.exit(CANNOT_RUN)
+    try:
+        os.execve(command[0], command, variables)  # noqa: S606
+    except OSError as error:
+        sys.stderr.write(f"{command[0]}: can't be started: {error.strerror}\n")
+        sys.exit(CANNOT_RUN)
+
+
+if __name__ == "__main__":
+    main()
