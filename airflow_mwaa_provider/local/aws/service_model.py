@@ -89,14 +89,14 @@ class MwaaServiceModel:
         if shape is None:
             return {}
         document = _json_object(body)
-        unknown = list(_unknown_members(shape, document))
+        query_values = parse_qs(query, keep_blank_values=True)
+        unknown = [*_unknown_members(shape, document), *_unknown_in_query(shape, query_values)]
         if unknown:
             text = (
                 f"{', '.join(unknown)}: botocore {botocore.__version__}, by whose model the local MWAA answers, does "
                 "not know it. Remove it, or install a newer boto3 beside airflow-mwaa."
             )
             raise AwsError("ValidationException", text)
-        query_values = parse_qs(query, keep_blank_values=True)
         members: dict[str, Any] = {}
         for name, member in shape.members.items():
             location = member.serialization.get("location")
@@ -149,6 +149,16 @@ def _unknown_members(shape: Any, value: Any, path: str = "") -> Iterator[str]:
     elif shape.type_name == "list" and isinstance(value, list):
         for item in value:
             yield from _unknown_members(shape.member, item, path)
+
+
+def _unknown_in_query(shape: Any, values: Mapping[str, Any]) -> list[str]:
+    known = {
+        member.serialization.get("name", name)
+        for name, member in shape.members.items()
+        if member.serialization.get("location") == "querystring"
+    }
+    # A request may be signed there.
+    return sorted(name for name in values if name not in known and not name.startswith("X-Amz-"))
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
