@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ def control_plane(folder: Path) -> tuple[ControlPlane, WebServerSettings]:
     import boto3
 
     variables = lifecycle.client_variables(folder)
+    # boto3 and requests look there for whom not to ask a proxy for.
+    os.environ.update({name: variables[name] for name in ("NO_PROXY", "no_proxy") if name in variables})
     session = boto3.Session(
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],

@@ -11,11 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import psutil
 
 from airflow_mwaa_provider.local.airflow import interpreter
-from airflow_mwaa_provider.local.airflow.settings import AwsWorld
+from airflow_mwaa_provider.local.airflow.settings import AwsWorld, without_proxy
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import postgres, processes, state
 from airflow_mwaa_provider.local.up_request import UpRequest
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DAEMON_MODULE = "airflow_mwaa_provider.local.daemon"
 _DEFAULT_REGION = "us-east-1"
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _STOP_TIMEOUT_S = 20.0
 _USABLE = {"AVAILABLE", "UPDATING", "UPDATE_FAILED", "ROLLING_BACK"}
 _FULL_BELOW_BYTES = 16 * 1024 * 1024
@@ -163,11 +165,21 @@ def client_variables(folder: Path, env_name: str | None = None) -> dict[str, str
     return {
         **aws.variables(),
         **dict.fromkeys(left_over, ""),
+        **_proxy_variables(now["environments"]),
         "AWS_DATA_PATH": os.pathsep.join(path for path in dict.fromkeys(data_paths) if path),
         "AIRFLOW_MWAA_LOCAL_ADMIN_URL": now["admin_url"],
         "AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN": kept["admin_token"],
         **_database_variables(where, now["environments"], env_name),
     }
+
+
+def _proxy_variables(environments: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Return what keeps a proxy of the caller's shell from being asked for what is on this machine; often nothing."""
+    if not any(os.environ.get(name) for proxy in _PROXIES for name in (proxy, proxy.lower())):
+        return {}
+    return without_proxy(
+        os.environ, [urlsplit(environment["url"]).hostname or "" for environment in environments.values()]
+    )
 
 
 def _database_variables(

@@ -64,6 +64,25 @@ def test_options_beat_defaults_but_not_what_holds_it_together():
     assert "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION" not in found
 
 
+@pytest.mark.parametrize(
+    ("listed", "begin"), [("", "localhost,127.0.0.1,"), ("corp.example,localhost", "corp.example,localhost,127.0.0.1,")]
+)
+def test_no_proxy_is_asked_for_this_machine(listed, begin):
+    found = settings.without_proxy({"no_proxy": listed}, ["127.0.0.77", "127.0.0.2"])
+    assert found["NO_PROXY"] == found["no_proxy"]
+    assert found["NO_PROXY"].startswith(begin)
+    names = found["NO_PROXY"].split(",")
+    assert {"127.0.0.19", "127.0.0.77", "127.0.0.0/8"} < set(names)
+    assert len(set(names)) == len(names)
+    assert settings.without_proxy({"NO_PROXY": found["NO_PROXY"]}, ["127.0.0.77"]) == found, "the second time"
+
+
+def test_no_proxy_for_anything_stays(monkeypatch):
+    # Among other names, * means nothing to urllib and requests.
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert variables()["NO_PROXY"] == variables()["no_proxy"] == "*"
+
+
 def test_a_startup_script_may_change_what_the_options_leave_and_the_local_mwaa_does_not_need(monkeypatch):
     monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.setenv("NO_PROXY", "theirs")

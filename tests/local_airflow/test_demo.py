@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,20 +11,33 @@ from pathlib import Path
 import pytest
 
 from airflow_mwaa_provider.local.machine import processes
+from tests.local_airflow.refusing_proxy import RefusingProxy
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
 
 def test_demo_once(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    done = subprocess.run(
-        [sys.executable, "-m", "airflow_mwaa_provider.cli.main", "local", "demo", "--once", "--folder", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    with RefusingProxy() as proxy:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "airflow_mwaa_provider.cli.main",
+                "local",
+                "demo",
+                "--once",
+                "--folder",
+                str(folder),
+            ],
+            env={**os.environ, **proxy.variables},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
     assert done.returncode == 0, done.stderr
+    assert proxy.asked == [], "all of it is on this machine"
     assert "The DAG in source sent 19 + 23, the DAG in target answered 42." in done.stdout
     assert "run_by_other_environment" in done.stdout
     assert "What DAG export_metadata wrote to s3://demo-export" in done.stdout

@@ -24,6 +24,7 @@ from botocore.config import Config
 
 from airflow_mwaa_provider.local.machine import mwaa_home
 from airflow_mwaa_provider.local.machine.mwaa_home_program import MWAA_HOME
+from tests.local_airflow.refusing_proxy import RefusingProxy
 
 pytestmark = pytest.mark.airflow
 
@@ -138,6 +139,34 @@ def test_boto3_needs_no_more_than_what_env_exports(running):
         [sys.executable, "-c", program], env=variables, text=True, capture_output=True, timeout=60, check=False
     )
     assert result.stdout == "['source']\n", result.stderr
+
+
+BY_EVERYBODY = """
+import os, urllib.request
+import boto3, requests
+
+token = boto3.client("mwaa").create_web_login_token(Name="source")
+host = f"https://{token['WebServerHostname']}"
+print(requests.get(host, allow_redirects=False).status_code < 400)
+admin = urllib.request.Request(
+    f"{os.environ['AIRFLOW_MWAA_LOCAL_ADMIN_URL']}/faults",
+    headers={"X-Local-Admin": os.environ["AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN"]},
+)
+print(urllib.request.urlopen(admin).status)
+"""
+
+
+def test_a_proxy_of_the_shell_is_kept_out_by_what_env_exports(running, monkeypatch):
+    with RefusingProxy() as proxy:
+        for name, value in proxy.variables.items():
+            monkeypatch.setenv(name, value)
+        variables = {**os.environ, **running.variables(), "AWS_DISABLE_HOST_PREFIX_INJECTION": "true"}
+        result = subprocess.run(
+            [sys.executable, "-c", BY_EVERYBODY], env=variables, text=True, capture_output=True, timeout=60, check=False
+        )
+        login = running.run("login", "source")
+    assert (result.stdout, proxy.asked) == ("True\n200\n", []), result.stderr
+    assert login.stdout.startswith("https://"), login.stderr
 
 
 def test_the_metadata_database_can_be_followed_from_a_terminal(running):

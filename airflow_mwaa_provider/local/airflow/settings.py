@@ -16,7 +16,7 @@ from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine.process_environment import inherited
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
@@ -129,8 +129,7 @@ def airflow_variables(
         # MWAA says "require"; the embedded server has no TLS, and a client that insists on it would be refused.
         "MWAA__DB__POSTGRES_SSLMODE": "prefer",
         "FORWARDED_ALLOW_IPS": "127.0.0.1",
-        "NO_PROXY": _without_proxy(os.environ),
-        "no_proxy": _without_proxy(os.environ),
+        **without_proxy(os.environ),
         "PYTHONUNBUFFERED": "1",
         "TZ": "UTC",
         # macOS kills forked processes that use the system's proxy look-up or the Objective-C runtime.
@@ -242,8 +241,16 @@ def _required(
     }
 
 
-def _without_proxy(variables: Mapping[str, str]) -> str:
-    """Keep a proxy of the user's machine out of calls to loopback."""
-    listed = variables.get("NO_PROXY") or variables.get("no_proxy") or ""
-    # Each gateway has a loopback address of its own, and few programs read 127.0.0.0/8 here.
-    return ",".join(filter(None, (listed, "localhost", *(f"127.0.0.{number}" for number in range(1, 20)))))
+def without_proxy(variables: Mapping[str, str], hosts: Iterable[str] = ()) -> dict[str, str]:
+    """Return the variables that keep a proxy of the user's machine out of calls to loopback.
+
+    :param hosts: addresses that are known, beside those that are likely.
+    """
+    listed = (variables.get("NO_PROXY") or variables.get("no_proxy") or "").split(",")
+    if [name.strip() for name in listed] == ["*"]:
+        # Not among others: that means nothing to many programs.
+        return {"NO_PROXY": "*", "no_proxy": "*"}
+    # Each gateway has a loopback address of its own, and not every program reads 127.0.0.0/8 here.
+    likely = (f"127.0.0.{number}" for number in range(1, 20))
+    value = ",".join(filter(None, dict.fromkeys((*listed, "localhost", *likely, *hosts, "127.0.0.0/8"))))
+    return {"NO_PROXY": value, "no_proxy": value}
