@@ -10,6 +10,9 @@ from typing import Any
 import psutil
 import requests
 
+from airflow_mwaa_provider.local import lifecycle
+from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
+from airflow_mwaa_provider.local.machine.state import StateFolder
 from tests.integration.world import World
 
 
@@ -59,8 +62,13 @@ def make_by_command(world: World, env_name: str, name: str, password: str, role_
     status = world.status(env_name)
     options = {"username": name, "password": password, "firstname": "A", "lastname": "B", "role": role_name}
     options["email"] = f"{name}@example.invalid"
+    command = [status["python"], "-m", "airflow", "users", "create"]
+    command += [f"--{key}={value}" for key, value in options.items()]
+    folder = StateFolder(world.folder).environment(env_name).airflow_home
+    home = AirflowHome(folder, lifecycle.status(world.folder)["mwaa_paths"])
     subprocess.run(
-        [status["python"], "-m", "airflow", "users", "create", *(f"--{key}={value}" for key, value in options.items())],
+        # Elsewhere, Airflow would make the folder that the variables name.
+        home.command(command),
         env=psutil.Process(status["pids"]["scheduler"]).environ(),
         check=True,
         capture_output=True,

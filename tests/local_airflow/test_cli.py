@@ -61,6 +61,18 @@ def test_misuse_is_one_line_and_status_2(run, arguments, message):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_mwaas_paths_can_be_switched_off_by_option_and_variable(command, monkeypatch):
+    found = main.commands["local"].commands[command]
+
+    def is_off(*arguments):
+        return found.make_context(command, list(arguments)).params["no_mwaa_paths"]
+
+    assert (is_off(), is_off("--no-mwaa-paths")) == (False, True)
+    monkeypatch.setenv("AIRFLOW_MWAA_LOCAL_NO_MWAA_PATHS", "1")
+    assert is_off()
+
+
 def test_a_taken_port(run):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
