@@ -97,6 +97,10 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
+        "secrets-backends": [
+            "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend",
+            "airflow_mwaa_provider.secrets.systems_manager.CachedSystemsManagerParameterStoreBackend",
+        ],
         # Since Airflow 3.2; older ones pass over it.
         "cli": ["airflow_mwaa_provider.cli.airflow_commands.get_commands"],
         "extra-links": ["airflow_mwaa_provider.links.dag_run.MwaaDagRunLink"],

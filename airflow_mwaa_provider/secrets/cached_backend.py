@@ -22,6 +22,11 @@ log = logging.getLogger("airflow_mwaa_provider.secrets")
 
 _PREFIXES = {"connection": "connections", "variable": "variables", "config": "config"}
 _TEAM_SEPARATOR = "--"
+_UNREMARKABLE = (
+    None, "/", "airflow/connections", "airflow/variables", "airflow/config", "/airflow/connections",
+    "/airflow/variables", "/airflow/config",
+)  # fmt: skip
+"""Values that nothing is wrong with under any keyword but an unknown one."""
 
 
 class CachedBackend(BaseSecretsBackend):
@@ -130,13 +135,16 @@ class CachedBackend(BaseSecretsBackend):
 
     def _check_once(self) -> None:
         """Say once a process what of the configuration cannot be meant so."""
-        key = repr(sorted(self.cache.given.items()))
+        given = self.cache.given
+        if all(value in _UNREMARKABLE for value in given.values()):
+            return
+        key = repr(sorted(given.items()))
         if key in _checked:
             return
         _checked.add(key)
         from airflow_mwaa_provider.secrets.configuration_check import problems
 
-        for problem in problems(type(self).service, self.cache.given):
+        for problem in problems(type(self).service, given):
             log.warning("Secrets backend: %s", problem)
 
 

@@ -16,7 +16,6 @@ from airflow_mwaa_provider.secrets.statistics import Statistics
 from airflow_mwaa_provider.secrets.store import (
     FileStore,
     MemoryStore,
-    Store,
     UnusableFolder,
     default_parent,
     environment_keys,
@@ -24,6 +23,8 @@ from airflow_mwaa_provider.secrets.store import (
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.secrets.amazon_backend import AmazonBackend
+
+    Store = FileStore | MemoryStore
 
 __all__ = ["CacheOptions", "LookUpCache", "as_flag", "as_mapping", "is_parser", "log", "warn_once"]
 

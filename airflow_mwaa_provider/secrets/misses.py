@@ -166,7 +166,7 @@ def _stale(cache: LookUpCache, entry: Entry, problem: str = "") -> Entry:
 
 
 def _revalidate(cache: LookUpCache, before: Entry) -> tuple[dict[str, Reply], list[Entry]]:
-    """Read what was asked for, and others that are in use and end soon, by one request."""
+    """Read what was asked for, and others that are in use and whose time is nearly over, by one request."""
     if cache.service != "secretsmanager" or _batch_is_denied(cache, before.identity):
         return {}, []
     names = dict.fromkeys(before.names)

@@ -14,7 +14,7 @@ import struct
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.secrets.entry import Entry
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.secrets.entry import Identity
 
-__all__ = ["CacheKeys", "FileStore", "MemoryStore", "Store", "UnusableFolder", "default_parent", "environment_keys"]
+__all__ = ["CacheKeys", "FileStore", "MemoryStore", "UnusableFolder", "default_parent", "environment_keys"]
 
 _VARIABLE = "AIRFLOW__CORE__FERNET_KEY"
 _CONFIGURATIONS = ("airflow.sdk.configuration", "airflow.configuration")
@@ -117,27 +117,8 @@ def _configured_key() -> str:
     return ""
 
 
-class Store(Protocol):
-    """Keeps entries by their identities."""
-
-    def read(self, identity: Identity) -> Entry | None:
-        """Return what is kept; ``None`` if there is nothing, or nothing to be trusted."""
-
-    def write(self, entry: Entry) -> None:
-        """Keep an entry instead of the one before."""
-
-    def delete(self, identity: Identity) -> bool:
-        """Forget an entry; return whether there was one."""
-
-    def entries(self, *, used_since_written: bool = False) -> Iterator[Entry]:
-        """Return entries, those written longest ago first; only those read since they were written, if asked."""
-
-    def lock(self, identity: Identity, wait_s: float) -> contextlib.AbstractContextManager[bool]:
-        """Hold the right to ask Secrets Manager; the value is whether it was had within this time."""
-
-
 class MemoryStore:
-    """Keeps entries in this process; forked ones begin with a copy."""
+    """Keeps entries in this process; forked ones begin with a copy. What it has is what a :class:`FileStore` has."""
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
@@ -159,7 +140,7 @@ class MemoryStore:
         return self._entries.pop(identity, None) is not None
 
     def entries(self, *, used_since_written: bool = False) -> Iterator[Entry]:
-        """Return entries; of processes that end soon, it is not worth knowing which were read."""
+        """Return entries; which of them were read is not known."""
         yield from () if used_since_written else tuple(self._entries.values())
 
     @contextlib.contextmanager
@@ -173,7 +154,7 @@ class FileStore:
 
     A file is written beside and moved into its place, so that readers see the entry before or the one after, and a
     writer that is killed leaves nothing but a file to be swept up. What cannot be decrypted, or is the entry of another
-    identity, is as good as not there.
+    identity, counts as missing.
 
     :param parent: the folder that this environment's own is made in.
     :raises UnusableFolder: there is no folder that only this user can read.
@@ -192,7 +173,7 @@ class FileStore:
             _make_private(folder)
 
     def read(self, identity: Identity) -> Entry | None:
-        """Return what is kept."""
+        """Return what is kept; ``None`` if there is nothing, or nothing to be trusted."""
         path = self._path(identity)
         data = _read_private(path)
         if data is None:
@@ -243,7 +224,7 @@ class FileStore:
             raise
 
     def delete(self, identity: Identity) -> bool:
-        """Forget an entry."""
+        """Forget an entry; return whether there was one."""
         try:
             os.unlink(self._path(identity))
         except FileNotFoundError:
@@ -251,7 +232,7 @@ class FileStore:
         return True
 
     def entries(self, *, used_since_written: bool = False) -> Iterator[Entry]:
-        """Return entries, those written longest ago first."""
+        """Return entries, those written longest ago first; only those read since they were written, if asked."""
         for path, found in sorted(self._files(), key=lambda each: each[1].st_mtime_ns):
             if path.endswith(_SUFFIX) and (found.st_atime_ns > found.st_mtime_ns or not used_since_written):
                 data = _read_private(path)
@@ -261,7 +242,10 @@ class FileStore:
 
     @contextlib.contextmanager
     def lock(self, identity: Identity, wait_s: float) -> Iterator[bool]:
-        """Lock out the other processes; the system ends the lock of a process that is killed."""
+        """Hold the right to ask Secrets Manager; the value is whether it was had within this time.
+
+        The system ends the lock of a process that is killed.
+        """
         number = int(self._keys.file_name(identity)[:8], 16) % _LOCKS
         path = os.path.join(self._locks, str(number))
         file = os.open(path, _OPEN | os.O_RDWR | os.O_CREAT, 0o600)
@@ -364,7 +348,7 @@ def _make_private(folder: str) -> None:
 
 
 def _read_private(path: str) -> bytes | None:
-    """Return what a file has; ``None`` if it isn't there, or isn't a plain file of this user alone."""
+    """Return what a file has; ``None`` unless it is a plain file of this user alone."""
     try:
         # By the time of access it is known what is still read: reading it here is none.
         file = os.open(path, _OPEN | os.O_RDONLY | getattr(os, "O_NOATIME", 0))
