@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a database was put back to an earlier state since an increment was exported.
 
-One that was restored from an image of its disk keeps its system identifier and its timeline, and before long has used the
-numbers of its transactions again. What was there when the increment was exported tells the difference: sequences never
-go back, and a row keeps its number, its time and its transaction.
+One that was restored from an image of its disk keeps its system identifier and its timeline, and gives the numbers of
+its transactions again. What was there when the increment was exported tells the difference: sequences never go back,
+and a row keeps its number, its time and its transaction.
 """
 
 from __future__ import annotations
