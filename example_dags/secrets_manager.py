@@ -36,6 +36,7 @@ def log_in(connection: Any) -> str:
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    is_paused_upon_creation=False,
     dagrun_timeout=timedelta(hours=2),
     tags=["mwaa", "secrets"],
 )

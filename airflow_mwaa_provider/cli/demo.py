@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another, then one exports the metadata, and what
-has ended is deleted; and a screen shows what happened.
+"""``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another, then one exports the metadata, what has
+ended is deleted, and tasks read a secret; and a screen shows what happened.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ SOURCE_DAG = "trigger_in_other_environment"
 TARGET_DAG = "run_by_other_environment"
 EXPORT_DAG = "export_metadata"
 EXPORT_BUCKET = "demo-export"
+SECRETS_DAG = "secrets-manager"
+MYCONN = "airflow/connections/myconn"
+READERS = 3
 NUMBERS = [19, 23]
 OLD_RUNS = 3
 _PARSE_TIMEOUT_S = 120.0
@@ -53,6 +56,7 @@ class Story:
     :param calls: those that the DAG in source made to target.
     :param manifest: of the export of source's metadata.
     :param outcome: of the cleanup of target's.
+    :param secret_calls: how many calls to Secrets Manager each of some tasks in source made that read a connection.
     """
 
     source_run: DagRun
@@ -61,6 +65,7 @@ class Story:
     calls: list[dict[str, Any]]
     manifest: dict[str, Any]
     outcome: Outcome
+    secret_calls: list[int]
 
 
 def dag_folder() -> Path:
@@ -83,6 +88,10 @@ def start(
     options = {
         "mwaa_provider.metadata_api_export_to": f"s3://{EXPORT_BUCKET}",
         "mwaa_provider.metadata_api_cleanup": "True",
+        "secrets.backend": "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend",
+        "secrets.backend_kwargs": json.dumps(
+            {"connections_lookup_pattern": "^(?!aws_default$).*$", "cache_dir": str(folder / "secrets-cache")}
+        ),
     }
     requests = [EnvironmentRequest(name, python[name], dags, options=options) for name in ("source", "target")]
     return lifecycle.up(folder, requests, mwaa_paths=mwaa_paths, on_progress=on_progress)
@@ -114,7 +123,12 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
     settings = ClientSettings(transport=TransportName.WEB_SESSION, web_server=web_server)
     source = MwaaEnvironment(plane, "source", settings)
     target = MwaaEnvironment(plane, "target", settings)
-    for environment, dag_id in ((source, SOURCE_DAG), (target, TARGET_DAG), (source, EXPORT_DAG)):
+    for environment, dag_id in (
+        (source, SOURCE_DAG),
+        (target, TARGET_DAG),
+        (source, EXPORT_DAG),
+        (source, SECRETS_DAG),
+    ):
         say(f"{environment.name}: waiting for DAG {dag_id} to come from its S3 bucket")
         _wait_for_dag(environment, dag_id)
     _admin(folder, "DELETE", "calls")
@@ -123,7 +137,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
     remote = _xcom(source, run, "trigger")
     result = _xcom(source, run, "read_result")
     calls = _admin(folder, "GET", "calls?environment=target")["calls"]
-    s3 = _s3(folder)
+    s3 = _client(folder, "s3")
     s3.create_bucket(Bucket=EXPORT_BUCKET)
     say(f"source: DAG {EXPORT_DAG} exports the metadata of all this to S3")
     _run(source, EXPORT_DAG, {"bucket": EXPORT_BUCKET}, say)
@@ -134,7 +148,14 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
     say("target: what has ended is deleted from its metadata, but the last run of each DAG")
     options = CleanupOptions(retention=timedelta(0), force=True, tables=["dag_run"])
     outcome = EnvironmentCleaner(target, "api", options, say).run()
-    return Story(run, target_run, int(result), calls, manifest, outcome)
+    say(f"source: tasks of DAG {SECRETS_DAG} read the secret {MYCONN}")
+    _client(folder, "secretsmanager").create_secret(Name=MYCONN, SecretString="postgres://demo:demo@db.internal/demo")
+    secret_calls = []
+    for _ in range(READERS):
+        before = _calls_to(folder, "aws:secretsmanager")
+        _run(source, SECRETS_DAG, {}, say)
+        secret_calls.append(_calls_to(folder, "aws:secretsmanager") - before)
+    return Story(run, target_run, int(result), calls, manifest, outcome, secret_calls)
 
 
 def show(story: Story, now: dict[str, Any]) -> None:
@@ -161,6 +182,9 @@ def show(story: Story, now: dict[str, Any]) -> None:
             longest = f"{gone.longest_transaction_s:.2f}"
             cleaned.append((name, f"{gone.matched:,}", f"{gone.deleted:,}", gone.batches, longest))
     _echo_titled("What was deleted from target's metadata database, by its web server", cleaned)
+    read: list[tuple[object, ...]] = [("TASK", "SECRET", "CALLS TO SECRETS MANAGER")]
+    read += [(f"{SECRETS_DAG}, {number + 1}", MYCONN, calls) for number, calls in enumerate(story.secret_calls)]
+    _echo_titled("Tasks in source that read a connection, whose secret is cached", read)
     numbers = " + ".join(map(str, NUMBERS))
     click.echo(f"\nThe DAG in source sent {numbers}, the DAG in target answered {story.result}.")
 
@@ -213,12 +237,17 @@ def _xcom(environment: MwaaEnvironment, run: DagRun, task_id: str) -> Any:
     return ast.literal_eval(value)
 
 
-def _s3(folder: Path) -> Any:
+def _calls_to(folder: Path, target: str) -> int:
+    counts = _admin(folder, "GET", "calls")["counts"]
+    return sum(by_target.get(target, 0) for by_target in counts.values())
+
+
+def _client(folder: Path, service: str) -> Any:
     import boto3
 
     variables = lifecycle.client_variables(folder)
     return boto3.client(
-        "s3",
+        service,
         endpoint_url=variables["AWS_ENDPOINT_URL"],
         region_name=variables["AWS_REGION"],
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
 import shutil
 import sys
@@ -38,6 +39,14 @@ OPTIONS = {
     "api.maximum_page_limit": "50",  # below the hundred that are asked for, so that every page is a short one
 }
 """Airflow configuration options of all environments."""
+SECRETS_CACHE = tempfile.mkdtemp(prefix="secrets-cache-")
+SECRETS_OPTIONS = {
+    "secrets.backend": "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend",
+    "secrets.backend_kwargs": json.dumps(
+        {"connections_lookup_pattern": "^(?!aws_default$).*$", "cache_dir": SECRETS_CACHE}
+    ),
+}
+"""The backend is in front of whatever a test looks up."""
 RARELY_S = "600"
 # No DAG file changes while the tests run: looking for changes, and reading each file anew every half minute, would be a
 # third of all that an environment without work costs.
@@ -70,6 +79,7 @@ DAG_IDS = (
     "import_variables",
     "cleans_itself",
     "names_mwaas_path",
+    "reads_secrets",
 )
 
 
@@ -109,10 +119,10 @@ class World:
         self._wait_for_dags(name)
         return made
 
-    def admin(self, method: str, path: str, json: Any = None) -> Any:
+    def admin(self, method: str, path: str, content: Any = None) -> Any:
         url = f"{self.variables['AIRFLOW_MWAA_LOCAL_ADMIN_URL'].rstrip('/')}/{path}"
         headers = {"X-Local-Admin": self.variables["AIRFLOW_MWAA_LOCAL_ADMIN_TOKEN"]}
-        answer = requests.request(method, url, json=json, headers=headers, timeout=20)
+        answer = requests.request(method, url, json=content, headers=headers, timeout=20)
         assert answer.ok, answer.text
         return answer.json() if answer.content else None
 
@@ -210,7 +220,7 @@ def started(pythons: Mapping[str, str]) -> Iterator[World]:
             environment_name(version),
             python,
             str(dags),
-            options={**OPTIONS, **OPTIONS_BY_MAJOR[interpreter.release_of(version)[0]]},
+            options={**OPTIONS, **SECRETS_OPTIONS, **OPTIONS_BY_MAJOR[interpreter.release_of(version)[0]]},
         )
         for version, python in pythons.items()
     ]
@@ -220,6 +230,7 @@ def started(pythons: Mapping[str, str]) -> Iterator[World]:
     finally:
         lifecycle.down(folder / "local", purge=True)
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(SECRETS_CACHE, ignore_errors=True)
     assert processes.find(folder / "local") == []
 
 
