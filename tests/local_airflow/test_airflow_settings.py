@@ -45,6 +45,8 @@ def test_what_mwaas_containers_have(version):
     assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
     assert found["AIRFLOW_MWAA_LOCAL"] == "/state"
     assert found["PATH"].startswith("/venv/bin:")
+    assert "aws_default" in json.loads(found["AIRFLOW__SECRETS__BACKEND_KWARGS"])["connections_lookup_pattern"]
+    assert ("AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS" in found) == version.startswith("3")
 
 
 def test_the_users_own_settings_are_not_inherited(monkeypatch):

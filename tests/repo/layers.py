@@ -68,7 +68,7 @@ WITHOUT_AIRFLOW = {
     "provider_info",
 }
 AIRFLOW_ONLY_LAZILY = {"cli"}
-PARSED_WITH_DAGS = {"links", "operators", "sensors", "triggers"}
+PARSED_WITH_DAGS = {"links", "operators", "secrets", "sensors", "triggers"}
 HEAVY = ("airflow.providers.amazon", "boto3", "botocore", "pandas", "psycopg2", "pyarrow", "requests", "rich")
 
 LONG_LINES = 700

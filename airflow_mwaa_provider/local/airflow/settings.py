@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 
+_LOOKED_UP = json.dumps({"connections_lookup_pattern": "^(?!aws_default$).*$"})
+"""What MWAA presets for a secrets backend: every hook looks ``aws_default`` up, and hardly anybody has a secret for it."""
+
 SESSION_LIFETIME_S = 12 * 3600
 """How long MWAA's web sessions live."""
 
@@ -172,10 +175,12 @@ def _defaults(interpreter: Interpreter) -> dict[str, str]:
         "usage_data_collection.enabled": "False",
         "fab.auth_rate_limited": "False",
         "scheduler.parsing_processes": "1",
+        "secrets.backend_kwargs": _LOOKED_UP,
     }
     if interpreter.is_airflow_3:
         return {
             **shared,
+            "workers.secrets_backend_kwargs": _LOOKED_UP,
             "api.workers": "1",
             # A task's supervisor that misses the end of its process, as it often does on a busy machine, looks again
             # after this time; until then a failed task is not told, and a deferred one holds its slot. MWAA: 5 s.
