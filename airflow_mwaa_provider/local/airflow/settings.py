@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 
 _LOOKED_UP = json.dumps({"connections_lookup_pattern": "^(?!aws_default$).*$"})
-"""What MWAA presets for a secrets backend: every hook looks ``aws_default`` up, and hardly anybody has a secret for it."""
+"""What MWAA presets for a secrets backend: every hook looks ``aws_default`` up, and few have a secret for it."""
 
 SESSION_LIFETIME_S = 12 * 3600
 """How long MWAA's web sessions live."""
