@@ -85,7 +85,9 @@ class CachedBackend(BaseSecretsBackend):
         """
         from airflow_mwaa_provider.secrets.misses import read_again
 
-        return read_again(self.cache, self.cache.identity(kind, secret_id, team), min_age_s)
+        identity = self.cache.identity(kind, secret_id, team)
+        self.cache.unpin(identity)
+        return read_again(self.cache, identity, min_age_s)
 
     def invalidate(self, kind: str, secret_id: str, team: str | None = None) -> bool:
         """Forget what the cache has; return whether there was something."""

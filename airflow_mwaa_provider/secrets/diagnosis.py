@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,8 @@ def connection_problem(text: str, extra_words: Any = None) -> str:
 def _json_problem(text: str, extra_words: Any) -> str:
     try:
         fields = json.loads(text)
+    except RecursionError:
+        return "is JSON that is nested too deeply. Correct it."
     except ValueError as error:
         where = f"line {getattr(error, 'lineno', 1)}, column {getattr(error, 'colno', 1)}"
         return f"is no valid JSON ({where}). Correct it."
@@ -149,5 +152,6 @@ def _account(cache: LookUpCache, identity: Identity) -> str | None:
     if known is not None and age is not None and age < _ACCOUNT_S:
         return known.value
     account = cache.amazon_backend.account()
-    cache.store.write(Entry(whose, VALUE if account else ABSENT, account))
+    with contextlib.suppress(OSError):
+        cache.store.write(Entry(whose, VALUE if account else ABSENT, account))
     return account

@@ -191,8 +191,12 @@ class LookUpCache:
 
     def forget(self, identity: Identity) -> bool:
         """Delete an answer; return whether there was one."""
-        _pins.pop((os.getpid(), *identity), None)
+        self.unpin(identity)
         return self.store.delete(identity)
+
+    def unpin(self, identity: Identity) -> None:
+        """Keep to an answer no longer."""
+        _pins.pop((os.getpid(), *identity), None)
 
 
 def warn_once(key: tuple[str, ...], message: str, *arguments: object) -> None:

@@ -38,12 +38,14 @@ def read_through(cache: LookUpCache, identity: Identity) -> Entry | None:
     :return: ``None`` if the amazon provider's backend takes what happened for "not found", without being sure.
     """
     cache.statistics.count(misses=1)
+    began_s = now_s()
     with contextlib.ExitStack() as stack:
         is_locked = _lock(stack, cache, identity)
         entry = cache.store.read(identity)
         if entry is not None:
-            if cache.is_fresh(entry):
-                return entry  # who held the lock has read it
+            # Who held the lock has read it: also an answer that may be used but once is one for all who waited.
+            if cache.is_fresh(entry) or (entry.age_s() is not None and entry.read_at_s >= began_s):
+                return entry
             if cache.may_be_stale(entry) and (not is_locked or _failed_lately(entry)):
                 return _stale(cache, entry)
         return _ask(cache, identity, entry)
@@ -167,7 +169,7 @@ def _stale(cache: LookUpCache, entry: Entry, problem: str = "") -> Entry:
 
 def _revalidate(cache: LookUpCache, before: Entry) -> tuple[dict[str, Reply], list[Entry]]:
     """Read what was asked for, and others that are in use and whose time is nearly over, by one request."""
-    if cache.service != "secretsmanager" or _batch_is_denied(cache, before.identity):
+    if cache.service != "secretsmanager" or not cache.options.ttl_s or _batch_is_denied(cache, before.identity):
         return {}, []
     names = dict.fromkeys(before.names)
     others = []

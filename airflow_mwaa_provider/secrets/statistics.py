@@ -18,6 +18,7 @@ COUNTED = ("hits", "negative_hits", "misses", "calls", "batch_calls", "stale", "
 answers that were past their time to live; requests that failed; answers that could not be kept."""
 
 _FORM = struct.Struct(f"<d{len(COUNTED)}Q")
+_TRIES, _PAUSE_S = 100, 0.001
 _METRICS = ("airflow.sdk.observability.stats", "airflow.observability.stats", "airflow.stats")
 
 
@@ -48,7 +49,8 @@ class Statistics:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         file = os.open(self._path, flags, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _locked(file):
+                return
             since, *numbers = _numbers(os.pread(file, _FORM.size, 0))
             for name, number in more.items():
                 numbers[COUNTED.index(name)] += number
@@ -61,6 +63,18 @@ class Statistics:
         if self._path is None:
             return {"since": self._since, **self._here}
         return read_statistics(self._path)
+
+
+def _locked(file: int) -> bool:
+    """Lock a file, but do not wait for a process that was stopped in the middle."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        else:
+            return True
+    return False
 
 
 def read_statistics(path: str) -> dict[str, Any]:

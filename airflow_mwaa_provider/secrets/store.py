@@ -377,7 +377,7 @@ def _locked(file: int, wait_s: float) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        except OSError:
+        except BlockingIOError:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False

@@ -292,3 +292,34 @@ def test_all_keywords_take_text(service: SecretsService, folder: Path) -> None:
         region_name="eu-west-1",
     )
     assert json.loads(backend.get_conn_value("c"))["conn_type"] == "http"
+
+
+def test_a_time_to_live_of_nothing_asks_each_time_and_for_that_alone(service: SecretsService, folder: Path) -> None:
+    backend = make(folder, cache_ttl_s=0)
+    for number in range(3):
+        service.put(f"airflow/variables/v{number}", str(number))
+    for number in [0, 1, 2] * 3:
+        assert backend.get_variable(f"v{number}") == str(number)
+    assert service.calls["GetSecretValue"] == 9
+    assert service.calls["BatchGetSecretValue"] == 0
+
+
+def test_a_refresh_reaches_a_parse(
+    service: SecretsService, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["airflow", "scheduler"])
+    backend = make(folder)
+    service.put("airflow/variables/v", "old")
+    assert backend.get_variable("v") == "old"
+    service.put("airflow/variables/v", "new")
+    clock.pass_s(11)
+    assert backend.refresh("variable", "v")
+    assert backend.get_variable("v") == "new"
+
+
+def test_json_that_is_nested_too_deeply_is_told(
+    service: SecretsService, backend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.put("airflow/connections/deep", '{"extra": ' + "[" * 30_000 + "]" * 30_000 + "}")
+    assert backend.get_conn_value("deep") is None
+    assert any("nested too deeply" in record.getMessage() for record in caplog.records)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -211,3 +212,30 @@ def test_while_nobody_answers_one_process_in_half_a_minute_tries(
     monkeypatch.setattr(time, "clock_gettime", lambda which: clock(which) + 400)
     assert wait([fork(look_up) for _ in range(12)]) == [0] * 12
     assert service.reads() == 3  # one look-up, and what boto3 repeats
+
+
+def test_locks_that_the_file_system_lacks_do_not_hold_up(
+    service: SecretsService, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    service.put("airflow/variables/v", "1")
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    assert [make(folder).get_variable("v") for _ in range(3)] == ["1"] * 3
+    assert service.reads() == 1
+    assert slept == []  # as it does for a lock that another process has
+
+
+def test_a_process_that_is_stopped_while_it_counts_holds_up_nobody(service: SecretsService, folder: Path) -> None:
+    backend = make(folder)
+    service.put("airflow/variables/v", "1")
+    backend.get_variable("v")
+    [path] = folder.rglob("statistics")
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert backend.get_variable("v") == "1"
+    assert backend.get_variable("v") == "1"
+    assert backend.cache.statistics.read()["hits"] == 1
