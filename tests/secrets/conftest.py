@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import time
@@ -46,7 +47,7 @@ class SecretsService:
             with self._lock:
                 self.calls[action] += 1
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            environ["wsgi.input"] = _Body(body)
+            environ["wsgi.input"] = io.BytesIO(body)
             request = json.loads(body or b"{}")
             # What moto lets through.
             answer = _too_many(action, request) or (self.fault(action, request) if self.fault else None)
@@ -84,16 +85,6 @@ class SecretsService:
 class _Silent(WSGIRequestHandler):
     def log(self, *arguments: object) -> None:
         """Leave the output to the tests."""
-
-
-class _Body:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read(self, size: int = -1) -> bytes:
-        size = len(self._data) if size < 0 else size
-        found, self._data = self._data[:size], self._data[size:]
-        return found
 
 
 def _too_many(action: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
