@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.secrets import BaseSecretsBackend
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_mwaa_provider.secrets.entry import Entry
     from airflow_mwaa_provider.secrets.look_up_cache import LookUpCache
 
-__all__ = ["CachedBackend"]
+__all__ = ["CachedBackend", "has_teams", "why_not_looked_up"]
 
 log = logging.getLogger("airflow_mwaa_provider.secrets")
 
@@ -43,16 +45,11 @@ class CachedBackend(BaseSecretsBackend):
     cache: LookUpCache
 
     def __init__(self, given: dict[str, Any]) -> None:
-        from airflow_mwaa_provider.secrets.look_up_cache import CacheOptions, LookUpCache, as_flag, as_mapping
+        from airflow_mwaa_provider.secrets.look_up_cache import CacheOptions, LookUpCache, amazon_keywords
 
         super().__init__()
         options = CacheOptions(given)
-        for name in ("use_ssl", "verify"):
-            if isinstance(given.get(name), str) and given[name].lower() in ("true", "false"):
-                given[name] = as_flag(name, given[name])
-        if "extra_conn_words" in given:
-            given["extra_conn_words"] = as_mapping("extra_conn_words", given["extra_conn_words"])
-        self.cache = LookUpCache(type(self).amazon_class, type(self).service, given, options)
+        self.cache = LookUpCache(type(self).amazon_class, type(self).service, amazon_keywords(given), options)
         self._check_once()
 
     def __getattr__(self, name: str) -> Any:
@@ -97,17 +94,20 @@ class CachedBackend(BaseSecretsBackend):
         cache = self.cache
         if not self._is_looked_up(kind, secret_id):
             return None
-        if _TEAM_SEPARATOR in secret_id and _has_teams():
+        if _TEAM_SEPARATOR in secret_id and has_teams():
             return cache.amazon_backend.refuse(kind, secret_id, team)
         identity = cache.identity(kind, secret_id, team)
         entry = cache.pinned(identity)
         if entry is not None:
             return self._answer(entry)
+        cached = ""
         entry = cache.store.read(identity)
         if entry is not None and cache.is_fresh(entry):
             cache.statistics.count(**{"hits" if entry.has_value else "negative_hits": 1})
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("%s %r: from the cache, %.0f s old", kind.capitalize(), secret_id, entry.age_s())
+            if entry.problem and not entry.has_value:
+                cached = self._until_asked_again(entry)
         else:
             from airflow_mwaa_provider.secrets.misses import read_through
 
@@ -115,25 +115,36 @@ class CachedBackend(BaseSecretsBackend):
         if entry is None:
             return None
         cache.pin(entry)
-        return self._answer(entry)
+        return self._answer(entry, cached)
 
-    def _answer(self, entry: Entry) -> str | None:
+    def _answer(self, entry: Entry, more: str = "") -> str | None:
         """Return the value of an entry, or raise what it stands for; what is wrong with it is logged once a process."""
         if entry.problem:
             from airflow_mwaa_provider.secrets.look_up_cache import warn_once
 
-            warn_once((*entry.identity, entry.problem), "%s", entry.problem)
+            warn_once((*entry.identity, entry.problem), "%s", f"{entry.problem} {more}".rstrip())
         if entry.is_denied:
             from airflow_mwaa_provider.secrets.misses import denied
 
             raise denied(self.cache, entry)
         return entry.value
 
-    def _is_looked_up(self, kind: str, secret_id: str) -> bool:
-        prefix, pattern = (
-            self.cache.given.get(f"{_PREFIXES[kind]}_{what}", "") for what in ("prefix", "lookup_pattern")
+    def _until_asked_again(self, entry: Entry) -> str:
+        age = entry.age_s() or 0.0
+        left = max(0.0, self.cache.options.negative_ttl_s * entry.jitter - age)
+        return (
+            f"This is the answer of {age:.0f} s ago, used for {left:.0f} s more; to ask at once: airflow-mwaa secrets "
+            f"invalidate {entry.identity[2]}."
         )
-        return prefix is not None and (not pattern or re.match(pattern, secret_id, re.IGNORECASE) is not None)
+
+    def _is_looked_up(self, kind: str, secret_id: str) -> bool:
+        why = why_not_looked_up(self.cache.given, kind, secret_id)
+        if why and kind != "config":  # of options Airflow asks for dozens
+            key = (kind, secret_id, why)
+            if key not in _excluded:
+                _excluded.add(key)
+                log.info("%s", why)
+        return not why
 
     def _check_once(self) -> None:
         """Say once a process what of the configuration cannot be meant so."""
@@ -144,16 +155,36 @@ class CachedBackend(BaseSecretsBackend):
         if key in _checked:
             return
         _checked.add(key)
-        from airflow_mwaa_provider.secrets.configuration_check import problems
+        from airflow_mwaa_provider.secrets.configuration_check import configured_problems, problems
 
-        for problem in problems(type(self).service, given):
+        for problem in (*problems(type(self).service, given), *configured_problems()):
             log.warning("Secrets backend: %s", problem)
 
 
-def _has_teams() -> bool:
+def why_not_looked_up(given: Mapping[str, Any], kind: str, secret_id: str) -> str:
+    """Return why the keywords exclude a look-up, in a sentence; empty if they don't.
+
+    :raises re.error: the pattern is none.
+    """
+    name = _PREFIXES[kind]
+    what = f"{kind.capitalize()} {secret_id!r} is not looked up by the secrets backend:"
+    if given.get(f"{name}_prefix", "") is None:
+        return f"{what} {name}_prefix is null. If it is meant to be a secret, set {name}_prefix."
+    pattern = given.get(f"{name}_lookup_pattern")
+    if pattern and re.match(pattern, secret_id, re.IGNORECASE) is None:
+        return (
+            f"{what} {name}_lookup_pattern {pattern!r} excludes it. If it is meant to be a secret, change the pattern "
+            "in the backend's keywords."
+        )
+    return ""
+
+
+def has_teams() -> bool:
+    """Return whether this Airflow has several teams, whose secrets have names of their own."""
     from airflow.configuration import conf
 
     return bool(conf.getboolean("core", "multi_team", fallback=False))
 
 
 _checked: set[str] = set()
+_excluded: set[tuple[str, str, str]] = set()

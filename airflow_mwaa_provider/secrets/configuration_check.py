@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import string
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["problems"]
+__all__ = ["configured_problems", "problems"]
 
 _PREFIXES = ("connections_prefix", "variables_prefix", "config_prefix")
 _PATTERNS = ("connections_lookup_pattern", "variables_lookup_pattern", "config_lookup_pattern")
@@ -25,6 +27,7 @@ _OF_BACKEND = (
     *_PREFIXES, *_PATTERNS, "sep", "extra_conn_words", "api_version", "use_ssl", "full_url_mode",
     "are_secret_values_urlencoded",
 )  # fmt: skip
+_CONFIGURATIONS = ("airflow.sdk.configuration", "airflow.configuration")
 _NAME = {
     "secretsmanager": frozenset(string.ascii_letters + string.digits + "/_+=.@-"),
     "ssm": frozenset(string.ascii_letters + string.digits + "/_.-"),
@@ -49,6 +52,11 @@ def problems(service: str, given: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} has quotation marks around it, so no secret can match. Remove them."
         elif not _NAME[service].issuperset(prefix):
             yield f"{name} {prefix!r} has characters that no name can have, so no secret can match. Correct it."
+        elif _ends_with_other_separator(service, given, prefix):
+            yield (
+                f"{name} {prefix!r} ends with a slash, but sep is {given['sep']!r}, so names begin with "
+                f"{prefix + given['sep']!r}. Leave out the slash, or sep."
+            )
     for name in _PATTERNS:
         pattern = given.get(name)
         if not isinstance(pattern, str) or not pattern:
@@ -63,6 +71,38 @@ def problems(service: str, given: Mapping[str, Any]) -> Iterator[str]:
                 f"{name} {pattern!r} matches ids, not names of secrets: with the prefix in it, none can match. "
                 "Leave the prefix out of it."
             )
+
+
+def configured_problems() -> tuple[str, ...]:
+    """Return what of Airflow's options for its secrets backend cannot be meant so."""
+    for name in _CONFIGURATIONS:
+        configuration = getattr(sys.modules.get(name), "conf", None)
+        if configuration is not None:
+            break
+    else:
+        return ()
+
+    def option(section: str, name: str) -> str | None:
+        text = configuration.get(section, name, fallback=None)
+        return None if text is None else str(text)
+
+    if not option("workers", "secrets_backend") and _is_object(option("secrets", "backend_kwargs")):
+        return ()  # as nearly always; the rest takes time
+    from airflow_mwaa_provider.secrets.configuration import read_configuration, single_keywords_in_variables
+
+    return read_configuration(option, single_keywords_in_variables, has_workers=True).problems
+
+
+def _is_object(text: str | None) -> bool:
+    try:
+        return not text or isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _ends_with_other_separator(service: str, given: Mapping[str, Any], prefix: str) -> bool:
+    sep = given.get("sep", "/")
+    return service == "secretsmanager" and isinstance(sep, str) and prefix.endswith("/") and not sep.startswith("/")
 
 
 def _begins_with_prefix(given: Mapping[str, Any], name: str, pattern: str) -> bool:

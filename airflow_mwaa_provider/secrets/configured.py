@@ -3,11 +3,18 @@
 
 from __future__ import annotations
 
-from airflow_mwaa_provider._compat import secrets_backends
+from importlib import import_module
+
+from airflow_mwaa_provider._compat import AIRFLOW_V_3, AIRFLOW_V_3_2, secrets_backends
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.secrets.cached_backend import CachedBackend
+from airflow_mwaa_provider.secrets.configuration import (
+    Configuration,
+    read_configuration,
+    single_keywords_in_variables,
+)
 
-__all__ = ["configured_backend"]
+__all__ = ["configured_backend", "own_configuration"]
 
 
 def configured_backend() -> CachedBackend:
@@ -22,3 +29,15 @@ def configured_backend() -> CachedBackend:
         "The secrets backend of this process is none of airflow-mwaa-provider's. Set secrets.backend to "
         "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend."
     )
+
+
+def own_configuration() -> Configuration:
+    """Return what the configuration of this process says about secrets backends."""
+    conf = import_module("airflow.configuration").conf
+
+    def option(section: str, name: str) -> str | None:
+        text = conf.get(section, name, fallback=None)
+        return None if text is None else str(text)
+
+    single = single_keywords_in_variables if AIRFLOW_V_3_2 else None
+    return read_configuration(option, single, has_workers=AIRFLOW_V_3)

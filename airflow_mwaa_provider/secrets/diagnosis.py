@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,6 +25,21 @@ _SERVICES = {"secretsmanager": "Secrets Manager", "ssm": "Parameter Store"}
 _ACTIONS = {"secretsmanager": "secretsmanager:GetSecretValue", "ssm": "ssm:GetParameter"}
 _ARNS = {"secretsmanager": "secret:{}-*", "ssm": "parameter{}"}
 _TYPE_WORDS = ("conn_type", "conn_id", "connection_type", "engine")
+_VARIABLES = {"connection": "AIRFLOW_CONN_", "variable": "AIRFLOW_VAR_"}
+_THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown")
+_UNREACHED = (
+    "ConnectTimeoutError", "ReadTimeoutError", "EndpointConnectionError", "ConnectionClosedError",
+    "ProxyConnectionError", "SSLError", "HTTPClientError",
+)  # fmt: skip
+_EXPIRED = ("ExpiredTokenException", "ExpiredToken", "RequestExpired", "TokenRefreshRequired")
+_WITHOUT_CLIENT = {
+    "NoRegionError": "no AWS region is known. Set region_name in the backend's keywords, or AWS_DEFAULT_REGION.",
+    "InvalidRegionError": "region_name is no name of a region. Correct it.",
+    "ProfileNotFound": "there is no such AWS profile. Correct profile_name; MWAA has no profiles.",
+    "NoCredentialsError": "no AWS credentials were found. Give the process a role, or log in.",
+    "PartialCredentialsError": "half of the AWS credentials is missing. Give both the key and the secret, or neither.",
+}
+"""What keeps a client from being made."""
 _ACCOUNT_S = 24 * 3600.0
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*://")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -36,10 +52,15 @@ def describe(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
     service = _SERVICES[cache.service]
     if answer.outcome == VALUE:
         text = answer.replies[-1].text if answer.replies else None
-        problem = connection_problem(text, cache.given.get("extra_conn_words")) if kind == "connection" and text else ""
+        if kind != "connection" or text is None:
+            return ""
+        problem = connection_problem(text, cache.given.get("extra_conn_words"))
         return f"{what}: the secret {answer.replies[-1].name} {problem}" if problem else ""
     if not answer.replies:
         return ""
+    operation = getattr(answer.error, "operation_name", "")
+    if operation.startswith("AssumeRole"):
+        return f"{what}: {_no_role(cache, operation, answer.replies[-1])}"
     for cause in (Cause.ACCESS_DENIED, Cause.KMS, Cause.UNAVAILABLE, Cause.BINARY, Cause.TO_BE_DELETED, Cause.BAD_NAME):
         for reply in answer.replies:
             if reply.cause is cause:
@@ -54,8 +75,24 @@ def describe(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
         return ""
     names = " or ".join(reply.name for reply in answer.replies)
     return (
-        f"{what}: {service} has no {names} in {_place(cache, identity)}. Airflow asks its other sources next; if it is "
-        f"meant to be a secret, create it under that name, or correct {_PREFIXES[kind]}."
+        f"{what}: {service} has no {names} in {_place(cache, identity)}. {_next_source(kind, secret_id)} If it is meant "
+        f"to be a secret, create it under exactly that name there, or correct {_PREFIXES[kind]}, region_name or "
+        "role_arn."
+    )
+
+
+def _next_source(kind: str, secret_id: str) -> str:
+    variable = f"{_VARIABLES.get(kind, '')}{secret_id.upper()}"
+    if kind in _VARIABLES and variable in os.environ:
+        return f"The environment variable {variable} is taken instead."
+    return "Airflow asks its other sources next."
+
+
+def _no_role(cache: LookUpCache, operation: str, reply: Reply) -> str:
+    role = cache.given.get("role_arn") or "of the backend's keywords"
+    return (
+        f"the role {role} could not be assumed ({reply.code}). Allow the execution role sts:{operation} on it, and name "
+        "the execution role in its trust policy."
     )
 
 
@@ -71,14 +108,40 @@ def _refusal(cache: LookUpCache, identity: Identity, reply: Reply) -> str:
             "the secret, in the role's policy and in the key's."
         )
     if reply.cause is Cause.UNAVAILABLE:
-        return f"{service} did not answer for {reply.name} ({reply.code}). Try again, or check network and quotas."
+        return _no_answer(cache, reply)
     if reply.cause is Cause.BINARY:
         return f"the secret {reply.name} is binary or has no value. Store text in SecretString."
     if reply.cause is Cause.TO_BE_DELETED:
-        return f"the secret {reply.name} is scheduled for deletion, or cannot be read as it is. Restore it."
+        return (
+            f"the secret {reply.name} is scheduled for deletion, or cannot be read as it is ({reply.code}). Restore it: "
+            f"aws secretsmanager restore-secret --secret-id {reply.name}."
+        )
     return (
         f"{service} refuses the name {reply.name!r}: letters, digits and /_+=.@- are allowed. Rename the {identity[1]}."
     )
+
+
+def _no_answer(cache: LookUpCache, reply: Reply) -> str:
+    if reply.code in _WITHOUT_CLIENT:
+        return _WITHOUT_CLIENT[reply.code]
+    what = f"{_SERVICES[cache.service]} did not answer for {reply.name} ({reply.code})."
+    if reply.code in _THROTTLED:
+        return f"{what} It throttles: raise cache_ttl_s, or look up at run time what is looked up at each parse."
+    if reply.code in _UNREACHED:
+        endpoint = f"com.amazonaws.{_region_if_known(cache)}.{cache.service}"
+        return f"{what} It was not reached: check the VPC's endpoint {endpoint}, its security group, or the NAT."
+    if reply.code in _EXPIRED:
+        return f"{what} The credentials have expired. Check where they come from, and the clock."
+    return f"{what} Try again, or check network and quotas."
+
+
+def _region_if_known(cache: LookUpCache) -> str:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return cache.amazon_backend.region
+    except (BotoCoreError, ClientError):  # it was the role that nobody answered about: there is no client yet
+        return "REGION"
 
 
 def describe_stale(cache: LookUpCache, entry: Entry, problem: str) -> str:
@@ -111,9 +174,17 @@ def _json_problem(text: str, extra_words: Any) -> str:
     except ValueError as error:
         where = f"line {getattr(error, 'lineno', 1)}, column {getattr(error, 'colno', 1)}"
         return f"is no valid JSON ({where}). Correct it."
+    if not isinstance(fields, dict):
+        return "is JSON, but no object. Store an object with conn_type, or a URI."
     words = [*_TYPE_WORDS, *((extra_words or {}).get("conn_type", ()) if isinstance(extra_words, dict) else ())]
     if not any(fields.get(word) for word in words):
         return f"is JSON without conn_type, so Airflow cannot tell what to connect to. Add conn_type (or {words[-1]})."
+    first = next(word for word in fields if word in words)
+    if first != "conn_type" and fields.get("conn_type") not in (None, fields[first]):
+        return f"is JSON with {first} before conn_type, which is taken for the type. Remove {first}."
+    port = fields.get("port")
+    if port is not None and not re.fullmatch(r"\d*", str(port)):
+        return "is JSON whose port is no number. Correct it."
     return ""
 
 
@@ -121,9 +192,10 @@ def _uri_problem(text: str) -> str:
     advice = "Encode each part with airflow-mwaa secrets uri, or store JSON."
     if not _SCHEME.match(text):
         return f"is neither JSON nor a URI that begins with a connection type and ://. {advice}"
-    rest = text.partition("://")[2].partition("?")[0].partition("#")[0]
-    if rest.count("@") > 1 or "@" in rest.partition("/")[2]:
-        return f"has a user or password with a character that must be encoded (@ or /). {advice}"
+    rest, _, query = text.partition("://")[2].partition("#")[0].partition("?")
+    is_cut = "@" not in rest and ("@" in query.partition("=")[0] or "@" in text.partition("#")[2])
+    if is_cut or rest.count("@") > 1 or "@" in rest.partition("/")[2]:
+        return f"has a user or password with a character that must be encoded (@, /, ? or #). {advice}"
     if _BAD_ESCAPE.search(text):
         return f"has a % that does not begin an encoded character (write %25). {advice}"
     try:

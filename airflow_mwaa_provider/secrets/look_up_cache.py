@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Store = FileStore | MemoryStore
 
-__all__ = ["CacheOptions", "LookUpCache", "as_flag", "as_mapping", "is_parser", "log", "warn_once"]
+__all__ = ["CacheOptions", "LookUpCache", "amazon_keywords", "as_flag", "is_parser", "log", "warn_once"]
 
 log = logging.getLogger("airflow_mwaa_provider.secrets")
 
@@ -231,6 +231,19 @@ def as_flag(name: str, value: Any) -> bool:
     raise _refused(f"{name}: {value!r} must be true or false.")
 
 
+def amazon_keywords(given: dict[str, Any]) -> dict[str, Any]:
+    """Return keywords as the amazon provider's backend takes them, of which Airflow may give text.
+
+    :raises MwaaInputError: one cannot be what it is.
+    """
+    for name in ("use_ssl", "verify"):
+        if isinstance(given.get(name), str) and given[name].lower() in ("true", "false"):
+            given[name] = as_flag(name, given[name])
+    if "extra_conn_words" in given:
+        given["extra_conn_words"] = _mapping("extra_conn_words", given["extra_conn_words"])
+    return given
+
+
 def _names(name: str, value: Any) -> tuple[str, ...]:
     """Return names, from a list, its JSON or a text with commas."""
     if _is_unset(value):
@@ -242,7 +255,7 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
     return tuple(item.strip() for item in value if item.strip())
 
 
-def as_mapping(name: str, value: Any) -> Any:
+def _mapping(name: str, value: Any) -> Any:
     """Return a dictionary, from one or from its JSON."""
     if not isinstance(value, str):
         return value

@@ -34,6 +34,7 @@ class SecretsService:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.fault: Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]] | None] | None = None
+        self.refuses_roles = False
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.Lock()
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Silent)
@@ -55,17 +56,23 @@ class SecretsService:
                 status, error = answer
                 start_response(f"{status} fault", [("Content-Type", "application/x-amz-json-1.1")])
                 return [json.dumps(error).encode()]
+        elif self.refuses_roles and environ["REQUEST_METHOD"] == "POST":
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(body)
+            if b"Action=AssumeRole" in body:
+                start_response("403 fault", [("Content-Type", "text/xml")])
+                return [b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"]
         return self._moto(environ, start_response)
 
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 
-    def client(self, name: str = "secretsmanager") -> Any:
+    def client(self, name: str = "secretsmanager", region_name: str = "eu-west-1") -> Any:
         return boto3.client(
             name,
             endpoint_url=self.url,
-            region_name="eu-west-1",
+            region_name=region_name,
             aws_access_key_id="AKIA0",
             aws_secret_access_key="secret",
         )
@@ -107,11 +114,13 @@ def running_service() -> Iterator[SecretsService]:
 @pytest.fixture
 def service(running_service: SecretsService, monkeypatch: pytest.MonkeyPatch) -> SecretsService:
     """The service, empty, and a process that is told where it is."""
-    client = running_service.client()
     running_service.fault = None
-    for page in client.get_paginator("list_secrets").paginate():
-        for secret in page["SecretList"]:
-            client.delete_secret(SecretId=secret["ARN"], ForceDeleteWithoutRecovery=True)
+    running_service.refuses_roles = False
+    for region in ("eu-west-1", "us-east-1"):
+        client = running_service.client(region_name=region)
+        for page in client.get_paginator("list_secrets").paginate(IncludePlannedDeletion=True):
+            for secret in page["SecretList"]:
+                client.delete_secret(SecretId=secret["ARN"], ForceDeleteWithoutRecovery=True)
     running_service.calls.clear()
     for name, value in environment(running_service).items():
         monkeypatch.setenv(name, value)
