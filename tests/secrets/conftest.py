@@ -142,7 +142,7 @@ def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process remembers is gone, as in a new one."""
     for name in ("_caches", "_amazon_backends", "_pins"):
         monkeypatch.setattr(look_up_cache, name, {})
-    for module, name in ((look_up_cache, "_warned"), (cached_backend, "_checked")):
+    for module, name in ((look_up_cache, "_warned"), (cached_backend, "_checked"), (cached_backend, "_excluded")):
         monkeypatch.setattr(module, name, set())
     monkeypatch.setattr(look_up_cache, "_memory", None)
 
