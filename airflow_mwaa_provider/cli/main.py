@@ -12,6 +12,7 @@ from airflow_mwaa_provider.cli.local import local
 from airflow_mwaa_provider.cli.metadata import metadata
 from airflow_mwaa_provider.cli.package import package
 from airflow_mwaa_provider.cli.run import run
+from airflow_mwaa_provider.cli.secrets import secrets
 from airflow_mwaa_provider.cli.stored import stored_commands
 from airflow_mwaa_provider.cli.stored_texts import WORDS
 
@@ -35,6 +36,7 @@ main.add_command(local)
 main.add_command(metadata)
 main.add_command(package)
 main.add_command(run)
+main.add_command(secrets)
 for nouns in WORDS:
     main.add_command(stored_commands(nouns))
 

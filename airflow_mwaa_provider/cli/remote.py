@@ -19,6 +19,7 @@ from airflow_mwaa_provider.cli.warnings_shown import warnings_shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from airflow_mwaa_provider.client.control_plane import ControlPlane
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
 
 TRANSPORTS = ("rest_api", "web_session", "cli")
@@ -45,13 +46,19 @@ class Remote:
         :raises AccessDenied: there are no credentials.
         """
         from airflow_mwaa_provider.client.access import ClientSettings
-        from airflow_mwaa_provider.client.control_plane import ControlPlane
         from airflow_mwaa_provider.client.environment import MwaaEnvironment
         from airflow_mwaa_provider.client.web_server import WebServerSettings
 
         settings = ClientSettings(transport=self.transport, web_server=WebServerSettings(proxy=self.proxy))
-        plane = ControlPlane(self._aws.session, endpoint_url=self.endpoint_url)
-        return MwaaEnvironment(plane, self.env_name, settings)
+        return MwaaEnvironment(self._control_plane, self.env_name, settings)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the environment by GetEnvironment, and say in which region it is: ``region_name``."""
+        from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+
+        plane = self._control_plane
+        found: dict[str, Any] = call_with_retries(lambda: plane.get_environment(self.env_name), RetryPolicy())
+        return {**found, "region_name": plane.region_name}
 
     def s3(self) -> Any:
         """Make a client of S3."""
@@ -62,6 +69,12 @@ class Remote:
         options = (("--region", self.region), ("--profile", self.profile), ("--endpoint-url", self.endpoint_url))
         given = [part for name, value in options if value and not _from_environment(name) for part in (name, value)]
         return shlex.join(["airflow-mwaa", *command, *given])
+
+    @functools.cached_property
+    def _control_plane(self) -> ControlPlane:
+        from airflow_mwaa_provider.client.control_plane import ControlPlane
+
+        return ControlPlane(self._aws.session, endpoint_url=self.endpoint_url)
 
     @functools.cached_property
     def _aws(self) -> Aws:

@@ -131,7 +131,7 @@ def _advice(text: str) -> str:
     if text[0] in "'\"" and text[-1:] == text[:1]:
         return "Leave out the quotation marks around it."
     if "'" in text and '"' not in text:
-        return 'Write " instead of \'.'
+        return "Write \" instead of '."
     if any(word in text for word in ("None", "True", "False")):
         return "Write null, true and false as JSON does."
     return "Correct it."
@@ -146,7 +146,8 @@ def _differences(own: ConfiguredBackend, server: ConfiguredBackend) -> list[str]
     if not names and own.class_path == server.class_path:
         return []
     what = f" ({', '.join(names)})" if names else ""
-    return [
+    problem = (
         f"Tasks ask the backend of {own.option}, all other processes that of {server.option}, and the two differ"
         f"{what}. Remove workers.secrets_backend, or set both alike."
-    ]
+    )
+    return [problem]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from airflow_mwaa_provider._compat import AIRFLOW_V_3, AIRFLOW_V_3_2, secrets_backends
+from airflow_mwaa_provider._compat import AIRFLOW_V_3, AIRFLOW_V_3_2, AIRFLOW_VERSION, secrets_backends
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.secrets.cached_backend import CachedBackend
 from airflow_mwaa_provider.secrets.configuration import (
@@ -14,7 +14,7 @@ from airflow_mwaa_provider.secrets.configuration import (
     single_keywords_in_variables,
 )
 
-__all__ = ["configured_backend", "own_configuration"]
+__all__ = ["configured_backend", "own_airflow_version", "own_configuration"]
 
 
 def configured_backend() -> CachedBackend:
@@ -29,6 +29,11 @@ def configured_backend() -> CachedBackend:
         "The secrets backend of this process is none of airflow-mwaa-provider's. Set secrets.backend to "
         "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend."
     )
+
+
+def own_airflow_version() -> str:
+    """Return the version of the Airflow of this process."""
+    return AIRFLOW_VERSION
 
 
 def own_configuration() -> Configuration:

@@ -75,8 +75,8 @@ def describe(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
         return ""
     names = " or ".join(reply.name for reply in answer.replies)
     return (
-        f"{what}: {service} has no {names} in {_place(cache, identity)}. {_next_source(kind, secret_id)} If it is meant "
-        f"to be a secret, create it under exactly that name there, or correct {_PREFIXES[kind]}, region_name or "
+        f"{what}: {service} has no {names} in {_place(cache, identity)}. {_next_source(kind, secret_id)} If it is "
+        f"meant to be a secret, create it under exactly that name there, or correct {_PREFIXES[kind]}, region_name or "
         "role_arn."
     )
 
@@ -91,8 +91,8 @@ def _next_source(kind: str, secret_id: str) -> str:
 def _no_role(cache: LookUpCache, operation: str, reply: Reply) -> str:
     role = cache.given.get("role_arn") or "of the backend's keywords"
     return (
-        f"the role {role} could not be assumed ({reply.code}). Allow the execution role sts:{operation} on it, and name "
-        "the execution role in its trust policy."
+        f"the role {role} could not be assumed ({reply.code}). Allow the execution role sts:{operation} on it, and "
+        "name the execution role in its trust policy."
     )
 
 
@@ -113,8 +113,8 @@ def _refusal(cache: LookUpCache, identity: Identity, reply: Reply) -> str:
         return f"the secret {reply.name} is binary or has no value. Store text in SecretString."
     if reply.cause is Cause.TO_BE_DELETED:
         return (
-            f"the secret {reply.name} is scheduled for deletion, or cannot be read as it is ({reply.code}). Restore it: "
-            f"aws secretsmanager restore-secret --secret-id {reply.name}."
+            f"the secret {reply.name} is scheduled for deletion, or cannot be read as it is ({reply.code}). Restore "
+            f"it: aws secretsmanager restore-secret --secret-id {reply.name}."
         )
     return (
         f"{service} refuses the name {reply.name!r}: letters, digits and /_+=.@- are allowed. Rename the {identity[1]}."

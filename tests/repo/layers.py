@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws_lambda_context": {"client", "exceptions"},
     "aws_lambda_endpoints": {"aws_lambda_context", "client", "exceptions"},
     "aws_lambda_events": {"exceptions"},
-    "cli": {"client", "metadata", "packaging", "monitoring", "preflight", "local", "exceptions"},
+    "cli": {"client", "metadata", "packaging", "monitoring", "preflight", "local", "secrets", "exceptions"},
     "client": {"exceptions"},
     "exceptions": set(),
     "hooks": {"_compat", "provider_info"} | _BELOW_HOOKS,  # the form of a connection is data there

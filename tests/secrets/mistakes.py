@@ -11,6 +11,7 @@ from typing import Any
 from tests.secrets.conftest import CANARY, SecretsService, error
 
 Prepare = Callable[[SecretsService], None]
+CLASS = "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend"
 SECRET = f"postgres://me:{CANARY}@h:5432/db"
 ROLE = "arn:aws:iam::999999999999:role/secrets"
 
@@ -145,7 +146,7 @@ MISTAKES = [
     Mistake(
         "access denied",
         "access to airflow/connections/db was denied (AccessDeniedException)",
-        "secretsmanager:GetSecretValue on arn:aws:secretsmanager:eu-west-1:123456789012:secret:airflow/connections/db-*",
+        "GetSecretValue on arn:aws:secretsmanager:eu-west-1:123456789012:secret:airflow/connections/db-*",
         fail("AccessDeniedException", "no identity-based policy allows it"),
     ),
     Mistake(
@@ -243,7 +244,7 @@ MISTAKES = [
     ),
     Mistake(
         "keywords that are no JSON",
-        "secrets.backend_kwargs is ignored, and the backend made without keywords: it is no valid JSON (line 1, column 2)",
+        "secrets.backend_kwargs is ignored, and the backend made without keywords: it is no valid JSON (line 1, ",
         "Write \" instead of '",
         put("prod/db"),
         options={"AIRFLOW__SECRETS__BACKEND_KWARGS": "{'connections_prefix': 'prod'}"},
@@ -257,13 +258,13 @@ MISTAKES = [
     ),
     Mistake(
         "keywords of the workers",
-        "Tasks ask the backend of workers.secrets_backend_kwargs, all other processes that of secrets.backend_kwargs, and "
-        "the two differ (connections_lookup_pattern, connections_prefix)",
+        "Tasks ask the backend of workers.secrets_backend_kwargs, all other processes that of secrets.backend_kwargs, "
+        "and the two differ (connections_lookup_pattern, connections_prefix)",
         "Remove workers.secrets_backend, or set both alike",
         put("prod/db"),
         options={
             "AIRFLOW__SECRETS__BACKEND_KWARGS": '{"connections_prefix": "prod"}',
-            "AIRFLOW__WORKERS__SECRETS_BACKEND": "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend",
+            "AIRFLOW__WORKERS__SECRETS_BACKEND": CLASS,
             "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS": '{"connections_lookup_pattern": "^(?!aws_default$).*$"}',
         },
     ),

@@ -15,9 +15,7 @@ import pytest
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.secrets import look_up_cache
 from tests.secrets.conftest import CANARY, Clock, SecretsService, make
-from tests.secrets.mistakes import MISTAKES, Mistake
-
-CLASS = "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend"
+from tests.secrets.mistakes import CLASS, MISTAKES, Mistake
 
 
 def configure(mistake: Mistake, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

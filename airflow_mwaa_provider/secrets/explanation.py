@@ -1,0 +1,484 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a look-up gives what it gives: each source in the order in which Airflow asks, what it answers, what comes of it.
+
+Nothing in an explanation is a value, a password or the text of a keyword that may be one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider._compat import AIRFLOW_V_3
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.secrets.amazon_backend import Cause
+from airflow_mwaa_provider.secrets.cached_backend import why_not_looked_up
+from airflow_mwaa_provider.secrets.configuration_check import problems
+from airflow_mwaa_provider.secrets.configured import own_configuration
+from airflow_mwaa_provider.secrets.diagnosis import connection_problem, describe
+from airflow_mwaa_provider.secrets.entry import ABSENT, DENIED, VALUE
+from airflow_mwaa_provider.secrets.kept_cache import KeptCache
+from airflow_mwaa_provider.secrets.look_up_cache import CacheOptions, LookUpCache, amazon_keywords
+from airflow_mwaa_provider.secrets.store import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_mwaa_provider.secrets.amazon_backend import Answer
+    from airflow_mwaa_provider.secrets.configuration import Configuration, ConfiguredBackend
+
+__all__ = ["Explanation", "Found", "Kind", "Outcome", "Source", "connection_fields", "explain", "explain_here"]
+
+_OURS = "airflow_mwaa_provider.secrets"
+_STOCK = "airflow.providers.amazon.aws.secrets"
+_SERVICES = {
+    f"{_OURS}.secrets_manager.CachedSecretsManagerBackend": "secretsmanager",
+    f"{_STOCK}.secrets_manager.SecretsManagerBackend": "secretsmanager",
+    f"{_OURS}.systems_manager.CachedSystemsManagerParameterStoreBackend": "ssm",
+    f"{_STOCK}.systems_manager.SystemsManagerParameterStoreBackend": "ssm",
+}
+_AMAZON_CLASSES = {
+    "secretsmanager": f"{_STOCK}.secrets_manager.SecretsManagerBackend",
+    "ssm": f"{_STOCK}.systems_manager.SystemsManagerParameterStoreBackend",
+}
+_TITLES = {"secretsmanager": "Secrets Manager", "ssm": "Parameter Store"}
+_MOST_SIMILAR = 5
+
+
+class Kind(StrEnum):
+    """What is looked up."""
+
+    CONNECTION = "connection"
+    VARIABLE = "variable"
+
+
+class Outcome(StrEnum):
+    """What a source answers."""
+
+    FOUND = "found"
+    NOT_THERE = "not there"
+    NOT_LOOKED_UP = "not looked up"
+    UNUSABLE = "unusable"
+    REFUSED = "refused"
+    UNAVAILABLE = "no answer"
+    UNKNOWN = "not asked"
+
+
+_LookUp = tuple[Kind, str, str | None]
+"""What is looked up, its id, and the team that asks."""
+_OUTCOMES = {VALUE: Outcome.FOUND, ABSENT: Outcome.NOT_THERE, DENIED: Outcome.REFUSED}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source has, without what is secret in it."""
+
+    fields: Mapping[str, Any]
+
+
+@dataclass
+class Source:
+    """One of the places that Airflow asks.
+
+    :param title: what it is.
+    :param process: which process asks it.
+    :param names: what it is asked for, in order.
+    :param detail: why, and what to do; empty if there is nothing to say.
+    :param cached: what the cache of this container has instead; empty if nothing else.
+    :param similar: names of secrets that may have been meant.
+    :param region: the AWS region that is asked.
+    :param account: the AWS account that is asked.
+    :param option: the option that its keywords are from.
+    :param found: what it has.
+    """
+
+    title: str
+    process: str
+    outcome: Outcome
+    names: tuple[str, ...] = ()
+    detail: str = ""
+    cached: str = ""
+    similar: tuple[str, ...] = ()
+    region: str | None = None
+    account: str | None = None
+    option: str | None = None
+    found: Found | None = field(default=None, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "source": self.title,
+            "process": self.process,
+            "names": list(self.names),
+            "outcome": self.outcome.value,
+            "detail": self.detail,
+            "cached": self.cached,
+            "similar": list(self.similar),
+            "region": self.region,
+            "account": self.account,
+            "option": self.option,
+        }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All of it.
+
+    :param problems: what cannot be meant so in the configuration.
+    """
+
+    kind: Kind
+    secret_id: str
+    sources: tuple[Source, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def used(self) -> Source | None:
+        """The source whose answer a task gets; ``None`` if there is none."""
+        return next((source for source in self.sources if source.outcome is Outcome.FOUND), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for machines."""
+        used = self.used
+        result = None
+        if used is not None and used.found is not None:
+            result = {"source": self.sources.index(used) + 1, **used.found.fields}
+        return {
+            "kind": self.kind.value,
+            "id": self.secret_id,
+            "sources": [source.as_dict() for source in self.sources],
+            "result": result,
+            "problems": list(self.problems),
+        }
+
+
+class _Uncached(LookUpCache):
+    """Asks as a backend does, and keeps nothing for anybody."""
+
+    def __init__(self, service: str, keywords: Mapping[str, Any]) -> None:
+        given = dict(keywords)
+        options = CacheOptions(given)
+        options.log_not_found = True
+        module, _, name = _AMAZON_CLASSES[service].rpartition(".")
+        for parameter in inspect.signature(getattr(import_module(module), name)).parameters.values():
+            if isinstance(parameter.default, str):  # prefixes and sep
+                given.setdefault(parameter.name, parameter.default)
+        super().__init__(_AMAZON_CLASSES[service], service, amazon_keywords(given), options)
+        self._kept = MemoryStore(100)
+
+    @property
+    def store(self) -> MemoryStore:
+        """Memory."""
+        return self._kept
+
+
+def explain(
+    kind: Kind,
+    secret_id: str,
+    configuration: Configuration,
+    *,
+    team: str | None = None,
+    is_airflow_3: bool,
+    extra_keywords: Mapping[str, Any] | None = None,
+    looks_into_cache: bool = False,
+    variables: Mapping[str, str] | None = None,
+    metadata: Callable[[Kind, str], Source],
+) -> Explanation:
+    """Ask each source in Airflow's order.
+
+    :param team: the team of the task that asks.
+    :param is_airflow_3: whether tasks ask the API server last, which asks its own sources, instead of the database.
+    :param extra_keywords: for the backend where its own don't say otherwise, such as a region.
+    :param looks_into_cache: whether tasks are answered from the cache of this container.
+    :param variables: the environment variables of a task; ``None`` where they cannot be known.
+    :param metadata: asks the metadata.
+    """
+    found: list[str] = list(configuration.problems)
+    look_up = (kind, secret_id, team)
+    task = _ask_backend(look_up, configuration.task, extra_keywords or {}, looks_into_cache, found)
+    task.process = "task"
+    sources = [task, _ask_variables(kind, secret_id, team, variables)]
+    if is_airflow_3:
+        server = task
+        if configuration.server != configuration.task:
+            server = _ask_backend(look_up, configuration.server, extra_keywords or {}, False, found)
+        sources.append(Source(**{**vars(server), "process": "API server"}))
+    last = metadata(kind, secret_id)
+    last.process = "API server" if is_airflow_3 else "task"
+    sources.append(last)
+    if is_airflow_3:
+        for source in sources:
+            _want_type(kind, source)
+    return Explanation(kind, secret_id, tuple(sources), tuple(dict.fromkeys(found)))
+
+
+def explain_here(kind: Kind, secret_id: str, team: str | None = None) -> Explanation:
+    """Ask each source as a task of this process's Airflow would."""
+    return explain(
+        kind,
+        secret_id,
+        own_configuration(),
+        team=team,
+        is_airflow_3=AIRFLOW_V_3,
+        looks_into_cache=True,
+        variables=os.environ,
+        metadata=_ask_own_metadata,
+    )
+
+
+def _want_type(kind: Kind, source: Source) -> None:
+    """Airflow 3 takes a connection without a type for none."""
+    is_typeless = source.found is not None and not source.found.fields.get("type")
+    if kind is Kind.CONNECTION and source.outcome is Outcome.FOUND and is_typeless:
+        source.outcome = Outcome.UNUSABLE
+        source.detail = source.detail or "The connection has no type. Give it one."
+
+
+def _ask_backend(
+    look_up: _LookUp,
+    backend: ConfiguredBackend | None,
+    extra_keywords: Mapping[str, Any],
+    looks_into_cache: bool,
+    found_problems: list[str],
+) -> Source:
+    kind, secret_id, team = look_up
+    if backend is None:
+        return Source(
+            "secrets backend", "task", Outcome.UNKNOWN, detail="None is configured: secrets.backend is empty."
+        )
+    service = _SERVICES.get(backend.class_path)
+    if service is None:
+        return _ask_other(kind, secret_id, backend)
+    title = _TITLES[service]
+    source = Source(title, "task", Outcome.UNUSABLE, option=backend.option)
+    try:
+        cache = _Uncached(service, backend.keywords)
+    except MwaaInputError as error:
+        source.detail = f"The backend cannot be made: {error}"
+        return source
+    found_problems += (f"{problem} ({backend.option})" for problem in problems(service, cache.given))
+    for name, value in extra_keywords.items():
+        cache.given.setdefault(name, value)
+    try:
+        source.detail = why_not_looked_up(cache.given, kind, secret_id)
+    except re.error:
+        source.detail = f"{kind.value}s_lookup_pattern is no regular expression, so the look-up fails. Correct it."
+        return source
+    if source.detail:
+        source.outcome = Outcome.NOT_LOOKED_UP
+        return source
+    _ask_amazon(cache, source, kind, secret_id, team)
+    if looks_into_cache and backend.class_path.startswith(_OURS):
+        _ask_cache(cache, source, look_up)
+    return source
+
+
+def _ask_cache(cache: _Uncached, source: Source, look_up: _LookUp) -> None:
+    """Let a source answer as the cache of this container does, as long as that has an answer."""
+    kind, secret_id, team = look_up
+    try:
+        kept = KeptCache(cache.options.cache_dir)
+    except MwaaInputError:  # nothing is cached here
+        return
+    entries = [
+        each for each in kept.entries(secret_id, kind) if each.identity[3] == (team or "") and cache.is_fresh(each)
+    ]
+    if not entries:
+        return
+    entry = entries[-1]
+    found = _found(kind, secret_id, entry.value) if entry.value is not None else None
+    is_same = source.outcome is _OUTCOMES[entry.outcome] and (entry.value is None or source.found == found)
+    if is_same:
+        return
+    options = cache.options
+    left = (options.ttl_s if entry.has_value else options.negative_ttl_s) * entry.jitter - (entry.age_s() or 0.0)
+    what = {VALUE: "a value", ABSENT: "that it is not there", DENIED: "that access was denied"}[entry.outcome]
+    source.cached = (
+        f"The cache of this container has an older answer, {what}, of {entry.age_s() or 0.0:.0f} s ago, and gives it "
+        f"for {max(0.0, left):.0f} s more. To ask at once: airflow-mwaa secrets invalidate {secret_id}."
+    )
+    source.outcome = _OUTCOMES[entry.outcome] if entry.value is None or found else Outcome.UNUSABLE
+    source.found = found
+
+
+def _ask_amazon(cache: _Uncached, source: Source, kind: Kind, secret_id: str, team: str | None) -> None:
+    identity = cache.identity(kind, secret_id, team)
+    answer = cache.amazon_backend.fetch(kind, secret_id, team)
+    source.names = tuple(dict.fromkeys(reply.name for reply in answer.replies))
+    source.detail = describe(cache, identity, answer)
+    source.region, source.account = _region(cache), None
+    if source.region is not None:
+        source.account = cache.amazon_backend.account()
+    causes = {reply.cause for reply in answer.replies}
+    if answer.outcome == VALUE:
+        text = answer.value or ""
+        is_bad = kind is Kind.CONNECTION and bool(source.detail)
+        source.found = None if is_bad else _found(kind, secret_id, text)
+        source.outcome = Outcome.UNUSABLE if source.found is None else Outcome.FOUND
+        source.detail = source.detail or ("" if source.found else _unreadable(source.names[-1], kind))
+    elif not answer.replies:
+        source.outcome = Outcome.NOT_LOOKED_UP
+        source.detail = f"The amazon provider's backend refuses the id {secret_id!r}. Rename the {kind}."
+    elif answer.outcome == DENIED or causes & {Cause.ACCESS_DENIED, Cause.KMS}:
+        source.outcome = Outcome.REFUSED
+    elif answer.is_unavailable:
+        source.outcome = Outcome.UNAVAILABLE
+    elif causes <= {Cause.NOT_FOUND}:
+        source.outcome = Outcome.NOT_THERE
+        source.similar = _similar(cache, answer, secret_id)
+    else:
+        source.outcome = Outcome.UNUSABLE
+
+
+def _unreadable(name: str, kind: Kind) -> str:
+    return f"The secret {name} cannot be read as a {kind}. Correct it."
+
+
+def _region(cache: _Uncached) -> str | None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return cache.amazon_backend.region
+    except (BotoCoreError, ClientError):  # no client could be made, which the answer has said already
+        return None
+
+
+def _similar(cache: _Uncached, answer: Answer, secret_id: str) -> tuple[str, ...]:
+    """Return names of secrets that end like the one that is missing, in whatever case and under whatever prefix."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if cache.service != "secretsmanager":
+        return ()
+    asked = [reply.name for reply in answer.replies]
+    prefix = asked[-1].removesuffix(secret_id)
+    filters = [("all", secret_id), *([("name", prefix)] if prefix else [])]
+    names: set[str] = set()
+    try:
+        for key, value in filters:
+            page = cache.amazon_backend.stock.client.list_secrets(
+                Filters=[{"Key": key, "Values": [value]}], MaxResults=100
+            )
+            names.update(secret["Name"] for secret in page["SecretList"])
+    except (BotoCoreError, ClientError):  # who may not list may still read
+        return ()
+    wanted = secret_id.casefold()
+    similar = sorted(name for name in names - set(asked) if name.casefold().endswith(wanted))
+    return tuple(similar[:_MOST_SIMILAR])
+
+
+def _ask_other(kind: Kind, secret_id: str, backend: ConfiguredBackend) -> Source:
+    """Ask a backend that is none of Amazon's, as far as that can be done from here."""
+    title = backend.class_path.rpartition(".")[2]
+    source = Source(title, "task", Outcome.UNKNOWN, option=backend.option)
+    module, _, name = backend.class_path.rpartition(".")
+    try:
+        made = getattr(import_module(module or "builtins"), name)(**backend.keywords)
+        text = made.get_conn_value(secret_id) if kind is Kind.CONNECTION else made.get_variable(secret_id)
+    except Exception as error:  # noqa: BLE001 - it is somebody else's code, and its failure is the answer
+        is_absent = isinstance(error, ModuleNotFoundError | AttributeError)
+        hint = _meant(backend.class_path) if is_absent else "Look into its log."
+        source.outcome = Outcome.UNUSABLE
+        source.detail = f"The backend {backend.class_path} fails ({type(error).__name__}). {hint}"
+        return source
+    return _answered(source, kind, secret_id, text)
+
+
+def _meant(class_path: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(class_path, _SERVICES, 1, 0.5)
+    return f"Did you mean {close[0]}?" if close else "Correct its name, or install what it is in."
+
+
+def _ask_variables(kind: Kind, secret_id: str, team: str | None, variables: Mapping[str, str] | None) -> Source:
+    start = "AIRFLOW_CONN_" if kind is Kind.CONNECTION else "AIRFLOW_VAR_"
+    names = [f"{start}{secret_id.upper()}"]
+    if team:
+        names.insert(0, f"{start}_{team.upper()}___{secret_id.upper()}")
+    source = Source("environment variable", "task", Outcome.UNKNOWN, tuple(names))
+    if variables is None:
+        source.detail = "A startup script or plugin may set it, which cannot be seen from here."
+        return source
+    return _answered(source, kind, secret_id, next((variables[name] for name in names if name in variables), None))
+
+
+def _answered(source: Source, kind: Kind, secret_id: str, text: str | None) -> Source:
+    if text is None or (kind is Kind.CONNECTION and not text):
+        source.outcome = Outcome.NOT_THERE
+        return source
+    problem = connection_problem(text) if kind is Kind.CONNECTION else ""
+    source.found = None if problem else _found(kind, secret_id, text)
+    source.outcome = Outcome.UNUSABLE if source.found is None else Outcome.FOUND
+    if problem:
+        source.detail = f"What it has {problem}"
+    return source
+
+
+def _found(kind: Kind, secret_id: str, text: str) -> Found | None:
+    """Return what of a value may be seen; ``None`` if Airflow cannot read it."""
+    if kind is Kind.VARIABLE:
+        return Found({"characters": len(text), "is_json": _is_json(text)})
+    from airflow.secrets import BaseSecretsBackend
+
+    try:
+        connection: Any = BaseSecretsBackend().deserialize_connection(secret_id, text)
+    except Exception:  # noqa: BLE001 - its message may hold the value
+        return None
+    return Found(connection_fields(connection, _keys(connection)))
+
+
+def connection_fields(connection: Any, extra_keys: list[str]) -> dict[str, Any]:
+    """Return of a connection, ours or Airflow's, what may be seen."""
+    return {
+        "type": connection.conn_type,
+        "login": connection.login,
+        "has_password": bool(getattr(connection, "password", None)),
+        "host": connection.host,
+        "port": connection.port,
+        "schema": connection.schema,
+        "extra_keys": extra_keys,
+    }
+
+
+def _keys(connection: Any) -> list[str]:
+    try:
+        return sorted(json.loads(connection.extra or "{}"))
+    except (ValueError, TypeError):
+        return []
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _ask_own_metadata(kind: Kind, secret_id: str) -> Source:
+    """Ask the metadata database that this process is configured with."""
+    source = Source("metadata database", "task", Outcome.UNKNOWN, (secret_id,))
+    try:
+        backend = import_module("airflow.secrets.metastore").MetastoreBackend()
+        found = backend.get_connection(secret_id) if kind is Kind.CONNECTION else backend.get_variable(secret_id)
+        if found is not None:
+            source.found = (
+                Found(connection_fields(found, _keys(found)))
+                if kind is Kind.CONNECTION
+                else Found({"characters": len(found), "is_json": _is_json(found)})
+            )
+    except Exception as error:  # noqa: BLE001 - of whichever driver, and its message may hold the address
+        if type(error).__name__ == "InvalidToken":
+            source.outcome = Outcome.UNUSABLE
+            source.detail = "It was encrypted with another Fernet key. Restore core.fernet_key, or set it again."
+        else:
+            source.detail = f"It cannot be asked here ({type(error).__name__}). To ask an environment's, give --env."
+        return source
+    source.outcome = Outcome.NOT_THERE if source.found is None else Outcome.FOUND
+    return source
