@@ -49,6 +49,8 @@ _AMAZON_CLASSES = {
 }
 _TITLES = {"secretsmanager": "Secrets Manager", "ssm": "Parameter Store"}
 _MOST_SIMILAR = 5
+_MOST_PAGES = 10
+"""Of 100 secrets each, that are looked through for a name that may have been meant."""
 
 
 class Kind(StrEnum):
@@ -355,21 +357,21 @@ def _similar(cache: _Uncached, answer: Answer, secret_id: str) -> tuple[str, ...
 
     if cache.service != "secretsmanager":
         return ()
-    asked = [reply.name for reply in answer.replies]
-    prefix = asked[-1].removesuffix(secret_id)
-    filters = [("all", secret_id), *([("name", prefix)] if prefix else [])]
-    names: set[str] = set()
+    asked = {reply.name for reply in answer.replies}
+    wanted = secret_id.casefold()
+    similar: list[str] = []
+    more: dict[str, str] = {}
     try:
-        for key, value in filters:
-            page = cache.amazon_backend.stock.client.list_secrets(
-                Filters=[{"Key": key, "Values": [value]}], MaxResults=100
-            )
-            names.update(secret["Name"] for secret in page["SecretList"])
+        for _ in range(_MOST_PAGES):
+            page = cache.amazon_backend.stock.client.list_secrets(MaxResults=100, **more)
+            names = (secret["Name"] for secret in page["SecretList"])
+            similar += (name for name in names if name.casefold().endswith(wanted) and name not in asked)
+            if not page.get("NextToken"):
+                break
+            more = {"NextToken": page["NextToken"]}
     except (BotoCoreError, ClientError):  # who may not list may still read
         return ()
-    wanted = secret_id.casefold()
-    similar = sorted(name for name in names - set(asked) if name.casefold().endswith(wanted))
-    return tuple(similar[:_MOST_SIMILAR])
+    return tuple(sorted(similar)[:_MOST_SIMILAR])
 
 
 def _ask_other(kind: Kind, secret_id: str, backend: ConfiguredBackend) -> Source:

@@ -120,6 +120,8 @@ def service(running_service: SecretsService, monkeypatch: pytest.MonkeyPatch) ->
         client = running_service.client(region_name=region)
         for page in client.get_paginator("list_secrets").paginate(IncludePlannedDeletion=True):
             for secret in page["SecretList"]:
+                if "DeletedDate" in secret:  # older motos delete none that is scheduled for it
+                    client.restore_secret(SecretId=secret["ARN"])
                 client.delete_secret(SecretId=secret["ARN"], ForceDeleteWithoutRecovery=True)
     running_service.calls.clear()
     for name, value in environment(running_service).items():

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,16 @@ def test_the_api_server_asks_its_own_backend(service: SecretsService, monkeypatc
     assert explanation["result"]["source"] == 3
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARG__CONNECTIONS_PREFIX", "three")
     assert explained("db", "--connection", status=1)["sources"][2]["names"] == ["three/db"]
+
+
+def test_a_team_has_names_of_its_own(service: SecretsService, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.put("airflow/connections/db", SECRET)
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", CLASS)
+    backend, variable, *_ = explained("db", "--connection", "--team", "red")["sources"]
+    stock = import_module(STOCK.rpartition(".")[0]).SecretsManagerBackend
+    names = ["airflow/connections/red--db"] if hasattr(stock, "_names_a_team_namespace") else []
+    assert backend["names"] == [*names, "airflow/connections/db"]
+    assert variable["names"] == ["AIRFLOW_CONN__RED___DB", "AIRFLOW_CONN_DB"]
 
 
 def test_other_backends_are_asked_as_they_are(service: SecretsService, monkeypatch: pytest.MonkeyPatch) -> None:
