@@ -19,7 +19,12 @@ answers that were past their time to live; requests that failed; answers that co
 
 _FORM = struct.Struct(f"<d{len(COUNTED)}Q")
 _TRIES, _PAUSE_S = 100, 0.001
-_METRICS = ("airflow.sdk.observability.stats", "airflow.observability.stats", "airflow.stats")
+_METRICS = (
+    "airflow.sdk._shared.observability.metrics.stats",
+    "airflow._shared.observability.metrics.stats",
+    "airflow.stats",
+)
+"""Airflow's metrics: of tasks since 3.2, of its other processes since 3.2, and before."""
 
 
 class Statistics:
@@ -95,10 +100,19 @@ def _numbers(data: bytes) -> tuple[Any, ...]:
 
 def _tell_airflow(name: str, number: int) -> None:
     """Count it among Airflow's own metrics too, in processes that have these."""
-    for module_name in _METRICS:
-        module = sys.modules.get(module_name)
-        if module is not None:
-            increase = getattr(getattr(module, "Stats", module), "incr", None)
-            if increase is not None:  # else it is just being imported
-                increase(f"mwaa_secrets.{name}", number)
-            return
+    metrics = _metrics()
+    if metrics is not None:
+        metrics.incr(f"mwaa_secrets.{name}", number)
+
+
+def _metrics() -> Any:
+    """Return what takes the metrics of this process; ``None`` if nothing does.
+
+    Since 3.2 Airflow has two copies of it. A process may have loaded both, and has told one of them where to send.
+    """
+    for name in _METRICS:
+        module = sys.modules.get(name)
+        found = module if hasattr(module, "_factory") else getattr(module, "Stats", None)
+        if getattr(found, "_factory" if found is module else "factory", None) is not None:
+            return found
+    return None
