@@ -98,6 +98,18 @@ def test_without_a_backend_the_metadata_is_asked(terminal: Terminal, world: Worl
     assert document["explanations"][0]["result"] == {"source": 3, "characters": len(HUSH), "is_json": None}
 
 
+def test_another_account_than_the_environments_is_told(
+    terminal: Terminal, world: World, options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options["secrets.backend"] = STOCK
+    environment = world.mwaa.environments.get("env2")
+    role = "arn:aws:iam::999999999999:role/tasks"
+    monkeypatch.setattr(environment, "spec", replace(environment.spec, execution_role_arn=role))
+    found = explained(terminal, "nope", "--env", "env2", status=1)
+    assert found["execution_role"] == role
+    assert "but the environment is in 999999999999. Give a --profile of that one" in found["notes"][1]
+
+
 def test_an_environment_that_is_not_there_is_one_line(terminal: Terminal) -> None:
     assert "nope" in terminal.error("secrets", "explain", "x", "--env", "nope", status=1)
 

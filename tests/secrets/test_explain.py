@@ -98,6 +98,29 @@ def test_what_a_task_gets_is_shown_without_what_is_secret(
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
+@pytest.mark.parametrize(
+    "class_path",
+    [
+        "airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend",
+        "airflow_mwaa_provider.secrets.systems_manager.CachedSystemsManagerParameterStoreBackend",
+    ],
+)
+def test_parameter_store_is_asked_too(
+    class_path: str, service: SecretsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = service.client("ssm")
+    client.put_parameter(Name="/explained/v", Value=CANARY, Type="SecureString", Overwrite=True)
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", class_path)
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", '{"variables_prefix": "/explained"}')
+    source, *_ = explained("v", "--variable")["sources"]
+    assert (source["source"], source["names"], source["outcome"]) == ("Parameter Store", ["/explained/v"], "found")
+    assert explained("w", "--variable", status=1)["sources"][0]["outcome"] == "not there"
+    service.fault = lambda action, request: error("AccessDeniedException") if action == "GetParameter" else None
+    source, *_ = explained("v", "--variable", status=1)["sources"]
+    assert source["outcome"] == "refused"
+    assert "ssm:GetParameter on arn:aws:ssm:eu-west-1:123456789012:parameter/explained/v" in source["detail"]
+
+
 def test_both_are_looked_up_unless_told(service: SecretsService, monkeypatch: pytest.MonkeyPatch) -> None:
     service.put("airflow/variables/v", CANARY)
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", STOCK)
