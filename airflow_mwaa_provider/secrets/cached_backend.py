@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.secrets import BaseSecretsBackend
@@ -24,11 +25,8 @@ log = logging.getLogger("airflow_mwaa_provider.secrets")
 
 _PREFIXES = {"connection": "connections", "variable": "variables", "config": "config"}
 _TEAM_SEPARATOR = "--"
-_UNREMARKABLE = (
-    None, "/", "airflow/connections", "airflow/variables", "airflow/config", "/airflow/connections",
-    "/airflow/variables", "/airflow/config",
-)  # fmt: skip
-"""Values that nothing is wrong with under any keyword but an unknown one."""
+_COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server", "webserver", "celery")
+"""Processes that run for long. Tasks are told of a wrong configuration when they need more than the cache has."""
 
 
 class CachedBackend(BaseSecretsBackend):
@@ -50,7 +48,8 @@ class CachedBackend(BaseSecretsBackend):
         super().__init__()
         options = CacheOptions(given)
         self.cache = LookUpCache(type(self).amazon_class, type(self).service, amazon_keywords(given), options)
-        self._check_once()
+        if any(argument in _COMPONENTS for argument in sys.argv[1:3]):
+            self._check_once()
 
     def __getattr__(self, name: str) -> Any:
         # What the amazon provider's backend has beside look-ups: its client, its attributes.
@@ -111,6 +110,7 @@ class CachedBackend(BaseSecretsBackend):
         else:
             from airflow_mwaa_provider.secrets.misses import read_through
 
+            self._check_once()
             entry = read_through(cache, identity)
         if entry is None:
             return None
@@ -138,19 +138,22 @@ class CachedBackend(BaseSecretsBackend):
         )
 
     def _is_looked_up(self, kind: str, secret_id: str) -> bool:
-        why = why_not_looked_up(self.cache.given, kind, secret_id)
+        try:
+            why = why_not_looked_up(self.cache.given, kind, secret_id)
+        except re.error:
+            self._check_once()
+            raise
         if why and kind != "config":  # of options Airflow asks for dozens
             key = (kind, secret_id, why)
             if key not in _excluded:
                 _excluded.add(key)
+                self._check_once()
                 log.info("%s", why)
         return not why
 
     def _check_once(self) -> None:
         """Say once a process what of the configuration cannot be meant so."""
         given = self.cache.given
-        if all(value in _UNREMARKABLE for value in given.values()):
-            return
         key = repr(sorted(given.items()))
         if key in _checked:
             return
