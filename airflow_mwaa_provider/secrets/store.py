@@ -32,7 +32,7 @@ _SUFFIX = ".entry"
 _UNFINISHED = ".tmp"
 _UNFINISHED_S = 60.0
 _LOCKS = 64
-_SWEPT = struct.Struct("<QQ")
+_SWEPT = struct.Struct("<dQQ")
 _SWEEP_EVERY_S = 10.0
 _LONGEST_ENTRY_BYTES = 512 * 1024
 """A secret has up to 64 KiB, each of which may take six bytes of JSON, and a third more by the encryption."""
@@ -200,8 +200,7 @@ class FileStore:
             return
         path = self._path(entry.identity)
         try:
-            if self._is_sweep_due():
-                self._sweep(len(token))
+            self._make_room(len(token))
             self._replace(path, token)
         except OSError:
             self._sweep(self._max_bytes)  # a full disk: what is cached is worth less than what is wanted now
@@ -266,16 +265,18 @@ class FileStore:
                         found.append((item.path, item.stat(follow_symlinks=False)))
         return found
 
-    def _is_sweep_due(self) -> bool:
-        """Return whether to look at all files: now and then, and each time where they may be near the bounds."""
+    def _make_room(self, needed_bytes: int) -> None:
+        """Look at all files now and then, and each time where they may be near the bounds; else only count one more."""
         try:
-            swept_s = os.stat(self._swept).st_mtime
             with open(self._swept, "rb") as file:
-                count, size = _SWEPT.unpack(file.read())
+                swept_s, count, size = _SWEPT.unpack(file.read())
         except (OSError, struct.error):
-            return True
+            swept_s, count, size = 0.0, 0, 0
         is_half_full = 2 * count >= self._max_entries or 2 * size >= self._max_bytes
-        return is_half_full or not 0 <= time.time() - swept_s < _SWEEP_EVERY_S
+        if is_half_full or not 0 <= time.time() - swept_s < _SWEEP_EVERY_S:
+            self._sweep(needed_bytes)
+        else:
+            self._replace(self._swept, _SWEPT.pack(swept_s, count + 1, size + needed_bytes))
 
     def _sweep(self, needed_bytes: int) -> None:
         """Remove what killed writers have left, what nobody may use any more, and the oldest past the bounds."""
@@ -297,7 +298,7 @@ class FileStore:
             count, size = count + 1, size + entry_bytes
             if count > self._max_entries or size > self._max_bytes:
                 _remove(path)
-        self._replace(self._swept, _SWEPT.pack(min(count, self._max_entries), min(size, self._max_bytes)))
+        self._replace(self._swept, _SWEPT.pack(now, min(count, self._max_entries), min(size, self._max_bytes)))
 
 
 def default_parent() -> str:
