@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa secrets``: why a look-up gives what it gives, and the cache of the secrets backends."""
+"""``airflow-mwaa secrets``: connections and variables that are kept in Secrets Manager."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import click
 
 from airflow_mwaa_provider.cli.secrets_cache import invalidate, stats
 from airflow_mwaa_provider.cli.secrets_explain import explain
+from airflow_mwaa_provider.cli.secrets_uri import uri
 
 
 @click.group()
 def secrets() -> None:
-    """Tell why a connection or variable is not found, and look after the cache of the secrets backends.
+    """Work with connections and variables that are kept in Secrets Manager, and look after their cache.
 
     \b
     Example:
       airflow-mwaa secrets explain warehouse --env production
       airflow-mwaa secrets stats
-      airflow-mwaa secrets invalidate warehouse
+      airflow-mwaa secrets uri --type postgres --login etl --ask-password --host db.example.com
     """
 
 
 secrets.add_command(explain)
 secrets.add_command(invalidate)
 secrets.add_command(stats)
+secrets.add_command(uri)

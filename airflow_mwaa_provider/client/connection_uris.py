@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections written as a URI, the way Airflow reads them.
+"""Connections read from, and written as, a URI, the way Airflow reads them.
 
-Source: ``Connection._parse_from_uri`` of Airflow 2.10.3 and 3.3.1.
+Source: ``Connection._parse_from_uri`` and ``get_uri`` of Airflow 2.10.3 and 3.3.1, and ``from_uri`` of its task SDK.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import NoReturn
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from airflow_mwaa_provider.client.models import Connection
 
-__all__ = ["connection_of_uri", "is_connection_type"]
+__all__ = ["connection_of_uri", "differing_fields", "is_connection_type", "uri_of_connection"]
 
 _EXTRA_KEY = "__extra__"
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9._+-]{0,99}")
@@ -53,6 +54,93 @@ def connection_of_uri(conn_id: str, uri: str) -> Connection:
     )
 
 
+def uri_of_connection(connection: Connection) -> str:
+    """Write a connection as a URI that every Airflow reads as the same connection.
+
+    More is encoded than Airflow's own ``get_uri`` does: Airflow makes a host's capital letters small, unless they are
+    encoded; and it takes a value of ``extra`` for a number that another version takes for text, unless ``extra`` is
+    written as one value.
+
+    :raises ValueError: no URI gives this connection; the text names the field, and no value but a type.
+    """
+    scheme = connection.conn_type.lower().replace("_", "-")
+    login, password, host = (
+        None if text is None else _quoted(text, name)
+        for name, text in (("login", connection.login), ("password", connection.password), ("host", connection.host))
+    )
+    authority = (login or "") + ("" if password is None else f":{password}")
+    authority += "@" if authority else ""
+    # Airflow reads no URI whose authority begins with a port.
+    authority += (host or "") if host or authority or not connection.port else "@"
+    authority += f":{connection.port}" if connection.port else ""
+    path = f"/{_quoted(connection.schema, 'schema')}" if connection.schema else ""
+    query = _query(connection.extra)
+    uri = f"{scheme}://{authority}{path}" + (f"{'' if path else '/'}?{query}" if query else "")
+    try:
+        different = differing_fields(connection, connection_of_uri(connection.conn_id, uri))
+    except ValueError:
+        different = ["conn_type" if not is_connection_type(scheme) else "port"]
+    if different == ["conn_type"]:
+        raise ValueError(
+            f"a URI cannot hold the type {connection.conn_type!r}: Airflow makes capital letters small, a dash an "
+            "underscore, and postgres of postgresql"
+        )
+    if different:
+        raise ValueError(f"a URI cannot hold its {different[0]}")
+    return uri
+
+
+def differing_fields(connection: Connection, other: Connection) -> list[str]:
+    """Return the fields that a task would see a difference in.
+
+    An empty text is nothing, a port of 0 is none, and ``extra`` is what its JSON says, however it is spelled.
+    Descriptions are for people.
+    """
+    texts = ("conn_type", "host", "login", "password", "schema")
+    found = [name for name in texts if (getattr(connection, name) or "") != (getattr(other, name) or "")]
+    if (connection.port or 0) != (other.port or 0):
+        found.append("port")
+    if _meant(connection.extra) != _meant(other.extra):
+        found.append("extra")
+    return found
+
+
+def _meant(extra: str | None) -> str:
+    """Return one spelling of what an extra says."""
+    try:
+        value = json.loads(extra or "{}")
+    except (ValueError, RecursionError):
+        return extra or ""
+    return json.dumps(value, sort_keys=True)
+
+
+def _quoted(text: str, name: str) -> str:
+    try:
+        quoted = quote(text, safe="")
+    except UnicodeEncodeError:
+        raise ValueError(f"its {name} holds half a surrogate pair, which UTF-8 cannot write") from None
+    if name != "host":
+        return quoted
+    return re.sub(
+        r"%[0-9A-F]{2}|[A-Z]", lambda found: found[0] if len(found[0]) == 3 else f"%{ord(found[0]):02X}", quoted
+    )
+
+
+def _query(extra: str | None) -> str:
+    if _meant(extra) == "{}":
+        return ""
+    with contextlib.suppress(ValueError, RecursionError):
+        values = json.loads(extra or "")
+        is_plain = isinstance(values, dict) and _EXTRA_KEY not in values
+        if is_plain and all(isinstance(text, str) and not _is_json(text) for text in values.values()):
+            with contextlib.suppress(UnicodeEncodeError):
+                return urlencode(values)
+    try:
+        return urlencode({_EXTRA_KEY: extra})
+    except UnicodeEncodeError:
+        raise ValueError("its extra holds half a surrogate pair, which UTF-8 cannot write") from None
+
+
 def is_connection_type(text: str) -> bool:
     """Check whether text can be the type of a connection, or a protocol; it holds no secret then."""
     return _TYPE.fullmatch(text) is not None
@@ -85,6 +173,17 @@ def _value(text: str) -> object:
         return json.loads(text, parse_constant=_no_json)
     except (ValueError, RecursionError):
         return text
+
+
+def _is_json(text: str) -> bool:
+    """Return whether Python reads text as JSON, or may; NaN and the like count."""
+    try:
+        json.loads(text)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _no_json(name: str) -> NoReturn:
