@@ -42,7 +42,7 @@ class HookSettings:
             verify=task.verify,
             botocore_config=task.botocore_config,
             transport=getattr(task, "transport", None),
-            airflow_major=major_version(task.airflow_version),
+            airflow_major=major_version(getattr(task, "airflow_version", None)),
         )
 
     def environment(self, env_name: str) -> MwaaEnvironment:
