@@ -118,11 +118,12 @@ def service(running_service: SecretsService, monkeypatch: pytest.MonkeyPatch) ->
     running_service.refuses_roles = False
     for region in ("eu-west-1", "us-east-1"):
         client = running_service.client(region_name=region)
-        for page in client.get_paginator("list_secrets").paginate(IncludePlannedDeletion=True):
-            for secret in page["SecretList"]:
-                if "DeletedDate" in secret:  # older motos delete none that is scheduled for it
-                    client.restore_secret(SecretId=secret["ARN"])
-                client.delete_secret(SecretId=secret["ARN"], ForceDeleteWithoutRecovery=True)
+        # All of them before the first is deleted: the pages would move.
+        pages = list(client.get_paginator("list_secrets").paginate(IncludePlannedDeletion=True))
+        for secret in (secret for page in pages for secret in page["SecretList"]):
+            if "DeletedDate" in secret:  # older motos delete none that is scheduled for it
+                client.restore_secret(SecretId=secret["ARN"])
+            client.delete_secret(SecretId=secret["ARN"], ForceDeleteWithoutRecovery=True)
     running_service.calls.clear()
     for name, value in environment(running_service).items():
         monkeypatch.setenv(name, value)
