@@ -9,7 +9,8 @@
     │   ├── UnsupportedByTransport             the transport in use has no such call
     │   ├── TableNotFound                      the metadata database has no such table, or no such column
     │   ├── UnsupportedColumn                  a column whose type the file format cannot hold
-    │   └── NoMetadataRoute                    no way to the metadata can be used from here
+    │   ├── NoMetadataRoute                    no way to the metadata can be used from here
+    │   └── MigrationRefused                   something cannot be moved to Secrets Manager, or back; .keys
     ├── AccessDenied                           IAM or Airflow refused; .action says what to allow
     ├── EnvironmentUnavailable                 .status of the environment, where known
     │   ├── EnvironmentNotFound
@@ -43,7 +44,8 @@
     │   ├── ExportUnderWay                     another export writes to the same place
     │   └── CleanupFailed                      rows of some tables stayed that should have gone; .failures
     ├── StorageError                           S3 refused, or could not be reached; .code, .bucket, .key
-    └── SecretsUnavailable                     Secrets Manager or Parameter Store did not answer
+    ├── SecretsUnavailable                     Secrets Manager or Parameter Store did not answer
+    └── SecretsError                           Secrets Manager refused a call of a migration; .code, .secret
 
 All are picklable: what they carry is in keyword fields with defaults. None ever carries a token or a secret.
 """
@@ -57,11 +59,11 @@ __all__ = [
     "AccessDenied", "AirflowError", "AnswerTooLarge", "CallTimeout", "CleanupFailed", "CleanupUnderWay",
     "CliCommandFailed", "CliCommandNotAllowed", "CliError", "DagNotFound", "DagPaused", "DagRunAlreadyExists",
     "DagRunFailed", "DagRunNotFound", "DatabaseRefused", "DatabaseUnavailable", "EnvironmentNotFound",
-    "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MwaaError", "MwaaInputError",
-    "NoMetadataRoute", "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound", "SecretsUnavailable", "StorageError",
-    "TableNotFound", "TaskInstanceFailed", "TaskInstanceNotFound", "Throttled", "TokenExpired", "UnexpectedAnswer",
-    "UnsendableCommand", "UnsupportedByTransport", "UnsupportedColumn", "ValueMasked", "WaitTimeout",
-    "WebServerUnreachable",
+    "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MigrationRefused", "MwaaError",
+    "MwaaInputError", "NoMetadataRoute", "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound", "SecretsError",
+    "SecretsUnavailable", "StorageError", "TableNotFound", "TaskInstanceFailed", "TaskInstanceNotFound",
+    "Throttled", "TokenExpired", "UnexpectedAnswer", "UnsendableCommand", "UnsupportedByTransport",
+    "UnsupportedColumn", "ValueMasked", "WaitTimeout", "WebServerUnreachable",
 ]  # fmt: skip
 
 
@@ -383,3 +385,27 @@ class StorageError(MwaaError):
 
 class SecretsUnavailable(MwaaError):
     """Secrets Manager or Parameter Store did not answer, and the cache has nothing to answer with."""
+
+
+class SecretsError(MwaaError):
+    """A secret could not be read or written, or a task would not read from it what was written.
+
+    :param code: Secrets Manager's own code, such as ``ResourceNotFoundException``.
+    :param secret: the name of the secret.
+    """
+
+    def __init__(self, message: str = "", *, code: str | None = None, secret: str | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.code = code
+        self.secret = secret
+
+
+class MigrationRefused(MwaaInputError):
+    """Connections or variables cannot be moved, or a secret is there and holds something else; nothing was written.
+
+    :param keys: theirs.
+    """
+
+    def __init__(self, message: str = "", *, keys: tuple[str, ...] = (), **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.keys = keys

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans what becomes of each connection and variable, then writes one after the other and reads each back.
+
+A migration that was ended half-way goes on when it is run again: what is there already with the same value is
+"same". No value is in a log, an error or a result.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.connection_uris import differing_fields
+from airflow_mwaa_provider.client.in_parallel import AT_ONCE, call_all
+from airflow_mwaa_provider.client.models import Connection
+from airflow_mwaa_provider.client.secrets_migration.items import (
+    Found,
+    Kind,
+    Patterns,
+    connection_found,
+    variable_found,
+)
+from airflow_mwaa_provider.client.secrets_migration.secret_texts import (
+    SecretForm,
+    connection_of_secret,
+    secret_of_connection,
+)
+from airflow_mwaa_provider.client.secrets_migration.vault import (
+    MAX_DESCRIPTION_CHARS,
+    Secret,
+    SecretState,
+    Vault,
+    problem_of_name,
+    problem_of_text,
+    values_kept_out_of_logs,
+)
+from airflow_mwaa_provider.exceptions import MigrationRefused, MwaaInputError, SecretsError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Sequence
+
+    from airflow_mwaa_provider.client.secrets_migration.options import MigrationOptions, Names
+    from airflow_mwaa_provider.client.secrets_migration.source import Source
+
+    ReadBack = Callable[[Kind, str], Connection | str | None]
+
+__all__ = ["Outcome", "Step", "importable", "migrate", "plan", "secrets_of"]
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 10
+_READ_BACK_S = 20.0
+
+
+class Step(StrEnum):
+    """What becomes of a connection or variable; in a plan, what would."""
+
+    CREATED = "created"
+    OVERWRITTEN = "overwritten"
+    RESTORED = "restored"
+    SAME = "same"
+    SKIPPED = "skipped"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+
+
+@dataclass
+class _Planned:
+    found: Found
+    name: str
+    step: Step
+    reason: str = ""
+    text: str = field(default="", repr=False)
+
+
+@dataclass
+class Outcome:
+    """What became of each; names alone."""
+
+    steps: dict[Kind, dict[str, Step]]
+    reasons: dict[tuple[Kind, str], str]
+    deleted: dict[Kind, list[str]]
+    is_dry_run: bool
+
+    def keys(self, kind: Kind, step: Step) -> list[str]:
+        """Return the keys of which one became that."""
+        return [key for key, became in self.steps.get(kind, {}).items() if became is step]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in JSON's own types."""
+        made: dict[str, Any] = {"dry_run": self.is_dry_run}
+        for kind in Kind:
+            refused = self.keys(kind, Step.REFUSED)
+            made[kind.nouns] = {
+                **{step.value: self.keys(kind, step) for step in Step if step is not Step.REFUSED},
+                "refused": {key: self.reasons[kind, key] for key in refused},
+                "deleted": self.deleted.get(kind, []),
+            }
+        return made
+
+    def counts(self) -> str:
+        """Say in a few words what became of how many."""
+        counted = {step: sum(len(self.keys(kind, step)) for kind in Kind) for step in Step}
+        return ", ".join(f"{count} {step}" for step, count in counted.items() if count) or "nothing found"
+
+
+def migrate(
+    source: Source,
+    wanted: Sequence[Patterns],
+    vault: Vault,
+    names: Names,
+    read_back: ReadBack,
+    options: MigrationOptions,
+    *,
+    dry_run: bool = False,
+    stop: threading.Event | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Move connections and variables to Secrets Manager.
+
+    :param read_back: reads a connection or variable as a task would.
+    :param stop: when it is set, the migration ends between two secrets.
+    :param progress: is told how many of how many are done.
+    :raises MigrationRefused: something cannot be moved, or is there and differs; nothing was written.
+    :raises SecretsError: it ended half-way; run again, it goes on.
+    """
+    if options.delete_source and not source.can_delete:
+        raise MwaaInputError(f"{source.label}: nothing can be deleted from there. Leave delete_source out.")
+    planned = plan(source, wanted, vault, names, options)
+    if not dry_run:
+        _check(planned, options)
+    outcome = _outcome(planned, is_dry_run=dry_run)
+    if dry_run:
+        return outcome
+    left = [item for item in planned if item.step in (Step.CREATED, Step.OVERWRITTEN, Step.RESTORED)]
+    if options.delete_source:
+        left = [item for item in planned if item.step not in (Step.SKIPPED, Step.REFUSED)]
+
+    def move(item: _Planned) -> None:
+        _write(item, vault)
+        _check_read_back(item, vault, read_back)
+        if options.delete_source:
+            source.delete(item.found)
+
+    for start in range(0, len(left), AT_ONCE):
+        if stop is not None and stop.is_set():
+            raise SecretsError(
+                f"The migration was stopped after {start} of {len(left)} secrets. Run it again, and it goes on."
+            )
+        some = left[start : start + AT_ONCE]
+        call_all(move, some)
+        for item in some:
+            outcome.steps[item.found.kind][item.found.key] = item.step
+            if options.delete_source:
+                outcome.deleted[item.found.kind].append(item.found.key)
+        if progress is not None:
+            progress(min(start + AT_ONCE, len(left)), len(left))
+    return outcome
+
+
+def plan(
+    source: Source, wanted: Sequence[Patterns], vault: Vault, names: Names, options: MigrationOptions
+) -> list[_Planned]:
+    """Read the source and what is in Secrets Manager, and say what is to become of each; write nothing."""
+    found: list[Found] = []
+    for patterns in wanted:
+        if patterns.patterns:
+            of_kind = source.read(patterns)
+            patterns.check_found(of_kind)
+            found += of_kind
+    planned = [_planned(item, names, SecretForm(options.form)) for item in found]
+    there = vault.read([item.name for item in planned if not item.reason])
+    for item in planned:
+        if not item.reason:
+            item.step, item.reason = _step(item, there[item.name], options)
+    return planned
+
+
+def secrets_of(kind: Kind, patterns: Patterns, vault: Vault, names: Names) -> list[Found]:
+    """Read what Secrets Manager holds, for the way back."""
+    prefix = names.prefix(kind)
+    listed = {name: text for name, text in vault.list(prefix).items() if patterns.mean(name.removeprefix(prefix))}
+    found = []
+    for name, secret in vault.read(listed).items():
+        key, description = name.removeprefix(prefix), listed[name] or None
+        if secret.state is not SecretState.TEXT:
+            found.append(Found(kind, key, problem=f"its secret is or has: {secret.state}"))
+        elif kind is Kind.VARIABLE:
+            found.append(variable_found(key, {"value": secret.text, "description": description}))
+        else:
+            found.append(_connection_of(key, secret.text or "", description))
+    return found
+
+
+def _connection_of(key: str, text: str, description: str | None) -> Found:
+    try:
+        read = connection_of_secret(key, text)
+    except ValueError as error:
+        return Found(Kind.CONNECTION, key, problem=f"its secret: {error}")
+    fields = {
+        name: getattr(read, name) for name in ("conn_type", "host", "login", "password", "schema", "port", "extra")
+    }
+    return connection_found(key, {**fields, "description": read.description or description})
+
+
+def _planned(found: Found, names: Names, form: SecretForm) -> _Planned:
+    item = _Planned(found, names.of(found.kind, found.key), Step.REFUSED, found.problem)
+    item.reason = item.reason or problem_of_name(item.name)
+    if item.reason:
+        return item
+    try:
+        item.text = (
+            secret_of_connection(found.value, form) if isinstance(found.value, Connection) else found.value or ""
+        )
+    except ValueError as error:
+        item.reason = f"{error}; keep it as JSON" if form is SecretForm.URI else str(error)
+    else:
+        item.reason = problem_of_text(item.text)
+    return item
+
+
+def _step(item: _Planned, there: Secret, options: MigrationOptions) -> tuple[Step, str]:
+    if there.state is SecretState.ABSENT:
+        return Step.CREATED, ""
+    if there.state is SecretState.TO_BE_DELETED:
+        if options.restore_deleted:
+            return Step.RESTORED, ""
+        return Step.REFUSED, (
+            f"secret {item.name!r} is scheduled for deletion; restore it with restore_deleted=True, or wait until it "
+            "is gone"
+        )
+    if there.text is not None and _is_same(item.found, there.text):
+        return Step.SAME, ""
+    steps = {"fail": Step.CONFLICT, "skip": Step.SKIPPED, "overwrite": Step.OVERWRITTEN}
+    return steps[options.on_conflict], ""
+
+
+def _is_same(found: Found, text: str) -> bool:
+    if not isinstance(found.value, Connection):
+        return found.value == text
+    try:
+        return not differing_fields(found.value, connection_of_secret(found.key, text))
+    except ValueError:
+        return False
+
+
+def _check(planned: Iterable[_Planned], options: MigrationOptions) -> None:
+    items = list(planned)
+    refused = [item for item in items if item.step is Step.REFUSED]
+    if refused and not options.leave_out_refused:
+        raise MigrationRefused(
+            f"{len(refused)} cannot be moved, so nothing was written: "
+            f"{_listed(f'{_label(item)}: {item.reason}' for item in refused)}. Correct that, or leave them out with "
+            "leave_out_refused=True.",
+            keys=tuple(item.found.key for item in refused),
+        )
+    conflicts = [item for item in items if item.step is Step.CONFLICT]
+    if conflicts:
+        raise MigrationRefused(
+            f"{len(conflicts)} secrets are there already and hold something else, so nothing was written: "
+            f"{_listed(map(_label, conflicts))}. Compare them, or set on_conflict to 'overwrite' or 'skip'.",
+            keys=tuple(item.found.key for item in conflicts),
+        )
+
+
+def _label(item: _Planned) -> str:
+    return f"{item.found.kind} {item.found.key!r}"
+
+
+def _listed(labels: Iterable[str]) -> str:
+    shown = list(labels)
+    more = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return "; ".join(shown[:_SHOWN]) + more
+
+
+def _write(item: _Planned, vault: Vault) -> None:
+    found = item.found
+    if item.step is Step.CREATED:
+        description = found.value.description if isinstance(found.value, Connection) else found.description
+        if len(description or "") > MAX_DESCRIPTION_CHARS:
+            log.warning(
+                "%s %r: its description is cut to %d characters", found.kind.capitalize(), found.key,
+                MAX_DESCRIPTION_CHARS,
+            )  # fmt: skip
+        if vault.create(item.name, item.text, description):
+            return
+        there = vault.read([item.name])[item.name]
+        if there.text is None or not _is_same(found, there.text):
+            raise SecretsError(
+                f"Secret {item.name!r}: somebody else has made it meanwhile, with something else in it. Compare them, "
+                "and run it again.",
+                secret=item.name,
+            )
+    elif item.step is Step.OVERWRITTEN:
+        vault.replace(item.name, item.text)
+    elif item.step is Step.RESTORED:
+        vault.restore(item.name)
+        there = vault.read([item.name])[item.name]
+        if there.text is None or not _is_same(found, there.text):
+            vault.replace(item.name, item.text)
+
+
+def _check_read_back(item: _Planned, vault: Vault, read_back: ReadBack) -> None:
+    """Read a secret as a task would; again for a while, because it may be seen a moment later than it was written.
+
+    :raises SecretsError: a task would get something else.
+    """
+
+    def attempt() -> None:
+        with values_kept_out_of_logs():
+            read = read_back(item.found.kind, item.found.key)
+        value = item.found.value
+        if isinstance(value, Connection) and isinstance(read, Connection):
+            different = ", ".join(differing_fields(value, read))
+        else:
+            different = "" if read == value else "its value" if read is not None else "it cannot be read at all"
+        if different:
+            raise SecretsError(
+                f"Secret {item.name!r}: a task that reads {_label(item)} would get another one ({different}). Compare "
+                "the backend's prefixes with those given here; the source is as it was.",
+                secret=item.name,
+                transient=True,
+            )
+
+    vault.repeated(attempt, deadline_s=_READ_BACK_S)
+
+
+def _outcome(planned: Iterable[_Planned], *, is_dry_run: bool) -> Outcome:
+    outcome = Outcome({kind: {} for kind in Kind}, {}, {kind: [] for kind in Kind}, is_dry_run)
+    for item in planned:
+        outcome.steps[item.found.kind][item.found.key] = item.step
+        if item.reason:
+            outcome.reasons[item.found.kind, item.found.key] = item.reason
+    return outcome
+
+
+def importable(found: Sequence[Found], *, leave_out_refused: bool) -> tuple[dict[str, Found], dict[str, str]]:
+    """Return what was read for the way back, by key, and why some of it cannot be taken.
+
+    :raises MigrationRefused: something cannot be taken, and is not to be left out.
+    """
+    refused = {item.key: item.problem for item in found if item.problem}
+    if refused and not leave_out_refused:
+        raise MigrationRefused(
+            f"{len(refused)} secrets cannot be taken, so nothing was written: "
+            f"{_listed(f'{key!r}: {problem}' for key, problem in refused.items())}. Correct that, or leave them out "
+            "with leave_out_refused=True.",
+            keys=tuple(refused),
+        )
+    return {item.key: item for item in found if not item.problem}, refused

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a migration is asked to do, checked; light enough for the parsing of a DAG file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_mwaa_provider.client.secrets_migration.items import Kind
+from airflow_mwaa_provider.client.secrets_migration.secret_texts import SecretForm
+from airflow_mwaa_provider.client.secrets_migration.vault import problem_of_name
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+__all__ = ["CONFLICTS", "MigrationOptions", "Names"]
+
+CONFLICTS = ("fail", "skip", "overwrite")
+
+
+@dataclass(frozen=True)
+class Names:
+    """How secrets are named, as the backend's options say.
+
+    :raises MwaaInputError: a prefix cannot be one.
+    """
+
+    connections_prefix: str = "airflow/connections"
+    variables_prefix: str = "airflow/variables"
+    sep: str = "/"
+
+    def __post_init__(self) -> None:
+        for parameter in ("connections_prefix", "variables_prefix"):
+            prefix = getattr(self, parameter)
+            if prefix and (problem := problem_of_name(prefix)):
+                raise MwaaInputError(f"{parameter}={prefix!r}: {problem}.")
+        if self._prefix(Kind.CONNECTION) == self._prefix(Kind.VARIABLE):
+            raise MwaaInputError(
+                "connections_prefix and variables_prefix are the same, so that a connection and a variable of one name "
+                "would be one secret. Give two."
+            )
+
+    def of(self, kind: Kind, key: str) -> str:
+        """Return the name of a secret."""
+        return f"{self._prefix(kind)}{key}"
+
+    def prefix(self, kind: Kind) -> str:
+        """Return what the names of all secrets of a kind begin with.
+
+        :raises MwaaInputError: there is none, and so every secret of the account would be meant.
+        """
+        if not self._prefix(kind):
+            raise MwaaInputError(f"{kind.nouns}_prefix is empty, which would mean every secret. Give a prefix.")
+        return self._prefix(kind)
+
+    def _prefix(self, kind: Kind) -> str:
+        prefix = self.connections_prefix if kind is Kind.CONNECTION else self.variables_prefix
+        return f"{prefix.rstrip(self.sep)}{self.sep}" if prefix else ""
+
+
+@dataclass(frozen=True)
+class MigrationOptions:
+    """What is to become of what.
+
+    :param on_conflict: what to do with a secret that is there and holds something else: ``"fail"`` before anything
+        is written, ``"skip"`` or ``"overwrite"`` it.
+    :param form: the form of connections.
+    :param restore_deleted: take back the deletion of secrets that are scheduled for it, and overwrite them.
+    :param leave_out_refused: leave out what cannot be moved, instead of failing before anything is written.
+    :param delete_source: delete at the source what a secret holds, each after its secret was read back.
+    :raises MwaaInputError: one is unknown.
+    """
+
+    on_conflict: str = "fail"
+    form: SecretForm | str = SecretForm.JSON
+    restore_deleted: bool = False
+    leave_out_refused: bool = False
+    delete_source: bool = False
+
+    def __post_init__(self) -> None:
+        if self.on_conflict not in CONFLICTS:
+            raise MwaaInputError(f"on_conflict={self.on_conflict!r} is none of {', '.join(map(repr, CONFLICTS))}.")
+        if self.form not in tuple(SecretForm):
+            raise MwaaInputError(f"form={self.form!r} is none of {', '.join(repr(str(form)) for form in SecretForm)}.")

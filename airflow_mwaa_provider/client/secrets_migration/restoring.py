@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way back: what Secrets Manager holds into the connections and variables of an environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.models import Variable
+from airflow_mwaa_provider.client.secrets_migration.items import Kind
+from airflow_mwaa_provider.client.secrets_migration.migration import importable, secrets_of
+from airflow_mwaa_provider.client.stored_kinds import KINDS
+from airflow_mwaa_provider.client.transactional_import import import_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mwaa_provider.client.environment import MwaaEnvironment
+    from airflow_mwaa_provider.client.secrets_migration.items import Patterns
+    from airflow_mwaa_provider.client.secrets_migration.options import Names
+    from airflow_mwaa_provider.client.secrets_migration.vault import Vault
+
+__all__ = ["restore"]
+
+
+def restore(
+    environment: MwaaEnvironment,
+    wanted: Sequence[Patterns],
+    vault: Vault,
+    names: Names,
+    *,
+    on_conflict: str = "fail",
+    leave_out_refused: bool = False,
+    overwrite_hidden: bool = False,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Write what secrets hold into an environment; of each kind all, or nothing. The secrets stay.
+
+    :param on_conflict: what to do with what is there and differs: ``"fail"``, ``"skip"`` or ``"overwrite"``.
+    :param overwrite_hidden: also overwrite what Airflow hides, and which a failed import could not put back.
+    :return: by kind ``{"created": [...], "changed": [...], "same": [...], "skipped": [...], "refused": {key:
+        reason}}``, keys alone.
+    :raises MigrationRefused: a secret cannot be taken; nothing was written.
+    :raises RemoteConflict: something is there and differs; nothing of its kind was written.
+    :raises ImportFailed: it failed later; what was written is put back where that is possible.
+    """
+    taken = []
+    for patterns in wanted:
+        if patterns.patterns:
+            found = secrets_of(patterns.kind, patterns, vault, names)
+            patterns.check_found(found)
+            taken.append((patterns.kind, *importable(found, leave_out_refused=leave_out_refused)))
+    done: dict[str, Any] = {"dry_run": dry_run}
+    for kind, items, refused in taken:
+        values: dict[str, Any] = {
+            key: Variable(key, str(item.value), item.description) if kind is Kind.VARIABLE else item.value
+            for key, item in items.items()
+        }
+        result = import_stored(
+            KINDS[kind.nouns](environment),
+            values,
+            on_conflict=on_conflict,
+            dry_run=dry_run,
+            overwrite_hidden=overwrite_hidden,
+        )
+        done[kind.nouns] = {name: value for name, value in result.as_dict().items() if name != "dry_run"} | {
+            "refused": refused
+        }
+    return done
