@@ -56,6 +56,7 @@ __all__ = [
     "deferral_settles_s",
     "exempt_from_csrf",
     "failure_without_retry",
+    "fernet_key",
     "first_start",
     "is_still_deferred",
     "metadata_connection",
@@ -67,6 +68,7 @@ __all__ = [
     "skip_exception",
     "stats",
     "triggers_are_told_of_kills",
+    "variable_or_none",
 ]
 
 # Where these moved to, newer Airflows warn about the old place.
@@ -115,6 +117,21 @@ def metadata_connection() -> Any:
     connection = pooled.dbapi_connection
     pooled.detach()
     return connection
+
+
+def fernet_key() -> str:
+    """Return the key, or keys with commas, that this environment's connections and variables are encrypted with."""
+    module = "airflow.sdk.configuration" if AIRFLOW_V_3_2 else "airflow.configuration"
+    return str(import_module(module).conf.get("core", "fernet_key", fallback="") or "")
+
+
+def variable_or_none(key: str) -> str | None:
+    """Return the text of a variable as a task gets it; ``None`` if there is none."""
+    if AIRFLOW_V_3:
+        found: str | None = import_module("airflow.sdk").Variable.get(key, default=None)
+        return found
+    text: str | None = import_module("airflow.models").Variable.get(key, default_var=None)
+    return text
 
 
 def auth_manager() -> Any:

@@ -80,6 +80,7 @@ DAG_IDS = (
     "cleans_itself",
     "names_mwaas_path",
     "reads_secrets",
+    "migrate_to_secrets_manager",
 )
 
 

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "local": {"_compat", "exceptions"},
     "metadata": {"exceptions"},
     "monitoring": {"exceptions"},
-    "operators": _BELOW_OPERATORS,
+    "operators": {"secrets"} | _BELOW_OPERATORS,
     "packaging": {"exceptions"},
     "plugins": {"metadata", "exceptions", "_compat"},
     "preflight": {"exceptions"},
