@@ -30,10 +30,17 @@ class Aws:
 
     def s3(self) -> Any:
         """Make a client of S3."""
+        return self.client("s3")
+
+    def client(self, service: str) -> Any:
+        """Make a client of another service.
+
+        :param service: boto3's name of it.
+        """
         from botocore.config import Config
 
         bounds = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 4})
-        return self.session.client("s3", config=bounds)
+        return self.session.client(service, config=bounds)
 
     @functools.cached_property
     def session(self) -> Any:

@@ -21,6 +21,11 @@ R = TypeVar("R")
 IN_A_TERMINAL = (
     ("Leave them out with leave_out_hidden=True", "Leave them out with --leave-out-hidden"),
     ("overwrite_hidden=True", "--overwrite-hidden"),
+    ("leave_out_refused=True", "--leave-out-refused"),
+    ("restore_deleted=True", "--restore-deleted"),
+    ("Leave delete_source out", "Leave --delete-source out"),
+    ("Give the environment's own", "Give the environment's own, in AIRFLOW__CORE__FERNET_KEY or --fernet-key-file"),
+    ("no Fernet key is given", "no Fernet key is given (AIRFLOW__CORE__FERNET_KEY or --fernet-key-file)"),
     ("set on_conflict to 'overwrite' or 'skip'", "give --on-conflict overwrite or skip"),
     ("Check its name, the account and region_name", "Check its name, the account and the region"),
     ("Give the task a role, or name an AWS connection in aws_conn_id", "Log in again, or give another --profile"),

@@ -64,6 +64,10 @@ class Remote:
         """Make a client of S3."""
         return self._aws.s3()
 
+    def aws_client(self, service: str) -> Any:
+        """Make a client of another AWS service."""
+        return self._aws.client(service)
+
     def again(self, *command: str) -> str:
         """Write a command for the same environment, to be copied into a shell."""
         options = (("--region", self.region), ("--profile", self.profile), ("--endpoint-url", self.endpoint_url))

@@ -119,7 +119,7 @@ def _extra(extras: tuple[str, ...], file: str | None) -> dict[str, Any]:
             continue
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise MwaaInputError("--extra: it has no name. Write --extra NAME=VALUE, or --extra '{\"NAME\": \"VALUE\"}'.")
+            raise MwaaInputError('--extra: it has no name. Write --extra NAME=VALUE, or --extra \'{"NAME": "VALUE"}\'.')
         found[name] = value
     return found
 
@@ -179,5 +179,6 @@ def _masked(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [_masked(item, name) for item in value]
     is_shown = value in (None, "") or isinstance(value, bool)
-    is_secret = _SECRET.search(name) is not None or (isinstance(value, str) and re.search(r"://[^/\s]*@", value))
+    is_address = isinstance(value, str) and re.search(r"://[^/\s]*@", value) is not None
+    is_secret = is_address or _SECRET.search(name) is not None
     return _MASK if is_secret and not is_shown else value

@@ -36,8 +36,26 @@ def read(uri: str, *arguments: str) -> Any:
 
 def test_what_is_built_is_read_back(tmp_path: Path) -> None:
     (tmp_path / "extra.json").write_text(json.dumps({"private_key": HOSTILE, "port": 1}))
-    given = ["--type", "postgres", "--login", HOSTILE, "--host", "DB.example.com", "--port", "5432", "--schema", HOSTILE]
-    extra = ["--extra", f"note={HOSTILE}", "--extra", '{"nested": {"a": [1]}}', "--extra-file", str(tmp_path / "extra.json")]
+    given = [
+        "--type",
+        "postgres",
+        "--login",
+        HOSTILE,
+        "--host",
+        "DB.example.com",
+        "--port",
+        "5432",
+        "--schema",
+        HOSTILE,
+    ]
+    extra = [
+        "--extra",
+        f"note={HOSTILE}",
+        "--extra",
+        '{"nested": {"a": [1]}}',
+        "--extra-file",
+        str(tmp_path / "extra.json"),
+    ]
     built = run(*given, *extra, "--password-file", "-", stdin=f"{HOSTILE}\n").stdout
     assert built.isascii()
     assert len(built.splitlines()) == 1
@@ -88,8 +106,16 @@ def test_a_connection_in_json_is_read_too() -> None:
         ([], "", "Give the connection's --type, or --read"),
         (["--read", "--host", "h"], "", "--read takes the connection from stdin, and no field beside it"),
         (["--type", "aws", "--show-secrets"], "", "--show-secrets goes with --read"),
-        (["--type", "aws", "--password-file", "-", "--extra-file", "-"], "", "Only one of --password-file and --extra-file"),
-        (["--type", "aws", "--password-file", "-", "--ask-password"], "", "Give either --password-file or --ask-password"),
+        (
+            ["--type", "aws", "--password-file", "-", "--extra-file", "-"],
+            "",
+            "Only one of --password-file and --extra-file",
+        ),
+        (
+            ["--type", "aws", "--password-file", "-", "--ask-password"],
+            "",
+            "Give either --password-file or --ask-password",
+        ),
         (["--type", "aws", "--password-file", "/nowhere"], "", "File '/nowhere' cannot be read: No such file"),
         (["--type", "aws", "--extra", CANARY], "", "--extra: it has no name. Write --extra NAME=VALUE"),
         (["--type", "aws", "--extra", f'{{"{CANARY}'], "", "The extra file of --extra: no JSON"),

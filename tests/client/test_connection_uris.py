@@ -18,7 +18,9 @@ from airflow_mwaa_provider.client.models import Connection
 
 HOSTILE = "@/%:?#&+ \n\t\r\\'\"=;[]{}é🚀ß%41%2F://ÀB"
 TEXTS = st.one_of(st.none(), st.text(st.sampled_from(HOSTILE)), st.text(st.characters(exclude_categories=["Cs"])))
-VALUES = st.one_of(TEXTS, st.integers(), st.booleans(), st.sampled_from(["1", "true", "null", "1.10", "NaN", "{", "[1]"]))
+VALUES = st.one_of(
+    TEXTS, st.integers(), st.booleans(), st.sampled_from(["1", "true", "null", "1.10", "NaN", "{", "[1]"])
+)
 EXTRAS = st.one_of(
     st.none(),
     st.dictionaries(TEXTS.filter(bool), st.recursive(VALUES, lambda inner: st.lists(inner, max_size=2), max_leaves=4)),
