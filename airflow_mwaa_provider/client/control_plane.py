@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from airflow_mwaa_provider.client.aws_faults import network_error, rest_api_answer, service_error
 from airflow_mwaa_provider.client.network_faults import unended, without_credentials
+from airflow_mwaa_provider.client.quiet_logs import values_kept_out_of_logs
 from airflow_mwaa_provider.exceptions import MwaaInputError, UnexpectedAnswer, UnsupportedByTransport
 
 if TYPE_CHECKING:
@@ -201,7 +202,8 @@ class ControlPlane:
         whose = f"Environment {env_name!r}, " if env_name != "*" else ""
         where = f"{whose}{operation}{carrying} in {self.region_name}"
         try:
-            return send(client)
+            with values_kept_out_of_logs():
+                return send(client)
         except ClientError as error:
             rest_answer = rest_api_answer(error)
             if rest_answer is not None:

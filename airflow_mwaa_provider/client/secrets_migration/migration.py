@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.client.connection_uris import differing_fields
 from airflow_mwaa_provider.client.in_parallel import AT_ONCE, call_all
 from airflow_mwaa_provider.client.models import Connection
+from airflow_mwaa_provider.client.quiet_logs import values_kept_out_of_logs
 from airflow_mwaa_provider.client.secrets_migration.items import (
     Found,
     Kind,
@@ -34,7 +35,6 @@ from airflow_mwaa_provider.client.secrets_migration.vault import (
     Vault,
     problem_of_name,
     problem_of_text,
-    values_kept_out_of_logs,
 )
 from airflow_mwaa_provider.exceptions import MigrationRefused, MwaaInputError, SecretsError
 

@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import re
-import threading
 import uuid
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mwaa_provider.client.network_faults import reason
+from airflow_mwaa_provider.client.quiet_logs import values_kept_out_of_logs
 from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, SecretsError, Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 T = TypeVar("T")
 
@@ -28,7 +26,6 @@ __all__ = [
     "Vault",
     "problem_of_name",
     "problem_of_text",
-    "values_kept_out_of_logs",
     "vault_error",
 ]
 
@@ -258,33 +255,6 @@ def vault_error(operation: str, name: str, error: Any) -> MwaaError:
     is_passing = status >= 500 or code in ("InternalServiceError", "InternalServiceErrorException")
     advice = "Try again later." if is_passing else "Correct that, and run it again."
     return SecretsError(f"{where} answered {code} ({words}). {advice}", secret=name, code=code, transient=is_passing)
-
-
-@contextlib.contextmanager
-def values_kept_out_of_logs() -> Iterator[None]:
-    """Keep botocore from logging requests and answers: at level DEBUG it logs them whole, with the values."""
-    global _quiet_calls
-    with _quiet:
-        if not _quiet_calls:
-            for name in _LOGGERS:
-                logger = logging.getLogger(name)
-                _levels[name] = logger.level
-                logger.setLevel(max(logger.getEffectiveLevel(), logging.INFO))
-        _quiet_calls += 1
-    try:
-        yield
-    finally:
-        with _quiet:
-            _quiet_calls -= 1
-            if not _quiet_calls:
-                for name in _LOGGERS:
-                    logging.getLogger(name).setLevel(_levels[name])
-
-
-_LOGGERS = ("botocore", "botocore.auth", "botocore.endpoint", "botocore.hooks", "botocore.parsers")
-_quiet = threading.Lock()
-_quiet_calls = 0
-_levels: dict[str, int] = {}
 
 
 def _secret(name: str, answer: Mapping[str, Any]) -> Secret:
