@@ -167,7 +167,7 @@ def test_restore_refuses_what_it_cannot_take(terminal: Terminal, world: World, s
         secrets_manager(service).create_secret(Name=f"airflow/connections/{name}", SecretString=text)
     line = terminal.error("secrets", "restore", "env3", status=2)
     assert line.startswith(
-        "1 secrets cannot be taken, so nothing was written: 'bad': its secret: a URI of a connection"
+        "1 cannot be taken from Secrets Manager, so nothing was written: 'bad': its secret: a URI of a connection"
     )
     assert CANARY not in line
     terminal.run("secrets", "restore", "env3", "--leave-out-refused")

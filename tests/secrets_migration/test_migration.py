@@ -60,7 +60,9 @@ def test_a_dry_run_plans_and_writes_nothing(service: SecretsService, move: Calla
 def test_what_is_there_and_differs(service: SecretsService, move: Callable[..., Any], on_conflict: str, b: str) -> None:
     service.put("airflow/variables/b", "other")
     service.calls.clear()
-    with pytest.raises(MigrationRefused, match=r"1 secrets are there already.*variable 'b'.*on_conflict") as refused:
+    with pytest.raises(
+        MigrationRefused, match=r"1 already in Secrets Manager with something else in it.*variable 'b'.*on_conflict"
+    ) as refused:
         move(documents({}, VARIABLES))
     assert refused.value.keys == ("b",)
     assert written(service) == 0

@@ -260,7 +260,7 @@ def _check(planned: Iterable[_Planned], options: MigrationOptions) -> None:
     conflicts = [item for item in items if item.step is Step.CONFLICT]
     if conflicts:
         raise MigrationRefused(
-            f"{len(conflicts)} secrets are there already and hold something else, so nothing was written: "
+            f"{len(conflicts)} already in Secrets Manager with something else in it, so nothing was written: "
             f"{_listed(map(_label, conflicts))}. Compare them, or set on_conflict to 'overwrite' or 'skip'.",
             keys=tuple(item.found.key for item in conflicts),
         )
@@ -345,7 +345,7 @@ def importable(found: Sequence[Found], *, leave_out_refused: bool) -> tuple[dict
     refused = {item.key: item.problem for item in found if item.problem}
     if refused and not leave_out_refused:
         raise MigrationRefused(
-            f"{len(refused)} secrets cannot be taken, so nothing was written: "
+            f"{len(refused)} cannot be taken from Secrets Manager, so nothing was written: "
             f"{_listed(f'{key!r}: {problem}' for key, problem in refused.items())}. Correct that, or leave them out "
             "with leave_out_refused=True.",
             keys=tuple(refused),
