@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.secretsmanager.models import SecretsManagerBackend
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from airflow_mwaa_provider.secrets import cached_backend, look_up_cache
@@ -95,6 +96,8 @@ class _Silent(WSGIRequestHandler):
 
 
 def _too_many(action: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+    if action == "BatchGetSecretValue" and not hasattr(SecretsManagerBackend, "batch_get_secret_value"):
+        return error("AccessDeniedException", "the moto of these pins has no batches")
     if action == "BatchGetSecretValue" and len(request.get("SecretIdList", ())) > 20:
         return error("InvalidParameterException", "at most 20")
     return None
