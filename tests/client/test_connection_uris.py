@@ -45,7 +45,8 @@ def readers() -> dict[str, Any]:
     if AIRFLOW_V_3:
         from airflow.sdk import Connection as SdkConnection
 
-        found["task SDK"] = SdkConnection
+        if hasattr(SdkConnection, "from_uri"):  # the one of 3.0.6 reads none
+            found["task SDK"] = SdkConnection
     return found
 
 
