@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import click
 
-<<<<<<< HEAD
 from airflow_mwaa_provider.cli.secrets_cache import invalidate, stats
 from airflow_mwaa_provider.cli.secrets_explain import explain
-=======
 from airflow_mwaa_provider.cli.secrets_migration import migrate, restore
->>>>>>> d9f6cf2 (Move connections and variables to Secrets Manager from a terminal, and back)
 from airflow_mwaa_provider.cli.secrets_uri import uri
 
 
@@ -20,22 +17,16 @@ def secrets() -> None:
 
     \b
     Example:
-<<<<<<< HEAD
       airflow-mwaa secrets explain warehouse --env production
       airflow-mwaa secrets stats
-=======
       airflow-mwaa secrets migrate production --variables 'sales_*' --dry-run
->>>>>>> d9f6cf2 (Move connections and variables to Secrets Manager from a terminal, and back)
       airflow-mwaa secrets uri --type postgres --login etl --ask-password --host db.example.com
     """
 
 
-<<<<<<< HEAD
 secrets.add_command(explain)
 secrets.add_command(invalidate)
 secrets.add_command(stats)
-=======
 secrets.add_command(migrate)
 secrets.add_command(restore)
->>>>>>> d9f6cf2 (Move connections and variables to Secrets Manager from a terminal, and back)
 secrets.add_command(uri)
