@@ -15,6 +15,7 @@ from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.quiet_logs import values_kept_out_of_logs
 from airflow_mwaa_provider.secrets.entry import ABSENT, DENIED, VALUE
 
 if TYPE_CHECKING:
@@ -188,16 +189,18 @@ class AmazonBackend:
         :return: by name; one that is missing in the answer is missing here.
         :raises botocore.exceptions.ClientError: the request was refused.
         """
-        return self._replies_of(self.stock.client.batch_get_secret_value(SecretIdList=names))
+        with values_kept_out_of_logs():
+            return self._replies_of(self.stock.client.batch_get_secret_value(SecretIdList=names))
 
     def read_prefix(self, prefix: str, max_secrets: int) -> Iterator[dict[str, Reply]]:
         """Ask for all secrets whose names begin alike, 20 a request."""
         more: dict[str, Any] = {}
         count = 0
         while count < max_secrets:
-            page = self.stock.client.batch_get_secret_value(
-                Filters=[{"Key": "name", "Values": [prefix]}], MaxResults=20, **more
-            )
+            with values_kept_out_of_logs():
+                page = self.stock.client.batch_get_secret_value(
+                    Filters=[{"Key": "name", "Values": [prefix]}], MaxResults=20, **more
+                )
             found = self._replies_of(page)
             count += len(found)
             yield found
@@ -293,7 +296,8 @@ class _WatchedClient:
             self._asked.replies.append(prepared)
             return self._answer_with(prepared)
         try:
-            response = method(**request)
+            with values_kept_out_of_logs():
+                response = method(**request)
         except Exception as error:
             self._asked.replies.append(cause_of(name, error))
             raise

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws_lambda_endpoints": {"aws_lambda_context", "client", "exceptions"},
     "aws_lambda_events": {"exceptions"},
     "cli": {"client", "metadata", "packaging", "monitoring", "preflight", "local", "secrets", "exceptions"},
-    "client": {"exceptions"},
+    "client": {"exceptions", "quiet_logs"},
     "exceptions": set(),
     "hooks": {"_compat", "provider_info"} | _BELOW_HOOKS,  # the form of a connection is data there
     "links": {"hooks", "_compat"} | _BELOW_HOOKS,
@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugins": {"metadata", "exceptions", "_compat"},
     "preflight": {"exceptions"},
     "provider_info": set(),
-    "secrets": {"exceptions", "_compat"},
+    "quiet_logs": set(),
+    "secrets": {"exceptions", "quiet_logs", "_compat"},
     "sensors": _BELOW_OPERATORS,
     "triggers": {"hooks", "_compat"} | _BELOW_HOOKS,
 }
@@ -66,6 +67,7 @@ WITHOUT_AIRFLOW = {
     "packaging",
     "preflight",
     "provider_info",
+    "quiet_logs",
 }
 AIRFLOW_ONLY_LAZILY = {"cli"}
 PARSED_WITH_DAGS = {"links", "operators", "secrets", "sensors", "triggers"}

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError, SecretsUnavailable
 from airflow_mwaa_provider.secrets.secrets_manager import CachedSecretsManagerBackend
-from tests.secrets.conftest import Clock, SecretsService, error, make
+from tests.secrets.conftest import CANARY, Clock, SecretsService, error, make
 
 
 def test_one_call_for_many_look_ups(service: SecretsService, folder: Path) -> None:
@@ -323,3 +323,22 @@ def test_json_that_is_nested_too_deeply_is_told(
     service.put("airflow/connections/deep", '{"extra": ' + "[" * 30_000 + "]" * 30_000 + "}")
     assert backend.get_conn_value("deep") is None
     assert any("nested too deeply" in record.getMessage() for record in caplog.records)
+
+
+def test_values_are_in_no_debug_log(
+    service: SecretsService, folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At this level botocore logs every answer whole."""
+    for number in range(3):
+        service.put(f"airflow/variables/v{number}", f"{CANARY} {number}")
+    for logger in ("", "botocore", "urllib3", "airflow_mwaa_provider"):
+        caplog.set_level(logging.DEBUG, logger)
+    caplog.clear()
+    backend = make(folder, prefetch="airflow/other/")
+    for _ in range(2):
+        for number in [0, 1, 2] * 2:
+            assert backend.get_variable(f"v{number}") == f"{CANARY} {number}"
+        clock.pass_s(301)
+    assert service.calls["BatchGetSecretValue"] > 1
+    assert "from the cache" in caplog.text
+    assert CANARY not in caplog.text

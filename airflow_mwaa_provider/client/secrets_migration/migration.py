@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.client.connection_uris import differing_fields
 from airflow_mwaa_provider.client.in_parallel import AT_ONCE, call_all
 from airflow_mwaa_provider.client.models import Connection
-from airflow_mwaa_provider.client.quiet_logs import values_kept_out_of_logs
 from airflow_mwaa_provider.client.secrets_migration.items import (
     Found,
     Kind,
@@ -37,6 +36,7 @@ from airflow_mwaa_provider.client.secrets_migration.vault import (
     problem_of_text,
 )
 from airflow_mwaa_provider.exceptions import MigrationRefused, MwaaInputError, SecretsError
+from airflow_mwaa_provider.quiet_logs import values_kept_out_of_logs
 
 if TYPE_CHECKING:
     import threading

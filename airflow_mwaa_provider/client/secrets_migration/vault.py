@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mwaa_provider.client.network_faults import reason
-from airflow_mwaa_provider.client.quiet_logs import values_kept_out_of_logs
 from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, SecretsError, Throttled
+from airflow_mwaa_provider.quiet_logs import values_kept_out_of_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
