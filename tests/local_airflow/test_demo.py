@@ -45,7 +45,7 @@ def test_demo_once(tmp_path: Path) -> None:
     cleaned = done.stdout.split("What was deleted from target's metadata database")[1]
     assert "task_instance" in cleaned
     read = done.stdout.split("Tasks in source that read a connection")[1]
-    calls = [int(line.split()[-1]) for line in read.splitlines() if line.startswith("secrets-manager, ")]
+    calls = [int(line.split()[-1]) for line in read.splitlines() if line.strip().startswith("secrets-manager, ")]
     assert len(calls) == 3
     assert calls[0] >= 1
     assert calls[1:] == [0, 0]
