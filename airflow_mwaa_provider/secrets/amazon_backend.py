@@ -261,12 +261,12 @@ def _make_client(stock: Any, service: str) -> Any:
         "api_version": stock.api_version,
         "use_ssl": stock.use_ssl,
     }
-    session = base_aws.SessionFactory(conn=connection).create_session()
     bounds = Config(
         connect_timeout=_CONNECT_TIMEOUT_S,
         read_timeout=_READ_TIMEOUT_S,
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
     )
+    session = base_aws.SessionFactory(conn=connection, config=bounds).create_session()  # for a role to be assumed
     session._session.set_default_client_config(bounds)
     stock.__dict__[_SESSION] = session
     return session.client(
