@@ -216,7 +216,8 @@ class AmazonBackend:
             found[secret["Name"]] = Reply(secret["Name"], cause=cause, text=text)
         for error in page.get("Errors", ()):
             name, code = error["SecretId"], error.get("ErrorCode", "")
-            found[name] = Reply(name, cause=_cause(code, 400, ""), code=code, message=error.get("Message", ""))
+            message = error.get("Message", "")
+            found[name] = Reply(name, cause=_cause(code, 400, message), code=code, message=message)
         return found
 
 
@@ -301,9 +302,15 @@ class _WatchedClient:
         except Exception as error:
             self._asked.replies.append(cause_of(name, error))
             raise
-        holder = response["Parameter"] if self._service == "ssm" else response
+        holder = response.get("Parameter", {}) if self._service == "ssm" else response
         text = holder.get("Value" if self._service == "ssm" else "SecretString")
-        self._asked.replies.append(Reply(name, cause=Cause.BINARY if text is None else None, text=text))
+        reply = Reply(name, text=text)
+        if text is None:
+            # What has neither is no answer of the service's, but of something before it.
+            is_answer = "SecretString" in response or "SecretBinary" in response
+            reply.cause = Cause.BINARY if is_answer else Cause.UNAVAILABLE
+            reply.code = "" if is_answer else "an answer of another form"
+        self._asked.replies.append(reply)
         return response
 
     def _answer_with(self, reply: Reply) -> Any:
@@ -319,6 +326,8 @@ class _WatchedClient:
 def cause_of(name: str, error: Exception) -> Reply:
     """Return what an exception of boto3's means."""
     response = getattr(error, "response", None)
+    if type(error).__name__ == "ParamValidationError":  # boto3's own: an empty name, one that is too long
+        return Reply(name, cause=Cause.BAD_NAME, code=type(error).__name__)
     if not isinstance(response, dict):
         return Reply(name, cause=Cause.UNAVAILABLE, code=type(error).__name__, message=str(error))
     code = str(response.get("Error", {}).get("Code", ""))

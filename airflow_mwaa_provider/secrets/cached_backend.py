@@ -76,7 +76,7 @@ class CachedBackend(BaseSecretsBackend):
         """Ask again for what the cache may have, unless that was done just now.
 
         :param kind: ``"connection"``, ``"variable"`` or ``"config"``.
-        :return: whether the answer is another one now.
+        :return: whether the answer is another one than this process was given last.
         :raises SecretsUnavailable: nobody answered, and the cache has nothing to answer with.
         """
         from airflow_mwaa_provider.secrets.misses import read_again
@@ -91,6 +91,7 @@ class CachedBackend(BaseSecretsBackend):
 
     def _look_up(self, kind: str, secret_id: str, team: str | None) -> str | None:
         cache = self.cache
+        secret_id = str(secret_id)
         if not self._is_looked_up(kind, secret_id):
             return None
         if _TEAM_SEPARATOR in secret_id and has_teams():
@@ -119,6 +120,7 @@ class CachedBackend(BaseSecretsBackend):
 
     def _answer(self, entry: Entry, more: str = "") -> str | None:
         """Return the value of an entry, or raise what it stands for; what is wrong with it is logged once a process."""
+        self.cache.note_given(entry)
         if entry.problem:
             from airflow_mwaa_provider.secrets.look_up_cache import warn_once
 

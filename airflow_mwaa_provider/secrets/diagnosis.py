@@ -41,12 +41,17 @@ _WITHOUT_CLIENT = {
 }
 """What keeps a client from being made."""
 _ACCOUNT_S = 24 * 3600.0
+_NOT_FOR_ONE_LINE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*://")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def describe(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
     """Return what is wrong with an answer, in one line; empty if nothing is, or nobody wants to know."""
+    return _NOT_FOR_ONE_LINE.sub(" ", _described(cache, identity, answer))
+
+
+def _described(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
     _, kind, secret_id, _ = identity
     what = f"{kind.capitalize()} {secret_id!r}"
     service = _SERVICES[cache.service]

@@ -172,7 +172,7 @@ class _Uncached(LookUpCache):
             if isinstance(parameter.default, str):  # prefixes and sep
                 given.setdefault(parameter.name, parameter.default)
         super().__init__(_AMAZON_CLASSES[service], service, amazon_keywords(given), options)
-        self._kept = MemoryStore(100)
+        self._kept = MemoryStore(max_entries=100, max_bytes=2**24)
 
     @property
     def store(self) -> MemoryStore:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -19,6 +20,7 @@ from airflow_mwaa_provider.secrets.store import (
     UnusableFolder,
     default_parent,
     environment_keys,
+    is_asking_for_key,
 )
 
 if TYPE_CHECKING:
@@ -31,15 +33,20 @@ __all__ = ["CacheOptions", "LookUpCache", "amazon_keywords", "as_flag", "is_pars
 log = logging.getLogger("airflow_mwaa_provider.secrets")
 
 _CREDENTIALS = (
-    "AIRFLOW_ENV_NAME", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL",
+    "AIRFLOW_ENV_NAME", "AWS_ACCESS_KEY_ID", "AWS_CONFIG_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_DEFAULT_PROFILE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM", "AWS_PROFILE", "AWS_REGION", "AWS_ROLE_ARN",
+    "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
 )  # fmt: skip
 """Variables that decide which secrets a process is given: what one reads is not for another that differs in them."""
 
 _TRUE = ("true", "t", "yes", "y", "1", "on")
 _FALSE = ("false", "f", "no", "n", "0", "off")
-_PARSERS = ("dag-processor", "scheduler")
+_PARSER_OF_SCHEDULER = "DagFileProcessor"
 _LONGEST_PARSE_S = 60.0
+_FORGET_WAIT_S = 5.0
+_NOTES_S = 7200.0
+"""For how long the cache keeps at least what it has noted for itself, such as that batches are refused."""
 
 
 class CacheOptions:
@@ -128,6 +135,8 @@ class LookUpCache:
     def _opened(self) -> tuple[Store, Statistics]:
         """Open the cache; the same for all backends of a process."""
         keys = environment_keys()
+        if keys is None and is_asking_for_key():
+            return _in_memory(self.options)
         if keys is None:
             warn_once(
                 ("no key",),
@@ -139,7 +148,7 @@ class LookUpCache:
         known = _caches.get((parent, keys.folder_name))
         if known is not None:
             return known
-        max_age_s = max(self.options.ttl_s, self.options.negative_ttl_s) + self.options.serve_stale_s
+        max_age_s = max(self.options.ttl_s, self.options.dag_processor_ttl_s, _NOTES_S) + self.options.serve_stale_s
         try:
             store = FileStore(
                 parent,
@@ -189,10 +198,24 @@ class LookUpCache:
                 del _pins[key]
             _pins[process, *entry.identity] = (now_s(), entry)
 
+    def note_given(self, entry: Entry) -> None:
+        """Remember what this process was given last, to tell whether a refresh has something else."""
+        if len(_given) > _MOST_GIVEN:
+            _given.clear()
+        _given[entry.identity] = hash((entry.outcome, entry.value))
+
+    def was_given(self, entry: Entry) -> bool | None:
+        """Return whether this process was given this answer last; ``None`` if none, or nobody knows."""
+        known = _given.get(entry.identity)
+        return None if known is None else known == hash((entry.outcome, entry.value))
+
     def forget(self, identity: Identity) -> bool:
         """Delete an answer; return whether there was one."""
         self.unpin(identity)
-        return self.store.delete(identity)
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # a look-up that is under way would put it back
+                stack.enter_context(self.store.lock(identity, _FORGET_WAIT_S))
+            return self.store.delete(identity)
 
     def unpin(self, identity: Identity) -> None:
         """Keep to an answer no longer."""
@@ -212,13 +235,22 @@ def warn_once(key: tuple[str, ...], message: str, *arguments: object) -> None:
 def _in_memory(options: CacheOptions) -> tuple[Store, Statistics]:
     global _memory
     if _memory is None:
-        _memory = (MemoryStore(options.max_entries), Statistics(None))
+        store = MemoryStore(max_entries=options.max_entries, max_bytes=options.max_bytes)
+        _memory = (store, Statistics(None))
     return _memory
 
 
 def is_parser() -> bool:
-    """Return whether this process belongs to what parses DAG files: on Airflow 2 that may be the scheduler."""
-    return any(argument in _PARSERS for argument in sys.argv[1:3])
+    """Return whether this process parses DAG files: of the DAG processor, or forked by Airflow 2's scheduler."""
+    arguments = sys.argv[1:3]
+    if "dag-processor" in arguments:
+        return True
+    processes = sys.modules.get("multiprocessing.process")
+    return (
+        "scheduler" in arguments
+        and processes is not None
+        and str(processes.current_process().name).startswith(_PARSER_OF_SCHEDULER)
+    )
 
 
 def as_flag(name: str, value: Any) -> bool:
@@ -301,5 +333,7 @@ def _refused(message: str) -> Exception:
 _caches: dict[tuple[str, str], tuple[Store, Statistics]] = {}
 _memory: tuple[Store, Statistics] | None = None
 _amazon_backends: dict[tuple[int, str], AmazonBackend] = {}
+_given: dict[Identity, int] = {}
+_MOST_GIVEN = 10_000
 _pins: dict[tuple[object, ...], tuple[float, Entry]] = {}
 _warned: set[tuple[str, ...]] = set()

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import AccessDenied, SecretsUnavailable
-from airflow_mwaa_provider.secrets.amazon_backend import Cause
+from airflow_mwaa_provider.secrets.amazon_backend import Cause, Reply, cause_of
 from airflow_mwaa_provider.secrets.diagnosis import describe, describe_stale
 from airflow_mwaa_provider.secrets.entry import ABSENT, DENIED, VALUE, Entry, now_s
 from airflow_mwaa_provider.secrets.look_up_cache import log, warn_once
@@ -16,7 +17,7 @@ from airflow_mwaa_provider.secrets.look_up_cache import log, warn_once
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_mwaa_provider.secrets.amazon_backend import Answer, Reply
+    from airflow_mwaa_provider.secrets.amazon_backend import Answer
     from airflow_mwaa_provider.secrets.entry import Identity
     from airflow_mwaa_provider.secrets.look_up_cache import LookUpCache
 
@@ -26,6 +27,7 @@ _WAIT_S = 20.0
 _RETRY_AFTER_S = 30.0
 """For how long nobody asks again after an answer that did not come, where a stale one can be given."""
 _BATCH = 20
+_LOOKED_AT = 200
 _REVALIDATED_EARLY = 0.8
 """The share of its time to live after which an entry is read again along with others."""
 _NO_BATCH_S = 3600.0
@@ -53,15 +55,20 @@ def read_through(cache: LookUpCache, identity: Identity) -> Entry | None:
 
 def read_again(cache: LookUpCache, identity: Identity, min_age_s: float) -> bool:
     """Read an answer again, unless that was done just now; return whether it is another one."""
-    before = cache.store.read(identity)
     with contextlib.ExitStack() as stack:
         _lock(stack, cache, identity)
         entry = cache.store.read(identity)
         age = entry.age_s() if entry is not None else None
         if entry is not None and age is not None and age < min_age_s:
-            return before is None or (before.outcome, before.value) != (entry.outcome, entry.value)
-        found = _ask(cache, identity, entry, is_alone=True)
-    return found is not None and (entry is None or (entry.outcome, entry.value) != (found.outcome, found.value))
+            found: Entry | None = entry
+        else:
+            found = _ask(cache, identity, entry, is_alone=True)
+    if found is None:
+        return False
+    was_given = cache.was_given(found)
+    if was_given is not None:
+        return not was_given
+    return entry is None or (entry.outcome, entry.value) != (found.outcome, found.value)
 
 
 def denied(cache: LookUpCache, entry: Entry) -> Exception:
@@ -79,7 +86,7 @@ def _lock(stack: contextlib.ExitStack, cache: LookUpCache, identity: Identity) -
     try:
         return stack.enter_context(cache.store.lock(identity, _WAIT_S))
     except OSError:
-        return False
+        return True  # there are no locks here: each asks for itself
 
 
 def _failed_lately(entry: Entry) -> bool:
@@ -97,6 +104,7 @@ def _ask(
     _, kind, secret_id, team = identity
     prepared: dict[str, Reply] = {}
     others: list[Entry] = []
+    began_s = now_s()
     if not is_alone and before is None:
         prepared = _prefetch(cache, identity)
     elif not is_alone and before is not None:
@@ -104,17 +112,17 @@ def _ask(
     answer = cache.amazon_backend.fetch(kind, secret_id, team or None, prepared)
     cache.statistics.count(calls=sum(reply.name not in prepared for reply in answer.replies))
     for other in others:
-        _keep_prepared(cache, other.identity, prepared)
+        _keep_prepared(cache, other.identity, prepared, began_s)
     if answer.is_unavailable:
         return _without_answer(cache, identity, before, answer)
     if answer.outcome is None:
         if answer.error is not None:
             raise answer.error
         return None  # nothing was asked: a rule of the amazon provider's backend that isn't known here
-    return _keep(cache, identity, answer)
+    return _keep(cache, identity, answer, began_s)
 
 
-def _keep(cache: LookUpCache, identity: Identity, answer: Answer) -> Entry:
+def _keep(cache: LookUpCache, identity: Identity, answer: Answer, read_at_s: float) -> Entry:
     """Keep an answer."""
     assert answer.outcome is not None
     entry = Entry(
@@ -124,6 +132,7 @@ def _keep(cache: LookUpCache, identity: Identity, answer: Answer) -> Entry:
         names=tuple(reply.name for reply in answer.replies),
         problem=describe(cache, identity, answer),
         jitter=1.0 - _JITTER * random.random(),  # noqa: S311 - spreads load
+        read_at_s=read_at_s,
     )
     _write(cache, entry)
     return entry
@@ -184,14 +193,18 @@ def _revalidate(cache: LookUpCache, before: Entry) -> tuple[dict[str, Reply], li
     try:
         cache.statistics.count(batch_calls=1)
         found = cache.amazon_backend.read_batch(list(names))
-    except Exception as error:  # noqa: BLE001 - then each is read for itself, and says what is wrong
-        _note_batch(cache, before.identity, error)
-        return {}, []
+    except Exception as error:  # noqa: BLE001 - what it means is found out
+        reply = _note_batch(cache, before.identity, error)
+        if reply.cause is Cause.UNAVAILABLE and cache.may_be_stale(before):
+            # Who does not answer this does not answer the next request either, and there is an answer to give.
+            return {name: Reply(name, cause=reply.cause, code=reply.code) for name in before.names}, []
+        return {}, []  # each is read for itself, and says what is wrong
     return found, [other for other in others if set(other.names) <= set(found)]
 
 
 def _ending(cache: LookUpCache, before: Entry) -> Iterator[Entry]:
-    for entry in cache.store.entries(used_since_written=True):
+    # Written longest ago first: past some that are young there is hardly one that ends.
+    for entry in itertools.islice(cache.store.entries(used_since_written=True), _LOOKED_AT):
         is_alike = entry.identity[0] == before.identity[0] and entry.identity != before.identity
         age = entry.age_s()
         if not is_alike or not entry.names or entry.outcome not in (VALUE, ABSENT) or age is None:
@@ -211,31 +224,32 @@ def _batch_is_denied(cache: LookUpCache, identity: Identity) -> bool:
     return age is not None and age < _NO_BATCH_S
 
 
-def _note_batch(cache: LookUpCache, identity: Identity, error: Exception) -> None:
-    from airflow_mwaa_provider.secrets.amazon_backend import cause_of
-
+def _note_batch(cache: LookUpCache, identity: Identity, error: Exception) -> Reply:
+    """Note that batches are refused, unless that may be over in a moment; return what the exception means."""
     cache.statistics.count(errors=1)
     reply = cause_of("", error)
     if reply.cause is Cause.UNAVAILABLE:
-        return
+        return reply
     _write(cache, Entry(_batch_identity(identity), DENIED))
     log.info(
         "Secrets cache: BatchGetSecretValue is refused (%s), so secrets are read one by one. Allow the execution role "
         "secretsmanager:BatchGetSecretValue on * to save calls.",
         reply.code,
     )
+    return reply
 
 
-def _keep_prepared(cache: LookUpCache, identity: Identity, prepared: dict[str, Reply]) -> None:
+def _keep_prepared(cache: LookUpCache, identity: Identity, prepared: dict[str, Reply], read_at_s: float) -> None:
     _, kind, secret_id, team = identity
     answer = cache.amazon_backend.fetch(kind, secret_id, team or None, prepared)
     if answer.outcome in (VALUE, ABSENT):
-        _keep(cache, identity, answer)
+        _keep(cache, identity, answer, read_at_s)
 
 
 def _prefetch(cache: LookUpCache, identity: Identity) -> dict[str, Reply]:
     """Read all secrets under the prefixes that were asked for, once for each time to live."""
     found: dict[str, Reply] = {}
+    began_s = now_s()
     if cache.service != "secretsmanager" or _batch_is_denied(cache, identity):
         return found
     for prefix in cache.options.prefetch:
@@ -250,11 +264,13 @@ def _prefetch(cache: LookUpCache, identity: Identity) -> dict[str, Reply]:
                 found.update(page)
         except Exception as error:  # noqa: BLE001 - then each is read for itself, and says what is wrong
             _note_batch(cache, identity, error)
+            with contextlib.suppress(OSError):
+                cache.store.delete(marker)  # another look-up may try
             break
     for name in found:
         for other in _named(cache, identity, name):
             if other != identity:
-                _keep_prepared(cache, other, found)
+                _keep_prepared(cache, other, found, began_s)
     return found
 
 

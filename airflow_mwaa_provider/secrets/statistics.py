@@ -19,6 +19,7 @@ answers that were past their time to live; requests that failed; answers that co
 
 _FORM = struct.Struct(f"<d{len(COUNTED)}Q")
 _TRIES, _PAUSE_S = 100, 0.001
+_DAY_S, _MOST = 86_400.0, 2**62
 _METRICS = (
     "airflow.sdk._shared.observability.metrics.stats",
     "airflow._shared.observability.metrics.stats",
@@ -46,7 +47,7 @@ class Statistics:
             for name, number in more.items():
                 self._here[name] += number
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, struct.error):
             self._add(more)
 
     def _add(self, more: dict[str, int]) -> None:
@@ -61,6 +62,9 @@ class Statistics:
                 numbers[COUNTED.index(name)] += number
             os.pwrite(file, _FORM.pack(since, *numbers), 0)
         finally:
+            # A process that was forked meanwhile has the file open too, and would keep the lock.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)
             os.close(file)
 
     def read(self) -> dict[str, Any]:
@@ -93,9 +97,11 @@ def read_statistics(path: str) -> dict[str, Any]:
 
 
 def _numbers(data: bytes) -> tuple[Any, ...]:
-    if len(data) != _FORM.size:
-        return (time.time(), *(0 for _ in COUNTED))
-    return _FORM.unpack(data)
+    if len(data) == _FORM.size:
+        since, *numbers = _FORM.unpack(data)
+        if 0 <= since <= time.time() + _DAY_S and max(numbers) < _MOST:
+            return (since, *numbers)
+    return (time.time(), *(0 for _ in COUNTED))  # a new file, or a damaged one
 
 
 def _tell_airflow(name: str, number: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.secrets.entry import Identity
 
-__all__ = ["CacheKeys", "FileStore", "MemoryStore", "UnusableFolder", "default_parent", "environment_keys"]
+__all__ = [
+    "CacheKeys",
+    "FileStore",
+    "MemoryStore",
+    "UnusableFolder",
+    "default_parent",
+    "environment_keys",
+    "is_asking_for_key",
+]
 
 _VARIABLE = "AIRFLOW__CORE__FERNET_KEY"
 _CONFIGURATIONS = ("airflow.sdk.configuration", "airflow.configuration")
@@ -102,9 +111,14 @@ def environment_keys() -> CacheKeys | None:
     return _known[1]
 
 
+def is_asking_for_key() -> bool:
+    """Return whether this thread is finding out the Fernet key, and looks something up for it."""
+    return bool(getattr(_asking, "is_asking", False))
+
+
 def _configured_key() -> str:
     """Ask Airflow's configuration, which may ask the secrets backend in turn: then there is no key for that moment."""
-    if getattr(_asking, "is_asking", False):
+    if is_asking_for_key():
         return ""
     for name in _CONFIGURATIONS:
         configuration = getattr(sys.modules.get(name), "conf", None)
@@ -120,9 +134,11 @@ def _configured_key() -> str:
 class MemoryStore:
     """Keeps entries in this process; forked ones begin with a copy. What it has is what a :class:`FileStore` has."""
 
-    def __init__(self, max_entries: int) -> None:
+    def __init__(self, *, max_entries: int, max_bytes: int) -> None:
         self._max_entries = max_entries
+        self._max_bytes = max_bytes
         self._entries: dict[Identity, Entry] = {}
+        self._lock = threading.Lock()
 
     def read(self, identity: Identity) -> Entry | None:
         """Return what is kept."""
@@ -130,10 +146,12 @@ class MemoryStore:
 
     def write(self, entry: Entry) -> None:
         """Keep an entry."""
-        self._entries.pop(entry.identity, None)
-        self._entries[entry.identity] = entry
-        while len(self._entries) > self._max_entries:
-            self._entries.pop(next(iter(self._entries)))
+        with self._lock:
+            self._entries.pop(entry.identity, None)
+            self._entries[entry.identity] = entry
+            size = sum(len(kept.value or "") for kept in self._entries.values())
+            while len(self._entries) > self._max_entries or size > self._max_bytes:
+                size -= len(self._entries.pop(next(iter(self._entries))).value or "")
 
     def delete(self, identity: Identity) -> bool:
         """Forget an entry."""
@@ -168,7 +186,11 @@ class FileStore:
         self.folder = os.path.join(parent, keys.folder_name)
         self._locks = os.path.join(self.folder, "locks")
         self._swept = os.path.join(self.folder, "swept")
-        _make_parent(parent)
+        self._parent = parent
+        self._make_folders()
+
+    def _make_folders(self) -> None:
+        _make_parent(self._parent)
         for folder in (self.folder, self._locks):
             _make_private(folder)
 
@@ -202,8 +224,13 @@ class FileStore:
         try:
             self._make_room(len(token))
             self._replace(path, token)
-        except OSError:
-            self._sweep(self._max_bytes)  # a full disk: what is cached is worth less than what is wanted now
+        except OSError as error:
+            if error.errno == errno.ENOENT:  # somebody has deleted the folder
+                self._make_folders()
+            elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self._sweep(self._max_bytes)  # what is cached is worth less than what is wanted now
+            else:
+                raise
             self._replace(path, token)
 
     def _replace(self, path: str, token: bytes) -> None:
@@ -251,6 +278,9 @@ class FileStore:
         try:
             yield _locked(file, wait_s)
         finally:
+            # A process that was forked meanwhile has the file open too, and would keep the lock.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)
             os.close(file)
 
     def _path(self, identity: Identity) -> str:
@@ -324,6 +354,7 @@ def _made(folder: str) -> os.stat_result:
     """Make a folder unless it is there; return what is known of it."""
     try:
         os.mkdir(folder, 0o700)
+        os.chmod(folder, 0o700)  # whatever the umask
     except FileExistsError:
         pass
     except OSError as error:

@@ -330,3 +330,47 @@ def test_random_damage_never_gives_a_wrong_value(service: SecretsService, folder
         assert backend.get_variable(f"v{number}") == f"{CANARY}-{number}"
         for each in range(8):
             assert backend.get_variable(f"v{each}") == f"{CANARY}-{each}"
+
+
+def test_a_damaged_count_begins_anew(service: SecretsService, folder: Path) -> None:
+    backend = fill(service, folder, 1)
+    [path] = folder.rglob("statistics")
+    for damage in (b"\xff" * len(path.read_bytes()), b"\0", b""):
+        path.write_bytes(damage)
+        assert backend.get_variable("v0") == f"{CANARY}-0"
+        assert backend.cache.statistics.read()["hits"] == 1
+
+
+def test_a_folder_that_is_deleted_is_made_again(service: SecretsService, folder: Path) -> None:
+    backend = fill(service, folder)
+    shutil.rmtree(folder)
+    check(service, backend, 3)
+
+
+def test_a_process_that_may_write_no_files_empties_nothing(
+    service: SecretsService, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = fill(service, folder)
+    write = os.write
+
+    def refuse(file: int, data: Any) -> int:
+        if Path(f"/proc/self/fd/{file}").readlink().suffix == ".tmp":
+            raise OSError(27, "File too large")
+        return write(file, data)
+
+    service.put("airflow/variables/more", CANARY)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", refuse)
+        assert backend.get_variable("more") == CANARY
+        assert backend.get_variable("nothing") is None
+    check(service, backend, 0)
+
+
+def test_a_umask_does_not_matter(service: SecretsService, folder: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        backend = fill(service, folder, 1)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    check(service, backend, 0, 1)

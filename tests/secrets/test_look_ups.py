@@ -8,13 +8,15 @@ import logging
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError, SecretsUnavailable
+from airflow_mwaa_provider.secrets import look_up_cache
 from airflow_mwaa_provider.secrets.secrets_manager import CachedSecretsManagerBackend
-from tests.secrets.conftest import CANARY, Clock, SecretsService, error, make
+from tests.secrets.conftest import CANARY, FERNET_KEY, Clock, SecretsService, error, make
 
 
 def test_one_call_for_many_look_ups(service: SecretsService, folder: Path) -> None:
@@ -307,7 +309,7 @@ def test_a_time_to_live_of_nothing_asks_each_time_and_for_that_alone(service: Se
 def test_a_refresh_reaches_a_parse(
     service: SecretsService, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["airflow", "scheduler"])
+    monkeypatch.setattr(sys, "argv", ["airflow", "dag-processor"])
     backend = make(folder)
     service.put("airflow/variables/v", "old")
     assert backend.get_variable("v") == "old"
@@ -342,3 +344,93 @@ def test_values_are_in_no_debug_log(
     assert service.calls["BatchGetSecretValue"] > 1
     assert "from the cache" in caplog.text
     assert CANARY not in caplog.text
+
+
+def test_each_process_is_told_once_that_a_secret_was_rotated(
+    service: SecretsService, folder: Path, clock: Clock
+) -> None:
+    """Only one of those that fail together makes the call; all must try the new value."""
+    service.put("airflow/connections/db", "postgres://u:old@h/db")
+    tasks = [make(folder) for _ in range(3)]
+    given = []
+    for task in tasks:
+        task.get_conn_value("db")
+        given.append(dict(look_up_cache._given))
+    service.put("airflow/connections/db", "postgres://u:new@h/db")
+    clock.pass_s(11)
+    service.calls.clear()
+    for task, known in zip(tasks, given, strict=True):
+        look_up_cache._given.clear()
+        look_up_cache._given.update(known)  # each is a process of its own
+        assert task.refresh("connection", "db") is True
+        assert task.get_conn_value("db") == "postgres://u:new@h/db"
+        assert task.refresh("connection", "db") is False
+    assert service.reads() == 1
+
+
+@pytest.mark.parametrize("answer", [(200, {}), (200, {"Name": "airflow/variables/v"}), (502, {"html": 1})])
+def test_what_is_no_answer_replaces_none(
+    service: SecretsService, backend: Any, clock: Clock, answer: tuple[int, dict[str, Any]]
+) -> None:
+    service.put("airflow/variables/v", "good")
+    assert backend.get_variable("v") == "good"
+    service.fault = lambda action, request: answer
+    clock.pass_s(11)
+    assert backend.refresh("variable", "v") is False
+    clock.pass_s(400)
+    assert backend.get_variable("v") == "good"
+
+
+@pytest.mark.parametrize("name", ["AWS_SHARED_CREDENTIALS_FILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE"])
+def test_other_credentials_see_no_answer_of_these(
+    service: SecretsService, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    service.put("airflow/variables/v", "1")
+    assert make(folder).get_variable("v") == "1"
+    (tmp_path / "other").write_text("[profile other]\n[other]\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "other"))
+    monkeypatch.setenv(name, "other" if name.endswith("PROFILE") else str(tmp_path / "other"))
+    assert make(folder).get_variable("v") == "1"
+    assert service.reads() == 2
+
+
+def test_while_batches_are_not_answered_nobody_asks_twice(service: SecretsService, folder: Path, clock: Clock) -> None:
+    backend = make(folder)
+    for number in [0, 1] * 2:
+        service.put(f"airflow/variables/v{number}", str(number))
+        backend.get_variable(f"v{number}")
+    service.fault = lambda action, request: error("InternalServiceError", status=500)
+    service.calls.clear()
+    clock.pass_s(400)
+    assert backend.get_variable("v0") == "0"
+    assert service.calls["BatchGetSecretValue"] == 3  # what boto3 repeats
+    assert service.calls["GetSecretValue"] == 0
+
+
+def test_messages_are_of_one_line_whatever_the_name(
+    service: SecretsService, backend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for secret_id in ("a\nb", "\x1b[31m", "\u2028"):
+        assert backend.get_variable(secret_id) is None
+    texts = [record.getMessage() for record in caplog.records if record.name == "airflow_mwaa_provider.secrets"]
+    assert len(texts) == 3
+    assert not [text for text in texts if len(text.splitlines()) > 1 or "\x1b" in text]
+
+
+def test_a_key_that_is_a_secret_is_told_as_no_lack(
+    service: SecretsService, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.put("airflow/config/fernet", FERNET_KEY)
+    service.put("airflow/variables/v", "1")
+    backend = make(folder)
+
+    class Configuration:
+        def get(self, section: str, name: str, **keywords: Any) -> str | None:
+            return backend.get_config("fernet")
+
+    monkeypatch.delenv("AIRFLOW__CORE__FERNET_KEY")
+    for module in ("airflow.sdk.configuration", "airflow.configuration"):
+        monkeypatch.setitem(sys.modules, module, SimpleNamespace(conf=Configuration()))
+    assert backend.get_variable("v") == "1"
+    assert list(folder.rglob("*.entry"))
+    assert "no Fernet key" not in caplog.text

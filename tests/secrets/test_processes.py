@@ -241,3 +241,17 @@ def test_a_process_that_is_stopped_while_it_counts_holds_up_nobody(service: Secr
         assert backend.get_variable("v") == "1"
     assert backend.get_variable("v") == "1"
     assert backend.cache.statistics.read()["hits"] == 1
+
+
+def test_a_child_that_was_forked_in_the_middle_keeps_no_lock(service: SecretsService, folder: Path) -> None:
+    service.put("airflow/variables/v", "1")
+    backend = make(folder)
+    identity = backend.cache.identity("variable", "v", None)
+    let_go = _FORK.Event()
+    with backend.cache.store.lock(identity, 5) as had:
+        assert had
+        child = fork(lambda: let_go.wait(60) and None)
+    with backend.cache.store.lock(identity, 0) as had:
+        assert had
+    let_go.set()
+    assert wait([child]) == [0]
