@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from tests import leftovers, seeds
 
@@ -22,6 +26,25 @@ os.environ["AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL"] = "-1"
 
 def pytest_configure() -> None:
     seeds.of_the_day()  # before pytest-xdist starts processes, which inherit it
+
+
+_MASKERS = (
+    "airflow.utils.log.secrets_masker",
+    "airflow._shared.secrets_masker.secrets_masker",
+    "airflow.sdk._shared.secrets_masker.secrets_masker",
+    "airflow.sdk.execution_time.secrets_masker",
+)
+
+
+@pytest.fixture(autouse=True)
+def _masks_of_its_own() -> Iterator[None]:
+    """What a test's connections have Airflow mask, a password of one letter for one, is not masked in the next."""
+    yield
+    for name in _MASKERS:
+        masker = vars(sys.modules.get(name, object)).get("_secrets_masker")  # getattr would warn of old places
+        if masker is not None and masker().patterns:
+            masker().patterns.clear()
+            masker().replacer = None
 
 
 def pytest_report_header() -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["LambdaZip", "build_zip", "write_zip"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_OWN_FILES = ("__init__.py", "py.typed", "exceptions.py", "aws_lambda*.py", "client/*.py")
+_OWN_FILES = ("__init__.py", "py.typed", "exceptions.py", "quiet_logs.py", "aws_lambda*.py", "client/*.py")
 _COMMENT = b"airflow-mwaa package lambda"
 """By which a zip is known as one of these, so that only such a file is replaced."""
 _EARLIEST = (1980, 1, 1, 0, 0, 0)

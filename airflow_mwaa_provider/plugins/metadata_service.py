@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_mwaa_provider.metadata.database import Database
-    from airflow_mwaa_provider.metadata.witnesses import TableWitness
     from airflow_mwaa_provider.plugins.permissions import Caller
 
 __all__ = ["MetadataService"]
@@ -80,12 +79,7 @@ class MetadataService:
 
     def find_contradiction(self, caller: Caller, document: Any) -> Answer:
         """Tell whether the database was restored since an earlier export."""
-        try:
-            with reading("the request"):
-                witnesses = read_witness_list(document["witnesses"])
-        except MwaaInputError as error:
-            return refusal(400, error)
-        return self._answered(caller, None, lambda: self._find_contradiction(caller, witnesses))
+        return self._answered(caller, None, lambda: self._find_contradiction(caller, document))
 
     def write_piece(self, caller: Caller, document: Any) -> Answer:
         """Write a piece of a table."""
@@ -123,7 +117,9 @@ class MetadataService:
                 destinations=self._destinations,
             ).document()
 
-    def _find_contradiction(self, caller: Caller, witnesses: tuple[TableWitness, ...]) -> dict[str, Any]:
+    def _find_contradiction(self, caller: Caller, document: Any) -> dict[str, Any]:
+        with reading("the request"):
+            witnesses = read_witness_list(document["witnesses"])
         allowed = [witness for witness in witnesses if not caller.refusal(witness.table)]
         with DatabaseSource(self._database, statement_timeout_s=self._budget_s) as source:
             return {"found": source.find_contradiction(allowed)}

@@ -83,7 +83,6 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(lab, data
         "is empty": {"tables": []},
         "is a text": {"tables": "dag_run"},
         "No table is left": {"tables": ["dag_run"], "exclude": ["dag_run"]},
-        "exclude=['odd.place']": {"tables": ["odd"], "file_format": "parquet"},
         "there are csv and parquet": {"file_format": "xlsx"},
         "unknown for csv": {"compression": "snappy"},
         "there are table and hive": {"layout": "flat"},

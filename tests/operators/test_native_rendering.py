@@ -19,6 +19,7 @@ from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.metadata import MetadataCleanupOperator, MetadataToS3Operator
 from airflow_mwaa_provider.operators.pools import MwaaExportPoolsOperator, MwaaImportPoolsOperator
 from airflow_mwaa_provider.operators.roles import MwaaDagRoleOperator
+from airflow_mwaa_provider.operators.secrets import MigrateToSecretsManagerOperator
 from airflow_mwaa_provider.operators.variables import MwaaExportVariablesOperator, MwaaImportVariablesOperator
 from airflow_mwaa_provider.sensors.dag_run import MwaaDagRunSensor, MwaaTaskSensor
 from tests.client.world import TRANSPORTS
@@ -44,10 +45,12 @@ CLASSES: dict[type[Any], dict[str, Any]] = {
     MwaaExportPoolsOperator: {**ENV, "destination": "x.json"},
     MetadataToS3Operator: {"bucket": "b"},
     MetadataCleanupOperator: {},
+    MigrateToSecretsManagerOperator: {},
 }
 # What Python would read as something else; a text that it cannot read was never in danger.
 TEXTS = ["20261128", "007", "1e5", "1.10", "1_000", "0x10", "True", "'quoted'", "[1]", "{'a': 1}", "1, 2", " 5"]
-CHECKED = {"bucket", "route", "file_format", "compression", "layout", "archive_to"}
+CHECKED = {"bucket", "route", "file_format", "compression", "layout", "archive_to", "on_conflict"}
+CHECKED |= {"connections_prefix", "variables_prefix"}
 TEXT_FIELDS = [(kind, name) for kind in CLASSES for name in kind.text_fields]
 
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER = Path("~/.airflow-mwaa/local")
 _OURS = (
     *("daemon.lock", "daemon.log", "status.json", "secrets.json"),
-    *("tls", "aws-models", "postgres", "moto", "environments"),
+    *("tls", "aws-models", "postgres", "moto", "environments", "secrets-cache"),
 )
 # The service model's own pattern for an environment's name.
 _ENVIRONMENT_NAME = re.compile(r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}\Z")
