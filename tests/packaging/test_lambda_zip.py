@@ -35,7 +35,7 @@ def names(content: bytes) -> list[str]:
 
 
 def test_it_holds_what_the_handlers_need_and_no_more() -> None:
-    wanted = ["__init__.py", "py.typed", "exceptions.py"]
+    wanted = ["__init__.py", "py.typed", "exceptions.py", "quiet_logs.py"]
     wanted += [path.name for path in PACKAGE.glob("aws_lambda*.py")]
     wanted += [f"client/{path.name}" for path in (PACKAGE / "client").glob("*.py")]
     assert names(build_zip().content) == sorted(f"airflow_mwaa_provider/{name}" for name in wanted)
