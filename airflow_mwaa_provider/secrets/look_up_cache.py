@@ -281,7 +281,10 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
     if _is_unset(value):
         return ()
     if isinstance(value, str):
-        value = json.loads(value) if value.lstrip().startswith("[") else value.split(",")
+        try:
+            value = json.loads(value) if value.lstrip().startswith("[") else value.split(",")
+        except ValueError:
+            value = None
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise _refused(f"{name}: it must be a list of texts, or a text with commas.")
     return tuple(item.strip() for item in value if item.strip())

@@ -49,8 +49,8 @@ _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WAIT_S = (0.002, 0.05)
 
 
-class UnusableFolder(Exception):
-    """The folder of the cache cannot be used; the text says why."""
+class UnusableFolder(OSError):
+    """The folder of the cache cannot be used; the text says why. Who writes takes it for any other failure to write."""
 
 
 class CacheKeys:

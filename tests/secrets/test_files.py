@@ -374,3 +374,14 @@ def test_a_umask_does_not_matter(service: SecretsService, folder: Path) -> None:
         os.umask(before)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     check(service, backend, 0, 1)
+
+
+def test_a_folder_that_is_replaced_by_a_link_loses_no_look_up(
+    service: SecretsService, folder: Path, tmp_path: Path
+) -> None:
+    backend = fill(service, folder)
+    shutil.rmtree(folder)
+    (tmp_path / "elsewhere").mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert [backend.get_variable(f"v{number}") for number in range(3)] == [f"{CANARY}-{n}" for n in range(3)]
+    assert list((tmp_path / "elsewhere").iterdir()) == []

@@ -265,8 +265,8 @@ def test_without_a_key_nothing_is_written(
     ("option", "value"),
     [
         ("cache_ttl_s", "soon"), ("cache_ttl_s", -1), ("negative_ttl_s", "nan"), ("serve_stale_s", "inf"),
-        ("max_entries", 0), ("max_bytes", "1.5"), ("prefetch", 3), ("access_denied_ends_search", "maybe"),
-        ("dag_processor_ttl_s", "-3"), ("extra_conn_words", "[]"),
+        ("max_entries", 0), ("max_bytes", "1.5"), ("prefetch", 3), ("prefetch", "[a"),
+        ("access_denied_ends_search", "maybe"), ("dag_processor_ttl_s", "-3"), ("extra_conn_words", "[]"),
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_are_refused_by_name(option: str, value: Any) -> None:
