@@ -24,8 +24,8 @@ from environments import (
     UV,
     add_constraints_option,
     constraints_for,
-    ensure_docs_env,
     ensure_env,
+    ensure_tools_env,
     image_python,
     known_versions,
     uv_settings,
@@ -170,7 +170,7 @@ def main(arguments: list[str]) -> int:
     need_git()
     known_versions(given.constraints)  # before anything is done: all of them are wanted in the end
     folder = ensure_env(DEFAULT_AIRFLOW, constraints=given.constraints)
-    docs_folder = ensure_docs_env()
+    docs_folder = ensure_tools_env("docs")
     report("environments", began)
     work = Path(tempfile.mkdtemp(prefix="airflow-mwaa-check."))
     try:

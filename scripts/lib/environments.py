@@ -179,17 +179,17 @@ def _install(version: str, extra: str, python: Path, pins: Path, folder: Path, *
     (folder / ".complete").touch()
 
 
-def ensure_docs_env() -> Path:
-    """Return the environment of what builds the site, without Airflow."""
-    folder = ENVS / f"docs-{project.key('docs', 'docs', str(BOOTSTRAP_PYTHON), os.devnull)}"
+def ensure_tools_env(extra: str) -> Path:
+    """Return the environment of an extra alone: tools that need neither Airflow nor this project."""
+    folder = ENVS / f"{extra}-{project.key(extra, extra, str(BOOTSTRAP_PYTHON), os.devnull)}"
     if not (folder / ".complete").exists():
-        with lock("docs"):
+        with lock(extra):
             if not (folder / ".complete").exists():
-                log = ENVS / "logs" / "docs.log"
+                log = ENVS / "logs" / f"{extra}.log"
                 _new_venv(folder, BOOTSTRAP_PYTHON, log)
-                wanted = map(str, project.extra_requirements("docs"))
+                wanted = map(str, project.extra_requirements(extra))
                 if not uv(log, "pip", "install", "--python", folder / "bin" / "python", *wanted):
-                    raise install_failure(log, "the install for the docs failed")
+                    raise install_failure(log, f"the install of the extra [{extra}] failed")
                 (folder / ".complete").touch()
     return _used(folder)
 
