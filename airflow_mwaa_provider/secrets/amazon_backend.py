@@ -243,7 +243,9 @@ def _watched(stock_class: type[Any], service: str, asked: threading.local) -> ty
                 return _WatchedClient(self.__dict__["client"], service, asked)
             return _WatchedClient(super().client, service, asked)
 
-    Watched.__name__ = Watched.__qualname__ = stock_class.__name__  # it names its connection by it
+    # It names its connection and its logger by them.
+    Watched.__name__ = Watched.__qualname__ = stock_class.__name__
+    Watched.__module__ = stock_class.__module__
     return Watched
 
 
@@ -302,12 +304,13 @@ class _WatchedClient:
         except Exception as error:
             self._asked.replies.append(cause_of(name, error))
             raise
-        holder = response.get("Parameter", {}) if self._service == "ssm" else response
-        text = holder.get("Value" if self._service == "ssm" else "SecretString")
+        is_ssm = self._service == "ssm"
+        holder, field = (response.get("Parameter", {}), "Value") if is_ssm else (response, "SecretString")
+        text = holder.get(field)
         reply = Reply(name, text=text)
         if text is None:
             # What has neither is no answer of the service's, but of something before it.
-            is_answer = "SecretString" in response or "SecretBinary" in response
+            is_answer = field in holder or "SecretBinary" in holder
             reply.cause = Cause.BINARY if is_answer else Cause.UNAVAILABLE
             reply.code = "" if is_answer else "an answer of another form"
         self._asked.replies.append(reply)

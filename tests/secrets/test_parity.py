@@ -37,6 +37,12 @@ def test_keywords_and_their_defaults_are_the_same(ours: Any, theirs: Any) -> Non
         )
 
 
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_refusals_are_logged_by_the_same_logger(ours: Any, theirs: Any) -> None:
+    asked = type(ours().cache.amazon_backend.stock)
+    assert (asked.__module__, asked.__qualname__) == (theirs.__module__, theirs.__qualname__)
+
+
 WORDS = ("conn_type", "conn_id", "engine", "login", "user", "username", "password", "pass", "host", "port", "schema",
          "extra", "database", "kind", "nonsense")  # fmt: skip
 OPTIONS: list[dict[str, Any]] = [
