@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from moto.secretsmanager.models import SecretsManagerBackend
+from moto.secretsmanager.models import SecretsManagerBackend, secretsmanager_backends
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from airflow_mwaa_provider.secrets import cached_backend, look_up_cache
@@ -51,12 +51,13 @@ class SecretsService:
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(body)
             request = json.loads(body or b"{}")
-            # What moto lets through.
+            # What moto lets through, and what it cannot do.
             answer = _too_many(action, request) or (self.fault(action, request) if self.fault else None)
+            answer = answer or _batch(action, request)
             if answer is not None:
-                status, error = answer
-                start_response(f"{status} fault", [("Content-Type", "application/x-amz-json-1.1")])
-                return [json.dumps(error).encode()]
+                status, found = answer
+                start_response(f"{status} answer", [("Content-Type", "application/x-amz-json-1.1")])
+                return [json.dumps(found).encode()]
         elif self.refuses_roles and environ["REQUEST_METHOD"] == "POST":
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(body)
@@ -96,11 +97,23 @@ class _Silent(WSGIRequestHandler):
 
 
 def _too_many(action: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
-    if action == "BatchGetSecretValue" and not hasattr(SecretsManagerBackend, "batch_get_secret_value"):
-        return error("AccessDeniedException", "the moto of these pins has no batches")
     if action == "BatchGetSecretValue" and len(request.get("SecretIdList", ())) > 20:
         return error("InvalidParameterException", "at most 20")
     return None
+
+
+def _batch(action: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+    """Answer for a moto that has no batches, that of the pins of Airflow 2.8.1, as a newer one does."""
+    if action != "BatchGetSecretValue" or hasattr(SecretsManagerBackend, "batch_get_secret_value"):
+        return None
+    moto = secretsmanager_backends["123456789012"]["eu-west-1"]
+    names = [name for name in request.get("SecretIdList", ()) if name in moto.secrets]
+    for wanted in request.get("Filters", ()):
+        names += [secret.name for secret in moto.secrets.values() if secret.name.startswith(tuple(wanted["Values"]))]
+    first = int(request.get("NextToken", 0))
+    end = first + request.get("MaxResults", 20)
+    values = [moto.get_secret_value(name, "", "") for name in names[first:end]]
+    return 200, {"SecretValues": values, "Errors": [], **({"NextToken": str(end)} if end < len(names) else {})}
 
 
 def error(code: str, message: str = "", status: int = 400) -> tuple[int, dict[str, Any]]:
