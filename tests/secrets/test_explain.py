@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mwaa_provider._compat import AIRFLOW_V_3
+from airflow_mwaa_provider._compat import AIRFLOW_V_3, AIRFLOW_V_3_2
 from airflow_mwaa_provider.cli.main import main
 from tests.cli.terminal import runner, without_logging_of_others
 from tests.secrets.conftest import CANARY, FERNET_KEY, SecretsService, error, make
@@ -157,7 +157,9 @@ def test_the_api_server_asks_its_own_backend(service: SecretsService, monkeypatc
     assert [source["outcome"] for source in explanation["sources"]][:3] == ["not there", "not there", "found"]
     assert explanation["result"]["source"] == 3
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARG__CONNECTIONS_PREFIX", "three")
-    assert explained("db", "--connection", status=1)["sources"][2]["names"] == ["three/db"]
+    # Only newer Airflows take a keyword by itself.
+    expected = (1, "three/db") if AIRFLOW_V_3_2 else (0, "two/db")
+    assert explained("db", "--connection", status=expected[0])["sources"][2]["names"] == [expected[1]]
 
 
 def test_a_team_has_names_of_its_own(service: SecretsService, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,4 +227,7 @@ def test_a_backend_that_airflow_cannot_even_make_is_explained(
         [*command, "stats"], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 2, done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    # Airflow 2.11 warns, while it is imported, of how it measures time.
+    [*others, line] = done.stderr.splitlines()
+    assert line.startswith("airflow-mwaa: ")
+    assert not [other for other in others if other.startswith(("airflow-mwaa: ", "Traceback"))]
