@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from scripts.lib import canary
 from tests import leftovers, seeds
 
 # Airflow reads its configuration when it is imported; a contributor's own must not reach the tests, nor their AWS
@@ -25,7 +26,9 @@ os.environ["AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL"] = "-1"
 
 
 def pytest_configure() -> None:
-    seeds.of_the_day()  # before pytest-xdist starts processes, which inherit it
+    # Before pytest-xdist starts processes, which inherit them.
+    seeds.of_the_day()
+    canary.value()
 
 
 _MASKERS = (
@@ -45,6 +48,13 @@ def _masks_of_its_own() -> Iterator[None]:
         if masker is not None and masker().patterns:
             masker().patterns.clear()
             masker().replacer = None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_secret_in_clear() -> Iterator[None]:
+    """All that this run has left in its folder, and in the folder of caches that secrets have by default."""
+    yield
+    canary.check(os.environ[leftovers.FOLDER], f"/dev/shm/airflow-mwaa-secrets-{os.geteuid()}")
 
 
 def pytest_report_header() -> str:

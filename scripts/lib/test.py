@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+import canary
 from environments import (
     DEFAULT_AIRFLOW,
     OTHER_AIRFLOW,
@@ -36,6 +37,8 @@ NO_TESTS = 5
 AT_ONCE = 6
 """Suites that run at a time; each of them uses less than one core."""
 _STATUS_EVERY_S = 60.0
+_LOOK_EVERY_S = 1.0
+"""How often the processes are searched for a secret; it takes some milliseconds."""
 
 
 @dataclass
@@ -100,12 +103,14 @@ class Runner:
         self._suites = suites
         self._more = more
         self._selection = selection
+        self._in_clear: set[str] = set()
+        """Where a secret of the tests was seen; each suite searches its own files."""
 
     def run(self) -> int:
         """Run all of them; return the exit status."""
         alone = len(self._suites) == 1
         waiting, running = list(self._suites), list[Suite]()
-        shown_at = time.monotonic()
+        shown_at = looked_at = time.monotonic()
         try:
             while waiting or running:
                 while waiting and len(running) < AT_ONCE:
@@ -115,12 +120,17 @@ class Runner:
                     running.append(suite)
                 for suite in [suite for suite in running if suite.has_ended()]:
                     running.remove(suite)
+                    if called := canary.form_in(suite.output()):
+                        self._in_clear.add(f"{called} in the output of {suite.label}")
                     if not waiting and not running:
                         self._show_figures()
                     self._show(suite)
                 if running and not alone and time.monotonic() - shown_at > _STATUS_EVERY_S:
                     print(f"   {', '.join(suite.progress() for suite in running)}", flush=True)
                     shown_at = time.monotonic()
+                if time.monotonic() - looked_at > _LOOK_EVERY_S:
+                    self._in_clear.update(canary.in_processes())
+                    looked_at = time.monotonic()
                 time.sleep(0.1)
         except Ended:  # what the suites have started ends with them
             self._end_all(running, signal.SIGTERM, grace_s=2.0)
@@ -166,7 +176,9 @@ class Runner:
         failed = [suite.label for suite in self._suites if self._failed(suite)]
         if failed:
             print(f"test: failed: {', '.join(failed)}", file=sys.stderr)
-        return 1 if failed else 0
+        for where in sorted(self._in_clear):
+            print(f"test: the value of a secret of this run is {where}", file=sys.stderr)
+        return 1 if failed or self._in_clear else 0
 
 
 def take_markers(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -233,6 +245,7 @@ def prepare_variables(pythons: str, *, full: bool) -> None:
     os.environ[PARENT] = str(os.getpid())
     # Once for all suites, which may run past midnight.
     os.environ.setdefault("AIRFLOW_MWAA_TEST_SEED", datetime.datetime.now(datetime.UTC).strftime("%Y%m%d"))
+    canary.value()
     if full:
         os.environ["AIRFLOW_MWAA_TEST_FULL"] = "1"
 

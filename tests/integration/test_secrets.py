@@ -8,12 +8,13 @@ import random
 from pathlib import Path
 from typing import Any
 
+from scripts.lib import canary
 from tests.integration.world import SECRETS_CACHE, World
 
 SECRETS = 20
 LOOK_UPS = 5
 TASKS = 6
-CANARY = "canary-0b9d4c7e"
+CANARY = canary.value()
 
 
 def calls(world: World) -> int:

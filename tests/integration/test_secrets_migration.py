@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 
 from airflow_mwaa_provider.client.models import Connection
+from scripts.lib import canary
 from tests.integration.world import World
 
-CANARY = "canary-77f0a9d1"
+CANARY = canary.value()
 DAG_ID = "migrate_to_secrets_manager"
 
 

@@ -30,6 +30,7 @@ from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.airflow import interpreter
 from airflow_mwaa_provider.local.machine import processes
 from airflow_mwaa_provider.local.up_request import EnvironmentRequest
+from scripts.lib import canary
 
 DAG_FOLDERS = (Path(__file__).parent / "dags", Path(__file__).resolve().parents[2] / "example_dags")
 API_BUCKET = "exported-by-api"
@@ -142,6 +143,15 @@ class World:
         with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
             yield cursor
 
+    def copy_tables(self, env_name: str, folder: Path) -> None:
+        """Write all tables of an environment as text: PostgreSQL compresses long values in its own files."""
+        folder.mkdir(exist_ok=True)
+        with self.metadata(env_name) as cursor:
+            cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            for (table,) in cursor.fetchall():
+                with (folder / f"{env_name}.{table}").open("wb") as file:
+                    cursor.copy_expert(f'COPY "{table}" TO STDOUT', file)
+
     def runs_asked_by(self, env_name: str, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Every run of a DAG whose conf names the run that asked for it, read page by page without our own lists."""
         reader = self.environment(env_name, "web_session")
@@ -227,7 +237,12 @@ def started(pythons: Mapping[str, str]) -> Iterator[World]:
     ]
     try:
         lifecycle.up(folder / "local", requests)
-        yield World(folder / "local")
+        world = World(folder / "local")
+        yield world
+        for request in requests:
+            world.copy_tables(request.name, folder / "tables")
+        lifecycle.down(folder / "local")
+        canary.check(folder, SECRETS_CACHE)
     finally:
         lifecycle.down(folder / "local", purge=True)
         shutil.rmtree(folder, ignore_errors=True)

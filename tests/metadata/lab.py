@@ -21,6 +21,7 @@ from airflow_mwaa_provider.local.machine.moto_server import MotoServer
 from airflow_mwaa_provider.local.machine.postgres import PostgresServer
 from airflow_mwaa_provider.local.machine.processes import PortAllocator
 from airflow_mwaa_provider.metadata.database import Database
+from scripts.lib import canary
 from tests.metadata.kept_server import KeptServer
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ class Lab:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
-        shutil.rmtree(self.folder)
+        try:
+            canary.check(self.folder)
+        finally:
+            shutil.rmtree(self.folder)
 
     def migrate(self, name: str, python: str = sys.executable) -> None:
         """Make a database with Airflow's own tables, celery's among them as its worker would make them."""

@@ -20,10 +20,11 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from airflow_mwaa_provider.secrets import cached_backend, look_up_cache
 from airflow_mwaa_provider.secrets.secrets_manager import CachedSecretsManagerBackend
+from scripts.lib import canary
 
 FERNET_KEY = "x6R0CUyYtOTo9f3xqnXrT1fXh0qkb5pKnU3Xy4lmv1k="
 OTHER_KEY = "3Zc1Z2mP9q0kS7bJ1oO4w0bS0h0v8r0Xq2n8t5yRr9E="
-CANARY = "canary-5f0c1e9a7b"
+CANARY = canary.value()
 
 
 class SecretsService:

@@ -13,12 +13,15 @@ import boto3
 import pytest
 
 from airflow_mwaa_provider.client.models import Connection
+from scripts.lib import canary
 from tests.cli.terminal import Terminal
 from tests.client.world import REGION, World
 from tests.secrets.conftest import FERNET_KEY, SecretsService
 from tests.secrets_migration.conftest import Metadata
 
-CANARY = "canary-0c77a2"
+CANARY = canary.value()
+GIVEN_IN_CLEAR = "canary-0c77a2"
+"""A value in a file of the tests; that of the whole run may be in none."""
 CONNECTIONS = {"db": f"postgres://u:{CANARY}@h/s"}
 
 
@@ -40,13 +43,14 @@ def secrets_manager(service: SecretsService) -> Any:
 
 def text_of(terminal: Terminal, *arguments: str, stdin: str | None = None) -> list[str]:
     result = terminal.run("secrets", *arguments, stdin=stdin)
-    assert CANARY not in result.stdout + result.stderr
+    for value in (CANARY, GIVEN_IN_CLEAR):
+        assert value not in result.stdout + result.stderr
     return [" ".join(line.split()) for line in result.stdout.splitlines()]
 
 
 def test_from_files_there_and_back(terminal: Terminal, world: World, service: SecretsService, tmp_path: Path) -> None:
     file = tmp_path / "variables.json"
-    file.write_text(json.dumps({"a": CANARY, "b": {"value": "1", "description": "of b"}, "c ": "x"}))
+    file.write_text(json.dumps({"a": GIVEN_IN_CLEAR, "b": {"value": "1", "description": "of b"}, "c ": "x"}))
     given = ["--connections-file", "-", "--variables-file", str(file), "--leave-out-refused"]
     planned = text_of(terminal, "migrate", *given, "--dry-run", stdin=json.dumps(CONNECTIONS))
     assert planned[:3] == [

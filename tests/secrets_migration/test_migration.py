@@ -24,11 +24,12 @@ from airflow_mwaa_provider.exceptions import (
     SecretsError,
     Throttled,
 )
+from scripts.lib import canary
 from tests.client.world import World
 from tests.secrets.conftest import FERNET_KEY, SecretsService, error
 from tests.secrets_migration.conftest import ALL, Metadata, documents
 
-CANARY = "canary-93e1"
+CANARY = canary.value()
 CONNECTIONS = {"db": f"postgres://u:{CANARY}@h/s", "web": {"conn_type": "http", "host": "https://h"}}
 VARIABLES: dict[str, Any] = {"a": CANARY, "b": {"value": "1", "description": "of b"}, "c": ["x"]}
 WRITES = ("CreateSecret", "PutSecretValue", "RestoreSecret", "UpdateSecret", "DeleteSecret", "TagResource")
@@ -97,7 +98,7 @@ def test_names_tags_key_and_description(service: SecretsService, move: Callable[
     [
         ({"a:b": "aws://"}, {}, r"connection 'a:b': Secrets Manager takes only letters, .* and not ':'"),
         ({}, {"ä b": "x"}, r"variable 'ä b': .* and not ' ' 'ä'"),
-        ({}, {"big": CANARY * 7000}, r"variable 'big': it has 77,000 bytes, and a secret holds 65,536"),
+        ({}, {"big": CANARY.ljust(77_000)}, r"variable 'big': it has 77,000 bytes, and a secret holds 65,536"),
         ({}, {"empty": ""}, "variable 'empty': it is empty"),
         ({}, {"n" * 240: "x", "x": "***"}, "variable 'x': its value is, or holds, the mask"),
         ({"p": {"conn_type": "aws", "password": "***"}}, {}, "connection 'p': holds the mask"),
