@@ -310,7 +310,10 @@ class FileStore:
 
     def _sweep(self, needed_bytes: int) -> None:
         """Remove what killed writers have left, what nobody may use any more, and the oldest past the bounds."""
+        from airflow_mwaa_provider.secrets.abandoned import remove_abandoned
+
         now = time.time()
+        remove_abandoned(self._parent, self._keys.folder_name, self._max_age_s)
         entries = []
         for path, found in self._files():
             age = now - found.st_mtime
