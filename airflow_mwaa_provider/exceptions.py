@@ -44,6 +44,8 @@
     │   ├── ExportUnderWay                     another export writes to the same place
     │   └── CleanupFailed                      rows of some tables stayed that should have gone; .failures
     ├── StorageError                           S3 refused, or could not be reached; .code, .bucket, .key
+    ├── AwsError                               another AWS service refused, or did not answer; .code
+    │   └── MetricsNotSent                     CloudWatch did not take metrics; .sent, .doubtful, .unsent
     ├── SecretsUnavailable                     Secrets Manager or Parameter Store did not answer
     └── SecretsError                           Secrets Manager refused a call of a migration; .code, .secret
 
@@ -53,13 +55,16 @@ All are picklable: what they carry is in keyword fields with defaults. None ever
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
-    "AccessDenied", "AirflowError", "AnswerTooLarge", "CallTimeout", "CleanupFailed", "CleanupUnderWay",
+    "AccessDenied", "AirflowError", "AnswerTooLarge", "AwsError", "CallTimeout", "CleanupFailed", "CleanupUnderWay",
     "CliCommandFailed", "CliCommandNotAllowed", "CliError", "DagNotFound", "DagPaused", "DagRunAlreadyExists",
     "DagRunFailed", "DagRunNotFound", "DatabaseRefused", "DatabaseUnavailable", "EnvironmentNotFound",
-    "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MigrationRefused", "MwaaError",
+    "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MetricsNotSent", "MigrationRefused", "MwaaError",
     "MwaaInputError", "NoMetadataRoute", "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound", "SecretsError",
     "SecretsUnavailable", "StorageError", "TableNotFound", "TaskInstanceFailed", "TaskInstanceNotFound",
     "Throttled", "TokenExpired", "UnexpectedAnswer", "UnsendableCommand", "UnsupportedByTransport",
@@ -381,6 +386,34 @@ class StorageError(MwaaError):
         self.code = code
         self.bucket = bucket
         self.key = key
+
+
+class AwsError(MwaaError):
+    """An AWS service did not answer, or refused a call for another reason than lacking permission.
+
+    :param code: the service's own code; boto3's name of the failure where there was no answer.
+    """
+
+    def __init__(self, message: str = "", *, code: str | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.code = code
+
+
+class MetricsNotSent(AwsError):
+    """CloudWatch did not take metrics; ``__cause__`` is why.
+
+    :param sent: how many were sent.
+    :param doubtful: those that CloudWatch may have taken or not.
+    :param unsent: those that it has not taken.
+    """
+
+    def __init__(
+        self, message: str = "", *, sent: int = 0, doubtful: Sequence[Any] = (), unsent: Sequence[Any] = (), **fields: Any
+    ) -> None:
+        super().__init__(message, **fields)
+        self.sent = sent
+        self.doubtful = doubtful
+        self.unsent = unsent
 
 
 class SecretsUnavailable(MwaaError):

@@ -147,23 +147,32 @@ class MwaaEnvironmentHook(BaseHook):
             endpoint_url=self._extra.get("endpoint_url") or aws.conn_config.get_service_endpoint_url("mwaa"),
         )
 
-    def aws_client(self, service: str) -> Any:
+    def aws_client(
+        self, service: str, *, connect_timeout: float = 10.0, read_timeout: float = 60.0, attempts: int = 4
+    ) -> Any:
         """Make a boto3 client of another AWS service, with the same credentials and region.
 
         :param service: boto3's name of it: ``"s3"``.
+        :param connect_timeout: bound on connecting, in seconds.
+        :param read_timeout: bound on one answer, in seconds.
+        :param attempts: how often boto3 itself tries a call; 1 where the caller decides what may be repeated.
         """
         from botocore.config import Config
 
         aws = self._aws_hook
         region_name = self.region_name or self._extra.get("region_name") or None
-        bounds = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 4})
-        given = aws.conn_config.botocore_config
+        retries = Config(retries={"total_max_attempts": attempts})
+        config = Config(connect_timeout=connect_timeout, read_timeout=read_timeout).merge(retries)
+        if aws.conn_config.botocore_config:
+            config = config.merge(aws.conn_config.botocore_config)
+        if attempts == 1:  # not to be overruled: the caller counts on it
+            config = config.merge(retries)
         session: Any = aws.get_session(region_name=region_name)
         return session.client(
             service,
             endpoint_url=aws.conn_config.get_service_endpoint_url(service),
             verify=aws.verify,
-            config=bounds.merge(given) if given else bounds,
+            config=config,
         )
 
     def test_connection(self) -> tuple[bool, str]:

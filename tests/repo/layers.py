@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "airflow_mwaa_provider"
 
-_BELOW_HOOKS = {"metadata", "client", "exceptions"}
+_BELOW_HOOKS = {"metadata", "client", "monitoring", "exceptions"}
 _BELOW_OPERATORS = {"triggers", "links", "hooks", "_compat"} | _BELOW_HOOKS
 MAY_IMPORT: dict[str, set[str]] = {
     "_compat": set(),
@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "links": {"hooks", "_compat"} | _BELOW_HOOKS,
     "local": {"_compat", "exceptions"},
     "metadata": {"exceptions"},
-    "monitoring": {"exceptions"},
+    "monitoring": {"client", "exceptions"},
     "operators": {"secrets"} | _BELOW_OPERATORS,
     "packaging": {"exceptions"},
     "plugins": {"metadata", "exceptions", "_compat"},

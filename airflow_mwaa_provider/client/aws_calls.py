@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls of any AWS service: retried within a deadline, and every error one line that says what to do.
+
+botocore's own retries are to be off in the clients that are used here: it repeats what may already have taken effect.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.network_faults import never_connected, reason, shortened, unended
+from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaError, MwaaInputError, Throttled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["AwsCalls", "aws_error"]
+
+_THROTTLED = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+_DENIED = {"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"}
+_BAD_CREDENTIALS = {
+    "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidSignatureException",
+    "MissingAuthenticationToken", "SignatureDoesNotMatch", "UnrecognizedClientException",
+}  # fmt: skip
+_WITHOUT_CREDENTIALS = ("CredentialRetrievalError", "NoCredentialsError", "NoRegionError", "PartialCredentialsError")
+_INVALID = ("Validation", "InvalidParameter", "InvalidFormat", "MissingRequiredParameter", "MissingParameter", "Malformed")
+
+
+class AwsCalls:
+    """Calls operations of one AWS service.
+
+    :param client: boto3's client, without retries of its own.
+    :param service: the service's name, for errors.
+    :param prefix: what its actions begin with in IAM, such as ``"cloudwatch"``.
+    :param policy: how long, and how patiently, a call is repeated.
+    """
+
+    def __init__(self, client: Any, service: str, prefix: str, *, policy: RetryPolicy | None = None) -> None:
+        self.client = client
+        self._service = service
+        self._prefix = prefix
+        self._policy = policy or RetryPolicy(deadline_s=60.0)
+
+    def call(
+        self, operation: str, what: str, *, acts: bool = False, repeat_unsure: bool = False, **request: Any
+    ) -> Any:
+        """Call an operation until it succeeds, fails for good, or the deadline passes.
+
+        :param operation: its name in the API, such as ``"PutMetricData"``.
+        :param what: what it is about, for errors.
+        :param acts: whether doing it twice differs from doing it once.
+        :param repeat_unsure: repeat it even so when nobody knows whether it was done.
+        :raises MwaaError: it failed; ``ambiguous`` says whether it may have been done all the same.
+        """
+        from botocore import xform_name
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        method = getattr(self.client, xform_name(operation))
+        action = f"{self._prefix}:{operation}"
+
+        def attempt() -> Any:
+            try:
+                return method(**request)
+            except (BotoCoreError, ClientError) as error:
+                found = aws_error(f"{what}: {operation}", self._service, error, action=action, acts=acts)
+            # Outside of the except: botocore's own words may repeat what was sent.
+            raise found
+
+        return call_with_retries(
+            attempt, self._policy, may_repeat=lambda error: error.transient and (repeat_unsure or not error.ambiguous)
+        )
+
+
+def aws_error(where: str, service: str, error: Any, *, action: str, acts: bool) -> MwaaError:
+    """Judge an error of boto3's; nothing of what was sent is in what is returned.
+
+    :param where: what was called, for the error's words.
+    :param service: the service's name.
+    :param error: botocore's ``ClientError`` or ``BotoCoreError``.
+    :param action: the IAM action of the call.
+    :param acts: whether a failure leaves a doubt that matters.
+    """
+    response = getattr(error, "response", None)
+    if response is None:
+        return _unanswered(where, service, error, acts=acts)
+    details = response.get("Error", {})
+    code = str(details.get("Code", ""))
+    words = _words(details)
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
+    if code in _THROTTLED or status == 429:
+        return Throttled(f"{where}: throttled ({words}). Make fewer calls at once, or try again later.", transient=True)
+    if code in _DENIED:
+        return AccessDenied(f"{where}: access denied. Allow {action}. AWS says: {words}.", action=action)
+    if code in _BAD_CREDENTIALS:
+        return AccessDenied(f"{where}: the AWS credentials were refused ({code}). Check the AWS connection.")
+    if status >= 500 or status < 300:
+        doubt = " It may have taken effect." if acts else ""
+        return AwsError(
+            f"{where}: {service} answered HTTP {status} ({words}).{doubt} Try again later.",
+            code=code, transient=True, ambiguous=acts,
+        )  # fmt: skip
+    if code.startswith(_INVALID):
+        return MwaaInputError(f"{where}: {service} refused it as invalid ({words}). Correct it.")
+    return AwsError(f"{where}: {service} answered {code} ({words}). Correct that, and try again.", code=code)
+
+
+def _unanswered(where: str, service: str, error: Any, *, acts: bool) -> MwaaError:
+    kind = type(error).__name__
+    if kind in _WITHOUT_CREDENTIALS:
+        return AccessDenied(f"{where}: no AWS credentials or region ({kind}). Check the AWS connection.")
+    if kind == "ParamValidationError":  # its own words repeat the values
+        return MwaaInputError(f"{where}: boto3 refused a parameter. Correct what was given.")
+    unsent = never_connected(error) or kind in ("EndpointConnectionError", "ConnectTimeoutError")
+    doubt = " It may have taken effect." if acts and not unsent else ""
+    return AwsError(
+        f"{where}: {service} did not answer ({reason(error)}).{doubt} Check the network, and try again.",
+        code=kind, transient=True, ambiguous=acts and not unsent,
+    )  # fmt: skip
+
+
+def _words(details: Mapping[str, Any]) -> str:
+    """AWS's own words; a page is named and not quoted."""
+    text = str(details.get("Message", "") or details.get("Code", "") or "no reason given")
+    if text.lstrip().startswith("<"):
+        return "a page instead of the service's answer, from a proxy or load balancer"
+    return unended(shortened(text, 300))

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publish metrics of a pipeline: how long a step took and how many rows it had, and what another task returned."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+try:  # Airflow 3
+    from airflow.sdk import dag, task
+except ImportError:  # Airflow 2
+    from airflow.decorators import dag, task
+
+from airflow_mwaa_provider.operators.cloudwatch import CloudWatchMetricsOperator
+
+NAMESPACE = "Sales"
+
+
+@dag(
+    dag_id="pipeline_metrics",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    dagrun_timeout=timedelta(hours=1),
+    tags=["mwaa", "cloudwatch"],
+)
+def pipeline_metrics() -> None:
+    # --8<-- [start:task]
+    @task
+    def load_orders() -> list[dict[str, object]]:
+        # Imported here, because parsing a DAG file needs no boto3.
+        from airflow_mwaa_provider.hooks.cloudwatch import count_metric, task_metrics, timed_metric
+
+        with task_metrics(NAMESPACE, dimensions={"Table": "orders"}):
+            with timed_metric("load_time"):
+                rows = [{"region": "north", "total": 12.5}, {"region": "south", "total": 7.25}]
+            count_metric("rows_loaded", len(rows))
+        return [
+            {"name": "order_total", "value": row["total"], "dimensions": {"Region": row["region"]}} for row in rows
+        ]
+
+    # --8<-- [end:task]
+
+    CloudWatchMetricsOperator(task_id="publish_totals", namespace=NAMESPACE, metrics=load_orders())
+
+
+pipeline_metrics()

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CloudWatch by moto over HTTP, whose requests are kept and can be made to fail."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import socket
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto.cloudwatch.responses import CloudWatchResponse
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request as it came."""
+
+    body: bytes
+    is_compressed: bool
+
+    @property
+    def plain(self) -> bytes:
+        return gzip.decompress(self.body) if self.is_compressed else self.body
+
+
+class CloudWatchService:
+    """The service as AWS would be: what it was sent is kept, and what it answers can be chosen.
+
+    Bodies are decompressed before moto, which in its older releases cannot read them.
+
+    :param fault: is asked with the number of a request, from 1; what it returns, a status, a code and whether the
+        request is taken all the same, is answered instead. ``None`` as the status cuts the connection.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.fault: Callable[[int], tuple[int | None, str, bool] | None] | None = None
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Silent)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        sent = Sent(body, environ.pop("HTTP_CONTENT_ENCODING", "") == "gzip")
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(sent.plain), str(len(sent.plain))
+        if b"PutMetricData" not in sent.plain + environ.get("HTTP_X_AMZ_TARGET", "").encode():
+            return self._moto(environ, start_response)
+        self.sent.append(sent)
+        fault = self.fault(len(self.sent)) if self.fault else None
+        if fault is None:
+            return self._moto(environ, start_response)
+        status, code, is_taken = fault
+        if is_taken:
+            list(self._moto(environ, lambda *_: None))
+        if status is None:
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            raise ConnectionAbortedError
+        if "HTTP_X_AMZ_TARGET" in environ:
+            start_response(f"{status} fault", [("Content-Type", "application/x-amz-json-1.0")])
+            return [json.dumps({"__type": code, "message": "no"}).encode()]
+        start_response(f"{status} fault", [("Content-Type", "text/xml")])
+        return [f"<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>".encode()]
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def client(self) -> Any:
+        return boto3.client(
+            "cloudwatch",
+            endpoint_url=self.url,
+            region_name="eu-west-1",
+            aws_access_key_id="AKIA0",
+            aws_secret_access_key="secret",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=20),
+        )
+
+
+def _put_metric_data(response: CloudWatchResponse) -> Any:
+    """moto's, but for reading a form: older releases take minutes for one of 1,000 metrics."""
+    prefix = "MetricData.member."
+    if not any(key.startswith(prefix) for key in response.querystring):
+        return _PUT_METRIC_DATA(response)
+    entries: dict[int, dict[str, Any]] = defaultdict(dict)
+    for key, (value,) in response.querystring.items():
+        number, _, path = key.removeprefix(prefix).partition(".")
+        if not key.startswith(prefix):
+            continue
+        name, _, rest = path.partition(".")
+        if rest.startswith("member."):
+            position, _, field = rest.removeprefix("member.").partition(".")
+            members = entries[int(number)].setdefault(f"{name}.member", {})
+            if field:
+                members.setdefault(int(position), {})[field] = value
+            else:
+                members[int(position)] = value
+        elif rest:
+            entries[int(number)].setdefault(name, {})[rest] = value
+        else:
+            entries[int(number)][name] = value
+    listed = [
+        {name: list(value.values()) if name.endswith(".member") else value for name, value in entry.items()}
+        for entry in entries.values()
+    ]
+    response.cloudwatch_backend.put_metric_data(response.querystring["Namespace"][0], listed)
+    return "<PutMetricDataResponse/>"
+
+
+_PUT_METRIC_DATA: Any = CloudWatchResponse.put_metric_data
+
+
+class _Silent(WSGIRequestHandler):
+    def log(self, *arguments: object) -> None:
+        """Leave the output to the tests."""
+
+
+@pytest.fixture(scope="session")
+def running_cloudwatch() -> Iterator[CloudWatchService]:
+    service = CloudWatchService()
+    with mock.patch.object(CloudWatchResponse, "put_metric_data", _put_metric_data):
+        yield service
+    service.stop()
+
+
+@pytest.fixture
+def cloudwatch(running_cloudwatch: CloudWatchService, monkeypatch: pytest.MonkeyPatch) -> CloudWatchService:
+    """The service without faults, and a process that is told where it is. Each test takes a namespace of its own."""
+    running_cloudwatch.fault = None
+    running_cloudwatch.sent.clear()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AKIA0",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": running_cloudwatch.url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    return running_cloudwatch
