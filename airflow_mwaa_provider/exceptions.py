@@ -64,11 +64,11 @@ __all__ = [
     "AccessDenied", "AirflowError", "AnswerTooLarge", "AwsError", "CallTimeout", "CleanupFailed", "CleanupUnderWay",
     "CliCommandFailed", "CliCommandNotAllowed", "CliError", "DagNotFound", "DagPaused", "DagRunAlreadyExists",
     "DagRunFailed", "DagRunNotFound", "DatabaseRefused", "DatabaseUnavailable", "EnvironmentNotFound",
-    "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MetricsNotSent", "MigrationRefused", "MwaaError",
-    "MwaaInputError", "NoMetadataRoute", "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound", "SecretsError",
-    "SecretsUnavailable", "StorageError", "TableNotFound", "TaskInstanceFailed", "TaskInstanceNotFound",
-    "Throttled", "TokenExpired", "UnexpectedAnswer", "UnsendableCommand", "UnsupportedByTransport",
-    "UnsupportedColumn", "ValueMasked", "WaitTimeout", "WebServerUnreachable",
+    "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MetricsNotSent", "MigrationRefused",
+    "MwaaError", "MwaaInputError", "NoMetadataRoute", "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound",
+    "SecretsError", "SecretsUnavailable", "StorageError", "TableNotFound", "TaskInstanceFailed",
+    "TaskInstanceNotFound", "Throttled", "TokenExpired", "UnexpectedAnswer", "UnsendableCommand",
+    "UnsupportedByTransport", "UnsupportedColumn", "ValueMasked", "WaitTimeout", "WebServerUnreachable",
 ]  # fmt: skip
 
 
@@ -408,7 +408,13 @@ class MetricsNotSent(AwsError):
     """
 
     def __init__(
-        self, message: str = "", *, sent: int = 0, doubtful: Sequence[Any] = (), unsent: Sequence[Any] = (), **fields: Any
+        self,
+        message: str = "",
+        *,
+        sent: int = 0,
+        doubtful: Sequence[Any] = (),
+        unsent: Sequence[Any] = (),
+        **fields: Any,
     ) -> None:
         super().__init__(message, **fields)
         self.sent = sent

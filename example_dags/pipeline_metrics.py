@@ -34,13 +34,28 @@ def pipeline_metrics() -> None:
             with timed_metric("load_time"):
                 rows = [{"region": "north", "total": 12.5}, {"region": "south", "total": 7.25}]
             count_metric("rows_loaded", len(rows))
-        return [
-            {"name": "order_total", "value": row["total"], "dimensions": {"Region": row["region"]}} for row in rows
-        ]
+        return [{"name": "order_total", "value": row["total"], "dimensions": {"Region": row["region"]}} for row in rows]
 
     # --8<-- [end:task]
 
+    # --8<-- [start:hook]
+    @task
+    def publish_answers() -> None:
+        from airflow_mwaa_provider.hooks.cloudwatch import CloudWatchMetricsHook, Metric, StatisticSet
+
+        CloudWatchMetricsHook().put_metrics(
+            NAMESPACE,
+            [
+                Metric("order_total", 19.75, dimensions={"Region": "east"}),
+                Metric("response_time", unit="Milliseconds", values=[10, 12, 90], counts=[5, 3, 1]),
+                Metric("row_bytes", unit="Bytes", statistics=StatisticSet(1000, 52_000, 12, 340)),
+            ],
+        )
+
+    # --8<-- [end:hook]
+
     CloudWatchMetricsOperator(task_id="publish_totals", namespace=NAMESPACE, metrics=load_orders())
+    publish_answers()
 
 
 pipeline_metrics()

@@ -24,7 +24,7 @@ _BAD_CREDENTIALS = {
     "MissingAuthenticationToken", "SignatureDoesNotMatch", "UnrecognizedClientException",
 }  # fmt: skip
 _WITHOUT_CREDENTIALS = ("CredentialRetrievalError", "NoCredentialsError", "NoRegionError", "PartialCredentialsError")
-_INVALID = ("Validation", "InvalidParameter", "InvalidFormat", "MissingRequiredParameter", "MissingParameter", "Malformed")
+_INVALID = ("InvalidFormat", "InvalidParameter", "Malformed", "Missing", "Validation")
 
 
 class AwsCalls:

@@ -89,7 +89,7 @@ class CloudWatchMetricsHook(BaseHook):
 
 
 class _Collected:
-    """What a task has measured so far."""
+    """What a task has measured."""
 
     def __init__(self, dimensions: Mapping[str, str]) -> None:
         self.dimensions = dict(dimensions)
@@ -151,6 +151,8 @@ class task_metrics:  # noqa: N801 - used as a function is: a block, or a decorat
             log.info("Sent %d metrics of this task to namespace %r", len(metrics), self.namespace)
 
     def __call__(self, function: Function) -> Function:
+        """Decorate a function with it."""
+
         @functools.wraps(function)
         def measured(*arguments: Any, **keywords: Any) -> Any:
             with task_metrics(self.namespace, dimensions=self.dimensions, hook=self.hook):

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from numbers import Real
 from typing import Any
 
@@ -134,7 +134,7 @@ class Metric:
                 f"{where}: its time {self.timestamp!s} is more than two weeks ago or two hours ahead, which CloudWatch "
                 "refuses. Check the clock, or leave it out."
             )
-        return datetime.fromtimestamp(seconds, timezone.utc)
+        return datetime.fromtimestamp(seconds, UTC)
 
     def _numbers(self, where: str) -> list[dict[str, Any]]:
         given = [name for name in ("value", "values", "statistics") if getattr(self, name) not in (None, (), [])]
@@ -218,8 +218,7 @@ def _metric(given: Any, number: int) -> Metric:
         return given
     if not isinstance(given, Mapping):
         raise MwaaInputError(
-            f"Metric {number}: {type(given).__name__} is neither a Metric nor a dict. Give "
-            "{'name': …, 'value': …}."
+            f"Metric {number}: {type(given).__name__} is neither a Metric nor a dict. Give {{'name': …, 'value': …}}."
         )
     known = [each.name for each in fields(Metric)]
     unknown = [str(name) for name in given if name not in known]
@@ -254,9 +253,11 @@ def _seconds(moment: datetime | str | float, where: str) -> float:
         try:
             moment = datetime.fromisoformat(moment)
         except ValueError:
-            raise MwaaInputError(f"{where}: its time {_shown(moment)} is not ISO 8601. Write 2026-11-30T12:00:00Z.") from None
+            raise MwaaInputError(
+                f"{where}: its time {_shown(moment)} is not ISO 8601. Write 2026-11-30T12:00:00Z."
+            ) from None
     if isinstance(moment, datetime):
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return _number(moment, where, "timestamp")
 
 

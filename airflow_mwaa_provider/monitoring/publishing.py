@@ -76,7 +76,8 @@ def put_metrics(
 
 def _requests(metrics: Sequence[Metric], now_s: float, room: int) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
     """Divide metrics into requests: of each the first metric, the one after its last, and its entries."""
-    begin, entries, used = 0, list[dict[str, Any]](), 0
+    begin, last, used = 0, 0, 0
+    entries: list[dict[str, Any]] = []
     for number, metric in enumerate(metrics):
         for entry in metric.entries(now_s):
             needed = _most_bytes(entry)
@@ -107,7 +108,9 @@ def _most_bytes(entry: dict[str, Any]) -> int:
 def _not_sent(metrics: Sequence[Metric], begin: int, end: int, error: MwaaError) -> MetricsNotSent:
     failed = metrics[begin:end]
     names = [shortened(repr(name), _NAME_CHARS_SHOWN) for name in dict.fromkeys(metric.name for metric in failed)]
-    shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {len(names) - _NAMES_SHOWN} more names" * (len(names) > _NAMES_SHOWN))
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    if len(names) > _NAMES_SHOWN:
+        shown += f" and {len(names) - _NAMES_SHOWN} more names"
     rest = len(metrics) - end
     return MetricsNotSent(
         f"{error} Of {len(metrics):,} metrics {begin:,} were sent; this request had {len(failed):,} ({shown})"

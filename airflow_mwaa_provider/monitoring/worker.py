@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,12 +104,14 @@ def measure_worker(path: str, *, cgroups: Path = _ROOT, own: Path = _OWN) -> Mea
     ):
         try:
             numbers.update(measure())
-        except (OSError, ValueError, ImportError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError) as error:
             missing[what] = f"{type(error).__name__}: {error}"
     return Measured(numbers, missing)
 
 
 def _host() -> dict[str, float]:
+    if find_spec("psutil") is None:
+        raise ValueError("psutil is not installed")
     import psutil
 
     memory, cpu = psutil.virtual_memory(), psutil.cpu_times_percent(interval=0.1)

@@ -7,7 +7,7 @@ import math
 import random
 import uuid
 from collections import defaultdict
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from tests.monitoring.conftest import CloudWatchService
 
 ONCE = RetryPolicy(deadline_s=0.0)
 SOON = RetryPolicy(deadline_s=30.0, first_delay_s=0.01, max_delay_s=0.02)
-NOW = datetime.now(timezone.utc).replace(second=0, microsecond=0)
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 
 
 def _namespace() -> str:
