@@ -82,6 +82,8 @@ DAG_IDS = (
     "names_mwaas_path",
     "reads_secrets",
     "migrate_to_secrets_manager",
+    "dag-custom-metrics",
+    "pipeline_metrics",
 )
 
 
