@@ -183,8 +183,7 @@ def fill() -> None:
 
 
 def fill_cache(folder: str, entries: int) -> None:
-    from airflow_mwaa_provider.secrets.entry import VALUE, Entry
-    from airflow_mwaa_provider.secrets.store import CacheKeys, FileStore
+    from airflow_mwaa_provider.secrets.store import VALUE, CacheKeys, Entry, FileStore
 
     store = FileStore(f"{folder}/cache", CacheKeys(KEY), max_entries=10**9, max_bytes=10**12, max_age_s=10**9)
     for number in range(entries):

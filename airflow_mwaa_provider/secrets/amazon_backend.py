@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.quiet_logs import values_kept_out_of_logs
-from airflow_mwaa_provider.secrets.entry import ABSENT, DENIED, VALUE
+from airflow_mwaa_provider.secrets.store import ABSENT, DENIED, VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

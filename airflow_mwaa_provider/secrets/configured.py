@@ -7,12 +7,12 @@ from importlib import import_module
 
 from airflow_mwaa_provider._compat import AIRFLOW_V_3, AIRFLOW_V_3_2, AIRFLOW_VERSION, secrets_backends
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.secrets.cached_backend import CachedBackend
 from airflow_mwaa_provider.secrets.configuration import (
     Configuration,
     read_configuration,
     single_keywords_in_variables,
 )
+from airflow_mwaa_provider.secrets.secrets_manager import CachedBackend
 
 __all__ = ["configured_backend", "own_airflow_version", "own_configuration"]
 

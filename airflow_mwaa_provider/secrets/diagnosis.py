@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_mwaa_provider.secrets.amazon_backend import Cause
-from airflow_mwaa_provider.secrets.entry import ABSENT, VALUE, Entry
+from airflow_mwaa_provider.secrets.store import ABSENT, VALUE, Entry
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.secrets.amazon_backend import Answer, Reply
-    from airflow_mwaa_provider.secrets.entry import Identity
     from airflow_mwaa_provider.secrets.look_up_cache import LookUpCache
+    from airflow_mwaa_provider.secrets.store import Identity
 
 __all__ = ["connection_problem", "describe", "describe_stale"]
 

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.secrets.amazon_backend import Cause
-from airflow_mwaa_provider.secrets.cached_backend import why_not_looked_up
 from airflow_mwaa_provider.secrets.configuration_check import problems
 from airflow_mwaa_provider.secrets.configured import own_configuration
 from airflow_mwaa_provider.secrets.diagnosis import connection_problem, describe
-from airflow_mwaa_provider.secrets.entry import ABSENT, DENIED, VALUE
 from airflow_mwaa_provider.secrets.kept_cache import KeptCache
 from airflow_mwaa_provider.secrets.look_up_cache import CacheOptions, LookUpCache, amazon_keywords
-from airflow_mwaa_provider.secrets.store import MemoryStore
+from airflow_mwaa_provider.secrets.secrets_manager import why_not_looked_up
+from airflow_mwaa_provider.secrets.store import ABSENT, DENIED, VALUE, MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,14 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.secrets.entry import VALUE
-from airflow_mwaa_provider.secrets.statistics import read_statistics
-from airflow_mwaa_provider.secrets.store import FileStore, UnusableFolder, default_parent, environment_keys
+from airflow_mwaa_provider.secrets.store import (
+    VALUE,
+    FileStore,
+    UnusableFolder,
+    default_parent,
+    environment_keys,
+    read_statistics,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from airflow_mwaa_provider.secrets.entry import Entry
+    from airflow_mwaa_provider.secrets.store import Entry
 
 __all__ = ["KeptCache"]
 

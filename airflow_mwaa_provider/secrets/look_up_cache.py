@@ -12,15 +12,19 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.secrets.entry import DENIED, VALUE, Entry, Identity, now_s
-from airflow_mwaa_provider.secrets.statistics import Statistics
 from airflow_mwaa_provider.secrets.store import (
+    DENIED,
+    VALUE,
+    Entry,
     FileStore,
+    Identity,
     MemoryStore,
+    Statistics,
     UnusableFolder,
     default_parent,
     environment_keys,
     is_asking_for_key,
+    now_s,
 )
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.exceptions import AccessDenied, SecretsUnavailable
 from airflow_mwaa_provider.secrets.amazon_backend import Cause, Reply, cause_of
 from airflow_mwaa_provider.secrets.diagnosis import describe, describe_stale
-from airflow_mwaa_provider.secrets.entry import ABSENT, DENIED, VALUE, Entry, now_s
 from airflow_mwaa_provider.secrets.look_up_cache import log, warn_once
+from airflow_mwaa_provider.secrets.store import ABSENT, DENIED, VALUE, Entry, now_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_mwaa_provider.secrets.amazon_backend import Answer
-    from airflow_mwaa_provider.secrets.entry import Identity
     from airflow_mwaa_provider.secrets.look_up_cache import LookUpCache
+    from airflow_mwaa_provider.secrets.store import Identity
 
 __all__ = ["denied", "read_again", "read_through"]
 

@@ -1,13 +1,170 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The amazon provider's backend for Secrets Manager, with a cache that all processes of a container share."""
+"""The amazon provider's backend for Secrets Manager, with a cache that all processes of a container share.
+
+A look-up that the cache answers imports nothing heavy, because tasks are fresh processes and most of them need no more.
+What the backends have in common is in this file too: each module that is imported takes a tenth of a millisecond.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import re
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider.secrets.cached_backend import CachedBackend
+from airflow.secrets import BaseSecretsBackend
 
-__all__ = ["CachedSecretsManagerBackend"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_mwaa_provider.secrets.look_up_cache import LookUpCache
+    from airflow_mwaa_provider.secrets.store import Entry
+
+__all__ = ["CachedBackend", "CachedSecretsManagerBackend", "has_teams", "why_not_looked_up"]
+
+log = logging.getLogger("airflow_mwaa_provider.secrets")
+
+_PREFIXES = {"connection": "connections", "variable": "variables", "config": "config"}
+_TEAM_SEPARATOR = "--"
+_COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server", "webserver", "celery")
+"""Processes that run for long. Tasks are told of a wrong configuration when they need more than the cache has."""
+
+
+class CachedBackend(BaseSecretsBackend):
+    """Answers from the cache, and asks the amazon provider's backend for what that lacks.
+
+    :param given: all keywords: those about the cache, and those for the amazon provider's backend.
+    """
+
+    amazon_class: ClassVar[str]
+    """The class of the amazon provider that is asked."""
+    service: ClassVar[str]
+    """Its service, by boto3's name."""
+
+    cache: LookUpCache
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        from airflow_mwaa_provider.secrets.look_up_cache import CacheOptions, LookUpCache, amazon_keywords
+
+        super().__init__()
+        options = CacheOptions(given)
+        self.cache = LookUpCache(type(self).amazon_class, type(self).service, amazon_keywords(given), options)
+        if any(argument in _COMPONENTS for argument in sys.argv[1:3]):
+            self._check_once()
+
+    def __getattr__(self, name: str) -> Any:
+        # What the amazon provider's backend has beside look-ups: its client, its attributes.
+        if name.startswith("__") or "cache" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.cache.amazon_backend.stock, name)
+
+    def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
+        """Return a connection as the secret has it: a URI, or JSON.
+
+        :param team_name: the team of the task that asks, in an Airflow with several teams.
+        """
+        return self._look_up("connection", conn_id, team_name)
+
+    def get_variable(self, key: str, team_name: str | None = None) -> str | None:
+        """Return the value of a variable."""
+        return self._look_up("variable", key, team_name)
+
+    def get_config(self, key: str) -> str | None:
+        """Return the value of an Airflow configuration option."""
+        return self._look_up("config", key, None)
+
+    def refresh(self, kind: str, secret_id: str, team: str | None = None, *, min_age_s: float = 10.0) -> bool:
+        """Ask again for what the cache may have, unless that was done just now.
+
+        :param kind: ``"connection"``, ``"variable"`` or ``"config"``.
+        :return: whether the answer is another one than this process was given last.
+        :raises SecretsUnavailable: nobody answered, and the cache has nothing to answer with.
+        """
+        from airflow_mwaa_provider.secrets.misses import read_again
+
+        identity = self.cache.identity(kind, secret_id, team)
+        self.cache.unpin(identity)
+        return read_again(self.cache, identity, min_age_s)
+
+    def invalidate(self, kind: str, secret_id: str, team: str | None = None) -> bool:
+        """Forget what the cache has; return whether there was something."""
+        return self.cache.forget(self.cache.identity(kind, secret_id, team))
+
+    def _look_up(self, kind: str, secret_id: str, team: str | None) -> str | None:
+        cache = self.cache
+        secret_id = str(secret_id)
+        if not self._is_looked_up(kind, secret_id):
+            return None
+        if _TEAM_SEPARATOR in secret_id and has_teams():
+            return cache.amazon_backend.refuse(kind, secret_id, team)
+        identity = cache.identity(kind, secret_id, team)
+        entry = cache.pinned(identity)
+        if entry is not None:
+            return self._answer(entry)
+        cached = ""
+        entry = cache.store.read(identity)
+        if entry is not None and cache.is_fresh(entry):
+            cache.statistics.count(**{"hits" if entry.has_value else "negative_hits": 1})
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("%s %r: from the cache, %.0f s old", kind.capitalize(), secret_id, entry.age_s())
+            if entry.problem and not entry.has_value:
+                cached = self._until_asked_again(entry)
+        else:
+            from airflow_mwaa_provider.secrets.misses import read_through
+
+            self._check_once()
+            entry = read_through(cache, identity)
+        if entry is None:
+            return None
+        cache.pin(entry)
+        return self._answer(entry, cached)
+
+    def _answer(self, entry: Entry, more: str = "") -> str | None:
+        """Return the value of an entry, or raise what it stands for; what is wrong with it is logged once a process."""
+        self.cache.note_given(entry)
+        if entry.problem:
+            from airflow_mwaa_provider.secrets.look_up_cache import warn_once
+
+            warn_once((*entry.identity, entry.problem), "%s", f"{entry.problem} {more}".rstrip())
+        if entry.is_denied:
+            from airflow_mwaa_provider.secrets.misses import denied
+
+            raise denied(self.cache, entry)
+        return entry.value
+
+    def _until_asked_again(self, entry: Entry) -> str:
+        age = entry.age_s() or 0.0
+        left = max(0.0, self.cache.options.negative_ttl_s * entry.jitter - age)
+        return (
+            f"This is the answer of {age:.0f} s ago, used for {left:.0f} s more; to ask at once: airflow-mwaa secrets "
+            f"invalidate {entry.identity[2]}."
+        )
+
+    def _is_looked_up(self, kind: str, secret_id: str) -> bool:
+        try:
+            why = why_not_looked_up(self.cache.given, kind, secret_id)
+        except re.error:
+            self._check_once()
+            raise
+        if why and kind != "config":  # of options Airflow asks for dozens
+            key = (kind, secret_id, why)
+            if key not in _excluded:
+                _excluded.add(key)
+                self._check_once()
+                log.info("%s", why)
+        return not why
+
+    def _check_once(self) -> None:
+        """Say once a process what of the configuration cannot be meant so."""
+        given = self.cache.given
+        key = repr(sorted(given.items()))
+        if key in _checked:
+            return
+        _checked.add(key)
+        from airflow_mwaa_provider.secrets.configuration_check import configured_problems, problems
+
+        for problem in (*problems(type(self).service, given), *configured_problems()):
+            log.warning("Secrets backend: %s", problem)
 
 
 class CachedSecretsManagerBackend(CachedBackend):
@@ -90,3 +247,32 @@ class CachedSecretsManagerBackend(CachedBackend):
             **kwargs,
         }
         super().__init__(given)
+
+
+def why_not_looked_up(given: Mapping[str, Any], kind: str, secret_id: str) -> str:
+    """Return why the keywords exclude a look-up, in a sentence; empty if they don't.
+
+    :raises re.error: the pattern is none.
+    """
+    name = _PREFIXES[kind]
+    what = f"{kind.capitalize()} {secret_id!r} is not looked up by the secrets backend:"
+    if given.get(f"{name}_prefix", "") is None:
+        return f"{what} {name}_prefix is null. If it is meant to be a secret, set {name}_prefix."
+    pattern = given.get(f"{name}_lookup_pattern")
+    if pattern and re.match(pattern, secret_id, re.IGNORECASE) is None:
+        return (
+            f"{what} {name}_lookup_pattern {pattern!r} excludes it. If it is meant to be a secret, change the pattern "
+            "in the backend's keywords."
+        )
+    return ""
+
+
+def has_teams() -> bool:
+    """Return whether this Airflow has several teams, whose secrets have names of their own."""
+    from airflow.configuration import conf
+
+    return bool(conf.getboolean("core", "multi_team", fallback=False))
+
+
+_checked: set[str] = set()
+_excluded: set[tuple[str, str, str]] = set()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where entries are kept: encrypted files that all processes of a container share, or the memory of this one."""
+"""What the cache keeps: entries, in encrypted files that all processes of a container share or in memory, and counts.
+
+One file, because each module that a look-up imports takes a tenth of a millisecond.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import random
 import stat
@@ -15,24 +19,39 @@ import struct
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
-
-from airflow_mwaa_provider.secrets.entry import Entry
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_mwaa_provider.secrets.entry import Identity
-
 __all__ = [
+    "ABSENT",
+    "COUNTED",
+    "DENIED",
+    "VALUE",
     "CacheKeys",
+    "Entry",
     "FileStore",
+    "Identity",
     "MemoryStore",
+    "Statistics",
     "UnusableFolder",
     "default_parent",
     "environment_keys",
     "is_asking_for_key",
+    "now_s",
+    "read_statistics",
 ]
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_FORM = 1
+VALUE = "value"
+ABSENT = "absent"
+DENIED = "denied"
+
+Identity = tuple[str, str, str, str]
+"""Scope, kind, id and team of a look-up."""
 
 _VARIABLE = "AIRFLOW__CORE__FERNET_KEY"
 _CONFIGURATIONS = ("airflow.sdk.configuration", "airflow.configuration")
@@ -47,6 +66,132 @@ _LONGEST_ENTRY_BYTES = 512 * 1024
 """A secret has up to 64 KiB, each of which may take six bytes of JSON, and a third more by the encryption."""
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WAIT_S = (0.002, 0.05)
+
+COUNTED = ("hits", "negative_hits", "misses", "calls", "batch_calls", "stale", "errors", "not_cached")
+"""Look-ups answered from the cache with a value, and with the absence of one; look-ups that were not; requests to AWS;
+answers that were past their time to live; requests that failed; answers that could not be kept."""
+
+_COUNTS = struct.Struct(f"<d{len(COUNTED)}Q")
+_COUNT_WAIT_S = 0.1
+_DAY_S, _MOST = 86_400.0, 2**62
+_METRICS = (
+    "airflow.sdk._shared.observability.metrics.stats",
+    "airflow._shared.observability.metrics.stats",
+    "airflow.stats",
+)
+"""Airflow's metrics: of tasks since 3.2, of its other processes since 3.2, and before."""
+
+
+class Entry:
+    """The answer to one look-up, and when it was given.
+
+    Plain on purpose: the code that ``dataclass`` writes takes longer to compile than a look-up.
+
+    :param outcome: whether there was a value, none, or access was denied.
+    :param value: the value; ``None`` unless there was one.
+    :param names: the names that were asked for in Secrets Manager, in their order.
+    :param problem: what is wrong with the answer, in a sentence without the value; empty if nothing is.
+    :param jitter: the share of the time to live after which this entry is no longer fresh, so that not all end at once.
+    :param read_at_s: when Secrets Manager gave the answer, by :func:`~airflow_mwaa_provider.secrets.store.now_s`.
+    :param failed_at_s: when it was last asked again in vain; 0 if never.
+    """
+
+    __slots__ = (
+        "boot", "failed_at_s", "identity", "jitter", "names", "outcome", "problem", "read_at_s", "value", "wall_s",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        identity: Identity,
+        outcome: str,
+        value: str | None = None,
+        *,
+        names: tuple[str, ...] = (),
+        problem: str = "",
+        jitter: float = 1.0,
+        read_at_s: float | None = None,
+        wall_s: float | None = None,
+        boot: str | None = None,
+        failed_at_s: float = 0.0,
+    ) -> None:
+        self.identity = identity
+        self.outcome = outcome
+        self.value = value
+        self.names = names
+        self.problem = problem
+        self.jitter = jitter
+        self.read_at_s = now_s() if read_at_s is None else read_at_s
+        self.wall_s = time.time() if wall_s is None else wall_s
+        self.boot = boot_id() if boot is None else boot
+        self.failed_at_s = failed_at_s
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.identity[1]} {self.identity[2]!r}: {self.outcome}>"
+
+    @property
+    def has_value(self) -> bool:
+        """Whether there was a value."""
+        return self.outcome == VALUE
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether access was denied."""
+        return self.outcome == DENIED
+
+    def age_s(self) -> float | None:
+        """Return how old the answer is; ``None`` if that cannot be told: it is of another start of the machine."""
+        age = now_s() - self.read_at_s
+        if self.boot != boot_id() or age < 0:
+            return None
+        # Without a name for the start of the machine, the two clocks must confirm each other.
+        return age if self.boot else max(age, time.time() - self.wall_s)
+
+    def to_bytes(self) -> bytes:
+        """Return it as it is encrypted."""
+        fields = {
+            "form": _FORM,
+            "identity": self.identity,
+            "outcome": self.outcome,
+            "value": self.value,
+            "names": self.names,
+            "problem": self.problem,
+            "jitter": self.jitter,
+            "read_at_s": self.read_at_s,
+            "wall_s": self.wall_s,
+            "boot": self.boot,
+            "failed_at_s": self.failed_at_s,
+        }
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Entry | None:
+        """Return the entry; ``None`` if another version of this package has written it."""
+        fields: dict[str, Any] = json.loads(data)
+        if fields.pop("form", None) != _FORM:
+            return None
+        scope, kind, secret_id, team = fields.pop("identity")
+        names = tuple(fields.pop("names"))
+        return cls((scope, kind, secret_id, team), fields.pop("outcome"), fields.pop("value"), names=names, **fields)
+
+
+def now_s() -> float:
+    """Return the seconds since the machine was started: time that its processes share, and that nobody can set."""
+    return time.clock_gettime(_CLOCK)
+
+
+def boot_id() -> str:
+    """Return what names this start of this machine; empty where the system does not tell."""
+    global _boot_id
+    if _boot_id is None:
+        try:
+            file = os.open(_BOOT_ID, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _boot_id = os.read(file, 100).decode().strip()
+            finally:
+                os.close(file)
+        except OSError:
+            _boot_id = ""
+    return _boot_id
 
 
 class UnusableFolder(OSError):
@@ -334,6 +479,90 @@ class FileStore:
         self._replace(self._swept, _SWEPT.pack(now, min(count, self._max_entries), min(size, self._max_bytes)))
 
 
+class Statistics:
+    """Counts, in a file that processes share, or in memory.
+
+    :param folder: where the file is; ``None`` for memory.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self._path = None if folder is None else os.path.join(folder, "statistics")
+        self._here: dict[str, int] = dict.fromkeys(COUNTED, 0)
+        self._since = time.time()
+
+    def count(self, **more: int) -> None:
+        """Add to the numbers. What cannot be counted is not: a look-up never fails for it."""
+        for name, number in more.items():
+            _tell_airflow(name, number)
+        if self._path is None:
+            for name, number in more.items():
+                self._here[name] += number
+            return
+        with contextlib.suppress(OSError, struct.error):
+            self._add(more)
+
+    def _add(self, more: dict[str, int]) -> None:
+        assert self._path is not None
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        file = os.open(self._path, flags, 0o600)
+        try:
+            if not _locked(file, _COUNT_WAIT_S):
+                return
+            since, *numbers = _numbers(os.pread(file, _COUNTS.size, 0))
+            for name, number in more.items():
+                numbers[COUNTED.index(name)] += number
+            os.pwrite(file, _COUNTS.pack(since, *numbers), 0)
+        finally:
+            # A process that was forked meanwhile has the file open too, and would keep the lock.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)
+            os.close(file)
+
+    def read(self) -> dict[str, Any]:
+        """Return the numbers, and ``since``, the time from which they are counted."""
+        if self._path is None:
+            return {"since": self._since, **self._here}
+        return read_statistics(self._path)
+
+
+def read_statistics(path: str) -> dict[str, Any]:
+    """Return what a file has counted.
+
+    :raises OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        since, *numbers = _numbers(file.read(_COUNTS.size))
+    return {"since": since, **dict(zip(COUNTED, numbers, strict=True))}
+
+
+def _numbers(data: bytes) -> tuple[Any, ...]:
+    if len(data) == _COUNTS.size:
+        since, *numbers = _COUNTS.unpack(data)
+        if 0 <= since <= time.time() + _DAY_S and max(numbers) < _MOST:
+            return (since, *numbers)
+    return (time.time(), *(0 for _ in COUNTED))  # a new file, or a damaged one
+
+
+def _tell_airflow(name: str, number: int) -> None:
+    """Count it among Airflow's own metrics too, in processes that have these."""
+    metrics = _metrics()
+    if metrics is not None:
+        metrics.incr(f"mwaa_secrets.{name}", number)
+
+
+def _metrics() -> Any:
+    """Return what takes the metrics of this process; ``None`` if nothing does.
+
+    Since 3.2 Airflow has two copies of it. A process may have loaded both, and has told one of them where to send.
+    """
+    for name in _METRICS:
+        module = sys.modules.get(name)
+        found = module if hasattr(module, "_factory") else getattr(module, "Stats", None)
+        if getattr(found, "_factory" if found is module else "factory", None) is not None:
+            return found
+    return None
+
+
 def default_parent() -> str:
     """Return the folder for the caches of this user: in memory where the system has such a place, else temporary."""
     name = f"airflow-mwaa-secrets-{os.geteuid()}"
@@ -427,3 +656,4 @@ def _remove(path: str) -> None:
 
 _known: tuple[str, CacheKeys] | None = None
 _asking = threading.local()
+_boot_id: str | None = None

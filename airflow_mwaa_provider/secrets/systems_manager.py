@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_mwaa_provider.secrets.cached_backend import CachedBackend
+from airflow_mwaa_provider.secrets.secrets_manager import CachedBackend
 
 __all__ = ["CachedSystemsManagerParameterStoreBackend"]
 

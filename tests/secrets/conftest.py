@@ -18,7 +18,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.secretsmanager.models import SecretsManagerBackend, secretsmanager_backends
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from airflow_mwaa_provider.secrets import cached_backend, look_up_cache
+from airflow_mwaa_provider.secrets import look_up_cache, secrets_manager
 from airflow_mwaa_provider.secrets.secrets_manager import CachedSecretsManagerBackend
 from scripts.lib import canary
 
@@ -162,7 +162,7 @@ def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process remembers is gone, as in a new one."""
     for name in ("_caches", "_amazon_backends", "_pins"):
         monkeypatch.setattr(look_up_cache, name, {})
-    for module, name in ((look_up_cache, "_warned"), (cached_backend, "_checked"), (cached_backend, "_excluded")):
+    for module, name in ((look_up_cache, "_warned"), (secrets_manager, "_checked"), (secrets_manager, "_excluded")):
         monkeypatch.setattr(module, name, set())
     monkeypatch.setattr(look_up_cache, "_memory", None)
 

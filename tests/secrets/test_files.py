@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mwaa_provider.secrets import entry as entry_module
+from airflow_mwaa_provider.secrets import store as entry_module
 from tests import seeds
 from tests.secrets.conftest import CANARY, OTHER_KEY, Clock, SecretsService, make
 

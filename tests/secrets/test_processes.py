@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mwaa_provider.secrets.entry import VALUE, Entry
-from airflow_mwaa_provider.secrets.store import CacheKeys, FileStore
+from airflow_mwaa_provider.secrets.store import VALUE, CacheKeys, Entry, FileStore
 from tests import seeds
 from tests.secrets.conftest import FERNET_KEY, SecretsService, environment, error, make
 

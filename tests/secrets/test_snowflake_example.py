@@ -127,14 +127,13 @@ def airflow(service: SecretsService, tmp_path: Path) -> Airflow:
     return Airflow(home, {**os.environ, **environment(service), **own})
 
 
-def uri(tmp_path: Path) -> str:
+def uri() -> str:
     """Return the URI of the connection, as the command of the docs prints it."""
-    file = tmp_path / "password.txt"
-    file.write_text(PASSWORD, encoding="utf-8")
     [command] = [line for line in documented("sh").splitlines() if line.startswith("airflow-mwaa secrets uri")]
-    command = command.replace("--ask-password", f"--password-file {file}").partition(">")[0]
+    command = command.replace("--ask-password", "--password-file -").partition(">")[0]
     done = subprocess.run(
         [sys.executable, "-m", "airflow_mwaa_provider.cli.main", *command.split()[1:]],
+        input=PASSWORD,
         capture_output=True,
         text=True,
         check=True,
@@ -152,7 +151,7 @@ def documented(language: str) -> str:
 def test_two_runs_query_snowflake_and_ask_for_the_secret_once(
     service: SecretsService, snowflake: Snowflake, airflow: Airflow, tmp_path: Path
 ) -> None:
-    service.put("airflow/connections/snowflake_conn", uri(tmp_path))
+    service.put("airflow/connections/snowflake_conn", uri())
     service.calls.clear()
     for _ in range(2):
         done = airflow.test_dag(snowflake)
