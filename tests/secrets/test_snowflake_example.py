@@ -149,7 +149,7 @@ def documented(language: str) -> str:
 
 
 def test_two_runs_query_snowflake_and_ask_for_the_secret_once(
-    service: SecretsService, snowflake: Snowflake, airflow: Airflow, tmp_path: Path
+    service: SecretsService, snowflake: Snowflake, airflow: Airflow
 ) -> None:
     service.put("airflow/connections/snowflake_conn", uri())
     service.calls.clear()
