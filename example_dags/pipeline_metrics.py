@@ -24,7 +24,7 @@ NAMESPACE = "Sales"
     tags=["mwaa", "cloudwatch"],
 )
 def pipeline_metrics() -> None:
-    # --8<-- [start:task]
+    # [START task]
     @task
     def load_orders() -> list[dict[str, object]]:
         # Imported here, because parsing a DAG file needs no boto3.
@@ -36,9 +36,9 @@ def pipeline_metrics() -> None:
             count_metric("rows_loaded", len(rows))
         return [{"name": "order_total", "value": row["total"], "dimensions": {"Region": row["region"]}} for row in rows]
 
-    # --8<-- [end:task]
+    # [END task]
 
-    # --8<-- [start:hook]
+    # [START hook]
     @task
     def publish_answers() -> None:
         from airflow_mwaa_provider.hooks.cloudwatch import CloudWatchMetricsHook, Metric, StatisticSet
@@ -52,7 +52,7 @@ def pipeline_metrics() -> None:
             ],
         )
 
-    # --8<-- [end:hook]
+    # [END hook]
 
     CloudWatchMetricsOperator(task_id="publish_totals", namespace=NAMESPACE, metrics=load_orders())
     publish_answers()
