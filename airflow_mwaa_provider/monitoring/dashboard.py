@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A CloudWatch dashboard of MWAA environments: what the user guide's has, and what someone on call needs.
+
+Source: the MWAA user guide of 2026, "Monitoring dashboards and alarms"; AWS's "Dashboard body structure and syntax".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.monitoring.alarms import ADDITIONAL_WORKERS, ALARMS, BASE_WORKERS, logical_id
+from airflow_mwaa_provider.monitoring.series import Series, check_env_names, check_region, of_airflow, of_containers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["build", "dashboard_name", "template"]
+
+MARK = "Written by `airflow-mwaa monitor dashboard`; `--apply` writes over changes by hand."
+"""Stands on each dashboard, by which it is known that it was made here."""
+
+MAX_WIDGETS = 500
+MAX_NAME = 255
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME}}}")
+_COLUMNS, _WIDTH, _HEIGHT, _HEADING = 24, 8, 6, 1
+_OWN = "MWAA-Custom"
+"""Where WorkerMetricsOperator publishes, unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """One graph of an environment.
+
+    :param lines: a series, or a search for all series of a metric.
+    :param alarm: the key of an alarm whose threshold is drawn.
+    :param is_percent: the axis ends at 100.
+    """
+
+    title: str
+    lines: Sequence[Series | _Search]
+    alarm: str = ""
+    is_percent: bool = False
+    is_stacked: bool = False
+    shows_max_workers: bool = False
+
+
+@dataclass(frozen=True)
+class _Search:
+    """All series of a metric, one line for each value of a dimension.
+
+    :param dimensions: names of its dimensions, ``Environment`` among them.
+    """
+
+    namespace: str
+    name: str
+    stat: str
+    dimensions: Sequence[str]
+    period_s: int = 300
+
+    def expression(self, env_name: str) -> str:
+        """Return it in CloudWatch's language. No environment's name has a character that would end its quotes."""
+        parts = (self.namespace, *self.dimensions)
+        schema = ",".join(part if re.fullmatch(r"[0-9A-Za-z/]+", part) else f'"{part}"' for part in parts)
+        wanted = f'{{{schema}}} MetricName="{self.name}" Environment="{env_name}"'
+        return f"SEARCH('{wanted}', '{self.stat}', {self.period_s})"
+
+
+def _of_clusters(metric: str) -> list[Series]:
+    names = {"Scheduler": "schedulers", "BaseWorker": "base workers", "AdditionalWorker": "additional workers",
+             "WebServer": "web server", "AdditionalWebservers": "additional web servers"}  # fmt: skip
+    return [of_containers(metric, "Average", label, Cluster=cluster) for cluster, label in names.items()]
+
+
+def _own(metric: str) -> _Search:
+    return _Search(_OWN, metric, "Maximum", ("Category", "Environment", "Host"))
+
+
+_GRAPHS = (
+    _Graph(
+        "Workers, and the maximum",
+        [replace(BASE_WORKERS, label="base workers"), replace(ADDITIONAL_WORKERS, label="additional workers")],
+        is_stacked=True,
+        shows_max_workers=True,
+    ),
+    _Graph(
+        "Age of the oldest queued task",
+        [of_containers("ApproximateAgeOfOldestTask", "Maximum", "seconds")],
+        alarm="oldest-queued-task",
+    ),
+    _Graph(
+        "Failed runs, by DAG",
+        [_Search("AmazonMWAA", "DAGDurationFailed", "SampleCount", ("DAG", "Environment"))],
+        is_stacked=True,
+    ),
+    _Graph("CPU of each component", _of_clusters("CPUUtilization"), alarm="scheduler-cpu", is_percent=True),
+    _Graph("Memory of each component", _of_clusters("MemoryUtilization"), alarm="scheduler-memory", is_percent=True),
+    _Graph(
+        "Tasks that failed and succeeded",
+        [
+            of_airflow("TaskInstanceFailures", "Sum", "failed attempts", DAG="All", Task="All"),
+            of_airflow("TaskInstanceSuccesses", "Sum", "succeeded", DAG="All", Task="All"),
+            of_airflow("ZombiesKilled", "Sum", "process gone", DAG="All", Task="All"),
+            of_airflow("TasksKilledExternally", "Sum", "ended from outside", Function="Scheduler"),
+        ],
+    ),
+    _Graph("QueuedTasks", [of_airflow("QueuedTasks", "Maximum", "queued", Function="Executor")]),
+    _Graph(
+        "RunningTasks",
+        [
+            of_airflow("RunningTasks", "Maximum", "running", Function="Executor"),
+            of_airflow("OpenSlots", "Minimum", "free slots", Function="Executor"),
+        ],
+    ),
+    _Graph(
+        "Tasks that could run",
+        [
+            of_airflow("TasksExecutable", "Maximum", "could be queued", Function="Scheduler"),
+            of_airflow("TasksStarving", "Maximum", "find no slot in their pool", Function="Scheduler"),
+        ],
+    ),
+    _Graph(
+        "SchedulerHeartbeat",
+        [of_airflow("SchedulerHeartbeat", "Sum", "heartbeats", Function="Scheduler")],
+        alarm="scheduler-heartbeat",
+    ),
+    _Graph("TotalParseTime", [of_airflow("TotalParseTime", "Maximum", "seconds", Function="DAG Processing")]),
+    _Graph(
+        "DAG files with errors",
+        [
+            of_airflow("ImportErrors", "Maximum", "import errors", Function="DAG Processing"),
+            of_airflow("ProcessorTimeouts", "Maximum", "took too long", Function="DAG Processing"),
+        ],
+        alarm="import-errors",
+    ),
+    _Graph(
+        "CPU of the database",
+        [
+            of_containers("CPUUtilization", "Average", "writer", DatabaseRole="WRITER"),
+            of_containers("CPUUtilization", "Average", "reader", DatabaseRole="READER"),
+        ],
+        alarm="database-cpu",
+        is_percent=True,
+    ),
+    _Graph(
+        "Free memory of the database",
+        [of_containers("FreeableMemory", "Minimum", "writer", DatabaseRole="WRITER")],
+        alarm="database-memory",
+    ),
+    _Graph(
+        "Connections to the database",
+        [
+            of_containers("DatabaseConnections", "Maximum", "writer", DatabaseRole="WRITER"),
+            of_containers("DatabaseConnections", "Maximum", "reader", DatabaseRole="READER"),
+        ],
+    ),
+    _Graph("Latency of writes", [of_containers("WriteLatency", "Average", "seconds", DatabaseRole="WRITER")]),
+    _Graph(
+        "Triggers",
+        [
+            of_airflow("TriggersSucceeded", "Sum", "fired", Function="Trigger"),
+            of_airflow("TriggersFailed", "Sum", "failed", Function="Trigger"),
+            of_airflow("TriggersBlockedMainThread", "Sum", "blocked the triggerer", Function="Trigger"),
+        ],
+    ),
+    _Graph(
+        "Cleanups and exports",
+        [
+            of_airflow("OperatorSuccesses", "Sum", "cleanups that succeeded", Operator="MetadataCleanupOperator"),
+            of_airflow("OperatorFailures", "Sum", "cleanups that failed", Operator="MetadataCleanupOperator"),
+            of_airflow("OperatorSuccesses", "Sum", "exports that succeeded", Operator="MetadataToS3Operator"),
+            of_airflow("OperatorFailures", "Sum", "exports that failed", Operator="MetadataToS3Operator"),
+        ],
+    ),
+    _Graph("Memory of a worker's container", [_own("container_memory_percent")], is_percent=True),
+    _Graph("Disk of a worker", [_own("disk_percent")], is_percent=True),
+    _Graph("Processes killed at the memory limit", [_own("container_memory_kills")]),
+)
+
+
+def build(env_names: Iterable[str], region: str, *, max_workers: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Return the body of a dashboard of one or more environments, one below the other.
+
+    The same arguments give the same body, so that one which is there can be compared.
+
+    :param env_names: the environments, in the order in which they are shown; up to 22.
+    :param region: AWS region of all of them.
+    :param max_workers: by environment the largest number of its workers, MaxWorkers of GetEnvironment, which is drawn
+        as a line.
+    :raises MwaaInputError: a name or the region is none, or there are more environments than a dashboard has room for.
+    """
+    names = check_env_names(env_names)
+    check_region(region)
+    most = (MAX_WIDGETS - 1) // (len(_GRAPHS) + 1)
+    if len(names) > most:
+        raise MwaaInputError(
+            f"{len(names)} environments: a dashboard has room for {most}, because CloudWatch takes {MAX_WIDGETS} "
+            "widgets. Make several, with a name for each."
+        )
+    widgets = [_text(0, f"# {', '.join(_markdown(name) for name in names)}\n{MARK}", height=2)]
+    y = 2
+    for env_name in names:
+        widgets.append(_text(y, f"## {_markdown(env_name)}", height=_HEADING))
+        y += _HEADING
+        for number, graph in enumerate(_GRAPHS):
+            place = {"x": number % (_COLUMNS // _WIDTH) * _WIDTH, "y": y + number // (_COLUMNS // _WIDTH) * _HEIGHT}
+            properties = _properties(graph, env_name, region, (max_workers or {}).get(env_name))
+            widgets.append({"type": "metric", **place, "width": _WIDTH, "height": _HEIGHT, "properties": properties})
+        y += -(-len(_GRAPHS) // (_COLUMNS // _WIDTH)) * _HEIGHT
+    return {"start": "-PT6H", "periodOverride": "inherit", "widgets": widgets}
+
+
+def dashboard_name(env_names: Iterable[str], name: str | None = None) -> str:
+    """Return the name of a dashboard: the given one, else one of the environments' names.
+
+    :raises MwaaInputError: CloudWatch would refuse it.
+    """
+    found = name or "MWAA-" + "-".join(check_env_names(env_names))
+    if not _NAME.fullmatch(found):
+        raise MwaaInputError(
+            f"Dashboard {found[:80]!r}: CloudWatch takes 1 to {MAX_NAME} letters, digits, - and _ as a name. Give "
+            "another."
+        )
+    return found
+
+
+def body_text(body: Mapping[str, Any]) -> str:
+    """Return a body as CloudWatch takes it."""
+    return json.dumps(body, separators=(",", ":"))
+
+
+def template(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a dashboard as a CloudFormation template.
+
+    :param name: name of the dashboard.
+    :param body: of :func:`build`.
+    """
+    properties = {"DashboardName": name, "DashboardBody": body_text(body)}
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": "A dashboard of Amazon MWAA environments, written by airflow-mwaa.",
+        "Resources": {logical_id(name): {"Type": "AWS::CloudWatch::Dashboard", "Properties": properties}},
+    }
+
+
+def _text(y: int, markdown: str, *, height: int) -> dict[str, Any]:
+    return {
+        "type": "text", "x": 0, "y": y, "width": _COLUMNS, "height": height, "properties": {"markdown": markdown},
+    }  # fmt: skip
+
+
+def _markdown(name: str) -> str:
+    """Return a name so that its underscores are no emphasis."""
+    return name.replace("_", "\\_")
+
+
+def _properties(graph: _Graph, env_name: str, region: str, max_workers: int | None) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "title": f"{graph.title} - {env_name}",
+        "view": "timeSeries",
+        "stacked": graph.is_stacked,
+        "region": region,
+        "period": graph.lines[0].period_s,
+        "metrics": [_line(line, number, env_name) for number, line in enumerate(graph.lines, 1)],
+        "yAxis": {"left": {"min": 0, **({"max": 100} if graph.is_percent else {})}},
+    }
+    marks = [mark for mark in (_threshold(graph.alarm), _max_workers(graph, max_workers)) if mark]
+    if marks:
+        properties["annotations"] = {"horizontal": marks}
+    return properties
+
+
+def _line(line: Series | _Search, number: int, env_name: str) -> list[Any]:
+    if isinstance(line, _Search):
+        return [{"expression": line.expression(env_name), "id": f"e{number}"}]
+    dimensions = [part for pair in line.all_dimensions(env_name).items() for part in pair]
+    return [line.namespace, line.name, *dimensions, {"stat": line.stat, "label": line.label}]
+
+
+def _threshold(key: str) -> dict[str, Any] | None:
+    for alarm in ALARMS:
+        if alarm.key == key:
+            return {"value": alarm.threshold, "label": f"alarm {alarm.condition()}", "color": "#d62728"}
+    return None
+
+
+def _max_workers(graph: _Graph, max_workers: int | None) -> dict[str, Any] | None:
+    if not graph.shows_max_workers or max_workers is None:
+        return None
+    return {"value": max_workers, "label": "maximum", "color": "#d62728"}

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One line of a graph, or what an alarm looks at: a metric of an environment, and a statistic of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.monitoring.mwaa_metrics import AIRFLOW, CONTAINERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_ENV_NAME = re.compile(r"[a-zA-Z][0-9a-zA-Z_-]{0,79}")
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
+
+
+@dataclass(frozen=True)
+class Series:
+    """A statistic of one metric of an environment.
+
+    :param namespace: namespace of the metric.
+    :param name: its name.
+    :param stat: ``"Average"``, ``"Maximum"``, ``"Minimum"``, ``"Sum"`` or ``"SampleCount"``.
+    :param dimensions: those beside ``Environment``.
+    :param label: what a graph calls it.
+    :param period_s: seconds that one value is about.
+    """
+
+    namespace: str
+    name: str
+    stat: str
+    dimensions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    label: str = ""
+    period_s: int = 300
+
+    def all_dimensions(self, env_name: str) -> dict[str, str]:
+        """Return the dimensions that it has in an environment."""
+        return {**self.dimensions, "Environment": env_name}
+
+    def dimension_list(self, env_name: str) -> list[dict[str, str]]:
+        """Return its dimensions as CloudWatch's API takes them."""
+        return [{"Name": name, "Value": value} for name, value in self.all_dimensions(env_name).items()]
+
+    def query(self, query_id: str, env_name: str) -> dict[str, Any]:
+        """Return it as a part of an alarm's expression.
+
+        :param query_id: its name in the expression.
+        """
+        metric = {"Namespace": self.namespace, "MetricName": self.name, "Dimensions": self.dimension_list(env_name)}
+        stat = {"Metric": metric, "Period": self.period_s, "Stat": self.stat}
+        return {"Id": query_id, "MetricStat": stat, "ReturnData": False}
+
+
+def of_airflow(name: str, stat: str, label: str = "", **dimensions: str) -> Series:
+    """Return a series of Airflow's own metrics."""
+    return Series(AIRFLOW, name, stat, dimensions, label)
+
+
+def of_containers(name: str, stat: str, label: str = "", **dimensions: str) -> Series:
+    """Return a series of containers, queue or database."""
+    return Series(CONTAINERS, name, stat, dimensions, label)
+
+
+def check_env_names(env_names: Iterable[str]) -> list[str]:
+    """Return names of environments as a list.
+
+    :raises MwaaInputError: there is none, one twice, or one that MWAA would refuse.
+    """
+    if isinstance(env_names, str):
+        raise MwaaInputError(f"env_names is the text {env_names[:80]!r}. Give a list of names.")
+    found = list(env_names)
+    if not found:
+        raise MwaaInputError("No environment is named. Give at least one name.")
+    for number, name in enumerate(found):
+        if not isinstance(name, str) or not _ENV_NAME.fullmatch(name):
+            raise MwaaInputError(
+                f"Environment {str(name)[:80]!r}: MWAA has no such names. Give 1 to 80 letters, digits, - and _, "
+                "of which the first is a letter."
+            )
+        if name in found[:number]:
+            raise MwaaInputError(f"Environment {name!r} is named twice. Name each once.")
+    return found
+
+
+def check_region(region: str) -> None:
+    """Refuse what is no AWS region.
+
+    :raises MwaaInputError: it is none.
+    """
+    if not isinstance(region, str) or not _REGION.fullmatch(region):
+        raise MwaaInputError(f"Region {str(region)[:80]!r} is no AWS region. Give one such as eu-west-1.")
