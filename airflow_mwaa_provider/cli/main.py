@@ -10,6 +10,7 @@ from airflow_mwaa_provider.cli.dags import dags
 from airflow_mwaa_provider.cli.demo_commands import demo, login
 from airflow_mwaa_provider.cli.local import local
 from airflow_mwaa_provider.cli.metadata import metadata
+from airflow_mwaa_provider.cli.monitor import monitor
 from airflow_mwaa_provider.cli.package import package
 from airflow_mwaa_provider.cli.run import run
 from airflow_mwaa_provider.cli.secrets import secrets
@@ -34,6 +35,7 @@ local.add_command(login)
 main.add_command(dags)
 main.add_command(local)
 main.add_command(metadata)
+main.add_command(monitor)
 main.add_command(package)
 main.add_command(run)
 main.add_command(secrets)

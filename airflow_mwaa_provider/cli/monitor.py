@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa monitor``: what CloudWatch shows of environments, and when it tells someone."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from airflow_mwaa_provider.cli.aws import Aws, aws_command
+from airflow_mwaa_provider.cli.errors import warn
+from airflow_mwaa_provider.cli.output import echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from airflow_mwaa_provider.monitoring.deployment import Change
+
+_DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "as it was"}
+
+
+def _actions(command: Callable[..., None]) -> Callable[..., None]:
+    options = (
+        click.argument("env_names", metavar="ENV...", nargs=-1, required=True),
+        click.option("--plan", "action", flag_value="plan", help="Show what would be done (the default)."),
+        click.option("--apply", "action", flag_value="apply", help="Create what is missing, and update what differs."),
+        click.option("--delete", "action", flag_value="delete", help="Delete all of it."),
+        click.option(
+            "--cloudformation", "action", flag_value="cloudformation", help="Print a CloudFormation template."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group()
+def monitor() -> None:
+    """Have CloudWatch show how environments are, and tell when something is wrong.
+
+    \b
+    Example:
+      airflow-mwaa monitor dashboard production staging --apply
+      airflow-mwaa monitor alarms production --sns-topic arn:aws:sns:eu-west-1:123456789012:on-call --apply
+    """
+
+
+@monitor.command("dashboard")
+@_actions
+@click.option("--body", "action", flag_value="body", help="Print the dashboard's body, as PutDashboard takes it.")
+@click.option("--name", metavar="NAME", help="Name of the dashboard; else MWAA- and the environments' names.")
+@output_option
+@aws_command
+def dashboard_command(
+    aws: Aws, *, env_names: tuple[str, ...], action: str | None, name: str | None, output: str
+) -> None:
+    """Make a dashboard of one or more environments, one below the other.
+
+    A dashboard that is as it should be is left alone, and so is one that was not made by this command.
+
+    \b
+    Example:
+      airflow-mwaa monitor dashboard production
+      airflow-mwaa monitor dashboard production staging --name MWAA --apply
+      airflow-mwaa monitor dashboard production --cloudformation > dashboard.json
+    """
+    from airflow_mwaa_provider.monitoring import dashboard
+    from airflow_mwaa_provider.monitoring.deployment import DashboardDeployment
+
+    named = dashboard.dashboard_name(env_names, name)
+    there = DashboardDeployment(aws.client("cloudwatch"), named)
+    remarks: list[str] = []
+    if action == "delete":
+        changes = there.deletion()
+    else:
+        body = dashboard.build(env_names, aws.session.region_name, max_workers=_max_workers(aws, env_names))
+        if action in ("body", "cloudformation"):
+            echo_json(body if action == "body" else dashboard.template(named, body))
+            return
+        changes = [there.plan(body)]
+    if action in ("apply", "delete"):
+        for change in changes:
+            remarks += there.apply(change)
+    for remark in remarks:
+        warn(f"Dashboard {named!r}: CloudWatch remarks: {remark}")
+    _show(changes, is_plan=action not in ("apply", "delete"), what="dashboard", output=output)
+
+
+@monitor.command("alarms")
+@_actions
+@click.option(
+    "--sns-topic",
+    "topics",
+    multiple=True,
+    metavar="ARN",
+    help="Topic that is told of an alarm and its end; repeatable.",
+)
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    metavar="ALARM=NUMBER",
+    help="Another threshold, scheduler-cpu=80; repeatable.",
+)
+@click.option("--without", multiple=True, metavar="ALARM", help="Leave this alarm out; repeatable.")
+@output_option
+@aws_command
+def alarms_command(
+    aws: Aws,
+    *,
+    env_names: tuple[str, ...],
+    action: str | None,
+    topics: tuple[str, ...],
+    thresholds: tuple[str, ...],
+    without: tuple[str, ...],
+    output: str,
+) -> None:
+    """Make alarms on environments: schedulers, workers, queue, database, DAG files, cleanups and exports.
+
+    Alarms that are as they should be are left alone; those of an environment that were made by this command before, and
+    are no longer wanted, are deleted.
+
+    \b
+    Example:
+      airflow-mwaa monitor alarms production
+      airflow-mwaa monitor alarms production --sns-topic arn:aws:sns:eu-west-1:123456789012:on-call --apply
+      airflow-mwaa monitor alarms production --threshold oldest-queued-task=3600 --without export-failed --apply
+    """
+    from airflow_mwaa_provider.monitoring import alarms
+    from airflow_mwaa_provider.monitoring.deployment import Action, AlarmDeployment
+
+    there = AlarmDeployment(aws.client("cloudwatch"), env_names)
+    if action == "delete":
+        changes = there.deletion()
+    else:
+        chosen: dict[str, Any] = {"topics": topics, "thresholds": _numbers(thresholds), "without": without}
+        alarms.alarm_requests(env_names, **chosen)  # what is misused is told before anything is asked
+        requests = alarms.alarm_requests(env_names, max_workers=_max_workers(aws, env_names), **chosen)
+        if action == "cloudformation":
+            echo_json(alarms.template(requests))
+            return
+        changes = there.plan(requests)
+    if action in ("apply", "delete"):
+        to_do = sum(change.action is not Action.KEEP for change in changes)
+        done: list[str] = []
+        with Progress(is_plain_too=False) as progress:
+
+            def tell(change: Change) -> None:
+                done.append(change.name)
+                progress.show("", f"{len(done)} of {to_do} alarms are written")
+
+            there.apply(changes, tell)
+    _show(changes, is_plan=action not in ("apply", "delete"), what="alarm", output=output)
+
+
+def _max_workers(aws: Aws, env_names: Iterable[str]) -> dict[str, int]:
+    """Ask for the largest number of workers of each environment, and so whether it is there."""
+    from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+
+    plane = ControlPlane(aws.session)
+    found = {}
+    for env_name in env_names:
+        described = call_with_retries(functools.partial(plane.get_environment, env_name), RetryPolicy())
+        if described.get("MaxWorkers"):
+            found[env_name] = int(described["MaxWorkers"])
+    return found
+
+
+def _numbers(thresholds: Iterable[str]) -> dict[str, float]:
+    found = {}
+    for given in thresholds:
+        key, _, number = given.partition("=")
+        try:
+            found[key] = float(number)
+        except ValueError:
+            raise click.UsageError(f"--threshold {given!r} is no ALARM=NUMBER, such as scheduler-cpu=80.") from None
+    return found
+
+
+def _show(changes: list[Change], *, is_plan: bool, what: str, output: str) -> None:
+    if output == "json":
+        echo_json({"written": not is_plan, "changes": [change.as_dict() for change in changes]})
+        return
+    said = {change: change.action.value if is_plan else _DONE[change.action.value] for change in changes}
+    if changes:
+        rows = [[said[change], change.name, ", ".join(change.differs)] for change in changes]
+        echo_table([["TO DO" if is_plan else "DONE", what.upper(), "DIFFERS IN"], *rows])
+    words = list(said.values())
+    counted = [f"{words.count(word)} {'to ' if is_plan else ''}{word}" for word in dict.fromkeys(words)]
+    summary = ", ".join(counted) or f"there is no {what} of airflow-mwaa's"
+    click.echo(f"{summary}{'; nothing was written' if is_plan else ''}")

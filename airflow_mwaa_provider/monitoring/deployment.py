@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings a dashboard and alarms to CloudWatch: compares with what is there, and writes only what differs.
+
+What was made by other hands is never written over or deleted: a dashboard without this package's mark, an alarm whose
+description does not end in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.aws_calls import AwsCalls
+from airflow_mwaa_provider.exceptions import AwsError, MwaaInputError
+from airflow_mwaa_provider.monitoring import alarms, dashboard
+from airflow_mwaa_provider.monitoring.series import check_env_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from airflow_mwaa_provider.client.retrying import RetryPolicy
+
+__all__ = ["Action", "AlarmDeployment", "Change", "DashboardDeployment"]
+
+_NO_DASHBOARD = {"ResourceNotFound", "ResourceNotFoundException", "DashboardNotFoundError"}
+_DELETED_AT_ONCE = 100
+
+
+class Action(Enum):
+    """What is to be done about one dashboard or alarm."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One dashboard or alarm, and what is to be done about it.
+
+    :param name: its name in CloudWatch.
+    :param action: create, update, delete, or keep as it is.
+    :param differs: of an update: which parts differ from what is there.
+    :param wanted: what it is to be: a body, or parameters of PutMetricAlarm; ``None`` of what is to be deleted.
+    """
+
+    name: str
+    action: Action
+    differs: tuple[str, ...] = ()
+    wanted: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {"name": self.name, "action": self.action.value, "differs": list(self.differs), "wanted": self.wanted}
+
+
+class DashboardDeployment:
+    """One dashboard in CloudWatch.
+
+    :param client: boto3's client of CloudWatch.
+    :param name: name of the dashboard.
+    :param policy: how long, and how patiently, a call is repeated.
+    """
+
+    def __init__(self, client: Any, name: str, *, policy: RetryPolicy | None = None) -> None:
+        self.name = name
+        self._calls = AwsCalls(client, "CloudWatch", "cloudwatch", policy=policy)
+
+    def plan(self, body: Mapping[str, Any]) -> Change:
+        """Return what is to be done so that the dashboard has a body. Writes nothing.
+
+        :param body: of :func:`dashboard.build`.
+        :raises MwaaInputError: a dashboard of this name is there that was not made here.
+        :raises MwaaError: a call failed.
+        """
+        there = self._there()
+        if there is None:
+            return Change(self.name, Action.CREATE, wanted=body)
+        if there == body:
+            return Change(self.name, Action.KEEP, wanted=body)
+        differs = tuple(key for key in sorted({*there, *body}) if there.get(key) != body.get(key))
+        return Change(self.name, Action.UPDATE, differs, body)
+
+    def apply(self, change: Change) -> list[str]:
+        """Carry a change out; return what CloudWatch remarks on the body.
+
+        :raises MwaaError: a call failed.
+        """
+        if change.action in (Action.CREATE, Action.UPDATE):
+            assert change.wanted is not None
+            answer = self._call(
+                "PutDashboard", DashboardName=self.name, DashboardBody=dashboard.body_text(change.wanted)
+            )
+            return [str(each.get("Message", "")) for each in answer.get("DashboardValidationMessages", ())]
+        if change.action is Action.DELETE:
+            try:
+                self._call("DeleteDashboards", DashboardNames=[self.name])
+            except AwsError as error:
+                if error.code not in _NO_DASHBOARD:
+                    raise
+        return []
+
+    def deletion(self) -> list[Change]:
+        """Return what is to be deleted: the dashboard, or nothing.
+
+        :raises MwaaInputError: it was not made here.
+        :raises MwaaError: a call failed.
+        """
+        return [] if self._there() is None else [Change(self.name, Action.DELETE)]
+
+    def _there(self) -> dict[str, Any] | None:
+        try:
+            text = self._call("GetDashboard", DashboardName=self.name)["DashboardBody"]
+        except AwsError as error:
+            if error.code in _NO_DASHBOARD:
+                return None
+            raise
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or dashboard.MARK not in text:
+            raise MwaaInputError(
+                f"Dashboard {self.name!r} was not made by airflow-mwaa. Give another name, or delete it in "
+                "CloudWatch first."
+            )
+        return found
+
+    def _call(self, operation: str, **request: Any) -> Any:
+        return self._calls.call(operation, f"Dashboard {self.name!r}", **request)
+
+
+class AlarmDeployment:
+    """The alarms of environments in CloudWatch.
+
+    :param client: boto3's client of CloudWatch.
+    :param env_names: the environments.
+    :param policy: how long, and how patiently, a call is repeated.
+    :raises MwaaInputError: a name is none of an environment.
+    """
+
+    def __init__(self, client: Any, env_names: Iterable[str], *, policy: RetryPolicy | None = None) -> None:
+        self.env_names = check_env_names(env_names)
+        self._calls = AwsCalls(client, "CloudWatch", "cloudwatch", policy=policy)
+
+    def plan(self, requests: Iterable[Mapping[str, Any]]) -> list[Change]:
+        """Return what is to be done so that the environments have these alarms, and no others made here.
+
+        Writes nothing.
+
+        :param requests: of :func:`alarms.alarm_requests`.
+        :raises MwaaInputError: an alarm of such a name is there that was not made here.
+        :raises MwaaError: a call failed.
+        """
+        there = self._there()
+        changes = []
+        for request in requests:
+            name = request["AlarmName"]
+            found = there.pop(name, None)
+            if found is None:
+                changes.append(Change(name, Action.CREATE, wanted=request))
+                continue
+            if not _is_ours(found):
+                raise MwaaInputError(
+                    f"Alarm {name!r} was not made by airflow-mwaa. Rename it in CloudWatch, or leave this one out."
+                )
+            differs = tuple(key for key in request if _plain(found.get(key)) != _plain(request[key]))
+            changes.append(Change(name, Action.UPDATE if differs else Action.KEEP, differs, request))
+        return [*changes, *(Change(name, Action.DELETE) for name, found in there.items() if _is_ours(found))]
+
+    def deletion(self) -> list[Change]:
+        """Return all alarms of the environments that were made here, as what is to be deleted.
+
+        :raises MwaaError: a call failed.
+        """
+        return [Change(name, Action.DELETE) for name, found in self._there().items() if _is_ours(found)]
+
+    def apply(self, changes: Iterable[Change], done: Callable[[Change], None] | None = None) -> None:
+        """Carry changes out, those that write first.
+
+        When a call fails, what was done stays, and the same plan made anew goes on from there.
+
+        :param done: is told each change that is carried out.
+        :raises MwaaError: a call failed.
+        """
+        listed = list(changes)
+        for change in listed:
+            if change.action in (Action.CREATE, Action.UPDATE):
+                assert change.wanted is not None
+                self._calls.call("PutMetricAlarm", f"Alarm {change.name!r}", **change.wanted)
+                _tell(done, change)
+        deleted = [change for change in listed if change.action is Action.DELETE]
+        for start in range(0, len(deleted), _DELETED_AT_ONCE):
+            part = deleted[start : start + _DELETED_AT_ONCE]
+            self._calls.call("DeleteAlarms", f"{len(part)} alarms", AlarmNames=[change.name for change in part])
+            for change in part:
+                _tell(done, change)
+
+    def _there(self) -> dict[str, Mapping[str, Any]]:
+        """Return the alarms under the names of these environments, by name, whoever made them."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for env_name in self.env_names:
+            token: dict[str, Any] = {}
+            while True:
+                answer = self._calls.call(
+                    "DescribeAlarms",
+                    f"Alarms of environment {env_name!r}",
+                    AlarmNamePrefix=alarms.name_prefix(env_name),
+                    AlarmTypes=["MetricAlarm"],
+                    **token,
+                )
+                found.update({alarm["AlarmName"]: alarm for alarm in answer.get("MetricAlarms", ())})
+                if not answer.get("NextToken"):
+                    break
+                token = {"NextToken": answer["NextToken"]}
+        return found
+
+
+def _tell(done: Callable[[Change], None] | None, change: Change) -> None:
+    if done is not None:
+        done(change)
+
+
+def _is_ours(alarm: Mapping[str, Any]) -> bool:
+    return str(alarm.get("AlarmDescription", "")).endswith(alarms.MARK)
+
+
+def _plain(value: Any) -> Any:
+    """Return a part of an alarm so that what is the same is equal: the order of dimensions says nothing."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        parts = [_plain(part) for part in value]
+        return sorted(parts, key=str) if parts and isinstance(parts[0], Mapping) and "Name" in parts[0] else parts
+    return value
