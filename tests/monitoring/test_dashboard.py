@@ -7,6 +7,7 @@ cfn-lint and moto take any body, so the page on its structure is a schema here, 
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import pytest
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.monitoring import dashboard
 from airflow_mwaa_provider.monitoring.mwaa_metrics import CLUSTERS, find
-from airflow_mwaa_provider.monitoring.worker import WORKER_METRICS
+from airflow_mwaa_provider.monitoring.worker import Measured
 from tests.monitoring.cfn_lint import complaints
 
 REGION = "eu-west-1"
@@ -133,12 +134,20 @@ def test_only_metrics_that_mwaa_or_this_package_publishes_are_shown() -> None:
     assert len(seen) > 60
     for namespace, name, dimensions in seen:
         if namespace == "MWAA-Custom":
-            assert name in WORKER_METRICS
-            assert set(dimensions) == {"Category", "Environment", "Host"}
+            [metric] = Measured({name: 1.0}, {}).metrics("prod", "host")
+            assert set(dimensions) == set(metric.dimensions)
             continue
         assert find(namespace, name, dimensions), f"{namespace} has no {name} with {dimensions}"
         assert dimensions.get("Cluster", "Scheduler") in CLUSTERS
         assert dimensions.get("DatabaseRole", "WRITER") in ("WRITER", "READER")
+
+
+def test_own_metrics_are_looked_for_where_they_are_published() -> None:
+    from airflow_mwaa_provider.operators.cloudwatch import WorkerMetricsOperator
+
+    namespace = inspect.signature(WorkerMetricsOperator.__init__).parameters["namespace"].default
+    own = {name for found, name, _ in metrics_on(body_of()) if found == namespace}
+    assert own == {"container_memory_percent", "disk_percent", "container_memory_kills"}
 
 
 def test_what_the_guide_shows_and_what_someone_on_call_needs_is_there_of_each_environment() -> None:
