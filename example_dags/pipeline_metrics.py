@@ -20,6 +20,7 @@ NAMESPACE = "Sales"
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    is_paused_upon_creation=False,
     dagrun_timeout=timedelta(hours=1),
     tags=["mwaa", "cloudwatch"],
 )

@@ -29,8 +29,10 @@ def _published(world: World, namespace: str, name: str, statistics: list[str]) -
 
 def test_a_workers_metrics_are_published_under_its_environments_name(world: World, env_name: str) -> None:
     environment = world.environment(env_name)
+    environment.request("PATCH", "/dags/dag-custom-metrics", json={"is_paused": False})
     run_id = environment.trigger_dag_run("dag-custom-metrics").run_id
-    environment.wait_for_dag_run("dag-custom-metrics", run_id, timeout_s=400)
+    environment.wait_for_dag_run("dag-custom-metrics", run_id, timeout_s=200)
+    environment.request("PATCH", "/dags/dag-custom-metrics", json={"is_paused": True})
     for name, expected in (
         ("virtual_memory_total", psutil.virtual_memory().total),
         ("disk_total", psutil.disk_usage("/").total),
@@ -55,7 +57,7 @@ def test_a_pipelines_metrics_are_published(world: World, env_name: str) -> None:
 
     before = totals()
     run_id = environment.trigger_dag_run("pipeline_metrics").run_id
-    environment.wait_for_dag_run("pipeline_metrics", run_id, timeout_s=400)
+    environment.wait_for_dag_run("pipeline_metrics", run_id, timeout_s=200)
     added = {region: total - before.get(region, 0.0) for region, total in totals().items()}
     assert added == pytest.approx({"north": 12.5, "south": 7.25, "east": 19.75})
     (rows,) = _published(world, "Sales", "rows_loaded", ["Sum"])
