@@ -94,6 +94,22 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "True",
                         "default": "False",
                     },
+                    "task_resources_namespace": {
+                        "description": "Turns the measuring of tasks on, and is the namespace in CloudWatch of what "
+                        "each has used of memory, CPU and disk.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "MWAA-Tasks",
+                        "default": "",
+                    },
+                    "task_resources_max_tasks": {
+                        "description": "How many tasks (pairs of DAG and task) of a container have metrics of their "
+                        "own in a day; the others are summed up as 'other'. CloudWatch charges by metric.",
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": "50",
+                        "default": "200",
+                    },
                 },
             }
         },

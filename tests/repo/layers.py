@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "monitoring": {"client", "exceptions"},
     "operators": {"secrets"} | _BELOW_OPERATORS,
     "packaging": {"exceptions"},
-    "plugins": {"metadata", "exceptions", "_compat"},
+    "plugins": {"metadata", "monitoring", "exceptions", "_compat"},
     "preflight": {"exceptions"},
     "provider_info": set(),
     "quiet_logs": set(),

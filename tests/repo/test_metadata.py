@@ -46,6 +46,7 @@ def test_every_entry_point_is_there() -> None:
     ours = metadata.distribution(NAME).entry_points
     assert {(found.group, found.name) for found in ours} == {
         ("airflow.plugins", "mwaa_metadata_api"),
+        ("airflow.plugins", "mwaa_task_resources"),
         ("apache_airflow_provider", "provider_info"),
         ("console_scripts", "airflow-mwaa"),
     }

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resources of tasks on their way to CloudWatch: kept in a folder of the container, published by one process of it.
+
+A call to AWS takes longer than a task may be kept waiting, so a task only writes a file. ``running-PID-TICKS`` has the
+last sample of a task that runs; at its end it is renamed to ``done-…``. One whose process is gone belongs to a task
+that was killed: whoever renames it first tells so. A process in a session of its own, one in a container, reads what
+is done once a minute, and publishes it.
+
+Nothing is published twice: a file is renamed to ``sent-…`` before the request that it goes into, and what nobody knows
+the fate of is dropped. What could not be sent, and surely was not, is tried again for an hour.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.monitoring.process_tree import is_alive, start_ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from airflow_mwaa_provider.client.retrying import RetryPolicy
+    from airflow_mwaa_provider.monitoring.metrics import Metric
+
+__all__ = ["TaskResults", "main", "metrics_of_results"]
+
+RUNNING = "running"
+"""State of a task in its samples. It stays there when the task is killed."""
+KILLED = "killed"
+OTHER = "other"
+"""DAG and task of those that come after the first so many."""
+MOST_WAITING = 5000
+"""Results that nobody publishes; more are dropped."""
+
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only a folder in it, 0700 and checked for its owner
+_PREFIX = "airflow-mwaa-task-resources"
+_KEPT_S = 3600.0
+_BATCH_S = 60.0
+_IDLE_S = 900.0
+_RESULTS_A_REQUEST = 200  # of five metrics each: the thousand that a request may have
+# What reaching AWS takes. A task's own process may have more, such as what its code has put there.
+_VARIABLES = (
+    "HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
+_PREFIXES = ("AWS_", "PYTHON", "AIRFLOW_MWAA_")  # by the last the local MWAA finds its processes
+
+
+class TaskResults:
+    """The folder of a container in which tasks leave what they have used.
+
+    :param folder: it is made where it is missing, and must be this user's alone.
+    :raises OSError: it cannot be used; says why.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)  # noqa: PTH102
+        found = os.lstat(folder)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise OSError(f"{folder} is not a folder that only this user may enter")
+
+    @classmethod
+    def of_environment(cls, namespace: str, shared_memory: str = _SHARED_MEMORY) -> TaskResults:
+        """Return the folder of this Airflow and namespace: in shared memory, else where temporary files are."""
+        known = (namespace, os.environ.get("AIRFLOW_ENV_NAME", ""), os.environ.get("AIRFLOW_HOME", ""))
+        digest = hashlib.sha256("\0".join(known).encode()).hexdigest()[:12]
+        name = f"{_PREFIX}-{os.geteuid()}-{digest}"
+        usable = os.path.isdir(shared_memory) and os.access(shared_memory, os.W_OK | os.X_OK)  # noqa: PTH112
+        return cls(f"{shared_memory if usable else tempfile.gettempdir()}/{name}")
+
+    def running(self, proc: str = "/proc") -> str:
+        """Return the path of this process's file."""
+        pid = os.getpid()
+        return f"{self.folder}/{RUNNING}-{pid}-{start_ticks(pid, proc)}"
+
+    def write(self, path: str, result: Mapping[str, Any]) -> None:
+        """Write a file in one step: a reader finds what was there before, or all of it."""
+        part = f"{self.folder}/part-{os.getpid()}"
+        try:
+            with open(part, "w") as file:  # noqa: PTH123
+                json.dump(result, file)
+            os.replace(part, path)  # noqa: PTH105
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(part)  # noqa: PTH108
+            raise
+
+    def finish(self, running: str) -> None:
+        """Give a task's last file to whoever publishes.
+
+        :raises OSError: it cannot be, such as when so many wait that nobody seems to publish.
+        """
+        waiting = len(self._names("done-"))
+        if waiting >= MOST_WAITING:
+            os.unlink(running)  # noqa: PTH108
+            raise OSError(f"{waiting} results in {self.folder} wait to be published")
+        os.rename(running, self._done(running))  # noqa: PTH104
+
+    def killed(self, proc: str = "/proc") -> list[dict[str, Any]]:
+        """Return the last samples of tasks whose processes are gone; each of them is returned once, to one caller."""
+        found = []
+        for name in self._names(f"{RUNNING}-"):
+            _, pid, ticks = name.split("-")
+            if is_alive(int(pid), int(ticks), proc):
+                continue
+            done = self._done(name)
+            try:
+                os.rename(f"{self.folder}/{name}", done)  # noqa: PTH104
+                sample = _read(done)
+            except OSError:  # another one was first
+                continue
+            if sample and sample["state"] == RUNNING:
+                found.append(sample)
+        return found
+
+    def publish_soon(self, namespace: str, most_tasks: int, variables: Mapping[str, str]) -> None:
+        """Start the container's publisher, unless it runs. It is no child of this process, which it does not keep.
+
+        :param variables: environment variables; those that AWS is reached with are passed on.
+        :raises OSError: it cannot be started.
+        """
+        if self.has_publisher():
+            return
+        command = [sys.executable, "-m", __name__, self.folder, namespace, str(most_tasks)]
+        passed = {name: each for name, each in variables.items() if name in _VARIABLES or name.startswith(_PREFIXES)}
+        # The shell ends at once, and leaves it to the container's first process.
+        subprocess.run(
+            ["/bin/sh", "-c", '"$@" &', "sh", *command],
+            env=passed,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            check=True,
+            timeout=5.0,
+        )
+
+    def publish(self, client: Any, namespace: str, most_tasks: int, policy: RetryPolicy | None = None) -> int:
+        """Publish what is done; return of how many tasks. Only the publisher calls it.
+
+        :param client: boto3's client of CloudWatch, without retries of its own.
+        :param most_tasks: how many tasks have metrics of their own in a day.
+        :param policy: how long, and how patiently, one request is repeated; 60 seconds by default.
+        """
+        lost = self._names("sent-")
+        if lost:
+            self.fail(f"of {len(lost)} tasks it is not known whether they were published, and they are not again")
+            self._unlink(lost)
+        # Of processes that were killed while they wrote.
+        self._unlink(name for name in self._names("part-") if not is_alive(int(name[5:]), 0))
+        published = 0
+        names = self._names("done-")
+        while names:
+            batch, names = names[:_RESULTS_A_REQUEST], names[_RESULTS_A_REQUEST:]
+            sent = [f"sent-{name.partition('-')[2]}" for name in batch]
+            for name, target in zip(batch, sent, strict=True):
+                os.rename(f"{self.folder}/{name}", f"{self.folder}/{target}")  # noqa: PTH104
+            results = [result for name in sent if (result := _read(f"{self.folder}/{name}"))]
+            metrics = metrics_of_results(results, self._named(results, most_tasks))
+            if not self._send(client, namespace, metrics, policy):
+                self._give_back(sent)
+                break
+            self._unlink(sent)
+            published += len(results)
+        return published
+
+    def failure(self) -> str | None:
+        """Return why results were not published, once, and to one caller."""
+        try:
+            taken = f"{self.folder}/part-{os.getpid()}"
+            os.rename(f"{self.folder}/failure", taken)  # noqa: PTH104
+            text = Path(taken).read_text()
+            os.unlink(taken)  # noqa: PTH108
+        except OSError:
+            return None
+        return text
+
+    def fail(self, text: str) -> None:
+        """Have the next task of the container tell why nothing is published, once an hour for each reason."""
+        last = Path(self.folder) / "last-failure"
+        with contextlib.suppress(OSError):
+            if last.read_text() == text and time.time() - last.stat().st_mtime < _KEPT_S:
+                return
+        with contextlib.suppress(OSError):
+            last.write_text(text)
+            Path(self.folder, "failure").write_text(text)
+
+    def has_publisher(self) -> bool:
+        """Whether a process of the container publishes what is left here."""
+        with self._lock() as is_free:
+            return not is_free
+
+    def has_results(self) -> bool:
+        """Whether something waits to be published."""
+        return bool(self._names("done-"))
+
+    def _send(self, client: Any, namespace: str, metrics: Sequence[Metric], policy: RetryPolicy | None) -> bool:
+        """Send the metrics; return whether that is settled, one way or the other."""
+        from airflow_mwaa_provider.exceptions import MetricsNotSent, MwaaError
+        from airflow_mwaa_provider.monitoring.publishing import put_metrics
+
+        try:
+            put_metrics(client, namespace, metrics, policy=policy)
+        except MetricsNotSent as error:
+            self.fail(str(error))
+            return error.ambiguous or error.sent > 0
+        except MwaaError as error:
+            self.fail(str(error))
+        return True
+
+    def _give_back(self, names: Iterable[str]) -> None:
+        """Keep what was not sent, unless it is too old."""
+        for name in names:
+            path = f"{self.folder}/{name}"
+            with contextlib.suppress(OSError):
+                if time.time() - os.stat(path).st_mtime > _KEPT_S:  # noqa: PTH116
+                    os.unlink(path)  # noqa: PTH108
+                else:
+                    os.rename(path, f"{self.folder}/done-{name.partition('-')[2]}")  # noqa: PTH104
+
+    def _named(self, results: Iterable[Mapping[str, Any]], most: int) -> set[tuple[str, str]]:
+        """Return the pairs of DAG and task that have metrics of their own today: the first so many."""
+        path, today = f"{self.folder}/names", time.strftime("%Y-%m-%d", time.gmtime())
+        known = _read(path) or {}
+        named = {(dag_id, task_id) for dag_id, task_id in known.get("names", ()) if known.get("day") == today}
+        for result in results:
+            pair = (result["dag_id"], result["task_id"])
+            if pair not in named and len(named) < most:
+                named.add(pair)
+        self.write(path, {"day": today, "names": sorted(named)})
+        return named
+
+    def _names(self, prefix: str) -> list[str]:
+        return sorted(name for name in os.listdir(self.folder) if name.startswith(prefix))  # noqa: PTH208
+
+    def _done(self, running: str) -> str:
+        name = running.rpartition("/")[2].partition("-")[2]
+        return f"{self.folder}/done-{time.time_ns():020d}-{name}"
+
+    def _unlink(self, names: Iterable[str]) -> None:
+        for name in names:
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self.folder}/{name}")  # noqa: PTH108
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[bool]:
+        """Try to become the publisher; what it gives is whether nobody else is."""
+        with open(f"{self.folder}/publisher", "a") as file:  # noqa: PTH123
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+
+def metrics_of_results(results: Iterable[Mapping[str, Any]], named: set[tuple[str, str]]) -> list[Metric]:
+    """Return what tasks have used as metrics, by DAG, task and minute.
+
+    :param named: the pairs of DAG and task that have metrics of their own; the others are summed up as ``other``.
+    """
+    from airflow_mwaa_provider.monitoring.metrics import Metric
+
+    units = {"peak_bytes": ("task_peak_memory", "Bytes"), "cpu_s": ("task_cpu", "Seconds"),
+             "wall_s": ("task_wall", "Seconds"), "left_bytes": ("task_files_left", "Bytes")}  # fmt: skip
+    found: dict[tuple[str, str, int, tuple[tuple[str, str], ...]], list[float]] = defaultdict(list)
+    for result in results:
+        pair = (result["dag_id"], result["task_id"])
+        dag_id, task_id = pair if pair in named else (OTHER, OTHER)
+        common = {"Environment": result.get("env_name"), "DAG": dag_id, "Task": task_id}
+        dimensions = tuple((name, _ascii(value)) for name, value in common.items() if value)
+        minute = int(result["taken_s"] // 60 * 60)
+        for field, (name, unit) in units.items():
+            if result.get(field) is not None:
+                found[name, unit, minute, dimensions].append(result[field])
+        state = KILLED if result["state"] == RUNNING else result["state"]
+        found["task_ended", "Count", minute, (*dimensions, ("State", state))].append(1.0)
+    return [
+        Metric(name, unit=unit, dimensions=dict(dimensions), timestamp=float(minute), values=values)
+        for (name, unit, minute, dimensions), values in found.items()
+    ]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Publish what tasks leave in a folder, once a minute, until nothing has come for a quarter of an hour.
+
+    A process of its own does each request, so that this one stays small. SIGTERM ends the waiting: what is there is
+    published at once.
+
+    :param arguments: folder, namespace, number of tasks with metrics of their own; ``now`` publishes once.
+    """
+    folder, namespace, most_tasks = arguments[:3]
+    results = TaskResults(folder)
+    if arguments[3:] == ["now"]:
+        from airflow_mwaa_provider.client.retrying import RetryPolicy
+
+        try:
+            results.publish(_client(), namespace, int(most_tasks), RetryPolicy(deadline_s=_BATCH_S / 3))
+        except Exception as error:  # noqa: BLE001 - there is no other place where it could be told
+            results.fail(f"{type(error).__name__}: {error}")
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    for _ in range(10):
+        with results._lock() as is_free:
+            if is_free:
+                _publish_by_the_minute(results, [*arguments])
+                return
+        time.sleep(0.1)  # a task looks whether there is one
+
+
+def _publish_by_the_minute(results: TaskResults, arguments: list[str]) -> None:
+    last_s, is_told = time.monotonic(), False
+    while not is_told and time.monotonic() - last_s < _IDLE_S and os.path.isdir(results.folder):  # noqa: PTH112
+        is_told = signal.sigtimedwait({signal.SIGTERM}, _BATCH_S) is not None
+        if results.has_results():
+            last_s = time.monotonic()
+            subprocess.run([sys.executable, "-m", __spec__.name, *arguments, "now"], check=False)
+
+
+def _client() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.session.Session().client(
+        "cloudwatch", config=Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1})
+    )
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def _ascii(text: str) -> str:
+    """Return an id as CloudWatch takes it: one of Airflow may have letters of any script, or be ``None``."""
+    return "None." if text == "None" else text.encode("ascii", "replace").decode()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resources by task: what each task instance has used of memory, CPU and disk, in its log and in CloudWatch.
+
+Off until ``mwaa_provider.task_resources_namespace`` names the namespace of the metrics. A listener of Airflow measures
+in the task's own process; no DAG has to change.
+
+This module is imported by every process of Airflow: what it needs is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from airflow.plugins_manager import AirflowPlugin
+from pluggy import HookimplMarker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_mwaa_provider.monitoring.task_resources import TaskWatch
+    from airflow_mwaa_provider.monitoring.task_results import TaskResults
+
+__all__ = ["TaskResourcesListener", "TaskResourcesPlugin"]
+
+log = logging.getLogger(__name__)
+hookimpl = HookimplMarker("airflow")
+
+
+@contextlib.contextmanager
+def _never_fails() -> Iterator[None]:
+    """Let a task go on, whatever happens here: an error of a listener fails the task in some versions of Airflow."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001
+        log.warning("Task resources are missing: %s: %s", type(error).__name__, error)
+
+
+class TaskResourcesListener:
+    """Measures the tasks that this process runs, one after the other.
+
+    :param namespace: namespace of the metrics.
+    :param most_tasks: how many tasks of a container have metrics of their own in a day.
+    """
+
+    def __init__(self, namespace: str, most_tasks: int) -> None:
+        self.namespace = namespace
+        self.most_tasks = most_tasks
+        self._watch: TaskWatch | None = None
+        self._instance: Any = None
+        self._results: TaskResults | None = None
+        self._variables: dict[str, str] = {}
+        atexit.register(self._at_exit)
+
+    @hookimpl
+    def on_task_instance_running(self, task_instance: Any) -> None:
+        """Begin to measure; tell of tasks that were killed."""
+        with _never_fails():
+            self._begin(task_instance)
+
+    @hookimpl
+    def on_task_instance_success(self) -> None:
+        """End with success."""
+        with _never_fails():
+            self._end("success")
+
+    @hookimpl
+    def on_task_instance_failed(self, task_instance: Any) -> None:
+        """End with failure, or before a retry."""
+        with _never_fails():
+            self._end("up_for_retry" if _state(task_instance) == "up_for_retry" else "failed")
+
+    @hookimpl
+    def on_task_instance_skipped(self) -> None:
+        """End because the task has skipped itself; since Airflow 3."""
+        with _never_fails():
+            self._end("skipped")
+
+    @hookimpl
+    def before_stopping(self) -> None:
+        """End in any other way: deferred, rescheduled, and skipped on Airflow 2.
+
+        Airflow 2 calls it in the process that supervises the task too, and there it tells of a task that was killed.
+        """
+        with _never_fails():
+            self._end(None)
+            self._results = self._results or self._folder()
+            self._tell_killed()
+
+    def _at_exit(self) -> None:
+        """End a task of which Airflow tells nothing more, such as one of ``airflow tasks test`` on Airflow 2."""
+        with _never_fails():
+            self._end(None)
+
+    def _begin(self, task_instance: Any) -> None:
+        from airflow_mwaa_provider.monitoring.task_resources import TaskTry, TaskWatch
+
+        self._end(None)
+        missing = {}
+        self._results = None
+        try:
+            self._results = self._folder()
+        except OSError as error:
+            missing["published metrics"] = f"{type(error).__name__}: {error}"
+        self._variables = dict(os.environ)  # before the task changes them
+        self._tell_killed()
+        task = TaskTry(
+            str(task_instance.dag_id),
+            str(task_instance.task_id),
+            str(task_instance.run_id),
+            int(task_instance.map_index),
+            int(task_instance.try_number),
+            os.environ.get("AIRFLOW_ENV_NAME"),
+        )
+        self._instance = task_instance
+        self._watch = TaskWatch(task, self._results, missing=missing)
+
+    def _folder(self) -> TaskResults:
+        from airflow_mwaa_provider.monitoring.task_results import TaskResults
+
+        return TaskResults.of_environment(self.namespace)
+
+    def _end(self, state: str | None) -> None:
+        """End what is being measured, if anything is.
+
+        :param state: how it ended; ``None`` asks the task instance.
+        """
+        watch, self._watch = self._watch, None
+        if watch is None:
+            return
+        if state is None:
+            state = _state(self._instance)
+            state = "ended" if state in ("", "running", "queued") else state
+        self._instance = None
+        if watch.end(state) is None or self._results is None:
+            return
+        failure = self._results.failure()
+        if failure:
+            log.warning("Task resources of this worker are not published: %s", failure)
+        self._results.publish_soon(self.namespace, self.most_tasks, self._variables)
+
+    def _tell_killed(self) -> None:
+        from airflow_mwaa_provider.monitoring.task_resources import killed_line
+
+        for sample in self._results.killed() if self._results else ():
+            log.warning("%s", killed_line(sample))
+
+
+def _state(task_instance: Any) -> str:
+    """Return the state of a task instance; an empty text where it has none."""
+    state = getattr(task_instance, "state", None)
+    return str(getattr(state, "value", state) or "")
+
+
+@functools.cache
+def _listener() -> TaskResourcesListener | None:
+    """Return the listener; ``None`` where the configuration doesn't turn it on."""
+    from airflow.configuration import conf
+
+    namespace = str(conf.get("mwaa_provider", "task_resources_namespace", fallback="") or "").strip()
+    if not namespace:
+        return None
+    from airflow_mwaa_provider.exceptions import MwaaInputError
+    from airflow_mwaa_provider.monitoring.metrics import check_namespace
+
+    most = str(conf.get("mwaa_provider", "task_resources_max_tasks", fallback="") or "200").strip()
+    try:
+        check_namespace(namespace)
+        if not most.isdigit():
+            raise MwaaInputError("mwaa_provider.task_resources_max_tasks must be a whole number of 0 or more.")
+    except MwaaInputError as error:
+        # Raised, it would keep Airflow's processes from starting.
+        log.error("Task resources stay off: mwaa_provider.task_resources_namespace: %s", error)
+        return None
+    return TaskResourcesListener(namespace, int(most))
+
+
+class _WhenConfigured:
+    """An attribute of the plugin that is empty unless the plugin is turned on."""
+
+    def __get__(self, instance: object, owner: type) -> list[Any]:
+        listener = _listener()
+        return [listener] if listener else []
+
+
+class TaskResourcesPlugin(AirflowPlugin):
+    """Adds the listener to every process that runs tasks."""
+
+    name = "mwaa_task_resources"
+    listeners = _WhenConfigured()

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tasks leave is published once, whatever happens to those who leave it and to who publishes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.cloudwatch.models import cloudwatch_backends
+
+from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.monitoring import task_results
+from airflow_mwaa_provider.monitoring.task_results import TaskResults, metrics_of_results
+from tests.monitoring.conftest import CloudWatchService
+
+ONCE = RetryPolicy(deadline_s=0.0)
+RESULT: dict[str, Any] = {
+    "dag_id": "dag", "task_id": "task", "run_id": "run", "map_index": -1, "try_number": 1, "env_name": "prod",
+    "state": "success", "wall_s": 2.0, "cpu_s": 1.0, "memory_bytes": 5, "peak_bytes": 300_000_000,
+    "left_bytes": 50_000_000,
+}  # fmt: skip
+LEAVES = """
+import json, os, sys, time
+from airflow_mwaa_provider.monitoring.task_results import TaskResults
+results, result = TaskResults(sys.argv[1]), json.loads(sys.argv[2])
+for number in range(50):
+    running = results.running()
+    results.write(running, {**result, "state": "running", "taken_s": time.time()})
+    results.killed()
+    results.write(running, {**result, "task_id": f"task{number % 5}", "taken_s": time.time()})
+    results.finish(running)
+"""
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> TaskResults:
+    return TaskResults(str(tmp_path / "results"))
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"Test/{uuid.uuid4().hex[:12]}"
+
+
+def _leave(results: TaskResults, number: int = 1, **fields: Any) -> None:
+    for _ in range(number):
+        results.write(results.running(), {**RESULT, "taken_s": time.time(), **fields})
+        results.finish(results.running())
+
+
+def _points(namespace: str) -> dict[tuple[str, ...], float]:
+    """By the metric's name and the values of its dimensions: the sum of what CloudWatch has."""
+    found: dict[tuple[str, ...], float] = defaultdict(float)
+    for backend in cloudwatch_backends["123456789012"].values():
+        for point in backend.metric_data:  # moto's answers take a minute for a thousand points
+            if point.namespace == namespace:
+                found[point.name, *(each.value for each in point.dimensions)] += point.value
+    return dict(found)
+
+
+def test_each_result_of_20_processes_is_published_once(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str
+) -> None:
+    leaving = [subprocess.Popen([sys.executable, "-c", LEAVES, results.folder, json.dumps(RESULT)]) for _ in range(20)]
+    published = 0
+    while any(each.poll() is None for each in leaving):
+        published += results.publish(cloudwatch.client(), namespace, 200)
+        time.sleep(0.1)
+    assert [each.returncode for each in leaving] == [0] * 20
+    published += results.publish(cloudwatch.client(), namespace, 200)
+    assert published == 1000
+    points = _points(namespace)
+    ended = {key: number for key, number in points.items() if key[0] == "task_ended"}
+    assert ended == {("task_ended", "prod", "dag", f"task{each}", "success"): 200.0 for each in range(5)}
+    assert points["task_wall", "prod", "dag", "task0"] == 400.0
+    assert not results.has_results()
+
+
+def test_what_was_left_becomes_metrics_with_units(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str
+) -> None:
+    _leave(results)
+    _leave(results, state="running", left_bytes=None)
+    _leave(results, dag_id="süß", task_id="None", env_name=None, peak_bytes=None)
+    assert results.publish(cloudwatch.client(), namespace, 200) == 3
+    assert len(cloudwatch.sent) == 1
+    assert _points(namespace) == {
+        ("task_peak_memory", "prod", "dag", "task"): 600_000_000.0,
+        ("task_cpu", "prod", "dag", "task"): 2.0,
+        ("task_wall", "prod", "dag", "task"): 4.0,
+        ("task_files_left", "prod", "dag", "task"): 50_000_000.0,
+        ("task_ended", "prod", "dag", "task", "success"): 1.0,
+        ("task_ended", "prod", "dag", "task", "killed"): 1.0,
+        ("task_cpu", "s??", "None."): 1.0,
+        ("task_wall", "s??", "None."): 2.0,
+        ("task_files_left", "s??", "None."): 50_000_000.0,
+        ("task_ended", "s??", "None.", "success"): 1.0,
+    }
+    units = {metric.name: metric.unit for metric in metrics_of_results([{**RESULT, "taken_s": 0.0}], set())}
+    assert units == {"task_peak_memory": "Bytes", "task_cpu": "Seconds", "task_wall": "Seconds",
+                     "task_files_left": "Bytes", "task_ended": "Count"}  # fmt: skip
+
+
+def test_the_number_of_names_is_bounded_and_the_rest_is_summed_up(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str
+) -> None:
+    for number in range(7):
+        _leave(results, task_id=f"task{number}")
+        results.publish(cloudwatch.client(), namespace, 3)
+    _leave(results, task_id="task0")
+    results.publish(cloudwatch.client(), namespace, 3)
+    ended = {key[2:4]: number for key, number in _points(namespace).items() if key[0] == "task_ended"}
+    assert ended == {("dag", "task0"): 2.0, ("dag", "task1"): 1.0, ("dag", "task2"): 1.0, ("other", "other"): 4.0}
+
+
+def test_what_was_refused_is_kept_and_told_once(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str
+) -> None:
+    _leave(results, 3)
+    for code in ("AccessDenied", "AccessDenied", "Throttling"):
+        cloudwatch.fault = lambda _, code=code: (403 if code == "AccessDenied" else 400, code, False)
+        assert results.publish(cloudwatch.client(), namespace, 200, ONCE) == 0
+        if code == "AccessDenied":
+            failure = results.failure() or ""
+    assert failure == ""
+    told = results.failure() or ""
+    assert "PutMetricData" in told or "cloudwatch" in told.lower()
+    assert results.failure() is None
+    cloudwatch.fault = None
+    assert results.publish(cloudwatch.client(), namespace, 200) == 3
+    assert _points(namespace)["task_ended", "prod", "dag", "task", "success"] == 3.0
+
+
+def test_no_permission_is_named(cloudwatch: CloudWatchService, results: TaskResults, namespace: str) -> None:
+    _leave(results)
+    cloudwatch.fault = lambda _: (403, "AccessDenied", False)
+    results.publish(cloudwatch.client(), namespace, 200, ONCE)
+    assert "cloudwatch:PutMetricData" in (results.failure() or "")
+
+
+def test_what_was_refused_for_an_hour_is_dropped(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str
+) -> None:
+    _leave(results, 2)
+    old = sorted(Path(results.folder).glob("done-*"))[0]
+    os.utime(old, (time.time() - 3700,) * 2)
+    cloudwatch.fault = lambda _: (403, "AccessDenied", False)
+    results.publish(cloudwatch.client(), namespace, 200, ONCE)
+    cloudwatch.fault = None
+    assert results.publish(cloudwatch.client(), namespace, 200) == 1
+
+
+def test_what_may_have_been_taken_is_not_published_again(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str
+) -> None:
+    _leave(results)
+    cloudwatch.fault = lambda number: (None, "", True) if number == 1 else None
+    results.publish(cloudwatch.client(), namespace, 200, ONCE)
+    _leave(results)
+    results.publish(cloudwatch.client(), namespace, 200, ONCE)
+    assert _points(namespace)["task_ended", "prod", "dag", "task", "success"] == 2.0
+
+
+def test_what_a_killed_publisher_was_sending_is_not_published_again(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str
+) -> None:
+    _leave(results, 2)
+    (one, _) = sorted(Path(results.folder).glob("done-*"))
+    one.rename(one.with_name(one.name.replace("done-", "sent-")))
+    (Path(results.folder) / "part-999999999").touch()
+    assert results.publish(cloudwatch.client(), namespace, 200) == 1
+    assert "of 1 tasks it is not known" in (results.failure() or "")
+    assert not list(Path(results.folder).glob("part-*"))
+
+
+def test_results_that_nobody_publishes_are_bounded(results: TaskResults, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_results, "MOST_WAITING", 3)
+    _leave(results, 3)
+    with pytest.raises(OSError, match=r"3 results in .* wait to be published"):
+        _leave(results)
+    assert Counter(path.name.partition("-")[0] for path in Path(results.folder).iterdir()) == {"done": 3}
+
+
+def test_one_process_publishes_and_is_nobodys_child(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psutil
+
+    monkeypatch.setenv("SECRET_OF_A_TASK", "hidden")
+    _leave(results, 2)
+    for _ in range(3):
+        results.publish_soon(namespace, 200, os.environ)
+    found: list[psutil.Process] = []
+    for _ in range(200):
+        found = [each for each in psutil.process_iter(["cmdline"]) if results.folder in (each.info["cmdline"] or ())]
+        if len(found) == 1 and results.has_publisher():
+            break
+        time.sleep(0.05)
+    (publisher,) = found
+    assert publisher.pid not in {each.pid for each in psutil.Process().children(recursive=True)}
+    assert "SECRET_OF_A_TASK" not in publisher.environ()
+    publisher.send_signal(signal.SIGTERM)
+    psutil.wait_procs([publisher], timeout=60)
+    assert _points(namespace)["task_ended", "prod", "dag", "task", "success"] == 2.0
+    assert results.failure() is None
+
+
+def test_a_publisher_without_credentials_says_so(
+    results: TaskResults, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _leave(results)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    task_results.main([results.folder, namespace, "200", "now"])
+    assert "region" in (results.failure() or "")
+    assert results.has_results()
