@@ -33,6 +33,7 @@ _FIRST_S, _LONGEST_S = 0.2, 2.0
 _SHARE = 50
 """The thread rests this many times as long as it took to measure: 2% of one processor at most."""
 _GROWN_BYTES, _GROWN_SHARE = 100_000_000, 1.25
+_LITTLE_BYTES = 100_000
 _WAITED_S = 0.02
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
 
@@ -101,16 +102,7 @@ class TaskWatch:
         self._thread.join(_WAITED_S)
         usage = self._last if self._thread.is_alive() else self._tree.measure()
         result = self._sample(usage, state)
-        try:
-            skip = [self._results.folder] if self._results else []
-            left = bytes_left(self._folders, self._began_s, skip=skip)
-        except (OSError, ValueError) as error:
-            self._missing["files left"] = f"{type(error).__name__}: {error}"
-            left = None
-        if left is not None and usage.written_bytes is not None:
-            # The folders are those of all tasks of the container, and a task leaves no more than it has written.
-            result["left_bytes"] = min(left.size_bytes, usage.written_bytes)
-            result["left_complete"] = left.complete
+        result.update(self._left(usage.written_bytes))
         if self._results:
             try:
                 self._results.write(self._running, result)
@@ -121,12 +113,21 @@ class TaskWatch:
         log.info("%s", _line(result, self._tree.at_start.memory_bytes))
         return result
 
+    def _left(self, written_bytes: int | None) -> dict[str, Any]:
+        """Return what the task has left in temporary folders, which are those of all tasks of the container."""
+        if written_bytes is None:  # why, is known
+            return {"left_bytes": None}
+        if written_bytes < _LITTLE_BYTES:  # looking would take longer than many a task
+            return {"left_bytes": 0}
+        left = bytes_left(self._folders, self._began_s, skip=[self._results.folder] if self._results else [])
+        return {"left_bytes": min(left.size_bytes, written_bytes), "left_complete": left.complete}
+
     def _look(self) -> None:
         rest_s = _FIRST_S
         while not self._ended.wait(rest_s):
             began = time.monotonic()
             try:
-                usage = self._last = self._tree.measure()
+                usage = self._last = self._tree.measure(roughly=True)
                 self._keep(usage)
                 self._tell_growth(usage)
             except Exception as error:  # noqa: BLE001 - the task goes on
