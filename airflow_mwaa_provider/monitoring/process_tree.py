@@ -28,6 +28,7 @@ Measured = TypeVar("Measured")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _KIB = 1024
+_GONE = (OSError, ValueError, IndexError)  # a process that ends meanwhile
 _LITTLE_BYTES = 4_000_000
 
 
@@ -81,8 +82,7 @@ class ProcessTree:
         pids = [self._pid, *(_try(usage, "processes", lambda: list(self._descendants())) or ())]
         usage.processes = len(pids)
         usage.memory_bytes = _try(usage, "memory", lambda: self._memory(pids, roughly))
-        if usage.memory_bytes is not None:
-            usage.peak_bytes = self._peak_bytes
+        usage.peak_bytes = self._peak_bytes or None
         usage.cpu_s = _try(usage, "CPU", lambda: self._cpu(pids[1:]) - self._cpu_s)
         usage.written_bytes = _try(usage, "written bytes", lambda: self._written(pids) - self._written_bytes)
         return usage
@@ -98,8 +98,8 @@ class ProcessTree:
         for pid in pids[1:]:
             try:
                 total += self._proportional(pid)[1]
-            except OSError:
-                continue  # it has ended
+            except _GONE:
+                continue
         self._peak_bytes = max(self._peak_bytes, total)
         # Of what was between two measurements the kernel knows the most of this process, and of its largest child that
         # has ended. They count when they grew since the beginning: parsing a DAG file takes memory too.
@@ -137,7 +137,7 @@ class ProcessTree:
         for pid in children:
             try:
                 seconds += sum(int(each) for each in _stat(self._proc, pid)[11:15]) / _TICKS
-            except OSError:
+            except _GONE:
                 continue
         return seconds
 
@@ -146,7 +146,7 @@ class ProcessTree:
         for pid in pids:
             try:
                 numbers = dict(line.split(": ") for line in self._read(pid, "io").decode().splitlines())
-            except OSError:
+            except _GONE:
                 if pid == self._pid:
                     raise
                 continue

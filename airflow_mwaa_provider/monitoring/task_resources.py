@@ -6,6 +6,7 @@ It never raises into the task: what cannot be had is named in the line that it l
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -34,7 +35,6 @@ _SHARE = 50
 """The thread rests this many times as long as it took to measure: 2% of one processor at most."""
 _GROWN_BYTES, _GROWN_SHARE = 100_000_000, 1.25
 _LITTLE_BYTES = 100_000
-_WAITED_S = 0.02
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
 
 _logging = threading.Lock()
@@ -80,14 +80,12 @@ class TaskWatch:
         self._began_s, self._began = time.time(), time.monotonic()
         self._pid, self._thread_id = os.getpid(), threading.get_ident()
         self._tree = ProcessTree(proc)
-        self._last = self._tree.at_start
-        self._told_bytes = self._last.memory_bytes or 0
+        self._told_bytes = self._tree.at_start.memory_bytes or 0
         self._running = results.running(proc) if results else ""
         self._writing = threading.Lock()
         self._ended = threading.Event()
-        self._keep(self._last)
-        self._thread = threading.Thread(target=self._look, name="mwaa-task-resources", daemon=True)
-        self._thread.start()
+        self._keep(self._tree.at_start)
+        threading.Thread(target=self._look, name="mwaa-task-resources", daemon=True).start()
 
     def end(self, state: str) -> dict[str, Any] | None:
         """End the watch, log one line, and leave the result to be published; the second time nothing happens.
@@ -99,8 +97,7 @@ class TaskWatch:
             return None
         with self._writing:
             self._ended.set()
-        self._thread.join(_WAITED_S)
-        usage = self._last if self._thread.is_alive() else self._tree.measure()
+        usage = self._tree.measure()
         result = self._sample(usage, state)
         result.update(self._left(usage.written_bytes))
         if self._results:
@@ -109,6 +106,8 @@ class TaskWatch:
                 self._results.finish(self._running)
             except OSError as error:
                 self._missing["published metrics"] = f"{type(error).__name__}: {error}"
+                with contextlib.suppress(OSError):
+                    os.unlink(self._running)  # noqa: PTH108 - its state would be that of a killed task
         result["missing"] = self._missing | usage.missing
         log.info("%s", _line(result, self._tree.at_start.memory_bytes))
         return result
@@ -127,7 +126,7 @@ class TaskWatch:
         while not self._ended.wait(rest_s):
             began = time.monotonic()
             try:
-                usage = self._last = self._tree.measure(roughly=True)
+                usage = self._tree.measure(roughly=True)
                 self._keep(usage)
                 self._tell_growth(usage)
             except Exception as error:  # noqa: BLE001 - the task goes on
@@ -152,7 +151,7 @@ class TaskWatch:
 
     def _tell_growth(self, usage: Usage) -> None:
         memory = usage.memory_bytes or 0
-        if memory < max(self._told_bytes * _GROWN_SHARE, self._told_bytes + _GROWN_BYTES):
+        if memory < max(self._told_bytes * _GROWN_SHARE, self._told_bytes + _GROWN_BYTES) or self._ended.is_set():
             return
         self._told_bytes = memory
         sample = self._sample(usage, RUNNING)

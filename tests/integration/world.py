@@ -34,7 +34,9 @@ from scripts.lib import canary
 
 DAG_FOLDERS = (Path(__file__).parent / "dags", Path(__file__).resolve().parents[2] / "example_dags")
 API_BUCKET = "exported-by-api"
+TASKS_NAMESPACE = "Tasks"
 OPTIONS = {
+    "mwaa_provider.task_resources_namespace": TASKS_NAMESPACE,
     "mwaa_provider.metadata_api_export_to": f"s3://{API_BUCKET}",
     "mwaa_provider.metadata_api_cleanup": "True",
     "api.maximum_page_limit": "50",  # below the hundred that are asked for, so that every page is a short one
@@ -84,6 +86,7 @@ DAG_IDS = (
     "migrate_to_secrets_manager",
     "dag-custom-metrics",
     "pipeline_metrics",
+    "uses_resources",
 )
 
 

@@ -220,8 +220,9 @@ def test_a_kernel_without_lists_of_children_and_proportional_sizes(
     assert usage.memory_bytes - tree.at_start.memory_bytes >= 50 * MB  # type: ignore[operator]
 
 
-def test_a_full_disk_fails_no_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("samples", [0, 1])
+def test_a_full_disk_fails_no_task_and_kills_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, samples: int
 ) -> None:
     caplog.set_level(logging.INFO)
     results = TaskResults(str(_private(tmp_path)))
@@ -229,8 +230,12 @@ def test_a_full_disk_fails_no_task(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
+    if not samples:
+        monkeypatch.setattr(json, "dump", full)
+    watch = TaskWatch(TaskTry("dag", "task", "run"), results, temporary_folders=[str(tmp_path)])
+    assert len(list(Path(results.folder).iterdir())) == samples
     monkeypatch.setattr(json, "dump", full)
-    result = TaskWatch(TaskTry("dag", "task", "run"), results, temporary_folders=[str(tmp_path)]).end("success")
+    result = watch.end("success")
     assert result is not None
     assert "No space left" in result["missing"]["published metrics"]
     assert "no published metrics: OSError: [Errno 28] No space left on device" in caplog.text

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks of real Airflows are measured; one that is killed for real is told of, and both are in CloudWatch."""
+
+from __future__ import annotations
+
+import re
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from airflow_mwaa_provider.local.machine.processes import ENVIRONMENT_MARKER, MARKER
+from tests.integration.world import TASKS_NAMESPACE, World, until
+
+MB = 1_000_000
+TASKS = ("takes_and_leaves", "is_killed", "comes_after")
+
+
+def _log(world: World, run_id: str, task_id: str) -> str:
+    """Return what the task's own log has, as Airflow has written it."""
+    paths = [
+        path
+        for path in world.folder.rglob("*.log")
+        if f"task_id={task_id}" in path.as_posix() and run_id.replace(":", "_") in path.as_posix().replace(":", "_")
+    ]
+    return "\n".join(path.read_text() for path in paths)
+
+
+def _megabytes(line: str, what: str) -> float:
+    (found,) = re.findall(rf"{what}(?: at least)? ([\d.]+) MB", line)
+    return float(found)
+
+
+def _ended(log: str) -> str:
+    (line,) = [line for line in log.splitlines() if "Task resources: ended" in line]
+    return line
+
+
+def _publish_now(world: World, env_name: str) -> None:
+    """Have the environment's publisher not wait for the minute to end."""
+    for process in psutil.process_iter(["cmdline"]):
+        if "airflow_mwaa_provider.monitoring.task_results" not in (process.info["cmdline"] or ()):
+            continue
+        variables = process.environ()
+        if (variables.get(MARKER), variables.get(ENVIRONMENT_MARKER)) == (str(world.folder), env_name):
+            process.send_signal(signal.SIGTERM)
+
+
+def _points(world: World, env_name: str, run_began: datetime) -> dict[tuple[str, ...], float]:
+    client, found = world.session().client("cloudwatch", endpoint_url=world.variables["AWS_ENDPOINT_URL"]), {}
+    for page in client.get_paginator("list_metrics").paginate(Namespace=TASKS_NAMESPACE):
+        for metric in page["Metrics"]:
+            values = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+            if (values.get("Environment"), values["DAG"]) != (env_name, "uses_resources"):
+                continue
+            points = client.get_metric_statistics(
+                **metric, StartTime=run_began - timedelta(minutes=1), EndTime=datetime.now(UTC) + timedelta(minutes=1),
+                Period=60, Statistics=["Maximum"],
+            )["Datapoints"]  # fmt: skip
+            if points:
+                key = (metric["MetricName"], values["Task"], *([values["State"]] if "State" in values else []))
+                found[key] = max(point["Maximum"] for point in points)
+    return found
+
+
+def test_a_task_that_takes_forks_and_leaves_and_one_that_is_killed(world: World, env_name: str) -> None:
+    client, began = world.environment(env_name, "web_session"), datetime.now(UTC)
+    run_id = client.trigger_dag_run("uses_resources").run_id
+    client.wait_for_dag_run("uses_resources", run_id, timeout_s=300)
+    until(lambda: "Task resources: ended" in _log(world, run_id, "comes_after"), timeout_s=30, what="the last log")
+    takes, killed, after = (_log(world, run_id, task_id) for task_id in TASKS)
+
+    line = _ended(takes)
+    (at_start,) = re.findall(r"\(([\d.]+) MB at the start\)", line)
+    assert "ended success" in line
+    assert _megabytes(line, "peak memory") - float(at_start) == pytest.approx(300, rel=0.1)
+    assert _megabytes(line, "files left") == pytest.approx(50, rel=0.1)
+    assert "Task resources: ended" not in killed
+    told = [line for line in (killed + "\n" + after).splitlines() if "task is_killed, run " + run_id in line]
+    assert len(told) == 1
+    assert _megabytes(told[0], ": memory") >= 200
+    assert re.search(r"in is_killed \(\S*uses_resources\.py:\d+\)", told[0])
+    # The task's own log has what it was seen to take, also where the worker ends with the task.
+    assert re.search(r"Task resources: memory [\d.]+ MB", killed)
+
+    points: dict[tuple[str, ...], Any] = {}
+
+    def is_published() -> bool:
+        _publish_now(world, env_name)
+        points.update(_points(world, env_name, began))
+        return ("task_ended", "comes_after", "success") in points
+
+    until(is_published, timeout_s=60, what="the metrics")
+    assert points["task_ended", "is_killed", "killed"] == 1.0
+    assert points["task_peak_memory", "is_killed"] >= 200 * MB
+    assert points["task_files_left", "takes_and_leaves"] == pytest.approx(50 * MB, rel=0.1)
+    assert points["task_wall", "takes_and_leaves"] >= 1.5
+    for path in {Path(match) for match in re.findall(r"/\S*/tmp[a-z0-9_]{8}\b", takes)}:
+        path.unlink(missing_ok=True)
