@@ -50,6 +50,7 @@ _PREFIX = "airflow-mwaa-task-resources"
 _KEPT_S = 3600.0
 _BATCH_S = 60.0
 _IDLE_S = 900.0
+_DEADLINE_S, _LAST_DEADLINE_S = 20.0, 3.0
 _RESULTS_A_REQUEST = 200  # of five metrics each: the thousand that a request may have
 # What reaching AWS takes. A task's own process may have more, such as what its code has put there.
 _VARIABLES = (
@@ -303,15 +304,16 @@ def main(arguments: Sequence[str]) -> None:
     A process of its own does each request, so that this one stays small. SIGTERM ends the waiting: what is there is
     published at once.
 
-    :param arguments: folder, namespace, number of tasks with metrics of their own; ``now`` publishes once.
+    :param arguments: folder, namespace, number of tasks with metrics of their own; with a fourth, the seconds that a
+        request is repeated for, it publishes once, now.
     """
     folder, namespace, most_tasks = arguments[:3]
     results = TaskResults(folder)
-    if arguments[3:] == ["now"]:
+    if arguments[3:]:
         from airflow_mwaa_provider.client.retrying import RetryPolicy
 
         try:
-            results.publish(_client(), namespace, int(most_tasks), RetryPolicy(deadline_s=_BATCH_S / 3))
+            results.publish(_client(), namespace, int(most_tasks), RetryPolicy(deadline_s=float(arguments[3])))
         except Exception as error:  # noqa: BLE001 - there is no other place where it could be told
             results.fail(f"{type(error).__name__}: {error}")
         return
@@ -330,7 +332,8 @@ def _publish_by_the_minute(results: TaskResults, arguments: list[str]) -> None:
         is_told = signal.sigtimedwait({signal.SIGTERM}, _BATCH_S) is not None
         if results.has_results():
             last_s = time.monotonic()
-            subprocess.run([sys.executable, "-m", __spec__.name, *arguments, "now"], check=False)
+            deadline_s = _LAST_DEADLINE_S if is_told else _DEADLINE_S
+            subprocess.run([sys.executable, "-m", __spec__.name, *arguments, str(deadline_s)], check=False)
 
 
 def _client() -> Any:

@@ -27,7 +27,7 @@ def uses_resources() -> None:
         os.waitpid(pid, 0)
         file, path = tempfile.mkstemp()
         with os.fdopen(file, "wb") as left:
-            left.write(held[:50_000_000])
+            left.write(memoryview(held)[:50_000_000])
         return path
 
     @task(retries=0, trigger_rule="all_done")
