@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -202,6 +203,11 @@ class TaskResults:
             last.write_text(text)
             Path(self.folder, "failure").write_text(text)
 
+    def remove_if_idle(self) -> None:
+        """Remove the folder unless a task runs or a result waits: where Airflow ends, and the machine does not."""
+        if not self.has_results() and not self._names(f"{RUNNING}-"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def has_publisher(self) -> bool:
         """Whether a process of the container publishes what is left here."""
         with self._lock() as is_free:
@@ -334,6 +340,8 @@ def _publish_by_the_minute(results: TaskResults, arguments: list[str]) -> None:
             last_s = time.monotonic()
             deadline_s = _LAST_DEADLINE_S if is_told else _DEADLINE_S
             subprocess.run([sys.executable, "-m", __spec__.name, *arguments, str(deadline_s)], check=False)
+    if is_told:
+        results.remove_if_idle()
 
 
 def _client() -> Any:

@@ -213,8 +213,16 @@ def test_one_process_publishes_and_is_nobodys_child(
         results.publish_soon(namespace, 200, os.environ)
     publisher.send_signal(signal.SIGTERM)
     psutil.wait_procs([publisher], timeout=60)
+    assert not Path(results.folder).exists()
     assert _points(namespace)["task_ended", "prod", "dag", "task", "success"] == 2.0
-    assert results.failure() is None
+
+
+def test_a_folder_is_kept_while_a_task_runs_or_a_result_waits(results: TaskResults) -> None:
+    results.write(results.running(), RESULT)
+    results.remove_if_idle()
+    results.finish(results.running())
+    results.remove_if_idle()
+    assert results.has_results()
 
 
 def test_a_publisher_without_credentials_says_so(
