@@ -15,6 +15,8 @@ from airflow_mwaa_provider.monitoring import alarms
 from airflow_mwaa_provider.monitoring.mwaa_metrics import find
 from tests.monitoring.cfn_lint import complaints
 
+pytestmark = pytest.mark.once
+
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:on-call"
 RECOMMENDED = {
     "scheduler-heartbeat": ("SchedulerHeartbeat", "Sum", "LessThanThreshold", 1, 2),

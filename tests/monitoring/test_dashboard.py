@@ -23,6 +23,8 @@ from airflow_mwaa_provider.monitoring.mwaa_metrics import CLUSTERS, find
 from airflow_mwaa_provider.monitoring.worker import Measured
 from tests.monitoring.cfn_lint import complaints
 
+pytestmark = pytest.mark.once
+
 REGION = "eu-west-1"
 SCHEMA = json.loads((Path(__file__).parent / "dashboard_schema.json").read_text(encoding="utf-8"))
 OF_THE_GUIDE = {"QueuedTasks", "RunningTasks", "SchedulerHeartbeat", "TotalParseTime"}

@@ -8,6 +8,8 @@ import pytest
 from airflow_mwaa_provider.monitoring.mwaa_metrics import AIRFLOW, METRICS, MwaaMetric, find
 from tests.monitoring.doc_tables import row, rows
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("namespace", "name", "dimensions"),

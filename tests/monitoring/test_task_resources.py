@@ -20,6 +20,8 @@ from airflow_mwaa_provider.monitoring.process_tree import ProcessTree, bytes_lef
 from airflow_mwaa_provider.monitoring.task_resources import TaskTry, TaskWatch, killed_line
 from airflow_mwaa_provider.monitoring.task_results import TaskResults
 
+pytestmark = pytest.mark.once
+
 MB = 1_000_000
 TAKES = """
 import os, sys, time

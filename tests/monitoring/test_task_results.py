@@ -22,6 +22,8 @@ from airflow_mwaa_provider.monitoring import task_results
 from airflow_mwaa_provider.monitoring.task_results import TaskResults, metrics_of_results
 from tests.monitoring.conftest import CloudWatchService
 
+pytestmark = pytest.mark.once
+
 ONCE = RetryPolicy(deadline_s=0.0)
 RESULT: dict[str, Any] = {
     "dag_id": "dag", "task_id": "task", "run_id": "run", "map_index": -1, "try_number": 1, "env_name": "prod",

@@ -12,6 +12,8 @@ import pytest
 
 from airflow_mwaa_provider.monitoring.worker import WORKER_METRICS, measure_worker
 
+pytestmark = pytest.mark.once
+
 V2 = {
     "cgroup.controllers": "cpu io memory pids\n",
     "memory.max": "max\n",

@@ -22,6 +22,8 @@ from packaging.requirements import Requirement
 from airflow_mwaa_provider.packaging import image_constraints
 from tests.secrets.conftest import CANARY, SecretsService, environment
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 EXAMPLE = ROOT / "example_dags" / "snowflake_connection.py"
