@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Snowflake by fakesnow, with a table of the sample database, that lets one user in. Run by ``scripts/fakesnow``.
 
-Writes its port, and then each login as JSON, to stdout; ends when its stdin does. The user is given as JSON: what a
-login must tell, by its names in Snowflake's protocol.
+Writes its port, and then each login as JSON, to stdout; ends when its stdin does, whose first line is the user
+as JSON: what a login must tell, by its names in Snowflake's protocol.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ def main() -> None:
         connection.cursor().execute(statement)
     listening = socket.create_server(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)
+    user = json.loads(sys.stdin.readline())
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    config = uvicorn.Config(Door(json.loads(sys.argv[1])), log_level="warning", access_log=False)
+    config = uvicorn.Config(Door(user), log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -47,11 +47,14 @@ class Snowflake:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [ROOT / "scripts" / "fakesnow", HERE / "snowflake_server.py", json.dumps(LOGIN)],
+            [ROOT / "scripts" / "fakesnow", HERE / "snowflake_server.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(LOGIN) + "\n")  # not an argument, which others see
+        self._process.stdin.flush()
         self.port = self._line()
 
     def _line(self) -> str:
