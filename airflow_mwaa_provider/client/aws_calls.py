@@ -55,15 +55,23 @@ class AwsCalls:
         """
         from botocore import xform_name
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         method = getattr(self.client, xform_name(operation))
         action = f"{self._prefix}:{operation}"
 
         def attempt() -> Any:
+            where = f"{what}: {operation}"
             try:
-                return method(**request)
+                answer = method(**request)
+                # boto3 reads no body of an operation that answers nothing.
+                if not acts or not _is_page(answer):
+                    return answer
+                found: MwaaError = _no_answer(where, self._service, acts=acts)
+            except ResponseParserError:
+                found = _no_answer(where, self._service, acts=acts)
             except (BotoCoreError, ClientError) as error:
-                found = aws_error(f"{what}: {operation}", self._service, error, action=action, acts=acts)
+                found = aws_error(where, self._service, error, action=action, acts=acts)
             # Outside of the except: botocore's own words may repeat what was sent.
             raise found
 
@@ -117,6 +125,22 @@ def _unanswered(where: str, service: str, error: Any, *, acts: bool) -> MwaaErro
         f"{where}: {service} did not answer ({reason(error)}).{doubt} Check the network, and try again.",
         code=kind, transient=True, ambiguous=acts and not unsent,
     )  # fmt: skip
+
+
+def _is_page(answer: Any) -> bool:
+    metadata = answer.get("ResponseMetadata", {})
+    kind = str(metadata.get("HTTPHeaders", {}).get("content-type", ""))
+    return kind.startswith("text/html") and not metadata.get("RequestId")  # stand-ins call their XML so, too
+
+
+def _no_answer(where: str, service: str, *, acts: bool) -> MwaaError:
+    """Return the error for what something before the service has answered, as if all were well."""
+    doubt = " It may have taken effect." if acts else ""
+    return AwsError(
+        f"{where}: what answered is not {service}: a page, or something else that it never sends.{doubt} Check the "
+        "endpoint, and that no proxy or firewall answers for it.",
+        ambiguous=acts,
+    )
 
 
 def _words(details: Mapping[str, Any]) -> str:

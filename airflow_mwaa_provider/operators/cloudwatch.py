@@ -57,7 +57,6 @@ class CloudWatchMetricsOperator(_MetricsOperator):
 
     template_fields: Sequence[str] = (*_MetricsOperator.template_fields, "metrics")
     template_fields_renderers: ClassVar[dict[str, str]] = {"metrics": "json"}
-    native_fields: ClassVar[Collection[str]] = ()
 
     def __init__(
         self,

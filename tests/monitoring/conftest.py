@@ -40,7 +40,8 @@ class CloudWatchService:
     Bodies are decompressed before moto, which in its older releases cannot read them.
 
     :param fault: is asked with the number of a request, from 1; what it returns, a status, a code and whether the
-        request is taken all the same, is answered instead. ``None`` as the status cuts the connection.
+        request is taken all the same, is answered instead. ``None`` as the status cuts the connection, and the code
+        ``"page"`` answers as a proxy does.
     """
 
     def __init__(self) -> None:
@@ -64,6 +65,9 @@ class CloudWatchService:
         status, code, is_taken = fault
         if is_taken:
             list(self._moto(environ, lambda *_: None))
+        if code == "page":
+            start_response(f"{status} fault", [("Content-Type", "text/html")])
+            return [b"<html><body><h1>Proxy\n'error'</h1></body></html>"]
         if status is None:
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionAbortedError
@@ -115,7 +119,7 @@ def _put_metric_data(response: CloudWatchResponse) -> Any:
         for entry in entries.values()
     ]
     response.cloudwatch_backend.put_metric_data(response.querystring["Namespace"][0], listed)
-    return "<PutMetricDataResponse/>"
+    return "<R><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></R>"
 
 
 _PUT_METRIC_DATA: Any = CloudWatchResponse.put_metric_data

@@ -212,7 +212,9 @@ def test_what_was_throttled_is_repeated(cloudwatch: CloudWatchService) -> None:
     assert _read_back(cloudwatch.client(), namespace, [Metric("m", 2.0, timestamp=NOW)]) == {NOW: (1, 2, 2, 2)}
 
 
-@pytest.mark.parametrize(("status", "code"), [(None, ""), (500, "InternalServiceFault"), (502, "")])
+@pytest.mark.parametrize(
+    ("status", "code"), [(None, ""), (500, "InternalServiceFault"), (502, ""), (502, "page"), (200, "page")]
+)
 def test_what_may_have_been_taken_is_counted_once(cloudwatch: CloudWatchService, status: int | None, code: str) -> None:
     """The answer to the second of three requests is lost, after CloudWatch has taken it."""
     namespace = _namespace()
