@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publish metrics of one's own, and what a worker has of memory, CPU and disk, to CloudWatch."""
+"""Publish metrics to CloudWatch: one's own, what a worker has of memory, CPU and disk, who changed whose privileges."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import tempfile
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider.client.parameters import is_rendered_later
-from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.monitoring.metrics import check_namespace, metrics_of
+from airflow_mwaa_provider.client.parameters import is_rendered_later, moment
+from airflow_mwaa_provider.exceptions import AwsError, MwaaInputError
+from airflow_mwaa_provider.monitoring.metrics import OLDEST_S, Metric, check_namespace, metrics_of
+from airflow_mwaa_provider.monitoring.privileges import CHANGES
 from airflow_mwaa_provider.operators.base import MwaaOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from airflow_mwaa_provider._compat import Context
-    from airflow_mwaa_provider.monitoring.metrics import Metric
+    from airflow_mwaa_provider.monitoring.privileges import Finding
 
-__all__ = ["CloudWatchMetricsOperator", "WorkerMetricsOperator"]
+__all__ = ["CloudWatchMetricsOperator", "PrivilegeChangesOperator", "WorkerMetricsOperator"]
+
+_MAX_FINDINGS = 1_000
+_METRIC = "privilege_changes"
 
 
 class _MetricsOperator(MwaaOperator):
@@ -132,3 +140,139 @@ class WorkerMetricsOperator(_MetricsOperator):
         # A repetition changes no mean, least or greatest value, and a sum of these says nothing.
         self._publish(measured.metrics(env_name), repeat_unsure=True)
         return dict(measured.numbers)
+
+
+class PrivilegeChangesOperator(_MetricsOperator):
+    """Find out who changed whose privileges, from an environment's log groups, and publish how many changes there were.
+
+    What is found, and what cannot be, is in ``docs/privilege-changes.md``.
+
+    :param namespace: namespace of the metric ``privilege_changes`` (templated).
+    :param env_name: the environment (templated); if not given, the one that the task runs in, from
+        ``AIRFLOW_ENV_NAME``.
+    :param start: first moment that is searched, a datetime or ISO 8601 text with a time zone (templated); if not given,
+        what a scheduled run's data interval says, else ``window`` before ``end``.
+    :param end: first moment after it (templated); if not given, the end of a scheduled run's data interval, else now.
+    :param window: how much is searched where the data interval says nothing.
+    :param delay: how long lines take to come to CloudWatch Logs: a scheduled run searches what is this much older.
+    :param changes: which of :data:`~airflow_mwaa_provider.monitoring.privileges.CHANGES` count; all but
+        ``"user-created"`` by default.
+    :return: ``{"count": …, "by_change": {…}, "start": …, "end": …, "findings": [{…}, …]}``, the first 1,000 of them.
+    """
+
+    template_fields: Sequence[str] = (*_MetricsOperator.template_fields, "env_name", "start", "end")
+    text_fields: ClassVar[Collection[str]] = (*_MetricsOperator.text_fields, "env_name")
+    narrowing_fields: ClassVar[Collection[str]] = ("env_name", "start", "end")
+
+    def __init__(
+        self,
+        *,
+        namespace: str = "MWAA-Custom",
+        env_name: str | None = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        window: timedelta = timedelta(hours=1),
+        delay: timedelta = timedelta(minutes=5),
+        changes: Collection[str] = CHANGES[:-1],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(namespace=namespace, **kwargs)
+        self.env_name = env_name
+        self.start = start
+        self.end = end
+        self.window = window
+        self.delay = delay
+        self.changes = changes
+        if window <= timedelta(0) or delay < timedelta(0):
+            raise MwaaInputError(f"window={window} must be positive, and delay={delay} must not be negative.")
+        unknown = sorted(set(changes) - set(CHANGES))
+        if unknown or isinstance(changes, str):
+            raise MwaaInputError(f"changes={changes!r}: must be a list; there are {', '.join(CHANGES)}.")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Search, and publish.
+
+        :raises MwaaInputError: the environment has no name here, or no log group that can be searched; or ``start`` is
+            not before ``end``.
+        :raises AccessDenied: a permission is missing; names it.
+        :raises MetricsNotSent: CloudWatch did not take the metric.
+        """
+        self.read_rendered(required=("namespace",))
+        env_name = self.env_name or os.environ.get("AIRFLOW_ENV_NAME")
+        if not env_name:
+            raise MwaaInputError("The environment has no name here (AIRFLOW_ENV_NAME). Give env_name.")
+        start, end = self._searched(context)
+        counts: Counter[str] = Counter()
+        places: Counter[tuple[str, str, str, str]] = Counter()
+        findings: list[Finding] = []
+        for finding in self._found(env_name, start, end):
+            counts[finding.change] += 1
+            places[finding.change, finding.evidence, finding.component, finding.log_stream] += 1
+            if len(findings) < _MAX_FINDINGS:
+                findings.append(finding)
+        # Without the lines' own words, which would be found again, in this log.
+        for (change, evidence, component, stream), count in itertools.islice(places.items(), _MAX_FINDINGS):
+            self.log.warning("%s: %d line(s), %s, in the log of %s: %s", change, count, evidence, component, stream)
+        self.log.info(
+            "%d change(s) of privileges from %s to %s in environment %r",
+            counts.total(), start.isoformat(), end.isoformat(), env_name,
+        )  # fmt: skip
+        self._publish_counts(env_name, counts, end)
+        return {
+            "count": counts.total(),
+            "by_change": dict(counts),
+            "start": start.isoformat(),
+            "end": end.isoformat(),
+            "findings": [finding.as_dict() for finding in sorted(findings, key=lambda finding: finding.time)],
+        }
+
+    def _searched(self, context: Context) -> tuple[datetime, datetime]:
+        """Return the first moment that is searched, and the first after it."""
+        start, end = moment(self.start, "start"), moment(self.end, "end")
+        run: Any = context.get("dag_run")
+        interval_start: Any = context.get("data_interval_start")
+        interval_end: Any = context.get("data_interval_end")
+        if end is None and interval_end is not None and getattr(run, "run_type", None) in ("scheduled", "backfill"):
+            end = interval_end - self.delay
+            if start is None and interval_start < interval_end:
+                start = interval_start - self.delay
+        end = end or datetime.now(UTC)
+        start = start or end - self.window
+        if start >= end:
+            raise MwaaInputError(f"start={start.isoformat()} is not before end={end.isoformat()}. Correct one of them.")
+        return start, end
+
+    def _found(self, env_name: str, start: datetime, end: datetime) -> Iterator[Finding]:
+        from airflow_mwaa_provider.client.aws_calls import AwsCalls
+        from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+        from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
+        from airflow_mwaa_provider.monitoring.privileges import find_changes, log_groups
+
+        hook = MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
+        environment = call_with_retries(functools.partial(hook.control_plane.get_environment, env_name), RetryPolicy())
+        groups, blind = log_groups(environment)
+        if not groups:
+            raise MwaaInputError(
+                f"Environment {env_name!r} has no log group enabled, so nothing can be found. Enable its logs at INFO."
+            )
+        for why in blind:
+            self.log.warning("%s Enable them at INFO.", why)
+        logs = AwsCalls(hook.aws_client("logs", attempts=1), "CloudWatch Logs", "logs")
+        for group in groups:
+            try:
+                yield from find_changes(logs, group, start, end, self.changes)
+            except AwsError as error:
+                if error.code != "ResourceNotFoundException":
+                    raise
+                self.log.warning("Log group %r does not exist, so nothing is found in it.", group.name)
+
+    def _publish_counts(self, env_name: str, counts: Mapping[str, int], end: datetime) -> None:
+        if datetime.now(UTC) - end > timedelta(seconds=OLDEST_S - 60):
+            self.log.warning("Nothing is published: CloudWatch takes no metric of more than two weeks ago.")
+            return
+        environment = {"Environment": env_name}
+        metrics = [Metric(_METRIC, sum(counts.values()), "Count", environment, end)]
+        for change, count in counts.items():
+            metrics.append(Metric(_METRIC, count, "Count", {**environment, "Change": change}, end))
+        # A repetition does not change the maximum, which is what is to be looked at.
+        self._publish(metrics, repeat_unsure=True)

@@ -87,6 +87,8 @@ DAG_IDS = (
     "dag-custom-metrics",
     "pipeline_metrics",
     "uses_resources",
+    "changes_privileges",
+    "privilege_changes",
 )
 
 

@@ -14,7 +14,11 @@ from airflow_mwaa_provider._compat import AIRFLOW_V_3, BaseOperator
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.templating import TextTemplates
 from airflow_mwaa_provider.operators.cli import MwaaCliOperator, _argv
-from airflow_mwaa_provider.operators.cloudwatch import CloudWatchMetricsOperator, WorkerMetricsOperator
+from airflow_mwaa_provider.operators.cloudwatch import (
+    CloudWatchMetricsOperator,
+    PrivilegeChangesOperator,
+    WorkerMetricsOperator,
+)
 from airflow_mwaa_provider.operators.connections import MwaaExportConnectionsOperator, MwaaImportConnectionsOperator
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.metadata import MetadataCleanupOperator, MetadataToS3Operator
@@ -49,6 +53,7 @@ CLASSES: dict[type[Any], dict[str, Any]] = {
     MigrateToSecretsManagerOperator: {},
     CloudWatchMetricsOperator: {"namespace": "n", "metrics": []},
     WorkerMetricsOperator: {},
+    PrivilegeChangesOperator: {},
 }
 # What Python would read as something else; a text that it cannot read was never in danger.
 TEXTS = ["20261128", "007", "1e5", "1.10", "1_000", "0x10", "True", "'quoted'", "[1]", "{'a': 1}", "1, 2", " 5"]

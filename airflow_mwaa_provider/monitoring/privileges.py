@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who changed whose privileges, as an environment's log groups tell.
+
+Source: the user guide's page on security best practices, which searches for ``add-role``; the messages of Airflow's
+``users`` and ``roles`` commands and of Flask-AppBuilder's security manager; CloudWatch Logs' filter pattern syntax.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from airflow_mwaa_provider.client.aws_calls import AwsCalls
+
+__all__ = ["CHANGES", "FILTER_PATTERN", "Finding", "LogGroup", "changes_in", "find_changes", "log_groups"]
+
+CHANGES = (
+    "role-given", "role-taken", "permission-given", "permission-taken", "role-created", "role-deleted", "user-created",
+)  # fmt: skip
+"""The changes that can be told apart; the last one is no change of anybody who was there before."""
+
+_COMMANDS = {
+    "add-role": "role-given",
+    "remove-role": "role-taken",
+    "add-perms": "permission-given",
+    "del-perms": "permission-taken",
+}
+# A name can hold quotes: it ends at the end of the line, or where the logger's name follows, as on Airflow 3.
+_SUBJECT, _GRANTED = r"(?P<subject>.{1,256}?)", r"(?P<granted>.{1,256}?)"
+_END = r"[ ]*(?= \[[\w.]+\]|$)"
+_RESULTS = (
+    ("role-given", rf'User "{_SUBJECT}" added to role "{_GRANTED}"{_END}'),
+    ("role-taken", rf'User "{_SUBJECT}" removed from role "{_GRANTED}"{_END}'),
+    ("permission-given", rf"Added (?:Permission )?{_GRANTED} to role {_SUBJECT}{_END}"),
+    ("permission-taken", rf"Removed Permission {_GRANTED} to role {_SUBJECT}{_END}"),
+    ("permission-taken", rf"Deleted {_GRANTED} from role {_SUBJECT}{_END}"),
+    ("role-created", rf"Inserted Role: {_SUBJECT}{_END}"),
+    ("role-deleted", rf"Deleting role '{_SUBJECT}'{_END}"),
+    ("user-created", rf'User "{_SUBJECT}" created with role "{_GRANTED}"{_END}'),
+    ("user-created", rf"Added user {_SUBJECT}{_END}"),
+)
+_RESULT = [(change, re.compile(pattern, re.MULTILINE)) for change, pattern in _RESULTS]
+# A command ends where a shell's does; a list of arguments shows the end of a line as a backslash and an n.
+_COMMAND = re.compile(
+    rf"(?<![^\s\"',])({'|'.join(_COMMANDS)})(?=[\s\"',\\]|$)(?=(?P<arguments>(?:(?!\\n)[^\n;&|]){{0,1000}}))"
+)
+# In a shell's command as in a list of arguments: between the two are spaces, quotes or commas.
+_OPTION = r"(?<![\w-])(?:{names})(?:=|[\s\"',\\]+)(?P<value>[^\s\"',\\\]]+)"
+_USER = re.compile(_OPTION.format(names="-u|--username|-e|--email"))
+_ROLE = re.compile(_OPTION.format(names="-r|--role"))
+_FIRST_ARGUMENT = re.compile(r"[\s\"',\\]+(?P<value>[^\s\"',\\\]-][^\s\"',\\\]]*)")
+
+FILTER_PATTERN = " ".join(
+    f'?"{term}"'
+    for term in (
+        *_COMMANDS, "to role", "from role", "created with role", "Inserted Role", "Deleting role", "Added user"
+    )
+)  # fmt: skip
+"""CloudWatch Logs' pattern of the lines that may tell of a change: any of these words. It is wider than the guide's
+query; which of the lines tell of one is decided by :func:`changes_in`."""
+
+_STREAM_OF_TASK = re.compile(r"dag_id=(?P<dag_id>[^/]*)/run_id=(?P<run_id>[^/]*)/task_id=(?P<task_id>[^/]*)/")
+
+
+@dataclass(frozen=True)
+class LogGroup:
+    """A log group of an environment.
+
+    :param component: whose log it is, as the end of its name says: ``"Task"``, ``"WebServer"``, ….
+    :param name: its name in CloudWatch Logs.
+    """
+
+    component: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A line that tells of a change. It has no text of the line, which can hold a password.
+
+    :param time: when the line was written.
+    :param change: one of :data:`CHANGES`.
+    :param evidence: ``"command"`` that asks for it, or ``"result"``, which says that it was done.
+    :param subject: the user or role that was changed, where the line says so.
+    :param granted: the role or permission that it got or lost, where the line says so.
+    :param dag_id: whose task wrote the line; as in the name of the log stream, where a colon is an underscore.
+    """
+
+    time: datetime
+    change: str
+    evidence: str
+    subject: str | None
+    granted: str | None
+    component: str
+    log_group: str
+    log_stream: str
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Return it as values of JSON."""
+        return {**asdict(self), "time": self.time.isoformat()}
+
+
+def changes_in(message: str) -> list[tuple[str, str, str | None, str | None]]:
+    """Return the changes that a log message tells of: change, evidence, subject and what was granted.
+
+    >>> changes_in('User "alice" added to role "Op"')
+    [('role-given', 'result', 'alice', 'Op')]
+    """
+    message = _text(message)
+    found = []
+    for match in _COMMAND.finditer(message):
+        change, arguments = _COMMANDS[match[1]], match["arguments"]
+        if change.startswith("role"):
+            found.append((change, "command", _value(_USER, arguments), _value(_ROLE, arguments)))
+        else:  # the names of roles come first; their permissions follow in several options
+            found.append((change, "command", _value(_FIRST_ARGUMENT, arguments, at_start=True), None))
+    for change, pattern in _RESULT:
+        for match in pattern.finditer(message):
+            groups = match.groupdict()
+            found.append((change, "result", groups["subject"], groups.get("granted")))
+    return found
+
+
+def _text(message: str) -> str:
+    """Return what a message says; on Airflow 3 a task's is JSON, in which quotes are escaped."""
+    if message.startswith("{"):
+        try:
+            return str(json.loads(message)["event"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass  # it is text that looks so
+    return message
+
+
+def _value(option: re.Pattern[str], arguments: str, *, at_start: bool = False) -> str | None:
+    match = option.match(arguments) if at_start else option.search(arguments)
+    return match["value"] if match else None
+
+
+def log_groups(environment: Mapping[str, Any]) -> tuple[list[LogGroup], list[str]]:
+    """Return an environment's log groups, and why changes may be missing: a line for each group that is not at INFO.
+
+    :param environment: the ``Environment`` structure of GetEnvironment.
+    """
+    groups, blind = [], []
+    for key, module in sorted((environment.get("LoggingConfiguration") or {}).items()):
+        if not module.get("Enabled") or not module.get("CloudWatchLogGroupArn"):
+            blind.append(f"{key} are not enabled, so changes that they would tell of are not found.")
+            continue
+        name = module["CloudWatchLogGroupArn"].rpartition(":log-group:")[2].partition(":")[0]
+        groups.append(LogGroup(name.rpartition("-")[2], name))
+        if module.get("LogLevel") not in ("INFO", "DEBUG"):
+            blind.append(
+                f"{key} have level {module.get('LogLevel')}, and changes are logged at INFO, so none is found there."
+            )
+    return groups, blind
+
+
+def find_changes(
+    logs: AwsCalls, group: LogGroup, start: datetime, end: datetime, changes: Collection[str]
+) -> Iterator[Finding]:
+    """Search a log group, page by page.
+
+    :param logs: calls of CloudWatch Logs.
+    :param start: first moment that is searched.
+    :param end: first moment after it.
+    :param changes: which of :data:`CHANGES`.
+    :raises MwaaError: the group cannot be searched.
+    """
+    request: dict[str, Any] = {
+        "logGroupName": group.name,
+        "startTime": _ms(start),
+        "endTime": _ms(end) - 1,  # inclusive
+        "filterPattern": FILTER_PATTERN,
+    }
+    token: dict[str, Any] = {}
+    while True:
+        page = logs.call("FilterLogEvents", f"Log group {group.name!r}", **request, **token)
+        for event in page["events"]:
+            for change, evidence, subject, granted in changes_in(event["message"]):
+                if change in changes:
+                    yield _finding(group, event, change, evidence, subject, granted)
+        if not page.get("nextToken"):  # a page may be empty, and not the last
+            return
+        token = {"nextToken": page["nextToken"]}
+
+
+def _finding(
+    group: LogGroup, event: Mapping[str, Any], change: str, evidence: str, subject: str | None, granted: str | None
+) -> Finding:
+    task = _STREAM_OF_TASK.match(event["logStreamName"])
+    return Finding(
+        datetime.fromtimestamp(event["timestamp"] / 1000, UTC), change, evidence, subject, granted,
+        group.component, group.name, event["logStreamName"], **(task.groupdict() if task else {}),
+    )  # fmt: skip
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
