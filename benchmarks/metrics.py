@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls, bytes, CPU and memory of publishing metrics: ours against put_metric_data in a loop, as AWS's sample does.
+"""What publishing metrics takes, and what measuring every task costs the tasks.
 
-The service is a server that counts what it is sent, and takes all of it.
+Calls, bytes, CPU and memory of ours against put_metric_data in a loop, as AWS's sample does, and against Powertools'
+embedded metric format, which prints metrics for CloudWatch Logs to take them out of the log again. The service is a
+server that counts what it is sent, and takes all of it.
+
+Then tasks of one second, each a process forked from one that has loaded Airflow, as executors do, with the listener of
+task_resources and without it: time from fork to end, CPU, and largest memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import json
 import os
+import shutil
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -60,9 +69,10 @@ server.serve_forever()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--metrics", type=int, default=100_000)
-    parser.add_argument("--quick", action="store_true", help="5,000 metrics")
+    parser.add_argument("--tasks", type=int, default=30, help="with the listener, and without it")
+    parser.add_argument("--quick", action="store_true", help="5,000 metrics, 5 tasks")
     given = parser.parse_args()
-    number = 5_000 if given.quick else given.metrics
+    number, tasks = (5_000, 5) if given.quick else (given.metrics, given.tasks)
     server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
@@ -70,7 +80,9 @@ def main() -> None:
         AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_DEFAULT_REGION="eu-west-1", AWS_ENDPOINT_URL=url
     )
     try:
-        print(json.dumps(measure(url, number)))
+        ratios = measure(url, number)
+        ratios |= measure_tasks(tasks)
+        print(json.dumps(ratios))
     finally:
         server.kill()
         server.wait()
@@ -83,6 +95,7 @@ def measure(url: str, number: int) -> dict[str, float]:
         ("the sample's 10, its own way", loop, 10),
         ("the sample's 10, ours", ours, 10),
         (f"{number:,} metrics, in a loop", loop, number),
+        (f"{number:,} metrics, Powertools", emf, number),
         (f"{number:,} metrics, ours", ours, number),
     ):
         found[name] = run(url, way.__name__, count)
@@ -91,12 +104,15 @@ def measure(url: str, number: int) -> dict[str, float]:
             f"{name:34}{row['calls']:9,.0f}{row['sent'] / 1e6:9.2f}{row['cpu_s']:8.2f}{row['wall_s']:8.2f}"
             f"{row['memory_mb']:11.1f}"
         )
-    sample, own_sample, looped, own = found.values()
+    print("Powertools makes no call: its bytes are those that it prints, and a log that CloudWatch Logs gets has them.")
+    sample, own_sample, looped, printed, own = found.values()
     return {
         "sample_calls_vs_loop": own_sample["calls"] / sample["calls"],
         "calls_vs_loop": round(own["calls"] / looped["calls"], 5),
         "bytes_vs_loop": round(own["sent"] / looped["sent"], 4),
+        "bytes_vs_powertools": round(own["sent"] / printed["sent"], 4),
         "cpu_vs_loop": round(own["cpu_s"] / looped["cpu_s"], 4),
+        "cpu_vs_powertools": round(own["cpu_s"] / printed["cpu_s"], 4),
         "memory_mb": round(own["memory_mb"], 1),
     }
 
@@ -108,7 +124,7 @@ def run(url: str, way: str, number: int) -> dict[str, float]:
     took: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     code = f"import urllib.request; print(urllib.request.urlopen('{url}').read().decode())"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {**took, **json.loads(told.stdout)}
+    return {**json.loads(told.stdout), **took}
 
 
 def publish(way: str, number: int) -> None:
@@ -129,8 +145,8 @@ def publish(way: str, number: int) -> None:
     gzip.compress(b"")  # its module is not counted either
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began, cpu = time.perf_counter(), time.process_time()
-    WAYS[way](client, metrics)
-    took = {"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu}
+    told = WAYS[way](client, metrics)
+    took = {**(told or {}), "wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu}
     after_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({**took, "memory_mb": (after_kb - before_kb) / 1024}))
 
@@ -148,13 +164,111 @@ def loop(client: Any, metrics: list[dict[str, Any]]) -> None:
         )  # fmt: skip
 
 
+def emf(_: Any, metrics: list[dict[str, Any]]) -> dict[str, int]:
+    """Print them in the embedded metric format, one object for each set of dimensions; return how many bytes."""
+    from aws_lambda_powertools.metrics import EphemeralMetrics
+
+    by_dimensions: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
+    for metric in metrics:
+        by_dimensions.setdefault(tuple(metric["dimensions"].items()), []).append(metric)
+    with tempfile.TemporaryFile("w+") as log, contextlib.redirect_stdout(log):
+        for dimensions, those in by_dimensions.items():
+            collected = EphemeralMetrics(namespace="Bench")
+            for name, value in dimensions:
+                collected.add_dimension(name, value)
+            for metric in those:
+                collected.add_metric(metric["name"], metric["unit"], metric["value"])
+            collected.flush_metrics()
+        sent = log.tell()
+    return {"calls": 0, "sent": sent}
+
+
 def ours(client: Any, metrics: list[dict[str, Any]]) -> None:
     from airflow_mwaa_provider.monitoring.publishing import put_metrics
 
     put_metrics(client, "Bench", metrics)
 
 
-WAYS = {"loop": loop, "ours": ours}
+WAYS = {"loop": loop, "emf": emf, "ours": ours}
+
+WORKER = """
+import json, os, sys, time
+
+try:
+    from airflow.sdk.listener import get_listener_manager
+    more = {}
+except ImportError:
+    from airflow.listeners.listener import get_listener_manager
+    more = {"session": None}
+import airflow.models
+
+class Instance:
+    dag_id, task_id, run_id, map_index, try_number, state = "bench", "task", "run", -1, 1, "running"
+
+def task():
+    ends = time.perf_counter() + 1.0
+    held = bytearray(b"x") * 30_000_000
+    while time.perf_counter() < ends - 0.8:
+        sum(range(10_000))
+    time.sleep(max(0.0, ends - time.perf_counter()))
+
+hook, instance = get_listener_manager().hook, Instance()
+for line in sys.stdin:
+    began = time.perf_counter()
+    pid = os.fork()
+    if not pid:
+        hook.on_task_instance_running(previous_state=None, task_instance=instance, **more)
+        task()
+        hook.on_task_instance_success(previous_state=None, task_instance=instance, **more)
+        hook.before_stopping(component=instance)
+        os._exit(0)
+    _, status, usage = os.wait4(pid, 0)
+    assert not status
+    print("TOOK", json.dumps({
+        "wall_s": time.perf_counter() - began,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "memory_mb": usage.ru_maxrss / 1024,
+    }), flush=True)
+"""
+
+
+def measure_tasks(number: int) -> dict[str, float]:
+    """Run tasks of one second, one with the listener and one without it, in turn."""
+    home = tempfile.mkdtemp()
+    option = {"AIRFLOW__MWAA_PROVIDER__TASK_RESOURCES_NAMESPACE": "Bench", "AIRFLOW_ENV_NAME": f"bench-{os.getpid()}"}
+    quiet = {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER], env={**os.environ, **quiet, **more}, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for more in ({}, option)
+    ]  # fmt: skip
+    found: list[list[dict[str, float]]] = [[], []]
+    try:
+        for each in range(2 * (number + 1)):
+            worker = workers[each % 2]
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            print(file=worker.stdin, flush=True)
+            line = next(line for line in worker.stdout if line.startswith("TOOK"))
+            if each > 1:  # the first of each starts what later ones have, such as the publisher
+                found[each % 2].append(json.loads(line.removeprefix("TOOK")))
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+        shutil.rmtree(home, ignore_errors=True)
+    rows = [{key: statistics.median(row[key] for row in rows) for key in rows[0]} for rows in found]
+    print(f"\n{f'a task of 1 s, median of {number}':34}{'wall ms':>9}{'CPU ms':>9}{'memory MB':>11}")
+    for name, row in zip(("without the listener", "with it"), rows, strict=True):
+        print(f"{name:34}{row['wall_s'] * 1e3:9.1f}{row['cpu_s'] * 1e3:9.1f}{row['memory_mb']:11.1f}")
+    without, with_it = rows
+    return {
+        "task_wall": round(with_it["wall_s"] / without["wall_s"], 4),
+        "task_memory": round(with_it["memory_mb"] / without["memory_mb"], 4),
+    }
+
 
 if __name__ == "__main__":
     if "BENCH_WAY" in os.environ:

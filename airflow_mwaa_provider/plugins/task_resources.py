@@ -165,6 +165,9 @@ def _listener() -> TaskResourcesListener | None:
     if not namespace:
         return None
     from airflow_mwaa_provider.exceptions import MwaaInputError
+
+    # The latter for the processes that are forked from this one: each task would import it anew.
+    from airflow_mwaa_provider.monitoring import task_resources  # noqa: F401
     from airflow_mwaa_provider.monitoring.metrics import check_namespace
 
     most = str(conf.get("mwaa_provider", "task_resources_max_tasks", fallback="") or "200").strip()
