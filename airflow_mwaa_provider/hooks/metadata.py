@@ -21,8 +21,9 @@ from airflow_mwaa_provider.exceptions import MwaaInputError, NoMetadataRoute
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout, read_place
 from airflow_mwaa_provider.metadata.database import Database
-from airflow_mwaa_provider.metadata.environment_source import source_of_environment
+from airflow_mwaa_provider.metadata.environment_source import measure_environment, source_of_environment
 from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.measures import measure_database
 from airflow_mwaa_provider.metadata.routes import CLEANUP_ROUTES, ROUTES, check_route
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from airflow_mwaa_provider.metadata.storage import Storage
@@ -30,9 +31,11 @@ from airflow_mwaa_provider.metadata.storage import Storage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_mwaa_provider.client.environment import MwaaEnvironment
     from airflow_mwaa_provider.metadata.cleaning.routes import Cleaner
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
     from airflow_mwaa_provider.metadata.manifest import Manifest
+    from airflow_mwaa_provider.metadata.measures import Measures
     from airflow_mwaa_provider.metadata.sources import RowSource, ServerSource
     from airflow_mwaa_provider.metadata.writing import Progress
 
@@ -127,20 +130,12 @@ class MetadataHook(BaseHook):
         check_database_timeout(statement_timeout, "statement_timeout")
         if self.route == "cli":
             raise NoMetadataRoute("Route cli can only clean: give another to export.")
-        refusal: NoMetadataRoute | None = None
-        try:
-            database, route = self.database()
-        except NoMetadataRoute as error:
-            refusal = error
-        # Not within the except: what goes wrong with the other routes has not come of this.
-        if refusal is not None:
-            with source_of_environment(
-                self._aws.environment(self._env_name_for(refusal)), self.route, destination=destination,
-                tell=self.log.info,
-            ) as source:  # fmt: skip
+        reached = self._reached()
+        if not isinstance(reached, tuple):
+            with source_of_environment(reached, self.route, destination=destination, tell=self.log.info) as source:
                 yield source
             return
-        self.log.info("Route %s: %s", route, database.label)
+        database, route = reached
         with DatabaseSource(
             database,
             statement_timeout_s=statement_timeout.total_seconds(),
@@ -148,6 +143,35 @@ class MetadataHook(BaseHook):
             airflow_version=None if self.metadata_conn_id else AIRFLOW_VERSION,  # else it is this environment's own
         ) as source:
             yield source
+
+    def measure(self, *, statement_timeout: timedelta = timedelta(seconds=30)) -> Measures:
+        """Measure what is in the database now: runs and tasks by state, ages, and sizes.
+
+        :param statement_timeout: the database ends a question that takes longer, and its number is left out; route
+            ``api`` has the web server's own limit, and ``rest`` has none.
+        :raises NoMetadataRoute: no route can be used from here.
+        :raises DatabaseUnavailable: it could not be opened, or was lost.
+        """
+        check_database_timeout(statement_timeout, "statement_timeout")
+        if self.route == "cli":
+            raise NoMetadataRoute("Route cli can only clean: give another to measure.")
+        reached = self._reached()
+        if not isinstance(reached, tuple):
+            return measure_environment(reached, self.route, tell=self.log.info)
+        return measure_database(reached[0], statement_timeout_s=statement_timeout.total_seconds())
+
+    def _reached(self) -> tuple[Database, str] | MwaaEnvironment:
+        """Return the database, and by which route; the environment to ask instead if it cannot be opened from here."""
+        refusal: NoMetadataRoute
+        try:
+            database, route = self.database()
+        except NoMetadataRoute as error:
+            refusal = error
+        else:
+            self.log.info("Route %s: %s", route, database.label)
+            return database, route
+        # Not within the except: what goes wrong with the other routes has not come of this.
+        return self._aws.environment(self._env_name_for(refusal))
 
     def _env_name_for(self, refusal: NoMetadataRoute) -> str:
         """Name the environment whose web server is to be asked instead of a database that cannot be opened."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTRADICTION",
+    "MEASURES",
     "PREFIX",
     "Description",
     "Piece",
@@ -41,6 +42,8 @@ PREFIX = "/mwaa-provider/metadata/v1"
 """Where the plugin is on a web server."""
 CONTRADICTION = "/contradiction"
 """Whether what was in the database once shows that it was restored since; servers of older versions do not know it."""
+MEASURES = "/measures"
+"""What is in the database now, in numbers; servers of older versions do not know it."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from airflow_mwaa_provider.exceptions import (
 from airflow_mwaa_provider.metadata.api_calls import ask, has_no_such_api
 from airflow_mwaa_provider.metadata.api_protocol import (
     CONTRADICTION,
+    MEASURES,
     PREFIX,
     Description,
     Piece,
@@ -32,6 +33,7 @@ from airflow_mwaa_provider.metadata.api_protocol import (
     places_document,
 )
 from airflow_mwaa_provider.metadata.destinations import is_within
+from airflow_mwaa_provider.metadata.measures import Measures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -158,6 +160,23 @@ class ApiSource:
                 raise
             return None
         return None if found is None else str(found)
+
+    def measure(self) -> Measures:
+        """Have the server measure its database; needs no :meth:`open`.
+
+        :raises NoMetadataRoute: it has no such plugin, that is turned off, or of a version that does not measure.
+        :raises AccessDenied: the caller may not use it, or not read the runs and tasks of all DAGs.
+        """
+        try:
+            return Measures.read(self._ask("POST", MEASURES, {}))
+        except MwaaError as error:
+            if not has_no_such_api(error):
+                raise
+            raise NoMetadataRoute(
+                f"Route api: {self.label} has no metadata API, or one of an older version, which does not measure. "
+                "Install this version of airflow-mwaa-provider there, and set its configuration option "
+                "mwaa_provider.metadata_api_export_to to s3://BUCKET/PREFIX."
+            ) from error
 
     def horizon(self) -> datetime:
         """Return the time up to which the tables are as good as complete."""

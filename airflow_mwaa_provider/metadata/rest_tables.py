@@ -26,7 +26,7 @@ from airflow_mwaa_provider.metadata.schema import Column, Reference, Schema, Tab
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Dimension", "Listing", "RestSchema", "RestTable", "Shown", "rest_schema", "rest_tables"]
+__all__ = ["Dimension", "Listing", "RestSchema", "RestTable", "Shown", "parsed_version", "rest_schema", "rest_tables"]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def rest_tables(airflow_version: str) -> dict[str, RestTable]:
 
     :raises MwaaInputError: the text is no version, or none of Airflow 2 or 3.
     """
-    version = _parsed(airflow_version)
+    version = parsed_version(airflow_version)
     tables = _tables_of_2(version) if version[0] == 2 else _tables_of_3()
     return {
         table.name: replace(table, columns=tuple(item for item in table.columns if item.since <= version))
@@ -168,7 +168,11 @@ def rest_schema(airflow_version: str) -> RestSchema:
 _OF_A_RUN = (Reference(("dag_id", "run_id"), "dag_run", ("dag_id", "run_id"), "c"),)
 
 
-def _parsed(airflow_version: str) -> tuple[int, ...]:
+def parsed_version(airflow_version: str) -> tuple[int, ...]:
+    """Read a version of Airflow 2 or 3 as three numbers.
+
+    :raises MwaaInputError: the text is none.
+    """
     found = re.match(r"([23])\.(\d+)(?:\.(\d+))?", airflow_version)
     if found is None:
         raise MwaaInputError(f"airflow_version={airflow_version!r} is none of Airflow 2 or 3, such as '3.3.1'.")
@@ -177,8 +181,8 @@ def _parsed(airflow_version: str) -> tuple[int, ...]:
 
 def _revision_of(airflow_version: str) -> str:
     """Tell the schema's revision by the version; the API does not say it. Empty for a minor version not known here."""
-    version = _parsed(airflow_version)
-    known = sorted((_parsed(release), revision) for revision, release in registry.REVISIONS.items())
+    version = parsed_version(airflow_version)
+    known = sorted((parsed_version(release), revision) for revision, release in registry.REVISIONS.items())
     before = [(release, revision) for release, revision in known if release <= version]
     return before[-1][1] if before and before[-1][0][:2] == version[:2] else ""
 

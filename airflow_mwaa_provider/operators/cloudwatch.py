@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publish metrics to CloudWatch: one's own, what a worker has of memory, CPU and disk, who changed whose privileges."""
+"""Publish to CloudWatch: metrics of one's own, of a worker, of the metadata database, and of changed privileges."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider.client.parameters import is_rendered_later, moment
+from airflow_mwaa_provider.client.parameters import check_database_timeout, is_rendered_later, moment
 from airflow_mwaa_provider.exceptions import AwsError, MwaaInputError
+from airflow_mwaa_provider.metadata.routes import ROUTES, check_route
 from airflow_mwaa_provider.monitoring.metrics import OLDEST_S, Metric, check_namespace, metrics_of
 from airflow_mwaa_provider.monitoring.privileges import CHANGES
 from airflow_mwaa_provider.operators.base import MwaaOperator
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.monitoring.privileges import Finding
 
-__all__ = ["CloudWatchMetricsOperator", "PrivilegeChangesOperator", "WorkerMetricsOperator"]
+__all__ = [
+    "CloudWatchMetricsOperator",
+    "MetadataMetricsOperator",
+    "PrivilegeChangesOperator",
+    "WorkerMetricsOperator",
+]
 
 _MAX_FINDINGS = 1_000
-_METRIC = "privilege_changes"
+_PRIVILEGES_METRIC = "privilege_changes"
 
 
 class _MetricsOperator(MwaaOperator):
@@ -140,6 +146,87 @@ class WorkerMetricsOperator(_MetricsOperator):
         # A repetition changes no mean, least or greatest value, and a sum of these says nothing.
         self._publish(measured.metrics(env_name), repeat_unsure=True)
         return dict(measured.numbers)
+
+
+class MetadataMetricsOperator(_MetricsOperator):
+    """Publish what is in Airflow's metadata database, in one request: runs and tasks by state, ages, and sizes.
+
+    Names, units and dimensions (Environment, State, Table) are fixed; see
+    :data:`~airflow_mwaa_provider.monitoring.metadata_metrics.METADATA_METRICS`. No table with a history is read as a
+    whole, and memory does not grow with the database. A number that cannot be had by this route, or in time, is left
+    out, and a line of the log says why.
+
+    :param namespace: namespace of the metrics (templated).
+    :param env_name: value of the dimension Environment, and the environment whose web server routes ``api`` and
+        ``rest`` ask (templated); the task's own, from ``AIRFLOW_ENV_NAME``, if not given.
+    :param route: ``"database"``, ``"mwaa_environment"``, ``"api"``, ``"rest"`` or ``"auto"`` (templated); see
+        :class:`~airflow_mwaa_provider.hooks.metadata.MetadataHook`.
+    :param metadata_conn_id: a ``postgres`` connection to the database (templated); on Airflow 2 the environment's own
+        if not given.
+    :param statement_timeout: the database ends a question that takes longer; route ``api`` has the web server's own
+        limit, and ``rest`` has none.
+    :return: the numbers by the metrics' names, by state or table within; ages and delays in seconds, sizes in bytes.
+    """
+
+    template_fields: Sequence[str] = (*_MetricsOperator.template_fields, "env_name", "route", "metadata_conn_id")
+    text_fields: ClassVar[Collection[str]] = (*_MetricsOperator.text_fields, "env_name", "route", "metadata_conn_id")
+    narrowing_fields: ClassVar[Collection[str]] = ("env_name", "metadata_conn_id")
+
+    def __init__(
+        self,
+        *,
+        namespace: str = "MWAA-Custom",
+        env_name: str | None = None,
+        route: str = "auto",
+        metadata_conn_id: str | None = None,
+        statement_timeout: timedelta = timedelta(seconds=30),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(namespace=namespace, **kwargs)
+        self.env_name = env_name
+        self.route = route
+        self.metadata_conn_id = metadata_conn_id
+        self.statement_timeout = statement_timeout
+        check_database_timeout(statement_timeout, "statement_timeout")
+        if not is_rendered_later(route) and not is_rendered_later(metadata_conn_id):
+            check_route(route, ROUTES, metadata_conn_id=metadata_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Measure, and publish.
+
+        :raises MwaaInputError: the environment has no name here, no route can be used, or nothing could be measured.
+        :raises AccessDenied: the role may not ask the environment, or its user there not read runs and tasks.
+        :raises MetadataError: the database could not be opened, or was lost.
+        :raises MetricsNotSent: CloudWatch did not take the metrics.
+        """
+        from airflow_mwaa_provider.hooks.metadata import MetadataHook
+        from airflow_mwaa_provider.monitoring.metadata_metrics import metadata_metrics
+
+        self.read_rendered(required=("namespace", "route"))
+        hook = MetadataHook(
+            self.metadata_conn_id,
+            self.route,
+            self.env_name,
+            self.aws_conn_id,
+            self.region_name,
+            self.verify,
+            self.botocore_config,
+        )
+        if hook.env_name is None:
+            raise MwaaInputError(
+                "Metadata metrics: the environment has no name here (AIRFLOW_ENV_NAME), and its metrics would be "
+                "nobody's. Give env_name."
+            )
+        measures = hook.measure(statement_timeout=self.statement_timeout)
+        for why in dict.fromkeys(measures.missing.values()):
+            names = ", ".join(name for name, each in measures.missing.items() if each == why)
+            self.log.warning("Not published: %s: %s", names, why)
+        metrics = metadata_metrics(measures.numbers, hook.env_name)
+        if not metrics:
+            raise MwaaInputError("Metadata metrics: nothing could be measured; the log says why.")
+        # A repetition changes no mean, least or greatest value, and a sum of these says nothing.
+        self._publish(metrics, repeat_unsure=True)
+        return measures.numbers
 
 
 class PrivilegeChangesOperator(_MetricsOperator):
@@ -271,8 +358,8 @@ class PrivilegeChangesOperator(_MetricsOperator):
             self.log.warning("Nothing is published: CloudWatch takes no metric of more than two weeks ago.")
             return
         environment = {"Environment": env_name}
-        metrics = [Metric(_METRIC, sum(counts.values()), "Count", environment, end)]
+        metrics = [Metric(_PRIVILEGES_METRIC, sum(counts.values()), "Count", environment, end)]
         for change, count in counts.items():
-            metrics.append(Metric(_METRIC, count, "Count", {**environment, "Change": change}, end))
+            metrics.append(Metric(_PRIVILEGES_METRIC, count, "Count", {**environment, "Change": change}, end))
         # A repetition does not change the maximum, which is what is to be looked at.
         self._publish(metrics, repeat_unsure=True)

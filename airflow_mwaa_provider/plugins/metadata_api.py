@@ -118,12 +118,13 @@ def _cleaned(work: Callable[[CleanupService], Answer]) -> Answer:
 
 def _posts() -> dict[str, Callable[[Caller, Any], Answer]]:
     """Give what is asked with a document, by its path."""
-    from airflow_mwaa_provider.metadata.api_protocol import CONTRADICTION
+    from airflow_mwaa_provider.metadata.api_protocol import CONTRADICTION, MEASURES
     from airflow_mwaa_provider.metadata.cleaning.api_protocol import PLAN, STEPS, UNITS
 
     return {
         "/pieces": lambda caller, document: _exported(lambda service: service.write_piece(caller, document)),
         CONTRADICTION: lambda caller, document: _exported(lambda service: service.find_contradiction(caller, document)),
+        MEASURES: lambda caller, _: _exported(lambda service: service.measure(caller)),
         UNITS: lambda caller, document: _cleaned(lambda service: service.units(caller, document)),
         PLAN: lambda caller, document: _cleaned(lambda service: service.plan(caller, document)),
         STEPS: lambda caller, document: _cleaned(lambda service: service.step(caller, document)),

@@ -14,6 +14,7 @@ from airflow_mwaa_provider.metadata.api_protocol import Description, Piece, Piec
 from airflow_mwaa_provider.metadata.destinations import is_within
 from airflow_mwaa_provider.metadata.formats import check_format, file_suffix
 from airflow_mwaa_provider.metadata.key_ranges import next_range
+from airflow_mwaa_provider.metadata.measures import measure_database
 from airflow_mwaa_provider.metadata.selection import Window, by_change, rows_of
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from airflow_mwaa_provider.metadata.storage import Storage
@@ -21,7 +22,7 @@ from airflow_mwaa_provider.metadata.writing import FileWriter
 from airflow_mwaa_provider.plugins.answers import BUDGET_S, CANCELLED, Answer, refusal, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.plugins.permissions import Caller
@@ -75,11 +76,24 @@ class MetadataService:
 
     def describe(self, caller: Caller) -> Answer:
         """Tell of the database."""
-        return self._answered(caller, None, lambda: self._describe(caller))
+        return self._answered(caller, (None,), lambda: self._describe(caller))
+
+    def measure(self, caller: Caller) -> Answer:
+        """Measure the database: runs and tasks by state, ages, and sizes.
+
+        For those who may read the runs and the task instances of all DAGs.
+        """
+        return self._answered(
+            caller,
+            ("dag_run", "task_instance"),
+            lambda: measure_database(
+                self._database, statement_timeout_s=self._budget_s, budget_s=self._budget_s, clock=self._clock
+            ).document(),
+        )
 
     def find_contradiction(self, caller: Caller, document: Any) -> Answer:
         """Tell whether the database was restored since an earlier export."""
-        return self._answered(caller, None, lambda: self._find_contradiction(caller, document))
+        return self._answered(caller, (None,), lambda: self._find_contradiction(caller, document))
 
     def write_piece(self, caller: Caller, document: Any) -> Answer:
         """Write a piece of a table."""
@@ -87,12 +101,13 @@ class MetadataService:
             request = PieceRequest.read(document)
         except MwaaInputError as error:
             return refusal(400, error)
-        return self._answered(caller, request.table, lambda: self._write_piece(caller, request))
+        return self._answered(caller, (request.table,), lambda: self._write_piece(caller, request))
 
     @staticmethod
-    def _answered(caller: Caller, table: str | None, work: Callable[[], dict[str, Any]]) -> Answer:
+    def _answered(caller: Caller, tables: Sequence[str | None], work: Callable[[], dict[str, Any]]) -> Answer:
         try:
-            caller.check(table)
+            for table in tables:
+                caller.check(table)
         except AccessDenied as error:
             return refusal(403, error)
         try:

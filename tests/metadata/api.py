@@ -9,7 +9,7 @@ from typing import Any
 from airflow_mwaa_provider.client.models import TransportName
 from airflow_mwaa_provider.client.rest_call import RestCaller
 from airflow_mwaa_provider.client.transports import Answer
-from airflow_mwaa_provider.metadata.api_protocol import CONTRADICTION, PREFIX
+from airflow_mwaa_provider.metadata.api_protocol import CONTRADICTION, MEASURES, PREFIX
 from airflow_mwaa_provider.metadata.api_source import ApiSource
 from airflow_mwaa_provider.metadata.cleaning.api_protocol import PLAN, STEPS, UNITS
 from airflow_mwaa_provider.metadata.cleaning.api_route import ApiCleanup
@@ -82,6 +82,8 @@ class Server(Transport):
             return self.service.write_piece(self.caller, document)
         if (method, path) == ("POST", CONTRADICTION):
             return self.service.find_contradiction(self.caller, document)
+        if (method, path) == ("POST", MEASURES):
+            return self.service.measure(self.caller)
         return None
 
     def source(self, **options: Any) -> ApiSource:

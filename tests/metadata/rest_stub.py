@@ -122,6 +122,9 @@ class StubApi:
             if parameter == "dag_ids":
                 assert method == "POST"
                 tests.append(lambda row, dags=frozenset(value): row["dag_id"] in dags)  # type: ignore[misc]
+            elif parameter in ("state", "states"):
+                assert (method, parameter) == ("POST", "states" if name == "dag_runs" else "state")
+                tests.append(lambda row, states=frozenset(value): row["state"] in states)  # type: ignore[misc]
             elif parameter in ("only_active", "exclude_stale"):
                 assert value == "false"
             else:

@@ -16,6 +16,7 @@ from airflow_mwaa_provider.hooks.templating import TextTemplates
 from airflow_mwaa_provider.operators.cli import MwaaCliOperator, _argv
 from airflow_mwaa_provider.operators.cloudwatch import (
     CloudWatchMetricsOperator,
+    MetadataMetricsOperator,
     PrivilegeChangesOperator,
     WorkerMetricsOperator,
 )
@@ -53,6 +54,7 @@ CLASSES: dict[type[Any], dict[str, Any]] = {
     MigrateToSecretsManagerOperator: {},
     CloudWatchMetricsOperator: {"namespace": "n", "metrics": []},
     WorkerMetricsOperator: {},
+    MetadataMetricsOperator: {},
     PrivilegeChangesOperator: {},
 }
 # What Python would read as something else; a text that it cannot read was never in danger.

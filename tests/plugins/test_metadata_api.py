@@ -23,7 +23,7 @@ from airflow_mwaa_provider.plugins.metadata_api import MetadataApiPlugin
 
 OPTION = "AIRFLOW__MWAA_PROVIDER__METADATA_API_EXPORT_TO"
 CLEANUP = "AIRFLOW__MWAA_PROVIDER__METADATA_API_CLEANUP"
-EXPORTS = {("GET", "/schema"), ("POST", "/pieces"), ("POST", "/contradiction")}
+EXPORTS = {("GET", "/schema"), ("POST", "/pieces"), ("POST", "/contradiction"), ("POST", "/measures")}
 CLEANUPS = {("POST", "/cleanup/units"), ("POST", "/cleanup/plan"), ("POST", "/cleanup/steps")}
 
 
