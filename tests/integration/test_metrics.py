@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psutil
 import pytest
 
+from airflow_mwaa_provider.hooks.metadata import MetadataHook
+from airflow_mwaa_provider.metadata.measures import Measures
+from airflow_mwaa_provider.monitoring.metadata_metrics import METADATA_METRICS
 from tests.integration.world import World
+from tests.metadata import history
 
 
 def _published(world: World, namespace: str, name: str) -> list[dict[str, Any]]:
@@ -81,3 +87,117 @@ def test_a_pipelines_metrics_are_published(world: World, env_name: str) -> None:
     assert [each["unit"] for each in _published(world, "Sales", "load_time")] == ["Milliseconds"]
     (answers,) = _published(world, "Sales", "response_time")
     assert (answers["minimum"], answers["maximum"], answers["unit"]) == (10.0, 90.0, "Milliseconds")
+
+
+# -- what is in the metadata database --------------------------------------------------------------
+
+MINUTES = "now() - interval '{} minutes'"
+# By its number: state, and when it began and ended, minutes ago; of a paused DAG, which the scheduler leaves alone.
+RUNS = {1: ("queued", None, None), 2: ("running", 500, None), 3: ("failed", 30, 5), 4: ("success", 300, 200)}
+TASKS = {
+    "late": (1, "queued", None),
+    "later": (1, "queued", None),
+    "again": (1, "up_for_retry", 10),
+    "broken": (3, "failed", 5),
+    "done": (4, "success", 200),
+}
+QUEUED_MINUTES = {"late": 400, "later": 20}
+
+
+def _ago(minutes: int | None) -> str:
+    return "NULL" if minutes is None else MINUTES.format(minutes)
+
+
+@pytest.fixture
+def waiting(world: World, env_name: str) -> Iterator[None]:
+    """Runs and tasks in several states, beside those of the environment's own DAGs."""
+    world.environment(env_name)
+    with world.metadata(env_name) as cursor:
+        dag = {
+            **history.DAG, "is_paused": "true", "is_subdag": "false", "is_active": "true", "is_stale": "false",
+            "fileloc": "'/f.py'", "max_active_tasks": "1", "has_import_errors": "false",
+            "max_consecutive_failed_dag_runs": "0",
+        }  # fmt: skip
+        history.insert(cursor, "dag", dag, "generate_series(0, 0) i", dags=1)
+        for number, (state, began, ended) in RUNS.items():
+            run = {
+                **history.DAG_RUN, "run_id": f"'r{number}'", "state": f"'{state}'", "start_date": _ago(began),
+                "end_date": _ago(ended), "external_trigger": "false",
+            }  # fmt: skip
+            history.insert(cursor, "dag_run", run, f"generate_series({number}, {number}) i", dags=1, n=10)
+        for name, (number, state, ended) in TASKS.items():
+            task = {
+                **history.TASK_INSTANCE, "run_id": f"'r{number}'", "task_id": f"'{name}'", "state": f"'{state}'",
+                "queued_dttm": _ago(QUEUED_MINUTES.get(name)), "start_date": _ago(ended), "end_date": _ago(ended),
+            }  # fmt: skip
+            history.insert(cursor, "task_instance", task, "generate_series(1, 1) i, generate_series(1, 1) j",
+                           dags=1, n=10, tasks=1)  # fmt: skip
+    yield
+    with world.metadata(env_name) as cursor:
+        history.clear(cursor)
+
+
+def test_the_metadatas_metrics_are_the_same_by_every_route(
+    world: World, env_name: str, waiting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a task publishes them, and as each route tells them afterwards."""
+    environment = world.environment(env_name)
+    environment.request("PATCH", "/dags/metadata_metrics", json={"is_paused": False})
+    run_id = environment.trigger_dag_run("metadata_metrics").run_id
+    environment.wait_for_dag_run("metadata_metrics", run_id, timeout_s=200)
+    environment.request("PATCH", "/dags/metadata_metrics", json={"is_paused": True})
+    found = {
+        (name, each["dimensions"].get(by)): each
+        for name, (by, _, _) in METADATA_METRICS.items()
+        for each in _published(world, "MWAA-Custom", name)
+        if each["dimensions"]["Environment"] == env_name
+    }
+    for (name, of), each in found.items():
+        by, unit, _ = METADATA_METRICS[name]
+        assert (set(each["dimensions"]), each["unit"]) == ({"Environment", by} - {None}, unit), (name, of)
+    assert {name for name, _ in found} >= set(METADATA_METRICS) - {"scheduling_delay"}
+    assert found["queued_task_age", None]["maximum"] == pytest.approx(400 * 60, abs=200)
+    assert found["running_dag_run_age", None]["maximum"] >= 500 * 60
+    assert found["dag_runs", "running"]["minimum"] >= 2.0  # its own is another one
+    assert found["task_instances", "running"]["minimum"] >= 1.0
+    assert found["dag_runs_ended", "failed"]["minimum"] >= 1.0
+    assert found["queued_dag_runs_of_paused_dags", None]["minimum"] >= 1.0
+
+    extra = {"endpoint_url": world.variables["AWS_ENDPOINT_URL"], "ca_bundle": world.ca_bundle, "aws_conn_id": "keys"}
+    keys = {
+        "conn_type": "aws", "login": world.variables["AWS_ACCESS_KEY_ID"],
+        "password": world.variables["AWS_SECRET_ACCESS_KEY"],
+        "extra": {"region_name": world.variables["AWS_REGION"], "endpoint_url": extra["endpoint_url"],
+                  "verify": world.ca_bundle},
+    }  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_KEYS", json.dumps(keys))
+    monkeypatch.setenv("AIRFLOW_CONN_MWAA", json.dumps({"conn_type": "mwaa", "extra": extra}))
+    with world.metadata(env_name) as cursor:
+        at = cursor.connection.get_dsn_parameters() | {"password": cursor.connection.info.password}
+    database = {
+        "conn_type": "postgres", "host": at["host"], "port": int(at["port"]), "schema": at["dbname"],
+        "login": at["user"], "password": at["password"],
+    }  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_METADATA", json.dumps(database))
+
+    def measured(route: str, conn_id: str | None = None) -> Measures:
+        return MetadataHook(conn_id, route, env_name, aws_conn_id="mwaa", verify=world.ca_bundle).measure()
+
+    by_route = {"database": measured("database", "metadata"), "api": measured("api"), "rest": measured("rest")}
+    numbers = by_route["database"].numbers
+    assert set(numbers) == set(METADATA_METRICS)
+    assert numbers["task_instances"]["queued"] == 2
+    assert numbers["task_instances"]["up_for_retry"] == 1
+    for route in ("api", "rest"):
+        told = by_route[route]
+        assert set(told.numbers) | {name.partition(" of ")[0] for name in told.missing} == set(METADATA_METRICS)
+        for name, number in told.numbers.items():
+            if METADATA_METRICS[name][1] == "Count":
+                assert number == numbers[name], (route, name)
+            elif name.endswith("_age"):
+                assert number == pytest.approx(numbers[name], abs=30), (route, name)
+    assert by_route["api"].missing == {}
+    assert set(by_route["rest"].missing) == {
+        "task_instances_ended", "queued_dag_runs_of_paused_dags", "scheduling_delay", "table_size", "database_size",
+        "oldest_row_age",
+    }  # fmt: skip

@@ -86,6 +86,7 @@ DAG_IDS = (
     "migrate_to_secrets_manager",
     "dag-custom-metrics",
     "pipeline_metrics",
+    "metadata_metrics",
     "uses_resources",
     "changes_privileges",
     "privilege_changes",
