@@ -89,7 +89,8 @@ class Measures:
         :raises MwaaInputError: it is something else.
         """
         with reading("what the server measured"):
-            return cls(dict(document["numbers"]), {str(name): str(why) for name, why in document["missing"].items()})
+            numbers = {str(name): _read_number(number) for name, number in document["numbers"].items()}
+            return cls(numbers, {str(name): str(why) for name, why in document["missing"].items()})
 
 
 @dataclass(frozen=True)
@@ -265,6 +266,15 @@ def _age(moment: str) -> str:
 
 def _texts(values: Sequence[str]) -> str:
     return f"({', '.join(map(text_literal, values))})"
+
+
+def _read_number(found: Any) -> Any:
+    """Read a number, several by name, or none."""
+    if isinstance(found, dict):
+        return {str(name): _read_number(each) for name, each in found.items()}
+    if found is not None and (isinstance(found, bool) or not isinstance(found, int | float)):
+        raise TypeError(f"{type(found).__name__} is no number")
+    return found
 
 
 def _by_state(states: Sequence[str]) -> Callable[[Sequence[Any]], dict[str, int]]:

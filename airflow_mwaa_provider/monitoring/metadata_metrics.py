@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_mwaa_provider.monitoring.metrics import Metric, StatisticSet
+from airflow_mwaa_provider.monitoring.metrics import Metric
 
 __all__ = ["METADATA_METRICS", "metadata_metrics"]
 
@@ -57,7 +57,7 @@ def metadata_metrics(numbers: Mapping[str, Any], env_name: str) -> list[Metric]:
         if dimension is not None:
             found += [Metric(name, each, unit, {**common, dimension: of}) for of, each in number.items()]
         elif isinstance(number, Mapping):
-            found.append(Metric(name, unit=unit, dimensions=common, statistics=StatisticSet(**number)))
+            found.append(Metric(name, unit=unit, dimensions=common, statistics=number))
         else:
             found.append(Metric(name, number, unit, common))
     return found

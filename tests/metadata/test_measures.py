@@ -38,7 +38,6 @@ from tests import seeds
 from tests.metadata import history
 from tests.metadata.api import Server
 from tests.metadata.lab import Lab
-from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.random_metadata import Catalog, Row, Rows
 from tests.metadata.rest_stub import StubApi
 from tests.monitoring.doc_tables import DOCS, row, rows
@@ -56,7 +55,7 @@ def recent(dice: random.Random, now: datetime) -> Rows:
     """Draw runs of the last hours, with their tasks, in every state; none near the border of an hour."""
 
     def moment() -> datetime:
-        return now - timedelta(minutes=dice.choice((1, 5, 30, 58, 62, 90, 600)), seconds=dice.random())
+        return now - timedelta(minutes=dice.choice((1, 5, 30, 45, 75, 90, 600)), seconds=dice.random())
 
     rows = Rows(list)
     rows["dag"] = [
@@ -200,6 +199,7 @@ def test_the_numbers_are_those_of_all_rows(lab: Lab, template: str) -> None:
     assert list(found.numbers) != []
     assert set(found.numbers) == set(METADATA_METRICS)
     check(found.numbers, expected)
+    assert len(metadata_metrics(found.numbers, "e")) == 37  # as the docs say
     assert {"dag_run", "task_instance", "log", "xcom", "celery_taskmeta"} <= set(found.numbers["table_size"])
 
 
@@ -287,7 +287,7 @@ def test_what_the_user_may_not_read_is_named(lab: Lab, filled: str) -> None:
         lab.run(lab.postgres.execute("DROP ROLE counter"))
 
 
-@KNOWS_NO_AIRFLOW
+@pytest.mark.once
 def test_a_database_without_an_airflow_or_without_a_server_is_an_error(lab: Lab, database: str) -> None:
     lab.execute(database, "ALTER TABLE alembic_version RENAME TO other")
     with pytest.raises(NotAirflowMetadata):
@@ -300,7 +300,7 @@ def test_a_database_without_an_airflow_or_without_a_server_is_an_error(lab: Lab,
         measure_database(Database(refuse))
 
 
-@KNOWS_NO_AIRFLOW
+@pytest.mark.once
 def test_the_docs_table_is_what_is_measured() -> None:
     by_rest = measure_rest(StubApi(), "3.3.1").numbers
     expected = [
@@ -313,6 +313,8 @@ def test_the_docs_table_is_what_is_measured() -> None:
     text = (DOCS / "metrics.md").read_text(encoding="utf-8")
     assert all(f"`{table}`" in text for table in SIZED_TABLES)
     assert f"{measures.NEWEST_RUNS:,}" in text
+    assert "*What it costs in CloudWatch.* 37 metrics" in text
+    assert f"by route `rest` {len(metadata_metrics(by_rest, 'e'))}," in text
 
 
 # -- route api -------------------------------------------------------------------------------------
@@ -325,7 +327,7 @@ def test_route_api_tells_the_same(lab: Lab, template: str) -> None:
     check(found.numbers, measure_database(lab.database(template)).numbers)
 
 
-@KNOWS_NO_AIRFLOW
+@pytest.mark.once
 @pytest.mark.parametrize("refused", ["RUN", "TASK_INSTANCE", "is_authorized_configuration", "is_authorized_dag"])
 def test_route_api_measures_for_those_who_may_read_runs_and_tasks(lab: Lab, template: str, refused: str) -> None:
     server = Server(lab, template, "s3://b", refused=[refused])
@@ -333,7 +335,7 @@ def test_route_api_measures_for_those_who_may_read_runs_and_tasks(lab: Lab, temp
         server.source().measure()
 
 
-@KNOWS_NO_AIRFLOW
+@pytest.mark.once
 def test_a_request_begins_no_question_when_its_time_is_up(lab: Lab, template: str) -> None:
     times = iter([0.0, *[4.0] * 3, *[9.0] * 50])
     server = Server(lab, template, "s3://b", clock=lambda: next(times))
@@ -343,7 +345,7 @@ def test_a_request_begins_no_question_when_its_time_is_up(lab: Lab, template: st
     assert {name.partition(" of ")[0] for name in found.missing} | set(found.numbers) == set(METADATA_METRICS)
 
 
-@KNOWS_NO_AIRFLOW
+@pytest.mark.once
 def test_a_server_that_does_not_measure_is_named_or_passed_over() -> None:
     class Older(Server):
         def __init__(self) -> None:
@@ -363,15 +365,24 @@ def test_a_server_that_does_not_measure_is_named_or_passed_over() -> None:
     assert [line.partition(":")[0] for line in told] == ["Route api cannot be used", "Route rest"]
 
 
-@KNOWS_NO_AIRFLOW
-@pytest.mark.parametrize("answer", [{}, {"numbers": [], "missing": 1}, {"numbers": {}, "missing": []}])
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"numbers": [], "missing": 1},
+        {"numbers": {}, "missing": []},
+        {"numbers": {"dag_runs": {"running": "2"}}, "missing": {}},
+        {"numbers": {"import_errors": "2"}, "missing": {}},
+    ],
+)
 def test_an_answer_of_another_form_is_refused(answer: Any) -> None:
     environment: Any = types.SimpleNamespace(name="production", call_plugin=lambda *_, **__: answer)
     with pytest.raises(MwaaInputError, match="install the same version on both sides"):
         measure_environment(environment, "auto", tell=print)
 
 
-@KNOWS_NO_AIRFLOW
+@pytest.mark.once
 def test_what_only_a_newer_server_measures_is_passed_over() -> None:
     assert [metric.name for metric in metadata_metrics({"newer": 1, "import_errors": 2}, "e")] == ["import_errors"]
 
@@ -379,7 +390,7 @@ def test_what_only_a_newer_server_measures_is_passed_over() -> None:
 # -- route rest ------------------------------------------------------------------------------------
 
 
-@KNOWS_NO_AIRFLOW
+@pytest.mark.once
 @pytest.mark.parametrize("version", ["2.8.1", "3.0.6", "3.3.1"])
 def test_route_rest_tells_what_the_api_shows(dice: random.Random, version: str) -> None:
     now = datetime.now(UTC)
@@ -425,7 +436,7 @@ def queued_api(count: int) -> StubApi:
     return api
 
 
-@KNOWS_NO_AIRFLOW
+@pytest.mark.once
 def test_the_oldest_of_some_pages_of_queued_tasks_is_found() -> None:
     api = queued_api(250)
     api.page_rows = 50  # the environment's own limit
@@ -435,7 +446,7 @@ def test_the_oldest_of_some_pages_of_queued_tasks_is_found() -> None:
     assert measure_rest(api, "3.3.1").numbers["queued_task_age"] == pytest.approx(age, abs=5)
 
 
-@KNOWS_NO_AIRFLOW
+@pytest.mark.once
 def test_too_many_queued_tasks_are_counted_only() -> None:
     api = queued_api(MOST_QUEUED + 1)
     found = measure_rest(api, "3.3.1")
@@ -444,7 +455,7 @@ def test_too_many_queued_tasks_are_counted_only() -> None:
     assert len(api.calls) <= 15
 
 
-@KNOWS_NO_AIRFLOW
+@pytest.mark.once
 def test_what_is_not_airflows_answer_is_refused() -> None:
     with pytest.raises(UnexpectedAnswer, match="was not answered with dag_runs and total_entries"):
         measure_rest(lambda *_, **__: {"dag_runs": []}, "3.3.1")

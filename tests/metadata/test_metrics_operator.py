@@ -115,6 +115,7 @@ def has(lab: Lab, database: str, table: str, column: str) -> bool:
     return found
 
 
+@pytest.mark.once
 def test_what_is_left_out_is_told_in_one_line_a_reason(
     operator: MetadataMetricsOperator,
     monkeypatch: pytest.MonkeyPatch,
@@ -134,6 +135,7 @@ def test_what_is_left_out_is_told_in_one_line_a_reason(
         operator.execute({})
 
 
+@pytest.mark.once
 def test_without_the_environments_name_nothing_is_published(
     cloudwatch: CloudWatchService, operator: MetadataMetricsOperator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +149,7 @@ def test_without_the_environments_name_nothing_is_published(
     assert {dict(dimensions)["Environment"] for _, dimensions in published(cloudwatch, operator.namespace)} == {"own"}
 
 
+@pytest.mark.once
 def test_the_ways_that_fail_say_so_in_one_line(
     lab: Lab,
     short_history: str,
