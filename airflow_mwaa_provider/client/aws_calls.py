@@ -6,6 +6,7 @@ botocore's own retries are to be off in the clients that are used here: it repea
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.network_faults import never_connected, reason, shortened, unended
@@ -24,7 +25,14 @@ _BAD_CREDENTIALS = {
     "MissingAuthenticationToken", "SignatureDoesNotMatch", "UnrecognizedClientException",
 }  # fmt: skip
 _WITHOUT_CREDENTIALS = ("CredentialRetrievalError", "NoCredentialsError", "NoRegionError", "PartialCredentialsError")
+_HTML = re.compile(
+    rb"\xef?\xbb?\xbf?(?:<\?[^>]*+>|<!--(?>.*?-->)|\s)*+<(?:!doctype\s+)?html\b", re.DOTALL | re.IGNORECASE
+)
 _INVALID = ("InvalidFormat", "InvalidParameter", "Malformed", "Missing", "Validation")
+
+
+class _AnotherAnswered(Exception):
+    """An answer is none of the service's."""
 
 
 class AwsCalls:
@@ -38,12 +46,20 @@ class AwsCalls:
 
     def __init__(self, client: Any, service: str, prefix: str, *, policy: RetryPolicy | None = None) -> None:
         self.client = client
+        client.meta.events.register("response-received", _check_body, unique_id="airflow-mwaa-check-body")
         self._service = service
         self._prefix = prefix
         self._policy = policy or RetryPolicy(deadline_s=60.0)
 
     def call(
-        self, operation: str, what: str, *, acts: bool = False, repeat_unsure: bool = False, **request: Any
+        self,
+        operation: str,
+        what: str,
+        *,
+        acts: bool = False,
+        repeat_unsure: bool = False,
+        member: str | None = None,
+        **request: Any,
     ) -> Any:
         """Call an operation until it succeeds, fails for good, or the deadline passes.
 
@@ -51,6 +67,7 @@ class AwsCalls:
         :param what: what it is about, for errors.
         :param acts: whether doing it twice differs from doing it once.
         :param repeat_unsure: repeat it even so when nobody knows whether it was done.
+        :param member: a part that the service's answer always has: without it, something else has answered.
         :raises MwaaError: it failed; ``ambiguous`` says whether it may have been done all the same.
         """
         from botocore import xform_name
@@ -64,11 +81,10 @@ class AwsCalls:
             where = f"{what}: {operation}"
             try:
                 answer = method(**request)
-                # boto3 reads no body of an operation that answers nothing.
-                if not acts or not _is_page(answer):
+                if member is None or member in answer:
                     return answer
                 found: MwaaError = _no_answer(where, self._service, acts=acts)
-            except ResponseParserError:
+            except (_AnotherAnswered, ResponseParserError, KeyError):  # KeyError: botocore's, of XML of another kind
                 found = _no_answer(where, self._service, acts=acts)
             except (BotoCoreError, ClientError) as error:
                 found = aws_error(where, self._service, error, action=action, acts=acts)
@@ -127,10 +143,18 @@ def _unanswered(where: str, service: str, error: Any, *, acts: bool) -> MwaaErro
     )  # fmt: skip
 
 
-def _is_page(answer: Any) -> bool:
-    metadata = answer.get("ResponseMetadata", {})
-    kind = str(metadata.get("HTTPHeaders", {}).get("content-type", ""))
-    return kind.startswith("text/html") and not metadata.get("RequestId")  # stand-ins call their XML so, too
+def _check_body(response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
+    """Refuse a page that came as if all were well: botocore reads it as an answer without any of its parts.
+
+    Neither the kind of its content nor a missing request id tells: stand-ins of AWS call their XML HTML, and have none.
+
+    :raises _AnotherAnswered: it is one.
+    """
+    if response_dict is None or response_dict["status_code"] >= 300:
+        return
+    body = response_dict["body"]
+    if isinstance(body, bytes) and _HTML.match(body):
+        raise _AnotherAnswered
 
 
 def _no_answer(where: str, service: str, *, acts: bool) -> MwaaError:

@@ -114,7 +114,7 @@ class DashboardDeployment:
 
     def _there(self) -> dict[str, Any] | None:
         try:
-            text = self._call("GetDashboard", DashboardName=self.name)["DashboardBody"]
+            text = self._call("GetDashboard", member="DashboardBody", DashboardName=self.name)["DashboardBody"]
         except AwsError as error:
             if error.code in _NO_DASHBOARD:
                 return None

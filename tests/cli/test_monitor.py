@@ -12,7 +12,10 @@ import pytest
 
 from airflow_mwaa_provider.monitoring import alarms, dashboard
 from tests.cli.terminal import Terminal
+from tests.client.page_server import PageServer, page_server
 from tests.client.world import KEY, REGION, SECRET, World
+
+__all__ = ["page_server"]
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 
@@ -124,3 +127,14 @@ def test_a_dashboard_of_other_hands_is_left_alone(terminal: Terminal, cloudwatch
         said = terminal.error("monitor", "dashboard", "env3", action, status=2)
         assert "was not made by airflow-mwaa. Give another name" in said
     assert cloudwatch.get_dashboard(DashboardName="MWAA-env3")["DashboardBody"] == '{"widgets": []}'
+
+
+@pytest.mark.parametrize("action", ["--plan", "--apply", "--delete"])
+@pytest.mark.parametrize("command", ["dashboard", "alarms"])
+def test_a_proxys_page_is_not_taken_for_cloudwatch(
+    terminal: Terminal, page_server: PageServer, monkeypatch: pytest.MonkeyPatch, command: str, action: str
+) -> None:
+    monkeypatch.setattr(terminal.world.mwaa, "_moto_url", page_server.url)
+    said = terminal.error("monitor", command, "env3", action, status=1)
+    assert "what answered is not CloudWatch" in said
+    assert "no proxy or firewall answers for it" in said

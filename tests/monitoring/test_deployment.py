@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -235,6 +236,7 @@ class Answering:
 
     def __init__(self, **answers: Any) -> None:
         self._answers = answers
+        self.meta = mock.Mock()
 
     def __getattr__(self, method: str) -> Any:
         answer = self._answers[method]
