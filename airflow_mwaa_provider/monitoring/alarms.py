@@ -8,6 +8,7 @@ thresholds; AWS's CloudWatch dashboard automation for MWAA, for workers that sta
 from __future__ import annotations
 
 import hashlib
+import operator
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.monitoring.series import Series, check_env_names, of_airflow, of_containers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["ALARMS", "Alarm", "alarm_name", "alarm_requests", "template"]
 
@@ -31,6 +32,11 @@ _COMPARISONS = {
     "GreaterThanThreshold": "above",
     "LessThanThreshold": "below",
     "GreaterThanOrEqualToThreshold": "at least",
+}
+_WRONG: dict[str, Callable[[float, float], bool]] = {
+    "GreaterThanThreshold": operator.gt,
+    "LessThanThreshold": operator.lt,
+    "GreaterThanOrEqualToThreshold": operator.ge,
 }
 
 
@@ -67,6 +73,21 @@ class Alarm:
     def period_s(self) -> int:
         """Seconds that one value is about."""
         return next(iter(self.series.values())).period_s
+
+    @property
+    def is_of_low_values(self) -> bool:
+        """Whether it goes off when a value is low."""
+        return self.comparison.startswith("LessThan")
+
+    def is_wrong(self, value: float) -> bool:
+        """Return whether a value is beyond the threshold."""
+        assert self.threshold is not None
+        return _WRONG[self.comparison](value, self.threshold)
+
+    def excess(self, value: float) -> float:
+        """Return how far a value is from the threshold, in thresholds; where that is 0, in units."""
+        assert self.threshold is not None
+        return abs(value - self.threshold) / (abs(self.threshold) or 1.0)
 
     def condition(self) -> str:
         """Return when it goes off, for people."""
@@ -134,16 +155,16 @@ def _utilization(component: str, cluster: str, datapoints: int, advice: str) -> 
     return of("cpu", "CPUUtilization"), of("memory", "MemoryUtilization")
 
 
-def _operator_failures(key: str, title: str, operator: str, advice: str) -> Alarm:
+def _operator_failures(key: str, title: str, operator_name: str, advice: str) -> Alarm:
     return Alarm(
         key=key,
         title=title,
-        series=_one(of_airflow("OperatorFailures", "Sum", Operator=operator)),
+        series=_one(of_airflow("OperatorFailures", "Sum", Operator=operator_name)),
         threshold=0,
         comparison="GreaterThanThreshold",
         datapoints=1,
         missing="notBreaching",
-        why=f"Every failed attempt of {operator} counts, retries too. {advice}",
+        why=f"Every failed attempt of {operator_name} counts, retries too. {advice}",
         unit="failures",
     )
 
@@ -271,6 +292,15 @@ ALARMS: tuple[Alarm, ...] = (
     ),
 )  # fmt: skip
 """All alarms, in the order in which they are shown."""
+
+
+def alarm_on(series: Series) -> Alarm | None:
+    """Return the alarm that looks at the metric of a series alone, whatever its statistic is; ``None`` without one."""
+    for alarm in ALARMS:
+        looked_at = list(alarm.series.values())
+        if len(looked_at) == 1 and replace(looked_at[0], label="", stat="") == replace(series, label="", stat=""):
+            return alarm
+    return None
 
 
 def alarm_name(env_name: str, key: str) -> str:

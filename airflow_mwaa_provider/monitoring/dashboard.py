@@ -32,16 +32,18 @@ _OWN = "MWAA-Custom"
 
 
 @dataclass(frozen=True)
-class _Graph:
+class Graph:
     """One graph of an environment.
 
     :param lines: a series, or a search for all series of a metric.
+    :param short: what it is called where there is no room for a title; empty if the labels of its lines are enough.
     :param alarm: the key of an alarm whose threshold is drawn.
     :param is_percent: the axis ends at 100.
     """
 
     title: str
-    lines: Sequence[Series | _Search]
+    lines: Sequence[Series | Search]
+    short: str = ""
     alarm: str = ""
     is_percent: bool = False
     is_stacked: bool = False
@@ -49,16 +51,18 @@ class _Graph:
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """All series of a metric, one line for each value of a dimension.
 
     :param dimensions: names of its dimensions, ``Environment`` among them.
+    :param by: the dimension whose values the lines are named by.
     """
 
     namespace: str
     name: str
     stat: str
     dimensions: Sequence[str]
+    by: str
     period_s: int = 300
 
     def expression(self, env_name: str) -> str:
@@ -75,30 +79,38 @@ def _of_clusters(metric: str) -> list[Series]:
     return [of_containers(metric, "Average", label, Cluster=cluster) for cluster, label in names.items()]
 
 
-def _own(metric: str) -> _Search:
-    return _Search(_OWN, metric, "Maximum", ("Category", "Environment", "Host"))
+def _own(metric: str) -> Search:
+    return Search(_OWN, metric, "Maximum", ("Category", "Environment", "Host"), by="Host")
 
 
-_GRAPHS = (
-    _Graph(
+GRAPHS = (
+    Graph(
         "Workers, and the maximum",
         [replace(BASE_WORKERS, label="base workers"), replace(ADDITIONAL_WORKERS, label="additional workers")],
         is_stacked=True,
         shows_max_workers=True,
     ),
-    _Graph(
+    Graph(
         "Age of the oldest queued task",
         [of_containers("ApproximateAgeOfOldestTask", "Maximum", "seconds")],
+        short="oldest queued task",
         alarm="oldest-queued-task",
     ),
-    _Graph(
+    Graph(
         "Failed runs, by DAG",
-        [_Search("AmazonMWAA", "DAGDurationFailed", "SampleCount", ("DAG", "Environment"))],
+        [Search("AmazonMWAA", "DAGDurationFailed", "SampleCount", ("DAG", "Environment"), by="DAG")],
+        short="failed runs",
         is_stacked=True,
     ),
-    _Graph("CPU of each component", _of_clusters("CPUUtilization"), alarm="scheduler-cpu", is_percent=True),
-    _Graph("Memory of each component", _of_clusters("MemoryUtilization"), alarm="scheduler-memory", is_percent=True),
-    _Graph(
+    Graph("CPU of each component", _of_clusters("CPUUtilization"), short="CPU", alarm="scheduler-cpu", is_percent=True),
+    Graph(
+        "Memory of each component",
+        _of_clusters("MemoryUtilization"),
+        short="memory",
+        alarm="scheduler-memory",
+        is_percent=True,
+    ),
+    Graph(
         "Tasks that failed and succeeded",
         [
             of_airflow("TaskInstanceFailures", "Sum", "failed attempts", DAG="All", Task="All"),
@@ -106,67 +118,83 @@ _GRAPHS = (
             of_airflow("ZombiesKilled", "Sum", "process gone", DAG="All", Task="All"),
             of_airflow("TasksKilledExternally", "Sum", "ended from outside", Function="Scheduler"),
         ],
+        short="tasks",
     ),
-    _Graph("QueuedTasks", [of_airflow("QueuedTasks", "Maximum", "queued", Function="Executor")]),
-    _Graph(
+    Graph("QueuedTasks", [of_airflow("QueuedTasks", "Maximum", "queued", Function="Executor")], short="queued tasks"),
+    Graph(
         "RunningTasks",
         [
             of_airflow("RunningTasks", "Maximum", "running", Function="Executor"),
             of_airflow("OpenSlots", "Minimum", "free slots", Function="Executor"),
         ],
+        short="tasks",
     ),
-    _Graph(
+    Graph(
         "Tasks that could run",
         [
             of_airflow("TasksExecutable", "Maximum", "could be queued", Function="Scheduler"),
             of_airflow("TasksStarving", "Maximum", "find no slot in their pool", Function="Scheduler"),
         ],
+        short="tasks",
     ),
-    _Graph(
+    Graph(
         "SchedulerHeartbeat",
         [of_airflow("SchedulerHeartbeat", "Sum", "heartbeats", Function="Scheduler")],
+        short="scheduler heartbeats",
         alarm="scheduler-heartbeat",
     ),
-    _Graph("TotalParseTime", [of_airflow("TotalParseTime", "Maximum", "seconds", Function="DAG Processing")]),
-    _Graph(
+    Graph(
+        "TotalParseTime",
+        [of_airflow("TotalParseTime", "Maximum", "seconds", Function="DAG Processing")],
+        short="parsing time",
+    ),
+    Graph(
         "DAG files with errors",
         [
             of_airflow("ImportErrors", "Maximum", "import errors", Function="DAG Processing"),
-            of_airflow("ProcessorTimeouts", "Maximum", "took too long", Function="DAG Processing"),
+            of_airflow("ProcessorTimeouts", "Maximum", "parsing took too long", Function="DAG Processing"),
         ],
         alarm="import-errors",
     ),
-    _Graph(
+    Graph(
         "CPU of the database",
         [
             of_containers("CPUUtilization", "Average", "writer", DatabaseRole="WRITER"),
             of_containers("CPUUtilization", "Average", "reader", DatabaseRole="READER"),
         ],
+        short="database CPU",
         alarm="database-cpu",
         is_percent=True,
     ),
-    _Graph(
+    Graph(
         "Free memory of the database",
         [of_containers("FreeableMemory", "Minimum", "writer", DatabaseRole="WRITER")],
+        short="database free memory",
         alarm="database-memory",
     ),
-    _Graph(
+    Graph(
         "Connections to the database",
         [
             of_containers("DatabaseConnections", "Maximum", "writer", DatabaseRole="WRITER"),
             of_containers("DatabaseConnections", "Maximum", "reader", DatabaseRole="READER"),
         ],
+        short="database connections",
     ),
-    _Graph("Latency of writes", [of_containers("WriteLatency", "Average", "seconds", DatabaseRole="WRITER")]),
-    _Graph(
+    Graph(
+        "Latency of writes",
+        [of_containers("WriteLatency", "Average", "seconds", DatabaseRole="WRITER")],
+        short="write latency",
+    ),
+    Graph(
         "Triggers",
         [
             of_airflow("TriggersSucceeded", "Sum", "fired", Function="Trigger"),
             of_airflow("TriggersFailed", "Sum", "failed", Function="Trigger"),
             of_airflow("TriggersBlockedMainThread", "Sum", "blocked the triggerer", Function="Trigger"),
         ],
+        short="triggers",
     ),
-    _Graph(
+    Graph(
         "Cleanups and exports",
         [
             of_airflow("OperatorSuccesses", "Sum", "cleanups that succeeded", Operator="MetadataCleanupOperator"),
@@ -175,9 +203,9 @@ _GRAPHS = (
             of_airflow("OperatorFailures", "Sum", "exports that failed", Operator="MetadataToS3Operator"),
         ],
     ),
-    _Graph("Memory of a worker's container", [_own("container_memory_percent")], is_percent=True),
-    _Graph("Disk of a worker", [_own("disk_percent")], is_percent=True),
-    _Graph("Processes killed at the memory limit", [_own("container_memory_kills")]),
+    Graph("Memory of a worker's container", [_own("container_memory_percent")], short="worker memory", is_percent=True),
+    Graph("Disk of a worker", [_own("disk_percent")], short="worker disk", is_percent=True),
+    Graph("Processes killed at the memory limit", [_own("container_memory_kills")], short="worker kills"),
 )
 
 
@@ -194,7 +222,7 @@ def build(env_names: Iterable[str], region: str, *, max_workers: Mapping[str, in
     """
     names = check_env_names(env_names)
     check_region(region)
-    most = (MAX_WIDGETS - 1) // (len(_GRAPHS) + 1)
+    most = (MAX_WIDGETS - 1) // (len(GRAPHS) + 1)
     if len(names) > most:
         raise MwaaInputError(
             f"{len(names)} environments: a dashboard has room for {most}, because CloudWatch takes {MAX_WIDGETS} "
@@ -205,11 +233,11 @@ def build(env_names: Iterable[str], region: str, *, max_workers: Mapping[str, in
     for env_name in names:
         widgets.append(_text(y, f"## {_markdown(env_name)}", height=_HEADING))
         y += _HEADING
-        for number, graph in enumerate(_GRAPHS):
+        for number, graph in enumerate(GRAPHS):
             place = {"x": number % (_COLUMNS // _WIDTH) * _WIDTH, "y": y + number // (_COLUMNS // _WIDTH) * _HEIGHT}
             properties = _properties(graph, env_name, region, (max_workers or {}).get(env_name))
             widgets.append({"type": "metric", **place, "width": _WIDTH, "height": _HEIGHT, "properties": properties})
-        y += -(-len(_GRAPHS) // (_COLUMNS // _WIDTH)) * _HEIGHT
+        y += -(-len(GRAPHS) // (_COLUMNS // _WIDTH)) * _HEIGHT
     return {"start": "-PT6H", "periodOverride": "inherit", "widgets": widgets}
 
 
@@ -257,7 +285,7 @@ def _markdown(name: str) -> str:
     return name.replace("_", "\\_")
 
 
-def _properties(graph: _Graph, env_name: str, region: str, max_workers: int | None) -> dict[str, Any]:
+def _properties(graph: Graph, env_name: str, region: str, max_workers: int | None) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "title": f"{graph.title} - {env_name}",
         "view": "timeSeries",
@@ -273,8 +301,8 @@ def _properties(graph: _Graph, env_name: str, region: str, max_workers: int | No
     return properties
 
 
-def _line(line: Series | _Search, number: int, env_name: str) -> list[Any]:
-    if isinstance(line, _Search):
+def _line(line: Series | Search, number: int, env_name: str) -> list[Any]:
+    if isinstance(line, Search):
         return [{"expression": line.expression(env_name), "id": f"e{number}"}]
     dimensions = [part for pair in line.all_dimensions(env_name).items() for part in pair]
     return [line.namespace, line.name, *dimensions, {"stat": line.stat, "label": line.label}]
@@ -287,7 +315,7 @@ def _threshold(key: str) -> dict[str, Any] | None:
     return None
 
 
-def _max_workers(graph: _Graph, max_workers: int | None) -> dict[str, Any] | None:
+def _max_workers(graph: Graph, max_workers: int | None) -> dict[str, Any] | None:
     if not graph.shows_max_workers or max_workers is None:
         return None
     return {"value": max_workers, "label": "maximum", "color": "#d62728"}

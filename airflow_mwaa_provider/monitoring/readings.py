@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a dashboard shows of one environment, as numbers: read from CloudWatch in few calls."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.aws_calls import AwsCalls
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.monitoring.alarms import alarm_on
+from airflow_mwaa_provider.monitoring.dashboard import GRAPHS, Search
+from airflow_mwaa_provider.monitoring.mwaa_metrics import find
+from airflow_mwaa_provider.monitoring.series import Series, check_env_names
+from airflow_mwaa_provider.monitoring.worker import WORKER_METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow_mwaa_provider.client.retrying import RetryPolicy
+    from airflow_mwaa_provider.monitoring.alarms import Alarm
+    from airflow_mwaa_provider.monitoring.dashboard import Graph
+
+__all__ = ["MAX_HOURS", "PERIOD_S", "Reading", "Readings", "read_dashboard"]
+
+PERIOD_S = 300
+"""Of most series; all of a dashboard's periods are in it without a rest."""
+MAX_HOURS = 336
+"""CloudWatch lists no metric that was not published for two weeks, and keeps values of a minute for 15 days."""
+_QUERIES_A_CALL = 500
+_LISTED_AS_ACTIVE_HOURS = 3
+_PERIODS_LATE = 3
+"""The newest value may begin so long ago: the period that is not over may have none, and the one before it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The values of one line of a dashboard.
+
+    :param name: what it is called in a terminal, such as ``"CPU, schedulers"``.
+    :param graph: title of its graph.
+    :param series: the metric and its statistic.
+    :param unit: of the values, as CloudWatch names it.
+    :param points: time, in seconds since 1970, and value of each period that has one; the oldest first.
+    :param end_s: end of what was asked for, in seconds since 1970.
+    :param alarm: the alarm on it.
+    :param is_found: whether it is one of a search, such as one DAG of all that there are.
+    """
+
+    name: str
+    graph: str
+    series: Series
+    unit: str
+    points: tuple[tuple[float, float], ...]
+    end_s: float
+    alarm: Alarm | None = None
+    is_found: bool = False
+
+    @property
+    def values(self) -> list[float]:
+        """All values, the oldest first."""
+        return [value for _, value in self.points]
+
+    @property
+    def lowest_counts(self) -> bool:
+        """Whether of several values the lowest is the worst."""
+        return self.series.stat == "Minimum" or (self.alarm is not None and self.alarm.is_of_low_values)
+
+    @property
+    def worst(self) -> float | None:
+        """The worst value, ``None`` if there is no value."""
+        return (min if self.lowest_counts else max)(self.values, default=None)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its newest value is so old that it says nothing of now."""
+        return not self.points or self.end_s - self.points[-1][0] > _PERIODS_LATE * self.series.period_s
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is beyond its alarm's threshold now; where none is a sign of trouble, without a value."""
+        if self.alarm is None:
+            return False
+        if self.is_late:
+            return self.alarm.missing == "breaching"
+        return self.alarm.is_wrong(self.points[-1][1])
+
+    @property
+    def was_over(self) -> bool:
+        """Whether it was beyond its alarm's threshold at some time, now included."""
+        is_wrong = self.alarm is not None and self.worst is not None and self.alarm.is_wrong(self.worst)
+        return self.is_over or is_wrong
+
+    @property
+    def excess(self) -> float:
+        """How far it is beyond its threshold, or was; infinite where a value should be and is not."""
+        if self.alarm is None or not self.was_over:
+            return 0.0
+        if self.is_over and self.is_late:
+            return math.inf
+        value = self.points[-1][1] if self.is_over else self.worst
+        assert value is not None
+        return self.alarm.excess(value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        alarm = self.alarm
+        return {
+            "name": self.name,
+            "graph": self.graph,
+            "namespace": self.series.namespace,
+            "metric": self.series.name,
+            "stat": self.series.stat,
+            "dimensions": {name: value for name, value in self.series.dimensions.items() if name != "Environment"},
+            "period_s": self.series.period_s,
+            "unit": self.unit,
+            "alarm": alarm.key if alarm else None,
+            "comparison": alarm.comparison if alarm else None,
+            "threshold": alarm.threshold if alarm else None,
+            "is_over": self.is_over,
+            "was_over": self.was_over,
+            "times": [iso(at) for at, _ in self.points],
+            "values": self.values,
+        }
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What a dashboard shows of one environment.
+
+    :param env_name: the environment.
+    :param start_s: begin of it, in seconds since 1970.
+    :param end_s: end of it.
+    :param shown: what has values, or should have: the worst first, see :func:`read_dashboard`.
+    :param without_data: names of what has no values.
+    """
+
+    env_name: str
+    start_s: float
+    end_s: float
+    shown: Sequence[Reading]
+    without_data: Sequence[str] = field(default_factory=list)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is any value at all."""
+        return any(reading.points for reading in self.shown)
+
+
+def read_dashboard(
+    client: Any, env_name: str, *, hours: int = 3, now_s: float | None = None, policy: RetryPolicy | None = None
+) -> Readings:
+    """Read the last hours of what a dashboard shows of an environment.
+
+    First comes what is beyond its alarm's threshold, the farthest first; then what was in these hours; then the rest in
+    the dashboard's order, of a search the largest first. The thresholds are those of :mod:`monitoring.alarms`.
+
+    :param client: boto3's client of CloudWatch, without retries of its own.
+    :param env_name: the environment.
+    :param hours: 1 to 336.
+    :param now_s: the end, in seconds since 1970; now if not given. The period that it is in is read, too.
+    :param policy: how long, and how patiently, a call is repeated.
+    :raises MwaaInputError: a name that is none, or hours that are none.
+    :raises MwaaError: a call failed.
+    """
+    check_env_names([env_name])
+    if not 1 <= hours <= MAX_HOURS:
+        raise MwaaInputError(f"{hours} hours cannot be read. Give 1 to {MAX_HOURS}.")
+    end_s = math.ceil((time.time() if now_s is None else now_s) / PERIOD_S) * PERIOD_S
+    start_s = end_s - hours * 3600
+    calls = AwsCalls(client, "CloudWatch", "cloudwatch", policy=policy)
+    lines = list(_lines(calls, env_name, recent=hours <= _LISTED_AS_ACTIVE_HOURS))
+    points = _points(calls, env_name, [series for _, series, _ in lines], start_s, end_s)
+    readings = [
+        Reading(
+            name=_name(graph, series),
+            graph=graph.title,
+            series=series,
+            unit=_unit(series, env_name),
+            points=each,
+            end_s=end_s,
+            alarm=alarm_on(series),
+            is_found=is_found,
+        )
+        for (graph, series, is_found), each in zip(lines, points, strict=True)
+    ]
+    found = {reading.graph for reading in readings if reading.is_found and reading.points}
+    without = [reading.name for reading in readings if not (reading.points or reading.is_found or reading.is_over)]
+    without += [
+        graph.short
+        for graph in GRAPHS
+        if any(isinstance(line, Search) for line in graph.lines) and graph.title not in found
+    ]
+    shown = [reading for reading in readings if reading.points or reading.is_over]
+    return Readings(env_name, start_s, end_s, sorted(shown, key=_rank), without)
+
+
+def iso(at_s: float) -> str:
+    """Return a time as text in ISO 8601, in UTC."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _rank(reading: Reading) -> tuple[float, ...]:
+    graph = next(number for number, graph in enumerate(GRAPHS) if graph.title == reading.graph)
+    counted = sum if reading.series.stat in ("Sum", "SampleCount") else max
+    largest = float(counted(reading.values)) if reading.is_found else 0.0
+    return (not reading.is_over, not reading.was_over, -reading.excess, graph, -largest)
+
+
+def _lines(calls: AwsCalls, env_name: str, *, recent: bool) -> Iterator[tuple[Graph, Series, bool]]:
+    for graph in GRAPHS:
+        for line in graph.lines:
+            if isinstance(line, Search):
+                for series in _found(calls, env_name, line, recent=recent):
+                    yield graph, series, True
+            else:
+                yield graph, line, False
+
+
+def _found(calls: AwsCalls, env_name: str, search: Search, *, recent: bool) -> list[Series]:
+    """Return the series of a search, by name. Not by its expression: an answer to that does not say which they are."""
+    found: dict[str, Series] = {}
+    more: dict[str, Any] = {"RecentlyActive": "PT3H"} if recent else {}
+    while True:
+        answer = calls.call(
+            "ListMetrics",
+            f"Environment {env_name!r}",
+            member="Metrics",
+            Namespace=search.namespace,
+            MetricName=search.name,
+            Dimensions=[{"Name": "Environment", "Value": env_name}],
+            **more,
+        )
+        for metric in answer["Metrics"]:
+            dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+            if dimensions.keys() == set(search.dimensions):
+                label = dimensions[search.by]  # asked for in the order as listed, which stand-ins of AWS insist on
+                found[label] = Series(search.namespace, search.name, search.stat, dimensions, label, search.period_s)
+        if not answer.get("NextToken"):
+            return [found[label] for label in sorted(found)]
+        more["NextToken"] = answer["NextToken"]
+
+
+def _points(
+    calls: AwsCalls, env_name: str, lines: Sequence[Series], start_s: float, end_s: float
+) -> list[tuple[tuple[float, float], ...]]:
+    """Return the points of each line."""
+    queries = [{**series.query(f"m{number}", env_name), "ReturnData": True} for number, series in enumerate(lines)]
+    found: dict[str, dict[float, float]] = {query["Id"]: {} for query in queries}
+    for begin in range(0, len(queries), _QUERIES_A_CALL):
+        more: dict[str, Any] = {}
+        while True:
+            answer = calls.call(
+                "GetMetricData",
+                f"Environment {env_name!r}",
+                member="MetricDataResults",
+                MetricDataQueries=queries[begin : begin + _QUERIES_A_CALL],
+                StartTime=datetime.fromtimestamp(start_s, UTC),
+                EndTime=datetime.fromtimestamp(end_s, UTC),
+                ScanBy="TimestampAscending",
+                **more,
+            )
+            for result in answer["MetricDataResults"]:
+                times = [at.timestamp() for at in result.get("Timestamps", ())]
+                found[result["Id"]].update(zip(times, result.get("Values", ()), strict=True))
+            if not answer.get("NextToken"):
+                break
+            more = {"NextToken": answer["NextToken"]}
+    return [tuple(sorted(found[query["Id"]].items())) for query in queries]
+
+
+def _name(graph: Graph, series: Series) -> str:
+    """Return what a line is called: of a graph with one line its short name is enough."""
+    is_alone = len(graph.lines) == 1 and not isinstance(graph.lines[0], Search)
+    parts = (graph.short, "" if is_alone and graph.short else series.label)
+    return ", ".join(part for part in parts if part)
+
+
+def _unit(series: Series, env_name: str) -> str:
+    if series.stat == "SampleCount":
+        return "Count"
+    metric = find(series.namespace, series.name, series.all_dimensions(env_name))
+    return metric.unit if metric else WORKER_METRICS[series.name][1]
