@@ -32,14 +32,15 @@ class Aws:
         """Make a client of S3."""
         return self.client("s3")
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, *, attempts: int = 4) -> Any:
         """Make a client of another service.
 
         :param service: boto3's name of it.
+        :param attempts: how often boto3 itself tries; 1 where calls are repeated above.
         """
         from botocore.config import Config
 
-        bounds = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 4})
+        bounds = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": attempts})
         return self.session.client(service, config=bounds)
 
     @functools.cached_property

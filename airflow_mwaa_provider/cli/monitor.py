@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,11 +15,13 @@ from airflow_mwaa_provider.cli.aws import Aws, aws_command
 from airflow_mwaa_provider.cli.errors import warn
 from airflow_mwaa_provider.cli.output import echo_json, echo_table, output_option
 from airflow_mwaa_provider.cli.progress import Progress
+from airflow_mwaa_provider.exceptions import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from airflow_mwaa_provider.monitoring.deployment import Change
+    from airflow_mwaa_provider.monitoring.readings import Readings
 
 _DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "as it was"}
 
@@ -42,9 +47,54 @@ def monitor() -> None:
 
     \b
     Example:
+      airflow-mwaa monitor show production
       airflow-mwaa monitor dashboard production staging --apply
       airflow-mwaa monitor alarms production --sns-topic arn:aws:sns:eu-west-1:123456789012:on-call --apply
     """
+
+
+@monitor.command("show")
+@click.argument("env_name", metavar="ENV")
+@click.option(
+    "--hours", type=click.IntRange(1, 336), default=3, show_default=True, help="How many of the last hours to show."
+)
+@output_option
+@aws_command
+def show_command(aws: Aws, *, env_name: str, hours: int, output: str) -> None:
+    """Show the last hours of what the dashboard shows, the worst first.
+
+    Lines that are beyond the threshold of an alarm come first (!), then those that were earlier (*). Each sparkline
+    reaches from its own lowest to its own highest value. Neither the dashboard nor the alarms need be deployed.
+
+    \b
+    Example:
+      airflow-mwaa monitor show production
+      airflow-mwaa monitor show production --hours 24
+      airflow-mwaa monitor show production --output json
+    """
+    from airflow_mwaa_provider.monitoring.readings import iso, read_dashboard
+
+    status = str(_describe(aws, env_name).get("Status", ""))
+    found = read_dashboard(aws.client("cloudwatch", attempts=1), env_name, hours=hours)
+    if not found.has_data:
+        raise AwsError(
+            f"Environment {env_name!r} is {status}, and CloudWatch in {aws.session.region_name} has no metrics of its "
+            f"last {hours} hours. MWAA publishes every minute while one is AVAILABLE, and the first metrics take up to "
+            "15 minutes. Wait, give more --hours, or check its options metrics.*."
+        )
+    if output == "json":
+        echo_json(
+            {
+                "env_name": env_name,
+                "region": aws.session.region_name,
+                "start": iso(found.start_s),
+                "end": iso(found.end_s),
+                "lines": [reading.as_dict() for reading in found.shown],
+                "without_data": list(found.without_data),
+            }
+        )
+        return
+    _draw(found)
 
 
 @monitor.command("dashboard")
@@ -70,7 +120,7 @@ def dashboard_command(
     from airflow_mwaa_provider.monitoring.deployment import DashboardDeployment
 
     named = dashboard.dashboard_name(env_names, name)
-    there = DashboardDeployment(aws.client("cloudwatch"), named)
+    there = DashboardDeployment(aws.client("cloudwatch", attempts=1), named)
     remarks: list[str] = []
     if action == "delete":
         changes = there.deletion()
@@ -131,7 +181,7 @@ def alarms_command(
     from airflow_mwaa_provider.monitoring import alarms
     from airflow_mwaa_provider.monitoring.deployment import Action, AlarmDeployment
 
-    there = AlarmDeployment(aws.client("cloudwatch"), env_names)
+    there = AlarmDeployment(aws.client("cloudwatch", attempts=1), env_names)
     if action == "delete":
         changes = there.deletion()
     else:
@@ -155,18 +205,40 @@ def alarms_command(
     _show(changes, is_plan=action not in ("apply", "delete"), what="alarm", output=output)
 
 
+def _draw(found: Readings) -> None:
+    from airflow_mwaa_provider.monitoring.terminal import LEVELS, Emphasis, draw
+
+    try:
+        LEVELS.encode(sys.stdout.encoding or "ascii")
+        is_ascii = False
+    except UnicodeEncodeError:
+        is_ascii = True
+    styles: dict[Emphasis, dict[str, Any]] = {
+        Emphasis.OVER: {"fg": "red"},
+        Emphasis.WAS_OVER: {"fg": "yellow"},
+        Emphasis.HEADING: {"bold": True},
+    }
+    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    for line in draw(found, shutil.get_terminal_size().columns, is_ascii=is_ascii):
+        style = styles.get(line.emphasis)
+        click.echo(click.style(line.text, **style) if style else line.text, color=False if is_plain else None)
+
+
 def _max_workers(aws: Aws, env_names: Iterable[str]) -> dict[str, int]:
     """Ask for the largest number of workers of each environment, and so whether it is there."""
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
-    from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
-
-    plane = ControlPlane(aws.session)
     found = {}
     for env_name in env_names:
-        described = call_with_retries(functools.partial(plane.get_environment, env_name), RetryPolicy())
+        described = _describe(aws, env_name)
         if described.get("MaxWorkers"):
             found[env_name] = int(described["MaxWorkers"])
     return found
+
+
+def _describe(aws: Aws, env_name: str) -> dict[str, Any]:
+    from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+
+    return call_with_retries(functools.partial(ControlPlane(aws.session).get_environment, env_name), RetryPolicy())
 
 
 def _numbers(thresholds: Iterable[str]) -> dict[str, float]:

@@ -89,7 +89,11 @@ class Terminal:
         return line.removeprefix("airflow-mwaa: ")
 
     def start(
-        self, *arguments: str, stdin: int = subprocess.DEVNULL, stderr: int = subprocess.PIPE
+        self,
+        *arguments: str,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[bytes]:
         """Start a command as a process of its own."""
         given = {name: value for name, value in self.variables.items() if value is not None}
@@ -97,7 +101,7 @@ class Terminal:
         return subprocess.Popen(
             [sys.executable, "-m", "airflow_mwaa_provider.cli.main", *arguments],
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=stderr,
             env={**outer, **given, "TERM": "xterm"},
         )

@@ -1,21 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa monitor``: plans, applies and deletes against the local MWAA, with CloudWatch by moto behind it."""
+"""``airflow-mwaa monitor`` against the local MWAA, with CloudWatch by moto behind it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from airflow_mwaa_provider.monitoring import alarms, dashboard
 from tests.cli.terminal import Terminal
-from tests.client.page_server import PageServer, page_server
+from tests.client.page_server import PageServer, _page_server, page_server
 from tests.client.world import KEY, REGION, SECRET, World
 
-__all__ = ["page_server"]
+__all__ = ["_page_server", "page_server"]
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 
@@ -138,3 +146,152 @@ def test_a_proxys_page_is_not_taken_for_cloudwatch(
     said = terminal.error("monitor", command, "env3", action, status=1)
     assert "what answered is not CloudWatch" in said
     assert "no proxy or firewall answers for it" in said
+
+
+# -- show ------------------------------------------------------------------------------------------------
+
+
+Published = dict[str, dict[str, float]]
+
+
+@pytest.fixture(scope="module")
+def _published(moto_url: str) -> Published:
+    """What was published of env3, once, because CloudWatch would add it up: by name of a line, value by time.
+
+    The newest values are of the period that is not over.
+    """
+    client = boto3.client(
+        "cloudwatch",
+        endpoint_url=moto_url,
+        region_name=REGION,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        config=Config(disable_request_compression=True),  # older releases of moto read none
+    )
+    end_s = math.ceil(time.time() / 300) * 300
+    lines = {
+        ("oldest queued task", "AWS/MWAA", "ApproximateAgeOfOldestTask", ()): [number * 200.0 for number in range(30)],
+        ("CPU, schedulers", "AWS/MWAA", "CPUUtilization", (("Cluster", "Scheduler"),)): [96.0, *[40.5] * 29],
+        ("scheduler heartbeats", "AmazonMWAA", "SchedulerHeartbeat", (("Function", "Scheduler"),)): [60.0] * 30,
+        ("failed runs, etl", "AmazonMWAA", "DAGDurationFailed", (("DAG", "etl"),)): [1.0],
+    }
+    for (_, namespace, name, dimensions), values in lines.items():
+        given = [{"Name": key, "Value": value} for key, value in (*dimensions, ("Environment", "env3"))]
+        data = [
+            {"MetricName": name, "Dimensions": given, "Value": value, "Timestamp": end_s - 300 * (len(values) - number)}
+            for number, value in enumerate(values)
+        ]
+        client.put_metric_data(Namespace=namespace, MetricData=data)
+    return {
+        name: {
+            datetime.fromtimestamp(end_s - 300 * (len(values) - number), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"): value
+            for number, value in enumerate(values)
+        }
+        for (name, *_), values in lines.items()
+    }
+
+
+@pytest.fixture
+def published(cloudwatch: Any, _published: Published) -> Published:
+    return _published
+
+
+def test_the_last_hours_are_shown_the_worst_first(terminal: Terminal, published: Published) -> None:
+    for width in ("60", "80", "120"):
+        terminal.variables["COLUMNS"] = width
+        title, heading, *lines = terminal.run("monitor", "show", "env3").stdout.splitlines()
+        assert title.startswith("env3: last 3 hours until ")
+        assert heading.split()[:1] == ["LAST"]
+        assert max(map(len, [title, heading, *lines])) <= int(width)
+        assert [line[:22].rstrip() for line in lines[:2]] == ["! oldest queued task", "* CPU, schedulers"]
+        assert "  failed runs, etl" in [line[:22].rstrip() for line in lines]
+        remarks = " ".join(" ".join(lines).split())
+        assert "! beyond an alarm's threshold: 1; * earlier in these hours: 1 no data: " in remarks
+        assert "triggers (fired, failed, blocked the triggerer); " in remarks
+        assert "\x1b" not in "".join(lines)
+
+
+def test_what_is_shown_is_a_document_too(terminal: Terminal, published: Published) -> None:
+    found = terminal.json("monitor", "show", "env3", "--hours", "4")
+    assert (found["env_name"], found["region"]) == ("env3", REGION)
+    lines = {line["name"]: line for line in found["lines"]}
+    read = {name: dict(zip(lines[name]["times"], lines[name]["values"], strict=True)) for name in published}
+    assert read == published
+    assert [line["name"] for line in found["lines"]][:2] == ["oldest queued task", "CPU, schedulers"]
+    age = lines["oldest queued task"]
+    assert [age[key] for key in ("unit", "alarm", "threshold", "is_over")] == [
+        "Seconds",
+        "oldest-queued-task",
+        1800,
+        True,
+    ]
+    cpu = lines["CPU, schedulers"]
+    assert (cpu["is_over"], cpu["was_over"], cpu["dimensions"]) == (False, True, {"Cluster": "Scheduler"})
+    assert (lines["failed runs, etl"]["threshold"], lines["failed runs, etl"]["alarm"]) == (None, None)
+    assert "queued tasks" in found["without_data"]
+
+
+def test_a_terminal_without_utf_8_gets_ascii(terminal: Terminal, published: Published) -> None:
+    terminal.variables |= {"PYTHONIOENCODING": "ascii", "COLUMNS": "80"}
+    output, errors = terminal.start("monitor", "show", "env3").communicate(timeout=60)
+    assert errors == b""
+    assert "! oldest queued task" in output.decode("ascii")
+
+
+@pytest.mark.parametrize(("no_color", "is_colored"), [(None, True), ("1", False)])
+def test_what_is_over_is_red_on_a_terminal(
+    terminal: Terminal, published: Published, no_color: str | None, is_colored: bool
+) -> None:
+    terminal.variables |= {"NO_COLOR": no_color, "COLUMNS": "80"}
+    ours, theirs = os.openpty()
+    process = terminal.start("monitor", "show", "env3", stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.communicate(timeout=20)[1] == b""
+    assert process.returncode == 0
+    assert ("\x1b[31m! oldest queued task" in shown.decode()) is is_colored
+    assert ("\x1b" in shown.decode()) is is_colored
+    assert "▁" in shown.decode()
+    assert "\x1b" not in next(line for line in shown.decode().splitlines() if "scheduler heartbeats" in line)
+
+
+def test_an_environment_that_has_published_nothing(terminal: Terminal, cloudwatch: Any) -> None:
+    for arguments in ((), ("--output", "json")):
+        said = terminal.error("monitor", "show", "env2", *arguments, status=1)
+        assert "'env2' is AVAILABLE, and CloudWatch in us-east-1 has no metrics of its last 3 hours" in said
+        assert "up to 15 minutes" in said
+
+
+def test_what_cannot_be_shown_is_told_in_one_line(
+    terminal: Terminal, page_server: PageServer, monkeypatch: pytest.MonkeyPatch, no_waiting: None
+) -> None:
+    assert "'nowhere'" in terminal.error("monitor", "show", "nowhere", status=1)
+    assert "--hours" in terminal.run("monitor", "show", "env3", "--hours", "337", status=2).stderr
+    monkeypatch.setattr(terminal.world.mwaa, "_moto_url", page_server.url)
+    for refusal, words in (
+        ("", "what answered is not CloudWatch"),
+        ("AccessDenied", "Allow cloudwatch:ListMetrics"),
+        ("Throttling", "throttled"),
+    ):
+        page_server.refusal = refusal
+        said = terminal.error("monitor", "show", "env3", status=1)
+        assert said.startswith("Environment 'env3': ListMetrics: ")
+        assert words in said
+
+
+@pytest.mark.once
+def test_ctrl_c_ends_it(terminal: Terminal, page_server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal.world.mwaa, "_moto_url", page_server.url)
+    page_server.silence = threading.Event()
+    process = terminal.start("monitor", "show", "env3")
+    assert page_server.asked.wait(60)
+    process.send_signal(signal.SIGINT)
+    try:
+        output, errors = process.communicate(timeout=20)
+    finally:
+        page_server.silence.set()
+    assert (process.returncode, output, errors) == (1, b"", b"airflow-mwaa: interrupted\n")

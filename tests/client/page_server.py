@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that answers everything with one page, as a proxy does that wants a login."""
+"""A server that answers everything alike: with a page, as a proxy that wants a login, or with an error of AWS's."""
 
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,20 +15,35 @@ PAGE = b"<html><body><h1>Log in</h1></body></html>"
 
 
 class PageServer:
-    """Answers each request with ``page`` and status 200."""
+    """Answers each request with ``page`` and status 200, or with an error of the code ``refusal``.
+
+    ``silence``, if there is one, is waited for first; ``asked`` is set by a request.
+    """
 
     def __init__(self) -> None:
         self.page = PAGE
+        self.refusal = ""
+        self.silence: threading.Event | None = None
+        self.asked = threading.Event()
         pages = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self.send_response(200)
+                pages.asked.set()
+                if pages.silence is not None:
+                    pages.silence.wait(30)
+                page = pages.page
+                if pages.refusal and "X-Amz-Target" in self.headers:
+                    page = json.dumps({"__type": pages.refusal, "message": "no"}).encode()
+                elif pages.refusal:
+                    error = f"<Error><Code>{pages.refusal}</Code><Message>no</Message></Error>"
+                    page = f"<ErrorResponse>{error}</ErrorResponse>".encode()
+                self.send_response(400 if pages.refusal else 200)
                 self.send_header("Content-Type", "text/plain")
-                self.send_header("Content-Length", str(len(pages.page)))
+                self.send_header("Content-Length", str(len(page)))
                 self.end_headers()
-                self.wfile.write(pages.page)
+                self.wfile.write(page)
 
             def log_message(self, *_: Any) -> None:
                 """Leave the output to the tests."""
@@ -42,7 +58,14 @@ class PageServer:
 
 
 @pytest.fixture(scope="module")
-def page_server() -> Iterator[PageServer]:
+def _page_server() -> Iterator[PageServer]:
     server = PageServer()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def page_server(_page_server: PageServer) -> PageServer:
+    _page_server.page, _page_server.refusal, _page_server.silence = PAGE, "", None
+    _page_server.asked.clear()
+    return _page_server

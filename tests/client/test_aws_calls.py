@@ -11,9 +11,9 @@ import pytest
 from airflow_mwaa_provider.client.aws_calls import AwsCalls
 from airflow_mwaa_provider.client.retrying import RetryPolicy
 from airflow_mwaa_provider.exceptions import AwsError
-from tests.client.page_server import PAGE, PageServer, page_server
+from tests.client.page_server import PAGE, PageServer, _page_server, page_server
 
-__all__ = ["page_server"]
+__all__ = ["_page_server", "page_server"]
 
 PAGES = {
     "well-formed": PAGE,
@@ -30,7 +30,7 @@ CALLS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def calls(page_server: PageServer) -> AwsCalls:
     client = boto3.client(
         "cloudwatch",
