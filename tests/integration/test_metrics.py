@@ -14,6 +14,7 @@ import pytest
 from airflow_mwaa_provider.hooks.metadata import MetadataHook
 from airflow_mwaa_provider.metadata.measures import Measures
 from airflow_mwaa_provider.monitoring.metadata_metrics import METADATA_METRICS
+from airflow_mwaa_provider.monitoring import dashboard
 from tests.integration.world import World
 from tests.metadata import history
 
@@ -68,6 +69,22 @@ def test_a_workers_metrics_are_published_under_its_environments_name(world: Worl
         assert set(found["dimensions"]) == {"Environment", "Category", "Host"}
         assert found["unit"] == "Bytes"
         assert (found["minimum"], found["maximum"]) == pytest.approx((expected, expected))
+
+
+def test_a_dashboard_of_three_environments_is_made_by_a_dag(world: World, env_name: str) -> None:
+    conf = {
+        "dashboard": f"Three-{env_name}",
+        "env_names": [env_name, "staging", "test"],
+        "max_workers": {env_name: 7},
+    }
+    environment = world.environment(env_name)
+    run_id = environment.trigger_dag_run("dag-environments-dashboard", conf=conf).run_id
+    environment.wait_for_dag_run("dag-environments-dashboard", run_id, timeout_s=200)
+    client = world.session().client("cloudwatch", endpoint_url=world.variables["AWS_ENDPOINT_URL"])
+    body = json.loads(client.get_dashboard(DashboardName=conf["dashboard"])["DashboardBody"])
+    assert body == dashboard.build(conf["env_names"], world.variables["AWS_REGION"], max_workers={env_name: 7})
+    shown = json.dumps(body)
+    assert all(f"## {name}" in shown for name in conf["env_names"])
 
 
 def test_a_pipelines_metrics_are_published(world: World, env_name: str) -> None:

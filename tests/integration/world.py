@@ -85,6 +85,7 @@ DAG_IDS = (
     "reads_secrets",
     "migrate_to_secrets_manager",
     "dag-custom-metrics",
+    "dag-environments-dashboard",
     "pipeline_metrics",
     "metadata_metrics",
     "uses_resources",
