@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.local.aws.admin import ADMIN_PREFIX, AdminApi
 from airflow_mwaa_provider.local.aws.aws_resources import AwsResources
 from airflow_mwaa_provider.local.aws.call_log import CallLog
+from airflow_mwaa_provider.local.aws.cloudwatch_proxy import forward_to_cloudwatch
+from airflow_mwaa_provider.local.aws.cloudwatch_requests import SIGNING_NAME as CLOUDWATCH
 from airflow_mwaa_provider.local.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.local.aws.environments import EnvironmentStore
 from airflow_mwaa_provider.local.aws.faults import FaultPlan
@@ -45,8 +47,8 @@ class LocalMwaa:
     """The AWS side of the local MWAA.
 
     One plain-HTTP endpoint serves every AWS service: requests signed for ``airflow`` are MWAA's, those under
-    ``/_local/`` the admin API's, and all others go to moto. Credentials that moto's STS hands out to somebody known
-    count for MWAA too. Each environment has a TLS gateway of its own.
+    ``/_local/`` the admin API's, and all others go to moto, but for what CloudWatch would refuse. Credentials that
+    moto's STS hands out to somebody known count for MWAA too. Each environment has a TLS gateway of its own.
 
     :param runtimes: makes the Airflow of an environment.
     :param moto_url: base URL of a moto server: ``http://127.0.0.1:5000``.
@@ -195,6 +197,8 @@ class LocalMwaa:
         assert self._http is not None
         if scope is not None and scope.service == "sts":
             response = await forward_to_sts(request, self._http, self._moto_url, scope, self._identities)
+        elif scope is not None and scope.service == CLOUDWATCH:
+            response = await forward_to_cloudwatch(request, self._http, self._moto_url)
         else:
             response = await forward(request, self._http, self._moto_url)
         self.calls.record(
