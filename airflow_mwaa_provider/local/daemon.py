@@ -45,6 +45,7 @@ from airflow_mwaa_provider.local.machine.bucket_files import BucketFiles
 from airflow_mwaa_provider.local.machine.bucket_sync import BucketSync, Mirror
 from airflow_mwaa_provider.local.machine.execution_role import make_execution_role
 from airflow_mwaa_provider.local.machine.log_shipping import LogShipping
+from airflow_mwaa_provider.local.machine.metric_publishing import MetricPublishing
 from airflow_mwaa_provider.local.machine.moto_server import MotoServer
 from airflow_mwaa_provider.local.machine.threads import run_whole
 from airflow_mwaa_provider.local.up_request import UpRequest
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from airflow_mwaa_provider.local.airflow.airflow_logs import AirflowLogs
+    from airflow_mwaa_provider.local.airflow.environment_metrics import EnvironmentMetrics
     from airflow_mwaa_provider.local.aws.environment import Environment
     from airflow_mwaa_provider.local.runtime import EnvironmentSpec
 
@@ -80,6 +82,8 @@ class Daemon:
         self._no_mwaa_paths: str | None = None
         self._logs = LogShipping(self._moto.url, request.region)
         self._log_shipping: asyncio.Task[None] | None = None
+        self._metrics = MetricPublishing(self._moto.url, request.region, request.metrics_interval_s)
+        self._metric_publishing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Start everything, report, and serve until cancelled; whatever happens, leave nothing running."""
@@ -152,6 +156,7 @@ class Daemon:
         context.bucket_sync = sync = await asyncio.to_thread(BucketSync, self._moto.url, self._request.region)
         context.bucket_files = await asyncio.to_thread(BucketFiles, self._moto.url, self._request.region)
         await self._wait_for_environments(self._fill_buckets(context, contents, moto))
+        self._metric_publishing = asyncio.create_task(self._metrics.run(self._metric_sources))
         return sync
 
     def _aws_world(self, spec: EnvironmentSpec) -> AwsWorld:
@@ -248,6 +253,13 @@ class Daemon:
                 sources.append(runtime.logs(logging_configuration.levels(environment)))
         return sources
 
+    def _metric_sources(self) -> list[EnvironmentMetrics]:
+        assert self._mwaa is not None
+        assert self._factory is not None
+        runtimes = (self._factory.runtime(environment.name) for environment in self._mwaa.environments.all())
+        measured = (runtime.metrics() for runtime in runtimes if runtime is not None)
+        return [metrics for metrics in measured if metrics is not None]
+
     def _endpoint_port(self) -> int:
         if self._request.port:
             return self._request.port
@@ -314,9 +326,10 @@ class Daemon:
 
     async def _stop(self) -> None:
         log.info("stopping")
-        if self._log_shipping is not None:
-            self._log_shipping.cancel()
-            await asyncio.gather(self._log_shipping, return_exceptions=True)
+        for work in (self._log_shipping, self._metric_publishing):
+            if work is not None:
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
         if self._mwaa is not None:
             await self._mwaa.stop()
         await asyncio.gather(self._moto.stop(), self._postgres.stop())

@@ -41,6 +41,7 @@ def up(
     port: int = 0,
     region: str = "",
     mwaa_paths: bool = True,
+    metrics_interval_s: float = 60.0,
     on_progress: Callable[[str, str], None] = lambda _environment, _message: None,
 ) -> dict[str, Any]:
     """Start a local MWAA and return what :func:`status` says of it, once all environments are available.
@@ -51,6 +52,7 @@ def up(
     :param region: of AWS; empty for the one it had last, or us-east-1.
     :param mwaa_paths: let the environments' processes, and nobody else, have their files in ``/usr/local/airflow``,
         if the system permits it.
+    :param metrics_interval_s: time between two publications of environments' metrics, at least 1; MWAA's is 60.
     :param on_progress: called with an environment's name (empty for what they share) and what it does.
     :raises LocalMwaaError: it runs already, or can't be started; carries the end of the log that says why.
     """
@@ -64,7 +66,7 @@ def up(
     if port and not processes.port_is_free(port):
         raise LocalMwaaError(f"port {port} of 127.0.0.1 is taken: choose another with --port, or none for a free one")
     region = region or state.read_json(where.secrets_path).get("region", _DEFAULT_REGION)
-    request = UpRequest(str(where), port, region, list(environments), mwaa_paths)
+    request = UpRequest(str(where), port, region, list(environments), mwaa_paths, metrics_interval_s)
     log_size = _size(where.daemon_log)
     daemon = _spawn(where, request.to_json())
     try:

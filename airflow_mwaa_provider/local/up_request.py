@@ -34,6 +34,8 @@ class UpRequest:
     environments: list[EnvironmentRequest] = field(default_factory=list)
     mwaa_paths: bool = True
     """Whether environments' processes shall have ``/usr/local/airflow``, where the system permits it."""
+    metrics_interval_s: float = 60.0
+    """Time between two publications of environments' metrics; MWAA's is a minute."""
 
     def to_json(self) -> str:
         """Return the request as the daemon reads it."""

@@ -13,9 +13,9 @@ import pytest
 
 from airflow_mwaa_provider.hooks.metadata import MetadataHook
 from airflow_mwaa_provider.metadata.measures import Measures
+from airflow_mwaa_provider.monitoring import dashboard, mwaa_metrics
 from airflow_mwaa_provider.monitoring.metadata_metrics import METADATA_METRICS
-from airflow_mwaa_provider.monitoring import dashboard
-from tests.integration.world import World
+from tests.integration.world import World, until
 from tests.metadata import history
 
 
@@ -51,6 +51,56 @@ def _published(world: World, namespace: str, name: str) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _series_of(world: World, env_name: str) -> set[tuple[str, str, frozenset[tuple[str, str]]]]:
+    """All series of MWAA's own metrics that an environment has, the dimension Environment left out."""
+    client = world.session().client("cloudwatch", endpoint_url=world.variables["AWS_ENDPOINT_URL"])
+    own = {"Name": "Environment", "Value": env_name}
+    return {
+        (
+            namespace,
+            metric["MetricName"],
+            frozenset((each["Name"], each["Value"]) for each in metric["Dimensions"] if each != own),
+        )
+        for namespace in (mwaa_metrics.AIRFLOW, mwaa_metrics.CONTAINERS)
+        for page in client.get_paginator("list_metrics").paginate(Namespace=namespace, Dimensions=[own])
+        for metric in page["Metrics"]
+    }
+
+
+def test_the_local_mwaa_publishes_mwaas_own_metrics(world: World, env_name: str) -> None:
+    environment = world.environment(env_name)
+    run_id = environment.trigger_dag_run("echo").run_id
+    environment.wait_for_dag_run("echo", run_id, timeout_s=200)
+    expected = {
+        ("AmazonMWAA", "SchedulerHeartbeat", frozenset({("Function", "Scheduler")})),
+        ("AmazonMWAA", "QueuedTasks", frozenset({("Function", "Executor")})),
+        ("AmazonMWAA", "RunningTasks", frozenset({("Function", "Executor")})),
+        ("AmazonMWAA", "TriggerHeartbeat", frozenset({("Function", "Triggerer")})),
+        ("AmazonMWAA", "PoolOpenSlots", frozenset({("Pool", "default_pool")})),
+        ("AmazonMWAA", "StartedTaskInstances", frozenset({("DAG", "All"), ("Task", "All")})),
+        ("AmazonMWAA", "DAGDurationSuccess", frozenset({("DAG", "echo")})),
+        *(
+            ("AWS/MWAA", name, frozenset({("Cluster", cluster)}))
+            for name in ("CPUUtilization", "MemoryUtilization")
+            for cluster in ("Scheduler", "BaseWorker", "WebServer")
+        ),
+        ("AWS/MWAA", "DatabaseConnections", frozenset({("DatabaseRole", "WRITER")})),
+        *(("AWS/MWAA", name, frozenset()) for name in ("QueuedTasks", "RunningTasks", "ApproximateAgeOfOldestTask")),
+    }
+    until(lambda: expected <= _series_of(world, env_name), timeout_s=60, what=f"the metrics of {env_name}")
+    for namespace, name, dimensions in _series_of(world, env_name):
+        everything = {**dict(dimensions), "Environment": env_name}
+        assert mwaa_metrics.find(namespace, name, everything) is not None, (namespace, name, everything)
+    for cluster in ("Scheduler", "BaseWorker", "WebServer"):
+        (memory,) = [
+            each
+            for each in _published(world, "AWS/MWAA", "MemoryUtilization")
+            if each["dimensions"] == {"Cluster": cluster, "Environment": env_name}
+        ]
+        assert memory["unit"] == "Percent"
+        assert 0.0 < memory["minimum"] <= memory["maximum"] < 100.0
 
 
 def test_a_workers_metrics_are_published_under_its_environments_name(world: World, env_name: str) -> None:

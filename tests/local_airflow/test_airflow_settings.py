@@ -18,7 +18,7 @@ pytestmark = pytest.mark.once
 INTERPRETER = Interpreter(Path("/venv/bin/python"), Path("/venv"), "3.12.1", "3.3.1", "3.8.0", "asyncpg")
 
 
-def variables(version="3.3.1", **configuration):
+def variables(version="3.3.1", statsd=None, **configuration):
     return settings.airflow_variables(
         env_name="source",
         interpreter=replace(INTERPRETER, airflow_version=version),
@@ -29,6 +29,7 @@ def variables(version="3.3.1", **configuration):
         aws=settings.AwsWorld("http://127.0.0.1:1", "AKIA", "SECRET", "us-east-1", Path("/ca.pem")),
         configuration={name.replace("__", "."): value for name, value in configuration.items()},
         marker={"AIRFLOW_MWAA_LOCAL": "/state"},
+        statsd=statsd,
     )
 
 
@@ -64,6 +65,19 @@ def test_options_beat_defaults_but_not_what_holds_it_together():
     assert found["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert found["AIRFLOW__SMTP__SMTP_HOST"] == "mail"
     assert "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION" not in found
+
+
+def test_metrics_go_to_the_local_mwaa_unless_options_send_them_elsewhere():
+    at = ("127.0.0.1", 8125)
+    found = variables(statsd=at, metrics__metrics_block_list="pool")
+    assert found["AIRFLOW__METRICS__STATSD_ON"] == "True"
+    assert (found["AIRFLOW__METRICS__STATSD_HOST"], found["AIRFLOW__METRICS__STATSD_PORT"]) == ("127.0.0.1", "8125")
+    assert found["AIRFLOW__METRICS__METRICS_BLOCK_LIST"] == "pool"
+    assert "AIRFLOW__METRICS__STATSD_ON" not in variables()
+    theirs = variables(statsd=at, metrics__statsd_on="True", metrics__statsd_host="collector")
+    assert theirs["AIRFLOW__METRICS__STATSD_HOST"] == "collector"
+    assert "AIRFLOW__METRICS__STATSD_PORT" not in theirs
+    assert "AIRFLOW__METRICS__STATSD_ON" not in variables(statsd=at, metrics__otel_on="True")
 
 
 @pytest.mark.parametrize(

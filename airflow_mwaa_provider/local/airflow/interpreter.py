@@ -36,7 +36,7 @@ print(json.dumps({
     "airflow": version("apache-airflow-core") or version("apache-airflow"),
     "fab": version("apache-airflow-providers-fab"),
     "botocore": next(iter(getattr(util.find_spec("botocore"), "submodule_search_locations", None) or []), None),
-    "modules": [name for name in ("airflow", "psycopg2", "asyncpg", "psycopg") if util.find_spec(name)],
+    "modules": [name for name in ("airflow", "psycopg2", "asyncpg", "psycopg", "statsd") if util.find_spec(name)],
 }))
 """
 
@@ -54,6 +54,8 @@ class Interpreter:
     """``asyncpg``, ``psycopg_async`` or None: what Airflow 3's asynchronous queries can use."""
     botocore: Path | None = None
     """The folder of its botocore."""
+    has_statsd: bool = True
+    """Whether Airflow can send its metrics."""
 
     @property
     def airflow_release(self) -> tuple[int, int, int]:
@@ -124,6 +126,7 @@ def inspect(path: str | Path) -> Interpreter:
         fab_version=facts["fab"],
         async_driver=driver,
         botocore=Path(facts["botocore"]) if facts.get("botocore") else None,
+        has_statsd="statsd" in modules,
     )
 
 

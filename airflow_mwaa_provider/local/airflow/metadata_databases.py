@@ -13,6 +13,7 @@ import hashlib
 import logging
 import secrets
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.local.airflow import setup
@@ -28,6 +29,25 @@ log = logging.getLogger(__name__)
 
 # The password has 190 random bits: more rounds would only make logins slow.
 _PASSWORD_HASH_ROUNDS = 1000
+
+
+_MEASURE = """
+SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running'),
+       coalesce(extract(epoch FROM now() - min(queued_dttm) FILTER (WHERE state = 'queued')), 0),
+       (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())
+FROM task_instance WHERE state IN ('queued', 'running')
+"""
+
+
+@dataclass(frozen=True)
+class DatabaseState:
+    """What an environment's database is busy with: task instances by state, and connections."""
+
+    queued: int
+    running: int
+    oldest_queued_s: float
+    """Seconds that the first queued task has waited; 0 if none is queued."""
+    connections: int
 
 
 class MetadataDatabases:
@@ -83,6 +103,16 @@ class MetadataDatabases:
     async def drop(self, env_name: str) -> None:
         """Drop an environment's database, if it has one."""
         await self._server.drop_database(postgres.database_name(env_name))
+
+    async def measure(self, env_name: str) -> DatabaseState:
+        """Return what an environment's database is busy with.
+
+        :raises LocalMwaaError: it can't be asked.
+        """
+        ((queued, running, oldest_s, connections),) = await self._server.execute(
+            _MEASURE, (), postgres.database_name(env_name)
+        )
+        return DatabaseState(queued, running, max(0.0, float(oldest_s)), connections)
 
     async def set_admin_password(self, env_name: str, password: str) -> None:
         """Let the administrator log in with this password."""

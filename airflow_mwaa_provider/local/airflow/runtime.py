@@ -22,6 +22,7 @@ import aiohttp
 
 from airflow_mwaa_provider.local.airflow import aws_models, environment_files, login, setup, webserver_2
 from airflow_mwaa_provider.local.airflow.airflow_logs import PREPARATION, AirflowLogs
+from airflow_mwaa_provider.local.airflow.environment_metrics import EnvironmentMetrics
 from airflow_mwaa_provider.local.airflow.interpreter import release_of
 from airflow_mwaa_provider.local.airflow.metadata_databases import MetadataDatabases, make_fernet_key
 from airflow_mwaa_provider.local.airflow.preparation import Preparation, Prepared
@@ -31,12 +32,15 @@ from airflow_mwaa_provider.local.airflow.settings import (
     WebServer,
     airflow_variables,
     overridable_names,
+    sends_metrics_elsewhere,
 )
 from airflow_mwaa_provider.local.airflow.startup_script import Component
+from airflow_mwaa_provider.local.airflow.statsd_names import DEFAULT_PREFIX
 from airflow_mwaa_provider.local.airflow.warm_interpreter import Request, WarmInterpreter
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import processes, state
 from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
+from airflow_mwaa_provider.local.machine.statsd import StatsdListener
 from airflow_mwaa_provider.local.machine.supervision import keep_running
 from airflow_mwaa_provider.local.machine.threads import run_whole
 from airflow_mwaa_provider.local.runtime import ApiSession, CliOutcome, EnvironmentSpec, RuntimeStartError
@@ -121,6 +125,8 @@ class AirflowRuntime:
         self._supervisors: dict[str, asyncio.Task[None]] = {}
         self._interpreter: WarmInterpreter | None = None
         self._http: aiohttp.ClientSession | None = None
+        self._statsd: StatsdListener | None = None
+        self._metrics: EnvironmentMetrics | None = None
         self._started_at = datetime.now(UTC)
 
     @property
@@ -144,6 +150,12 @@ class AirflowRuntime:
         :param levels: the lowest level of each kind of log that is switched on.
         """
         return AirflowLogs(self.spec.name, self.folder, self.interpreter.is_airflow_3, dict(self.began), levels)
+
+    def metrics(self) -> EnvironmentMetrics | None:
+        """Return what measures it; None while it does not run."""
+        if self._metrics is not None:
+            self._metrics.pids = self.pids
+        return self._metrics
 
     async def start(self, public_url: str) -> None:
         """Start everything and return once all components are healthy.
@@ -170,6 +182,8 @@ class AirflowRuntime:
         self.began = {PREPARATION: time.time()}
         assert self._context.aws is not None, "the endpoint listens before an environment starts"
         aws = self._context.aws(self.spec)
+        if self._given_interpreter.has_statsd and not sends_metrics_elsewhere(self.spec.configuration):
+            self._statsd = await StatsdListener.open()
         prepared = await self._prepare(self._variables(WebServer(self._record["web_port"], public_url), aws), aws)
         self.interpreter, self.requirements_error = prepared.interpreter, prepared.requirements_error
         self._interpreter = WarmInterpreter(
@@ -195,6 +209,14 @@ class AirflowRuntime:
         await self._make_first_requests()
         await run_whole(environment_files.remember, self.folder, self.spec.files)
         self.restarts = {}
+        prefix = self.spec.configuration.get("metrics.statsd_prefix", DEFAULT_PREFIX)
+        self._metrics = EnvironmentMetrics(
+            self.spec.name,
+            self._context.databases,
+            self._statsd,
+            prefix,
+            is_airflow_3=self.interpreter.is_airflow_3,
+        )
         self._supervisors = {
             name: asyncio.create_task(self._supervise(name, request), name=f"{self.spec.name} {name}")
             for name, request in components.items()
@@ -237,6 +259,7 @@ class AirflowRuntime:
     async def stop(self) -> None:
         """End every process of it. Does nothing when none runs."""
         self.phase = "stopping"
+        self._metrics = None
         for task in self._supervisors.values():
             task.cancel()
         await asyncio.gather(*self._supervisors.values(), return_exceptions=True)
@@ -249,6 +272,9 @@ class AirflowRuntime:
         await asyncio.to_thread(processes.end_all, self._context.folder.path, self.spec.name, 1.0)
         self._components = {}
         self._interpreter = None
+        if self._statsd is not None:
+            self._statsd.close()
+            self._statsd = None
         if self._http is not None:
             await self._http.close()
             self._http = None
@@ -353,6 +379,7 @@ class AirflowRuntime:
             configuration={**self.spec.configuration, **ports},
             marker=processes.marked(self._context.folder.path, self.spec.name),
             aws_data_path=self._write_aws_models(),
+            statsd=self._statsd.address if self._statsd else None,
         )
 
     def _write_aws_models(self) -> Path | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _LOOKED_UP = json.dumps({"connections_lookup_pattern": "^(?!aws_default$).*$"})
 """What MWAA presets for a secrets backend: every hook looks ``aws_default`` up, and few have a secret for it."""
 
+_METRICS_ELSEWHERE = ("metrics.statsd_on", "metrics.statsd_host", "metrics.statsd_port", "metrics.otel_on")
+
 SESSION_LIFETIME_S = 12 * 3600
 """How long MWAA's web sessions live."""
 
@@ -102,6 +104,7 @@ def airflow_variables(
     configuration: Mapping[str, str],
     marker: Mapping[str, str],
     aws_data_path: Path | None = None,
+    statsd: tuple[str, int] | None = None,
 ) -> dict[str, str]:
     """Return the whole environment of an Airflow process.
 
@@ -109,9 +112,16 @@ def airflow_variables(
     :param configuration: AirflowConfigurationOptions, ``section.key``; they beat our defaults, but not what
         holds the local MWAA together (database, addresses, keys), as MWAA refuses such options.
     :param aws_data_path: service models that botocore shall prefer to its own.
+    :param statsd: host and port that Airflow sends its metrics to, unless AirflowConfigurationOptions say where.
     :raises LocalMwaaError: an option isn't ``section.key``.
     """
-    options = {**_defaults(interpreter), **configuration, **_required(interpreter, home, database, keys, web)}
+    metrics = {} if statsd is None or sends_metrics_elsewhere(configuration) else _metrics(*statsd)
+    options = {
+        **_defaults(interpreter),
+        **metrics,
+        **configuration,
+        **_required(interpreter, home, database, keys, web),
+    }
     credentials = {"username": database.user, "password": database.password}
     return {
         **inherited(),
@@ -198,6 +208,15 @@ def _defaults(interpreter: Interpreter) -> dict[str, str]:
         "scheduler.dag_dir_list_interval": "5",
         "webserver.workers": "2",
     }
+
+
+def sends_metrics_elsewhere(configuration: Mapping[str, str]) -> bool:
+    """Tell whether options say where Airflow's metrics go, or that they go nowhere."""
+    return any(option in configuration for option in _METRICS_ELSEWHERE)
+
+
+def _metrics(host: str, port: int) -> dict[str, str]:
+    return {"metrics.statsd_on": "True", "metrics.statsd_host": host, "metrics.statsd_port": str(port)}
 
 
 def _required(

@@ -6,10 +6,12 @@ Run with the arguments of ``moto_server``.
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from typing import Any
 
+from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, MetricDatum
 from moto.logs.models import LogEvent, LogGroup, LogStream
 from moto.s3 import models as s3
 from moto.server import main
@@ -18,6 +20,9 @@ KEPT_BYTES = 32 * 1024 * 1024
 """Of each log group of an environment: moto keeps all events in memory, and an environment may run for weeks."""
 _EVENT_BYTES = 250
 """What moto spends on an event besides its text (measured)."""
+KEPT_POINTS = 100_000
+"""Of the metrics of environments, of all of them together: about half a day of two of them."""
+_NAMESPACES = ("AmazonMWAA", "AWS/MWAA")
 _GROUP = re.compile(r"airflow-.+-(?:DAGProcessing|Scheduler|Task|WebServer|Worker)")
 
 
@@ -51,8 +56,64 @@ def bound_logs() -> None:
         return answer
 
     patched.put_log_events = put_and_forget
+    _untrack(LogEvent, LogStream)
+
+
+def bound_metrics() -> None:
+    """Let metrics of environments forget their oldest points, and find what there is as CloudWatch does."""
+    patched: Any = CloudWatchBackend
+    put, get = patched.put_metric_data, patched.get_metric_data
+
+    def put_and_forget(self: Any, namespace: str, metric_data: Any) -> None:
+        put(self, namespace, metric_data)
+        if namespace in _NAMESPACES:
+            forget_oldest_points(self, KEPT_POINTS)
+
+    def get_of_the_few(self: Any, queries: Any, *args: Any, **kwargs: Any) -> Any:
+        # moto goes through all points for each query and period.
+        metrics = [query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query]
+        asked = {(metric["Namespace"], metric["MetricName"]) for metric in metrics}
+        if any(query.get("Expression", "").startswith("SELECT") for query in queries):
+            return get(self, queries, *args, **kwargs)
+        few = copy.copy(self)
+        few.metric_data = [point for point in self.metric_data if (point.namespace, point.name) in asked]
+        return get(few, queries, *args, **kwargs)
+
+    patched.put_metric_data = put_and_forget
+    patched.get_metric_data = get_of_the_few
+    patched.get_filtered_metrics = list_series
+    _untrack(MetricDatum, MetricAggregatedDatum)
+
+
+def list_series(backend: Any, metric_name: str, namespace: str, dimensions: Any) -> list[Any]:
+    """Return a point of each series: moto has a series for each time that it was published."""
+    found: dict[tuple[str, str, frozenset[tuple[str, str]]], Any] = {}
+    for point in backend.get_all_metrics():
+        if point.filter(namespace=namespace, name=metric_name, dimensions=dimensions):
+            own = frozenset((dimension.name, dimension.value) for dimension in point.dimensions)
+            found.setdefault((point.namespace, point.name, own), point)
+    return list(found.values())
+
+
+def forget_oldest_points(backend: Any, kept: int) -> None:
+    """Remove the oldest points of environments' metrics when there are too many of them; users' own stay."""
+    if len(backend.metric_data) <= kept:
+        return
+    count = sum(point.namespace in _NAMESPACES for point in backend.metric_data)
+    # Further down than to the limit: it is not to be done at each call.
+    surplus = count - kept * 3 // 4 if count > kept else 0
+    left = []
+    for point in backend.metric_data:
+        if surplus > 0 and point.namespace in _NAMESPACES:
+            surplus -= 1
+        else:
+            left.append(point)
+    backend.metric_data = left
+
+
+def _untrack(*models: type) -> None:
     # moto has a list of all objects that there ever were, for a page that nobody reads: nothing is freed for good.
-    for model in (LogEvent, LogStream):
+    for model in models:
         untracked: Any = model
         untracked.__new__ = staticmethod(_new)
 
@@ -87,4 +148,5 @@ if __name__ == "__main__":
     logging.getLogger("werkzeug").setLevel("WARNING")
     mark_checksums()
     bound_logs()
+    bound_metrics()
     main()
