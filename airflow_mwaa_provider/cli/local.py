@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from airflow_mwaa_provider.cli.durations import DURATION
 from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.interrupts import interrupt
 from airflow_mwaa_provider.cli.output import echo_json, echo_table, output_option
@@ -23,6 +24,7 @@ from airflow_mwaa_provider.local.extras import require_local_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 
@@ -107,6 +109,13 @@ def local() -> None:
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the AWS endpoint; any free one if not given.")
 @click.option("--region", default="", help="Of AWS; the last one if not given, and us-east-1 at first.")
+@click.option(
+    "--metrics-interval",
+    type=DURATION,
+    default="1m",
+    show_default=True,
+    help="How often environments publish MWAA's own metrics to CloudWatch: 10s, 1m.",
+)
 @mwaa_paths_option
 @folder_option
 @output_option
@@ -122,6 +131,7 @@ def up(
     port: int | None,
     region: str,
     *,
+    metrics_interval: timedelta,
     no_mwaa_paths: bool,
     folder: Path,
     output: str,
@@ -152,6 +162,7 @@ def up(
                 port=port or 0,
                 region=region,
                 mwaa_paths=not no_mwaa_paths,
+                metrics_interval_s=metrics_interval.total_seconds(),
                 on_progress=progress.show,
             )
         how = f"runs after {time.monotonic() - started:.0f} s"

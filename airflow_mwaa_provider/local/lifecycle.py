@@ -19,7 +19,7 @@ from airflow_mwaa_provider.local.airflow import interpreter
 from airflow_mwaa_provider.local.airflow.settings import AwsWorld, without_proxy
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import postgres, processes, state
-from airflow_mwaa_provider.local.up_request import UpRequest
+from airflow_mwaa_provider.local.up_request import METRICS_INTERVAL_S, UpRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,7 @@ def up(
     port: int = 0,
     region: str = "",
     mwaa_paths: bool = True,
-    metrics_interval_s: float = 60.0,
+    metrics_interval_s: float = METRICS_INTERVAL_S,
     on_progress: Callable[[str, str], None] = lambda _environment, _message: None,
 ) -> dict[str, Any]:
     """Start a local MWAA and return what :func:`status` says of it, once all environments are available.
@@ -52,13 +52,15 @@ def up(
     :param region: of AWS; empty for the one it had last, or us-east-1.
     :param mwaa_paths: let the environments' processes, and nobody else, have their files in ``/usr/local/airflow``,
         if the system permits it.
-    :param metrics_interval_s: time between two publications of environments' metrics, at least 1; MWAA's is 60.
+    :param metrics_interval_s: time between two publications of environments' metrics, at least 1.
     :param on_progress: called with an environment's name (empty for what they share) and what it does.
     :raises LocalMwaaError: it runs already, or can't be started; carries the end of the log that says why.
     """
     where = state.StateFolder(folder)
     _check(environments)
     _check_region(region)
+    if not metrics_interval_s >= 1:
+        raise LocalMwaaError("--metrics-interval must be at least 1s", misuse=True)
     where.create()
     if where.lock().is_held():
         raise LocalMwaaError(_runs_already(where))

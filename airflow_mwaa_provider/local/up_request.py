@@ -6,6 +6,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 
+METRICS_INTERVAL_S = 60.0
+"""MWAA's time between two publications of an environment's metrics."""
+
 
 @dataclass(frozen=True)
 class EnvironmentRequest:
@@ -34,8 +37,8 @@ class UpRequest:
     environments: list[EnvironmentRequest] = field(default_factory=list)
     mwaa_paths: bool = True
     """Whether environments' processes shall have ``/usr/local/airflow``, where the system permits it."""
-    metrics_interval_s: float = 60.0
-    """Time between two publications of environments' metrics; MWAA's is a minute."""
+    metrics_interval_s: float = METRICS_INTERVAL_S
+    """Time between two publications of environments' metrics."""
 
     def to_json(self) -> str:
         """Return the request as the daemon reads it."""

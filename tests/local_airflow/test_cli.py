@@ -51,6 +51,7 @@ def test_help_has_an_example(command):
         (["-e", "a", "--dags", "a="], "--dags a=: write NAME=DIR"),
         (["-e", "a", "--plugins", "b=/no/such"], "--plugins b=/no/such: write NAME=FILE"),
         (["-e", "a", "--plugins", "a=/no/such/file"], "there is no file /no/such/file: check --plugins"),
+        (["-e", "a", "--metrics-interval", "500ms"], "--metrics-interval must be at least 1s"),
         (["-e", "a", "--startup-script", "a=/no/such"], "there is no file /no/such: check --startup-script"),
     ],
 )

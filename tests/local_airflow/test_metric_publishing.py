@@ -117,7 +117,7 @@ def published(cloudwatch, namespace, name):
 
 
 def test_what_is_published_is_found_in_aws_own_namespace(cloudwatch, s3_url):
-    MetricPublishing(s3_url, REGION).publish(
+    MetricPublishing(s3_url, REGION, 60).publish(
         [
             Datum("AmazonMWAA", "A", "Count", (("Function", "Scheduler"), E), 3.0),
             Datum("AmazonMWAA", "B", "Seconds", (E,), Statistics(4, 6.0, 1.0, 2.0)),
@@ -170,7 +170,7 @@ def test_what_fails_is_told_once_and_ends_nothing(monkeypatch, caplog):
 
 def test_a_cloudwatch_that_is_away_is_an_error():
     with pytest.raises(CloudWatchUnreachable):
-        MetricPublishing("http://127.0.0.1:9", REGION).publish([Datum("N", "A", "Count", (E,), 1.0)])
+        MetricPublishing("http://127.0.0.1:9", REGION, 60).publish([Datum("N", "A", "Count", (E,), 1.0)])
 
 
 BUSY = "import time; end = time.process_time() + 0.5\nwhile time.process_time() < end: pass\ntime.sleep(60)"

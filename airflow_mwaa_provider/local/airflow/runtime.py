@@ -182,7 +182,14 @@ class AirflowRuntime:
         self.began = {PREPARATION: time.time()}
         assert self._context.aws is not None, "the endpoint listens before an environment starts"
         aws = self._context.aws(self.spec)
-        if self._given_interpreter.has_statsd and not sends_metrics_elsewhere(self.spec.configuration):
+        if not self._given_interpreter.has_statsd:
+            python = self._given_interpreter.path
+            log.warning(
+                "environment %s: Airflow sends no metrics: `%s -m pip install statsd`, which MWAA's images have",
+                self.spec.name,
+                python,
+            )
+        elif not sends_metrics_elsewhere(self.spec.configuration):
             self._statsd = await StatsdListener.open()
         prepared = await self._prepare(self._variables(WebServer(self._record["web_port"], public_url), aws), aws)
         self.interpreter, self.requirements_error = prepared.interpreter, prepared.requirements_error

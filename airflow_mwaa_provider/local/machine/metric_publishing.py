@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode, urlsplit
 
+from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine.threads import run_whole
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 60.0
 _PER_CALL = 150
 """Of moto, older releases read a call in a time that grows with the square of its size."""
 _TIMEOUT_S = 30.0
@@ -62,10 +62,10 @@ class CloudWatchUnreachable(Exception):
 class MetricPublishing:
     """Publishes the metrics of all sources, as long as it runs.
 
-    :param interval_s: time between two publications; MWAA's is 60 s.
+    :param interval_s: time between two publications.
     """
 
-    def __init__(self, cloudwatch_url: str, region: str, interval_s: float = INTERVAL_S) -> None:
+    def __init__(self, cloudwatch_url: str, region: str, interval_s: float) -> None:
         self._url = cloudwatch_url
         self._region = region
         self._interval_s = interval_s
@@ -78,9 +78,9 @@ class MetricPublishing:
             for source in list(sources()):
                 try:
                     await run_whole(self.publish, await source.measure())
-                except CloudWatchUnreachable as error:
+                except (CloudWatchUnreachable, LocalMwaaError) as error:
                     if self._is_reached:
-                        log.warning("CloudWatch can't be reached, so that metrics are dropped: %s", error)
+                        log.warning("metrics are dropped until it is better: %s", error)
                     self._is_reached = False
                 except Exception:
                     # Metrics are not worth the end of what is measured.
@@ -109,7 +109,7 @@ class MetricPublishing:
                 if answer.status != 200:
                     raise CloudWatchUnreachable(f"PutMetricData: status {answer.status}")
         except (OSError, http.client.HTTPException) as error:
-            raise CloudWatchUnreachable(str(error) or type(error).__name__) from error
+            raise CloudWatchUnreachable(f"CloudWatch can't be reached: {error or type(error).__name__}") from error
         finally:
             connection.close()
 
