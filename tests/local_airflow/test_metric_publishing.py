@@ -88,6 +88,7 @@ def test_statsd_is_heard_on_loopback():
         while not (found := listener.totals.take()):
             await asyncio.sleep(0.01)
         listener.close()
+        await asyncio.sleep(0)  # in which the socket is closed
         return found
 
     assert asyncio.run(asyncio.wait_for(heard(), 10)) == {("a", Kind.COUNTER): Series(1, 1.0, 1.0, 1.0)}

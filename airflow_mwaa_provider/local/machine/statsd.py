@@ -98,7 +98,7 @@ class StatsdListener(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.totals = Totals()
-        self._transport: asyncio.DatagramTransport | None = None
+        self._transport: asyncio.BaseTransport | None = None
 
     @classmethod
     async def open(cls) -> StatsdListener:
@@ -118,7 +118,6 @@ class StatsdListener(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember what ends it."""
-        assert isinstance(transport, asyncio.DatagramTransport)
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:  # noqa: ARG002
