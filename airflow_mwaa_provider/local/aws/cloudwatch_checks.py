@@ -57,6 +57,7 @@ _ACTION = re.compile(
     r"|aiops:[a-z0-9-]+:\d{12}:investigation-group/.+"
     r")"
 )
+_QUERY_ID = re.compile("^[a-z][a-zA-Z0-9_]*$")
 _NUMBER = r"\d+(?:\.\d+)?"
 _EXTENDED_STATISTIC = re.compile(
     rf"(?:p|tm|tc|ts|wm){_NUMBER}|IQM|PR\({_NUMBER}?:{_NUMBER}?\)|(?:TC|TM|TS|WM)\((?:{_NUMBER}%?)?:(?:{_NUMBER}%?)?\)"
@@ -129,9 +130,10 @@ def _check_text(text: str | None, at: str, longest: int) -> None:
         raise _missing(f"The parameter {at} is required.")
     if len(text) > longest:
         raise _invalid(f"The parameter {at} must be shorter than {longest + 1} characters.")
+    if not text.isascii():
+        raise _invalid(f"The value for parameter {at} contains non-ASCII characters.")
     if not _is_name(text):
-        # Not repeated: a message that ends in nothing, or in control characters, helps nobody.
-        raise _invalid(f"The parameter {at} must hold ASCII characters, one of them no white space.")
+        raise _invalid(f"The value for parameter {at} contains control characters, or nothing but white space.")
 
 
 def _is_name(text: str) -> bool:
@@ -235,6 +237,8 @@ def check_metric_alarm(members: Mapping[str, Any]) -> None:
 def _check_one_metric(members: Mapping[str, Any]) -> None:
     if "MetricName" not in members:
         raise _alarm_fault("Exactly one of MetricName, Metrics and EvaluationCriteria must be specified")
+    if not members["MetricName"].isascii():
+        raise _alarm_fault("MetricName must not contain Non-ASCII characters")
     for name in ("Namespace", "Period"):
         if name not in members:
             raise _alarm_fault(f"The parameter {name} is required for an alarm of a metric")
@@ -258,8 +262,9 @@ def _check_queries(members: Mapping[str, Any]) -> None:
     if len(set(ids)) < len(ids):
         raise _alarm_fault("Metrics: each Id must be unique")
     for query in queries:
-        if not re.fullmatch("[a-z][a-zA-Z0-9_]*", query["Id"]):
-            raise _alarm_fault(f"Metrics: the value {query['Id']} for parameter Id is invalid")
+        if not _QUERY_ID.fullmatch(query["Id"]):
+            text = f"The value {query['Id']} for parameter Id is not matching the expected pattern {_QUERY_ID.pattern}."
+            raise _alarm_fault(text)
         if ("MetricStat" in query) == ("Expression" in query):
             raise _alarm_fault(f"Metrics: {query['Id']} must have either Expression or MetricStat")
         if "MetricStat" in query:
