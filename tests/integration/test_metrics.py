@@ -89,7 +89,7 @@ def test_the_local_mwaa_publishes_mwaas_own_metrics(world: World, env_name: str)
         ("AWS/MWAA", "DatabaseConnections", frozenset({("DatabaseRole", "WRITER")})),
         *(("AWS/MWAA", name, frozenset()) for name in ("QueuedTasks", "RunningTasks", "ApproximateAgeOfOldestTask")),
     }
-    until(lambda: expected <= _series_of(world, env_name), timeout_s=60, what=f"the metrics of {env_name}")
+    until(lambda: expected <= _series_of(world, env_name), timeout_s=90, what=f"the metrics of {env_name}")
     for namespace, name, dimensions in _series_of(world, env_name):
         everything = {**dict(dimensions), "Environment": env_name}
         assert mwaa_metrics.find(namespace, name, everything) is not None, (namespace, name, everything)

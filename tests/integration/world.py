@@ -245,7 +245,7 @@ def started(pythons: Mapping[str, str]) -> Iterator[World]:
         for version, python in pythons.items()
     ]
     try:
-        lifecycle.up(folder / "local", requests, metrics_interval_s=10.0)
+        lifecycle.up(folder / "local", requests, metrics_interval_s=15.0)
         world = World(folder / "local")
         yield world
         for request in requests:
