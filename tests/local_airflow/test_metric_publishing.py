@@ -65,7 +65,7 @@ def test_tags_of_datadog_and_influxdb_are_left_out():
 
 
 @pytest.mark.parametrize(
-    "datagram", [b"", b"a", b"a:1", b"a:x|c", b"a:1|z", b":|", b"\xff\xfe", b"a:1|c|@0", b"a:1|c|@x"]
+    "datagram", [b"", b"a", b"a:1", b"a:x|c", b"a:1|z", b":|", b"\xff\xfe", b"a:1|c|@0", b"a:1|c|@x", b"a:nan|g"]
 )
 def test_what_is_no_metric_is_left_out(datagram):
     assert taken(datagram) == {}

@@ -9,17 +9,21 @@ import json
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
 import boto3
 import pytest
+from aiohttp import web
 from botocore.config import Config
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+from airflow_mwaa_provider.local.aws import cloudwatch_requests
+from airflow_mwaa_provider.local.aws.cloudwatch_checks import check
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,25 @@ class Sent:
         return gzip.decompress(self.body) if self.is_compressed else self.body
 
 
+def _refusal(environ: Mapping[str, str], plain: bytes) -> web.Response | None:
+    headers = {name: environ.get(f"HTTP_{name.upper().replace('-', '_')}", "") for name in ("X-Amz-Target",)}
+    asked = cloudwatch_requests.read(
+        environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get("QUERY_STRING", ""), headers, plain
+    )
+    if asked is None:
+        return None
+    try:
+        check(asked)
+    except cloudwatch_requests.CloudWatchError as error:
+        return asked.refusal(error)
+    return None
+
+
 class CloudWatchService:
     """The service as AWS would be: what it was sent is kept, and what it answers can be chosen.
 
-    Bodies are decompressed before moto, which in its older releases cannot read them.
+    Bodies are decompressed before moto, which in its older releases cannot read them, and what the local MWAA refuses
+    of them is refused.
 
     :param fault: is asked with the number of a request, from 1; what it returns, a status, a code and whether the
         request is taken all the same, is answered instead. ``None`` as the status cuts the connection, and the code
@@ -56,6 +75,10 @@ class CloudWatchService:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         sent = Sent(body, environ.pop("HTTP_CONTENT_ENCODING", "") == "gzip")
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(sent.plain), str(len(sent.plain))
+        refused = _refusal(environ, sent.plain)
+        if refused is not None:
+            start_response(f"{refused.status} refused", list(refused.headers.items()))
+            return [refused.body]
         if b"PutMetricData" not in sent.plain + environ.get("HTTP_X_AMZ_TARGET", "").encode():
             return self._moto(environ, start_response)
         self.sent.append(sent)

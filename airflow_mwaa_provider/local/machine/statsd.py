@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -66,6 +67,8 @@ class Totals:
 
     def _add(self, name: str, text: str, kind: Kind, rate: float) -> None:
         value = float(text)
+        if not math.isfinite(value):
+            return  # CloudWatch takes none
         if kind is Kind.COUNTER:
             value /= rate
         elif kind is Kind.GAUGE:
