@@ -156,7 +156,7 @@ def _answer(cursor: Any, sql: str, limit_s: float) -> tuple[Sequence[Any], str |
         cursor.execute(sql)
         return cursor.fetchall(), None
     except psycopg2.Error as error:
-        why = f"it took longer than {limit_s:g} s" if error.pgcode == _CANCELLED else _EXCUSED.get(error.pgcode or "")
+        why = f"it took longer than {limit_s:.3g} s" if error.pgcode == _CANCELLED else _EXCUSED.get(error.pgcode or "")
         if why is None:
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT question")
