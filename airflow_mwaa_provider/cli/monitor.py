@@ -15,7 +15,7 @@ from airflow_mwaa_provider.cli.aws import Aws, aws_command
 from airflow_mwaa_provider.cli.errors import warn
 from airflow_mwaa_provider.cli.output import echo_json, echo_table, output_option
 from airflow_mwaa_provider.cli.progress import Progress
-from airflow_mwaa_provider.exceptions import AwsError
+from airflow_mwaa_provider.exceptions import AwsError, MwaaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -120,7 +120,8 @@ def dashboard_command(
     from airflow_mwaa_provider.monitoring.deployment import DashboardDeployment
 
     named = dashboard.dashboard_name(env_names, name)
-    there = DashboardDeployment(aws.client("cloudwatch", attempts=1), named)
+    # A name that is given says which dashboard is meant, whatever it is of.
+    there = DashboardDeployment(aws.client("cloudwatch", attempts=1), named, None if name else env_names)
     remarks: list[str] = []
     if action == "delete":
         changes = there.deletion()
@@ -201,7 +202,12 @@ def alarms_command(
                 done.append(change.name)
                 progress.show("", f"{len(done)} of {to_do} alarms are written")
 
-            there.apply(changes, tell)
+            try:
+                there.apply(changes, tell)
+            except MwaaError:
+                if done:
+                    warn(f"{len(done)} of {to_do} alarms are written: {', '.join(done)}.")
+                raise
     _show(changes, is_plan=action not in ("apply", "delete"), what="alarm", output=output)
 
 

@@ -9,12 +9,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.network_faults import never_connected, reason, shortened, unended
+from airflow_mwaa_provider.client.network_faults import (
+    bundle_unreadable,
+    handshake_failed,
+    never_connected,
+    reason,
+    shortened,
+    unended,
+)
 from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
 from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaError, MwaaInputError, Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["AwsCalls", "aws_error"]
 
@@ -28,6 +35,7 @@ _WITHOUT_CREDENTIALS = ("CredentialRetrievalError", "NoCredentialsError", "NoReg
 _HTML = re.compile(
     rb"\xef?\xbb?\xbf?(?:<\?[^>]*+>|<!--(?>.*?-->)|\s)*+<(?:!doctype\s+)?html\b", re.DOTALL | re.IGNORECASE
 )
+_UNSENT = ("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError")
 _INVALID = ("InvalidFormat", "InvalidParameter", "Malformed", "Missing", "Validation")
 
 
@@ -81,7 +89,9 @@ class AwsCalls:
             where = f"{what}: {operation}"
             try:
                 answer = method(**request)
-                if member is None or member in answer:
+                # What acts often answers nothing: then the request's id is all that only the service can know.
+                is_answer = not acts or answer.get("ResponseMetadata", {}).get("RequestId")
+                if is_answer and (member is None or member in answer):
                     return answer
                 found: MwaaError = _no_answer(where, self._service, acts=acts)
             except (_AnotherAnswered, ResponseParserError, KeyError):  # KeyError: botocore's, of XML of another kind
@@ -94,6 +104,29 @@ class AwsCalls:
         return call_with_retries(
             attempt, self._policy, may_repeat=lambda error: error.transient and (repeat_unsure or not error.ambiguous)
         )
+
+    def pages(self, operation: str, what: str, *, next_part: str = "NextToken", **request: Any) -> Iterator[Any]:
+        """Call an operation that only reads until it has no more pages; some of them can be empty.
+
+        :param operation: its name in the API.
+        :param what: what it is about, for errors.
+        :param next_part: name of the part that says where the next page begins, in requests and answers.
+        :raises MwaaError: a call failed, or the pages do not come to an end.
+        """
+        seen = set()
+        more: dict[str, Any] = {}
+        while True:
+            page = self.call(operation, what, **request, **more)
+            yield page
+            if not page.get(next_part):
+                return
+            if page[next_part] in seen:
+                raise AwsError(
+                    f"{what}: {operation}: {self._service} answered with a page that was there before, and would have "
+                    "no end. Try again later."
+                )
+            seen.add(page[next_part])
+            more = {next_part: page[next_part]}
 
 
 def aws_error(where: str, service: str, error: Any, *, action: str, acts: bool) -> MwaaError:
@@ -118,7 +151,7 @@ def aws_error(where: str, service: str, error: Any, *, action: str, acts: bool) 
         return AccessDenied(f"{where}: access denied. Allow {action}. AWS says: {words}.", action=action)
     if code in _BAD_CREDENTIALS:
         return AccessDenied(f"{where}: the AWS credentials were refused ({code}). Check the AWS connection.")
-    if status >= 500 or status < 300:
+    if status >= 500 or status < 300 or status == 408 or code == "RequestTimeout":
         doubt = " It may have taken effect." if acts else ""
         return AwsError(
             f"{where}: {service} answered HTTP {status} ({words}).{doubt} Try again later.",
@@ -135,7 +168,12 @@ def _unanswered(where: str, service: str, error: Any, *, acts: bool) -> MwaaErro
         return AccessDenied(f"{where}: no AWS credentials or region ({kind}). Check the AWS connection.")
     if kind == "ParamValidationError":  # its own words repeat the values
         return MwaaInputError(f"{where}: boto3 refused a parameter. Correct what was given.")
-    unsent = never_connected(error) or kind in ("EndpointConnectionError", "ConnectTimeoutError")
+    if bundle_unreadable(error):
+        return MwaaInputError(
+            f"{where}: the CA bundle cannot be read ({reason(error)}). Check verify of the AWS connection, and "
+            "AWS_CA_BUNDLE."
+        )
+    unsent = never_connected(error) or handshake_failed(error) or kind in _UNSENT
     doubt = " It may have taken effect." if acts and not unsent else ""
     return AwsError(
         f"{where}: {service} did not answer ({reason(error)}).{doubt} Check the network, and try again.",

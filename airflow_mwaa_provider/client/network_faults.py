@@ -56,6 +56,11 @@ def handshake_failed(error: BaseException) -> bool:
     )
 
 
+def bundle_unreadable(error: BaseException) -> bool:
+    """Whether the CA bundle could not be read, so that nothing was sent."""
+    return any(isinstance(inner, FileNotFoundError | IsADirectoryError | PermissionError) for inner in causes(error))
+
+
 def reason(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """The innermost cause in a few words without a full stop, and without what must not be shown."""
     texts = [str(inner) or type(inner).__name__ for inner in causes(error)]

@@ -8,6 +8,7 @@ thresholds; AWS's CloudWatch dashboard automation for MWAA, for workers that sta
 from __future__ import annotations
 
 import hashlib
+import json
 import operator
 import re
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ MARK = "[airflow-mwaa]"
 """Ends the description of each alarm, by which it is known that it was made here."""
 
 MAX_RESOURCES = 500
+MAX_TEMPLATE_BYTES = 1_000_000
 """CloudFormation's limit of a template."""
 
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?")
@@ -360,11 +362,17 @@ def template(requests: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             f"These are {len(resources)} alarms, and CloudFormation takes {MAX_RESOURCES} in a template. Name fewer "
             "environments in one."
         )
-    return {
+    made = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "Alarms on Amazon MWAA environments, written by airflow-mwaa.",
         "Resources": resources,
     }
+    if len(json.dumps(made, indent=2)) > MAX_TEMPLATE_BYTES:
+        raise MwaaInputError(
+            f"These {len(resources)} alarms make a template of more than {MAX_TEMPLATE_BYTES:,} bytes, which "
+            "CloudFormation does not take. Name fewer environments in one."
+        )
+    return made
 
 
 def logical_id(name: str) -> str:

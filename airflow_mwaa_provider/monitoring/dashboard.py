@@ -18,7 +18,7 @@ from airflow_mwaa_provider.monitoring.series import Series, check_env_names, che
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["build", "dashboard_name", "template"]
+__all__ = ["build", "dashboard_name", "is_made_here", "template"]
 
 MARK = "Written by `airflow-mwaa monitor dashboard`; `--apply` writes over changes by hand."
 """Stands on each dashboard, by which it is known that it was made here."""
@@ -228,7 +228,7 @@ def build(env_names: Iterable[str], region: str, *, max_workers: Mapping[str, in
             f"{len(names)} environments: a dashboard has room for {most}, because CloudWatch takes {MAX_WIDGETS} "
             "widgets. Make several, with a name for each."
         )
-    widgets = [_text(0, f"# {', '.join(_markdown(name) for name in names)}\n{MARK}", height=2)]
+    widgets = [_text(0, f"{_heading(names)}\n{MARK}", height=2)]
     y = 2
     for env_name in names:
         widgets.append(_text(y, f"## {_markdown(env_name)}", height=_HEADING))
@@ -239,6 +239,20 @@ def build(env_names: Iterable[str], region: str, *, max_workers: Mapping[str, in
             widgets.append({"type": "metric", **place, "width": _WIDTH, "height": _HEIGHT, "properties": properties})
         y += -(-len(GRAPHS) // (_COLUMNS // _WIDTH)) * _HEIGHT
     return {"start": "-PT6H", "periodOverride": "inherit", "widgets": widgets}
+
+
+def is_made_here(body: Mapping[str, Any], env_names: Iterable[str] | None = None) -> bool:
+    """Tell whether a dashboard was made by :func:`build`, as its first text says.
+
+    :param body: of any dashboard.
+    :param env_names: also whether it was made for these environments.
+    """
+    widgets = body.get("widgets")
+    first = widgets[0] if isinstance(widgets, list) and widgets else None
+    properties = first.get("properties") if isinstance(first, dict) and first.get("type") == "text" else None
+    markdown = str(properties.get("markdown", "")) if isinstance(properties, dict) else ""
+    heading, _, rest = markdown.partition("\n")
+    return rest == MARK and (env_names is None or heading == _heading(env_names))
 
 
 def dashboard_name(env_names: Iterable[str], name: str | None = None) -> str:
@@ -272,6 +286,10 @@ def template(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         "Description": "A dashboard of Amazon MWAA environments, written by airflow-mwaa.",
         "Resources": {logical_id(name): {"Type": "AWS::CloudWatch::Dashboard", "Properties": properties}},
     }
+
+
+def _heading(env_names: Iterable[str]) -> str:
+    return f"# {', '.join(map(_markdown, env_names))}"
 
 
 def _text(y: int, markdown: str, *, height: int) -> dict[str, Any]:

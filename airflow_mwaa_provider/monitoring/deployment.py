@@ -27,6 +27,11 @@ __all__ = ["Action", "AlarmDeployment", "Change", "DashboardDeployment"]
 
 _NO_DASHBOARD = {"ResourceNotFound", "ResourceNotFoundException", "DashboardNotFoundError"}
 _DELETED_AT_ONCE = 100
+_UNNAMED = (
+    "InsufficientDataActions", "OKActions", "AlarmActions", "Unit", "Statistic", "ExtendedStatistic", "Metrics",
+    "Dimensions", "DatapointsToAlarm", "EvaluateLowSampleCountPercentile", "ThresholdMetricId",
+)  # fmt: skip
+"""Parts of an alarm that PutMetricAlarm removes if it does not name them."""
 
 
 class Action(Enum):
@@ -63,18 +68,23 @@ class DashboardDeployment:
 
     :param client: boto3's client of CloudWatch.
     :param name: name of the dashboard.
+    :param env_names: the environments that a dashboard of this name must be of, if it is there; any, if not given.
+        Names that are put together can be the same for others: ``MWAA-a-b`` is of ``a`` and ``b``, and of ``a-b``.
     :param policy: how long, and how patiently, a call is repeated.
     """
 
-    def __init__(self, client: Any, name: str, *, policy: RetryPolicy | None = None) -> None:
+    def __init__(
+        self, client: Any, name: str, env_names: Iterable[str] | None = None, *, policy: RetryPolicy | None = None
+    ) -> None:
         self.name = name
+        self.env_names = None if env_names is None else check_env_names(env_names)
         self._calls = AwsCalls(client, "CloudWatch", "cloudwatch", policy=policy)
 
     def plan(self, body: Mapping[str, Any]) -> Change:
         """Return what is to be done so that the dashboard has a body. Writes nothing.
 
         :param body: of :func:`dashboard.build`.
-        :raises MwaaInputError: a dashboard of this name is there that was not made here.
+        :raises MwaaInputError: a dashboard of this name is there that was not made here, or of other environments.
         :raises MwaaError: a call failed.
         """
         there = self._there()
@@ -107,7 +117,7 @@ class DashboardDeployment:
     def deletion(self) -> list[Change]:
         """Return what is to be deleted: the dashboard, or nothing.
 
-        :raises MwaaInputError: it was not made here.
+        :raises MwaaInputError: it was not made here, or is of other environments.
         :raises MwaaError: a call failed.
         """
         return [] if self._there() is None else [Change(self.name, Action.DELETE)]
@@ -123,10 +133,15 @@ class DashboardDeployment:
             found = json.loads(text)
         except ValueError:
             found = None
-        if not isinstance(found, dict) or dashboard.MARK not in text:
+        if not isinstance(found, dict) or not dashboard.is_made_here(found):
             raise MwaaInputError(
                 f"Dashboard {self.name!r} was not made by airflow-mwaa. Give another name, or delete it in "
                 "CloudWatch first."
+            )
+        if self.env_names is not None and not dashboard.is_made_here(found, self.env_names):
+            raise MwaaInputError(
+                f"Dashboard {self.name!r} is there, and of other environments than {', '.join(self.env_names)}. Give "
+                "another name, or its own name to change it all the same."
             )
         return found
 
@@ -168,7 +183,7 @@ class AlarmDeployment:
                 raise MwaaInputError(
                     f"Alarm {name!r} was not made by airflow-mwaa. Rename it in CloudWatch, or leave this one out."
                 )
-            differs = tuple(key for key in request if _plain(found.get(key)) != _plain(request[key]))
+            differs = _differences(found, request)
             changes.append(Change(name, Action.UPDATE if differs else Action.KEEP, differs, request))
         return [*changes, *(Change(name, Action.DELETE) for name, found in there.items() if _is_ours(found))]
 
@@ -204,19 +219,14 @@ class AlarmDeployment:
         """Return the alarms under the names of these environments, by name, whoever made them."""
         found: dict[str, Mapping[str, Any]] = {}
         for env_name in self.env_names:
-            token: dict[str, Any] = {}
-            while True:
-                answer = self._calls.call(
-                    "DescribeAlarms",
-                    f"Alarms of environment {env_name!r}",
-                    AlarmNamePrefix=alarms.name_prefix(env_name),
-                    AlarmTypes=["MetricAlarm"],
-                    **token,
-                )
-                found.update({alarm["AlarmName"]: alarm for alarm in answer.get("MetricAlarms", ())})
-                if not answer.get("NextToken"):
-                    break
-                token = {"NextToken": answer["NextToken"]}
+            pages = self._calls.pages(
+                "DescribeAlarms",
+                f"Alarms of environment {env_name!r}",
+                AlarmNamePrefix=alarms.name_prefix(env_name),
+                AlarmTypes=["MetricAlarm"],
+            )
+            for page in pages:
+                found.update({alarm["AlarmName"]: alarm for alarm in page.get("MetricAlarms", ())})
         return found
 
 
@@ -227,6 +237,14 @@ def _tell(done: Callable[[Change], None] | None, change: Change) -> None:
 
 def _is_ours(alarm: Mapping[str, Any]) -> bool:
     return str(alarm.get("AlarmDescription", "")).endswith(alarms.MARK)
+
+
+def _differences(found: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the parts in which an alarm is not what a request would make it."""
+    given = [key for key in request if _plain(found.get(key)) != _plain(request[key])]
+    # What the request does not name it would reset: that somebody has set it by hand is a difference, too.
+    added = [key for key in _UNNAMED if key not in request and found.get(key)]
+    return (*given, *added)
 
 
 def _plain(value: Any) -> Any:

@@ -175,22 +175,20 @@ def find_changes(
     :param changes: which of :data:`CHANGES`.
     :raises MwaaError: the group cannot be searched.
     """
-    request: dict[str, Any] = {
-        "logGroupName": group.name,
-        "startTime": _ms(start),
-        "endTime": _ms(end) - 1,  # inclusive
-        "filterPattern": FILTER_PATTERN,
-    }
-    token: dict[str, Any] = {}
-    while True:
-        page = logs.call("FilterLogEvents", f"Log group {group.name!r}", **request, **token)
+    pages = logs.pages(
+        "FilterLogEvents",
+        f"Log group {group.name!r}",
+        next_part="nextToken",
+        logGroupName=group.name,
+        startTime=_ms(start),
+        endTime=_ms(end) - 1,  # inclusive
+        filterPattern=FILTER_PATTERN,
+    )
+    for page in pages:
         for event in page["events"]:
             for change, evidence, subject, granted in changes_in(event["message"]):
                 if change in changes:
                     yield _finding(group, event, change, evidence, subject, granted)
-        if not page.get("nextToken"):  # a page may be empty, and not the last
-            return
-        token = {"nextToken": page["nextToken"]}
 
 
 def _finding(

@@ -223,25 +223,22 @@ def _lines(calls: AwsCalls, env_name: str, *, recent: bool) -> Iterator[tuple[Gr
 def _found(calls: AwsCalls, env_name: str, search: Search, *, recent: bool) -> list[Series]:
     """Return the series of a search, by name. Not by its expression: an answer to that does not say which they are."""
     found: dict[str, Series] = {}
-    more: dict[str, Any] = {"RecentlyActive": "PT3H"} if recent else {}
-    while True:
-        answer = calls.call(
-            "ListMetrics",
-            f"Environment {env_name!r}",
-            member="Metrics",
-            Namespace=search.namespace,
-            MetricName=search.name,
-            Dimensions=[{"Name": "Environment", "Value": env_name}],
-            **more,
-        )
-        for metric in answer["Metrics"]:
+    pages = calls.pages(
+        "ListMetrics",
+        f"Environment {env_name!r}",
+        member="Metrics",
+        Namespace=search.namespace,
+        MetricName=search.name,
+        Dimensions=[{"Name": "Environment", "Value": env_name}],
+        **({"RecentlyActive": "PT3H"} if recent else {}),
+    )
+    for page in pages:
+        for metric in page["Metrics"]:
             dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
             if dimensions.keys() == set(search.dimensions):
                 label = dimensions[search.by]  # asked for in the order as listed, which stand-ins of AWS insist on
                 found[label] = Series(search.namespace, search.name, search.stat, dimensions, label, search.period_s)
-        if not answer.get("NextToken"):
-            return [found[label] for label in sorted(found)]
-        more["NextToken"] = answer["NextToken"]
+    return [found[label] for label in sorted(found)]
 
 
 def _points(
@@ -251,24 +248,19 @@ def _points(
     queries = [{**series.query(f"m{number}", env_name), "ReturnData": True} for number, series in enumerate(lines)]
     found: dict[str, dict[float, float]] = {query["Id"]: {} for query in queries}
     for begin in range(0, len(queries), _QUERIES_A_CALL):
-        more: dict[str, Any] = {}
-        while True:
-            answer = calls.call(
-                "GetMetricData",
-                f"Environment {env_name!r}",
-                member="MetricDataResults",
-                MetricDataQueries=queries[begin : begin + _QUERIES_A_CALL],
-                StartTime=datetime.fromtimestamp(start_s, UTC),
-                EndTime=datetime.fromtimestamp(end_s, UTC),
-                ScanBy="TimestampAscending",
-                **more,
-            )
-            for result in answer["MetricDataResults"]:
+        pages = calls.pages(
+            "GetMetricData",
+            f"Environment {env_name!r}",
+            member="MetricDataResults",
+            MetricDataQueries=queries[begin : begin + _QUERIES_A_CALL],
+            StartTime=datetime.fromtimestamp(start_s, UTC),
+            EndTime=datetime.fromtimestamp(end_s, UTC),
+            ScanBy="TimestampAscending",
+        )
+        for page in pages:
+            for result in page["MetricDataResults"]:
                 times = [at.timestamp() for at in result.get("Timestamps", ())]
                 found[result["Id"]].update(zip(times, result.get("Values", ()), strict=True))
-            if not answer.get("NextToken"):
-                break
-            more = {"NextToken": answer["NextToken"]}
     return [tuple(sorted(found[query["Id"]].items())) for query in queries]
 
 

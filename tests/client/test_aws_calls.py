@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+import trustme
 
 from airflow_mwaa_provider.client.aws_calls import AwsCalls
 from airflow_mwaa_provider.client.retrying import RetryPolicy
-from airflow_mwaa_provider.exceptions import AwsError
+from airflow_mwaa_provider.exceptions import AwsError, MwaaInputError
 from tests.client.page_server import PAGE, PageServer, _page_server, page_server
 
 __all__ = ["_page_server", "page_server"]
@@ -57,3 +60,55 @@ def test_an_answer_without_what_it_always_has_is_none(page_server: PageServer, c
     page_server.page = page
     with pytest.raises(AwsError, match="what answered is not CloudWatch"):
         calls.call("GetDashboard", "here", member="DashboardBody", DashboardName="d")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"{}", b"null", b'{"login": "please"}', b"\xff\x00", b'{"__type": "Throttling", "message": "x"}',
+     b"<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>"],
+)  # fmt: skip
+def test_what_acts_was_not_done_where_no_request_has_an_id(
+    page_server: PageServer, calls: AwsCalls, answer: bytes
+) -> None:
+    page_server.page = answer
+    with pytest.raises(AwsError, match="may have taken effect") as caught:
+        calls.call("PutMetricData", "here", acts=True, **CALLS["PutMetricData"])
+    assert caught.value.ambiguous
+
+
+def test_a_request_that_took_too_long_to_arrive_can_be_sent_again(page_server: PageServer, calls: AwsCalls) -> None:
+    page_server.refusal = "RequestTimeout"
+    with pytest.raises(AwsError, match="Try again later") as caught:
+        calls.call("ListDashboards", "here")
+    assert caught.value.transient
+
+
+def _calls_of(url: str, **client: Any) -> AwsCalls:
+    made = boto3.client(
+        "cloudwatch", endpoint_url=url, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x",
+        **client,
+    )  # fmt: skip
+    return AwsCalls(made, "CloudWatch", "cloudwatch", policy=RetryPolicy(deadline_s=0.0))
+
+
+def _refused(calls: AwsCalls) -> AwsError:
+    with pytest.raises(AwsError, match="Check the network") as caught:
+        calls.call("PutMetricData", "here", acts=True, **CALLS["PutMetricData"])
+    return caught.value
+
+
+def test_a_connection_that_was_never_trusted_has_done_nothing(page_server: PageServer, tmp_path: Path) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(server)
+    with PageServer() as secured:
+        secured.secure(server)
+        for calls in (
+            _calls_of(secured.url.replace("http:", "https:").replace("127.0.0.1", "localhost")),  # of an unknown CA
+            _calls_of(page_server.url.replace("http:", "https:")),  # no TLS there
+        ):
+            error = _refused(calls)
+            assert (error.ambiguous, "may have taken effect" in str(error)) == (False, False)
+        for bundle in (tmp_path / "none.pem", tmp_path):
+            calls = _calls_of(secured.url.replace("http:", "https:"), verify=str(bundle))
+            with pytest.raises(MwaaInputError, match=r"the CA bundle cannot be read .* Check verify"):
+                calls.call("PutMetricData", "here", acts=True, **CALLS["PutMetricData"])

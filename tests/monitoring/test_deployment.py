@@ -227,6 +227,54 @@ def test_a_dashboard_of_other_hands_is_neither_written_over_nor_deleted(recorded
         there.deletion()
 
 
+def test_a_dashboard_of_other_hands_with_a_copied_text_is_one_of_other_hands(recorded: Recorded) -> None:
+    theirs = dashboard.build(["prod"], "eu-west-1")
+    theirs["widgets"].insert(0, {"type": "text", "width": 6, "height": 2, "properties": {"markdown": "# Team"}})
+    recorded.client.put_dashboard(DashboardName="MWAA", DashboardBody=json.dumps(theirs))
+    there = DashboardDeployment(recorded.client, "MWAA")
+    with pytest.raises(MwaaInputError, match="'MWAA' was not made by airflow-mwaa"):
+        there.plan(dashboard.build(["prod"], "eu-west-1"))
+    with pytest.raises(MwaaInputError, match="'MWAA' was not made by airflow-mwaa"):
+        there.deletion()
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"widgets": {}}, {"widgets": [1]}, {"widgets": [{"type": "text"}]},
+             {"widgets": [{"type": "text", "properties": {"markdown": 5}}]},
+             {"widgets": [{"type": "text", "properties": [dashboard.MARK]}]}]
+)  # fmt: skip
+def test_a_dashboard_of_any_shape_is_of_other_hands(body: dict[str, Any]) -> None:
+    assert not dashboard.is_made_here(body)
+
+
+def test_a_name_that_others_environments_have_too_is_no_permission(recorded: Recorded) -> None:
+    name = dashboard.dashboard_name(["prod", "eu"])
+    assert name == dashboard.dashboard_name(["prod-eu"])
+    apply_dashboard(recorded, name, dashboard.build(["prod", "eu"], "eu-west-1"))
+    there = DashboardDeployment(recorded.client, name, ["prod-eu"])
+    with pytest.raises(MwaaInputError, match="of other environments than prod-eu"):
+        there.plan(dashboard.build(["prod-eu"], "eu-west-1"))
+    with pytest.raises(MwaaInputError, match="of other environments than prod-eu"):
+        there.deletion()
+    assert DashboardDeployment(recorded.client, name, ["prod", "eu"]).deletion() == [Change(name, Action.DELETE)]
+    # Of a dashboard that is named, the environments can change.
+    assert DashboardDeployment(recorded.client, name).plan(dashboard.build(["prod"], "eu-west-1")).action is (
+        Action.UPDATE
+    )
+
+
+@pytest.mark.parametrize(
+    "by_hand", [{"Unit": "Bytes"}, {"InsufficientDataActions": [TOPIC]}, {"ActionsEnabled": False}]
+)
+def test_what_somebody_has_added_to_an_alarm_is_a_difference(recorded: Recorded, by_hand: dict[str, Any]) -> None:
+    apply_alarms(recorded, "prod")
+    request = {**next(each for each in requests_of("prod") if "MetricName" in each), **by_hand}
+    recorded.client.put_metric_alarm(**request)
+    changed = [change for change in apply_alarms(recorded, "prod") if change.action is Action.UPDATE]
+    assert [(change.name, change.differs) for change in changed] == [(request["AlarmName"], tuple(by_hand))]
+    assert {change.action for change in apply_alarms(recorded, "prod")} == {Action.KEEP}
+
+
 # -- what CloudWatch answers -----------------------------------------------------------------------------
 
 
@@ -290,3 +338,9 @@ def test_all_pages_of_alarms_are_read() -> None:
 
     there = AlarmDeployment(Answering(describe_alarms=describe), ["prod"])
     assert [change.name for change in there.deletion()] == ["mwaa/prod/0", "mwaa/prod/1", "mwaa/prod/2"]
+
+
+def test_pages_without_an_end_are_an_error() -> None:
+    client = Answering(describe_alarms={"MetricAlarms": [], "NextToken": "again"})
+    with pytest.raises(AwsError, match=r"DescribeAlarms: .* would have no end"):
+        AlarmDeployment(client, ["prod"]).deletion()

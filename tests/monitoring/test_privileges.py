@@ -7,9 +7,11 @@ import json
 import re
 from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from airflow_mwaa_provider.client.aws_calls import AwsCalls
 from airflow_mwaa_provider.monitoring.privileges import FILTER_PATTERN, LogGroup, changes_in, find_changes, log_groups
 
 ROLE = 'it\'s "ours" ünïcödé 3476f7'
@@ -122,18 +124,19 @@ def test_the_guides_query_finds_no_more() -> None:
 
 
 class _Logs:
-    """CloudWatch Logs with pages, some of them empty."""
+    """A client of CloudWatch Logs with pages, some of them empty."""
+
+    meta = mock.Mock()
 
     def __init__(self, pages: list[list[dict[str, Any]]]) -> None:
-        self.pages = pages
+        self._pages = pages
         self.requests: list[dict[str, Any]] = []
 
-    def call(self, operation: str, _: str, **request: Any) -> dict[str, Any]:
-        assert operation == "FilterLogEvents"
+    def filter_log_events(self, **request: Any) -> dict[str, Any]:
         self.requests.append(request)
         number = int(request.get("nextToken", 0))
-        more = {"nextToken": str(number + 1)} if number + 1 < len(self.pages) else {}
-        return {"events": self.pages[number], **more}
+        more = {"nextToken": str(number + 1)} if number + 1 < len(self._pages) else {}
+        return {"events": self._pages[number], **more}
 
 
 def test_every_page_is_read_and_says_who() -> None:
@@ -148,7 +151,9 @@ def test_every_page_is_read_and_says_who() -> None:
     )  # fmt: skip
     start, end = datetime.fromtimestamp(1, UTC), datetime.fromtimestamp(3, UTC)
     group = LogGroup("Task", "airflow-e-Task")
-    given, created = find_changes(logs, group, start, end, ("role-given", "role-created"))  # type: ignore[arg-type]
+    given, created = find_changes(
+        AwsCalls(logs, "CloudWatch Logs", "logs"), group, start, end, ("role-given", "role-created")
+    )
     assert (given.dag_id, given.run_id, given.task_id) == ("d", "manual__2026-11-30T07_51_57+00_00", "g.t")
     assert given.as_dict() == {
         "time": "1970-01-01T00:00:01+00:00", "change": "role-given", "evidence": "command", "subject": "a",
