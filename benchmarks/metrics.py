@@ -43,7 +43,9 @@ class Sink(BaseHTTPRequestHandler):
         calls += 1
         sent += len(body)
         plain += len(gzip.decompress(body)) if self.headers.get("Content-Encoding") == "gzip" else len(body)
-        self.answer(b"{}" if "X-Amz-Target" in self.headers else b"<PutMetricDataResponse/>")
+        id_ = b"<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>"
+        xml = b"<PutMetricDataResponse>" + id_ + b"</PutMetricDataResponse>"
+        self.answer(b"{}" if "X-Amz-Target" in self.headers else xml)
 
     def do_GET(self):
         global calls, sent, plain
@@ -54,6 +56,7 @@ class Sink(BaseHTTPRequestHandler):
     def answer(self, body):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("x-amzn-RequestId", "1")
         self.end_headers()
         self.wfile.write(body)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another, then one exports the metadata, what has
-ended is deleted, and tasks read a secret; and a screen shows what happened.
+ended is deleted, tasks read a secret, and metrics are published; and a screen shows what happened.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from airflow_mwaa_provider.cli.output import echo_table
 from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
-from airflow_mwaa_provider.client.models import DagRun, TransportName
+from airflow_mwaa_provider.client.models import DagRun, TaskInstance, TransportName
 from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound, MwaaError
 from airflow_mwaa_provider.local import lifecycle
@@ -30,21 +31,27 @@ from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
 from airflow_mwaa_provider.metadata.cleaning.routes import EnvironmentCleaner
+from airflow_mwaa_provider.monitoring.readings import read_dashboard
+from airflow_mwaa_provider.monitoring.terminal import draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
+    from airflow_mwaa_provider.monitoring.readings import Readings
 
 SOURCE_DAG = "trigger_in_other_environment"
 TARGET_DAG = "run_by_other_environment"
 EXPORT_DAG = "export_metadata"
 EXPORT_BUCKET = "demo-export"
 SECRETS_DAG = "secrets-manager"
+METRICS_DAG = "dag-custom-metrics"
+TASKS_NAMESPACE = "MWAA-Tasks"
 MYCONN = "airflow/connections/myconn"
 READERS = 3
 NUMBERS = [19, 23]
 OLD_RUNS = 3
+_METRICS_INTERVAL_S = 10.0
 _PARSE_TIMEOUT_S = 120.0
 _RUN_TIMEOUT_S = 240.0
 
@@ -57,6 +64,8 @@ class Story:
     :param manifest: of the export of source's metadata.
     :param outcome: of the cleanup of target's.
     :param secret_calls: how many calls to Secrets Manager each of some tasks in source made that read a connection.
+    :param resources: what the logs of tasks in source say that they used, by DAG and task.
+    :param readings: what CloudWatch has of source.
     """
 
     source_run: DagRun
@@ -66,6 +75,8 @@ class Story:
     manifest: dict[str, Any]
     outcome: Outcome
     secret_calls: list[int]
+    resources: dict[str, str]
+    readings: Readings
 
 
 def dag_folder() -> Path:
@@ -88,13 +99,20 @@ def start(
     options = {
         "mwaa_provider.metadata_api_export_to": f"s3://{EXPORT_BUCKET}",
         "mwaa_provider.metadata_api_cleanup": "True",
+        "mwaa_provider.task_resources_namespace": TASKS_NAMESPACE,
         "secrets.backend": "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend",
         "secrets.backend_kwargs": json.dumps(
             {"connections_lookup_pattern": "^(?!aws_default$).*$", "cache_dir": str(folder / "secrets-cache")}
         ),
     }
     requests = [EnvironmentRequest(name, python[name], dags, options=options) for name in ("source", "target")]
-    return lifecycle.up(folder, requests, mwaa_paths=mwaa_paths, on_progress=on_progress)
+    return lifecycle.up(
+        folder,
+        requests,
+        mwaa_paths=mwaa_paths,
+        metrics_interval_s=_METRICS_INTERVAL_S,
+        on_progress=on_progress,
+    )
 
 
 def control_plane(folder: Path) -> tuple[ControlPlane, WebServerSettings]:
@@ -128,6 +146,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
         (target, TARGET_DAG),
         (source, EXPORT_DAG),
         (source, SECRETS_DAG),
+        (source, METRICS_DAG),
     ):
         say(f"{environment.name}: waiting for DAG {dag_id} to come from its S3 bucket")
         _wait_for_dag(environment, dag_id)
@@ -140,7 +159,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
     s3 = _client(folder, "s3")
     s3.create_bucket(Bucket=EXPORT_BUCKET)
     say(f"source: DAG {EXPORT_DAG} exports the metadata of all this to S3")
-    _run(source, EXPORT_DAG, {"bucket": EXPORT_BUCKET}, say)
+    exported = _run(source, EXPORT_DAG, {"bucket": EXPORT_BUCKET}, say)
     manifest = json.loads(s3.get_object(Bucket=EXPORT_BUCKET, Key="files/export/manifest.json")["Body"].read())
     target_run = target.get_dag_run(TARGET_DAG, remote["run_id"])
     for number in range(OLD_RUNS):
@@ -155,7 +174,16 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
         before = _calls_to(folder, "aws:secretsmanager")
         _run(source, SECRETS_DAG, {}, say)
         secret_calls.append(_calls_to(folder, "aws:secretsmanager") - before)
-    return Story(run, target_run, int(result), calls, manifest, outcome, secret_calls)
+    say(f"source: DAG {METRICS_DAG} publishes what its worker has of memory, CPU and disk")
+    source.request("PATCH", f"/dags/{METRICS_DAG}", json={"is_paused": False})
+    measured = _run(source, METRICS_DAG, {}, say)
+    resources = {
+        f"{each.dag_id}, {task.label}": _used(source, each, task)
+        for each in (exported, measured)
+        for task in source.get_task_instances(each.dag_id, each.run_id)
+    }
+    readings = read_dashboard(_client(folder, "cloudwatch"), "source", hours=1)
+    return Story(run, target_run, int(result), calls, manifest, outcome, secret_calls, resources, readings)
 
 
 def show(story: Story, now: dict[str, Any]) -> None:
@@ -185,6 +213,11 @@ def show(story: Story, now: dict[str, Any]) -> None:
     read: list[tuple[object, ...]] = [("TASK", "SECRET", "CALLS TO SECRETS MANAGER")]
     read += [(f"{SECRETS_DAG}, {number + 1}", MYCONN, calls) for number, calls in enumerate(story.secret_calls)]
     _echo_titled("Tasks in source that read a connection, whose secret is cached", read)
+    used: list[tuple[object, ...]] = [("DAG, TASK", "ITS LOG SAYS")]
+    _echo_titled("What tasks in source used, as a listener measured it", [*used, *story.resources.items()])
+    click.echo("\nMetrics of source, read back from CloudWatch, as airflow-mwaa monitor show draws them")
+    for line in draw(story.readings, 80):
+        click.echo(line.text)
     numbers = " + ".join(map(str, NUMBERS))
     click.echo(f"\nThe DAG in source sent {numbers}, the DAG in target answered {story.result}.")
 
@@ -207,6 +240,12 @@ def _run(environment: MwaaEnvironment, dag_id: str, conf: dict[str, Any], say: C
     if now.state.value != "success":
         environment.wait_for_dag_run(dag_id, run.run_id, timeout_s=1)  # raises, with the tasks that failed
     return now
+
+
+def _used(environment: MwaaEnvironment, run: DagRun, task: TaskInstance) -> str:
+    log = environment.get_task_log(run.dag_id, run.run_id, task.task_id, try_number=task.try_number or 1)
+    found = re.search(r"Task resources: (ended [^\"\n]*)", log)
+    return found[1] if found else "nothing"
 
 
 def _seconds(run: DagRun) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,11 @@ def test_demo_once(tmp_path: Path) -> None:
     assert len(calls) == 3
     assert calls[0] >= 1
     assert calls[1:] == [0, 0]
+    used = done.stdout.split("What tasks in source used")[1]
+    assert re.search(r"export_metadata, export +ended success, peak memory [1-9]\d*\.\d MB", used)
+    metrics = used.split("Metrics of source, read back from CloudWatch")[1]
+    assert re.search(r"^  worker disk\b.*%", metrics, re.MULTILINE)
+    assert re.search(r"^  scheduler\b", metrics, re.MULTILINE)
     assert "source: waiting for DAG" in done.stderr, "progress is visible while it waits"
     assert not folder.exists()
     assert processes.find(folder) == []
