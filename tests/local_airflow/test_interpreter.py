@@ -50,6 +50,11 @@ def test_async_drivers(pretend, modules, driver):
     assert interpreter.inspect(pretend(modules=["airflow", "psycopg2", *modules])).async_driver == driver
 
 
+def test_airflow_sends_metrics_where_statsd_is(pretend):
+    found = [interpreter.inspect(pretend(modules=["airflow", "psycopg2", *more])) for more in (["statsd"], [])]
+    assert [each.has_statsd for each in found] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
