@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import re
+import threading
 from typing import Any
 
 from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, MetricDatum
@@ -64,10 +65,13 @@ def bound_metrics() -> None:
     patched: Any = CloudWatchBackend
     put, get = patched.put_metric_data, patched.get_metric_data
 
+    one_at_a_time = threading.Lock()
+
     def put_and_forget(self: Any, namespace: str, metric_data: Any) -> None:
-        put(self, namespace, metric_data)
-        if namespace in _NAMESPACES:
-            forget_oldest_points(self, KEPT_POINTS)
+        with one_at_a_time:  # what somebody else puts meanwhile would be forgotten, too
+            put(self, namespace, metric_data)
+            if namespace in _NAMESPACES:
+                forget_oldest_points(self, KEPT_POINTS)
 
     def get_of_the_few(self: Any, queries: Any, *args: Any, **kwargs: Any) -> Any:
         # moto goes through all points for each query and period.
