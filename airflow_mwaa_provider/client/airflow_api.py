@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.airflow_objects import StoredObjectsApi
+from airflow_mwaa_provider.client.dag_lists import DagListsApi
 from airflow_mwaa_provider.client.models import (
     DagRun,
     DagRunState,
@@ -41,7 +42,7 @@ _NEWEST_RUNS = 10 * PAGE_ROWS
 _ROWS_ABOUT_A_MOMENT = 25
 
 
-class AirflowApi(TaskListsApi, StoredObjectsApi, RolesApi):
+class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
     """One environment's Airflow, by its REST API: runs, tasks, and what it stores.
 
     See :class:`~airflow_mwaa_provider.client.backend.Backend`.
@@ -184,6 +185,28 @@ class AirflowApi(TaskListsApi, StoredObjectsApi, RolesApi):
             self.is_paused(dag_id)
         return found
 
+    def last_runs(self, dag_ids: Sequence[str]) -> dict[str, DagRun]:
+        """Read the latest run of each DAG by its date; a DAG without runs is left out.
+
+        Each call asks for the DAGs of which none was seen, so that one that runs every minute hides no other.
+        """
+        found: dict[str, DagRun] = {}
+        order_by = "-run_after" if self.major >= 3 else "-execution_date"
+        for first in range(0, len(dag_ids), PAGE_ROWS):
+            left = list(dag_ids[first : first + PAGE_ROWS])
+            while left:
+                asked = {"dag_ids": left, "order_by": order_by, "page_offset": 0, "page_limit": PAGE_ROWS}
+                answer = self.request_fields("POST", "/dags/~/dagRuns/list", "dag_runs", json=asked)
+                rows = [self._run(row) for row in answer["dag_runs"]]
+                for run in rows:
+                    found.setdefault(run.dag_id, run)
+                total = answer.get("total_entries")
+                still_left = [dag_id for dag_id in left if dag_id not in found]
+                if not rows or (total is not None and len(rows) >= total) or len(still_left) == len(left):
+                    break
+                left = still_left
+        return found
+
     def _list_runs(
         self, dag_ids: Sequence[str], *, order_by: str = "-id", page_rows: int = PAGE_ROWS, **filters: Any
     ) -> Iterator[DagRun]:
@@ -211,6 +234,36 @@ class AirflowApi(TaskListsApi, StoredObjectsApi, RolesApi):
 
     # -- tasks -------------------------------------------------------------------------------------
 
+    def clear_tasks(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        task_ids: Sequence[str] | None = None,
+        downstream: bool = False,
+        only_failed: bool = False,
+        dry_run: bool = False,
+    ) -> list[tuple[str, str, int | None]]:
+        """Clear task instances of a run, so that they run again; the run is queued again.
+
+        :return: run id, task id and map index of each; v1 tells no index.
+        """
+        body: dict[str, Any] = {
+            "dag_run_id": run_id,
+            "dry_run": dry_run,
+            "include_downstream": downstream,
+            "only_failed": only_failed,
+            "reset_dag_runs": True,
+        }
+        if task_ids is not None:
+            body["task_ids"] = list(task_ids)
+        path, what = f"/dags/{quoted(dag_id)}/clearTaskInstances", f"run {run_id!r} of DAG {dag_id!r}"
+        answer = self.request_fields("POST", path, "task_instances", json=body, what=what, not_found=DagRunNotFound)
+        try:
+            return [(row["dag_run_id"], row["task_id"], row.get("map_index")) for row in answer["task_instances"]]
+        except (KeyError, TypeError) as error:
+            raise self._strange("a task that it cleared", error, ambiguous=not dry_run) from error
+
     def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
         """Read the whole log of one try of a task, as text.
 
@@ -222,10 +275,12 @@ class AirflowApi(TaskListsApi, StoredObjectsApi, RolesApi):
         lines: list[str] = []
         while True:
             answer = self.request("GET", path, params=params, what=what, not_found=TaskInstanceNotFound)
-            lines += _log_lines(answer)
+            more = _log_lines(answer)
+            lines += more
             token = answer.get("continuation_token") if isinstance(answer, dict) else None
-            # Airflow 2 answers with a token also at the end; there everything came at once.
-            if self.major == 2 or not token or token == params.get("token"):
+            # Airflow 2 answers with a token also at the end, where everything came at once; Airflow 3 as long as the
+            # task runs, be there more or not.
+            if self.major == 2 or not token or (not more and "token" in params) or token == params.get("token"):
                 return "\n".join(lines)
             params["token"] = token
 
@@ -261,6 +316,7 @@ class AirflowApi(TaskListsApi, StoredObjectsApi, RolesApi):
                 note=row.get("note"),
                 run_after=parse_time(row.get("run_after")) or _latest(row, "logical_date", "data_interval_end"),
                 data_interval=_data_interval(row),
+                run_type=row.get("run_type"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise self._strange("a DAG run", error, ambiguous=ambiguous) from error

@@ -19,6 +19,8 @@ from airflow_mwaa_provider.client.cli_call import positional
 from airflow_mwaa_provider.client.cli_endpoint import json_argument, last_words
 from airflow_mwaa_provider.client.cli_objects import StoredObjectsCli
 from airflow_mwaa_provider.client.models import (
+    Dag,
+    DagFileError,
     DagRun,
     DagRunState,
     TaskInstance,
@@ -55,9 +57,9 @@ class AirflowCli(StoredObjectsCli, RolesCli):
 
         On Airflow 2 ``dags list`` reads the DAG files, and lacks those that the web server cannot import.
         """
-        for row in self._json(["dags", "list"], "dag_id"):
-            if row["dag_id"] == dag_id:
-                return str(row.get("is_paused", row.get("paused"))) == "True"
+        for dag in self.list_dags():
+            if dag.dag_id == dag_id:
+                return dag.is_paused
         if not self._has_runs_listed(dag_id):
             raise self._no_dag(dag_id)
         try:
@@ -72,6 +74,30 @@ class AirflowCli(StoredObjectsCli, RolesCli):
             )
             return None
         return str(details["is_paused"]) == "True"
+
+    def list_dags(self) -> list[Dag]:
+        """List the DAGs, sorted by id; on Airflow 2 those whose files the web server can import."""
+        rows = self._json(["dags", "list"], "dag_id")
+        found = (Dag(row["dag_id"], str(row.get("is_paused", row.get("paused"))) == "True") for row in rows)
+        return sorted(found, key=lambda dag: dag.dag_id)
+
+    def list_dag_file_errors(self) -> list[DagFileError]:
+        """List the DAG files that cannot be imported, sorted by name; on Airflow 2 by the web server."""
+        command = ["dags", "list-import-errors"]
+        result = self._endpoint.run([*command, "-o", "json"])
+        try:
+            # It fails where there are any, and prints them all the same.
+            rows = self._parse(result, " ".join(command), "filepath", "error")
+        except UnexpectedAnswer:
+            if not result.exit_status:
+                raise
+            raise self._failed(" ".join(command), result) from None
+        found = (DagFileError(str(row["filepath"]), str(row["error"])) for row in rows)
+        return sorted(found, key=lambda error: error.filename)
+
+    def last_runs(self, dag_ids: Sequence[str]) -> dict[str, DagRun]:
+        """Refused: it would take a command for each DAG."""
+        self._unsupported("the last run of each DAG")
 
     def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
         """Which of these DAGs aren't there; one command, and one more for each that it doesn't list."""
@@ -204,11 +230,11 @@ class AirflowCli(StoredObjectsCli, RolesCli):
 
     def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
         """Refused: no command marks a run."""
-        self._unsupported("set_dag_run_state")
+        self._unsupported("marking a run")
 
     def clear_run(self, dag_id: str, run_id: str) -> None:
         """Refused: the command clears by dates, which could hit other runs."""
-        self._unsupported("clear_dag_run")
+        self._unsupported("clearing a run")
 
     # -- tasks -------------------------------------------------------------------------------------
 
@@ -248,13 +274,26 @@ class AirflowCli(StoredObjectsCli, RolesCli):
             for instance in self.get_task_instances(dag_id, run_id, task_ids=task_ids, states=states)
         ]
 
+    def clear_tasks(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        task_ids: Sequence[str] | None = None,
+        downstream: bool = False,
+        only_failed: bool = False,
+        dry_run: bool = False,
+    ) -> list[tuple[str, str, int | None]]:
+        """Refused: the command clears by dates, which could hit other runs."""
+        self._unsupported("clearing tasks")
+
     def get_xcom(self, dag_id: str, run_id: str, task_id: str, key: str, *, map_index: int = -1) -> Any:
         """Refused: no command shows XComs."""
         self._unsupported("get_xcom")
 
     def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
         """Refused: no command shows logs."""
-        self._unsupported("get_task_log")
+        self._unsupported("the log of a task")
 
     # -- anything else -----------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.client.models import (
         Connection,
+        Dag,
+        DagFileError,
         DagRun,
         DagRunState,
         Pool,
@@ -35,6 +37,15 @@ class Backend(Protocol):
 
     def is_paused(self, dag_id: str) -> bool | None:
         """Whether a DAG is paused; ``None`` where that cannot be told, ``DagNotFound`` where there is none."""
+
+    def list_dags(self) -> list[Dag]:
+        """List the DAGs that have a file there, sorted by id."""
+
+    def list_dag_file_errors(self) -> list[DagFileError]:
+        """List the DAG files that cannot be imported, sorted by name."""
+
+    def last_runs(self, dag_ids: Sequence[str]) -> dict[str, DagRun]:
+        """Read the latest run of each DAG by its date, in few calls; a DAG without runs is left out."""
 
     def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
         """Which of these DAGs aren't there, or may not be seen."""
@@ -99,6 +110,22 @@ class Backend(Protocol):
     ) -> list[TaskInstance]:
         """List task instances of many runs, by (dag_id, run_id), in few calls."""
 
+    def clear_tasks(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        task_ids: Sequence[str] | None = None,
+        downstream: bool = False,
+        only_failed: bool = False,
+        dry_run: bool = False,
+    ) -> list[tuple[str, str, int | None]]:
+        """Clear task instances of a run, so that they run again.
+
+        :return: run id, task id and map index of each that was cleared, or would be; no index where Airflow doesn't
+            tell it.
+        """
+
     def get_xcom(self, dag_id: str, run_id: str, task_id: str, key: str, *, map_index: int = -1) -> Any:
         """Read what a task left behind; ``TaskInstanceNotFound`` where it left nothing of that name."""
 
@@ -155,6 +182,9 @@ class Backend(Protocol):
 
     # -- roles -------------------------------------------------------------------------------------
 
+    def list_roles(self) -> list[Role]:
+        """List all roles with their permissions, sorted by name."""
+
     def get_role(self, name: str) -> Role | None:
         """Read a role; ``None`` when it isn't there."""
 
@@ -164,6 +194,9 @@ class Backend(Protocol):
         :param was: the role as it has just been read, or left by the step before; ``None`` where there is none.
         :return: the role after this step.
         """
+
+    def delete_role(self, name: str) -> None:
+        """Delete a role; ``RemoteNotFound`` where there is none."""
 
     # -- anything else -----------------------------------------------------------------------------
 

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# DAGs that are asked for within one deadline.
-_DAGS_AT_ONCE = 25
-
 
 class DagRunCalls:
     """Trigger, read, wait for, mark and clear runs."""
@@ -244,23 +241,6 @@ class DagRunCalls:
     def clear_dag_run(self, dag_id: str, run_id: str) -> None:
         """Clear a run's tasks, so that it runs again under its id. Not repeated when its fate is unknown."""
         self._access.call(lambda backend: backend.clear_run(dag_id, run_id), idempotent=False)
-
-    def is_dag_paused(self, dag_id: str) -> bool | None:
-        """Whether a DAG is paused there.
-
-        :return: ``None`` where it is there and no command tells: over the CLI of Airflow 2, of a DAG whose file the web
-            server cannot import, because its packages are installed only where tasks run.
-        :raises DagNotFound: there is no such DAG.
-        """
-        return self._access.call(lambda backend: backend.is_paused(dag_id))
-
-    def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
-        """Which of these DAGs aren't there, or may not be seen."""
-        missing: list[str] = []
-        for start in range(0, len(dag_ids), _DAGS_AT_ONCE):
-            some = dag_ids[start : start + _DAGS_AT_ONCE]
-            missing += self._access.call(lambda backend, some=some: backend.missing_dags(some))  # type: ignore[misc]
-        return missing
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from airflow_mwaa_provider.client.access import Access, ClientSettings
 from airflow_mwaa_provider.client.collections import Connections, Pools, Variables
 from airflow_mwaa_provider.client.dag_runs import DagRunCalls
+from airflow_mwaa_provider.client.dags import DagCalls
 from airflow_mwaa_provider.client.models import CliResult, DagRunState, TransportName
 from airflow_mwaa_provider.client.parameters import check_seconds
 from airflow_mwaa_provider.client.polling import PollInterval, RunWait
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 _PATH = re.compile(r"(?!.*/\.{1,2}(/|$))/[!\"$-.0->@-~/]*", re.ASCII)
 
 
-class MwaaEnvironment(DagRunCalls, TaskCalls):
+class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
     """The Airflow of one MWAA environment, from outside.
 
     Thread-safe. Makes no call before the first method is used.

@@ -11,6 +11,8 @@ from typing import Any
 __all__ = [
     "CliResult",
     "Connection",
+    "Dag",
+    "DagFileError",
     "DagRun",
     "DagRunState",
     "Pool",
@@ -75,6 +77,38 @@ _FINAL_TASK_STATES = frozenset(
 
 
 @dataclass(frozen=True)
+class Dag:
+    """A DAG of a remote environment.
+
+    :param schedule: as Airflow writes it, such as ``"0 3 * * *"``; ``None`` where it has none, or where that is not
+        told (the CLI).
+    :param next_run: when the scheduler makes its next run, where that is told.
+    """
+
+    dag_id: str
+    is_paused: bool
+    schedule: str | None = None
+    next_run: datetime | None = None
+    has_import_errors: bool = False
+
+
+@dataclass(frozen=True)
+class DagFileError:
+    """A DAG file that a remote environment cannot import.
+
+    :param message: Python's traceback, several lines.
+    """
+
+    filename: str
+    message: str
+
+    @property
+    def last_line(self) -> str:
+        """The line that names the error."""
+        return next((line.strip() for line in reversed(self.message.splitlines()) if line.strip()), "no reason given")
+
+
+@dataclass(frozen=True)
 class DagRun:
     """A run of a DAG in a remote environment.
 
@@ -83,6 +117,7 @@ class DagRun:
     :param run_after: the earliest moment at which the run could begin; where Airflow doesn't tell it (Airflow 2), the
         end of its data interval or its logical date, whichever is later.
     :param data_interval: its start and its end; the CLI does not tell it.
+    :param run_type: ``"scheduled"``, ``"manual"``, ``"backfill"`` …, as Airflow calls it; the CLI does not tell it.
     """
 
     dag_id: str
@@ -96,6 +131,12 @@ class DagRun:
     created: bool | None = None
     run_after: datetime | None = None
     data_interval: tuple[datetime, datetime] | None = None
+    run_type: str | None = None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from its start to its end; ``None`` where one of them is not known."""
+        return _seconds_between(self.start_date, self.end_date)
 
 
 @dataclass(frozen=True)
@@ -115,6 +156,11 @@ class TaskInstance:
     def label(self) -> str:
         """The task id, with the map index in brackets where there is one: ``load[3]``."""
         return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from its start to its end; ``None`` where one of them is not known."""
+        return _seconds_between(self.start_date, self.end_date)
 
 
 @dataclass(frozen=True)
@@ -178,6 +224,10 @@ class Role:
 
     name: str
     permissions: frozenset[tuple[str, str]] = frozenset()
+
+
+def _seconds_between(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() if start and end else None
 
 
 def parse_time(value: object) -> datetime | None:

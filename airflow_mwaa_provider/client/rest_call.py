@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_mwaa_provider.client.network_faults import masked, shortened, unended
+from airflow_mwaa_provider.client.pages import PAGE_ROWS, Page, pages
 from airflow_mwaa_provider.client.retrying import is_overdue
 from airflow_mwaa_provider.client.transports import PLUGIN_PREFIX, SLOW_DOWN, acts, whose_page
 from airflow_mwaa_provider.exceptions import (
@@ -84,6 +85,22 @@ class RestCaller:
         """
         where = f"{method} {path}"
         return self.checked(self.request(method, path, **keywords), where, *fields, ambiguous=acts(method, path))
+
+    def rows_of(self, path: str, name: str, key: str, *fields: str, order_by: str) -> list[dict[str, Any]]:
+        """List all rows below a path, each once; what comes or goes meanwhile may be in it or not.
+
+        :param name: the field of the answer that holds the rows.
+        :param key: the field that tells one row from another.
+        :param fields: others that each row must have.
+        """
+
+        def ask(offset: int) -> Page[dict[str, Any]]:
+            params = {"limit": PAGE_ROWS, "offset": offset, "order_by": order_by}
+            answer = self.request_fields("GET", path, name, params=params)
+            rows = [self.checked(row, f"a row of GET {path}", key, *fields) for row in answer[name]]
+            return Page(rows, answer.get("total_entries"))
+
+        return list({row[key]: row for page in pages(ask) for row in page.rows}.values())
 
     def checked(self, value: Any, where: str, *fields: str, ambiguous: bool = False) -> dict[str, Any]:
         """Give an object back that has these fields.

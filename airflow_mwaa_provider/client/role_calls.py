@@ -26,7 +26,7 @@ from airflow_mwaa_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 # Resources of one command: some ten thousand characters of DAG ids.
 _RESOURCES_AT_ONCE = 100
@@ -36,6 +36,16 @@ _NO_RESOURCE = re.compile(r"[Rr]esource(?: named|:) ['\"]DAG:(.+?)['\"] (?:does 
 
 class RolesApi(RestCaller):
     """The part of the REST API that reads and writes roles."""
+
+    def list_roles(self) -> list[Role]:
+        """List all roles with their permissions, sorted by name.
+
+        :raises UnsupportedByTransport: InvokeRestApi does not reach the roles of Airflow 3.
+        """
+        path = self._roles()
+        with self._told_as_unsupported():
+            rows = self.rows_of(path, "roles", "name", "actions", order_by="name")
+        return sorted((self._role(row, path) for row in rows), key=lambda role: role.name)
 
     def get_role(self, name: str) -> Role | None:
         """Read a role; ``None`` when it isn't there.
@@ -47,6 +57,17 @@ class RolesApi(RestCaller):
             answer = self.checked(self._ask("GET", path, name), f"GET {path}", "name", "actions")
         except RemoteNotFound:
             return None
+        return self._role(answer, path)
+
+    def delete_role(self, name: str) -> None:
+        """Delete a role.
+
+        :raises RemoteNotFound: it isn't there.
+        :raises UnsupportedByTransport: InvokeRestApi does not reach the roles of Airflow 3.
+        """
+        self._ask("DELETE", f"{self._roles()}/{quoted(name)}", name)
+
+    def _role(self, answer: dict[str, Any], path: str) -> Role:
         try:
             pairs = frozenset((row["action"]["name"], row["resource"]["name"]) for row in answer["actions"])
         except (KeyError, TypeError):
@@ -83,8 +104,13 @@ class RolesApi(RestCaller):
         return role
 
     def _ask(self, method: str, path: str, name: str, body: Any = None) -> Any:
-        try:
+        with self._told_as_unsupported():
             return self.request(method, path, json=body, what=f"role {name!r}")
+
+    @contextlib.contextmanager
+    def _told_as_unsupported(self) -> Iterator[None]:
+        try:
+            yield
         except TokenExpired as refused:
             if self.major == 2:
                 raise
@@ -109,18 +135,29 @@ class RolesApi(RestCaller):
 class RolesCli(CliCaller):
     """The commands that read and write roles."""
 
+    def list_roles(self) -> list[Role]:
+        """List all roles with their permissions, sorted by name: two commands, one of which lacks those without any."""
+        permissions = self._permissions()
+        names = sorted(str(row["name"]) for row in self._json(["roles", "list"], "name"))
+        return [Role(name, frozenset(permissions.get(name, ()))) for name in names]
+
     def get_role(self, name: str) -> Role | None:
         """Read a role; ``None`` when it isn't there. A second command tells one without permissions from none."""
-        rows = self._json(["roles", "list", "--permission"], "name", "resource", "action")
-        pairs = frozenset(
-            (action, str(row["resource"]))
-            for row in rows
-            if row["name"] == name
-            for action in str(row["action"]).split(",")
-        )
+        pairs = frozenset(self._permissions().get(name, ()))
         if not pairs and all(row["name"] != name for row in self._json(["roles", "list"], "name")):
             return None
         return Role(name, pairs)
+
+    def delete_role(self, name: str) -> None:  # noqa: ARG002 - refused
+        """Refused: MWAA lets no such command through."""
+        self._unsupported("deleting a role")
+
+    def _permissions(self) -> dict[str, set[tuple[str, str]]]:
+        found: dict[str, set[tuple[str, str]]] = {}
+        for row in self._json(["roles", "list", "--permission"], "name", "resource", "action"):
+            pairs = {(action, str(row["resource"])) for action in str(row["action"]).split(",")}
+            found.setdefault(str(row["name"]), set()).update(pairs)
+        return found
 
     def change_role(self, role: Role, *, was: Role | None) -> Role:
         """Create a role without permissions, or take away or add some of one action: one command.

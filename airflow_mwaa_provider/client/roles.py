@@ -7,14 +7,17 @@ Source: guide "Restricciones de acceso de los usuarios de Amazon MWAA a un subco
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_mwaa_provider.client.dags import missing_dags
 from airflow_mwaa_provider.client.models import Role, TransportName
-from airflow_mwaa_provider.exceptions import MwaaInputError, RemoteNotFound, UnexpectedAnswer
+from airflow_mwaa_provider.exceptions import DagNotFound, MwaaInputError, RemoteNotFound, UnexpectedAnswer
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable, Collection, Mapping
     from typing import TypeVar
 
@@ -78,6 +81,28 @@ class Roles:
         _check_name(name)
         return self._call(lambda backend: backend.get_role(name))
 
+    def list(self) -> builtins.list[Role]:
+        """List all of them, sorted by name."""
+        return self._call(lambda backend: backend.list_roles())
+
+    def delete(self, name: str) -> None:
+        """Delete one; its users lose what it gave them. The CLI has no such call.
+
+        :raises RemoteNotFound: it isn't there.
+        :raises MwaaInputError: it is one of the five that come with Airflow.
+        """
+        if name in DEFAULT_ROLES:
+            raise MwaaInputError(
+                f"Role {name!r} comes with Airflow, which makes it again at every start; leave it there."
+            )
+        self.get(name)
+
+        def delete(backend: Backend) -> None:
+            with contextlib.suppress(RemoteNotFound):  # it was there: an attempt whose answer was lost deleted it
+                backend.delete_role(name)
+
+        self._call(delete)
+
     def set(self, role: Role, *, dry_run: bool = False) -> RoleChange:
         """Create one, or make its permissions these: what is to go is taken away before anything is added.
 
@@ -105,6 +130,41 @@ class Roles:
                 env_name=self._access.name,
             )
         return change
+
+    def restrict(
+        self,
+        name: str,
+        access: Mapping[str, Collection[str]],
+        *,
+        base_role: str = "User",
+        read_only: Collection[str] = READ_ONLY_RESOURCES,
+        dry_run: bool = False,
+    ) -> RoleChange:
+        """Make a role that sees some DAGs only, or change it until it is so; see :func:`restricted`.
+
+        :param access: DAG id -> some of ``read``, ``edit``, ``delete``.
+        :param base_role: the role that says what else it may do.
+        :param read_only: resources of which nothing but reading remains.
+        :param dry_run: change nothing.
+        :raises MwaaInputError: a name or an action cannot be used; nothing was changed.
+        :raises DagNotFound: a DAG isn't there; nothing was changed.
+        :raises RemoteNotFound: the base role isn't there; nothing was changed.
+        """
+        if name in DEFAULT_ROLES:
+            raise MwaaInputError(
+                f"role_name={name!r}: Airflow gives this role its permissions back at every start; give another name, "
+                "and assign that to the users."
+            )
+        if missing := missing_dags(self._access, sorted(access)):
+            raise DagNotFound(
+                f"Environment {self._access.name!r}: no DAG {', '.join(map(repr, missing[:5]))}, so role {name!r} was "
+                "left as it is. Check dag_ids, and that the DAGs are deployed there.",
+                env_name=self._access.name,
+            )
+        base = self.get(base_role)
+        version = self._access.airflow_version()
+        role = restricted(name, base, access, read_only=read_only, airflow_version=version)
+        return self.set(role, dry_run=dry_run)
 
     def _step(self, wanted: Role, now: Role | None) -> Role:
         """Make one call, with a deadline of its own."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.exceptions import TaskInstanceNotFound
+from airflow_mwaa_provider.client.models import TaskState
+from airflow_mwaa_provider.exceptions import DagRunNotFound, TaskInstanceNotFound, UnexpectedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mwaa_provider.client.access import Access
-    from airflow_mwaa_provider.client.models import TaskInstance, TaskState
+    from airflow_mwaa_provider.client.models import TaskInstance
+
+
+_FAILED = (TaskState.FAILED, TaskState.UPSTREAM_FAILED)
 
 
 class TaskCalls:
-    """Read task instances, their logs and what they left behind."""
+    """Read and clear task instances; read their logs and what they left behind."""
 
     name: str
     _access: Access
@@ -62,6 +66,73 @@ class TaskCalls:
         if not pairs:
             return []
         return self._access.call(lambda backend: backend.get_tasks_of_runs(pairs, task_ids=task_ids, states=states))
+
+    def clear_tasks(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        task_ids: Sequence[str] | None = None,
+        downstream: bool = False,
+        only_failed: bool = False,
+        dry_run: bool = False,
+    ) -> list[TaskInstance]:
+        """Clear task instances of a run, so that they run again; the run is queued again. The CLI has no such call.
+
+        Nothing is cleared before all of it was checked, and the call that clears is not repeated when its fate is
+        unknown. A running task that is cleared is ended, and begins anew.
+
+        :param task_ids: the tasks, each with all of its mapped instances; ``None`` for all of the run.
+        :param downstream: also those that depend on them.
+        :param only_failed: only those that failed, or whose upstream did.
+        :param dry_run: change nothing.
+        :return: the task instances, as they were before.
+        :raises DagRunNotFound: the run isn't there.
+        :raises TaskInstanceNotFound: the run has no such task.
+        :raises UnexpectedAnswer: Airflow would clear tasks of other runs too; nothing was cleared.
+        """
+        instances = self.get_task_instances(dag_id, run_id)
+        missing = sorted(set(task_ids or ()) - {instance.task_id for instance in instances})
+        if missing and instances:
+            raise TaskInstanceNotFound(
+                f"Environment {self.name!r}: run {run_id!r} of DAG {dag_id!r} has no task "
+                f"{', '.join(map(repr, missing))}; nothing was cleared. Check the ids.",
+                env_name=self.name,
+                status=404,
+            )
+
+        def clear(*, dry_run: bool) -> list[tuple[str, str, int | None]]:
+            return self._access.call(
+                lambda backend: backend.clear_tasks(
+                    dag_id, run_id, task_ids=task_ids, downstream=downstream, only_failed=only_failed, dry_run=dry_run
+                ),
+                idempotent=dry_run,
+            )
+
+        planned = clear(dry_run=True)
+        if not instances and not planned:
+            raise DagRunNotFound(
+                f"Environment {self.name!r}: DAG {dag_id!r} has no run {run_id!r} with tasks; nothing was cleared. "
+                "Check both ids.",
+                env_name=self.name,
+                status=404,
+            )
+        if others := sorted({of_run for of_run, _, _ in planned} - {run_id}):
+            raise UnexpectedAnswer(
+                f"Environment {self.name!r}: its Airflow would clear tasks of run {others[0]!r} together with those of "
+                f"run {run_id!r}; nothing was cleared. Clear it in the Airflow UI.",
+                env_name=self.name,
+            )
+        if planned and not dry_run:
+            clear(dry_run=False)
+        # Airflow 2 names no map index; what it clears of a mapped task is what the filter leaves of it.
+        wanted = {(task_id, map_index) for _, task_id, map_index in planned}
+        return [
+            instance
+            for instance in instances
+            if (instance.task_id, instance.map_index) in wanted
+            or ((instance.task_id, None) in wanted and (not only_failed or instance.state in _FAILED))
+        ]
 
     def get_xcom(
         self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator
 from airflow_mwaa_provider.client.parameters import check_transport
-from airflow_mwaa_provider.client.roles import DAG_ACTIONS, DEFAULT_ROLES, READ_ONLY_RESOURCES, restricted, shown
-from airflow_mwaa_provider.exceptions import DagNotFound, MwaaInputError
+from airflow_mwaa_provider.client.roles import DAG_ACTIONS, READ_ONLY_RESOURCES, shown
+from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.hooks.templating import TextTemplates
 
@@ -109,23 +109,14 @@ class MwaaDagRoleOperator(TextTemplates, BaseOperator):
         """
         self.read_rendered(required=("env_name", "role_name", "dag_ids", "base_role"))
         access = self._access()
-        if self.role_name in DEFAULT_ROLES:
-            raise MwaaInputError(
-                f"role_name={self.role_name!r}: Airflow gives this role its permissions back at every start; give "
-                "another name, and assign that to the users."
-            )
         environment = HookSettings.of(self).environment(self.env_name)
-        if missing := environment.missing_dags(sorted(access)):
-            raise DagNotFound(
-                f"Environment {self.env_name!r}: no DAG {', '.join(map(repr, missing[:5]))}, so role "
-                f"{self.role_name!r} was left as it is. Check dag_ids, and that the DAGs are deployed there.",
-                env_name=self.env_name,
-            )
-        base = environment.roles.get(self.base_role)
-        role = restricted(
-            self.role_name, base, access, read_only=self.read_only, airflow_version=environment.airflow_version
+        change = environment.roles.restrict(
+            self.role_name,
+            access,
+            base_role=self.base_role,
+            read_only=self.read_only,
+            dry_run=self.is_dry_run,
         )
-        change = environment.roles.set(role, dry_run=self.is_dry_run)
         added, removed = shown(change.added), shown(change.removed)
         self.log.info(
             "Environment %r: role %r %s: %d permissions %s, %d %s",

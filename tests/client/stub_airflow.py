@@ -59,6 +59,15 @@ class StubAirflow:
         self.cli_delay_s = 0.0
         self.not_importable: set[str] = set()
         """DAGs whose files the web server cannot import: ``dags list`` of Airflow 2 lacks them."""
+        self.file_errors: dict[str, str] = {}
+        """Tracebacks of DAG files, by name."""
+        self.schedules: dict[str, str] = {}
+        """Cron expressions by DAG."""
+        self.logs: dict[tuple[str, int], list[str]] = {}
+        """What tasks log, by task id and try, instead of two lines."""
+        self.downstream: dict[str, list[str]] = {}
+        self.clears_other_runs = False
+        self.fails_after_clearing = False
         self.page_limit = 100
         """``[api] maximum_page_limit``."""
 
@@ -151,6 +160,16 @@ class StubAirflow:
                     found = found[1::2] + found[::2]
                 page = found[offset:][: min(body["page_limit"], self.page_limit)]
                 return 200, {"task_instances": page, "total_entries": len(found)}
+            case "GET", "dags":
+                return 200, self._page("dags", [self._dag(name) for name in sorted(self.dags)], query)
+            case "GET", "importErrors":
+                rows = [
+                    {"import_error_id": number, "filename": name, "stack_trace": text}
+                    for number, (name, text) in enumerate(self.file_errors.items())
+                ]
+                return 200, self._page("import_errors", rows, query)
+            case "POST", "dags", dag_id, "clearTaskInstances":
+                return self._clear(dag_id, body)
             case "GET", "dags", dag_id, "tasks" if self.major == 2:
                 return 200, {"tasks": [{"task_id": task_id} for task_id in self.tasks_of_dags.get(dag_id, ())]}
             case "GET", "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "listMapped" if self.major == 2:
@@ -184,6 +203,17 @@ class StubAirflow:
                 assert query["stringify"] == "false"
                 found = self.xcoms.get((dag_id, run_id, task_id, int(query["map_index"]), key), ...)
                 return (404, {"detail": "not found"}) if found is ... else (200, {"key": key, "value": found})
+            case "GET", "dags", _, "dagRuns", _, "taskInstances", task_id, "logs", number if (
+                lines := self.logs.get((task_id, int(number)))
+            ) is not None:
+                if self.major == 2:
+                    text = "".join(f"{line}\n" for line in lines)
+                    return 200, {"content": str([("host", text)]), "continuation_token": "x"}
+                # As of a task that runs: there is a token as long as the log may grow.
+                start, looks = map(int, query.get("token", "0.0").split("."))
+                assert looks < 3, "a token that leads to nothing was followed"
+                content = [{"event": line} for line in lines[start:]]
+                return 200, {"content": content, "continuation_token": f"{len(lines)}.{looks + 1}"}
             case "GET", "dags", _, "dagRuns", _, "taskInstances", task_id, "logs", number:
                 if self.major == 2:
                     return 200, {"content": str([("host", f"{task_id} {number}\nline 2")]), "continuation_token": "x"}
@@ -191,11 +221,51 @@ class StubAirflow:
                 if "token" not in query:
                     return 200, {"content": lines, "continuation_token": "more"}
                 return 200, {"content": [{"event": "line 2"}], "continuation_token": None}
+            case "GET", "roles":
+                return 200, self._page("roles", self.roles.rows(), query)
             case _, "roles", *name:
                 return self.roles.answer(method, name[0] if name else None, body)
             case _, name, *key if name in COLLECTIONS:
                 return self._object(method, name, key[0] if key else None, query, body)
         return 404, {"detail": "Not Found"}
+
+    def _page(self, name: str, rows: list[dict[str, Any]], query: Any) -> dict[str, Any]:
+        start = int(query["offset"])
+        return {name: rows[start:][: min(int(query["limit"]), self.page_limit)], "total_entries": len(rows)}
+
+    def _dag(self, dag_id: str) -> dict[str, Any]:
+        schedule = self.schedules.get(dag_id)
+        row = {"dag_id": dag_id, "is_paused": self.dags[dag_id], "has_import_errors": False}
+        if self.major >= 3:
+            return {**row, "timetable_summary": schedule or "None", "next_dagrun_run_after": None}
+        object_ = {"__type": "CronExpression", "value": schedule} if schedule else None
+        return {**row, "schedule_interval": object_, "next_dagrun_create_after": None}
+
+    def _clear(self, dag_id: str, body: Any) -> tuple[int, Any]:
+        run = self.run(dag_id, body["dag_run_id"])
+        if run is None:
+            return 404, {"detail": f"Dag Run id {body['dag_run_id']} not found in dag {dag_id}"}
+        wanted = set(body.get("task_ids") or [task["task_id"] for task in self.tasks])
+        if body["include_downstream"]:
+            wanted |= {name for task_id in wanted for name in self.downstream.get(task_id, ())}
+        chosen = [
+            task
+            for task in self.tasks
+            if task["dag_id"] == dag_id
+            and (self.clears_other_runs or task["dag_run_id"] == body["dag_run_id"])
+            and task["task_id"] in wanted
+            and (not body["only_failed"] or task["state"] in ("failed", "upstream_failed"))
+        ]
+        names = ("dag_id", "dag_run_id", "task_id", *(("map_index",) if self.major >= 3 else ()))
+        answer = {"task_instances": [{name: task[name] for name in names} for task in chosen]}
+        if not body["dry_run"]:
+            assert body["reset_dag_runs"]
+            for task in chosen:
+                task["state"] = None
+            run["state"] = "queued"
+            if self.fails_after_clearing:
+                return 500, {"detail": "the database went away"}
+        return 200, answer
 
     def _object(self, method: str, name: str, key: str | None, query: Any, body: Any) -> tuple[int, Any]:
         known, id_field = self.objects[name], COLLECTIONS[name]
@@ -298,6 +368,8 @@ class StubAirflow:
             with contextlib.redirect_stderr(stderr):
                 arguments = _parser(self.major).parse_args(argv)
             out = self._command(" ".join(argv[:2]), arguments)
+        except _Failed as failed:
+            return CliOutcome(1, f"{failed}\n".encode(), b"")
         except SystemExit as end:
             text = stderr.getvalue() + ("" if isinstance(end.code, int) else f"{end.code}\n")
             return CliOutcome(1, b"", text.encode())
@@ -313,6 +385,11 @@ class StubAirflow:
             case "dags", "list":
                 listed = {name: paused for name, paused in self.dags.items() if name not in self.not_importable}
                 return json.dumps([{"dag_id": name, "is_paused": str(paused)} for name, paused in listed.items()])
+            case "dags", "list-import-errors":
+                rows = [{"filepath": name, "error": text} for name, text in self.file_errors.items()]
+                if rows:
+                    raise _Failed(json.dumps(rows))
+                return "No data found"
             case "dags", "details":
                 self._check_dag(given.dag_id)
                 return json.dumps([{"dag_id": given.dag_id, "is_paused": str(self.dags[given.dag_id])}])
@@ -359,6 +436,10 @@ class StubAirflow:
             raise SystemExit(f"DAG: {dag_id} does not exist in 'dag' table")
 
 
+class _Failed(Exception):
+    """A command that prints something to stdout and fails all the same."""
+
+
 def _parser(major: int) -> argparse.ArgumentParser:
     """The options of Airflow's own parser that the client uses."""
     parser = argparse.ArgumentParser("airflow")
@@ -367,6 +448,7 @@ def _parser(major: int) -> argparse.ArgumentParser:
     add_commands(groups.add_parser("roles").add_subparsers(required=True))
     shapes = {
         "dags list": [],
+        "dags list-import-errors": [],
         "dags details": ["dag_id"],
         "dags trigger": ["dag_id"],
         "dags list-runs": ["dag_id"] if major >= 3 else [],

@@ -41,8 +41,17 @@ class StubRoles:
                 if not self._is_there(resource):
                     return 400, {"detail": f"The specified resource: {resource!r} was not found"}
             self.roles.setdefault(name, set()).update(pairs)
+        if method == "DELETE":
+            del self.roles[name]
+            return 204, None
+        return 200, self._row(name)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [self._row(name) for name in sorted(self.roles)]
+
+    def _row(self, name: str) -> dict[str, Any]:
         rows = [{"action": {"name": action}, "resource": {"name": of}} for action, of in sorted(self.roles[name])]
-        return 200, {"name": name, "actions": rows}
+        return {"name": name, "actions": rows}
 
     def command(self, command: str, given: argparse.Namespace) -> str:
         if command == "list":

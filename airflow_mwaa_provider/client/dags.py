@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The calls of a remote environment that are about DAGs, and not about one run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mwaa_provider.client.access import Access
+    from airflow_mwaa_provider.client.models import Dag, DagFileError, DagRun
+
+
+_DAGS_AT_ONCE = 25
+
+
+class DagCalls:
+    """List DAGs, what is wrong with their files, and their last runs."""
+
+    name: str
+    _access: Access
+
+    def list_dags(self) -> list[Dag]:
+        """List the DAGs that have a file there and that the role may see, sorted by id; one call for a hundred.
+
+        Over the CLI no schedule is told, and on Airflow 2 those DAGs are left out whose files its web server cannot
+        import.
+        """
+        return self._access.call(lambda backend: backend.list_dags())
+
+    def list_dag_file_errors(self) -> list[DagFileError]:
+        """List the DAG files that cannot be imported there, sorted by name."""
+        return self._access.call(lambda backend: backend.list_dag_file_errors())
+
+    def get_last_dag_runs(self, dag_ids: Sequence[str]) -> dict[str, DagRun]:
+        """Read the latest run of each of these DAGs, by its date; about one call for a hundred of them.
+
+        The CLI transport has no such call.
+
+        :return: the runs by DAG id; a DAG without runs is left out.
+        """
+        return self._access.call(lambda backend: backend.last_runs(dag_ids)) if dag_ids else {}
+
+    def is_dag_paused(self, dag_id: str) -> bool | None:
+        """Whether a DAG is paused there.
+
+        :return: ``None`` where it is there and no command tells: over the CLI of Airflow 2, of a DAG whose file the web
+            server cannot import, because its packages are installed only where tasks run.
+        :raises DagNotFound: there is no such DAG.
+        """
+        return self._access.call(lambda backend: backend.is_paused(dag_id))
+
+    def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
+        """Which of these DAGs aren't there, or may not be seen."""
+        return missing_dags(self._access, dag_ids)
+
+
+def missing_dags(access: Access, dag_ids: Sequence[str]) -> list[str]:
+    """Which of these DAGs aren't there, or may not be seen; some of them within one deadline."""
+    missing: list[str] = []
+    for start in range(0, len(dag_ids), _DAGS_AT_ONCE):
+        some = dag_ids[start : start + _DAGS_AT_ONCE]
+        missing += access.call(lambda backend, some=some: backend.missing_dags(some))  # type: ignore[misc]
+    return missing
