@@ -31,7 +31,7 @@ def get_commands() -> list[Any]:
     return [
         ActionCommand(
             name="mwaa",
-            help="Tools for Amazon MWAA: DAGs, variables, connections, pools and commands of an environment",
+            help="Tools for Amazon MWAA: DAGs, tasks, logs, roles, variables, connections and pools of an environment",
             func=_run,
             args=(_AllArguments(),),  # type: ignore[arg-type]
         )

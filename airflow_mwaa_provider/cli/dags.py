@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa dags``: run a DAG of an environment, and wait for it."""
+"""``airflow-mwaa dags``: run a DAG of an environment, and wait for it; the rest of the group is in dags_on_call."""
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from airflow_mwaa_provider.cli.clearing import warn_if_paused
+from airflow_mwaa_provider.cli.dags_on_call import STATES, clear, list_dags, runs_of_dag, stop
 from airflow_mwaa_provider.cli.durations import WAIT_TIME
 from airflow_mwaa_provider.cli.errors import exit_status_of, fail, unended, warn
 from airflow_mwaa_provider.cli.inputs import read_conf
+from airflow_mwaa_provider.cli.nearest import naming_the_nearest
 from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.waited_runs import Patience, leaving_the_run_alone, show_run, wait_for_run
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
@@ -20,7 +22,7 @@ from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STATES = click.Choice(["queued", "running", "success", "failed"])
+_STATES = click.Choice(STATES)
 _WAIT_OPTIONS = (
     click.option("--timeout", type=WAIT_TIME, help="Give up waiting after this time; 12h if not given."),
     click.option("--poll-interval", type=WAIT_TIME, help="Time between two looks; from 2s to 60s if not given."),
@@ -42,12 +44,17 @@ def _wait_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def dags() -> None:
-    """Run DAGs of an environment.
+    """Look at the DAGs of an environment, run them, wait for runs, and stop or clear them.
 
     \b
     Example:
+      airflow-mwaa dags list production --failed
       airflow-mwaa dags trigger production etl --conf '{"day": "2026-11-22"}' --wait
     """
+
+
+for command in (list_dags, runs_of_dag, stop, clear):
+    dags.add_command(command)
 
 
 @dags.command()
@@ -91,7 +98,8 @@ def trigger(
     once_more = f"Trigger it again with --run-id {run_id}: that makes no second run"
     environment = remote.environment
     try:
-        run = environment.trigger_dag_run(dag_id, run_id, conf=given, logical_date=date, note=note or None)
+        with naming_the_nearest(remote, dag_id):
+            run = environment.trigger_dag_run(dag_id, run_id, conf=given, logical_date=date, note=note or None)
     except MwaaError as error:
         if not error.ambiguous or isinstance(error, MwaaInputError):
             raise
@@ -102,17 +110,11 @@ def trigger(
         if not run.created:
             warn(f"run {run_id!r} of DAG {dag_id!r} was there before; no other was made.")
         elif not run.state.is_final and environment.transport != "cli":
-            _warn_if_paused(remote, dag_id)
+            warn_if_paused(remote, dag_id)
         if wait:
             wait_for_run(remote, run, how, output)
         else:
             show_run(remote, run, output)
-
-
-def _warn_if_paused(remote: Remote, dag_id: str) -> None:
-    with contextlib.suppress(MwaaError):
-        if remote.environment.is_dag_paused(dag_id):
-            warn(f"DAG {dag_id!r} is paused in {remote.env_name}: its run stays queued until it is unpaused.")
 
 
 @dags.command("wait")
@@ -129,6 +131,7 @@ def wait_command(remote: Remote, *, dag_id: str, run_id: str, output: str, **pat
       airflow-mwaa dags wait production etl cli__20261122T031500-1f3a9c20 --timeout 1h
     """
     how = Patience.of(patience, wait=True)
-    run = remote.environment.get_dag_run(dag_id, run_id)
+    with naming_the_nearest(remote, dag_id, [run_id]):
+        run = remote.environment.get_dag_run(dag_id, run_id)
     with leaving_the_run_alone(remote, run, how):
         wait_for_run(remote, run, how, output)

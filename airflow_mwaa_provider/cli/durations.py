@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-__all__ = ["DURATION", "WAIT_TIME"]
+__all__ = ["DURATION", "WAIT_TIME", "duration_text"]
 
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}
 # Each unit once, from the longest to the shortest.
@@ -49,6 +49,14 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
         if not parts:
             self.fail(f"{value!r} is no length of time; write 30d, 1h30m, 90m, 10s or 500ms.", param, ctx)
         return read
+
+
+def duration_text(seconds: float) -> str:
+    """Write a length of time in its two largest units: ``2h05m``, ``5m09s``, ``9s``."""
+    minutes, rest = divmod(int(seconds), 60)
+    return (
+        f"{minutes // 60}h{minutes % 60:02}m" if minutes >= 60 else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+    )
 
 
 DURATION = _Duration(is_wait=False)

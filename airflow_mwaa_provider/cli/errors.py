@@ -49,6 +49,10 @@ IN_A_TERMINAL = (
     ("set a proxy (http or socks5h) in the connection", "give --proxy (http or socks5h)"),
     ("Clear this task to trigger a new one", "Trigger a new one"),
     ("The environment's name is empty; give env_name", "The environment's name is empty"),
+    ("Give one as map_index", "Give one with --map-index"),
+    ("base_role=", "--base "),
+    ("role_name=", "ROLE "),
+    ("Check dag_ids, and that", "Check them, and that"),
     ("Correct the command; the error's .result holds all that it printed", "Correct the command"),
 )
 """What errors advise whoever writes a DAG, and what the same is called here."""

@@ -8,14 +8,17 @@ import click
 from airflow_mwaa_provider import __version__
 from airflow_mwaa_provider.cli.dags import dags
 from airflow_mwaa_provider.cli.demo_commands import demo, login
+from airflow_mwaa_provider.cli.environments import environments
 from airflow_mwaa_provider.cli.local import local
 from airflow_mwaa_provider.cli.metadata import metadata
 from airflow_mwaa_provider.cli.monitor import monitor
 from airflow_mwaa_provider.cli.package import package
+from airflow_mwaa_provider.cli.roles import roles
 from airflow_mwaa_provider.cli.run import run
 from airflow_mwaa_provider.cli.secrets import secrets
 from airflow_mwaa_provider.cli.stored import stored_commands
 from airflow_mwaa_provider.cli.stored_texts import WORDS
+from airflow_mwaa_provider.cli.tasks import tasks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -33,12 +36,15 @@ def main() -> None:
 local.add_command(demo)
 local.add_command(login)
 main.add_command(dags)
+main.add_command(environments)
 main.add_command(local)
 main.add_command(metadata)
 main.add_command(monitor)
 main.add_command(package)
+main.add_command(roles)
 main.add_command(run)
 main.add_command(secrets)
+main.add_command(tasks)
 for nouns in WORDS:
     main.add_command(stored_commands(nouns))
 

@@ -9,12 +9,14 @@ import os
 import shutil
 import sys
 import textwrap
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
 output_option = click.option("--output", type=click.Choice(["text", "json"]), default="text", help="json for machines.")
 
@@ -83,6 +85,22 @@ def echo_fields(fields: Iterable[tuple[str, object]]) -> None:
 def echo_exactly(text: str, *, err: bool = False) -> None:
     """Print a text as UTF-8, whatever the terminal's own encoding is: what is read from it must be what was stored."""
     click.echo(text.encode("utf-8", "replace"), nl=False, err=err)
+
+
+def moment_text(moment: datetime | None) -> str:
+    """Write a moment for a table, in UTC and to the minute."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if moment else ""
+
+
+def json_moment(moment: datetime | None) -> str | None:
+    """Write a moment for machines."""
+    return moment.isoformat() if moment else None
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """Write a list of names; of a long one its beginning, and how many there are more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def on_one_line(value: object) -> str:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 TRANSPORTS = ("rest_api", "web_session", "cli")
 
 env_argument = click.argument("env_name", metavar="ENV")
+endpoint_option = click.option(
+    "--endpoint-url", metavar="URL", help="Another endpoint of the MWAA API, such as a VPC endpoint."
+)
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,7 @@ def environment_command(
             output_option,
             region_option,
             profile_option,
-            click.option(
-                "--endpoint-url", metavar="URL", help="Another endpoint of the MWAA API, such as a VPC endpoint."
-            ),
+            endpoint_option,
             click.option(
                 "--proxy",
                 envvar="AIRFLOW_MWAA_PROXY",

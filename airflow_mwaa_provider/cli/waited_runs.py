@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from airflow_mwaa_provider.cli.durations import duration_text
 from airflow_mwaa_provider.cli.errors import fail, unended
 from airflow_mwaa_provider.cli.output import echo_fields, echo_json
 from airflow_mwaa_provider.cli.progress import Progress
@@ -91,7 +92,7 @@ def wait_for_run(remote: Remote, run: DagRun, how: Patience, output: str) -> Non
     with Progress(is_plain_too=False) as progress:
 
         def show(note: str) -> None:
-            progress.show(remote.env_name, f"{subject}: {note}, {_time(time.monotonic() - began)}")
+            progress.show(remote.env_name, f"{subject}: {note}, {duration_text(time.monotonic() - began)}")
 
         show(run.state.value)
         try:
@@ -142,7 +143,9 @@ def _end_interrupted(remote: Remote, run: DagRun, how: Patience) -> NoReturn:
 
 
 def _look_again(remote: Remote, run: DagRun) -> str:
-    return f"To wait for it again: {remote.again('dags', 'wait', remote.env_name, run.dag_id, run.run_id)}"
+    which = (remote.env_name, run.dag_id, run.run_id)
+    again, stop = (remote.again("dags", command, *which) for command in ("wait", "stop"))
+    return f"To stop it: {stop}. To wait for it again: {again}"
 
 
 def _as_it_is_now(remote: Remote, run: DagRun) -> DagRun:
@@ -154,10 +157,3 @@ def _as_it_is_now(remote: Remote, run: DagRun) -> DagRun:
 
 def _with_created(ended: DagRun, run: DagRun) -> DagRun:
     return replace(ended, created=run.created)
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return (
-        f"{minutes // 60}h{minutes % 60:02}m" if minutes >= 60 else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
-    )

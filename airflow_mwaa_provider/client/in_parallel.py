@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, wait
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-__all__ = ["AT_ONCE", "call_all"]
+__all__ = ["AT_ONCE", "call_all", "read_all"]
 
 AT_ONCE = 4
 """MWAA runs as many CLI commands at once; of REST calls it takes about ten a second."""
@@ -32,4 +33,29 @@ def call_all(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)  # interrupted: what has begun ends first
             raise
+    return [future.result() for future in futures]
+
+
+def read_all(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Call what only reads for every item, a few at once, and return the results in order.
+
+    Interrupted, it ends at once, and leaves the calls that are under way to themselves.
+    """
+    futures = [Future[R]() for _ in items]
+    left = iter(list(zip(items, futures, strict=True)))
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                item, future = next(left, (None, None))
+            if future is None:
+                return
+            try:
+                future.set_result(call(item))  # type: ignore[arg-type]
+            except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+                future.set_exception(error)
+
+    for _ in range(min(AT_ONCE, len(items))):
+        threading.Thread(target=work, daemon=True).start()
     return [future.result() for future in futures]

@@ -58,7 +58,7 @@ class LogLines(NamedTuple):
 
 @dataclass
 class _NewLines:
-    """Tells which lines of a log that is read again were not there before."""
+    """Tells which lines of a log that is read again are new."""
 
     _passed_on: Counter[str] = field(default_factory=Counter)
 

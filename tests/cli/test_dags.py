@@ -72,7 +72,8 @@ def test_a_run_that_goes_on_when_the_time_is_over(terminal: Terminal, world: Wor
     command = ("dags", "trigger", "env3", "etl", "--run-id", "it's one", "--wait")
     result = terminal.run(*command, "--timeout", "0.3s", "--poll-interval", "0.1", status=1)
     assert "did not end within 0.3 s; it is queued. It goes on there" in result.stderr
-    assert """To wait for it again: airflow-mwaa dags wait env3 etl 'it'"'"'s one'\n""" in result.stderr
+    assert """To stop it: airflow-mwaa dags stop env3 etl 'it'"'"'s one'. To wait for it again: """ in result.stderr
+    assert """airflow-mwaa dags wait env3 etl 'it'"'"'s one'\n""" in result.stderr
     assert "queued" in result.stdout
 
 
@@ -122,7 +123,7 @@ def test_options_that_cannot_be(terminal: Terminal, world: World, arguments: lis
 
 def test_a_run_that_is_not_there_is_not_waited_for(terminal: Terminal) -> None:
     line = terminal.error("dags", "wait", "env3", "etl", "none", status=1)
-    assert line == "Environment 'env3': DAG 'etl' has no run 'none'. Check both ids."
+    assert line == "Environment 'env3': DAG 'etl' has no run 'none'. Check both ids. DAG 'etl' has no runs."
 
 
 def test_conf_from_a_file_and_from_stdin(terminal: Terminal, world: World, tmp_path: Path) -> None:
@@ -166,6 +167,7 @@ def test_an_interrupted_wait_leaves_the_run_alone(
     words = "in env3 has been marked as failed, which ends its tasks." if cancels else "goes on in env3."
     assert line.startswith(f"airflow-mwaa: interrupted; run 'one' of DAG 'etl' {words}")
     if not cancels:
+        assert "To stop it: airflow-mwaa dags stop env3 etl one --region us-east-1. " in line
         assert line.endswith("To wait for it again: airflow-mwaa dags wait env3 etl one --region us-east-1")
 
 

@@ -21,6 +21,10 @@ PACKAGE = Path(airflow_mwaa_provider.__file__).parent
 COMMANDS = [
     ["dags", "trigger", "env3", "etl"],
     ["dags", "wait", "env3", "etl", "one"],
+    ["dags", "stop", "env3", "etl", "one"],
+    ["tasks", "log", "env3", "etl", "one", "load"],
+    ["roles", "list", "env3"],
+    ["environments"],
     ["run", "env3", "--", "version"],
     ["variables", "list", "env3"],
     ["connections", "get", "env3", "db"],
@@ -62,7 +66,7 @@ def test_a_wrong_region_is_told_as_one(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
 def test_without_region_credentials_or_profile(terminal: Terminal, command: list[str]) -> None:
-    split = 1 if command[0] == "run" else 2
+    split = 1 if command[0] in ("run", "environments") else 2
     before, after = command[:split], command[split:]
     line = terminal.error(*before, "--profile", "none", *after, status=2)
     assert "The config profile (none) could not be found. Give another with --profile or AWS_PROFILE" in line
@@ -145,5 +149,16 @@ def test_starting_a_command_loads_nothing_that_it_does_not_need() -> None:
 def test_every_group_is_there() -> None:
     result = runner().invoke(main, ["--help"])
     assert result.exit_code == 0
-    for name in ("dags", "run", "variables", "connections", "pools", "local", "package"):
+    for name in (
+        "dags",
+        "environments",
+        "roles",
+        "run",
+        "tasks",
+        "variables",
+        "connections",
+        "pools",
+        "local",
+        "package",
+    ):
         assert f"\n  {name} " in result.output

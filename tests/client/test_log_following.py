@@ -12,6 +12,8 @@ from airflow_mwaa_provider.client.models import TaskInstance, TaskState
 from airflow_mwaa_provider.exceptions import MwaaInputError, TaskInstanceNotFound
 from tests.client.world import FakeTime, World
 
+pytestmark = pytest.mark.once
+
 TASK = TaskInstance("etl", "one", "load", TaskState.RUNNING, try_number=1)
 
 

@@ -19,6 +19,8 @@ from airflow_mwaa_provider.exceptions import (
 )
 from tests.client.world import TRANSPORTS, World
 
+pytestmark = pytest.mark.once
+
 REST = [transport for transport in TRANSPORTS if transport != "cli"]
 TRACEBACK = 'Traceback (most recent call last):\n  File "etl.py", line 1\nModuleNotFoundError: no pandas\n'
 both = pytest.mark.parametrize("env_name", ["env3", "env2"])

@@ -11,6 +11,7 @@ import uuid
 
 import pytest
 
+from airflow_mwaa_provider.client.models import DagRunState
 from tests.integration.world import World
 
 AWKWARD = 'it\'s "quoted" $HOME `date` \\ %41 ünïcödé 🚀\n second line\ttab'
@@ -32,6 +33,15 @@ class Terminal:
         )
         assert done.returncode == status, f"{done.returncode}: {done.stdout}\n{done.stderr}"
         return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "airflow_mwaa_provider.cli.main", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.variables,
+        )
 
 
 @pytest.fixture
@@ -55,6 +65,64 @@ def test_a_run_that_fails_says_why(terminal: Terminal, env_name: str) -> None:
     done = terminal.run("dags", "trigger", env_name, "fails", "--wait", "--timeout", "3m", status=1)
     [error] = [line for line in done.stderr.splitlines() if "Failed tasks:" in line]
     assert error.startswith(f"airflow-mwaa: Environment '{env_name}': run 'cli__")
+
+
+def test_someone_on_call_finds_out_why_and_clears_it(terminal: Terminal, world: World, env_name: str) -> None:
+    assert env_name in terminal.run("environments").stdout
+    run = world.environment(env_name).trigger_dag_run("mapped", f"night-{uuid.uuid4().hex[:6]}")
+    world.environment(env_name).wait_for_dag_run(
+        "mapped", run.run_id, timeout_s=180, allowed_states={DagRunState.FAILED}, failed_states=set()
+    )
+    of_run = (env_name, "mapped", run.run_id)
+    listed = json.loads(terminal.run("dags", "list", env_name, "map*", "--failed", "--output", "json").stdout)
+    [dag] = listed["dags"]
+    assert (dag["is_paused"], dag["schedule"], dag["last_run"]["run_id"]) == (False, None, run.run_id)
+    assert isinstance(listed["import_errors"], list)
+    [row] = json.loads(terminal.run("dags", "runs", env_name, "mapped", "--limit", "1", "--output", "json").stdout)
+    assert (row["run_id"], row["run_type"], row["failed_tasks"]) == (run.run_id, "manual", ["part[1]"])
+    log = terminal.run("tasks", "log", *of_run, "part", "--map-index", "1").stdout
+    assert "ValueError: the second of three" in log
+    planned = json.loads(terminal.run("tasks", "clear", *of_run, "part", "--dry-run", "--output", "json").stdout)
+    assert [task["map_index"] for task in planned["cleared"]] == [0, 1, 2]
+    cleared = json.loads(terminal.run("dags", "clear", *of_run, "--only-failed", "--output", "json").stdout)
+    assert [(task["task_id"], task["map_index"]) for task in cleared["cleared"]] == [("part", 1)]
+    # The second try runs and fails again; each line of it is there once, to the last.
+    followed = terminal.run("tasks", "log", *of_run, "part", "--map-index", "1", "--follow", status=1)
+    assert "ValueError: the second of three" in followed.stdout
+    dated = [line for line in followed.stdout.splitlines() if line.startswith("[20")]
+    assert len(dated) == len(set(dated)) > 2
+    assert "try 2:" in followed.stderr
+    tasks = json.loads(terminal.run("tasks", "list", *of_run, "--state", "failed", "--output", "json").stdout)
+    assert [(task["map_index"], task["try_number"]) for task in tasks] == [(1, 2)]
+
+
+def test_a_running_task_is_followed_and_its_run_is_stopped(terminal: Terminal, world: World, env_name: str) -> None:
+    environment = world.environment(env_name)
+    run = environment.trigger_dag_run("sleeps", f"long-{uuid.uuid4().hex[:6]}")
+    of_run = (env_name, "sleeps", run.run_id)
+    process = terminal.start("tasks", "log", *of_run, "sleep", "--follow")
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first, "nothing was logged"
+        stopped = json.loads(terminal.run("dags", "stop", *of_run, "--output", "json").stdout)
+        assert stopped["stopped"] == [run.run_id]
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert errors.endswith(f"airflow-mwaa: task 'sleep' of run '{run.run_id}' is failed.\n")
+    assert environment.get_dag_run("sleeps", run.run_id).state is DagRunState.FAILED
+    assert "had ended before: failed" in terminal.run("dags", "stop", *of_run).stdout
+
+
+def test_a_role_is_made_and_deleted(terminal: Terminal, world: World, env_name: str) -> None:
+    name = f"on call {uuid.uuid4().hex[:6]}"
+    terminal.run("roles", "create", env_name, name, "--dag", "echo=read", "--dag", "paused")
+    listed = json.loads(terminal.run("roles", "list", env_name, "--output", "json").stdout)
+    assert [role["dags"] for role in listed if role["name"] == name] == [{"echo": ["read"], "paused": ["edit", "read"]}]
+    terminal.run("roles", "delete", env_name, name)
+    assert world.environment(env_name).roles.find(name) is None
 
 
 def test_airflows_own_command(terminal: Terminal, env_name: str) -> None:

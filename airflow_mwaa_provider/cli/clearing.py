@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clearing tasks from a terminal: what it would clear is shown first, and asked for where a person looks."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import click
+
+from airflow_mwaa_provider.cli.errors import exit_status_of, fail, unended, warn
+from airflow_mwaa_provider.cli.nearest import naming_the_nearest
+from airflow_mwaa_provider.cli.output import echo_json, echo_table
+from airflow_mwaa_provider.cli.questions import ask
+from airflow_mwaa_provider.exceptions import MwaaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_mwaa_provider.cli.remote import Remote
+    from airflow_mwaa_provider.client.models import TaskInstance
+
+_OPTIONS = (
+    click.option("--only-failed", is_flag=True, help="Only tasks that failed, or whose upstream did."),
+    click.option("--dry-run", is_flag=True, help="Show what would be cleared, and change nothing."),
+    click.option("--yes", is_flag=True, help="Do not ask."),
+)
+
+
+def clearing_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that both kinds of clearing have."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def clear_after_a_look(
+    remote: Remote,
+    dag_id: str,
+    run_id: str,
+    task_ids: Sequence[str] | None,
+    *,
+    only_failed: bool,
+    dry_run: bool,
+    yes: bool,
+    output: str,
+    downstream: bool = False,
+) -> None:
+    """Show what would be cleared, ask, and clear it.
+
+    :param task_ids: ``None`` for all tasks of the run.
+    """
+    environment = remote.environment
+
+    def clear(*, dry_run: bool) -> list[TaskInstance]:
+        return environment.clear_tasks(
+            dag_id, run_id, task_ids=task_ids, downstream=downstream, only_failed=only_failed, dry_run=dry_run
+        )
+
+    with naming_the_nearest(remote, dag_id, [run_id], task_ids or ()):
+        tasks = clear(dry_run=True)
+    if output == "text" and tasks:
+        echo_table([("TASK", "STATE"), *((task.label, task.state.value) for task in tasks)])
+    if tasks and not dry_run:
+        ask(f"Clear {len(tasks)} tasks of run {run_id!r} of DAG {dag_id!r} in {remote.env_name}?", yes=yes)
+        try:
+            tasks = clear(dry_run=False)
+        except MwaaError as error:
+            if not error.ambiguous:
+                raise
+            look = remote.again("tasks", "list", remote.env_name, dag_id, run_id)
+            fail(f"{unended(error)}. Look before you clear it again: {look}", exit_status=exit_status_of(error))
+    if output == "json":
+        cleared = [{"task_id": task.task_id, "map_index": task.map_index, "state": task.state.value} for task in tasks]
+        ids = {"env_name": remote.env_name, "dag_id": dag_id, "run_id": run_id}
+        echo_json({**ids, "dry_run": dry_run, "cleared": cleared})
+    elif not tasks:
+        failed = " failed" if only_failed else ""
+        click.echo(f"There is no{failed} task to clear in run {run_id!r} of DAG {dag_id!r}.", err=True)
+    elif dry_run:
+        click.echo(f"{len(tasks)} tasks would be cleared; nothing was changed.")
+    else:
+        click.echo(f"{len(tasks)} tasks are cleared, and run again.")
+        click.echo(f"To wait for them: {remote.again('dags', 'wait', remote.env_name, dag_id, run_id)}")
+    if tasks and not dry_run:
+        warn_if_paused(remote, dag_id)
+
+
+def warn_if_paused(remote: Remote, dag_id: str) -> None:
+    """Tell that a run will not begin, because its DAG is paused."""
+    with contextlib.suppress(MwaaError):
+        if remote.environment.is_dag_paused(dag_id):
+            warn(f"DAG {dag_id!r} is paused in {remote.env_name}: its run stays queued until it is unpaused.")

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa dags list``, ``runs``, ``stop`` and ``clear``: what someone on call asks for and does."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from airflow_mwaa_provider.cli.clearing import clear_after_a_look, clearing_options
+from airflow_mwaa_provider.cli.durations import duration_text
+from airflow_mwaa_provider.cli.errors import exit_status_of, in_terminal_words, warn
+from airflow_mwaa_provider.cli.nearest import naming_the_nearest
+from airflow_mwaa_provider.cli.output import echo_json, echo_table, json_moment, moment_text, some_of
+from airflow_mwaa_provider.cli.questions import ask, somebody_looks
+from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
+from airflow_mwaa_provider.exceptions import AccessDenied, AirflowError, DagRunNotFound, MwaaError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mwaa_provider.client.models import Dag, DagRun, TaskInstance
+
+STATES = ["queued", "running", "success", "failed"]
+_MOST_RUNS = 1_000
+
+
+@click.command("list")
+@env_argument
+@click.argument("pattern", metavar="[PATTERN]", required=False)
+@click.option("--failed", is_flag=True, help="Only those whose last run failed.")
+@click.option("--paused/--active", default=None, help="Only those that are paused, or that are not.")
+@environment_command()
+def list_dags(remote: Remote, *, pattern: str | None, failed: bool, paused: bool | None, output: str) -> None:
+    """List DAGs: paused or not, schedule, last run; and the DAG files that Airflow cannot import.
+
+    PATTERN is a part of the id, or a glob such as 'sales_*'.
+
+    \b
+    Example:
+      airflow-mwaa dags list production --failed
+      airflow-mwaa dags list production 'sales_*' --active --output json
+    """
+    environment = remote.environment
+    dags = [
+        dag
+        for dag in environment.list_dags()
+        if _matches(dag.dag_id, pattern) and (paused is None or dag.is_paused is paused)
+    ]
+    # No command of Airflow tells the last runs of all DAGs. Who asks for them is told that; a list has no such columns.
+    over_cli = environment.transport == "cli" and not failed
+    last = {} if over_cli else environment.get_last_dag_runs([dag.dag_id for dag in dags])
+    if failed:
+        dags = [dag for dag in dags if dag.dag_id in last and last[dag.dag_id].state.value == "failed"]
+    try:
+        broken = environment.list_dag_file_errors()
+    except AccessDenied as refused:
+        broken = []
+        warn(f"Which DAG files cannot be imported is not known: {refused}")
+    if output == "json":
+        echo_json(
+            {
+                "env_name": remote.env_name,
+                "dags": [_dag_document(dag, last.get(dag.dag_id)) for dag in dags],
+                "import_errors": [{"filename": file.filename, "message": file.message} for file in broken],
+            }
+        )
+        return
+    if dags:
+        heading = ("DAG", "", "SCHEDULE", "LAST RUN", "BEGAN (UTC)")
+        rows = [_dag_cells(dag, last.get(dag.dag_id)) for dag in dags]
+        echo_table([row[:2] for row in (heading, *rows)] if over_cli else [heading, *rows])
+    else:
+        narrowed = " that fit" if pattern or failed or paused is not None else ""
+        click.echo(f"There are no DAGs{narrowed} in {remote.env_name}.", err=True)
+    if over_cli:
+        warn("neither schedules nor last runs are known: MWAA's CLI endpoint, which is in use, does not tell them.")
+    for file in broken:
+        warn(f"DAG file {file.filename} cannot be imported: {file.last_line}")
+
+
+def _matches(dag_id: str, pattern: str | None) -> bool:
+    if not pattern:
+        return True
+    return fnmatchcase(dag_id, pattern) if any(sign in pattern for sign in "*?[") else pattern in dag_id
+
+
+def _dag_document(dag: Dag, run: DagRun | None) -> dict[str, Any]:
+    return {
+        "dag_id": dag.dag_id,
+        "is_paused": dag.is_paused,
+        "schedule": dag.schedule,
+        "next_run": json_moment(dag.next_run),
+        "has_import_errors": dag.has_import_errors,
+        "last_run": run and run_document(run),
+    }
+
+
+def _dag_cells(dag: Dag, run: DagRun | None) -> tuple[object, ...]:
+    state = "paused" if dag.is_paused else "active"
+    began = (run.start_date or run.run_after) if run else None
+    return dag.dag_id, state, dag.schedule or "", run.state.value if run else "", moment_text(began)
+
+
+def run_document(run: DagRun, failed_tasks: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return a run for machines.
+
+    :param failed_tasks: ``None`` where they were not asked for.
+    """
+    return {
+        "run_id": run.run_id,
+        "state": run.state.value,
+        "run_type": run.run_type,
+        "logical_date": json_moment(run.logical_date),
+        "run_after": json_moment(run.run_after),
+        "start_date": json_moment(run.start_date),
+        "end_date": json_moment(run.end_date),
+        "duration_s": run.duration_s,
+        **({} if failed_tasks is None else {"failed_tasks": list(failed_tasks)}),
+    }
+
+
+@click.command("runs")
+@env_argument
+@click.argument("dag_id", metavar="DAG")
+@click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only those in a state; repeatable.")
+@click.option("--limit", type=click.IntRange(1, _MOST_RUNS), default=20, show_default=True, help="So many at most.")
+@environment_command()
+def runs_of_dag(remote: Remote, *, dag_id: str, states: tuple[str, ...], limit: int, output: str) -> None:
+    """List the runs of a DAG, the newest first, with the tasks that failed.
+
+    \b
+    Example:
+      airflow-mwaa dags runs production etl --limit 5
+      airflow-mwaa dags runs production etl --state failed --output json
+    """
+    environment = remote.environment
+    with naming_the_nearest(remote, dag_id):
+        runs = environment.get_recent_dag_runs(dag_id, limit, states=_states(states))
+    failed: dict[str, list[str]] = {}
+    if environment.transport != "cli":  # it would take a command for each run
+        for task in _failed_tasks(remote, runs):
+            failed.setdefault(task.run_id, []).append(task.label)
+    if output == "json":
+        echo_json([run_document(run, failed.get(run.run_id, [])) for run in runs])
+        return
+    if not runs:
+        click.echo(f"DAG {dag_id!r} has no such runs in {remote.env_name}.", err=True)
+        return
+    echo_table([("RUN", "STATE", "TYPE", "BEGAN (UTC)", "TOOK"), *map(_run_cells, runs)])
+    if failed:
+        click.echo()
+        rows = [(run_id, some_of(labels)) for run_id, labels in failed.items()]
+        echo_table([("OF RUN", "FAILED TASKS"), *rows])
+        newest = next(run.run_id for run in runs if run.run_id in failed)
+        task_id = failed[newest][0].partition("[")[0]
+        click.echo(f"\nTo see why: {remote.again('tasks', 'log', remote.env_name, dag_id, newest, task_id)}")
+
+
+def _states(names: Sequence[str]) -> list[Any]:
+    from airflow_mwaa_provider.client.models import DagRunState
+
+    return [DagRunState(name) for name in names]
+
+
+def _failed_tasks(remote: Remote, runs: Sequence[DagRun]) -> list[TaskInstance]:
+    from airflow_mwaa_provider.client.models import TaskState
+
+    pairs = [(run.dag_id, run.run_id) for run in runs if run.state.value in ("running", "failed")]
+    return remote.environment.get_tasks_of_runs(pairs, states=[TaskState.FAILED])
+
+
+def _run_cells(run: DagRun) -> tuple[object, ...]:
+    seconds = run.duration_s
+    if seconds is None and run.start_date and not run.state.is_final:
+        seconds = (datetime.now(UTC) - run.start_date).total_seconds()
+    took = "" if seconds is None else duration_text(max(seconds, 0))
+    return run.run_id, run.state.value, run.run_type or "", moment_text(run.start_date), took
+
+
+@click.command("stop")
+@env_argument
+@click.argument("dag_id", metavar="DAG")
+@click.argument("run_ids", metavar="[RUN]...", nargs=-1)
+@click.option("--all-running", is_flag=True, help="All runs of the DAG that run or are queued; needs --yes.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@environment_command(interrupted="interrupted; runs of {env_name} that were not named as stopped may go on")
+def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: bool, yes: bool, output: str) -> None:
+    """Stop runs: mark them as failed.
+
+    Airflow then marks their running tasks as failed and ends them at their next heartbeat, seconds later; tasks that
+    have not begun are skipped. A run that has ended is left as it is.
+
+    \b
+    Example:
+      airflow-mwaa dags stop production etl nightly-7
+      airflow-mwaa dags stop production etl --all-running --yes
+    """
+    if bool(run_ids) == all_running:
+        raise click.UsageError("Give either RUN..., or --all-running.")
+    if all_running and not yes and not somebody_looks():
+        raise click.UsageError("--all-running needs --yes, because nobody can be asked here.")
+    environment = remote.environment
+    with naming_the_nearest(remote, dag_id, run_ids):
+        runs = _runs_to_stop(remote, dag_id, run_ids)
+    if all_running and runs:
+        shown = some_of([run.run_id for run in runs])
+        ask(f"Stop {len(runs)} runs of DAG {dag_id!r} in {remote.env_name}: {shown}?", yes=yes)
+    running = _running_tasks(remote, runs)
+    stopped: list[str] = []
+    ended: dict[str, str] = {}
+    failed: dict[str, MwaaError] = {}
+    for run in runs:
+        try:
+            now = environment.stop_dag_run(dag_id, run.run_id)
+        except MwaaError as refused:
+            failed[run.run_id] = refused
+            if not isinstance(refused, AirflowError):
+                break  # what is wrong is not this run
+            continue
+        if run.state.is_final or now.state.value != "failed":
+            ended[run.run_id] = now.state.value
+        else:
+            stopped.append(run.run_id)
+    untried = [run.run_id for run in runs if run.run_id not in (*stopped, *ended, *failed)]
+    if output == "json":
+        echo_json(
+            {
+                "env_name": remote.env_name,
+                "dag_id": dag_id,
+                "stopped": stopped,
+                "ended_before": ended,
+                "failed": {run_id: in_terminal_words(str(error)) for run_id, error in failed.items()},
+                "not_tried": untried,
+            }
+        )
+    else:
+        for run_id in stopped:
+            labels = [task.label for task in running if task.run_id == run_id]
+            tasks = f"; it ends its tasks {some_of(labels)}" if labels else "; none of its tasks was running"
+            click.echo(f"run {run_id!r} of DAG {dag_id!r} in {remote.env_name} is marked as failed{tasks}")
+        for run_id, state in ended.items():
+            click.echo(f"run {run_id!r} of DAG {dag_id!r} had ended before: {state}")
+        if not runs:
+            click.echo(f"No run of DAG {dag_id!r} runs in {remote.env_name}.", err=True)
+    for error in failed.values():
+        warn(str(error))
+    if untried:
+        warn(f"not tried: {some_of(untried)}")
+    if failed:
+        sys.exit(max(map(exit_status_of, failed.values())))
+
+
+def _runs_to_stop(remote: Remote, dag_id: str, run_ids: Sequence[str]) -> list[DagRun]:
+    """Read the runs that are meant, all of them, before anything is changed."""
+    environment = remote.environment
+    if not run_ids:
+        return environment.get_recent_dag_runs(dag_id, _MOST_RUNS, states=_states(["queued", "running"]))
+    pairs = [(dag_id, run_id) for run_id in dict.fromkeys(run_ids)]
+    found = environment.get_dag_runs(pairs)
+    missing = [run_id for _, run_id in pairs if (dag_id, run_id) not in found]
+    if missing:
+        raise DagRunNotFound(
+            f"Environment {remote.env_name!r}: DAG {dag_id!r} has no run {missing[0]!r}; nothing was stopped. "
+            "Check both ids.",
+            env_name=remote.env_name,
+            status=404,
+        )
+    return [found[pair] for pair in pairs]
+
+
+def _running_tasks(remote: Remote, runs: Sequence[DagRun]) -> list[TaskInstance]:
+    from airflow_mwaa_provider.client.models import TaskState
+
+    pairs = [(run.dag_id, run.run_id) for run in runs if run.state.value == "running"]
+    if remote.environment.transport == "cli":
+        return []  # marking a run is refused there anyway
+    return remote.environment.get_tasks_of_runs(pairs, states=[TaskState.RUNNING, TaskState.DEFERRED])
+
+
+@click.command("clear")
+@env_argument
+@click.argument("dag_id", metavar="DAG")
+@click.argument("run_id", metavar="RUN")
+@clearing_options
+@environment_command(interrupted="interrupted; whether the run was cleared in {env_name} is unknown")
+def clear(remote: Remote, *, dag_id: str, run_id: str, output: str, **options: Any) -> None:
+    """Clear a run, so that its tasks run again under the same id: all of them, or those that failed.
+
+    What would be cleared is shown first, and asked for at a terminal. A task that runs is ended and begins again.
+
+    \b
+    Example:
+      airflow-mwaa dags clear production etl nightly-7 --only-failed
+      airflow-mwaa dags clear production etl nightly-7 --dry-run
+    """
+    clear_after_a_look(remote, dag_id, run_id, None, output=output, **options)
