@@ -70,7 +70,7 @@ def list_dags(remote: Remote, *, pattern: str | None, failed: bool, paused: bool
         )
         return
     if dags:
-        heading = ("DAG", "", "SCHEDULE", "LAST RUN", "BEGAN (UTC)")
+        heading = ("DAG", "STATE", "SCHEDULE", "LAST RUN", "BEGAN (UTC)")
         rows = [_dag_cells(dag, last.get(dag.dag_id)) for dag in dags]
         echo_table([row[:2] for row in (heading, *rows)] if over_cli else [heading, *rows])
     else:
@@ -140,24 +140,24 @@ def runs_of_dag(remote: Remote, *, dag_id: str, states: tuple[str, ...], limit: 
     environment = remote.environment
     with naming_the_nearest(remote, dag_id):
         runs = environment.get_recent_dag_runs(dag_id, limit, states=_states(states))
-    failed: dict[str, list[str]] = {}
-    if environment.transport != "cli":  # it would take a command for each run
-        for task in _failed_tasks(remote, runs):
-            failed.setdefault(task.run_id, []).append(task.label)
+    # Over the CLI it would take a command for each run.
+    tasks = [] if environment.transport == "cli" else _failed_tasks(remote, runs)
+    failed = [(run, [task for task in tasks if task.run_id == run.run_id]) for run in runs]
     if output == "json":
-        echo_json([run_document(run, failed.get(run.run_id, [])) for run in runs])
+        echo_json([run_document(run, [task.label for task in of_run]) for run, of_run in failed])
         return
     if not runs:
         click.echo(f"DAG {dag_id!r} has no such runs in {remote.env_name}.", err=True)
         return
     echo_table([("RUN", "STATE", "TYPE", "BEGAN (UTC)", "TOOK"), *map(_run_cells, runs)])
-    if failed:
+    if tasks:
         click.echo()
-        rows = [(run_id, some_of(labels)) for run_id, labels in failed.items()]
+        rows = [(run.run_id, some_of([task.label for task in of_run])) for run, of_run in failed if of_run]
         echo_table([("OF RUN", "FAILED TASKS"), *rows])
-        newest = next(run.run_id for run in runs if run.run_id in failed)
-        task_id = failed[newest][0].partition("[")[0]
-        click.echo(f"\nTo see why: {remote.again('tasks', 'log', remote.env_name, dag_id, newest, task_id)}")
+        task = next(of_run[0] for _, of_run in failed if of_run)
+        index = ("--map-index", str(task.map_index)) if task.map_index >= 0 else ()
+        why = remote.again("tasks", "log", remote.env_name, dag_id, task.run_id, task.task_id, *index)
+        click.echo(f"\nTo see why: {why}")
 
 
 def _states(names: Sequence[str]) -> list[Any]:
@@ -210,21 +210,27 @@ def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: 
         shown = some_of([run.run_id for run in runs])
         ask(f"Stop {len(runs)} runs of DAG {dag_id!r} in {remote.env_name}: {shown}?", yes=yes)
     running = _running_tasks(remote, runs)
+    told = click.echo if output == "text" else lambda _: None
     stopped: list[str] = []
     ended: dict[str, str] = {}
     failed: dict[str, MwaaError] = {}
     for run in runs:
+        subject = f"run {run.run_id!r} of DAG {dag_id!r} in {remote.env_name}"
         try:
             now = environment.stop_dag_run(dag_id, run.run_id)
         except MwaaError as refused:
             failed[run.run_id] = refused
+            warn(str(refused))
             if not isinstance(refused, AirflowError):
                 break  # what is wrong is not this run
             continue
         if run.state.is_final or now.state.value != "failed":
             ended[run.run_id] = now.state.value
+            told(f"{subject} had ended before: {now.state.value}")
         else:
             stopped.append(run.run_id)
+            labels = [task.label for task in running if task.run_id == run.run_id]
+            told(f"{subject} is marked as failed; running tasks that this ends: {some_of(labels) or 'none'}")
     untried = [run.run_id for run in runs if run.run_id not in (*stopped, *ended, *failed)]
     if output == "json":
         echo_json(
@@ -237,17 +243,8 @@ def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: 
                 "not_tried": untried,
             }
         )
-    else:
-        for run_id in stopped:
-            labels = [task.label for task in running if task.run_id == run_id]
-            tasks = f"; it ends its tasks {some_of(labels)}" if labels else "; none of its tasks was running"
-            click.echo(f"run {run_id!r} of DAG {dag_id!r} in {remote.env_name} is marked as failed{tasks}")
-        for run_id, state in ended.items():
-            click.echo(f"run {run_id!r} of DAG {dag_id!r} had ended before: {state}")
-        if not runs:
-            click.echo(f"No run of DAG {dag_id!r} runs in {remote.env_name}.", err=True)
-    for error in failed.values():
-        warn(str(error))
+    elif not runs:
+        click.echo(f"No run of DAG {dag_id!r} runs in {remote.env_name}.", err=True)
     if untried:
         warn(f"not tried: {some_of(untried)}")
     if failed:

@@ -9,14 +9,15 @@ import os
 import shutil
 import sys
 import textwrap
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
+
+_RECENT = timedelta(days=300)
 
 output_option = click.option("--output", type=click.Choice(["text", "json"]), default="text", help="json for machines.")
 
@@ -88,8 +89,11 @@ def echo_exactly(text: str, *, err: bool = False) -> None:
 
 
 def moment_text(moment: datetime | None) -> str:
-    """Write a moment for a table, in UTC and to the minute."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if moment else ""
+    """Write a moment for a table, in UTC: to the minute without its year, or where it is long ago its day alone."""
+    if moment is None:
+        return ""
+    is_recent = abs(datetime.now(UTC) - moment) < _RECENT
+    return f"{moment.astimezone(UTC):{'%m-%d %H:%M' if is_recent else '%Y-%m-%d'}}"
 
 
 def json_moment(moment: datetime | None) -> str | None:

@@ -155,18 +155,21 @@ def _follow(looks: Iterator[LogLines], *, is_shown: bool) -> tuple[TaskInstance,
     """Pass on what comes; return how the task was at the end, its last try, and the lines of that one."""
     told, last_try, lines = "", 0, list[str]()
     for look in looks:
-        state, number = look.instance.state.value, look.try_number
+        task, number = look.instance, look.try_number
         if number and number != last_try:
-            if last_try or number > 1:
+            if number > 1:
                 warn(f"try {number}:")
             last_try, lines = number, []
-        elif not number and state != told:
-            told = state
-            if not look.instance.state.is_final:
-                warn(f"task {look.instance.label!r} has not begun: it is {state}. Ctrl-C ends the wait.")
         lines += look.lines
         if is_shown:
             _echo_lines(look.lines)
+        waits = "has not begun" if not number and not task.state.is_final else ""
+        if number and task.state.value == "up_for_retry":
+            waits = "waits for its next try"
+        note = f"task {task.label!r} {waits}: it is {task.state.value}. Ctrl-C ends the wait." if waits else ""
+        if note and note != told:
+            warn(note)
+        told = note
     return look.instance, last_try, lines
 
 

@@ -8,6 +8,7 @@ when the log holds it more often than it was passed on.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LogLines", "follow_task_log", "last_begun_try", "one_task_instance"]
 
+# Airflow puts above a log why it could not be read from the worker too: each time with the address of another object.
+_ADDRESS = re.compile(r"\b0x[0-9a-f]+")
 _NOT_BEGUN = (TaskState.NONE, TaskState.SCHEDULED, TaskState.QUEUED)
 _MAX_INDEXES_NAMED = 20
 # A log takes so many times its reading's time before it is read again.
@@ -66,8 +69,9 @@ class _NewLines:
         new: list[str] = []
         seen: Counter[str] = Counter()
         for line in text.splitlines():
-            seen[line] += 1
-            if seen[line] > self._passed_on[line]:
+            key = _ADDRESS.sub("0x", line)
+            seen[key] += 1
+            if seen[key] > self._passed_on[key]:
                 new.append(line)
         self._passed_on |= seen
         return new

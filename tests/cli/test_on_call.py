@@ -15,7 +15,7 @@ from airflow_mwaa_provider.local.aws.environment import LastUpdate
 from tests.cli.terminal import REST_WAYS, Terminal, runner
 from tests.client.world import World
 
-BEGAN = datetime(2026, 1, 1, 3, tzinfo=UTC)
+BEGAN = datetime.now(UTC).replace(hour=3, minute=0, second=0, microsecond=0) - timedelta(days=2)
 both = pytest.mark.parametrize("env_name", ["env3", "env2"])
 pytestmark = pytest.mark.once
 rest_ways = pytest.mark.parametrize(("env_name", "transport"), REST_WAYS)
@@ -101,7 +101,7 @@ def test_dags_with_their_last_runs(terminal: Terminal, world: World, env_name: s
     assert (etl["schedule"], etl["is_paused"], etl["last_run"]["state"]) == ("0 3 * * *", False, "running")
     shown = terminal.run(*command)
     assert [line.split() for line in shown.stdout.splitlines()[1:2]] == [
-        ["etl", "active", "0", "3", "*", "*", "*", "running", "2026-01-01", "03:00"]
+        ["etl", "active", "0", "3", "*", "*", "*", "running", f"{BEGAN:%m-%d}", "03:00"]
     ]
     assert shown.stderr == "airflow-mwaa: DAG file bad.py cannot be imported: SyntaxError: invalid syntax\n"
 
@@ -120,7 +120,11 @@ def test_dags_with_their_last_runs(terminal: Terminal, world: World, env_name: s
 def test_dags_over_the_cli_say_what_is_not_known(terminal: Terminal, world: World, env_name: str) -> None:
     with_runs(world, env_name).file_errors = {"bad.py": "SyntaxError: x"}
     shown = terminal.run("dags", "list", env_name, "--transport", "cli")
-    assert [line.split() for line in shown.stdout.splitlines()] == [["DAG"], ["etl", "active"], ["paused", "paused"]]
+    assert [line.split() for line in shown.stdout.splitlines()] == [
+        ["DAG", "STATE"],
+        ["etl", "active"],
+        ["paused", "paused"],
+    ]
     first, second = shown.stderr.splitlines()
     assert first.startswith("airflow-mwaa: neither schedules nor last runs are known: MWAA's CLI endpoint")
     assert second == "airflow-mwaa: DAG file bad.py cannot be imported: SyntaxError: x"
@@ -140,8 +144,8 @@ def test_runs_with_the_tasks_that_failed(terminal: Terminal, world: World, env_n
     ]
     assert [run["duration_s"] for run in found] == [None, 3900]
     shown = terminal.run(*command)
-    assert "  old  failed   scheduled  2026-01-01 03:00  1h05m\n" in shown.stdout
-    assert f"To see why: airflow-mwaa tasks log {env_name} etl new transform\n" in shown.stdout
+    assert f"  old  failed   scheduled  {BEGAN:%m-%d} 03:00  1h05m\n" in shown.stdout
+    assert f"To see why: airflow-mwaa tasks log {env_name} etl new transform --map-index 1\n" in shown.stdout
     assert [run["run_id"] for run in terminal.json(*command, "--state", "failed")] == ["old"]
     assert [run["run_id"] for run in terminal.json(*command, "--limit", "1")] == ["new"]
     assert terminal.json("dags", "runs", env_name, "paused") == []
@@ -159,8 +163,8 @@ def test_runs_are_stopped(terminal: Terminal, world: World, env_name: str, trans
     command = ("dags", "stop", env_name, "etl", "--transport", transport)
     result = terminal.run(*command, "old", "new")
     assert "run 'new' of DAG 'etl' in" in result.stdout
-    assert "is marked as failed; it ends its tasks transform[0]\n" in result.stdout
-    assert "run 'old' of DAG 'etl' had ended before: failed\n" in result.stdout
+    assert "is marked as failed; running tasks that this ends: transform[0]\n" in result.stdout
+    assert f"run 'old' of DAG 'etl' in {env_name} had ended before: failed\n" in result.stdout
     assert airflow.run("etl", "new")["state"] == "failed"
     airflow.create("etl", "third")
     found = terminal.json(*command, "--all-running", "--yes")
@@ -296,11 +300,17 @@ def test_the_log_of_a_task(terminal: Terminal, world: World, env_name: str, tran
 def test_a_log_is_followed_to_its_end(terminal: Terminal, world: World, env_name: str) -> None:
     airflow = with_runs(world, env_name)
     airflow.logs = {("extract", 1): ["one"]}
-    airflow.tasks[4]["state"] = "running"
+    airflow.tasks[4]["state"] = "queued"
     command = ("tasks", "log", env_name, "etl", "new", "extract", "--follow", "--poll-interval", "0.1s")
     process = terminal.start(*command)
     assert process.stdout is not None
+    assert process.stderr is not None
+    waits = b"airflow-mwaa: task 'extract' has not begun: it is queued. Ctrl-C ends the wait.\n"
+    assert process.stderr.readline() == waits
+    world.do(airflow.tasks[4].update, state="up_for_retry")
     assert process.stdout.readline() == b"one\n"
+    waits = b"airflow-mwaa: task 'extract' waits for its next try: it is up_for_retry. Ctrl-C ends the wait.\n"
+    assert process.stderr.readline() == waits
 
     def more(line: str, state: str) -> None:
         airflow.logs[("extract", 1)].append(line)

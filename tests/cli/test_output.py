@@ -7,10 +7,11 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from airflow_mwaa_provider.cli.output import table_lines
+from airflow_mwaa_provider.cli.output import moment_text, table_lines
 
 ROWS = [
     ("ENVIRONMENT", "STATUS", "AIRFLOW", "WEB SERVER", "PIDS"),
@@ -20,6 +21,13 @@ ROWS = [
     ),
 ]
 LONG = "manual__2026-11-29T21:00:00.000000+00:00_of_a_run_with_a_very_long_name"
+
+
+def test_a_moment_of_long_ago_has_its_year_and_no_minute() -> None:
+    now = datetime.now(UTC)
+    assert moment_text(now) == f"{now:%m-%d %H:%M}"
+    assert moment_text(datetime(2024, 1, 31, 23, 59, tzinfo=timezone(timedelta(hours=-1)))) == "2024-02-01"
+    assert moment_text(None) == ""
 
 
 def test_a_table_that_fits_is_as_wide_as_it_needs():

@@ -65,6 +65,15 @@ def test_each_line_is_passed_on_once_although_the_log_moves() -> None:
     assert found.time.slept == [2, 2, 2, 2]
 
 
+def test_an_address_in_the_head_makes_no_new_line() -> None:
+    head = "*** Could not read served logs: <urllib3.connection.HTTPConnection object at 0x7f{}>"
+    found = Scripted(
+        *((TaskState.RUNNING, 1, {1: f"{head.format(look)}\na"}) for look in ("a1", "b2")),
+        (TaskState.SUCCESS, 1, {1: f"{head.format('c3')}\na\n<x at 0x7fd4>\n<x at 0x7fe5>"}),
+    )
+    assert found.follow() == [(1, [head.format("a1"), "a"]), (1, ["<x at 0x7fd4>", "<x at 0x7fe5>"])]
+
+
 RETRIED = (
     (TaskState.RUNNING, 1, {1: "a"}),
     (TaskState.UP_FOR_RETRY, 1, {1: "a\nfailed"}),
