@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from airflow_mwaa_provider.client.log_following import follow_task_log
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
 from airflow_mwaa_provider.exceptions import CliCommandNotAllowed, DagNotFound, RemoteNotFound
 from airflow_mwaa_provider.local import lifecycle
@@ -74,9 +75,9 @@ def test_a_run_its_log_and_a_variable(world: World, name: str, transport: str) -
         environment.variables.get(key)
 
 
-def test_a_failed_run(world: World, name: str, transport: str) -> None:
+def test_a_failed_run_is_found_and_cleared(world: World, name: str, transport: str) -> None:
     environment = world.environment(name, transport)
-    run = environment.trigger_dag_run("fails")
+    run = environment.trigger_dag_run("fails", f"v-{uuid.uuid4().hex[:6]}")
     until(
         lambda: environment.get_dag_run("fails", run.run_id).state is DagRunState.FAILED,
         timeout_s=120,
@@ -84,6 +85,20 @@ def test_a_failed_run(world: World, name: str, transport: str) -> None:
     )
     states = {task.label: task.state for task in environment.get_task_instances("fails", run.run_id)}
     assert states == {"explode": TaskState.FAILED, "after": TaskState.UPSTREAM_FAILED}
+    assert {"echo": False, "paused": True}.items() <= {
+        dag.dag_id: dag.is_paused for dag in environment.list_dags()
+    }.items()
+    assert environment.list_dag_file_errors() == []
+    if transport == "cli":  # which has no commands for what follows
+        return
+    assert environment.get_last_dag_runs(["fails", "paused"])["fails"].run_id == run.run_id
+    cleared = environment.clear_tasks("fails", run.run_id, task_ids=["explode"], downstream=True, only_failed=True)
+    assert {task.label: task.state for task in cleared} == states
+    task = environment.get_task_instance("fails", run.run_id, "explode")
+    looks = list(follow_task_log(environment, task))
+    lines = [line for look in looks if look.try_number == 2 for line in look.lines]
+    assert "ValueError: on purpose" in "\n".join(lines)
+    assert looks[-1].instance.state is TaskState.FAILED
 
 
 def test_commands(world: World, name: str) -> None:
