@@ -14,7 +14,7 @@ from airflow_mwaa_provider.cli.clearing import clear_after_a_look, clearing_opti
 from airflow_mwaa_provider.cli.durations import duration_text
 from airflow_mwaa_provider.cli.errors import exit_status_of, in_terminal_words, warn
 from airflow_mwaa_provider.cli.nearest import naming_the_nearest
-from airflow_mwaa_provider.cli.output import echo_json, echo_table, json_moment, moment_text, some_of
+from airflow_mwaa_provider.cli.output import echo_json, echo_table, json_moment, moment_text, on_one_line, some_of
 from airflow_mwaa_provider.cli.questions import ask, somebody_looks
 from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.exceptions import AccessDenied, AirflowError, DagRunNotFound, MwaaError
@@ -79,7 +79,7 @@ def list_dags(remote: Remote, *, pattern: str | None, failed: bool, paused: bool
     if over_cli:
         warn("neither schedules nor last runs are known: MWAA's CLI endpoint, which is in use, does not tell them.")
     for file in broken:
-        warn(f"DAG file {file.filename} cannot be imported: {file.last_line}")
+        warn(on_one_line(f"DAG file {file.filename} cannot be imported: {file.last_line}"))
 
 
 def _matches(dag_id: str, pattern: str | None) -> bool:

@@ -10,7 +10,7 @@ import click
 
 from airflow_mwaa_provider.cli.aws import Aws, aws_command
 from airflow_mwaa_provider.cli.errors import in_terminal_words, warn
-from airflow_mwaa_provider.cli.output import echo_json, echo_table, json_moment, moment_text, output_option
+from airflow_mwaa_provider.cli.output import echo_json, echo_table, json_moment, moment_text, on_one_line, output_option
 from airflow_mwaa_provider.cli.remote import endpoint_option
 from airflow_mwaa_provider.exceptions import MwaaError
 
@@ -48,7 +48,8 @@ def environments(aws: Aws, *, endpoint_url: str | None, output: str) -> None:
     for row in found:
         update = row["last_update"]
         if update and update["error"]:
-            warn(f"Environment {row['name']!r}: its last update {update['status']}: {update['error']}")
+            words = " ".join(update["error"].split())
+            warn(on_one_line(f"Environment {row['name']!r}: its last update {update['status']}: {words}"))
         if row["error"]:
             warn(row["error"])
     if any(row["error"] for row in found):

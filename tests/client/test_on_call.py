@@ -21,7 +21,6 @@ from tests.client.world import TRANSPORTS, World
 
 pytestmark = pytest.mark.once
 
-REST = [transport for transport in TRANSPORTS if transport != "cli"]
 TRACEBACK = 'Traceback (most recent call last):\n  File "etl.py", line 1\nModuleNotFoundError: no pandas\n'
 both = pytest.mark.parametrize("env_name", ["env3", "env2"])
 
@@ -72,8 +71,7 @@ def test_a_dag_that_runs_every_minute_hides_the_last_run_of_no_other(world: Worl
     assert len([call for call in world.calls() if call.startswith("rest")]) <= 2
 
 
-@both
-@pytest.mark.parametrize("transport", REST)
+@pytest.mark.parametrize(("env_name", "transport"), [("env3", TRANSPORTS[0]), ("env2", "web_session")])
 @pytest.mark.parametrize(
     ("options", "cleared"),
     [
