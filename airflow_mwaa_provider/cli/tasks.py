@@ -11,10 +11,11 @@ import click
 
 from airflow_mwaa_provider.cli.clearing import clear_after_a_look, clearing_options
 from airflow_mwaa_provider.cli.durations import WAIT_TIME, duration_text
-from airflow_mwaa_provider.cli.errors import fail, warn
+from airflow_mwaa_provider.cli.errors import fail, unended, warn
 from airflow_mwaa_provider.cli.nearest import naming_the_nearest
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_json, echo_table, json_moment, moment_text, on_one_line
 from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
+from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ def _cells(task: TaskInstance) -> tuple[object, ...]:
 @click.option("--map-index", type=click.IntRange(0), help="Which one of a mapped task.")
 @click.option("--follow", is_flag=True, help="Until the task has ended, retries included; exit status 1 if it failed.")
 @click.option("--poll-interval", type=WAIT_TIME, help="Time between two looks; 2s if not given.")
-@environment_command(interrupted="interrupted; the task goes on in {env_name}")
+@environment_command()
 def log(
     remote: Remote,
     *,
@@ -143,7 +144,15 @@ def log(
             return
     seconds = poll_interval.total_seconds() if poll_interval else 2.0
     looks = follow_task_log(environment, task, try_number=try_number, interval_s=seconds)
-    task, number, lines = _follow(looks, is_shown=output == "text")
+    index = ("--map-index", str(map_index)) if map_index is not None else ()
+    try:
+        task, number, lines = _follow(looks, is_shown=output == "text")
+    except KeyboardInterrupt:
+        stop = remote.again("dags", "stop", remote.env_name, dag_id, run_id)
+        fail(f"interrupted; task {task.label!r} goes on in {remote.env_name}. To stop its run: {stop}")
+    except MwaaError as error:
+        which = (remote.env_name, dag_id, run_id, task_id, *index)
+        fail(f"{unended(error)}. To follow it again: {remote.again('tasks', 'log', *which, '--follow')}")
     if output == "json":
         _show(remote, task, number, lines, output)
     warn(f"task {task.label!r} of run {run_id!r} is {task.state.value}.")

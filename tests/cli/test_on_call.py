@@ -338,7 +338,19 @@ def test_ctrl_c_ends_following_and_not_the_task(terminal: Terminal, world: World
     assert process.stdout.readline() == b"one\n"
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
-    assert (process.returncode, errors) == (1, b"airflow-mwaa: interrupted; the task goes on in env3\n")
+    assert process.returncode == 1
+    message = "interrupted; task 'extract' goes on in env3. To stop its run: airflow-mwaa dags stop env3 etl new"
+    assert errors.decode() == f"airflow-mwaa: {message}\n"
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_log_that_cannot_be_read_any_more_says_how_to_go_on(terminal: Terminal, world: World) -> None:
+    with_runs(world)
+    world.fault("rest", "html", status=502, path="*/logs/*")
+    command = ("tasks", "log", "env3", "etl", "old", "transform", "--map-index", "1", "--follow")
+    line = terminal.error(*command, "--transport", "web_session", status=1)
+    assert "502" in line
+    assert line.endswith(f"To follow it again: airflow-mwaa {' '.join(command)}")
 
 
 @pytest.mark.parametrize(
