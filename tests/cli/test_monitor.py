@@ -196,6 +196,7 @@ def published(cloudwatch: Any, _published: Published) -> Published:
     return _published
 
 
+@pytest.mark.once
 def test_the_last_hours_are_shown_the_worst_first(terminal: Terminal, published: Published) -> None:
     for width in ("60", "80", "120"):
         terminal.variables["COLUMNS"] = width
@@ -231,6 +232,7 @@ def test_what_is_shown_is_a_document_too(terminal: Terminal, published: Publishe
     assert "queued tasks" in found["without_data"]
 
 
+@pytest.mark.once
 def test_a_terminal_without_utf_8_gets_ascii(terminal: Terminal, published: Published) -> None:
     terminal.variables |= {"PYTHONIOENCODING": "ascii", "COLUMNS": "80"}
     output, errors = terminal.start("monitor", "show", "env3").communicate(timeout=60)
@@ -238,6 +240,7 @@ def test_a_terminal_without_utf_8_gets_ascii(terminal: Terminal, published: Publ
     assert "! oldest queued task" in output.decode("ascii")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("no_color", "is_colored"), [(None, True), ("1", False)])
 def test_what_is_over_is_red_on_a_terminal(
     terminal: Terminal, published: Published, no_color: str | None, is_colored: bool
