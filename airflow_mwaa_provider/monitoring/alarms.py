@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.monitoring.series import Series, check_env_names, of_airflow, of_containers
+from airflow_mwaa_provider.monitoring.privileges import PRIVILEGES_METRIC
+from airflow_mwaa_provider.monitoring.series import Series, check_env_names, of_airflow, of_containers, of_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -291,6 +292,18 @@ ALARMS: tuple[Alarm, ...] = (
         "exporting the metadata failed",
         "MetadataToS3Operator",
         "What is read from the last export is old. See the task's log.",
+    ),
+    Alarm(
+        key="privileges-changed",
+        title="roles or permissions of Airflow's users were changed",
+        series=_one(of_own(PRIVILEGES_METRIC, "Maximum")),
+        threshold=0,
+        comparison="GreaterThanThreshold",
+        datapoints=1,
+        missing="notBreaching",
+        why="What PrivilegeChangesOperator has found is in its task's XCom: who, when and by which DAG. Without that "
+        "operator this alarm stays quiet.",
+        unit="changes",
     ),
 )  # fmt: skip
 """All alarms, in the order in which they are shown."""

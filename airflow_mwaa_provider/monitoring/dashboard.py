@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.monitoring.alarms import ADDITIONAL_WORKERS, ALARMS, BASE_WORKERS, logical_id
-from airflow_mwaa_provider.monitoring.series import Series, check_env_names, check_region, of_airflow, of_containers
+from airflow_mwaa_provider.monitoring.privileges import PRIVILEGES_METRIC
+from airflow_mwaa_provider.monitoring.series import (
+    OWN,
+    Series,
+    check_env_names,
+    check_region,
+    of_airflow,
+    of_containers,
+    of_own,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +36,6 @@ MAX_WIDGETS = 500
 MAX_NAME = 255
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME}}}")
 _COLUMNS, _WIDTH, _HEIGHT, _HEADING = 24, 8, 6, 1
-_OWN = "MWAA-Custom"
-"""Where WorkerMetricsOperator publishes, unless it is told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,8 @@ def _of_clusters(metric: str) -> list[Series]:
     return [of_containers(metric, "Average", label, Cluster=cluster) for cluster, label in names.items()]
 
 
-def _own(metric: str) -> Search:
-    return Search(_OWN, metric, "Maximum", ("Category", "Environment", "Host"), by="Host")
+def _of_workers(metric: str) -> Search:
+    return Search(OWN, metric, "Maximum", ("Category", "Environment", "Host"), by="Host")
 
 
 GRAPHS = (
@@ -203,9 +210,31 @@ GRAPHS = (
             of_airflow("OperatorFailures", "Sum", "exports that failed", Operator="MetadataToS3Operator"),
         ],
     ),
-    Graph("Memory of a worker's container", [_own("container_memory_percent")], short="worker memory", is_percent=True),
-    Graph("Disk of a worker", [_own("disk_percent")], short="worker disk", is_percent=True),
-    Graph("Processes killed at the memory limit", [_own("container_memory_kills")], short="worker kills"),
+    Graph(
+        "Memory of a worker's container",
+        [_of_workers("container_memory_percent")],
+        short="worker memory",
+        is_percent=True,
+    ),
+    Graph("Disk of a worker", [_of_workers("disk_percent")], short="worker disk", is_percent=True),
+    Graph("Processes killed at the memory limit", [_of_workers("container_memory_kills")], short="worker kills"),
+    Graph(
+        "Size of tables",
+        [Search(OWN, "table_size", "Maximum", ("Environment", "Table"), by="Table", period_s=3600)],
+        short="size",
+        is_stacked=True,
+    ),
+    Graph(
+        "Delay of scheduled runs",
+        [replace(of_own("scheduling_delay", "Maximum", "longest"), period_s=3600)],
+        short="scheduling delay",
+    ),
+    Graph(
+        "Changes of privileges",
+        [of_own(PRIVILEGES_METRIC, "Maximum", "changes")],
+        short="changes of privileges",
+        alarm="privileges-changed",
+    ),
 )
 
 
@@ -214,7 +243,7 @@ def build(env_names: Iterable[str], region: str, *, max_workers: Mapping[str, in
 
     The same arguments give the same body, so that one which is there can be compared.
 
-    :param env_names: the environments, in the order in which they are shown; up to 22.
+    :param env_names: the environments, in the order in which they are shown; up to 19.
     :param region: AWS region of all of them.
     :param max_workers: by environment the largest number of its workers, MaxWorkers of GetEnvironment, which is drawn
         as a line.

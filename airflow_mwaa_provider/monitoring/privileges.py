@@ -18,12 +18,24 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.client.aws_calls import AwsCalls
 
-__all__ = ["CHANGES", "FILTER_PATTERN", "Finding", "LogGroup", "changes_in", "find_changes", "log_groups"]
+__all__ = [
+    "CHANGES",
+    "FILTER_PATTERN",
+    "PRIVILEGES_METRIC",
+    "Finding",
+    "LogGroup",
+    "changes_in",
+    "find_changes",
+    "log_groups",
+]
 
 CHANGES = (
     "role-given", "role-taken", "permission-given", "permission-taken", "role-created", "role-deleted", "user-created",
 )  # fmt: skip
 """The changes that can be told apart; the last one is no change of anybody who was there before."""
+
+PRIVILEGES_METRIC = "privilege_changes"
+"""Name of the metric that counts them: dimension Environment, and another with Change."""
 
 _COMMANDS = {
     "add-role": "role-given",

@@ -13,6 +13,7 @@ from airflow_mwaa_provider.client.aws_calls import AwsCalls
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.monitoring.alarms import alarm_on
 from airflow_mwaa_provider.monitoring.dashboard import GRAPHS, Search
+from airflow_mwaa_provider.monitoring.metadata_metrics import METADATA_METRICS
 from airflow_mwaa_provider.monitoring.mwaa_metrics import find
 from airflow_mwaa_provider.monitoring.series import Series, check_env_names
 from airflow_mwaa_provider.monitoring.worker import WORKER_METRICS
@@ -275,4 +276,7 @@ def _unit(series: Series, env_name: str) -> str:
     if series.stat == "SampleCount":
         return "Count"
     metric = find(series.namespace, series.name, series.all_dimensions(env_name))
-    return metric.unit if metric else WORKER_METRICS[series.name][1]
+    if metric is not None:
+        return metric.unit
+    own = {**WORKER_METRICS, **METADATA_METRICS}
+    return own[series.name][1] if series.name in own else "Count"

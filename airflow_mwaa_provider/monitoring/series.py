@@ -13,6 +13,8 @@ from airflow_mwaa_provider.monitoring.mwaa_metrics import AIRFLOW, CONTAINERS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+OWN = "MWAA-Custom"
+"""Where this package's operators publish, unless they are told otherwise."""
 _ENV_NAME = re.compile(r"[a-zA-Z][0-9a-zA-Z_-]{0,79}")
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 
@@ -62,6 +64,11 @@ def of_airflow(name: str, stat: str, label: str = "", **dimensions: str) -> Seri
 def of_containers(name: str, stat: str, label: str = "", **dimensions: str) -> Series:
     """Return a series of containers, queue or database."""
     return Series(CONTAINERS, name, stat, dimensions, label)
+
+
+def of_own(name: str, stat: str, label: str = "", **dimensions: str) -> Series:
+    """Return a series that an operator of this package publishes, unless it is told another namespace."""
+    return Series(OWN, name, stat, dimensions, label)
 
 
 def check_env_names(env_names: Iterable[str]) -> list[str]:

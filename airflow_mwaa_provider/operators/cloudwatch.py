@@ -15,7 +15,7 @@ from airflow_mwaa_provider.client.parameters import check_database_timeout, is_r
 from airflow_mwaa_provider.exceptions import AwsError, MwaaInputError
 from airflow_mwaa_provider.metadata.routes import ROUTES, check_route
 from airflow_mwaa_provider.monitoring.metrics import OLDEST_S, Metric, check_namespace, metrics_of
-from airflow_mwaa_provider.monitoring.privileges import CHANGES
+from airflow_mwaa_provider.monitoring.privileges import CHANGES, PRIVILEGES_METRIC
 from airflow_mwaa_provider.operators.base import MwaaOperator
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 _MAX_FINDINGS = 1_000
-_PRIVILEGES_METRIC = "privilege_changes"
 
 
 class _MetricsOperator(MwaaOperator):
@@ -358,8 +357,8 @@ class PrivilegeChangesOperator(_MetricsOperator):
             self.log.warning("Nothing is published: CloudWatch takes no metric of more than two weeks ago.")
             return
         environment = {"Environment": env_name}
-        metrics = [Metric(_PRIVILEGES_METRIC, sum(counts.values()), "Count", environment, end)]
+        metrics = [Metric(PRIVILEGES_METRIC, sum(counts.values()), "Count", environment, end)]
         for change, count in counts.items():
-            metrics.append(Metric(_PRIVILEGES_METRIC, count, "Count", {**environment, "Change": change}, end))
+            metrics.append(Metric(PRIVILEGES_METRIC, count, "Count", {**environment, "Change": change}, end))
         # A repetition does not change the maximum, which is what is to be looked at.
         self._publish(metrics, repeat_unsure=True)

@@ -53,14 +53,14 @@ def counted(document: dict[str, Any]) -> dict[str, int]:
 def test_alarms_are_planned_applied_kept_and_deleted(terminal: Terminal, cloudwatch: Any) -> None:
     command = ("monitor", "alarms", "env3", "env2", "--sns-topic", TOPIC)
     planned = terminal.json(*command)
-    assert (planned["written"], counted(planned)) == (False, {"create": 30})
+    assert (planned["written"], counted(planned)) == (False, {"create": 32})
     assert alarm_names(cloudwatch) == set()
     applied = terminal.json(*command, "--apply")
-    assert (applied["written"], counted(applied)) == (True, {"create": 30})
+    assert (applied["written"], counted(applied)) == (True, {"create": 32})
     assert alarm_names(cloudwatch) == {change["name"] for change in applied["changes"]}
     assert applied["changes"][0]["wanted"]["AlarmActions"] == [TOPIC]
-    assert counted(terminal.json(*command, "--apply")) == {"keep": 30}
-    assert counted(terminal.json("monitor", "alarms", "env3", "--delete")) == {"delete": 15}
+    assert counted(terminal.json(*command, "--apply")) == {"keep": 32}
+    assert counted(terminal.json("monitor", "alarms", "env3", "--delete")) == {"delete": 16}
     assert {name.split("/")[1] for name in alarm_names(cloudwatch)} == {"env2"}
     assert terminal.json("monitor", "alarms", "env3", "--delete")["changes"] == []
 
@@ -84,13 +84,13 @@ def test_people_see_what_is_to_be_done_and_what_was(terminal: Terminal, cloudwat
     heading, first, *_, summary = terminal.run("monitor", "alarms", "env3").stdout.splitlines()
     assert heading.split() == ["TO", "DO", "ALARM", "DIFFERS", "IN"]
     assert first.split() == ["create", "mwaa/env3/scheduler-heartbeat"]
-    assert summary == "15 to create; nothing was written"
+    assert summary == "16 to create; nothing was written"
     terminal.run("monitor", "alarms", "env3", "--apply")
     changed = ("monitor", "alarms", "env3", "--threshold", "scheduler-cpu=80", "--without", "export-failed")
     lines = terminal.run(*changed).stdout.splitlines()
     assert ["update", "mwaa/env3/scheduler-cpu", "Threshold"] in [line.split() for line in lines]
     assert max(map(len, lines)) <= 80
-    assert terminal.run(*changed, "--apply").stdout.splitlines()[-1] == "13 as it was, 1 updated, 1 deleted"
+    assert terminal.run(*changed, "--apply").stdout.splitlines()[-1] == "14 as it was, 1 updated, 1 deleted"
     assert (
         terminal.run("monitor", "dashboard", "env3", "--delete").stdout == "there is no dashboard of airflow-mwaa's\n"
     )

@@ -13,6 +13,7 @@ from botocore.validate import ParamValidator
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.monitoring import alarms
 from airflow_mwaa_provider.monitoring.mwaa_metrics import find
+from airflow_mwaa_provider.monitoring.privileges import PRIVILEGES_METRIC
 from tests.monitoring.cfn_lint import complaints
 
 pytestmark = pytest.mark.once
@@ -52,11 +53,14 @@ def test_no_heartbeat_and_no_data_is_an_alarm_and_no_failure_is_none() -> None:
     assert {found[key]["TreatMissingData"] for key in ("cleanup-failed", "export-failed")} == {"notBreaching"}
 
 
-def test_all_look_at_metrics_that_mwaa_publishes() -> None:
+def test_all_look_at_metrics_that_mwaa_or_this_package_publishes() -> None:
     for request in by_key().values():
         looked_at = [part["MetricStat"]["Metric"] for part in request.get("Metrics", ()) if "MetricStat" in part]
         for metric in looked_at or [request]:
             dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+            if metric["Namespace"] == "MWAA-Custom":
+                assert (metric["MetricName"], dimensions) == (PRIVILEGES_METRIC, {"Environment": "prod"})
+                continue
             assert find(metric["Namespace"], metric["MetricName"], dimensions), request["AlarmName"]
             assert dimensions["Environment"] == "prod"
 
@@ -126,15 +130,22 @@ def test_the_condition_is_told_to_people() -> None:
 
 
 def test_a_template_has_no_more_than_cloudformation_takes() -> None:
-    names = [f"e{number}" for number in range(36)]
-    assert len(alarms.template(alarms.alarm_requests(names[:35]))["Resources"]) == 35 * 14
+    names = [f"e{number}" for number in range(34)]
+    assert len(alarms.template(alarms.alarm_requests(names[:33]))["Resources"]) == 33 * 15
     with pytest.raises(MwaaInputError, match="takes 500 in a template"):
         alarms.template(alarms.alarm_requests(names))
 
 
+def test_a_template_is_not_longer_than_cloudformation_takes() -> None:
+    names = [f"e{number}".ljust(80, "x") for number in range(33)]
+    topics = [f"arn:aws:sns:eu-west-1:123456789012:{letter * 256}" for letter in "abc"]
+    with pytest.raises(MwaaInputError, match="more than 1,000,000 bytes"):
+        alarms.template(alarms.alarm_requests(names, topics=topics))
+
+
 def test_each_alarm_has_an_id_of_its_own_that_stays() -> None:
     ids = [list(alarms.template(alarms.alarm_requests([name]))["Resources"]) for name in ("my-env", "my_env", "myEnv")]
-    assert len({each for found in ids for each in found}) == 3 * 14
+    assert len({each for found in ids for each in found}) == 3 * 15
     together = list(alarms.template(alarms.alarm_requests(["myEnv", "my-env"]))["Resources"])
     assert together == ids[2] + ids[0]
 

@@ -19,8 +19,9 @@ import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.monitoring import dashboard
+from airflow_mwaa_provider.monitoring.metadata_metrics import METADATA_METRICS, metadata_metrics
 from airflow_mwaa_provider.monitoring.mwaa_metrics import CLUSTERS, find
-from airflow_mwaa_provider.monitoring.worker import Measured
+from airflow_mwaa_provider.monitoring.worker import WORKER_METRICS, Measured
 from tests.monitoring.cfn_lint import complaints
 
 pytestmark = pytest.mark.once
@@ -65,7 +66,7 @@ def metrics_on(body: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]
             yield namespace, match["name"], {**{each: each for each in dimensions}, "Environment": match["env"]}
 
 
-@pytest.mark.parametrize("env_names", [("prod",), ("prod", "my_env-2", "A"), tuple(f"e{n}" for n in range(22))])
+@pytest.mark.parametrize("env_names", [("prod",), ("prod", "my_env-2", "A"), tuple(f"e{n}" for n in range(19))])
 def test_the_body_is_what_aws_describes(env_names: tuple[str, ...]) -> None:
     body = body_of(*env_names, max_workers={"prod": 10})
     assert problems(body) == []
@@ -131,13 +132,25 @@ def test_a_malformed_body_fails_the_schema(what: str) -> None:
     assert problems(body) != []
 
 
+def own_dimensions(name: str) -> set[str]:
+    """The dimensions that one of this package's operators publishes a metric with."""
+    if name in WORKER_METRICS:
+        [metric] = Measured({name: 1.0}, {}).metrics("prod", "host")
+    elif name in METADATA_METRICS:
+        dimension = METADATA_METRICS[name][0]
+        [metric] = metadata_metrics({name: {"x": 1.0} if dimension else 1.0}, "prod")
+    else:
+        assert name == "privilege_changes"
+        return {"Environment"}
+    return set(metric.dimensions)
+
+
 def test_only_metrics_that_mwaa_or_this_package_publishes_are_shown() -> None:
     seen = list(metrics_on(body_of("prod", "staging")))
     assert len(seen) > 60
     for namespace, name, dimensions in seen:
         if namespace == "MWAA-Custom":
-            [metric] = Measured({name: 1.0}, {}).metrics("prod", "host")
-            assert set(dimensions) == set(metric.dimensions)
+            assert set(dimensions) == own_dimensions(name)
             continue
         assert find(namespace, name, dimensions), f"{namespace} has no {name} with {dimensions}"
         assert dimensions.get("Cluster", "Scheduler") in CLUSTERS
@@ -145,11 +158,18 @@ def test_only_metrics_that_mwaa_or_this_package_publishes_are_shown() -> None:
 
 
 def test_own_metrics_are_looked_for_where_they_are_published() -> None:
-    from airflow_mwaa_provider.operators.cloudwatch import WorkerMetricsOperator
+    from airflow_mwaa_provider.operators import cloudwatch
 
-    namespace = inspect.signature(WorkerMetricsOperator.__init__).parameters["namespace"].default
-    own = {name for found, name, _ in metrics_on(body_of()) if found == namespace}
-    assert own == {"container_memory_percent", "disk_percent", "container_memory_kills"}
+    publishers = (
+        cloudwatch.WorkerMetricsOperator, cloudwatch.MetadataMetricsOperator, cloudwatch.PrivilegeChangesOperator
+    )  # fmt: skip
+    namespaces = {inspect.signature(each.__init__).parameters["namespace"].default for each in publishers}
+    assert namespaces == {"MWAA-Custom"}
+    own = {name for found, name, _ in metrics_on(body_of()) if found == "MWAA-Custom"}
+    assert own == {
+        "container_memory_percent", "disk_percent", "container_memory_kills", "table_size", "scheduling_delay",
+        "privilege_changes",
+    }  # fmt: skip
 
 
 def test_what_the_guide_shows_and_what_someone_on_call_needs_is_there_of_each_environment() -> None:
@@ -190,8 +210,8 @@ def test_names_that_are_none_are_refused(env_names: Any) -> None:
 
 
 def test_more_environments_than_there_is_room_for_are_refused() -> None:
-    with pytest.raises(MwaaInputError, match="has room for 22"):
-        body_of(*(f"e{n}" for n in range(23)))
+    with pytest.raises(MwaaInputError, match="has room for 19"):
+        body_of(*(f"e{n}" for n in range(20)))
 
 
 @pytest.mark.parametrize("region", ["", "Ireland", "eu-west", "eu-west-1'"])

@@ -78,7 +78,7 @@ def alarm_names(recorded: Recorded) -> set[str]:
 def test_alarms_applied_twice_are_written_once(recorded: Recorded) -> None:
     first = apply_alarms(recorded, "prod", "prod-eu", topics=[TOPIC])
     assert {change.action for change in first} == {Action.CREATE}
-    assert recorded.writes() == ["PutMetricAlarm"] * 30
+    assert recorded.writes() == ["PutMetricAlarm"] * 32
     second = apply_alarms(recorded, "prod", "prod-eu", topics=[TOPIC])
     assert [change.differs for change in second if change.differs] == []
     assert {change.action for change in second} == {Action.KEEP}
@@ -156,7 +156,7 @@ def test_deleted_alarms_leave_nothing_and_others_stay(recorded: Recorded) -> Non
     there = AlarmDeployment(recorded.client, ["prod"])
     there.apply(there.deletion())
     assert {name for name in alarm_names(recorded) if not name.startswith("mwaa/prod-eu/")} == {"mwaa/prod/my-own"}
-    assert len(alarm_names(recorded)) == 16
+    assert len(alarm_names(recorded)) == 17
     recorded.writes()
     there.apply(there.deletion())
     assert recorded.writes() == []
@@ -180,7 +180,7 @@ def test_more_alarms_than_one_call_deletes_are_deleted(recorded: Recorded) -> No
     told: list[Change] = []
     there.apply(there.deletion(), told.append)
     assert recorded.writes() == ["DeleteAlarms"] * 2
-    assert len(told) == 120
+    assert len(told) == 128
     assert there.deletion() == []
 
 
