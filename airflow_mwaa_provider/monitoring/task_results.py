@@ -52,6 +52,7 @@ _KEPT_S = 3600.0
 _BATCH_S = 60.0
 _IDLE_S = 900.0
 _DEADLINE_S, _LAST_DEADLINE_S = 20.0, 3.0
+_MOST_CHARACTERS = 1024  # in the value of a dimension
 _RESULTS_A_REQUEST = 200  # of five metrics each: the thousand that a request may have
 # What reaching AWS takes. A task's own process may have more, such as what its code has put there.
 _VARIABLES = (
@@ -170,11 +171,14 @@ class TaskResults:
         names = self._names("done-")
         while names:
             batch, names = names[:_RESULTS_A_REQUEST], names[_RESULTS_A_REQUEST:]
+            results = [result for name in batch if (result := _read(f"{self.folder}/{name}"))]
+            named = self._named(results, most_tasks)
+            results = [result for result in results if self._is_accepted(result, named)]
+            metrics = metrics_of_results(results, named)
+            # From here to the request nothing may fail: what is found with this name is not sent again.
             sent = [f"sent-{name.partition('-')[2]}" for name in batch]
             for name, target in zip(batch, sent, strict=True):
                 os.rename(f"{self.folder}/{name}", f"{self.folder}/{target}")  # noqa: PTH104
-            results = [result for name in sent if (result := _read(f"{self.folder}/{name}"))]
-            metrics = metrics_of_results(results, self._named(results, most_tasks))
             if not self._send(client, namespace, metrics, policy):
                 self._give_back(sent)
                 break
@@ -229,6 +233,18 @@ class TaskResults:
             return error.ambiguous or error.sent > 0
         except MwaaError as error:
             self.fail(str(error))
+        return True
+
+    def _is_accepted(self, result: Mapping[str, Any], named: set[tuple[str, str]]) -> bool:
+        """Whether CloudWatch would take a result; one that it would not is told of, and takes no other with it."""
+        from airflow_mwaa_provider.exceptions import MwaaInputError
+
+        try:
+            for metric in metrics_of_results([result], named):
+                metric.entries()
+        except MwaaInputError as error:
+            self.fail(f"DAG {result['dag_id']!r}, task {result['task_id']!r} is left out: {error}")
+            return False
         return True
 
     def _give_back(self, names: Iterable[str]) -> None:
@@ -291,7 +307,7 @@ def metrics_of_results(results: Iterable[Mapping[str, Any]], named: set[tuple[st
         pair = (result["dag_id"], result["task_id"])
         dag_id, task_id = pair if pair in named else (OTHER, OTHER)
         common = {"Environment": result.get("env_name"), "DAG": dag_id, "Task": task_id}
-        dimensions = tuple((name, _ascii(value)) for name, value in common.items() if value)
+        dimensions = tuple((name, _accepted(value)) for name, value in common.items() if value and value.strip())
         minute = int(result["taken_s"] // 60 * 60)
         for field, (name, unit) in units.items():
             if result.get(field) is not None:
@@ -361,9 +377,13 @@ def _read(path: str) -> dict[str, Any] | None:
     return found
 
 
-def _ascii(text: str) -> str:
-    """Return an id as CloudWatch takes it: one of Airflow may have letters of any script, or be ``None``."""
-    return "None." if text == "None" else text.encode("ascii", "replace").decode()
+def _accepted(text: str) -> str:
+    """Return an id or a name as CloudWatch takes it.
+
+    One of Airflow may have letters of any script, end in a line feed, or be ``None``.
+    """
+    printable = "".join(each if " " <= each <= "~" else "?" for each in text[:_MOST_CHARACTERS])
+    return "None." if text == "None" else printable
 
 
 if __name__ == "__main__":

@@ -112,6 +112,28 @@ def test_what_was_left_becomes_metrics_with_units(
                      "task_files_left": "Bytes", "task_ended": "Count"}  # fmt: skip
 
 
+def test_an_odd_id_or_an_odd_time_takes_no_other_result_with_it(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str
+) -> None:
+    _leave(results, 2)
+    _leave(results, dag_id="orders\n", env_name="prod\n")
+    _leave(results, dag_id="\x00\x7f", env_name=" \t")
+    _leave(results, dag_id="long", env_name="e" * 1100)
+    _leave(results, task_id="early", taken_s=time.time() + 3 * 3600)  # before the clock was set back
+    assert results.publish(cloudwatch.client(), namespace, 200) == 5
+    ended = {key[1:]: number for key, number in _points(namespace).items() if key[0] == "task_ended"}
+    assert ended == {
+        ("prod", "dag", "task", "success"): 2.0,
+        ("prod?", "orders?", "task", "success"): 1.0,
+        ("??", "task", "success"): 1.0,
+        ("e" * 1024, "long", "task", "success"): 1.0,
+    }
+    assert not results.has_results()
+    (line,) = (results.failure() or "").splitlines()
+    assert line.startswith("DAG 'dag', task 'early' is left out: Metric ")
+    assert "two hours ahead" in line
+
+
 def test_the_number_of_names_is_bounded_and_the_rest_is_summed_up(
     cloudwatch: CloudWatchService, results: TaskResults, namespace: str
 ) -> None:
