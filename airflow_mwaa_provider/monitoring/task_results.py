@@ -261,12 +261,14 @@ class TaskResults:
         """Return the pairs of DAG and task that have metrics of their own today: the first so many."""
         path, today = f"{self.folder}/names", time.strftime("%Y-%m-%d", time.gmtime())
         known = _read(path) or {}
-        named = {(dag_id, task_id) for dag_id, task_id in known.get("names", ()) if known.get("day") == today}
+        before = {(dag_id, task_id) for dag_id, task_id in known.get("names", ()) if known.get("day") == today}
+        named = set(before)
         for result in results:
             pair = (result["dag_id"], result["task_id"])
             if pair not in named and len(named) < most:
                 named.add(pair)
-        self.write(path, {"day": today, "names": sorted(named)})
+        if named != before:  # a full folder takes no name more
+            self.write(path, {"day": today, "names": sorted(named)})
         return named
 
     def _names(self, prefix: str) -> list[str]:

@@ -183,6 +183,30 @@ def test_what_was_refused_for_an_hour_is_dropped(
     assert results.publish(cloudwatch.client(), namespace, 200) == 1
 
 
+def test_a_full_folder_loses_nothing_that_waits(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    _leave(results)
+    assert results.publish(cloudwatch.client(), namespace, 200) == 1
+    _leave(results, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(json, "dump", full)
+        assert results.publish(cloudwatch.client(), namespace, 200) == 2  # its name is known
+    _leave(results, 3, task_id="new")
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(json, "dump", full)
+            with pytest.raises(OSError, match="No space left"):
+                results.publish(cloudwatch.client(), namespace, 200)
+    assert results.publish(cloudwatch.client(), namespace, 200) == 3
+    ended = {key[3]: number for key, number in _points(namespace).items() if key[0] == "task_ended"}
+    assert ended == {"task": 3.0, "new": 3.0}
+    assert results.failure() is None
+
+
 def test_what_may_have_been_taken_is_not_published_again(
     cloudwatch: CloudWatchService, results: TaskResults, namespace: str
 ) -> None:
