@@ -7,7 +7,8 @@ that was killed: whoever renames it first tells so. A process in a session of it
 is done once a minute, and publishes it.
 
 Nothing is published twice: a file is renamed to ``sent-…`` before the request that it goes into, and what nobody knows
-the fate of is dropped. What could not be sent, and surely was not, is tried again for an hour.
+the fate of is dropped. What could not be sent, and surely was not, is tried again for an hour: the files, or, when they
+became several requests and one was taken, a file of the metrics that are left.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +163,10 @@ class TaskResults:
         :param most_tasks: how many tasks have metrics of their own in a day.
         :param policy: how long, and how patiently, one request is repeated; 60 seconds by default.
         """
+        from airflow_mwaa_provider.exceptions import MetricsNotSent, MwaaError
+        from airflow_mwaa_provider.monitoring.metrics import Metric
+        from airflow_mwaa_provider.monitoring.publishing import put_metrics
+
         lost = self._names("sent-")
         if lost:
             self.fail(f"of {len(lost)} tasks it is not known whether they were published, and they are not again")
@@ -171,16 +177,20 @@ class TaskResults:
         names = self._names("done-")
         while names:
             batch, names = names[:_RESULTS_A_REQUEST], names[_RESULTS_A_REQUEST:]
-            results = [result for name in batch if (result := _read(f"{self.folder}/{name}"))]
-            named = self._named(results, most_tasks)
-            results = [result for result in results if self._is_accepted(result, named)]
-            metrics = metrics_of_results(results, named)
+            left = [found for name in batch if (found := _read(f"{self.folder}/{name}"))]
+            results = [found for found in left if "metrics" not in found]
+            metrics = metrics_of_results(results, self._named(results, most_tasks))
+            metrics += [Metric(**each) for found in left for each in found.get("metrics", ())]
+            metrics = [metric for metric in metrics if self._is_accepted(metric)]
             # From here to the request nothing may fail: what is found with this name is not sent again.
             sent = [f"sent-{name.partition('-')[2]}" for name in batch]
             for name, target in zip(batch, sent, strict=True):
                 os.rename(f"{self.folder}/{name}", f"{self.folder}/{target}")  # noqa: PTH104
-            if not self._send(client, namespace, metrics, policy):
-                self._give_back(sent)
+            try:
+                put_metrics(client, namespace, metrics, policy=policy)
+            except MwaaError as error:
+                self.fail(str(error))
+                self._keep(sent, metrics, error.unsent if isinstance(error, MetricsNotSent) else metrics)
                 break
             self._unlink(sent)
             published += len(results)
@@ -221,31 +231,26 @@ class TaskResults:
         """Whether something waits to be published."""
         return bool(self._names("done-"))
 
-    def _send(self, client: Any, namespace: str, metrics: Sequence[Metric], policy: RetryPolicy | None) -> bool:
-        """Send the metrics; return whether that is settled, one way or the other."""
-        from airflow_mwaa_provider.exceptions import MetricsNotSent, MwaaError
-        from airflow_mwaa_provider.monitoring.publishing import put_metrics
-
-        try:
-            put_metrics(client, namespace, metrics, policy=policy)
-        except MetricsNotSent as error:
-            self.fail(str(error))
-            return error.ambiguous or error.sent > 0
-        except MwaaError as error:
-            self.fail(str(error))
-        return True
-
-    def _is_accepted(self, result: Mapping[str, Any], named: set[tuple[str, str]]) -> bool:
-        """Whether CloudWatch would take a result; one that it would not is told of, and takes no other with it."""
+    def _is_accepted(self, metric: Metric) -> bool:
+        """Whether CloudWatch would take a metric; one that it would not is told of, and takes no other with it."""
         from airflow_mwaa_provider.exceptions import MwaaInputError
 
         try:
-            for metric in metrics_of_results([result], named):
-                metric.entries()
+            metric.entries()
         except MwaaInputError as error:
-            self.fail(f"DAG {result['dag_id']!r}, task {result['task_id']!r} is left out: {error}")
+            whose = ", ".join(f"{name} {value!r}" for name, value in metric.dimensions.items())
+            self.fail(f"{whose} is left out: {error}")
             return False
         return True
+
+    def _keep(self, names: Sequence[str], metrics: Sequence[Metric], unsent: Sequence[Metric]) -> None:
+        """Keep what was not sent of these results; a request may have been refused after another was taken."""
+        if len(unsent) == len(metrics):
+            self._give_back(names)
+            return
+        self._unlink(names)  # first: it makes room in a full folder
+        if unsent:
+            self.write(self._done(f"{RUNNING}-rest"), {"metrics": [asdict(metric) for metric in unsent]})
 
     def _give_back(self, names: Iterable[str]) -> None:
         """Keep what was not sent, unless it is too old."""

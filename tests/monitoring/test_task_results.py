@@ -18,7 +18,7 @@ import pytest
 from moto.cloudwatch.models import cloudwatch_backends
 
 from airflow_mwaa_provider.client.retrying import RetryPolicy
-from airflow_mwaa_provider.monitoring import task_results
+from airflow_mwaa_provider.monitoring import publishing, task_results
 from airflow_mwaa_provider.monitoring.task_results import TaskResults, metrics_of_results
 from tests.monitoring.conftest import CloudWatchService
 
@@ -120,7 +120,7 @@ def test_an_odd_id_or_an_odd_time_takes_no_other_result_with_it(
     _leave(results, dag_id="\x00\x7f", env_name=" \t")
     _leave(results, dag_id="long", env_name="e" * 1100)
     _leave(results, task_id="early", taken_s=time.time() + 3 * 3600)  # before the clock was set back
-    assert results.publish(cloudwatch.client(), namespace, 200) == 5
+    results.publish(cloudwatch.client(), namespace, 200)
     ended = {key[1:]: number for key, number in _points(namespace).items() if key[0] == "task_ended"}
     assert ended == {
         ("prod", "dag", "task", "success"): 2.0,
@@ -130,7 +130,7 @@ def test_an_odd_id_or_an_odd_time_takes_no_other_result_with_it(
     }
     assert not results.has_results()
     (line,) = (results.failure() or "").splitlines()
-    assert line.startswith("DAG 'dag', task 'early' is left out: Metric ")
+    assert line.startswith("Environment 'prod', DAG 'dag', Task 'early', State 'success' is left out: Metric ")
     assert "two hours ahead" in line
 
 
@@ -181,6 +181,32 @@ def test_what_was_refused_for_an_hour_is_dropped(
     results.publish(cloudwatch.client(), namespace, 200, ONCE)
     cloudwatch.fault = None
     assert results.publish(cloudwatch.client(), namespace, 200) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "lacking"), [((400, "Throttling", False), 0), ((None, "", False), 1)], ids=["refused", "in doubt"]
+)
+def test_of_several_requests_only_what_was_not_sent_is_kept(
+    cloudwatch: CloudWatchService,
+    results: TaskResults,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: tuple[int | None, str, bool],
+    lacking: int,
+) -> None:
+    monkeypatch.setattr(publishing, "MAX_REQUEST_METRICS", 7)  # a task's five in two requests
+    for number in range(4):
+        _leave(results, task_id=f"task{number}")
+    cloudwatch.fault = lambda number: fault if number == 2 else None
+    assert results.publish(cloudwatch.client(), namespace, 200, ONCE) == 0
+    assert len(_points(namespace)) == 7
+    assert len(list(Path(results.folder).glob("done-*"))) == 1
+    _leave(results, task_id="later")
+    assert results.publish(cloudwatch.client(), namespace, 200, ONCE) == 1
+    points = _points(namespace)
+    assert len(points) == 25 - 7 * lacking
+    assert {points[key] for key in points if key[0] == "task_ended"} == {1.0}
+    assert not results.has_results()
 
 
 def test_a_full_folder_loses_nothing_that_waits(
