@@ -80,10 +80,17 @@ class TaskResults:
             raise OSError(f"{folder} is not a folder that only this user may enter")
 
     @classmethod
-    def of_environment(cls, namespace: str, shared_memory: str = _SHARED_MEMORY) -> TaskResults:
-        """Return the folder of this Airflow and namespace: in shared memory, else where temporary files are."""
-        known = (namespace, os.environ.get("AIRFLOW_ENV_NAME", ""), os.environ.get("AIRFLOW_HOME", ""))
-        digest = hashlib.sha256("\0".join(known).encode()).hexdigest()[:12]
+    def of_environment(cls, namespace: str, shared_memory: str = _SHARED_MEMORY, proc: str = "/proc") -> TaskResults:
+        """Return the folder of this Airflow and namespace: in shared memory, else where temporary files are.
+
+        Containers that share shared memory have a folder each, because the process ids in one mean nothing in another.
+        """
+        try:
+            container = str(os.stat(f"{proc}/self/ns/pid").st_ino)  # noqa: PTH116
+        except OSError:
+            container = ""
+        known = (namespace, os.environ.get("AIRFLOW_ENV_NAME", ""), os.environ.get("AIRFLOW_HOME", ""), container)
+        digest = hashlib.sha256("\0".join(known).encode(errors="surrogateescape")).hexdigest()[:12]
         name = f"{_PREFIX}-{os.geteuid()}-{digest}"
         usable = os.path.isdir(shared_memory) and os.access(shared_memory, os.W_OK | os.X_OK)  # noqa: PTH112
         return cls(f"{shared_memory if usable else tempfile.gettempdir()}/{name}")

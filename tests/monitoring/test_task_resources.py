@@ -170,6 +170,18 @@ def test_a_task_that_still_runs_is_not_taken_for_a_killed_one(tmp_path: Path) ->
     assert watch.end("failed") is None
 
 
+def test_containers_that_share_a_folder_keep_theirs_apart(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name / "self" / "ns").mkdir(parents=True)
+        (tmp_path / name / "self" / "ns" / "pid").touch()  # its inode tells process namespaces apart
+    one, same, other, unknown = (
+        TaskResults.of_environment("Test", str(tmp_path), str(tmp_path / name)).folder
+        for name in ("one", "one", "other", "none")
+    )
+    assert one == same
+    assert len({one, other, unknown}) == 3
+
+
 def test_a_process_that_was_not_waited_for_or_whose_id_is_used_again_is_not_alive() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     ticks = start_ticks(process.pid)
