@@ -28,7 +28,7 @@ import time
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_mwaa_provider.monitoring.process_tree import is_alive, start_ticks
 
@@ -53,6 +53,7 @@ _PREFIX = "airflow-mwaa-task-resources"
 _KEPT_S = 3600.0
 _BATCH_S = 60.0
 _IDLE_S = 900.0
+_STARTS_S = 10.0
 _DEADLINE_S, _LAST_DEADLINE_S = 20.0, 3.0
 _MOST_CHARACTERS = 1024  # in the value of a dimension
 _RESULTS_A_REQUEST = 200  # of five metrics each: the thousand that a request may have
@@ -141,13 +142,22 @@ class TaskResults:
         return found
 
     def publish_soon(self, namespace: str, most_tasks: int, variables: Mapping[str, str]) -> None:
-        """Start the container's publisher, unless it runs. It is no child of this process, which it does not keep.
+        """Start the container's publisher, unless it runs or another task has just started it.
+
+        It is no child of this process, which it does not keep.
 
         :param variables: environment variables; those that AWS is reached with are passed on.
         :raises OSError: it cannot be started.
         """
-        if self.has_publisher():
-            return
+        with self._lock() as file:
+            if file is None or _is_starting(file):
+                return
+            with contextlib.suppress(OSError):  # in a full folder several may be started; all but one leave
+                file.truncate(0)
+                file.write(b"starts")
+            self._start_publisher(namespace, most_tasks, variables)
+
+    def _start_publisher(self, namespace: str, most_tasks: int, variables: Mapping[str, str]) -> None:
         command = [sys.executable, "-m", __name__, self.folder, namespace, str(most_tasks)]
         passed = {name: each for name, each in variables.items() if name in _VARIABLES or name.startswith(_PREFIXES)}
         # The shell ends at once, and leaves it to the container's first process.
@@ -231,8 +241,8 @@ class TaskResults:
 
     def has_publisher(self) -> bool:
         """Whether a process of the container publishes what is left here."""
-        with self._lock() as is_free:
-            return not is_free
+        with self._lock() as file:
+            return file is None
 
     def has_results(self) -> bool:
         """Whether something waits to be published."""
@@ -296,15 +306,24 @@ class TaskResults:
                 os.unlink(f"{self.folder}/{name}")  # noqa: PTH108
 
     @contextlib.contextmanager
-    def _lock(self) -> Iterator[bool]:
-        """Try to become the publisher; what it gives is whether nobody else is."""
-        with open(f"{self.folder}/publisher", "a") as file:  # noqa: PTH123
+    def _lock(self) -> Iterator[BinaryIO | None]:
+        """Try to become the publisher; what it gives is the file that is locked, and ``None`` if somebody else is.
+
+        The lock belongs to the process: flock's would pass to a child that a thread of the task forks meanwhile.
+        """
+        with open(f"{self.folder}/publisher", "ab", buffering=0) as file:  # noqa: PTH123
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                yield False
+                yield None
             else:
-                yield True
+                yield file
+
+
+def _is_starting(file: BinaryIO) -> bool:
+    """Whether a publisher was started that has not had the time to take the lock: then it empties the file."""
+    found = os.fstat(file.fileno())
+    return found.st_size > 0 and 0 <= time.time() - found.st_mtime < _STARTS_S
 
 
 def metrics_of_results(results: Iterable[Mapping[str, Any]], named: set[tuple[str, str]]) -> list[Metric]:
@@ -355,8 +374,9 @@ def main(arguments: Sequence[str]) -> None:
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     for _ in range(10):
-        with results._lock() as is_free:
-            if is_free:
+        with results._lock() as file:
+            if file:
+                file.truncate(0)
                 _publish_by_the_minute(results, [*arguments])
                 return
         time.sleep(0.1)  # a task looks whether there is one

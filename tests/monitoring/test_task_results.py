@@ -42,6 +42,22 @@ for number in range(50):
     results.finish(running)
 """
 
+# As another thread of the task could at that moment.
+FORKS = """
+import os, signal, subprocess, sys, time
+from airflow_mwaa_provider.monitoring.task_results import TaskResults
+results, children = TaskResults(sys.argv[1]), []
+def fork(*_, **__):
+    children.append(os.fork())
+    if not children[-1]:
+        time.sleep(60)
+        os._exit(0)
+subprocess.run = fork
+results.publish_soon("Test", 200, {})
+print(results.has_publisher(), flush=True)
+os.kill(children[0], signal.SIGKILL)
+"""
+
 
 @pytest.fixture
 def results(tmp_path: Path) -> TaskResults:
@@ -271,8 +287,12 @@ def test_one_process_publishes_and_is_nobodys_child(
 
     monkeypatch.setenv("SECRET_OF_A_TASK", "hidden")
     _leave(results, 2)
-    for _ in range(3):
-        results.publish_soon(namespace, 200, os.environ)
+    started, run = [], subprocess.run
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "run", lambda *given, **more: started.append(given) or run(*given, **more))
+        for _ in range(3):
+            results.publish_soon(namespace, 200, os.environ)
+    assert len(started) == 1
     found: list[psutil.Process] = []
     for _ in range(200):
         found = [each for each in psutil.process_iter(["cmdline"]) if results.folder in (each.info["cmdline"] or ())]
@@ -289,6 +309,23 @@ def test_one_process_publishes_and_is_nobodys_child(
     psutil.wait_procs([publisher], timeout=60)
     assert not Path(results.folder).exists()
     assert _points(namespace)["task_ended", "prod", "dag", "task", "success"] == 2.0
+
+
+def test_a_publisher_that_never_came_up_is_started_again(
+    results: TaskResults, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    monkeypatch.setattr(subprocess, "run", lambda *given, **_: started.append(given))
+    results.publish_soon(namespace, 200, os.environ)
+    os.utime(Path(results.folder) / "publisher", (time.time() - 60,) * 2)
+    for _ in range(2):
+        results.publish_soon(namespace, 200, os.environ)
+    assert len(started) == 2
+
+
+def test_a_child_that_is_forked_while_a_task_looks_for_the_publisher_is_not_taken_for_it(results: TaskResults) -> None:
+    ran = subprocess.run([sys.executable, "-c", FORKS, results.folder], stdout=subprocess.PIPE, text=True, check=True)
+    assert ran.stdout == "False\n"
 
 
 def test_a_folder_is_kept_while_a_task_runs_or_a_result_waits(results: TaskResults) -> None:
