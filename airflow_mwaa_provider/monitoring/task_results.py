@@ -47,12 +47,12 @@ OTHER = "other"
 """DAG and task of those that come after the first so many."""
 MOST_WAITING = 5000
 """Results that nobody publishes; more are dropped."""
+BATCH_S, IDLE_S = 60.0, 900.0
+"""How often is published, and how long the publisher stays without a task, in seconds."""
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only a folder in it, 0700 and checked for its owner
 _PREFIX = "airflow-mwaa-task-resources"
 _KEPT_S = 3600.0
-_BATCH_S = 60.0
-_IDLE_S = 900.0
 _STARTS_S = 10.0
 _DEADLINE_S, _LAST_DEADLINE_S = 20.0, 3.0
 _MOST_CHARACTERS = 1024  # in the value of a dimension
@@ -76,6 +76,7 @@ class TaskResults:
         self.folder = folder
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700)  # noqa: PTH102
+            os.chmod(folder, 0o700)  # noqa: PTH101 - whatever the umask
         found = os.lstat(folder)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
             raise OSError(f"{folder} is not a folder that only this user may enter")
@@ -128,8 +129,7 @@ class TaskResults:
         """Return the last samples of tasks whose processes are gone; each of them is returned once, to one caller."""
         found = []
         for name in self._names(f"{RUNNING}-"):
-            _, pid, ticks = name.split("-")
-            if is_alive(int(pid), int(ticks), proc):
+            if self._is_alive(name, proc):
                 continue
             done = self._done(name)
             try:
@@ -244,6 +244,10 @@ class TaskResults:
         with self._lock() as file:
             return file is None
 
+    def is_in_use(self, proc: str = "/proc") -> bool:
+        """Whether a result waits, or a task runs that will leave one."""
+        return self.has_results() or any(self._is_alive(name, proc) for name in self._names(f"{RUNNING}-"))
+
     def has_results(self) -> bool:
         """Whether something waits to be published."""
         return bool(self._names("done-"))
@@ -295,6 +299,10 @@ class TaskResults:
 
     def _names(self, prefix: str) -> list[str]:
         return sorted(name for name in os.listdir(self.folder) if name.startswith(prefix))  # noqa: PTH208
+
+    def _is_alive(self, running: str, proc: str) -> bool:
+        _, pid, ticks = running.split("-")
+        return is_alive(int(pid), int(ticks), proc)
 
     def _done(self, running: str) -> str:
         name = running.rpartition("/")[2].partition("-")[2]
@@ -354,7 +362,7 @@ def metrics_of_results(results: Iterable[Mapping[str, Any]], named: set[tuple[st
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Publish what tasks leave in a folder, once a minute, until nothing has come for a quarter of an hour.
+    """Publish what tasks leave in a folder, once a minute, until for a quarter of an hour no task has run.
 
     A process of its own does each request, so that this one stays small. SIGTERM ends the waiting: what is there is
     published at once.
@@ -375,23 +383,32 @@ def main(arguments: Sequence[str]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     for _ in range(10):
         with results._lock() as file:
+            is_idle = False
             if file:
                 file.truncate(0)
-                _publish_by_the_minute(results, [*arguments])
-                return
-        time.sleep(0.1)  # a task looks whether there is one
+                is_idle = _publish_by_the_minute(results, [*arguments])
+        if file is None:
+            time.sleep(0.1)  # a task looks whether there is one
+        elif not is_idle or not results.is_in_use():  # a task that began meanwhile has found this one
+            return
 
 
-def _publish_by_the_minute(results: TaskResults, arguments: list[str]) -> None:
-    last_s, is_told = time.monotonic(), False
-    while not is_told and time.monotonic() - last_s < _IDLE_S and os.path.isdir(results.folder):  # noqa: PTH112
-        is_told = signal.sigtimedwait({signal.SIGTERM}, _BATCH_S) is not None
+def _publish_by_the_minute(results: TaskResults, arguments: list[str]) -> bool:
+    """Publish until there is nothing to do, and return true, or until it is told to end."""
+    last_s = time.monotonic()
+    while time.monotonic() - last_s < IDLE_S:
+        is_told = signal.sigtimedwait({signal.SIGTERM}, BATCH_S) is not None
+        if not os.path.isdir(results.folder):  # noqa: PTH112
+            return False
         if results.has_results():
-            last_s = time.monotonic()
             deadline_s = _LAST_DEADLINE_S if is_told else _DEADLINE_S
             subprocess.run([sys.executable, "-m", __spec__.name, *arguments, str(deadline_s)], check=False)
-    if is_told:
-        results.remove_if_idle()
+        if is_told:
+            results.remove_if_idle()
+            return False
+        if results.is_in_use():
+            last_s = time.monotonic()
+    return True
 
 
 def _client() -> Any:
@@ -421,4 +438,5 @@ def _accepted(text: str) -> str:
 
 
 if __name__ == "__main__":
+    os.umask(0o077)  # Airflow's own, or a task's
     main(sys.argv[1:])

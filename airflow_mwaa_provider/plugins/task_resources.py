@@ -89,7 +89,8 @@ class TaskResourcesListener:
         with _never_fails():
             self._end(None)
             self._results = self._results or self._folder()
-            self._tell_killed()
+            if self._tell_killed():
+                self._publish_soon()
 
     def _at_exit(self) -> None:
         """End a task of which Airflow tells nothing more, such as one of ``airflow tasks test`` on Airflow 2."""
@@ -118,6 +119,8 @@ class TaskResourcesListener:
         )
         self._instance = task_instance
         self._watch = TaskWatch(task, self._results, missing=missing)
+        # Now, because it begins with what this process has: the task may change limits, umask, user.
+        self._publish_soon()
 
     def _folder(self) -> TaskResults:
         from airflow_mwaa_provider.monitoring.task_results import TaskResults
@@ -141,13 +144,21 @@ class TaskResourcesListener:
         failure = self._results.failure()
         if failure:
             log.warning("Task resources of this worker are not published: %s", failure)
-        self._results.publish_soon(self.namespace, self.most_tasks, self._variables)
+        with contextlib.suppress(OSError):  # in case that it has been ended meanwhile
+            self._publish_soon()
 
-    def _tell_killed(self) -> None:
+    def _publish_soon(self) -> None:
+        if self._results:
+            self._results.publish_soon(self.namespace, self.most_tasks, self._variables or os.environ)
+
+    def _tell_killed(self) -> bool:
+        """Tell of tasks that were killed; return whether there were any."""
         from airflow_mwaa_provider.monitoring.task_resources import killed_line
 
-        for sample in self._results.killed() if self._results else ():
+        samples = self._results.killed() if self._results else []
+        for sample in samples:
             log.warning("%s", killed_line(sample))
+        return bool(samples)
 
 
 def _state(task_instance: Any) -> str:

@@ -58,6 +58,13 @@ print(results.has_publisher(), flush=True)
 os.kill(children[0], signal.SIGKILL)
 """
 
+SHORT_IDLE = """
+import sys
+from airflow_mwaa_provider.monitoring import task_results
+task_results.BATCH_S = task_results.IDLE_S = 0.02
+task_results.main(sys.argv[1:])
+"""
+
 
 @pytest.fixture
 def results(tmp_path: Path) -> TaskResults:
@@ -288,8 +295,13 @@ def test_one_process_publishes_and_is_nobodys_child(
     monkeypatch.setenv("SECRET_OF_A_TASK", "hidden")
     _leave(results, 2)
     started, run = [], subprocess.run
+
+    def counted(*given: Any, **more: Any) -> Any:
+        started.append(given)
+        return run(*given, **more)
+
     with monkeypatch.context() as patched:
-        patched.setattr(subprocess, "run", lambda *given, **more: started.append(given) or run(*given, **more))
+        patched.setattr(subprocess, "run", counted)
         for _ in range(3):
             results.publish_soon(namespace, 200, os.environ)
     assert len(started) == 1
@@ -302,6 +314,7 @@ def test_one_process_publishes_and_is_nobodys_child(
     (publisher,) = found
     assert publisher.pid not in {each.pid for each in psutil.Process().children(recursive=True)}
     assert "SECRET_OF_A_TASK" not in publisher.environ()
+    assert "Umask:\t0077" in Path(f"/proc/{publisher.pid}/status").read_text()
     with monkeypatch.context() as patched:
         patched.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a second one was started"))
         results.publish_soon(namespace, 200, os.environ)
@@ -326,6 +339,25 @@ def test_a_publisher_that_never_came_up_is_started_again(
 def test_a_child_that_is_forked_while_a_task_looks_for_the_publisher_is_not_taken_for_it(results: TaskResults) -> None:
     ran = subprocess.run([sys.executable, "-c", FORKS, results.folder], stdout=subprocess.PIPE, text=True, check=True)
     assert ran.stdout == "False\n"
+
+
+def test_the_publisher_stays_while_a_task_runs(
+    cloudwatch: CloudWatchService, results: TaskResults, namespace: str
+) -> None:
+    results.write(results.running(), {**RESULT, "taken_s": time.time()})
+    publisher = subprocess.Popen([sys.executable, "-c", SHORT_IDLE, results.folder, namespace, "200"])
+    try:
+        while not results.has_publisher():
+            assert publisher.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)  # many times what it stays without a task
+        assert publisher.poll() is None
+        results.finish(results.running())
+        assert publisher.wait(timeout=60) == 0
+    finally:
+        publisher.kill()
+        publisher.wait()
+    assert _points(namespace)["task_ended", "prod", "dag", "task", "success"] == 1.0
 
 
 def test_a_folder_is_kept_while_a_task_runs_or_a_result_waits(results: TaskResults) -> None:
