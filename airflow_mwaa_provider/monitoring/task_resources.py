@@ -6,7 +6,6 @@ It never raises into the task: what cannot be had is named in the line that it l
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -17,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.monitoring.process_tree import ProcessTree, Usage, bytes_left
-from airflow_mwaa_provider.monitoring.task_results import RUNNING, TaskResults
+from airflow_mwaa_provider.monitoring.task_results import RUNNING, TaskFile, TaskResults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +80,7 @@ class TaskWatch:
         self._pid, self._thread_id = os.getpid(), threading.get_ident()
         self._tree = ProcessTree(proc)
         self._told_bytes = self._tree.at_start.memory_bytes or 0
-        self._running = results.running(proc) if results else ""
+        self._file = TaskFile(results, proc) if results else None
         self._writing = threading.Lock()
         self._ended = threading.Event()
         self._keep(self._tree.at_start)
@@ -100,14 +99,13 @@ class TaskWatch:
         usage = self._tree.measure()
         result = self._sample(usage, state)
         result.update(self._left(usage.written_bytes))
-        if self._results:
+        if self._file:
             try:
-                self._results.write(self._running, result)
-                self._results.finish(self._running)
+                self._file.write(result)
+                self._file.finish()
             except OSError as error:
                 self._missing["published metrics"] = f"{type(error).__name__}: {error}"
-                with contextlib.suppress(OSError):
-                    os.unlink(self._running)  # noqa: PTH108 - its state would be that of a killed task
+                self._file.drop()
         result["missing"] = self._missing | usage.missing
         log.info("%s", _line(result, self._tree.at_start.memory_bytes))
         return result
@@ -137,14 +135,14 @@ class TaskWatch:
 
     def _keep(self, usage: Usage) -> None:
         """Leave a sample behind, which tells of the task when it is killed."""
-        if self._results is None:
+        if self._file is None:
             return
         sample = self._sample(usage, RUNNING)
         with self._writing:
             if self._ended.is_set():
                 return
             try:
-                self._results.write(self._running, sample)
+                self._file.write(sample)
                 self._missing.pop("last sample", None)
             except OSError as error:
                 self._missing["last sample"] = f"{type(error).__name__}: {error}"

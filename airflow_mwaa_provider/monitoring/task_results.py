@@ -2,9 +2,9 @@
 """Resources of tasks on their way to CloudWatch: kept in a folder of the container, published by one process of it.
 
 A call to AWS takes longer than a task may be kept waiting, so a task only writes a file. ``running-PID-TICKS`` has the
-last sample of a task that runs; at its end it is renamed to ``done-…``. One whose process is gone belongs to a task
-that was killed: whoever renames it first tells so. A process in a session of its own, one in a container, reads what
-is done once a minute, and publishes it.
+last sample of a task that runs; at its end it has the result, and is renamed to ``done-…``. One with a sample whose
+process is gone belongs to a task that was killed: whoever renames it first tells so. A process in a session of its own,
+one in a container, reads what is done once a minute, and publishes it.
 
 Nothing is published twice: a file is renamed to ``sent-…`` before the request that it goes into, and what nobody knows
 the fate of is dropped. What could not be sent, and surely was not, is tried again for an hour: the files, or, when they
@@ -14,6 +14,7 @@ became several requests and one was taken, a file of the metrics that are left.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.retrying import RetryPolicy
     from airflow_mwaa_provider.monitoring.metrics import Metric
 
-__all__ = ["TaskResults", "main", "metrics_of_results"]
+__all__ = ["TaskFile", "TaskResults", "main", "metrics_of_results"]
 
 RUNNING = "running"
 """State of a task in its samples. It stays there when the task is killed."""
@@ -55,6 +56,7 @@ _PREFIX = "airflow-mwaa-task-resources"
 _KEPT_S = 3600.0
 _STARTS_S = 10.0
 _DEADLINE_S, _LAST_DEADLINE_S = 20.0, 3.0
+_PAGE_BYTES = 4096
 _MOST_CHARACTERS = 1024  # in the value of a dimension
 _RESULTS_A_REQUEST = 200  # of five metrics each: the thousand that a request may have
 # What reaching AWS takes. A task's own process may have more, such as what its code has put there.
@@ -97,11 +99,6 @@ class TaskResults:
         usable = os.path.isdir(shared_memory) and os.access(shared_memory, os.W_OK | os.X_OK)  # noqa: PTH112
         return cls(f"{shared_memory if usable else tempfile.gettempdir()}/{name}")
 
-    def running(self, proc: str = "/proc") -> str:
-        """Return the path of this process's file."""
-        pid = os.getpid()
-        return f"{self.folder}/{RUNNING}-{pid}-{start_ticks(pid, proc)}"
-
     def write(self, path: str, result: Mapping[str, Any]) -> None:
         """Write a file in one step: a reader finds what was there before, or all of it."""
         part = f"{self.folder}/part-{os.getpid()}"
@@ -114,23 +111,10 @@ class TaskResults:
                 os.unlink(part)  # noqa: PTH108
             raise
 
-    def finish(self, running: str) -> None:
-        """Give a task's last file to whoever publishes.
-
-        :raises OSError: it cannot be, such as when so many wait that nobody seems to publish.
-        """
-        waiting = len(self._names("done-"))
-        if waiting >= MOST_WAITING:
-            os.unlink(running)  # noqa: PTH108
-            raise OSError(f"{waiting} results in {self.folder} wait to be published")
-        os.rename(running, self._done(running))  # noqa: PTH104
-
     def killed(self, proc: str = "/proc") -> list[dict[str, Any]]:
         """Return the last samples of tasks whose processes are gone; each of them is returned once, to one caller."""
         found = []
-        for name in self._names(f"{RUNNING}-"):
-            if self._is_alive(name, proc):
-                continue
+        for name in self._gone(proc):
             done = self._done(name)
             try:
                 os.rename(f"{self.folder}/{name}", done)  # noqa: PTH104
@@ -140,6 +124,15 @@ class TaskResults:
             if sample and sample["state"] == RUNNING:
                 found.append(sample)
         return found
+
+    def take_ended(self, proc: str = "/proc") -> None:
+        """Take the results of tasks that could not rename their files, and whose processes are gone."""
+        for name in self._gone(proc):
+            path = f"{self.folder}/{name}"
+            found = _read(path)
+            if found and found["state"] != RUNNING:
+                with contextlib.suppress(OSError):  # another one was first
+                    os.rename(path, self._done(name))  # noqa: PTH104
 
     def publish_soon(self, namespace: str, most_tasks: int, variables: Mapping[str, str]) -> None:
         """Start the container's publisher, unless it runs or another task has just started it.
@@ -300,6 +293,9 @@ class TaskResults:
     def _names(self, prefix: str) -> list[str]:
         return sorted(name for name in os.listdir(self.folder) if name.startswith(prefix))  # noqa: PTH208
 
+    def _gone(self, proc: str) -> list[str]:
+        return [name for name in self._names(f"{RUNNING}-") if not self._is_alive(name, proc)]
+
     def _is_alive(self, running: str, proc: str) -> bool:
         _, pid, ticks = running.split("-")
         return is_alive(int(pid), int(ticks), proc)
@@ -326,6 +322,82 @@ class TaskResults:
                 yield None
             else:
                 yield file
+
+
+class TaskFile:
+    """The file of the task that this process runs: its last sample, and at the end its result.
+
+    It stays open and is overwritten in place. That takes no room in a folder that is full, and no right that a task may
+    have given up at its end, by ``setuid()`` or ``chroot()``. What a page holds is overwritten at once, also when the
+    process is killed meanwhile.
+
+    :param results: the folder that it is in.
+    :param proc: where the kernel's files about processes are.
+    """
+
+    def __init__(self, results: TaskResults, proc: str = "/proc") -> None:
+        pid = os.getpid()
+        self.path = f"{results.folder}/{RUNNING}-{pid}-{start_ticks(pid, proc)}"
+        self._results = results
+        self._descriptor, self._known = -1, (0, 0)
+        self._size = _PAGE_BYTES
+
+    def write(self, result: Mapping[str, Any]) -> None:
+        """Write a sample or the result over what is there.
+
+        :raises OSError: it cannot be written; what is there then is of no use.
+        """
+        if not self._is_open():
+            self._open()
+        text = json.dumps(result).encode()
+        self._size = max(self._size, len(text))
+        if os.pwrite(self._descriptor, text.ljust(self._size), 0) < self._size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def finish(self) -> None:
+        """Give it to whoever publishes: at once, or where this process no longer may, when it has ended.
+
+        :raises OSError: it cannot be, such as when so many wait that nobody seems to publish.
+        """
+        try:
+            waiting = len(self._results._names("done-"))
+            if waiting < MOST_WAITING:
+                os.rename(self.path, self._results._done(self.path))  # noqa: PTH104
+        except OSError:
+            if not os.fstat(self._descriptor).st_nlink:  # somebody has removed it
+                raise
+            waiting = 0
+        if waiting >= MOST_WAITING:
+            self.drop()
+            raise OSError(f"{waiting} results in {self._results.folder} wait to be published")
+        self._close()
+
+    def drop(self) -> None:
+        """Remove it, so that nobody takes it for that of a task that was killed."""
+        with contextlib.suppress(OSError):
+            if self._is_open():
+                os.ftruncate(self._descriptor, 0)
+            os.unlink(self.path)  # noqa: PTH108
+        self._close()
+
+    def _open(self) -> None:
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(self._descriptor, 0o600)  # whatever the umask
+        found = os.fstat(self._descriptor)
+        self._known = found.st_dev, found.st_ino
+
+    def _is_open(self) -> bool:
+        """Whether the descriptor is still this file's: a task may close all that it finds, and open others."""
+        try:
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._known
+
+    def _close(self) -> None:
+        if self._is_open():
+            os.close(self._descriptor)
+        self._descriptor = -1
 
 
 def _is_starting(file: BinaryIO) -> bool:
@@ -400,6 +472,7 @@ def _publish_by_the_minute(results: TaskResults, arguments: list[str]) -> bool:
         is_told = signal.sigtimedwait({signal.SIGTERM}, BATCH_S) is not None
         if not os.path.isdir(results.folder):  # noqa: PTH112
             return False
+        results.take_ended()
         if results.has_results():
             deadline_s = _LAST_DEADLINE_S if is_told else _DEADLINE_S
             subprocess.run([sys.executable, "-m", __spec__.name, *arguments, str(deadline_s)], check=False)

@@ -88,9 +88,10 @@ class TaskResourcesListener:
         """
         with _never_fails():
             self._end(None)
-            self._results = self._results or self._folder()
-            if self._tell_killed():
-                self._publish_soon()
+            with contextlib.suppress(OSError):  # the task's line has why, or the task has changed its user or root
+                self._results = self._results or self._folder()
+                if self._tell_killed():
+                    self._publish_soon()
 
     def _at_exit(self) -> None:
         """End a task of which Airflow tells nothing more, such as one of ``airflow tasks test`` on Airflow 2."""

@@ -126,8 +126,9 @@ def test_a_peak_between_two_samples_is_seen(tmp_path: Path) -> None:
 def test_cpu_of_children_that_still_run_counts(tmp_path: Path) -> None:
     code = """
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-time.sleep(1.5)
+burns = "import time\\nwhile time.process_time() < 0.6: pass\\nprint(flush=True)\\ntime.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", burns], stdout=subprocess.PIPE)
+child.stdout.readline()
 """
     result, _ = _run("", tmp_path, code + "import atexit; atexit.register(child.kill)")
     assert result["cpu_s"] >= 0.5
@@ -245,15 +246,46 @@ def test_a_full_disk_fails_no_task_and_kills_none(
         raise OSError(28, "No space left on device")
 
     if not samples:
-        monkeypatch.setattr(json, "dump", full)
+        monkeypatch.setattr(os, "pwrite", full)
     watch = TaskWatch(TaskTry("dag", "task", "run"), results, temporary_folders=[str(tmp_path)])
-    assert len(list(Path(results.folder).iterdir())) == samples
-    monkeypatch.setattr(json, "dump", full)
+    assert len([path for path in Path(results.folder).iterdir() if path.stat().st_size]) == samples
+    monkeypatch.setattr(os, "pwrite", full)
     result = watch.end("success")
     assert result is not None
     assert "No space left" in result["missing"]["published metrics"]
     assert "no published metrics: OSError: [Errno 28] No space left on device" in caplog.text
     assert list(Path(results.folder).iterdir()) == []
+
+
+def test_a_task_that_no_longer_reaches_the_folder_leaves_its_result_to_the_publisher(tmp_path: Path) -> None:
+    folder = _private(tmp_path)
+    moves = "import os; os.rename(os.path.dirname(temporary) + '/results', os.path.dirname(temporary) + '/moved')"
+    result, _ = _run(folder, _private(tmp_path, "temporary"), moves)  # as after chroot() or setuid()
+    assert not result["missing"]
+    (tmp_path / "moved").rename(folder)
+    results = TaskResults(str(folder))
+    assert not results.has_results()
+    results.take_ended()
+    (done,) = folder.iterdir()
+    assert done.name.startswith("done-")
+    assert json.loads(done.read_text())["state"] == "success"
+    assert results.killed() == []
+
+
+def test_a_folder_that_was_removed_is_named(tmp_path: Path) -> None:
+    removes = "import os, shutil; shutil.rmtree(os.path.dirname(temporary) + '/results')"
+    result, _ = _run(_private(tmp_path), _private(tmp_path, "temporary"), removes)
+    assert "No such file" in result["missing"]["published metrics"]
+
+
+def test_a_task_that_closes_all_files_and_opens_others_finds_nothing_in_them(tmp_path: Path) -> None:
+    folder, temporary = _private(tmp_path), _private(tmp_path, "temporary")
+    code = "import os; os.closerange(3, 1000); os.held = [open(f'{temporary}/{each}', 'w') for each in range(50)]"
+    result, _ = _run(folder, temporary, code)
+    assert not result["missing"]
+    assert {path.stat().st_size for path in temporary.iterdir()} == {0}
+    (done,) = folder.iterdir()
+    assert json.loads(done.read_text())["state"] == "success"
 
 
 def test_too_many_files_are_said_to_be_more(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from moto.cloudwatch.models import cloudwatch_backends
 
 from airflow_mwaa_provider.client.retrying import RetryPolicy
 from airflow_mwaa_provider.monitoring import publishing, task_results
-from airflow_mwaa_provider.monitoring.task_results import TaskResults, metrics_of_results
+from airflow_mwaa_provider.monitoring.task_results import TaskFile, TaskResults, metrics_of_results
 from tests.monitoring.conftest import CloudWatchService
 
 pytestmark = pytest.mark.once
@@ -32,14 +32,15 @@ RESULT: dict[str, Any] = {
 }  # fmt: skip
 LEAVES = """
 import json, os, sys, time
-from airflow_mwaa_provider.monitoring.task_results import TaskResults
+from airflow_mwaa_provider.monitoring.task_results import TaskFile, TaskResults
 results, result = TaskResults(sys.argv[1]), json.loads(sys.argv[2])
 for number in range(50):
-    running = results.running()
-    results.write(running, {**result, "state": "running", "taken_s": time.time()})
+    file = TaskFile(results)
+    file.write({**result, "state": "running", "taken_s": time.time()})
     results.killed()
-    results.write(running, {**result, "task_id": f"task{number % 5}", "taken_s": time.time()})
-    results.finish(running)
+    results.take_ended()
+    file.write({**result, "task_id": f"task{number % 5}", "taken_s": time.time()})
+    file.finish()
 """
 
 # As another thread of the task could at that moment.
@@ -78,8 +79,9 @@ def namespace() -> str:
 
 def _leave(results: TaskResults, number: int = 1, **fields: Any) -> None:
     for _ in range(number):
-        results.write(results.running(), {**RESULT, "taken_s": time.time(), **fields})
-        results.finish(results.running())
+        file = TaskFile(results)
+        file.write({**RESULT, "taken_s": time.time(), **fields})
+        file.finish()
 
 
 def _points(namespace: str) -> dict[tuple[str, ...], float]:
@@ -344,7 +346,8 @@ def test_a_child_that_is_forked_while_a_task_looks_for_the_publisher_is_not_take
 def test_the_publisher_stays_while_a_task_runs(
     cloudwatch: CloudWatchService, results: TaskResults, namespace: str
 ) -> None:
-    results.write(results.running(), {**RESULT, "taken_s": time.time()})
+    file = TaskFile(results)
+    file.write({**RESULT, "taken_s": time.time()})
     publisher = subprocess.Popen([sys.executable, "-c", SHORT_IDLE, results.folder, namespace, "200"])
     try:
         while not results.has_publisher():
@@ -352,7 +355,7 @@ def test_the_publisher_stays_while_a_task_runs(
             time.sleep(0.05)
         time.sleep(0.5)  # many times what it stays without a task
         assert publisher.poll() is None
-        results.finish(results.running())
+        file.finish()
         assert publisher.wait(timeout=60) == 0
     finally:
         publisher.kill()
@@ -361,9 +364,10 @@ def test_the_publisher_stays_while_a_task_runs(
 
 
 def test_a_folder_is_kept_while_a_task_runs_or_a_result_waits(results: TaskResults) -> None:
-    results.write(results.running(), RESULT)
+    file = TaskFile(results)
+    file.write(RESULT)
     results.remove_if_idle()
-    results.finish(results.running())
+    file.finish()
     results.remove_if_idle()
     assert results.has_results()
 

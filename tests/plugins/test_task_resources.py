@@ -219,6 +219,19 @@ def test_what_was_not_published_is_told_once(airflow: Airflow, folder: Path, cap
     assert told == ["Task resources of this worker are not published: AccessDenied: no"]
 
 
+def test_a_task_that_no_longer_reaches_the_folder_is_not_said_to_be_missing(
+    airflow: Airflow, folder: Path, published: list[tuple[Any, ...]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    airflow.begin(Instance())
+    folder.rename(folder.with_name(f"{folder.name}-elsewhere"))  # as after chroot() or setuid()
+    airflow.end("success", Instance())
+    airflow.stop()
+    folder.with_name(f"{folder.name}-elsewhere").rename(folder)
+    (line,) = _lines(caplog)
+    assert "ended success, peak memory" in line
+
+
 def test_a_folder_that_cannot_be_used_is_named(
     airflow: Airflow, folder: Path, published: list[tuple[Any, ...]], caplog: pytest.LogCaptureFixture
 ) -> None:
