@@ -35,6 +35,7 @@ _SHARE = 50
 _GROWN_BYTES, _GROWN_SHARE = 100_000_000, 1.25
 _LITTLE_BYTES = 100_000
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
 
 _logging = threading.Lock()
 # A child that is forked while the thread logs would get whatever lock the log has, and wait for it forever.
@@ -214,13 +215,22 @@ def _mb(number: float | None) -> str:
 
 
 def _doing(frame: FrameType | None) -> str | None:
-    """Return the innermost line of code that belongs to no library: function, file and line."""
+    """Return the innermost line of code that belongs to no library: function, file and line.
+
+    Where there is none, the innermost of all; and ``None`` while the thread is in here, before the task's code or
+    after it.
+    """
     shown = frame
     while frame is not None:
         file = frame.f_code.co_filename
-        is_library = file.startswith((_STANDARD_LIBRARY, "<")) or "site-packages" in file or "dist-packages" in file
-        if not is_library and frame.f_globals.get("__name__") != "__main__":
+        if file == __file__:
+            return None
+        if not _is_library(file) and frame.f_globals.get("__name__") != "__main__":
             shown = frame
             break
         frame = frame.f_back
     return f"{shown.f_code.co_name} ({shown.f_code.co_filename}:{shown.f_lineno})" if shown else None
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith((_STANDARD_LIBRARY, _PACKAGE, "<")) or "site-packages" in file or "dist-packages" in file

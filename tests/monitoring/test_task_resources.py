@@ -58,6 +58,15 @@ work()
 """
 )
 
+WAITS = """from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+from airflow_mwaa_provider.exceptions import MwaaError
+def fails():
+    raise MwaaError("no", transient=True)
+def train():
+    call_with_retries(fails, RetryPolicy(deadline_s=60))
+train()
+"""
+
 
 def _start(folder: Path | str, temporary: Path, code: str) -> subprocess.Popen[str]:
     program = Path(__file__).with_name("measured_task.py")
@@ -78,9 +87,9 @@ def _private(tmp_path: Path, name: str = "results") -> Path:
     return path
 
 
-def _kill_when_sampled(folder: Path, temporary: Path, least_mb: int) -> subprocess.Popen[str]:
+def _kill_when_sampled(folder: Path, temporary: Path, least_mb: int, code: str) -> subprocess.Popen[str]:
     """Kill a task with -9 once a sample of it shows that it has taken its memory."""
-    process = _start(folder, temporary, SLEEPS)
+    process = _start(folder, temporary, code)
     for _ in range(600):
         samples = [json.loads(each.read_text()) for each in folder.glob("running-*")]
         if samples and (samples[0]["memory_bytes"] or 0) > least_mb * MB and samples[0]["doing"]:
@@ -149,7 +158,7 @@ def test_a_task_that_leaves_nothing_is_not_blamed_for_the_files_of_another(tmp_p
 
 def test_a_task_killed_with_9_leaves_its_last_sample_to_one_reader(tmp_path: Path) -> None:
     folder = _private(tmp_path)
-    process = _kill_when_sampled(folder, tmp_path, 200)
+    process = _kill_when_sampled(folder, tmp_path, 200, SLEEPS)
     assert process.returncode == -signal.SIGKILL
     results = TaskResults(str(folder))
     (sample,) = results.killed()
@@ -160,6 +169,25 @@ def test_a_task_killed_with_9_leaves_its_last_sample_to_one_reader(tmp_path: Pat
     assert "DAG dag, task task, run run, try 1" in line
     assert "memory 2" in line
     assert "in work (<string>" in line or "in take (<string>" in line or "in main (" in line
+
+
+def test_a_task_killed_before_its_code_was_at_no_line(tmp_path: Path) -> None:
+    results = TaskResults(str(_private(tmp_path)))
+    watch = TaskWatch(TaskTry("dag", "task", "run"), results, temporary_folders=[str(tmp_path)])
+    (path,) = Path(results.folder).glob("running-*")
+    sample = json.loads(path.read_text())
+    watch.end("success")
+    assert sample["doing"] is None
+    assert ", in " not in killed_line(sample)
+
+
+def test_a_task_that_waits_in_this_package_is_at_its_own_line(tmp_path: Path) -> None:
+    dag = tmp_path / "dag.py"
+    code = f"exec(compile({WAITS!r}, {str(dag)!r}, 'exec'), {{'__name__': 'dag'}})"
+    process = _kill_when_sampled(_private(tmp_path), tmp_path, 0, code)
+    (sample,) = TaskResults(str(tmp_path / "results")).killed()
+    assert process.returncode == -signal.SIGKILL
+    assert sample["doing"] == f"train ({dag}:6)"
 
 
 def test_a_task_that_still_runs_is_not_taken_for_a_killed_one(tmp_path: Path) -> None:
