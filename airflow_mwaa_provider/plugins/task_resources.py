@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["TaskResourcesListener", "TaskResourcesPlugin"]
 
 log = logging.getLogger(__name__)
+_MOST_DIGITS = 9
 hookimpl = HookimplMarker("airflow")
 
 
@@ -185,8 +186,8 @@ def _listener() -> TaskResourcesListener | None:
     most = str(conf.get("mwaa_provider", "task_resources_max_tasks", fallback="") or "200").strip()
     try:
         check_namespace(namespace)
-        if not most.isdigit():
-            raise MwaaInputError("mwaa_provider.task_resources_max_tasks must be a whole number of 0 or more.")
+        if not most.isdecimal() or len(most) > _MOST_DIGITS:
+            raise MwaaInputError("mwaa_provider.task_resources_max_tasks must be a whole number from 0 to 999999999.")
     except MwaaInputError as error:
         # Raised, it would keep Airflow's processes from starting.
         log.error("Task resources stay off: mwaa_provider.task_resources_namespace: %s", error)

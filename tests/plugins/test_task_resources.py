@@ -114,7 +114,9 @@ def test_an_option_turns_it_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "why"), [({OPTION: "AWS/Tasks"}, "AWS/"), ({OPTION: NAMESPACE, MOST: "many"}, "whole number")]
+    ("variables", "why"),
+    [({OPTION: "AWS/Tasks"}, "AWS/")]
+    + [({OPTION: NAMESPACE, MOST: most}, "whole number") for most in ("many", "\N{SUPERSCRIPT TWO}", "9" * 5000)],
 )
 def test_a_wrong_option_leaves_it_off_and_says_why(variables: dict[str, str], why: str) -> None:
     listeners, _, output = _show(**variables)
