@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.monitoring.process_tree import ProcessTree, Usage, bytes_left
+from airflow_mwaa_provider.monitoring.process_tree import ProcessTree, Usage, bytes_left, start_ticks
 from airflow_mwaa_provider.monitoring.task_results import RUNNING, TaskFile, TaskResults
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class TaskWatch:
         self._folders = temporary_folders or (tempfile.gettempdir(), *TEMPORARY_FOLDERS)
         self._began_s, self._began = time.time(), time.monotonic()
         self._pid, self._thread_id = os.getpid(), threading.get_ident()
+        self._parent = (os.getppid(), start_ticks(os.getppid(), proc))
         self._tree = ProcessTree(proc)
         self._told_bytes = self._tree.at_start.memory_bytes or 0
         self._file = TaskFile(results, proc) if results else None
@@ -160,6 +161,7 @@ class TaskWatch:
     def _sample(self, usage: Usage, state: str) -> dict[str, Any]:
         return {
             **asdict(self.task),
+            "parent": self._parent,
             "state": state,
             "taken_s": time.time(),
             "wall_s": time.monotonic() - self._began,

@@ -55,6 +55,7 @@ _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only a folder in it, 0700 and checke
 _PREFIX = "airflow-mwaa-task-resources"
 _KEPT_S = 3600.0
 _STARTS_S = 10.0
+_LEFT_TO_PARENT_S = 60.0
 _DEADLINE_S, _LAST_DEADLINE_S = 20.0, 3.0
 _PAGE_BYTES = 4096
 _MOST_CHARACTERS = 1024  # in the value of a dimension
@@ -111,10 +112,16 @@ class TaskResults:
                 os.unlink(part)  # noqa: PTH108
             raise
 
-    def killed(self, proc: str = "/proc") -> list[dict[str, Any]]:
-        """Return the last samples of tasks whose processes are gone; each of them is returned once, to one caller."""
+    def killed(self, *, leave_to_parents: bool = False, proc: str = "/proc") -> list[dict[str, Any]]:
+        """Return the last samples of tasks whose processes are gone; each of them is returned once, to one caller.
+
+        :param leave_to_parents: those of the last minute only to the parent of the task's process, while that runs: in
+            Airflow 2 it supervises the task, and what it tells is in the task's own log.
+        """
         found = []
         for name in self._gone(proc):
+            if leave_to_parents and self._has_parent(f"{self.folder}/{name}", proc):
+                continue
             done = self._done(name)
             try:
                 os.rename(f"{self.folder}/{name}", done)  # noqa: PTH104
@@ -295,6 +302,13 @@ class TaskResults:
 
     def _gone(self, proc: str) -> list[str]:
         return [name for name in self._names(f"{RUNNING}-") if not self._is_alive(name, proc)]
+
+    def _has_parent(self, path: str, proc: str) -> bool:
+        """Whether another process than this one is the parent of a task's, and has had no time to look."""
+        sample = _read(path) or {}
+        pid, ticks = sample.get("parent", (0, 0))
+        is_recent = time.time() - sample.get("taken_s", 0.0) < _LEFT_TO_PARENT_S
+        return is_recent and pid not in (0, os.getpid()) and is_alive(pid, ticks, proc)
 
     def _is_alive(self, running: str, proc: str) -> bool:
         _, pid, ticks = running.split("-")

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.plugins_manager import AirflowPlugin
 from pluggy import HookimplMarker
 
+from airflow_mwaa_provider._compat import AIRFLOW_V_3
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -157,7 +159,7 @@ class TaskResourcesListener:
         """Tell of tasks that were killed; return whether there were any."""
         from airflow_mwaa_provider.monitoring.task_resources import killed_line
 
-        samples = self._results.killed() if self._results else []
+        samples = self._results.killed(leave_to_parents=not AIRFLOW_V_3) if self._results else []
         for sample in samples:
             log.warning("%s", killed_line(sample))
         return bool(samples)

@@ -18,7 +18,7 @@ import pytest
 from airflow_mwaa_provider.monitoring import process_tree
 from airflow_mwaa_provider.monitoring.process_tree import ProcessTree, bytes_left, is_alive, start_ticks
 from airflow_mwaa_provider.monitoring.task_resources import TaskTry, TaskWatch, killed_line
-from airflow_mwaa_provider.monitoring.task_results import TaskResults
+from airflow_mwaa_provider.monitoring.task_results import TaskFile, TaskResults
 
 pytestmark = pytest.mark.once
 
@@ -169,6 +169,26 @@ def test_a_task_killed_with_9_leaves_its_last_sample_to_one_reader(tmp_path: Pat
     assert "DAG dag, task task, run run, try 1" in line
     assert "memory 2" in line
     assert "in work (<string>" in line or "in take (<string>" in line or "in main (" in line
+
+
+def test_a_killed_task_is_left_to_its_parent_for_a_minute(tmp_path: Path) -> None:
+    folder = _private(tmp_path)
+    _kill_when_sampled(folder, tmp_path, 0, SLEEPS)
+    asks = "import sys; from airflow_mwaa_provider.monitoring.task_results import TaskResults as Results; "
+    asks += "print(len(Results(sys.argv[1]).killed(leave_to_parents=True)))"
+
+    def told_by_another() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", asks, folder], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+
+    assert told_by_another() == "0\n"
+    results = TaskResults(str(folder))
+    (sample,) = results.killed(leave_to_parents=True)
+    file = TaskFile(results)
+    file.write({**sample, "taken_s": time.time() - 120})
+    Path(file.path).rename(folder / "running-999999999-1")  # its process is gone
+    assert told_by_another() == "1\n"
 
 
 def test_a_task_killed_before_its_code_was_at_no_line(tmp_path: Path) -> None:
