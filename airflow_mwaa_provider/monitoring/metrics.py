@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from numbers import Real
@@ -32,6 +32,7 @@ OLDEST_S = 14 * 86_400.0
 NEWEST_S = 2 * 3600.0
 _NAMESPACE = re.compile(r"[A-Za-z0-9 ._/#:-]{1,255}")
 _PRINTABLE = re.compile(r"[ -~]+")
+_SECONDS = re.compile(r"\d+(\.\d*)?")
 _SHOWN = 60
 
 
@@ -51,14 +52,17 @@ class Metric:
 
     Give one of ``value``, ``values`` and ``statistics``.
 
+    A number is Python's, a ``Decimal``, one of numpy's or of another library that turns into a float, or its text, as
+    templates render it.
+
     :param name: up to 255 printable ASCII characters.
     :param value: a number of a magnitude of at most 2^360.
     :param unit: one of :data:`UNITS`; ``"None"`` for a number without one.
     :param dimensions: up to 30, none of them empty.
-    :param timestamp: when it was so: a datetime (one without a time zone counts as UTC), ISO 8601 text, or seconds
-        since 1970; at most two weeks ago and two hours ahead. ``None``: when it is sent.
+    :param timestamp: when it was so: a datetime or numpy's (one without a time zone counts as UTC), ISO 8601 text, or
+        seconds since 1970; at most two weeks ago and two hours ahead. ``None``: when it is sent.
     :param resolution_s: 60, or 1 for a high-resolution metric.
-    :param values: several numbers of the same time.
+    :param values: several numbers of the same time: a list, an array, or a generator, which is read at once.
     :param counts: how often each of ``values`` was seen; once each if not given.
     :param statistics: what many values came to.
     """
@@ -69,9 +73,14 @@ class Metric:
     dimensions: Mapping[str, str] = field(default_factory=dict)
     timestamp: datetime | str | float | None = None
     resolution_s: int = 60
-    values: Sequence[float] = ()
-    counts: Sequence[float] = ()
+    values: Iterable[float] = ()
+    counts: Iterable[float] = ()
     statistics: StatisticSet | Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        # Read once here: a generator is empty the second time, and an array has no truth value.
+        for name in ("values", "counts"):
+            object.__setattr__(self, name, _listed(getattr(self, name)))
 
     def entries(self, now_s: float | None = None) -> list[dict[str, Any]]:
         """Return it as entries of a request; more than one if it has more than 150 different values.
@@ -102,9 +111,10 @@ class Metric:
         return self.unit
 
     def _resolution(self, where: str) -> int:
-        if self.resolution_s not in (1, 60) or isinstance(self.resolution_s, bool):
-            raise MwaaInputError(f"{where}: resolution_s must be 1 or 60, not {self.resolution_s!r}.")
-        return int(self.resolution_s)
+        seconds = number_of(self.resolution_s, where, "resolution_s")
+        if seconds not in (1, 60):
+            raise MwaaInputError(f"{where}: resolution_s must be 1 or 60, not {_shown(self.resolution_s)}.")
+        return int(seconds)
 
     def _dimensions(self, where: str) -> list[dict[str, str]]:
         if not isinstance(self.dimensions, Mapping):
@@ -131,20 +141,22 @@ class Metric:
         seconds = now_s if self.timestamp is None else _seconds(self.timestamp, where)
         if not now_s - OLDEST_S <= seconds <= now_s + NEWEST_S:
             raise MwaaInputError(
-                f"{where}: its time {self.timestamp!s} is more than two weeks ago or two hours ahead, which CloudWatch "
-                "refuses. Check the clock, or leave it out."
+                f"{where}: its time {_shown(self.timestamp)} is more than two weeks ago or two hours ahead, which "
+                "CloudWatch refuses. Check the clock, or leave it out."
             )
         return datetime.fromtimestamp(seconds, UTC)
 
     def _numbers(self, where: str) -> list[dict[str, Any]]:
-        given = [name for name in ("value", "values", "statistics") if getattr(self, name) not in (None, (), [])]
+        given = [name for name in ("value", "statistics") if getattr(self, name) is not None]
+        if not _is_empty(self.values):
+            given.append("values")
         if len(given) != 1:
             what = f"has {' and '.join(given)}" if given else "has no number"
             raise MwaaInputError(f"{where} {what}. Give one of value, values and statistics.")
-        if self.counts and given != ["values"]:
+        if not _is_empty(self.counts) and given != ["values"]:
             raise MwaaInputError(f"{where} has counts without values. Give both, or value alone.")
         if given == ["value"]:
-            return [{"Value": _number(self.value, where, "value")}]
+            return [{"Value": number_of(self.value, where, "value")}]
         if given == ["statistics"]:
             return [{"StatisticValues": self._statistic_values(where)}]
         return self._counted_values(where)
@@ -158,7 +170,7 @@ class Metric:
             given = StatisticSet(**given)
         if not isinstance(given, StatisticSet):
             raise MwaaInputError(f"{where}: its statistics must be a StatisticSet, or a dict of {', '.join(names)}.")
-        count, total, low, high = (_number(getattr(given, name), where, f"statistics: {name}") for name in names)
+        count, total, low, high = (number_of(getattr(given, name), where, f"statistics: {name}") for name in names)
         # Rounding aside, the mean lies between the least and the greatest.
         slack = 1e-9 * max(abs(low), abs(high), abs(total))
         if count <= 0 or low > high or not low * count - slack * count <= total <= high * count + slack * count:
@@ -169,10 +181,11 @@ class Metric:
         return {"SampleCount": count, "Sum": total, "Minimum": low, "Maximum": high}
 
     def _counted_values(self, where: str) -> list[dict[str, Any]]:
-        if isinstance(self.values, str | bytes) or not isinstance(self.values, Iterable):
-            raise MwaaInputError(f"{where}: its values must be a list of numbers.")
-        numbers = [_number(value, where, "values") for value in self.values]
-        counts = [_number(count, where, "counts") for count in self.counts] or [1.0] * len(numbers)
+        for name in ("values", "counts"):
+            if not isinstance(getattr(self, name), tuple):
+                raise MwaaInputError(f"{where}: its {name} must be a list of numbers.")
+        numbers = [number_of(value, where, "values") for value in self.values]
+        counts = [number_of(count, where, "counts") for count in self.counts] or [1.0] * len(numbers)
         if len(counts) != len(numbers):
             raise MwaaInputError(f"{where} has {len(numbers)} values and {len(counts)} counts. Give one for each.")
         if min(counts) <= 0:
@@ -229,18 +242,21 @@ def _metric(given: Any, number: int) -> Metric:
     return Metric(**given)
 
 
-def _number(value: Any, where: str, what: str) -> float:
-    if isinstance(value, str):  # a template renders to text
-        try:
-            value = float(value)
-        except ValueError:
-            raise MwaaInputError(f"{where}: {what} {_shown(value)} is no number. Give one.") from None
-    if isinstance(value, bool) or not (isinstance(value, Real) or hasattr(value, "__float__")):
-        raise MwaaInputError(f"{where}: {what} {_shown(value)} is no number. Give one.")
+def number_of(value: Any, where: str, what: str) -> float:
+    """Return a number as CloudWatch takes it.
+
+    :param where: what has it, for the error.
+    :param what: what it is there, such as ``"value"``.
+    :raises MwaaInputError: it is none, or larger than CloudWatch takes.
+    """
     try:
-        number = float(value)
+        number = float(value) if isinstance(value, str) or _is_number(value) else None
     except OverflowError:
         number = math.inf
+    except (ArithmeticError, RuntimeError, TypeError, ValueError):  # text, or something of many numbers
+        number = None
+    if number is None:
+        raise MwaaInputError(f"{where}: {what} {_shown(value)} is no number. Give one.")
     if math.isnan(number):
         raise MwaaInputError(f"{where}: {what} is not a number (NaN). Leave the metric out.")
     if abs(number) > MAX_MAGNITUDE:
@@ -248,23 +264,59 @@ def _number(value: Any, where: str, what: str) -> float:
     return number
 
 
-def _seconds(moment: datetime | str | float, where: str) -> float:
+def _is_number(value: Any) -> bool:
+    kind = _kind_of_array(value)
+    if kind:  # numpy's durations would pass for integers, and its truth values and arrays of one number for floats
+        return kind in "iuf" and getattr(value, "ndim", None) == 0
+    return not isinstance(value, bool) and (isinstance(value, Real) or hasattr(value, "__float__"))
+
+
+def _kind_of_array(value: Any) -> str:
+    """Return numpy's letter for what a number or array of its holds; an empty string for anything else."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return kind if isinstance(kind, str) else ""
+
+
+def _listed(given: Any) -> Any:
+    """Return numbers as a tuple, and what has none as it is."""
+    if given is None:
+        return ()
+    if isinstance(given, str | bytes | Mapping):
+        return given
+    try:
+        numbers = iter(given)
+    except TypeError:
+        return given
+    return tuple(numbers)
+
+
+def _is_empty(listed: Any) -> bool:
+    return isinstance(listed, tuple) and not listed
+
+
+def _seconds(moment: Any, where: str) -> float:
+    if _kind_of_array(moment) == "M":
+        moment = str(moment)
     if isinstance(moment, str):
         try:
             moment = datetime.fromisoformat(moment)
         except ValueError:
-            raise MwaaInputError(
-                f"{where}: its time {_shown(moment)} is not ISO 8601. Write 2026-11-30T12:00:00Z."
-            ) from None
+            if not _SECONDS.fullmatch(moment.strip()):
+                raise MwaaInputError(
+                    f"{where}: its time {_shown(moment)} is not ISO 8601. Write 2026-11-30T12:00:00Z."
+                ) from None
     if isinstance(moment, datetime):
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return _number(moment, where, "timestamp")
+        try:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (OverflowError, TypeError, ValueError):  # pandas has a datetime that is none
+            raise MwaaInputError(f"{where}: its time {_shown(moment)} is none. Give one, or leave it out.") from None
+    return number_of(moment, where, "timestamp")
 
 
 def _problem_of_text(text: Any, longest: int) -> str:
     """Return what CloudWatch would not take of a name or value; an empty string if it takes it."""
     if not isinstance(text, str):
-        return f"is {text!r}, and no text"
+        return f"is {_shown(text)}, and no text"
     if not text.strip():
         return "is empty"
     if len(text) > longest:
@@ -275,5 +327,5 @@ def _problem_of_text(text: Any, longest: int) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())  # an array's has lines
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

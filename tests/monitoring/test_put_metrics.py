@@ -8,8 +8,11 @@ import random
 import uuid
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from airflow_mwaa_provider.client.retrying import RetryPolicy
@@ -119,6 +122,49 @@ def _read_back(client: Any, namespace: str, series: list[Metric]) -> dict[dateti
     return {moment: tuple(values[each.lower()] for each in statistics) for moment, values in found.items()}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [Decimal("1.5"), "1.5", np.float64(1.5), np.float32(1.5), np.float16(1.5), np.longdouble(1.5), np.array(1.5)],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_number_of_any_library_is_taken(value: Any) -> None:
+    statistics = {"sample_count": 1, "sum": value, "minimum": value, "maximum": value}
+    for metric in (
+        Metric("m", value),
+        Metric("m", values=[value, value], counts=np.array([1, 2], np.int8)),
+        Metric("m", statistics=statistics),
+    ):
+        (entry,) = metric.entries()
+        sent = [entry.get("Value"), *entry.get("Values", ()), *entry.get("StatisticValues", {}).values()]
+        assert {number for number in sent if number is not None} <= {1.5, 1.0}
+        assert {type(number) for number in sent if number is not None} == {float}
+
+
+@pytest.mark.parametrize("values", [np.arange(3), (each for each in range(3)), pd.Series([0, 1, 2]), range(3)])
+def test_a_metrics_values_come_from_anything_that_is_iterable_and_are_read_once(values: Any) -> None:
+    metric = Metric("m", values=values, counts=np.array([3, 2, 1]))
+    assert metric.entries(0.0) == metric.entries(0.0)
+    (entry,) = metric.entries(0.0)
+    assert (entry["Values"], entry["Counts"]) == ([0.0, 1.0, 2.0], [3.0, 2.0, 1.0])
+    assert metric == Metric("m", values=[0, 1, 2], counts=[3, 2, 1])
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [np.datetime64(NOW.replace(tzinfo=None), "ns"), pd.Timestamp(NOW), NOW.timestamp(), f"{NOW.timestamp()}",
+     f"{NOW.timestamp():.0f}", NOW.replace(tzinfo=None), NOW.isoformat()],
+    ids=lambda timestamp: type(timestamp).__name__,
+)  # fmt: skip
+def test_a_time_is_taken_in_every_form_that_has_one(timestamp: Any) -> None:
+    (entry,) = Metric("m", 1, timestamp=timestamp).entries()
+    assert entry["Timestamp"] == NOW
+
+
+@pytest.mark.parametrize("resolution_s", [1, "1", 1.0, np.int64(1)])
+def test_a_resolution_may_come_from_a_template(resolution_s: Any) -> None:
+    assert Metric("m", 1, resolution_s=resolution_s).entries()[0]["StorageResolution"] == 1
+
+
 def test_more_values_than_an_entry_takes_are_divided(cloudwatch: CloudWatchService) -> None:
     namespace = _namespace()
     values = [float(number % 400) for number in range(2_000)]
@@ -159,6 +205,26 @@ def test_no_request_is_larger_than_cloudwatch_takes(cloudwatch: CloudWatchServic
         ({"name": "m", "value": 1, "unit": "Bogus"}, "no unit 'Bogus'"),
         ({"name": "m", "value": 1, "unit": None}, "no unit None"),
         ({"name": "m", "value": 1, "resolution_s": 5}, "1 or 60"),
+        ({"name": "m", "value": 1, "resolution_s": True}, "True is no number"),
+        ({"name": "m", "value": np.bool_(True)}, "is no number"),
+        ({"name": "m", "value": np.array([1.0])}, "array([1.]) is no number"),
+        ({"name": "m", "value": np.zeros((20, 20))}, "is no number"),
+        ({"name": "m", "value": np.timedelta64(5, "s")}, "is no number"),
+        ({"name": "m", "value": np.complex64(1)}, "is no number"),
+        ({"name": "m", "value": np.float32("nan")}, "NaN"),
+        ({"name": "m", "value": Decimal("sNaN")}, "is no number"),
+        ({"name": "m", "value": []}, "[] is no number"),
+        ({"name": "m", "values": np.array([])}, "has no number"),
+        ({"name": "m", "values": np.array(1.0)}, "list of numbers"),
+        ({"name": "m", "values": np.zeros((2, 2))}, "is no number"),
+        ({"name": "m", "values": {1: 2}}, "list of numbers"),
+        ({"name": "m", "values": [1], "counts": 1}, "list of numbers"),
+        ({"name": "m", "value": 1, "counts": np.array([1, 2])}, "counts without values"),
+        ({"name": "m", "value": 1, "timestamp": np.datetime64("NaT", "s")}, "not ISO 8601"),
+        ({"name": "m", "value": 1, "timestamp": pd.NaT}, "its time NaT is none"),
+        ({"name": "m", "value": 1, "timestamp": math.nan}, "NaN"),
+        ({"name": "m", "value": 1, "timestamp": [1]}, "[1] is no number"),
+        ({"name": np.zeros((20, 20)), "value": 1}, "no text"),
         ({"name": "m", "value": 1, "dimensions": {str(each): "x" for each in range(31)}}, "31 dimensions"),
         ({"name": "m", "value": 1, "dimensions": {"Environment": ""}}, "is empty"),
         ({"name": "m", "value": 1, "dimensions": {"Environment": "  "}}, "is empty"),
@@ -195,6 +261,7 @@ def test_what_cloudwatch_refuses_is_refused_before_anything_is_sent(
         put_metrics(cloudwatch.client(), _namespace(), given, policy=ONCE)
     assert words in str(caught.value)
     assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)
     assert not cloudwatch.sent
 
 
