@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
@@ -13,7 +16,7 @@ from airflow_mwaa_provider.exceptions import MetricsNotSent, MwaaError
 from airflow_mwaa_provider.monitoring.metrics import check_namespace, metrics_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_mwaa_provider.client.retrying import RetryPolicy
     from airflow_mwaa_provider.monitoring.metrics import Metric
@@ -23,10 +26,8 @@ __all__ = ["MAX_REQUEST_BYTES", "MAX_REQUEST_METRICS", "put_metrics"]
 MAX_REQUEST_METRICS = 1000
 MAX_REQUEST_BYTES = 1_000_000
 """Of a request's body, before it is compressed."""
-_ROOM_BYTES = 1000
-"""For what a body has beside its metrics: action, version, namespace."""
-_PATH_BYTES = len("&MetricData.member.1000.Dimensions.member.30.Value=")
-_NUMBER_BYTES = len("-1.7976931348623157e+308")
+_ROOM_BYTES = 200
+"""For what a body has beside its metrics: action and version; the namespace comes on top."""
 _NAMES_SHOWN, _NAME_CHARS_SHOWN = 5, 60
 
 
@@ -41,7 +42,8 @@ def put_metrics(
     """Send metrics; return by how many requests.
 
     All are checked before the first request. A request of which nobody knows whether it was taken is not repeated,
-    because CloudWatch would count its values twice.
+    because CloudWatch would count its values twice. A metric is sent by one request as a whole; one that no request
+    has room for is sent, and counted, as several of up to 150 values.
 
     :param client: boto3's client of CloudWatch, without retries of its own.
     :param metrics: a metric, or any number of them; dicts of a metric's fields will do.
@@ -51,14 +53,13 @@ def put_metrics(
     :raises MetricsNotSent: a request failed; says which metrics were sent.
     """
     check_namespace(namespace)
-    listed = metrics_of(metrics)
     now_s = time.time()
-    for metric in listed:
-        metric.entries(now_s)
-    calls = AwsCalls(client, "CloudWatch", "cloudwatch", policy=policy)
     room = MAX_REQUEST_BYTES - _ROOM_BYTES - 3 * len(namespace)
+    size_of = _json_bytes if _protocol(client) == "json" else _form_bytes
+    listed = [piece for metric in metrics_of(metrics) for piece in _pieces(metric, now_s, room, size_of)]
+    calls = AwsCalls(client, "CloudWatch", "cloudwatch", policy=policy)
     requests = 0
-    for begin, end, entries in _requests(listed, now_s, room):
+    for begin, end, entries in _requests(listed, now_s, room, size_of):
         try:
             calls.call(
                 "PutMetricData",
@@ -74,35 +75,54 @@ def put_metrics(
     return requests
 
 
-def _requests(metrics: Sequence[Metric], now_s: float, room: int) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
+def _pieces(metric: Metric, now_s: float, room: int, size_of: Callable[[Any], int]) -> Sequence[Metric]:
+    """Return a metric as it is; one that no request has room for as one metric for each of its entries."""
+    entries = metric.entries(now_s)
+    if len(entries) == 1 or (len(entries) <= MAX_REQUEST_METRICS and sum(map(size_of, entries)) <= room):
+        return [metric]
+    return [replace(metric, values=entry["Values"], counts=entry["Counts"]) for entry in entries]
+
+
+def _requests(
+    metrics: Sequence[Metric], now_s: float, room: int, size_of: Callable[[Any], int]
+) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
     """Divide metrics into requests: of each the first metric, the one after its last, and its entries."""
-    begin, last, used = 0, 0, 0
+    begin, used = 0, 0
     entries: list[dict[str, Any]] = []
     for number, metric in enumerate(metrics):
-        for entry in metric.entries(now_s):
-            needed = _most_bytes(entry)
-            if entries and (len(entries) == MAX_REQUEST_METRICS or used + needed > room):
-                yield begin, last + 1, entries
-                entries, used = [], 0
-            if not entries:
-                begin = number
-            entries.append(entry)
-            used += needed
-            last = number
+        added = metric.entries(now_s)
+        needed = sum(map(size_of, added))
+        if entries and (len(entries) + len(added) > MAX_REQUEST_METRICS or used + needed > room):
+            yield begin, number, entries
+            begin, entries, used = number, [], 0
+        entries += added
+        used += needed
     if entries:
         yield begin, len(metrics), entries
 
 
-def _most_bytes(entry: dict[str, Any]) -> int:
-    """Return how many bytes an entry has at most, in whichever protocol the installed botocore speaks.
+def _protocol(client: Any) -> str:
+    """Return the protocol that the installed botocore speaks with CloudWatch."""
+    model = client.meta.service_model
+    return str(getattr(model, "resolved_protocol", None) or model.protocol)  # the first is of newer ones
 
-    That of forms, the oldest, is the longest: each name, value and number stands behind its whole path.
+
+def _json_bytes(entry: dict[str, Any]) -> int:
+    """Return how many bytes an entry has in JSON."""
+    return len(json.dumps(entry, default=datetime.timestamp)) + len(", ")
+
+
+def _form_bytes(entry: Any, path_bytes: int = len("&MetricData.member.1000")) -> int:
+    """Return how many bytes an entry has in a form, where each text and number stands behind its whole path.
+
+    No other protocol has more, because none repeats the paths.
     """
-    texts = [entry["MetricName"], entry["Unit"]]
-    for dimension in entry["Dimensions"]:
-        texts += dimension.values()
-    numbers = len(entry.get("Values", ())) + len(entry.get("Counts", ())) + 5  # or a value, or four statistics
-    return sum(_PATH_BYTES + len(quote_plus(text)) for text in texts) + numbers * (_PATH_BYTES + _NUMBER_BYTES)
+    if isinstance(entry, dict):
+        return sum(_form_bytes(each, path_bytes + len(f".{name}")) for name, each in entry.items())
+    if isinstance(entry, list):
+        return sum(_form_bytes(each, path_bytes + len(f".member.{number}")) for number, each in enumerate(entry, 1))
+    text = f"{entry:%Y-%m-%dT%H:%M:%S.%fZ}" if isinstance(entry, datetime) else str(entry)
+    return path_bytes + len("=") + len(quote_plus(text))
 
 
 def _not_sent(metrics: Sequence[Metric], begin: int, end: int, error: MwaaError) -> MetricsNotSent:

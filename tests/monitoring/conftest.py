@@ -11,8 +11,10 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from unittest import mock
+from urllib.parse import parse_qsl
 
 import boto3
 import pytest
@@ -37,6 +39,13 @@ class Sent:
     def plain(self) -> bytes:
         return gzip.decompress(self.body) if self.is_compressed else self.body
 
+    @property
+    def values(self) -> list[float]:
+        """What it has as values of a metric."""
+        if self.plain.startswith(b"{"):
+            return [value for entry in json.loads(self.plain)["MetricData"] for value in entry["Values"]]
+        return [float(value) for name, value in parse_qsl(self.plain.decode()) if ".Values.member." in name]
+
 
 def _refusal(environ: Mapping[str, str], plain: bytes) -> web.Response | None:
     headers = {name: environ.get(f"HTTP_{name.upper().replace('-', '_')}", "") for name in ("X-Amz-Target",)}
@@ -59,8 +68,8 @@ class CloudWatchService:
     of them is refused.
 
     :param fault: is asked with the number of a request, from 1; what it returns, a status, a code and whether the
-        request is taken all the same, is answered instead. ``None`` as the status cuts the connection, and the code
-        ``"page"`` answers as a proxy does.
+        request is taken all the same, is answered instead. ``None`` as the status cuts the connection; the code
+        ``"page"`` answers as a proxy does, and ``"taken"`` as the service does, without moto, which is slow.
     """
 
     def __init__(self) -> None:
@@ -91,6 +100,11 @@ class CloudWatchService:
         if code == "page":
             start_response(f"{status} fault", [("Content-Type", "text/html")])
             return [b"<html><body><h1>Proxy\n'error'</h1></body></html>"]
+        if code == "taken":
+            is_json = "HTTP_X_AMZ_TARGET" in environ
+            kind = "application/x-amz-json-1.0" if is_json else "text/xml"
+            start_response("200 OK", [("Content-Type", kind), ("x-amzn-RequestId", "1")])
+            return [b"{}" if is_json else _TAKEN]
         if status is None:
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionAbortedError
@@ -100,11 +114,15 @@ class CloudWatchService:
         start_response(f"{status} fault", [("Content-Type", "text/xml")])
         return [f"<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>".encode()]
 
+    def client(self) -> Any:
+        return self._client
+
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 
-    def client(self) -> Any:
+    @cached_property
+    def _client(self) -> Any:
         return boto3.client(
             "cloudwatch",
             endpoint_url=self.url,
@@ -113,6 +131,10 @@ class CloudWatchService:
             aws_secret_access_key="secret",
             config=Config(retries={"total_max_attempts": 1}, read_timeout=20),
         )
+
+
+_TAKEN = b"""<PutMetricDataResponse xmlns="http://monitoring.amazonaws.com/doc/2010-08-01/"><ResponseMetadata>
+<RequestId>1</RequestId></ResponseMetadata></PutMetricDataResponse>"""
 
 
 def _put_metric_data(response: CloudWatchResponse) -> Any:

@@ -7,6 +7,7 @@ import math
 import random
 import uuid
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -174,15 +175,67 @@ def test_more_values_than_an_entry_takes_are_divided(cloudwatch: CloudWatchServi
     assert len(cloudwatch.sent) == 1
 
 
-def test_no_request_is_larger_than_cloudwatch_takes(cloudwatch: CloudWatchService) -> None:
+def _named_percent(number: int) -> Metric:
     """Names that grow threefold when they are encoded, 30 dimensions, 150 values: the worst of each kind."""
-    dimensions = {f"{number:02}{'%' * 100}": "/" * 200 for number in range(30)}
-    metrics = [Metric("n" * 255, values=[number + each / 3 for each in range(150)], dimensions=dimensions)
-               for number in range(60)]  # fmt: skip
+    dimensions = {f"{each:02}{'%' * 100}": '/"' * 100 for each in range(30)}
+    return Metric("n" * 255, values=[number + each / 3 for each in range(150)], dimensions=dimensions)
+
+
+@pytest.mark.parametrize(
+    ("count", "metric_of"),
+    [
+        (80, _named_percent),
+        (300, lambda _: Metric("m", values=[0.1234567890123456 + each for each in range(150)], counts=[1 / 3] * 150)),
+        (1_500, lambda _: Metric("m", -1.5e-300, "Bytes/Second", {f"D{each}": "v" * 60 for each in range(12)})),
+    ],
+    ids=["encoded", "values", "dimensions"],
+)
+def test_requests_are_as_large_as_cloudwatch_takes_and_no_larger(
+    cloudwatch: CloudWatchService, count: int, metric_of: Callable[[int], Metric]
+) -> None:
+    cloudwatch.fault = lambda _: (200, "taken", False)
+    metrics = [metric_of(number) for number in range(count)]
+    put_metrics(cloudwatch.client(), _namespace(), metrics, policy=ONCE)
+    sizes = [len(each.plain) for each in cloudwatch.sent]
+    assert len(sizes) > 1
+    assert max(sizes) <= MAX_REQUEST_BYTES
+    assert min(sizes[:-1]) > 0.96 * MAX_REQUEST_BYTES - sum(sizes) / count
+
+
+def test_a_thousand_metrics_with_six_dimensions_are_one_request(cloudwatch: CloudWatchService) -> None:
+    cloudwatch.fault = lambda _: (200, "taken", False)
+    dimensions = {f"Dim{each}": f"value{each}" for each in range(6)}
+    metrics = [Metric("orders", 1.5, dimensions=dimensions) for _ in range(2_000)]
+    assert put_metrics(cloudwatch.client(), _namespace(), metrics, policy=ONCE) == 2
+
+
+def test_a_metric_is_never_sent_in_part(cloudwatch: CloudWatchService) -> None:
+    """What is said not to be sent is sent again, and then everything is there once."""
     namespace = _namespace()
-    requests = put_metrics(cloudwatch.client(), namespace, metrics, policy=ONCE)
-    assert requests == len(cloudwatch.sent) > 1
-    assert max(len(each.plain) for each in cloudwatch.sent) <= MAX_REQUEST_BYTES
+    cloudwatch.fault = lambda number: (403, "AccessDenied", False) if number == 2 else None
+    metrics = [Metric("m", float(number), timestamp=NOW) for number in range(999)]
+    metrics.append(Metric("m", values=range(300), timestamp=NOW))
+    with pytest.raises(MetricsNotSent) as caught:
+        put_metrics(cloudwatch.client(), namespace, metrics, policy=ONCE)
+    assert (caught.value.sent, caught.value.unsent) == (999, metrics[999:])
+    put_metrics(cloudwatch.client(), namespace, caught.value.unsent, policy=ONCE)
+    ((count, *_),) = _read_back(cloudwatch.client(), namespace, metrics[:1]).values()
+    assert count == 999 + 300
+
+
+def test_of_a_metric_larger_than_a_request_just_the_values_that_were_not_sent_are_named(
+    cloudwatch: CloudWatchService,
+) -> None:
+    cloudwatch.fault = lambda number: (200, "taken", False) if number == 1 else (403, "AccessDenied", False)
+    given = Metric("big", values=np.arange(6_000.0) / 7, dimensions={f"{each:02}{'%' * 200}": "/" * 1_000
+                                                                     for each in range(30)})  # fmt: skip
+    with pytest.raises(MetricsNotSent, match="'big'") as caught:
+        put_metrics(cloudwatch.client(), _namespace(), given, policy=ONCE)
+    sent = cloudwatch.sent[0].values
+    unsent = [value for metric in caught.value.unsent for value in metric.values]
+    assert sent
+    assert unsent
+    assert sorted(sent + unsent) == sorted(given.values)
 
 
 @pytest.mark.parametrize(
