@@ -12,6 +12,7 @@ from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.aws_faults import credentials_error
 from airflow_mwaa_provider.client.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.network_faults import reason
 from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
 from airflow_mwaa_provider.provider_info import CONNECTION_FIELDS, HIDDEN_FIELDS
@@ -129,18 +130,9 @@ class MwaaEnvironmentHook(BaseHook):
 
         :raises AccessDenied: the connection's role cannot be assumed.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         aws = self._aws_hook
-        try:
-            # Where the connection names a role, it is assumed here.
-            session = aws.get_session(region_name=self.region_name or self._extra.get("region_name") or None)
-        except ClientError as error:
-            raise credentials_error(f"Connection {self.aws_conn_id!r}", error) from error
-        except BotoCoreError as error:
-            raise credentials_error(f"Connection {self.aws_conn_id!r}", error) from None
         return ControlPlane(
-            session,
+            self._session(),
             region_name=self.region_name or self._extra.get("region_name") or aws.region_name,
             verify=aws.verify,
             config=aws.conn_config.botocore_config,
@@ -156,24 +148,44 @@ class MwaaEnvironmentHook(BaseHook):
         :param connect_timeout: bound on connecting, in seconds.
         :param read_timeout: bound on one answer, in seconds.
         :param attempts: how often boto3 itself tries a call; 1 where the caller decides what may be repeated.
+        :raises AccessDenied: the connection's role cannot be assumed.
+        :raises MwaaInputError: boto3 makes no client with what is configured, such as a region that it does not know.
         """
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
 
-        aws = self._aws_hook
-        region_name = self.region_name or self._extra.get("region_name") or None
         retries = Config(retries={"total_max_attempts": attempts})
         config = Config(connect_timeout=connect_timeout, read_timeout=read_timeout).merge(retries)
-        if aws.conn_config.botocore_config:
-            config = config.merge(aws.conn_config.botocore_config)
-        if attempts == 1:  # not to be overruled: the caller counts on it
-            config = config.merge(retries)
-        session: Any = aws.get_session(region_name=region_name)
-        return session.client(
-            service,
-            endpoint_url=aws.conn_config.get_service_endpoint_url(service),
-            verify=aws.verify,
-            config=config,
-        )
+        try:
+            aws = self._aws_hook
+            if aws.conn_config.botocore_config:
+                config = config.merge(aws.conn_config.botocore_config)
+            if attempts == 1:  # not to be overruled: the caller counts on it
+                config = config.merge(retries)
+            return self._session().client(
+                service,
+                endpoint_url=aws.conn_config.get_service_endpoint_url(service),
+                verify=aws.verify,
+                config=config,
+            )
+        except MwaaError:
+            raise
+        except (BotoCoreError, TypeError, ValueError) as error:
+            raise MwaaInputError(
+                f"Connection {self.aws_conn_id!r}: boto3 makes no client of {service} ({type(error).__name__}: "
+                f"{reason(error)}). Check the region, the endpoint and botocore_config."
+            ) from None
+
+    def _session(self) -> Any:
+        """Make boto3's session; where the connection names a role, it is assumed here."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return self._aws_hook.get_session(region_name=self.region_name or self._extra.get("region_name") or None)
+        except ClientError as error:
+            raise credentials_error(f"Connection {self.aws_conn_id!r}", error) from error
+        except BotoCoreError as error:
+            raise credentials_error(f"Connection {self.aws_conn_id!r}", error) from None
 
     def test_connection(self) -> tuple[bool, str]:
         """List environments, for the connection form's test button."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from airflow_mwaa_provider.provider_info import CONNECTION_FIELDS
 from tests.client.proxy import PASSWORD, USER, Proxy
@@ -215,3 +215,26 @@ def test_a_proxys_password_of_its_own_reaches_the_proxy_and_nobody_else(
     assert environment.is_dag_paused("etl") is False
     assert proxy.targets == [environment.web_server_host]
     assert PASSWORD not in caplog.text + repr(hook) + repr(environment)
+
+
+@pytest.mark.parametrize(
+    ("variables", "given", "words"),
+    [
+        ({"AWS_DEFAULT_REGION": "no where"}, {}, "InvalidRegionError"),
+        ({"AWS_ENDPOINT_URL": "nonsense"}, {}, "Invalid endpoint: nonsense"),
+        ({"AWS_RETRY_MODE": "xx"}, {}, "InvalidRetryModeError"),
+        ({"AWS_PROFILE": "nope"}, {}, "nope"),
+        ({}, {"botocore_config": {"bogus": 1}}, "bogus"),
+        ({}, {"region_name": "no where"}, "InvalidRegionError"),
+    ],
+    ids=str,
+)
+def test_what_boto3_makes_no_client_of_is_one_line_of_ours(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], given: dict[str, Any], words: str
+) -> None:
+    for name, value in {"AWS_DEFAULT_REGION": "eu-west-1", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(MwaaError) as caught:
+        MwaaEnvironmentHook(None, **given).aws_client("cloudwatch")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
