@@ -5,22 +5,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import logging
+import os
+import threading
 import time
-from contextvars import ContextVar
+from collections.abc import Generator, Mapping
+from contextvars import ContextVar, copy_context
+from dataclasses import replace
 from functools import cached_property
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mwaa_provider._compat import BaseHook
-from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
-from airflow_mwaa_provider.monitoring.metrics import Metric, StatisticSet, check_namespace
+from airflow_mwaa_provider.client.network_faults import reason, shortened
+from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.exceptions import CallTimeout, MwaaError, MwaaInputError
+from airflow_mwaa_provider.monitoring.metrics import Metric, StatisticSet, check_namespace, number_of
 from airflow_mwaa_provider.monitoring.publishing import put_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextvars import Token
-
-    from airflow_mwaa_provider.client.retrying import RetryPolicy
+    from collections.abc import Callable, Iterator
+    from contextvars import Context
 
 __all__ = ["CloudWatchMetricsHook", "Metric", "StatisticSet", "count_metric", "task_metrics", "timed_metric"]
 
@@ -88,35 +94,93 @@ class CloudWatchMetricsHook(BaseHook):
         return put_metrics(self.conn, namespace, metrics, repeat_unsure=repeat_unsure, policy=policy)
 
 
-class _Collected:
-    """What a task has measured."""
+class _Block:
+    """What is measured between the begin and the end of a :class:`task_metrics` block.
 
-    def __init__(self, dimensions: Mapping[str, str]) -> None:
-        self.dimensions = dict(dimensions)
-        self.metrics: list[Metric] = []
-        self.counts: dict[tuple[str, str, tuple[tuple[str, str], ...]], float] = {}
+    :param owner: the object whose block it is.
+    :param outer: the block around it.
+    """
 
-    def all(self) -> list[Metric]:
-        """Return the metrics: those that were counted once each, with their sums."""
-        counted = [
-            Metric(name, total, unit, dict(dimensions)) for (name, unit, dimensions), total in self.counts.items()
-        ]
-        return self.metrics + counted
+    def __init__(self, owner: task_metrics, outer: _Block | None) -> None:
+        self.owner = owner
+        self.outer = outer
+        self.thread_id = threading.get_ident()
+        self._process_id = os.getpid()
+        self._has_ended = False
+        self._lock = threading.Lock()
+        self._timed: list[Metric] = []
+        self._counted: dict[str, Metric] = {}
+        self._totals: dict[str, float] = {}
+        self._refused: dict[str, MwaaInputError] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is added will be sent. In a forked process it is a copy, which nobody sends."""
+        return not self._has_ended and self._process_id == os.getpid()
+
+    def add_time(self, name: str, took_s: float, dimensions: Mapping[str, str] | None) -> None:
+        """Add how long something took."""
+        metric = Metric(name, 1000.0 * took_s, "Milliseconds", self._merged(dimensions), time.time())
+        with self._lock:
+            self._timed.append(metric)
+
+    def add_count(self, name: str, number: Any, unit: str, dimensions: Mapping[str, str] | None) -> None:
+        """Add to a sum; what is no number, or no metric, is found here or at the end, and fails neither."""
+        merged = self._merged(dimensions)
+        # Of text, because what was given may be nothing that can be sorted, or be a key.
+        key = repr((name, unit, sorted(merged.items(), key=repr) if isinstance(merged, Mapping) else merged))
+        try:
+            added = number_of(number, f"Metric {shortened(repr(name), 60)}", "count")
+        except MwaaInputError as error:
+            self._refused[key] = error
+            return
+        with self._lock:
+            if key not in self._counted:
+                self._counted[key] = Metric(name, 0.0, unit, merged)
+            self._totals[key] = self._totals.get(key, 0.0) + added
+
+    def end(self) -> tuple[list[Metric], list[MwaaInputError]]:
+        """Return the metrics, those that were counted once each, with their sums; and why others are left out."""
+        with self._lock:
+            self._has_ended = True
+        metrics, refused = [], list(self._refused.values())
+        counted = [key for key in self._counted if key not in self._refused]
+        for metric in [*self._timed, *(replace(self._counted[key], value=self._totals[key]) for key in counted)]:
+            try:
+                metric.entries()
+            except MwaaInputError as error:
+                refused.append(error)
+            else:
+                metrics.append(metric)
+        return metrics, refused
+
+    def _merged(self, dimensions: Any) -> Any:
+        common = self.owner.dimensions
+        return {**common, **(dimensions or {})} if isinstance(dimensions or {}, Mapping) else dimensions
 
 
-_collected: ContextVar[_Collected | None] = ContextVar("collected", default=None)
+_innermost: ContextVar[_Block | None] = ContextVar("innermost", default=None)
+_open: list[_Block] = []
+"""The blocks of this process, in the order of their begin; a generator's are known to the generator alone."""
 
 
 class task_metrics:  # noqa: N801 - used as a function is: a block, or a decorator
     """Collects what :func:`timed_metric` and :func:`count_metric` measure, and sends it at the end, in one request.
 
-    Use it as a decorator under ``@task``, or as a block in a task. It is sent whether the block ended well or not. That
-    it cannot be sent is logged as a warning, and does not fail the task.
+    Use it as a block in a task, or as a decorator below ``@task``: of a function, an ``async`` function or a generator
+    function. It is sent whether the block ended well or not. What cannot be sent, for whatever reason, is logged as a
+    warning: it neither fails the task nor takes the place of the task's own error.
+
+    Threads that are started in a block count for it. Processes do not: let them return their numbers, and count those
+    in the task.
 
     :param namespace: namespace of the metrics.
     :param dimensions: what all of them have in common.
     :param hook: how CloudWatch is reached; a :class:`CloudWatchMetricsHook` of its defaults if not given.
-    :raises MwaaInputError: the namespace is one that CloudWatch refuses.
+    :param timeout_s: how long the task waits for CloudWatch at the end, in seconds, all attempts together; short,
+        because it counts for the task's ``execution_timeout``.
+    :raises MwaaInputError: the namespace is one that CloudWatch refuses; or what is decorated is a task already, or an
+        asynchronous generator.
     """
 
     def __init__(
@@ -125,40 +189,118 @@ class task_metrics:  # noqa: N801 - used as a function is: a block, or a decorat
         *,
         dimensions: Mapping[str, str] | None = None,
         hook: CloudWatchMetricsHook | None = None,
+        timeout_s: float = 5.0,
     ) -> None:
         check_namespace(namespace)
+        if not isinstance(dimensions or {}, Mapping):
+            raise MwaaInputError("task_metrics: dimensions must be a dict such as {'Table': 'orders'}.")
         self.namespace = namespace
         self.dimensions = dict(dimensions or {})
         self.hook = hook
-        self._blocks: list[tuple[_Collected, Token[_Collected | None]]] = []
+        self.timeout_s = timeout_s
 
     def __enter__(self) -> None:
-        collected = _Collected(self.dimensions)
-        self._blocks.append((collected, _collected.set(collected)))
+        block = _Block(self, next(_around(), None))
+        _open.append(block)
+        _innermost.set(block)
 
     def __exit__(self, *_: object) -> None:
-        collected, before = self._blocks.pop()
-        _collected.reset(before)
-        metrics = collected.all()
-        if not metrics:
-            return
-        try:
-            hook = self.hook or CloudWatchMetricsHook()
-            hook.put_metrics(self.namespace, metrics)
-        except MwaaError as error:
-            log.warning("%d metrics of this task were not sent, and it goes on: %s", len(metrics), error)
-        else:
-            log.info("Sent %d metrics of this task to namespace %r", len(metrics), self.namespace)
+        # The object may have several blocks: it can be entered again, and by many threads and coroutines at once.
+        block = next(each for each in (*_around(), *reversed(_open)) if each.owner is self)
+        _open.remove(block)
+        if _innermost.get() is block:
+            _innermost.set(block.outer)
+        self._finish(block)
 
     def __call__(self, function: Function) -> Function:
         """Decorate a function with it."""
+        name = getattr(function, "__name__", "this")
+        if hasattr(function, "override"):  # what @task makes of a function has it
+            raise MwaaInputError(f"task_metrics: {name} is a task already. Put @task_metrics below @task.")
+        if inspect.isasyncgenfunction(function):
+            raise MwaaInputError(
+                f"task_metrics: {name} is an asynchronous generator, which cannot be measured. Decorate the function "
+                "that reads it."
+            )
 
         @functools.wraps(function)
         def measured(*arguments: Any, **keywords: Any) -> Any:
-            with task_metrics(self.namespace, dimensions=self.dimensions, hook=self.hook):
+            with self:
                 return function(*arguments, **keywords)
 
-        return measured  # type: ignore[return-value]
+        @functools.wraps(function)
+        async def awaited(*arguments: Any, **keywords: Any) -> Any:
+            with self:
+                return await function(*arguments, **keywords)
+
+        @functools.wraps(function)
+        def generated(*arguments: Any, **keywords: Any) -> Any:
+            block, context = _Block(self, next(_around(), None)), copy_context()
+            context.run(_innermost.set, block)
+            try:
+                return (yield from _InContext(function(*arguments, **keywords), context))
+            finally:
+                self._finish(block)
+
+        if inspect.iscoroutinefunction(function):
+            return awaited  # type: ignore[return-value]
+        return generated if inspect.isgeneratorfunction(function) else measured  # type: ignore[return-value]
+
+    def _finish(self, block: _Block) -> None:
+        """End a block and send what it has; nothing but a log says how that went."""
+        if not block.is_open:
+            return
+        metrics, refused = block.end()
+        if refused:
+            log.warning("%d metrics of this task were left out, and it goes on: %s", len(refused), refused[0])
+        if not metrics:
+            return
+        try:
+            self._send(metrics)
+        except Exception as error:  # noqa: BLE001 - the task goes on, or ends with its own error, whatever it is
+            why = error if isinstance(error, MwaaError) else f"{type(error).__name__}: {reason(error)}"
+            log.warning("Sending %d metrics of this task failed, and it goes on: %s", len(metrics), why)
+        else:
+            log.info("Sent %d metrics of this task to namespace %r", len(metrics), self.namespace)
+
+    def _send(self, metrics: list[Metric]) -> None:
+        """Send metrics by a thread, because no time-out of the network's bounds all that a request may wait for."""
+        hook = self.hook or CloudWatchMetricsHook()
+        hook.get_conn()  # in the task's own thread, because it may ask Airflow for a connection
+        outcome: SimpleQueue[Exception | None] = SimpleQueue()
+
+        def send() -> None:
+            try:
+                hook.put_metrics(self.namespace, metrics, policy=RetryPolicy(deadline_s=0.8 * self.timeout_s))
+            except Exception as error:  # noqa: BLE001 - raised again below
+                outcome.put(error)
+            else:
+                outcome.put(None)
+
+        threading.Thread(target=send, name="task-metrics", daemon=True).start()
+        try:
+            error = outcome.get(timeout=self.timeout_s)
+        except Empty:
+            raise CallTimeout(
+                f"Namespace {self.namespace!r}: CloudWatch did not answer within {self.timeout_s:g} seconds. It may "
+                "have taken them all the same. Check the network."
+            ) from None
+        if error:
+            raise error
+
+
+class _InContext(Generator[Any, Any, Any]):
+    """Runs each step of a generator in a context of its own, which its reader does not see between the steps."""
+
+    def __init__(self, generator: Generator[Any, Any, Any], context: Context) -> None:
+        self._generator = generator
+        self._context = context
+
+    def send(self, value: Any) -> Any:
+        return self._context.run(self._generator.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._context.run(self._generator.throw, *error)
 
 
 @contextlib.contextmanager
@@ -167,15 +309,12 @@ def timed_metric(name: str, *, dimensions: Mapping[str, str] | None = None) -> I
 
     :raises MwaaInputError: it is not used within :class:`task_metrics`.
     """
-    collected = _current()
+    block = _current()
     began = time.monotonic()
     try:
         yield
     finally:
-        took = (time.monotonic() - began) * 1000.0
-        collected.metrics.append(
-            Metric(name, took, "Milliseconds", {**collected.dimensions, **(dimensions or {})}, time.time())
-        )
+        block.add_time(name, time.monotonic() - began, dimensions)
 
 
 def count_metric(
@@ -183,18 +322,31 @@ def count_metric(
 ) -> None:
     """Add to a metric; what is sent at the end is the sum.
 
+    A metric to which something was added that is no number is left out, with a warning.
+
     :raises MwaaInputError: it is not used within :class:`task_metrics`.
     """
-    collected = _current()
-    key = (name, unit, tuple(sorted({**collected.dimensions, **(dimensions or {})}.items())))
-    collected.counts[key] = collected.counts.get(key, 0.0) + number
+    _current().add_count(name, number, unit, dimensions)
 
 
-def _current() -> _Collected:
-    collected = _collected.get()
-    if collected is None:
+def _around() -> Iterator[_Block]:
+    """Yield the open blocks around the caller, the innermost first."""
+    block = _innermost.get()
+    while block is not None:
+        if block.is_open:
+            yield block
+        block = block.outer
+
+
+def _current() -> _Block:
+    block = next(_around(), None)
+    if block is None:  # a thread does not begin with the context of the one that started it
+        of_process = [each for each in _open if each.is_open]
+        block = next((each for each in reversed(of_process) if each.thread_id == of_process[0].thread_id), None)
+    if block is None:
         raise MwaaInputError(
             "timed_metric and count_metric: nothing collects them here. Decorate the task's function with "
-            "@task_metrics('NAMESPACE'), below @task."
+            "@task_metrics('NAMESPACE'), below @task. Let processes that a task starts return their numbers, and count "
+            "them in the task."
         )
-    return collected
+    return block
