@@ -9,17 +9,21 @@ Source: the kernel's documentation of cgroup v1 and v2; psutil's.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mwaa_provider.monitoring.metrics import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import TypeAlias
+
+    Found: TypeAlias = Iterable[tuple[str, float | str]]
+    """Metrics by name: each with its number, or why there is none."""
 
 __all__ = ["WORKER_METRICS", "Measured", "measure_worker"]
 
@@ -59,6 +63,7 @@ _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 _UNLIMITED = 1 << 60
 """cgroup v1 says "no limit" by a number near the largest that there is."""
+_UNSAID, _NO_LIMIT = "its cgroup does not say", "no limit is set"
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Measured:
     """What was measured.
 
     :param numbers: by the metric's name.
-    :param missing: by what there is no number of: why.
+    :param missing: why a number is missing, by the metric's name, or by what was not measured at all.
     """
 
     numbers: Mapping[str, float]
@@ -87,7 +92,7 @@ class Measured:
 
 
 def measure_worker(path: str, *, cgroups: Path = _ROOT, own: Path = _OWN) -> Measured:
-    """Measure the worker that this process runs on.
+    """Measure the worker that this process runs on; nothing that fails is raised.
 
     :param path: a folder on the disk that tasks write to.
     :param cgroups: where cgroups are mounted.
@@ -96,44 +101,51 @@ def measure_worker(path: str, *, cgroups: Path = _ROOT, own: Path = _OWN) -> Mea
     numbers: dict[str, float] = {}
     missing: dict[str, str] = {}
     for what, measure in (
-        ("host", _host),
+        ("host's memory", _host_memory),
+        ("host's CPU", _host_cpu),
         ("container", lambda: _container(cgroups, own)),
         ("disk", lambda: _disk(path)),
         ("processes", _processes),
         ("load", _load),
     ):
         try:
-            numbers.update(measure())
-        except (OSError, ValueError, AttributeError) as error:
+            for name, found in measure():
+                if isinstance(found, str):
+                    missing[name] = found
+                else:
+                    numbers[name] = float(found)
+        except Exception as error:  # noqa: BLE001 - what a kernel or psutil does not have is no reason to have no other
             missing[what] = f"{type(error).__name__}: {error}"
     return Measured(numbers, missing)
 
 
-def _host() -> dict[str, float]:
-    if find_spec("psutil") is None:
-        raise ValueError("psutil is not installed")
+def _host_memory() -> Found:
     import psutil
 
-    memory, cpu = psutil.virtual_memory(), psutil.cpu_times_percent(interval=0.1)
-    parts = ("total", "available", "used", "free", "active", "inactive", "percent")
-    return {
-        **{f"virtual_memory_{part}": float(getattr(memory, part)) for part in parts if hasattr(memory, part)},
-        **{f"cpu_times_percent_{part}": float(getattr(cpu, part)) for part in ("user", "system", "idle")},
-    }
+    memory = psutil.virtual_memory()
+    for part in ("total", "available", "used", "free", "active", "inactive", "percent"):
+        yield f"virtual_memory_{part}", getattr(memory, part, "psutil does not say")
 
 
-def _disk(path: str) -> dict[str, float]:
+def _host_cpu() -> Found:
+    import psutil
+
+    cpu = psutil.cpu_times_percent(interval=0.1)
+    for part in ("user", "system", "idle"):
+        yield f"cpu_times_percent_{part}", getattr(cpu, part, "psutil does not say")
+
+
+def _disk(path: str) -> Found:
     found = os.statvfs(path)
     total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
     used = total - found.f_bfree * found.f_frsize
-    usable = used + free
-    return {
-        "disk_total": total, "disk_used": used, "disk_free": free,
-        "disk_percent": 100.0 * used / usable if usable else 0.0,
-    }  # fmt: skip
+    yield "disk_total", total
+    yield "disk_used", used
+    yield "disk_free", free
+    yield "disk_percent", _percent(used, used + free)
 
 
-def _processes() -> dict[str, float]:
+def _processes() -> Found:
     count, files = 0, 0
     for each in Path("/proc").iterdir():
         if each.name.isdigit():
@@ -144,75 +156,126 @@ def _processes() -> dict[str, float]:
                 continue  # of another user, or gone
     if not count:
         raise ValueError("/proc shows no process")
-    return {"processes": count, "open_files": files}
+    yield "processes", count
+    yield "open_files", files
 
 
-def _load() -> dict[str, float]:
-    return dict(zip(("load_average_1", "load_average_5", "load_average_15"), os.getloadavg(), strict=True))
+def _load() -> Found:
+    return zip(("load_average_1", "load_average_5", "load_average_15"), os.getloadavg(), strict=True)
 
 
-def _container(cgroups: Path, own: Path) -> dict[str, float]:
-    found = dict(_cgroup_2(cgroups, own) if (cgroups / "cgroup.controllers").exists() else _cgroup_1(cgroups, own))
-    if not found:
+class _Level(NamedTuple):
+    """What one cgroup has of something.
+
+    :param events: how often, or how long, it was at its limit.
+    """
+
+    used: float | None
+    limit: float | None
+    events: float | None = None
+
+
+def _container(cgroups: Path, own: Path) -> Found:
+    """Measure the cgroup of this process, or whichever around it has the least room: that is where the limit is met."""
+    memory, cpu, pids = (_levels_2 if (cgroups / "cgroup.controllers").exists() else _levels_1)(cgroups, own)
+    if all(value is None for levels in (memory, cpu, pids) for level in levels for value in level):
         raise ValueError(f"{cgroups} has no cgroup of this process")
-    if "container_memory_limit" in found and "container_memory_used" in found:
-        found["container_memory_percent"] = 100.0 * found["container_memory_used"] / found["container_memory_limit"]
-    return found
+    used, limit, kills = _with_least_room(memory)
+    yield "container_memory_used", _or(used, _UNSAID)
+    yield "container_memory_limit", _or(limit, _NO_LIMIT)
+    yield "container_memory_percent", _percent(used, limit)
+    yield "container_memory_kills", _or(kills, _UNSAID)
+    used, limit, throttled = min(cpu, key=lambda level: math.inf if level.limit is None else level.limit)
+    yield "container_cpu_used", _or(used, _UNSAID)
+    yield "container_cpu_throttled", _or(throttled, _UNSAID)
+    yield "container_cpu_limit", _or(limit, _NO_LIMIT)
+    used, limit, _ = _with_least_room(pids)
+    yield "container_pids", _or(used, _UNSAID)
+    yield "container_pids_limit", _or(limit, _NO_LIMIT)
 
 
-def _cgroup_2(cgroups: Path, own: Path) -> Iterator[tuple[str, float]]:
-    group = _group(cgroups, _own_path(own, ""))
-    usage, stat = _number(group / "memory.current"), _table(group / "memory.stat")
-    if usage is not None:
-        yield "container_memory_used", usage - stat.get("inactive_file", 0.0)
-    limits = [limit for each in _with_parents(group, cgroups) if (limit := _number(each / "memory.max")) is not None]
-    if limits:
-        yield "container_memory_limit", min(limits)
-    kills = _table(group / "memory.events").get("oom_kill")
-    if kills is not None:
-        yield "container_memory_kills", kills
-    cpu = _table(group / "cpu.stat")
-    if "usage_usec" in cpu:
-        yield "container_cpu_used", cpu["usage_usec"] / 1e6
-    if "throttled_usec" in cpu:
-        yield "container_cpu_throttled", cpu["throttled_usec"] / 1e6
-    quota = (_text(group / "cpu.max") or "").split()
-    if len(quota) == 2 and quota[0] != "max":
-        yield "container_cpu_limit", float(quota[0]) / float(quota[1])
-    yield from _pids(group)
+def _with_least_room(levels: Sequence[_Level]) -> _Level:
+    def room(level: _Level) -> float:
+        return math.inf if level.used is None or level.limit is None else level.limit - level.used
+
+    return min(levels, key=room)
 
 
-def _cgroup_1(cgroups: Path, own: Path) -> Iterator[tuple[str, float]]:
-    memory = _group(cgroups / "memory", _own_path(own, "memory"))
-    usage, stat = _number(memory / "memory.usage_in_bytes"), _table(memory / "memory.stat")
-    if usage is not None:
-        yield "container_memory_used", usage - stat.get("total_inactive_file", 0.0)
-    limit = stat.get("hierarchical_memory_limit", _number(memory / "memory.limit_in_bytes"))
-    if limit is not None and limit < _UNLIMITED:
-        yield "container_memory_limit", limit
-    kills = _table(memory / "memory.oom_control").get("oom_kill")
-    if kills is not None:
-        yield "container_memory_kills", kills
-    for name in ("cpuacct", "cpu,cpuacct"):
-        used = _number(_group(cgroups / name, _own_path(own, "cpuacct")) / "cpuacct.usage")
-        if used is not None:
-            yield "container_cpu_used", used / 1e9
-            break
-    cpu = _group(cgroups / "cpu", _own_path(own, "cpu"))
-    throttled = _table(cpu / "cpu.stat").get("throttled_time")
-    if throttled is not None:
-        yield "container_cpu_throttled", throttled / 1e9
-    quota, period = _number(cpu / "cpu.cfs_quota_us"), _number(cpu / "cpu.cfs_period_us")
-    if quota is not None and quota > 0 and period:
-        yield "container_cpu_limit", quota / period
-    yield from _pids(_group(cgroups / "pids", _own_path(own, "pids")))
+def _or(number: float | None, why: str) -> float | str:
+    return why if number is None else number
 
 
-def _pids(group: Path) -> Iterator[tuple[str, float]]:
-    for name, file in (("container_pids", "pids.current"), ("container_pids_limit", "pids.max")):
-        number = _number(group / file)
-        if number is not None:
-            yield name, number
+def _percent(used: float | None, whole: float | None) -> float | str:
+    if used is None:
+        return _UNSAID
+    if whole is None:
+        return _NO_LIMIT
+    return 100.0 * used / whole if whole > 0 else "the whole is 0"
+
+
+def _levels_2(cgroups: Path, own: Path) -> tuple[list[_Level], list[_Level], list[_Level]]:
+    """Return what cgroups of v2 say of memory, CPU and processes: this process's own, then those around it."""
+    groups = _with_parents(_group(cgroups, _own_path(own, "")), cgroups)
+    memory, cpu, pids = [], [], []
+    for group in groups:
+        used = _less(_number(group / "memory.current"), _table(group / "memory.stat").get("inactive_file"))
+        kills = _table(group / "memory.events").get("oom_kill")
+        memory.append(_Level(used, _number(group / "memory.max"), kills))
+        stat = _table(group / "cpu.stat")
+        quota, _, period = (_text(group / "cpu.max") or "").partition(" ")
+        cpu.append(
+            _Level(
+                _seconds(stat.get("usage_usec"), 1e6),
+                _ratio(_parsed(quota), _parsed(period)),
+                _seconds(stat.get("throttled_usec"), 1e6),
+            )
+        )
+        pids.append(_Level(_number(group / "pids.current"), _number(group / "pids.max")))
+    return memory, cpu, pids
+
+
+def _levels_1(cgroups: Path, own: Path) -> tuple[list[_Level], list[_Level], list[_Level]]:
+    """Return the same of v1, where each controller has cgroups of its own."""
+    memory, cpu = [], []
+    for group in _groups_1(cgroups, own, "memory"):
+        stat = _table(group / "memory.stat")
+        used = _less(_number(group / "memory.usage_in_bytes"), stat.get("total_inactive_file"))
+        # The first counts those around it, also where they cannot be seen.
+        limits = [stat.get("hierarchical_memory_limit"), _number(group / "memory.limit_in_bytes")]
+        limit = min((each for each in limits if each is not None and each < _UNLIMITED), default=None)
+        memory.append(_Level(used, limit, _table(group / "memory.oom_control").get("oom_kill")))
+    times = [_number(group / "cpuacct.usage") for group in _groups_1(cgroups, own, "cpuacct")]
+    for number, group in enumerate(_groups_1(cgroups, own, "cpu")):
+        used = times[number] if number < len(times) else None
+        quota, period = _number(group / "cpu.cfs_quota_us"), _number(group / "cpu.cfs_period_us")
+        throttled = _table(group / "cpu.stat").get("throttled_time")
+        cpu.append(_Level(_seconds(used, 1e9), _ratio(quota, period), _seconds(throttled, 1e9)))
+    groups = _groups_1(cgroups, own, "pids")
+    pids = [_Level(_number(group / "pids.current"), _number(group / "pids.max")) for group in groups]
+    return memory, cpu, pids
+
+
+def _groups_1(cgroups: Path, own: Path, controller: str) -> list[Path]:
+    """Return this process's cgroup of a controller, and those around it. Several may be mounted as one folder."""
+    together = (each for each in sorted(cgroups.glob("*,*")) if controller in each.name.split(","))
+    mounted = cgroups / controller
+    if not mounted.is_dir():
+        mounted = next(together, mounted)
+    return _with_parents(_group(mounted, _own_path(own, controller)), mounted)
+
+
+def _less(used: float | None, part: float | None) -> float | None:
+    """Return memory without what can be dropped; the kernel counts the two at different moments."""
+    return None if used is None else max(0.0, used - (part or 0.0))
+
+
+def _seconds(number: float | None, in_a_second: float) -> float | None:
+    return None if number is None else number / in_a_second
+
+
+def _ratio(quota: float | None, period: float | None) -> float | None:
+    """Return how many processors a quota is; v1 has a negative one for none."""
+    return quota / period if quota is not None and quota > 0 and period else None
 
 
 def _own_path(own: Path, controller: str) -> str:
@@ -226,11 +289,12 @@ def _own_path(own: Path, controller: str) -> str:
 
 def _group(mounted: Path, path: str) -> Path:
     """Return the folder of a cgroup. In a container its path is often the host's, and what is mounted is its own."""
-    return mounted / path if path and (mounted / path).is_dir() else mounted
+    is_within = path and ".." not in path.split("/")
+    return mounted / path if is_within and (mounted / path).is_dir() else mounted
 
 
 def _with_parents(group: Path, cgroups: Path) -> list[Path]:
-    """Return a cgroup and those around it: the smallest limit of all counts."""
+    """Return a cgroup and those around it, whose limits hold for it, too."""
     return [group, *(each for each in group.parents if each == cgroups or cgroups in each.parents)]
 
 
@@ -238,20 +302,24 @@ def _table(path: Path) -> dict[str, float]:
     found = {}
     for line in (_text(path) or "").splitlines():
         name, _, number = line.partition(" ")
-        if number.strip().isdigit():
+        if number.strip().isdecimal():
             found[name] = float(number)
     return found
 
 
 def _number(path: Path) -> float | None:
     """Return the number in a file; ``None`` if there is no such file, or it says that there is no limit."""
-    text = (_text(path) or "").strip()
-    return float(text) if text.lstrip("-").isdigit() else None
+    return _parsed(_text(path) or "")
+
+
+def _parsed(text: str) -> float | None:
+    text = text.strip()
+    return float(text) if text.removeprefix("-").isdecimal() else None
 
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return None
 
@@ -261,5 +329,5 @@ def _address() -> str:
     name = socket.gethostname()
     try:
         return socket.gethostbyname(name)
-    except OSError:
+    except (OSError, UnicodeError):
         return name

@@ -18,10 +18,13 @@ V2 = {
     "cgroup.controllers": "cpu io memory pids\n",
     "memory.max": "max\n",
     "a/memory.max": "4000000000\n",
+    "a/memory.current": "3200000000\n",
+    "a/memory.stat": "inactive_file 1200000000\n",
+    "a/memory.events": "oom_kill 2\n",
     "a/b/memory.current": "3000000000\n",
     "a/b/memory.max": "8000000000\n",
     "a/b/memory.stat": "anon 1\nfile 2\ninactive_file 1000000000\n",
-    "a/b/memory.events": "low 0\noom 3\noom_kill 2\n",
+    "a/b/memory.events": "low 0\noom 1\noom_kill 1\n",
     "a/b/cpu.stat": "usage_usec 5000000\nnr_throttled 7\nthrottled_usec 250000\n",
     "a/b/cpu.max": "150000 100000\n",
     "a/b/pids.current": "42\n",
@@ -72,28 +75,31 @@ def _own(folder: Path, text: str) -> Path:
         (V1, "5:memory:/a\n4:cpu,cpuacct:/a\n3:pids:/a\n0::/\n"),
         # As a container sees it: the host's path, and its own group mounted at the top.
         ({name.removeprefix("a/b/"): text for name, text in V2.items() if name != "memory.max"}
-         | {"memory.max": "4000000000\n"}, "0::/ecs/task/123\n"),
+         | {"memory.max": "4000000000\n", "memory.events": "oom_kill 2\n"}, "0::/ecs/task/123\n"),
         ({name.replace("/a/", "/"): text for name, text in V1.items()}, "5:memory:/ecs/1\n4:cpu,cpuacct:/ecs/1\n"),
+        ({name.replace("cpu/", "cpu,cpuacct/").replace("cpuacct/a/cpua", "cpu,cpuacct/a/cpua"): text
+          for name, text in V1.items()}, "5:memory:/a\n4:cpu,cpuacct:/a\n3:pids:/a\n"),
     ],
-    ids=["v2", "v1", "v2 in a container", "v1 in a container"],
+    ids=["v2", "v1", "v2 in a container", "v1 in a container", "v1 with one folder for two controllers"],
 )  # fmt: skip
 def test_a_containers_numbers_are_those_of_its_cgroup(tmp_path: Path, files: dict[str, str], own: str) -> None:
     measured = measure_worker(str(tmp_path), cgroups=_tree(tmp_path, files), own=_own(tmp_path, own))
     found = {name: number for name, number in measured.numbers.items() if name.startswith("container_")}
     assert found == OF_THE_CONTAINER
-    assert not measured.missing
+    assert measured.missing == {"container_pids_limit": "no limit is set"}
 
 
 @pytest.mark.parametrize(
     "text", ["", "max\n", "9223372036854771712\n", "garbage\n"], ids=["empty", "max", "v1's none", "garbage"]
 )
 def test_no_limit_is_no_number(tmp_path: Path, text: str) -> None:
-    files = {**V1, "memory/a/memory.limit_in_bytes": text, "memory/a/memory.stat": "cache 1\n", "pids/a/pids.max": text}
+    files = {**V1, "memory/a/memory.limit_in_bytes": text, "memory/a/memory.stat": "cache 1\n"}
     own = _own(tmp_path, "5:memory:/a\n4:cpu,cpuacct:/a\n3:pids:/a\n")
-    numbers = measure_worker(str(tmp_path), cgroups=_tree(tmp_path, files), own=own).numbers
-    assert "container_memory_limit" not in numbers
-    assert "container_memory_percent" not in numbers
-    assert numbers["container_memory_used"] == 3e9
+    measured = measure_worker(str(tmp_path), cgroups=_tree(tmp_path, files), own=own)
+    missing = {"container_memory_limit", "container_memory_percent", "container_pids_limit"}
+    assert measured.missing == dict.fromkeys(missing, "no limit is set")
+    assert not missing & set(measured.numbers)
+    assert measured.numbers["container_memory_used"] == 3e9
 
 
 def test_without_a_cgroup_the_rest_is_measured_and_the_lack_is_named(tmp_path: Path) -> None:
@@ -107,9 +113,81 @@ def test_without_psutil_the_rest_is_measured_and_the_lack_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
     measured = measure_worker(str(tmp_path))
-    assert "psutil" in measured.missing["host"]
+    assert "psutil" in measured.missing["host's memory"]
+    assert "psutil" in measured.missing["host's CPU"]
     assert "disk_free" in measured.numbers
     assert not any(name.startswith("virtual_memory") for name in measured.numbers)
+
+
+@pytest.mark.parametrize("error", [KeyError("MemTotal"), TypeError("nothing"), ImportError("gone"), RuntimeError()])
+def test_whatever_psutil_raises_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(psutil, "virtual_memory", fail)
+    measured = measure_worker(str(tmp_path))
+    assert type(error).__name__ in measured.missing["host's memory"]
+    assert {"cpu_times_percent_idle", "disk_free"} <= set(measured.numbers)
+
+
+NESTED = {
+    "cgroup.controllers": "cpu memory pids\n",
+    "memory.max": "5000\n",
+    "memory.current": "2000\n",
+    "a/memory.max": "1000\n",
+    "a/memory.current": "990\n",
+    "a/memory.stat": "inactive_file 0\n",
+    "a/memory.events": "oom_kill 7\n",
+    "a/cpu.max": "200000 100000\n",
+    "a/cpu.stat": "usage_usec 9000000\nthrottled_usec 4000000\n",
+    "a/pids.max": "77\n",
+    "a/pids.current": "70\n",
+    "a/b/memory.max": "800\n",
+    "a/b/memory.current": "100\n",
+    "a/b/memory.events": "oom_kill 0\n",
+    "a/b/cpu.max": "max 100000\n",
+    "a/b/cpu.stat": "usage_usec 1000000\nthrottled_usec 0\n",
+    "a/b/pids.max": "max\n",
+    "a/b/pids.current": "3\n",
+}
+
+
+def test_of_nested_cgroups_the_one_with_the_least_room_counts(tmp_path: Path) -> None:
+    measured = measure_worker(str(tmp_path), cgroups=_tree(tmp_path, NESTED), own=_own(tmp_path, "0::/a/b\n"))
+    assert {name: number for name, number in measured.numbers.items() if name.startswith("container_")} == {
+        "container_memory_used": 990, "container_memory_limit": 1000, "container_memory_percent": 99.0,
+        "container_memory_kills": 7, "container_cpu_used": 9.0, "container_cpu_throttled": 4.0,
+        "container_cpu_limit": 2.0, "container_pids": 70, "container_pids_limit": 77,
+    }  # fmt: skip
+    assert not measured.missing
+
+
+@pytest.mark.parametrize(
+    ("files", "numbers", "missing"),
+    [
+        ({"memory.max": "0\n"}, {"container_memory_limit": 0.0}, {"container_memory_percent": "the whole is 0"}),
+        ({"memory.stat": "inactive_file 9000\n"}, {"container_memory_used": 0.0, "container_memory_percent": 0.0}, {}),
+        ({"cpu.max": "100000 0\n"}, {}, {"container_cpu_limit": "no limit is set"}),
+        ({"cpu.max": "abc 100000\n"}, {}, {"container_cpu_limit": "no limit is set"}),
+        ({"memory.current": "\x00\x01"}, {"container_memory_limit": 2000.0},
+         {"container_memory_used": "its cgroup does not say", "container_memory_percent": "its cgroup does not say"}),
+        ({"pids.current": "\u00b2\n"}, {}, {"container_pids": "its cgroup does not say"}),
+    ],
+)  # fmt: skip
+def test_odd_cgroups_leave_out_their_own_numbers_only(
+    tmp_path: Path, files: dict[str, str], numbers: dict[str, float], missing: dict[str, str]
+) -> None:
+    whole = {
+        "cgroup.controllers": "cpu memory pids\n", "memory.current": "1000\n", "memory.max": "2000\n",
+        "memory.stat": "inactive_file 100\n", "memory.events": "oom_kill 3\n", "cpu.max": "150000 100000\n",
+        "cpu.stat": "usage_usec 5000000\nthrottled_usec 1000000\n", "pids.current": "5\n", "pids.max": "9\n",
+    }  # fmt: skip
+    tree = _tree(tmp_path, {**whole, **files})
+    measured = measure_worker(str(tmp_path), cgroups=tree, own=_own(tmp_path, "0::/../..\n"))
+    assert measured.missing == missing
+    assert {name: measured.numbers.get(name) for name in numbers} == numbers
+    of_the_container = {name for name in WORKER_METRICS if name.startswith("container_")}
+    assert of_the_container <= set(measured.numbers) | set(missing)
 
 
 def test_a_missing_disk_is_named() -> None:
