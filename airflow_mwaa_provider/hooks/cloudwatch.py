@@ -82,7 +82,8 @@ class CloudWatchMetricsHook(BaseHook):
         """Publish metrics, up to 1,000 or 1 MB a request; return the number of requests.
 
         All are checked before the first request. A request of which nobody knows whether CloudWatch took it, because
-        no answer came, is not repeated: its values would be counted twice.
+        no answer came, is not repeated: its values would be counted twice. So would all that CloudWatch has when a task
+        that failed is retried; what the error calls ``unsent`` may be sent again.
 
         :param namespace: theirs, such as ``"Sales"``; none of AWS's own.
         :param metrics: one or many :class:`~airflow_mwaa_provider.monitoring.metrics.Metric`, or dicts of its fields.

@@ -59,7 +59,8 @@ class CloudWatchMetricsOperator(_MetricsOperator):
     """Publish metrics to CloudWatch, as few requests as its limits allow.
 
     All are checked before the first request. A request of which nobody knows whether CloudWatch took it is not
-    repeated, and fails the task: give ``retries=0`` where a sum must not count twice.
+    repeated, and fails the task. A retry of the task sends all metrics again, those too that CloudWatch has by then:
+    give ``retries=0`` where a sum must not count twice.
 
     :param namespace: namespace of the metrics (templated); none of AWS's own.
     :param metrics: one or many :class:`~airflow_mwaa_provider.monitoring.metrics.Metric`, or dicts of its fields
