@@ -62,7 +62,7 @@ def clear_after_a_look(
     if output == "text" and tasks:
         echo_table([("TASK", "STATE"), *((task.label, task.state.value) for task in tasks)])
     if tasks and not dry_run:
-        ask(f"Clear {len(tasks)} tasks of run {run_id!r} of DAG {dag_id!r} in {remote.env_name}?", yes=yes)
+        ask(f"Clear {_counted(tasks)} of run {run_id!r} of DAG {dag_id!r} in {remote.env_name}?", yes=yes)
         try:
             tasks = clear(dry_run=False)
         except MwaaError as error:
@@ -78,9 +78,9 @@ def clear_after_a_look(
         failed = " failed" if only_failed else ""
         click.echo(f"There is no{failed} task to clear in run {run_id!r} of DAG {dag_id!r}.", err=True)
     elif dry_run:
-        click.echo(f"{len(tasks)} tasks would be cleared; nothing was changed.")
+        click.echo(f"{_counted(tasks)} would be cleared; nothing was changed.")
     else:
-        click.echo(f"{len(tasks)} tasks are cleared, and run again.")
+        click.echo(f"{_counted(tasks)} cleared, to run again.")
         click.echo(f"To wait for them: {remote.again('dags', 'wait', remote.env_name, dag_id, run_id)}")
     if tasks and not dry_run:
         warn_if_paused(remote, dag_id)
@@ -91,3 +91,7 @@ def warn_if_paused(remote: Remote, dag_id: str) -> None:
     with contextlib.suppress(MwaaError):
         if remote.environment.is_dag_paused(dag_id):
             warn(f"DAG {dag_id!r} is paused in {remote.env_name}: its run stays queued until it is unpaused.")
+
+
+def _counted(tasks: Sequence[object]) -> str:
+    return "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"

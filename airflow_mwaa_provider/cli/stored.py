@@ -11,6 +11,7 @@ import click
 from airflow_mwaa_provider.cli.errors import exit_status_of, in_terminal_words, warn
 from airflow_mwaa_provider.cli.inputs import read_value
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_fields, echo_json, echo_table
+from airflow_mwaa_provider.cli.questions import ask
 from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.stored_files import export_command, import_command
 from airflow_mwaa_provider.cli.stored_texts import WORDS, Words, fields_of, read
@@ -129,10 +130,8 @@ def _delete_command(words: Words) -> click.Command:
     @environment_command(interrupted=_UNKNOWN)
     def delete(remote: Remote, *, keys: tuple[str, ...], yes: bool, output: str) -> None:
         keys = tuple(dict.fromkeys(keys))
-        if len(keys) > 1 and not yes and sys.stdin.isatty() and sys.stderr.isatty():
-            shown = ", ".join(map(repr, keys))
-            if not click.confirm(f"Delete {len(keys)} {words.nouns} of {remote.env_name}: {shown}?", err=True):
-                sys.exit(1)
+        if len(keys) > 1:
+            ask(f"Delete {len(keys)} {words.nouns} of {remote.env_name}: {', '.join(map(repr, keys))}?", yes=yes)
         deleted, failed = _delete_each(getattr(remote.environment, words.nouns), keys)
         if output == "json":
             failures = {key: in_terminal_words(str(error)) for key, error in failed.items()}

@@ -21,6 +21,7 @@ from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AnswerTooLarge,
+    CallTimeout,
     CliCommandNotAllowed,
     EnvironmentNotFound,
     EnvironmentUnavailable,
@@ -180,6 +181,15 @@ class Access:
                     return self._around_rest_api(send)
                 except AccessDenied as denied:
                     raise denied from error  # this call alone is refused, not the transport in use
+            except CallTimeout as error:
+                if name is not TransportName.REST_API or self.forced is not None or error.ambiguous:
+                    raise
+                # The same call would take as long again, and Airflow goes on with the one that nobody waits for.
+                log.info("%s This one call goes another way.", error)
+                try:
+                    return self._around_rest_api(send)
+                except MwaaError as other:
+                    raise error from other
             else:
                 self._note_permitted(name)
                 return answer

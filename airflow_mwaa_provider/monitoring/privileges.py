@@ -7,6 +7,7 @@ Source: the user guide's page on security best practices, which searches for ``a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -31,8 +32,9 @@ __all__ = [
 
 CHANGES = (
     "role-given", "role-taken", "permission-given", "permission-taken", "role-created", "role-deleted", "user-created",
+    "user-deleted", "user-added",
 )  # fmt: skip
-"""The changes that can be told apart; the last one is no change of anybody who was there before."""
+"""The changes that can be told apart; the last one is what each person's first login makes, too."""
 
 PRIVILEGES_METRIC = "privilege_changes"
 """Name of the metric that counts them: dimension Environment, and another with Change."""
@@ -43,35 +45,48 @@ _COMMANDS = {
     "add-perms": "permission-given",
     "del-perms": "permission-taken",
 }
+"""Words that are commands of Airflow's wherever they stand, as in the guide's query."""
+_COMMANDS_OF = {
+    ("users", "create"): "user-created",
+    ("users", "import"): "user-created",
+    ("users", "delete"): "user-deleted",
+    ("roles", "create"): "role-created",
+    ("roles", "import"): "role-created",
+    ("roles", "delete"): "role-deleted",
+}
 # A name can hold quotes: it ends at the end of the line, or where the logger's name follows, as on Airflow 3.
 _SUBJECT, _GRANTED = r"(?P<subject>.{1,256}?)", r"(?P<granted>.{1,256}?)"
-_END = r"[ ]*(?= \[[\w.]+\]|$)"
+_PERMISSION = r"(?P<granted>(?:can|menu)[ _][\w ]{1,40}? on .{1,256}?)"
+_END = r"[ ]{0,8}(?= \[[\w.]+\]|$)"
 _RESULTS = (
     ("role-given", rf'User "{_SUBJECT}" added to role "{_GRANTED}"{_END}'),
     ("role-taken", rf'User "{_SUBJECT}" removed from role "{_GRANTED}"{_END}'),
-    ("permission-given", rf"Added (?:Permission )?{_GRANTED} to role {_SUBJECT}{_END}"),
-    ("permission-taken", rf"Removed Permission {_GRANTED} to role {_SUBJECT}{_END}"),
-    ("permission-taken", rf"Deleted {_GRANTED} from role {_SUBJECT}{_END}"),
+    ("permission-given", rf"Added (?:Permission )?{_PERMISSION} to role {_SUBJECT}{_END}"),
+    ("permission-taken", rf"Removed Permission {_PERMISSION} to role {_SUBJECT}{_END}"),
+    ("permission-taken", rf"Deleted {_PERMISSION} from role {_SUBJECT}{_END}"),
     ("role-created", rf"Inserted Role: {_SUBJECT}{_END}"),
     ("role-deleted", rf"Deleting role '{_SUBJECT}'{_END}"),
     ("user-created", rf'User "{_SUBJECT}" created with role "{_GRANTED}"{_END}'),
-    ("user-created", rf"Added user {_SUBJECT}{_END}"),
+    ("user-deleted", rf'User "{_SUBJECT}" deleted{_END}'),
+    ("user-added", rf"Added user {_SUBJECT}{_END}"),
 )
 _RESULT = [(change, re.compile(pattern, re.MULTILINE)) for change, pattern in _RESULTS]
 # A command ends where a shell's does; a list of arguments shows the end of a line as a backslash and an n.
-_COMMAND = re.compile(
-    rf"(?<![^\s\"',])({'|'.join(_COMMANDS)})(?=[\s\"',\\]|$)(?=(?P<arguments>(?:(?!\\n)[^\n;&|]){{0,1000}}))"
-)
+_ARGUMENTS = r"(?=[\s\"',\\]|$)(?=(?P<arguments>(?:(?!\\n)[^\n;&|]){0,1000}))"
+_COMMAND = re.compile(rf"(?<![^\s\"',(])({'|'.join(_COMMANDS)}){_ARGUMENTS}")
+_COMMAND_OF = re.compile(rf"(?<![^\s\"',(])(users|roles)[\s\"',\\]{{1,8}}(create|import|delete){_ARGUMENTS}")
 # In a shell's command as in a list of arguments: between the two are spaces, quotes or commas.
 _OPTION = r"(?<![\w-])(?:{names})(?:=|[\s\"',\\]+)(?P<value>[^\s\"',\\\]]+)"
 _USER = re.compile(_OPTION.format(names="-u|--username|-e|--email"))
 _ROLE = re.compile(_OPTION.format(names="-r|--role"))
 _FIRST_ARGUMENT = re.compile(r"[\s\"',\\]+(?P<value>[^\s\"',\\\]-][^\s\"',\\\]]*)")
+_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 
 FILTER_PATTERN = " ".join(
     f'?"{term}"'
     for term in (
-        *_COMMANDS, "to role", "from role", "created with role", "Inserted Role", "Deleting role", "Added user"
+        *_COMMANDS, *map(" ".join, _COMMANDS_OF), *map("', '".join, _COMMANDS_OF), "to role", "from role",
+        "created with role", "deleted", "Inserted Role", "Deleting role", "Added user",
     )
 )  # fmt: skip
 """CloudWatch Logs' pattern of the lines that may tell of a change: any of these words. It is wider than the guide's
@@ -122,34 +137,35 @@ class Finding:
 
 
 def changes_in(message: str) -> list[tuple[str, str, str | None, str | None]]:
-    """Return the changes that a log message tells of: change, evidence, subject and what was granted.
+    """Return the changes that a log message tells of, each once: change, evidence, subject and what was granted.
 
     >>> changes_in('User "alice" added to role "Op"')
     [('role-given', 'result', 'alice', 'Op')]
     """
     message = _text(message)
-    found = []
-    for match in _COMMAND.finditer(message):
-        change, arguments = _COMMANDS[match[1]], match["arguments"]
-        if change.startswith("role"):
+    found: list[tuple[str, str, str | None, str | None]] = []
+    commands = [(match.start(), _COMMANDS[match[1]], match) for match in _COMMAND.finditer(message)]
+    commands += [(match.start(), _COMMANDS_OF[match[1], match[2]], match) for match in _COMMAND_OF.finditer(message)]
+    for _, change, match in sorted(commands, key=lambda command: command[0]):
+        arguments = match["arguments"]
+        if change.startswith("user") or match[1] in ("add-role", "remove-role"):
             found.append((change, "command", _value(_USER, arguments), _value(_ROLE, arguments)))
-        else:  # the names of roles come first; their permissions follow in several options
+        else:  # the names of roles come first; what is theirs follows in options
             found.append((change, "command", _value(_FIRST_ARGUMENT, arguments, at_start=True), None))
     for change, pattern in _RESULT:
         for match in pattern.finditer(message):
             groups = match.groupdict()
             found.append((change, "result", groups["subject"], groups.get("granted")))
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _text(message: str) -> str:
-    """Return what a message says; on Airflow 3 a task's is JSON, in which quotes are escaped."""
+    """Return what a message says, without colours; on Airflow 3 a task's is JSON, in which quotes are escaped."""
     if message.startswith("{"):
-        try:
-            return str(json.loads(message)["event"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            pass  # it is text that looks so
-    return message
+        # Or it is text that looks so.
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            message = str(json.loads(message)["event"])
+    return _CONTROL.sub("", message)
 
 
 def _value(option: re.Pattern[str], arguments: str, *, at_start: bool = False) -> str | None:

@@ -266,6 +266,8 @@ def _number(value: float) -> str:
     size = abs(value)
     if size >= 1e15:
         return f"{value:.2g}"
+    if size >= 1e6:
+        size = float(f"{size:.3g}")  # as it is shown: 999,700,000 is 1G
     for factor, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
         if size >= factor:
             return f"{value / factor:.3g}{letter}"
@@ -275,9 +277,9 @@ def _number(value: float) -> str:
 
 
 def _time(seconds: float) -> str:
-    if 0 < seconds < 1:
+    if 0 < float(f"{seconds:.3g}") < 1:
         return f"{seconds * 1000:.3g} ms"
-    if seconds < 10 and seconds != int(seconds):
+    if seconds < 10 and round(seconds, 1) != int(round(seconds, 1)):
         return f"{seconds:.1f}s"
     whole = round(seconds)
     if whole < 60:

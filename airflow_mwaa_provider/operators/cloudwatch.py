@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import heapq
 import itertools
 import os
 import tempfile
@@ -243,7 +244,7 @@ class PrivilegeChangesOperator(_MetricsOperator):
     :param window: how much is searched where the data interval says nothing.
     :param delay: how long lines take to come to CloudWatch Logs: a scheduled run searches what is this much older.
     :param changes: which of :data:`~airflow_mwaa_provider.monitoring.privileges.CHANGES` count; all but
-        ``"user-created"`` by default.
+        ``"user-added"`` by default.
     :return: ``{"count": …, "by_change": {…}, "start": …, "end": …, "findings": [{…}, …]}``, the first 1,000 of them.
     """
 
@@ -291,12 +292,16 @@ class PrivilegeChangesOperator(_MetricsOperator):
         start, end = self._searched(context)
         counts: Counter[str] = Counter()
         places: Counter[tuple[str, str, str, str]] = Counter()
-        findings: list[Finding] = []
-        for finding in self._found(env_name, start, end):
-            counts[finding.change] += 1
-            places[finding.change, finding.evidence, finding.component, finding.log_stream] += 1
-            if len(findings) < _MAX_FINDINGS:
-                findings.append(finding)
+
+        def counted(found: Iterator[Finding]) -> Iterator[Finding]:
+            for finding in found:
+                counts[finding.change] += 1
+                places[finding.change, finding.evidence, finding.component, finding.log_stream] += 1
+                yield finding
+
+        oldest = heapq.nsmallest(
+            _MAX_FINDINGS, counted(self._found(env_name, start, end)), key=lambda finding: finding.time
+        )
         # Without the lines' own words, which would be found again, in this log.
         for (change, evidence, component, stream), count in itertools.islice(places.items(), _MAX_FINDINGS):
             self.log.warning("%s: %d line(s), %s, in the log of %s: %s", change, count, evidence, component, stream)
@@ -310,7 +315,7 @@ class PrivilegeChangesOperator(_MetricsOperator):
             "by_change": dict(counts),
             "start": start.isoformat(),
             "end": end.isoformat(),
-            "findings": [finding.as_dict() for finding in sorted(findings, key=lambda finding: finding.time)],
+            "findings": [finding.as_dict() for finding in oldest],
         }
 
     def _searched(self, context: Context) -> tuple[datetime, datetime]:

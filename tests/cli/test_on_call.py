@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -209,7 +210,7 @@ def test_a_run_is_cleared(terminal: Terminal, world: World, env_name: str, trans
     ]
     assert airflow.run("etl", "old")["state"] == "failed"
     done = terminal.run(*command, "--only-failed")
-    assert "2 tasks are cleared, and run again.\nTo wait for them: airflow-mwaa dags wait" in done.stdout
+    assert "2 tasks cleared, to run again.\nTo wait for them: airflow-mwaa dags wait" in done.stdout
     assert airflow.run("etl", "old")["state"] == "queued"
     found = terminal.json(*command)
     assert len(found["cleared"]) == 4
@@ -226,7 +227,7 @@ def test_tasks_are_cleared(terminal: Terminal, world: World, env_name: str, tran
     assert [(task["task_id"], task["map_index"]) for task in found["cleared"]] == [("transform", 1), ("load", -1)]
     assert found["dry_run"] is True
     done = terminal.run(*command, "--yes")
-    assert "3 tasks are cleared" in done.stdout
+    assert "3 tasks cleared" in done.stdout
     assert "DAG 'etl' is paused" in done.stderr
     assert [task["state"] for task in airflow.tasks[:4]] == ["success", None, None, None]
 
@@ -247,11 +248,15 @@ def test_clearing_over_the_cli_is_refused_by_name(terminal: Terminal, world: Wor
     assert "clearing tasks cannot go through MWAA's CLI endpoint" in line
 
 
+@pytest.mark.parametrize("is_redirected", [False, True])
 @pytest.mark.parametrize("answer", ["y", "n"])
-def test_a_person_is_asked_before_tasks_are_cleared(terminal: Terminal, world: World, answer: str) -> None:
+def test_a_person_is_asked_before_tasks_are_cleared(
+    terminal: Terminal, world: World, answer: str, *, is_redirected: bool
+) -> None:
     airflow = with_runs(world)
     ours, theirs = os.openpty()
-    process = terminal.start("dags", "clear", "env3", "etl", "old", stdin=theirs, stderr=theirs)
+    stderr = subprocess.PIPE if is_redirected else theirs
+    process = terminal.start("dags", "clear", "env3", "etl", "old", stdin=theirs, stderr=stderr)
     os.close(theirs)
     seen = b""
     while b"Clear 4 tasks of run 'old' of DAG 'etl' in env3? [y/N]" not in seen:

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mwaa_provider.client.control_plane import ControlPlane
 from airflow_mwaa_provider.client.models import Connection, DagRunState, Pool, TaskState
 from airflow_mwaa_provider.exceptions import (
     AnswerTooLarge,
+    CallTimeout,
     MwaaInputError,
     RemoteNotFound,
     TaskInstanceNotFound,
@@ -237,6 +239,51 @@ def test_what_invoke_rest_api_cannot_carry_goes_through_a_web_session(world: Wor
     assert "login" in world.calls()
     assert environment.get_dag_run(dag_id, "run_1").run_id == "run_1"
     assert world.calls() == ["invoke_rest_api"]
+
+
+def _too_slow(monkeypatch: pytest.MonkeyPatch, times: int) -> list[str]:
+    """Let Airflow take longer than InvokeRestApi waits, so many times; return what was asked."""
+    asked: list[str] = []
+    invoke = ControlPlane.invoke_rest_api
+
+    def slow(self: ControlPlane, *names: str, **call: Any) -> Any:
+        asked.append(call["path"])
+        return (504, "") if len(asked) <= times else invoke(self, *names, **call)
+
+    monkeypatch.setattr(ControlPlane, "invoke_rest_api", slow)
+    return asked
+
+
+@needs_invoke_rest_api
+def test_what_takes_too_long_for_invoke_rest_api_goes_through_a_web_session(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = world.environment()
+    environment.trigger_dag_run("etl", "run_1")
+    asked = _too_slow(monkeypatch, 9)
+    assert environment.get_dag_run("etl", "run_1").run_id == "run_1"
+    assert len(asked) == 1, "the answer would take as long again"
+    assert environment.transport == "rest_api"
+
+
+@needs_invoke_rest_api
+def test_what_takes_too_long_is_asked_again_where_there_is_no_other_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = world.environment()
+    environment.trigger_dag_run("etl", "run_1")
+    asked = _too_slow(monkeypatch, 1)
+    world.fault("login", "status", status=503)
+    assert environment.get_dag_run("etl", "run_1").run_id == "run_1"
+    assert len(asked) == 2
+
+
+@needs_invoke_rest_api
+def test_a_call_that_acted_is_not_sent_another_way_for_its_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    _too_slow(monkeypatch, 1)
+    with pytest.raises(CallTimeout, match="may have taken effect"):
+        world.environment().request("POST", "/large")
+    assert "login" not in world.calls()
 
 
 @needs_invoke_rest_api

@@ -15,7 +15,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from airflow_mwaa_provider.local.aws import cbor
+from airflow_mwaa_provider.local.aws import cbor, cloudwatch_checks
 from tests.local.lab import REGION, Lab
 
 NOW = datetime.now(UTC)
@@ -195,6 +195,7 @@ REFUSED_ALARMS = {
     "an unknown statistic": (alarm(Statistic="Median"), "statistic"),
     "two statistics": (alarm(ExtendedStatistic="p90"), "Statistic"),
     "no percentile": (alarm(Statistic=None, ExtendedStatistic="90"), "ExtendedStatistic"),
+    "a range without its end": (alarm(Statistic=None, ExtendedStatistic="PR(1:"), "ExtendedStatistic"),
     "an unknown unit": (alarm(Unit="Bogus"), "unit"),
     "an unknown operator": (alarm(ComparisonOperator="Above"), "comparisonOperator"),
     "no operator": (alarm(ComparisonOperator=None), "[cC]omparisonOperator"),
@@ -422,3 +423,13 @@ def test_the_cbor_protocol(module_lab: Lab) -> None:
     assert told["__type"].endswith("#InvalidParameterValueException")
     assert told["message"] == "The value AWS/Mine for parameter Namespace is invalid."
     assert sent(module_lab, b"\x81", path, **headers).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "statistic",
+    ["p99", "p99.9", "tm90", "IQM", "PR(:300)", "PR(100:2000)", "PR(300:)", "PR(-5:10)", "TC(0.005:0.030)",
+     "TM(10%:90%)", "TM(:90%)", "TS(80%:)", "WM(-1:5)"],
+)  # fmt: skip
+def test_statistics_that_aws_documents_are_known(statistic: str) -> None:
+    # moto itself takes percentiles alone.
+    assert cloudwatch_checks._EXTENDED_STATISTIC.fullmatch(statistic)

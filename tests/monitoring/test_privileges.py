@@ -25,11 +25,19 @@ ARGUMENTS = "Running command: ['airflow', 'users', 'remove-role', '--email', 'm@
 TELLING = [
     (
         f"[2026-11-30T07:51:57.277+0000] {{subprocess.py:88}} INFO - {SHELL}",
-        [("permission-given", "command", "by_dag", None), ("role-given", "command", "mallory", "Op")],
+        [
+            ("permission-given", "command", "by_dag", None),
+            ("user-created", "command", "mallory", "Viewer"),
+            ("role-given", "command", "mallory", "Op"),
+        ],
     ),
     (
         json.dumps({"level": "info", "event": SHELL, "logger": "airflow.task.hooks"}),
-        [("permission-given", "command", "by_dag", None), ("role-given", "command", "mallory", "Op")],
+        [
+            ("permission-given", "command", "by_dag", None),
+            ("user-created", "command", "mallory", "Viewer"),
+            ("role-given", "command", "mallory", "Op"),
+        ],
     ),
     (ARGUMENTS, [("role-taken", "command", "m@example.org", "Op")]),
     ("airflow users add-role --username=mallory --role=Op", [("role-given", "command", "mallory", "Op")]),
@@ -79,7 +87,17 @@ TELLING = [
         '{subprocess.py:106} INFO - User "mallory" created with role "Viewer"',
         [("user-created", "result", "mallory", "Viewer")],
     ),
-    ("{override.py:1596} INFO - Added user mallory", [("user-created", "result", "mallory", None)]),
+    ("{override.py:1596} INFO - Added user mallory", [("user-added", "result", "mallory", None)]),
+    ('User "mallory" deleted', [("user-deleted", "result", "mallory", None)]),
+    ("airflow users create -u m -r Admin --use-random-password", [("user-created", "command", "m", "Admin")]),
+    ("['airflow', 'users', 'delete', '-u', 'm']", [("user-deleted", "command", "m", None)]),
+    ("airflow roles create Evil Worse", [("role-created", "command", "Evil", None)]),
+    (
+        "(airflow roles delete Op; airflow roles import /tmp/x.json)",
+        [("role-deleted", "command", "Op", None), ("role-created", "command", "/tmp/x.json)", None)],
+    ),
+    ('\x1b[32mUser "mallory" added to role "Op"\x1b[0m\r', [("role-given", "result", "mallory", "Op")]),
+    ("add-role " * 500, [("role-given", "command", None, None)]),
     (
         'one\nUser "a" added to role "Op"\nUser "b" added to role "Op"',
         [("role-given", "result", "a", "Op"), ("role-given", "result", "b", "Op")],
@@ -93,6 +111,10 @@ SILENT = [
     "2026-11-30T07:52:28.386024Z [info     ] + can_read on ImportError      [airflow.task.x] loc=roles.py:142",
     "role-given: 1 line(s), command, in the log of Task: dag_id=add-role/run_id=r/task_id=add-role/attempt=1.log",
     "switched to role Admin",
+    "Deleted 5 rows from role table",
+    "Added policy AdministratorAccess to role my-iam-role",
+    "roles created",
+    "Inserted Role: " * 17 + " " * 50_000 + "b",
     "{not JSON, add-roles}",
 ]
 

@@ -131,9 +131,11 @@ def test_what_is_found_is_returned_and_counted(
 ) -> None:
     task = _operator(namespace=f"Test/{env_name}", env_name=env_name, start=NOW - HOUR, end=NOW)
     result, log = task.execute({}), said()
-    assert (result["count"], result["by_change"]) == (3, {"role-given": 2, "permission-given": 1})
+    assert result["count"] == 4
+    assert result["by_change"] == {"role-given": 2, "permission-given": 1, "user-created": 1}
     assert (result["start"], result["end"]) == ((NOW - HOUR).isoformat(), NOW.isoformat())
     assert [(each["change"], each["evidence"], each["subject"], each["granted"]) for each in result["findings"]] == [
+        ("user-created", "command", "mallory", None),
         ("role-given", "command", "mallory", "Op"),
         ("role-given", "result", "mallory", "Op"),
         ("permission-given", "result", "Op", "can edit on DAG:d"),
@@ -153,7 +155,8 @@ def test_what_is_found_is_returned_and_counted(
         found[frozenset((each["Name"], each["Value"]) for each in metric["Dimensions"])] = point["Maximum"]
     environment = ("Environment", env_name)
     assert found == {
-        frozenset([environment]): 3.0,
+        frozenset([environment]): 4.0,
+        frozenset([environment, ("Change", "user-created")]): 1.0,
         frozenset([environment, ("Change", "role-given")]): 2.0,
         frozenset([environment, ("Change", "permission-given")]): 1.0,
     }
@@ -164,7 +167,7 @@ def test_what_is_found_is_returned_and_counted(
 
 def test_one_change_alone_is_searched_for_and_none_is_a_zero(cloudwatch: CloudWatchService, env_name: str) -> None:
     keywords = {"namespace": f"Test/{env_name}", "env_name": env_name, "end": NOW}
-    assert _operator(changes=["user-created"], **keywords).execute({})["by_change"] == {"user-created": 1}
+    assert _operator(changes=["user-added"], **keywords).execute({})["by_change"] == {"user-added": 1}
     assert _operator(changes=["role-deleted"], **keywords).execute({})["count"] == 0
     (total,) = cloudwatch.client().get_metric_statistics(
         Namespace=f"Test/{env_name}", MetricName="privilege_changes", StartTime=NOW - HOUR, EndTime=NOW + HOUR,

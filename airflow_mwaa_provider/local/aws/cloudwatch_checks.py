@@ -59,8 +59,9 @@ _ACTION = re.compile(
 )
 _QUERY_ID = re.compile("^[a-z][a-zA-Z0-9_]*$")
 _NUMBER = r"\d+(?:\.\d+)?"
+_BOUND = rf"(?:-?{_NUMBER})?"
 _EXTENDED_STATISTIC = re.compile(
-    rf"(?:p|tm|tc|ts|wm){_NUMBER}|IQM|PR\({_NUMBER}?:{_NUMBER}?\)|(?:TC|TM|TS|WM)\((?:{_NUMBER}%?)?:(?:{_NUMBER}%?)?\)"
+    rf"(?:p|tm|tc|ts|wm){_NUMBER}|IQM|PR\({_BOUND}:{_BOUND}\)|(?:TC|TM|TS|WM)\({_BOUND}%?:{_BOUND}%?\)"
 )
 
 

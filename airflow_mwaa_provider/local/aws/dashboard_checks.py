@@ -120,7 +120,8 @@ def _widget_faults(widget: Any, path: str) -> Iterator[_Fault]:
 
 
 def _number_faults(value: Any, least: int, most: int | None, path: str) -> Iterator[_Fault]:
-    if not isinstance(value, int) or isinstance(value, bool):
+    # 12.0 is an integer in JSON.
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         yield path, "Should be integer"
     elif value < least:
         yield path, f"Should be >= {least}"
