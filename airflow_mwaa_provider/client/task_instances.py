@@ -86,7 +86,7 @@ class TaskCalls:
         :param downstream: also those that depend on them.
         :param only_failed: only those that failed, or whose upstream did.
         :param dry_run: change nothing.
-        :return: the task instances, as they were before.
+        :return: the task instances, as they were before, the mapped ones by their index.
         :raises DagRunNotFound: the run isn't there.
         :raises TaskInstanceNotFound: the run has no such task.
         :raises UnexpectedAnswer: Airflow would clear tasks of other runs too; nothing was cleared.
@@ -127,12 +127,15 @@ class TaskCalls:
             clear(dry_run=False)
         # Airflow 2 names no map index; what it clears of a mapped task is what the filter leaves of it.
         wanted = {(task_id, map_index) for _, task_id, map_index in planned}
-        return [
+        found = [
             instance
             for instance in instances
             if (instance.task_id, instance.map_index) in wanted
             or ((instance.task_id, None) in wanted and (not only_failed or instance.state in _FAILED))
         ]
+        # The database gives mapped instances in any order; tasks keep theirs.
+        order = list(dict.fromkeys(instance.task_id for instance in found))
+        return sorted(found, key=lambda instance: (order.index(instance.task_id), instance.map_index))
 
     def get_xcom(
         self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1
