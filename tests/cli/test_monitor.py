@@ -42,7 +42,7 @@ def cloudwatch(world: World, moto_url: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def alarm_names(cloudwatch: Any) -> set[str]:
-    return {each["AlarmName"] for each in cloudwatch.describe_alarms()["MetricAlarms"]}
+    return {each["AlarmName"] for each in cloudwatch.describe_alarms(AlarmNamePrefix="mwaa/")["MetricAlarms"]}
 
 
 def counted(document: dict[str, Any]) -> dict[str, int]:

@@ -69,7 +69,11 @@ def test_a_role_that_gets_permissions_is_found_and_one_that_does_not_is_not(
     assert found == by_guide
     if environment.airflow_version.startswith("2."):  # a task of Airflow 3 cannot reach the database
         done = [(each["change"], each["subject"]) for each in commands if each["evidence"] == "result"]
-        assert [change for change, subject in done if subject == mallory] == ["role-given", "role-taken"]
+        assert [change for change, subject in done if subject == mallory] == [
+            "user-created",
+            "role-given",
+            "role-taken",
+        ]
 
     now = datetime.now(UTC)
     (point,) = world.session().client("cloudwatch", endpoint_url=endpoint).get_metric_statistics(

@@ -247,6 +247,7 @@ def test_alarms_that_cloudwatch_takes(cloudwatch: Any, case: str) -> None:
     name = f"taken {case}"
     cloudwatch.put_metric_alarm(**{**TAKEN_ALARMS[case], "AlarmName": name})
     assert [each["AlarmName"] for each in cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]] == [name]
+    cloudwatch.delete_alarms(AlarmNames=[name])  # other tests have the same moto
 
 
 LINE = ["AmazonMWAA", "RunningTasks", "Function", "Executor", "Environment", "e"]
@@ -378,6 +379,7 @@ def test_dashboards_that_cloudwatch_takes(cloudwatch: Any, case: str) -> None:
     name = f"taken-{uuid.uuid4().hex}"
     cloudwatch.put_dashboard(DashboardName=name, DashboardBody=json.dumps(TAKEN_BODIES[case]))
     assert json.loads(cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"]) == TAKEN_BODIES[case]
+    cloudwatch.delete_dashboards(DashboardNames=[name])
 
 
 def sent(lab: Lab, content: bytes, path: str = "/", **headers: str) -> requests.Response:

@@ -93,8 +93,8 @@ TELLING = [
     ("['airflow', 'users', 'delete', '-u', 'm']", [("user-deleted", "command", "m", None)]),
     ("airflow roles create Evil Worse", [("role-created", "command", "Evil", None)]),
     (
-        "(airflow roles delete Op; airflow roles import /tmp/x.json)",
-        [("role-deleted", "command", "Op", None), ("role-created", "command", "/tmp/x.json)", None)],
+        "(airflow roles delete Op; airflow roles import x.json)",
+        [("role-deleted", "command", "Op", None), ("role-created", "command", "x.json)", None)],
     ),
     ('\x1b[32mUser "mallory" added to role "Op"\x1b[0m\r', [("role-given", "result", "mallory", "Op")]),
     ("add-role " * 500, [("role-given", "command", None, None)]),
