@@ -134,8 +134,8 @@ class TaskCalls:
             or ((instance.task_id, None) in wanted and (not only_failed or instance.state in _FAILED))
         ]
         # The database gives mapped instances in any order; tasks keep theirs.
-        order = list(dict.fromkeys(instance.task_id for instance in found))
-        return sorted(found, key=lambda instance: (order.index(instance.task_id), instance.map_index))
+        order = {task_id: number for number, task_id in enumerate(dict.fromkeys(each.task_id for each in found))}
+        return sorted(found, key=lambda instance: (order[instance.task_id], instance.map_index))
 
     def get_xcom(
         self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1

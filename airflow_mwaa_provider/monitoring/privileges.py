@@ -54,6 +54,7 @@ _COMMANDS_OF = {
     ("roles", "import"): "role-created",
     ("roles", "delete"): "role-deleted",
 }
+# Patterns are compiled at their first use: whoever only reads the names above, as each parse of a DAG does, needs none.
 # A name can hold quotes: it ends at the end of the line, or where the logger's name follows, as on Airflow 3.
 _SUBJECT, _GRANTED = r"(?P<subject>.{1,256}?)", r"(?P<granted>.{1,256}?)"
 _PERMISSION = r"(?P<granted>(?:can|menu)[ _][\w ]{1,40}? on .{1,256}?)"
@@ -70,17 +71,16 @@ _RESULTS = (
     ("user-deleted", rf'User "{_SUBJECT}" deleted{_END}'),
     ("user-added", rf"Added user {_SUBJECT}{_END}"),
 )
-_RESULT = [(change, re.compile(pattern, re.MULTILINE)) for change, pattern in _RESULTS]
 # A command ends where a shell's does; a list of arguments shows the end of a line as a backslash and an n.
 _ARGUMENTS = r"(?=[\s\"',\\]|$)(?=(?P<arguments>(?:(?!\\n)[^\n;&|]){0,1000}))"
-_COMMAND = re.compile(rf"(?<![^\s\"',(])({'|'.join(_COMMANDS)}){_ARGUMENTS}")
-_COMMAND_OF = re.compile(rf"(?<![^\s\"',(])(users|roles)[\s\"',\\]{{1,8}}(create|import|delete){_ARGUMENTS}")
+_COMMAND = rf"(?<![^\s\"',(])({'|'.join(_COMMANDS)}){_ARGUMENTS}"
+_COMMAND_OF = rf"(?<![^\s\"',(])(users|roles)[\s\"',\\]{{1,8}}(create|import|delete){_ARGUMENTS}"
 # In a shell's command as in a list of arguments: between the two are spaces, quotes or commas.
 _OPTION = r"(?<![\w-])(?:{names})(?:=|[\s\"',\\]+)(?P<value>[^\s\"',\\\]]+)"
-_USER = re.compile(_OPTION.format(names="-u|--username|-e|--email"))
-_ROLE = re.compile(_OPTION.format(names="-r|--role"))
-_FIRST_ARGUMENT = re.compile(r"[\s\"',\\]+(?P<value>[^\s\"',\\\]-][^\s\"',\\\]]*)")
-_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
+_USER = _OPTION.format(names="-u|--username|-e|--email")
+_ROLE = _OPTION.format(names="-r|--role")
+_FIRST_ARGUMENT = r"[\s\"',\\]+(?P<value>[^\s\"',\\\]-][^\s\"',\\\]]*)"
+_CONTROL = r"\x1b\[[0-9;]*[A-Za-z]|\r"
 
 FILTER_PATTERN = " ".join(
     f'?"{term}"'
@@ -92,7 +92,7 @@ FILTER_PATTERN = " ".join(
 """CloudWatch Logs' pattern of the lines that may tell of a change: any of these words. It is wider than the guide's
 query; which of the lines tell of one is decided by :func:`changes_in`."""
 
-_STREAM_OF_TASK = re.compile(r"dag_id=(?P<dag_id>[^/]*)/run_id=(?P<run_id>[^/]*)/task_id=(?P<task_id>[^/]*)/")
+_STREAM_OF_TASK = r"dag_id=(?P<dag_id>[^/]*)/run_id=(?P<run_id>[^/]*)/task_id=(?P<task_id>[^/]*)/"
 
 
 @dataclass(frozen=True)
@@ -144,16 +144,18 @@ def changes_in(message: str) -> list[tuple[str, str, str | None, str | None]]:
     """
     message = _text(message)
     found: list[tuple[str, str, str | None, str | None]] = []
-    commands = [(match.start(), _COMMANDS[match[1]], match) for match in _COMMAND.finditer(message)]
-    commands += [(match.start(), _COMMANDS_OF[match[1], match[2]], match) for match in _COMMAND_OF.finditer(message)]
+    commands = [(match.start(), _COMMANDS[match[1]], match) for match in re.finditer(_COMMAND, message)]
+    commands += [
+        (match.start(), _COMMANDS_OF[match[1], match[2]], match) for match in re.finditer(_COMMAND_OF, message)
+    ]
     for _, change, match in sorted(commands, key=lambda command: command[0]):
         arguments = match["arguments"]
         if change.startswith("user") or match[1] in ("add-role", "remove-role"):
             found.append((change, "command", _value(_USER, arguments), _value(_ROLE, arguments)))
         else:  # the names of roles come first; what is theirs follows in options
             found.append((change, "command", _value(_FIRST_ARGUMENT, arguments, at_start=True), None))
-    for change, pattern in _RESULT:
-        for match in pattern.finditer(message):
+    for change, pattern in _RESULTS:
+        for match in re.finditer(pattern, message, re.MULTILINE):
             groups = match.groupdict()
             found.append((change, "result", groups["subject"], groups.get("granted")))
     return list(dict.fromkeys(found))
@@ -165,11 +167,11 @@ def _text(message: str) -> str:
         # Or it is text that looks so.
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             message = str(json.loads(message)["event"])
-    return _CONTROL.sub("", message)
+    return re.sub(_CONTROL, "", message)
 
 
-def _value(option: re.Pattern[str], arguments: str, *, at_start: bool = False) -> str | None:
-    match = option.match(arguments) if at_start else option.search(arguments)
+def _value(option: str, arguments: str, *, at_start: bool = False) -> str | None:
+    match = (re.match if at_start else re.search)(option, arguments)
     return match["value"] if match else None
 
 
@@ -222,7 +224,7 @@ def find_changes(
 def _finding(
     group: LogGroup, event: Mapping[str, Any], change: str, evidence: str, subject: str | None, granted: str | None
 ) -> Finding:
-    task = _STREAM_OF_TASK.match(event["logStreamName"])
+    task = re.match(_STREAM_OF_TASK, event["logStreamName"])
     return Finding(
         datetime.fromtimestamp(event["timestamp"] / 1000, UTC), change, evidence, subject, granted,
         group.component, group.name, event["logStreamName"], **(task.groupdict() if task else {}),
