@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a file before it is uploaded: where, what, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Problem", "Severity"]
+
+
+class Severity(StrEnum):
+    """How bad a problem is."""
+
+    ERROR = "error"
+    """MWAA cannot install or use the file."""
+    WARNING = "warning"
+    """It can, but probably not as its author means it."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a file.
+
+    :param code: which kind of problem it is, in words joined by dashes: stable, for machines and for the docs.
+    :param where: file and line (``requirements.txt:12``), or archive and entry (``plugins.zip: my/plugin.py``).
+    :param what: a sentence that names the thing.
+    :param fix: a sentence that says what to do.
+    """
+
+    code: str
+    where: str
+    what: str
+    fix: str
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what} {self.fix}"
+
+    def as_dict(self) -> dict[str, str]:
+        """Return it as JSON has it."""
+        return {
+            "code": self.code,
+            "severity": self.severity.value,
+            "where": self.where,
+            "what": self.what,
+            "fix": self.fix,
+        }
