@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 
 import pytest
@@ -31,6 +32,8 @@ def test_an_error_of_a_call_is_raised() -> None:
 
 def test_interrupted_it_waits_for_no_call() -> None:
     is_over = threading.Event()
+    # Whoever runs the tests in the background of a script has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def call(number: int) -> None:
         if number == 1:
@@ -42,3 +45,4 @@ def test_interrupted_it_waits_for_no_call() -> None:
             read_all(call, [0, 1, 2])
     finally:
         is_over.set()
+        signal.signal(signal.SIGINT, before)
