@@ -1,24 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The zip of the Lambda functions: what their handlers import of this package, and ``requests`` where it is asked for.
 
-The same sources give the same bytes, on any machine: entries are sorted and stored uncompressed (what a compressor
-makes depends on its version), their times and modes are fixed.
+The same sources give the same bytes, on any machine: see :mod:`~airflow_mwaa_provider.packaging.zip_writing`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
-import tempfile
-import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.zip_writing import ZipEntry, replace_file, write_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +26,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _OWN_FILES = ("__init__.py", "py.typed", "exceptions.py", "quiet_logs.py", "aws_lambda*.py", "client/*.py")
 _COMMENT = b"airflow-mwaa package lambda"
 """By which a zip is known as one of these, so that only such a file is replaced."""
-_EARLIEST = (1980, 1, 1, 0, 0, 0)
 # botocore, and so Lambda's runtime, brings it; another one in the zip would take its place under boto3 as well.
 _FROM_THE_RUNTIME = {"urllib3"}
 # Compiled code fits one processor and one Python; what is bundled here works without it.
@@ -66,13 +62,7 @@ def build_zip(*, with_requests: bool = False) -> LambdaZip:
             bundled[distribution.name] = distribution.version
             entries.update(_files_of(distribution))
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-        archive.comment = _COMMENT
-        for name in sorted(entries):
-            entry = zipfile.ZipInfo(name, _EARLIEST)
-            entry.create_system = 3  # Unix, whose modes follow
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, entries[name].read_bytes())
+    write_entries(content, (ZipEntry(name, path) for name, path in entries.items()), comment=_COMMENT)
     return LambdaZip(content.getvalue(), tuple(sorted(entries)), bundled)
 
 
@@ -83,41 +73,16 @@ def write_zip(built: LambdaZip, path: Path, *, replace_anything: bool = False) -
     :return: whether the file changed.
     :raises MwaaInputError: another kind of file is there, or it cannot be written.
     """
-    try:
-        if path.exists() and not path.is_file():
-            raise MwaaInputError(f"{path} is no file; choose another name.")
-        if path.exists() and path.read_bytes() == built.content:
-            return False
-        if path.exists() and not replace_anything and not _is_ours(path):
-            raise MwaaInputError(
-                f"{path} is there and is no zip of this command; choose another name, or replace it with --force."
-            )
-        # A file of its own beside it, so that two builds at once don't write into each other.
-        number, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(built.content)
-            Path(draft).chmod(0o644)
-            Path(draft).replace(path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise MwaaInputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    return True
+
+    def fill(file: BinaryIO) -> None:
+        file.write(built.content)
+
+    return replace_file(path, fill, comment=_COMMENT, replace_anything=replace_anything)
 
 
 def _own_files() -> Iterator[Path]:
     for pattern in _OWN_FILES:
         yield from _PACKAGE.glob(pattern)
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.comment == _COMMENT
-    except zipfile.BadZipFile:
-        return False
 
 
 def _with_requirements(name: str) -> list[metadata.Distribution]:

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Zip files that are the same, byte for byte, when what goes into them is.
+
+Entries are sorted by name; their times are fixed, and their modes are those that were asked for, not those of the
+machine. A file is streamed, never read as a whole, and may be larger than 4 GiB (ZIP64).
+
+What a *compressor* makes depends on its build: zlib-ng, which newer Pythons have on some systems, deflates the same
+file to other bytes than zlib does. So :attr:`Compression.STORED` gives the same bytes on any machine, and
+:attr:`Compression.DEFLATED` gives them wherever zlib is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Compression", "OpenedLater", "WrittenZip", "ZipEntry", "replace_file", "write_entries", "write_zip"]
+
+_EARLIEST = (1980, 1, 1, 0, 0, 0)
+"""The first moment that a zip can tell."""
+_UNIX = 3
+_CHUNK_BYTES = 1 << 20
+_COMPRESSED_ALREADY = (
+    ".whl", ".jar", ".war", ".egg", ".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".png", ".jpg", ".jpeg",
+)  # fmt: skip
+
+
+class Compression(Enum):
+    """How the entries of a zip are compressed."""
+
+    STORED = zipfile.ZIP_STORED
+    """Not at all: the same bytes on any machine."""
+    DEFLATED = zipfile.ZIP_DEFLATED
+    """Deflated, but for files that are compressed already, such as wheels and jars: the same bytes wherever zlib is
+    the same build."""
+
+
+@dataclass(frozen=True)
+class OpenedLater:
+    """Content that is opened when it is written, such as a member of another archive.
+
+    :param open: returns a binary file of it, which is closed after it was read.
+    :param size_bytes: how long it is; it must be right.
+    """
+
+    open: Callable[[], BinaryIO]
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class ZipEntry:
+    """One file of a zip.
+
+    :param name: its path in the zip, with slashes; relative, without ``..``.
+    :param content: a file's path, its bytes, or how to open it. Of a symbolic link: what it points to, as bytes.
+    :param mode: its permissions, such as ``0o755``.
+    :param is_link: it is a symbolic link; ``unzip`` makes one of it.
+    """
+
+    name: str
+    content: Path | bytes | OpenedLater
+    mode: int = 0o644
+    is_link: bool = False
+
+    @classmethod
+    def of_file(cls, name: str, path: Path) -> ZipEntry:
+        """Return the entry of a file: its permission to execute is kept, and a symbolic link stays one.
+
+        What else its mode says is the machine's (its umask), and isn't kept.
+        """
+        if path.is_symlink():
+            return cls(name, os.fsencode(path.readlink()), 0o777, is_link=True)
+        return cls(name, path, 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
+
+    def open(self) -> BinaryIO:
+        """Open its content."""
+        if isinstance(self.content, bytes):
+            return io.BytesIO(self.content)
+        return self.content.open("rb") if isinstance(self.content, Path) else self.content.open()
+
+    @property
+    def size_bytes(self) -> int:
+        """How long its content is."""
+        if isinstance(self.content, bytes):
+            return len(self.content)
+        return self.content.stat().st_size if isinstance(self.content, Path) else self.content.size_bytes
+
+
+@dataclass(frozen=True)
+class WrittenZip:
+    """A zip that was written.
+
+    :param changed: whether the file has other bytes than before.
+    :param names: of its entries, sorted.
+    :param unpacked_bytes: what its entries take when they are unpacked.
+    """
+
+    path: Path
+    changed: bool
+    names: tuple[str, ...]
+    size_bytes: int
+    unpacked_bytes: int
+    sha256: str
+
+
+def write_zip(
+    path: Path,
+    entries: Iterable[ZipEntry],
+    *,
+    comment: bytes,
+    compression: Compression = Compression.STORED,
+    replace_anything: bool = False,
+) -> WrittenZip:
+    """Write a zip whole or not at all: beside the target, then renamed.
+
+    It takes a few megabytes of memory, however large the files are.
+
+    :param comment: the zip's comment, which says whose it is: only a zip with the same one is replaced.
+    :param replace_anything: also replaces a file that isn't such a zip.
+    :raises MwaaInputError: another kind of file is there, two entries have one name, a name leads out of the zip, or
+        something cannot be read or written.
+    """
+    listed = list(entries)
+    done: list[tuple[int, str, int]] = []
+
+    def fill(file: BinaryIO) -> None:
+        unpacked_bytes = write_entries(file, listed, comment=comment, compression=compression)
+        size_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        done.append((size_bytes, _sha256(file), unpacked_bytes))
+
+    changed = replace_file(path, fill, comment=comment, replace_anything=replace_anything)
+    [(size_bytes, sha256, unpacked_bytes)] = done
+    return WrittenZip(path, changed, tuple(sorted(entry.name for entry in listed)), size_bytes, unpacked_bytes, sha256)
+
+
+def write_entries(
+    file: BinaryIO, entries: Iterable[ZipEntry], *, comment: bytes = b"", compression: Compression = Compression.STORED
+) -> int:
+    """Write a zip into a file that is open, and that can be sought in.
+
+    :return: what the entries take when they are unpacked, in bytes.
+    :raises MwaaInputError: two entries have one name, or a name leads out of the zip.
+    :raises OSError: something cannot be read or written.
+    """
+    in_order = sorted(entries, key=lambda entry: entry.name)
+    before = None
+    for entry in in_order:
+        _check_name(entry.name)
+        if entry.name == before:
+            raise MwaaInputError(f"{entry.name} is there twice; a zip may hold each name once.")
+        before = entry.name
+    unpacked_bytes = 0
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = comment
+        for entry in in_order:
+            unpacked_bytes += _write_entry(archive, entry, compression)
+    return unpacked_bytes
+
+
+def replace_file(
+    path: Path, fill: Callable[[BinaryIO], None], *, comment: bytes, replace_anything: bool = False
+) -> bool:
+    """Have a zip written beside its target, and rename it; leave the target alone where it is the same.
+
+    :param fill: writes it.
+    :param comment: of a zip that may be replaced.
+    :return: whether the target changed.
+    :raises MwaaInputError: another kind of file is there, or it cannot be read or written.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise MwaaInputError(f"{path} is no file; choose another name.")
+        if path.exists() and not replace_anything and not _has_comment(path, comment):
+            raise MwaaInputError(
+                f"{path} is there and is no zip of this command; choose another name, or replace it with --force."
+            )
+        # A file of its own beside it, so that two builds at once don't write into each other.
+        number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        draft = Path(name)
+        try:
+            with os.fdopen(number, "w+b") as file:
+                fill(file)
+            if path.exists() and _same(path, draft):
+                draft.unlink()
+                return False
+            draft.chmod(0o644)
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise MwaaInputError(f"{path} cannot be written: {_reason(error, path)}.") from error
+    return True
+
+
+def _check_name(name: str) -> None:
+    parts = name.split("/")
+    if not name or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
+        raise MwaaInputError(f"{name!r} is no name for a file in a zip: give a relative path with slashes.")
+
+
+def _write_entry(archive: zipfile.ZipFile, entry: ZipEntry, compression: Compression) -> int:
+    written = zipfile.ZipInfo(entry.name, _EARLIEST)
+    written.create_system = _UNIX  # whose modes follow
+    written.external_attr = ((stat.S_IFLNK if entry.is_link else stat.S_IFREG) | entry.mode) << 16
+    if not entry.is_link and not entry.name.lower().endswith(_COMPRESSED_ALREADY):
+        written.compress_type = compression.value
+    written.file_size = size_bytes = entry.size_bytes  # by it ZIP64 is chosen
+    copied = 0
+    with entry.open() as source, archive.open(written, "w") as target:
+        while chunk := source.read(_CHUNK_BYTES):
+            target.write(chunk)
+            copied += len(chunk)
+    if copied != size_bytes:
+        raise MwaaInputError(f"{entry.name} changed while it was read ({size_bytes} bytes, then {copied}); try again.")
+    return copied
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as first, other.open("rb") as second:
+        return _sha256(first) == _sha256(second)
+
+
+def _has_comment(path: Path, comment: bytes) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == comment
+    except zipfile.BadZipFile:
+        return False
+
+
+def _reason(error: OSError, path: Path) -> str:
+    """Return what went wrong, and with which file where it is another one: a source that cannot be read."""
+    reason = error.strerror or str(error)
+    named = error.filename
+    if isinstance(named, str) and Path(named).name != path.name and not Path(named).name.startswith(f".{path.name}."):
+        return f"{named}: {reason}"
+    return reason
