@@ -16,6 +16,7 @@ from airflow_mwaa_provider.cli.package import package
 from airflow_mwaa_provider.cli.roles import roles
 from airflow_mwaa_provider.cli.run import run
 from airflow_mwaa_provider.cli.secrets import secrets
+from airflow_mwaa_provider.cli.startup import startup
 from airflow_mwaa_provider.cli.stored import stored_commands
 from airflow_mwaa_provider.cli.stored_texts import WORDS
 from airflow_mwaa_provider.cli.tasks import tasks
@@ -44,6 +45,7 @@ main.add_command(package)
 main.add_command(roles)
 main.add_command(run)
 main.add_command(secrets)
+main.add_command(startup)
 main.add_command(tasks)
 for nouns in WORDS:
     main.add_command(stored_commands(nouns))

@@ -58,8 +58,8 @@ def problems(path: Path) -> list[str]:
     expect("tag", path.name.endswith("-py3-none-any.whl"), True)
     expect("files elsewhere", sorted(n for n in names if not n.startswith((f"{PACKAGE}/", f"{info}/"))), [])
     expect("compiled files", sorted(n for n in names if n.endswith((".pyc", ".so"))), [])
-    tracked = {p.relative_to(ROOT).as_posix() for p in (ROOT / PACKAGE).rglob("*.py")}
-    expect("modules left out", sorted(tracked - names), [])
+    tracked = {p.relative_to(ROOT).as_posix() for kind in ("*.py", "*.sh") for p in (ROOT / PACKAGE).rglob(kind)}
+    expect("modules and scripts left out", sorted(tracked - names), [])
     kept = {f"{CONSTRAINTS}/{file.name}": file.read_bytes() for file in (ROOT / CONSTRAINTS).glob("*.txt")}
     expect("constraints files in the sources", bool(kept), True)
     expect("constraints files left out", sorted(kept.keys() - packed.keys()), [])

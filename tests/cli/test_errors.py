@@ -160,5 +160,6 @@ def test_every_group_is_there() -> None:
         "pools",
         "local",
         "package",
+        "startup",
     ):
         assert f"\n  {name} " in result.output

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa startup``: startup scripts for an environment's containers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.output import echo_exactly, echo_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FORMATS = ("text", "json")
+
+
+def _file_and_format(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> tuple[Path | None, str]:
+    """Read ``text`` or ``json``, as for every command; what ends in ``.sh`` is the file to write."""
+    files = [value for value in values if value not in _FORMATS]
+    for value in files:
+        if Path(value).suffix != ".sh":
+            raise click.BadParameter(f"{value!r} is neither a FILE.sh nor one of {', '.join(_FORMATS)}.")
+    if len(files) > 1:
+        raise click.BadParameter(f"{' and '.join(files)}: give one file.")
+    return Path(files[0]) if files else None, "json" if "json" in values else "text"
+
+
+def _writes_a_script(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of all commands that make a script."""
+    for option in (
+        click.option("--force", is_flag=True, help="Replace the file also when it differs."),
+        click.option(
+            "--output",
+            "place",
+            multiple=True,
+            callback=_file_and_format,
+            metavar="FILE.sh|text|json",
+            help="Where to write (stdout if not given); and, given a second time, json for machines.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def startup() -> None:
+    """Make startup scripts for an environment's containers.
+
+    Each command makes one part. Parts can be put one after another: write the first, and add the others with >>.
+
+    \b
+    Example:
+      airflow-mwaa startup codeartifact --domain amazon --domain-owner 112233445566 --repository MyRepo > startup.sh
+    """
+
+
+@startup.command("codeartifact")
+@click.option("--domain", required=True, help="Name of the CodeArtifact domain.")
+@click.option("--domain-owner", required=True, help="Account id of the domain's owner.")
+@click.option("--repository", required=True, help="Name of the repository.")
+@click.option("--region", help="The domain's region; the environment's own if not given.")
+@click.option("--replace-pypi", is_flag=True, help="Let pip look nowhere else: the repository has PyPI as an upstream.")
+@_writes_a_script
+@mwaa_errors_in_one_line
+def startup_codeartifact(
+    *,
+    domain: str,
+    domain_owner: str,
+    repository: str,
+    region: str | None,
+    replace_pypi: bool,
+    place: tuple[Path | None, str],
+    force: bool,
+) -> None:
+    """Let pip read a CodeArtifact repository.
+
+    The script holds no secret. pip asks for a token each time it needs one, so that none is ever out of date, and none
+    is in a variable, a file or a log. With json, and beside a file, it shows the policy that the execution role needs.
+
+    \b
+    Example:
+      airflow-mwaa startup codeartifact --domain amazon --domain-owner 112233445566 --repository MyRepo > startup.sh
+    """
+    from airflow_mwaa_provider.packaging.startup.codeartifact import codeartifact_policy, codeartifact_script
+
+    script = codeartifact_script(domain, domain_owner, repository, region=region, replace_pypi=replace_pypi)
+    policy = codeartifact_policy(domain, domain_owner, repository, region=region)
+    _hand_over(script, place, force=force, policy=policy)
+
+
+def _hand_over(
+    script: str, place: tuple[Path | None, str], *, force: bool, policy: dict[str, Any] | None = None
+) -> None:
+    """Print the script, or write it and say what comes next."""
+    from airflow_mwaa_provider.packaging.startup.script import write_script
+
+    path, form = place
+    changed = path is not None and write_script(script, path, replace=force)
+    if form == "json":
+        written = {"file": str(path), "changed": changed} if path is not None else {}
+        echo_json({**written, "script": script, **({"policy": policy} if policy else {})})
+        return
+    if path is None:
+        echo_exactly(script)
+        return
+    click.echo(f"{'Wrote' if changed else 'Unchanged:'} {path}: {len(script.encode())} bytes")
+    click.echo("  Upload it to the environment's bucket, and give the environment its path and version.")
+    if policy:
+        click.echo("  The execution role's permissions for it:")
+        for line in json.dumps(policy, indent=2).splitlines():
+            click.echo(f"    {line}")

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``startup codeartifact``: pip reads a CodeArtifact repository, with a token that is made when it is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_mwaa_provider.packaging.startup.script import checked, read, render
+
+__all__ = ["codeartifact_policy", "codeartifact_script"]
+
+_REGION = r"[a-z]{2}(-[a-z]+)+-[0-9]"
+
+
+def codeartifact_script(
+    domain: str, domain_owner: str, repository: str, *, region: str | None = None, replace_pypi: bool = False
+) -> str:
+    """Return a startup script by which pip finds the packages of a CodeArtifact repository.
+
+    It holds no secret, and brings none into the container's environment: pip asks a program for the token, which asks
+    CodeArtifact, so that it is never out of date. Where CodeArtifact gives no token, the log says why in one line,
+    pip keeps its other indexes, and the container starts.
+
+    :param domain: name of the domain.
+    :param domain_owner: account id of its owner.
+    :param repository: name of the repository.
+    :param region: of the domain; the environment's own if not given.
+    :param replace_pypi: pip looks nowhere else, so that nobody can put a package of the same name on PyPI; the
+        repository needs PyPI as an upstream for whatever else is installed.
+    :raises MwaaInputError: a name is not one that AWS takes.
+    """
+    _check(domain, domain_owner, repository, region)
+    return render(
+        "codeartifact.sh",
+        text=read("keyring_program.py"),
+        domain=domain,
+        domain_owner=domain_owner,
+        repository=repository,
+        region=region or "",
+        variable="PIP_INDEX_URL" if replace_pypi else "PIP_EXTRA_INDEX_URL",
+    )
+
+
+def codeartifact_policy(
+    domain: str, domain_owner: str, repository: str, *, region: str | None = None
+) -> dict[str, Any]:
+    """Return the IAM policy that the environment's execution role needs for the script, and pip for its downloads.
+
+    :raises MwaaInputError: a name is not one that AWS takes.
+    """
+    _check(domain, domain_owner, repository, region)
+    partition = "aws"
+    for prefix, other in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov")):
+        if (region or "").startswith(prefix):
+            partition = other
+    place = f"arn:{partition}:codeartifact:{region or '*'}:{domain_owner}"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": "codeartifact:GetAuthorizationToken",
+                "Resource": f"{place}:domain/{domain}",
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["codeartifact:GetRepositoryEndpoint", "codeartifact:ReadFromRepository"],
+                "Resource": f"{place}:repository/{domain}/{repository}",
+            },
+            {
+                "Effect": "Allow",
+                "Action": "sts:GetServiceBearerToken",
+                "Resource": "*",
+                "Condition": {"StringEquals": {"sts:AWSServiceName": "codeartifact.amazonaws.com"}},
+            },
+        ],
+    }
+
+
+def _check(domain: str, domain_owner: str, repository: str, region: str | None) -> None:
+    checked("domain", domain, r"[a-z][a-z0-9-]{0,48}[a-z0-9]", "Give 2 to 50 lower-case letters, digits and dashes.")
+    checked("domain owner", domain_owner, r"[0-9]{12}", "Give the account id, 12 digits.")
+    checked("repository", repository, r"[A-Za-z0-9][A-Za-z0-9._-]{1,99}", "Give the repository's name in CodeArtifact.")
+    if region is not None:
+        checked("region", region, _REGION, "Give one such as us-west-2.")

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program ``keyring`` that pip asks for the password of a CodeArtifact repository; run by MWAA's own Python.
+
+``keyring get ADDRESS aws`` prints a token; ``keyring check DOMAIN OWNER REPOSITORY REGION`` prints where pip finds the
+repository, and until when a token is valid. It imports nothing of this package, which is installed later.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+LIMIT_S = 40
+TOKEN_S = 3600
+
+
+def main(name: str = "", *arguments: str) -> None:
+    """Run a command, within the limit."""
+    signal.signal(signal.SIGALRM, too_slow)
+    signal.alarm(LIMIT_S)
+    try:
+        if name == "get":
+            get(*arguments)
+        elif name == "check":
+            check(*arguments)
+        else:
+            sys.exit(2)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the container starts, and the log has one line
+        fail(reason(error))
+
+
+def get(address: str, _user: str = "aws") -> None:
+    """Print a token for an address of pip's index, or for its host."""
+    host = (address.partition("://")[2] or address).partition("/")[0].rpartition("@")[2]
+    for line in os.environ.get("AIRFLOW_MWAA_CODEARTIFACT", "").split(";"):
+        known, _, place = line.partition(" ")
+        if known == host:
+            domain, owner, region = place.split(" ")
+            sys.stdout.write(f"{token_of(client_of(region), domain, owner)['authorizationToken']}\n")
+            return
+    sys.exit(1)
+
+
+def check(domain: str, owner: str, repository: str, region: str) -> None:
+    """Print a repository's address for pip, and until when a token that was made for a trial is valid."""
+    client = client_of(region)
+    expires = token_of(client, domain, owner)["expiration"]
+    scheme, _, rest = endpoint_of(client, domain, owner, repository).partition("://")
+    sys.stdout.write(f"{scheme}://aws@{rest.rstrip('/')}/simple/ {expires.astimezone():%Y-%m-%d %H:%M:%S %Z}\n")
+
+
+def client_of(region: str) -> Any:
+    """Return boto3's client, with short limits: a private web server's connections hang."""
+    import boto3
+    from botocore.config import Config
+
+    limits = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2, "mode": "standard"})
+    return boto3.client("codeartifact", region_name=region, config=limits)
+
+
+def token_of(client: Any, domain: str, owner: str) -> Any:
+    """Ask for a token; the answer is ``authorizationToken`` and ``expiration``."""
+    return client.get_authorization_token(domain=domain, domainOwner=owner, durationSeconds=TOKEN_S)
+
+
+def endpoint_of(client: Any, domain: str, owner: str, repository: str) -> str:
+    """Ask where the repository is."""
+    from botocore.exceptions import ClientError
+
+    asked = {"domain": domain, "domainOwner": owner, "repository": repository, "format": "pypi"}
+    try:
+        return str(client.get_repository_endpoint(**asked)["repositoryEndpoint"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDeniedException":
+            raise
+        # The guide's role may not ask. This is what is answered outside of China.
+        region = client.meta.region_name
+        return f"https://{domain}-{owner}.d.codeartifact.{region}.amazonaws.com/pypi/{repository}/"
+
+
+def reason(error: Exception) -> str:
+    """Say what boto3 reported, which has neither the answer nor the token, and what to do."""
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    advice = "Check the network; without a route to the internet, VPC endpoints of codeartifact.api are needed"
+    if code.startswith("AccessDenied"):
+        advice = "Allow the execution role codeartifact:GetAuthorizationToken and sts:GetServiceBearerToken"
+    elif code:
+        advice = "Check the domain, its owner, the repository and the region"
+    elif type(error).__name__ in {"NoCredentialsError", "NoRegionError"}:
+        advice = "Give the container a role and a region"
+    return f"{str(error).rstrip('.')}. {advice}."
+
+
+def too_slow(*_: object) -> NoReturn:
+    """End what the alarm has interrupted."""
+    fail(f"no answer within {LIMIT_S} s. Check the network, and the VPC endpoints of codeartifact.api and sts.")
+
+
+def fail(message: str) -> NoReturn:
+    """End with one line in the log."""
+    sys.exit(f"airflow-mwaa: CodeArtifact: {' '.join(message.split())}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

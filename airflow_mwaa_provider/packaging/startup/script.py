@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scripts out of the templates beside this file, and how one is written to a file.
+
+Source: MWAA's guide, "Using a startup script", and the published images up to 3.3.1: bash sources the script in each
+container but that of the migration, ends it after 295 seconds, and writes what it has exported to files in clear.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import tempfile
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Component", "checked", "render", "write_script"]
+
+_PLACE = re.compile(r"@([a-z_]+)@")
+
+
+class Component(StrEnum):
+    """MWAA's kinds of container, as MWAA_AIRFLOW_COMPONENT names them."""
+
+    WORKER = "worker"
+    SCHEDULER = "scheduler"
+    """It runs the DAG processor and the triggerer, too."""
+    WEBSERVER = "webserver"
+    """A private one reaches no package index."""
+
+
+def render(template: str, *, text: str = "", **values: str | Iterable[str]) -> str:
+    """Return the script of a template, with what all parts share before it.
+
+    :param template: name of a file beside this one.
+    :param text: what stands for ``@text@``, as it is.
+    :param values: what stands for ``@name@``, quoted for bash: one word, or some.
+    """
+    quoted = {
+        name: shlex.quote(value) if isinstance(value, str) else shlex.join(value) for name, value in values.items()
+    }
+    body = _PLACE.sub(lambda match: text if match[1] == "text" else quoted[match[1]], read(template))
+    return f"#!/bin/bash\n{read('shared.sh')}\n{body}"
+
+
+def read(name: str) -> str:
+    """Return a file beside this one, without its licence line."""
+    text = (resources.files(__package__) / name).read_text(encoding="utf-8")
+    return text.removeprefix("# SPDX-License-Identifier: Apache-2.0\n")
+
+
+def checked(what: str, value: str, pattern: str, fix: str) -> str:
+    """Return a value that matches a pattern as a whole.
+
+    :raises MwaaInputError: it does not.
+    """
+    if re.fullmatch(pattern, value) is None:
+        raise MwaaInputError(f"{what} {value[:80]!r}: not a name that AWS or pip takes. {fix}")
+    return value
+
+
+def write_script(script: str, path: Path, *, replace: bool = False) -> bool:
+    """Write a script whole or not at all.
+
+    :param replace: also replaces a file that differs, which may hold other parts.
+    :return: whether the file changed.
+    :raises MwaaInputError: a file that differs is there, or it cannot be written.
+    """
+    content = script.encode()
+    try:
+        if path.exists() and not path.is_file():
+            raise MwaaInputError(f"{path} is not a file. Choose another name.")
+        if path.exists() and path.read_bytes() == content:
+            return False
+        if path.exists() and not replace:
+            raise MwaaInputError(
+                f"{path} is there and differs. Choose another name, replace it with --force, or leave --output out and "
+                "add to it with '>>'."
+            )
+        number, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(content)
+            Path(draft).chmod(0o644)
+            Path(draft).replace(path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise MwaaInputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
+    return True

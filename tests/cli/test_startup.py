@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa startup``: scripts on stdout or in a file, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from airflow_mwaa_provider.cli.main import main
+from tests.cli.terminal import runner
+
+pytestmark = pytest.mark.once
+
+CODEARTIFACT = ("codeartifact", "--domain", "amazon", "--domain-owner", "112233445566", "--repository", "MyRepo")
+COMMANDS = [CODEARTIFACT]
+
+
+def printed(*arguments: str, status: int = 0) -> str:
+    result = runner().invoke(main, ["startup", *arguments])
+    assert result.exit_code == status, result.stderr
+    assert (result.stderr if status == 0 else result.stdout) == ""
+    return result.stdout or result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_script_is_printed_and_bash_can_read_it(command: tuple[str, ...]) -> None:
+    script = printed(*command)
+    assert script.startswith("#!/bin/bash\n")
+    assert script.endswith("\n")
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    assert json.loads(printed(*command, "--output", "json"))["script"] == script
+
+
+def test_a_file_is_written_and_what_comes_next_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "startup.sh"
+    said = printed(*CODEARTIFACT, "--output", str(path))
+    assert path.read_text() == printed(*CODEARTIFACT)
+    assert said.startswith(f"Wrote {path}: {path.stat().st_size} bytes\n")
+    assert '"codeartifact:ReadFromRepository"' in said
+    assert printed(*CODEARTIFACT, "--output", str(path)).startswith(f"Unchanged: {path}")
+    told = json.loads(printed(*CODEARTIFACT, "--output", str(path), "--output", "json"))
+    assert (told["file"], told["changed"], told["script"]) == (str(path), False, path.read_text())
+    assert len(told["policy"]["Statement"]) == 3
+
+
+def test_a_file_that_may_hold_other_parts_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "startup.sh"
+    path.write_text("mine")
+    assert printed(*CODEARTIFACT, "--output", str(path), status=2) == (
+        f"airflow-mwaa: {path} is there and differs. Choose another name, replace it with --force, or leave --output "
+        "out and add to it with '>>'.\n"
+    )
+    assert path.read_text() == "mine"
+    printed(*CODEARTIFACT, "--output", str(path), "--force")
+    assert path.read_text() == printed(*CODEARTIFACT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--domain", "ama'zon"], 'airflow-mwaa: domain "ama\'zon": not a name that AWS or pip takes. Give 2 to 50 '),
+        (["--domain-owner", "1122"], "airflow-mwaa: domain owner '1122': not a name that AWS or pip takes. Give the "),
+        (["--output", "startup.txt"], "'startup.txt' is neither a FILE.sh nor one of text, json."),
+        (["--output", "/no/such/folder/startup.sh"], "/no/such/folder/startup.sh cannot be written: No such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_2(arguments: list[str], words: str) -> None:
+    assert words in printed(*CODEARTIFACT, *arguments, status=2).splitlines()[-1]

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CodeArtifact script: pip installs from the private index, and nobody else learns the token."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
+from airflow_mwaa_provider.local.airflow.preparation import Preparation
+from airflow_mwaa_provider.local.airflow.startup_script import Component
+from airflow_mwaa_provider.local.machine import processes
+from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
+from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
+from airflow_mwaa_provider.local.runtime import FileKind, S3File
+from airflow_mwaa_provider.packaging.startup.codeartifact import codeartifact_policy, codeartifact_script
+from scripts.lib import canary
+from tests.local_airflow.test_overlay import make_wheel
+from tests.packaging.startup_lab import CodeArtifact, Container, code_artifact, variables_for
+
+pytestmark = pytest.mark.once
+
+PLACE = ("amazon", "112233445566", "MyRepo")
+
+
+@pytest.fixture
+def server() -> Iterator[CodeArtifact]:
+    with code_artifact() as server:
+        yield server
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Iterator[Container]:
+    yield Container(tmp_path)
+    processes.end_all(tmp_path)
+
+
+@pytest.mark.parametrize("options", ["", "set -eux\nset -o pipefail -C\nIFS=,\n"])
+def test_pip_is_told_where_and_asks_a_program_for_the_token(
+    server: CodeArtifact, container: Container, options: str
+) -> None:
+    script = options + codeartifact_script(*PLACE, region="eu-west-1") + "\nexport OPTIONS=$-\n"
+    found = container.run(script, **server.variables)
+    address = f"{server.url.replace('//', '//aws@')}/pypi/MyRepo/simple/"
+    host = server.url.removeprefix("http://")
+    assert found["PIP_EXTRA_INDEX_URL"] == address
+    assert "PIP_INDEX_URL" not in found
+    assert (found["PIP_KEYRING_PROVIDER"], found["PIP_NO_INPUT"]) == ("subprocess", "1")
+    assert set(found["OPTIONS"]) >= set("eux" if options else ""), "the script changed the shell's options"
+    assert "repository MyRepo of domain amazon: a token was given, valid until 20" in container.log
+    assert server.asked == [{"domain": "amazon", "domain-owner": "112233445566", "duration": "3600"}]
+    for url in (address, host):
+        keyring = [Path(found["PATH"].split(":")[0]) / "keyring", "get", url, "aws"]
+        answer = subprocess.run(keyring, env={**server.variables, **found}, capture_output=True, text=True, check=True)
+        assert answer.stdout == f"{canary.value()}\n"
+    assert not any(canary.form_in(value.encode()) for value in found.values())
+    canary.check(container.folder)
+    assert canary.form_in(container.log.encode()) is None
+
+
+def test_the_program_gives_the_token_to_no_other_host(server: CodeArtifact, container: Container) -> None:
+    found = container.run(codeartifact_script(*PLACE), **server.variables)
+    keyring = Path(found["PATH"].split(":")[0]) / "keyring"
+    for address in ("https://other.example/simple/", "evil.example", f"{server.url}.evil.example/simple/"):
+        answer = subprocess.run(
+            [keyring, "get", address, "aws"], env={**server.variables, **found}, capture_output=True, check=False
+        )
+        assert (answer.returncode, answer.stdout, answer.stderr) == (1, b"", b""), address
+
+
+def test_two_repositories_and_an_index_that_is_there_already(server: CodeArtifact, container: Container) -> None:
+    script = "export PIP_EXTRA_INDEX_URL=https://one.example/simple\n" + codeartifact_script(*PLACE) * 2
+    found = container.run(script, **server.variables)
+    address = f"{server.url.replace('//', '//aws@')}/pypi/MyRepo/simple/"
+    assert found["PIP_EXTRA_INDEX_URL"].split(" ") == ["https://one.example/simple", address, address]
+    assert found["PATH"].count(".airflow-mwaa/bin") == 1
+    only = container.run(codeartifact_script(*PLACE, replace_pypi=True), **server.variables)
+    assert only["PIP_INDEX_URL"] == address
+    assert "PIP_EXTRA_INDEX_URL" not in only
+
+
+def test_a_role_of_the_guide_which_may_not_ask_for_the_endpoint(server: CodeArtifact, container: Container) -> None:
+    server.endpoint_refusal = "AccessDeniedException"
+    found = container.run(codeartifact_script(*PLACE), **server.variables)
+    assert found["PIP_EXTRA_INDEX_URL"] == (
+        "https://aws@amazon-112233445566.d.codeartifact.us-west-2.amazonaws.com/pypi/MyRepo/simple/"
+    )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "advice"),
+    [
+        ("AccessDeniedException", "Allow the execution role codeartifact:GetAuthorizationToken and sts:GetServiceBe"),
+        ("ResourceNotFoundException", "Check the domain, its owner, the repository and the region."),
+    ],
+)
+def test_without_a_token_the_start_goes_on_with_one_line_that_says_why(
+    server: CodeArtifact, container: Container, refusal: str, advice: str
+) -> None:
+    server.refusal = refusal
+    found = container.run(f"set -e\n{codeartifact_script(*PLACE)}export LATER=1\n", **server.variables)
+    assert found == {"LATER": "1"}
+    [why] = [line for line in container.log.splitlines() if "airflow-mwaa: CodeArtifact: " in line]
+    assert refusal in why
+    assert advice in why
+    assert "WARNING: pip goes without CodeArtifact" in container.log
+
+
+def test_a_web_server_without_a_route_waits_no_longer_than_the_limit(container: Container) -> None:
+    """Its connections are swallowed: a socket that listens and never accepts."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        script = codeartifact_script(*PLACE).replace("LIMIT_S = 40", "LIMIT_S = 1")
+        assert container.run(script, "webserver", **variables_for(f"http://127.0.0.1:{silent.getsockname()[1]}")) == {}
+    assert "no answer within 1 s" in container.log
+    assert "WARNING: pip goes without CodeArtifact" in container.log
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"domain": "ama'zon"}, "domain"),
+        ({"domain": "$(touch x)"}, "domain"),
+        ({"domain": "a\nb"}, "domain"),
+        ({"domain": "Amazon"}, "domain"),
+        ({"domain_owner": "1122"}, "domain owner"),
+        ({"domain_owner": "\N{ARABIC-INDIC DIGIT ONE}" * 12}, "domain owner"),
+        ({"repository": "my repo"}, "repository"),
+        ({"repository": ""}, "repository"),
+        ({"region": "us west 2"}, "region"),
+        ({"region": "evil.example/"}, "region"),
+    ],
+)
+def test_names_that_aws_has_not_are_refused(changed: dict[str, str], named: str) -> None:
+    given = {"domain": "amazon", "domain_owner": "112233445566", "repository": "MyRepo", **changed}
+    for make in (codeartifact_script, codeartifact_policy):
+        with pytest.raises(MwaaInputError, match=rf"^{named} .*: not a name that AWS or pip takes\. Give "):
+            make(**given)  # type: ignore[operator]
+
+
+def test_the_policy_names_the_domain_and_the_repository() -> None:
+    policy = codeartifact_policy(*PLACE, region="us-gov-west-1")
+    resources = [statement["Resource"] for statement in policy["Statement"]]
+    assert resources == [
+        "arn:aws-us-gov:codeartifact:us-gov-west-1:112233445566:domain/amazon",
+        "arn:aws-us-gov:codeartifact:us-gov-west-1:112233445566:repository/amazon/MyRepo",
+        "*",
+    ]
+
+
+def test_requirements_of_the_private_index_are_installed_as_mwaa_installs_them(
+    server: CodeArtifact, tmp_path: Path
+) -> None:
+    """Script for every component, then pip; nothing that is left has the token, nor had a process that ran."""
+    make_wheel(tmp_path, "ours", "1.0")
+    server.wheels["ours"] = tmp_path / "ours-1.0-py3-none-any.whl"
+    folder = EnvironmentFolder(tmp_path / "source")
+    folder.create()
+    script = "set -x\n" + codeartifact_script(*PLACE, replace_pypi=True)
+    files = {FileKind.STARTUP_SCRIPT: script.encode(), FileKind.REQUIREMENTS: b"ours==1.0\n"}
+    for kind, content in files.items():
+        (folder.files / f"{kind}-sha").write_bytes(content)
+    variables = {
+        **server.variables,
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder.airflow_home),
+        **processes.marked(tmp_path),
+    }
+    preparation = Preparation(
+        files={kind: S3File(kind, None, "sha") for kind in files},
+        folder=folder,
+        home=AirflowHome(folder.airflow_home),
+        interpreter=Interpreter(Path(sys.executable), Path(sys.prefix), "3.12.1", "3.3.1", None, None),
+        variables=variables,
+        overridable={"PATH"},
+        secrets=[],
+    )
+    prepared = asyncio.run(preparation.carry_out(lambda _: None))
+    assert prepared.requirements_error is None
+    assert [path.rpartition("/")[2] for path in server.with_token] == ["", "ours-1.0-py3-none-any.whl"]
+    assert len(server.asked) == 3 + 1, "a trial for each component, and pip"
+    for component in Component:
+        assert not any(canary.form_in(value.encode()) for value in prepared.variables[component].values())
+        log = (folder.components / f"startup_script.{component}.log").read_text()
+        assert "a token was given" in log
+    canary.check(tmp_path)
+    assert list(canary.in_processes()) == []
