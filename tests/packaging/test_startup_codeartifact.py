@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
+from airflow_mwaa_provider.local.airflow import interpreter
 from airflow_mwaa_provider.local.airflow.preparation import Preparation
 from airflow_mwaa_provider.local.airflow.startup_script import Component
 from airflow_mwaa_provider.local.machine import processes
@@ -179,7 +179,7 @@ def test_requirements_of_the_private_index_are_installed_as_mwaa_installs_them(
         files={kind: S3File(kind, None, "sha") for kind in files},
         folder=folder,
         home=AirflowHome(folder.airflow_home),
-        interpreter=Interpreter(Path(sys.executable), Path(sys.prefix), "3.12.1", "3.3.1", None, None),
+        interpreter=interpreter.inspect(sys.executable),
         variables=variables,
         overridable={"PATH"},
         secrets=[],
