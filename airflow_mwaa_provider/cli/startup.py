@@ -11,6 +11,7 @@ import click
 
 from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_json
+from airflow_mwaa_provider.packaging.startup.script import Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +93,49 @@ def startup_codeartifact(
     script = codeartifact_script(domain, domain_owner, repository, region=region, replace_pypi=replace_pypi)
     policy = codeartifact_policy(domain, domain_owner, repository, region=region)
     _hand_over(script, place, force=force, policy=policy)
+
+
+@startup.command("dbt")
+@click.option("--dbt-version", required=True, help="Version of dbt-core, such as 1.11.2.")
+@click.option(
+    "--adapter",
+    "adapters",
+    required=True,
+    multiple=True,
+    metavar="NAME[==VERSION]",
+    help="postgres, redshift, snowflake and so on; more than one if needed.",
+)
+@click.option(
+    "--component",
+    "components",
+    multiple=True,
+    type=click.Choice([component.value for component in Component]),
+    default=[Component.WORKER.value],
+    show_default=True,
+    help="Which containers get it; more than one if needed. DAG files are parsed in the scheduler's.",
+)
+@_writes_a_script
+@mwaa_errors_in_one_line
+def startup_dbt(
+    *,
+    dbt_version: str,
+    adapters: tuple[str, ...],
+    components: tuple[str, ...],
+    place: tuple[Path | None, str],
+    force: bool,
+) -> None:
+    """Install dbt beside Airflow, in a virtual environment of its own.
+
+    The command dbt is on PATH for tasks, and DBT_VENV names the environment.
+
+    \b
+    Example:
+      airflow-mwaa startup dbt --dbt-version 1.11.2 --adapter postgres >> startup.sh
+    """
+    from airflow_mwaa_provider.packaging.startup.dbt import dbt_script
+
+    script = dbt_script(dbt_version, adapters, components=[Component(component) for component in components])
+    _hand_over(script, place, force=force)
 
 
 def _hand_over(

@@ -15,7 +15,8 @@ from tests.cli.terminal import runner
 pytestmark = pytest.mark.once
 
 CODEARTIFACT = ("codeartifact", "--domain", "amazon", "--domain-owner", "112233445566", "--repository", "MyRepo")
-COMMANDS = [CODEARTIFACT]
+DBT = ("dbt", "--dbt-version", "1.11.2", "--adapter", "postgres", "--adapter", "redshift==1.9.0")
+COMMANDS = [CODEARTIFACT, DBT]
 
 
 def printed(*arguments: str, status: int = 0) -> str:
@@ -56,6 +57,11 @@ def test_a_file_that_may_hold_other_parts_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
     printed(*CODEARTIFACT, "--output", str(path), "--force")
     assert path.read_text() == printed(*CODEARTIFACT)
+
+
+def test_parts_can_be_put_one_after_another() -> None:
+    script = "".join(printed(*command) for command in COMMANDS)
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ print(json.dumps([upper.VERSION, lower.VERSION, sys.prefix, metadata.version("up
 """
 
 
-def make_wheel(folder, name, version, requires=()):
+def make_wheel(folder, name, version, requires=(), command=None):
     """Write the smallest wheel there is: a module that knows its version, and a command."""
     info = f"{name}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -31,7 +31,7 @@ def make_wheel(folder, name, version, requires=()):
         f"{name}.py": f"VERSION = {version!r}\ndef main():\n    print(VERSION)\n",
         f"{info}/METADATA": metadata + "".join(f"Requires-Dist: {one}\n" for one in requires),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{name}-command = {name}:main\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{command or f'{name}-command'} = {name}:main\n",
     }
     record = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:

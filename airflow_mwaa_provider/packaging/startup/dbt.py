@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``startup dbt``: dbt in a virtual environment of its own, so that its pins and Airflow's do not meet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.startup.script import Component, checked, render
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["dbt_script"]
+
+_VERSION = r"[0-9]+(\.[0-9]+){1,3}((a|b|rc|\.post)[0-9]+)?"
+
+
+def dbt_script(
+    dbt_version: str, adapters: Collection[str], *, components: Collection[Component] = (Component.WORKER,)
+) -> str:
+    """Return a startup script that installs dbt into ``/usr/local/airflow/python3-virtualenv/dbt-env``.
+
+    It exports ``DBT_VENV``, the folder, and puts the command ``dbt`` alone on ``PATH``. Where dbt cannot be installed
+    within four minutes, the log says so in one line, and the container starts without it.
+
+    :param dbt_version: of dbt-core, such as ``1.11.2``.
+    :param adapters: names such as ``postgres``, ``redshift`` or ``snowflake``, each with a version if wanted:
+        ``postgres==1.9.1``. Without one pip takes the newest that goes with dbt-core.
+    :param components: where tasks, or DAG files when they are parsed, run dbt.
+    :raises MwaaInputError: a name or version is not one that pip takes, or there is no adapter.
+    """
+    checked("dbt version", dbt_version, _VERSION, "Give one such as 1.11.2.")
+    if not adapters:
+        raise MwaaInputError("dbt: no adapter is given. Give that of your database, such as postgres.")
+    packages = [f"dbt-core=={dbt_version}"]
+    for adapter in adapters:
+        name, equals, version = adapter.partition("==")
+        checked("adapter", name, r"[a-z0-9]+([_-][a-z0-9]+)*", "Give one such as postgres or postgres==1.9.1.")
+        if equals:
+            checked(f"version of adapter {name}", version, _VERSION, "Give one such as 1.9.1.")
+        packages.append(f"dbt-{name.removeprefix('dbt-')}{equals}{version}")
+    return render("dbt.sh", packages=packages, components=[str(component) for component in dict.fromkeys(components)])
