@@ -11,6 +11,7 @@ import click
 
 from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_json
+from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.startup.script import Component
 
 if TYPE_CHECKING:
@@ -136,6 +137,72 @@ def startup_dbt(
 
     script = dbt_script(dbt_version, adapters, components=[Component(component) for component in components])
     _hand_over(script, place, force=force)
+
+
+def _by_component(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> list[tuple[Component, str]]:
+    """Read ``COMPONENT=VALUE``; a value alone is for the containers that run tasks and parse DAG files."""
+    found = []
+    for value in values:
+        name, equals, rest = value.partition("=")
+        if equals and name not in set(Component):
+            raise click.BadParameter(f"{value!r}: {name!r} is none of {', '.join(Component)}.")
+        components = [Component(name)] if equals else [Component.WORKER, Component.SCHEDULER]
+        found += [(component, rest if equals else value) for component in components]
+    return found
+
+
+@startup.command("runtime")
+@click.option(
+    "--package",
+    "packages",
+    multiple=True,
+    callback=_by_component,
+    metavar="[COMPONENT=]NAME",
+    help="A package of Amazon Linux for worker, scheduler or webserver; without one, for worker and scheduler.",
+)
+@click.option(
+    "--requirements",
+    multiple=True,
+    callback=_by_component,
+    metavar="[COMPONENT=]FILE",
+    help="A requirements file for these containers alone. Its lines are put into the script.",
+)
+@_writes_a_script
+@mwaa_errors_in_one_line
+def startup_runtime(
+    *,
+    packages: list[tuple[Component, str]],
+    requirements: list[tuple[Component, str]],
+    place: tuple[Path | None, str],
+    force: bool,
+) -> None:
+    """Install packages of the operating system and of Python, in the containers that need them.
+
+    A private web server reaches no repository: nothing is installed there unless its name is given.
+
+    \b
+    Example:
+      airflow-mwaa startup runtime --package libaio --requirements worker=worker.txt >> startup.sh
+    """
+    from airflow_mwaa_provider.packaging.startup.runtime import runtime_script
+
+    names: dict[Component, list[str]] = {}
+    for component, name in packages:
+        names.setdefault(component, []).append(name)
+    texts: dict[Component, str] = {}
+    for component, file in requirements:
+        texts[component] = f"{texts.get(component, '')}{_text_of(file)}\n"
+    _hand_over(runtime_script(names, texts), place, force=force)
+
+
+def _text_of(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise MwaaInputError(f"{file}: cannot be read: {why}. Give a requirements file.") from None
 
 
 def _hand_over(

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.once
 
 CODEARTIFACT = ("codeartifact", "--domain", "amazon", "--domain-owner", "112233445566", "--repository", "MyRepo")
 DBT = ("dbt", "--dbt-version", "1.11.2", "--adapter", "postgres", "--adapter", "redshift==1.9.0")
-COMMANDS = [CODEARTIFACT, DBT]
+RUNTIME = ("runtime", "--package", "libaio", "--package", "webserver=unzip")
+COMMANDS = [CODEARTIFACT, DBT, RUNTIME]
 
 
 def printed(*arguments: str, status: int = 0) -> str:
@@ -57,6 +58,32 @@ def test_a_file_that_may_hold_other_parts_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
     printed(*CODEARTIFACT, "--output", str(path), "--force")
     assert path.read_text() == printed(*CODEARTIFACT)
+
+
+def test_what_is_for_which_container(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("one\n", encoding="utf-8-sig")
+    (tmp_path / "two.txt").write_text("two==2 # no line break")
+    files = ["--requirements", f"worker={tmp_path}/one.txt", "--requirements", f"{tmp_path}/two.txt"]
+    calls = [line for line in printed(*RUNTIME, *files).splitlines() if line.startswith("airflow_mwaa_")]
+    assert [line for line in calls if not line.endswith("{")] == [
+        "airflow_mwaa_packages worker libaio",
+        "airflow_mwaa_packages scheduler libaio",
+        "airflow_mwaa_packages webserver unzip",
+        "airflow_mwaa_requirements worker one 'two==2 # no line break'",
+        "airflow_mwaa_requirements scheduler 'two==2 # no line break'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--package", "wrker=libaio"], "'wrker=libaio': 'wrker' is none of worker, scheduler, webserver."),
+        (["--requirements", "/no/such/file"], "/no/such/file: cannot be read: No such file or directory. Give a req"),
+        ([], "airflow-mwaa: runtime: there is nothing to install. Give packages or requirements."),
+    ],
+)
+def test_runtime_says_what_it_cannot_use(arguments: list[str], words: str) -> None:
+    assert words in printed("runtime", *arguments, status=2).splitlines()[-1]
 
 
 def test_parts_can_be_put_one_after_another() -> None:

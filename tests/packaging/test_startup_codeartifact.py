@@ -12,16 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoRegionError
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.local.airflow import interpreter
 from airflow_mwaa_provider.local.airflow.preparation import Preparation
-from airflow_mwaa_provider.local.airflow.startup_script import Component
 from airflow_mwaa_provider.local.machine import processes
 from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
 from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
 from airflow_mwaa_provider.local.runtime import FileKind, S3File
+from airflow_mwaa_provider.packaging.startup import keyring_program
 from airflow_mwaa_provider.packaging.startup.codeartifact import codeartifact_policy, codeartifact_script
+from airflow_mwaa_provider.packaging.startup.runtime import runtime_script
+from airflow_mwaa_provider.packaging.startup.script import Component
 from scripts.lib import canary
 from tests.local_airflow.test_overlay import make_wheel
 from tests.packaging.startup_lab import CodeArtifact, Container, code_artifact, variables_for
@@ -57,10 +60,9 @@ def test_pip_is_told_where_and_asks_a_program_for_the_token(
     assert set(found["OPTIONS"]) >= set("eux" if options else ""), "the script changed the shell's options"
     assert "repository MyRepo of domain amazon: a token was given, valid until 20" in container.log
     assert server.asked == [{"domain": "amazon", "domain-owner": "112233445566", "duration": "3600"}]
-    for url in (address, host):
-        keyring = [Path(found["PATH"].split(":")[0]) / "keyring", "get", url, "aws"]
-        answer = subprocess.run(keyring, env={**server.variables, **found}, capture_output=True, text=True, check=True)
-        assert answer.stdout == f"{canary.value()}\n"
+    keyring = [Path(found["PATH"].split(":")[0]) / "keyring", "get", host if options else address, "aws"]
+    answer = subprocess.run(keyring, env={**server.variables, **found}, capture_output=True, text=True, check=True)
+    assert answer.stdout == f"{canary.value()}\n"
     assert not any(canary.form_in(value.encode()) for value in found.values())
     canary.check(container.folder)
     assert canary.form_in(container.log.encode()) is None
@@ -82,9 +84,6 @@ def test_two_repositories_and_an_index_that_is_there_already(server: CodeArtifac
     address = f"{server.url.replace('//', '//aws@')}/pypi/MyRepo/simple/"
     assert found["PIP_EXTRA_INDEX_URL"].split(" ") == ["https://one.example/simple", address, address]
     assert found["PATH"].count(".airflow-mwaa/bin") == 1
-    only = container.run(codeartifact_script(*PLACE, replace_pypi=True), **server.variables)
-    assert only["PIP_INDEX_URL"] == address
-    assert "PIP_EXTRA_INDEX_URL" not in only
 
 
 def test_a_role_of_the_guide_which_may_not_ask_for_the_endpoint(server: CodeArtifact, container: Container) -> None:
@@ -95,23 +94,42 @@ def test_a_role_of_the_guide_which_may_not_ask_for_the_endpoint(server: CodeArti
     )
 
 
-@pytest.mark.parametrize(
-    ("refusal", "advice"),
-    [
-        ("AccessDeniedException", "Allow the execution role codeartifact:GetAuthorizationToken and sts:GetServiceBe"),
-        ("ResourceNotFoundException", "Check the domain, its owner, the repository and the region."),
-    ],
-)
 def test_without_a_token_the_start_goes_on_with_one_line_that_says_why(
-    server: CodeArtifact, container: Container, refusal: str, advice: str
+    server: CodeArtifact, container: Container
 ) -> None:
-    server.refusal = refusal
+    server.refusal = "AccessDeniedException"
     found = container.run(f"set -e\n{codeartifact_script(*PLACE)}export LATER=1\n", **server.variables)
     assert found == {"LATER": "1"}
     [why] = [line for line in container.log.splitlines() if "airflow-mwaa: CodeArtifact: " in line]
-    assert refusal in why
-    assert advice in why
+    assert "AccessDeniedException" in why
+    assert "Allow the execution role codeartifact:GetAuthorizationToken and sts:GetServiceBearerToken." in why
     assert "WARNING: pip goes without CodeArtifact" in container.log
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no\nsuch"}}, "GetX"),
+            (
+                "An error occurred (ResourceNotFoundException) when calling the GetX operation: no such. Check the domain, "
+                "its owner, the repository and the region."
+            ),
+        ),
+        (NoRegionError(), "You must specify a region. Give the container a role and a region."),
+        (
+            ConnectTimeoutError(endpoint_url="https://host/"),
+            (
+                'Connect timeout on endpoint URL: "https://host/". Check the network; without a route to the internet, VPC '
+                "endpoints of codeartifact.api are needed."
+            ),
+        ),
+    ],
+)
+def test_each_kind_of_failure_has_its_advice(error: Exception, line: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        keyring_program.fail(keyring_program.reason(error))
+    assert caught.value.code == f"airflow-mwaa: CodeArtifact: {line}"
 
 
 def test_a_web_server_without_a_route_waits_no_longer_than_the_limit(container: Container) -> None:
@@ -160,12 +178,14 @@ def test_the_policy_names_the_domain_and_the_repository() -> None:
 def test_requirements_of_the_private_index_are_installed_as_mwaa_installs_them(
     server: CodeArtifact, tmp_path: Path
 ) -> None:
-    """Script for every component, then pip; nothing that is left has the token, nor had a process that ran."""
-    make_wheel(tmp_path, "ours", "1.0")
-    server.wheels["ours"] = tmp_path / "ours-1.0-py3-none-any.whl"
+    """Two parts for every component, of which the second installs by the first, then pip; nobody has the token."""
+    for name in ("ours", "tools"):
+        make_wheel(tmp_path, name, "1.0")
+        server.wheels[name] = tmp_path / f"{name}-1.0-py3-none-any.whl"
     folder = EnvironmentFolder(tmp_path / "source")
     folder.create()
     script = "set -x\n" + codeartifact_script(*PLACE, replace_pypi=True)
+    script += runtime_script(requirements={Component.WEBSERVER: "tools"})
     files = {FileKind.STARTUP_SCRIPT: script.encode(), FileKind.REQUIREMENTS: b"ours==1.0\n"}
     for kind, content in files.items():
         (folder.files / f"{kind}-sha").write_bytes(content)
@@ -186,9 +206,13 @@ def test_requirements_of_the_private_index_are_installed_as_mwaa_installs_them(
     )
     prepared = asyncio.run(preparation.carry_out(lambda _: None))
     assert prepared.requirements_error is None
-    assert [path.rpartition("/")[2] for path in server.with_token] == ["", "ours-1.0-py3-none-any.whl"]
-    assert len(server.asked) == 3 + 1, "a trial for each component, and pip"
+    downloads = [path.rpartition("/")[2] for path in server.with_token if path.endswith(".whl")]
+    assert downloads == ["tools-1.0-py3-none-any.whl", "ours-1.0-py3-none-any.whl"]
+    assert len(server.asked) == 3 + 2, "a trial for each component, and each pip"
+    assert "installed in" in (folder.components / "startup_script.webserver.log").read_text()
     for component in Component:
+        assert prepared.variables[component]["PIP_INDEX_URL"].endswith("/pypi/MyRepo/simple/")
+        assert "PIP_EXTRA_INDEX_URL" not in prepared.variables[component]
         assert not any(canary.form_in(value.encode()) for value in prepared.variables[component].values())
         log = (folder.components / f"startup_script.{component}.log").read_text()
         assert "a token was given" in log

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runtime script: who gets which packages, what yum and pip are told, and what becomes of failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.local.machine import processes
+from airflow_mwaa_provider.packaging.startup.runtime import runtime_script
+from airflow_mwaa_provider.packaging.startup.script import Component, render
+from tests.packaging.startup_lab import Container
+
+pytestmark = pytest.mark.once
+
+WORKER, SCHEDULER, WEBSERVER = Component.WORKER, Component.SCHEDULER, Component.WEBSERVER
+HOSTILE = [
+    "it's",
+    'a "b"',
+    "$(touch made)",
+    "`touch made`",
+    "two\nlines",
+    "-n",
+    "*",
+    "",
+    "\\",
+    "ünï",
+    "$HOME",
+    "!x",
+    "#",
+]
+"""What bash must hand over as it is."""
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Iterator[Container]:
+    yield Container(tmp_path)
+    processes.end_all(tmp_path)
+
+
+@pytest.fixture
+def stubs(tmp_path: Path) -> Path:
+    """A folder of programs that write down what they are called with, and fail if they are told to."""
+    folder = tmp_path / "stubs"
+    folder.mkdir()
+    for name in ("yum", "sudo", "timeout", "python3"):
+        program = folder / name
+        program.write_text(
+            "#!/bin/bash\n"
+            f'printf "%s " {name} "$@" >>{tmp_path}/calls; echo >>{tmp_path}/calls\n'
+            f'for word; do [[ $word == */requirements.txt ]] && cp "$word" {tmp_path}/given; done\n'
+            '[[ ${STUB_FAILS-} == "" || " $* " != *" $STUB_FAILS "* ]] || exit 1\n'
+            f"""{'shift 3; exec "$@"' if name == "timeout" else "exit 0"}\n"""
+        )
+        program.chmod(0o755)
+    return folder
+
+
+def calls(stubs: Path) -> list[str]:
+    path = stubs.parent / "calls"
+    found = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return [line.strip() for line in found if not line.startswith("timeout ")]
+
+
+def with_stubs(script: str, stubs: Path) -> str:
+    return f"PATH={stubs}:$PATH\n{script}"
+
+
+YUM = "yum --assumeyes --quiet --setopt=timeout=10 --setopt=retries=1 install"
+
+
+def test_each_container_gets_its_own(container: Container, stubs: Path) -> None:
+    script = with_stubs(runtime_script({WORKER: ["libaio", "unzip"], WEBSERVER: ["graphviz"]}), stubs)
+    script = script.replace("((EUID != 0))", "false")
+    container.run(f"set -eux\nIFS=,\n{script}", "worker")
+    assert calls(stubs) == [f"{YUM} libaio unzip"]
+    assert "airflow-mwaa: libaio unzip: installed in " in container.log
+    container.run(script, "hybrid")
+    assert calls(stubs) == [f"{YUM} libaio unzip"]
+    container.run(script, "scheduler")
+    assert calls(stubs) == []
+    container.run(script, "webserver")
+    assert calls(stubs) == [f"{YUM} graphviz"]
+    container.run(script.replace("if false;", "if true;"), "worker")
+    assert calls(stubs) == [f"sudo -n {YUM} libaio unzip"]
+
+
+def test_a_web_server_waits_for_a_minute_at_most(container: Container, stubs: Path) -> None:
+    script = with_stubs(runtime_script({component: ["libaio"] for component in Component}), stubs)
+    for component, limit in (("worker", 120), ("webserver", 60)):
+        container.run(script, component)
+        [call] = [line for line in (stubs.parent / "calls").read_text().splitlines() if line.startswith("timeout ")]
+        assert call.split()[:4] == ["timeout", "-k", "5", str(limit)]
+        calls(stubs)
+
+
+def test_pip_gets_the_lines_and_all_that_is_installed(container: Container, stubs: Path) -> None:
+    lines = ["one==1.0 ; python_version > '3'", 'two @ https://${USER}@host/x.whl#"$(touch made)"', "--no-index"]
+    text = "\ufeff# why\r\n" + "\r\n".join(lines) + "\r\n\r\n"
+    container.run(with_stubs(runtime_script(requirements={WORKER: text}), stubs), "worker")
+    listed, installed = calls(stubs)
+    assert listed == "python3 -m pip list --disable-pip-version-check --format=freeze"
+    assert "--constraint" in installed
+    assert (stubs.parent / "given").read_text().splitlines() == lines
+    assert "3 lines of requirements for the worker: installed in " in container.log
+    assert not list(container.folder.rglob("made"))
+
+
+@pytest.mark.parametrize("failing", ["yum", "list", "-m"])
+def test_what_cannot_be_installed_is_a_line_in_the_log(container: Container, stubs: Path, failing: str) -> None:
+    script = runtime_script({WORKER: ["libaio"]}, {WORKER: "one"})
+    if failing == "yum":
+        (stubs / "yum").write_text("#!/bin/bash\nexit 1\n")
+    found = container.run(f"set -e\n{with_stubs(script, stubs)}export LATER=1\n", "worker", STUB_FAILS=failing)
+    assert found["LATER"] == "1"
+    what = "libaio: not installed" if failing == "yum" else "requirements for the worker: not installed"
+    assert f"airflow-mwaa: WARNING: {what}, and the container starts without" in container.log
+
+
+def test_a_machine_without_yum(container: Container) -> None:
+    script = "PATH=/no/such/folder\n" + runtime_script({WORKER: ["libaio"]})
+    assert container.run(script, "worker") == {"PATH": "/no/such/folder"}
+    assert "libaio: not installed, because there is no yum here" in container.log
+
+
+@pytest.mark.parametrize("template", ["codeartifact.sh", "dbt.sh"])
+def test_hostile_values_arrive_as_they_are(container: Container, template: str) -> None:
+    """They are refused before that; the quoting does not rely on it."""
+    names = {
+        "codeartifact.sh": ["domain", "domain_owner", "repository", "region", "variable"],
+        "dbt.sh": ["packages", "components"],
+    }[template]
+    if template == "codeartifact.sh":
+        values = dict(zip(names, HOSTILE, strict=False))
+        shown = 'printf "%s\\0" "$domain" "$owner" "$repository" "$region" "$variable"'
+        expected = HOSTILE[: len(names)]
+    else:
+        values = dict.fromkeys(names, HOSTILE)
+        shown = 'printf "%s\\0" "${packages[@]}" "${components[@]}"'
+        expected = HOSTILE * 2
+    script = render(template, text="", **values)
+    first = "    local folder=" if template == "codeartifact.sh" else "    if ! airflow_mwaa_is_in"
+    script = script.replace(first, f"    {shown} >{container.folder}/shown; return 0\n{first}", 1)
+    container.run(f"set -u\n{script}")
+    assert (container.folder / "shown").read_text().split("\0")[:-1] == expected
+    assert not list(container.folder.rglob("made"))
+
+
+@pytest.mark.parametrize(
+    ("packages", "requirements", "words"),
+    [
+        ({}, {}, "^runtime: there is nothing to install"),
+        ({WORKER: []}, {WORKER: "# nothing\n"}, "^runtime: there is nothing to install"),
+        ({WORKER: ["lib aio"]}, {}, "^package 'lib aio': .* Give one of Amazon Linux"),
+        ({WORKER: ["--nogpgcheck"]}, {}, "^package '--nogpgcheck'"),
+        ({WORKER: ["a;b"]}, {}, "^package 'a;b'"),
+        ({}, {WORKER: "one\n-r other.txt"}, "^requirements for the worker, line 2: names another file"),
+        ({}, {WORKER: "-cother.txt"}, "line 1: names another file"),
+        ({}, {WORKER: "--editable=."}, "line 1: names another file"),
+        ({}, {SCHEDULER: "--index-url https://me:word@host/"}, "^requirements for the scheduler, line 1: has a passw"),
+    ],
+)
+def test_what_cannot_work_is_refused(
+    packages: dict[Component, list[str]], requirements: dict[Component, str], words: str
+) -> None:
+    with pytest.raises(MwaaInputError, match=words) as caught:
+        runtime_script(packages, requirements)
+    assert "word@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["-c https://host/c.txt", "-r /usr/local/airflow/dags/r.txt", "--extra-index-url x"])
+def test_what_the_container_has_may_be_named(line: str) -> None:
+    assert line in runtime_script(requirements={WORKER: line})
