@@ -46,6 +46,7 @@
     ├── StorageError                           S3 refused, or could not be reached; .code, .bucket, .key
     ├── AwsError                               another AWS service refused, or did not answer; .code
     │   └── MetricsNotSent                     CloudWatch did not take metrics; .sent, .doubtful, .unsent
+    ├── ResolverUnavailable                    neither uv nor pip can be used, or the package index cannot be reached
     ├── SecretsUnavailable                     Secrets Manager or Parameter Store did not answer
     └── SecretsError                           Secrets Manager refused a call of a migration; .code, .secret
 
@@ -66,7 +67,7 @@ __all__ = [
     "DagRunFailed", "DagRunNotFound", "DatabaseRefused", "DatabaseUnavailable", "EnvironmentNotFound",
     "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MetricsNotSent", "MigrationRefused",
     "MwaaError", "MwaaInputError", "NoMetadataRoute", "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound",
-    "SecretsError", "SecretsUnavailable", "StorageError", "TableNotFound", "TaskInstanceFailed",
+    "ResolverUnavailable", "SecretsError", "SecretsUnavailable", "StorageError", "TableNotFound", "TaskInstanceFailed",
     "TaskInstanceNotFound", "Throttled", "TokenExpired", "UnexpectedAnswer", "UnsendableCommand",
     "UnsupportedByTransport", "UnsupportedColumn", "ValueMasked", "WaitTimeout", "WebServerUnreachable",
 ]  # fmt: skip
@@ -420,6 +421,10 @@ class MetricsNotSent(AwsError):
         self.sent = sent
         self.doubtful = doubtful
         self.unsent = unsent
+
+
+class ResolverUnavailable(MwaaError):
+    """Requirements cannot be resolved: neither uv nor pip can be used, or the package index cannot be reached."""
 
 
 class SecretsUnavailable(MwaaError):

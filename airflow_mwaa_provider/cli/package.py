@@ -11,6 +11,7 @@ import click
 
 from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.package_requirements import package_requirements
 from airflow_mwaa_provider.packaging.lambda_setup import RUNTIMES, HandlerName, setup_of
 
 if TYPE_CHECKING:
@@ -33,13 +34,17 @@ def _file_and_format(_context: click.Context, _option: click.Parameter, values: 
 
 @click.group()
 def package() -> None:
-    """Build the files that are uploaded to AWS; print what an image pins.
+    """Build and check the files that are uploaded to AWS; print what an image pins.
 
     \b
     Example:
       airflow-mwaa package lambda --output trigger.zip
       airflow-mwaa package constraints 3.3.1 > constraints.txt
+      airflow-mwaa package requirements requirements.txt --airflow-version 3.3.1
     """
+
+
+package.add_command(package_requirements)
 
 
 @package.command("lambda")

@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A requirements file, checked as MWAA's image would install it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging import image_constraints
+from airflow_mwaa_provider.packaging.image_constraints import normalized
+from airflow_mwaa_provider.packaging.problems import Problem, Severity
+from airflow_mwaa_provider.packaging.requirements import lines as line_checks
+from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, moved_pins
+from airflow_mwaa_provider.packaging.requirements.parsing import Kind, Line, decode, parse
+from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
+from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, RequirementsReport
+from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver, masked
+from airflow_mwaa_provider.packaging.requirements.sources import SourceKind, kind_of_source
+from airflow_mwaa_provider.packaging.requirements.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow_mwaa_provider.packaging.requirements.report import MovedPin
+    from airflow_mwaa_provider.packaging.requirements.resolving import Package, Resolution, Resolver
+
+__all__ = ["check_requirements"]
+
+MAX_BYTES = 1_048_576
+_INDEX_OPTIONS = (
+    *("index-url", "extra-index-url", "find-links", "no-index", "pre", "trusted-host", "no-binary", "only-binary"),
+)
+
+
+def check_requirements(
+    requirements: Path | str,
+    airflow_version: str,
+    *,
+    name: str | None = None,
+    private_web_server: bool = False,
+    wheels: Path | None = None,
+    constraints: Path | None = None,
+    resolver: Resolver | None = None,
+) -> RequirementsReport:
+    """Check a requirements file as the image of an Airflow version would install it.
+
+    Nothing is installed. The package index is asked, by uv or pip; where lines have errors of their own, the others are
+    resolved all the same.
+
+    :param requirements: path of the file, or its text.
+    :param airflow_version: of the environment, such as ``3.3.1``.
+    :param name: what problems call the file; its own name if not given.
+    :param private_web_server: the environment's web server reaches no package index.
+    :param wheels: a folder with wheels of one's own, which stands for ``/usr/local/airflow/plugins``.
+    :param constraints: a copy of the constraints file that the requirements name by its path in the environment.
+    :param resolver: what resolves; uv, else pip, if not given.
+    :return: the problems, and what would be installed.
+    :raises MwaaInputError: no image has that version, or a file cannot be read.
+    :raises ResolverUnavailable: neither uv nor pip can be used, or the index cannot be reached.
+    """
+    if isinstance(requirements, Path):
+        content, name = _read(requirements), name or requirements.name
+    else:
+        content, name = requirements.encode(), name or "requirements.txt"
+    if wheels is not None and not wheels.is_dir():
+        raise MwaaInputError(f"{wheels}: there is no such folder of wheels. Give another.")
+    target = Target.of(airflow_version)
+    if len(content) > MAX_BYTES:
+        too_large = Problem(
+            "too-large",
+            f"{name}:1",
+            f"The file has more than {MAX_BYTES:,} bytes, and is no list of requirements that pip installs in time.",
+            "Give the file that lists your packages.",
+        )
+        return RequirementsReport(name, target, Regime.IMAGE, "", (too_large,))
+    text, encoding = decode(content)
+    lines = parse(text)
+    regime = regime_of(text)
+    image = line_checks.Image(
+        target, image_constraints.pins_of(airflow_version), essential_pins(airflow_version), regime, private_web_server
+    )
+    problems = [
+        *line_checks.check_encoding(text, encoding, name),
+        *line_checks.check_lines(text, lines, image, name),
+    ]
+    check = _Check(name, image, lines, wheels, constraints, problems, resolver)
+    return check.report()
+
+
+@dataclass
+class _Check:
+    name: str
+    image: line_checks.Image
+    lines: Sequence[Line]
+    wheels: Path | None
+    constraints: Path | None
+    problems: list[Problem]
+    resolver: Resolver | None
+    resolution: Resolution | None = None
+    moved: tuple[MovedPin, ...] = ()
+
+    def report(self) -> RequirementsReport:
+        constraints = self._constraints()
+        lines = self._resolvable()
+        resolver_name = ""
+        if lines:
+            resolver = self.resolver or find_resolver(self.image.target, self.wheels)
+            resolver_name = resolver.name
+            self._resolve(resolver, lines, constraints)
+        packages = tuple(self.resolution.packages.values()) if self.resolution else ()
+        report = RequirementsReport(
+            self.name,
+            self.image.target,
+            self.image.regime,
+            resolver_name,
+            (),
+            packages,
+            self.moved,
+            len(self.lines),
+        )
+        self.problems += self._of_packages(report, lines)
+        return replace(report, problems=tuple(sorted(self.problems, key=_worst_first)))
+
+    def _resolve(self, resolver: Resolver, lines: Sequence[Line], constraints: tuple[str, ...]) -> None:
+        options = self._index_options()
+        direct = [(line, pin) for line in lines if (pin := self._contradicted(line))]
+        asked_as = {line.number: line_checks.pinned_line(line, pin) for line, pin in direct}
+        lines = [replace(line, asked=asked_as.get(line.number, line.asked)) for line in lines]
+        while lines and self.resolution is None:
+            asked = Asked(tuple(line.asked for line in lines), constraints, options=options)
+            try:
+                self._take(resolver, asked, lines)
+            except Unresolvable as error:
+                found, moved = Conflicts(resolver, self.image, self.name, lines, asked, str(error)).explain()
+                self.problems += found
+                self.moved += tuple(moved)
+                # What the other lines lead to is told as well.
+                bad = {_number(problem) for problem in found if problem.code != "lines-conflict"}
+                lines = [line for line in lines if line.number not in bad] if bad else []
+        self._report_direct(direct)
+
+    def _index_options(self) -> tuple[tuple[str, str], ...]:
+        """Return the file's options for indexes, with the folder of wheels for the environment's plugins.
+
+        Where the wheels are not here, the index is asked in their place.
+        """
+        given = [
+            (line.number, option, value)
+            for line in self.lines
+            for option, value in line.options
+            if option in _INDEX_OPTIONS and "${" not in value
+        ]
+        local = [number for number, option, value in given if option == "find-links" and not _is_remote(value)]
+        if local and self.wheels is None and not self._has_problem(local[0]):
+            self._not_here(local[0], "The wheels in plugins.zip are not here, so that the package index is asked.")
+        has_links = self.wheels is not None or any(
+            option == "find-links" and number not in local for number, option, _ in given
+        )
+        return tuple(
+            (option, value)
+            for number, option, value in given
+            if not (option == "find-links" and number in local) and (has_links or option != "no-index")
+        )
+
+    def _not_here(self, number: int, what: str) -> None:
+        self.problems.append(
+            Problem(
+                "not-here",
+                f"{self.name}:{number}",
+                what,
+                "Give the folder with the wheels: --wheels FOLDER.",
+                Severity.WARNING,
+            )
+        )
+
+    def _has_problem(self, number: int) -> bool:
+        return any(problem.where == f"{self.name}:{number}" for problem in self.problems)
+
+    def _take(self, resolver: Resolver, asked: Asked, lines: Sequence[Line]) -> None:
+        if self.image.regime is not Regime.IMAGE and resolver.keeps_preferred:
+            asked = self._as_installed(resolver, asked, lines)
+        self.resolution = resolver.resolve(asked)
+
+    def _contradicted(self, line: Line) -> str | None:
+        if line.requirement is None or line.kind is not Kind.NAME:
+            return None
+        name = normalized(line.requirement.name)
+        pin = self.image.pins.get(name) if self.image.regime is Regime.IMAGE else None
+        if pin is None or line.requirement.specifier.contains(pin, prereleases=True):
+            return None
+        return pin
+
+    def _report_direct(self, direct: Sequence[tuple[Line, str]]) -> None:
+        for line, pin in direct:
+            assert line.requirement is not None
+            name = normalized(line.requirement.name)
+            fix = f"Write {line_checks.pinned_line(line, pin)}, or leave the version out."
+            if self.resolution is None:
+                fix = f"The image has {pin}: leave the version out."
+            version = line_checks.pinned_version(line)
+            if name.startswith("apache-airflow-providers-") and version:
+                short = name.removeprefix("apache-airflow-providers-")
+                fix = f"{fix[:-1]}, or let it move with --update-provider {short}=={version}."
+            self.problems.append(
+                Problem(
+                    "pin-conflict",
+                    f"{self.name}:{line.number}",
+                    f"{line.asked} is not {pin}, which the image's constraints pin.",
+                    fix,
+                )
+            )
+
+    def _as_installed(self, resolver: Resolver, asked: Asked, lines: Sequence[Line]) -> Asked:
+        """Return what is asked in the versions that pip takes: what the image has stays where it can."""
+        pins = {**self.image.pins, **self.image.essential}
+        preferred = tuple(f"{name}=={version}" for name, version in pins.items())
+        free = resolver.trace(replace(asked, preferred=preferred))
+        self.moved = tuple(moved_pins(free, lines, self.image))
+        for pin in self.moved:
+            chain = f" ({' needs '.join(pin.chain)})" if len(pin.chain) > 1 else ""
+            self.problems.append(
+                Problem(
+                    "moves-pin",
+                    f"{self.name}:{pin.line}",
+                    f"{pin.name} becomes {pin.wanted}{chain}; the image was tested with {pin.pinned}.",
+                    "Test your DAGs with it, or use the image's constraints.",
+                    Severity.WARNING,
+                )
+            )
+        exact = tuple(f"{name}=={package.version}" for name, package in free.packages.items() if package.version)
+        return replace(asked, constraints=exact)
+
+    def _resolvable(self) -> list[Line]:
+        """Return the lines that a resolver can be given: those without an error, wanted on the image."""
+        kept = ("hashes-on-some", "hash-without-pin", "no-index-missing", "nowhere-to-look")
+        bad = {
+            _number(problem)
+            for problem in self.problems
+            if problem.severity is Severity.ERROR and problem.code not in kept
+        }
+        found = []
+        for line in self.lines:
+            if line.number in bad or "${" in line.asked or line.kind not in (Kind.NAME, Kind.URL, Kind.PATH):
+                continue
+            if line.requirement is None:
+                found += self._by_place(line)
+            elif self.image.target.is_wanted(line.requirement):
+                found.append(line)
+        return found
+
+    def _by_place(self, line: Line) -> list[Line]:
+        """Return a line for an archive, with its package's name; a file of the environment is one in ``wheels``."""
+        file_name = PurePosixPath(line.address.partition("#")[0].partition("?")[0]).name
+        address = line.address
+        if line.kind is Kind.PATH:
+            local = self.wheels / file_name if self.wheels else None
+            if local is None or not local.is_file():
+                where = masked(line.address)[:200]
+                self._not_here(line.number, f"{where} cannot be checked: it is in the environment only.")
+                return []
+            address = local.absolute().as_uri()
+        try:
+            package = parse_wheel_filename(file_name)[0]
+        except InvalidWheelFilename:
+            return [replace(line, asked=address)] if line.kind is Kind.URL else []
+        text = f"{package} @ {address}"
+        return [replace(line, asked=text, requirement=Requirement(text))]
+
+    def _constraints(self) -> tuple[str, ...]:
+        """Return the constraints that the image gives pip, as lines."""
+        pins = dict(self.image.essential)
+        if self.image.regime is Regime.IMAGE:
+            pins = {**self.image.pins, **pins}
+        found = [f"{name}=={version}" for name, version in pins.items()]
+        for line in self.lines:
+            for value in line.values("constraint"):
+                found += self._own_constraints(value, line.number)
+        return tuple(dict.fromkeys(found))
+
+    def _own_constraints(self, value: str, number: int) -> list[str]:
+        target = self.image.target
+        if line_checks.constraints_of(value) == (target.airflow_version, target.python):
+            return [f"{name}=={version}" for name, version in self.image.pins.items()]
+        if self.constraints is not None and PurePosixPath(value).name == self.constraints.name:
+            text, _ = decode(_read(self.constraints))
+            return [line.asked for line in parse(text) if line.kind is Kind.NAME]
+        if not self._has_problem(number):
+            self.problems.append(
+                Problem(
+                    "constraints-not-here",
+                    f"{self.name}:{number}",
+                    "The constraints file that it names cannot be read here: the check goes on without it.",
+                    "Give a copy of the same name: --constraints FILE.",
+                    Severity.WARNING,
+                )
+            )
+        return []
+
+    def _of_packages(self, report: RequirementsReport, lines: Sequence[Line]) -> Iterator[Problem]:
+        numbers = {normalized(line.requirement.name): line for line in reversed(lines) if line.requirement}
+        for warning in self.resolution.warnings if self.resolution else ():
+            yield from self._of_warning(warning, numbers)
+        for package in report.from_source:
+            yield self._of_source(package, numbers.get(package.name))
+        yield from self._of_hashes(report)
+        if report.estimated_s > PIP_TIME_S / 2:
+            yield Problem(
+                "install-time",
+                f"{self.name}:1",
+                f"pip has nine minutes, and may need some {report.estimated_s / 60:.0f}: {len(report.resolved)} of its "
+                f"packages have {report.download_bytes / 1e6:,.0f} MB, {len(report.from_source)} have to be built.",
+                "Put the wheels into plugins.zip (--offline), or take fewer packages.",
+                Severity.WARNING,
+            )
+
+    def _of_warning(self, warning: str, lines: dict[str, Line]) -> Iterator[Problem]:
+        """Return a problem for what uv and pip warn of: a yanked version, an extra that the package has not."""
+        named = (normalized(word.strip("`'\"(),").partition("==")[0]) for word in warning.split())
+        line = next((lines[name] for name in named if name in lines), None)
+        if line is None or line.requirement is None:
+            return
+        name, where = line.requirement.name, f"{self.name}:{line.number}"
+        if "yanked" in warning:
+            reason = warning.rpartition("eason")[2].rpartition(":")[2].strip(" \"')")
+            yield Problem(
+                "yanked",
+                where,
+                f"This version of {name} was withdrawn by its authors: {reason}.",
+                "Choose another version.",
+                Severity.WARNING,
+            )
+        elif extras := [extra for extra in sorted(line.requirement.extras) if f"`{extra}`" in warning]:
+            yield Problem(
+                "unknown-extra",
+                where,
+                f"{name} has no extra {extras[0]} in this version: pip goes on without it.",
+                "Correct the extra.",
+                Severity.WARNING,
+            )
+
+    def _of_source(self, package: Package, line: Line | None) -> Problem:
+        where = f"{self.name}:{line.number if line else 1}"
+        assert package.source is not None
+        kind = kind_of_source(package.source)
+        what = f"{package.name} {package.version} has no wheel for the image"
+        if kind is SourceKind.PURE:
+            return Problem(
+                "source-only",
+                where,
+                f"{what}; its source is pure Python, and builds there at each start of a container.",
+                "Let --offline build it once, or leave it so.",
+                Severity.WARNING,
+            )
+        unknown = "; its source could not be looked at, and" if kind is SourceKind.UNKNOWN else "; its source"
+        needs = " may need a compiler" if kind is SourceKind.UNKNOWN else " has code that needs a compiler"
+        return Problem(
+            "needs-compiler",
+            where,
+            f"{what}{unknown}{needs}, and none is sure to be in the image.",
+            "Choose a version that has a wheel, or build one on Amazon Linux 2023 and put it into plugins.zip.",
+            Severity.WARNING,
+        )
+
+    def _of_hashes(self, report: RequirementsReport) -> Iterator[Problem]:
+        hashed = {
+            normalized(line.requirement.name): line for line in self.lines if line.requirement and line.values("hash")
+        }
+        for package in report.resolved if hashed else ():
+            line = hashed.get(package.name)
+            file = package.wheel or package.source
+            if line is None:
+                if not any(
+                    line.requirement and normalized(line.requirement.name) == package.name for line in self.lines
+                ):
+                    yield Problem(
+                        "hashes-on-some",
+                        f"{self.name}:{min(each.number for each in hashed.values())}",
+                        f"Lines have hashes, and {package.name} {package.version}, which one of them needs, has no "
+                        "line: pip refuses it.",
+                        line_checks.WRITE_HASHES,
+                    )
+            elif file is not None and file.sha256 and f"sha256:{file.sha256}" not in line.values("hash"):
+                yield Problem(
+                    "hash-of-another-file",
+                    f"{self.name}:{line.number}",
+                    f"None of its hashes is that of {file.name}, which pip would take.",
+                    f"Add --hash=sha256:{file.sha256}, if you trust it.",
+                )
+
+
+def _worst_first(problem: Problem) -> tuple[bool, int]:
+    return problem.severity is not Severity.ERROR, _number(problem)
+
+
+def _number(problem: Problem) -> int:
+    return int(problem.where.rpartition(":")[2])
+
+
+def _is_remote(place: str) -> bool:
+    return "://" in place and not place.startswith("file:")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise MwaaInputError(f"{path} cannot be read: {error.strerror or error}. Give another file.") from error

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why no versions satisfy a requirements file: which line it is, which pin it would move, and what would work.
+
+Each question is a resolution of its own, and no sentence of a resolver is read: does the line have a version at all,
+has it one on another Python, which pins move when they are only preferred, does the file resolve with this line's
+version left open.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from airflow_mwaa_provider.packaging.image_constraints import normalized
+from airflow_mwaa_provider.packaging.problems import Problem
+from airflow_mwaa_provider.packaging.requirements.lines import pinned_line, pinned_version
+from airflow_mwaa_provider.packaging.requirements.report import MovedPin
+from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from airflow_mwaa_provider.packaging.requirements.lines import Image
+    from airflow_mwaa_provider.packaging.requirements.parsing import Line
+    from airflow_mwaa_provider.packaging.requirements.resolving import Resolution, Resolver
+
+__all__ = ["Conflicts", "moved_pins"]
+
+_OTHER_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+_SHOWN = 5
+
+
+@dataclass
+class Conflicts:
+    """The question why a file cannot be resolved.
+
+    :param lines: that were resolved, each with a requirement.
+    :param asked: what was resolved.
+    :param reason: what the resolver said.
+    """
+
+    resolver: Resolver
+    image: Image
+    name: str
+    lines: Sequence[Line]
+    asked: Asked
+    reason: str
+
+    def explain(self) -> tuple[list[Problem], list[MovedPin]]:
+        """Return what is wrong, and the pins that would move.
+
+        :raises ResolverUnavailable: the index cannot be reached.
+        """
+        alone = [problem for line in self._suspects() if (problem := self._alone(line))]
+        if alone:
+            return alone, []
+        return self._together()
+
+    def _suspects(self) -> list[Line]:
+        """Return the lines whose packages the resolver names; all if it names none."""
+        said = {normalized(word) for word in self.reason.replace("=", " ").replace("[", " ").split()}
+        said |= {word.strip("<>~!.,`") for word in said}
+        named = [line for line in self.lines if _name(line) in said]
+        return named or list(self.lines)
+
+    def _alone(self, line: Line) -> Problem | None:
+        """Return what is wrong with a line that has no version whatever stands beside it."""
+        assert line.requirement is not None
+        if line.requirement.url or self._versions(line.asked):
+            return None
+        where, name = f"{self.name}:{line.number}", _name(line)
+        bare = replace_specifier(line, "")
+        newest = self._versions(bare)
+        python = next((each for each in _OTHER_PYTHONS if self._versions(line.asked, python=each)), None)
+        if python is not None:
+            return Problem(
+                "needs-another-python",
+                where,
+                f"{line.asked} has no version for Python {self.image.target.python}, the image's; Python {python} "
+                "has one.",
+                self._proposal(line) or "Choose another version.",
+            )
+        if not newest:
+            near = difflib.get_close_matches(name, [*self.image.pins, *self.image.essential], n=3, cutoff=0.75)
+            return Problem(
+                "unknown-package",
+                where,
+                f"The index has no package {name}.",
+                f"The nearest in the image: {', '.join(near)}." if near else "Correct the name.",
+            )
+        return Problem(
+            "missing-version",
+            where,
+            f"The index has no {line.asked} for the image; its newest is {newest}.",
+            self._proposal(line) or "Choose another version.",
+        )
+
+    def _versions(self, asked: str, python: str | None = None) -> str:
+        """Return the version that a requirement gets when nothing else is asked for; empty if it gets none."""
+        question = Asked((asked,), options=self.asked.options, no_dependencies=True, python=python)
+        try:
+            found = self.resolver.resolve(question).packages
+        except Unresolvable:
+            return ""
+        return next((package.version or "?" for package in found.values()), "")
+
+    def _together(self) -> tuple[list[Problem], list[MovedPin]]:
+        if not self.resolver.keeps_preferred:
+            return [self._unexplained()], []
+        preferred = tuple(f"{name}=={version}" for name, version in {**self.image.pins, **self.image.essential}.items())
+        try:
+            free = self.resolver.trace(replace(self.asked, constraints=(), preferred=preferred))
+        except Unresolvable as error:
+            self.reason = str(error)
+            return [self._unexplained()], []
+        moved = moved_pins(free, self.lines, self.image)
+        by_line: dict[int, list[MovedPin]] = defaultdict(list)
+        for pin in moved:
+            by_line[pin.line].append(pin)
+        guilty = [line for line in self.lines if line.number in by_line]
+        if not guilty:
+            return [self._unexplained()], moved
+        proposals = self._proposals(guilty, (_older, _newer, _not_older))
+        return [self._moves(line, by_line[line.number], proposals.get(line.number)) for line in guilty], moved
+
+    def _moves(self, line: Line, pins: Sequence[MovedPin], proposal: str | None) -> Problem:
+        told = ", ".join(f"{pin.name} {pin.pinned} to {pin.wanted}{_chain(pin)}" for pin in pins[:_SHOWN])
+        more = f" and {len(pins) - _SHOWN} more" if len(pins) > _SHOWN else ""
+        is_essential = any(pin.is_essential for pin in pins)
+        return Problem(
+            "essential-pin" if is_essential else "pin-conflict",
+            f"{self.name}:{line.number}",
+            f"{line.asked} would move what the image pins{', which MWAA never lets happen' * is_essential}: "
+            f"{told}{more}.",
+            f"Write {proposal}." if proposal else "No version near it fits. Remove the line.",
+        )
+
+    def _unexplained(self) -> Problem:
+        lines = self._suspects()
+        numbers = ", ".join(str(line.number) for line in lines[:_SHOWN])
+        which = f"Lines {numbers}" if 1 < len(lines) <= _SHOWN else "The lines"
+        return Problem(
+            "lines-conflict",
+            f"{self.name}:{lines[-1].number}",
+            f"{which} cannot be installed together: {self.reason[:600].rstrip('. ')}.",
+            self._proposal(lines[-1]) or "Leave one version of them open.",
+        )
+
+    def _proposal(self, line: Line) -> str | None:
+        """Return what to write for a line that is wrong by itself, or beside another line."""
+        found = self._proposals([line], (_older, _newer, _not_older, _any))
+        return f"Write {found[line.number]}." if line.number in found else None
+
+    def _proposals(self, guilty: Sequence[Line], ways: Iterable[Callable[[Line], str]]) -> dict[int, str]:
+        """Return lines that resolve together in place of these.
+
+        They are the nearest older versions of the same major version, else the newest: much older ones often resolve
+        only because they say less of what they need.
+        """
+        numbers = {line.number for line in guilty}
+        for specifier_of in ways:
+            requirements = tuple(
+                replace_specifier(line, specifier_of(line)) if line.number in numbers else line.asked
+                for line in self.lines
+            )
+            try:
+                found = self.resolver.resolve(replace(self.asked, requirements=requirements)).packages
+            except Unresolvable:
+                continue
+            return {
+                line.number: pinned_line(line, found[_name(line)].version) for line in guilty if _name(line) in found
+            }
+        return {}
+
+
+def moved_pins(free: Resolution, lines: Sequence[Line], image: Image) -> list[MovedPin]:
+    """Return the packages of an image that a resolution gives another version.
+
+    :param free: a resolution that tells what needs what, in which the pins were preferred.
+    """
+    by_name = {_name(line): line for line in reversed(lines)}
+    pins = {**image.pins, **image.essential}
+    moved = []
+    for name, package in free.packages.items():
+        if name in pins and package.version != pins[name]:
+            chain = _way(name, pins[name], free, by_name)
+            line = by_name[chain[0]].number if chain else (lines[0].number if lines else 1)
+            moved.append(MovedPin(name, pins[name], package.version, line, chain, name in image.essential))
+    return moved
+
+
+def replace_specifier(line: Line, specifier: str) -> str:
+    """Return a line's requirement with another specifier, extras and marker kept."""
+    assert line.requirement is not None
+    return pinned_line(line, "\0").replace("==\0", specifier)
+
+
+def _older(line: Line) -> str:
+    version = pinned_version(line)
+    return f">={Version(version).major},<{version}" if version else ""
+
+
+def _newer(line: Line) -> str:
+    version = pinned_version(line)
+    return f">{version}" if version else ""
+
+
+def _any(_line: Line) -> str:
+    return ""
+
+
+def _not_older(line: Line) -> str:
+    version = pinned_version(line)
+    return f">={Version(version).major}" if version else ""
+
+
+def _way(name: str, pin: str, free: Resolution, lines: Mapping[str, Line]) -> tuple[str, ...]:
+    """Return the shortest way from a line's package to one that is moved, both included.
+
+    A line that would take the pinned version is no reason to move it, if there is another.
+    """
+    ways: list[tuple[str, ...]] = [(name,)]
+    seen = {name}
+    for way in ways:
+        if way[0] in lines and (len(way) > 1 or not _takes(lines[name], pin)):
+            return way
+        for parent in map(normalized, _parents(way[0], free)):
+            if parent not in seen:
+                seen.add(parent)
+                ways.append((parent, *way))
+    return (name,) if name in lines else ()
+
+
+def _takes(line: Line, version: str) -> bool:
+    assert line.requirement is not None
+    return line.requirement.specifier.contains(version, prereleases=True)
+
+
+def _parents(name: str, free: Resolution) -> Iterable[str]:
+    package = free.packages.get(name)
+    return package.via if package else ()
+
+
+def _chain(pin: MovedPin) -> str:
+    return f" ({' needs '.join(pin.chain)})" if len(pin.chain) > 1 else ""
+
+
+def _name(line: Line) -> str:
+    assert line.requirement is not None
+    return normalized(line.requirement.name)

@@ -1,0 +1,485 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with the lines of a requirements file, as far as they say it themselves: no index is asked.
+
+Sources: MWAA's user guide, "Installing Python dependencies" and "Managing Python dependencies in requirements.txt"; the
+published images; pip's documentation.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from airflow_mwaa_provider.packaging.image_constraints import normalized
+from airflow_mwaa_provider.packaging.problems import Problem, Severity
+from airflow_mwaa_provider.packaging.requirements.parsing import OPTION_NAMES, Encoding, Kind, Line
+from airflow_mwaa_provider.packaging.requirements.parsing import is_commented_constraint as commented
+from airflow_mwaa_provider.packaging.requirements.regime import Regime
+from airflow_mwaa_provider.packaging.requirements.resolving import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from airflow_mwaa_provider.packaging.requirements.target import Target
+
+__all__ = [
+    "MWAA_PLUGINS",
+    "Image",
+    "check_encoding",
+    "check_lines",
+    "constraints_of",
+    "constraints_url",
+    "pinned_line",
+    "pinned_version",
+]
+
+MWAA_HOME = "/usr/local/airflow"
+MWAA_PLUGINS = f"{MWAA_HOME}/plugins"
+WRITE_HASHES = "Write hashes for all packages and what they need (uv pip compile --generate-hashes), or for none."
+_INDEXES = ("index-url", "extra-index-url")
+_SIMILAR = {
+    "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-",
+    "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": "a space", "\u2265": ">=", "\u2264": "<=",
+    "\uff1d": "=", "\u2260": "!=",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the checks know of an image.
+
+    :param pins: of its constraints, by normalized name.
+    :param essential: pins that count whatever the file says.
+    :param is_private: its web server reaches no index.
+    """
+
+    target: Target
+    pins: Mapping[str, str]
+    essential: Mapping[str, str]
+    regime: Regime
+    is_private: bool
+
+
+def constraints_url(target: Target) -> str:
+    """Return the address of Airflow's published constraints for an image."""
+    return (
+        f"https://raw.githubusercontent.com/apache/airflow/constraints-{target.airflow_version}/"
+        f"constraints-{target.python}.txt"
+    )
+
+
+def pinned_version(line: Line) -> str | None:
+    """Return the version that a line pins exactly; None if it leaves a choice."""
+    if line.requirement is None:
+        return None
+    exact = [each.version for each in line.requirement.specifier if each.operator in ("==", "===")]
+    return exact[0] if exact and not exact[0].endswith(".*") else None
+
+
+def check_encoding(text: str, encoding: Encoding, name: str) -> Iterator[Problem]:
+    """Return what is wrong with how a file is written."""
+    if encoding.name != "utf-8":
+        severity = Severity.WARNING if encoding.has_mark and not encoding.is_damaged else Severity.ERROR
+        called = encoding.name.upper().removesuffix("-LE").removesuffix("-BE")
+        yield Problem(
+            "utf-16",
+            f"{name}:1",
+            f"The file is {called}, as Windows PowerShell writes it; "
+            f"{'pip reads it, other tools do not' if severity is Severity.WARNING else 'pip cannot read it'}.",
+            "Save it as UTF-8.",
+            severity,
+        )
+    elif encoding.is_damaged:
+        number = text[: text.index("\ufffd")].count("\n") + 1
+        yield Problem("not-utf-8", f"{name}:{number}", "A byte is not UTF-8.", "Save the file as UTF-8.")
+    elif encoding.has_mark:
+        yield Problem(
+            "byte-order-mark",
+            f"{name}:1",
+            "The file begins with a byte order mark; pip skips it, other tools take it for a part of the first name.",
+            "Save it as UTF-8 without one.",
+            Severity.WARNING,
+        )
+    if "\r" in text:
+        yield Problem(
+            "windows-line-ends",
+            f"{name}:{text[: text.index(chr(13))].count(chr(10)) + 1}",
+            "Its lines end as on Windows; pip reads them, a shell or a script that does will not.",
+            "Save it with Unix line ends.",
+            Severity.WARNING,
+        )
+
+
+def check_lines(text: str, lines: Sequence[Line], image: Image, name: str) -> list[Problem]:
+    """Return what is wrong with the lines of a file, in its order.
+
+    :param name: what the problems call the file.
+    """
+    found = [*_switched_off(text, image, name), *_whole_file(lines, image, name), *_repeated(lines, image, name)]
+    for line in lines:
+        found += _line(line, image, name)
+    return found
+
+
+def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
+    where = f"{name}:{line.number}"
+    strange = next((character for character in line.text if not character.isascii()), None)
+    if strange is not None:
+        similar = _SIMILAR.get(strange)
+        yield Problem(
+            "non-ascii",
+            where,
+            f"It holds the character U+{ord(strange):04X}{f' in place of {similar}' if similar else ''}.",
+            "Type it anew in ASCII.",
+        )
+        return
+    yield from _variables(line, where)
+    yield from _credentials(line, where)
+    if line.kind is Kind.INVALID:
+        if "${" not in line.text:
+            yield _invalid(line, where)
+    elif line.kind is Kind.NAME:
+        yield from _named(line, image, where)
+    elif line.kind is Kind.EDITABLE:
+        yield Problem(
+            "editable",
+            where,
+            f"{masked(line.address)} would be installed from a folder of sources, which an environment does not keep.",
+            f"Build a wheel of it, put it into plugins.zip, and write {MWAA_PLUGINS}/NAME.whl.",
+        )
+    elif line.kind is Kind.VERSION_CONTROL:
+        yield Problem(
+            "version-control",
+            where,
+            f"{masked(line.address)} is a repository: "
+            + ("a private web server reaches none." if image.is_private else "git is not sure to be in the image."),
+            f"Build a wheel of it, put it into plugins.zip, and write {MWAA_PLUGINS}/NAME.whl.",
+            Severity.ERROR if image.is_private else Severity.WARNING,
+        )
+    elif line.kind in (Kind.URL, Kind.PATH):
+        yield from _archive(line, image, where)
+    for option, value in line.options:
+        yield from _option(option, value, image, where)
+
+
+def _variables(line: Line, where: str) -> Iterator[Problem]:
+    if "${" in line.text:
+        variable = line.text.partition("${")[2].partition("}")[0]
+        yield Problem(
+            "variable",
+            where,
+            f"${{{variable[:60]}}} is filled in by the environment, so the line is not checked here.",
+            "Set it by a startup script, or by a configuration option: foo.user is AIRFLOW__FOO__USER.",
+            Severity.WARNING,
+        )
+
+
+def _credentials(line: Line, where: str) -> Iterator[Problem]:
+    for address in (line.address, *(value for _, value in line.options)):
+        try:
+            user = urlsplit(address).netloc.rpartition("@")[0]
+        except ValueError:
+            continue
+        if user and not user.startswith("${") and "git" not in (user, address[:3]):
+            yield Problem(
+                "credentials-in-url",
+                where,
+                f"{masked(address)} holds a user name or password: whoever may read the bucket or pip's log reads it.",
+                "Write ${AIRFLOW__FOO__USER}:${AIRFLOW__FOO__PASS}, and set the options foo.user and foo.pass.",
+                Severity.WARNING,
+            )
+
+
+def _invalid(line: Line, where: str) -> Problem:
+    option = line.error.rpartition(" ")[2]
+    if line.error.startswith("no such option"):
+        near = difflib.get_close_matches(option, OPTION_NAMES, n=1)
+        return Problem(
+            "unknown-option",
+            where,
+            f"pip has no option {option} in a requirements file.",
+            f"Write {near[0]}, or remove it." if near else "Remove it.",
+        )
+    if line.text.startswith("-") or not line.asked:
+        return Problem("bad-option", where, f"The option cannot be read: {line.error}.", "Correct it.")
+    if "#" in line.asked and " #" not in line.asked:
+        return Problem(
+            "comment-glued",
+            where,
+            f"{line.asked[:60]!r} has a # without a space before it, so that it is no comment.",
+            "Put a space before the #.",
+        )
+    words = line.asked.split()
+    if words[0] in ("pip", "pip3", "python", "python3", "uv", "conda"):
+        return Problem("shell-command", where, f"{line.asked[:60]!r} is a command.", "Write the packages only.")
+    if "=" in line.asked and not any(sign in line.asked for sign in ("==", ">=", "<=", "~=", "!=")):
+        fix = f"Write {line.asked.replace('=', '==', 1)[:60]}."
+    else:
+        fix = "Write name==version, one on a line."
+    return Problem("not-a-requirement", where, f"{line.asked[:60]!r} is no requirement that pip can read.", fix)
+
+
+def _named(line: Line, image: Image, where: str) -> Iterator[Problem]:
+    assert line.requirement is not None
+    name, specifier = normalized(line.requirement.name), line.requirement.specifier
+    if not image.target.is_wanted(line.requirement):
+        yield Problem(
+            "marker-false",
+            where,
+            f"Its marker ({line.requirement.marker}) is false on the image, which has Python {image.target.python} on "
+            "Linux x86_64: pip skips it without a word.",
+            "Correct the marker, or remove the line.",
+            Severity.WARNING,
+        )
+        return
+    essential = image.essential.get(name)
+    if name == "apache-airflow" and not specifier.contains(str(essential), prereleases=True):
+        yield Problem(
+            "another-airflow",
+            where,
+            f"apache-airflow{specifier} is not the environment's {essential}, which requirements cannot change.",
+            f"Write {pinned_line(line, str(essential))}, or remove the line.",
+        )
+    elif essential is not None and not specifier.contains(essential, prereleases=True):
+        yield Problem(
+            "essential-pin",
+            where,
+            f"{name}{specifier} is not {essential}, which MWAA needs and never lets requirements change.",
+            f"Write {pinned_line(line, essential)}, or remove the line.",
+        )
+    elif not pinned_version(line) and not (image.regime is Regime.IMAGE and name in image.pins) and not essential:
+        yield Problem(
+            "unpinned",
+            where,
+            f"{name} has no exact version: each start of a container may install another one.",
+            "Pin it: name==version.",
+            Severity.WARNING,
+        )
+
+
+def _archive(line: Line, image: Image, where: str) -> Iterator[Problem]:
+    place = line.address
+    is_local = line.kind is Kind.PATH
+    path = unquote(urlsplit(place).path) if place.lower().startswith("file:") else place
+    if is_local and not path.startswith(f"{MWAA_HOME}/"):
+        yield Problem(
+            "local-path",
+            where,
+            f"{place[:100]} is a path of another machine: no environment has it.",
+            f"Put the file into plugins.zip, and write {MWAA_PLUGINS}/{path.replace(chr(92), '/').rpartition('/')[2]}.",
+        )
+    elif not is_local and image.is_private:
+        yield _needs_network(masked(place), where)
+    file_name = unquote((path if is_local else urlsplit(place).path).replace("\\", "/").rpartition("/")[2])
+    if not file_name.endswith(".whl"):
+        return
+    try:
+        _, _, _, tags = parse_wheel_filename(file_name)
+    except InvalidWheelFilename:
+        yield Problem(
+            "wheel-name", where, f"{file_name} is no name of a wheel, and pip refuses it.", "Give it the name it had."
+        )
+        return
+    if image.target.rank(file_name) is not None:
+        return
+    for_platform = any(tag.platform == known.platform for tag in tags for known in image.target.ranks)
+    if for_platform:
+        yield Problem(
+            "wheel-for-another-python",
+            where,
+            f"{file_name} is not for Python {image.target.python}, the image's.",
+            f"Take the wheel for cp{image.target.python.replace('.', '')}.",
+        )
+    else:
+        yield Problem(
+            "wheel-for-another-platform",
+            where,
+            f"{file_name} is not for Linux on x86_64 with glibc 2.34, the image's.",
+            "Take the wheel for manylinux x86_64.",
+        )
+
+
+def _option(option: str, value: str, image: Image, where: str) -> Iterator[Problem]:
+    if option == "requirement" and not value.startswith(f"{MWAA_HOME}/"):
+        yield Problem(
+            "includes-file",
+            where,
+            f"{masked(value)} is not uploaded with this file, so pip will not find it.",
+            "Write its lines here.",
+        )
+    elif option == "constraint":
+        yield from _constraint(value, image, where)
+    elif option == "trusted-host":
+        yield Problem(
+            "trusted-host",
+            where,
+            f"pip would not check the certificate of {value}: anyone between could give it other packages.",
+            "Remove it, and let the host have a certificate of a known authority.",
+            Severity.WARNING,
+        )
+    elif option in _INDEXES or option == "find-links":
+        if "://" in value and not value.startswith("file:"):
+            if image.is_private:
+                yield _needs_network(masked(value), where)
+        elif "${" not in value and not value.removeprefix("file://").startswith(f"{MWAA_HOME}/"):
+            yield Problem(
+                "local-path",
+                where,
+                f"{value[:100]} is a path of another machine: no environment has it.",
+                f"Put the files into plugins.zip, and write {MWAA_PLUGINS}.",
+            )
+
+
+def _constraint(value: str, image: Image, where: str) -> Iterator[Problem]:
+    if "://" not in value:
+        if not value.startswith(f"{MWAA_HOME}/"):
+            yield Problem(
+                "local-path",
+                where,
+                f"{value[:100]} is a path of another machine: no environment has it.",
+                f"Upload it into the folder of DAGs, and write {MWAA_HOME}/dags/{value.rpartition('/')[2]}.",
+            )
+        return
+    if image.is_private:
+        yield _needs_network(masked(value), where)
+    named = constraints_of(value)
+    if named is None:
+        return
+    airflow, python = named
+    url = constraints_url(image.target)
+    if airflow != image.target.airflow_version:
+        yield Problem(
+            "constraints-of-another-airflow",
+            where,
+            f"The constraints are those of Airflow {airflow}, the image has {image.target.airflow_version}.",
+            f"Write --constraint {url}.",
+        )
+    elif python != image.target.python:
+        yield Problem(
+            "constraints-of-another-python",
+            where,
+            f"The constraints are those of Python {python}, the image has {image.target.python}.",
+            f"Write --constraint {url}.",
+        )
+
+
+def constraints_of(address: str) -> tuple[str, str] | None:
+    """Return Airflow and Python of an address of Airflow's constraints, None if it is none."""
+    parts = urlsplit(address).path.split("/")
+    if len(parts) < 2 or not parts[-1].startswith("constraints-") or not parts[-2].startswith("constraints-"):
+        return None
+    return parts[-2].removeprefix("constraints-"), parts[-1].removeprefix("constraints-").removesuffix(".txt")
+
+
+def _needs_network(place: str, where: str) -> Problem:
+    return Problem(
+        "needs-network",
+        where,
+        f"{place[:200]} cannot be reached from a private web server.",
+        f"Put the wheels into plugins.zip (--offline), and write --find-links {MWAA_PLUGINS} and --no-index.",
+    )
+
+
+def _switched_off(text: str, image: Image, name: str) -> Iterator[Problem]:
+    if image.regime is Regime.NONE:
+        number = next(number for number, line in enumerate(text.splitlines(), 1) if commented(line))
+        yield Problem(
+            "constraints-switched-off",
+            f"{name}:{number}",
+            "The constraint option in this comment switches the image's own constraints off.",
+            "Remove the comment, unless you mean it.",
+            Severity.WARNING,
+        )
+
+
+def _whole_file(lines: Sequence[Line], image: Image, name: str) -> Iterator[Problem]:
+    options = {option: line for line in lines for option, _ in line.options}
+    named = [line for line in lines if line.kind is Kind.NAME]
+    if "constraint" in options and image.regime is Regime.IMAGE:
+        yield Problem(
+            "constraint-form",
+            f"{name}:{options['constraint'].number}",
+            "The image looks for --constraint and a space; without it, it forces its own constraints as well.",
+            "Put a space in place of the equals sign.",
+            Severity.WARNING,
+        )
+    if not lines or not named:
+        return
+    if image.target.airflow_version == "2.8.1" and image.regime is Regime.IMAGE:
+        yield Problem(
+            "no-constraint-line",
+            f"{name}:1",
+            "It names no constraints; the user guide wants the line from Airflow 2.7.2 on.",
+            f"Begin with --constraint {constraints_url(image.target)}.",
+            Severity.WARNING,
+        )
+    if "no-index" in options and "find-links" not in options:
+        yield Problem(
+            "nowhere-to-look",
+            f"{name}:{options['no-index'].number}",
+            "--no-index leaves pip nowhere to look for packages.",
+            f"Add --find-links {MWAA_PLUGINS}.",
+        )
+    if image.is_private and "no-index" not in options:
+        yield Problem(
+            "no-index-missing",
+            f"{name}:{named[0].number}",
+            "A private web server reaches no package index, and pip would ask it for each package.",
+            f"Put the wheels into plugins.zip (--offline), and write --find-links {MWAA_PLUGINS} and --no-index.",
+        )
+    hashed = [line for line in named if line.values("hash")]
+    if hashed or "require-hashes" in options:
+        for line in named:
+            if not line.values("hash"):
+                yield Problem(
+                    "hashes-on-some",
+                    f"{name}:{line.number}",
+                    "Other lines have hashes, this one has none: pip wants all or none.",
+                    WRITE_HASHES,
+                )
+            elif not pinned_version(line):
+                yield Problem(
+                    "hash-without-pin",
+                    f"{name}:{line.number}",
+                    "It has a hash and no exact version, and pip refuses that.",
+                    "Write name==version.",
+                )
+
+
+def _repeated(lines: Iterable[Line], image: Image, name: str) -> Iterator[Problem]:
+    by_name: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        if line.requirement is not None and image.target.is_wanted(line.requirement):
+            by_name[normalized(line.requirement.name)].append(line)
+    for package, same in by_name.items():
+        first = same[0]
+        for line in same[1:]:
+            versions = {pinned_version(first), pinned_version(line)}
+            if len(versions) == 2 and None not in versions:
+                yield Problem(
+                    "two-versions",
+                    f"{name}:{line.number}",
+                    f"{package} is {pinned_version(line)} here and {pinned_version(first)} in line {first.number}.",
+                    "Remove one of the lines.",
+                )
+            else:
+                yield Problem(
+                    "repeated",
+                    f"{name}:{line.number}",
+                    f"{package} is asked for in line {first.number} as well.",
+                    "Make one line of them.",
+                    Severity.WARNING,
+                )
+
+
+def pinned_line(line: Line, version: str) -> str:
+    """Return a line that asks for the same package in one version, extras and marker included."""
+    assert line.requirement is not None
+    extras = f"[{','.join(sorted(line.requirement.extras))}]" if line.requirement.extras else ""
+    marker = f"; {line.requirement.marker}" if line.requirement.marker else ""
+    return f"{line.requirement.name}{extras}=={version}{marker}"

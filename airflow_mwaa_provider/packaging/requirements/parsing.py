@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A requirements file as pip reads it: its encoding, its lines, their options and what they require.
+
+Requirements, markers and versions are read by ``packaging``, options by ``optparse``, as in pip itself.
+
+Source: pip's documentation, "Requirements File Format", and pip 23.2 to 26, which the tests read the same files with.
+"""
+
+from __future__ import annotations
+
+import codecs
+import optparse
+import re
+import shlex
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NoReturn
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["OPTION_NAMES", "Encoding", "Kind", "Line", "decode", "is_commented_constraint", "parse"]
+
+_COMMENT = re.compile(r"(^|\s+)#.*$")
+_ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz")
+_VERSION_CONTROL = ("git", "hg", "svn", "bzr")
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_FLAGS = ("--no-index", "--prefer-binary", "--require-hashes", "--pre")
+_WITH_VALUE = (
+    ("-i", "--index-url", "--pypi-url"),
+    ("--extra-index-url",),
+    ("-c", "--constraint"),
+    ("-r", "--requirement"),
+    ("-e", "--editable"),
+    ("-f", "--find-links"),
+    ("--no-binary",),
+    ("--only-binary",),
+    ("--trusted-host",),
+    ("--use-feature",),
+    ("--global-option",),
+    ("--hash",),
+    ("-C", "--config-settings"),
+)
+OPTION_NAMES = (*_FLAGS, *(name for names in _WITH_VALUE for name in names if name.startswith("--")))
+"""What pip reads in a file."""
+
+
+class Kind(StrEnum):
+    """What a line is."""
+
+    NAME = "name"
+    """A package of an index: a name, and mostly a version."""
+    URL = "url"
+    """An archive by its address, or a package by name and address."""
+    PATH = "path"
+    """A file or folder."""
+    VERSION_CONTROL = "version control"
+    """A repository, such as ``git+https://…``."""
+    EDITABLE = "editable"
+    OPTIONS = "options"
+    """No requirement: options for the whole file."""
+    INVALID = "invalid"
+    """What pip refuses; ``error`` says why."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the file, with those that a backslash joins to it.
+
+    :param number: of its first line, counted from 1.
+    :param text: without its comment.
+    :param asked: what it asks for, without options; empty if it has options only.
+    :param requirement: what ``packaging`` has read, for a name or a name with an address.
+    :param options: long names without dashes, and values; a flag's value is empty.
+    :param error: why pip refuses it.
+    """
+
+    number: int
+    text: str
+    kind: Kind
+    asked: str = ""
+    requirement: Requirement | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    error: str = ""
+
+    def values(self, option: str) -> list[str]:
+        """Return the values that it gives an option, by its long name without dashes."""
+        return [value for name, value in self.options if name == option]
+
+    @property
+    def address(self) -> str:
+        """Path or address of what it asks for, empty for a package of an index."""
+        if self.kind is Kind.EDITABLE:
+            return self.values("editable")[0]
+        if self.requirement is not None:
+            return self.requirement.url or ""
+        return _without_marker(self.asked)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a file's bytes are to be read.
+
+    :param name: Python's name of the encoding.
+    :param has_mark: it begins with a byte order mark.
+    :param is_damaged: its bytes are none of that encoding; the text has replacement characters.
+    """
+
+    name: str
+    has_mark: bool
+    is_damaged: bool
+
+
+def decode(content: bytes) -> tuple[str, Encoding]:
+    """Return a file's text and its encoding: by its byte order mark, else UTF-8."""
+    found = ((mark, name) for mark, name in _MARKS if content.startswith(mark))
+    mark, encoding = next(found, (b"", _without_mark(content)))
+    body = content[len(mark) :]
+    try:
+        return body.decode(encoding), Encoding(encoding, bool(mark), False)
+    except UnicodeDecodeError:
+        return body.decode(encoding, "replace"), Encoding(encoding, bool(mark), True)
+
+
+def parse(text: str) -> tuple[Line, ...]:
+    """Return the lines that are more than a comment.
+
+    ``${NAME}`` is left as it is: what the variable holds in the environment is not known here.
+    """
+    return tuple(_line(number, line) for number, line in _joined(text))
+
+
+def is_commented_constraint(line: str) -> bool:
+    """Tell whether a comment holds a constraint option, by which MWAA leaves its own constraints out."""
+    match = _COMMENT.search(line)
+    return match is not None and any(option in match[0] for option in ("-c ", "--constraint "))
+
+
+def _without_mark(content: bytes) -> str:
+    """Return UTF-8, but UTF-16 for a text in which every second byte of ASCII is zero."""
+    start = content[:200]
+    if start[1:2] == b"\0" or start[:1] == b"\0":
+        return "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
+    return "utf-8"
+
+
+def _joined(text: str) -> Iterator[tuple[int, str]]:
+    """Return numbers and lines: those that end in a backslash with the next, without comments and empty ones."""
+    first, parts = 0, list[str]()
+
+    def finished() -> Iterator[tuple[int, str]]:
+        line = _COMMENT.sub("", "".join(parts)).strip()
+        parts.clear()
+        if line:
+            yield first, line
+
+    for number, line in enumerate(text.splitlines(), 1):
+        if not parts:
+            first = number
+        is_comment = _COMMENT.match(line) is not None
+        if line.endswith("\\") and not is_comment:
+            parts.append(line.strip("\\"))
+            continue
+        parts.append(" " + line if is_comment else line)
+        yield from finished()
+    if parts:
+        yield from finished()
+
+
+class _Options(optparse.OptionParser):
+    def error(self, msg: str) -> NoReturn:
+        raise ValueError(msg)
+
+    def exit(self, status: int = 0, msg: str | None = None) -> NoReturn:
+        raise ValueError(msg or str(status))
+
+
+def _collect(option: optparse.Option, _text: str, value: str | None, parser: optparse.OptionParser) -> None:
+    assert parser.values is not None
+    parser.values.found.append((option._long_opts[0].removeprefix("--"), value or ""))
+
+
+def _parser() -> optparse.OptionParser:
+    parser = _Options(add_help_option=False)
+    for flag in _FLAGS:
+        parser.add_option(flag, action="callback", callback=_collect)
+    for names in _WITH_VALUE:
+        parser.add_option(*names, action="callback", callback=_collect, type="string")
+    return parser
+
+
+_PARSER = _parser()
+
+
+def _options(text: str) -> tuple[tuple[str, str], ...]:
+    values = optparse.Values({"found": []})
+    _PARSER.parse_args(shlex.split(text), values)
+    return tuple(values.found)
+
+
+def _line(number: int, text: str) -> Line:
+    words = text.split(" ")
+    end = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    asked, rest = " ".join(words[:end]).strip(), " ".join(words[end:])
+    try:
+        options = _options(rest)
+    except ValueError as error:
+        return Line(number, text, Kind.INVALID, asked, error=str(error))
+    if not asked:
+        editable = any(name == "editable" for name, _ in options)
+        return Line(number, text, Kind.EDITABLE if editable else Kind.OPTIONS, options=options)
+    return _required(number, text, asked, options)
+
+
+def _required(number: int, text: str, asked: str, options: tuple[tuple[str, str], ...]) -> Line:
+    place = _without_marker(asked)
+    if _is_version_control(place):
+        return Line(number, text, Kind.VERSION_CONTROL, asked, options=options)
+    if place.lower().startswith("file:") or (_looks_like_path(place) and "://" not in place):
+        return Line(number, text, Kind.PATH, asked, options=options)
+    try:
+        requirement = Requirement(asked)
+    except InvalidRequirement as error:
+        scheme, separator, _ = place.partition("://")
+        if separator and scheme.isalpha():
+            return Line(number, text, Kind.URL, asked, options=options)
+        return Line(number, text, Kind.INVALID, asked, options=options, error=str(error).splitlines()[0])
+    kind = Kind.NAME
+    if requirement.url:
+        kind = Kind.VERSION_CONTROL if _is_version_control(requirement.url) else Kind.URL
+        kind = Kind.PATH if requirement.url.lower().startswith("file:") else kind
+    return Line(number, text, kind, asked, requirement, options)
+
+
+def _without_marker(asked: str) -> str:
+    """Return what stands before a marker; in an address only ``; `` begins one."""
+    return asked.partition("; " if "://" in asked else ";")[0].strip()
+
+
+def _is_version_control(place: str) -> bool:
+    return place.lower().startswith(tuple(f"{name}+" for name in _VERSION_CONTROL))
+
+
+def _looks_like_path(place: str) -> bool:
+    name = place.partition("[")[0].lower()
+    return place.startswith((".", "/", "~", "\\")) or name.endswith(_ARCHIVES) or name[1:3] in (":\\", ":/")

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a check of requirements has found: problems, what would be installed, which pins would move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.packaging.problems import Severity
+from airflow_mwaa_provider.packaging.requirements.resolving import masked
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.packaging.problems import Problem
+    from airflow_mwaa_provider.packaging.requirements.regime import Regime
+    from airflow_mwaa_provider.packaging.requirements.resolving import Package
+    from airflow_mwaa_provider.packaging.requirements.target import Target
+
+__all__ = ["MovedPin", "RequirementsReport"]
+
+PIP_TIME_S = 540
+"""How long MWAA lets pip install, in seconds."""
+# Measured: 357 packages of 422 MB in 48 s by pip download; a source archive is unpacked and built besides.
+_BYTES_A_SECOND = 10_000_000
+_SECONDS_A_PACKAGE = 0.15
+_SECONDS_A_SOURCE = 20
+
+
+@dataclass(frozen=True)
+class MovedPin:
+    """A package of the image that would get another version.
+
+    :param pinned: the image's version.
+    :param wanted: the version that the requirements lead to.
+    :param line: number of the line that leads to it.
+    :param chain: names from that line's package to this one.
+    :param is_essential: MWAA never lets it move.
+    """
+
+    name: str
+    pinned: str
+    wanted: str
+    line: int
+    chain: tuple[str, ...]
+    is_essential: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "name": self.name,
+            "pinned": self.pinned,
+            "wanted": self.wanted,
+            "line": self.line,
+            "chain": list(self.chain),
+            "essential": self.is_essential,
+        }
+
+
+@dataclass(frozen=True)
+class RequirementsReport:
+    """What a check of a requirements file has found.
+
+    :param name: of the file.
+    :param regime: whose constraints the image uses.
+    :param resolver: name and version of the program that resolved; empty if nothing was resolved.
+    :param problems: the worst first, then by line.
+    :param resolved: what would be installed, by name; empty where no versions satisfy the file.
+    :param moved_pins: packages of the image that would get another version.
+    """
+
+    name: str
+    target: Target
+    regime: Regime
+    resolver: str
+    problems: tuple[Problem, ...]
+    resolved: tuple[Package, ...] = ()
+    moved_pins: tuple[MovedPin, ...] = ()
+    lines: int = field(default=0)
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems for which MWAA cannot install the file."""
+        return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
+
+    @property
+    def download_bytes(self) -> int:
+        """Bytes that pip downloads at most: what the image has already is among them. Unknown sizes count as none."""
+        files = (package.wheel or package.source for package in self.resolved)
+        return sum(file.size_bytes or 0 for file in files if file is not None)
+
+    @property
+    def from_source(self) -> tuple[Package, ...]:
+        """Packages without a wheel that fits the image."""
+        return tuple(package for package in self.resolved if package.wheel is None and package.source is not None)
+
+    @property
+    def estimated_s(self) -> float:
+        """Seconds that pip may take at most, roughly: by bytes, packages, and sources to build."""
+        return (
+            self.download_bytes / _BYTES_A_SECOND
+            + len(self.resolved) * _SECONDS_A_PACKAGE
+            + len(self.from_source) * _SECONDS_A_SOURCE
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "file": self.name,
+            "airflow": self.target.airflow_version,
+            "python": self.target.python,
+            "platform": self.target.uv_platform,
+            "constraints": self.regime.value,
+            "resolver": self.resolver,
+            "ok": not self.errors,
+            "problems": [problem.as_dict() for problem in self.problems],
+            "moved_pins": [pin.as_dict() for pin in self.moved_pins],
+            "resolved": [_as_dict(package) for package in self.resolved],
+            "download_bytes": self.download_bytes,
+            "estimated_s": round(self.estimated_s),
+        }
+
+
+def _as_dict(package: Package) -> dict[str, Any]:
+    file = package.wheel or package.source
+    return {
+        "name": package.name,
+        "version": package.version,
+        "file": file.name if file else None,
+        "url": masked(file.address) if file else None,
+        "is_wheel": package.wheel is not None,
+        "size_bytes": file.size_bytes if file else None,
+    }

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which versions and files an image's pip would take: by uv for any image, else by pip on the image's own Python.
+
+uv resolves for another Python and platform than its own, and lists files and sizes without a download. It is run as a
+program of its own, and is no dependency of this package. pip resolves only for the interpreter that it runs in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from airflow_mwaa_provider.exceptions import ResolverUnavailable
+from airflow_mwaa_provider.packaging.image_constraints import normalized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow_mwaa_provider.packaging.requirements.target import Target
+
+__all__ = ["Asked", "Package", "PackageFile", "Resolution", "Resolver", "Unresolvable", "find_resolver", "masked"]
+
+_TIMEOUT_S = 600
+_OLDEST_UV = (0, 7)
+"""The first whose ``pip compile`` writes pylock.toml."""
+_NOT_FROM_THE_SHELL = frozenset(
+    f"UV_{name}"
+    for name in (
+        *(
+            "CONSTRAINT",
+            "OVERRIDE",
+            "EXCLUDE",
+            "EXCLUDE_NEWER",
+            "RESOLUTION",
+            "PRERELEASE",
+            "REQUIRE_HASHES",
+            "NO_BUILD",
+        ),
+        *("NO_BINARY", "ONLY_BINARY", "PYTHON", "BUILD_CONSTRAINT", "CUSTOM_COMPILE_COMMAND", "TORCH_BACKEND"),
+    )
+)
+"""Settings of uv that would change which versions it takes."""
+_UNREACHABLE = (
+    *("error sending request", "dns error", "connection refused", "invalid peer certificate", "failed to lookup"),
+    *("tcp connect error", "timed out", "network is unreachable", "failed to fetch: `http", "max retries exceeded"),
+    *("temporary failure in name resolution", "connection was disabled", "network connectivity is disabled"),
+)
+_ANNOTATED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>\S+)(?:\s+# via (?P<via>.*))?$")
+_DRAWN = dict.fromkeys(map(ord, "\u2500\u2502\u251c\u256d\u2570\u25b6\u00d7"), " ")
+"""With which uv draws its reasons, by its version."""
+_USER = re.compile(r"(://)[^/@\s]+@")
+
+
+class Unresolvable(Exception):
+    """No versions satisfy what was asked; the text is the resolver's reason, on one line."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be resolved.
+
+    :param requirements: lines without options.
+    :param constraints: versions by name, or whole lines.
+    :param preferred: versions that are kept where the requirements allow it, as pip keeps what is installed.
+    :param options: of the file: pairs of a long option's name and value, those of indexes only.
+    :param python: another Python than the image's.
+    """
+
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    preferred: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+    no_dependencies: bool = False
+    python: str | None = None
+
+
+@dataclass(frozen=True)
+class PackageFile:
+    """A wheel or source archive.
+
+    :param address: URL, or path of this machine.
+    :param size_bytes: None where the index does not say.
+    """
+
+    name: str
+    address: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that would be installed.
+
+    :param wheel: the best of its wheels for the image; None if there is none.
+    :param source: its source archive; None if there is none.
+    :param via: names of what needs it; lines of the file are not among them.
+    """
+
+    name: str
+    version: str
+    wheel: PackageFile | None = None
+    source: PackageFile | None = None
+    via: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What would be installed, by normalized name, and what the resolver warns of."""
+
+    packages: Mapping[str, Package]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resolver(ABC):
+    """A program that resolves requirements for an image.
+
+    :param name: its name and version.
+    :param wheels: a folder of wheels that it takes beside those of the index.
+    """
+
+    target: Target
+    name: str = ""
+    wheels: Path | None = None
+    command: tuple[str, ...] = field(default=(), repr=False)
+
+    keeps_preferred = False
+    """Whether it can keep preferred versions, without which movers of pins cannot be named."""
+
+    @abstractmethod
+    def resolve(self, asked: Asked) -> Resolution:
+        """Return packages with their files.
+
+        :raises Unresolvable: no versions satisfy it.
+        :raises ResolverUnavailable: the index cannot be reached, or the program fails.
+        """
+
+    def trace(self, asked: Asked) -> Resolution:
+        """Return packages with what needs them, in place of their files. Preferred versions count here only.
+
+        :raises Unresolvable: no versions satisfy it.
+        :raises ResolverUnavailable: the index cannot be reached, or the program fails.
+        """
+        return self.resolve(asked)
+
+    def _run(self, arguments: Iterable[str | Path], folder: str, environment: Mapping[str, str]) -> str:
+        command = [*self.command, *map(str, arguments)]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+                timeout=_TIMEOUT_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise ResolverUnavailable(
+                f"{self.name} was not done after {_TIMEOUT_S // 60} minutes. Check the connection to the package "
+                "index, and pin more of the requirements."
+            ) from None
+        except OSError as error:
+            raise ResolverUnavailable(f"{self.name} cannot be started: {error.strerror}. Install uv anew.") from error
+        if done.returncode == 0:
+            return done.stderr
+        said = masked(done.stderr)
+        if any(words in said.lower() for words in _UNREACHABLE):
+            reason = next(
+                (line.strip() for line in reversed(said.splitlines()) if any(w in line.lower() for w in _UNREACHABLE)),
+                "",
+            )
+            raise ResolverUnavailable(
+                f"The package index cannot be reached: {reason[:200]}. Set UV_DEFAULT_INDEX or PIP_INDEX_URL to one "
+                "that can, or a proxy in HTTPS_PROXY."
+            )
+        raise Unresolvable(self._reason(said))
+
+    def _reason(self, said: str) -> str:
+        return " ".join(said.split())
+
+
+class _Uv(Resolver):
+    keeps_preferred = True
+
+    def resolve(self, asked: Asked) -> Resolution:
+        with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
+            lock = Path(folder, "pylock.toml")
+            said = self._compile(asked, folder, "--format", "pylock.toml", "--output-file", lock)
+            found = tomllib.loads(lock.read_text(encoding="utf-8")).get("packages", [])
+        packages = [_of_lock(entry, self.target) for entry in found]
+        return Resolution({package.name: package for package in packages}, _warnings(said))
+
+    def trace(self, asked: Asked) -> Resolution:
+        with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
+            written = Path(folder, "versions.txt")
+            written.write_text("\n".join(asked.preferred) + "\n", encoding="utf-8")
+            said = self._compile(asked, folder, "--annotation-style", "line", "--output-file", written)
+            lines = written.read_text(encoding="utf-8").splitlines()
+        packages = [_annotated(match) for match in map(_ANNOTATED.match, lines) if match]
+        return Resolution({package.name: package for package in packages}, _warnings(said))
+
+    def _compile(self, asked: Asked, folder: str, *output: str | Path) -> str:
+        requirements, constraints = Path(folder, "requirements.in"), Path(folder, "constraints.txt")
+        requirements.write_text("\n".join(asked.requirements) + "\n", encoding="utf-8")
+        constraints.write_text("\n".join(asked.constraints) + "\n", encoding="utf-8")
+        arguments: list[str | Path] = ["pip", "compile", requirements, "--constraints", constraints, "--no-header"]
+        arguments += ["--python", sys.executable, "--python-version", asked.python or self.target.python]
+        arguments += ["--python-platform", self.target.uv_platform, "--color", "never", "--no-progress"]
+        arguments += ["--no-deps"] if asked.no_dependencies else []
+        arguments += ["--find-links", self.wheels] if self.wheels else []
+        arguments += _uv_options(asked.options)
+        return self._run([*arguments, *output], folder, _uv_environment())
+
+    def _reason(self, said: str) -> str:
+        """Return its explanation, without its lines and arrows."""
+        text = " ".join(said.translate(_DRAWN).split())
+        for start in ("cause: ", "No solution found when resolving dependencies: ", "error: "):
+            text = text.partition(start)[2] or text
+        return text.partition(" hint: ")[0]
+
+
+class _Pip(Resolver):
+    def resolve(self, asked: Asked) -> Resolution:
+        if asked.python is not None:
+            raise Unresolvable("pip resolves for its own Python only")
+        with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
+            requirements, constraints = Path(folder, "requirements.txt"), Path(folder, "constraints.txt")
+            options = [f"--{name} {value}".strip() for name, value in asked.options]
+            requirements.write_text("\n".join([*options, *asked.requirements]) + "\n", encoding="utf-8")
+            constraints.write_text("\n".join(asked.constraints) + "\n", encoding="utf-8")
+            report = Path(folder, "report.json")
+            arguments: list[str | Path] = ["install", "--dry-run", "--ignore-installed", "--quiet", "--no-input"]
+            arguments += ["--disable-pip-version-check", "--report", report, "-r", requirements, "-c", constraints]
+            arguments += ["--no-deps"] if asked.no_dependencies else []
+            arguments += ["--find-links", self.wheels] if self.wheels else []
+            said = self._run(arguments, folder, os.environ)
+            found = json.loads(report.read_text(encoding="utf-8"))["install"]
+        packages = [_of_report(entry) for entry in found]
+        return Resolution({package.name: package for package in packages}, _warnings(said))
+
+    def _reason(self, said: str) -> str:
+        errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
+        return " ".join(" ".join(errors or [said]).split())
+
+
+def find_resolver(target: Target, wheels: Path | None = None) -> Resolver:
+    """Return uv, else a pip of the image's Python on its platform.
+
+    :param wheels: a folder of wheels that count beside those of the index.
+    :raises ResolverUnavailable: neither can be used.
+    """
+    wheels = wheels and wheels.absolute()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    uv = shutil.which("uv", path=path)
+    version = _version_of([uv]) if uv else ""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if uv and numbers >= _OLDEST_UV:
+        return _Uv(target, f"uv {version}", wheels, (uv,))
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    fits = python == target.python and sys.platform == "linux" and platform.machine() == "x86_64"
+    pip = (sys.executable, "-m", "pip")
+    pip_version = _version_of(pip) if fits else ""
+    if pip_version:
+        return _Pip(target, f"pip {pip_version}", wheels, pip)
+    found = f"uv {version} is too old for it" if uv else "It needs uv"
+    raise ResolverUnavailable(
+        f"{found}, or pip on Python {target.python} on Linux x86-64. Install it: pip install --upgrade uv."
+    )
+
+
+def masked(text: str) -> str:
+    """Return a text without user names and passwords in addresses."""
+    return _USER.sub(r"\1****@", text)
+
+
+def _version_of(command: Iterable[str]) -> str:
+    try:
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    words = done.stdout.split()
+    return words[1] if done.returncode == 0 and len(words) > 1 else ""
+
+
+def _uv_environment() -> dict[str, str]:
+    """Return the shell's variables; for an index or certificates that only pip is told of, the same for uv."""
+    found = {name: value for name, value in os.environ.items() if name not in _NOT_FROM_THE_SHELL}
+    if "UV_INDEX_URL" not in found and found.get("PIP_INDEX_URL"):
+        found.setdefault("UV_DEFAULT_INDEX", found["PIP_INDEX_URL"])
+    bundle = found.get("PIP_CERT") or found.get("REQUESTS_CA_BUNDLE")
+    if bundle and Path(bundle).is_file():
+        found.setdefault("SSL_CERT_FILE", bundle)
+    found["UV_PYTHON_DOWNLOADS"] = "never"
+    return found
+
+
+def _uv_options(options: Iterable[tuple[str, str]]) -> list[str]:
+    words: list[str] = []
+    for name, value in options:
+        if name == "index-url":
+            words += ["--default-index", value]
+        elif name == "extra-index-url":
+            words += ["--index", value, "--index-strategy", "unsafe-best-match"]
+        elif name == "trusted-host":
+            words += ["--allow-insecure-host", value]
+        elif name == "pre":
+            words += ["--prerelease", "allow"]
+        elif name == "no-index":
+            words += ["--no-index"]
+        elif name in ("find-links", "no-binary", "only-binary"):
+            words += [f"--{name}", value]
+    return words
+
+
+def _warnings(said: str) -> tuple[str, ...]:
+    lines = (masked(line.strip()) for line in said.splitlines())
+    return tuple(line.partition(":")[2].strip() for line in lines if line.lower().startswith("warning:"))
+
+
+def _annotated(match: re.Match[str]) -> Package:
+    via = tuple(word for word in (match["via"] or "").split(", ") if word and not word.startswith("-"))
+    return Package(normalized(match["name"]), match["version"], via=via)
+
+
+def _of_lock(entry: Mapping[str, Any], target: Target) -> Package:
+    package = Package(normalized(entry["name"]), str(entry.get("version", "")))
+    wheels = [_file(each) for each in entry.get("wheels", ())]
+    source = _file(entry["sdist"]) if "sdist" in entry else None
+    for kind in ("archive", "vcs", "directory"):
+        if kind in entry:
+            found = _file(entry[kind])
+            wheels, source = ([found], None) if found.name.endswith(".whl") else ([], found)
+    ranked = [(rank, wheel) for wheel in wheels if (rank := target.rank(wheel.name)) is not None]
+    best = min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+    return replace(package, wheel=best, source=source)
+
+
+def _file(entry: Mapping[str, Any]) -> PackageFile:
+    address = str(entry.get("url") or entry.get("path", ""))
+    name = entry.get("name") or unquote(Path(urlsplit(address).path).name)
+    return PackageFile(str(name), address, entry.get("size"), entry.get("hashes", {}).get("sha256"))
+
+
+def _of_report(entry: Mapping[str, Any]) -> Package:
+    info = entry["download_info"]
+    address = info["url"]
+    hashes = info.get("archive_info", {}).get("hashes", {})
+    found = PackageFile(unquote(Path(urlsplit(address).path).name), address, None, hashes.get("sha256"))
+    is_wheel = found.name.endswith(".whl")
+    data = entry["metadata"]
+    return Package(normalized(data["name"]), data["version"], found if is_wheel else None, None if is_wheel else found)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Source archives: whether one is pure Python, and so can be built without a compiler."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.packaging.requirements.resolving import PackageFile
+
+__all__ = ["SourceKind", "kind_of_source"]
+
+MAX_BYTES = 50_000_000
+_TIMEOUT_S = 30
+_COMPILED = (".c", ".cc", ".cpp", ".cxx", ".f", ".f90", ".go", ".pyx", ".rs", ".swg", ".i")
+_ASIDE = ("doc", "docs", "test", "tests", "example", "examples", "benchmark", "benchmarks")
+
+
+class SourceKind(StrEnum):
+    """What a source archive takes to build."""
+
+    PURE = "pure"
+    COMPILED = "compiled"
+    UNKNOWN = "unknown"
+
+
+def kind_of_source(source: PackageFile) -> SourceKind:
+    """Return whether an archive has code that is compiled, by the names of its files.
+
+    At most 50 MB are read. What cannot be read is unknown.
+    """
+    try:
+        names = _names(source.name, _content(source.address))
+    except (OSError, URLError, ValueError, tarfile.TarError, zipfile.BadZipFile):
+        return SourceKind.UNKNOWN
+    is_compiled = any(
+        PurePosixPath(name).suffix.lower() in _COMPILED and not set(PurePosixPath(name).parts[1:-1]) & set(_ASIDE)
+        for name in names
+    )
+    return SourceKind.COMPILED if is_compiled else SourceKind.PURE
+
+
+def _content(address: str) -> bytes:
+    if "://" not in address:
+        content = Path(address).read_bytes()
+    elif address.startswith("file:"):
+        content = Path(unquote(urlsplit(address).path)).read_bytes()
+    elif address.startswith(("http:", "https:")):
+        with urlopen(Request(address), timeout=_TIMEOUT_S) as answer:  # noqa: S310 - http only
+            content = answer.read(MAX_BYTES + 1)
+    else:
+        raise ValueError(address)
+    if len(content) > MAX_BYTES:
+        raise ValueError("too large")
+    return bytes(content)
+
+
+def _names(file_name: str, content: bytes) -> list[str]:
+    if file_name.endswith(".zip"):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.namelist()
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        return tar.getnames()

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an image can install: its Python, its platform, the wheels that fit it, the markers that are true on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from airflow_mwaa_provider.packaging import image_constraints
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+__all__ = ["GLIBC", "Target"]
+
+GLIBC = (2, 34)
+"""Of Amazon Linux 2023, on which the images are built."""
+_OLDEST_GLIBC = 5
+_OLD_NAMES = {17: "manylinux2014_x86_64", 12: "manylinux2010_x86_64", 5: "manylinux1_x86_64"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """An image of MWAA, as a place to install packages in.
+
+    :param airflow_version: such as ``3.3.1``.
+    :param python: such as ``3.12``.
+    """
+
+    airflow_version: str
+    python: str
+
+    @classmethod
+    def of(cls, airflow_version: str) -> Target:
+        """Return an image's target.
+
+        :raises MwaaInputError: no image has that Airflow version.
+        """
+        return cls(airflow_version, image_constraints.python_of(airflow_version))
+
+    @property
+    def uv_platform(self) -> str:
+        """The platform in uv's words."""
+        return f"x86_64-manylinux_{GLIBC[0]}_{GLIBC[1]}"
+
+    @cached_property
+    def ranks(self) -> dict[Tag, int]:
+        """Tags of wheels that can be installed, the best first."""
+        version = tuple(int(part) for part in self.python.split("."))
+        interpreter = f"cp{version[0]}{version[1]}"
+        platforms: list[str] = []
+        for minor in range(GLIBC[1], _OLDEST_GLIBC - 1, -1):
+            platforms.append(f"manylinux_{GLIBC[0]}_{minor}_x86_64")
+            platforms += [_OLD_NAMES[minor]] if minor in _OLD_NAMES else []
+        platforms.append("linux_x86_64")
+        tags = [*cpython_tags(version, [interpreter], platforms), *compatible_tags(version, interpreter, platforms)]
+        return {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
+
+    def rank(self, file_name: str) -> int | None:
+        """Return how well a wheel fits, 0 best; None if it cannot be installed, or is no wheel's name."""
+        try:
+            tags = parse_wheel_filename(file_name)[3]
+        except InvalidWheelFilename:
+            return None
+        return min((self.ranks[tag] for tag in tags if tag in self.ranks), default=None)
+
+    def is_wanted(self, requirement: Requirement) -> bool:
+        """Tell whether a requirement's marker is true on the image."""
+        return requirement.marker is None or requirement.marker.evaluate(self._markers)
+
+    @property
+    def _markers(self) -> dict[str, str]:
+        full = f"{self.python}.0"
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": full,
+            "os_name": "posix",
+            "platform_machine": "x86_64",
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": full,
+            "python_version": self.python,
+            "sys_platform": "linux",
+            "extra": "",
+        }

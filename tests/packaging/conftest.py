@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small package index, and uv that resolves against it alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.wheel_index import WheelIndex
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def uv_folder() -> Path:
+    """The folder of uv: the scripts' own, which made the environment of the tests, else one of the machine."""
+    found = sorted(ROOT.glob(".envs/bootstrap-*/bin/uv")) or [Path(shutil.which("uv") or "")]
+    assert found[0].name == "uv", "uv is missing: run the tests with scripts/test, or install uv"
+    return found[0].parent
+
+
+@pytest.fixture(scope="session")
+def filled_index() -> WheelIndex:
+    """Packages under their real names, with what matters here of their real metadata."""
+    index = WheelIndex()
+    add = index.add
+    for name, version in (
+        *(("boto3", "1.43.56"), ("boto3", "1.30.0"), ("pandas", "3.0.5"), ("pandas", "2.3.3"), ("pyarrow", "25.0.0")),
+        *(("pyarrow", "20.0.0"), ("flask", "3.1.3"), ("flask", "2.0.0"), ("branca", "0.3.0"), ("branca", "0.8.2")),
+        *(("apache-airflow", "3.3.1"), ("apache-airflow-providers-amazon", "9.34.0"), ("requests", "2.34.2")),
+    ):
+        add(name, version)
+    add("awswrangler", "2.0.0")  # so old that it does not say what it needs
+    add("awswrangler", "3.1.0", "pyarrow<21", "pandas<3")
+    add("awswrangler", "3.12.0", "pyarrow>=18,<21", "pandas<3")
+    add("awswrangler", "3.17.1", "pyarrow>=20", "pandas>=2", extras=("redshift",))
+    add("needs-old-flask", "1.0", "Flask<3")
+    add("folium", "0.15.1", "branca>=0.6.0")
+    add("folium", "0.0.0", yanked="bogus version number")
+    add("tensorflow", "2.10.0", tag="cp39-cp39-manylinux_2_17_x86_64")
+    add("tensorflow", "2.21.0", tag="cp312-cp312-manylinux_2_27_x86_64")
+    add("pure-sasl", "0.6.2", from_source={"setup.py": "", "puresasl/client.py": ""})
+    add("mysqlclient", "2.2.8", from_source={"pyproject.toml": "", "src/MySQLdb/_mysql.c": ""})
+    add("torch", "2.9.1", size=9_000_000_000)
+    return index
+
+
+@pytest.fixture(scope="session")
+def index_url(filled_index: WheelIndex) -> Iterator[str]:
+    server = filled_index.start()
+    yield f"http://127.0.0.1:{server.server_port}/simple"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("uv-cache"))
+
+
+@pytest.fixture
+def index(filled_index: WheelIndex, index_url: str, uv_cache: str, monkeypatch: pytest.MonkeyPatch) -> WheelIndex:
+    """The index, running, as the only one that uv knows of."""
+    filled_index.asked.clear()
+    for name in [name for name in os.environ if name.startswith(("UV_", "PIP_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index_url)
+    monkeypatch.setenv("UV_CACHE_DIR", uv_cache)
+    monkeypatch.setenv("UV_NO_CONFIG", "1")
+    monkeypatch.setenv("PATH", f"{uv_folder()}{os.pathsep}{os.environ['PATH']}")
+    return filled_index

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each broken file is found, and the table in the docs says of it what the command says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from airflow_mwaa_provider.packaging.problems import Problem
+from airflow_mwaa_provider.packaging.requirements import checking
+from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
+from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Resolution, Resolver
+from airflow_mwaa_provider.packaging.requirements.target import Target
+from tests.packaging.broken_requirements import BROKEN, Broken
+from tests.packaging.wheel_index import WheelIndex
+
+pytestmark = pytest.mark.once
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "requirements.md"
+
+
+class Nothing(Resolver):
+    """Resolves to nothing, and asks nobody."""
+
+    def __init__(self) -> None:
+        super().__init__(Target.of("3.3.1"), "nothing")
+
+    def resolve(self, asked: Asked) -> Resolution:
+        return Resolution({})
+
+
+def problems_of(broken: Broken, folder: Path) -> tuple[Problem, ...]:
+    file = folder / "requirements.txt"
+    file.write_bytes(broken.bytes)
+    return check_requirements(file, broken.airflow, private_web_server=broken.is_private).problems
+
+
+def row(broken: Broken, problem: Problem) -> str:
+    """Return the row of the docs: without the reasons that uv words, which depend on its version."""
+    what = re.sub("Because .*", "…", problem.what)
+    says = {None: "not tried", "": "installs it"}.get(broken.pip, f"{broken.pip.strip()}…" if broken.pip else "")
+    cells = (problem.code, f"`{broken.shown.replace('0' * 64, '0…')}`", f"{what} {problem.fix}", says)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.code}: {broken.shown[:40]}")
+def test_it_is_found_and_the_docs_say_so(broken: Broken, index: WheelIndex, tmp_path: Path) -> None:
+    found = problems_of(broken, tmp_path)
+    [problem] = [problem for problem in found if problem.code == broken.code][:1] or [None]
+    assert problem is not None, found
+    assert row(broken, problem) in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_docs_list_no_other() -> None:
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if re.match(r"\| [a-z0-9-]+ \| `", line)]
+    assert len(rows) == len(BROKEN) >= 25
+
+
+def test_each_code_of_the_sources_has_a_file() -> None:
+    codes = set()
+    for path in Path(checking.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
+                texts = [each.value for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)]
+                codes |= {text for text in texts if isinstance(text, str)}
+    assert codes == {broken.code for broken in BROKEN}
+
+
+def test_no_problem_repeats_a_password(index: WheelIndex, tmp_path: Path) -> None:
+    """Wherever an address may stand."""
+    secret = "hunter2"
+    address = f"https://me:{secret}@example.com"
+    lines = [f"--index-url {address}/simple", f"-e git+{address}/maps", f"git+{address}/maps", f"-r {address}/base.txt"]
+    lines += [f"-c {address}/c.txt", f"-f {address}/wheels", f"{address}/maps-1.0-cp39-cp39-win_amd64.whl"]
+    lines += [f"maps @ {address}/maps-1.0-py3-none-any.whl"]
+    for line in lines:
+        for is_private in (False, True):
+            report = check_requirements(f"{line}\n", "3.3.1", private_web_server=is_private, resolver=Nothing())
+            assert report.problems
+            assert secret not in str(report.as_dict())
