@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -110,26 +111,20 @@ def test_without_a_token_the_start_goes_on_with_one_line_that_says_why(
     ("error", "line"),
     [
         (
-            ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no\nsuch"}}, "GetX"),
-            (
-                "An error occurred (ResourceNotFoundException) when calling the GetX operation: no such. Check the domain, "
-                "its owner, the repository and the region."
-            ),
+            ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no\nsuch"}}, "Get"),
+            r".* \(ResourceNotFoundException\) .*: no such\. Check the domain, its owner, the repository and the region\.",
         ),
-        (NoRegionError(), "You must specify a region. Give the container a role and a region."),
+        (NoRegionError(), r"You must specify a region\. Give the container a role and a region\."),
         (
             ConnectTimeoutError(endpoint_url="https://host/"),
-            (
-                'Connect timeout on endpoint URL: "https://host/". Check the network; without a route to the internet, VPC '
-                "endpoints of codeartifact.api are needed."
-            ),
+            r"Connect timeout .*\. Check the network; without .*, VPC endpoints of codeartifact\.api are needed\.",
         ),
     ],
 )
 def test_each_kind_of_failure_has_its_advice(error: Exception, line: str) -> None:
     with pytest.raises(SystemExit) as caught:
         keyring_program.fail(keyring_program.reason(error))
-    assert caught.value.code == f"airflow-mwaa: CodeArtifact: {line}"
+    assert re.fullmatch(f"airflow-mwaa: CodeArtifact: {line}", str(caught.value.code))
 
 
 def test_a_web_server_without_a_route_waits_no_longer_than_the_limit(container: Container) -> None:

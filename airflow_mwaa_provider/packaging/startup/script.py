@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Component", "checked", "render", "write_script"]
 
+_BEGINNING = "#!/bin/bash\n# shellcheck disable=SC2317 # a second part in the same file defines the same again\n"
 _PLACE = re.compile(r"@([a-z_]+)@")
 
 
@@ -47,7 +48,7 @@ def render(template: str, *, text: str = "", **values: str | Iterable[str]) -> s
         name: shlex.quote(value) if isinstance(value, str) else shlex.join(value) for name, value in values.items()
     }
     body = _PLACE.sub(lambda match: text if match[1] == "text" else quoted[match[1]], read(template))
-    return f"#!/bin/bash\n{read('shared.sh')}\n{body}"
+    return f"{_BEGINNING}{read('shared.sh')}\n{body}"
 
 
 def read(name: str) -> str:
