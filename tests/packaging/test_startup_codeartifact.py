@@ -112,7 +112,7 @@ def test_without_a_token_the_start_goes_on_with_one_line_that_says_why(
     [
         (
             ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no\nsuch"}}, "Get"),
-            r".* \(ResourceNotFoundException\) .*: no such\. Check the domain, its owner, the repository and the region\.",
+            r".*ResourceNotFound.*: no such\. Check the domain, its owner, the repository and the region\.",
         ),
         (NoRegionError(), r"You must specify a region\. Give the container a role and a region\."),
         (
