@@ -74,7 +74,7 @@ def test_programs_stay_executable(archive, tmp_path):
         ("\\evil.py", "absolute path"),
         ("C:\\evil.py", "absolute path"),
         ("c:/evil.py", "absolute path"),
-        (entry("link", stat.S_IFLNK | 0o777), "symbolic link"),
+        (entry("link", stat.S_IFLNK | 0o777), "symbolic link that leads out"),
         (entry("pipe", stat.S_IFIFO | 0o666), "neither a file nor a folder"),
     ],
 )
@@ -82,6 +82,53 @@ def test_what_could_reach_out_is_refused(archive, name, problem):
     with pytest.raises(LocalMwaaError, match=problem) as caught:
         plugins_zip.check(archive(("good.py", "1"), (name, "/etc/passwd")), "sub/plugins.zip")
     assert str(caught.value).startswith("sub/plugins.zip holds")
+
+
+def link(name):
+    return entry(name, stat.S_IFLNK | 0o777)
+
+
+def test_links_that_stay_inside_are_made(archive, tmp_path):
+    made = archive(
+        (link("client/libx.so"), "libx.so.1"),
+        ("client/libx.so.1", "1"),
+        (link("a/b/x"), "../../client"),
+        (link("z"), "."),
+    )
+    plugins_zip.check(made, "plugins.zip")
+    folder = tmp_path / "plugins"
+    plugins_zip.unpack(made, folder)
+    assert (folder / "client" / "libx.so").readlink().name == "libx.so.1"
+    assert (folder / "a" / "b" / "x" / "libx.so").read_text() == "1"
+    assert (folder / "z").resolve() == folder.resolve()
+    plugins_zip.unpack(None, folder)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"x": ""},
+        {"x": "/etc"},
+        {"x": ".."},
+        {"a/x": "../.."},
+        {"a/x": "b/../../../y"},
+        {"d/up": "..", "x": "d/up/.."},
+        {"x": "y", "y": "/etc"},
+    ],
+)
+def test_links_that_lead_out_are_refused(archive, links):
+    with pytest.raises(LocalMwaaError, match="a symbolic link that leads out of the plugins folder"):
+        plugins_zip.check(archive(("good.py", "1"), *((link(name), target) for name, target in links.items())), "p.zip")
+
+
+def test_nothing_is_written_through_a_link(archive, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    made = archive((link("x"), str(outside)), ("x/evil.py", "1"))
+    with pytest.raises(LocalMwaaError, match="can't be unpacked"):
+        plugins_zip.unpack(made, tmp_path / "plugins")
+    assert list(outside.iterdir()) == []
 
 
 def test_what_is_no_zip_file_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import stat
@@ -16,6 +17,7 @@ from airflow_mwaa_provider.local.errors import LocalMwaaError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LINK_BYTES = 4096
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What :mod:`zipfile` raises; RuntimeError where a password is needed."""
@@ -34,6 +36,13 @@ def check(archive: Path, name: str) -> None:
                 if problem:
                     raise LocalMwaaError(f"{name} holds {entry.filename!r}, which {problem}: make the archive without")
             damaged = opened.testzip()
+            links = _links(opened)
+            for link in links:
+                if not _stays_inside(link, links):
+                    raise LocalMwaaError(
+                        f"{name} holds {str(link)!r}, a symbolic link that leads out of the plugins folder: make the "
+                        "archive without"
+                    )
     except _BROKEN as error:
         raise LocalMwaaError(f"{name} can't be read as a zip file: {error}") from error
     if damaged is not None:
@@ -43,7 +52,8 @@ def check(archive: Path, name: str) -> None:
 def unpack(archive: Path | None, folder: Path) -> None:
     """Make a folder hold what a checked archive holds, and nothing else; None empties it.
 
-    A folder at the top of the archive is kept, and so are the permissions to execute.
+    A folder at the top of the archive is kept, and so are the permissions to execute, and symbolic links, as Info-ZIP's
+    unzip makes them: after all files, so that nothing is written through one.
 
     :raises LocalMwaaError: the archive contradicts itself.
     :raises OSError: it can't be written.
@@ -55,7 +65,12 @@ def unpack(archive: Path | None, folder: Path) -> None:
         try:
             with zipfile.ZipFile(archive) as opened:
                 for entry in opened.infolist():
-                    _extract(opened, entry, unfinished)
+                    if not _is_link(entry):
+                        _extract(opened, entry, unfinished)
+                for link, target in _links(opened).items():
+                    made = unfinished / link
+                    made.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    made.symlink_to(target)
         except (*_BROKEN, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise LocalMwaaError(f"plugins.zip can't be unpacked: {error}") from error
@@ -76,9 +91,40 @@ def _problem(entry: zipfile.ZipInfo) -> str | None:
     if ".." in path.parts:
         return "leads out of the plugins folder"
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a symbolic link" if kind == stat.S_IFLNK else "is neither a file nor a folder"
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
+        return "is neither a file nor a folder"
+    if kind == stat.S_IFLNK and entry.file_size > _LINK_BYTES:
+        return "is a symbolic link longer than a path"
     return None
+
+
+def _is_link(entry: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(entry.external_attr >> 16)
+
+
+def _links(opened: zipfile.ZipFile) -> dict[PurePosixPath, str]:
+    return {_path(entry): os.fsdecode(opened.read(entry)) for entry in opened.infolist() if _is_link(entry)}
+
+
+def _stays_inside(link: PurePosixPath, links: dict[PurePosixPath, str]) -> bool:
+    """Follow a link without the disk.
+
+    What leads on through another link is refused, whether it would leave the folder or not.
+    """
+    target = PurePosixPath(links[link])
+    if target.is_absolute() or not links[link]:
+        return False
+    here = link.parent
+    for part in target.parts:
+        if here in links:
+            return False
+        if part != "..":
+            here /= part
+        elif here.parts:
+            here = here.parent
+        else:
+            return False
+    return True
 
 
 def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
