@@ -67,6 +67,7 @@ class AwsCalls:
         acts: bool = False,
         repeat_unsure: bool = False,
         member: str | None = None,
+        action: str | None = None,
         **request: Any,
     ) -> Any:
         """Call an operation until it succeeds, fails for good, or the deadline passes.
@@ -76,6 +77,7 @@ class AwsCalls:
         :param acts: whether doing it twice differs from doing it once.
         :param repeat_unsure: repeat it even so when nobody knows whether it was done.
         :param member: a part that the service's answer always has: without it, something else has answered.
+        :param action: the IAM action that allows it, where that has another name.
         :raises MwaaError: it failed; ``ambiguous`` says whether it may have been done all the same.
         """
         from botocore import xform_name
@@ -83,7 +85,7 @@ class AwsCalls:
         from botocore.parsers import ResponseParserError
 
         method = getattr(self.client, xform_name(operation))
-        action = f"{self._prefix}:{operation}"
+        allowing = action or f"{self._prefix}:{operation}"
 
         def attempt() -> Any:
             where = f"{what}: {operation}"
@@ -97,7 +99,7 @@ class AwsCalls:
             except (_AnotherAnswered, ResponseParserError, KeyError):  # KeyError: botocore's, of XML of another kind
                 found = _no_answer(where, self._service, acts=acts)
             except (BotoCoreError, ClientError) as error:
-                found = aws_error(where, self._service, error, action=action, acts=acts)
+                found = aws_error(where, self._service, error, action=allowing, acts=acts)
             # Outside of the except: botocore's own words may repeat what was sent.
             raise found
 

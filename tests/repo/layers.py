@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metadata": {"exceptions"},
     "monitoring": {"client", "exceptions"},
     "operators": {"secrets"} | _BELOW_OPERATORS,
-    "packaging": {"exceptions"},
+    "packaging": {"client", "exceptions"},  # the client's AWS calls: what was built is uploaded
     "plugins": {"metadata", "monitoring", "exceptions", "_compat"},
     "preflight": {"exceptions"},
     "provider_info": set(),

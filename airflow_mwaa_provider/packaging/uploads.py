@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that an environment is made of, uploaded to its bucket: MWAA wants the *version* of each."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.client.aws_calls import AwsCalls
+from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaError, MwaaInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_mwaa_provider.client.retrying import RetryPolicy
+
+__all__ = ["PART_BYTES", "Uploaded", "parse_s3_uri", "upload_file"]
+
+PART_BYTES = 16 << 20
+"""A larger file is uploaded in parts of that size; S3 takes 10,000 of them."""
+_SHA256 = "sha256"
+"""Where an object's metadata has the SHA-256 of the whole file: S3's own checksum of one in parts is another."""
+_URI = re.compile(r"s3://([A-Za-z0-9.\-_:]+)/(.+)", re.ASCII | re.DOTALL)
+_PUT = "s3:PutObject"
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """An object that is in the bucket.
+
+    :param version_id: what the environment is to be given.
+    :param changed: whether there is a new version; not if the newest had the same content.
+    """
+
+    bucket: str
+    key: str
+    version_id: str
+    changed: bool
+
+
+def parse_s3_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key.
+
+    :raises MwaaInputError: it is not the URI of an object.
+    """
+    match = _URI.fullmatch(uri)
+    if match is None or uri.endswith("/"):
+        raise MwaaInputError(f"{uri!r} names no object in S3. Write s3://BUCKET/plugins.zip.")
+    return match[1], match[2]
+
+
+def upload_file(
+    client: Any,
+    path: Path,
+    uri: str,
+    *,
+    policy: RetryPolicy | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Uploaded:
+    """Upload a file, unless the newest version has the same content already.
+
+    S3 checks the SHA-256 of all that it is sent. Each call is retried; a failed upload leaves no parts behind. It
+    takes :data:`PART_BYTES` of memory.
+
+    :param client: boto3's client of S3, without retries of its own.
+    :param uri: ``s3://BUCKET/KEY``.
+    :param on_progress: is told how many bytes are uploaded.
+    :raises MwaaInputError: the bucket has no versioning, or the file cannot be read.
+    :raises AccessDenied: the credentials may not upload; ``.action``.
+    :raises AwsError: S3 refused, or did not answer.
+    """
+    bucket, key = parse_s3_uri(uri)
+    calls = AwsCalls(client, "S3", "s3", policy=policy)
+    told = calls.call("GetBucketVersioning", f"s3://{bucket}", Bucket=bucket)
+    if told.get("Status") != "Enabled":
+        raise MwaaInputError(
+            f"s3://{bucket}: its versioning is off, and an environment needs the version of a file. Turn it on: aws "
+            f"s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled."
+        )
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            size_bytes = 0
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+                size_bytes += len(chunk)
+            upload = _Upload(calls, bucket, key, digest.hexdigest(), size_bytes)
+            there = upload.version_that_is_there()
+            if there is not None:
+                return Uploaded(bucket, key, there, changed=False)
+            file.seek(0)
+            return Uploaded(bucket, key, upload.send(file, on_progress or (lambda _: None)), changed=True)
+    except OSError as error:
+        raise MwaaInputError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+class _Upload:
+    def __init__(self, calls: AwsCalls, bucket: str, key: str, sha256: str, size_bytes: int) -> None:
+        self._calls = calls
+        self._object: dict[str, Any] = {"Bucket": bucket, "Key": key}
+        self._what = f"s3://{bucket}/{key}"
+        self._sha256 = sha256
+        self._size_bytes = size_bytes
+
+    def version_that_is_there(self) -> str | None:
+        """Return the newest version's id if it has the same content; whoever may not look uploads it anew."""
+        try:
+            found = self._calls.call("HeadObject", self._what, action="s3:GetObject", **self._object)
+        except AccessDenied:
+            return None
+        except AwsError as error:
+            if error.code in ("404", "403", "NoSuchKey", "NotFound"):
+                return None
+            raise
+        is_same = found.get("Metadata", {}).get(_SHA256) == self._sha256
+        is_same = is_same and found.get("ContentLength") == self._size_bytes
+        version = found.get("VersionId")
+        return str(version) if is_same and version not in (None, "null") else None
+
+    def send(self, file: Any, on_progress: Callable[[int], None]) -> str:
+        if self._size_bytes > PART_BYTES:
+            return self._in_parts(file, on_progress)
+        content = file.read()
+        # Sent twice it is there twice, as two versions of which either is right.
+        answer = self._calls.call(
+            "PutObject", self._what, acts=True, repeat_unsure=True, member="VersionId", **self._object, Body=content,
+            ChecksumSHA256=_checksum(content), Metadata={_SHA256: self._sha256},
+        )  # fmt: skip
+        on_progress(len(content))
+        return str(answer["VersionId"])
+
+    def _in_parts(self, file: Any, on_progress: Callable[[int], None]) -> str:
+        upload = {
+            **self._object,
+            "UploadId": self._calls.call(
+                "CreateMultipartUpload", self._what, acts=True, repeat_unsure=True, member="UploadId", action=_PUT,
+                **self._object, ChecksumAlgorithm="SHA256", Metadata={_SHA256: self._sha256},
+            )["UploadId"],
+        }  # fmt: skip
+        try:
+            parts: list[dict[str, Any]] = []
+            sent_bytes = 0
+            while content := file.read(PART_BYTES):
+                checksum, number = _checksum(content), len(parts) + 1
+                answer = self._calls.call(
+                    "UploadPart", self._what, acts=True, repeat_unsure=True, member="ETag", action=_PUT,
+                    **upload, PartNumber=number, Body=content, ChecksumSHA256=checksum,
+                )  # fmt: skip
+                parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})
+                sent_bytes += len(content)
+                on_progress(sent_bytes)
+            answer = self._calls.call(
+                "CompleteMultipartUpload", self._what, acts=True, member="VersionId", action=_PUT,
+                **upload, MultipartUpload={"Parts": parts},
+            )  # fmt: skip
+        except BaseException:
+            with suppress(MwaaError):
+                self._calls.call("AbortMultipartUpload", self._what, acts=True, **upload)
+            raise
+        return str(answer["VersionId"])
+
+
+def _checksum(content: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(content).digest()).decode("ascii")
