@@ -11,6 +11,7 @@ import click
 
 from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.package_plugins import package_plugins
 from airflow_mwaa_provider.cli.package_requirements import package_requirements
 from airflow_mwaa_provider.packaging.lambda_setup import RUNTIMES, HandlerName, setup_of
 
@@ -38,6 +39,7 @@ def package() -> None:
 
     \b
     Example:
+      airflow-mwaa package plugins plugins/ --upload s3://my-bucket/plugins.zip
       airflow-mwaa package lambda --output trigger.zip
       airflow-mwaa package constraints 3.3.1 > constraints.txt
       airflow-mwaa package requirements requirements.txt --airflow-version 3.3.1
@@ -45,6 +47,7 @@ def package() -> None:
 
 
 package.add_command(package_requirements)
+package.add_command(package_plugins)
 
 
 @package.command("lambda")

@@ -123,6 +123,7 @@ def write_zip(
     comment: bytes,
     compression: Compression = Compression.STORED,
     replace_anything: bool = False,
+    check: Callable[[BinaryIO], None] | None = None,
 ) -> WrittenZip:
     """Write a zip whole or not at all: beside the target, then renamed.
 
@@ -130,6 +131,7 @@ def write_zip(
 
     :param comment: the zip's comment, which says whose it is: only a zip with the same one is replaced.
     :param replace_anything: also replaces a file that isn't such a zip.
+    :param check: is given the zip before it takes its place; what it raises leaves the target as it was.
     :raises MwaaInputError: another kind of file is there, two entries have one name, a name leads out of the zip, or
         something cannot be read or written.
     """
@@ -141,6 +143,9 @@ def write_zip(
         size_bytes = file.seek(0, os.SEEK_END)
         file.seek(0)
         done.append((size_bytes, _sha256(file), unpacked_bytes))
+        if check is not None:
+            file.flush()
+            check(file)
 
     changed = replace_file(path, fill, comment=comment, replace_anything=replace_anything)
     [(size_bytes, sha256, unpacked_bytes)] = done

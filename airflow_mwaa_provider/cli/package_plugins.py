@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow-mwaa package plugins``: builds a plugins.zip, uploads it, or says what is wrong with one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from airflow_mwaa_provider.cli.aws import Aws, aws_command
+from airflow_mwaa_provider.cli.errors import fail, in_terminal_words
+from airflow_mwaa_provider.cli.output import echo_exactly, echo_fields, echo_json, on_one_line
+from airflow_mwaa_provider.cli.progress import make_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mwaa_provider.packaging.plugins_zip.building import BuiltPlugins
+    from airflow_mwaa_provider.packaging.problems import Problem
+    from airflow_mwaa_provider.packaging.uploads import Uploaded
+
+_FORMATS = ("text", "json")
+_FILE = click.Path(path_type=Path)
+
+
+def _file_and_format(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[Path, str]:
+    """Read ``text`` or ``json``, as for every command; what ends in ``.zip`` is the file to write."""
+    files = [value for value in values if value not in _FORMATS]
+    for value in files:
+        if Path(value).suffix.lower() != ".zip":
+            raise click.BadParameter(f"{value!r} is neither a FILE.zip nor one of {', '.join(_FORMATS)}.")
+    if len(files) > 1:
+        raise click.BadParameter(f"{' and '.join(files)}: give one file.")
+    return Path(files[0] if files else "plugins.zip"), "json" if "json" in values else "text"
+
+
+@click.command("plugins")
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...", type=_FILE)
+@click.option(
+    "--output",
+    multiple=True,
+    callback=_file_and_format,
+    metavar="FILE.zip|text|json",
+    help="Where to write (plugins.zip if not given); and, given a second time, json for machines.",
+)
+@click.option("--oracle", type=_FILE, metavar="FILE", help="Oracle's instantclient-basic-linux.x64-….zip.")
+@click.option("--libaio", type=_FILE, metavar="FILE", help="libaio.so.1 for --oracle, or a .deb that holds it.")
+@click.option("--hadoop", type=_FILE, metavar="FILE", help="Apache's hadoop-….tar.gz.")
+@click.option("--hive", type=_FILE, metavar="FILE", help="Apache's apache-hive-…-bin.tar.gz.")
+@click.option("--environment-plugin", is_flag=True, help="Add a plugin that sets the binaries' environment variables.")
+@click.option("--startup-script", type=_FILE, metavar="FILE", help="Write the exports of a startup script there.")
+@click.option("--upload", metavar="s3://BUCKET/KEY", help="Upload it, and print the version for the environment.")
+@click.option(
+    "--airflow-version", metavar="VERSION", help="The environment's Airflow; the newest image's if not given."
+)
+@click.option("--stored", is_flag=True, help="Don't compress: the same bytes on any machine, whatever its zlib.")
+@click.option("--check", type=_FILE, metavar="FILE.zip", help="Build nothing: say what is wrong with this one.")
+@click.option("--force", is_flag=True, help="Replace files also when they are not of this command.")
+@aws_command
+def package_plugins(
+    aws: Aws,
+    *,
+    sources: tuple[Path, ...],
+    output: tuple[Path, str],
+    oracle: Path | None,
+    libaio: Path | None,
+    hadoop: Path | None,
+    hive: Path | None,
+    environment_plugin: bool,
+    startup_script: Path | None,
+    upload: str | None,
+    airflow_version: str | None,
+    stored: bool,
+    check: Path | None,
+    force: bool,
+) -> None:
+    """Build a plugins.zip out of plugins, wheels and binaries, or check one.
+
+    A SOURCE is a folder of plugins (its content is taken), a .py file, a wheel, or another plugins.zip. What MWAA
+    could not use is found before anything is written or uploaded. Built again, it is the same, byte for byte.
+
+    \b
+    Example:
+      airflow-mwaa package plugins plugins/ --upload s3://my-bucket/plugins.zip
+      airflow-mwaa package plugins plugins/ extra-1.0-py3-none-any.whl
+      airflow-mwaa package plugins --hadoop hadoop-3.3.6.tar.gz --hive apache-hive-3.1.3-bin.tar.gz
+      airflow-mwaa package plugins --check plugins.zip --airflow-version 3.0.6
+    """
+    path, form = output
+    built_of = (oracle, libaio, hadoop, hive, startup_script, upload)
+    if check is not None:
+        if sources or any(built_of) or environment_plugin or stored:
+            raise click.UsageError("--check builds nothing: give --check FILE.zip alone, or with --airflow-version.")
+        _check(check, form, airflow_version)
+        return
+    if not sources and not any((oracle, hadoop, hive)):
+        raise click.UsageError(
+            "Nothing to build from: give a SOURCE, --oracle, --hadoop or --hive, or --check FILE.zip."
+        )
+    from airflow_mwaa_provider.packaging.plugins_zip.building import Binaries, PluginsRefused, build_plugins
+    from airflow_mwaa_provider.packaging.uploads import parse_s3_uri
+    from airflow_mwaa_provider.packaging.zip_writing import Compression
+
+    client = None
+    if upload is not None:
+        parse_s3_uri(upload)
+        client = aws.client("s3", attempts=1)
+    try:
+        built = build_plugins(
+            sources,
+            path,
+            binaries=Binaries(oracle, libaio, hadoop, hive),
+            with_environment_plugin=environment_plugin,
+            compression=Compression.STORED if stored else Compression.DEFLATED,
+            airflow_version=airflow_version,
+            replace_anything=force,
+        )
+    except PluginsRefused as error:
+        if form == "json":
+            echo_json({"file": str(path), "changed": False, "problems": [each.as_dict() for each in error.problems]})
+        else:
+            _echo_problems(error.problems)
+        sys.exit(1)
+    if startup_script is not None:
+        _write_script(startup_script, built, force=force)
+    uploaded = None if client is None or upload is None else _upload(client, path, upload)
+    if form == "json":
+        echo_json(_as_json(built, uploaded))
+    else:
+        _echo(built, uploaded, startup_script, has_plugin=environment_plugin)
+
+
+def _check(path: Path, form: str, airflow_version: str | None) -> None:
+    from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect_file
+    from airflow_mwaa_provider.packaging.problems import Severity
+
+    problems = inspect_file(path, airflow_version=airflow_version)
+    errors = sum(problem.severity is Severity.ERROR for problem in problems)
+    if form == "json":
+        echo_json(
+            {
+                "file": str(path),
+                "errors": errors,
+                "warnings": len(problems) - errors,
+                "problems": [problem.as_dict() for problem in problems],
+            }
+        )
+    elif problems:
+        _echo_problems(problems)
+    else:
+        click.echo(f"{path}: no problem found.")
+    sys.exit(1 if errors else 0)
+
+
+def _echo_problems(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        click.echo(f"{problem.severity.value}: {on_one_line(in_terminal_words(str(problem)))}")
+
+
+def _write_script(path: Path, built: BuiltPlugins, *, force: bool) -> None:
+    text = built.startup_script
+    if not text:
+        fail(
+            "--startup-script: no binary needs environment variables. Give --oracle, --hadoop or --hive.", exit_status=2
+        )
+    if path.exists() and not force:
+        first_line = text.partition("\n")[0]
+        if not path.is_file() or not path.read_text(encoding="utf-8", errors="replace").startswith(first_line):
+            fail(
+                f"{path} is there and is not a script of this command; choose another name and append it, or replace "
+                "it with --force.",
+                exit_status=2,
+            )
+    path.write_text(text, encoding="utf-8")
+
+
+def _upload(client: Any, path: Path, uri: str) -> Uploaded:
+    from airflow_mwaa_provider.packaging.uploads import upload_file
+
+    whole_mb = path.stat().st_size / 1e6
+    with make_progress() as progress:
+        return upload_file(
+            client,
+            path,
+            uri,
+            on_progress=lambda sent: progress.show("", f"uploaded {sent / 1e6:.0f} of {whole_mb:.0f} MB"),
+        )
+
+
+def _as_json(built: BuiltPlugins, uploaded: Uploaded | None) -> dict[str, object]:
+    document: dict[str, object] = {
+        "file": str(built.zip.path),
+        "changed": built.zip.changed,
+        "files": len(built.zip.names),
+        "bytes": built.zip.size_bytes,
+        "unpacked_bytes": built.zip.unpacked_bytes,
+        "sha256": built.zip.sha256,
+        "sources": built.counts,
+        "left_out": built.left_out,
+        "problems": [problem.as_dict() for problem in built.problems],
+        "configuration_options": built.options,
+        "startup_script": built.startup_script,
+    }
+    if uploaded is not None:
+        document["upload"] = {
+            "bucket": uploaded.bucket,
+            "key": uploaded.key,
+            "version_id": uploaded.version_id,
+            "changed": uploaded.changed,
+        }
+    return document
+
+
+def _echo(built: BuiltPlugins, uploaded: Uploaded | None, script: Path | None, *, has_plugin: bool) -> None:
+    done = "Wrote" if built.zip.changed else "Unchanged:"
+    size, unpacked = _megabytes(built.zip.size_bytes), _megabytes(built.zip.unpacked_bytes)
+    click.echo(f"{done} {built.zip.path}: {len(built.zip.names):,} files, {size}, unpacked {unpacked}")
+    echo_fields([("SHA-256", built.zip.sha256)])
+    echo_fields((source, f"{count:,} files") for source, count in built.counts.items())
+    echo_fields((f"left out: {kind}", f"{count:,} files") for kind, count in built.left_out.items())
+    _echo_problems(built.problems)
+    if built.variables:
+        _echo_environment(built, script, has_plugin=has_plugin)
+    if uploaded is not None:
+        done = "Uploaded" if uploaded.changed else "Unchanged:"
+        click.echo(f"{done} s3://{uploaded.bucket}/{uploaded.key}; the environment needs its version:")
+        echo_fields([("PluginsS3Path", uploaded.key), ("PluginsS3ObjectVersion", uploaded.version_id)])
+
+
+def _echo_environment(built: BuiltPlugins, script: Path | None, *, has_plugin: bool) -> None:
+    if has_plugin:
+        click.echo("The plugin in it sets the environment variables of the binaries.")
+    else:
+        click.echo("Configuration options that set the binaries' variables, where airflow-mwaa-provider is installed:")
+        for name, value in built.options.items():
+            click.echo(f"  {name}: {value}")
+    if built.oracle_folder is not None:
+        click.echo("Airflow 3 forks its tasks, and LD_LIBRARY_PATH comes too late then: set it in the startup script.")
+    if script is not None:
+        click.echo(f"Wrote {script}: the exports, for the environment's startup script.")
+    else:
+        click.echo("The same for a startup script, with which they are there before any process starts:")
+        echo_exactly("".join(f"  {line}\n" for line in built.startup_script.splitlines()))
+    if built.oracle_folder is not None:
+        click.echo("In the task: oracledb.init_oracle_client(), on Airflow 2 and 3.")
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes:,} bytes" if size_bytes < 1_000_000 else f"{size_bytes / 1e6:,.1f} MB"

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plugins.zip, put together, inspected and written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.plugins_zip.contents import Contents
+from airflow_mwaa_provider.packaging.plugins_zip.environment import (
+    ENVIRONMENT_PLUGIN,
+    Variable,
+    configuration_options,
+    merged,
+    plugin_source,
+    startup_script,
+)
+from airflow_mwaa_provider.packaging.plugins_zip.hive import add_hadoop, add_hive
+from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect
+from airflow_mwaa_provider.packaging.plugins_zip.oracle import add_oracle
+from airflow_mwaa_provider.packaging.plugins_zip.sources import add_source
+from airflow_mwaa_provider.packaging.problems import Problem, Severity
+from airflow_mwaa_provider.packaging.zip_writing import Compression, WrittenZip, ZipEntry, write_zip
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["Binaries", "BuiltPlugins", "PluginsRefused", "build_plugins"]
+
+_COMMENT = b"airflow-mwaa package plugins"
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """Archives that the user has downloaded.
+
+    :param oracle: Oracle's ``instantclient-basic-linux.x64-….zip``.
+    :param libaio: ``libaio.so.1``, or a ``.deb`` with it, which the Instant Client needs.
+    :param hadoop: Apache's ``hadoop-….tar.gz``.
+    :param hive: Apache's ``apache-hive-…-bin.tar.gz``.
+    """
+
+    oracle: Path | None = None
+    libaio: Path | None = None
+    hadoop: Path | None = None
+    hive: Path | None = None
+
+
+@dataclass(frozen=True)
+class BuiltPlugins:
+    """A plugins.zip that was written.
+
+    :param counts: number of files by source.
+    :param left_out: number of files that were left out, by what they are.
+    :param variables: environment variables that the binaries need.
+    :param oracle_folder: the Instant Client's folder, below the plugins folder.
+    :param problems: warnings; a zip with errors isn't written.
+    """
+
+    zip: WrittenZip
+    counts: dict[str, int]
+    left_out: dict[str, int]
+    variables: list[Variable] = field(default_factory=list)
+    oracle_folder: str | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Configuration options that set the variables, where this package is installed in the environment."""
+        return configuration_options(self.variables)
+
+    @property
+    def startup_script(self) -> str:
+        """Lines of a startup script that set the variables."""
+        return startup_script(self.variables) if self.variables else ""
+
+
+class PluginsRefused(MwaaInputError):
+    """What was put together has errors, and was not written.
+
+    :param problems: all that was found, errors first.
+    """
+
+    def __init__(self, message: str = "", *, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = list(problems)
+
+
+def build_plugins(
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    binaries: Binaries | None = None,
+    with_environment_plugin: bool = False,
+    compression: Compression = Compression.DEFLATED,
+    airflow_version: str | None = None,
+    replace_anything: bool = False,
+) -> BuiltPlugins:
+    """Build a plugins.zip, and write it if it has no errors.
+
+    The same sources give the same bytes, whatever their times and the order in which they are given; with
+    :attr:`Compression.DEFLATED` wherever zlib is the same. It takes a few megabytes of memory.
+
+    :param sources: folders of plugins (their content), ``.py`` files, wheels, other plugins.zip files.
+    :param binaries: archives to unpack into it.
+    :param with_environment_plugin: adds a plugin that sets the binaries' environment variables, for an environment
+        that does not have this package.
+    :param airflow_version: of the image that it is for.
+    :param replace_anything: also replaces a file that is no zip of this function.
+    :raises PluginsRefused: it would have errors; ``.problems``.
+    :raises MwaaInputError: a source is not there or broken, two contradict each other, or the file cannot be written.
+    """
+    binaries = binaries or Binaries()
+    if binaries.libaio is not None and binaries.oracle is None:
+        raise MwaaInputError("--libaio is only for Oracle's Instant Client. Give --oracle with it.")
+    variables: list[Variable] = []
+    oracle_folder = None
+    problems: list[Problem] = []
+    with Contents() as contents:
+        for source in sources:
+            add_source(contents, source, airflow_version=airflow_version)
+        if binaries.oracle is not None:
+            oracle_folder, needed = add_oracle(contents, binaries.oracle, binaries.libaio)
+            variables += needed
+        if binaries.hadoop is not None:
+            variables += add_hadoop(contents, binaries.hadoop)[1]
+        if binaries.hive is not None:
+            variables += add_hive(contents, binaries.hive)[1]
+        variables = merged(variables)
+        if with_environment_plugin:
+            if not variables:
+                raise MwaaInputError(
+                    "--environment-plugin sets variables for binaries, and there are none. Give --oracle, --hadoop or "
+                    "--hive."
+                )
+            contents.add(ZipEntry(ENVIRONMENT_PLUGIN, plugin_source(variables).encode()), "--environment-plugin")
+
+        def check(file: BinaryIO) -> None:
+            problems.extend(inspect(file, output.name, airflow_version=airflow_version))
+            errors = sum(problem.severity is Severity.ERROR for problem in problems)
+            if errors:
+                more = f" Errors in all: {errors}." if errors > 1 else ""
+                raise PluginsRefused(f"{problems[0]}{more}", problems=problems)
+
+        written = write_zip(
+            output,
+            contents.entries(),
+            comment=_COMMENT,
+            compression=compression,
+            replace_anything=replace_anything,
+            check=check,
+        )
+        counts = contents.counts()
+        left_out = {kind: count for kind, count in contents.left_out.items() if count}
+    return BuiltPlugins(written, counts, left_out, variables, oracle_folder, problems)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a plugins.zip will hold, put together from several sources that may not contradict each other."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.plugins_zip.modules import IGNORE_FILE
+from airflow_mwaa_provider.packaging.zip_writing import ZipEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+__all__ = ["Contents"]
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Contents:
+    """Entries by their path, each with the source that it is from.
+
+    A context: archives that entries are read from stay open as long as it is.
+    """
+
+    def __init__(self) -> None:
+        self.opened = ExitStack()
+        self.left_out: Counter[str] = Counter()
+        """How many files of a source were left out, by what they are."""
+        self._entries: dict[str, ZipEntry] = {}
+        self._sources: dict[str, str] = {}
+        self._folders: dict[str, str] = {}
+        self._ignored: dict[str, None] = {}
+
+    def __enter__(self) -> Contents:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.opened.close()
+
+    def add(self, entry: ZipEntry, source: str) -> None:
+        """Add a file; the same one from two sources is fine.
+
+        Lines of an ``.airflowignore`` at the top are merged.
+
+        :raises MwaaInputError: another source has another file of that name.
+        """
+        path = entry.name
+        if path == IGNORE_FILE and not entry.is_link:
+            with entry.open() as file:
+                self.ignore(file.read().decode("utf-8", "replace").splitlines())
+            self._sources.setdefault(path, source)
+            return
+        if path in self._folders:
+            raise MwaaInputError(
+                f"{path}: a file in {source}, a folder in {self._folders[path]}. Rename one of the two."
+            )
+        before = self._entries.get(path)
+        if before is not None:
+            if not _same(before, entry):
+                raise MwaaInputError(
+                    f"{path} is in {self._sources[path]} and, with other content, in {source}. Rename one of them, or "
+                    "leave it out."
+                )
+            return
+        above = path
+        while above := posixpath.dirname(above):
+            if above in self._entries:
+                raise MwaaInputError(
+                    f"{above}: a file in {self._sources[above]}, a folder in {source}. Rename one of the two."
+                )
+            self._folders.setdefault(above, source)
+        self._entries[path] = entry
+        self._sources[path] = source
+
+    def ignore(self, lines: Iterable[str]) -> None:
+        """Add lines to the ``.airflowignore`` at the top."""
+        self._ignored.update(dict.fromkeys(line for line in map(str.rstrip, lines) if line))
+
+    def entries(self) -> list[ZipEntry]:
+        """Return all entries, the ``.airflowignore`` included."""
+        text = "".join(f"{line}\n" for line in self._ignored)
+        return [*self._entries.values(), *([ZipEntry(IGNORE_FILE, text.encode())] if text else [])]
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of files by source; one that two have counts for the first."""
+        return dict(Counter(self._sources.values()))
+
+
+def _same(one: ZipEntry, other: ZipEntry) -> bool:
+    if (one.is_link, one.size_bytes) != (other.is_link, other.size_bytes):
+        return False
+    with one.open() as first, other.open() as second:
+        while chunk := first.read(_CHUNK_BYTES):
+            if chunk != second.read(len(chunk)):
+                return False
+    return True

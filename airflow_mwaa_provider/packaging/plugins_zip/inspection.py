@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a plugins.zip, whoever made it, before it is uploaded.
+
+It is read once, in constant memory, and never unpacked; what looks like a zip bomb isn't read at all.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import struct
+import tempfile
+import zipfile
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.plugins_zip.elf import is_elf, is_x86_64
+from airflow_mwaa_provider.packaging.plugins_zip.image import image_of
+from airflow_mwaa_provider.packaging.plugins_zip.links import LEADS_OUT, target_of
+from airflow_mwaa_provider.packaging.plugins_zip.modules import IGNORE_FILE, Ignored, module_problems, syntax_problem
+from airflow_mwaa_provider.packaging.plugins_zip.names import (
+    is_bomb,
+    is_encrypted,
+    is_folder,
+    is_junk,
+    is_link,
+    name_problems,
+    path_of,
+    problem_of,
+)
+from airflow_mwaa_provider.packaging.plugins_zip.wheels import (
+    version_problems,
+    wheel_content_problem,
+    wheel_name_problem,
+)
+from airflow_mwaa_provider.packaging.problems import Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflow_mwaa_provider.packaging.plugins_zip.image import Image
+
+__all__ = ["inspect", "inspect_file", "worst_first"]
+
+_CHUNK_BYTES = 1 << 20
+_MAX_SOURCE_BYTES = 8 << 20
+"""A Python file above that isn't compiled here."""
+_IN_MEMORY_BYTES = 16 << 20
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error)
+"""What :mod:`zipfile` raises for an entry that is damaged."""
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rpm", ".deb", ".7z", ".rar")
+
+
+def inspect_file(path: Path, *, airflow_version: str | None = None) -> list[Problem]:
+    """Inspect a zip file.
+
+    :param airflow_version: of the image that it is for; the newest if None: then what depends on Python's version is
+        only a warning.
+    :return: problems, errors first.
+    :raises MwaaInputError: the file cannot be read, or no image has that version.
+    """
+    try:
+        with path.open("rb") as file:
+            return inspect(file, path.name, airflow_version=airflow_version)
+    except OSError as error:
+        raise MwaaInputError(f"{path} cannot be read: {error.strerror or error}. Give a plugins.zip.") from error
+
+
+def inspect(file: BinaryIO, name: str, *, airflow_version: str | None = None) -> list[Problem]:
+    """Inspect a zip that is open, as :func:`inspect_file` does.
+
+    :param name: what the zip is called in problems.
+    """
+    image = image_of(airflow_version)
+    size_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start = file.read(4)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return worst_first(_Inspection(archive, name, size_bytes, image).problems())
+    except UnicodeDecodeError:
+        return [
+            Problem(
+                "name-not-utf-8", name, "A name in it says that it is in UTF-8, and is not.",
+                "Rename the file to ASCII, or make the zip with airflow-mwaa package plugins FOLDER.",
+            )
+        ]  # fmt: skip
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError):
+        return [_no_zip(start, name)]
+
+
+def worst_first(problems: Iterator[Problem]) -> list[Problem]:
+    """Sort problems: errors first, else in the order in which they were found."""
+    return sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)
+
+
+def _no_zip(start: bytes, name: str) -> Problem:
+    if start == b"PK\x03\x04":
+        return Problem(
+            "truncated", name, "It begins as a zip, and its end is missing or damaged.", "Copy or download it again."
+        )
+    kind = "a .tar.gz archive" if start.startswith(b"\x1f\x8b") else "not a zip file"
+    return Problem("not-a-zip", name, f"It is {kind}.", "Make one: airflow-mwaa package plugins FOLDER.")
+
+
+@dataclass
+class _Read:
+    """What was found while the content was read."""
+
+    damaged: list[str] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
+    other_processors: list[str] = field(default_factory=list)
+    crlf_scripts: list[str] = field(default_factory=list)
+    not_executable: list[str] = field(default_factory=list)
+    wheel_problems: list[Problem] = field(default_factory=list)
+    syntax_problems: list[Problem] = field(default_factory=list)
+
+
+class _Inspection:
+    def __init__(self, archive: zipfile.ZipFile, name: str, size_bytes: int, image: Image) -> None:
+        self._archive = archive
+        self._name = name
+        self._size_bytes = size_bytes
+        self._image = image
+        self._files = [entry for entry in archive.infolist() if not is_folder(entry)]
+
+    def problems(self) -> Iterator[Problem]:
+        found = list(name_problems(self._archive.infolist(), self._name, self._size_bytes))
+        yield from found
+        codes = {problem.code for problem in found}
+        # Whose sizes nobody can trust isn't read.
+        read = self._read() if not codes & {"too-large", "overlapping-entries"} else _Read()
+        yield from self._content_problems(read)
+        wheels = [path_of(entry) for entry in self._files if entry.filename.endswith(".whl")]
+        yield from version_problems(wheels, self._name)
+        yield from module_problems(read.modules, self._name, self._image)
+        yield from read.syntax_problems
+
+    def _read(self) -> _Read:
+        read = _Read()
+        readable = [entry for entry in self._files if not is_bomb(entry) and not is_encrypted(entry)]
+        ignored = self._ignored(readable)
+        for entry in readable:
+            try:
+                self._read_entry(entry, read, ignored)
+            except _UNREADABLE:
+                read.damaged.append(entry.filename)
+        return read
+
+    def _ignored(self, readable: list[zipfile.ZipInfo]) -> Ignored:
+        texts = {}
+        for entry in readable:
+            if posixpath.basename(path_of(entry)) == IGNORE_FILE and entry.file_size <= _MAX_SOURCE_BYTES:
+                with suppress(*_UNREADABLE):
+                    texts[path_of(entry)] = self._archive.read(entry).decode("utf-8", "replace")
+        return Ignored(texts)
+
+    def _read_entry(self, entry: zipfile.ZipInfo, read: _Read, ignored: Ignored) -> None:
+        path = path_of(entry)
+        mode = entry.external_attr >> 16
+        is_wheel = path.endswith(".whl")
+        is_module = path.endswith(".py") and not is_junk(path) and not ignored.has(path)
+        is_whole = (is_module or is_link(entry)) and entry.file_size <= _MAX_SOURCE_BYTES
+        kept = bytearray()
+        with (
+            self._archive.open(entry) as content,
+            tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES if is_wheel else 0) as copy,
+        ):
+            start = chunk = content.read(_CHUNK_BYTES)
+            while chunk:
+                if is_wheel:
+                    copy.write(chunk)
+                if is_whole:
+                    kept += chunk
+                chunk = content.read(_CHUNK_BYTES)
+            if is_wheel:
+                copy.seek(0)
+                problem = wheel_name_problem(path, self._name, self._image)
+                problem = problem or wheel_content_problem(path, self._name, copy)  # type: ignore[arg-type]
+                read.wheel_problems += [problem] if problem else []
+        if is_link(entry):
+            read.links[path] = os.fsdecode(bytes(kept))
+            return
+        if is_module:
+            read.modules.append(path)
+            syntax = syntax_problem(path, bytes(kept), self._name, self._image)
+            read.syntax_problems += [syntax] if syntax else []
+        if is_elf(start) and not is_x86_64(start):
+            read.other_processors.append(path)
+        if start[:2] == b"#!":
+            first_line = start.partition(b"\n")[0]
+            if first_line.endswith(b"\r"):
+                read.crlf_scripts.append(path)
+            if not mode & 0o111 and posixpath.basename(posixpath.dirname(path)) in ("bin", "sbin"):
+                read.not_executable.append(path)
+
+    def _content_problems(self, read: _Read) -> Iterator[Problem]:
+        yield from problem_of(
+            read.damaged, "damaged", self._name, "Its content is damaged: what is unpacked has another checksum.",
+            "Make the zip anew, or copy it again.",
+        )  # fmt: skip
+        there = {path_of(entry) for entry in self._archive.infolist()}
+        there |= {".", *(above for path in there for above in _above(path))}
+        targets = {link: target_of(link, text, read.links) for link, text in read.links.items()}
+        yield from problem_of(
+            [link for link, target in targets.items() if target is LEADS_OUT], "link-leads-out", self._name,
+            "It is a symbolic link that leads out of the plugins folder.",
+            "Put what it leads to into the zip, and make the link relative.",
+        )  # fmt: skip
+        yield from problem_of(
+            [link for link, target in targets.items() if target is not LEADS_OUT and target not in there],
+            "link-to-nothing", self._name, "It is a symbolic link to what is not in the zip.",
+            "Put what it leads to into the zip, or make the zip without the link.", Severity.WARNING,
+        )  # fmt: skip
+        yield from problem_of(
+            read.other_processors, "binary-for-another-processor", self._name,
+            "It is a program or library for another processor than x86_64.", "Get it for Linux x86-64.",
+        )  # fmt: skip
+        yield from problem_of(
+            read.crlf_scripts, "script-with-crlf", self._name,
+            "Its first line ends as on Windows, so that Linux looks for a program whose name ends in \\r.",
+            "Write it with LF line ends: git config core.autocrlf input, or dos2unix.",
+        )  # fmt: skip
+        yield from problem_of(
+            read.not_executable, "not-executable", self._name,
+            "It is a program that may not be executed: zips made on Windows lose that permission.",
+            "Make the zip on Linux or macOS after chmod +x, or run it by sh.", Severity.WARNING,
+        )  # fmt: skip
+        yield from read.wheel_problems
+        yield from problem_of(
+            [entry.filename for entry in self._files if entry.filename.lower().endswith(_ARCHIVES)], "archive-inside",
+            self._name, "MWAA unpacks no archive within plugins.zip; pip builds a source distribution only where it "
+            "can, and with --no-index rarely.", "Put its content, or a wheel built of it, in its place.",
+            Severity.WARNING,
+        )  # fmt: skip
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := posixpath.dirname(path):
+        if path == "/":
+            return
+        yield path

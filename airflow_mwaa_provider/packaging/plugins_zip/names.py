@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the directory of a zip shows without reading any content: names, links, sizes."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import stat
+from collections import defaultdict
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.packaging.problems import Problem, Severity
+
+if TYPE_CHECKING:
+    import zipfile
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+__all__ = [
+    "MAX_RATIO", "MAX_UNPACKED_BYTES", "RECOMMENDED_BYTES", "is_bomb", "is_encrypted", "is_folder", "is_junk",
+    "is_link", "name_problems", "path_of", "problem_of",
+]  # fmt: skip
+
+RECOMMENDED_BYTES = 1 << 30
+"""MWAA's guide: plugins.zip should not be larger than 1 GB."""
+MAX_UNPACKED_BYTES = 10 << 30
+"""Each container unpacks it anew, within the time that it has to start. Ours: MWAA's guide names no limit."""
+MAX_RATIO = 200
+"""Text compresses to a tenth, and zlib can make at most 1,032 of one."""
+_SUSPECT_BYTES = 64 << 20
+"""An entry below that is no bomb, however well it compresses."""
+_STORED, _DEFLATED = 0, 8
+_ENCRYPTED = 0x1
+_UTF_8 = 0x800
+_UNICODE_PATH = 0x7075
+_DRIVE = re.compile(r"[A-Za-z]:")
+_JUNK_FOLDERS = {
+    "__pycache__", "__MACOSX", ".git", ".hg", ".svn", ".idea", ".vscode", ".pytest_cache", ".mypy_cache", ".ruff_cache",
+}  # fmt: skip
+_JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
+
+
+def path_of(entry: zipfile.ZipInfo) -> str:
+    """Return where an entry is unpacked to, with slashes and without ``./`` and a slash at its end."""
+    return posixpath.normpath(entry.filename.replace("\\", "/"))
+
+
+def is_link(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry is a symbolic link."""
+    return stat.S_ISLNK(entry.external_attr >> 16)
+
+
+def is_folder(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry is a folder, whichever slashes it has."""
+    return entry.filename.endswith(("/", "\\"))
+
+
+def is_encrypted(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry needs a password."""
+    return bool(entry.flag_bits & _ENCRYPTED)
+
+
+def is_junk(path: str) -> bool:
+    """Whether a file is left behind by a tool, and of no use in an environment."""
+    *folders, name = path.split("/")
+    is_resource_fork = name.startswith("._")
+    return bool(_JUNK_FOLDERS.intersection([*folders, name])) or (
+        name in _JUNK_FILES or is_resource_fork or name.endswith((".pyc", ".pyo"))
+    )
+
+
+def name_problems(entries: Sequence[zipfile.ZipInfo], archive: str, size_bytes: int) -> Iterator[Problem]:
+    """Say what is wrong with the names, links and sizes.
+
+    :param archive: what the zip is called in problems.
+    :param size_bytes: of the zip itself.
+    """
+    files = [entry for entry in entries if not is_folder(entry)]
+    if not files:
+        yield Problem(
+            "empty-zip", archive, "It holds no file.", "Leave plugins.zip out of the environment, or add one.",
+            Severity.WARNING,
+        )  # fmt: skip
+        return
+    yield from _each(archive, files)
+    yield from _together(archive, entries, files)
+    yield from _sizes(archive, files, size_bytes)
+    yield from _top_folder(archive, files)
+
+
+def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
+    def found(
+        code: str, what: str, fix: str, is_so: Callable[[zipfile.ZipInfo], object], severity: Severity = Severity.ERROR
+    ) -> Iterator[Problem]:
+        yield from problem_of([entry.filename for entry in files if is_so(entry)], code, archive, what, fix, severity)
+
+    yield from found(
+        "absolute-path", "Its path is absolute.", "Zip from inside the folder: cd plugins && zip -r ../plugins.zip .",
+        lambda entry: entry.filename.startswith(("/", "\\")) or _DRIVE.match(entry.filename),
+    )  # fmt: skip
+    yield from found(
+        "path-leads-out", "Its path leads out of the plugins folder.", "Make the zip without it.",
+        lambda entry: ".." in entry.filename.replace("\\", "/").split("/"),
+    )  # fmt: skip
+    yield from found(
+        "backslash", "Its path has backslashes, as old Windows tools write them: on Linux they are part of a name.",
+        "Make the zip with airflow-mwaa package plugins FOLDER, 7-Zip or tar -a -cf plugins.zip *.",
+        lambda entry: "\\" in entry.orig_filename,
+    )  # fmt: skip
+    yield from found(
+        "encrypted", "It is encrypted, and MWAA has no password.", "Make the zip without a password.",
+        is_encrypted,
+    )  # fmt: skip
+    yield from found(
+        "compression-unknown", "It is compressed in a way that unzip does not know.",
+        "Make the zip with Deflate: in 7-Zip choose that method, and not Deflate64, LZMA or Zstandard.",
+        lambda entry: entry.compress_type not in (_STORED, _DEFLATED),
+    )  # fmt: skip
+    yield from found(
+        "name-not-utf-8", "Its name is not in UTF-8, so that it is unpacked with another one.",
+        "Rename the file to ASCII, or make the zip with airflow-mwaa package plugins FOLDER.",
+        lambda entry: not _is_utf_8(entry),
+    )  # fmt: skip
+    yield from found(
+        "special-file", "It is a device, pipe or socket.", "Make the zip without it.",
+        lambda entry: stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK),
+    )  # fmt: skip
+    yield from found(
+        "junk", "A tool has left it behind, and no environment needs it.",
+        "Make the zip without: airflow-mwaa package plugins FOLDER leaves such files out.",
+        lambda entry: is_junk(path_of(entry)), Severity.WARNING,
+    )  # fmt: skip
+
+
+def _together(archive: str, entries: Sequence[zipfile.ZipInfo], files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
+    counted: dict[str, int] = defaultdict(int)
+    alike: dict[str, set[str]] = defaultdict(set)
+    folders = {path_of(entry) for entry in entries if is_folder(entry)}
+    for entry in files:
+        path = path_of(entry)
+        counted[path] += 1
+        alike[path.casefold()].add(path)
+        while path := posixpath.dirname(path):
+            if path == "/":
+                break
+            folders.add(path)
+    yield from problem_of(
+        [path for path, times in counted.items() if times > 1], "same-name-twice", archive,
+        "It is there more than once; only the last one stays.", "Make the zip anew: zip -FS replaces what is there.",
+    )  # fmt: skip
+    yield from problem_of(
+        [path for path in counted if path in folders], "file-and-folder", archive,
+        "It is a file, and a folder of other files.", "Rename one of the two.",
+    )  # fmt: skip
+    yield from problem_of(
+        [" and ".join(sorted(paths)) for paths in alike.values() if len(paths) > 1], "differs-in-case", archive,
+        "Their names differ only in case: on Windows and macOS one takes the place of the other.",
+        "Rename one of them.", Severity.WARNING,
+    )  # fmt: skip
+
+
+def _sizes(archive: str, files: Sequence[zipfile.ZipInfo], size_bytes: int) -> Iterator[Problem]:
+    yield from problem_of(
+        [entry.filename for entry in files if is_bomb(entry)], "zip-bomb", archive,
+        f"It unpacks to more than {MAX_RATIO} times its size.", "Make the zip without it.",
+    )  # fmt: skip
+    in_order = sorted(files, key=lambda entry: entry.header_offset)
+    yield from problem_of(
+        [
+            entry.filename
+            for entry, following in pairwise(in_order)
+            if entry.header_offset + 30 + entry.compress_size > following.header_offset
+        ],
+        "overlapping-entries", archive, "Another entry has the same bytes: the zip is damaged, or a bomb.",
+        "Make the zip anew.",
+    )  # fmt: skip
+    unpacked_bytes = sum(entry.file_size for entry in files)
+    if unpacked_bytes > MAX_UNPACKED_BYTES:
+        yield Problem(
+            "too-large", archive,
+            f"It unpacks to {unpacked_bytes / (1 << 30):,.1f} GiB, in every container of the environment.",
+            f"Keep it below {MAX_UNPACKED_BYTES >> 30} GiB: let tasks fetch large files from S3.",
+        )  # fmt: skip
+    if size_bytes > RECOMMENDED_BYTES:
+        yield Problem(
+            "over-1-gb", archive, f"It has {size_bytes / (1 << 30):.1f} GiB; MWAA recommends at most 1 GB.",
+            "Leave out what no task needs: an update takes longer, and may time out.", Severity.WARNING,
+        )  # fmt: skip
+
+
+def is_bomb(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry unpacks to so much more than it has that nobody should unpack it."""
+    return entry.file_size > _SUSPECT_BYTES and entry.file_size > MAX_RATIO * entry.compress_size
+
+
+def _top_folder(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
+    """Find a zip of a folder in place of a zip of its content.
+
+    A folder that is a package (``__init__.py``), or holds only folders, may well be meant so.
+    """
+    paths = [path_of(entry) for entry in files if not is_junk(path_of(entry))]
+    tops = {path.partition("/")[0] for path in paths}
+    if len(tops) != 1 or any("/" not in path for path in paths):
+        return
+    [top] = tops
+    inside = {path.partition("/")[2] for path in paths}
+    if "__init__.py" in inside:
+        return
+    direct = {name for name in inside if "/" not in name}
+    stem = re.sub(r"\.zip$", "", posixpath.basename(archive))
+    has_wheels = any(name.endswith(".whl") for name in direct)
+    has_plugins = any(name.endswith(".py") for name in direct) or ".airflowignore" in direct
+    if top.lower() in ("plugins", stem.lower()) or has_wheels or has_plugins:
+        # hooks/mine.py is imported as hooks.mine, also without an __init__.py.
+        may_be_package = top.isidentifier() and top.lower() not in ("plugins", stem.lower()) and not has_wheels
+        yield Problem(
+            "top-folder", f"{archive}: {top}/",
+            "All is in one folder, as Windows and macOS zip one: its modules and wheels are not where imports and pip "
+            f"look for them, but in plugins/{top}.",
+            "Zip the folder's content, not the folder: airflow-mwaa package plugins FOLDER.",
+            Severity.WARNING if may_be_package else Severity.ERROR,
+        )  # fmt: skip
+
+
+def problem_of(
+    names: Iterable[str], code: str, archive: str, what: str, fix: str, severity: Severity = Severity.ERROR
+) -> Iterator[Problem]:
+    """Return one problem for all entries that have it; it names the first, and how many more there are."""
+    listed = sorted(names)
+    if listed:
+        more = f" (and {len(listed) - 1:,} more)" if len(listed) > 1 else ""
+        yield Problem(code, f"{archive}: {listed[0]}{more}", what, fix, severity)
+
+
+def _is_utf_8(entry: zipfile.ZipInfo) -> bool:
+    if entry.flag_bits & _UTF_8 or entry.filename.isascii():
+        return True
+    if _has_unicode_path(entry.extra):
+        return True
+    try:
+        # zipfile has read it by cp437, as the format says; Info-ZIP on Linux writes UTF-8 all the same, and reads it.
+        entry.orig_filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
+
+
+def _has_unicode_path(extra: bytes) -> bool:
+    while len(extra) >= 4:
+        kind, size = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
+        if kind == _UNICODE_PATH:
+            return True
+        extra = extra[4 + size :]
+    return False

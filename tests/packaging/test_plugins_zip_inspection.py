@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a plugins.zip: each broken one, the table of them in the docs, and zips with which nothing is."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+import tracemalloc
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from airflow_mwaa_provider.cli.main import main
+from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect, inspect_file
+from airflow_mwaa_provider.packaging.problems import Severity
+from tests.packaging.zips import AIRFLOW, BROKEN, PLUGIN, Broken, Entry, entry, link, table, wheel, zipped
+
+pytestmark = pytest.mark.once
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "plugins-zip.md"
+COMES_ALONG = {
+    "too-large": {"zip-bomb"},
+    "absolute-path": {"top-folder"},
+    "differs-in-case": set(),
+    "truncated": set(),
+}
+"""Other problems that a broken zip has beside the one that it is for."""
+
+
+def codes(*entries: Entry, airflow_version: str | None = AIRFLOW) -> list[str]:
+    file = io.BytesIO(zipped(*entries))
+    return [problem.code for problem in inspect(file, "plugins.zip", airflow_version=airflow_version)]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.code)
+def test_each_problem_is_found_named_and_has_a_way_out(broken: Broken, tmp_path: Path) -> None:
+    path = tmp_path / "plugins.zip"
+    broken.write(path)
+    problems = inspect_file(path, airflow_version=AIRFLOW)
+    path.unlink()  # one has a gigabyte, and what tests leave is searched for secrets
+    assert {problem.code for problem in problems} <= {broken.code, *COMES_ALONG.get(broken.code, ())}
+    [problem] = [problem for problem in problems if problem.code == broken.code]
+    assert problem.where.startswith("plugins.zip")
+    assert problem.what.endswith(".")
+    assert problem.fix.endswith((".", ". ."))
+    assert "\n" not in str(problem)
+
+
+def test_the_docs_show_what_is_said(tmp_path: Path) -> None:
+    """Written anew by ``python -m tests.packaging.zips``."""
+    assert table(tmp_path) in PAGE.read_text(encoding="utf-8")
+    assert len({broken.code for broken in BROKEN}) == len(BROKEN) > 30
+
+
+def test_what_is_fine_has_no_problem() -> None:
+    fine: list[Entry] = [
+        ("plugin.py", b"import os\r\n"),
+        (".airflowignore", b"hadoop-3.3.6\n"),
+        ("hadoop-3.3.6/share/time.py", b"print 'Python 2'\n"),
+        (entry("hadoop-3.3.6/bin/hadoop", mode=0o100755), b"#!/bin/sh\n"),
+        ("hadoop-3.3.6/lib/libhadoop.so.1.0.0", b"\x7fELF" + bytes(14) + b"\x3e\x00"),
+        (link("hadoop-3.3.6/lib/libhadoop.so"), b"libhadoop.so.1.0.0"),
+        (link("current"), b"hadoop-3.3.6"),
+        (link("hadoop-3.3.6/plugins"), b".."),
+        ("hooks/__init__.py", b""),
+        ("hooks/", b""),
+        ("ünï code.py", b""),
+        ("mylib-1.0-py3-none-any.whl", wheel("mylib", "1.0")),
+        ("other-1.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", wheel("other", "1.0")),
+        ("third-1.0-cp38-abi3-manylinux_2_34_x86_64.whl", wheel("third", "1.0")),
+    ]
+    assert codes(*fine) == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["my_package/__init__.py", "my_package/plugin.py"],
+        ["hooks/one.py", "operators/other.py"],
+        ["shared/hooks/one.py"],
+        ["hooks/__init__.py", "hooks/one.py", "hooks/.airflowignore"],
+        ["__MACOSX/._plugin.py", "plugin.py"],
+    ],
+)
+def test_a_folder_that_is_meant_so_is_no_top_folder(names: list[str]) -> None:
+    assert "top-folder" not in codes(*((name, b"") for name in names))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["my-plugins/plugin.py"],
+        ["x/mylib-1.0-py3-none-any.whl"],
+        ["plugins/hooks/one.py"],
+        ["PLUGINS\\plugin.py"],
+        ["plugins/plugin.py", "__MACOSX/plugins/._plugin.py", "plugins/.DS_Store"],
+    ],
+)
+def test_a_top_folder_of_any_tool(names: list[str]) -> None:
+    assert "top-folder" in codes(*((name, b"") for name in names))
+
+
+def test_a_top_folder_that_may_be_a_package_without_init_is_only_suspect() -> None:
+    [problem] = inspect(io.BytesIO(zipped(("hooks/mine.py", b""))), "plugins.zip")
+    assert (problem.code, problem.severity) == ("top-folder", Severity.WARNING)
+
+
+def test_links_that_lead_out_by_way_of_others() -> None:
+    assert "link-leads-out" in codes(("d/a.py", b""), (link("d/up"), b".."), (link("out"), b"d/up/.."))
+    assert "link-leads-out" in codes(("a.py", b""), (link("round"), b"about"), (link("about"), b"round"))
+    assert "link-leads-out" in codes(("a.py", b""), (link("out"), b"/etc/passwd"))
+    assert "file-and-folder" in codes((link("hooks"), b"../dags"), ("hooks/evil.py", b""))
+
+
+def test_airflowignore_counts_where_it_is_and_below() -> None:
+    time = ("a/b/time.py", b"")
+    for path, line in [
+        (".airflowignore", "a/"),
+        (".airflowignore", "time.py"),
+        (".airflowignore", "a/b/*.py"),
+        (".airflowignore", "# a comment\n^a/b/.*$\n"),
+        ("a/.airflowignore", "b  # a comment"),
+    ]:
+        assert codes(time, (path, line.encode()), ("c.py", b"")) == [], line
+    for path, line in [("c/.airflowignore", "b"), (".airflowignore", "#time.py"), (".airflowignore", "(time")]:
+        assert codes(time, (path, line.encode())) == ["shadows-standard-library"], line
+
+
+def test_names_of_tools_on_linux_are_in_utf_8_though_they_do_not_say_so() -> None:
+    content = zipped(("plugin.py", PLUGIN), ("tarifEE.py", PLUGIN)).replace(b"tarifEE.py", "tarifé.py".encode())
+    assert inspect(io.BytesIO(content), "plugins.zip", airflow_version=AIRFLOW) == []
+    content = zipped(("plugin.py", PLUGIN), ("tarifé.py", PLUGIN)).replace("tarifé.py".encode(), b"tarif\xff\xff.py")
+    [problem] = inspect(io.BytesIO(content), "plugins.zip", airflow_version=AIRFLOW)
+    assert problem.code == "name-not-utf-8"
+
+
+def test_a_zip_that_was_streamed_has_its_sizes_behind_its_content() -> None:
+    class Pipe(io.RawIOBase):
+        content = b""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, more: Any) -> int:
+            self.content += bytes(more)
+            return len(more)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("plugin.py", PLUGIN)
+        archive.writestr("other.py", PLUGIN)
+    assert inspect(io.BytesIO(pipe.content), "plugins.zip", airflow_version=AIRFLOW) == []
+
+
+def test_what_depends_on_python_is_judged_by_the_image() -> None:
+    cp311 = ("mylib-1.0-cp311-cp311-manylinux2014_x86_64.whl", wheel("mylib", "1.0"))
+    assert codes(cp311, airflow_version="2.10.3") == []
+    assert codes(cp311, airflow_version="3.0.6") == ["wheel-for-another-python"]
+    generic = ("plugin.py", b"def first[T](items: list[T]) -> T:\n    return items[0]\n")
+    assert codes(generic, airflow_version="2.10.3") == ["syntax-error"]
+    assert codes(generic, airflow_version="3.0.6") == ([] if sys.version_info >= (3, 12) else ["syntax-unknown"])
+    [problem] = inspect(io.BytesIO(zipped(cp311)), "plugins.zip")
+    assert problem.severity is Severity.WARNING, "nobody said which image"
+
+
+def test_a_large_entry_takes_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "plugins.zip"
+    block = random.Random(1).randbytes(1 << 20)
+    with zipfile.ZipFile(path, "w") as archive, archive.open("large.bin", "w") as file:
+        for _ in range(20):
+            file.write(block)
+    tracemalloc.start()
+    try:
+        assert inspect_file(path) == []
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 8 << 20
+
+
+def test_no_damage_is_too_much() -> None:
+    """Whatever bytes are wrong, there is an answer."""
+    whole = zipped(
+        ("plugin.py", PLUGIN * 9), ("é", b"x"), (link("x"), b"plugin.py"), ("m-1.0-py3-none-any.whl", wheel("m", "1.0"))
+    )  # fmt: skip
+    chance = random.Random(4)
+    found = set()
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(chance.randrange(1, 4)):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        del content[chance.choice([len(content), len(content), chance.randrange(len(content))]) :]
+        found |= {problem.code for problem in inspect(io.BytesIO(content), "plugins.zip", airflow_version=AIRFLOW)}
+    assert {"damaged", "truncated", "not-a-zip", "compression-unknown"} <= found
+
+
+# -- the command -----------------------------------------------------------------------------------------
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(main, ["package", "plugins", *arguments])
+
+
+def test_the_command_prints_a_line_for_each_problem_worst_first(tmp_path: Path) -> None:
+    path = tmp_path / "plugins.zip"
+    path.write_bytes(zipped((".DS_Store", b""), ("hooks/time.py", b""), ("redis.py", b"")))
+    done = run("--check", str(path), "--airflow-version", AIRFLOW)
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["error", "warning", "warning"]
+    assert lines[0].startswith("error: plugins.zip: hooks/time.py: Airflow runs it as the module 'time'")
+    told = json.loads(run("--check", str(path), "--output", "json").output)
+    assert (told["errors"], told["warnings"]) == (1, 2)
+    assert told["problems"][0]["code"] == "shadows-standard-library"
+    assert set(told["problems"][0]) == {"code", "severity", "where", "what", "fix"}
+
+
+def test_warnings_alone_are_no_failure(tmp_path: Path) -> None:
+    path = tmp_path / "plugins.zip"
+    path.write_bytes(zipped(("plugin.py", b""), (".DS_Store", b"")))
+    assert run("--check", str(path)).exit_code == 0
+    path.write_bytes(zipped(("plugin.py", b"")))
+    done = run("--check", str(path))
+    assert (done.exit_code, done.output) == (0, f"{path}: no problem found.\n")
+
+
+def test_misuse_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "plugins.zip"
+    done = run("--check", str(path))
+    assert done.exit_code == 2
+    assert done.output == f"airflow-mwaa: {path} cannot be read: No such file or directory. Give a plugins.zip.\n"
+    path.write_bytes(zipped(("plugin.py", b"")))
+    assert "no MWAA image of it is known here" in run("--check", str(path), "--airflow-version", "2.0.0").output
+    assert run("--check", str(path), "folder").exit_code == 2
+    assert run().exit_code == 2
+
+
+def test_a_name_moves_no_cursor(tmp_path: Path) -> None:
+    path = tmp_path / "plugins.zip"
+    path.write_bytes(zipped(("plugin.py", b""), ("a\x1b[2J/\nb.zip", b"")))
+    done = run("--check", str(path))
+    assert "\x1b" not in done.output
+    assert len(done.output.splitlines()) == 1
