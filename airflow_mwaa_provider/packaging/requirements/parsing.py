@@ -185,7 +185,15 @@ class _Options(optparse.OptionParser):
 
 def _collect(option: optparse.Option, _text: str, value: str | None, parser: optparse.OptionParser) -> None:
     assert parser.values is not None
+    if option.dest == "hash":
+        _check_hash(value or "", parser)
     parser.values.found.append((option._long_opts[0].removeprefix("--"), value or ""))
+
+
+def _check_hash(value: str, parser: optparse.OptionParser) -> None:
+    algorithm, separator, _ = value.partition(":")
+    if not separator or algorithm not in ("sha256", "sha384", "sha512"):
+        parser.error("--hash is written as sha256:, sha384: or sha512:, and the digest")
 
 
 def _parser() -> optparse.OptionParser:
@@ -193,7 +201,8 @@ def _parser() -> optparse.OptionParser:
     for flag in _FLAGS:
         parser.add_option(flag, action="callback", callback=_collect)
     for names in _WITH_VALUE:
-        parser.add_option(*names, action="callback", callback=_collect, type="string")
+        dest = names[-1].removeprefix("--")
+        parser.add_option(*names, dest=dest, action="callback", callback=_collect, type="string")
     return parser
 
 
