@@ -64,7 +64,7 @@ def test_a_run_of_a_thousand_tasks(world: World, env_name: str, transport: str) 
         assert cursor.rowcount == 1000
     try:
         with busy(world, env_name, run.run_id):
-            for _ in range(3):
+            for _ in range(2):
                 found = environment.get_task_instances("echo", run.run_id)
                 assert len({(row.task_id, row.map_index) for row in found}) == len(found) == 1001
         failed = environment.get_task_instances("echo", run.run_id, states=[TaskState.FAILED])
