@@ -59,6 +59,7 @@ __all__ = [
     "fernet_key",
     "first_start",
     "is_still_deferred",
+    "mask_secret",
     "metadata_connection",
     "metadata_dialect",
     "read_xcom",
@@ -123,6 +124,11 @@ def fernet_key() -> str:
     """Return the key, or keys with commas, that this environment's connections and variables are encrypted with."""
     module = "airflow.sdk.configuration" if AIRFLOW_V_3_2 else "airflow.configuration"
     return str(import_module(module).conf.get("core", "fernet_key", fallback="") or "")
+
+
+def mask_secret(text: str) -> None:
+    """Let logs of this process show ``***`` in place of a text."""
+    import_module("airflow.sdk.log" if AIRFLOW_V_3 else "airflow.utils.log.secrets_masker").mask_secret(text)
 
 
 def variable_or_none(key: str) -> str | None:

@@ -110,8 +110,43 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "50",
                         "default": "200",
                     },
+                    "task_timezone": {
+                        "description": "The time zone that tasks see as local time. What Airflow schedules and stores "
+                        "stays UTC.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "America/Los_Angeles",
+                        "default": "",
+                    },
+                    "log_timezone": {
+                        "description": "The time zone of the time stamps of logs, on Airflow 2 only.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "America/Los_Angeles",
+                        "default": "",
+                    },
+                    "preload_libraries": {
+                        "description": "Full paths of shared libraries, separated by commas, which every process loads "
+                        "that may run code of DAGs.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/usr/local/airflow/plugins/instantclient/libaio.so.1",
+                        "default": "",
+                    },
+                    "patch_virtualenv": {
+                        "description": "Lets the scheduler say whether PythonVirtualenvOperator needs the user guide's "
+                        "patch. No Airflow from 2.8.1 on does.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
                 },
-            }
+            },
+            "mwaa_env": {
+                "description": "Environment variables: mwaa_env.java_home sets JAVA_HOME.",
+                "options": {},
+            },
         },
         "secrets-backends": [
             "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend",

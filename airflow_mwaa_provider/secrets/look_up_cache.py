@@ -90,12 +90,22 @@ class LookUpCache:
     :param service: its service, by boto3's name.
     :param given: its keywords.
     :param options: keywords that are about the cache.
+    :param is_told_by_caller: whoever looks up is told by an exception that nobody answered, and no line is logged.
     """
 
-    def __init__(self, amazon_class: str, service: str, given: dict[str, Any], options: CacheOptions) -> None:
+    def __init__(
+        self,
+        amazon_class: str,
+        service: str,
+        given: dict[str, Any],
+        options: CacheOptions,
+        *,
+        is_told_by_caller: bool = False,
+    ) -> None:
         self.service = service
         self.given = given
         self.options = options
+        self.is_told_by_caller = is_told_by_caller
         self._amazon_class = amazon_class
         self._scope = ""
 

@@ -163,6 +163,8 @@ def _without_answer(
         before.failed_at_s = now_s()
         _write(cache, before)
         return _stale(cache, before, problem)
+    if cache.is_told_by_caller:
+        raise SecretsUnavailable(problem) from answer.error
     warn_once((*identity, problem), "%s", problem)
     if answer.error is not None:
         # In one line; the amazon provider's backend raises what boto3 does.

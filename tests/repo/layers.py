@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "monitoring": {"client", "exceptions"},
     "operators": {"secrets"} | _BELOW_OPERATORS,
     "packaging": {"client", "exceptions"},  # the client's AWS calls: what was built is uploaded
-    "plugins": {"metadata", "monitoring", "exceptions", "_compat"},
+    "plugins": {"metadata", "monitoring", "secrets", "exceptions", "_compat"},
     "preflight": {"exceptions"},
     "provider_info": set(),
     "quiet_logs": set(),

@@ -47,6 +47,9 @@ def test_every_entry_point_is_there() -> None:
     assert {(found.group, found.name) for found in ours} == {
         ("airflow.plugins", "mwaa_metadata_api"),
         ("airflow.plugins", "mwaa_task_resources"),
+        ("airflow.plugins", "mwaa_timezone"),
+        ("airflow.plugins", "mwaa_env_vars"),
+        ("airflow.plugins", "mwaa_virtualenv"),
         ("apache_airflow_provider", "provider_info"),
         ("console_scripts", "airflow-mwaa"),
     }

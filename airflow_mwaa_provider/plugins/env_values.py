@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values of environment variables: references to other variables and to secrets, and names that are MWAA's own."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.plugins.options import SECTION, is_scheduler, say_once
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+__all__ = ["RESERVED", "set_variables"]
+
+SECRET = "secretsmanager://"  # noqa: S105 - the beginning of a reference
+
+_NAME = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
+_REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)\}|(\{))", re.ASCII)
+_READ_AT_START = ("LD_LIBRARY_PATH", "LD_PRELOAD")
+
+RESERVED = frozenset(
+    {
+        *("AIRFLOW_CONN_AWS_DEFAULT", "AIRFLOW_ENV_ID", "AIRFLOW_ENV_NAME", "AIRFLOW_HOME"),
+        *("AIRFLOW_TASK_REVISION_ID", "AIRFLOW_VERSION", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
+        *("AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_REGION", "CUSTOMER_ACCOUNT_ID", "ECS_AGENT_URI"),
+        *("ECS_CONTAINER_METADATA_URI", "ECS_CONTAINER_METADATA_URI_V4", "JWT_PUBLIC_KEY"),
+        *("MWAA_AIRFLOW_COMPONENT", "MWAA_COMMAND", "PYTHONPATH", "PYTHONUNBUFFERED", "SQL_ALCHEMY_CONN"),
+        *("USE_NON_CRITICAL_LOGGING", "WATCHTOWER_VERSION"),
+    }
+)
+"""Variables to which MWAA gives its own values: those that the user guide lists, and those of the images.
+
+All that begin with ``AIRFLOW__`` and ``MWAA__`` are, too.
+
+Source: MWAA user guide, "Reserved environment variables"; aws/amazon-mwaa-docker-images, setup_environment.py and
+environ.py of the images 2.9.2 to 3.3.1, 2026-11-30.
+"""
+
+
+class _NotSet(Exception):
+    """A variable gets no value; the message says why, and what to do."""
+
+
+def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str]) -> None:
+    """Set variables by options; what is wrong with one is told in a line, and the others are set all the same.
+
+    A process that has inherited the variables of one that did this already is left with the same.
+
+    :param options: by the names of variables; references to them need no order.
+    :param variables: those of the process.
+    """
+    values = _Values(options, dict(variables))
+    for name in options:
+        option = f"mwaa_env.{name.lower()}"
+        try:
+            variables[name] = values.of(name)
+        except _NotSet as error:
+            say_once(logging.ERROR, f"{option}: {error}")
+        except ValueError:  # the system takes no NUL, and no text that has no bytes
+            say_once(logging.ERROR, f"{option}: the value has characters that no variable can have. Correct it.")
+        else:
+            if name in _READ_AT_START and is_scheduler():
+                say_once(
+                    logging.WARNING,
+                    f"{option}: programs that a task starts see {name}, but not the task itself: a process reads it "
+                    "when its program starts, and that was before. Export it in the startup script, or name the "
+                    f"libraries in {SECTION}.preload_libraries.",
+                )
+
+
+class _Values:
+    """The values of options, each found once."""
+
+    def __init__(self, options: Mapping[str, str], before: Mapping[str, str]) -> None:
+        self._options = options
+        self._before = before
+        self._found: dict[str, str | _NotSet] = {}
+        self._asked: list[str] = []
+
+    def of(self, name: str) -> str:
+        """Return the value of an option.
+
+        :raises _NotSet: it has none.
+        """
+        if name in self._asked:
+            circle = " and ".join(self._asked[self._asked.index(name) :])
+            raise _NotSet(f"{circle} refer to each other in a circle. Write out one of them.")
+        if name not in self._found:
+            self._asked.append(name)
+            try:
+                self._found[name] = self._read(name)
+            except _NotSet as error:
+                self._found[name] = error
+            finally:
+                self._asked.pop()
+        found = self._found[name]
+        if isinstance(found, _NotSet):
+            raise found
+        return found
+
+    def _read(self, name: str) -> str:
+        problem = _refusal(name)
+        if problem:
+            raise _NotSet(problem)
+        text = self._options[name]
+        if text.startswith(SECRET):
+            return _secret(text)
+        parts = [""]
+        end = 0
+        for match in _REFERENCE.finditer(text):
+            parts[-1] += text[end : match.start()]
+            end = match.end()
+            dollar, reference, brace = match.groups()
+            if brace:
+                raise _NotSet(
+                    "there is a ${ that begins no ${NAME}. Correct it, or write $${ for these two characters."
+                )
+            if reference == name:
+                parts.append("")
+            else:
+                parts[-1] += dollar or self._referred(name, reference)
+        parts[-1] += text[end:]
+        return parts[0] if len(parts) == 1 else self._around_itself(name, parts)
+
+    def _around_itself(self, name: str, parts: list[str]) -> str:
+        """Return a value that refers to the one that its own variable had."""
+        before = self._before.get(name)
+        if before is None:
+            self._warn_unknown(name, name)
+            before = ""
+        # This process, or the one that started it, has done so already.
+        if before and before.startswith(parts[0]) and before.endswith(parts[-1]):
+            return before
+        return before.join(parts)
+
+    def _referred(self, name: str, reference: str) -> str:
+        if reference in self._options and not _refusal(reference):
+            try:
+                return self.of(reference)
+            except _NotSet as error:
+                if reference in self._asked:
+                    raise
+                raise _NotSet(
+                    f"it refers to {reference}, which is not set. Correct mwaa_env.{reference.lower()}."
+                ) from error
+        if reference not in self._before:
+            self._warn_unknown(name, reference)
+        return self._before.get(reference, "")
+
+    def _warn_unknown(self, name: str, reference: str) -> None:
+        say_once(
+            logging.WARNING,
+            f"mwaa_env.{name.lower()}: there is no variable {reference}; nothing was put in its place. Correct the "
+            f"name, or write $${{{reference}}} for these characters.",
+        )
+
+
+def _refusal(name: str) -> str:
+    """Return why a variable is not set, and what to do; empty if it may be set."""
+    if not _NAME.fullmatch(name):
+        return "no name of a variable: use letters, digits and underscores."
+    if name.startswith("AIRFLOW__"):
+        return f"Airflow reads its options before plugins. Set the option {_airflow_option(name)} instead."
+    if name == "TZ":
+        return f"a process does not notice a change of it. Set the option {SECTION}.task_timezone instead."
+    if name == "PYTHONPATH":
+        return "MWAA keeps PYTHONPATH for itself. Put modules into the folder dags, or install them."
+    if name in RESERVED or name.startswith("MWAA__"):
+        return f"MWAA keeps {name} for itself. Remove this option."
+    return ""
+
+
+def _airflow_option(name: str) -> str:
+    section, _, key = name.removeprefix("AIRFLOW__").lower().partition("__")
+    return f"{section}.{key}" if key else "of Airflow"
+
+
+def _secret(reference: str) -> str:
+    """Return the value of a secret, or of a key of its JSON; it is masked in logs."""
+    from airflow_mwaa_provider._compat import mask_secret
+    from airflow_mwaa_provider.plugins.env_secrets import read_secret
+
+    name, _, key = reference.removeprefix(SECRET).partition("#")
+    if not name:
+        raise _NotSet(f"it names no secret. Write {SECRET}NAME, or {SECRET}NAME#KEY for a key of its JSON.")
+    value, problem = read_secret(name, key)
+    if value is None:
+        raise _NotSet(problem)
+    mask_secret(value)
+    return value

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Environment variables by configuration options, and shared libraries that are loaded ahead.
+
+Off until there is an option ``mwaa_env.NAME``, or ``mwaa_provider.preload_libraries``.
+
+This module is imported by every process of Airflow: what it needs is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+from airflow_mwaa_provider.plugins.options import SECTION, is_web_server, never_fails, option
+
+__all__ = ["EnvironmentVariablesPlugin"]
+
+_VARIABLES = "mwaa_env"
+_PREFIX = "AIRFLOW__MWAA_ENV__"
+_LIBRARIES = f"{SECTION}.preload_libraries"
+
+
+class EnvironmentVariablesPlugin(AirflowPlugin):
+    """Sets the variables in the process that loads it, then loads the libraries."""
+
+    name = "mwaa_env_vars"
+
+    @classmethod
+    def on_load(cls, *args: Any, **kwargs: Any) -> None:  # noqa: ARG003 - Airflow's signature
+        """Do what the options say; Airflow calls it once in a process, or twice on Airflow 3."""
+        with never_fails(_VARIABLES):
+            options = _options()
+            if options:
+                from airflow_mwaa_provider.plugins.env_values import set_variables
+
+                set_variables(options, os.environ)
+        with never_fails(_LIBRARIES):
+            libraries = option("preload_libraries")
+            if libraries and not is_web_server():
+                from airflow_mwaa_provider.plugins.libraries import preload
+
+                preload(libraries)
+
+
+def _options() -> dict[str, str]:
+    """Return the text of each option, by the name of its variable.
+
+    Airflow's own ``getsection`` would take texts for numbers, and does not see a section that is in no file.
+    """
+    from airflow.configuration import conf
+
+    found = {}
+    if conf.has_section(_VARIABLES):
+        # As in the whole file, %% is one percent sign.
+        found = {key.upper(): text.replace("%%", "%") for key, text in conf.items(_VARIABLES, raw=True)}
+    for name, text in os.environ.items():
+        if name.startswith(_PREFIX):
+            found[name.removeprefix(_PREFIX).upper()] = text
+    return found

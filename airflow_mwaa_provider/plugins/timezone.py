@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Local time: what tasks see as such, and on Airflow 2 the time stamps of logs.
+
+Off until ``mwaa_provider.task_timezone`` or ``mwaa_provider.log_timezone`` names a time zone. What Airflow schedules
+and stores stays UTC, and so do the logs of Airflow 3.
+
+This module is imported by every process of Airflow: what it needs is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+from airflow_mwaa_provider._compat import AIRFLOW_V_3
+from airflow_mwaa_provider.plugins.options import SECTION, is_scheduler, never_fails, option, say_once
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+__all__ = ["TimezonePlugin"]
+
+_TASKS = f"{SECTION}.task_timezone"
+_LOGS = f"{SECTION}.log_timezone"
+_HALF_A_YEAR_S = 182 * 86_400
+
+
+class TimezonePlugin(AirflowPlugin):
+    """Sets the local time of the process that loads it."""
+
+    name = "mwaa_timezone"
+
+    @classmethod
+    def on_load(cls, *args: Any, **kwargs: Any) -> None:  # noqa: ARG003 - Airflow's signature
+        """Do what the options say; Airflow calls it once in a process, or twice on Airflow 3."""
+        with never_fails(_LOGS):
+            _apply_to_logs(option("log_timezone"))
+        with never_fails(_TASKS):
+            _apply_to_tasks(option("task_timezone"))
+
+
+def _apply_to_tasks(name: str) -> None:
+    zone = _zone(_TASKS, name, "Local time stays as it was.") if name else None
+    if zone is None:
+        return
+    import pendulum
+
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = name
+    time.tzset()
+    if not _is_local(zone):
+        # The C library takes a zone that it has no file of for UTC, and Python may have files of its own.
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
+        say_once(
+            logging.ERROR,
+            f"{_TASKS}: this container has no file of the time zone {name!r} in /usr/share/zoneinfo. Install the "
+            "system's package tzdata in the startup script. Local time stays as it was.",
+        )
+        return
+    # It remembers the zone that it has found first, and Airflow 2 writes the time stamps of logs by it.
+    pendulum.set_local_timezone(pendulum.timezone(name))
+
+
+def _apply_to_logs(name: str) -> None:
+    if not name:
+        return
+    if AIRFLOW_V_3:
+        if is_scheduler():
+            say_once(
+                logging.WARNING,
+                f"{_LOGS}: Airflow 3 writes the time stamps of logs in UTC, and no option changes that. Remove this "
+                "one. Its UI shows times in the time zone that each user chooses there, and "
+                f"{_TASKS} sets what tasks see.",
+            )
+        return
+    zone = _zone(_LOGS, name, "The time stamps of logs stay as they were.")
+    if zone is None:
+        return
+    from datetime import datetime
+
+    from airflow.utils.log.timezone_aware import TimezoneAware
+
+    def format_time(self: Any, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        # As Airflow's own does, which knows no zone but the local one.
+        moment = datetime.fromtimestamp(record.created, zone)
+        text = moment.strftime(datefmt or self.default_time_format)
+        if self.default_msec_format:
+            text = self.default_msec_format % (text, record.msecs)
+        return f"{text}{moment.strftime(self.default_tz_format)}" if self.default_tz_format else text
+
+    TimezoneAware.formatTime = format_time  # type: ignore[method-assign]
+
+
+def _zone(where: str, name: str, otherwise: str) -> ZoneInfo | None:
+    """Return a time zone; ``None`` if there is none of that name, which is said."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # the last one for the name of a folder, such as America
+        say_once(logging.ERROR, f"{where}: {name!r} is no time zone. {_nearest(name)} {otherwise}")
+        return None
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+    from zoneinfo import available_timezones
+
+    known = {each.lower(): each for each in available_timezones()}
+    wanted = name.lower().replace(" ", "_")
+    by_city = [each for each in sorted(known) if each.rpartition("/")[2] == wanted.rpartition("/")[2]]
+    found = by_city or get_close_matches(wanted, sorted(known), n=1)
+    return f"The nearest name is {known[found[0]]}." if found else "Names are those of IANA, such as Europe/Berlin."
+
+
+def _is_local(zone: ZoneInfo) -> bool:
+    """Return whether local time is that of a zone, in winter and in summer."""
+    from datetime import datetime, timedelta
+
+    now_s = time.time()
+    return all(
+        datetime.fromtimestamp(moment_s, zone).utcoffset() == timedelta(seconds=time.localtime(moment_s).tm_gmtoff)
+        for moment_s in (now_s, now_s + _HALF_A_YEAR_S)
+    )

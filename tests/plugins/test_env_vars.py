@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Environment variables by options: what they may refer to, which names are refused; and libraries loaded ahead."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from importlib import util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.configuration import conf
+
+from airflow_mwaa_provider import _compat
+from airflow_mwaa_provider.plugins.env_values import RESERVED, set_variables
+from airflow_mwaa_provider.plugins.env_vars import EnvironmentVariablesPlugin
+from scripts.lib import canary
+from tests.plugins.conftest import Lines
+
+if TYPE_CHECKING:
+    from tests.secrets.conftest import SecretsService
+
+PREFIX = "AIRFLOW__MWAA_ENV__"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "plugins.md"
+CANARY = canary.value()
+
+
+@pytest.mark.parametrize(
+    ("options", "before", "expected"),
+    [
+        ({"JAVA_HOME": "/usr/lib/jvm/jre"}, {}, {"JAVA_HOME": "/usr/lib/jvm/jre"}),
+        ({"JAVA_HOME": "/new"}, {"JAVA_HOME": "/old"}, {"JAVA_HOME": "/new"}),
+        ({"PATH": "/opt/a:${PATH}"}, {"PATH": "/bin:/usr/bin"}, {"PATH": "/opt/a:/bin:/usr/bin"}),
+        ({"PATH": "${PATH}:/opt/a"}, {"PATH": "/bin"}, {"PATH": "/bin:/opt/a"}),
+        ({"PATH": "/a:${PATH}:/b"}, {"PATH": "/bin"}, {"PATH": "/a:/bin:/b"}),
+        # In any order, and along a chain.
+        ({"PATH": "${BIN}:${PATH}", "BIN": "${HOME}/bin", "HOME": "/h"}, {"PATH": "/x"}, {"PATH": "/h/bin:/x"}),
+        ({"A": "${B}", "B": "${C}-${C}", "C": "c"}, {}, {"A": "c-c", "B": "c-c"}),
+        # A reference to a refused name, and to one that is written in small letters, are those of the process.
+        ({"WHERE": "${AWS_REGION}"}, {"AWS_REGION": "eu-west-1"}, {"WHERE": "eu-west-1"}),
+        ({"A": "${http_proxy}"}, {"http_proxy": "p"}, {"A": "p"}),
+        # No shell: all else is as it is written.
+        ({"A": "$5 $$5 $HOME $${HOME} `id` ~ %d 'x' \\n"}, {}, {"A": "$5 $5 $HOME ${HOME} `id` ~ %d 'x' \\n"}),
+        ({"A": "007", "B": "True", "C": "1.10"}, {}, {"A": "007", "B": "True", "C": "1.10"}),
+        # A value that is put in is not read again.
+        ({"A": "${B}"}, {"B": "${PATH}", "PATH": "x"}, {"A": "${PATH}"}),
+    ],
+)
+def test_values(options: dict[str, str], before: dict[str, str], expected: dict[str, str], lines: Lines) -> None:
+    variables = dict(before)
+    set_variables(options, variables)
+    assert {name: variables[name] for name in expected} == expected
+    # Whoever inherits them, and loads the plugin again, has the same.
+    again = dict(variables)
+    set_variables(options, again)
+    assert again == variables
+    assert lines() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "line"),
+    [
+        (
+            {"A1": "x${NOWHERE}y"},
+            {"A1": "xy"},
+            "mwaa_env.a1: there is no variable NOWHERE; nothing was put in its place.",
+        ),
+        ({"A2": "-x ${A2}"}, {"A2": "-x "}, "mwaa_env.a2: there is no variable A2; nothing was put in its place."),
+        ({"A3": "${B3}", "B3": "${A3}"}, {}, "mwaa_env.b3: A3 and B3 refer to each other in a circle. Write out one"),
+        ({"A4": "${A-B}"}, {}, "mwaa_env.a4: there is a ${ that begins no ${NAME}."),
+        ({"A.5": "x"}, {}, "mwaa_env.a.5: no name of a variable"),
+        ({"6A": "x"}, {}, "mwaa_env.6a: no name of a variable"),
+        ({"": "x"}, {}, "mwaa_env.: no name of a variable"),
+        (
+            {"A7": "${B7}", "B7": "secretsmanager://"},
+            {},
+            "mwaa_env.a7: it refers to B7, which is not set. Correct mwaa_env",
+        ),
+        ({"B8": "secretsmanager://#k"}, {}, "mwaa_env.b8: it names no secret. Write secretsmanager://NAME"),
+        (
+            {"TZ": "Asia/Tokyo"},
+            {},
+            "mwaa_env.tz: a process does not notice a change of it. Set the option mwaa_provider.",
+        ),
+        ({"AIRFLOW__CORE__DAG_CONCURRENCY": "9"}, {}, "Set the option core.dag_concurrency instead."),
+        ({"AIRFLOW__X": "9"}, {}, "mwaa_env.airflow__x: Airflow reads its options before plugins."),
+        ({"MWAA__CORE__X": "9"}, {}, "mwaa_env.mwaa__core__x: MWAA keeps MWAA__CORE__X for itself."),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_the_others_are_set(
+    options: dict[str, str], expected: dict[str, str], line: str, lines: Lines
+) -> None:
+    variables: dict[str, str] = {}
+    set_variables({**options, "LAST": "z"}, variables)
+    assert variables == {**expected, "LAST": "z"}
+    assert sum(line in each for each in lines()) == 1
+    assert {each.partition(": ")[0] for each in lines()} <= {f"mwaa_env.{name.lower()}" for name in options}
+    assert len(lines()) == len(options)
+
+
+@pytest.mark.once
+def test_the_docs_list_the_reserved_names() -> None:
+    (row,) = re.findall(r"(?m)^\| `AIRFLOW_CONN_AWS_DEFAULT`.*$", PAGE.read_text(encoding="utf-8"))
+    named = set(re.findall(r"`([A-Z_0-9]+)`", row))
+    assert named == RESERVED - {"PYTHONPATH"}  # which has a row of its own
+    # Those of the user guide that are no options.
+    assert named >= {
+        *("MWAA_AIRFLOW_COMPONENT", "AIRFLOW_HOME", "SQL_ALCHEMY_CONN", "AIRFLOW_VERSION", "AIRFLOW_CONN_AWS_DEFAULT"),
+        *("AWS_DEFAULT_REGION", "AWS_REGION", "PYTHONUNBUFFERED"),
+    }
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_each_reserved_name_is_refused(name: str, lines: Lines) -> None:
+    variables: dict[str, str] = {}
+    set_variables({name: "x"}, variables)
+    assert variables == {}
+    (line,) = lines()
+    assert line.startswith(f"mwaa_env.{name.lower()}: MWAA keeps {name} for itself. ")
+
+
+@pytest.mark.usefixtures("is_scheduler")
+def test_a_path_of_libraries_is_set_and_the_way_out_is_named(lines: Lines) -> None:
+    variables: dict[str, str] = {}
+    set_variables({"LD_LIBRARY_PATH": "/x"}, variables)
+    assert variables == {"LD_LIBRARY_PATH": "/x"}
+    (line,) = lines()
+    assert line.startswith(
+        "mwaa_env.ld_library_path: programs that a task starts see LD_LIBRARY_PATH, but not the task"
+    )
+    assert "startup script" in line
+    assert "mwaa_provider.preload_libraries" in line
+
+
+def test_options_come_from_variables_and_from_the_file(monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    conf.read_dict({"mwaa_env": {"in_file": "10%%", "in_both": "file", "odd": "%(x)s", "start_cmd": "exit 1"}})
+    try:
+        os.environ |= {f"{PREFIX}IN_BOTH": "$$variable", f"{PREFIX}LIST_SECRET": "no/name", f"{PREFIX}NUMBER": "010"}
+        EnvironmentVariablesPlugin.on_load()
+    finally:
+        conf.remove_section("mwaa_env")
+    names = ("IN_FILE", "IN_BOTH", "ODD", "START_CMD", "LIST_SECRET", "NUMBER")
+    assert [os.environ[name] for name in names] == ["10%", "$variable", "%(x)s", "exit 1", "no/name", "010"]
+    assert lines() == []
+
+
+def test_a_value_that_no_variable_can_have(monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
+    monkeypatch.setenv("AFTER_IT", "x")
+    set_variables({"WITH_NUL": "a\0b", "AFTER_IT": "y"}, os.environ)
+    assert "WITH_NUL" not in os.environ
+    assert os.environ["AFTER_IT"] == "y"
+    (line,) = lines()
+    assert line.startswith("mwaa_env.with_nul: the value has characters that no variable can have.")
+
+
+def test_secrets_are_read_once_and_masked(
+    secrets: SecretsService, lines: Lines, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    masked: list[str] = []
+    monkeypatch.setattr(_compat, "mask_secret", masked.append)
+    options = {
+        "DB_URL": "postgresql://u:${DB_PASSWORD}@host:${DB_PORT}/db",
+        "DB_PASSWORD": "secretsmanager://db#password",
+        "DB_PORT": "secretsmanager://db#port",
+        "DB_ON": "secretsmanager://db#on",
+        "PLAIN": "secretsmanager://plain",
+    }
+    for _ in range(3):
+        variables: dict[str, str] = {}
+        set_variables(options, variables)
+        assert variables["DB_URL"] == f"postgresql://u:{CANARY}@host:5432/db"
+        assert [variables["DB_ON"], variables["PLAIN"]] == ["true", f"{CANARY}-plain"]
+    assert secrets.reads() == 2
+    assert set(masked) >= {CANARY, f"{CANARY}-plain"}
+    assert lines() == []
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reference", "fault", "line"),
+    [
+        ("nowhere", None, "Secrets Manager has no secret nowhere. Create it, or correct the reference."),
+        ("db#other", None, "the JSON of the secret db has no 'other'. Correct the reference, or the secret."),
+        ("db#none", None, "the JSON of the secret db has no 'none'. Correct the reference, or the secret."),
+        (
+            "plain#key",
+            None,
+            "the secret plain is no JSON object. Remove #key from the reference, or correct the secret.",
+        ),
+        (
+            "db",
+            (400, "AccessDeniedException"),
+            "access to db was denied (AccessDeniedException). Allow the execution role",
+        ),
+        (
+            "db",
+            (500, "InternalServiceError"),
+            "Secrets Manager did not answer for db (InternalServiceError). Try again",
+        ),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_one_line(
+    secrets: SecretsService,
+    lines: Lines,
+    caplog: pytest.LogCaptureFixture,
+    reference: str,
+    fault: tuple[int, str] | None,
+    line: str,
+) -> None:
+    def answer(action: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        return fault and (fault[0], {"__type": fault[1], "message": "no"}) if action == "GetSecretValue" else None
+
+    secrets.fault = answer
+    name = f"SECRET_{uuid.uuid4().hex.upper()}"
+    variables: dict[str, str] = {}
+    set_variables({name: f"secretsmanager://{reference}", "LAST": "z"}, variables)
+    assert variables == {"LAST": "z"}
+    (told,) = lines()
+    assert told.startswith(f"mwaa_env.{name.lower()}: {line}")
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("airflow")] == [told]
+    assert CANARY not in caplog.text
+
+
+PRELOAD = """
+import ctypes, logging, os, sys
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+from airflow_mwaa_provider.plugins.libraries import preload
+assert "airflow" not in sys.modules
+needs, libraries = sys.argv[1:]
+preload(libraries)
+try:
+    ctypes.CDLL(needs)
+    print("loaded")
+except OSError as error:
+    print("missing", str(error).partition(":")[0])
+"""
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two libraries in folders of their own, of which the first needs the second, as Oracle's client needs libaio."""
+    spec = util.find_spec("psycopg2")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parents[1] / "psycopg2_binary.libs"
+    found = []
+    for name in ("libssl", "libcrypto"):
+        (path,) = folder.glob(f"{name}-*")
+        found.append(Path(shutil.copy(path, tmp_path_factory.mktemp(name))))
+    return found[0], found[1]
+
+
+def test_a_library_is_found_by_those_that_need_it(libraries: tuple[Path, Path]) -> None:
+    def run(paths: str) -> list[str]:
+        command = [sys.executable, "-c", PRELOAD, str(libraries[0]), paths]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    ssl, crypto = libraries
+    assert run("") == [f"missing {crypto.name}"]
+    assert run(f" {crypto} ,") == ["loaded"]
+    option = "mwaa_provider.preload_libraries"
+    missing = "cannot open shared object file: No such file or directory"
+    advice = "Name what it needs before it, and check that it is for this processor."
+    assert run(f"libx.so, /nowhere/liby.so,{ssl},{__file__},{crypto}") == [
+        f"{option}: libx.so: not a full path. Write it from / on, such as /usr/local/airflow/plugins/libaio.so.1.",
+        f"{option}: /nowhere/liby.so: there is no such file. Correct the path, or put the file into plugins.zip.",
+        f"{option}: {ssl}: not loaded ({crypto.name}: {missing}). {advice}",
+        f"{option}: {__file__}: not loaded ({__file__}: invalid ELF header). {advice}",
+        "loaded",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "expected"),
+    [
+        ({}, ["airflow", "scheduler"], True),
+        ({}, ["airflow", "webserver"], False),
+        ({}, ["airflow", "api-server"], False),
+        ({"MWAA_AIRFLOW_COMPONENT": "webserver"}, ["gunicorn"], False),
+        ({"MWAA_AIRFLOW_COMPONENT": "worker"}, ["airflow", "celery", "worker"], True),
+    ],
+)
+def test_web_servers_load_no_libraries(
+    monkeypatch: pytest.MonkeyPatch, lines: Lines, variables: dict[str, str], arguments: list[str], expected: bool
+) -> None:
+    path = f"/nowhere/{len(variables)}{'-'.join(arguments)}.so"
+    for name, value in {**variables, "AIRFLOW__MWAA_PROVIDER__PRELOAD_LIBRARIES": path}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", arguments)
+    EnvironmentVariablesPlugin.on_load()
+    assert [path in line for line in lines()] == [True] * expected
