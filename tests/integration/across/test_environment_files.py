@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import uuid
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,12 @@ from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.machine.state import StateFolder
+from airflow_mwaa_provider.packaging import image_constraints
+from airflow_mwaa_provider.packaging.plugins_zip.building import Binaries, build_plugins
 from tests.integration.conftest import CHOSEN, ENVIRONMENTS
 from tests.integration.world import World, environment_name, until
+from tests.packaging import oracle_client
+from tests.packaging.apache import hadoop_tar, hive_tar
 
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 ROOT = Path(__file__).resolve().parents[3]
@@ -38,6 +41,8 @@ DAG = Path(__file__).with_name("environment_files_dag.txt")
 VERSIONS = sorted(CHOSEN, key=lambda version: tuple(map(int, version.split("."))))
 TRIED = VERSIONS if FULL else VERSIONS[-1:]
 WATCHES = environment_name(VERSIONS[0])
+BINARIES = {"oracle_client.py": "oracle", "hive.py": "hive_test_dag"}
+"""DAGs of the examples that use what is in plugins.zip."""
 NEW_VERSION = f"{airflow_mwaa_provider.__version__}.post1"
 PLUGIN = """
 from airflow.plugins_manager import AirflowPlugin
@@ -167,6 +172,8 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
     # Created with a requirement that nobody has: it is there all the same, and says what it lacks.
     files.put("dags/report.py", DAG.read_text())
     files.put("dags/data.txt", "that of this environment")
+    for example in BINARIES:
+        files.put(f"dags/{example}", (ROOT / "example_dags" / example).read_bytes())
     files.put("requirements.txt", "--no-index\nno-such-package-anywhere==1.0\n")
     files.create(RequirementsS3Path="requirements.txt")
     assert files.settled()["Status"] == "AVAILABLE"
@@ -187,10 +194,19 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
     assert f"  {files.name} runs without its requirements: {error}\n" in shown
 
     # The next release of this project, the way that MWAA's guide has for a web server without an index.
+    # With the binaries of the guide's samples in it.
+    plugin = tmp_path / "plugin_of_the_zip.py"
+    plugin.write_text(PLUGIN)
+    client, libaio = oracle_client.make(tmp_path)
+    hadoop, hive = hadoop_tar(tmp_path / "hadoop-3.3.6.tar.gz"), hive_tar(tmp_path / "apache-hive-3.1.3-bin.tar.gz")
     archive = tmp_path / "plugins.zip"
-    with zipfile.ZipFile(archive, "w") as opened:
-        opened.write(wheel, wheel.name)
-        opened.writestr("plugin_of_the_zip.py", PLUGIN)
+    build_plugins(
+        [wheel, plugin],
+        archive,
+        binaries=Binaries(client, libaio, hadoop, hive),
+        with_environment_plugin=True,
+        airflow_version=files.version if files.version in image_constraints.versions() else None,
+    )
     pin = f"airflow-mwaa-provider=={NEW_VERSION}"
     versions = {
         "PluginsS3ObjectVersion": files.put("plugins.zip", archive.read_bytes()),
@@ -224,6 +240,7 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
     assert installed.startswith(f"--find-links {home}/plugins\n"), "the path that pip was given"
     plugins = files.client().request("GET", "/plugins")["plugins"]
     assert "plugin_of_the_zip" in {plugin["name"] for plugin in plugins}
+    check_binaries(files.client(), home)
     assert NEW_VERSION in files.client().run_cli(["providers", "list", "-o", "json"]).stdout
     key = json.loads((files.folder / "record.json").read_text())["fernet_key"]
     for component in ("webserver", "scheduler", "worker"):
@@ -254,7 +271,9 @@ def test_an_environment_that_is_deleted_while_it_is_created_leaves_nothing(files
 def wait_for_dags(environment: MwaaEnvironment) -> None:
     def there() -> bool:
         try:
-            return [environment.is_dag_paused(dag_id) for dag_id in ("report", "triggered", "kept")] != []
+            return [
+                environment.is_dag_paused(dag_id) for dag_id in ("report", "triggered", "kept", *BINARIES.values())
+            ] != []
         except DagNotFound:
             return False
 
@@ -305,6 +324,21 @@ def report(environment: MwaaEnvironment) -> Any:
     assert [(one["conf"], one["state"]) for one in triggered] == [({"from": "report"}, "success")]
     path = f"/dags/report/dagRuns/{run.run_id}/taskInstances/look_around/xcomEntries/return_value"
     return json.loads(environment.request("GET", path)["value"])
+
+
+def check_binaries(environment: MwaaEnvironment, home: Path) -> None:
+    """Tasks load Oracle's client and run Hive; nothing was exported before their processes were started."""
+    runs = {dag_id: environment.trigger_dag_run(dag_id).run_id for dag_id in BINARIES.values()}
+    for dag_id, run_id in runs.items():
+        environment.wait_for_dag_run(dag_id, run_id, timeout_s=120)
+
+    def returned(dag_id: str, task_id: str) -> Any:
+        path = f"/dags/{dag_id}/dagRuns/{runs[dag_id]}/taskInstances/{task_id}/xcomEntries/return_value"
+        return environment.request("GET", path)["value"]
+
+    assert oracle_client.VERSION in returned("oracle", "hook_test")
+    hive = home / "plugins" / "apache-hive-3.1.3-bin"
+    assert f"hive of {hive} --help" in returned("hive_test_dag", "hive_test")
 
 
 def empty_zip() -> bytes:
