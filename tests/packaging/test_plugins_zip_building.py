@@ -28,7 +28,7 @@ from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect_file
 from airflow_mwaa_provider.packaging.zip_writing import Compression
 from tests.packaging import oracle_client
 from tests.packaging.apache import hadoop_tar, hive_tar, tar_gz
-from tests.packaging.zips import elf, link, wheel, zipped
+from tests.packaging.zips import elf, entry, link, wheel, zipped
 
 pytestmark = pytest.mark.once
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
@@ -92,6 +92,18 @@ def test_every_kind_of_source_in_any_order_gives_the_same_bytes(plugins: Path, t
     stored = build_plugins(sources, tmp_path / "stored.zip", compression=Compression.STORED).zip
     assert content(stored.path) == content(first.path)
     assert hashlib.sha256(stored.path.read_bytes()).hexdigest() == stored.sha256 != first.sha256
+
+
+def test_names_of_other_zips_are_read_as_unzip_reads_them(tmp_path: Path) -> None:
+    """Info-ZIP writes UTF-8 and does not say so; others write an old code page, and UTF-8 beside it."""
+    other = tmp_path / "other.zip"
+    without_flag = zipped(("tarifEE.py", b"")).replace(b"tarifEE.py", "tarifé.py".encode())
+    other.write_bytes(without_flag)
+    assert build_plugins([other], tmp_path / "x.zip").zip.names == ("tarifé.py",)
+    beside = entry("tarifE.py")
+    beside.extra = b"\x75\x70" + (15).to_bytes(2, "little") + b"\x01" + bytes(4) + "tarifé.py".encode()
+    other.write_bytes(zipped((beside, b"")).replace(b"tarifE.py", b"tarif\x82.py"))
+    assert build_plugins([other], tmp_path / "x.zip").zip.names == ("tarifé.py",)
 
 
 def test_two_sources_may_share_a_file_and_not_contradict_each_other(plugins: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from airflow_mwaa_provider.packaging.plugins_zip.names import (
     is_folder,
     is_junk,
     is_link,
+    name_of,
     name_problems,
     path_of,
     problem_of,
@@ -149,7 +150,7 @@ class _Inspection:
             try:
                 self._read_entry(entry, read, ignored)
             except _UNREADABLE:
-                read.damaged.append(entry.filename)
+                read.damaged.append(name_of(entry))
         return read
 
     def _ignored(self, readable: list[zipfile.ZipInfo]) -> Ignored:
@@ -233,7 +234,7 @@ class _Inspection:
         )  # fmt: skip
         yield from read.wheel_problems
         yield from problem_of(
-            [entry.filename for entry in self._files if entry.filename.lower().endswith(_ARCHIVES)], "archive-inside",
+            [name_of(entry) for entry in self._files if entry.filename.lower().endswith(_ARCHIVES)], "archive-inside",
             self._name, "MWAA unpacks no archive within plugins.zip; pip builds a source distribution only where it "
             "can, and with --no-index rarely.", "Put its content, or a wheel built of it, in its place.",
             Severity.WARNING,

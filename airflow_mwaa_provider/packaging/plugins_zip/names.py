@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_RATIO", "MAX_UNPACKED_BYTES", "RECOMMENDED_BYTES", "is_bomb", "is_encrypted", "is_folder", "is_junk",
-    "is_link", "name_problems", "path_of", "problem_of",
+    "is_link", "name_of", "name_problems", "path_of", "problem_of",
 ]  # fmt: skip
 
 RECOMMENDED_BYTES = 1 << 30
@@ -42,7 +42,30 @@ _JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 def path_of(entry: zipfile.ZipInfo) -> str:
     """Return where an entry is unpacked to, with slashes and without ``./`` and a slash at its end."""
-    return posixpath.normpath(entry.filename.replace("\\", "/"))
+    return posixpath.normpath(name_of(entry).replace("\\", "/"))
+
+
+def name_of(entry: zipfile.ZipInfo) -> str:
+    """Return an entry's name as unzip on Linux reads it: :mod:`zipfile` reads it by cp437 where no flag says UTF-8.
+
+    Info-ZIP writes UTF-8 without that flag. A name that is in no UTF-8 is left as zipfile has read it.
+    """
+    return _utf_8_name(entry) or entry.filename
+
+
+def _utf_8_name(entry: zipfile.ZipInfo) -> str | None:
+    if entry.flag_bits & _UTF_8 or entry.filename.isascii():
+        return entry.filename
+    extra = entry.extra
+    while len(extra) >= 4:
+        kind, size = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
+        if kind == _UNICODE_PATH:
+            return extra[9 : 4 + size].decode("utf-8", "replace")
+        extra = extra[4 + size :]
+    try:
+        return entry.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return None
 
 
 def is_link(entry: zipfile.ZipInfo) -> bool:
@@ -92,7 +115,7 @@ def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
     def found(
         code: str, what: str, fix: str, is_so: Callable[[zipfile.ZipInfo], object], severity: Severity = Severity.ERROR
     ) -> Iterator[Problem]:
-        yield from problem_of([entry.filename for entry in files if is_so(entry)], code, archive, what, fix, severity)
+        yield from problem_of([name_of(entry) for entry in files if is_so(entry)], code, archive, what, fix, severity)
 
     yield from found(
         "absolute-path", "Its path is absolute.", "Zip from inside the folder: cd plugins && zip -r ../plugins.zip .",
@@ -119,7 +142,7 @@ def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
     yield from found(
         "name-not-utf-8", "Its name is not in UTF-8, so that it is unpacked with another one.",
         "Rename the file to ASCII, or make the zip with airflow-mwaa package plugins FOLDER.",
-        lambda entry: not _is_utf_8(entry),
+        lambda entry: _utf_8_name(entry) is None,
     )  # fmt: skip
     yield from found(
         "special-file", "It is a device, pipe or socket.", "Make the zip without it.",
@@ -161,13 +184,13 @@ def _together(archive: str, entries: Sequence[zipfile.ZipInfo], files: Sequence[
 
 def _sizes(archive: str, files: Sequence[zipfile.ZipInfo], size_bytes: int) -> Iterator[Problem]:
     yield from problem_of(
-        [entry.filename for entry in files if is_bomb(entry)], "zip-bomb", archive,
+        [name_of(entry) for entry in files if is_bomb(entry)], "zip-bomb", archive,
         f"It unpacks to more than {MAX_RATIO} times its size.", "Make the zip without it.",
     )  # fmt: skip
     in_order = sorted(files, key=lambda entry: entry.header_offset)
     yield from problem_of(
         [
-            entry.filename
+            name_of(entry)
             for entry, following in pairwise(in_order)
             if entry.header_offset + 30 + entry.compress_size > following.header_offset
         ],
@@ -230,25 +253,3 @@ def problem_of(
     if listed:
         more = f" (and {len(listed) - 1:,} more)" if len(listed) > 1 else ""
         yield Problem(code, f"{archive}: {listed[0]}{more}", what, fix, severity)
-
-
-def _is_utf_8(entry: zipfile.ZipInfo) -> bool:
-    if entry.flag_bits & _UTF_8 or entry.filename.isascii():
-        return True
-    if _has_unicode_path(entry.extra):
-        return True
-    try:
-        # zipfile has read it by cp437, as the format says; Info-ZIP on Linux writes UTF-8 all the same, and reads it.
-        entry.orig_filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return False
-    return True
-
-
-def _has_unicode_path(extra: bytes) -> bool:
-    while len(extra) >= 4:
-        kind, size = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
-        if kind == _UNICODE_PATH:
-            return True
-        extra = extra[4 + size :]
-    return False
