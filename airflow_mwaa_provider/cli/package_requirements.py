@@ -13,6 +13,7 @@ from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.output import echo_json, on_one_line, output_option
 
 if TYPE_CHECKING:
+    from airflow_mwaa_provider.packaging.requirements.offline import OfflinePackage
     from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
 
 _FILE = click.Path(path_type=Path)
@@ -24,6 +25,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--private-web-server", is_flag=True, help="The web server reaches no package index.")
 @click.option("--wheels", type=_FILE, metavar="FOLDER", help="Wheels of your own, which go into plugins.zip.")
 @click.option("--constraints", type=_FILE, metavar="FILE", help="A copy of the file that a --constraint line names.")
+@click.option("--offline", type=_FILE, metavar="FILE.zip", help="Write a plugins.zip of all wheels.")
+@click.option("--force", is_flag=True, help="Replace files also when this command did not write them.")
 @output_option
 @mwaa_errors_in_one_line
 def package_requirements(
@@ -33,6 +36,8 @@ def package_requirements(
     private_web_server: bool,
     wheels: Path | None,
     constraints: Path | None,
+    offline: Path | None,
+    force: bool,
     output: str,
 ) -> None:
     """Check a requirements.txt as the image of an environment would install it.
@@ -40,19 +45,33 @@ def package_requirements(
     FILE is read as pip reads it, and resolved for the image's Python and platform under the constraints that the
     image gives pip, by uv, or by pip on the same Python. Exit status 1 says that MWAA cannot install it.
 
+    With --offline, what it needs is downloaded into a plugins.zip; packaged_requirements.txt beside it has the lines
+    that install from there, without a package index.
+
     \b
     Example:
       airflow-mwaa package requirements requirements.txt --airflow-version 3.3.1
+      airflow-mwaa package requirements requirements.txt --airflow-version 3.3.1 --offline plugins.zip
     """
     from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
+    from airflow_mwaa_provider.packaging.requirements.offline import package_offline
 
-    report = check_requirements(
-        file, airflow_version, private_web_server=private_web_server, wheels=wheels, constraints=constraints
-    )
+    if offline is None:
+        report = check_requirements(
+            file, airflow_version, private_web_server=private_web_server, wheels=wheels, constraints=constraints
+        )
+        document, done = report.as_dict(), None
+    else:
+        done = package_offline(
+            file, airflow_version, offline, wheels=wheels, constraints=constraints, replace_anything=force
+        )
+        report, document = done.report, done.as_dict()
     if output == "json":
-        echo_json(report.as_dict())
+        echo_json(document)
     else:
         _echo(report)
+        if done is not None:
+            _echo_offline(done)
     sys.exit(1 if report.errors else 0)
 
 
@@ -71,6 +90,13 @@ def _echo(report: RequirementsReport) -> None:
             f"{report.name}: {_count(len(report.resolved), 'package')}, at most {size} to download "
             f"({image}; by {report.resolver})."
         )
+
+
+def _echo_offline(done: OfflinePackage) -> None:
+    if done.zip is not None:
+        changed = "Wrote" if done.zip.changed else "Unchanged:"
+        click.echo(f"{changed} {done.zip.path}: {_count(len(done.zip.names), 'wheel')}, {done.zip.size_bytes:,} bytes.")
+        click.echo(f"Wrote {done.requirements}: upload it as requirements.txt, after plugins.zip.")
 
 
 def _count(number: int, noun: str) -> str:

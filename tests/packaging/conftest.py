@@ -14,6 +14,23 @@ from tests.packaging.wheel_index import WheelIndex
 
 ROOT = Path(__file__).resolve().parents[2]
 
+BUILD_SYSTEM = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+BACKEND = """
+import zipfile
+def build_wheel(folder, settings=None, metadata=None):
+    name = "pure_sasl-0.6.2-py3-none-any.whl"
+    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
+        for path, text in (
+            ("puresasl.py", ""),
+            ("pure_sasl-0.6.2.dist-info/METADATA", "Metadata-Version: 2.1\\nName: pure-sasl\\nVersion: 0.6.2\\n"),
+            ("pure_sasl-0.6.2.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"),
+            ("pure_sasl-0.6.2.dist-info/RECORD", ""),
+        ):
+            wheel.writestr(zipfile.ZipInfo(path), text)
+    return name
+"""
+"""Of a source that builds without a package index."""
+
 
 def uv_folder() -> Path:
     """The folder of uv: the scripts' own, which made the environment of the tests, else one of the machine."""
@@ -42,7 +59,7 @@ def filled_index() -> WheelIndex:
     add("folium", "0.0.0", yanked="bogus version number")
     add("tensorflow", "2.10.0", tag="cp39-cp39-manylinux_2_17_x86_64")
     add("tensorflow", "2.21.0", tag="cp312-cp312-manylinux_2_27_x86_64")
-    add("pure-sasl", "0.6.2", from_source={"setup.py": "", "puresasl/client.py": ""})
+    add("pure-sasl", "0.6.2", from_source={"pyproject.toml": BUILD_SYSTEM, "backend.py": BACKEND})
     add("mysqlclient", "2.2.8", from_source={"pyproject.toml": "", "src/MySQLdb/_mysql.c": ""})
     add("torch", "2.9.1", size=9_000_000_000)
     return index

@@ -30,6 +30,9 @@ class Nothing(Resolver):
     def resolve(self, asked: Asked) -> Resolution:
         return Resolution({})
 
+    def _build(self, source: Path, folder: str) -> None:
+        raise NotImplementedError
+
 
 def problems_of(broken: Broken, folder: Path) -> tuple[Problem, ...]:
     file = folder / "requirements.txt"

@@ -80,6 +80,7 @@ TEXTS = st.lists(st.one_of(NAMES, VERSIONS, OPTIONS, SPACES, ENDS, st.just("${HO
 @given(text=TEXTS)
 @example(text="a \\\n# c\n==1\nb")
 @example(text="a==1 \\\n  --hash=sha256:00 \\\n  --hash=sha256:11\n")
+@example(text="a\\\n# c\nb")
 @example(text="-r a.txt -c b.txt # c\n")
 def test_lines_and_options_are_those_that_pip_reads(text: str, pip: Parser) -> None:
     assert [as_pip(line) for line in parse(text)] == pip(text)

@@ -58,6 +58,8 @@ _UNREACHABLE = (
     *("temporary failure in name resolution", "connection was disabled", "network connectivity is disabled"),
 )
 _ANNOTATED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>\S+)(?:\s+# via (?P<via>.*))?$")
+_TIMES = {"SOURCE_DATE_EPOCH": "315532800"}
+"""By which most builds give the same wheel again."""
 _DRAWN = dict.fromkeys(map(ord, "\u2500\u2502\u251c\u256d\u2570\u25b6\u00d7"), " ")
 """With which uv draws its reasons, by its version."""
 _USER = re.compile(r"(://)[^/@\s]+@")
@@ -156,6 +158,21 @@ class Resolver(ABC):
         """
         return self.resolve(asked)
 
+    def build(self, source: Path, folder: Path) -> Path:
+        """Build a wheel of a source archive into a folder, on this machine, and return its path.
+
+        :raises Unresolvable: it cannot be built.
+        :raises ResolverUnavailable: the index cannot be reached, or the program fails.
+        """
+        with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as built:
+            self._build(source, built)
+            [wheel] = Path(built).glob("*.whl")
+            return Path(shutil.move(wheel, folder / wheel.name))
+
+    @abstractmethod
+    def _build(self, source: Path, folder: str) -> None:
+        """Build a wheel into a folder."""
+
     def _run(self, arguments: Iterable[str | Path], folder: str, environment: Mapping[str, str]) -> str:
         command = [*self.command, *map(str, arguments)]
         try:
@@ -204,7 +221,7 @@ class _Uv(Resolver):
             lock = Path(folder, "pylock.toml")
             said = self._compile(asked, folder, "--format", "pylock.toml", "--output-file", lock)
             found = tomllib.loads(lock.read_text(encoding="utf-8")).get("packages", [])
-        packages = [_of_lock(entry, self.target) for entry in found]
+        packages = [_of_lock(entry, self.target, Path(folder)) for entry in found]
         return Resolution({package.name: package for package in packages}, _warnings(said))
 
     def trace(self, asked: Asked) -> Resolution:
@@ -215,6 +232,10 @@ class _Uv(Resolver):
             lines = written.read_text(encoding="utf-8").splitlines()
         packages = [_annotated(match) for match in map(_ANNOTATED.match, lines) if match]
         return Resolution({package.name: package for package in packages}, _warnings(said))
+
+    def _build(self, source: Path, folder: str) -> None:
+        arguments: list[str | Path] = ["build", "--wheel", "--out-dir", folder, "--python", sys.executable]
+        self._run([*arguments, "--no-progress", "--color", "never", source], folder, _TIMES | _uv_environment())
 
     def _compile(self, asked: Asked, folder: str, *output: str | Path) -> str:
         requirements, constraints = Path(folder, "requirements.in"), Path(folder, "constraints.txt")
@@ -237,6 +258,10 @@ class _Uv(Resolver):
 
 
 class _Pip(Resolver):
+    def _build(self, source: Path, folder: str) -> None:
+        arguments: list[str | Path] = ["wheel", "--no-deps", "--no-input", "--wheel-dir", folder, source]
+        self._run(arguments, folder, _TIMES | dict(os.environ))
+
     def resolve(self, asked: Asked) -> Resolution:
         if asked.python is not None:
             raise Unresolvable("pip resolves for its own Python only")
@@ -339,21 +364,21 @@ def _annotated(match: re.Match[str]) -> Package:
     return Package(normalized(match["name"]), match["version"], via=via)
 
 
-def _of_lock(entry: Mapping[str, Any], target: Target) -> Package:
+def _of_lock(entry: Mapping[str, Any], target: Target, folder: Path) -> Package:
     package = Package(normalized(entry["name"]), str(entry.get("version", "")))
-    wheels = [_file(each) for each in entry.get("wheels", ())]
-    source = _file(entry["sdist"]) if "sdist" in entry else None
+    wheels = [_file(each, folder) for each in entry.get("wheels", ())]
+    source = _file(entry["sdist"], folder) if "sdist" in entry else None
     for kind in ("archive", "vcs", "directory"):
         if kind in entry:
-            found = _file(entry[kind])
+            found = _file(entry[kind], folder)
             wheels, source = ([found], None) if found.name.endswith(".whl") else ([], found)
     ranked = [(rank, wheel) for wheel in wheels if (rank := target.rank(wheel.name)) is not None]
     best = min(ranked, key=lambda pair: pair[0])[1] if ranked else None
     return replace(package, wheel=best, source=source)
 
 
-def _file(entry: Mapping[str, Any]) -> PackageFile:
-    address = str(entry.get("url") or entry.get("path", ""))
+def _file(entry: Mapping[str, Any], folder: Path) -> PackageFile:
+    address = str(entry["url"] if "url" in entry else (folder / entry.get("path", "")).resolve())
     name = entry.get("name") or unquote(Path(urlsplit(address).path).name)
     return PackageFile(str(name), address, entry.get("size"), entry.get("hashes", {}).get("sha256"))
 

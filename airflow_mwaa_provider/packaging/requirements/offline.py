@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requirements that need no package index: a plugins.zip of their wheels, and the lines that install from it.
+
+Source: MWAA's user guide, "Managing Python dependencies in requirements.txt", on wheels in plugins.zip.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import Request, urlopen
+
+from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
+from airflow_mwaa_provider.packaging.image_constraints import normalized
+from airflow_mwaa_provider.packaging.problems import Severity
+from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
+from airflow_mwaa_provider.packaging.requirements.lines import MWAA_PLUGINS, pinned_line
+from airflow_mwaa_provider.packaging.requirements.parsing import decode, parse
+from airflow_mwaa_provider.packaging.requirements.regime import Regime
+from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver, masked
+from airflow_mwaa_provider.packaging.requirements.target import Target
+from airflow_mwaa_provider.packaging.zip_writing import ZipEntry, write_zip
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
+    from airflow_mwaa_provider.packaging.requirements.resolving import Package, PackageFile, Resolver
+    from airflow_mwaa_provider.packaging.zip_writing import WrittenZip
+
+__all__ = ["REQUIREMENTS_NAME", "OfflinePackage", "package_offline"]
+
+REQUIREMENTS_NAME = "packaged_requirements.txt"
+"""The file beside the zip: to be uploaded as the environment's requirements.txt."""
+_COMMENT = b"airflow-mwaa package requirements"
+_TIMEOUT_S = 120
+_AT_ONCE = 8
+_CHUNK_BYTES = 1 << 20
+_NOT_PACKAGED = ("needs-compiler", "not-here", "variable", "version-control", "constraints-not-here")
+"""Of the warnings, those that leave something out of the zip."""
+
+
+@dataclass(frozen=True)
+class OfflinePackage:
+    """What was written.
+
+    :param report: of the check; with errors, nothing was written.
+    :param zip: the plugins.zip.
+    :param requirements: path of the file with the lines that install from it.
+    """
+
+    report: RequirementsReport
+    zip: WrittenZip | None = None
+    requirements: Path | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        offline = None
+        if self.zip is not None:
+            offline = {
+                "zip": str(self.zip.path),
+                "changed": self.zip.changed,
+                "wheels": list(self.zip.names),
+                "size_bytes": self.zip.size_bytes,
+                "sha256": self.zip.sha256,
+                "requirements": str(self.requirements),
+            }
+        return {**self.report.as_dict(), "offline": offline}
+
+
+def package_offline(
+    requirements: Path,
+    airflow_version: str,
+    zip_path: Path,
+    *,
+    wheels: Path | None = None,
+    constraints: Path | None = None,
+    replace_anything: bool = False,
+) -> OfflinePackage:
+    """Write a plugins.zip with the wheels that a requirements file needs, and a requirements file that uses no index.
+
+    The wheels are those that the check has found, for the image's Python and platform. They are downloaded and compared
+    with the index's SHA-256; a source that is pure Python is built. Then the new file is resolved from the wheels
+    alone. The same wheels give the same zip, byte for byte. Packages that the image has already are in it, too.
+
+    :param requirements: path of the file.
+    :param airflow_version: of the environment, such as ``3.3.1``.
+    :param zip_path: where the zip is written; ``packaged_requirements.txt`` is written beside it.
+    :param wheels: a folder with wheels of one's own.
+    :param constraints: a copy of the constraints file that the requirements name.
+    :param replace_anything: also replaces files that this did not write.
+    :return: the report of the check, and what was written if it has no error.
+    :raises MwaaInputError: a file cannot be read or written, or there is another one in its place.
+    :raises ResolverUnavailable: neither uv nor pip can be used, or something cannot be downloaded or built.
+    """
+    beside = zip_path.with_name(REQUIREMENTS_NAME)
+    if beside.exists() and not replace_anything and not _is_ours(beside):
+        raise MwaaInputError(
+            f"{beside} is there and was not written by this command. Move it, or replace it with --force."
+        )
+    resolver = find_resolver(Target.of(airflow_version), wheels)
+    report = check_requirements(
+        requirements, airflow_version, wheels=wheels, constraints=constraints, resolver=resolver
+    )
+    problems = tuple(
+        replace(problem, severity=Severity.ERROR) if problem.code in _NOT_PACKAGED else problem
+        for problem in report.problems
+    )
+    report = replace(report, problems=problems)
+    if report.errors:
+        return OfflinePackage(report)
+    lines = _lines(requirements, report)
+    with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            files = list(pool.map(lambda package: _fetch(package, Path(folder), resolver), report.resolved))
+        unfit = [file.name for file in files if resolver.target.rank(file.name) is None]
+        if unfit:
+            raise ResolverUnavailable(
+                f"{unfit[0]} was built here and does not fit the image. Build it on Amazon Linux 2023, and give its "
+                "folder with --wheels."
+            )
+        _verify(lines, report, replace(resolver, wheels=Path(folder)))
+        written = write_zip(
+            zip_path,
+            [ZipEntry(file.name, file) for file in files],
+            comment=_COMMENT,
+            replace_anything=replace_anything,
+        )
+    try:
+        beside.write_text("\n".join([*_heading(report), "", *lines, ""]), encoding="utf-8")
+    except OSError as error:
+        raise MwaaInputError(f"{beside} cannot be written: {error.strerror or error}.") from error
+    return OfflinePackage(report, written, beside)
+
+
+def _heading(report: RequirementsReport) -> list[str]:
+    heading = [
+        f"# For Airflow {report.target.airflow_version}: the wheels are in plugins.zip. Made by airflow-mwaa package.",
+        f"--find-links {MWAA_PLUGINS}",
+        "--no-index",
+    ]
+    if report.regime is not Regime.IMAGE:
+        # As the file that it was made of, it is not to be installed under the image's constraints.
+        heading.append("# --constraint none: these versions were resolved without the image's own constraints.")
+    return heading
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return "Made by airflow-mwaa package." in path.read_text(encoding="utf-8", errors="replace")[:200]
+    except OSError:
+        return False
+
+
+def _lines(requirements: Path, report: RequirementsReport) -> list[str]:
+    """Return the file's packages, each in the version that was found, without addresses, hashes and options."""
+    found = {package.name: package for package in report.resolved}
+    text, _ = decode(requirements.read_bytes())
+    lines = []
+    for line in parse(text):
+        if line.requirement is not None and report.target.is_wanted(line.requirement):
+            name = normalized(line.requirement.name)
+            if name in found and found[name].version:
+                lines.append(pinned_line(line, found[name].version))
+        elif line.asked:
+            by_file = (package for package in report.resolved if _file_name(line.address) == _name_of(package))
+            lines += [f"{package.name}=={package.version}" for package in by_file]
+    return list(dict.fromkeys(lines))
+
+
+def _file_name(address: str) -> str:
+    return unquote(urlsplit(address).path).rpartition("/")[2]
+
+
+def _name_of(package: Package) -> str:
+    file = package.wheel or package.source
+    return file.name if file else ""
+
+
+def _verify(lines: list[str], report: RequirementsReport, resolver: Resolver) -> None:
+    """Resolve the new file from the wheels alone, as an environment without an index will."""
+    versions = tuple(f"{package.name}=={package.version}" for package in report.resolved if package.version)
+    try:
+        resolver.resolve(Asked(tuple(lines), versions, options=(("no-index", ""),)))
+    except Unresolvable as error:
+        raise ResolverUnavailable(
+            f"{report.name}: its wheels alone cannot be installed: {str(error)[:500].rstrip('. ')}. Name the missing "
+            "package in the file."
+        ) from None
+
+
+def _fetch(package: Package, folder: Path, resolver: Resolver) -> Path:
+    if package.wheel is not None:
+        return _download(package.wheel, folder)
+    assert package.source is not None
+    with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as sources:
+        source = _download(package.source, Path(sources))
+        try:
+            return resolver.build(source, folder)
+        except Unresolvable as error:
+            raise ResolverUnavailable(
+                f"{package.source.name} cannot be built: {str(error)[-300:].rstrip('. ')}. Build a wheel of it, and "
+                "give its folder with --wheels."
+            ) from None
+
+
+def _download(file: PackageFile, folder: Path) -> Path:
+    path = folder / Path(file.name).name
+    try:
+        if "://" not in file.address:
+            shutil.copyfile(file.address, path)
+        elif file.address.startswith("file:"):
+            shutil.copyfile(unquote(urlsplit(file.address).path), path)
+        else:
+            with urlopen(_request(file.address), timeout=_TIMEOUT_S) as answer, path.open("wb") as target:  # noqa: S310
+                shutil.copyfileobj(answer, target, _CHUNK_BYTES)
+    except (OSError, URLError, ValueError) as error:
+        raise ResolverUnavailable(
+            f"{masked(file.address)} cannot be downloaded: {error}. Check the connection to the package index, and try "
+            "again."
+        ) from None
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if file.sha256 and digest != file.sha256:
+        raise ResolverUnavailable(
+            f"{file.name} is not the file that the index promises: its SHA-256 is another one. Try again, and tell "
+            "whoever runs the index."
+        )
+    return path
+
+
+def _request(address: str) -> Request:
+    """Return a request for an address, with its user and password as a header: urllib takes them for a host."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{parts.scheme}: is no way to download")
+    user, at, host = parts.netloc.rpartition("@")
+    request = Request(urlunsplit(parts._replace(netloc=host)))  # noqa: S310 - http and https
+    if at:
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
+    return request
