@@ -236,7 +236,9 @@ def planned(
         half = "tests/metadata"
         units[:1] = [
             suite(f"unit tests of the metadata on Airflow {newest}", folder, 5, marked[newest], [half], integration),
-            suite(f"other unit tests on Airflow {newest}", folder, 5, marked[newest], [f"--ignore={half}"], integration),
+            suite(
+                f"other unit tests on Airflow {newest}", folder, 5, marked[newest], [f"--ignore={half}"], integration
+            ),
         ]
     return units if quick else [*real, *units]
 
