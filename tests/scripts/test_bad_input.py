@@ -36,7 +36,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("script", ["test", "check", "demo", "bench", "fakesnow"])
+@pytest.mark.parametrize("script", ["test", "check", "demo", "bench", "fakesnow", "dbt"])
 def test_no_python(clone: Clone, tmp_path: Path, script: str) -> None:
     done = clone.run(script, PATH=only(tmp_path / "only"))
     assert done.returncode == 1
