@@ -14,6 +14,7 @@ from airflow_mwaa_provider.cli.output import echo_json, on_one_line, output_opti
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.requirements.offline import OfflinePackage
+    from airflow_mwaa_provider.packaging.requirements.provider_update import ProviderUpdate
     from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
 
 _FILE = click.Path(path_type=Path)
@@ -26,6 +27,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--wheels", type=_FILE, metavar="FOLDER", help="Wheels of your own, which go into plugins.zip.")
 @click.option("--constraints", type=_FILE, metavar="FILE", help="A copy of the file that a --constraint line names.")
 @click.option("--offline", type=_FILE, metavar="FILE.zip", help="Write a plugins.zip of all wheels.")
+@click.option("--update-provider", metavar="NAME==X", help="Write constraints with this version of a provider.")
 @click.option("--force", is_flag=True, help="Replace files also when this command did not write them.")
 @output_option
 @mwaa_errors_in_one_line
@@ -37,6 +39,7 @@ def package_requirements(
     wheels: Path | None,
     constraints: Path | None,
     offline: Path | None,
+    update_provider: str | None,
     force: bool,
     output: str,
 ) -> None:
@@ -46,32 +49,45 @@ def package_requirements(
     image gives pip, by uv, or by pip on the same Python. Exit status 1 says that MWAA cannot install it.
 
     With --offline, what it needs is downloaded into a plugins.zip; packaged_requirements.txt beside it has the lines
-    that install from there, without a package index.
+    that install from there, without a package index. With --update-provider, the image's constraints with another
+    version of a provider are written beside FILE, and FILE is checked with them.
 
     \b
     Example:
       airflow-mwaa package requirements requirements.txt --airflow-version 3.3.1
       airflow-mwaa package requirements requirements.txt --airflow-version 3.3.1 --offline plugins.zip
+      airflow-mwaa package requirements requirements.txt --airflow-version 3.3.1 --update-provider amazon==9.35.0
     """
+    from airflow_mwaa_provider.packaging.requirements import provider_update
     from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
-    from airflow_mwaa_provider.packaging.requirements.offline import package_offline
+    from airflow_mwaa_provider.packaging.requirements.offline import OfflinePackage, package_offline
+    from airflow_mwaa_provider.packaging.requirements.provider_update import ProviderUpdate
+    from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
 
-    if offline is None:
-        report = check_requirements(
-            file, airflow_version, private_web_server=private_web_server, wheels=wheels, constraints=constraints
+    if update_provider is not None and (offline or constraints or private_web_server):
+        raise click.UsageError("Give --update-provider without --offline, --constraints and --private-web-server.")
+    done: OfflinePackage | ProviderUpdate | RequirementsReport
+    if update_provider is not None:
+        done = provider_update.update_provider(
+            file, airflow_version, update_provider, wheels=wheels, replace_anything=force
         )
-        document, done = report.as_dict(), None
-    else:
+    elif offline is not None:
         done = package_offline(
             file, airflow_version, offline, wheels=wheels, constraints=constraints, replace_anything=force
         )
-        report, document = done.report, done.as_dict()
+    else:
+        done = check_requirements(
+            file, airflow_version, private_web_server=private_web_server, wheels=wheels, constraints=constraints
+        )
+    report = done if isinstance(done, RequirementsReport) else done.report
     if output == "json":
-        echo_json(document)
+        echo_json(done.as_dict())
     else:
         _echo(report)
-        if done is not None:
+        if isinstance(done, OfflinePackage):
             _echo_offline(done)
+        elif isinstance(done, ProviderUpdate):
+            _echo_update(done, file)
     sys.exit(1 if report.errors else 0)
 
 
@@ -97,6 +113,17 @@ def _echo_offline(done: OfflinePackage) -> None:
         changed = "Wrote" if done.zip.changed else "Unchanged:"
         click.echo(f"{changed} {done.zip.path}: {_count(len(done.zip.names), 'wheel')}, {done.zip.size_bytes:,} bytes.")
         click.echo(f"Wrote {done.requirements}: upload it as requirements.txt, after plugins.zip.")
+
+
+def _echo_update(done: ProviderUpdate, file: Path) -> None:
+    for name, (old, new) in done.changes.items():
+        click.echo(f"  {name} {old} to {new}")
+    if done.constraints is not None:
+        click.echo(f"Wrote {done.constraints}: upload it into dags/, and let {file.name} have these lines:")
+    elif done.lines:
+        click.echo(f"Nothing is written. {file.name} was checked with these lines, at its end or in place of its own:")
+    for line in done.lines:
+        click.echo(f"  {line}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -128,3 +128,20 @@ def test_it_loads_neither_boto3_nor_airflow() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_another_version_of_a_provider(index: WheelIndex, tmp_path: Path) -> None:
+    found = printed(tmp_path, "folium==0.15.1\n", "--update-provider", "amazon==9.35.0")
+    written = tmp_path / "constraints-3.12-updated.txt"
+    assert found[1:] == [
+        "  apache-airflow-providers-amazon 9.34.0 to 9.35.0",
+        "  boto3 1.43.56 to 1.44.8",
+        f"Wrote {written}: upload it into dags/, and let requirements.txt have these lines:",
+        '  --constraint "/usr/local/airflow/dags/constraints-3.12-updated.txt"',
+        "  apache-airflow-providers-amazon==9.35.0",
+    ]
+    found = printed(tmp_path, "boto3==1.30.0\n", "--update-provider", "amazon==9.35.0", "--force", status=1)
+    assert (
+        "Nothing is written. requirements.txt was checked with these lines, at its end or in place of its own:" in found
+    )
+    printed(tmp_path, "", "--update-provider", "amazon==9.35.0", "--offline", "x.zip", status=2)

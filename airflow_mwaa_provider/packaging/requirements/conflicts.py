@@ -9,6 +9,7 @@ version left open.
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ __all__ = ["Conflicts", "moved_pins"]
 
 _OTHER_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 _SHOWN = 5
+_REASON_CHARACTERS = 500
 
 
 @dataclass
@@ -142,11 +144,15 @@ class Conflicts:
     def _unexplained(self) -> Problem:
         lines = self._suspects()
         numbers = ", ".join(str(line.number) for line in lines[:_SHOWN])
-        which = f"Lines {numbers}" if 1 < len(lines) <= _SHOWN else "The lines"
+        if len(lines) == 1:
+            which = lines[0].asked
+        else:
+            which = f"Lines {numbers} together" if len(lines) <= _SHOWN else "The lines together"
+        reason = textwrap.shorten(self.reason, _REASON_CHARACTERS, placeholder=" …").rstrip(". ")
         return Problem(
             "lines-conflict",
             f"{self.name}:{lines[-1].number}",
-            f"{which} cannot be installed together: {self.reason[:600].rstrip('. ')}.",
+            f"{which} cannot be installed: {reason}.",
             self._proposal(lines[-1]) or "Leave one version of them open.",
         )
 

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A provider in another version than the image's: a constraints file that says so, checked to resolve.
+
+Source: MWAA's user guide, "Managing connections", on specifying newer provider packages.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging import image_constraints
+from airflow_mwaa_provider.packaging.image_constraints import normalized
+from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
+from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts
+from airflow_mwaa_provider.packaging.requirements.lines import MWAA_HOME, Image, pinned_version
+from airflow_mwaa_provider.packaging.requirements.parsing import decode, parse
+from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins
+from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
+from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
+from airflow_mwaa_provider.packaging.requirements.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_mwaa_provider.packaging.requirements.parsing import Line
+    from airflow_mwaa_provider.packaging.requirements.resolving import Resolver
+
+__all__ = ["ProviderUpdate", "update_provider"]
+
+_PREFIX = "apache-airflow-providers-"
+_MARK = "# Changed by airflow-mwaa package requirements --update-provider:"
+
+
+@dataclass(frozen=True)
+class ProviderUpdate:
+    """What was changed and written.
+
+    :param report: of the requirements with the new constraints; with errors, nothing was written.
+    :param changes: versions before and after, by name: the provider, and what it needs in another version.
+    :param constraints: path of the new constraints file.
+    :param lines: what the requirements file must have: in place of its lines for the same, else at its end, as it was
+        checked.
+    """
+
+    report: RequirementsReport
+    changes: Mapping[str, tuple[str, str]]
+    constraints: Path | None = None
+    lines: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        update = {
+            "constraints": str(self.constraints) if self.constraints else None,
+            "changes": {name: {"from": old, "to": new} for name, (old, new) in self.changes.items()},
+            "lines": list(self.lines),
+        }
+        return {**self.report.as_dict(), "update": update}
+
+
+def update_provider(
+    requirements: Path,
+    airflow_version: str,
+    provider: str,
+    *,
+    wheels: Path | None = None,
+    replace_anything: bool = False,
+) -> ProviderUpdate:
+    """Write the image's constraints with another version of a provider, beside a requirements file.
+
+    What the provider needs in another version than the image pins is changed as well, as little as can be; what MWAA
+    never lets move is not. The requirements are checked with the new constraints before anything is written.
+
+    :param requirements: path of the requirements file.
+    :param airflow_version: of the environment, such as ``3.3.1``.
+    :param provider: name and version, such as ``amazon==9.35.0``.
+    :param wheels: a folder with wheels of one's own.
+    :param replace_anything: also replaces a file that this did not write.
+    :return: the check's report, and what was written if it has no error.
+    :raises MwaaInputError: the image has no such provider, or a file cannot be read or written.
+    :raises ResolverUnavailable: neither uv nor pip can be used, or the index cannot be reached.
+    """
+    target = Target.of(airflow_version)
+    line = _provider_line(provider, airflow_version)
+    path = requirements.with_name(f"constraints-{target.python}-updated.txt")
+    if path.exists() and not replace_anything and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        raise MwaaInputError(
+            f"{path} is there and was not written by this command. Move it, or replace it with --force."
+        )
+    resolver = find_resolver(target, wheels)
+    if not resolver.keeps_preferred:
+        raise MwaaInputError("--update-provider needs uv. Install it: pip install uv.")
+    image = Image(
+        target, image_constraints.pins_of(airflow_version), essential_pins(airflow_version), Regime.OWN, False
+    )
+    changes = _changes(line, image, resolver)
+    if isinstance(changes, RequirementsReport):
+        return ProviderUpdate(changes, {})
+    written_lines = (f'--constraint "{MWAA_HOME}/dags/{path.name}"', line.asked)
+    content = _constraints(airflow_version, changes)
+    try:
+        text = _requirements(requirements, written_lines, normalized(line.asked.partition("==")[0]))
+        with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
+            draft = Path(folder, path.name)
+            draft.write_text(content, encoding="utf-8")
+            report = check_requirements(
+                text, airflow_version, name=requirements.name, wheels=wheels, constraints=draft, resolver=resolver
+            )
+        report = _without_the_changes(report, changes)
+        if report.errors:
+            return ProviderUpdate(report, changes, None, written_lines)
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise MwaaInputError(f"{error.filename or path} cannot be used: {error.strerror or error}.") from error
+    return ProviderUpdate(report, changes, path, written_lines)
+
+
+def _provider_line(provider: str, airflow_version: str) -> Line:
+    text = provider if normalized(provider).startswith(_PREFIX) else f"{_PREFIX}{provider}"
+    try:
+        name = normalized(Requirement(text).name)
+    except InvalidRequirement:
+        raise MwaaInputError(f"{provider!r} is not a provider and a version. Write amazon==9.35.0.") from None
+    [line] = parse(text)
+    if pinned_version(line) is None:
+        raise MwaaInputError(f"{provider!r} has no exact version. Write amazon==9.35.0.")
+    pins = image_constraints.pins_of(airflow_version)
+    if name not in pins:
+        known = [each.removeprefix(_PREFIX) for each in pins if each.startswith(_PREFIX)]
+        near = difflib.get_close_matches(name.removeprefix(_PREFIX), known, n=3)
+        raise MwaaInputError(
+            f"Airflow {airflow_version} has no constraint of a provider {name.removeprefix(_PREFIX)}. "
+            + (f"The nearest: {', '.join(near)}." if near else "Ask for it in the requirements file.")
+        )
+    return replace(line, asked=f"{name}=={pinned_version(line)}")
+
+
+def _changes(line: Line, image: Image, resolver: Resolver) -> dict[str, tuple[str, str]] | RequirementsReport:
+    """Return the versions to change, or a report of why they cannot be."""
+    essential = tuple(f"{name}=={version}" for name, version in image.essential.items())
+    preferred = tuple(f"{name}=={version}" for name, version in image.pins.items())
+    asked = Asked((line.asked,), essential, preferred)
+    try:
+        found = resolver.trace(asked).packages
+    except Unresolvable as error:
+        problems, moved = Conflicts(resolver, image, "--update-provider", [line], asked, str(error)).explain()
+        return RequirementsReport(
+            "--update-provider", image.target, image.regime, resolver.name, tuple(problems), (), tuple(moved)
+        )
+    return {
+        name: (image.pins[name], package.version)
+        for name, package in found.items()
+        if name in image.pins and package.version != image.pins[name]
+    }
+
+
+def _without_the_changes(report: RequirementsReport, changes: Mapping[str, tuple[str, str]]) -> RequirementsReport:
+    """Return a report that does not warn of what was asked for."""
+    told = tuple(f"{name} becomes {new}" for name, (_, new) in changes.items())
+    return replace(
+        report,
+        problems=tuple(
+            problem
+            for problem in report.problems
+            if not (problem.code == "moves-pin" and problem.what.startswith(told))
+        ),
+    )
+
+
+def _constraints(airflow_version: str, changes: Mapping[str, tuple[str, str]]) -> str:
+    lines = [_MARK, *(f"# {name} {old} to {new}" for name, (old, new) in changes.items())]
+    for line in image_constraints.text_of(airflow_version).splitlines():
+        name, pinned, _ = line.partition("==")
+        change = changes.get(normalized(name)) if pinned else None
+        lines.append(f"{name}=={change[1]}" if change else line)
+    return "\n".join(lines) + "\n"
+
+
+def _requirements(path: Path, wanted: tuple[str, ...], provider: str) -> str:
+    """Return the file with the new lines in place of those that they replace, else at its end."""
+    text, _ = decode(path.read_bytes())
+    lines = text.splitlines()
+    constraint, package = wanted
+    missing = {constraint, package}
+    for line in parse(text):
+        if line.values("constraint"):
+            lines[line.number - 1] = constraint if constraint in missing else ""
+            missing.discard(constraint)
+        elif line.requirement is not None and normalized(line.requirement.name) == provider:
+            lines[line.number - 1] = package if package in missing else ""
+            missing.discard(package)
+    return "\n".join([*lines, *(line for line in wanted if line in missing), ""])
