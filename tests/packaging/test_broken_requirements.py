@@ -4,20 +4,28 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.problems import Problem
 from airflow_mwaa_provider.packaging.requirements import checking
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
+from airflow_mwaa_provider.packaging.requirements.parsing import decode
+from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Resolution, Resolver
 from airflow_mwaa_provider.packaging.requirements.target import Target
 from tests.packaging.broken_requirements import BROKEN, Broken
+from tests.packaging.conftest import uv_folder
 from tests.packaging.wheel_index import WheelIndex
 
 pytestmark = pytest.mark.once
+FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "requirements.md"
 
 
@@ -83,3 +91,39 @@ def test_no_problem_repeats_a_password(index: WheelIndex, tmp_path: Path) -> Non
             report = check_requirements(f"{line}\n", "3.3.1", private_web_server=is_private, resolver=Nothing())
             assert report.problems
             assert secret not in str(report.as_dict())
+
+
+@pytest.fixture(scope="module")
+def pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The newest pip, in an environment of its own: it asks the machine's own package index."""
+    folder = tmp_path_factory.mktemp("pip")
+    command = [uv_folder() / "uv", "venv", "--quiet", "--seed", "--python", sys.executable, folder]
+    subprocess.run(command, check=True, env={**os.environ, "SSL_CERT_FILE": os.environ.get("PIP_CERT", "")})
+    return folder / "bin" / "pip"
+
+
+@pytest.mark.skipif(not FULL, reason="scripts/test --full asks the real package index")
+@pytest.mark.parametrize(
+    "broken",
+    [broken for broken in BROKEN if broken.pip is not None and broken.code != "install-time"],
+    ids=lambda broken: f"{broken.code}: {broken.shown[:40]}",
+)
+def test_what_pip_says_of_it(broken: Broken, pip: Path, tmp_path: Path) -> None:
+    """The same file, given to pip as the image gives it."""
+    (tmp_path / "requirements.txt").write_bytes(broken.bytes)
+    pins = dict(essential_pins(broken.airflow))
+    if regime_of(decode(broken.bytes)[0]) is Regime.IMAGE:
+        pins = {**image_constraints.pins_of(broken.airflow), **pins}
+    (tmp_path / "constraints.txt").write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
+    command = [str(pip), "install", "--isolated", "--dry-run", "--ignore-installed", "--no-input", "--retries", "0"]
+    command += ["--disable-pip-version-check", "-r", "requirements.txt", "-c", "constraints.txt"]
+    command += ["--cert", os.environ["PIP_CERT"]] if "PIP_CERT" in os.environ else []
+    command += ["--index-url", os.environ["PIP_INDEX_URL"]] if "PIP_INDEX_URL" in os.environ else []
+    command += ["--no-index"] if broken.is_private else []
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280)
+    said = done.stdout + done.stderr
+    assert broken.pip is not None
+    if broken.pip:
+        assert broken.pip.partition(" (")[0] in said
+    else:
+        assert done.returncode == 0, said
