@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another, then one exports the metadata, what has
-ended is deleted, tasks read a secret, and metrics are published; and a screen shows what happened.
+ended is deleted, tasks read a secret, metrics are published, and tasks see what configuration options set; and a screen
+shows what happened.
 """
 
 from __future__ import annotations
@@ -48,6 +49,15 @@ SECRETS_DAG = "secrets-manager"
 METRICS_DAG = "dag-custom-metrics"
 TASKS_NAMESPACE = "MWAA-Tasks"
 MYCONN = "airflow/connections/myconn"
+PLUGIN_OPTIONS = {
+    "mwaa_provider.task_timezone": "America/Los_Angeles",
+    "mwaa_env.java_home": "/usr/lib/jvm/jre",
+}
+SEEN_BY = {
+    "mwaa_provider.task_timezone": ("tz_test", "tz_aware_task"),
+    "mwaa_env.java_home": ("environment_variables", "in_bash"),
+}
+"""DAG and task that show what an option does."""
 READERS = 3
 NUMBERS = [19, 23]
 OLD_RUNS = 3
@@ -65,6 +75,7 @@ class Story:
     :param outcome: of the cleanup of target's.
     :param secret_calls: how many calls to Secrets Manager each of some tasks in source made that read a connection.
     :param resources: what the logs of tasks in source say that they used, by DAG and task.
+    :param seen: what a task in source printed that sees what a configuration option does, by the option.
     :param readings: what CloudWatch has of source.
     """
 
@@ -76,6 +87,7 @@ class Story:
     outcome: Outcome
     secret_calls: list[int]
     resources: dict[str, str]
+    seen: dict[str, str]
     readings: Readings
 
 
@@ -105,7 +117,10 @@ def start(
             {"connections_lookup_pattern": "^(?!aws_default$).*$", "cache_dir": str(folder / "secrets-cache")}
         ),
     }
-    requests = [EnvironmentRequest(name, python[name], dags, options=options) for name in ("source", "target")]
+    requests = [
+        EnvironmentRequest(name, python[name], dags, options=options | more)
+        for name, more in (("source", PLUGIN_OPTIONS), ("target", {}))
+    ]
     return lifecycle.up(
         folder,
         requests,
@@ -147,6 +162,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
         (source, EXPORT_DAG),
         (source, SECRETS_DAG),
         (source, METRICS_DAG),
+        *((source, dag_id) for dag_id, _ in SEEN_BY.values()),
     ):
         say(f"{environment.name}: waiting for DAG {dag_id} to come from its S3 bucket")
         _wait_for_dag(environment, dag_id)
@@ -182,8 +198,9 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
         for each in (exported, measured)
         for task in source.get_task_instances(each.dag_id, each.run_id)
     }
+    seen = {option: _seen(source, dag_id, task_id, say) for option, (dag_id, task_id) in SEEN_BY.items()}
     readings = read_dashboard(_client(folder, "cloudwatch"), "source", hours=1)
-    return Story(run, target_run, int(result), calls, manifest, outcome, secret_calls, resources, readings)
+    return Story(run, target_run, int(result), calls, manifest, outcome, secret_calls, resources, seen, readings)
 
 
 def show(story: Story, now: dict[str, Any]) -> None:
@@ -215,6 +232,9 @@ def show(story: Story, now: dict[str, Any]) -> None:
     _echo_titled("Tasks in source that read a connection, whose secret is cached", read)
     used: list[tuple[object, ...]] = [("DAG, TASK", "ITS LOG SAYS")]
     _echo_titled("What tasks in source used, as a listener measured it", [*used, *story.resources.items()])
+    options: list[tuple[object, ...]] = [("OPTION", "VALUE", "TASK", "PRINTED")]
+    options += [(each, PLUGIN_OPTIONS[each], SEEN_BY[each][1], printed) for each, printed in story.seen.items()]
+    _echo_titled("What tasks in source see of its configuration options", options)
     click.echo("\nMetrics of source, read back from CloudWatch, as airflow-mwaa monitor show draws them")
     for line in draw(story.readings, 80):
         click.echo(line.text)
@@ -248,6 +268,12 @@ def _used(environment: MwaaEnvironment, run: DagRun, task: TaskInstance) -> str:
     return found[1] if found else "nothing"
 
 
+def _seen(environment: MwaaEnvironment, dag_id: str, task_id: str, say: Callable[[str], None]) -> str:
+    say(f"source: a task of DAG {dag_id} shows what a configuration option does")
+    environment.request("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+    return str(_xcom_as_shown(environment, _run(environment, dag_id, {}, say), task_id))
+
+
 def _seconds(run: DagRun) -> str:
     if run.start_date is None or run.end_date is None:
         return ""
@@ -267,9 +293,13 @@ def _wait_for_dag(environment: MwaaEnvironment, dag_id: str) -> None:
             return
 
 
-def _xcom(environment: MwaaEnvironment, run: DagRun, task_id: str) -> Any:
+def _xcom_as_shown(environment: MwaaEnvironment, run: DagRun, task_id: str) -> Any:
     path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/xcomEntries/return_value"
-    value = environment.request("GET", path)["value"]
+    return environment.request("GET", path)["value"]
+
+
+def _xcom(environment: MwaaEnvironment, run: DagRun, task_id: str) -> Any:
+    value = _xcom_as_shown(environment, run, task_id)
     if not isinstance(value, str):
         return value
     # Airflow 2 gives the value as Python writes it.

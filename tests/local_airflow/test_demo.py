@@ -52,6 +52,13 @@ def test_demo_once(tmp_path: Path) -> None:
     assert calls[1:] == [0, 0]
     used = done.stdout.split("What tasks in source used")[1]
     assert re.search(r"export_metadata, export +ended success, peak memory [1-9]\d*\.\d MB", used)
+    seen = used.split("What tasks in source see of its configuration options")[1]
+    assert re.search(
+        r"^  mwaa_provider\.task_timezone +America/Los_Angeles +tz_aware_task +.* P[SD]T\b", seen, re.MULTILINE
+    )
+    assert re.search(
+        r"^  mwaa_env\.java_home +/usr/lib/jvm/jre +in_bash +JAVA_HOME is /usr/lib/jvm/jre,", seen, re.MULTILINE
+    )
     metrics = used.split("Metrics of source, read back from CloudWatch")[1]
     assert re.search(r"^  worker disk\b.*%", metrics, re.MULTILINE)
     assert re.search(r"^  scheduler\b", metrics, re.MULTILINE)
