@@ -10,7 +10,8 @@
     │   ├── TableNotFound                      the metadata database has no such table, or no such column
     │   ├── UnsupportedColumn                  a column whose type the file format cannot hold
     │   ├── NoMetadataRoute                    no way to the metadata can be used from here
-    │   └── MigrationRefused                   something cannot be moved to Secrets Manager, or back; .keys
+    │   ├── MigrationRefused                   something cannot be moved to Secrets Manager, or back; .keys
+    │   └── PluginsRefused                     a plugins.zip would have errors; .problems
     ├── AccessDenied                           IAM or Airflow refused; .action says what to allow
     ├── EnvironmentUnavailable                 .status of the environment, where known
     │   ├── EnvironmentNotFound
@@ -66,8 +67,9 @@ __all__ = [
     "CliCommandFailed", "CliCommandNotAllowed", "CliError", "DagNotFound", "DagPaused", "DagRunAlreadyExists",
     "DagRunFailed", "DagRunNotFound", "DatabaseRefused", "DatabaseUnavailable", "EnvironmentNotFound",
     "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MetricsNotSent", "MigrationRefused",
-    "MwaaError", "MwaaInputError", "NoMetadataRoute", "NotAirflowMetadata", "RemoteConflict", "RemoteNotFound",
-    "ResolverUnavailable", "SecretsError", "SecretsUnavailable", "StorageError", "TableNotFound", "TaskInstanceFailed",
+    "MwaaError", "MwaaInputError", "NoMetadataRoute", "NotAirflowMetadata", "PluginsRefused", "RemoteConflict",
+    "RemoteNotFound", "ResolverUnavailable", "SecretsError", "SecretsUnavailable", "StorageError", "TableNotFound",
+    "TaskInstanceFailed",
     "TaskInstanceNotFound", "Throttled", "TokenExpired", "UnexpectedAnswer", "UnsendableCommand",
     "UnsupportedByTransport", "UnsupportedColumn", "ValueMasked", "WaitTimeout", "WebServerUnreachable",
 ]  # fmt: skip
@@ -453,3 +455,14 @@ class MigrationRefused(MwaaInputError):
     def __init__(self, message: str = "", *, keys: tuple[str, ...] = (), **fields: Any) -> None:
         super().__init__(message, **fields)
         self.keys = keys
+
+
+class PluginsRefused(MwaaInputError):
+    """What was put together for a plugins.zip has errors, and was not written.
+
+    :param problems: all that was found, errors first: each says where, what and what to do.
+    """
+
+    def __init__(self, message: str = "", *, problems: tuple[Any, ...] = (), **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.problems = problems

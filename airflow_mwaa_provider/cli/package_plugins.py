@@ -56,6 +56,9 @@ def _file_and_format(_context: click.Context, _option: click.Parameter, values: 
     "--airflow-version", metavar="VERSION", help="The environment's Airflow; the newest image's if not given."
 )
 @click.option("--stored", is_flag=True, help="Don't compress: the same bytes on any machine, whatever its zlib.")
+@click.option(
+    "--copy-links", is_flag=True, help="Copy what symbolic links lead to: larger, but the same after any unzip."
+)
 @click.option("--check", type=_FILE, metavar="FILE.zip", help="Build nothing: say what is wrong with this one.")
 @click.option("--force", is_flag=True, help="Replace files also when they are not of this command.")
 @aws_command
@@ -73,6 +76,7 @@ def package_plugins(
     upload: str | None,
     airflow_version: str | None,
     stored: bool,
+    copy_links: bool,
     check: Path | None,
     force: bool,
 ) -> None:
@@ -91,7 +95,7 @@ def package_plugins(
     path, form = output
     built_of = (oracle, libaio, hadoop, hive, startup_script, upload)
     if check is not None:
-        if sources or any(built_of) or environment_plugin or stored:
+        if sources or any(built_of) or environment_plugin or stored or copy_links:
             raise click.UsageError("--check builds nothing: give --check FILE.zip alone, or with --airflow-version.")
         _check(check, form, airflow_version)
         return
@@ -99,7 +103,8 @@ def package_plugins(
         raise click.UsageError(
             "Nothing to build from: give a SOURCE, --oracle, --hadoop or --hive, or --check FILE.zip."
         )
-    from airflow_mwaa_provider.packaging.plugins_zip.building import Binaries, PluginsRefused, build_plugins
+    from airflow_mwaa_provider.exceptions import PluginsRefused
+    from airflow_mwaa_provider.packaging.plugins_zip.building import Binaries, build_plugins
     from airflow_mwaa_provider.packaging.uploads import parse_s3_uri
     from airflow_mwaa_provider.packaging.zip_writing import Compression
 
@@ -115,6 +120,7 @@ def package_plugins(
             with_environment_plugin=environment_plugin,
             compression=Compression.STORED if stored else Compression.DEFLATED,
             airflow_version=airflow_version,
+            copies_links=copy_links,
             replace_anything=force,
         )
     except PluginsRefused as error:

@@ -20,9 +20,9 @@ import pytest
 from click.testing import CliRunner
 
 from airflow_mwaa_provider.cli.main import main
-from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.exceptions import MwaaInputError, PluginsRefused
 from airflow_mwaa_provider.local.airflow import plugins_zip as local_plugins_zip
-from airflow_mwaa_provider.packaging.plugins_zip.building import Binaries, PluginsRefused, build_plugins
+from airflow_mwaa_provider.packaging.plugins_zip.building import Binaries, build_plugins
 from airflow_mwaa_provider.packaging.plugins_zip.environment import configuration_options, merged
 from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect_file
 from airflow_mwaa_provider.packaging.zip_writing import Compression
@@ -155,6 +155,22 @@ def test_links_and_permissions_of_a_folder_are_kept_and_lead_nowhere_else(plugin
     (plugins / "out").symlink_to("/etc/passwd")
     with pytest.raises(MwaaInputError, match=r"out is a symbolic link that leads out of .*plugins\. Put what it leads"):
         build_plugins([plugins], tmp_path / "x.zip")
+
+
+def test_links_can_be_copied(plugins: Path, tmp_path: Path) -> None:
+    (plugins / "lib").mkdir()
+    (plugins / "lib" / "libx.so.1").write_bytes(b"x")
+    (plugins / "lib" / "libx.so").symlink_to("libx.so.1")
+    (plugins / "lib" / "linked.so").symlink_to("libx.so")
+    (plugins / "current").symlink_to("lib")
+    built = build_plugins([plugins], tmp_path / "x.zip", copies_links=True)
+    with zipfile.ZipFile(built.zip.path) as archive:
+        assert not any(stat.S_ISLNK(found.external_attr >> 16) for found in archive.infolist())
+    libraries = {name: text for name, text in content(built.zip.path).items() if not name.endswith(".py")}
+    assert libraries == dict.fromkeys(("lib/libx.so.1", "lib/libx.so", "lib/linked.so", "current/libx.so.1"), b"x")
+    (plugins / "broken").symlink_to("absent")
+    with pytest.raises(MwaaInputError, match=r"^broken in .* is a symbolic link to absent, where no file is"):
+        build_plugins([plugins], tmp_path / "x.zip", copies_links=True)
 
 
 def test_sources_that_cannot_be_used_are_named(plugins: Path, tmp_path: Path) -> None:

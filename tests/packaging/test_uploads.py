@@ -150,7 +150,9 @@ def test_a_bucket_without_versioning_is_refused_before_anything_is_sent(moto_url
     assert "Contents" not in client_of(moto_url).list_objects_v2(Bucket="plain")
 
 
-@pytest.mark.parametrize("uri", ["", "s3://", "s3://bucket", "s3://bucket/", "s3://bucket/x/", "/x/y", "s3:///x"])
+@pytest.mark.parametrize(
+    "uri", ["", "s3://", "s3://bucket", "s3://bucket/", "s3://bucket/x/", "plugins.zip", "s3:///x"]
+)
 def test_what_names_no_object_is_refused(uri: str) -> None:
     with pytest.raises(MwaaInputError, match=r"names no object in S3\. Write s3://BUCKET/plugins\.zip"):
         parse_s3_uri(uri)

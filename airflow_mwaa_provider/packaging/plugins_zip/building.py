@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
-from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.exceptions import MwaaInputError, PluginsRefused
 from airflow_mwaa_provider.packaging.plugins_zip.contents import Contents
 from airflow_mwaa_provider.packaging.plugins_zip.environment import (
     ENVIRONMENT_PLUGIN,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["Binaries", "BuiltPlugins", "PluginsRefused", "build_plugins"]
+__all__ = ["Binaries", "BuiltPlugins", "build_plugins"]
 
 _COMMENT = b"airflow-mwaa package plugins"
 
@@ -77,17 +77,6 @@ class BuiltPlugins:
         return startup_script(self.variables) if self.variables else ""
 
 
-class PluginsRefused(MwaaInputError):
-    """What was put together has errors, and was not written.
-
-    :param problems: all that was found, errors first.
-    """
-
-    def __init__(self, message: str = "", *, problems: Sequence[Problem] = ()) -> None:
-        super().__init__(message)
-        self.problems = list(problems)
-
-
 def build_plugins(
     sources: Sequence[Path],
     output: Path,
@@ -96,6 +85,7 @@ def build_plugins(
     with_environment_plugin: bool = False,
     compression: Compression = Compression.DEFLATED,
     airflow_version: str | None = None,
+    copies_links: bool = False,
     replace_anything: bool = False,
 ) -> BuiltPlugins:
     """Build a plugins.zip, and write it if it has no errors.
@@ -108,6 +98,7 @@ def build_plugins(
     :param with_environment_plugin: adds a plugin that sets the binaries' environment variables, for an environment
         that does not have this package.
     :param airflow_version: of the image that it is for.
+    :param copies_links: in the place of a symbolic link there is a copy of what it leads to.
     :param replace_anything: also replaces a file that is no zip of this function.
     :raises PluginsRefused: it would have errors; ``.problems``.
     :raises MwaaInputError: a source is not there or broken, two contradict each other, or the file cannot be written.
@@ -142,11 +133,11 @@ def build_plugins(
             errors = sum(problem.severity is Severity.ERROR for problem in problems)
             if errors:
                 more = f" Errors in all: {errors}." if errors > 1 else ""
-                raise PluginsRefused(f"{problems[0]}{more}", problems=problems)
+                raise PluginsRefused(f"{problems[0]}{more}", problems=tuple(problems))
 
         written = write_zip(
             output,
-            contents.entries(),
+            contents.entries(copies_links=copies_links),
             comment=_COMMENT,
             compression=compression,
             replace_anything=replace_anything,

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.plugins_zip.links import target_of
 from airflow_mwaa_provider.packaging.plugins_zip.modules import IGNORE_FILE
 from airflow_mwaa_provider.packaging.zip_writing import ZipEntry
 
@@ -83,10 +86,34 @@ class Contents:
         """Add lines to the ``.airflowignore`` at the top."""
         self._ignored.update(dict.fromkeys(line for line in map(str.rstrip, lines) if line))
 
-    def entries(self) -> list[ZipEntry]:
-        """Return all entries, the ``.airflowignore`` included."""
+    def entries(self, *, copies_links: bool = False) -> list[ZipEntry]:
+        """Return all entries, the ``.airflowignore`` included.
+
+        :param copies_links: in the place of a symbolic link there is a copy of what it leads to.
+        :raises MwaaInputError: a link has nothing that could be copied.
+        """
         text = "".join(f"{line}\n" for line in self._ignored)
-        return [*self._entries.values(), *([ZipEntry(IGNORE_FILE, text.encode())] if text else [])]
+        found = self._copied() if copies_links else list(self._entries.values())
+        return [*found, *([ZipEntry(IGNORE_FILE, text.encode())] if text else [])]
+
+    def _copied(self) -> list[ZipEntry]:
+        links = {}
+        for path, entry in self._entries.items():
+            if entry.is_link:
+                with entry.open() as file:
+                    links[path] = os.fsdecode(file.read())
+        files = {path: entry for path, entry in self._entries.items() if not entry.is_link}
+        made = list(files.values())
+        for link, text in links.items():
+            target = target_of(link, text, links)
+            below = [path for path in files if path == target or path.startswith(f"{target}/")]
+            if not below:
+                raise MwaaInputError(
+                    f"{link} in {self._sources[link]} is a symbolic link to {text}, where no file is that could be "
+                    "copied. Remove it."
+                )
+            made += [replace(files[path], name=link + path.removeprefix(str(target))) for path in below]
+        return made
 
     def counts(self) -> dict[str, int]:
         """Return the number of files by source; one that two have counts for the first."""

@@ -137,7 +137,7 @@ def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
     yield from found(
         "compression-unknown", "It is compressed in a way that unzip does not know.",
         "Make the zip with Deflate: in 7-Zip choose that method, and not Deflate64, LZMA or Zstandard.",
-        lambda entry: entry.compress_type not in (_STORED, _DEFLATED),
+        lambda entry: entry.compress_type not in (_STORED, _DEFLATED) and not is_encrypted(entry),
     )  # fmt: skip
     yield from found(
         "name-not-utf-8", "Its name is not in UTF-8, so that it is unpacked with another one.",
