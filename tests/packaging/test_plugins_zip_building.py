@@ -28,7 +28,7 @@ from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect_file
 from airflow_mwaa_provider.packaging.zip_writing import Compression
 from tests.packaging import oracle_client
 from tests.packaging.apache import hadoop_tar, hive_tar, tar_gz
-from tests.packaging.zips import elf, entry, link, wheel, zipped
+from tests.packaging.zips import AIRFLOW, elf, entry, link, wheel, zipped
 
 pytestmark = pytest.mark.once
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
@@ -132,10 +132,10 @@ def test_what_has_errors_is_not_written(plugins: Path, tmp_path: Path) -> None:
     (plugins / "broken.py").write_text("print 'x'")
     output = tmp_path / "plugins.zip"
     with pytest.raises(PluginsRefused, match=r"time\.py: Airflow runs it .* Errors in all: 2") as caught:
-        build_plugins([plugins], output)
+        build_plugins([plugins], output, airflow_version=AIRFLOW)
     assert [problem.code for problem in caught.value.problems] == ["shadows-standard-library", "syntax-error"]
     assert not output.exists()
-    done = CliRunner().invoke(main, ["package", "plugins", str(plugins), "--output", str(output)])
+    done = run(plugins, "--output", output, "--airflow-version", AIRFLOW)
     assert done.exit_code == 1
     assert [line.partition(":")[0] for line in done.output.splitlines()] == ["error", "error"]
 
@@ -176,7 +176,7 @@ def test_links_can_be_copied(plugins: Path, tmp_path: Path) -> None:
 def test_sources_that_cannot_be_used_are_named(plugins: Path, tmp_path: Path) -> None:
     def refused(*sources: Path, **keywords: Any) -> str:
         with pytest.raises(MwaaInputError) as caught:
-            build_plugins(sources, tmp_path / "x.zip", **keywords)
+            build_plugins(sources, tmp_path / "x.zip", airflow_version=AIRFLOW, **keywords)
         return str(caught.value)
 
     absent = tmp_path / "absent"

@@ -9,6 +9,7 @@ import random
 import sys
 import tracemalloc
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from airflow_mwaa_provider.cli.main import main
+from airflow_mwaa_provider.local.airflow import plugins_zip
+from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect, inspect_file
 from airflow_mwaa_provider.packaging.problems import Severity
 from tests.packaging.zips import AIRFLOW, BROKEN, PLUGIN, Broken, Entry, entry, link, table, wheel, zipped
@@ -50,6 +53,24 @@ def test_each_problem_is_found_named_and_has_a_way_out(broken: Broken, tmp_path:
     assert "\n" not in str(problem)
 
 
+def test_what_the_local_mwaa_refuses_is_an_error(tmp_path: Path) -> None:
+    """Its reading of a zip shares no code with this one."""
+    path = tmp_path / "plugins.zip"
+    refused = set()
+    for broken in BROKEN:
+        broken.write(path)
+        with suppress(LocalMwaaError):
+            plugins_zip.check(path, path.name)
+            plugins_zip.unpack(path, tmp_path / "plugins")
+            continue
+        refused.add(broken.code)
+        assert Severity.ERROR in {problem.severity for problem in inspect_file(path, airflow_version=AIRFLOW)}, broken
+    path.unlink()
+    assert refused >= {"not-a-zip", "truncated", "damaged", "absolute-path", "path-leads-out", "link-leads-out"}
+    assert refused >= {"special-file", "encrypted", "file-and-folder"}
+    assert "backslash" not in refused, "unzip may take them for slashes"
+
+
 def test_the_docs_show_what_is_said(tmp_path: Path) -> None:
     """Written anew by ``python -m tests.packaging.zips``."""
     assert table(tmp_path) in PAGE.read_text(encoding="utf-8")
@@ -70,7 +91,7 @@ def test_what_is_fine_has_no_problem() -> None:
         ("hooks/", b""),
         ("ünï code.py", b""),
         ("mylib-1.0-py3-none-any.whl", wheel("mylib", "1.0")),
-        ("other-1.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", wheel("other", "1.0")),
+        ("other-1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", wheel("other", "1.0")),
         ("third-1.0-cp38-abi3-manylinux_2_34_x86_64.whl", wheel("third", "1.0")),
     ]
     assert codes(*fine) == []

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect_file
 
-AIRFLOW = "3.0.6"
+AIRFLOW = "2.10.3"  # whose Python each Python that this runs on knows
 PLUGIN = b"import os\n"
-CP312 = "mylib-1.0-cp312-cp312"
+CP311 = "mylib-1.0-cp311-cp311"
 Entry = tuple[str | zipfile.ZipInfo, bytes]
 
 
@@ -151,9 +151,9 @@ BROKEN = [
     Broken("wheel-name", "a wheel that was renamed", of(("mylib.whl", wheel("mylib", "1.0")))),
     Broken("wheel-damaged", "a wheel that is an error page", of(("mylib-1.0-py3-none-any.whl", b"<html>404</html>"))),
     Broken("wheel-for-another-python", "a wheel of Python 3.9", _wheel("mylib-1.0-cp39-cp39-manylinux2014_x86_64.whl")),
-    Broken("wheel-for-another-processor", "a wheel of a Mac's Docker", _wheel(f"{CP312}-manylinux2014_aarch64.whl")),
-    Broken("wheel-for-another-system", "a wheel of Windows", _wheel(f"{CP312}-win_amd64.whl")),
-    Broken("wheel-for-another-libc", "a wheel of a newer Linux", _wheel(f"{CP312}-manylinux_2_39_x86_64.whl")),
+    Broken("wheel-for-another-processor", "a wheel of a Mac's Docker", _wheel(f"{CP311}-manylinux2014_aarch64.whl")),
+    Broken("wheel-for-another-system", "a wheel of Windows", _wheel(f"{CP311}-win_amd64.whl")),
+    Broken("wheel-for-another-libc", "a wheel of a newer Linux", _wheel(f"{CP311}-manylinux_2_39_x86_64.whl")),
     Broken(
         "two-versions", "two versions of one distribution",
         of(
