@@ -15,8 +15,10 @@ import hashlib
 import io
 import os
 import stat
+import tarfile
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -216,6 +218,8 @@ def _check_name(name: str) -> None:
     parts = name.split("/")
     if not name or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
         raise MwaaInputError(f"{name!r} is no name for a file in a zip: give a relative path with slashes.")
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise MwaaInputError(f"{name!r} is no name in UTF-8; rename the file.")
 
 
 def _write_entry(archive: zipfile.ZipFile, entry: ZipEntry, compression: Compression) -> int:
@@ -226,10 +230,15 @@ def _write_entry(archive: zipfile.ZipFile, entry: ZipEntry, compression: Compres
         written.compress_type = compression.value
     written.file_size = size_bytes = entry.size_bytes  # by it ZIP64 is chosen
     copied = 0
-    with entry.open() as source, archive.open(written, "w") as target:
-        while chunk := source.read(_CHUNK_BYTES):
-            target.write(chunk)
-            copied += len(chunk)
+    try:
+        with entry.open() as source, archive.open(written, "w") as target:
+            while chunk := source.read(_CHUNK_BYTES):
+                target.write(chunk)
+                copied += len(chunk)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+        raise MwaaInputError(
+            f"{entry.name}: the archive that it is in is damaged; copy or download it again."
+        ) from error
     if copied != size_bytes:
         raise MwaaInputError(f"{entry.name} changed while it was read ({size_bytes} bytes, then {copied}); try again.")
     return copied

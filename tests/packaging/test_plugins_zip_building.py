@@ -157,6 +157,24 @@ def test_links_and_permissions_of_a_folder_are_kept_and_lead_nowhere_else(plugin
         build_plugins([plugins], tmp_path / "x.zip")
 
 
+def test_the_zip_may_be_in_the_folder_that_goes_into_it(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(plugins)
+    first = build_plugins([Path()], Path("plugins.zip")).zip
+    assert first.names == ("hooks/mine.py", "plugin.py")
+    assert not build_plugins([Path()], Path("plugins.zip")).zip.changed
+
+
+def test_an_archive_that_is_damaged_inside_leaves_nothing(tmp_path: Path) -> None:
+    archive = oracle_zip(tmp_path / "client.zip")
+    damaged = bytearray(archive.read_bytes())
+    at = damaged.index(b"BASIC_README") + len("BASIC_README") + 4
+    damaged[at : at + 4] = b"\xff\xff\xff\xff"
+    archive.write_bytes(damaged)
+    with pytest.raises(MwaaInputError, match=r"BASIC_README: the archive that it is in is damaged; copy or download"):
+        build_plugins([], tmp_path / "x.zip", binaries=Binaries(oracle=archive))
+    assert [path.name for path in tmp_path.iterdir()] == ["client.zip"]
+
+
 def test_links_can_be_copied(plugins: Path, tmp_path: Path) -> None:
     (plugins / "lib").mkdir()
     (plugins / "lib" / "libx.so.1").write_bytes(b"x")
@@ -288,6 +306,10 @@ def test_libaio_out_of_a_package_of_debian(archives: Binaries, tmp_path: Path) -
     path.write_bytes(package)
     built = build_plugins([], tmp_path / "x.zip", binaries=Binaries(oracle=archives.oracle, libaio=path))
     assert content(built.zip.path)["instantclient_21_12/libaio.so.1"] == elf(X86_64)
+    for broken in (package[:-300], b"!<arch>\n" + b"x" * 99, b"!<arch>\n"):
+        path.write_bytes(broken)
+        with pytest.raises(MwaaInputError, match=r"there is no libaio\.so\.1 that can be read in this package"):
+            build_plugins([], tmp_path / "y.zip", binaries=Binaries(oracle=archives.oracle, libaio=path))
     path.write_bytes(b"\xed\xab\xee\xdb" + bytes(99))
     with pytest.raises(MwaaInputError, match="is an RPM package, which only rpm can unpack"):
         build_plugins([], tmp_path / "y.zip", binaries=Binaries(oracle=archives.oracle, libaio=path))

@@ -127,6 +127,11 @@ def test_a_name_that_unpacks_elsewhere_is_refused(name: str) -> None:
         written(ZipEntry(name, b""))
 
 
+def test_a_name_that_no_text_can_hold_is_refused() -> None:
+    with pytest.raises(MwaaInputError, match=r"is no name in UTF-8; rename the file"):
+        written(ZipEntry(os.fsdecode(b"tarif\xff.py"), b""))
+
+
 def test_a_name_twice_is_refused() -> None:
     with pytest.raises(MwaaInputError, match="a is there twice; a zip may hold each name once"):
         written(ZipEntry("a", b"1"), ZipEntry("a", b"1"))

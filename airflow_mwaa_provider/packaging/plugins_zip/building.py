@@ -111,7 +111,7 @@ def build_plugins(
     problems: list[Problem] = []
     with Contents() as contents:
         for source in sources:
-            add_source(contents, source, airflow_version=airflow_version)
+            add_source(contents, source, output=output, airflow_version=airflow_version)
         if binaries.oracle is not None:
             oracle_folder, needed = add_oracle(contents, binaries.oracle, binaries.libaio)
             variables += needed

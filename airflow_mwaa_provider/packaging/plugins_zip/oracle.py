@@ -10,6 +10,7 @@ import io
 import lzma
 import re
 import tarfile
+import zlib
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
@@ -85,7 +86,10 @@ def _of_deb(path: Path, content: bytes) -> bytes:
     at = 8
     while at + 60 <= len(content):
         header = content[at : at + 60]
-        name, size = header[:16].decode("ascii", "replace").strip(" /"), int(header[48:58])
+        name, digits = header[:16].decode("ascii", "replace").strip(" /"), header[48:58].strip()
+        if not digits.isdigit():
+            break
+        size = int(digits)
         if name in ("data.tar.xz", "data.tar.gz", "data.tar"):
             try:
                 with tarfile.open(fileobj=io.BytesIO(content[at + 60 : at + 60 + size])) as data:
@@ -93,7 +97,7 @@ def _of_deb(path: Path, content: bytes) -> bytes:
                         file = data.extractfile(member) if re.search(r"/libaio\.so\.1[^/]*$", member.name) else None
                         if file is not None:
                             return file.read()
-            except (tarfile.TarError, lzma.LZMAError, KeyError, EOFError):
+            except (tarfile.TarError, lzma.LZMAError, zlib.error, KeyError, EOFError):
                 break
         at += 60 + size + size % 2
     raise MwaaInputError(f"{path}: there is no libaio.so.1 that can be read in this package. Give the library itself.")

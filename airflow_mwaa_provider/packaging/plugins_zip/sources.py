@@ -30,13 +30,14 @@ _BINARIES = (
 )
 
 
-def add_source(contents: Contents, path: Path, *, airflow_version: str | None = None) -> None:
+def add_source(contents: Contents, path: Path, *, output: Path, airflow_version: str | None = None) -> None:
     """Add a source: the content of a folder, or of a plugins.zip, or a file.
 
+    :param output: the zip that is written, which may be in a folder that goes into it.
     :raises MwaaInputError: it isn't there, is broken, or contradicts another source.
     """
     if path.is_dir():
-        for entry in _folder(path, contents):
+        for entry in _folder(path, contents, output.resolve()):
             contents.add(entry, str(path))
     elif not path.is_file():
         raise MwaaInputError(f"{path} is not there. Give a folder of plugins, a .py file, a wheel or a plugins.zip.")
@@ -50,7 +51,7 @@ def add_source(contents: Contents, path: Path, *, airflow_version: str | None = 
         contents.add(ZipEntry.of_file(path.name, path.resolve()), str(path))
 
 
-def _folder(folder: Path, contents: Contents) -> Iterator[ZipEntry]:
+def _folder(folder: Path, contents: Contents, output: Path) -> Iterator[ZipEntry]:
     def failed(error: OSError) -> None:
         raise MwaaInputError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
@@ -61,6 +62,8 @@ def _folder(folder: Path, contents: Contents) -> Iterator[ZipEntry]:
         folders[:] = kept
         for name in [*files, *links]:
             path = Path(above) / name
+            if path.resolve() == output:
+                continue
             within = path.relative_to(folder).as_posix()
             if is_junk(within):
                 contents.left_out["files of tools"] += 1
