@@ -69,9 +69,9 @@ __all__ = [
     "EnvironmentUnavailable", "ExportUnderWay", "ImportFailed", "MetadataError", "MetricsNotSent", "MigrationRefused",
     "MwaaError", "MwaaInputError", "NoMetadataRoute", "NotAirflowMetadata", "PluginsRefused", "RemoteConflict",
     "RemoteNotFound", "ResolverUnavailable", "SecretsError", "SecretsUnavailable", "StorageError", "TableNotFound",
-    "TaskInstanceFailed",
-    "TaskInstanceNotFound", "Throttled", "TokenExpired", "UnexpectedAnswer", "UnsendableCommand",
-    "UnsupportedByTransport", "UnsupportedColumn", "ValueMasked", "WaitTimeout", "WebServerUnreachable",
+    "TaskInstanceFailed", "TaskInstanceNotFound", "Throttled", "TokenExpired", "UnexpectedAnswer",
+    "UnsendableCommand", "UnsupportedByTransport", "UnsupportedColumn", "ValueMasked", "WaitTimeout",
+    "WebServerUnreachable",
 ]  # fmt: skip
 
 
