@@ -20,6 +20,7 @@ from airflow_mwaa_provider.operators.cloudwatch import (
     PrivilegeChangesOperator,
     WorkerMetricsOperator,
 )
+from airflow_mwaa_provider.operators.code_artifact import CodeArtifactTokenOperator
 from airflow_mwaa_provider.operators.connections import MwaaExportConnectionsOperator, MwaaImportConnectionsOperator
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.metadata import MetadataCleanupOperator, MetadataToS3Operator
@@ -56,6 +57,7 @@ CLASSES: dict[type[Any], dict[str, Any]] = {
     WorkerMetricsOperator: {},
     MetadataMetricsOperator: {},
     PrivilegeChangesOperator: {},
+    CodeArtifactTokenOperator: {"domain": "amazon", "domain_owner": "112233445566"},
 }
 # What Python would read as something else; a text that it cannot read was never in danger.
 TEXTS = ["20261128", "007", "1e5", "1.10", "1_000", "0x10", "True", "'quoted'", "[1]", "{'a': 1}", "1, 2", " 5"]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Renew a CodeArtifact token in Secrets Manager."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_mwaa_provider.exceptions import MwaaInputError, SecretsError
+from airflow_mwaa_provider.operators.base import MwaaOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from airflow_mwaa_provider._compat import Context
+
+__all__ = ["CodeArtifactTokenOperator"]
+
+_LEAST, _MOST = timedelta(minutes=15), timedelta(hours=12)
+
+
+class CodeArtifactTokenOperator(MwaaOperator):
+    """Put a new token of a CodeArtifact domain into a secret, for those who cannot ask CodeArtifact themselves.
+
+    pip on the environment's own containers needs none of this: see ``airflow-mwaa startup codeartifact``. Run it more
+    often than tokens live, so that a run that fails leaves one that is still valid. A retry makes another token, and
+    the one before stays valid until it expires.
+
+    The token is in the secret alone: not in the log, XCom, or an error.
+
+    :param domain: name of the domain (templated).
+    :param domain_owner: account id of its owner (templated).
+    :param secret_name: name of the secret (templated), which is created where there is none. The default is what the
+        secrets backend finds as the variable ``code_artifact_token``.
+    :param token_lifetime: how long the token is valid: 15 minutes to 12 hours.
+    :param kms_key_id: the KMS key of a secret that is created (templated); if not given, the account's own.
+    :return: ``{"secret_name": …, "expires_at": …}``, in ISO 8601.
+    """
+
+    template_fields: Sequence[str] = (
+        *MwaaOperator.template_fields, "domain", "domain_owner", "secret_name", "kms_key_id",
+    )  # fmt: skip
+    text_fields: ClassVar[Collection[str]] = (
+        *MwaaOperator.text_fields, "domain", "domain_owner", "secret_name", "kms_key_id",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        domain: str,
+        domain_owner: str,
+        secret_name: str = "airflow/variables/code_artifact_token",  # noqa: S107 - its name
+        token_lifetime: timedelta = _MOST,
+        kms_key_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.domain = domain
+        self.domain_owner = domain_owner
+        self.secret_name = secret_name
+        self.token_lifetime = token_lifetime
+        self.kms_key_id = kms_key_id
+        if not isinstance(token_lifetime, timedelta) or not _LEAST <= token_lifetime <= _MOST:
+            raise MwaaInputError(f"token_lifetime={token_lifetime!r}: give a timedelta of 15 minutes to 12 hours.")
+
+    def execute(self, context: Context) -> dict[str, str]:  # noqa: ARG002 - Airflow's signature
+        """Make a token, and store it.
+
+        :raises AccessDenied: CodeArtifact, Secrets Manager or KMS refused; names the action to allow.
+        :raises AwsError: CodeArtifact did not give a token.
+        :raises SecretsError: Secrets Manager did not take it.
+        """
+        from airflow_mwaa_provider.client.code_artifact import make_token
+        from airflow_mwaa_provider.client.secrets_migration.vault import Vault
+        from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
+
+        self.read_rendered(required=("domain", "domain_owner", "secret_name"))
+        hook = MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
+        token, expiry = make_token(
+            hook.aws_client("codeartifact", attempts=1), self.domain, self.domain_owner, self.token_lifetime
+        )
+        vault = Vault(hook.aws_client("secretsmanager", attempts=1), kms_key_id=self.kms_key_id)
+        try:
+            vault.replace(self.secret_name, token)
+        except SecretsError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+            vault.create(self.secret_name, token, f"Token of CodeArtifact domain {self.domain}")
+        expires_at = expiry.isoformat()
+        self.log.info("Secret %r has a token of domain %r, valid until %s", self.secret_name, self.domain, expires_at)
+        return {"secret_name": self.secret_name, "expires_at": expires_at}
