@@ -99,6 +99,11 @@ BROKEN = (
     Broken("variable", "--index-url https://${AIRFLOW__FOO__USER}:${AIRFLOW__FOO__PASS}@example.com/simple"),
     Broken("credentials-in-url", "--extra-index-url https://me:hunter2@example.com/simple"),
     Broken("trusted-host", "--trusted-host example.com"),
+    Broken(
+        "insecure-index",
+        "--extra-index-url http://example.com/simple ⏎ folium==0.15.1",
+        pip="is not a trusted or secure host",
+    ),
     Broken("nowhere-to-look", "--no-index ⏎ folium==0.15.1", pip="No matching distribution found"),
     Broken("no-index-missing", "folium==0.15.1", is_private=True, pip="No matching distribution found"),
     Broken("needs-network", "--extra-index-url https://example.com/simple", is_private=True),

@@ -149,11 +149,12 @@ class _Check:
 
         Where the wheels are not here, the index is asked in their place.
         """
+        bad = self._bad_lines()
         given = [
             (line.number, option, value)
             for line in self.lines
             for option, value in line.options
-            if option in _INDEX_OPTIONS and "${" not in value
+            if option in _INDEX_OPTIONS and "${" not in value and line.number not in bad
         ]
         local = [number for number, option, value in given if option == "find-links" and not _is_remote(value)]
         if local and self.wheels is None and not self._has_problem(local[0]):
@@ -237,21 +238,25 @@ class _Check:
 
     def _resolvable(self) -> list[Line]:
         """Return the lines that a resolver can be given: those without an error, wanted on the image."""
-        kept = ("hashes-on-some", "hash-without-pin", "no-index-missing", "nowhere-to-look")
-        bad = {
-            _number(problem)
-            for problem in self.problems
-            if problem.severity is Severity.ERROR and problem.code not in kept
-        }
+        bad = self._bad_lines()
         found = []
         for line in self.lines:
             if line.number in bad or "${" in line.asked or line.kind not in (Kind.NAME, Kind.URL, Kind.PATH):
                 continue
-            if line.requirement is None:
+            if line.requirement is None or line.kind is Kind.PATH:
                 found += self._by_place(line)
             elif self.image.target.is_wanted(line.requirement):
                 found.append(line)
         return found
+
+    def _bad_lines(self) -> set[int]:
+        """Return the numbers of lines with an error, but for those that can be resolved all the same."""
+        kept = ("hashes-on-some", "hash-without-pin", "no-index-missing", "nowhere-to-look")
+        return {
+            _number(problem)
+            for problem in self.problems
+            if problem.severity is Severity.ERROR and problem.code not in kept
+        }
 
     def _by_place(self, line: Line) -> list[Line]:
         """Return a line for an archive, with its package's name; a file of the environment is one in ``wheels``."""

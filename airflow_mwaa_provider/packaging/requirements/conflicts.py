@@ -57,22 +57,22 @@ class Conflicts:
 
         :raises ResolverUnavailable: the index cannot be reached.
         """
-        alone = [problem for line in self._suspects() if (problem := self._alone(line))]
-        if alone:
-            return alone, []
-        return self._together()
+        alone = self._each_alone()
+        return (alone, []) if alone else self._together()
+
+    def _each_alone(self) -> list[Problem]:
+        return [problem for line in self._suspects() if (problem := self._alone(line))]
 
     def _suspects(self) -> list[Line]:
         """Return the lines whose packages the resolver names; all if it names none."""
         said = {normalized(word) for word in self.reason.replace("=", " ").replace("[", " ").split()}
         said |= {word.strip("<>~!.,`") for word in said}
-        named = [line for line in self.lines if _name(line) in said]
+        named = [line for line in self.lines if line.requirement is not None and _name(line) in said]
         return named or list(self.lines)
 
     def _alone(self, line: Line) -> Problem | None:
         """Return what is wrong with a line that has no version whatever stands beside it."""
-        assert line.requirement is not None
-        if line.requirement.url or self._versions(line.asked):
+        if line.requirement is None or line.requirement.url or self._versions(line.asked):
             return None
         where, name = f"{self.name}:{line.number}", _name(line)
         bare = replace_specifier(line, "")
@@ -117,8 +117,8 @@ class Conflicts:
         try:
             free = self.resolver.trace(replace(self.asked, constraints=(), preferred=preferred))
         except Unresolvable as error:
-            self.reason = str(error)
-            return [self._unexplained()], []
+            self.reason = str(error)  # it may name other lines than the first did
+            return self._each_alone() or [self._unexplained()], []
         moved = moved_pins(free, self.lines, self.image)
         by_line: dict[int, list[MovedPin]] = defaultdict(list)
         for pin in moved:
@@ -158,6 +158,8 @@ class Conflicts:
 
     def _proposal(self, line: Line) -> str | None:
         """Return what to write for a line that is wrong by itself, or beside another line."""
+        if line.requirement is None:
+            return None
         found = self._proposals([line], (_older, _newer, _not_older, _any))
         return f"Write {found[line.number]}." if line.number in found else None
 
@@ -188,7 +190,7 @@ def moved_pins(free: Resolution, lines: Sequence[Line], image: Image) -> list[Mo
 
     :param free: a resolution that tells what needs what, in which the pins were preferred.
     """
-    by_name = {_name(line): line for line in reversed(lines)}
+    by_name = {_name(line): line for line in reversed(lines) if line.requirement is not None}
     pins = {**image.pins, **image.essential}
     moved = []
     for name, package in free.packages.items():

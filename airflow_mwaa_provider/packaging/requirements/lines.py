@@ -121,6 +121,7 @@ def check_lines(text: str, lines: Sequence[Line], image: Image, name: str) -> li
     :param name: what the problems call the file.
     """
     found = [*_switched_off(text, image, name), *_whole_file(lines, image, name), *_repeated(lines, image, name)]
+    found += _insecure(lines, name)
     for line in lines:
         found += _line(line, image, name)
     return found
@@ -165,6 +166,20 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
         yield from _archive(line, image, where)
     for option, value in line.options:
         yield from _option(option, value, image, where)
+
+
+def _insecure(lines: Iterable[Line], name: str) -> Iterator[Problem]:
+    trusted = {host for line in lines for host in line.values("trusted-host")}
+    for line in lines:
+        for option, value in line.options:
+            host = urlsplit(value).netloc.rpartition("@")[2] if value.startswith("http://") else ""
+            if option in (*_INDEXES, "find-links") and host and not {host, host.partition(":")[0]} & trusted:
+                yield Problem(
+                    "insecure-index",
+                    f"{name}:{line.number}",
+                    f"pip ignores {masked(value)[:200]}, because it has no certificate.",
+                    "Write https://.",
+                )
 
 
 def _variables(line: Line, where: str) -> Iterator[Problem]:
@@ -305,7 +320,15 @@ def _archive(line: Line, image: Image, where: str) -> Iterator[Problem]:
 
 
 def _option(option: str, value: str, image: Image, where: str) -> Iterator[Problem]:
-    if option == "requirement" and not value.startswith(f"{MWAA_HOME}/"):
+    if option == "requirement" and value.startswith(f"{MWAA_HOME}/"):
+        yield Problem(
+            "not-here",
+            where,
+            f"{value[:200]} cannot be checked: it is in the environment only.",
+            "Write its lines here.",
+            Severity.WARNING,
+        )
+    elif option == "requirement":
         yield Problem(
             "includes-file",
             where,
