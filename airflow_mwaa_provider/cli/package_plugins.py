@@ -236,21 +236,23 @@ def _echo(built: BuiltPlugins, uploaded: Uploaded | None, script: Path | None, *
 
 
 def _echo_environment(built: BuiltPlugins, script: Path | None, *, has_plugin: bool) -> None:
+    from airflow_mwaa_provider.packaging.plugins_zip.image import PLUGINS_FOLDER
+
     if has_plugin:
         click.echo("The plugin in it sets the environment variables of the binaries.")
     else:
-        click.echo("Configuration options that set the binaries' variables, where airflow-mwaa-provider is installed:")
+        click.echo("Configuration options for the binaries, where airflow-mwaa-provider is installed:")
         for name, value in built.options.items():
             click.echo(f"  {name}: {value}")
-    if built.oracle_folder is not None:
-        click.echo("Airflow 3 forks its tasks, and LD_LIBRARY_PATH comes too late then: set it in the startup script.")
+    if built.oracle is not None:
+        click.echo("Airflow 3 forks its tasks: LD_LIBRARY_PATH that a plugin sets comes too late for them.")
     if script is not None:
         click.echo(f"Wrote {script}: the exports, for the environment's startup script.")
     else:
         click.echo("The same for a startup script, with which they are there before any process starts:")
         echo_exactly("".join(f"  {line}\n" for line in built.startup_script.splitlines()))
-    if built.oracle_folder is not None:
-        click.echo("In the task: oracledb.init_oracle_client(), on Airflow 2 and 3.")
+    if built.oracle is not None:
+        click.echo(f'In the task: oracledb.init_oracle_client(lib_dir="{PLUGINS_FOLDER}/{built.oracle.folder}")')
 
 
 def _megabytes(size_bytes: int) -> str:

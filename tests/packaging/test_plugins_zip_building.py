@@ -262,9 +262,10 @@ def test_binaries_keep_their_folders_links_and_permissions(archives: Binaries, t
     assert not any("/share/doc/" in name for name in modes)
     assert built.left_out == {"hadoop-3.3.6/share/doc/": 1}
     assert built.problems == inspect_file(built.zip.path) == []
-    assert built.oracle_folder == oracle
+    assert built.oracle is not None
+    assert (built.oracle.folder, built.oracle.needed) == (oracle, (f"{oracle}/libaio.so.1", f"{oracle}/libnnz21.so"))
     assert set(built.options) == {
-        "mwaa_env.ld_library_path", "mwaa_env.java_home", "mwaa_env.hadoop_home", "mwaa_env.hadoop_conf_dir",
+        "mwaa_provider.preload_libraries", "mwaa_env.java_home", "mwaa_env.hadoop_home", "mwaa_env.hadoop_conf_dir",
         "mwaa_env.hive_home", "mwaa_env.path", "mwaa_env.classpath",
     }  # fmt: skip
 
@@ -354,6 +355,7 @@ def test_the_plugin_and_the_startup_script_set_the_same_variables(archives: Bina
         "CLASSPATH": f"/dags/classpath/*:{plugins}/apache-hive-3.1.3-bin/lib/*",
     }
     options = configuration_options(merged(built.variables))
+    del found["LD_LIBRARY_PATH"]  # which an option sets too late
     expanded = {
         name.removeprefix("mwaa_env.").upper(): value.replace("${PATH}", environ["PATH"]).replace(
             "/usr/local/airflow/plugins", str(plugins)
@@ -376,7 +378,9 @@ def test_the_command_tells_what_it_did_and_what_is_to_be_set(plugins: Path, arch
     done = run(*arguments)
     assert done.exit_code == 0, done.output
     assert done.output.startswith(f"Wrote {path}: 8 files, ")
-    assert "mwaa_env.ld_library_path: /usr/local/airflow/plugins/instantclient_21_12\n" in done.output
+    client = "/usr/local/airflow/plugins/instantclient_21_12"
+    assert f"mwaa_provider.preload_libraries: {client}/libaio.so.1,{client}/libnnz21.so\n" in done.output
+    assert f'In the task: oracledb.init_oracle_client(lib_dir="{client}")\n' in done.output
     assert 'export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+${LD_LIBRARY_PATH}:}${MWAA_PLUGINS}/instantclient' in done.output
     assert "Airflow 3 forks its tasks" in done.output
     done = run(*arguments, "--startup-script", script, "--environment-plugin")
@@ -414,7 +418,7 @@ def test_a_client_is_loaded_out_of_the_zip_whatever_the_process_was_started_with
     source = (EXAMPLES / "oracle_client.py").read_text(encoding="utf-8")
     load = source.partition("# [START client]")[2].partition("@task")[0]
     program = (
-        "import os, oracledb\nfrom pathlib import Path\n{}\noracledb.init_oracle_client(lib_dir={})\n"
+        "import ctypes, os, oracledb\nfrom pathlib import Path\n{}\noracledb.init_oracle_client(lib_dir={})\n"
         "print('.'.join(map(str, oracledb.clientversion())))"
     )
 
@@ -424,6 +428,11 @@ def test_a_client_is_loaded_out_of_the_zip_whatever_the_process_was_started_with
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
 
+    assert built.oracle is not None
+    folder = tmp_path / "plugins" / built.oracle.folder
+    ahead = [str(tmp_path / "plugins" / path) for path in built.oracle.needed]
+    preloaded = f"[ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL) for path in {ahead}] and {str(folder)!r}"
+    assert run_with(preloaded).stdout == f"{oracle_client.VERSION}\n"
     assert run_with("load_client()").stdout == f"{oracle_client.VERSION}\n"
     assert run_with("None", LD_LIBRARY_PATH=str(folder)).stdout == f"{oracle_client.VERSION}\n"
     alone = run_with(repr(str(folder)))

@@ -18,7 +18,7 @@ from airflow_mwaa_provider.packaging.plugins_zip.environment import (
 )
 from airflow_mwaa_provider.packaging.plugins_zip.hive import add_hadoop, add_hive
 from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect
-from airflow_mwaa_provider.packaging.plugins_zip.oracle import add_oracle
+from airflow_mwaa_provider.packaging.plugins_zip.oracle import OracleClient, add_oracle
 from airflow_mwaa_provider.packaging.plugins_zip.sources import add_source
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.zip_writing import Compression, WrittenZip, ZipEntry, write_zip
@@ -55,7 +55,7 @@ class BuiltPlugins:
     :param counts: number of files by source.
     :param left_out: number of files that were left out, by what they are.
     :param variables: environment variables that the binaries need.
-    :param oracle_folder: the Instant Client's folder, below the plugins folder.
+    :param oracle: the Instant Client in it.
     :param problems: warnings; a zip with errors isn't written.
     """
 
@@ -63,13 +63,13 @@ class BuiltPlugins:
     counts: dict[str, int]
     left_out: dict[str, int]
     variables: list[Variable] = field(default_factory=list)
-    oracle_folder: str | None = None
+    oracle: OracleClient | None = None
     problems: list[Problem] = field(default_factory=list)
 
     @property
     def options(self) -> dict[str, str]:
         """Configuration options that set the variables, where this package is installed in the environment."""
-        return configuration_options(self.variables)
+        return configuration_options(self.variables, self.oracle.needed if self.oracle else ())
 
     @property
     def startup_script(self) -> str:
@@ -107,14 +107,14 @@ def build_plugins(
     if binaries.libaio is not None and binaries.oracle is None:
         raise MwaaInputError("--libaio is only for Oracle's Instant Client. Give --oracle with it.")
     variables: list[Variable] = []
-    oracle_folder = None
+    oracle = None
     problems: list[Problem] = []
     with Contents() as contents:
         for source in sources:
             add_source(contents, source, output=output, airflow_version=airflow_version)
         if binaries.oracle is not None:
-            oracle_folder, needed = add_oracle(contents, binaries.oracle, binaries.libaio)
-            variables += needed
+            oracle = add_oracle(contents, binaries.oracle, binaries.libaio)
+            variables += oracle.variables
         if binaries.hadoop is not None:
             variables += add_hadoop(contents, binaries.hadoop)[1]
         if binaries.hive is not None:
@@ -145,4 +145,4 @@ def build_plugins(
         )
         counts = contents.counts()
         left_out = {kind: count for kind, count in contents.left_out.items() if count}
-    return BuiltPlugins(written, counts, left_out, variables, oracle_folder, problems)
+    return BuiltPlugins(written, counts, left_out, variables, oracle, problems)

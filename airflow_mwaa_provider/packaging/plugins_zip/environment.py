@@ -43,10 +43,18 @@ def merged(variables: Iterable[Variable]) -> list[Variable]:
     return list(found.values())
 
 
-def configuration_options(variables: Sequence[Variable]) -> dict[str, str]:
-    """Return the configuration options by which this package's plugin sets them."""
+def configuration_options(variables: Sequence[Variable], libraries: Sequence[str] = ()) -> dict[str, str]:
+    """Return the configuration options by which this package's plugin sets them.
+
+    :param libraries: below the plugins folder, to be loaded ahead: LD_LIBRARY_PATH, which Linux reads when a process
+        starts, comes too late from any plugin.
+    """
     found = {}
+    if libraries:
+        found["mwaa_provider.preload_libraries"] = ",".join(_under(path, PLUGINS_FOLDER) for path in libraries)
     for variable in variables:
+        if variable.name == "LD_LIBRARY_PATH":
+            continue
         value = ":".join(_under(path, PLUGINS_FOLDER) for path in variable.paths)
         # Only PATH is sure to be there already.
         found[f"mwaa_env.{variable.name.lower()}"] = f"${{PATH}}:{value}" if variable.name == "PATH" else value

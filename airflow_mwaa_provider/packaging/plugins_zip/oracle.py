@@ -11,6 +11,7 @@ import lzma
 import re
 import tarfile
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
@@ -24,19 +25,36 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.packaging.plugins_zip.contents import Contents
 
-__all__ = ["LIBAIO", "add_oracle"]
+__all__ = ["LIBAIO", "OracleClient", "add_oracle"]
 
 LIBAIO = "libaio.so.1"
 _FOLDER = re.compile(r"instantclient_\d+_\d+")
+_NEEDED = (r"libnnz\d*\.so", r"libclntshcore\.so\.[\d.]+")
 _LEFT_OUT = "META-INF"
 
 
-def add_oracle(contents: Contents, client: Path, libaio: Path | None) -> tuple[str, list[Variable]]:
+@dataclass(frozen=True)
+class OracleClient:
+    """An Instant Client in a plugins.zip.
+
+    :param folder: its folder's name.
+    :param needed: libraries that ``libclntsh.so`` needs, below the plugins folder, each after what it needs itself.
+    """
+
+    folder: str
+    needed: tuple[str, ...]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """Return what its users' environment needs."""
+        return [Variable("LD_LIBRARY_PATH", (self.folder,), is_list=True)]
+
+
+def add_oracle(contents: Contents, client: Path, libaio: Path | None) -> OracleClient:
     """Add an Instant Client, in the folder that it has in its archive.
 
     :param client: ``instantclient-basic-linux.x64-….zip``, or the light one.
     :param libaio: ``libaio.so.1``, or a ``.deb`` that holds it.
-    :return: the folder's name, and what its users' environment needs.
     :raises MwaaInputError: it is another archive, or one for another system or processor.
     """
     entries = [entry for entry in read_zip(client, contents.opened) if not entry.name.startswith(f"{_LEFT_OUT}/")]
@@ -61,7 +79,11 @@ def add_oracle(contents: Contents, client: Path, libaio: Path | None) -> tuple[s
     if libaio is not None:
         contents.add(ZipEntry(f"{folder}/{LIBAIO}", _libaio(libaio), 0o755), libaio.name)
     contents.ignore([folder])
-    return folder, [Variable("LD_LIBRARY_PATH", (folder,), is_list=True)]
+    names = [entry.name for entry in entries if not entry.is_link]
+    needed = [f"{folder}/{LIBAIO}"] * (libaio is not None)
+    for pattern in _NEEDED:
+        needed += sorted(name for name in names if re.fullmatch(f"{folder}/{pattern}", name))
+    return OracleClient(folder, tuple(needed))
 
 
 def _libaio(path: Path) -> bytes:
