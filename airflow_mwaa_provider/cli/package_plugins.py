@@ -12,7 +12,7 @@ import click
 from airflow_mwaa_provider.cli.aws import Aws, aws_command
 from airflow_mwaa_provider.cli.errors import fail, in_terminal_words
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_fields, echo_json, on_one_line
-from airflow_mwaa_provider.cli.progress import make_progress
+from airflow_mwaa_provider.cli.progress import Progress, make_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,16 +113,18 @@ def package_plugins(
         parse_s3_uri(upload)
         client = aws.client("s3", attempts=1)
     try:
-        built = build_plugins(
-            sources,
-            path,
-            binaries=Binaries(oracle, libaio, hadoop, hive),
-            with_environment_plugin=environment_plugin,
-            compression=Compression.STORED if stored else Compression.DEFLATED,
-            airflow_version=airflow_version,
-            copies_links=copy_links,
-            replace_anything=force,
-        )
+        with Progress(is_plain_too=False) as progress:
+            progress.show("", f"building {path}")
+            built = build_plugins(
+                sources,
+                path,
+                binaries=Binaries(oracle, libaio, hadoop, hive),
+                with_environment_plugin=environment_plugin,
+                compression=Compression.STORED if stored else Compression.DEFLATED,
+                airflow_version=airflow_version,
+                copies_links=copy_links,
+                replace_anything=force,
+            )
     except PluginsRefused as error:
         if form == "json":
             echo_json({"file": str(path), "changed": False, "problems": [each.as_dict() for each in error.problems]})
