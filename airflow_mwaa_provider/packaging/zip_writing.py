@@ -29,8 +29,19 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Compression", "OpenedLater", "WrittenZip", "ZipEntry", "replace_file", "write_entries", "write_zip"]
+__all__ = [
+    "DAMAGED",
+    "Compression",
+    "OpenedLater",
+    "WrittenZip",
+    "ZipEntry",
+    "replace_file",
+    "write_entries",
+    "write_zip",
+]
 
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What is raised for a member of an archive that is damaged, or (RuntimeError) encrypted."""
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The first moment that a zip can tell."""
 _UNIX = 3
@@ -235,7 +246,7 @@ def _write_entry(archive: zipfile.ZipFile, entry: ZipEntry, compression: Compres
             while chunk := source.read(_CHUNK_BYTES):
                 target.write(chunk)
                 copied += len(chunk)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+    except DAMAGED as error:
         raise MwaaInputError(
             f"{entry.name}: the archive that it is in is damaged; copy or download it again."
         ) from error

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import os
+import random
 import shlex
 import stat
 import subprocess
 import sys
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +176,29 @@ def test_an_archive_that_is_damaged_inside_leaves_nothing(tmp_path: Path) -> Non
     with pytest.raises(MwaaInputError, match=r"BASIC_README: the archive that it is in is damaged; copy or download"):
         build_plugins([], tmp_path / "x.zip", binaries=Binaries(oracle=archive))
     assert [path.name for path in tmp_path.iterdir()] == ["client.zip"]
+
+
+def test_no_damage_of_an_archive_is_too_much(archives: Binaries, tmp_path: Path) -> None:
+    """Whatever bytes are wrong: it is used as it is, or refused in a line."""
+    assert archives.oracle is not None
+    assert archives.hadoop is not None
+    chance = random.Random(7)
+    refused = 0
+    for number in range(200):
+        source = archives.oracle if number % 2 else archives.hadoop
+        content = bytearray(source.read_bytes())
+        if number % 4 == 0:
+            content = bytearray(gzip.decompress(content))
+        for _ in range(chance.randrange(1, 4)):
+            content[chance.randrange(min(len(content), 6000))] = chance.randrange(256)
+        broken = tmp_path / source.name
+        broken.write_bytes(content)
+        with suppress(MwaaInputError):
+            binaries = Binaries(oracle=broken) if number % 2 else Binaries(hadoop=broken)
+            build_plugins([], tmp_path / "x.zip", binaries=binaries)
+            continue
+        refused += 1
+    assert refused > 50
 
 
 def test_links_can_be_copied(plugins: Path, tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.plugins_zip.links import LEADS_OUT, target_of
 from airflow_mwaa_provider.packaging.plugins_zip.names import is_folder, is_link, path_of
-from airflow_mwaa_provider.packaging.zip_writing import OpenedLater, ZipEntry
+from airflow_mwaa_provider.packaging.zip_writing import DAMAGED, OpenedLater, ZipEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["read_tar", "read_zip", "top_folder"]
 
 _LINK_BYTES = 4096
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError)
+_BROKEN = (*DAMAGED, gzip.BadGzipFile, UnicodeDecodeError)
 
 
 def read_tar(path: Path, opened: ExitStack) -> list[ZipEntry]:

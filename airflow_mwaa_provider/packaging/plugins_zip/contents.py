@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.plugins_zip.links import target_of
 from airflow_mwaa_provider.packaging.plugins_zip.modules import IGNORE_FILE
-from airflow_mwaa_provider.packaging.zip_writing import ZipEntry
+from airflow_mwaa_provider.packaging.zip_writing import DAMAGED, ZipEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,8 +123,11 @@ class Contents:
 def _same(one: ZipEntry, other: ZipEntry) -> bool:
     if (one.is_link, one.size_bytes) != (other.is_link, other.size_bytes):
         return False
-    with one.open() as first, other.open() as second:
-        while chunk := first.read(_CHUNK_BYTES):
-            if chunk != second.read(len(chunk)):
-                return False
+    try:
+        with one.open() as first, other.open() as second:
+            while chunk := first.read(_CHUNK_BYTES):
+                if chunk != second.read(len(chunk)):
+                    return False
+    except DAMAGED:  # so they differ; what is read of either to be written says which is damaged
+        return False
     return True

@@ -18,7 +18,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.plugins_zip.archives import read_zip
 from airflow_mwaa_provider.packaging.plugins_zip.elf import HEADER_BYTES, is_elf, is_x86_64
 from airflow_mwaa_provider.packaging.plugins_zip.environment import Variable
-from airflow_mwaa_provider.packaging.zip_writing import ZipEntry
+from airflow_mwaa_provider.packaging.zip_writing import DAMAGED, ZipEntry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,8 +70,13 @@ def add_oracle(contents: Contents, client: Path, libaio: Path | None) -> OracleC
         )
     [folder] = found
     for library in libraries:
-        with library.open() as file:
-            start = file.read(HEADER_BYTES)
+        try:
+            with library.open() as file:
+                start = file.read(HEADER_BYTES)
+        except DAMAGED as error:
+            raise MwaaInputError(
+                f"{client} is damaged: {library.name} in it cannot be read. Download it again."
+            ) from error
         if is_elf(start) and not is_x86_64(start):
             raise MwaaInputError(f"{client} is for another processor. Download the one for Linux x86-64.")
     for entry in entries:
