@@ -24,6 +24,7 @@ from airflow_mwaa_provider.operators.code_artifact import CodeArtifactTokenOpera
 from airflow_mwaa_provider.operators.connections import MwaaExportConnectionsOperator, MwaaImportConnectionsOperator
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.metadata import MetadataCleanupOperator, MetadataToS3Operator
+from airflow_mwaa_provider.operators.packaging import RequirementsToPluginsZipOperator
 from airflow_mwaa_provider.operators.pools import MwaaExportPoolsOperator, MwaaImportPoolsOperator
 from airflow_mwaa_provider.operators.roles import MwaaDagRoleOperator
 from airflow_mwaa_provider.operators.secrets import MigrateToSecretsManagerOperator
@@ -57,6 +58,7 @@ CLASSES: dict[type[Any], dict[str, Any]] = {
     WorkerMetricsOperator: {},
     MetadataMetricsOperator: {},
     PrivilegeChangesOperator: {},
+    RequirementsToPluginsZipOperator: {"destination": "s3://b/plugins.zip"},
     CodeArtifactTokenOperator: {"domain": "amazon", "domain_owner": "112233445566"},
 }
 # What Python would read as something else; a text that it cannot read was never in danger.

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "local": {"_compat", "exceptions"},
     "metadata": {"exceptions"},
     "monitoring": {"client", "exceptions"},
-    "operators": {"secrets"} | _BELOW_OPERATORS,
+    "operators": {"secrets", "packaging"} | _BELOW_OPERATORS,
     "packaging": {"client", "exceptions"},  # the client's AWS calls: what was built is uploaded
     "plugins": {"metadata", "monitoring", "secrets", "exceptions", "_compat"},
     "preflight": {"exceptions"},
