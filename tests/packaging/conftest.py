@@ -64,6 +64,7 @@ def filled_index() -> WheelIndex:
     add("tensorflow", "2.21.0", tag="cp312-cp312-manylinux_2_27_x86_64")
     add("pure-sasl", "0.6.2", from_source={"pyproject.toml": BUILD_SYSTEM, "backend.py": BACKEND})
     add("mysqlclient", "2.2.8", from_source={"pyproject.toml": "", "src/MySQLdb/_mysql.c": ""})
+    add("sasl-client", "1.0", "pure-sasl")
     add("torch", "2.9.1", size=9_000_000_000)
     return index
 

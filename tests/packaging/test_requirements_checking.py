@@ -108,6 +108,12 @@ def test_markers_and_wheels_are_those_of_each_image(index: WheelIndex) -> None:
     ]
 
 
+def test_a_source_that_another_package_needs_is_told_with_its_line(index: WheelIndex) -> None:
+    [problem] = check_requirements("folium==0.15.1\nsasl-client==1.0\n", "3.3.1").problems
+    assert (problem.code, problem.where) == ("source-only", "requirements.txt:2")
+    assert problem.what.startswith("pure-sasl 0.6.2 (sasl-client needs pure-sasl) has no wheel")
+
+
 def test_all_that_is_wrong_is_told_at_once(index: WheelIndex) -> None:
     text = "requsts==1\nawswrangler==3.12.0\nboto3==1.30.0\n./x.whl\nfolium==0.0.0\ntensorflow==2.10.0\n"
     found = codes(check_requirements(text, "3.3.1"))

@@ -121,3 +121,17 @@ def test_a_wheel_that_is_not_the_one_that_was_promised(
         monkeypatch.setitem(file["hashes"], "sha256", "0" * 64)
     with pytest.raises(ResolverUnavailable, match=r"branca-0\.8\.2-py3-none-any\.whl is not the file that the index"):
         packaged(tmp_path, "branca==0.8.2\n")
+
+
+def test_an_index_with_a_password_gives_its_wheels(
+    index: WheelIndex, index_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "user", "aws:hunter2")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index_url.replace("http://", "http://aws:hunter2@"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    done = packaged(tmp_path, "folium==0.15.1\n")
+    assert done.zip
+    assert len(done.zip.names) == 2
+    assert "hunter2" not in str(done.as_dict())
+    written = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert not any(b"hunter2" in path.read_bytes() for path in written)

@@ -60,12 +60,13 @@ def source(name: str, version: str, about: str, files: dict[str, str]) -> bytes:
 class WheelIndex:
     """What the index has: bytes by file name, and a simple page by package.
 
-    ``asked`` lists the paths that were asked for.
+    ``asked`` lists the paths that were asked for. ``user`` and password are what it wants, with a colon between them.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    user: str = ""
 
     def add(
         self,
@@ -110,6 +111,10 @@ class WheelIndex:
 
             def do_GET(self) -> None:
                 index.asked.append(self.path)
+                wanted = f"Basic {base64.b64encode(index.user.encode()).decode()}" if index.user else None
+                if self.headers["Authorization"] != wanted:
+                    self.answer(401, b"", "text/plain")
+                    return
                 kind, _, name = self.path.strip("/").partition("/")
                 if kind == "simple" and name in index.pages:
                     page = {"meta": {"api-version": "1.1"}, "name": name, "files": index.pages[name]}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements import lines as line_checks
-from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, moved_pins
+from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, moved_pins, way_to
 from airflow_mwaa_provider.packaging.requirements.parsing import Kind, Line, decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
 from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, RequirementsReport
@@ -24,7 +25,7 @@ from airflow_mwaa_provider.packaging.requirements.sources import SourceKind, kin
 from airflow_mwaa_provider.packaging.requirements.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow_mwaa_provider.packaging.requirements.report import MovedPin
     from airflow_mwaa_provider.packaging.requirements.resolving import Package, Resolution, Resolver
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["check_requirements"]
 
 MAX_BYTES = 1_048_576
+_AT_ONCE = 8
 _INDEX_OPTIONS = (
     *("index-url", "extra-index-url", "find-links", "no-index", "pre", "trusted-host", "no-binary", "only-binary"),
 )
@@ -103,6 +105,7 @@ class _Check:
     resolver: Resolver | None
     resolution: Resolution | None = None
     moved: tuple[MovedPin, ...] = ()
+    free: Callable[[], Resolution] | None = None
 
     def report(self) -> RequirementsReport:
         constraints = self._constraints()
@@ -186,6 +189,8 @@ class _Check:
         if self.image.regime is not Regime.IMAGE and resolver.keeps_preferred:
             asked = self._as_installed(resolver, asked, lines)
         self.resolution = resolver.resolve(asked)
+        if resolver.keeps_preferred:
+            self.free = lambda: resolver.trace(asked)
 
     def _contradicted(self, line: Line) -> str | None:
         if line.requirement is None or line.kind is not Kind.NAME:
@@ -310,8 +315,7 @@ class _Check:
         numbers = {normalized(line.requirement.name): line for line in reversed(lines) if line.requirement}
         for warning in self.resolution.warnings if self.resolution else ():
             yield from self._of_warning(warning, numbers)
-        for package in report.from_source:
-            yield self._of_source(package, numbers.get(package.name))
+        yield from self._of_sources(report.from_source, lines, numbers)
         yield from self._of_hashes(report)
         if report.estimated_s > PIP_TIME_S / 2:
             yield Problem(
@@ -348,11 +352,23 @@ class _Check:
                 Severity.WARNING,
             )
 
-    def _of_source(self, package: Package, line: Line | None) -> Problem:
+    def _of_sources(
+        self, packages: Sequence[Package], lines: Sequence[Line], numbers: Mapping[str, Line]
+    ) -> Iterator[Problem]:
+        free = None
+        if any(package.name not in numbers for package in packages) and self.free is not None:
+            free = self.free()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            kinds = pool.map(lambda package: kind_of_source(package.source), packages)
+            for package, kind in zip(packages, kinds, strict=True):
+                way = way_to(package.name, free, lines) if free and package.name not in numbers else (package.name,)
+                line = numbers.get(way[0]) if way else None
+                yield self._of_source(package, kind, line, way)
+
+    def _of_source(self, package: Package, kind: SourceKind, line: Line | None, way: Sequence[str]) -> Problem:
         where = f"{self.name}:{line.number if line else 1}"
-        assert package.source is not None
-        kind = kind_of_source(package.source)
-        what = f"{package.name} {package.version} has no wheel for the image"
+        chain = f" ({' needs '.join(way)})" if len(way) > 1 else ""
+        what = f"{package.name} {package.version}{chain} has no wheel for the image"
         if kind is SourceKind.PURE:
             return Problem(
                 "source-only",

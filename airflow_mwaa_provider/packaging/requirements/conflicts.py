@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.requirements.parsing import Line
     from airflow_mwaa_provider.packaging.requirements.resolving import Resolution, Resolver
 
-__all__ = ["Conflicts", "moved_pins"]
+__all__ = ["Conflicts", "moved_pins", "way_to"]
 
 _OTHER_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 _SHOWN = 5
@@ -234,13 +234,21 @@ def _way(name: str, pin: str, free: Resolution, lines: Mapping[str, Line]) -> tu
     ways: list[tuple[str, ...]] = [(name,)]
     seen = {name}
     for way in ways:
-        if way[0] in lines and (len(way) > 1 or not _takes(lines[name], pin)):
+        if way[0] in lines and (len(way) > 1 or not pin or not _takes(lines[name], pin)):
             return way
         for parent in map(normalized, _parents(way[0], free)):
             if parent not in seen:
                 seen.add(parent)
                 ways.append((parent, *way))
     return (name,) if name in lines else ()
+
+
+def way_to(name: str, free: Resolution, lines: Sequence[Line]) -> tuple[str, ...]:
+    """Return the shortest way from a line's package to one that is installed, both included; empty if there is none.
+
+    :param free: a resolution that tells what needs what.
+    """
+    return _way(name, "", free, {_name(line): line for line in reversed(lines) if line.requirement is not None})
 
 
 def _takes(line: Line, version: str) -> bool:

@@ -6,7 +6,6 @@ Source: MWAA's user guide, "Managing Python dependencies in requirements.txt", o
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import shutil
 import tempfile
@@ -14,14 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
-from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import Request, urlopen
+from urllib.parse import unquote, urlsplit
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.problems import Severity
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
+from airflow_mwaa_provider.packaging.requirements.downloading import open_file
 from airflow_mwaa_provider.packaging.requirements.lines import MWAA_PLUGINS, pinned_line
 from airflow_mwaa_provider.packaging.requirements.parsing import decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime
@@ -39,7 +37,6 @@ __all__ = ["REQUIREMENTS_NAME", "OfflinePackage", "package_offline"]
 REQUIREMENTS_NAME = "packaged_requirements.txt"
 """The file beside the zip: to be uploaded as the environment's requirements.txt."""
 _COMMENT = b"airflow-mwaa package requirements"
-_TIMEOUT_S = 120
 _AT_ONCE = 8
 _CHUNK_BYTES = 1 << 20
 _NOT_PACKAGED = ("needs-compiler", "not-here", "variable", "version-control", "constraints-not-here")
@@ -213,14 +210,9 @@ def _fetch(package: Package, folder: Path, resolver: Resolver) -> Path:
 def _download(file: PackageFile, folder: Path) -> Path:
     path = folder / Path(file.name).name
     try:
-        if "://" not in file.address:
-            shutil.copyfile(file.address, path)
-        elif file.address.startswith("file:"):
-            shutil.copyfile(unquote(urlsplit(file.address).path), path)
-        else:
-            with urlopen(_request(file.address), timeout=_TIMEOUT_S) as answer, path.open("wb") as target:  # noqa: S310
-                shutil.copyfileobj(answer, target, _CHUNK_BYTES)
-    except (OSError, URLError, ValueError) as error:
+        with open_file(file.address) as answer, path.open("wb") as target:
+            shutil.copyfileobj(answer, target, _CHUNK_BYTES)
+    except (OSError, ValueError) as error:
         raise ResolverUnavailable(
             f"{masked(file.address)} cannot be downloaded: {error}. Check the connection to the package index, and try "
             "again."
@@ -233,15 +225,3 @@ def _download(file: PackageFile, folder: Path) -> Path:
             "whoever runs the index."
         )
     return path
-
-
-def _request(address: str) -> Request:
-    """Return a request for an address, with its user and password as a header: urllib takes them for a host."""
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{parts.scheme}: is no way to download")
-    user, at, host = parts.netloc.rpartition("@")
-    request = Request(urlunsplit(parts._replace(netloc=host)))  # noqa: S310 - http and https
-    if at:
-        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
-    return request

@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from airflow_mwaa_provider.exceptions import ResolverUnavailable
 from airflow_mwaa_provider.packaging.image_constraints import normalized
+from airflow_mwaa_provider.packaging.requirements.downloading import bundle_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -329,9 +330,9 @@ def _uv_environment() -> dict[str, str]:
     found = {name: value for name, value in os.environ.items() if name not in _NOT_FROM_THE_SHELL}
     if "UV_INDEX_URL" not in found and found.get("PIP_INDEX_URL"):
         found.setdefault("UV_DEFAULT_INDEX", found["PIP_INDEX_URL"])
-    bundle = found.get("PIP_CERT") or found.get("REQUESTS_CA_BUNDLE")
-    if bundle and Path(bundle).is_file():
-        found.setdefault("SSL_CERT_FILE", bundle)
+    bundle = bundle_of(found)
+    if bundle:
+        found["SSL_CERT_FILE"] = bundle
     found["UV_PYTHON_DOWNLOADS"] = "never"
     return found
 

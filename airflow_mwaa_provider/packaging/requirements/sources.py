@@ -7,11 +7,10 @@ import io
 import tarfile
 import zipfile
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
-from urllib.error import URLError
-from urllib.parse import unquote, urlsplit
-from urllib.request import Request, urlopen
+
+from airflow_mwaa_provider.packaging.requirements.downloading import open_file
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.requirements.resolving import PackageFile
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["SourceKind", "kind_of_source"]
 
 MAX_BYTES = 50_000_000
-_TIMEOUT_S = 30
 _COMPILED = (".c", ".cc", ".cpp", ".cxx", ".f", ".f90", ".go", ".pyx", ".rs", ".swg", ".i")
 _ASIDE = ("doc", "docs", "test", "tests", "example", "examples", "benchmark", "benchmarks")
 
@@ -32,14 +30,16 @@ class SourceKind(StrEnum):
     UNKNOWN = "unknown"
 
 
-def kind_of_source(source: PackageFile) -> SourceKind:
+def kind_of_source(source: PackageFile | None) -> SourceKind:
     """Return whether an archive has code that is compiled, by the names of its files.
 
     At most 50 MB are read. What cannot be read is unknown.
     """
+    if source is None:
+        return SourceKind.UNKNOWN
     try:
         names = _names(source.name, _content(source.address))
-    except (OSError, URLError, ValueError, tarfile.TarError, zipfile.BadZipFile):
+    except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile):
         return SourceKind.UNKNOWN
     is_compiled = any(
         PurePosixPath(name).suffix.lower() in _COMPILED and not set(PurePosixPath(name).parts[1:-1]) & set(_ASIDE)
@@ -49,18 +49,11 @@ def kind_of_source(source: PackageFile) -> SourceKind:
 
 
 def _content(address: str) -> bytes:
-    if "://" not in address:
-        content = Path(address).read_bytes()
-    elif address.startswith("file:"):
-        content = Path(unquote(urlsplit(address).path)).read_bytes()
-    elif address.startswith(("http:", "https:")):
-        with urlopen(Request(address), timeout=_TIMEOUT_S) as answer:  # noqa: S310 - http only
-            content = answer.read(MAX_BYTES + 1)
-    else:
-        raise ValueError(address)
+    with open_file(address) as file:
+        content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ValueError("too large")
-    return bytes(content)
+    return content
 
 
 def _names(file_name: str, content: bytes) -> list[str]:

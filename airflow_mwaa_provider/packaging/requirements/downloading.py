@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of a package index, opened as uv opens them: with the certificates and credentials that the shell names."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import netrc
+import os
+import ssl
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import Request, urlopen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["bundle_of", "open_file"]
+
+_TIMEOUT_S = 60
+_INDEXES = (
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX_URL",
+    "UV_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+)
+
+
+def bundle_of(variables: Mapping[str, str]) -> str | None:
+    """Return the path of the certificates that a shell names for pip; None if it names none that are there."""
+    bundle = variables.get("SSL_CERT_FILE") or variables.get("PIP_CERT") or variables.get("REQUESTS_CA_BUNDLE")
+    return bundle if bundle and Path(bundle).is_file() else None
+
+
+def open_file(address: str) -> IO[bytes]:
+    """Open a file by its URL or path.
+
+    :raises OSError: it cannot be opened; an HTTP status is one, too.
+    :raises ValueError: the address is neither of a file nor of HTTP.
+    """
+    if "://" not in address:
+        return Path(address).open("rb")
+    parts = urlsplit(address)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path)).open("rb")
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{parts.scheme}: is no way to download")
+    user, _, host = parts.netloc.rpartition("@")
+    request = Request(urlunsplit(parts._replace(netloc=host)))  # noqa: S310 - http and https
+    user = unquote(user) or _user_for(parts.scheme, host)
+    if user:
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(user.encode()).decode()}")
+    context = ssl.create_default_context(cafile=bundle_of(os.environ))
+    answer: IO[bytes] = urlopen(request, timeout=_TIMEOUT_S, context=context)  # noqa: S310
+    return answer
+
+
+def _user_for(scheme: str, host: str) -> str:
+    """Return user and password of an index on the same host, as uv takes them; empty if none is known."""
+    for address in (word for name in _INDEXES for word in os.environ.get(name, "").split()):
+        parts = urlsplit(address.partition("=")[2] if "=" in address.partition(":")[0] else address)
+        user, _, of_host = parts.netloc.rpartition("@")
+        if user and (parts.scheme, of_host) == (scheme, host):
+            return unquote(user)
+    with contextlib.suppress(OSError, netrc.NetrcParseError):
+        known = netrc.netrc(os.environ.get("NETRC")).authenticators(host.partition(":")[0])
+        if known is not None:
+            return f"{known[0]}:{known[2]}"
+    return ""
