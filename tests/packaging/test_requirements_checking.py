@@ -6,12 +6,15 @@ from __future__ import annotations
 import ensurepip
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
+from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
+from airflow_mwaa_provider.packaging.requirements.target import Target
 from tests.packaging.wheel_index import WheelIndex, metadata, wheel
 
 pytestmark = pytest.mark.once
@@ -116,8 +119,12 @@ def test_a_source_that_another_package_needs_is_told_with_its_line(index: WheelI
 
 def test_all_that_is_wrong_is_told_at_once(index: WheelIndex) -> None:
     text = "requsts==1\nawswrangler==3.12.0\nboto3==1.30.0\n./x.whl\nfolium==0.0.0\ntensorflow==2.10.0\n"
-    found = codes(check_requirements(text, "3.3.1"))
-    assert found == [
+    report = check_requirements(text, "3.3.1")
+    assert [problem.fix for problem in report.errors if problem.where.endswith((":2", ":6"))] == [
+        "Write awswrangler==3.17.1.",
+        "Write tensorflow==2.21.0.",
+    ]
+    assert codes(report) == [
         *(("unknown-package", "1"), ("pin-conflict", "2"), ("pin-conflict", "3"), ("local-path", "4")),
         *(("wheel-name", "4"), ("needs-another-python", "6"), ("yanked", "5")),
     ]
@@ -143,13 +150,15 @@ def test_pip_where_there_is_no_uv(
     [pip] = [found for folder in folders if folder for found in Path(folder).glob("pip-*.whl")][:1]
     image = {"3.11": "2.10.3", "3.12": "3.3.1"}[f"{sys.version_info.major}.{sys.version_info.minor}"]
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(pip))
+    with zipfile.ZipFile(pip) as archive:
+        archive.extractall(tmp_path / "pip")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "pip"))
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PIP_INDEX_URL", index_url)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     report = check_requirements("folium==0.15.1\nbranca==0.8.2\n", image)
     assert report.resolver.startswith("pip ")
     assert (codes(report), versions(report)) == ([], {"branca": "0.8.2", "folium": "0.15.1"})
-    [problem] = check_requirements("folium==0.15.1\nbranca==0.3.0\n", image).problems
-    assert problem.code == "lines-conflict"
-    assert "Cannot install" in problem.what
+    with pytest.raises(Unresolvable, match=r"^Cannot install -r requirements\.txt \(line 1\) and branca==0\.3\.0"):
+        find_resolver(Target.of(image)).resolve(Asked(("folium==0.15.1", "branca==0.3.0")))

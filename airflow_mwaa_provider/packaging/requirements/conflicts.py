@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import textwrap
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -51,6 +51,8 @@ class Conflicts:
     lines: Sequence[Line]
     asked: Asked
     reason: str
+    wrong: set[int] = field(default_factory=set)
+    """Numbers of lines that have no version at all: the others are resolved without them."""
 
     def explain(self) -> tuple[list[Problem], list[MovedPin]]:
         """Return what is wrong, and the pins that would move.
@@ -61,7 +63,14 @@ class Conflicts:
         return (alone, []) if alone else self._together()
 
     def _each_alone(self) -> list[Problem]:
-        return [problem for line in self._suspects() if (problem := self._alone(line))]
+        """Return what is wrong with lines that have no version whatever stands beside them."""
+        wrong = [
+            line
+            for line in self._suspects()
+            if line.requirement is not None and not line.requirement.url and not self._versions(line.asked)
+        ]
+        self.wrong = {line.number for line in wrong}
+        return [self._alone(line) for line in wrong]
 
     def _suspects(self) -> list[Line]:
         """Return the lines whose packages the resolver names; all if it names none."""
@@ -70,10 +79,7 @@ class Conflicts:
         named = [line for line in self.lines if line.requirement is not None and _name(line) in said]
         return named or list(self.lines)
 
-    def _alone(self, line: Line) -> Problem | None:
-        """Return what is wrong with a line that has no version whatever stands beside it."""
-        if line.requirement is None or line.requirement.url or self._versions(line.asked):
-            return None
+    def _alone(self, line: Line) -> Problem:
         where, name = f"{self.name}:{line.number}", _name(line)
         bare = replace_specifier(line, "")
         newest = self._versions(bare)
@@ -160,7 +166,9 @@ class Conflicts:
         """Return what to write for a line that is wrong by itself, or beside another line."""
         if line.requirement is None:
             return None
-        found = self._proposals([line], (_older, _newer, _not_older, _any))
+        ways = (_older, _newer, _not_older, _any)
+        # By itself, where the other lines cannot be installed whatever this one says.
+        found = self._proposals([line], ways) or replace(self, lines=[line])._proposals([line], ways)
         return f"Write {found[line.number]}." if line.number in found else None
 
     def _proposals(self, guilty: Sequence[Line], ways: Iterable[Callable[[Line], str]]) -> dict[int, str]:
@@ -174,6 +182,7 @@ class Conflicts:
             requirements = tuple(
                 replace_specifier(line, specifier_of(line)) if line.number in numbers else line.asked
                 for line in self.lines
+                if line.number in numbers or line.number not in self.wrong
             )
             try:
                 found = self.resolver.resolve(replace(self.asked, requirements=requirements)).packages

@@ -198,7 +198,7 @@ class Resolver(ABC):
             raise ResolverUnavailable(f"{self.name} cannot be started: {error.strerror}. Install uv anew.") from error
         if done.returncode == 0:
             return done.stderr
-        said = masked(done.stderr)
+        said = masked(done.stderr).replace(f"{folder}{os.sep}", "")
         if any(words in said.lower() for words in _UNREACHABLE):
             reason = next(
                 (line.strip() for line in reversed(said.splitlines()) if any(w in line.lower() for w in _UNREACHABLE)),
