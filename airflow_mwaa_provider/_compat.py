@@ -17,20 +17,12 @@ AIRFLOW_V_3 = _VERSION >= (3, 0)
 AIRFLOW_V_3_1 = _VERSION >= (3, 1)
 AIRFLOW_V_3_2 = _VERSION >= (3, 2)
 
-if TYPE_CHECKING or AIRFLOW_V_3:
-    from airflow.sdk import BaseOperator, BaseOperatorLink
-else:
-    from airflow.models.baseoperator import BaseOperator
-    from airflow.models.baseoperatorlink import BaseOperatorLink
-
-if TYPE_CHECKING or AIRFLOW_V_3_1:
-    from airflow.sdk import BaseHook
-else:
-    from airflow.hooks.base import BaseHook
-
 if TYPE_CHECKING:
     from typing import Any
 
+    from airflow.sdk import BaseHook as BaseHook
+    from airflow.sdk import BaseOperator as BaseOperator
+    from airflow.sdk import BaseOperatorLink as BaseOperatorLink
     from airflow.sdk import Context as Context
     from airflow.sdk.bases.sensor import BaseSensorOperator as BaseSensorOperator
     from airflow.triggers.base import BaseTrigger as BaseTrigger
@@ -78,11 +70,14 @@ _EXCEPTIONS = "airflow.sdk.exceptions" if AIRFLOW_V_3_2 else "airflow.exceptions
 
 _SENSORS = "airflow.sdk.bases.sensor" if AIRFLOW_V_3 else "airflow.sensors.base"
 _LAZY = {
+    "BaseHook": "airflow.sdk" if AIRFLOW_V_3_1 else "airflow.hooks.base",
+    "BaseOperator": "airflow.sdk" if AIRFLOW_V_3 else "airflow.models.baseoperator",
+    "BaseOperatorLink": "airflow.sdk" if AIRFLOW_V_3 else "airflow.models.baseoperatorlink",
     "BaseSensorOperator": _SENSORS,
     "BaseTrigger": "airflow.triggers.base",
     "TriggerEvent": "airflow.triggers.base",
 }
-"""Base classes that most DAG files do not need: imported when something is derived from them."""
+"""Base classes: imported when something is derived from them. Plugins need none, and every process imports those."""
 
 
 def __getattr__(name: str) -> Any:

@@ -46,7 +46,7 @@ class _WhenConfigured:
         self._major = major
 
     def __get__(self, instance: object, owner: type) -> list[Any]:
-        if not (_option("metadata_api_export_to") or _option("metadata_api_cleanup")):
+        if not _option("metadata_api_export_to") and _option("metadata_api_cleanup").lower() in _NO:
             return []
         from airflow_mwaa_provider._compat import AIRFLOW_V_3
 

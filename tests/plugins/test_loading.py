@@ -52,6 +52,7 @@ if not os.fork():
     os._exit(0)
 os.close(writer)
 found["forked"] = json.loads(os.read(reader, 100_000))
+found["ours"] = sorted(name for name in sys.modules if name.startswith("airflow_mwaa_provider."))
 print("RESULT" + json.dumps(found))
 """
 OPTIONS = {
@@ -88,6 +89,9 @@ def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_laz
     off = {"TZ": "UTC", "hour": 12, "JAVA_HOME": os.environ.get("JAVA_HOME"), "PATH": os.environ["PATH"]}
     assert found["imported"] == ({**off, "DB_PASSWORD": None} if is_lazy else on)
     assert found["loaded"] == found["again"] == found["forked"] == on
+    # What is off is not even imported, also by whoever asks what each plugin adds.
+    off_parts = ("metadata.", "monitoring.", "plugins.cleanup_service", "plugins.metadata_service", "plugins.libraries")
+    assert [name for name in found["ours"] if name.partition(".")[2].startswith(off_parts)] == []
     assert {"mwaa_timezone", "mwaa_env_vars", "mwaa_virtualenv"} <= set(found["plugins"])
     assert found["logged"] == "the password is ***"
     assert secrets.reads() == 1
