@@ -2,7 +2,8 @@
 """What the plugins that options turn on take of a process of Airflow when it loads plugins, off and on.
 
 Each number is of new processes that have imported what Airflow has imported by then: importing the modules of the
-three plugins and calling them as Airflow does. Beside it is what loading plugins takes in all, most of it Airflow's own.
+three plugins and calling them as Airflow does. Beside it is what loading plugins takes in all, most of it Airflow's
+own.
 """
 
 from __future__ import annotations

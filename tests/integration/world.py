@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,18 @@ from airflow_mwaa_provider.local.up_request import EnvironmentRequest
 from scripts.lib import canary
 
 DAG_FOLDERS = (Path(__file__).parent / "dags", Path(__file__).resolve().parents[2] / "example_dags")
+PLUGINS = Path(__file__).parent / "plugins"
 API_BUCKET = "exported-by-api"
 TASKS_NAMESPACE = "Tasks"
+TASK_TIMEZONE, LOG_TIMEZONE = "America/Los_Angeles", "Asia/Tokyo"
+JAVA_HOME = "/usr/lib/jvm/jre"
 OPTIONS = {
+    "mwaa_provider.task_timezone": TASK_TIMEZONE,
+    "mwaa_provider.log_timezone": LOG_TIMEZONE,
+    "mwaa_provider.patch_virtualenv": "True",
+    "mwaa_env.java_home": JAVA_HOME,
+    "mwaa_env.path": "${PATH}:${JAVA_HOME}/bin",
+    "mwaa_env.pip_no_index": "1",
     "mwaa_provider.task_resources_namespace": TASKS_NAMESPACE,
     "mwaa_provider.metadata_api_export_to": f"s3://{API_BUCKET}",
     "mwaa_provider.metadata_api_cleanup": "True",
@@ -59,6 +69,7 @@ OPTIONS_BY_MAJOR = {
         "dag_processor.min_file_process_interval": RARELY_S,
         "dag_processor.refresh_interval": RARELY_S,
         "dag_processor.bundle_refresh_check_interval": "30",
+        "standard.venv_install_method": "pip",  # not by a uv that happens to be here
     },
 }
 DAG_IDS = (
@@ -91,6 +102,10 @@ DAG_IDS = (
     "uses_resources",
     "changes_privileges",
     "privilege_changes",
+    "tz_test",
+    "environment_variables",
+    "virtualenv_test",
+    "uses_plugins",
 )
 
 
@@ -235,12 +250,20 @@ def started(pythons: Mapping[str, str]) -> Iterator[World]:
         shutil.copytree(source, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     theirs = (dags / "amazon_dag.py").read_text(encoding="utf-8")
     (dags / "amazon_dag_with_our_imports.py").write_text(with_our_imports(theirs), encoding="utf-8")
+    wheels = _wheels(folder / "wheels")
+    plugins = shutil.make_archive(str(folder / "plugins"), "zip", PLUGINS)
     requests = [
         EnvironmentRequest(
             environment_name(version),
             python,
             str(dags),
-            options={**OPTIONS, **SECRETS_OPTIONS, **OPTIONS_BY_MAJOR[interpreter.release_of(version)[0]]},
+            files={"plugins": plugins},
+            options={
+                **OPTIONS,
+                "mwaa_env.pip_find_links": str(wheels),
+                **SECRETS_OPTIONS,
+                **OPTIONS_BY_MAJOR[interpreter.release_of(version)[0]],
+            },
         )
         for version, python in pythons.items()
     ]
@@ -257,6 +280,20 @@ def started(pythons: Mapping[str, str]) -> Iterator[World]:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(SECRETS_CACHE, ignore_errors=True)
     assert processes.find(folder / "local") == []
+
+
+def _wheels(folder: Path) -> Path:
+    """Make a folder with a boto3 that tasks in virtual environments install, where no package index is asked."""
+    folder.mkdir()
+    about = "boto3-1.99.0.dist-info"
+    with zipfile.ZipFile(folder / "boto3-1.99.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("boto3/__init__.py", '__version__ = "1.99.0"\n')
+        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: boto3\nVersion: 1.99.0\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{about}/RECORD", f"boto3/__init__.py,,\n{about}/METADATA,,\n{about}/WHEEL,,\n{about}/RECORD,,\n"
+        )
+    return folder
 
 
 def until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:
