@@ -87,13 +87,16 @@ class _Handler(BaseHTTPRequestHandler):
             found = [wheel for wheel in self.server.wheels.values() if wheel.name == name]
             self._answer(200 if found else 404, found[0].read_bytes() if found else "")
 
+    do_HEAD = do_GET  # noqa: N815
+
     def _answer(self, status: int, body: str | bytes, headers: dict[str, str] | None = None) -> None:
         content = body if isinstance(body, bytes) else body.encode()
         self.send_response(status)
         for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
         pass

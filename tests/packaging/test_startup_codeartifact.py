@@ -28,6 +28,7 @@ from airflow_mwaa_provider.packaging.startup.runtime import runtime_script
 from airflow_mwaa_provider.packaging.startup.script import Component
 from scripts.lib import canary
 from tests.local_airflow.test_overlay import make_wheel
+from tests.packaging.conftest import uv_folder
 from tests.packaging.startup_lab import CodeArtifact, Container, code_artifact, variables_for
 
 pytestmark = pytest.mark.once
@@ -56,7 +57,8 @@ def test_pip_is_told_where_and_asks_a_program_for_the_token(
     address = f"{server.url.replace('//', '//aws@')}/pypi/MyRepo/simple/"
     host = server.url.removeprefix("http://")
     assert found["PIP_EXTRA_INDEX_URL"] == address
-    assert "PIP_INDEX_URL" not in found
+    assert found["UV_INDEX"] == address
+    assert not {"PIP_INDEX_URL", "UV_DEFAULT_INDEX"} & found.keys()
     assert (found["PIP_KEYRING_PROVIDER"], found["PIP_NO_INPUT"]) == ("subprocess", "1")
     assert set(found["OPTIONS"]) >= set("eux" if options else ""), "the script changed the shell's options"
     assert "repository MyRepo of domain amazon: a token was given, valid until 20" in container.log
@@ -67,6 +69,19 @@ def test_pip_is_told_where_and_asks_a_program_for_the_token(
     assert not any(canary.form_in(value.encode()) for value in found.values())
     canary.check(container.folder)
     assert canary.form_in(container.log.encode()) is None
+
+
+def test_uv_asks_the_program_too(server: CodeArtifact, container: Container) -> None:
+    """Tasks that make virtual environments use uv where it is installed."""
+    make_wheel(container.folder, "ours", "1.0")
+    server.wheels["ours"] = container.folder / "ours-1.0-py3-none-any.whl"
+    found = container.run(codeartifact_script(*PLACE, replace_pypi=True), **server.variables)
+    uv = [uv_folder() / "uv", "pip", "install", "--no-config", "--no-cache", "--target", container.folder / "t", "ours"]
+    variables = {"HOME": str(container.home), **server.variables, **found}
+    done = subprocess.run([*uv, "--python", sys.executable], env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (container.folder / "t" / "ours.py").exists()
+    canary.check(container.folder)
 
 
 def test_the_program_gives_the_token_to_no_other_host(server: CodeArtifact, container: Container) -> None:

@@ -17,12 +17,13 @@ airflow_mwaa_codeartifact() {
     host=${host%%/*}
     export AIRFLOW_MWAA_CODEARTIFACT="${AIRFLOW_MWAA_CODEARTIFACT:+$AIRFLOW_MWAA_CODEARTIFACT;}$host $domain $owner $region"
     if [[ $variable == PIP_INDEX_URL ]]; then
-        export PIP_INDEX_URL=$index
+        export PIP_INDEX_URL=$index UV_DEFAULT_INDEX=$index
     else
         export PIP_EXTRA_INDEX_URL="${PIP_EXTRA_INDEX_URL:+$PIP_EXTRA_INDEX_URL }$index"
+        export UV_INDEX="${UV_INDEX:+$UV_INDEX }$index"
     fi
     # There is nobody to type a password, should the repository want another one.
-    export PIP_KEYRING_PROVIDER=subprocess PIP_NO_INPUT=1
+    export PIP_KEYRING_PROVIDER=subprocess UV_KEYRING_PROVIDER=subprocess PIP_NO_INPUT=1
     airflow_mwaa_on_path
     airflow_mwaa_say "CodeArtifact repository $repository of domain $domain: a token was given, valid until ${answer#* }; pip asks" \
         "for a new one whenever it needs one"
