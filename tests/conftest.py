@@ -9,10 +9,17 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from scripts.lib import canary
 from tests import leftovers, seeds
+
+# How long an example takes is not what a test is about: the machine may have other work.
+hypothesis.settings.register_profile(
+    "untimed", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 # Airflow reads its configuration when it is imported; a contributor's own must not reach the tests, nor their AWS
 # account. All that the tests speak to is on this machine, where no proxy leads.
