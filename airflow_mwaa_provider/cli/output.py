@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _RECENT = timedelta(days=300)
 
-output_option = click.option("--output", type=click.Choice(["text", "json"]), default="text", help="json for machines.")
+FORMATS = ("text", "json")
+output_option = click.option("--output", type=click.Choice(FORMATS), default="text", help="json for machines.")
 
 
 def echo_json(document: Any) -> None:

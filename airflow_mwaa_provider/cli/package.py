@@ -4,33 +4,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.output_files import file_option
 from airflow_mwaa_provider.cli.package_plugins import package_plugins
 from airflow_mwaa_provider.cli.package_requirements import package_requirements
 from airflow_mwaa_provider.packaging.lambda_setup import RUNTIMES, HandlerName, setup_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_mwaa_provider.packaging.lambda_setup import FunctionSetup
     from airflow_mwaa_provider.packaging.lambda_zip import LambdaZip
-
-_FORMATS = ("text", "json")
-
-
-def _file_and_format(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[Path, str]:
-    """Read ``text`` or ``json``, as for every command; what ends in ``.zip`` is the file to write."""
-    files = [value for value in values if value not in _FORMATS]
-    for value in files:
-        if Path(value).suffix.lower() != ".zip":
-            raise click.BadParameter(f"{value!r} is neither a FILE.zip nor one of {', '.join(_FORMATS)}.")
-    if len(files) > 1:
-        raise click.BadParameter(f"{' and '.join(files)}: give one file.")
-    return Path(files[0] if files else "mwaa-lambda.zip"), "json" if "json" in values else "text"
 
 
 @click.group()
@@ -51,13 +40,7 @@ package.add_command(package_plugins)
 
 
 @package.command("lambda")
-@click.option(
-    "--output",
-    multiple=True,
-    callback=_file_and_format,
-    metavar="FILE.zip|text|json",
-    help="Where to write (mwaa-lambda.zip if not given); and, given a second time, json for machines.",
-)
+@file_option(".zip", "mwaa-lambda.zip")
 @click.option(
     "--handler",
     type=click.Choice([name.value for name in HandlerName]),
