@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,12 @@ def _apply_to_tasks(name: str) -> None:
         return
     # It remembers the zone that it has found first, and Airflow 2 writes the time stamps of logs by it.
     pendulum.set_local_timezone(pendulum.timezone(name))
+    formatters = sys.modules.get("airflow.utils.log.timezone_aware")
+    if AIRFLOW_V_3 and formatters is not None:
+        from zoneinfo import ZoneInfo
+
+        # As tasks write them; the other processes of Airflow 3.0 take local time.
+        _stamp_logs_by(ZoneInfo("UTC"), formatters.TimezoneAware)
 
 
 def _apply_to_logs(name: str) -> None:
@@ -82,21 +89,24 @@ def _apply_to_logs(name: str) -> None:
             )
         return
     zone = _zone(_LOGS, name, "The time stamps of logs stay as they were.")
-    if zone is None:
-        return
+    if zone is not None:
+        from airflow.utils.log.timezone_aware import TimezoneAware
+
+        _stamp_logs_by(zone, TimezoneAware)
+
+
+def _stamp_logs_by(zone: ZoneInfo, formatter: Any) -> None:
+    """Let Airflow's formatter write time stamps in a zone; it knows no other than the local one."""
     from datetime import datetime
 
-    from airflow.utils.log.timezone_aware import TimezoneAware
-
     def format_time(self: Any, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        # As Airflow's own does, which knows no zone but the local one.
         moment = datetime.fromtimestamp(record.created, zone)
         text = moment.strftime(datefmt or self.default_time_format)
         if self.default_msec_format:
             text = self.default_msec_format % (text, record.msecs)
         return f"{text}{moment.strftime(self.default_tz_format)}" if self.default_tz_format else text
 
-    TimezoneAware.formatTime = format_time  # type: ignore[method-assign]
+    formatter.formatTime = format_time
 
 
 def _zone(where: str, name: str, otherwise: str) -> ZoneInfo | None:

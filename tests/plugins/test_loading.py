@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PROGRAM = """
 import json, os, sys
 from datetime import datetime
+from importlib import import_module
 
 def look():
     names = ("JAVA_HOME", "PATH", "DB_PASSWORD")
@@ -41,10 +42,13 @@ if is_airflow_3:
     except ImportError:
         pass
 found["again"] = look()
-if is_airflow_3:
-    from airflow.sdk.log import redact
-else:
-    from airflow.utils.log.secrets_masker import redact
+places = ("airflow.sdk._shared.secrets_masker", "airflow.sdk.execution_time.secrets_masker")
+for place in places if is_airflow_3 else ("airflow.utils.log.secrets_masker",):
+    try:
+        redact = import_module(place).redact
+        break
+    except ImportError:
+        pass
 found["logged"] = redact("the password is " + os.environ["DB_PASSWORD"])
 reader, writer = os.pipe()
 if not os.fork():

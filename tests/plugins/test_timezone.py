@@ -29,9 +29,8 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Local time is UTC, and is again afterwards."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    if not AIRFLOW_V_3:
-        formatter = import_module("airflow.utils.log.timezone_aware").TimezoneAware
-        monkeypatch.setattr(formatter, "formatTime", formatter.formatTime)
+    formatter = import_module("airflow.utils.log.timezone_aware").TimezoneAware
+    monkeypatch.setattr(formatter, "formatTime", formatter.formatTime)
     yield
     monkeypatch.undo()
     time.tzset()
@@ -39,7 +38,7 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _stamp() -> str:
-    """Return a time stamp as Airflow 2 writes it into logs."""
+    """Return a time stamp as Airflow 2 writes it into logs, and 3.0 into those of its components."""
     formatter = import_module("airflow.utils.log.timezone_aware").TimezoneAware("%(asctime)s")
     record = logging.LogRecord("x", logging.INFO, "x.py", 1, "text", None, None)
     record.created, record.msecs = MOMENT + 0.25, 250
@@ -151,3 +150,10 @@ def test_airflow_3_is_told_once_that_logs_stay_utc(monkeypatch: pytest.MonkeyPat
     (line,) = lines()
     assert line.startswith("mwaa_provider.log_timezone: Airflow 3 writes the time stamps of logs in UTC")
     assert os.environ["TZ"] == "UTC"
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3, reason="Airflow 2 writes the time stamps of logs in local time")
+def test_time_stamps_of_logs_stay_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TASKS, "America/Los_Angeles")
+    TimezonePlugin.on_load()
+    assert _stamp() == "2026-06-01T12:00:00.250+0000"
