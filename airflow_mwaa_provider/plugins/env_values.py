@@ -7,6 +7,7 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
+from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.plugins.options import SECTION, is_scheduler, say_once
 
 if TYPE_CHECKING:
@@ -61,11 +62,11 @@ def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str
         except ValueError:  # the system takes no NUL, and no text that has no bytes
             say_once(logging.ERROR, f"{option}: the value has characters that no variable can have. Correct it.")
         else:
-            if name in _READ_AT_START and is_scheduler():
+            if name in _READ_AT_START and AIRFLOW_V_3 and is_scheduler():
                 say_once(
                     logging.WARNING,
-                    f"{option}: programs that a task starts see {name}, but not the task itself: a process reads it "
-                    "when its program starts, and that was before. Export it in the startup script, or name the "
+                    f"{option}: programs that a task starts see {name}, but not the task itself: it is forked, and a "
+                    "process reads this when its program starts. Export it in the startup script, or name the "
                     f"libraries in {SECTION}.preload_libraries.",
                 )
 
