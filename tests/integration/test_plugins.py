@@ -108,8 +108,11 @@ def test_variables_are_seen_by_bash_by_python_and_by_triggers(
     assert in_python["PATH"].count(f"{JAVA_HOME}/bin") == 1  # however many processes are above this one
     expected = f"JAVA_HOME is {JAVA_HOME}, PATH ends with {JAVA_HOME}/bin"
     assert expected in _task_log(world, env_name, run_id, "in_bash")
-    in_trigger, after = _result(client, "uses_plugins", runs["uses_plugins"], "deferred")
-    assert in_trigger == after == {"local": "2026-06-01T05:00:00", "zone": "PDT", "java_home": JAVA_HOME}
+    seen = _result(client, "uses_plugins", runs["uses_plugins"], "deferred")
+    # By the triggerer, by the task after it, and by the task's process when it parsed the DAG file.
+    assert seen == [{"local": "2026-06-01T05:00:00", "zone": "PDT", "java_home": JAVA_HOME}] * 3
+    tags = client.request("GET", "/dags/uses_plugins")["tags"]
+    assert [tag["name"] for tag in tags] == [f"PDT {JAVA_HOME}"]  # by the DAG processor
 
 
 def test_a_task_in_a_virtual_environment(world: World, env_name: str, runs: dict[str, str]) -> None:

@@ -21,10 +21,20 @@ class SeesEnvironment(BaseOperator):
         self.defer(trigger=EnvironmentTrigger(), method_name="resume")
 
     def resume(self, context: Any, event: dict[str, Any]) -> list[dict[str, Any]]:
-        return [event, seen()]
+        return [event, seen(), PARSED]
 
 
-@dag(schedule=None, start_date=datetime(2026, 1, 1), catchup=False, is_paused_upon_creation=False)
+# What a process sees while it parses this file, be it the DAG processor or that of a task.
+PARSED = seen()
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    is_paused_upon_creation=False,
+    tags=[f"{PARSED['zone']} {PARSED['java_home']}"],
+)
 def uses_plugins() -> None:
     SeesEnvironment(task_id="deferred")
 
