@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import textwrap
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -51,26 +51,37 @@ class Conflicts:
     lines: Sequence[Line]
     asked: Asked
     reason: str
-    wrong: set[int] = field(default_factory=set)
-    """Numbers of lines that have no version at all: the others are resolved without them."""
 
     def explain(self) -> tuple[list[Problem], list[MovedPin]]:
         """Return what is wrong, and the pins that would move.
 
         :raises ResolverUnavailable: the index cannot be reached.
         """
-        alone = self._each_alone()
-        return (alone, []) if alone else self._together()
+        if not self.resolver.keeps_preferred:
+            return self._each_alone() or [self._unexplained()], []
+        preferred = tuple(f"{name}=={version}" for name, version in {**self.image.pins, **self.image.essential}.items())
+        try:
+            free = self.resolver.trace(replace(self.asked, constraints=(), preferred=preferred))
+        except Unresolvable as error:
+            self.reason = str(error)  # without the constraints, which it may have been about
+            return self._each_alone() or [self._unexplained()], []
+        moved = moved_pins(free, self.lines, self.image)
+        by_line: dict[int, list[MovedPin]] = defaultdict(list)
+        for pin in moved:
+            by_line[pin.line].append(pin)
+        guilty = [line for line in self.lines if line.number in by_line]
+        if not guilty:
+            return [self._unexplained()], moved
+        proposals = self._proposals(guilty, (_older, _newer, _not_older))
+        return [self._moves(line, by_line[line.number], proposals.get(line.number)) for line in guilty], moved
 
     def _each_alone(self) -> list[Problem]:
         """Return what is wrong with lines that have no version whatever stands beside them."""
-        wrong = [
-            line
+        return [
+            self._alone(line)
             for line in self._suspects()
             if line.requirement is not None and not line.requirement.url and not self._versions(line.asked)
         ]
-        self.wrong = {line.number for line in wrong}
-        return [self._alone(line) for line in wrong]
 
     def _suspects(self) -> list[Line]:
         """Return the lines whose packages the resolver names; all if it names none."""
@@ -115,25 +126,6 @@ class Conflicts:
         except Unresolvable:
             return ""
         return next((package.version or "?" for package in found.values()), "")
-
-    def _together(self) -> tuple[list[Problem], list[MovedPin]]:
-        if not self.resolver.keeps_preferred:
-            return [self._unexplained()], []
-        preferred = tuple(f"{name}=={version}" for name, version in {**self.image.pins, **self.image.essential}.items())
-        try:
-            free = self.resolver.trace(replace(self.asked, constraints=(), preferred=preferred))
-        except Unresolvable as error:
-            self.reason = str(error)  # it may name other lines than the first did
-            return self._each_alone() or [self._unexplained()], []
-        moved = moved_pins(free, self.lines, self.image)
-        by_line: dict[int, list[MovedPin]] = defaultdict(list)
-        for pin in moved:
-            by_line[pin.line].append(pin)
-        guilty = [line for line in self.lines if line.number in by_line]
-        if not guilty:
-            return [self._unexplained()], moved
-        proposals = self._proposals(guilty, (_older, _newer, _not_older))
-        return [self._moves(line, by_line[line.number], proposals.get(line.number)) for line in guilty], moved
 
     def _moves(self, line: Line, pins: Sequence[MovedPin], proposal: str | None) -> Problem:
         told = ", ".join(f"{pin.name} {pin.pinned} to {pin.wanted}{_chain(pin)}" for pin in pins[:_SHOWN])
@@ -182,7 +174,6 @@ class Conflicts:
             requirements = tuple(
                 replace_specifier(line, specifier_of(line)) if line.number in numbers else line.asked
                 for line in self.lines
-                if line.number in numbers or line.number not in self.wrong
             )
             try:
                 found = self.resolver.resolve(replace(self.asked, requirements=requirements)).packages
