@@ -63,7 +63,8 @@ def test_lines_that_the_new_ones_replace_are_not_checked(text: str, index: Wheel
 def test_other_lines_are(index: WheelIndex, tmp_path: Path) -> None:
     done = updated(tmp_path, "amazon==9.35.0", "folium==0.15.1\nboto3==1.30.0\n")
     assert [(problem.code, problem.where) for problem in done.report.errors] == [
-        ("lines-conflict", "requirements.txt:4")
+        ("pin-conflict", "requirements.txt:2"),
+        ("lines-conflict", "requirements.txt:4"),
     ]
     assert done.as_dict()["update"]["constraints"] is None
     assert not (tmp_path / NAME).exists()

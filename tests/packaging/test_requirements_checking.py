@@ -130,6 +130,11 @@ def test_all_that_is_wrong_is_told_at_once(index: WheelIndex) -> None:
     ]
 
 
+def test_a_conflict_of_lines_hides_no_other_mistake(index: WheelIndex) -> None:
+    found = codes(check_requirements("folium==0.15.1\nbranca==0.3.0\ntensorflow==2.10.0\n", "3.3.1"))
+    assert found == [("lines-conflict", "2"), ("needs-another-python", "3")]
+
+
 def test_hashes_of_all_that_is_installed(index: WheelIndex) -> None:
     hashes = {file["filename"]: file["hashes"]["sha256"] for page in ("folium", "branca") for file in index.pages[page]}
     folium = f"folium==0.15.1 --hash=sha256:{hashes['folium-0.15.1-py3-none-any.whl']}\n"

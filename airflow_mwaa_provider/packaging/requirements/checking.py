@@ -143,8 +143,8 @@ class _Check:
                 self.problems += found
                 self.moved += tuple(moved)
                 # What the other lines lead to is told as well.
-                bad = {_number(problem) for problem in found if problem.code != "lines-conflict"}
-                lines = [line for line in lines if line.number not in bad] if bad else []
+                bad = {_number(problem) for problem in found}
+                lines = [line for line in lines if line.number not in bad]
         self._report_direct(direct)
 
     def _index_options(self) -> tuple[tuple[str, str], ...]:
