@@ -3,7 +3,7 @@
 
 Both are processes with their start included, cold (an empty cache each) and warm (a second run). pip runs on the same
 Python, isolated from the machine's configuration but for its index. What the plugins cost at the start of each process
-is measured by ``plugins_startup.py``, where that is there.
+is measured by ``plugins_startup.py``, and shown after it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import runpy
 import shutil
 import statistics
 import subprocess
@@ -23,11 +22,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import plugins_startup  # noqa: E402 - beside this file
+
 from airflow_mwaa_provider.packaging import image_constraints  # noqa: E402
 from airflow_mwaa_provider.packaging.requirements.regime import essential_pins  # noqa: E402
-
-PARTS = ("plugins_startup.py",)
-"""Benchmarks that belong to this one: each has measure(quick), which prints a table and returns ratios."""
 
 LINES = [
     "apache-airflow-providers-amazon",
@@ -159,10 +157,8 @@ def main() -> None:
         print(f"{contender:26}{cold:9.2f}{warm:9.2f}")
     (our_cold, our_warm), (pip_cold, pip_warm) = taken.values()
     ratios = {"requirements_vs_pip_cold": our_cold / pip_cold, "requirements_vs_pip_warm": our_warm / pip_warm}
-    for part in PARTS:
-        path = ROOT / "benchmarks" / part
-        if path.exists():
-            ratios |= runpy.run_path(str(path))["measure"](given.quick)
+    print()
+    ratios |= plugins_startup.show(plugins_startup.measure(5 if given.quick else 15))
     print(json.dumps({name: round(value, 3) for name, value in ratios.items()}))
 
 
