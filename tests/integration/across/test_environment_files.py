@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +262,28 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
     assert files.status()["pids"] == pids
     assert "plugin_of_the_zip" in {plugin["name"] for plugin in files.client().request("GET", "/plugins")["plugins"]}
 
+    if FULL:  # another two minutes of two cores
+        check_installed_from_an_index(files, wheel, tmp_path)
+
+
+def check_installed_from_an_index(files: Files, wheel: Path, folder: Path) -> None:
+    """The other way that the guide has: listed in requirements.txt, under the image's own constraints."""
+    project = folder / "index" / "simple" / "airflow-mwaa-provider"
+    project.mkdir(parents=True)
+    shutil.copy(wheel, project)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder / "index"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        index = f"http://127.0.0.1:{server.server_port}/simple/"
+        requirements = f"--index-url {index}\nairflow-mwaa-provider=={NEW_VERSION}\n"
+        version = files.put("requirements.txt", requirements)
+        assert files.update(RequirementsS3ObjectVersion=version)["Status"] == "AVAILABLE"
+        server.shutdown()
+    assert files.status()["requirements_error"] is None
+    log = (files.folder / "components" / "requirements_install.log").read_text()
+    assert f"{index}airflow-mwaa-provider/" in log
+    assert report(files.client(), times=2)["version"] == NEW_VERSION
+
 
 def test_an_environment_that_is_deleted_while_it_is_created_leaves_nothing(files: Files) -> None:
     files.put("plugins.zip", empty_zip())
@@ -310,8 +335,8 @@ def check_that_waits_went_on(files: Files, run_id: str) -> None:
     assert [task.state for task in tasks] == [TaskState.SUCCESS] * 6
 
 
-def report(environment: MwaaEnvironment) -> Any:
-    """Run the DAG and return what its task saw; the DAG that it triggers has run then, too."""
+def report(environment: MwaaEnvironment, times: int = 1) -> Any:
+    """Run the DAG and return what its task saw; the DAG that it triggers has run then, so many times in all."""
     wait_for_dags(environment)
     run = environment.trigger_dag_run("report")
     until(
@@ -321,7 +346,7 @@ def report(environment: MwaaEnvironment) -> Any:
     )
     assert environment.get_dag_run("report", run.run_id).state == "success"
     triggered = environment.request("GET", "/dags/triggered/dagRuns")["dag_runs"]
-    assert [(one["conf"], one["state"]) for one in triggered] == [({"from": "report"}, "success")]
+    assert [(one["conf"], one["state"]) for one in triggered] == [({"from": "report"}, "success")] * times
     path = f"/dags/report/dagRuns/{run.run_id}/taskInstances/look_around/xcomEntries/return_value"
     return json.loads(environment.request("GET", path)["value"])
 
