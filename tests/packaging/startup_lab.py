@@ -48,6 +48,8 @@ class CodeArtifact(ThreadingHTTPServer):
         self.asked: list[dict[str, str]] = []
         self.wheels: dict[str, Path] = {}
         self.refusal = self.endpoint_refusal = ""
+        self.faults: dict[str, tuple[int, str]] = {}
+        """Status and body that are answered instead to POST or GET; a status of 0 drops the connection."""
         self.with_token: list[str] = []
 
         self.variables = variables_for(self.url)
@@ -59,13 +61,18 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """GetAuthorizationToken."""
         self.server.asked.append({name: value[0] for name, value in parse_qs(urlsplit(self.path).query).items()})
-        if self.server.refusal:
+        if "POST" in self.server.faults:
+            self._answer(*self.server.faults["POST"])
+        elif self.server.refusal:
             self._answer(403, json.dumps({"message": "not yours"}), {"x-amzn-ErrorType": self.server.refusal})
         else:
             expires = time.time() + 3600
             self._answer(200, json.dumps({"authorizationToken": canary.value(), "expiration": expires}))
 
     def do_GET(self) -> None:
+        if "GET" in self.server.faults:
+            self._answer(*self.server.faults["GET"])
+            return
         path = urlsplit(self.path).path
         if path == "/v1/repository/endpoint":
             if self.server.endpoint_refusal:
@@ -90,6 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def _answer(self, status: int, body: str | bytes, headers: dict[str, str] | None = None) -> None:
+        if not status:
+            return
         content = body if isinstance(body, bytes) else body.encode()
         self.send_response(status)
         for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():

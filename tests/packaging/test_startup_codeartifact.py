@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, NoRegionError
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoRegionError, ReadTimeoutError
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.local.airflow import interpreter
@@ -134,12 +134,47 @@ def test_without_a_token_the_start_goes_on_with_one_line_that_says_why(
             ConnectTimeoutError(endpoint_url="https://host/"),
             r"Connect timeout .*\. Check the network; without .*, VPC endpoints of codeartifact\.api are needed\.",
         ),
+        (ReadTimeoutError(endpoint_url="https://host/"), r"Read timeout .*\. Check the network; .*"),
+        (
+            ClientError({"Error": {"Code": "ThrottlingException"}}, "Get"),
+            r".*Throttling.* Try again in some minutes: .*",
+        ),
+        (ClientError({"Error": {"Code": "ExpiredTokenException"}}, "Get"), r".*Expired.* Check the credentials, .*"),
+        (ModuleNotFoundError("No module named 'boto3'"), r"No module named 'boto3'\. Let python3 on PATH be the .*"),
     ],
 )
 def test_each_kind_of_failure_has_its_advice(error: Exception, line: str) -> None:
     with pytest.raises(SystemExit) as caught:
         keyring_program.fail(keyring_program.reason(error))
     assert re.fullmatch(f"airflow-mwaa: CodeArtifact: {line}", str(caught.value.code))
+
+
+PAGE = "<html>Sign in</html>"
+NOT_IT = r"what answered is not CodeArtifact\. Check the proxy, and variables such as AWS_ENDPOINT_URL\."
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "body", "words"),
+    [
+        ("POST", 502, PAGE, r".*502.*\. Try again in some minutes: the settings are not the cause\."),
+        ("GET", 503, "", r".*503.*\. Try again in some minutes: .*"),
+        ("POST", 0, "", r"Connection was closed before .*\. Check the network; .*"),
+        ("POST", 200, PAGE, NOT_IT),
+        ("POST", 200, "[]", NOT_IT),
+        ("POST", 200, '{"authorizationToken": "", "expiration": 1}', NOT_IT),
+        ("GET", 200, PAGE, NOT_IT),
+        ("GET", 200, '{"repositoryEndpoint": "PAGE"}', NOT_IT),
+    ],
+)
+def test_what_a_proxy_or_a_fault_answers_has_its_advice(
+    server: CodeArtifact, monkeypatch: pytest.MonkeyPatch, method: str, status: int, body: str, words: str
+) -> None:
+    for name, value in server.variables.items():
+        monkeypatch.setenv(name, value)
+    server.faults[method] = (status, body)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever botocore raises is said in one line
+        keyring_program.check(*PLACE, "us-west-2")
+    assert re.fullmatch(words, keyring_program.reason(caught.value))
 
 
 def test_a_web_server_without_a_route_waits_no_longer_than_the_limit(container: Container) -> None:

@@ -62,7 +62,8 @@ def client_of(region: str) -> Any:
 
 def token_of(client: Any, domain: str, owner: str) -> Any:
     """Ask for a token; the answer is ``authorizationToken`` and ``expiration``."""
-    return client.get_authorization_token(domain=domain, domainOwner=owner, durationSeconds=TOKEN_S)
+    asked = {"domain": domain, "domainOwner": owner, "durationSeconds": TOKEN_S}
+    return answer_of(client.get_authorization_token, asked, "authorizationToken", "expiration")
 
 
 def endpoint_of(client: Any, domain: str, owner: str, repository: str) -> str:
@@ -71,25 +72,58 @@ def endpoint_of(client: Any, domain: str, owner: str, repository: str) -> str:
 
     asked = {"domain": domain, "domainOwner": owner, "repository": repository, "format": "pypi"}
     try:
-        return str(client.get_repository_endpoint(**asked)["repositoryEndpoint"])
+        endpoint = str(answer_of(client.get_repository_endpoint, asked, "repositoryEndpoint")["repositoryEndpoint"])
     except ClientError as error:
         if error.response["Error"]["Code"] != "AccessDeniedException":
             raise
         # The guide's role may not ask. This is what is answered outside of China.
         region = client.meta.region_name
         return f"https://{domain}-{owner}.d.codeartifact.{region}.amazonaws.com/pypi/{repository}/"
+    if "://" not in endpoint:
+        raise OtherAnswerError
+    return endpoint
+
+
+class OtherAnswerError(Exception):
+    """What has answered, with success, is not CodeArtifact: a proxy or a login page."""
+
+    def __str__(self) -> str:
+        return "what answered is not CodeArtifact"
+
+
+def answer_of(operation: Any, asked: dict[str, Any], *names: str) -> Any:
+    """Return an answer that has what is asked for; botocore takes a page in HTML for one that has nothing."""
+    try:
+        answer = operation(**asked)
+    except (AttributeError, TypeError):  # botocore's, of JSON that is no object
+        raise OtherAnswerError from None
+    if not all(answer.get(name) for name in names):
+        raise OtherAnswerError
+    return answer
 
 
 def reason(error: Exception) -> str:
-    """Say what boto3 reported, which has neither the answer nor the token, and what to do."""
-    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    """Return what boto3 reported, which has neither the answer nor the token, and what to do."""
+    kind = type(error).__name__
+    answer = getattr(error, "response", None)  # of errors of the connection it is None
+    answer = answer if isinstance(answer, dict) else {}
+    code = str(answer.get("Error", {}).get("Code", ""))
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     advice = "Check the network; without a route to the internet, VPC endpoints of codeartifact.api are needed"
-    if code.startswith("AccessDenied"):
+    if status >= 500 or status == 429 or code.startswith(("Throttling", "TooManyRequests", "InternalServer")):
+        advice = "Try again in some minutes: the settings are not the cause"
+    elif code.startswith("AccessDenied"):
         advice = "Allow the execution role codeartifact:GetAuthorizationToken and sts:GetServiceBearerToken"
+    elif code.startswith(("Expired", "UnrecognizedClient", "InvalidClientToken", "InvalidSignature")):
+        advice = "Check the credentials, and that no variable such as AWS_ACCESS_KEY_ID replaces the role's"
     elif code:
         advice = "Check the domain, its owner, the repository and the region"
-    elif type(error).__name__ in {"NoCredentialsError", "NoRegionError"}:
+    elif kind in {"OtherAnswerError", "ResponseParserError"}:
+        advice = "Check the proxy, and variables such as AWS_ENDPOINT_URL"
+    elif kind in {"NoCredentialsError", "NoRegionError"}:
         advice = "Give the container a role and a region"
+    elif isinstance(error, ImportError):
+        advice = "Let python3 on PATH be the image's own, which has boto3"
     return f"{str(error).rstrip('.')}. {advice}."
 
 
