@@ -84,6 +84,13 @@ def test_uv_asks_the_program_too(server: CodeArtifact, container: Container) -> 
     canary.check(container.folder)
 
 
+def test_no_time_that_is_left_is_no_reason_to_ask(server: CodeArtifact, container: Container) -> None:
+    assert container.run(f"SECONDS=290\n{codeartifact_script(*PLACE)}", **server.variables) == {}
+    assert "no time is left for: " in container.log
+    assert "WARNING: pip goes without CodeArtifact" in container.log
+    assert server.asked == []
+
+
 def test_the_program_gives_the_token_to_no_other_host(server: CodeArtifact, container: Container) -> None:
     found = container.run(codeartifact_script(*PLACE), **server.variables)
     keyring = Path(found["PATH"].split(":")[0]) / "keyring"
@@ -172,7 +179,7 @@ def test_what_a_proxy_or_a_fault_answers_has_its_advice(
     for name, value in server.variables.items():
         monkeypatch.setenv(name, value)
     server.faults[method] = (status, body)
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever botocore raises is said in one line
+    with pytest.raises(Exception) as caught:
         keyring_program.check(*PLACE, "us-west-2")
     assert re.fullmatch(words, keyring_program.reason(caught.value))
 

@@ -121,10 +121,36 @@ def test_what_cannot_be_installed_is_a_line_in_the_log(container: Container, stu
     assert f"airflow-mwaa: WARNING: {what}, and the container starts without" in container.log
 
 
+@pytest.mark.parametrize("broken", ["export TMPDIR=/no/such/folder", "mktemp() { echo /no/such/folder; }"])
+def test_no_place_for_files_is_no_reason_to_end_the_start(container: Container, stubs: Path, broken: str) -> None:
+    script = f"set -eux\n{broken}\n{with_stubs(runtime_script(requirements={WORKER: 'one'}), stubs)}export LATER=1\n"
+    assert container.run(script, "worker")["LATER"] == "1"
+    assert "airflow-mwaa: WARNING: requirements for the worker: not installed, and the container" in container.log
+
+
+def test_a_log_that_takes_nothing_is_no_reason_to_end_the_start(container: Container, stubs: Path) -> None:
+    script = with_stubs(runtime_script({WORKER: ["libaio"]}), stubs)
+    quiet = f"set -e\nexec 3>&1 >/dev/full\n{script}exec >&3\nexport LATER=1\n"
+    assert container.run(quiet, "worker")["LATER"] == "1"
+
+
+@pytest.mark.parametrize(("gone", "limits"), [(0, {"120"}), (200, {"85", "84"}), (290, set())])
+def test_what_other_lines_have_taken_is_left_out_of_the_five_minutes(
+    container: Container, stubs: Path, gone: int, limits: set[str]
+) -> None:
+    container.run(f"SECONDS={gone}\n{with_stubs(runtime_script({WORKER: ['libaio']}), stubs)}", "worker")
+    path = stubs.parent / "calls"
+    called = path.read_text().splitlines() if path.exists() else []
+    found = {line.split()[3] for line in called if line.startswith("timeout ")}
+    assert found <= limits
+    assert bool(found) == bool(limits)
+    assert ("no time is left for: " in container.log) == (not limits)
+
+
 def test_a_machine_without_yum(container: Container) -> None:
     script = "PATH=/no/such/folder\n" + runtime_script({WORKER: ["libaio"]})
     assert container.run(script, "worker") == {"PATH": "/no/such/folder"}
-    assert "libaio: not installed, because there is no yum here" in container.log
+    assert "there is no yum here\nairflow-mwaa: WARNING: libaio: not installed, and the container" in container.log
 
 
 @pytest.mark.parametrize("template", ["codeartifact.sh", "dbt.sh"])

@@ -11,7 +11,7 @@ airflow_mwaa_codeartifact() {
 @text@AIRFLOW_MWAA_PYTHON
     builtin printf '#!/usr/bin/env bash\nexec %q %q "$@"\n' "$python" "$folder/codeartifact.py" >|"$folder/keyring" || return
     chmod 755 "$folder/keyring" || return
-    answer=$("$folder/keyring" check "$domain" "$owner" "$repository" "$region") || return
+    answer=$(airflow_mwaa_limited 45 "$folder/keyring" check "$domain" "$owner" "$repository" "$region") || return
     index=${answer%% *}
     host=${index#*://aws@}
     host=${host%%/*}

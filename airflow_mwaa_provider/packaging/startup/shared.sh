@@ -2,11 +2,11 @@
 # Sourced by bash in each container of MWAA. It changes no option of the shell, and whatever fails is one line in the
 # log: the container starts all the same. What all parts share comes first; a second part defines the same again.
 
-# A script has 5 minutes, all parts together.
-: "${airflow_mwaa_deadline:=$((SECONDS + 240))}"
+# All parts together take 4 minutes at most. MWAA ends a script after 295 seconds, in which other lines come first.
+: "${airflow_mwaa_deadline:=$((SECONDS < 45 ? SECONDS + 240 : 285))}"
 
 airflow_mwaa_say() {
-    builtin printf 'airflow-mwaa: %s\n' "$*"
+    builtin printf 'airflow-mwaa: %s\n' "$*" || :
 }
 
 # airflow_mwaa_is_in COMPONENT...: whether this container is one of these. A hybrid one is worker and scheduler.
@@ -28,7 +28,7 @@ airflow_mwaa_limited() {
     if airflow_mwaa_is_in webserver && ((left > 60)); then left=60; fi
     if ((limit > left)); then limit=$left; fi
     if ((limit <= 0)); then
-        airflow_mwaa_say "no time is left for: $1"
+        airflow_mwaa_say "no time is left for: $1" >&2
         return 124
     fi
     if command -v timeout >/dev/null; then
