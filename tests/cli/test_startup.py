@@ -69,8 +69,8 @@ def test_what_is_for_which_container(tmp_path: Path) -> None:
         "airflow_mwaa_packages worker libaio",
         "airflow_mwaa_packages scheduler libaio",
         "airflow_mwaa_packages webserver unzip",
-        "airflow_mwaa_requirements worker one 'two==2 # no line break'",
-        "airflow_mwaa_requirements scheduler 'two==2 # no line break'",
+        "airflow_mwaa_requirements worker one two==2",
+        "airflow_mwaa_requirements scheduler two==2",
     ]
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,10 +185,9 @@ def test_hostile_values_arrive_as_they_are(container: Container, template: str) 
         ({WORKER: ["lib aio"]}, {}, "^package 'lib aio': .* Give one of Amazon Linux"),
         ({WORKER: ["--nogpgcheck"]}, {}, "^package '--nogpgcheck'"),
         ({WORKER: ["a;b"]}, {}, "^package 'a;b'"),
-        ({}, {WORKER: "one\n-r other.txt"}, "^requirements for the worker, line 2: names another file"),
-        ({}, {WORKER: "-cother.txt"}, "line 1: names another file"),
-        ({}, {WORKER: "--editable=."}, "line 1: names another file"),
-        ({}, {SCHEDULER: "--index-url https://me:word@host/"}, "^requirements for the scheduler, line 1: has a passw"),
+        ({}, {WORKER: "one\n-r other.txt"}, "^requirements for the worker, line 2: names a file"),
+        ({}, {SCHEDULER: "--index-url https://me:word@host/"}, "^requirements for the scheduler, line 1: has a user, "),
+        ({}, {WORKER: "two ==\\\n# comment\n"}, "^requirements for the worker, line 1: pip cannot read it"),
     ],
 )
 def test_what_cannot_work_is_refused(
@@ -198,6 +198,87 @@ def test_what_cannot_work_is_refused(
     assert "word@" not in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["-c https://host/c.txt", "-r /usr/local/airflow/dags/r.txt", "--extra-index-url x"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "git+https://SECRET@github.com/o/r.git",
+        "r @ git+https://SECRET:@github.com/o/r.git@v1",
+        "r @ git+https://SECRET:x-oauth-basic@github.com/o/r.git",
+        "r @ git+https://git:SECRET@github.com/o/r.git",
+        "r @ https://user:SEC[RET@host/x.whl",
+        "r @ https://user:SEC/RET@host/x.whl",
+        "r @ https://user:SECRET${NAME}@host/x.whl",
+        "r @ https://bucket.s3.amazonaws.com/r.whl?X-Amz-Signature=SECRET",
+        "-i https://user:SEC\\\nRET@host/simple",
+        "-e 'git+https://SECRET@github.com/o/r.git#egg=r'",
+        '--extra-index-url "https://${NAME}:SECRET@host/simple"',
+    ],
+)
+def test_no_secret_comes_into_the_script(line: str) -> None:
+    with pytest.raises(MwaaInputError, match="line 2: has a user, password or token") as caught:
+        runtime_script(requirements={WORKER: f"one\n{line}\n"})
+    assert "SEC" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--extra-index-url https://user:${PIP_PASS}@host/simple",
+        "--index-url=https://${PIP_USER}:${PIP_PASS}@host:8080/simple",
+        "--index-url https://aws@host/simple",
+        "r @ git+ssh://git@github.com/o/r.git@v1.0",
+        "r @ git+https://${TOKEN}@github.com/o/r.git",
+        "r @ https://[::1]:8080/r.whl",
+        "r @ https://${HOST}:${PORT}/r.whl#sha256=00",
+        "r==${VERSION}",
+    ],
+)
+def test_what_pip_fills_in_is_taken(line: str) -> None:
+    script = runtime_script(requirements={WORKER: line})
+    assert shlex.quote(line) in script
+
+
+def test_lines_arrive_as_pip_joins_them() -> None:
+    script = runtime_script(requirements={WORKER: "one \\\n  ==1.0\ntwo \\\n\nthree # https://user:word@host/\n"})
+    assert "airflow_mwaa_requirements worker 'one   ==1.0' two three ||" in script
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "./wheels/x.whl",
+        "x.whl",
+        "~/x.tar.gz",
+        "/home/me/x.whl",
+        "foo @ file:///home/me/x.whl",
+        "foo @ file:x.whl",
+        "foo @ file:///usr/local/airflow/../../../home/me/x.whl",
+        "--find-links wheels",
+        "-f ./wheels",
+        "--find-links=file:///home/me/wheels",
+        "-i /home/me/simple",
+        "-r /home/me/r.txt",
+        "-cother.txt",
+        "--requirem other.txt",
+        "--editable=.",
+    ],
+)
+def test_a_file_that_the_container_does_not_have_is_refused(line: str) -> None:
+    with pytest.raises(MwaaInputError, match=r"^requirements for the worker, line 1: names a file.*\. Write "):
+        runtime_script(requirements={WORKER: line})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-c https://host/c.txt",
+        "-r /usr/local/airflow/dags/r.txt",
+        "--extra-index-url https://host/simple",
+        "--find-links /usr/local/airflow/plugins",
+        "--find-links ${WHEELS}",
+        "foo @ file:///usr/local/airflow/plugins/foo.whl",
+        "/usr/local/airflow/plugins/foo-1-py3-none-any.whl",
+    ],
+)
 def test_what_the_container_has_may_be_named(line: str) -> None:
-    assert line in runtime_script(requirements={WORKER: line})
+    assert shlex.quote(line) in runtime_script(requirements={WORKER: line})

@@ -3,21 +3,29 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.requirements.parsing import Kind, parse
 from airflow_mwaa_provider.packaging.startup.script import Component, checked, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from airflow_mwaa_provider.packaging.requirements.parsing import Line
+
 __all__ = ["runtime_script"]
 
-_ADDRESS = re.compile(r"\w+://\S+")
-_FILE = re.compile(r"(?:-[rce]|--(?:requirement|constraint|editable)\b)[\s=]*+(?![\"']?(?:[\w+.-]+://|/))")
+_HOME = "/usr/local/airflow"
+_FILES = ("requirement", "constraint", "editable", "find-links", "index-url", "extra-index-url")
+_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+"""What pip fills in."""
+_AUTHORITY = re.compile(r"://([^\s/?#\"']*)")
+_SIGNED = re.compile(r"(?i)[?&][\w-]*(key|password|secret|sig|signature|token)(id)?=(?!\$\{)")
+"""An address that lets everyone in who knows it."""
 
 
 def runtime_script(
@@ -32,8 +40,8 @@ def runtime_script(
     :param packages: names of Amazon Linux packages, such as ``libaio``, by component.
     :param requirements: text of a requirements file by component. Nothing that the image has is replaced: pip is given
         all installed versions as constraints.
-    :raises MwaaInputError: a name is not one that yum takes, or a line has a password or names another file, which is
-        not there in the container.
+    :raises MwaaInputError: a name is not one that yum takes, or a line has a password, names a file that the container
+        does not have, or is one that pip refuses.
     """
     lines = []
     for component, names in (packages or {}).items():
@@ -61,20 +69,52 @@ def _call(words: Iterable[str], failure: str) -> str:
 
 
 def _lines(text: str, component: Component) -> list[str]:
+    """Return the lines as pip reads them: without comments, and without the backslashes that join them."""
     found = []
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        stripped = line.strip()
-        where = f"requirements for the {component}, line {number}"
-        if not stripped or stripped.startswith("#"):
-            continue
-        if _FILE.match(stripped):
-            raise MwaaInputError(
-                f"{where}: names another file, which the container does not have. Write its lines here instead."
-            )
-        if any(urlsplit(word).password for word in _ADDRESS.findall(stripped)):
-            raise MwaaInputError(
-                f"{where}: has a password, which everyone could read who can read the script. Use a private index by "
-                "`startup codeartifact`, or a variable: ${NAME}."
-            )
-        found.append(stripped)
+    for line in parse(text.removeprefix("\ufeff")):
+        if problem := _problem(line):
+            raise MwaaInputError(f"requirements for the {component}, line {line.number}: {problem}")
+        found.append(line.text)
     return found
+
+
+def _problem(line: Line) -> str | None:
+    if not all(_is_open(authority) for authority in _AUTHORITY.findall(line.text)) or _SIGNED.search(line.text):
+        return (
+            "has a user, password or token, which everyone could read who can read the script. Use a private index by "
+            "`startup codeartifact`, or a variable: ${NAME}."
+        )
+    files = [value for option in _FILES for value in line.values(option)]
+    if line.kind is Kind.PATH:
+        files.append(line.address)
+    if not all(_is_in_container(file) for file in files):
+        return (
+            "names a file, which the container does not have. Write the lines of a requirements file here instead; "
+            f"give other files an address, or the path that they have below {_HOME}."
+        )
+    if line.kind is Kind.INVALID and not _VARIABLE.search(line.text):
+        return "pip cannot read it. Correct it: `airflow-mwaa package requirements` says what is wrong."
+    return None
+
+
+def _is_open(authority: str) -> bool:
+    """Tell whether what stands before an address's path holds no secret, or one by a variable's name alone."""
+    userinfo, _, host = authority.rpartition("@")
+    if re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(:[0-9]*)?", _VARIABLE.sub("0", host)) is None:
+        return False  # a password with a slash, which ends the authority
+    user, _, password = userinfo.partition(":")
+    if password:
+        return _is_variable(password)
+    return user in {"", "git", "aws"} or _is_variable(user)
+
+
+def _is_variable(text: str) -> bool:
+    return not _VARIABLE.sub("", text)
+
+
+def _is_in_container(place: str) -> bool:
+    """Tell whether an address, or a path of MWAA's home, is there for pip."""
+    path = re.sub(r"(?i)^file:(//(localhost)?(?=/|\$))?", "", place)
+    if path == place and "://" in place:
+        return True
+    return bool(_VARIABLE.match(path)) or posixpath.normpath(path).startswith(f"{_HOME}/")
