@@ -25,7 +25,7 @@ from airflow_mwaa_provider.local.runtime import FileKind, S3File
 from airflow_mwaa_provider.packaging.startup import keyring_program
 from airflow_mwaa_provider.packaging.startup.codeartifact import codeartifact_policy, codeartifact_script
 from airflow_mwaa_provider.packaging.startup.runtime import runtime_script
-from airflow_mwaa_provider.packaging.startup.script import Component
+from airflow_mwaa_provider.packaging.startup.script import Component, render
 from scripts.lib import canary
 from tests.local_airflow.test_overlay import make_wheel
 from tests.packaging.conftest import uv_folder
@@ -48,11 +48,27 @@ def container(tmp_path: Path) -> Iterator[Container]:
     processes.end_all(tmp_path)
 
 
-@pytest.mark.parametrize("options", ["", "set -eux\nset -o pipefail -C\nIFS=,\n"])
-def test_pip_is_told_where_and_asks_a_program_for_the_token(
-    server: CodeArtifact, container: Container, options: str
-) -> None:
-    script = options + codeartifact_script(*PLACE, region="eu-west-1") + "\nexport OPTIONS=$-\n"
+def with_answer(answer: str, *, replace_pypi: bool = False) -> str:
+    """Return a script whose program has that answer, without an interpreter that imports boto3."""
+    variable = "PIP_INDEX_URL" if replace_pypi else "PIP_EXTRA_INDEX_URL"
+    given = {"domain": "amazon", "domain_owner": "112233445566", "repository": "MyRepo", "region": "us-west-2"}
+    return render("codeartifact.sh", text=f"print({answer!r})\n", variable=variable, **given)
+
+
+@pytest.fixture
+def asking(server: CodeArtifact, monkeypatch: pytest.MonkeyPatch) -> CodeArtifact:
+    """The server, which the program in this process asks."""
+    for name, value in server.variables.items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
+def test_pip_is_told_where_and_asks_a_program_for_the_token(server: CodeArtifact, container: Container) -> None:
+    script = (
+        "set -eux\nset -o pipefail -C\nIFS=,\n"
+        + codeartifact_script(*PLACE, region="eu-west-1")
+        + "\nexport OPTIONS=$-\n"
+    )
     found = container.run(script, **server.variables)
     address = f"{server.url.replace('//', '//aws@')}/pypi/MyRepo/simple/"
     host = server.url.removeprefix("http://")
@@ -60,10 +76,10 @@ def test_pip_is_told_where_and_asks_a_program_for_the_token(
     assert found["UV_INDEX"] == address
     assert not {"PIP_INDEX_URL", "UV_DEFAULT_INDEX"} & found.keys()
     assert (found["PIP_KEYRING_PROVIDER"], found["PIP_NO_INPUT"]) == ("subprocess", "1")
-    assert set(found["OPTIONS"]) >= set("eux" if options else ""), "the script changed the shell's options"
+    assert set(found["OPTIONS"]) >= set("eux"), "the script changed the shell's options"
     assert "repository MyRepo of domain amazon: a token was given, valid until 20" in container.log
     assert server.asked == [{"domain": "amazon", "domain-owner": "112233445566", "duration": "3600"}]
-    keyring = [Path(found["PATH"].split(":")[0]) / "keyring", "get", host if options else address, "aws"]
+    keyring = [Path(found["PATH"].split(":")[0]) / "keyring", "get", host, "aws"]
     answer = subprocess.run(keyring, env={**server.variables, **found}, capture_output=True, text=True, check=True)
     assert answer.stdout == f"{canary.value()}\n"
     assert not any(canary.form_in(value.encode()) for value in found.values())
@@ -91,29 +107,50 @@ def test_no_time_that_is_left_is_no_reason_to_ask(server: CodeArtifact, containe
     assert server.asked == []
 
 
-def test_the_program_gives_the_token_to_no_other_host(server: CodeArtifact, container: Container) -> None:
-    found = container.run(codeartifact_script(*PLACE), **server.variables)
-    keyring = Path(found["PATH"].split(":")[0]) / "keyring"
-    for address in ("https://other.example/simple/", "evil.example", f"{server.url}.evil.example/simple/"):
-        answer = subprocess.run(
-            [keyring, "get", address, "aws"], env={**server.variables, **found}, capture_output=True, check=False
-        )
-        assert (answer.returncode, answer.stdout, answer.stderr) == (1, b"", b""), address
+def test_the_program_gives_the_token_to_no_other_host(
+    asking: CodeArtifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = asking.url.removeprefix("http://")
+    monkeypatch.setenv("AIRFLOW_MWAA_CODEARTIFACT", f"one.example a b c;{host} amazon 112233445566 us-west-2")
+    keyring_program.get(f"http://aws@{host}/pypi/MyRepo/simple/")
+    assert capsys.readouterr().out == f"{canary.value()}\n"
+    for address in ("https://other.example/simple/", "evil.example", f"{asking.url}.evil.example/simple/"):
+        with pytest.raises(SystemExit) as caught:
+            keyring_program.get(address)
+        assert (caught.value.code, *capsys.readouterr()) == (1, "", ""), address
+    assert len(asking.asked) == 1
 
 
-def test_two_repositories_and_an_index_that_is_there_already(server: CodeArtifact, container: Container) -> None:
-    script = "export PIP_EXTRA_INDEX_URL=https://one.example/simple\n" + codeartifact_script(*PLACE) * 2
-    found = container.run(script, **server.variables)
-    address = f"{server.url.replace('//', '//aws@')}/pypi/MyRepo/simple/"
-    assert found["PIP_EXTRA_INDEX_URL"].split(" ") == ["https://one.example/simple", address, address]
+def test_two_repositories_and_an_index_that_is_there_already(container: Container) -> None:
+    one, two = "https://aws@a.example/simple/", "https://aws@b.example/simple/"
+    script = (
+        "export PIP_EXTRA_INDEX_URL=https://one.example/simple\n" + with_answer(f"{one} x") + with_answer(f"{two} x")
+    )
+    found = container.run(script)
+    assert found["PIP_EXTRA_INDEX_URL"].split(" ") == ["https://one.example/simple", one, two]
+    assert found["AIRFLOW_MWAA_CODEARTIFACT"].split(";") == [
+        f"{host}.example amazon 112233445566 us-west-2" for host in "ab"
+    ]
     assert found["PATH"].count(".airflow-mwaa/bin") == 1
 
 
-def test_a_role_of_the_guide_which_may_not_ask_for_the_endpoint(server: CodeArtifact, container: Container) -> None:
-    server.endpoint_refusal = "AccessDeniedException"
-    found = container.run(codeartifact_script(*PLACE), **server.variables)
-    assert found["PIP_EXTRA_INDEX_URL"] == (
-        "https://aws@amazon-112233445566.d.codeartifact.us-west-2.amazonaws.com/pypi/MyRepo/simple/"
+def test_a_second_repository_instead_of_pypi_does_not_replace_the_first(container: Container) -> None:
+    one, two = "https://aws@a.example/simple/", "https://aws@b.example/simple/"
+    parts = [with_answer(f"{address} x", replace_pypi=True) for address in (one, two, one)]
+    found = container.run("export PIP_INDEX_URL=https://mine.example/simple\n" + "".join(parts))
+    assert (found["PIP_INDEX_URL"], found["PIP_EXTRA_INDEX_URL"]) == (one, two)
+    assert (found["UV_DEFAULT_INDEX"], found["UV_INDEX"]) == (one, two)
+    assert container.log.count("WARNING: PIP_INDEX_URL was set before: pip asks CodeArtifact instead") == 1
+    assert "mine.example" not in container.log
+
+
+def test_a_role_of_the_guide_which_may_not_ask_for_the_endpoint(
+    asking: CodeArtifact, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asking.endpoint_refusal = "AccessDeniedException"
+    keyring_program.check(*PLACE, "us-west-2")
+    assert capsys.readouterr().out.startswith(
+        "https://aws@amazon-112233445566.d.codeartifact.us-west-2.amazonaws.com/pypi/MyRepo/simple/ 20"
     )
 
 
@@ -174,11 +211,9 @@ NOT_IT = r"what answered is not CodeArtifact\. Check the proxy, and variables su
     ],
 )
 def test_what_a_proxy_or_a_fault_answers_has_its_advice(
-    server: CodeArtifact, monkeypatch: pytest.MonkeyPatch, method: str, status: int, body: str, words: str
+    asking: CodeArtifact, method: str, status: int, body: str, words: str
 ) -> None:
-    for name, value in server.variables.items():
-        monkeypatch.setenv(name, value)
-    server.faults[method] = (status, body)
+    asking.faults[method] = (status, body)
     with pytest.raises(Exception) as caught:
         keyring_program.check(*PLACE, "us-west-2")
     assert re.fullmatch(words, keyring_program.reason(caught.value))

@@ -16,7 +16,11 @@ airflow_mwaa_codeartifact() {
     host=${index#*://aws@}
     host=${host%%/*}
     export AIRFLOW_MWAA_CODEARTIFACT="${AIRFLOW_MWAA_CODEARTIFACT:+$AIRFLOW_MWAA_CODEARTIFACT;}$host $domain $owner $region"
-    if [[ $variable == PIP_INDEX_URL ]]; then
+    # A second part does not take the place of the first one's repository.
+    if [[ $variable == PIP_INDEX_URL && ${airflow_mwaa_index:=$index} == "$index" ]]; then
+        if [[ ${PIP_INDEX_URL:-$index} != "$index" ]]; then
+            airflow_mwaa_say "WARNING: PIP_INDEX_URL was set before: pip asks CodeArtifact instead"
+        fi
         export PIP_INDEX_URL=$index UV_DEFAULT_INDEX=$index
     else
         export PIP_EXTRA_INDEX_URL="${PIP_EXTRA_INDEX_URL:+$PIP_EXTRA_INDEX_URL }$index"
