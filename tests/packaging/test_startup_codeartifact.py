@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
+import ensurepip
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,16 +17,10 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoRegionError, ReadTimeoutError
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.local.airflow import interpreter
-from airflow_mwaa_provider.local.airflow.preparation import Preparation
 from airflow_mwaa_provider.local.machine import processes
-from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
-from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
-from airflow_mwaa_provider.local.runtime import FileKind, S3File
 from airflow_mwaa_provider.packaging.startup import keyring_program
 from airflow_mwaa_provider.packaging.startup.codeartifact import codeartifact_policy, codeartifact_script
-from airflow_mwaa_provider.packaging.startup.runtime import runtime_script
-from airflow_mwaa_provider.packaging.startup.script import Component, render
+from airflow_mwaa_provider.packaging.startup.script import render
 from scripts.lib import canary
 from tests.local_airflow.test_overlay import make_wheel
 from tests.packaging.conftest import uv_folder
@@ -34,6 +29,11 @@ from tests.packaging.startup_lab import CodeArtifact, Container, code_artifact, 
 pytestmark = pytest.mark.once
 
 PLACE = ("amazon", "112233445566", "MyRepo")
+
+
+def bundled_pip() -> Path:
+    folders = [sysconfig.get_config_var("WHEEL_PKG_DIR"), Path(ensurepip.__file__).parent / "_bundled"]
+    return next(wheel for folder in folders if folder for wheel in Path(folder).glob("pip-*.whl"))
 
 
 @pytest.fixture
@@ -87,24 +87,35 @@ def test_pip_is_told_where_and_asks_a_program_for_the_token(server: CodeArtifact
     assert canary.form_in(container.log.encode()) is None
 
 
-def test_uv_asks_the_program_too(server: CodeArtifact, container: Container) -> None:
-    """Tasks that make virtual environments use uv where it is installed."""
+def test_pip_and_uv_install_by_the_program_and_nobody_learns_the_token(
+    server: CodeArtifact, container: Container
+) -> None:
+    """MWAA installs by pip, and tasks that make virtual environments by uv, where it is installed."""
     make_wheel(container.folder, "ours", "1.0")
     server.wheels["ours"] = container.folder / "ours-1.0-py3-none-any.whl"
-    found = container.run(codeartifact_script(*PLACE, replace_pypi=True), **server.variables)
-    uv = [uv_folder() / "uv", "pip", "install", "--no-config", "--no-cache", "--target", container.folder / "t", "ours"]
+    found = container.run("set -x\n" + codeartifact_script(*PLACE, replace_pypi=True), **server.variables)
+    assert found["PIP_INDEX_URL"].endswith("/pypi/MyRepo/simple/")
+    assert not {"PIP_EXTRA_INDEX_URL", "UV_INDEX"} & found.keys()
     variables = {"HOME": str(container.home), **server.variables, **found}
-    done = subprocess.run([*uv, "--python", sys.executable], env=variables, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert (container.folder / "t" / "ours.py").exists()
-    canary.check(container.folder)
-
-
-def test_no_time_that_is_left_is_no_reason_to_ask(server: CodeArtifact, container: Container) -> None:
-    assert container.run(f"SECONDS=290\n{codeartifact_script(*PLACE)}", **server.variables) == {}
-    assert "no time is left for: " in container.log
-    assert "WARNING: pip goes without CodeArtifact" in container.log
-    assert server.asked == []
+    target = str(container.folder / "target")
+    # The environment of the tests has no pip; the one that comes with Python runs from its wheel.
+    pip = [sys.executable, f"{bundled_pip()}/pip", "install", "--no-cache-dir", "--no-compile", "--no-deps"]
+    uv = [f"{uv_folder()}/uv", "pip", "install", "--no-config", "--no-cache", "--python", sys.executable]
+    for installer in (pip, uv):
+        done = subprocess.run(
+            [*installer, "--target", target, "ours"], env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert canary.form_in((done.stdout + done.stderr).encode()) is None
+        assert [path.name for path in Path(target).glob("*.py")] == ["ours.py"]
+        assert [path.rpartition("/")[2] for path in server.with_token][-1] == "ours-1.0-py3-none-any.whl"
+        server.with_token.clear()
+        canary.check(container.folder)
+        shutil.rmtree(target)
+    assert len(server.asked) == 1 + 2, "a trial, and one for each installer"
+    assert not any(canary.form_in(value.encode()) for value in found.values())
+    assert canary.form_in(container.log.encode()) is None
+    assert list(canary.in_processes()) == []
 
 
 def test_the_program_gives_the_token_to_no_other_host(
@@ -260,48 +271,3 @@ def test_the_policy_names_the_domain_and_the_repository() -> None:
         "arn:aws-us-gov:codeartifact:us-gov-west-1:112233445566:repository/amazon/MyRepo",
         "*",
     ]
-
-
-def test_requirements_of_the_private_index_are_installed_as_mwaa_installs_them(
-    server: CodeArtifact, tmp_path: Path
-) -> None:
-    """Two parts for every component, of which the second installs by the first, then pip; nobody has the token."""
-    for name in ("ours", "tools"):
-        make_wheel(tmp_path, name, "1.0")
-        server.wheels[name] = tmp_path / f"{name}-1.0-py3-none-any.whl"
-    folder = EnvironmentFolder(tmp_path / "source")
-    folder.create()
-    script = "set -x\n" + codeartifact_script(*PLACE, replace_pypi=True)
-    script += runtime_script(requirements={Component.WEBSERVER: "tools"})
-    files = {FileKind.STARTUP_SCRIPT: script.encode(), FileKind.REQUIREMENTS: b"ours==1.0\n"}
-    for kind, content in files.items():
-        (folder.files / f"{kind}-sha").write_bytes(content)
-    variables = {
-        **server.variables,
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder.airflow_home),
-        **processes.marked(tmp_path),
-    }
-    preparation = Preparation(
-        files={kind: S3File(kind, None, "sha") for kind in files},
-        folder=folder,
-        home=AirflowHome(folder.airflow_home),
-        interpreter=interpreter.inspect(sys.executable),
-        variables=variables,
-        overridable={"PATH"},
-        secrets=[],
-    )
-    prepared = asyncio.run(preparation.carry_out(lambda _: None))
-    assert prepared.requirements_error is None
-    downloads = [path.rpartition("/")[2] for path in server.with_token if path.endswith(".whl")]
-    assert downloads == ["tools-1.0-py3-none-any.whl", "ours-1.0-py3-none-any.whl"]
-    assert len(server.asked) == 3 + 2, "a trial for each component, and each pip"
-    assert "installed in" in (folder.components / "startup_script.webserver.log").read_text()
-    for component in Component:
-        assert prepared.variables[component]["PIP_INDEX_URL"].endswith("/pypi/MyRepo/simple/")
-        assert "PIP_EXTRA_INDEX_URL" not in prepared.variables[component]
-        assert not any(canary.form_in(value.encode()) for value in prepared.variables[component].values())
-        log = (folder.components / f"startup_script.{component}.log").read_text()
-        assert "a token was given" in log
-    canary.check(tmp_path)
-    assert list(canary.in_processes()) == []
