@@ -60,6 +60,16 @@ def test_a_file_that_may_hold_other_parts_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == printed(*CODEARTIFACT)
 
 
+def test_a_symbolic_link_and_the_permissions_stay(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.sh", tmp_path / "link.sh"
+    link.symlink_to("real.sh")
+    printed(*CODEARTIFACT, "--output", str(link))
+    real.chmod(0o700)
+    printed(*DBT, "--output", str(link), "--force")
+    assert link.is_symlink()
+    assert (real.read_text(), real.stat().st_mode & 0o777) == (printed(*DBT), 0o700)
+
+
 def test_what_is_for_which_container(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("one\n", encoding="utf-8-sig")
     (tmp_path / "two.txt").write_text("two==2 # no line break")
@@ -94,8 +104,8 @@ def test_parts_can_be_put_one_after_another() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--domain", "ama'zon"], 'airflow-mwaa: domain "ama\'zon": not a name that AWS or pip takes. Give 2 to 50 '),
-        (["--domain-owner", "1122"], "airflow-mwaa: domain owner '1122': not a name that AWS or pip takes. Give the "),
+        (["--domain", "ama'zon"], 'airflow-mwaa: domain "ama\'zon": not one that can be used here. Give 2 to 50 '),
+        (["--domain-owner", "1122"], "airflow-mwaa: domain owner '1122': not one that can be used here. Give the "),
         (["--output", "startup.txt"], "'startup.txt' is neither a FILE.sh nor one of text, json."),
         (["--output", "/no/such/folder/startup.sh"], "/no/such/folder/startup.sh cannot be written: No such file"),
     ],

@@ -259,15 +259,28 @@ def test_a_web_server_without_a_route_waits_no_longer_than_the_limit(container: 
 def test_names_that_aws_has_not_are_refused(changed: dict[str, str], named: str) -> None:
     given = {"domain": "amazon", "domain_owner": "112233445566", "repository": "MyRepo", **changed}
     for make in (codeartifact_script, codeartifact_policy):
-        with pytest.raises(MwaaInputError, match=rf"^{named} .*: not a name that AWS or pip takes\. Give "):
+        with pytest.raises(MwaaInputError, match=rf"^{named} .*: not one that can be used here\. Give "):
             make(**given)  # type: ignore[operator]
 
 
-def test_the_policy_names_the_domain_and_the_repository() -> None:
-    policy = codeartifact_policy(*PLACE, region="us-gov-west-1")
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [
+        (None, "aws"),
+        ("ap-southeast-2", "aws"),
+        ("cn-north-1", "aws-cn"),
+        ("us-gov-west-1", "aws-us-gov"),
+        ("us-iso-east-1", "aws-iso"),
+        ("us-isob-east-1", "aws-iso-b"),
+        ("eusc-de-east-1", "aws-eusc"),
+        ("xx-new-north-12", "aws"),
+    ],
+)
+def test_the_policy_names_the_domain_and_the_repository(region: str | None, partition: str) -> None:
+    policy = codeartifact_policy(*PLACE, region=region)
     resources = [statement["Resource"] for statement in policy["Statement"]]
     assert resources == [
-        "arn:aws-us-gov:codeartifact:us-gov-west-1:112233445566:domain/amazon",
-        "arn:aws-us-gov:codeartifact:us-gov-west-1:112233445566:repository/amazon/MyRepo",
+        f"arn:{partition}:codeartifact:{region or '*'}:112233445566:domain/amazon",
+        f"arn:{partition}:codeartifact:{region or '*'}:112233445566:repository/amazon/MyRepo",
         "*",
     ]

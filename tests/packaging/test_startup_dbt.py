@@ -95,6 +95,11 @@ def test_no_time_that_is_left_is_no_reason_for_mwaa_to_end_the_start(container: 
         ("1.11.2", [], "^dbt: no adapter is given"),
         ("1.11.2", ["post gres"], "^adapter 'post gres'"),
         ("1.11.2", ["--index-url=x"], "^adapter '--index-url=x'"),
+        ("1.11.2", ["postgres>=1.8"], r"^adapter 'postgres>=1.8': not one that can be used here\. Give one such as "),
+        ("1.11.2", ["core==1.5.0"], r"^adapter 'core': dbt-core is no adapter\. Give its version as the dbt version"),
+        ("1.11.2", ["DBT_Core"], "^adapter 'DBT_Core': dbt-core is no adapter"),
+        ("1.11.2", ["postgres==1.9.0", "dbt-postgres==1.9.1"], "^adapter 'dbt-postgres' is given twice"),
+        ("1.11.2", ["postgres", "Postgres==1.9.1"], "^adapter 'Postgres' is given twice"),
         ("1.11.2", ["postgres=="], "^version of adapter postgres ''"),
         ("1.11.2", ["postgres==$(x)"], r"^version of adapter postgres '\$\(x\)'"),
     ],
@@ -102,3 +107,8 @@ def test_no_time_that_is_left_is_no_reason_for_mwaa_to_end_the_start(container: 
 def test_what_pip_would_not_take_is_refused(version: str, adapters: list[str], words: str) -> None:
     with pytest.raises(MwaaInputError, match=words):
         dbt_script(version, adapters)
+
+
+def test_names_are_pips_and_each_is_asked_for_once() -> None:
+    script = dbt_script("1.11.2", ["Postgres", "dbt_postgres", "dbt-Spark==1.9.0"])
+    assert "local -a packages=(dbt-core==1.11.2 dbt-postgres dbt-spark==1.9.0) " in script

@@ -9,7 +9,7 @@ from airflow_mwaa_provider.packaging.startup.script import checked, read, render
 
 __all__ = ["codeartifact_policy", "codeartifact_script"]
 
-_REGION = r"[a-z]{2}(-[a-z]+)+-[0-9]"
+_REGION = r"[a-z]{2,4}(-[a-z]+)+-[0-9]+"
 
 
 def codeartifact_script(
@@ -49,11 +49,7 @@ def codeartifact_policy(
     :raises MwaaInputError: a name is not one that AWS takes.
     """
     _check(domain, domain_owner, repository, region)
-    partition = "aws"
-    for prefix, other in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov")):
-        if (region or "").startswith(prefix):
-            partition = other
-    place = f"arn:{partition}:codeartifact:{region or '*'}:{domain_owner}"
+    place = f"arn:{_partition(region)}:codeartifact:{region or '*'}:{domain_owner}"
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -75,6 +71,19 @@ def codeartifact_policy(
             },
         ],
     }
+
+
+def _partition(region: str | None) -> str:
+    """Return botocore's partition of a region, by its name's pattern; without a region, that of most."""
+    from botocore.exceptions import UnknownRegionError
+    from botocore.session import get_session
+
+    if region is None:
+        return "aws"
+    try:
+        return str(get_session().get_partition_for_region(region))
+    except UnknownRegionError:  # newer than botocore: that of the images up to 2.10.3 does not know this one
+        return "aws-eusc" if region.startswith("eusc-") else "aws"
 
 
 def _check(domain: str, domain_owner: str, repository: str, region: str | None) -> None:

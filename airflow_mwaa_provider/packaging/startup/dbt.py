@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
@@ -28,16 +29,23 @@ def dbt_script(
     :param adapters: names such as ``postgres``, ``redshift`` or ``snowflake``, each with a version if wanted:
         ``postgres==1.9.1``. Without one pip takes the newest that goes with dbt-core.
     :param components: where tasks, or DAG files when they are parsed, run dbt.
-    :raises MwaaInputError: a name or version is not one that pip takes, or there is no adapter.
+    :raises MwaaInputError: a name or version cannot be installed, or an adapter is given twice, is dbt-core, or is missing.
     """
     checked("dbt version", dbt_version, _VERSION, "Give one such as 1.11.2.")
     if not adapters:
         raise MwaaInputError("dbt: no adapter is given. Give that of your database, such as postgres.")
-    packages = [f"dbt-core=={dbt_version}"]
+    packages = {"dbt-core": f"dbt-core=={dbt_version}"}
     for adapter in adapters:
-        name, equals, version = adapter.partition("==")
-        checked("adapter", name, r"[a-z0-9]+([_-][a-z0-9]+)*", "Give one such as postgres or postgres==1.9.1.")
+        given, equals, version = adapter.partition("==")
+        checked("adapter", given, r"[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*", "Give one such as postgres or postgres==1.9.1.")
         if equals:
-            checked(f"version of adapter {name}", version, _VERSION, "Give one such as 1.9.1.")
-        packages.append(f"dbt-{name.removeprefix('dbt-')}{equals}{version}")
-    return render("dbt.sh", packages=packages, components=[str(component) for component in dict.fromkeys(components)])
+            checked(f"version of adapter {given}", version, _VERSION, "Give one such as 1.9.1.")
+        name = f"dbt-{re.sub('[._-]+', '-', given).lower().removeprefix('dbt-')}"
+        if name == "dbt-core":
+            raise MwaaInputError(
+                f"adapter {given!r}: dbt-core is no adapter. Give its version as the dbt version alone."
+            )
+        if packages.setdefault(name, f"{name}{equals}{version}") != f"{name}{equals}{version}":
+            raise MwaaInputError(f"adapter {given!r} is given twice, with different versions. Leave one out.")
+    chosen = [str(component) for component in dict.fromkeys(components)]
+    return render("dbt.sh", packages=packages.values(), components=chosen)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import stat
 import tempfile
 from enum import StrEnum
 from importlib import resources
@@ -63,7 +64,7 @@ def checked(what: str, value: str, pattern: str, fix: str) -> str:
     :raises MwaaInputError: it does not.
     """
     if re.fullmatch(pattern, value) is None:
-        raise MwaaInputError(f"{what} {value[:80]!r}: not a name that AWS or pip takes. {fix}")
+        raise MwaaInputError(f"{what} {value[:80]!r}: not one that can be used here. {fix}")
     return value
 
 
@@ -75,22 +76,23 @@ def write_script(script: str, path: Path, *, replace: bool = False) -> bool:
     :raises MwaaInputError: a file that differs is there, or it cannot be written.
     """
     content = script.encode()
+    place = Path(os.path.realpath(path))  # a symbolic link stays one
     try:
-        if path.exists() and not path.is_file():
+        if place.exists() and not place.is_file():
             raise MwaaInputError(f"{path} is not a file. Choose another name.")
-        if path.exists() and path.read_bytes() == content:
+        if place.exists() and place.read_bytes() == content:
             return False
-        if path.exists() and not replace:
+        if place.exists() and not replace:
             raise MwaaInputError(
                 f"{path} is there and differs. Choose another name, replace it with --force, or leave --output out and "
                 "add to it with '>>'."
             )
-        number, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        number, draft = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
         try:
             with os.fdopen(number, "wb") as file:
                 file.write(content)
-            Path(draft).chmod(0o644)
-            Path(draft).replace(path)
+            Path(draft).chmod(stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o644)
+            Path(draft).replace(place)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise
