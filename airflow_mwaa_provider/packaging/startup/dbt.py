@@ -29,7 +29,7 @@ def dbt_script(
     :param adapters: names such as ``postgres``, ``redshift`` or ``snowflake``, each with a version if wanted:
         ``postgres==1.9.1``. Without one pip takes the newest that goes with dbt-core.
     :param components: where tasks, or DAG files when they are parsed, run dbt.
-    :raises MwaaInputError: a name or version cannot be installed, or an adapter is given twice, is dbt-core, or is missing.
+    :raises MwaaInputError: a name or version cannot be installed, or an adapter is missing, given twice or dbt-core.
     """
     checked("dbt version", dbt_version, _VERSION, "Give one such as 1.11.2.")
     if not adapters:
