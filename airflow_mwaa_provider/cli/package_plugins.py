@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from airflow_mwaa_provider.cli.aws import Aws, aws_command
-from airflow_mwaa_provider.cli.errors import fail, in_terminal_words
+from airflow_mwaa_provider.cli.errors import in_terminal_words
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_fields, echo_json, on_one_line
 from airflow_mwaa_provider.cli.progress import Progress, make_progress
 
@@ -25,7 +25,9 @@ _FORMATS = ("text", "json")
 _FILE = click.Path(path_type=Path)
 
 
-def _file_and_format(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[Path, str]:
+def _file_and_format(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> tuple[Path | None, str]:
     """Read ``text`` or ``json``, as for every command; what ends in ``.zip`` is the file to write."""
     files = [value for value in values if value not in _FORMATS]
     for value in files:
@@ -33,7 +35,7 @@ def _file_and_format(_context: click.Context, _option: click.Parameter, values: 
             raise click.BadParameter(f"{value!r} is neither a FILE.zip nor one of {', '.join(_FORMATS)}.")
     if len(files) > 1:
         raise click.BadParameter(f"{' and '.join(files)}: give one file.")
-    return Path(files[0] if files else "plugins.zip"), "json" if "json" in values else "text"
+    return Path(files[0]) if files else None, "json" if "json" in values else "text"
 
 
 @click.command("plugins")
@@ -66,7 +68,7 @@ def package_plugins(
     aws: Aws,
     *,
     sources: tuple[Path, ...],
-    output: tuple[Path, str],
+    output: tuple[Path | None, str],
     oracle: Path | None,
     libaio: Path | None,
     hadoop: Path | None,
@@ -92,10 +94,11 @@ def package_plugins(
       airflow-mwaa package plugins --hadoop hadoop-3.3.6.tar.gz --hive apache-hive-3.1.3-bin.tar.gz
       airflow-mwaa package plugins --check plugins.zip --airflow-version 3.0.6
     """
-    path, form = output
-    built_of = (oracle, libaio, hadoop, hive, startup_script, upload)
+    named, form = output
+    path = named or Path("plugins.zip")
+    built_of = (named, oracle, libaio, hadoop, hive, startup_script, upload)
     if check is not None:
-        if sources or any(built_of) or environment_plugin or stored or copy_links:
+        if sources or any(built_of) or environment_plugin or stored or copy_links or force:
             raise click.UsageError("--check builds nothing: give --check FILE.zip alone, or with --airflow-version.")
         _check(check, form, airflow_version)
         return
@@ -123,6 +126,7 @@ def package_plugins(
                 compression=Compression.STORED if stored else Compression.DEFLATED,
                 airflow_version=airflow_version,
                 copies_links=copy_links,
+                script=startup_script,
                 replace_anything=force,
             )
     except PluginsRefused as error:
@@ -131,8 +135,6 @@ def package_plugins(
         else:
             _echo_problems(error.problems)
         sys.exit(1)
-    if startup_script is not None:
-        _write_script(startup_script, built, force=force)
     uploaded = None if client is None or upload is None else _upload(client, path, upload)
     if form == "json":
         echo_json(_as_json(built, uploaded))
@@ -165,23 +167,6 @@ def _check(path: Path, form: str, airflow_version: str | None) -> None:
 def _echo_problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
         click.echo(f"{problem.severity.value}: {on_one_line(in_terminal_words(str(problem)))}")
-
-
-def _write_script(path: Path, built: BuiltPlugins, *, force: bool) -> None:
-    text = built.startup_script
-    if not text:
-        fail(
-            "--startup-script: no binary needs environment variables. Give --oracle, --hadoop or --hive.", exit_status=2
-        )
-    if path.exists() and not force:
-        first_line = text.partition("\n")[0]
-        if not path.is_file() or not path.read_text(encoding="utf-8", errors="replace").startswith(first_line):
-            fail(
-                f"{path} is there and is not a script of this command; choose another name and append it, or replace "
-                "it with --force.",
-                exit_status=2,
-            )
-    path.write_text(text, encoding="utf-8")
 
 
 def _upload(client: Any, path: Path, uri: str) -> Uploaded:
@@ -224,10 +209,10 @@ def _as_json(built: BuiltPlugins, uploaded: Uploaded | None) -> dict[str, object
 def _echo(built: BuiltPlugins, uploaded: Uploaded | None, script: Path | None, *, has_plugin: bool) -> None:
     done = "Wrote" if built.zip.changed else "Unchanged:"
     size, unpacked = _megabytes(built.zip.size_bytes), _megabytes(built.zip.unpacked_bytes)
-    click.echo(f"{done} {built.zip.path}: {len(built.zip.names):,} files, {size}, unpacked {unpacked}")
+    click.echo(f"{done} {built.zip.path}: {_files(len(built.zip.names))}, {size}, unpacked {unpacked}")
     echo_fields([("SHA-256", built.zip.sha256)])
-    echo_fields((source, f"{count:,} files") for source, count in built.counts.items())
-    echo_fields((f"left out: {kind}", f"{count:,} files") for kind, count in built.left_out.items())
+    echo_fields((source, _files(count)) for source, count in built.counts.items())
+    echo_fields((f"left out: {kind}", _files(count)) for kind, count in built.left_out.items())
     _echo_problems(built.problems)
     if built.variables:
         _echo_environment(built, script, has_plugin=has_plugin)
@@ -255,6 +240,10 @@ def _echo_environment(built: BuiltPlugins, script: Path | None, *, has_plugin: b
         echo_exactly("".join(f"  {line}\n" for line in built.startup_script.splitlines()))
     if built.oracle is not None:
         click.echo(f'In the task: oracledb.init_oracle_client(lib_dir="{PLUGINS_FOLDER}/{built.oracle.folder}")')
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'' if count == 1 else 's'}"
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -221,7 +221,7 @@ def replace_file(
             draft.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise MwaaInputError(f"{path} cannot be written: {_reason(error, path)}.") from error
+        raise MwaaInputError(f"{path} cannot be written: {_reason(error, path)}") from error
     return True
 
 
@@ -278,9 +278,9 @@ def _has_comment(path: Path, comment: bytes) -> bool:
 
 
 def _reason(error: OSError, path: Path) -> str:
-    """Return what went wrong, and with which file where it is another one: a source that cannot be read."""
+    """Return what went wrong and what to do; with the file where it is another one, a source that cannot be read."""
     reason = error.strerror or str(error)
     named = error.filename
     if isinstance(named, str) and Path(named).name != path.name and not Path(named).name.startswith(f".{path.name}."):
-        return f"{named}: {reason}"
-    return reason
+        return f"{named}: {reason}. Correct that, or leave it out."
+    return f"{reason}. Choose another place."

@@ -415,12 +415,44 @@ def test_the_command_tells_what_it_did_and_what_is_to_be_set(plugins: Path, arch
     told = json.loads(run(*arguments, "--output", "json", "--startup-script", script).output)
     assert told["startup_script"] == script.read_text()
     assert (told["files"], told["bytes"], told["left_out"]) == (8, path.stat().st_size, {"files of tools": 2})
-    script.write_text("#!/bin/sh\nprecious\n")
-    done = run(*arguments, "--startup-script", script)
+
+
+def test_a_startup_script_that_got_other_parts_is_kept_and_nothing_is_written(
+    archives: Binaries, tmp_path: Path
+) -> None:
+    path, script = tmp_path / "plugins.zip", tmp_path / "startup.sh"
+    arguments = ["--hadoop", archives.hadoop, "--output", path, "--startup-script", script]
+    assert run(*arguments).exit_code == 0
+    own, before = script.read_text(), path.stat().st_mtime_ns
+    assert run(*arguments).output.startswith("Unchanged: ")
+    for text in (f"{own}export MORE=1\n", "#!/bin/sh\nprecious\n"):
+        script.write_text(text)
+        done = run(*arguments, "--hive", archives.hive)
+        assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
+        assert f"{script} is there and differs from what would be written. Choose another name" in done.output
+        assert (script.read_text(), path.stat().st_mtime_ns) == (text, before)
+    assert run(*arguments, "--force").exit_code == 0
+    assert script.read_text() == own
+
+
+def test_what_cannot_be_written_is_told_before_anything_is(plugins: Path, archives: Binaries, tmp_path: Path) -> None:
+    path = tmp_path / "out" / "plugins.zip"
+    done = run(plugins, "--output", path)
+    assert done.output.endswith("plugins.zip cannot be written: No such file or directory. Choose another place.\n")
+    path.parent.mkdir()
+    done = run(plugins, "--output", path, "--startup-script", tmp_path / "startup.sh")
     assert done.exit_code == 2
-    assert "is there and is not a script of this command; choose another name and append it" in done.output
-    assert script.read_text() == "#!/bin/sh\nprecious\n"
-    assert run(*arguments, "--startup-script", script, "--force").exit_code == 0
+    assert "--startup-script: no binary needs environment variables. Give --oracle" in done.output
+    done = run("--hive", archives.hive, "--output", path, "--startup-script", tmp_path / "absent" / "startup.sh")
+    assert "startup.sh cannot be written: No such file or directory. Choose another place." in done.output
+    assert not list(path.parent.iterdir())
+    assert run("--check", path, "--output", path).exit_code == 2, "it writes nothing"
+
+
+def test_one_file_is_not_one_files(tmp_path: Path) -> None:
+    source = tmp_path / "plugin.py"
+    source.write_text("import os\n")
+    assert ": 1 file, " in run(source, "--output", tmp_path / "plugins.zip").output
 
 
 def test_another_file_is_replaced_only_by_force(plugins: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect
 from airflow_mwaa_provider.packaging.plugins_zip.oracle import OracleClient, add_oracle
 from airflow_mwaa_provider.packaging.plugins_zip.sources import add_source
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
+from airflow_mwaa_provider.packaging.startup.script import write_script
 from airflow_mwaa_provider.packaging.zip_writing import Compression, WrittenZip, ZipEntry, write_zip
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def build_plugins(
     compression: Compression = Compression.DEFLATED,
     airflow_version: str | None = None,
     copies_links: bool = False,
+    script: Path | None = None,
     replace_anything: bool = False,
 ) -> BuiltPlugins:
     """Build a plugins.zip, and write it if it has no errors.
@@ -99,13 +101,18 @@ def build_plugins(
         that does not have this package.
     :param airflow_version: of the image that it is for.
     :param copies_links: in the place of a symbolic link there is a copy of what it leads to.
-    :param replace_anything: also replaces a file that is no zip of this function.
+    :param script: where to write the startup script that sets the binaries' environment variables.
+    :param replace_anything: also replaces a file that is no zip of this function, and a script that differs.
     :raises PluginsRefused: it would have errors; ``.problems``.
     :raises MwaaInputError: a source is not there or broken, two contradict each other, or the file cannot be written.
     """
     binaries = binaries or Binaries()
     if binaries.libaio is not None and binaries.oracle is None:
         raise MwaaInputError("--libaio is only for Oracle's Instant Client. Give --oracle with it.")
+    if script is not None and not (binaries.oracle or binaries.hadoop or binaries.hive):
+        raise MwaaInputError(
+            "--startup-script: no binary needs environment variables. Give --oracle, --hadoop or --hive."
+        )
     variables: list[Variable] = []
     oracle = None
     problems: list[Problem] = []
@@ -127,6 +134,8 @@ def build_plugins(
                     "--hive."
                 )
             contents.add(ZipEntry(ENVIRONMENT_PLUGIN, plugin_source(variables).encode()), "--environment-plugin")
+        if script is not None and not replace_anything:
+            _refuse_other_script(script, startup_script(variables))
 
         def check(file: BinaryIO) -> None:
             problems.extend(inspect(file, output.name, airflow_version=airflow_version))
@@ -134,6 +143,8 @@ def build_plugins(
             if errors:
                 more = f" Errors in all: {errors}." if errors > 1 else ""
                 raise PluginsRefused(f"{problems[0]}{more}", problems=tuple(problems))
+            if script is not None:  # before the zip takes its place: neither is there without the other
+                write_script(startup_script(variables), script, replace=replace_anything)
 
         written = write_zip(
             output,
@@ -146,3 +157,16 @@ def build_plugins(
         counts = contents.counts()
         left_out = {kind: count for kind, count in contents.left_out.items() if count}
     return BuiltPlugins(written, counts, left_out, variables, oracle, problems)
+
+
+def _refuse_other_script(path: Path, text: str) -> None:
+    """Refuse to replace a script that differs, which may hold parts of other commands, before anything is written."""
+    try:
+        is_other = path.exists() and (not path.is_file() or path.read_bytes() != text.encode())
+    except OSError as error:
+        raise MwaaInputError(f"{path} cannot be read: {error.strerror or error}. Choose another name.") from error
+    if is_other:
+        raise MwaaInputError(
+            f"{path} is there and differs from what would be written. Choose another name and append that to it, or "
+            "replace it with --force."
+        )
