@@ -167,6 +167,38 @@ def test_the_zip_may_be_in_the_folder_that_goes_into_it(plugins: Path, monkeypat
     assert not build_plugins([Path()], Path("plugins.zip")).zip.changed
 
 
+def test_what_is_left_out_is_only_what_tools_leave(plugins: Path, tmp_path: Path) -> None:
+    (plugins / ".plugins.zip.x1_y2z3w").write_bytes(b"a build that was killed")
+    (plugins / "vendor.pyc").write_bytes(b"a module without its source")
+    built = build_plugins([plugins], tmp_path / "x.zip")
+    assert built.zip.names == ("hooks/mine.py", "plugin.py", "vendor.pyc")
+    assert built.left_out == {"files of tools": 3}
+
+
+def test_a_loop_of_links_is_told(plugins: Path, tmp_path: Path) -> None:
+    (plugins / "one").symlink_to("two")
+    (plugins / "two").symlink_to("one")
+    with pytest.raises(PluginsRefused, match=r"one \(and 1 more\): .* link"):
+        build_plugins([plugins], tmp_path / "x.zip")
+    with pytest.raises(MwaaInputError, match="where no file is that could be copied"):
+        build_plugins([plugins], tmp_path / "x.zip", copies_links=True)
+
+
+def test_lines_of_airflowignore_keep_their_order_and_are_read_as_utf_8(plugins: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+
+    def merged_lines(one: bytes, two: bytes) -> bytes:
+        (plugins / ".airflowignore").write_bytes(one)
+        (other / ".airflowignore").write_bytes(two)
+        return content(build_plugins([plugins, other], tmp_path / "x.zip").zip.path)[".airflowignore"]
+
+    assert merged_lines(b"\xef\xbb\xbfa\r\nb\n", b"b\nc") == b"a\nb\nc\n"
+    assert merged_lines(b"*.py\n!plugin.py\n", b"*.py\n!mine.py\n") == b"*.py\n!plugin.py\n*.py\n!mine.py\n"
+    with pytest.raises(MwaaInputError, match=r"other: its \.airflowignore is not in UTF-8.* Save it in UTF-8\.$"):
+        merged_lines(b"", b"tarif\xe9\n")
+
+
 def test_an_archive_that_is_damaged_inside_leaves_nothing(tmp_path: Path) -> None:
     archive = oracle_zip(tmp_path / "client.zip")
     damaged = bytearray(archive.read_bytes())
@@ -230,7 +262,8 @@ def test_sources_that_cannot_be_used_are_named(plugins: Path, tmp_path: Path) ->
     assert "broken.zip: plugins/: All is in one folder" in refused(broken)
     assert refused(broken).endswith(f"Errors in all: 2; --check {broken} lists them.")
     hadoop = hadoop_tar(tmp_path / "hadoop-3.3.6.tar.gz")
-    assert refused(hadoop).endswith("is an archive, which MWAA does not unpack: give it as --hadoop or --hive.")
+    assert "is an archive, which MWAA does not unpack. Give it as --hadoop or --hive if it is that" in refused(hadoop)
+    assert refused(hadoop).endswith("of a source distribution build a wheel: pip wheel hadoop-3.3.6.tar.gz.")
     assert refused(binaries=Binaries(hive=hadoop)).endswith(
         "Download the binary release of Apache Hive, not its sources."
     )
@@ -245,6 +278,9 @@ def test_sources_that_cannot_be_used_are_named(plugins: Path, tmp_path: Path) ->
     assert "leads out of the archive" in refused(binaries=Binaries(hadoop=evil))
     evil = tar_gz(tmp_path / "evil.tar.gz", {"hadoop-3/bin/hadoop": b"", "hadoop-3/x": "/etc/passwd"})
     assert "hadoop-3/x is a symbolic link that leads out" in refused(binaries=Binaries(hadoop=evil))
+    for folder in ("hadoop $(touch PWN)", "hadoop`id`", 'hadoop"', "hadoop;id", "hädoop", os.fsdecode(b"hadoop\xff")):
+        evil = tar_gz(tmp_path / "evil.tar.gz", {f"{folder}/bin/hadoop": b""})
+        assert refused(binaries=Binaries(hadoop=evil)).endswith("Download the archive again, from its maker."), folder
     arm = oracle_zip(tmp_path / "arm.zip", ARM)
     assert refused(binaries=Binaries(oracle=arm)).endswith("Download the one for Linux x86-64.")
     other = tmp_path / "client.zip"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import posixpath
+import re
 import shutil
 import tarfile
 import tempfile
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["read_tar", "read_zip", "top_folder"]
 
 _LINK_BYTES = 4096
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 _BROKEN = (*DAMAGED, gzip.BadGzipFile, UnicodeDecodeError)
 
 
@@ -73,12 +75,19 @@ def top_folder(entries: list[ZipEntry], path: Path, expected: str) -> str:
     """Return the one folder that all of an archive is in.
 
     :param expected: what it should be, for the error.
-    :raises MwaaInputError: there is more than one, or none.
+    :raises MwaaInputError: there is more than one, or none, or its name has other characters than those of names of
+        releases: it is written into a plugin and a script, where a shell would run what is in it.
     """
     tops = {entry.name.partition("/")[0] if "/" in entry.name else "" for entry in entries}
     if len(tops) != 1 or "" in tops:
         raise MwaaInputError(f"{path} is not {expected}: all of that is in one folder.")
-    return tops.pop()
+    [top] = tops
+    if _PLAIN.fullmatch(top) is None:
+        raise MwaaInputError(
+            f"{path}: its folder is called {top[:80]!r}, as no release is: letters, digits, '.', '_' and '-' can be "
+            "in that name. Download the archive again, from its maker."
+        )
+    return top
 
 
 def _tar_entries(archive: tarfile.TarFile, path: Path) -> Iterator[ZipEntry]:

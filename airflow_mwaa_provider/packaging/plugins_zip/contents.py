@@ -37,7 +37,7 @@ class Contents:
         self._entries: dict[str, ZipEntry] = {}
         self._sources: dict[str, str] = {}
         self._folders: dict[str, str] = {}
-        self._ignored: dict[str, None] = {}
+        self._ignored: list[str] = []
 
     def __enter__(self) -> Contents:
         return self
@@ -57,7 +57,13 @@ class Contents:
         path = entry.name
         if path == IGNORE_FILE and not entry.is_link:
             with entry.open() as file:
-                self.ignore(file.read().decode("utf-8", "replace").splitlines())
+                content = file.read()
+            try:
+                self.ignore(content.decode("utf-8-sig").splitlines())
+            except UnicodeDecodeError:
+                raise MwaaInputError(
+                    f"{source}: its {IGNORE_FILE} is not in UTF-8, which Airflow reads it in. Save it in UTF-8."
+                ) from None
             self._sources.setdefault(path, source)
             return
         if path in self._folders:
@@ -83,8 +89,14 @@ class Contents:
         self._sources[path] = source
 
     def ignore(self, lines: Iterable[str]) -> None:
-        """Add lines to the ``.airflowignore`` at the top."""
-        self._ignored.update(dict.fromkeys(line for line in map(str.rstrip, lines) if line))
+        """Add lines to the ``.airflowignore`` at the top.
+
+        A line that is there is not added again, unless some lines begin with ``!``: then their order counts.
+        """
+        added = [line for line in map(str.rstrip, lines) if line]
+        if not any(line.startswith("!") for line in (*self._ignored, *added)):
+            added = [line for line in dict.fromkeys(added) if line not in self._ignored]
+        self._ignored += added
 
     def entries(self, *, copies_links: bool = False) -> list[ZipEntry]:
         """Return all entries, the ``.airflowignore`` included.

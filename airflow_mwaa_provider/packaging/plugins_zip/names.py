@@ -38,6 +38,8 @@ _JUNK_FOLDERS = {
     "__pycache__", "__MACOSX", ".git", ".hg", ".svn", ".idea", ".vscode", ".pytest_cache", ".mypy_cache", ".ruff_cache",
 }  # fmt: skip
 _JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
+_DRAFT = re.compile(r"\..+\.zip\.[a-z0-9_]{8}")
+"""What zip_writing leaves where it is killed."""
 
 
 def path_of(entry: zipfile.ZipInfo) -> str:
@@ -88,7 +90,7 @@ def is_junk(path: str) -> bool:
     *folders, name = path.split("/")
     is_resource_fork = name.startswith("._")
     return bool(_JUNK_FOLDERS.intersection([*folders, name])) or (
-        name in _JUNK_FILES or is_resource_fork or name.endswith((".pyc", ".pyo"))
+        name in _JUNK_FILES or is_resource_fork or _DRAFT.fullmatch(name) is not None
     )
 
 

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["add_source"]
 
 _BINARIES = (
-    (".tar.gz", "--hadoop or --hive"),
-    (".tgz", "--hadoop or --hive"),
-    (".rpm", "--libaio"),
-    (".deb", "--libaio"),
+    (
+        ".tar.gz",
+        "Give it as --hadoop or --hive if it is that; of a source distribution build a wheel: pip wheel {name}.",
+    ),
+    (".tgz", "Give it as --hadoop or --hive if it is that, or give its content."),
+    (".rpm", "Give it as --libaio if it is that, or give its content."),
+    (".deb", "Give it as --libaio if it is that, or give its content."),
 )
 
 
@@ -37,7 +40,7 @@ def add_source(contents: Contents, path: Path, *, output: Path, airflow_version:
     :raises MwaaInputError: it isn't there, is broken, or contradicts another source.
     """
     if path.is_dir():
-        for entry in _folder(path, contents, output.resolve()):
+        for entry in _folder(path, contents, os.path.realpath(output)):
             contents.add(entry, str(path))
     elif not path.is_file():
         raise MwaaInputError(f"{path} is not there. Give a folder of plugins, a .py file, a wheel or a plugins.zip.")
@@ -45,13 +48,15 @@ def add_source(contents: Contents, path: Path, *, output: Path, airflow_version:
         for entry in _zip(path, contents, airflow_version):
             contents.add(entry, str(path))
     else:
-        for ending, option in _BINARIES:
+        for ending, way_out in _BINARIES:
             if path.name.endswith(ending):
-                raise MwaaInputError(f"{path} is an archive, which MWAA does not unpack: give it as {option}.")
+                raise MwaaInputError(
+                    f"{path} is an archive, which MWAA does not unpack. {way_out.format(name=path.name)}"
+                )
         contents.add(ZipEntry.of_file(path.name, path.resolve()), str(path))
 
 
-def _folder(folder: Path, contents: Contents, output: Path) -> Iterator[ZipEntry]:
+def _folder(folder: Path, contents: Contents, output: str) -> Iterator[ZipEntry]:
     def failed(error: OSError) -> None:
         raise MwaaInputError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
@@ -62,7 +67,7 @@ def _folder(folder: Path, contents: Contents, output: Path) -> Iterator[ZipEntry
         folders[:] = kept
         for name in [*files, *links]:
             path = Path(above) / name
-            if path.resolve() == output:
+            if os.path.realpath(path) == output:  # which takes a loop of links as well
                 continue
             within = path.relative_to(folder).as_posix()
             if is_junk(within):
