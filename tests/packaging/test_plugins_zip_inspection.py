@@ -115,7 +115,10 @@ def test_a_folder_that_is_meant_so_is_no_top_folder(names: list[str]) -> None:
     "names",
     [
         ["my-plugins/plugin.py"],
-        ["x/mylib-1.0-py3-none-any.whl"],
+        ["plugins/mylib-1.0-py3-none-any.whl"],
+        ["x/mylib-1.0-py3-none-any.whl", "x/plugin.py"],
+        ["plugins/__init__.py", "plugins/my_airflow_plugin.py", "plugins/hooks/mine.py"],
+        ["Plugins/__init__.py", "Plugins/my_airflow_plugin.py"],
         ["plugins/hooks/one.py"],
         ["PLUGINS\\plugin.py"],
         ["plugins/plugin.py", "__MACOSX/plugins/._plugin.py", "plugins/.DS_Store"],
@@ -132,9 +135,60 @@ def test_a_top_folder_that_may_be_a_package_without_init_is_only_suspect() -> No
 
 def test_links_that_lead_out_by_way_of_others() -> None:
     assert "link-leads-out" in codes(("d/a.py", b""), (link("d/up"), b".."), (link("out"), b"d/up/.."))
-    assert "link-leads-out" in codes(("a.py", b""), (link("round"), b"about"), (link("about"), b"round"))
+    assert codes(("a.py", b""), (link("round"), b"about"), (link("about"), b"round")) == ["link-loop"]
     assert "link-leads-out" in codes(("a.py", b""), (link("out"), b"/etc/passwd"))
     assert "file-and-folder" in codes((link("hooks"), b"../dags"), ("hooks/evil.py", b""))
+
+
+def test_names_that_only_look_wrong() -> None:
+    assert codes(("a:b.txt", b""), (255 * "x", b"")) == []
+    assert codes(("C:/b.txt", b"")) == ["absolute-path"]
+    assert codes((f"{'é' * 128}", b"")) == ["name-too-long"]
+    assert codes(("plugin.py", b""), ("vendor.pyc", b"")) == []
+
+
+def test_what_its_owner_could_not_read() -> None:
+    """As Info-ZIP's unzip was seen to make it."""
+    for made, wrong in [
+        (entry("d/", mode=0o040600), ["unreadable"]),
+        (entry("d/", mode=0o040700), []),
+        (entry("d/", mode=0, system=0), []),
+        (entry("x", mode=0o100000), ["unreadable"]),
+        (entry("x", mode=0o100400), []),
+        (entry("x", mode=0, system=0), []),
+    ]:
+        assert codes((made, b""), ("plugin.py", b"")) == wrong, made
+
+
+def test_a_wheel_is_what_its_name_says() -> None:
+    whole = wheel("mylib", "1.0")
+
+    def found(content: bytes, name: str = "mylib-1.0-py3-none-any.whl") -> list[str]:
+        return codes((name, content), ("plugin.py", b""))
+
+    assert found(whole) == []
+    assert found(whole, "MyLib-1.0.0-py3-none-any.whl") == []
+    assert found(whole, "mylib-1.1-py3-none-any.whl") == ["wheel-renamed"]
+    assert found(wheel("other", "1.0")) == ["wheel-renamed"]
+    about = "mylib-1.0.dist-info"
+    metadata = (f"{about}/METADATA", b"Metadata-Version: 2.1\nName: mylib\nVersion: 1.1\n")
+    sign = (f"{about}/WHEEL", b"Wheel-Version: 1.0\n")
+    assert found(zipped(metadata, sign)) == ["wheel-renamed"]
+    assert found(zipped(metadata)) == ["wheel-damaged"]
+    assert found(zipped(metadata, sign, ("other-1.0.dist-info/METADATA", b""))) == ["wheel-damaged"]
+    stored = bytearray(zipped(metadata, sign, ("mylib/a.py", b"a text"), compression=zipfile.ZIP_STORED))
+    stored[stored.index(b"a text")] ^= 1
+    assert found(bytes(stored)) == ["wheel-damaged"]
+
+
+def test_wheels_of_two_environments_and_links_to_wheels() -> None:
+    one, two = "one/mylib-1.0-py3-none-any.whl", "two/mylib-1.1-py3-none-any.whl"
+    fine: list[Entry] = [(one, wheel("mylib", "1.0")), (two, wheel("mylib", "1.1")), ("plugin.py", b"")]
+    assert codes(*fine) == []
+    assert codes(*fine, (link("mylib-1.0-py3-none-any.whl"), one.encode())) == []
+    [problem] = inspect(io.BytesIO(zipped((one, wheel("mylib", "1.0")))), "plugins.zip")
+    assert (problem.code, problem.severity) == ("wheels-in-folder", Severity.WARNING)
+    assert problem.fix == "Write --find-links /usr/local/airflow/plugins/one in requirements.txt."
 
 
 def test_airflowignore_counts_where_it_is_and_below() -> None:
@@ -265,4 +319,4 @@ def test_a_name_moves_no_cursor(tmp_path: Path) -> None:
     path.write_bytes(zipped(("plugin.py", b""), ("a\x1b[2J/\nb.zip", b"")))
     done = run("--check", str(path))
     assert "\x1b" not in done.output
-    assert len(done.output.splitlines()) == 1
+    assert [line[:30] for line in done.output.splitlines()] == ["warning: plugins.zip: a\\x1b[2J"] * 2

@@ -20,6 +20,7 @@ from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect_file
 AIRFLOW = "2.10.3"  # whose Python each Python that this runs on knows
 PLUGIN = b"import os\n"
 CP311 = "mylib-1.0-cp311-cp311"
+MYLIB_1_1 = "mylib-1.1-py3-none-any.whl"
 Entry = tuple[str | zipfile.ZipInfo, bytes]
 
 
@@ -59,7 +60,12 @@ def zipped(*entries: Entry, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 def wheel(distribution: str, version: str) -> bytes:
     metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n".encode()
-    return zipped((f"{distribution}/__init__.py", b""), (f"{distribution}-{version}.dist-info/METADATA", metadata))
+    about = f"{distribution}-{version}.dist-info"
+    return zipped(
+        (f"{distribution}/__init__.py", b""),
+        (f"{about}/METADATA", metadata),
+        (f"{about}/WHEEL", b"Wheel-Version: 1.0\n"),
+    )
 
 
 def elf(machine: int) -> bytes:
@@ -124,6 +130,10 @@ BROKEN = [
         of(("plugins/plugin.py", PLUGIN), ("plugins/hooks/mine.py", PLUGIN)),
     ),
     Broken(
+        "wheels-in-folder", "wheels in a folder of their own",
+        of(("wheels/mylib-1.0-py3-none-any.whl", wheel("mylib", "1.0"))),
+    ),
+    Broken(
         "backslash", "`Compress-Archive` of PowerShell 5",
         of(("plugin.py", PLUGIN), (entry("hooks\\mine.py", system=0), PLUGIN), (entry("hooks\\two.py", system=0), b"")),
     ),
@@ -131,6 +141,7 @@ BROKEN = [
     Broken("path-leads-out", "path traversal", of(("plugin.py", PLUGIN), ("../dags/evil.py", PLUGIN))),
     Broken("link-leads-out", "a link to a system file", of(("plugin.py", PLUGIN), (link("x"), b"../../../etc/shadow"))),
     Broken("link-to-nothing", "a link without its target", of(("plugin.py", PLUGIN), (link("libx.so"), b"libx.so.1"))),
+    Broken("link-loop", "a link to itself", of(("plugin.py", PLUGIN), (link("libx.so"), b"libx.so"))),
     Broken("special-file", "a pipe", of(("plugin.py", PLUGIN), (entry("fifo", mode=stat.S_IFIFO | 0o644), b""))),
     Broken("zip-bomb", "65 MiB of zeros in 64 KiB", of(("plugin.py", PLUGIN), ("zeros.bin", bytes(65 << 20)))),
     Broken("overlapping-entries", "entries that share bytes, as a bomb does", raw(_overlapping)),
@@ -139,6 +150,12 @@ BROKEN = [
     Broken("empty-zip", "no file", of()),
     Broken("encrypted", "a password", raw(lambda: patched(zipped(("plugin.py", PLUGIN)), 6, 8, b"\x01\x00"))),
     Broken("compression-unknown", "7-Zip with LZMA", of(("plugin.py", PLUGIN), compression=zipfile.ZIP_LZMA)),
+    Broken("compression-unusual", "7-Zip with bzip2", of(("plugin.py", PLUGIN), compression=zipfile.ZIP_BZIP2)),
+    Broken(
+        "unreadable", "files that only root could read", of((entry("plugin.py", mode=0o100000), PLUGIN)),
+    ),
+    Broken("name-too-long", "a name of 300 letters", of(("plugin.py", PLUGIN), (300 * "x", b""))),
+    Broken("name-with-control", "a name with a tab", of(("plugin.py", PLUGIN), ("a\tb.txt", b""))),
     Broken(
         "name-not-utf-8", "a name in an old code page of Windows",
         raw(lambda: zipped(("plugin.py", PLUGIN), ("tarifE.py", PLUGIN)).replace(b"tarifE.py", b"tarif\x82.py")),
@@ -147,9 +164,12 @@ BROKEN = [
     Broken("file-and-folder", "a file that is a folder as well", of(("hooks", b""), ("hooks/mine.py", PLUGIN))),
     Broken("differs-in-case", "names that differ in case", of(("Hooks.py", PLUGIN), ("hooks.py", PLUGIN))),
     Broken("junk", "what tools leave", of(("plugin.py", PLUGIN), ("__MACOSX/._plugin.py", b""), (".DS_Store", b""))),
+    Broken("secrets-inside", "passwords", of(("plugin.py", PLUGIN), (".env", b"PASSWORD=x"))),
     Broken("archive-inside", "a zip in the zip", of(("plugin.py", PLUGIN), ("client.zip", zipped(("a", b""))))),
     Broken("wheel-name", "a wheel that was renamed", of(("mylib.whl", wheel("mylib", "1.0")))),
     Broken("wheel-damaged", "a wheel that is an error page", of(("mylib-1.0-py3-none-any.whl", b"<html>404</html>"))),
+    Broken("wheel-renamed", "a wheel with another version's name", of((MYLIB_1_1, wheel("mylib", "1.0")))),
+    Broken("wheel-name-unusual", "a wheel of an old build", _wheel("my__lib-1.0-py3-none-any.whl")),
     Broken("wheel-for-another-python", "a wheel of Python 3.9", _wheel("mylib-1.0-cp39-cp39-manylinux2014_x86_64.whl")),
     Broken("wheel-for-another-processor", "a wheel of a Mac's Docker", _wheel(f"{CP311}-manylinux2014_aarch64.whl")),
     Broken("wheel-for-another-system", "a wheel of Windows", _wheel(f"{CP311}-win_amd64.whl")),
@@ -166,7 +186,10 @@ BROKEN = [
         "script-with-crlf", "a script checked out by Git with `autocrlf`",
         of(("plugin.py", PLUGIN), (entry("bin/run", mode=0o100755), b"#!/bin/sh\r\necho\r\n")),
     ),
-    Broken("not-executable", "a program zipped on Windows", of(("a.py", b""), (entry("bin/a", mode=0), b"#!/bin/sh"))),
+    Broken(
+        "not-executable", "a program zipped on Windows",
+        of(("a.py", b""), (entry("bin/a", mode=0, system=0), b"#!/bin/sh")),
+    ),
     Broken("shadows-standard-library", "a hook called `time.py`", of(("plugin.py", PLUGIN), ("hooks/time.py", PLUGIN))),
     Broken("shadows-dependency", "a hook called `redis.py`", of(("plugin.py", PLUGIN), ("hooks/redis.py", PLUGIN))),
     Broken("airflow-local-settings", "`airflow_local_settings.py`", of(("airflow_local_settings.py", PLUGIN))),
@@ -182,7 +205,14 @@ def table(folder: Path) -> str:
         broken.write(path)
         [problem] = [each for each in inspect_file(path, airflow_version=AIRFLOW) if each.code == broken.code]
         path.unlink()
-        words = str(problem).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("__", "\\_\\_")
+        words = (
+            str(problem)
+            .replace("|", "\\|")
+            .replace("<", "&lt;")
+            .replace("*", "\\*")
+            .replace("__", "\\_\\_")
+            .replace("\t", "\\t")
+        )
         lines.append(f"| {broken.title} | {words} | `{broken.code}`, {problem.severity.value} |")
     return "\n".join(lines) + "\n"
 

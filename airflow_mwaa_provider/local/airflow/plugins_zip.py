@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LINK_BYTES = 4096
+_NAME_BYTES = 255
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What :mod:`zipfile` raises; RuntimeError where a password is needed."""
@@ -90,6 +91,8 @@ def _problem(entry: zipfile.ZipInfo) -> str | None:
         return "is an absolute path"
     if ".." in path.parts:
         return "leads out of the plugins folder"
+    if any(len(os.fsencode(part)) > _NAME_BYTES for part in path.parts):
+        return "has a longer name than Linux takes"
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
         return "is neither a file nor a folder"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.plugins_zip.elf import is_elf, is_x86_64
 from airflow_mwaa_provider.packaging.plugins_zip.image import image_of
-from airflow_mwaa_provider.packaging.plugins_zip.links import LEADS_OUT, target_of
+from airflow_mwaa_provider.packaging.plugins_zip.links import LEADS_OUT, LOOPS, target_of
 from airflow_mwaa_provider.packaging.plugins_zip.modules import IGNORE_FILE, Ignored, module_problems, syntax_problem
 from airflow_mwaa_provider.packaging.plugins_zip.names import (
     is_bomb,
@@ -27,6 +27,7 @@ from airflow_mwaa_provider.packaging.plugins_zip.names import (
     is_folder,
     is_junk,
     is_link,
+    is_uncheckable,
     name_of,
     name_problems,
     path_of,
@@ -137,14 +138,16 @@ class _Inspection:
         # Whose sizes nobody can trust isn't read.
         read = self._read() if not codes & {"too-large", "overlapping-entries"} else _Read()
         yield from self._content_problems(read)
-        wheels = [path_of(entry) for entry in self._files if entry.filename.endswith(".whl")]
+        wheels = [path_of(entry) for entry in self._files if entry.filename.endswith(".whl") and not is_link(entry)]
         yield from version_problems(wheels, self._name)
         yield from module_problems(read.modules, self._name, self._image)
         yield from read.syntax_problems
 
     def _read(self) -> _Read:
         read = _Read()
-        readable = [entry for entry in self._files if not is_bomb(entry) and not is_encrypted(entry)]
+        readable = [
+            entry for entry in self._files if not (is_bomb(entry) or is_encrypted(entry) or is_uncheckable(entry))
+        ]
         ignored = self._ignored(readable)
         for entry in readable:
             try:
@@ -164,7 +167,7 @@ class _Inspection:
     def _read_entry(self, entry: zipfile.ZipInfo, read: _Read, ignored: Ignored) -> None:
         path = path_of(entry)
         mode = entry.external_attr >> 16
-        is_wheel = path.endswith(".whl")
+        is_wheel = path.endswith(".whl") and not is_link(entry)
         is_module = path.endswith(".py") and not is_junk(path) and not ignored.has(path)
         is_whole = (is_module or is_link(entry)) and entry.file_size <= _MAX_SOURCE_BYTES
         kept = bytearray()
@@ -182,8 +185,10 @@ class _Inspection:
             if is_wheel:
                 copy.seek(0)
                 problem = wheel_name_problem(path, self._name, self._image)
-                problem = problem or wheel_content_problem(path, self._name, copy)  # type: ignore[arg-type]
                 read.wheel_problems += [problem] if problem else []
+                if problem is None or problem.severity is Severity.WARNING:
+                    problem = wheel_content_problem(path, self._name, copy)  # type: ignore[arg-type]
+                    read.wheel_problems += [problem] if problem else []
         if is_link(entry):
             read.links[path] = os.fsdecode(bytes(kept))
             return
@@ -214,7 +219,11 @@ class _Inspection:
             "Put what it leads to into the zip, and make the link relative.",
         )  # fmt: skip
         yield from problem_of(
-            [link for link, target in targets.items() if target is not LEADS_OUT and target not in there],
+            [link for link, target in targets.items() if target == LOOPS], "link-loop", self._name,
+            "It is a symbolic link that leads back to itself.", "Make the zip without it.",
+        )  # fmt: skip
+        yield from problem_of(
+            [link for link, target in targets.items() if target and target not in there],
             "link-to-nothing", self._name, "It is a symbolic link to what is not in the zip.",
             "Put what it leads to into the zip, or make the zip without the link.", Severity.WARNING,
         )  # fmt: skip

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LEADS_OUT", "target_of"]
+__all__ = ["LEADS_OUT", "LOOPS", "target_of"]
 
 LEADS_OUT = None
+LOOPS = ""
 _MAX_STEPS = 40
 """As many links as Linux follows in one path."""
 
 
 def target_of(link: str, text: str, links: Mapping[str, str] | None = None) -> str | None:
-    """Return the path that a link leads to, in the folder where all is unpacked; None if it leads out of that.
+    """Return the path that a link leads to, in the folder where all is unpacked; else LEADS_OUT or LOOPS.
 
     :param link: its own path.
     :param text: what it holds.
@@ -41,8 +42,10 @@ def target_of(link: str, text: str, links: Mapping[str, str] | None = None) -> s
         through = (links or {}).get("/".join(at))
         if through is not None:
             steps += 1
-            if through.startswith("/") or steps > _MAX_STEPS:
+            if through.startswith("/"):
                 return LEADS_OUT
+            if steps > _MAX_STEPS:
+                return LOOPS
             at.pop()
             waiting = through.split("/") + waiting
     return "/".join(at) or "."

@@ -10,6 +10,7 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from airflow_mwaa_provider.packaging.plugins_zip.image import PLUGINS_FOLDER
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_RATIO", "MAX_UNPACKED_BYTES", "RECOMMENDED_BYTES", "is_bomb", "is_encrypted", "is_folder", "is_junk",
-    "is_link", "name_of", "name_problems", "path_of", "problem_of",
+    "is_link", "is_uncheckable", "name_of", "name_problems", "path_of", "problem_of",
 ]  # fmt: skip
 
 RECOMMENDED_BYTES = 1 << 30
@@ -29,11 +30,15 @@ MAX_RATIO = 200
 """Text compresses to a tenth, and zlib can make at most 1,032 of one."""
 _SUSPECT_BYTES = 64 << 20
 """An entry below that is no bomb, however well it compresses."""
-_STORED, _DEFLATED = 0, 8
+_STORED, _DEFLATED, _DEFLATED64, _BZIP2 = 0, 8, 9, 12
+_UNIX = 3
+_MAX_NAME_BYTES = 255
+_SHOWN = 60
 _ENCRYPTED = 0x1
 _UTF_8 = 0x800
 _UNICODE_PATH = 0x7075
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _JUNK_FOLDERS = {
     "__pycache__", "__MACOSX", ".git", ".hg", ".svn", ".idea", ".vscode", ".pytest_cache", ".mypy_cache", ".ruff_cache",
 }  # fmt: skip
@@ -85,6 +90,11 @@ def is_encrypted(entry: zipfile.ZipInfo) -> bool:
     return bool(entry.flag_bits & _ENCRYPTED)
 
 
+def is_uncheckable(entry: zipfile.ZipInfo) -> bool:
+    """Whether unzip reads an entry, and :mod:`zipfile` cannot."""
+    return entry.compress_type == _DEFLATED64
+
+
 def is_junk(path: str) -> bool:
     """Whether a file is left behind by a tool, and of no use in an environment."""
     *folders, name = path.split("/")
@@ -108,6 +118,7 @@ def name_problems(entries: Sequence[zipfile.ZipInfo], archive: str, size_bytes: 
         )  # fmt: skip
         return
     yield from _each(archive, files)
+    yield from _permissions(archive, entries)
     yield from _together(archive, entries, files)
     yield from _sizes(archive, files, size_bytes)
     yield from _top_folder(archive, files)
@@ -136,15 +147,28 @@ def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
         "encrypted", "It is encrypted, and MWAA has no password.", "Make the zip without a password.",
         is_encrypted,
     )  # fmt: skip
+    known = (_STORED, _DEFLATED, _DEFLATED64, _BZIP2)
     yield from found(
         "compression-unknown", "It is compressed in a way that unzip does not know.",
-        "Make the zip with Deflate: in 7-Zip choose that method, and not Deflate64, LZMA or Zstandard.",
-        lambda entry: entry.compress_type not in (_STORED, _DEFLATED) and not is_encrypted(entry),
+        "Make the zip with Deflate: in 7-Zip choose that method, and not LZMA or Zstandard.",
+        lambda entry: entry.compress_type not in known and not is_encrypted(entry),
+    )  # fmt: skip
+    yield from found(
+        "compression-unusual", "It is compressed with Deflate64 or bzip2, which not every program knows.",
+        "Make the zip with Deflate.", lambda entry: entry.compress_type in (_DEFLATED64, _BZIP2), Severity.WARNING,
     )  # fmt: skip
     yield from found(
         "name-not-utf-8", "Its name is not in UTF-8, so that it is unpacked with another one.",
         "Rename the file to ASCII, or make the zip with airflow-mwaa package plugins FOLDER.",
         lambda entry: _utf_8_name(entry) is None,
+    )  # fmt: skip
+    yield from found(
+        "name-too-long", f"Part of its path is longer than the {_MAX_NAME_BYTES} bytes that Linux takes.", "Rename it.",
+        lambda entry: any(len(part.encode("utf-8", "replace")) > _MAX_NAME_BYTES for part in path_of(entry).split("/")),
+    )  # fmt: skip
+    yield from found(
+        "name-with-control", "Its name has a tab, a line end or another control character.", "Rename it.",
+        lambda entry: _CONTROL.search(name_of(entry)), Severity.WARNING,
     )  # fmt: skip
     yield from found(
         "special-file", "It is a device, pipe or socket.", "Make the zip without it.",
@@ -154,6 +178,24 @@ def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
         "junk", "A tool has left it behind, and no environment needs it.",
         "Make the zip without: airflow-mwaa package plugins FOLDER leaves such files out.",
         lambda entry: is_junk(path_of(entry)), Severity.WARNING,
+    )  # fmt: skip
+    yield from found(
+        "secrets-inside", "Files of that name hold passwords, and everyone who may read the bucket can read it.",
+        "Keep them in Secrets Manager, and make the zip without it.",
+        lambda entry: posixpath.basename(path_of(entry)) == ".env", Severity.WARNING,
+    )  # fmt: skip
+
+
+def _permissions(archive: str, entries: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
+    """Find what unzip makes so that its owner, as whom Airflow runs, cannot read it."""
+    closed = []
+    for entry in entries:
+        needed = stat.S_IRUSR | (stat.S_IXUSR if is_folder(entry) else 0)
+        if entry.create_system == _UNIX and (entry.external_attr >> 16) & needed != needed and not is_link(entry):
+            closed.append(name_of(entry))
+    yield from problem_of(
+        closed, "unreadable", archive, "Its permissions do not let its owner read it, and unzip keeps them.",
+        "Make the zip after chmod -R u+rX, or with airflow-mwaa package plugins FOLDER.",
     )  # fmt: skip
 
 
@@ -221,7 +263,8 @@ def is_bomb(entry: zipfile.ZipInfo) -> bool:
 def _top_folder(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
     """Find a zip of a folder in place of a zip of its content.
 
-    A folder that is a package (``__init__.py``), or holds only folders, may well be meant so.
+    A folder that is a package (``__init__.py``), or holds only folders, may well be meant so, if it is not called
+    ``plugins``. Wheels in a folder are found if ``--find-links`` names it.
     """
     paths = [path_of(entry) for entry in files if not is_junk(path_of(entry))]
     tops = {path.partition("/")[0] for path in paths}
@@ -229,15 +272,23 @@ def _top_folder(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Prob
         return
     [top] = tops
     inside = {path.partition("/")[2] for path in paths}
-    if "__init__.py" in inside:
-        return
     direct = {name for name in inside if "/" not in name}
-    stem = re.sub(r"\.zip$", "", posixpath.basename(archive))
+    stem = re.sub(r"\.zip$", "", posixpath.basename(archive)).lower()
+    is_package = "__init__.py" in direct
+    is_of_this_name = top.lower() == "plugins" or (top.lower() == stem and not is_package)
+    if is_package and not is_of_this_name:
+        return
     has_wheels = any(name.endswith(".whl") for name in direct)
     has_plugins = any(name.endswith(".py") for name in direct) or ".airflowignore" in direct
-    if top.lower() in ("plugins", stem.lower()) or has_wheels or has_plugins:
+    if has_wheels and not has_plugins and not is_of_this_name:
+        yield Problem(
+            "wheels-in-folder", f"{archive}: {top}/",
+            f"All is in one folder, and pip does not look for wheels in the folders of {PLUGINS_FOLDER}.",
+            f"Write --find-links {PLUGINS_FOLDER}/{top} in requirements.txt.", Severity.WARNING,
+        )  # fmt: skip
+    elif is_of_this_name or has_wheels or has_plugins:
         # hooks/mine.py is imported as hooks.mine, also without an __init__.py.
-        may_be_package = top.isidentifier() and top.lower() not in ("plugins", stem.lower()) and not has_wheels
+        may_be_package = top.isidentifier() and not is_of_this_name and not has_wheels
         yield Problem(
             "top-folder", f"{archive}: {top}/",
             "All is in one folder, as Windows and macOS zip one: its modules and wheels are not where imports and pip "
@@ -254,4 +305,5 @@ def problem_of(
     listed = sorted(names)
     if listed:
         more = f" (and {len(listed) - 1:,} more)" if len(listed) > 1 else ""
-        yield Problem(code, f"{archive}: {listed[0]}{more}", what, fix, severity)
+        shown = listed[0] if len(listed[0]) <= _SHOWN else f"{listed[0][:_SHOWN]}…"
+        yield Problem(code, f"{archive}: {shown}{more}", what, fix, severity)

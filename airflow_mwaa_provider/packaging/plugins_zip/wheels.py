@@ -7,13 +7,17 @@ import functools
 import posixpath
 import re
 import zipfile
+import zlib
 from collections import defaultdict
+from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING, BinaryIO
 
 from packaging.tags import compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from airflow_mwaa_provider.packaging.plugins_zip.image import GLIBC
+from airflow_mwaa_provider.packaging.plugins_zip.names import is_bomb
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 
 if TYPE_CHECKING:
@@ -25,7 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["is_supported", "version_problems", "wheel_content_problem", "wheel_name_problem"]
 
-_MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_x86_64")
+_PLATFORMS = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux2014_x86_64")
+"""What pip is to be asked for: it takes each as it is, and no older one with it, but for manylinux2014."""
+_MAX_METADATA_BYTES = 1 << 20
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError, NotImplementedError, RuntimeError, OSError)
 
 
 def platforms() -> list[str]:
@@ -52,17 +59,24 @@ def wheel_name_problem(path: str, archive: str, image: Image) -> Problem | None:
     """Say why an image's pip would not take a wheel, by its name."""
     where, name = f"{archive}: {path}", posixpath.basename(path)
     try:
-        distribution, version, _, tags = parse_wheel_filename(name)
+        distribution, version, tags = _parsed(name)
     except InvalidWheelFilename:
         return Problem(
             "wheel-name", where, "Its name is not that of a wheel, and pip takes a wheel by its name.",
             "Give it the name that it was downloaded by: NAME-VERSION-PYTHON-ABI-PLATFORM.whl.",
         )  # fmt: skip
     if is_supported(tags, image):
-        return None
+        if "__" not in name.partition("-")[0]:
+            return None
+        return Problem(
+            "wheel-name-unusual", where,
+            "Its name has two underscores in a row, which old builds wrote and some pips refuse.",
+            "Build it again, or download a newer version of it.", Severity.WARNING,
+        )  # fmt: skip
+    asked = " ".join(f"--platform {platform}" for platform in _PLATFORMS)
     download = (
-        f"Get the right one: pip download --only-binary :all: --platform manylinux_2_28_x86_64 --python-version "
-        f"{image.python_text} --no-deps {distribution}=={version}."
+        f"Get the right one: pip download --only-binary :all: {asked} --python-version {image.python_text} --no-deps "
+        f"{distribution}=={version}."
     )
     found = sorted({tag.platform for tag in tags})
     shown = ", ".join(found)
@@ -85,30 +99,64 @@ def wheel_name_problem(path: str, archive: str, image: Image) -> Problem | None:
 
 
 def wheel_content_problem(path: str, archive: str, content: BinaryIO) -> Problem | None:
-    """Say whether a wheel can be read: it is a zip, with the metadata of a distribution."""
+    """Say whether pip can install a wheel: it can be read, and is what its name says."""
+    where = f"{archive}: {path}"
     try:
         with zipfile.ZipFile(content) as wheel:
-            has_metadata = any(re.fullmatch(r"[^/]+\.dist-info/METADATA", name) for name in wheel.namelist())
-    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, OSError):
-        has_metadata = False
-    if has_metadata:
-        return None
+            is_whole = any(map(is_bomb, wheel.infolist())) or wheel.testzip() is None
+            folders = {name.partition("/")[0] for name in wheel.namelist() if re.match(r"[^/]+\.dist-info/", name)}
+            files = {name.partition("/")[2] for name in wheel.namelist() if name.partition("/")[0] in folders}
+            if is_whole and len(folders) == 1 and {"METADATA", "WHEEL"} <= files:
+                with wheel.open(f"{min(folders)}/METADATA") as file:
+                    metadata = BytesHeaderParser().parsebytes(file.read(_MAX_METADATA_BYTES))
+                inside = (str(metadata["Name"]), str(metadata["Version"]))
+                return _mismatch(where, posixpath.basename(path), min(folders), inside)
+    except _UNREADABLE:
+        pass
     return Problem(
-        "wheel-damaged", f"{archive}: {path}", "It is not a wheel inside: not a zip, or one without METADATA.",
+        "wheel-damaged", where,
+        "It is not a wheel inside: not a zip, damaged, or without one .dist-info with METADATA and WHEEL.",
         "Download or build it again.",
     )  # fmt: skip
 
 
+def _mismatch(where: str, name: str, folder: str, inside: tuple[str, str]) -> Problem | None:
+    """Say whether a wheel's name, its ``.dist-info`` and its metadata name one version of one distribution."""
+    distribution, version, _ = _parsed(name)
+    said = [inside, (*folder.removesuffix(".dist-info").partition("-")[::2],)]
+    for other, number in said:
+        try:
+            is_same = canonicalize_name(other) == distribution and Version(number) == version
+        except InvalidVersion:
+            is_same = False
+        if not is_same:
+            return Problem(
+                "wheel-renamed", where, f"It is {other} {number} inside, and pip refuses it under another name.",
+                "Give it the name that it was downloaded by, or build it again.",
+            )  # fmt: skip
+    return None
+
+
+def _parsed(name: str) -> tuple[str, Version, frozenset[Tag]]:
+    """Return distribution, version and tags; as pip, also where the name has two underscores in a row.
+
+    :raises InvalidWheelFilename: it is not the name of a wheel.
+    """
+    start, dash, rest = name.partition("-")
+    distribution, version, _, tags = parse_wheel_filename(re.sub(r"_{2,}", "_", start) + dash + rest)
+    return distribution, version, tags
+
+
 def version_problems(paths: Iterable[str], archive: str) -> Iterator[Problem]:
-    """Find distributions of which there is more than one version."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
+    """Find distributions of which there is more than one version in a folder: pip looks into one, and not below it."""
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for path in paths:
         try:
-            distribution, version, _, _ = parse_wheel_filename(posixpath.basename(path))
+            distribution, version, _ = _parsed(posixpath.basename(path))
         except InvalidWheelFilename:
             continue
-        found[distribution].setdefault(str(version), path)
-    for name, versions in sorted(found.items()):
+        found[posixpath.dirname(path), distribution].setdefault(str(version), path)
+    for (_, name), versions in sorted(found.items()):
         if len(versions) > 1:
             first, *others = sorted(versions.values())
             yield Problem(
