@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import zipfile
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 FOLDER = "instantclient_21_12"
 VERSION = "21.12.0.0.0"
+CAN_BE_MADE = shutil.which("cc") is not None
+"""Whether there is the C compiler that it takes."""
 _AIO = "int io_setup(void) { return 0; }\n"
 # The version is only there when this was found, as Oracle's own libraries need one another.
 _NNZ = "int io_setup(void);\nint nnz_version(void) { return 21 + io_setup(); }\n"

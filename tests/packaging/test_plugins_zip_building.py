@@ -501,6 +501,7 @@ def test_another_file_is_replaced_only_by_force(plugins: Path, tmp_path: Path) -
     assert run(plugins, "--output", path).output.startswith("Unchanged: ")
 
 
+@pytest.mark.skipif(not oracle_client.CAN_BE_MADE, reason="there is no C compiler (cc) to make the client with")
 def test_a_client_is_loaded_out_of_the_zip_whatever_the_process_was_started_with(tmp_path: Path) -> None:
     """By python-oracledb itself, from what the local MWAA unpacks, the way that the example DAG loads it."""
     archive, libaio = oracle_client.make(tmp_path)
