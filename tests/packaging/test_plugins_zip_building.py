@@ -149,6 +149,11 @@ def test_links_and_permissions_of_a_folder_are_kept_and_lead_nowhere_else(plugin
     (plugins / "bin" / "run").chmod(0o755)
     (plugins / "bin" / "link").symlink_to("run")
     (plugins / "tools").symlink_to("bin")
+    with pytest.raises(
+        PluginsRefused, match="tools: It is a symbolic link, by which Airflow finds a folder a second time"
+    ):
+        build_plugins([plugins], tmp_path / "x.zip")
+    (plugins / ".airflowignore").write_text("tools\n")
     built = build_plugins([plugins], tmp_path / "x.zip")
     with zipfile.ZipFile(built.zip.path) as archive:
         modes = {entry.filename: entry.external_attr >> 16 for entry in archive.infolist()}

@@ -80,7 +80,7 @@ def test_the_docs_show_what_is_said(tmp_path: Path) -> None:
 def test_what_is_fine_has_no_problem() -> None:
     fine: list[Entry] = [
         ("plugin.py", b"import os\r\n"),
-        (".airflowignore", b"hadoop-3.3.6\n"),
+        (".airflowignore", b"hadoop-3.3.6\ncurrent\n"),
         ("hadoop-3.3.6/share/time.py", b"print 'Python 2'\n"),
         (entry("hadoop-3.3.6/bin/hadoop", mode=0o100755), b"#!/bin/sh\n"),
         ("hadoop-3.3.6/lib/libhadoop.so.1.0.0", b"\x7fELF" + bytes(14) + b"\x3e\x00"),
@@ -200,9 +200,55 @@ def test_airflowignore_counts_where_it_is_and_below() -> None:
         (".airflowignore", "# a comment\n^a/b/.*$\n"),
         ("a/.airflowignore", "b  # a comment"),
     ]:
-        assert codes(time, (path, line.encode()), ("c.py", b"")) == [], line
+        assert codes(time, (path, line.encode()), ("c.py", b""), airflow_version=None) == [], line
     for path, line in [("c/.airflowignore", "b"), (".airflowignore", "#time.py"), (".airflowignore", "(time")]:
         assert codes(time, (path, line.encode())) == ["shadows-standard-library"], line
+    for version, expression, glob in [("2.10.3", [], ["ignored"]), ("3.3.1", ["ignored"], []), (None, [], [])]:
+        for line, said in [("a/b/.*", expression), ("a/b/*.py", glob)]:
+            found = codes(time, (".airflowignore", line.encode()), ("c.py", b""), airflow_version=version)
+            assert found == ["shadows-standard-library", "ignored-by-other-syntax"] * bool(said), (version, line)
+    for line in ("!", "//!\n!"):
+        for version, severity in [("3.3.1", Severity.ERROR), (None, Severity.WARNING)]:
+            content = zipped(("c.py", b""), (".airflowignore", line.encode()))
+            [problem] = inspect(io.BytesIO(content), "plugins.zip", airflow_version=version)
+            assert (problem.code, problem.severity) == ("ignore-line-invalid", severity)
+    assert codes(time, (".airflowignore", b"a{99999999999999}")) == ["shadows-standard-library"]
+
+
+def test_names_of_modules_as_the_image_has_them() -> None:
+    assert codes(("hooks/airflow.py", b"")) == ["top-folder", "shadows-airflow"][::-1]
+    assert codes(("distutils.py", b"")) == ["shadows-standard-library"], "Python 3.11"
+    assert codes(("distutils.py", b""), airflow_version="3.3.1") == []
+    assert codes(("cgi.py", b""), airflow_version="3.3.1") == ["shadows-standard-library"]
+    assert codes((link("time.py"), b"lib.txt"), ("lib.txt", b"x = 1\n")) == ["shadows-standard-library"]
+    assert codes((link("mine.py"), b"lib.txt"), ("lib.txt", b"print 'x'\n")) == ["syntax-error"]
+    for names in (["my/hooks.py", "hooks/x.py"], ["hooks.py", "hooks/x.py"], ["one/a.py", "two/a.py"]):
+        assert codes(*((name, b"") for name in names)) == ["same-module-name"], names
+    assert codes(("one/__init__.py", b""), ("two/__init__.py", b"")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "is_right"),
+    [
+        ("return 1\n", False),
+        ("def f(a, a): pass\n", False),
+        ("import os\nfrom __future__ import annotations\n", False),
+        ("break\n", False),
+        ("f'{d[\"a\"]}'\n", True),
+        ('f"{d["a"]}"\n', False),
+        ('f"""{d["a"]}"""\n', True),
+        ('f"""{d["""a"""]}"""\n', False),
+        ("f'{x!r:>{width}} {{}} \\n'\n", True),
+        ("f'{\"\\n\".join(x)}'\n", False),
+        ('f"""{\nx\n}"""\n', True),
+        ("f'{\nx\n}'\n", False),
+        ("f'{f\"{1}\"}' 'x'\n", True),
+        ("f'{f'{1}'}'\n", False),
+        ("x = {'a': f'{1:%H:%M}'}  # it's\n", True),
+    ],
+)
+def test_syntax_of_the_image_whatever_runs_here(source: str, is_right: bool) -> None:
+    assert codes(("plugin.py", source.encode())) == ["syntax-error"] * (not is_right)
 
 
 def test_names_of_tools_on_linux_are_in_utf_8_though_they_do_not_say_so() -> None:

@@ -192,6 +192,16 @@ BROKEN = [
     ),
     Broken("shadows-standard-library", "a hook called `time.py`", of(("plugin.py", PLUGIN), ("hooks/time.py", PLUGIN))),
     Broken("shadows-dependency", "a hook called `redis.py`", of(("plugin.py", PLUGIN), ("hooks/redis.py", PLUGIN))),
+    Broken("shadows-airflow", "a plugin called `airflow.py`", of(("airflow.py", PLUGIN))),
+    Broken("same-module-name", "a module called as a folder", of(("my/hooks.py", PLUGIN), ("hooks/a.py", PLUGIN))),
+    Broken(
+        "folder-twice", "a link to a folder of modules",
+        of(("lib/mine.py", PLUGIN), ("plugin.py", PLUGIN), (link("current"), b"lib")),
+    ),
+    Broken(
+        "ignored-by-other-syntax", "a glob, for Airflow 2", of(("a/mine.py", PLUGIN), (".airflowignore", b"/a/*.py\n")),
+    ),
+    Broken("ignore-line-unclear", "`(a+)+$`", of(("plugin.py", PLUGIN), (".airflowignore", b"(a+)+$\n"))),
     Broken("airflow-local-settings", "`airflow_local_settings.py`", of(("airflow_local_settings.py", PLUGIN))),
     Broken("syntax-error", "a plugin of Python 2", of(("plugin.py", b"import os\nprint 'x'\n"))),
 ]  # fmt: skip

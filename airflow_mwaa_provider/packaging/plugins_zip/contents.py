@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.plugins_zip.ignoring import IGNORE_FILE
 from airflow_mwaa_provider.packaging.plugins_zip.links import target_of
-from airflow_mwaa_provider.packaging.plugins_zip.modules import IGNORE_FILE
 from airflow_mwaa_provider.packaging.zip_writing import DAMAGED, ZipEntry
 
 if TYPE_CHECKING:

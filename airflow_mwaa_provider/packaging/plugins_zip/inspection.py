@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.plugins_zip.elf import is_elf, is_x86_64
+from airflow_mwaa_provider.packaging.plugins_zip.ignoring import IGNORE_FILE, Syntax, Walk, walk
 from airflow_mwaa_provider.packaging.plugins_zip.image import image_of
 from airflow_mwaa_provider.packaging.plugins_zip.links import LEADS_OUT, LOOPS, target_of
-from airflow_mwaa_provider.packaging.plugins_zip.modules import IGNORE_FILE, Ignored, module_problems, syntax_problem
+from airflow_mwaa_provider.packaging.plugins_zip.modules import module_problems, syntax_problem
 from airflow_mwaa_provider.packaging.plugins_zip.names import (
     is_bomb,
     is_encrypted,
@@ -115,7 +116,8 @@ class _Read:
 
     damaged: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
-    modules: list[str] = field(default_factory=list)
+    walk: Walk = field(default_factory=Walk)
+    ignored_by_other_syntax: list[str] = field(default_factory=list)
     other_processors: list[str] = field(default_factory=list)
     crlf_scripts: list[str] = field(default_factory=list)
     not_executable: list[str] = field(default_factory=list)
@@ -140,7 +142,8 @@ class _Inspection:
         yield from self._content_problems(read)
         wheels = [path_of(entry) for entry in self._files if entry.filename.endswith(".whl") and not is_link(entry)]
         yield from version_problems(wheels, self._name)
-        yield from module_problems(read.modules, self._name, self._image)
+        folders = {path_of(entry).partition("/")[0] for entry in self._files if "/" in path_of(entry)}
+        yield from module_problems(read.walk.modules, folders, self._name, self._image)
         yield from read.syntax_problems
 
     def _read(self) -> _Read:
@@ -148,28 +151,49 @@ class _Inspection:
         readable = [
             entry for entry in self._files if not (is_bomb(entry) or is_encrypted(entry) or is_uncheckable(entry))
         ]
-        ignored = self._ignored(readable)
+        self._walk(readable, read)
+        run = set(read.walk.modules.values())
         for entry in readable:
             try:
-                self._read_entry(entry, read, ignored)
+                self._read_entry(entry, read, is_module=path_of(entry) in run)
             except _UNREADABLE:
                 read.damaged.append(name_of(entry))
         return read
 
-    def _ignored(self, readable: list[zipfile.ZipInfo]) -> Ignored:
-        texts = {}
+    def _walk(self, readable: list[zipfile.ZipInfo], read: _Read) -> None:
+        """Find what Airflow runs; without a version what either syntax ignores counts as ignored."""
+        texts: dict[str, str] = {}
+        files = []
         for entry in readable:
-            if posixpath.basename(path_of(entry)) == IGNORE_FILE and entry.file_size <= _MAX_SOURCE_BYTES:
+            path = path_of(entry)
+            if is_link(entry) or posixpath.basename(path) == IGNORE_FILE:
+                if entry.file_size > _MAX_SOURCE_BYTES:
+                    continue
                 with suppress(*_UNREADABLE):
-                    texts[path_of(entry)] = self._archive.read(entry).decode("utf-8", "replace")
-        return Ignored(texts)
+                    content = self._archive.read(entry)
+                    if is_link(entry):
+                        read.links[path] = os.fsdecode(content)
+                    else:
+                        texts[path] = content.decode("utf-8", "replace")
+            elif not is_junk(path):
+                files.append(path)
+        syntax = Syntax.default_of(self._image.airflow)
+        read.walk = walk(files, read.links, texts, syntax)
+        other = walk(files, read.links, texts, syntax.other)
+        only_other = [path for path in read.walk.modules if path not in other.modules]
+        if self._image.is_assumed:
+            for path in only_other:
+                del read.walk.modules[path]
+            read.walk.unclear = []
+            read.walk.repeated = [path for path in read.walk.repeated if path in other.repeated]
+        else:
+            read.ignored_by_other_syntax = only_other
 
-    def _read_entry(self, entry: zipfile.ZipInfo, read: _Read, ignored: Ignored) -> None:
+    def _read_entry(self, entry: zipfile.ZipInfo, read: _Read, *, is_module: bool) -> None:
         path = path_of(entry)
         mode = entry.external_attr >> 16
         is_wheel = path.endswith(".whl") and not is_link(entry)
-        is_module = path.endswith(".py") and not is_junk(path) and not ignored.has(path)
-        is_whole = (is_module or is_link(entry)) and entry.file_size <= _MAX_SOURCE_BYTES
+        is_whole = is_module and entry.file_size <= _MAX_SOURCE_BYTES
         kept = bytearray()
         with (
             self._archive.open(entry) as content,
@@ -190,10 +214,8 @@ class _Inspection:
                     problem = wheel_content_problem(path, self._name, copy)  # type: ignore[arg-type]
                     read.wheel_problems += [problem] if problem else []
         if is_link(entry):
-            read.links[path] = os.fsdecode(bytes(kept))
             return
-        if is_module:
-            read.modules.append(path)
+        if is_whole:
             syntax = syntax_problem(path, bytes(kept), self._name, self._image)
             read.syntax_problems += [syntax] if syntax else []
         if is_elf(start) and not is_x86_64(start):
@@ -241,12 +263,37 @@ class _Inspection:
             "It is a program that may not be executed: zips made on Windows lose that permission.",
             "Make the zip on Linux or macOS after chmod +x, or run it by sh.", Severity.WARNING,
         )  # fmt: skip
+        yield from self._walk_problems(read)
         yield from read.wheel_problems
         yield from problem_of(
             [name_of(entry) for entry in self._files if entry.filename.lower().endswith(_ARCHIVES)], "archive-inside",
             self._name, "MWAA unpacks no archive within plugins.zip; pip builds a source distribution only where it "
             "can, and with --no-index rarely.", "Put its content, or a wheel built of it, in its place.",
             Severity.WARNING,
+        )  # fmt: skip
+
+    def _walk_problems(self, read: _Read) -> Iterator[Problem]:
+        syntax = Syntax.default_of(self._image.airflow)
+        yield from problem_of(
+            read.walk.repeated, "folder-twice", self._name,
+            "It is a symbolic link, by which Airflow finds a folder a second time, and ends with an error.",
+            f"Name the link in {IGNORE_FILE}, or make the zip with airflow-mwaa package plugins --copy-links.",
+        )  # fmt: skip
+        yield from problem_of(
+            read.ignored_by_other_syntax, "ignored-by-other-syntax", self._name,
+            f"A line of {IGNORE_FILE} names it as a {syntax.other} only, and Airflow {self._image.airflow} takes a "
+            f"{syntax}, so that it runs the file.",
+            f"Write the line as a {syntax}, or set core.dag_ignore_file_syntax to {syntax.other}.", Severity.WARNING,
+        )  # fmt: skip
+        yield from problem_of(
+            read.walk.invalid, "ignore-line-invalid", f"{self._name}: {IGNORE_FILE}",
+            "It is not a glob, and Airflow ends with an error.", "Correct the line.",
+            Severity.WARNING if self._image.is_assumed else Severity.ERROR,
+        )  # fmt: skip
+        yield from problem_of(
+            read.walk.unclear, "ignore-line-unclear", f"{self._name}: {IGNORE_FILE}",
+            "The regular expression may take hours to match, and is taken to match nothing here.",
+            "Write it without repeating what repeats.", Severity.WARNING,
         )  # fmt: skip
 
 

@@ -6,73 +6,66 @@ the file's name alone, whatever folder it is in.
 from __future__ import annotations
 
 import ast
-import fnmatch
+import io
 import posixpath
-import re
 import sys
+import tokenize
 import warnings
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from airflow_mwaa_provider.packaging.plugins_zip.ignoring import IGNORE_FILE
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from airflow_mwaa_provider.packaging.plugins_zip.image import Image
 
-__all__ = ["IGNORE_FILE", "Ignored", "module_problems", "syntax_problem"]
+__all__ = ["module_problems", "syntax_problem"]
 
-IGNORE_FILE = ".airflowignore"
 _LOCAL_SETTINGS = "airflow_local_settings.py"
 _IMPORTED_AS = {
     "pyyaml": "yaml", "python-dateutil": "dateutil", "pyjwt": "jwt", "attrs": "attr", "psycopg2-binary": "psycopg2",
-    "python-slugify": "slugify", "gitpython": "git", "markupsafe": "markupsafe", "apache-airflow": "airflow",
+    "python-slugify": "slugify", "gitpython": "git", "markupsafe": "markupsafe",
     "pyopenssl": "OpenSSL", "protobuf": "google", "setproctitle": "setproctitle",
 }  # fmt: skip
 """Distributions whose module has another name."""
+_STANDARD_UNTIL = {
+    (3, 11): "asynchat asyncore distutils imp smtpd",
+    (
+        3,
+        12,
+    ): "aifc audioop cgi cgitb chunk crypt imghdr lib2to3 mailcap msilib nis nntplib ossaudiodev pipes sndhdr spwd "
+    "sunau telnetlib uu xdrlib",
+}
+"""Modules of Python's that are in no later one. Source: ``sys.stdlib_module_names`` of 3.11, 3.12 and 3.13."""
+_STANDARD_SINCE = {(3, 14): "annotationlib compression"}
+_ONLY_IN_3_12 = (
+    "f-string: what only Python 3.12 and later take is in braces: a quote of the f-string, a backslash, or #"
+)
 
 
-class Ignored:
-    """Which files Airflow does not run.
+def _standard_modules(python: tuple[int, int]) -> set[str]:
+    """Return the modules of a Python's own library, whichever is running."""
+    found = set(sys.stdlib_module_names)
+    for last, names in _STANDARD_UNTIL.items():
+        found = found | set(names.split()) if python <= last else found - set(names.split())
+    for first, names in _STANDARD_SINCE.items():
+        found -= set(names.split()) if python < first else set()
+    return found
 
-    A line counts by either syntax, since which one is in use depends on the environment: a regular expression (the
-    default of Airflow 2) or a glob (that of Airflow 3).
 
-    :param files: text of each ``.airflowignore``, by its path.
+def module_problems(paths: Iterable[str], folders: Iterable[str], archive: str, image: Image) -> Iterator[Problem]:
+    """Say what is wrong with the names of modules that Airflow runs.
+
+    :param folders: those at the top, which are imported as packages.
     """
-
-    def __init__(self, files: Mapping[str, str]) -> None:
-        self._rules: list[tuple[str, str]] = []
-        for path, text in files.items():
-            folder = posixpath.dirname(path)
-            lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines())
-            self._rules += [(f"{folder}/" if folder else "", line) for line in lines if line]
-
-    def has(self, path: str) -> bool:
-        """Whether a file is ignored."""
-        return any(
-            path.startswith(folder) and _matches(line, path.removeprefix(folder)) for folder, line in self._rules
-        )
-
-
-def _matches(line: str, path: str) -> bool:
-    parts = path.split("/")
-    above = ["/".join(parts[: length + 1]) for length in range(len(parts))]
-    glob = line.strip("/")
-    tried = above if "/" in glob else [*parts, *above]
-    if any(fnmatch.fnmatchcase(name, glob.replace("**/", "*")) for name in tried):
-        return True
-    try:
-        return any(re.search(line, name) for name in above)
-    except re.error:
-        return False
-
-
-def module_problems(paths: Iterable[str], archive: str, image: Image) -> Iterator[Problem]:
-    """Say what is wrong with the names of modules that Airflow runs."""
+    paths = sorted(paths)
+    standard = _standard_modules(image.python)
     pinned = {name.replace("-", "_") for name in image.pinned}
     pinned |= {module for name, module in _IMPORTED_AS.items() if name in image.pinned}
-    for path in sorted(paths):
+    for path in paths:
         where, name = f"{archive}: {path}", posixpath.basename(path).removesuffix(".py")
         if path == _LOCAL_SETTINGS:
             yield Problem(
@@ -80,7 +73,13 @@ def module_problems(paths: Iterable[str], archive: str, image: Image) -> Iterato
                 "The image runs it at every import of Airflow: an exception in it ends every component.",
                 "Keep it as small as can be, and try it in the local MWAA first.", Severity.WARNING,
             )  # fmt: skip
-        elif name in sys.stdlib_module_names:
+        elif name == "airflow":
+            yield Problem(
+                "shadows-airflow", where,
+                "Airflow runs it as the module 'airflow', and takes the place of Airflow itself.",
+                f"Rename it, or name its folder in {IGNORE_FILE}.",
+            )  # fmt: skip
+        elif name in standard:
             yield Problem(
                 "shadows-standard-library", where,
                 f"Airflow runs it as the module {name!r}, in whatever folder it is, and takes the place of Python's.",
@@ -92,6 +91,23 @@ def module_problems(paths: Iterable[str], archive: str, image: Image) -> Iterato
                 f"Airflow runs it as the module {name!r}, and so takes the place of the package that the image has.",
                 f"Rename it, or name its folder in {IGNORE_FILE}.", Severity.WARNING,
             )  # fmt: skip
+    yield from _clashes(paths, folders, archive)
+
+
+def _clashes(paths: Iterable[str], folders: Iterable[str], archive: str) -> Iterator[Problem]:
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        by_name[posixpath.basename(path).removesuffix(".py")].append(path)
+    packages = set(folders)
+    for name, found in sorted(by_name.items()):
+        others = [*found[1:], *([f"the folder {name}/"] if name in packages else [])]
+        if others and not name.startswith("__"):
+            yield Problem(
+                "same-module-name", f"{archive}: {found[0]}",
+                f"Airflow runs it as the module {name!r}, which is also the name of {' and of '.join(others[:3])}: one "
+                "takes the place of the other.",
+                f"Rename one of them, or name its folder in {IGNORE_FILE}.", Severity.WARNING,
+            )  # fmt: skip
 
 
 def syntax_problem(path: str, content: bytes, archive: str, image: Image) -> Problem | None:
@@ -99,8 +115,11 @@ def syntax_problem(path: str, content: bytes, archive: str, image: Image) -> Pro
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(content, feature_version=min(image.python, sys.version_info[:2]))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            tree = ast.parse(content, feature_version=min(image.python, sys.version_info[:2]))
+            compile(tree, path, "exec", dont_inherit=True)  # which finds what is no matter of grammar
+            if image.python < (3, 12) <= sys.version_info[:2]:
+                _check_f_strings(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         line = getattr(error, "lineno", None)
         at = f" (line {line})" if line else ""
         reason = getattr(error, "msg", None) or str(error) or "it is nested too deeply"
@@ -117,3 +136,27 @@ def syntax_problem(path: str, content: bytes, archive: str, image: Image) -> Pro
             f"Correct it, or name it in {IGNORE_FILE} if it is no plugin.",
         )  # fmt: skip
     return None
+
+
+def _check_f_strings(content: bytes) -> None:
+    """Raise SyntaxError for an f-string that Python 3.11 does not take: the parser of a later one takes them all."""
+    kinds = (getattr(tokenize, "FSTRING_START", -1), getattr(tokenize, "FSTRING_END", -1))
+    middle = getattr(tokenize, "FSTRING_MIDDLE", -1)
+    looked_at = (*kinds, middle, tokenize.STRING, tokenize.COMMENT, tokenize.NL)
+    opened: list[list[str | int]] = []  # of each f-string its quotes, and the number of braces that are open
+    for token in tokenize.tokenize(io.BytesIO(content).readline):
+        if token.type == kinds[1]:
+            opened.pop()
+        around = [str(quotes) for quotes, braces in opened if braces]
+        if token.type == middle and opened and opened[-1][1]:
+            around.pop()  # its own format
+        if token.type in looked_at:
+            is_new = any(quotes in token.string or "\\" in token.string for quotes in around)
+            is_new = is_new or (token.type == tokenize.COMMENT and bool(around))
+            is_new = is_new or (token.type == tokenize.NL and any(len(quotes) == 1 for quotes in around))
+            if is_new:
+                raise SyntaxError(_ONLY_IN_3_12, ("", token.start[0], 0, ""))
+        if token.type == kinds[0]:
+            opened.append([token.string.lstrip("fFrRbBuU"), 0])
+        elif opened and token.type == tokenize.OP and token.string in "{}":
+            opened[-1][1] = int(opened[-1][1]) + (1 if token.string == "{" else -1)
