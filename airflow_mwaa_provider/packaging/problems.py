@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from airflow_mwaa_provider.packaging.masking import masked
+
 __all__ = ["Problem", "Severity"]
 
 
@@ -20,7 +22,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a file.
+    """One thing that is wrong with a file. Users and passwords of addresses are masked in its sentences.
 
     :param code: which kind of problem it is, in words joined by dashes: stable, for machines and for the docs.
     :param where: file and line (``requirements.txt:12``), or archive and entry (``plugins.zip: my/plugin.py``).
@@ -33,6 +35,10 @@ class Problem:
     what: str
     fix: str
     severity: Severity = Severity.ERROR
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "what", masked(self.what))
+        object.__setattr__(self, "fix", masked(self.fix))
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what} {self.fix}"

@@ -85,12 +85,52 @@ def test_no_problem_repeats_a_password(index: WheelIndex, tmp_path: Path) -> Non
     address = f"https://me:{secret}@example.com"
     lines = [f"--index-url {address}/simple", f"-e git+{address}/maps", f"git+{address}/maps", f"-r {address}/base.txt"]
     lines += [f"-c {address}/c.txt", f"-f {address}/wheels", f"{address}/maps-1.0-cp39-cp39-win_amd64.whl"]
-    lines += [f"maps @ {address}/maps-1.0-py3-none-any.whl"]
+    lines += [f"maps @ {address}/maps-1.0-py3-none-any.whl", f"{address}/maps-1.0.tar.gz", f"-e git+{address}/maps@v1"]
+    lines += [
+        f"pip install git+{address}/maps",
+        f"folium=0.15.1 @{address}/simple",
+        f"-r https://{secret}@example.com/x",
+    ]
+    # A password with @ or /, a token with /, a scheme that was forgotten, a variable beside a password.
+    lines += [f"-i https://me:p@{secret}@example.com/s", f"git+https://me:p@{secret}@github.com/a/b"]
+    lines += [
+        f"https://me:pa/{secret}@example.com/x-1.0-py3-none-any.whl",
+        f"-e git+https://ghp_t/{secret}:x@github.com/a",
+    ]
+    lines += [f"-i me:{secret}@example.com/simple", f"--trusted-host me:{secret}@example.com"]
+    lines += [f"-i https://${{U}}:{secret}@example.com/s", f"git+https://{secret}@github.com/a/b"]
+    lines += [f"https://bucket.example.com/maps-1.0-py3-none-any.whl?X-Amz-Signature={secret}"]
     for line in lines:
         for is_private in (False, True):
             report = check_requirements(f"{line}\n", "3.3.1", private_web_server=is_private, resolver=Nothing())
-            assert report.problems
-            assert secret not in str(report.as_dict())
+            assert report.problems or "?" in line
+            assert secret not in str((report.as_dict(), *map(str, report.problems)))
+
+
+def test_no_conflict_repeats_a_password(index: WheelIndex, index_url: str) -> None:
+    address = index_url.replace("http://", "http://me:hunter2@").replace("/simple", "/files/needs_old_flask")
+    text = f"needs-old-flask @ {address}-1.0-py3-none-any.whl\n"
+    for line in (text, text + "flask==3.1.3\n", text.partition("@ ")[2], "# -c none\n" + text):
+        report = check_requirements(line, "3.3.1")
+        assert report.errors
+        assert "hunter2" not in str(report.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("address", "is_told"),
+    [
+        ("git+https://ghp_token@github.com/a/b", True),
+        ("https://${AIRFLOW__FOO__USER}:hunter2@example.com/simple", True),
+        ("https://me:pa/ss@example.com/simple", True),
+        ("https://${AIRFLOW__FOO__USER}:${AIRFLOW__FOO__PASS}@example.com/simple", False),
+        ("git+ssh://git@github.com/a/b@v1", False),
+        ("git+https://github.com/a/b@v1.0", False),
+    ],
+)
+def test_which_addresses_hold_a_password(address: str, is_told: bool) -> None:
+    line = address if address.startswith("git") else f"--index-url {address}"
+    report = check_requirements(f"{line}\n", "3.3.1", resolver=Nothing())
+    assert ("credentials-in-url" in {problem.code for problem in report.problems}) is is_told
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,14 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.image_constraints import normalized
+from airflow_mwaa_provider.packaging.masking import masked
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements import lines as line_checks
 from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, moved_pins, way_to
 from airflow_mwaa_provider.packaging.requirements.parsing import Kind, Line, decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
 from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, RequirementsReport
-from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver, masked
+from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
 from airflow_mwaa_provider.packaging.requirements.sources import SourceKind, kind_of_source
 from airflow_mwaa_provider.packaging.requirements.target import Target
 

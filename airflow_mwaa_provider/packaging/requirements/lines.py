@@ -8,6 +8,7 @@ published images; pip's documentation.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,11 +17,11 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from airflow_mwaa_provider.packaging.image_constraints import normalized
+from airflow_mwaa_provider.packaging.masking import masked, user_of
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements.parsing import OPTION_NAMES, Encoding, Kind, Line
 from airflow_mwaa_provider.packaging.requirements.parsing import is_commented_constraint as commented
 from airflow_mwaa_provider.packaging.requirements.regime import Regime
-from airflow_mwaa_provider.packaging.requirements.resolving import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,8 @@ MWAA_HOME = "/usr/local/airflow"
 MWAA_PLUGINS = f"{MWAA_HOME}/plugins"
 WRITE_HASHES = "Write hashes for all packages and what they need (uv pip compile --generate-hashes), or for none."
 _INDEXES = ("index-url", "extra-index-url")
+_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+"""What pip fills in."""
 _SIMILAR = {
     "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-",
     "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": "a space", "\u2265": ">=", "\u2264": "<=",
@@ -196,11 +199,10 @@ def _variables(line: Line, where: str) -> Iterator[Problem]:
 
 def _credentials(line: Line, where: str) -> Iterator[Problem]:
     for address in (line.address, *(value for _, value in line.options)):
-        try:
-            user = urlsplit(address).netloc.rpartition("@")[0]
-        except ValueError:
-            continue
-        if user and not user.startswith("${") and "git" not in (user, address[:3]):
+        # A user of ssh, such as git, needs a key, and is no secret.
+        is_ssh = "ssh://" in address
+        user = user_of(address)
+        if _VARIABLE.sub("", user).strip(":") and not (":" not in user and (is_ssh or user == "git")):
             yield Problem(
                 "credentials-in-url",
                 where,
@@ -226,17 +228,17 @@ def _invalid(line: Line, where: str) -> Problem:
         return Problem(
             "comment-glued",
             where,
-            f"{line.asked[:60]!r} has a # without a space before it, so that it is no comment.",
+            f"{masked(line.asked)[:60]!r} has a # without a space before it, so that it is no comment.",
             "Put a space before the #.",
         )
     words = line.asked.split()
     if words[0] in ("pip", "pip3", "python", "python3", "uv", "conda"):
-        return Problem("shell-command", where, f"{line.asked[:60]!r} is a command.", "Write the packages only.")
+        return Problem("shell-command", where, f"{masked(line.asked)[:60]!r} is a command.", "Write the packages only.")
     if "=" in line.asked and not any(sign in line.asked for sign in ("==", ">=", "<=", "~=", "!=")):
-        fix = f"Write {line.asked.replace('=', '==', 1)[:60]}."
+        fix = f"Write {masked(line.asked.replace('=', '==', 1))[:60]}."
     else:
         fix = "Write name==version, one on a line."
-    return Problem("not-a-requirement", where, f"{line.asked[:60]!r} is no requirement that pip can read.", fix)
+    return Problem("not-a-requirement", where, f"{masked(line.asked)[:60]!r} is no requirement that pip can read.", fix)
 
 
 def _named(line: Line, image: Image, where: str) -> Iterator[Problem]:
@@ -285,7 +287,7 @@ def _archive(line: Line, image: Image, where: str) -> Iterator[Problem]:
         yield Problem(
             "local-path",
             where,
-            f"{place[:100]} is a path of another machine: no environment has it.",
+            f"{masked(place)[:100]} is a path of another machine: no environment has it.",
             f"Put the file into plugins.zip, and write {MWAA_PLUGINS}/{path.replace(chr(92), '/').rpartition('/')[2]}.",
         )
     elif not is_local and image.is_private:
@@ -324,7 +326,7 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
         yield Problem(
             "not-here",
             where,
-            f"{value[:200]} cannot be checked: it is in the environment only.",
+            f"{masked(value)[:200]} cannot be checked: it is in the environment only.",
             "Write its lines here.",
             Severity.WARNING,
         )
@@ -353,7 +355,7 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
             yield Problem(
                 "local-path",
                 where,
-                f"{value[:100]} is a path of another machine: no environment has it.",
+                f"{masked(value)[:100]} is a path of another machine: no environment has it.",
                 f"Put the files into plugins.zip, and write {MWAA_PLUGINS}.",
             )
 
@@ -364,7 +366,7 @@ def _constraint(value: str, image: Image, where: str) -> Iterator[Problem]:
             yield Problem(
                 "local-path",
                 where,
-                f"{value[:100]} is a path of another machine: no environment has it.",
+                f"{masked(value)[:100]} is a path of another machine: no environment has it.",
                 f"Upload it into the folder of DAGs, and write {MWAA_HOME}/dags/{value.rpartition('/')[2]}.",
             )
         return

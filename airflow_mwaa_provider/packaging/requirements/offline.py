@@ -17,13 +17,14 @@ from urllib.parse import unquote, urlsplit
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging.image_constraints import normalized
+from airflow_mwaa_provider.packaging.masking import masked
 from airflow_mwaa_provider.packaging.problems import Severity
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.downloading import open_file
 from airflow_mwaa_provider.packaging.requirements.lines import MWAA_PLUGINS, pinned_line
 from airflow_mwaa_provider.packaging.requirements.parsing import decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime
-from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver, masked
+from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
 from airflow_mwaa_provider.packaging.requirements.target import Target
 from airflow_mwaa_provider.packaging.zip_writing import ZipEntry, write_zip
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.packaging.masking import masked
 from airflow_mwaa_provider.packaging.problems import Severity
-from airflow_mwaa_provider.packaging.requirements.resolving import masked
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.problems import Problem

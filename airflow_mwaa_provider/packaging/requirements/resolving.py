@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from airflow_mwaa_provider.exceptions import ResolverUnavailable
 from airflow_mwaa_provider.packaging.image_constraints import normalized
+from airflow_mwaa_provider.packaging.masking import masked
 from airflow_mwaa_provider.packaging.requirements.downloading import bundle_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.packaging.requirements.target import Target
 
-__all__ = ["Asked", "Package", "PackageFile", "Resolution", "Resolver", "Unresolvable", "find_resolver", "masked"]
+__all__ = ["Asked", "Package", "PackageFile", "Resolution", "Resolver", "Unresolvable", "find_resolver"]
 
 _TIMEOUT_S = 600
 _OLDEST_UV = (0, 7)
@@ -63,7 +64,6 @@ _TIMES = {"SOURCE_DATE_EPOCH": "315532800"}
 """By which most builds give the same wheel again."""
 _DRAWN = dict.fromkeys(map(ord, "\u2500\u2502\u251c\u256d\u2570\u25b6\u00d7"), " ")
 """With which uv draws its reasons, by its version."""
-_USER = re.compile(r"(://)[^/@\s]+@")
 
 
 class Unresolvable(Exception):
@@ -309,11 +309,6 @@ def find_resolver(target: Target, wheels: Path | None = None) -> Resolver:
     raise ResolverUnavailable(
         f"{found}, or pip on Python {target.python} on Linux x86-64. Install it: pip install --upgrade uv."
     )
-
-
-def masked(text: str) -> str:
-    """Return a text without user names and passwords in addresses."""
-    return _USER.sub(r"\1****@", text)
 
 
 def _version_of(command: Iterable[str]) -> str:
