@@ -118,8 +118,8 @@ def test_what_cannot_be_installed_is_a_line_in_the_log(container: Container, stu
         (stubs / "yum").write_text("#!/bin/bash\nexit 1\n")
     found = container.run(f"set -e\n{with_stubs(script, stubs)}export LATER=1\n", "worker", STUB_FAILS=failing)
     assert found["LATER"] == "1"
-    what = "libaio: not installed" if failing == "yum" else "requirements for the worker: not installed"
-    assert f"airflow-mwaa: WARNING: {what}, and the container starts without" in container.log
+    what, them = ("libaio", "it") if failing == "yum" else ("requirements for the worker", "them")
+    assert f"airflow-mwaa: WARNING: {what}: not installed, and the container starts without {them}\n" in container.log
 
 
 @pytest.mark.parametrize("broken", ["export TMPDIR=/no/such/folder", "mktemp() { echo /no/such/folder; }"])

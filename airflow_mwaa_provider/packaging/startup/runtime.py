@@ -50,22 +50,22 @@ def runtime_script(
             for name in dict.fromkeys(names)
         ]
         if known:
-            lines.append(_call(["airflow_mwaa_packages", component.value, *known], f"{' '.join(known)}: not installed"))
+            warning = f"{' '.join(known)}: not installed, and the container starts without it"
+            lines.append(_call(["airflow_mwaa_packages", component.value, *known], warning))
     for component, text in (requirements or {}).items():
         wanted = _lines(text, component)
         if wanted:
             lines.append("# shellcheck disable=SC2016 # pip expands ${NAME}")
-            failure = f"requirements for the {component}: not installed"
-            lines.append(_call(["airflow_mwaa_requirements", component.value, *wanted], failure))
+            warning = f"requirements for the {component}: not installed, and the container starts without them"
+            lines.append(_call(["airflow_mwaa_requirements", component.value, *wanted], warning))
     if not lines:
         raise MwaaInputError("runtime: there is nothing to install. Give packages or requirements.")
     return render("runtime.sh", text="\n".join(lines))
 
 
-def _call(words: Iterable[str], failure: str) -> str:
+def _call(words: Iterable[str], warning: str) -> str:
     """Return a call that cannot end the start, which it would under ``set -e`` of the script's other lines."""
-    warning = f"WARNING: {failure}, and the container starts without"
-    return f"{shlex.join(words)} ||\n    airflow_mwaa_say {shlex.quote(warning)}"
+    return f"{shlex.join(words)} ||\n    airflow_mwaa_say {shlex.quote(f'WARNING: {warning}')}"
 
 
 def _lines(text: str, component: Component) -> list[str]:
