@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Component", "checked", "render", "write_script"]
 
-_BEGINNING = "#!/bin/bash\n# shellcheck disable=SC2218,SC2317 # a second part defines the same again\n"
+_BEGINNING = "#!/bin/bash\n# shellcheck disable=SC2218,SC2317,SC2329 # a second part defines the same again\n"
 _PLACE = re.compile(r"@([a-z_]+)@")
 
 
