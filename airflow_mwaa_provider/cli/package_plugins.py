@@ -174,6 +174,8 @@ def _upload(client: Any, path: Path, uri: str) -> Uploaded:
 
     whole_mb = path.stat().st_size / 1e6
     with make_progress() as progress:
+        # Told before the first call, which is repeated for a minute where S3 cannot be reached.
+        progress.show("", f"uploading {path} to {uri}")
         return upload_file(
             client,
             path,

@@ -174,6 +174,7 @@ def test_the_command_prints_the_version(moto_url: str, tmp_path: Path, monkeypat
     arguments = ["package", "plugins", str(plugin), "--output", str(tmp_path / "p.zip"), "--upload", URI]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
+    assert f"] uploading {tmp_path / 'p.zip'} to {URI}\n" in done.output, "S3 may not answer for a minute"
     version = client_of(moto_url).head_object(Bucket=BUCKET, Key="team/plugins.zip")["VersionId"]
     assert f"  PluginsS3Path           team/plugins.zip\n  PluginsS3ObjectVersion  {version}\n" in done.output
     told = json.loads(CliRunner().invoke(main, [*arguments, "--output", "json"]).stdout)

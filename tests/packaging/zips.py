@@ -201,6 +201,14 @@ BROKEN = [
     Broken(
         "ignored-by-other-syntax", "a glob, for Airflow 2", of(("a/mine.py", PLUGIN), (".airflowignore", b"/a/*.py\n")),
     ),
+    Broken(
+        "ignore-file-not-utf-8", "an `.airflowignore` in Latin-1",
+        of(("plugin.py", PLUGIN), (".airflowignore", "tarifé\n".encode("latin-1"))),
+    ),
+    Broken(
+        "ignore-file-with-bom", "an `.airflowignore` of Windows' editor",
+        of(("plugin.py", PLUGIN), (".airflowignore", b"\xef\xbb\xbfhooks\n")),
+    ),
     Broken("ignore-line-unclear", "`(a+)+$`", of(("plugin.py", PLUGIN), (".airflowignore", b"(a+)+$\n"))),
     Broken("airflow-local-settings", "`airflow_local_settings.py`", of(("airflow_local_settings.py", PLUGIN))),
     Broken("syntax-error", "a plugin of Python 2", of(("plugin.py", b"import os\nprint 'x'\n"))),

@@ -6,6 +6,7 @@ It is read once, in constant memory, and never unpacked; what looks like a zip b
 
 from __future__ import annotations
 
+import codecs
 import os
 import posixpath
 import struct
@@ -118,6 +119,8 @@ class _Read:
     links: dict[str, str] = field(default_factory=dict)
     walk: Walk = field(default_factory=Walk)
     ignored_by_other_syntax: list[str] = field(default_factory=list)
+    ignore_files_not_utf_8: list[str] = field(default_factory=list)
+    ignore_files_with_bom: list[str] = field(default_factory=list)
     other_processors: list[str] = field(default_factory=list)
     crlf_scripts: list[str] = field(default_factory=list)
     not_executable: list[str] = field(default_factory=list)
@@ -174,7 +177,7 @@ class _Inspection:
                     if is_link(entry):
                         read.links[path] = os.fsdecode(content)
                     else:
-                        texts[path] = content.decode("utf-8", "replace")
+                        texts[path] = self._ignore_file(path, content, read)
             elif not is_junk(path):
                 files.append(path)
         syntax = Syntax.default_of(self._image.airflow)
@@ -188,6 +191,15 @@ class _Inspection:
             read.walk.repeated = [path for path in read.walk.repeated if path in other.repeated]
         else:
             read.ignored_by_other_syntax = only_other
+
+    def _ignore_file(self, path: str, content: bytes, read: _Read) -> str:
+        if content.startswith(codecs.BOM_UTF8):
+            read.ignore_files_with_bom.append(path)
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError:
+            read.ignore_files_not_utf_8.append(path)
+            return content.decode("utf-8", "replace")
 
     def _read_entry(self, entry: zipfile.ZipInfo, read: _Read, *, is_module: bool) -> None:
         path = path_of(entry)
@@ -278,6 +290,15 @@ class _Inspection:
             read.walk.repeated, "folder-twice", self._name,
             "It is a symbolic link, by which Airflow finds a folder a second time, and ends with an error.",
             f"Name the link in {IGNORE_FILE}, or make the zip with airflow-mwaa package plugins --copy-links.",
+        )  # fmt: skip
+        yield from problem_of(
+            read.ignore_files_not_utf_8, "ignore-file-not-utf-8", self._name,
+            "It is not in UTF-8, and Airflow ends with an error.", "Save it in UTF-8.",
+        )  # fmt: skip
+        yield from problem_of(
+            read.ignore_files_with_bom, "ignore-file-with-bom", self._name,
+            "It begins with a byte order mark, which Airflow takes for a part of the first line.",
+            "Save it as UTF-8 without one.", Severity.WARNING,
         )  # fmt: skip
         yield from problem_of(
             read.ignored_by_other_syntax, "ignored-by-other-syntax", self._name,
