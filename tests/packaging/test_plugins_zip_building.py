@@ -172,6 +172,15 @@ def test_the_zip_may_be_in_the_folder_that_goes_into_it(plugins: Path, monkeypat
     assert not build_plugins([Path()], Path("plugins.zip")).zip.changed
 
 
+def test_the_startup_script_may_be_in_the_folder_that_goes_into_the_zip(
+    plugins: Path, archives: Binaries, tmp_path: Path
+) -> None:
+    arguments = (plugins, "--hive", archives.hive, "--output", tmp_path / "x.zip")
+    for done in ("Wrote", "Unchanged:"):
+        assert run(*arguments, "--startup-script", plugins / "startup.sh").output.startswith(f"{done} ")
+    assert "startup.sh" not in content(tmp_path / "x.zip")
+
+
 def test_what_is_left_out_is_only_what_tools_leave(plugins: Path, tmp_path: Path) -> None:
     (plugins / ".plugins.zip.x1_y2z3w").write_bytes(b"a build that was killed")
     (plugins / "vendor.pyc").write_bytes(b"a module without its source")

@@ -116,9 +116,10 @@ def build_plugins(
     variables: list[Variable] = []
     oracle = None
     problems: list[Problem] = []
+    written_files = [output] if script is None else [output, script]
     with Contents() as contents:
         for source in sources:
-            add_source(contents, source, output=output, airflow_version=airflow_version)
+            add_source(contents, source, written=written_files, airflow_version=airflow_version)
         if binaries.oracle is not None:
             oracle = add_oracle(contents, binaries.oracle, binaries.libaio)
             variables += oracle.variables

@@ -16,7 +16,7 @@ from airflow_mwaa_provider.packaging.problems import Severity
 from airflow_mwaa_provider.packaging.zip_writing import ZipEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from airflow_mwaa_provider.packaging.plugins_zip.contents import Contents
 
@@ -33,14 +33,14 @@ _BINARIES = (
 )
 
 
-def add_source(contents: Contents, path: Path, *, output: Path, airflow_version: str | None = None) -> None:
+def add_source(contents: Contents, path: Path, *, written: Iterable[Path], airflow_version: str | None = None) -> None:
     """Add a source: the content of a folder, or of a plugins.zip, or a file.
 
-    :param output: the zip that is written, which may be in a folder that goes into it.
+    :param written: the files that are written, which may be in a folder that goes into the zip, and do not.
     :raises MwaaInputError: it isn't there, is broken, or contradicts another source.
     """
     if path.is_dir():
-        for entry in _folder(path, contents, os.path.realpath(output)):
+        for entry in _folder(path, contents, {os.path.realpath(file) for file in written}):
             contents.add(entry, str(path))
     elif not path.is_file():
         raise MwaaInputError(f"{path} is not there. Give a folder of plugins, a .py file, a wheel or a plugins.zip.")
@@ -56,7 +56,7 @@ def add_source(contents: Contents, path: Path, *, output: Path, airflow_version:
         contents.add(ZipEntry.of_file(path.name, path.resolve()), str(path))
 
 
-def _folder(folder: Path, contents: Contents, output: str) -> Iterator[ZipEntry]:
+def _folder(folder: Path, contents: Contents, written: set[str]) -> Iterator[ZipEntry]:
     def failed(error: OSError) -> None:
         raise MwaaInputError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
@@ -67,7 +67,7 @@ def _folder(folder: Path, contents: Contents, output: str) -> Iterator[ZipEntry]
         folders[:] = kept
         for name in [*files, *links]:
             path = Path(above) / name
-            if os.path.realpath(path) == output:  # which takes a loop of links as well
+            if os.path.realpath(path) in written:  # which takes a loop of links as well
                 continue
             within = path.relative_to(folder).as_posix()
             if is_junk(within):
