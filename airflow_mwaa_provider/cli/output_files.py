@@ -16,13 +16,13 @@ __all__ = ["file_option"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def file_option(suffix: str, default: str | None) -> Callable[[F], F]:
+def file_option(suffix: str, default: str) -> Callable[[F], F]:
     """Add ``--output``, which may be given twice: for the file and for the form of what is printed.
 
-    The command gets a pair: the file's path, and ``text`` or ``json``.
+    The command gets a pair: the path that was given, or None, and ``text`` or ``json``.
 
     :param suffix: of the file's name, such as ``.zip``.
-    :param default: the file's name if none is given; None for no file: the command prints what it has made.
+    :param default: where the command writes if no file is given, as its help says.
     """
 
     def read(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[Path | None, str]:
@@ -32,13 +32,12 @@ def file_option(suffix: str, default: str | None) -> Callable[[F], F]:
                 raise click.BadParameter(f"{value!r} is neither a FILE{suffix} nor one of {', '.join(FORMATS)}.")
         if len(files) > 1:
             raise click.BadParameter(f"{' and '.join(files)}: give one file.")
-        name = files[0] if files else default
-        return Path(name) if name else None, "json" if "json" in values else "text"
+        return Path(files[0]) if files else None, "json" if "json" in values else "text"
 
     return click.option(
         "--output",
         multiple=True,
         callback=read,
         metavar=f"FILE{suffix}|text|json",
-        help=f"Where to write ({default or 'stdout'} if not given); and, given a second time, json for machines.",
+        help=f"Where to write ({default} if not given); and, given a second time, json for machines.",
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,10 +17,11 @@ from airflow_mwaa_provider.cli.package_requirements import package_requirements
 from airflow_mwaa_provider.packaging.lambda_setup import RUNTIMES, HandlerName, setup_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_mwaa_provider.packaging.lambda_setup import FunctionSetup
     from airflow_mwaa_provider.packaging.lambda_zip import LambdaZip
+
+
+_LAMBDA_ZIP = "mwaa-lambda.zip"
 
 
 @click.group()
@@ -40,7 +42,7 @@ package.add_command(package_plugins)
 
 
 @package.command("lambda")
-@file_option(".zip", "mwaa-lambda.zip")
+@file_option(".zip", _LAMBDA_ZIP)
 @click.option(
     "--handler",
     type=click.Choice([name.value for name in HandlerName]),
@@ -51,7 +53,7 @@ package.add_command(package_plugins)
 @click.option("--with-requests", is_flag=True, help="Add requests, for web_session and cli, or where boto3 is old.")
 @click.option("--force", is_flag=True, help="Replace the file also when it is no zip of this command.")
 @mwaa_errors_in_one_line
-def package_lambda(*, output: tuple[Path, str], handler: str, with_requests: bool, force: bool) -> None:
+def package_lambda(*, output: tuple[Path | None, str], handler: str, with_requests: bool, force: bool) -> None:
     """Build the zip of a Lambda function that triggers a DAG, and show how to set the function up.
 
     It needs no Airflow, and of Lambda's runtime only boto3. Built again it is the same, byte for byte.
@@ -63,7 +65,8 @@ def package_lambda(*, output: tuple[Path, str], handler: str, with_requests: boo
     """
     from airflow_mwaa_provider.packaging.lambda_zip import build_zip, write_zip
 
-    path, form = output
+    named, form = output
+    path = named or Path(_LAMBDA_ZIP)
     built = build_zip(with_requests=with_requests)
     changed = write_zip(built, path, replace_anything=force)
     setup = setup_of(HandlerName(handler))

@@ -10,43 +10,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from airflow_mwaa_provider.cli.aws import Aws, aws_command
-from airflow_mwaa_provider.cli.errors import in_terminal_words
-from airflow_mwaa_provider.cli.output import echo_exactly, echo_fields, echo_json, on_one_line
+from airflow_mwaa_provider.cli.output import echo_exactly, echo_fields, echo_json
+from airflow_mwaa_provider.cli.output_files import file_option
+from airflow_mwaa_provider.cli.problems import echo_problems
 from airflow_mwaa_provider.cli.progress import Progress, make_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow_mwaa_provider.packaging.plugins_zip.building import BuiltPlugins
-    from airflow_mwaa_provider.packaging.problems import Problem
     from airflow_mwaa_provider.packaging.uploads import Uploaded
 
-_FORMATS = ("text", "json")
 _FILE = click.Path(path_type=Path)
-
-
-def _file_and_format(
-    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
-) -> tuple[Path | None, str]:
-    """Read ``text`` or ``json``, as for every command; what ends in ``.zip`` is the file to write."""
-    files = [value for value in values if value not in _FORMATS]
-    for value in files:
-        if Path(value).suffix.lower() != ".zip":
-            raise click.BadParameter(f"{value!r} is neither a FILE.zip nor one of {', '.join(_FORMATS)}.")
-    if len(files) > 1:
-        raise click.BadParameter(f"{' and '.join(files)}: give one file.")
-    return Path(files[0]) if files else None, "json" if "json" in values else "text"
+_ZIP = "plugins.zip"
 
 
 @click.command("plugins")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...", type=_FILE)
-@click.option(
-    "--output",
-    multiple=True,
-    callback=_file_and_format,
-    metavar="FILE.zip|text|json",
-    help="Where to write (plugins.zip if not given); and, given a second time, json for machines.",
-)
+@file_option(".zip", _ZIP)
 @click.option("--oracle", type=_FILE, metavar="FILE", help="Oracle's instantclient-basic-linux.x64-….zip.")
 @click.option("--libaio", type=_FILE, metavar="FILE", help="libaio.so.1 for --oracle, or a .deb that holds it.")
 @click.option("--hadoop", type=_FILE, metavar="FILE", help="Apache's hadoop-….tar.gz.")
@@ -95,7 +74,7 @@ def package_plugins(
       airflow-mwaa package plugins --check plugins.zip --airflow-version 3.0.6
     """
     named, form = output
-    path = named or Path("plugins.zip")
+    path = named or Path(_ZIP)
     built_of = (named, oracle, libaio, hadoop, hive, startup_script, upload)
     if check is not None:
         if sources or any(built_of) or environment_plugin or stored or copy_links or force:
@@ -131,9 +110,9 @@ def package_plugins(
             )
     except PluginsRefused as error:
         if form == "json":
-            echo_json({"file": str(path), "changed": False, "problems": [each.as_dict() for each in error.problems]})
+            echo_json({"file": str(path), "ok": False, "problems": [each.as_dict() for each in error.problems]})
         else:
-            _echo_problems(error.problems)
+            echo_problems(error.problems)
         sys.exit(1)
     uploaded = None if client is None or upload is None else _upload(client, path, upload)
     if form == "json":
@@ -149,24 +128,12 @@ def _check(path: Path, form: str, airflow_version: str | None) -> None:
     problems = inspect_file(path, airflow_version=airflow_version)
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
     if form == "json":
-        echo_json(
-            {
-                "file": str(path),
-                "errors": errors,
-                "warnings": len(problems) - errors,
-                "problems": [problem.as_dict() for problem in problems],
-            }
-        )
+        echo_json({"file": str(path), "ok": not errors, "problems": [problem.as_dict() for problem in problems]})
     elif problems:
-        _echo_problems(problems)
+        echo_problems(problems)
     else:
         click.echo(f"{path}: no problem found.")
     sys.exit(1 if errors else 0)
-
-
-def _echo_problems(problems: Sequence[Problem]) -> None:
-    for problem in problems:
-        click.echo(f"{problem.severity.value}: {on_one_line(in_terminal_words(str(problem)))}")
 
 
 def _upload(client: Any, path: Path, uri: str) -> Uploaded:
@@ -187,6 +154,7 @@ def _upload(client: Any, path: Path, uri: str) -> Uploaded:
 def _as_json(built: BuiltPlugins, uploaded: Uploaded | None) -> dict[str, object]:
     document: dict[str, object] = {
         "file": str(built.zip.path),
+        "ok": True,
         "changed": built.zip.changed,
         "files": len(built.zip.names),
         "bytes": built.zip.size_bytes,
@@ -215,7 +183,7 @@ def _echo(built: BuiltPlugins, uploaded: Uploaded | None, script: Path | None, *
     echo_fields([("SHA-256", built.zip.sha256)])
     echo_fields((source, _files(count)) for source, count in built.counts.items())
     echo_fields((f"left out: {kind}", _files(count)) for kind, count in built.left_out.items())
-    _echo_problems(built.problems)
+    echo_problems(built.problems)
     if built.variables:
         _echo_environment(built, script, has_plugin=has_plugin)
     if uploaded is not None:

@@ -11,40 +11,19 @@ import click
 
 from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.output import echo_exactly, echo_json
+from airflow_mwaa_provider.cli.output_files import file_option
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.startup.script import Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FORMATS = ("text", "json")
-
-
-def _file_and_format(
-    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
-) -> tuple[Path | None, str]:
-    """Read ``text`` or ``json``, as for every command; what ends in ``.sh`` is the file to write."""
-    files = [value for value in values if value not in _FORMATS]
-    for value in files:
-        if Path(value).suffix != ".sh":
-            raise click.BadParameter(f"{value!r} is neither a FILE.sh nor one of {', '.join(_FORMATS)}.")
-    if len(files) > 1:
-        raise click.BadParameter(f"{' and '.join(files)}: give one file.")
-    return Path(files[0]) if files else None, "json" if "json" in values else "text"
-
 
 def _writes_a_script(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of all commands that make a script."""
     for option in (
         click.option("--force", is_flag=True, help="Replace the file also when it differs."),
-        click.option(
-            "--output",
-            "place",
-            multiple=True,
-            callback=_file_and_format,
-            metavar="FILE.sh|text|json",
-            help="Where to write (stdout if not given); and, given a second time, json for machines.",
-        ),
+        file_option(".sh", "stdout"),
     ):
         command = option(command)
     return command
@@ -77,7 +56,7 @@ def startup_codeartifact(
     repository: str,
     region: str | None,
     replace_pypi: bool,
-    place: tuple[Path | None, str],
+    output: tuple[Path | None, str],
     force: bool,
 ) -> None:
     """Let pip read a CodeArtifact repository.
@@ -93,7 +72,7 @@ def startup_codeartifact(
 
     script = codeartifact_script(domain, domain_owner, repository, region=region, replace_pypi=replace_pypi)
     policy = codeartifact_policy(domain, domain_owner, repository, region=region)
-    _hand_over(script, place, force=force, policy=policy)
+    _hand_over(script, output, force=force, policy=policy)
 
 
 @startup.command("dbt")
@@ -122,7 +101,7 @@ def startup_dbt(
     dbt_version: str,
     adapters: tuple[str, ...],
     components: tuple[str, ...],
-    place: tuple[Path | None, str],
+    output: tuple[Path | None, str],
     force: bool,
 ) -> None:
     """Install dbt beside Airflow, in a virtual environment of its own.
@@ -136,7 +115,7 @@ def startup_dbt(
     from airflow_mwaa_provider.packaging.startup.dbt import dbt_script
 
     script = dbt_script(dbt_version, adapters, components=[Component(component) for component in components])
-    _hand_over(script, place, force=force)
+    _hand_over(script, output, force=force)
 
 
 def _by_component(
@@ -175,7 +154,7 @@ def startup_runtime(
     *,
     packages: list[tuple[Component, str]],
     requirements: list[tuple[Component, str]],
-    place: tuple[Path | None, str],
+    output: tuple[Path | None, str],
     force: bool,
 ) -> None:
     """Install packages of the operating system and of Python, in the containers that need them.
@@ -194,7 +173,7 @@ def startup_runtime(
     texts: dict[Component, str] = {}
     for component, file in requirements:
         texts[component] = f"{texts.get(component, '')}{_text_of(file)}\n"
-    _hand_over(runtime_script(names, texts), place, force=force)
+    _hand_over(runtime_script(names, texts), output, force=force)
 
 
 def _text_of(file: str) -> str:
@@ -206,12 +185,12 @@ def _text_of(file: str) -> str:
 
 
 def _hand_over(
-    script: str, place: tuple[Path | None, str], *, force: bool, policy: dict[str, Any] | None = None
+    script: str, output: tuple[Path | None, str], *, force: bool, policy: dict[str, Any] | None = None
 ) -> None:
     """Print the script, or write it and say what comes next."""
     from airflow_mwaa_provider.packaging.startup.script import write_script
 
-    path, form = place
+    path, form = output
     changed = path is not None and write_script(script, path, replace=force)
     if form == "json":
         written = {"file": str(path), "changed": changed} if path is not None else {}

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a file, as commands print it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from airflow_mwaa_provider.cli.errors import in_terminal_words
+from airflow_mwaa_provider.cli.output import on_one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_mwaa_provider.packaging.problems import Problem
+
+__all__ = ["echo_problems"]
+
+
+def echo_problems(problems: Iterable[Problem]) -> None:
+    """Print problems, one a line: how bad it is, where, what, what to do, and its code."""
+    for problem in problems:
+        text = on_one_line(in_terminal_words(str(problem)))
+        click.echo(f"{problem.severity.value}: {text} [{problem.code}]")
