@@ -45,7 +45,7 @@ VERSIONS = sorted(CHOSEN, key=lambda version: tuple(map(int, version.split("."))
 TRIED = VERSIONS if FULL else VERSIONS[-1:]
 WATCHES = environment_name(VERSIONS[0])
 BINARIES = {"hive.py": "hive_test_dag"}
-"""DAGs of the examples that use what is in plugins.zip; Oracle's where there is a C compiler to make the client with."""
+"""DAGs of the examples that use what is in plugins.zip; Oracle's where a C compiler can make the client."""
 if oracle_client.CAN_BE_MADE:
     BINARIES["oracle_client.py"] = "oracle"
 NEW_VERSION = f"{airflow_mwaa_provider.__version__}.post1"
