@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
 
 _FILE = click.Path(path_type=Path)
+_UNCHECKED = ("not-here", "variable", "version-control")
+"""Of the warnings, those of a line that no resolver was given."""
 
 
 @click.command("requirements")
@@ -99,7 +101,10 @@ def _echo(report: RequirementsReport) -> None:
     if report.errors:
         click.echo(f"{report.name}: MWAA cannot install it ({image}): {_count(len(report.errors), 'error')}.")
     elif not report.resolved:
-        click.echo(f"{report.name}: nothing to install ({image}).")
+        unchecked = {problem.where for problem in report.problems if problem.code in _UNCHECKED}
+        were = "was" if len(unchecked) == 1 else "were"
+        more = f"; {_count(len(unchecked), 'line')} {were} not checked" if unchecked else ""
+        click.echo(f"{report.name}: {'nothing else' if unchecked else 'nothing'} to install{more} ({image}).")
     else:
         size = f"{report.download_bytes / 1e6:,.0f} MB" if report.download_bytes else "of unknown size"
         click.echo(

@@ -44,6 +44,19 @@ def test_warnings_do_not_fail_it(index: WheelIndex, tmp_path: Path) -> None:
     assert printed(tmp_path, "# nothing\n") == ["requirements.txt: nothing to install (Airflow 3.3.1, Python 3.12)."]
 
 
+def test_what_was_not_checked_is_said(index: WheelIndex, tmp_path: Path) -> None:
+    for line in ("git+https://github.com/example/maps", "folium==${VERSION}", "-r /usr/local/airflow/dags/base.txt"):
+        found = printed(tmp_path, f"{line}\n")
+        assert found[-1] == (
+            "requirements.txt: nothing else to install; 1 line was not checked (Airflow 3.3.1, Python 3.12)."
+        )
+    found = printed(
+        tmp_path, "-r /usr/local/airflow/dags/base.txt\n", "--offline", str(tmp_path / "plugins.zip"), status=1
+    )
+    assert found[0].endswith("[not-here]")
+    assert not (tmp_path / "plugins.zip").exists()
+
+
 def test_for_machines_it_is_one_document(index: WheelIndex, tmp_path: Path) -> None:
     document = json.loads("\n".join(printed(tmp_path, "awswrangler==3.12.0\n", "--output", "json", status=1)))
     assert (document["ok"], document["constraints"], document["python"]) == (False, "image", "3.12")
@@ -102,13 +115,14 @@ def test_without_uv_and_with_an_old_one(index: WheelIndex, tmp_path: Path, monke
     monkeypatch.setenv("PATH", str(tmp_path))
     [line] = printed(tmp_path, "folium==0.15.1\n", status=1)
     assert line == (
-        "airflow-mwaa: It needs uv, or pip on Python 3.12 on Linux x86-64. Install it: pip install --upgrade uv."
+        "airflow-mwaa: Requirements are resolved by uv, or by pip on Python 3.12 on Linux x86-64: there is neither. "
+        "Install it: pip install --upgrade uv."
     )
     old = tmp_path / "uv"
     old.write_text("#!/bin/sh\necho uv 0.4.1\n")
     old.chmod(0o755)
     [line] = printed(tmp_path, "folium==0.15.1\n", status=1)
-    assert line.startswith("airflow-mwaa: uv 0.4.1 is too old for it, or pip")
+    assert "on Linux x86-64: uv 0.4.1 is too old, and there is no other. Install it" in line
 
 
 def test_an_index_out_of_reach(index: WheelIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ BROKEN = (
     Broken("shell-command", "pip install folium==0.15.1", pip="Invalid requirement: "),
     Broken("unknown-option", "--index-ulr https://example.com/simple", pip="Invalid requirement: "),
     Broken("bad-option", "--find-links", pip="Invalid requirement: "),
+    Broken("ignored-option", "folium==0.15.1 --index-url https://example.com/simple"),
     Broken("comment-glued", "folium==0.15.1#maps", pip="Invalid requirement: "),
     Broken("repeated", "folium==0.15.1 ⏎ folium==0.15.1"),
     Broken("two-versions", "folium==0.15.1 ⏎ folium==0.0.0", pip="Cannot install folium==0.0.0 and folium==0.15.1"),

@@ -32,6 +32,9 @@ def build_wheel(folder, settings=None, metadata=None):
 """Of a source that builds without a package index."""
 
 
+STATIC = {"pyproject.toml": BUILD_SYSTEM, "backend.py": BACKEND}
+
+
 def uv_folder() -> Path:
     """The folder of uv: the scripts' own, which made the environment of the tests, else one of the machine."""
     found = sorted(ROOT.glob(".envs/bootstrap-*/bin/uv")) or [Path(shutil.which("uv") or "")]
@@ -55,7 +58,8 @@ def filled_index() -> WheelIndex:
     add("awswrangler", "3.12.0", "pyarrow>=18,<21", "pandas<3")
     add("awswrangler", "3.17.1", "pyarrow>=20", "pandas>=2", extras=("redshift",))
     add("boto3", "1.44.8")
-    add("apache-airflow-providers-amazon", "9.35.0", "boto3>=1.44")
+    add("apache-airflow-providers-amazon", "9.35.0", "boto3>=1.44", "pandas<3; extra == 's3fs'", extras=("s3fs",))
+    add("needs-a-patch", "1.0", python=">=3.12.4")
     add("apache-airflow-providers-fab", "1.0.0", "Flask<3")
     add("needs-old-flask", "1.0", "Flask<3")
     add("folium", "0.15.1", "branca>=0.6.0")
@@ -63,6 +67,11 @@ def filled_index() -> WheelIndex:
     add("tensorflow", "2.10.0", tag="cp39-cp39-manylinux_2_17_x86_64")
     add("tensorflow", "2.21.0", tag="cp312-cp312-manylinux_2_27_x86_64")
     add("pure-sasl", "0.6.2", from_source={"pyproject.toml": BUILD_SYSTEM, "backend.py": BACKEND})
+    for tag in ("cp312-cp312-manylinux_2_28_x86_64", "cp312-cp312-manylinux_2_17_x86_64"):
+        add("hashed", "1.0", tag=tag)
+    add("hashed", "1.0", from_source=STATIC)
+    add("needs-ours", "1.0", "ours")
+    add("needs-old-pandas", "1.0", "pandas<3", from_source=STATIC)
     add("mysqlclient", "2.2.8", from_source={"pyproject.toml": "", "src/MySQLdb/_mysql.c": ""})
     add("sasl-client", "1.0", "pure-sasl")
     add("torch", "2.9.1", size=9_000_000_000)

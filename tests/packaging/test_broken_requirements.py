@@ -107,7 +107,12 @@ def test_no_problem_repeats_a_password(index: WheelIndex, tmp_path: Path) -> Non
             assert secret not in str((report.as_dict(), *map(str, report.problems)))
 
 
-def test_no_conflict_repeats_a_password(index: WheelIndex, index_url: str) -> None:
+def test_no_conflict_repeats_a_password(
+    index: WheelIndex, index_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "user", "me:hunter2")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index_url.replace("http://", "http://me:hunter2@"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path))
     address = index_url.replace("http://", "http://me:hunter2@").replace("/simple", "/files/needs_old_flask")
     text = f"needs-old-flask @ {address}-1.0-py3-none-any.whl\n"
     for line in (text, text + "flask==3.1.3\n", text.partition("@ ")[2], "# -c none\n" + text):

@@ -53,11 +53,33 @@ def test_requirements_with_its_lines_install(index: WheelIndex, tmp_path: Path) 
     [
         "-c https://raw.githubusercontent.com/apache/airflow/constraints-3.3.1/constraints-3.12.txt\nfolium==0.15.1\n",
         "apache-airflow-providers-amazon==9.34.0\nfolium==0.15.1\n",
-        "-c a.txt\n-c b.txt\napache-airflow-providers-amazon\napache-airflow-providers-amazon\nfolium==0.15.1\n",
+        "-c a.txt\napache-airflow-providers-amazon\napache-airflow-providers-amazon\nfolium==0.15.1\n",
     ],
 )
 def test_lines_that_the_new_ones_replace_are_not_checked(text: str, index: WheelIndex, tmp_path: Path) -> None:
     assert updated(tmp_path, "amazon==9.35.0", text).report.problems == ()
+
+
+def test_constraints_beside_those_that_it_replaces_stay(index: WheelIndex, tmp_path: Path) -> None:
+    url = "https://raw.githubusercontent.com/apache/airflow/constraints-3.3.1/constraints-3.12.txt"
+    done = updated(tmp_path, "amazon==9.35.0", f"-c {url}\n-c /usr/local/airflow/dags/ours.txt\nfolium==0.15.1\n")
+    assert [(problem.code, problem.where) for problem in done.report.problems] == [
+        ("constraints-not-here", "requirements.txt:2")
+    ]
+
+
+def test_extras_and_marker_of_the_line_stay(index: WheelIndex, tmp_path: Path) -> None:
+    text = "apache-airflow-providers-amazon[s3fs]==9.34.0; python_version > '3'\n"
+    done = updated(tmp_path, "amazon==9.35.0", text)
+    assert done.lines[1] == 'apache-airflow-providers-amazon[s3fs]==9.35.0; python_version > "3"'
+    assert done.changes["apache-airflow-providers-amazon"] == ("9.34.0", "9.35.0")
+    assert done.changes["pandas"] == ("3.0.5", "2.3.3")
+
+
+def test_a_folder_in_its_place(index: WheelIndex, tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(MwaaInputError, match=r"is a folder\. Move it"):
+        updated(tmp_path, "amazon==9.35.0")
 
 
 def test_other_lines_are(index: WheelIndex, tmp_path: Path) -> None:
@@ -72,7 +94,7 @@ def test_other_lines_are(index: WheelIndex, tmp_path: Path) -> None:
 
 def test_what_mwaa_never_lets_move_is_not_moved(index: WheelIndex, tmp_path: Path) -> None:
     done = updated(tmp_path, "fab==1.0.0")
-    assert [problem.code for problem in done.report.errors] == ["essential-pin"]
+    assert [(problem.code, problem.where) for problem in done.report.errors] == [("essential-pin", "--update-provider")]
     assert "flask 3.1.3 to 2.0.0" in done.report.errors[0].what
     assert [path.name for path in tmp_path.iterdir()] == ["requirements.txt"]
 
@@ -81,6 +103,7 @@ def test_what_mwaa_never_lets_move_is_not_moved(index: WheelIndex, tmp_path: Pat
     ("provider", "words"),
     [
         ("amazn==9.35.0", "has no constraint of a provider amazn. The nearest: amazon"),
+        ("amazon==9.34.0", "is the image's own version: there is nothing to update"),
         ("amazon", "'amazon' has no exact version. Write amazon==9.35.0."),
         ("amazon>=9", "has no exact version"),
         ("amazon 9", "'amazon 9' is not a provider and a version."),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
@@ -96,6 +97,49 @@ def test_constraints_of_ones_own_count_and_what_they_move_is_told(index: WheelIn
     assert ("moves-pin", "2") in codes(report)
 
 
+@pytest.mark.parametrize(
+    "refused",
+    ["branca[x]==0.8.2", "-r other.txt", "https://example.com/maps-1.0-py3-none-any.whl", "not a line", "-e ."],
+)
+def test_what_pip_refuses_in_a_constraints_file(refused: str, index: WheelIndex, tmp_path: Path) -> None:
+    own = tmp_path / "ours.txt"
+    own.write_text(f"pandas==3.0.5\n{refused}\n")
+    text = "--constraint /usr/local/airflow/dags/ours.txt\nfolium==0.15.1\n"
+    [problem] = check_requirements(text, "3.3.1", constraints=own).errors
+    assert (problem.code, problem.where) == ("not-a-requirement", "requirements.txt:1")
+    assert f"{refused!r} in line 2 of ours.txt" in problem.what
+
+
+def test_a_constraints_file_that_is_none(index: WheelIndex, tmp_path: Path) -> None:
+    for path in (tmp_path / "none.txt", tmp_path):
+        with pytest.raises(MwaaInputError, match="there is no such file of constraints"):
+            check_requirements("folium==0.15.1\n", "3.3.1", constraints=path)
+    (tmp_path / "other.txt").write_text("")
+    text = "-c /usr/local/airflow/dags/ours.txt\nfolium==0.15.1\n"
+    [problem] = check_requirements(text, "3.3.1", constraints=tmp_path / "other.txt").problems
+    assert problem.fix == "Give a copy named ours.txt: --constraints FILE."
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"-c {OURS.replace('-3.12', '-no-providers-3.12')}\nfolium==0.15.1\n", ["constraints-not-here"]),
+        (f"-c {OURS.replace('3.3.1', '3.3.0')}\nfolium==0.15.1\n", ["constraints-of-another-airflow"]),
+        (f"-c {OURS}\nboto3\n", []),
+        ("pandas==3.0.5\nPandas==3.0.5.0\n", ["repeated"]),
+    ],
+)
+def test_right_files_are_not_refused(text: str, found: list[str], index: WheelIndex) -> None:
+    report = check_requirements(text, "3.3.1")
+    assert (report.errors, [problem.code for problem in report.problems]) == ((), found)
+
+
+def test_a_comment_may_name_the_encoding(index: WheelIndex, tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_bytes("# -*- coding: latin-1 -*-\nfolium==0.15.1  # caf\u00e9\n".encode("latin-1"))
+    assert check_requirements(file, "3.3.1").problems == ()
+
+
 def test_without_constraints_what_the_image_has_stays_where_it_can(index: WheelIndex) -> None:
     report = check_requirements("# -c none\nboto3\n", "3.3.1")
     assert versions(report) == {"boto3": "1.43.56"}
@@ -109,6 +153,24 @@ def test_markers_and_wheels_are_those_of_each_image(index: WheelIndex) -> None:
     assert [problem.code for problem in check_requirements("tensorflow==2.21.0", "2.10.3").errors] == [
         "needs-another-python"
     ]
+
+
+def test_the_python_of_an_image_has_a_third_number(index: WheelIndex) -> None:
+    text = 'folium==0.15.1; python_full_version >= "3.12.3"\nneeds-a-patch==1.0\n'
+    report = check_requirements(text, "3.3.1")
+    assert (codes(report), set(versions(report))) == ([], {"branca", "folium", "needs-a-patch"})
+
+
+@pytest.mark.parametrize(
+    ("line", "fix"),
+    [
+        ('"folium==0.15.1"', "Remove the quotes: they are the shell's."),
+        ("folium==0.15.1;", "Remove the semicolon, or write a marker after it."),
+    ],
+)
+def test_what_surrounds_a_requirement(line: str, fix: str, index: WheelIndex) -> None:
+    [problem] = check_requirements(f"{line}\n", "3.3.1").problems
+    assert problem.fix == fix
 
 
 def test_a_source_that_another_package_needs_is_told_with_its_line(index: WheelIndex) -> None:
@@ -130,6 +192,94 @@ def test_all_that_is_wrong_is_told_at_once(index: WheelIndex) -> None:
     ]
 
 
+INDEX = "https://${AIRFLOW__FOO__USER}:${AIRFLOW__FOO__PASS}@example.com/simple"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "--find-links /usr/local/airflow/plugins\n--no-index\nours==1.0\nfolium==0.15.1\n",
+        "--find-links /usr/local/airflow/plugins\nawswrangler==1.0\nfolium==0.15.1\n",
+        f"--extra-index-url {INDEX}\nours==1.0\nfolium==0.15.1\n",
+        f"--index-url {INDEX}\nawswrangler==1.0\nfolium==0.15.1\n",
+        "--find-links /usr/local/airflow/plugins\nneeds-ours==1.0\nfolium==0.15.1\n",
+    ],
+)
+def test_what_may_be_in_a_place_that_was_not_asked_is_no_error_and_gets_no_other_version(
+    text: str, index: WheelIndex
+) -> None:
+    """A public package of the same name is a stranger's."""
+    report = check_requirements(text, "3.3.1")
+    assert report.errors == ()
+    [problem] = [problem for problem in report.problems if problem.fix.startswith("Give the folder with its wheel")]
+    assert (problem.code, problem.fix) == ("not-here", "Give the folder with its wheel: --wheels FOLDER.")
+    assert versions(report) == {"branca": "0.8.2", "folium": "0.15.1"}
+
+
+@pytest.mark.parametrize("line", ["maps[x] @ {}", "{}"])
+def test_no_version_is_proposed_for_a_file_and_it_is_called_what_it_was(
+    line: str, index: WheelIndex, wheels: Path
+) -> None:
+    about = metadata("maps", "2.0", ("branca<0.8",), "", ("x",))
+    (wheels / "maps-2.0-py3-none-any.whl").write_bytes(wheel("maps", "2.0", about, "py3-none-any", {}))
+    asked = line.format("file:///usr/local/airflow/plugins/maps-2.0-py3-none-any.whl")
+    [problem] = check_requirements(f"{asked}\nbranca==0.8.2\n", "3.3.1", wheels=wheels).errors
+    assert problem.fix in ("Write branca==0.3.0.", "Take another file in line 1, or remove the line.")
+    [problem] = check_requirements(f"{asked}\n", "2.10.3", wheels=wheels).problems or [None]
+    assert problem is None
+
+
+def test_a_source_of_plugins_zip(index: WheelIndex, wheels: Path) -> None:
+    (wheels / "needs-old-pandas-1.0.tar.gz").write_bytes(index.files["needs-old-pandas-1.0.tar.gz"])
+    text = "/usr/local/airflow/plugins/needs-old-pandas-1.0.tar.gz\n"
+    assert codes(check_requirements(text, "3.3.1", wheels=wheels)) == [("pin-conflict", "1")]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("folium==${VERSION}\n", [("variable", "1")]),
+        ("folium==0.15.1 ${MORE}\n", [("variable", "1")]),
+        ("folium==${version}\n", [("not-a-requirement", "1")]),
+        ("folium==0.15.1 ${x}\n", [("not-a-requirement", "1")]),
+        ("folium=${VERSION}\n", [("not-a-requirement", "1"), ("variable", "1")]),
+    ],
+)
+def test_what_surrounds_a_variable_is_judged(text: str, found: list[tuple[str, str]], index: WheelIndex) -> None:
+    assert codes(check_requirements(text, "3.3.1")) == found
+
+
+def test_options_beside_a_requirement_count_as_little_as_for_pip(index: WheelIndex) -> None:
+    report = check_requirements("folium==0.15.1 --index-url https://127.0.0.1:9/simple\n", "3.3.1")
+    assert (codes(report), versions(report)["folium"]) == ([("ignored-option", "1")], "0.15.1")
+    report = check_requirements(f"folium==0.15.1 -c {OURS}\npandas==2.3.3\n", "3.3.1")
+    assert codes(report) == [("ignored-option", "1"), ("moves-pin", "2")]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("-c # todo\nfolium==0.15.1\n", "bad-option"),
+        ("folium==0.15.1 -c #\n", "bad-option"),
+        ("folium===banana\n", "missing-version"),
+        ('folium==0.15.1; sys_platform ~= "linux"\n', "not-a-requirement"),
+    ],
+)
+def test_what_pip_refuses_ends_no_check(text: str, code: str, index: WheelIndex) -> None:
+    assert [problem.code for problem in check_requirements(text, "3.3.1").errors] == [code]
+
+
+def test_a_source_by_its_address_that_moves_pins(index: WheelIndex, index_url: str) -> None:
+    """Its name is not known before it is built, and no other version of it can be proposed."""
+    address = index_url.replace("/simple", "/files/needs-old-pandas-1.0.tar.gz")
+    [problem] = check_requirements(f"{address}\n", "3.3.1").errors
+    assert (problem.code, problem.fix) == ("pin-conflict", "No version near it fits. Remove the line.")
+    found = codes(check_requirements(f"folium==0.15.1\n{address}\nfolium==99\n", "3.3.1"))
+    assert found[:2] == [("pin-conflict", "2"), ("two-versions", "3")]
+    found = codes(check_requirements(f"# -c none\nfolium==0.15.1\n{address}\n", "3.3.1"))
+    assert found == [("constraints-switched-off", "1"), ("moves-pin", "3"), ("source-only", "3")]
+
+
 def test_a_conflict_of_lines_hides_no_other_mistake(index: WheelIndex) -> None:
     found = codes(check_requirements("folium==0.15.1\nbranca==0.3.0\ntensorflow==2.10.0\n", "3.3.1"))
     assert found == [("lines-conflict", "2"), ("needs-another-python", "3")]
@@ -147,6 +297,24 @@ def test_hashes_of_all_that_is_installed(index: WheelIndex) -> None:
     assert "branca 0.8.2, which one of them needs, has no line" in problem.what
 
 
+def test_any_file_of_a_package_may_have_the_hash(index: WheelIndex) -> None:
+    def judged(digest: str) -> tuple[list[str], str]:
+        report = check_requirements(f"hashed==1.0 --hash={digest}\n", "3.3.1")
+        [package] = report.resolved
+        file = package.wheel or package.source
+        assert file
+        return [problem.code for problem in report.problems], file.name
+
+    files = {file["filename"]: file["hashes"]["sha256"] for file in index.pages["hashed"]}
+    assert len(files) == 3
+    for name, digest in files.items():  # the best wheel, the second, the source
+        expected = ([] if name.endswith(".whl") else ["source-only"], name)
+        assert judged(f"sha256:{digest}") == judged(f"sha256:{digest.upper()}") == expected
+    best = "hashed-1.0-cp312-cp312-manylinux_2_28_x86_64.whl"
+    assert judged(f"sha512:{'0' * 128}") == ([], best)  # of which the index gives none
+    assert judged(f"sha256:{'0' * 64}") == (["hash-of-another-file"], best)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="pip resolves for its own platform, and the images have Linux")
 def test_pip_where_there_is_no_uv(
     index: WheelIndex, index_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -162,8 +330,18 @@ def test_pip_where_there_is_no_uv(
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PIP_INDEX_URL", index_url)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_DEPS", "1")  # which says what is taken, and not from where
     report = check_requirements("folium==0.15.1\nbranca==0.8.2\n", image)
     assert report.resolver.startswith("pip ")
     assert (codes(report), versions(report)) == ([], {"branca": "0.8.2", "folium": "0.15.1"})
     with pytest.raises(Unresolvable, match=r"^Cannot install -r requirements\.txt \(line 1\) and branca==0\.3\.0"):
         find_resolver(Target.of(image)).resolve(Asked(("folium==0.15.1", "branca==0.3.0")))
+    extra = "awswrangler[parquet]==3.17.1\n" * (image == "3.3.1")
+    report = check_requirements(f"folium==0.0.0\n{extra}", image)
+    told = {problem.code: problem.what for problem in report.problems}
+    assert told["yanked"] == "This version of folium was withdrawn by its authors: bogus version number."
+    assert not extra or told["unknown-extra"].startswith("awswrangler has no extra parquet")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(ResolverUnavailable, match="The package index cannot be reached: Could not fetch URL"):
+        check_requirements("branca==0.8.2\n", image)

@@ -114,6 +114,28 @@ def test_another_file_is_not_replaced(index: WheelIndex, tmp_path: Path) -> None
     packaged(tmp_path, "folium==0.15.1\n", replace_anything=True)
 
 
+def test_both_files_are_written_or_none(index: WheelIndex, tmp_path: Path) -> None:
+    (tmp_path / "packaged_requirements.txt").mkdir()
+    with pytest.raises(MwaaInputError, match=r"packaged_requirements\.txt is a folder"):
+        packaged(tmp_path, "folium==0.15.1\n", replace_anything=True)
+    assert not (tmp_path / "plugins.zip").exists()
+
+
+@pytest.mark.parametrize("name", ["packaged_requirements.txt", "plugins.zip"])
+def test_the_file_is_not_overwritten_by_what_is_made_of_it(name: str, index: WheelIndex, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_text("folium==0.15.1\n")
+    with pytest.raises(MwaaInputError, match="would be overwritten by what is made of it"):
+        package_offline(file, "3.3.1", tmp_path / "plugins.zip", replace_anything=True)
+    assert file.read_text() == "folium==0.15.1\n"
+
+
+@pytest.mark.parametrize("place", [".", ""])
+def test_a_zip_needs_a_name(place: str, tmp_path: Path) -> None:
+    with pytest.raises(MwaaInputError, match="is no name of a file"):
+        package_offline(tmp_path / "requirements.txt", "3.3.1", Path(place))
+
+
 def test_a_wheel_that_is_not_the_one_that_was_promised(
     index: WheelIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

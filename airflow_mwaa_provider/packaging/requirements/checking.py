@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from airflow_mwaa_provider.packaging.masking import masked
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements import lines as line_checks
 from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, moved_pins, way_to
-from airflow_mwaa_provider.packaging.requirements.parsing import Kind, Line, decode, parse
+from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, Line, decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
 from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, RequirementsReport
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
@@ -72,6 +73,8 @@ def check_requirements(
         content, name = requirements.encode(), name or "requirements.txt"
     if wheels is not None and not wheels.is_dir():
         raise MwaaInputError(f"{wheels}: there is no such folder of wheels. Give another.")
+    if constraints is not None and not constraints.is_file():
+        raise MwaaInputError(f"{constraints}: there is no such file of constraints. Give another.")
     target = Target.of(airflow_version)
     if len(content) > MAX_BYTES:
         too_large = Problem(
@@ -84,8 +87,14 @@ def check_requirements(
     text, encoding = decode(content)
     lines = parse(text)
     regime = regime_of(text)
+    named = (value for line in lines for option, value in line.settings if option == "constraint")
     image = line_checks.Image(
-        target, image_constraints.pins_of(airflow_version), essential_pins(airflow_version), regime, private_web_server
+        target,
+        image_constraints.pins_of(airflow_version),
+        essential_pins(airflow_version),
+        regime,
+        private_web_server,
+        regime is Regime.IMAGE or any(line_checks.is_the_images(value, target) for value in named),
     )
     problems = [
         *line_checks.check_encoding(text, encoding, name),
@@ -107,6 +116,8 @@ class _Check:
     resolution: Resolution | None = None
     moved: tuple[MovedPin, ...] = ()
     free: Callable[[], Resolution] | None = None
+    left_out: str = ""
+    """A place where packages may be, which was not asked."""
 
     def report(self) -> RequirementsReport:
         constraints = self._constraints()
@@ -116,7 +127,15 @@ class _Check:
             resolver = self.resolver or find_resolver(self.image.target, self.wheels)
             resolver_name = resolver.name
             self._resolve(resolver, lines, constraints)
-        packages = tuple(self.resolution.packages.values()) if self.resolution else ()
+        hashes = {
+            normalized(line.requirement.name): line.values("hash")
+            for line in self.lines
+            if line.requirement is not None
+        }
+        packages = tuple(
+            _of_hashes(package, hashes.get(package.name, []))
+            for package in (self.resolution.packages.values() if self.resolution else ())
+        )
         report = RequirementsReport(
             self.name,
             self.image.target,
@@ -140,7 +159,8 @@ class _Check:
             try:
                 self._take(resolver, asked, lines)
             except Unresolvable as error:
-                found, moved = Conflicts(resolver, self.image, self.name, lines, asked, str(error)).explain()
+                conflicts = Conflicts(resolver, self.image, self.name, lines, asked, str(error), left_out=self.left_out)
+                found, moved = conflicts.explain()
                 self.problems += found
                 self.moved += tuple(moved)
                 # What the other lines lead to is told as well.
@@ -157,10 +177,23 @@ class _Check:
         given = [
             (line.number, option, value)
             for line in self.lines
-            for option, value in line.options
-            if option in _INDEX_OPTIONS and "${" not in value and line.number not in bad
+            for option, value in line.settings
+            if option in _INDEX_OPTIONS and not VARIABLE.search(value) and line.number not in bad
         ]
+        places = ("index-url", "extra-index-url", "find-links")
+        asked = {(number, option) for number, option, _ in given}
+        self.left_out = next(
+            (
+                f"what line {line.number} names"
+                for line in self.lines
+                for option, _ in line.settings
+                if option in places and (line.number, option) not in asked
+            ),
+            "",
+        )
         local = [number for number, option, value in given if option == "find-links" and not _is_remote(value)]
+        if local and self.wheels is None:
+            self.left_out = self.left_out or "plugins.zip"
         if local and self.wheels is None and not self._has_problem(local[0]):
             self._not_here(local[0], "The wheels in plugins.zip are not here, so that the package index is asked.")
         has_links = self.wheels is not None or any(
@@ -247,12 +280,14 @@ class _Check:
         bad = self._bad_lines()
         found = []
         for line in self.lines:
-            if line.number in bad or "${" in line.asked or line.kind not in (Kind.NAME, Kind.URL, Kind.PATH):
+            if line.number in bad or VARIABLE.search(line.asked):
                 continue
-            if line.requirement is None or line.kind is Kind.PATH:
-                found += self._by_place(line)
-            elif self.image.target.is_wanted(line.requirement):
+            if line.requirement is not None and not self.image.target.is_wanted(line.requirement):
+                continue
+            if line.kind is Kind.NAME:
                 found.append(line)
+            elif line.kind in (Kind.URL, Kind.PATH):
+                found += self._by_place(line)
         return found
 
     def _bad_lines(self) -> set[int]:
@@ -265,7 +300,7 @@ class _Check:
         }
 
     def _by_place(self, line: Line) -> list[Line]:
-        """Return a line for an archive, with its package's name; a file of the environment is one in ``wheels``."""
+        """Return a line for an archive, named if its name is known; a file of the environment is one in ``wheels``."""
         file_name = PurePosixPath(line.address.partition("#")[0].partition("?")[0]).name
         address = line.address
         if line.kind is Kind.PATH:
@@ -275,12 +310,15 @@ class _Check:
                 self._not_here(line.number, f"{where} cannot be checked: it is in the environment only.")
                 return []
             address = local.absolute().as_uri()
-        try:
-            package = parse_wheel_filename(file_name)[0]
-        except InvalidWheelFilename:
-            return [replace(line, asked=address)] if line.kind is Kind.URL else []
-        text = f"{package} @ {address}"
-        return [replace(line, asked=text, requirement=Requirement(text))]
+        shown = line.shown or line.asked
+        if line.requirement is not None:
+            text = line_checks.at_address(line, address)
+        else:
+            try:
+                text = f"{parse_wheel_filename(file_name)[0]} @ {address}"
+            except InvalidWheelFilename:
+                return [replace(line, asked=address, shown=shown)]
+        return [replace(line, asked=text, requirement=Requirement(text), shown=shown)]
 
     def _constraints(self) -> tuple[str, ...]:
         """Return the constraints that the image gives pip, as lines."""
@@ -289,28 +327,54 @@ class _Check:
             pins = {**self.image.pins, **pins}
         found = [f"{name}=={version}" for name, version in pins.items()]
         for line in self.lines:
-            for value in line.values("constraint"):
-                found += self._own_constraints(value, line.number)
+            for option, value in line.settings:
+                if option == "constraint":
+                    found += self._own_constraints(value, line.number)
         return tuple(dict.fromkeys(found))
 
     def _own_constraints(self, value: str, number: int) -> list[str]:
         target = self.image.target
-        if line_checks.constraints_of(value) == (target.airflow_version, target.python):
+        if line_checks.is_the_images(value, target):
             return [f"{name}=={version}" for name, version in self.image.pins.items()]
         if self.constraints is not None and PurePosixPath(value).name == self.constraints.name:
             text, _ = decode(_read(self.constraints))
-            return [line.asked for line in parse(text) if line.kind is Kind.NAME]
+            lines = parse(text)
+            self.problems += self._of_constraints(lines, self.constraints.name, number)
+            return [line.asked for line in lines if line.kind is Kind.NAME and not _extras(line)]
         if not self._has_problem(number):
+            same = "of the same name" if self.constraints is None else f"named {PurePosixPath(value).name}"
             self.problems.append(
                 Problem(
                     "constraints-not-here",
                     f"{self.name}:{number}",
                     "The constraints file that it names cannot be read here: the check goes on without it.",
-                    "Give a copy of the same name: --constraints FILE.",
+                    f"Give a copy {same}: --constraints FILE.",
                     Severity.WARNING,
                 )
             )
         return []
+
+    def _of_constraints(self, lines: Sequence[Line], file_name: str, number: int) -> Iterator[Problem]:
+        """Return what pip refuses of a constraints file, and does not of a requirements file."""
+        for line in lines:
+            if line.kind is Kind.INVALID and not VARIABLE.search(line.text):
+                what = "it cannot be read"
+            elif line.kind is Kind.EDITABLE:
+                what = "it is editable"
+            elif _extras(line):
+                what = "it has extras"
+            elif line.requirement is None and line.asked:
+                what = "it has no name"
+            elif any(option in ("requirement", "constraint") for option, _ in line.settings):
+                what = "that other file is not in the environment, unless you upload it, too"
+            else:
+                continue
+            yield Problem(
+                "not-a-requirement",
+                f"{self.name}:{number}",
+                f"pip refuses {masked(line.text)[:60]!r} in line {line.number} of {file_name}: {what}.",
+                "Write name==version there.",
+            )
 
     def _of_packages(self, report: RequirementsReport, lines: Sequence[Line]) -> Iterator[Problem]:
         numbers = {normalized(line.requirement.name): line for line in reversed(lines) if line.requirement}
@@ -336,7 +400,7 @@ class _Check:
             return
         name, where = line.requirement.name, f"{self.name}:{line.number}"
         if "yanked" in warning:
-            reason = warning.rpartition("eason")[2].rpartition(":")[2].strip(" \"')")
+            reason = warning.rpartition("eason")[2].partition(":")[2].strip(" \"')")
             yield Problem(
                 "yanked",
                 where,
@@ -344,7 +408,7 @@ class _Check:
                 "Choose another version.",
                 Severity.WARNING,
             )
-        elif extras := [extra for extra in sorted(line.requirement.extras) if f"`{extra}`" in warning]:
+        elif extras := [extra for extra in sorted(line.requirement.extras) if re.search(f"[`']{extra}[`']", warning)]:
             yield Problem(
                 "unknown-extra",
                 where,
@@ -363,7 +427,8 @@ class _Check:
             kinds = pool.map(lambda package: kind_of_source(package.source), packages)
             for package, kind in zip(packages, kinds, strict=True):
                 way = way_to(package.name, free, lines) if free and package.name not in numbers else (package.name,)
-                line = numbers.get(way[0]) if way else None
+                unnamed = (line for line in lines if line.requirement is None)
+                line = numbers.get(way[0] if way else package.name) or next(unnamed, None)
                 yield self._of_source(package, kind, line, way)
 
     def _of_source(self, package: Package, kind: SourceKind, line: Line | None, way: Sequence[str]) -> Problem:
@@ -394,7 +459,6 @@ class _Check:
         }
         for package in report.resolved if hashed else ():
             line = hashed.get(package.name)
-            file = package.wheel or package.source
             if line is None:
                 if not any(
                     line.requirement and normalized(line.requirement.name) == package.name for line in self.lines
@@ -406,13 +470,43 @@ class _Check:
                         "line: pip refuses it.",
                         line_checks.WRITE_HASHES,
                     )
-            elif file is not None and file.sha256 and f"sha256:{file.sha256}" not in line.values("hash"):
-                yield Problem(
-                    "hash-of-another-file",
-                    f"{self.name}:{line.number}",
-                    f"None of its hashes is that of {file.name}, which pip would take.",
-                    f"Add --hash=sha256:{file.sha256}, if you trust it.",
-                )
+            else:
+                yield from self._of_hash(package, line)
+
+    def _of_hash(self, package: Package, line: Line) -> Iterator[Problem]:
+        """Compare as pip does, which takes any of a package's files that has one of the hashes."""
+        given = {value.lower() for value in line.values("hash")}
+        wheel, source = package.wheel, package.source
+        files = [file for file in (wheel, *package.others, source) if file is not None]
+        algorithms = {value.partition(":")[0] for value in given}
+        for file in files:
+            # A digest that the index does not give cannot be compared.
+            known = {value.partition(":")[0] for value in file.hashes}
+            if given & set(file.hashes) or not algorithms <= known:
+                return
+        best = wheel or source
+        if best is not None:
+            yield Problem(
+                "hash-of-another-file",
+                f"{self.name}:{line.number}",
+                f"None of its hashes is that of {best.name}, which pip would take.",
+                f"Add --hash=sha256:{best.sha256}, if you trust it." if best.sha256 else "Correct the hash.",
+            )
+
+
+def _extras(line: Line) -> set[str]:
+    return line.requirement.extras if line.requirement is not None else set()
+
+
+def _of_hashes(package: Package, hashes: Sequence[str]) -> Package:
+    """Return a package with the best of its files that has one of the hashes, as pip takes it."""
+    given = {value.lower() for value in hashes}
+    for wheel in (package.wheel, *package.others):
+        if wheel is not None and given & set(wheel.hashes):
+            return replace(package, wheel=wheel)
+    if package.source is not None and given & set(package.source.hashes):
+        return replace(package, wheel=None)
+    return package
 
 
 def _worst_first(problem: Problem) -> tuple[bool, int]:

@@ -14,10 +14,10 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from airflow_mwaa_provider.packaging.image_constraints import normalized
-from airflow_mwaa_provider.packaging.problems import Problem
+from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements.lines import pinned_line, pinned_version
 from airflow_mwaa_provider.packaging.requirements.report import MovedPin
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable
@@ -51,6 +51,8 @@ class Conflicts:
     lines: Sequence[Line]
     asked: Asked
     reason: str
+    left_out: str = ""
+    """A place where packages may be, which was not asked; empty if all were."""
 
     def explain(self) -> tuple[list[Problem], list[MovedPin]]:
         """Return what is wrong, and the pins that would move.
@@ -72,7 +74,9 @@ class Conflicts:
         guilty = [line for line in self.lines if line.number in by_line]
         if not guilty:
             return [self._unexplained()], moved
-        proposals = self._proposals(guilty, (_older, _newer, _not_older))
+        # For a file by its address there is no other version to propose.
+        named = [line for line in guilty if line.requirement is not None and not line.requirement.url]
+        proposals = self._proposals(named, (_older, _newer, _not_older)) if named else {}
         return [self._moves(line, by_line[line.number], proposals.get(line.number)) for line in guilty], moved
 
     def _each_alone(self) -> list[Problem]:
@@ -92,6 +96,8 @@ class Conflicts:
 
     def _alone(self, line: Line) -> Problem:
         where, name = f"{self.name}:{line.number}", _name(line)
+        if self.left_out:
+            return self._elsewhere(line)
         bare = replace_specifier(line, "")
         newest = self._versions(bare)
         python = next((each for each in _OTHER_PYTHONS if self._versions(line.asked, python=each)), None)
@@ -99,11 +105,18 @@ class Conflicts:
             return Problem(
                 "needs-another-python",
                 where,
-                f"{line.asked} has no version for Python {self.image.target.python}, the image's; Python {python} "
+                f"{_shown(line)} has no version for Python {self.image.target.python}, the image's; Python {python} "
                 "has one.",
                 self._proposal(line) or "Choose another version.",
             )
         if not newest:
+            if self._has_page(bare):
+                return Problem(
+                    "unknown-package",
+                    where,
+                    f"The index's page of {name} names no file: it is empty, or no index's page, such as a sign-in.",
+                    "Check the address of the index, and that it needs no password.",
+                )
             near = difflib.get_close_matches(name, [*self.image.pins, *self.image.essential], n=3, cutoff=0.75)
             return Problem(
                 "unknown-package",
@@ -114,7 +127,7 @@ class Conflicts:
         return Problem(
             "missing-version",
             where,
-            f"The index has no {line.asked} for the image; its newest is {newest}.",
+            f"The index has no {_shown(line)} for the image; its newest is {newest}.",
             self._proposal(line) or "Choose another version.",
         )
 
@@ -127,6 +140,23 @@ class Conflicts:
             return ""
         return next((package.version or "?" for package in found.values()), "")
 
+    def _elsewhere(self, line: Line, what: str = "is") -> Problem:
+        # No other version is proposed: on a public index it may be a stranger's package of the same name.
+        return Problem(
+            "not-here",
+            f"{self.name}:{line.number}",
+            f"{_shown(line)} {what} not in the index that was asked here; it may be in {self.left_out}, which was not.",
+            "Give the folder with its wheel: --wheels FOLDER.",
+            Severity.WARNING,
+        )
+
+    def _has_page(self, asked: str) -> bool:
+        try:
+            self.resolver.resolve(Asked((asked,), options=self.asked.options, no_dependencies=True))
+        except Unresolvable as error:
+            return "there are no versions" in str(error)
+        return True
+
     def _moves(self, line: Line, pins: Sequence[MovedPin], proposal: str | None) -> Problem:
         told = ", ".join(f"{pin.name} {pin.pinned} to {pin.wanted}{_chain(pin)}" for pin in pins[:_SHOWN])
         more = f" and {len(pins) - _SHOWN} more" if len(pins) > _SHOWN else ""
@@ -134,16 +164,18 @@ class Conflicts:
         return Problem(
             "essential-pin" if is_essential else "pin-conflict",
             f"{self.name}:{line.number}",
-            f"{line.asked} would move what the image pins{', which MWAA never lets happen' * is_essential}: "
+            f"{_shown(line)} would move what the image pins{', which MWAA never lets happen' * is_essential}: "
             f"{told}{more}.",
             f"Write {proposal}." if proposal else "No version near it fits. Remove the line.",
         )
 
     def _unexplained(self) -> Problem:
         lines = self._suspects()
+        if self.left_out and ("was not found" in self.reason or "no version of" in self.reason):
+            return self._elsewhere(lines[-1], "needs what is")
         numbers = ", ".join(str(line.number) for line in lines[:_SHOWN])
         if len(lines) == 1:
-            which = lines[0].asked
+            which = _shown(lines[0])
         else:
             which = f"Lines {numbers} together" if len(lines) <= _SHOWN else "The lines together"
         reason = textwrap.shorten(self.reason, _REASON_CHARACTERS, placeholder=" …").rstrip(". ")
@@ -151,12 +183,19 @@ class Conflicts:
             "lines-conflict",
             f"{self.name}:{lines[-1].number}",
             f"{which} cannot be installed: {reason}.",
-            self._proposal(lines[-1]) or "Leave one version of them open.",
+            self._proposal(lines[-1]) or self._way_out(lines),
         )
+
+    def _way_out(self, lines: Sequence[Line]) -> str:
+        """Return what to do where no version can be proposed; another version of a file is another file."""
+        files = [line for line in lines if line.requirement is None or line.requirement.url]
+        if files:
+            return f"Take another file in line {files[0].number}, or remove the line."
+        return "Leave one version of them open."
 
     def _proposal(self, line: Line) -> str | None:
         """Return what to write for a line that is wrong by itself, or beside another line."""
-        if line.requirement is None:
+        if line.requirement is None or line.requirement.url:
             return None
         ways = (_older, _newer, _not_older, _any)
         # By itself, where the other lines cannot be installed whatever this one says.
@@ -196,7 +235,9 @@ def moved_pins(free: Resolution, lines: Sequence[Line], image: Image) -> list[Mo
     for name, package in free.packages.items():
         if name in pins and package.version != pins[name]:
             chain = _way(name, pins[name], free, by_name)
-            line = by_name[chain[0]].number if chain else (lines[0].number if lines else 1)
+            # A file that is asked for by its address alone has no name that would lead to it.
+            others = [line for line in lines if line.requirement is None] or lines
+            line = by_name[chain[0]].number if chain else (others[0].number if others else 1)
             moved.append(MovedPin(name, pins[name], package.version, line, chain, name in image.essential))
     return moved
 
@@ -208,13 +249,12 @@ def replace_specifier(line: Line, specifier: str) -> str:
 
 
 def _older(line: Line) -> str:
-    version = pinned_version(line)
-    return f">={Version(version).major},<{version}" if version else ""
+    major = _major(line)
+    return f">={major},<{pinned_version(line)}" if major else ""
 
 
 def _newer(line: Line) -> str:
-    version = pinned_version(line)
-    return f">{version}" if version else ""
+    return f">{pinned_version(line)}" if _major(line) else ""
 
 
 def _any(_line: Line) -> str:
@@ -222,8 +262,16 @@ def _any(_line: Line) -> str:
 
 
 def _not_older(line: Line) -> str:
-    version = pinned_version(line)
-    return f">={Version(version).major}" if version else ""
+    major = _major(line)
+    return f">={major}" if major else ""
+
+
+def _major(line: Line) -> str:
+    """Return the first number of the version that a line pins; empty if it pins none, or one that is no version."""
+    try:
+        return str(Version(pinned_version(line) or "").major)
+    except InvalidVersion:
+        return ""
 
 
 def _way(name: str, pin: str, free: Resolution, lines: Mapping[str, Line]) -> tuple[str, ...]:
@@ -263,6 +311,10 @@ def _parents(name: str, free: Resolution) -> Iterable[str]:
 
 def _chain(pin: MovedPin) -> str:
     return f" ({' needs '.join(pin.chain)})" if len(pin.chain) > 1 else ""
+
+
+def _shown(line: Line) -> str:
+    return line.shown or line.asked
 
 
 def _name(line: Line) -> str:

@@ -8,18 +8,26 @@ published images; pip's documentation.
 from __future__ import annotations
 
 import difflib
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.masking import masked, user_of
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
-from airflow_mwaa_provider.packaging.requirements.parsing import OPTION_NAMES, Encoding, Kind, Line
+from airflow_mwaa_provider.packaging.requirements.parsing import (
+    BAD_MARKER,
+    OPTION_NAMES,
+    VARIABLE,
+    Encoding,
+    Kind,
+    Line,
+    parse,
+)
 from airflow_mwaa_provider.packaging.requirements.parsing import is_commented_constraint as commented
 from airflow_mwaa_provider.packaging.requirements.regime import Regime
 
@@ -31,10 +39,12 @@ if TYPE_CHECKING:
 __all__ = [
     "MWAA_PLUGINS",
     "Image",
+    "at_address",
     "check_encoding",
     "check_lines",
     "constraints_of",
     "constraints_url",
+    "is_the_images",
     "pinned_line",
     "pinned_version",
 ]
@@ -43,8 +53,8 @@ MWAA_HOME = "/usr/local/airflow"
 MWAA_PLUGINS = f"{MWAA_HOME}/plugins"
 WRITE_HASHES = "Write hashes for all packages and what they need (uv pip compile --generate-hashes), or for none."
 _INDEXES = ("index-url", "extra-index-url")
-_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
-"""What pip fills in."""
+_BESIDE_A_REQUIREMENT = ("hash", "global-option", "config-settings", "editable")
+"""Options that pip reads there."""
 _SIMILAR = {
     "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-",
     "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": "a space", "\u2265": ">=", "\u2264": "<=",
@@ -59,6 +69,7 @@ class Image:
     :param pins: of its constraints, by normalized name.
     :param essential: pins that count whatever the file says.
     :param is_private: its web server reaches no index.
+    :param has_its_pins: pip is given its constraints, by the image or by a line that names them.
     """
 
     target: Target
@@ -66,6 +77,7 @@ class Image:
     essential: Mapping[str, str]
     regime: Regime
     is_private: bool
+    has_its_pins: bool = False
 
 
 def constraints_url(target: Target) -> str:
@@ -145,15 +157,18 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
     yield from _variables(line, where)
     yield from _credentials(line, where)
     if line.kind is Kind.INVALID:
-        if "${" not in line.text:
+        # Whatever the variables hold, or if they are empty.
+        filled = (parse(VARIABLE.sub(word, line.text)) for word in ("1", ""))
+        if all(rest and rest[0].kind is Kind.INVALID for rest in filled):
             yield _invalid(line, where)
     elif line.kind is Kind.NAME:
         yield from _named(line, image, where)
     elif line.kind is Kind.EDITABLE:
+        sources = "a clone of the repository" if "+" in line.address.partition(":")[0] else "a folder of sources"
         yield Problem(
             "editable",
             where,
-            f"{masked(line.address)} would be installed from a folder of sources, which an environment does not keep.",
+            f"{masked(line.address)} would be installed from {sources}, which an environment does not keep.",
             f"Build a wheel of it, put it into plugins.zip, and write {MWAA_PLUGINS}/NAME.whl.",
         )
     elif line.kind is Kind.VERSION_CONTROL:
@@ -167,16 +182,28 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
         )
     elif line.kind in (Kind.URL, Kind.PATH):
         yield from _archive(line, image, where)
-    for option, value in line.options:
+    for option, value in line.settings:
         yield from _option(option, value, image, where)
+    if line.kind not in (Kind.OPTIONS, Kind.INVALID):
+        for option, _ in line.options:
+            if option not in _BESIDE_A_REQUIREMENT:
+                yield Problem(
+                    "ignored-option",
+                    where,
+                    f"pip ignores --{option} beside a requirement.",
+                    "Write it on a line of its own.",
+                    Severity.WARNING,
+                )
 
 
 def _insecure(lines: Iterable[Line], name: str) -> Iterator[Problem]:
-    trusted = {host for line in lines for host in line.values("trusted-host")}
+    trusted = {value for line in lines for option, value in line.settings if option == "trusted-host"}
     for line in lines:
-        for option, value in line.options:
+        for option, value in line.settings:
             host = urlsplit(value).netloc.rpartition("@")[2] if value.startswith("http://") else ""
-            if option in (*_INDEXES, "find-links") and host and not {host, host.partition(":")[0]} & trusted:
+            name_only = host.partition(":")[0]
+            is_here = name_only == "localhost" or name_only.startswith("127.") or host.startswith("[::1]")
+            if option in (*_INDEXES, "find-links") and host and not is_here and not {host, name_only} & trusted:
                 yield Problem(
                     "insecure-index",
                     f"{name}:{line.number}",
@@ -186,12 +213,12 @@ def _insecure(lines: Iterable[Line], name: str) -> Iterator[Problem]:
 
 
 def _variables(line: Line, where: str) -> Iterator[Problem]:
-    if "${" in line.text:
-        variable = line.text.partition("${")[2].partition("}")[0]
+    match = VARIABLE.search(line.text)
+    if match:
         yield Problem(
             "variable",
             where,
-            f"${{{variable[:60]}}} is filled in by the environment, so the line is not checked here.",
+            f"{match[0][:60]} is filled in by the environment, so the line is not checked here.",
             "Set it by a startup script, or by a configuration option: foo.user is AIRFLOW__FOO__USER.",
             Severity.WARNING,
         )
@@ -202,7 +229,7 @@ def _credentials(line: Line, where: str) -> Iterator[Problem]:
         # A user of ssh, such as git, needs a key, and is no secret.
         is_ssh = "ssh://" in address
         user = user_of(address)
-        if _VARIABLE.sub("", user).strip(":") and not (":" not in user and (is_ssh or user == "git")):
+        if VARIABLE.sub("", user).strip(":") and not (":" not in user and (is_ssh or user == "git")):
             yield Problem(
                 "credentials-in-url",
                 where,
@@ -222,7 +249,7 @@ def _invalid(line: Line, where: str) -> Problem:
             f"pip has no option {option} in a requirements file.",
             f"Write {near[0]}, or remove it." if near else "Remove it.",
         )
-    if line.text.startswith("-") or not line.asked:
+    if not line.asked or (line.text != line.asked and not line.options):
         return Problem("bad-option", where, f"The option cannot be read: {line.error}.", "Correct it.")
     if "#" in line.asked and " #" not in line.asked:
         return Problem(
@@ -234,7 +261,15 @@ def _invalid(line: Line, where: str) -> Problem:
     words = line.asked.split()
     if words[0] in ("pip", "pip3", "python", "python3", "uv", "conda"):
         return Problem("shell-command", where, f"{masked(line.asked)[:60]!r} is a command.", "Write the packages only.")
-    if "=" in line.asked and not any(sign in line.asked for sign in ("==", ">=", "<=", "~=", "!=")):
+    if line.asked[0] in "'\"":
+        fix = "Remove the quotes: they are the shell's."
+    elif line.asked.endswith(";"):
+        fix = "Remove the semicolon, or write a marker after it."
+    elif line.error == BAD_MARKER:
+        fix = "Correct its marker: a text is compared by == and !=."
+    elif "${" in line.asked and not VARIABLE.search(line.asked):
+        fix = "Write the variable in capitals: pip fills in no other."
+    elif "=" in line.asked and not any(sign in line.asked for sign in ("==", ">=", "<=", "~=", "!=")):
         fix = f"Write {masked(line.asked.replace('=', '==', 1))[:60]}."
     else:
         fix = "Write name==version, one on a line."
@@ -269,7 +304,7 @@ def _named(line: Line, image: Image, where: str) -> Iterator[Problem]:
             f"{name}{specifier} is not {essential}, which MWAA needs and never lets requirements change.",
             f"Write {pinned_line(line, essential)}, or remove the line.",
         )
-    elif not pinned_version(line) and not (image.regime is Regime.IMAGE and name in image.pins) and not essential:
+    elif not pinned_version(line) and not (image.has_its_pins and name in image.pins) and not essential:
         yield Problem(
             "unpinned",
             where,
@@ -351,7 +386,7 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
         if "://" in value and not value.startswith("file:"):
             if image.is_private:
                 yield _needs_network(masked(value), where)
-        elif "${" not in value and not value.removeprefix("file://").startswith(f"{MWAA_HOME}/"):
+        elif not VARIABLE.search(value) and not value.removeprefix("file://").startswith(f"{MWAA_HOME}/"):
             yield Problem(
                 "local-path",
                 where,
@@ -377,12 +412,14 @@ def _constraint(value: str, image: Image, where: str) -> Iterator[Problem]:
         return
     airflow, python = named
     url = constraints_url(image.target)
+    is_near = airflow.rpartition(".")[0] == image.target.airflow_version.rpartition(".")[0]
     if airflow != image.target.airflow_version:
         yield Problem(
             "constraints-of-another-airflow",
             where,
             f"The constraints are those of Airflow {airflow}, the image has {image.target.airflow_version}.",
             f"Write --constraint {url}.",
+            Severity.WARNING if is_near else Severity.ERROR,
         )
     elif python != image.target.python:
         yield Problem(
@@ -398,7 +435,14 @@ def constraints_of(address: str) -> tuple[str, str] | None:
     parts = urlsplit(address).path.split("/")
     if len(parts) < 2 or not parts[-1].startswith("constraints-") or not parts[-2].startswith("constraints-"):
         return None
-    return parts[-2].removeprefix("constraints-"), parts[-1].removeprefix("constraints-").removesuffix(".txt")
+    kind_and_python = parts[-1].removeprefix("constraints-").removesuffix(".txt")
+    # There are constraints-no-providers-3.12.txt and constraints-source-providers-3.12.txt besides.
+    return parts[-2].removeprefix("constraints-"), kind_and_python.rpartition("-")[2]
+
+
+def is_the_images(address: str, target: Target) -> bool:
+    """Tell whether an address is that of Airflow's constraints which the image has."""
+    return urlsplit(address).path == urlsplit(constraints_url(target)).path
 
 
 def _needs_network(place: str, where: str) -> Problem:
@@ -411,11 +455,11 @@ def _needs_network(place: str, where: str) -> Problem:
 
 
 def _switched_off(text: str, image: Image, name: str) -> Iterator[Problem]:
-    if image.regime is Regime.NONE:
-        number = next(number for number, line in enumerate(text.splitlines(), 1) if commented(line))
+    numbers = [number for number, line in enumerate(text.splitlines(), 1) if commented(line)]
+    if image.regime is Regime.NONE and numbers:
         yield Problem(
             "constraints-switched-off",
-            f"{name}:{number}",
+            f"{name}:{numbers[0]}",
             "The constraint option in this comment switches the image's own constraints off.",
             "Remove the comment, unless you mean it.",
             Severity.WARNING,
@@ -423,7 +467,7 @@ def _switched_off(text: str, image: Image, name: str) -> Iterator[Problem]:
 
 
 def _whole_file(lines: Sequence[Line], image: Image, name: str) -> Iterator[Problem]:
-    options = {option: line for line in lines for option, _ in line.options}
+    options = {option: line for line in lines for option, _ in line.settings}
     named = [line for line in lines if line.kind is Kind.NAME]
     if "constraint" in options and image.regime is Regime.IMAGE:
         yield Problem(
@@ -484,8 +528,7 @@ def _repeated(lines: Iterable[Line], image: Image, name: str) -> Iterator[Proble
     for package, same in by_name.items():
         first = same[0]
         for line in same[1:]:
-            versions = {pinned_version(first), pinned_version(line)}
-            if len(versions) == 2 and None not in versions:
+            if _differ(pinned_version(first), pinned_version(line)):
                 yield Problem(
                     "two-versions",
                     f"{name}:{line.number}",
@@ -502,9 +545,25 @@ def _repeated(lines: Iterable[Line], image: Image, name: str) -> Iterator[Proble
                 )
 
 
+def _differ(first: str | None, second: str | None) -> bool:
+    try:
+        return first is not None and second is not None and Version(first) != Version(second)
+    except InvalidVersion:
+        return first != second
+
+
 def pinned_line(line: Line, version: str) -> str:
     """Return a line that asks for the same package in one version, extras and marker included."""
+    return _with(line, f"=={version}")
+
+
+def at_address(line: Line, address: str) -> str:
+    """Return a line that asks for the same package at an address, extras and marker included."""
+    return _with(line, f" @ {address} ").strip()
+
+
+def _with(line: Line, which: str) -> str:
     assert line.requirement is not None
     extras = f"[{','.join(sorted(line.requirement.extras))}]" if line.requirement.extras else ""
     marker = f"; {line.requirement.marker}" if line.requirement.marker else ""
-    return f"{line.requirement.name}{extras}=={version}{marker}"
+    return f"{line.requirement.name}{extras}{which}{marker}"

@@ -6,7 +6,9 @@ Source: MWAA's user guide, "Managing Python dependencies in requirements.txt", o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -97,7 +99,15 @@ def package_offline(
     :raises MwaaInputError: a file cannot be read or written, or there is another one in its place.
     :raises ResolverUnavailable: neither uv nor pip can be used, or something cannot be downloaded or built.
     """
+    if not zip_path.name:
+        raise MwaaInputError(f"{str(zip_path)!r} is no name of a file. Give one, such as plugins.zip.")
     beside = zip_path.with_name(REQUIREMENTS_NAME)
+    if requirements.resolve() in (beside.resolve(), zip_path.resolve()):
+        raise MwaaInputError(
+            f"{requirements} would be overwritten by what is made of it. Rename it, or name another zip."
+        )
+    if beside.is_dir():
+        raise MwaaInputError(f"{beside} is a folder. Move it, or name a zip in another.")
     if beside.exists() and not replace_anything and not _is_ours(beside):
         raise MwaaInputError(
             f"{beside} is there and was not written by this command. Move it, or replace it with --force."
@@ -124,16 +134,24 @@ def package_offline(
                 "folder with --wheels."
             )
         _verify(lines, report, replace(resolver, wheels=Path(folder)))
-        written = write_zip(
-            zip_path,
-            [ZipEntry(file.name, file) for file in files],
-            comment=_COMMENT,
-            replace_anything=replace_anything,
-        )
-    try:
-        beside.write_text("\n".join([*_heading(report), "", *lines, ""]), encoding="utf-8")
-    except OSError as error:
-        raise MwaaInputError(f"{beside} cannot be written: {error.strerror or error}.") from error
+        draft = beside.with_name(f".{beside.name}.{os.getpid()}")
+        try:
+            # Both or none: lines that install from an older zip would fail.
+            draft.write_text("\n".join([*_heading(report), "", *lines, ""]), encoding="utf-8")
+            written = write_zip(
+                zip_path,
+                [ZipEntry(file.name, file) for file in files],
+                comment=_COMMENT,
+                replace_anything=replace_anything,
+            )
+            draft.replace(beside)
+        except OSError as error:
+            raise MwaaInputError(
+                f"{beside} cannot be written: {error.strerror or error}. Name a zip in another folder."
+            ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                draft.unlink()
     return OfflinePackage(report, written, beside)
 
 

@@ -16,13 +16,25 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
+from packaging.markers import UndefinedComparison
 from packaging.requirements import InvalidRequirement, Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["OPTION_NAMES", "Encoding", "Kind", "Line", "decode", "is_commented_constraint", "parse"]
+__all__ = [
+    "BAD_MARKER",
+    "OPTION_NAMES",
+    "VARIABLE",
+    "Encoding",
+    "Kind",
+    "Line",
+    "decode",
+    "is_commented_constraint",
+    "parse",
+]
 
+_CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz")
 _VERSION_CONTROL = ("git", "hg", "svn", "bzr")
@@ -51,6 +63,9 @@ _WITH_VALUE = (
 )
 OPTION_NAMES = (*_FLAGS, *(name for names in _WITH_VALUE for name in names if name.startswith("--")))
 """What pip reads in a file."""
+VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+"""What pip fills in: capitals only."""
+BAD_MARKER = "its marker compares what cannot be compared"
 
 
 class Kind(StrEnum):
@@ -81,6 +96,7 @@ class Line:
     :param requirement: what ``packaging`` has read, for a name or a name with an address.
     :param options: long names without dashes, and values; a flag's value is empty.
     :param error: why pip refuses it.
+    :param shown: what messages call it, where ``asked`` was made of it for a resolver.
     """
 
     number: int
@@ -90,6 +106,12 @@ class Line:
     requirement: Requirement | None = None
     options: tuple[tuple[str, str], ...] = ()
     error: str = ""
+    shown: str = ""
+
+    @property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """The options that count for the whole file: beside a requirement pip reads them and ignores them."""
+        return self.options if self.kind is Kind.OPTIONS else ()
 
     def values(self, option: str) -> list[str]:
         """Return the values that it gives an option, by its long name without dashes."""
@@ -120,9 +142,11 @@ class Encoding:
 
 
 def decode(content: bytes) -> tuple[str, Encoding]:
-    """Return a file's text and its encoding: by its byte order mark, else UTF-8."""
+    """Return a file's text and its encoding: by its byte order mark, else by a comment that names it, else UTF-8."""
     found = ((mark, name) for mark, name in _MARKS if content.startswith(mark))
     mark, encoding = next(found, (b"", _without_mark(content)))
+    if not mark and (declared := _declared(content)):
+        return content.decode(declared, "replace"), Encoding("utf-8", False, False)
     body = content[len(mark) :]
     try:
         return body.decode(encoding), Encoding(encoding, bool(mark), False)
@@ -142,6 +166,18 @@ def is_commented_constraint(line: str) -> bool:
     """Tell whether a comment holds a constraint option, by which MWAA leaves its own constraints out."""
     match = _COMMENT.search(line)
     return match is not None and any(option in match[0] for option in ("-c ", "--constraint "))
+
+
+def _declared(content: bytes) -> str:
+    """Return the encoding that a comment in the first two lines names, as pip reads it; empty if there is none."""
+    for line in content.split(b"\n")[:2]:
+        match = _CODING.search(line) if line.startswith(b"#") else None
+        if match:
+            try:
+                return codecs.lookup(match[1].decode("ascii")).name
+            except LookupError:
+                return ""
+    return ""
 
 
 def _without_mark(content: bytes) -> str:
@@ -242,6 +278,11 @@ def _required(number: int, text: str, asked: str, options: tuple[tuple[str, str]
         if separator and scheme.isalpha():
             return Line(number, text, Kind.URL, asked, options=options)
         return Line(number, text, Kind.INVALID, asked, options=options, error=str(error).splitlines()[0])
+    if requirement.marker is not None:
+        try:
+            requirement.marker.evaluate({"extra": ""})
+        except UndefinedComparison:
+            return Line(number, text, Kind.INVALID, asked, options=options, error=BAD_MARKER)
     kind = Kind.NAME
     if requirement.url:
         kind = Kind.VERSION_CONTROL if _is_version_control(requirement.url) else Kind.URL

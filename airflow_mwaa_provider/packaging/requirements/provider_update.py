@@ -19,7 +19,13 @@ from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts
-from airflow_mwaa_provider.packaging.requirements.lines import MWAA_HOME, Image, pinned_version
+from airflow_mwaa_provider.packaging.requirements.lines import (
+    MWAA_HOME,
+    Image,
+    constraints_of,
+    pinned_line,
+    pinned_version,
+)
 from airflow_mwaa_provider.packaging.requirements.parsing import decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins
 from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
@@ -27,7 +33,7 @@ from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unreso
 from airflow_mwaa_provider.packaging.requirements.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from airflow_mwaa_provider.packaging.requirements.parsing import Line
     from airflow_mwaa_provider.packaging.requirements.resolving import Resolver
@@ -89,6 +95,8 @@ def update_provider(
     target = Target.of(airflow_version)
     line = _provider_line(provider, airflow_version)
     path = requirements.with_name(f"constraints-{target.python}-updated.txt")
+    if path.is_dir():
+        raise MwaaInputError(f"{path} is a folder. Move it.")
     if path.exists() and not replace_anything and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
         raise MwaaInputError(
             f"{path} is there and was not written by this command. Move it, or replace it with --force."
@@ -99,13 +107,18 @@ def update_provider(
     image = Image(
         target, image_constraints.pins_of(airflow_version), essential_pins(airflow_version), Regime.OWN, False
     )
+    try:
+        old_text, _ = decode(requirements.read_bytes())
+    except OSError as error:
+        raise MwaaInputError(f"{requirements} cannot be used: {error.strerror or error}.") from error
+    line = _as_in_the_file(line, parse(old_text))
     changes = _changes(line, image, resolver)
     if isinstance(changes, RequirementsReport):
         return ProviderUpdate(changes, {})
     written_lines = (f'--constraint "{MWAA_HOME}/dags/{path.name}"', line.asked)
     content = _constraints(airflow_version, changes)
     try:
-        text = _requirements(requirements, written_lines, normalized(line.asked.partition("==")[0]))
+        text = _requirements(old_text, written_lines, line)
         with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
             draft = Path(folder, path.name)
             draft.write_text(content, encoding="utf-8")
@@ -138,7 +151,20 @@ def _provider_line(provider: str, airflow_version: str) -> Line:
             f"Airflow {airflow_version} has no constraint of a provider {name.removeprefix(_PREFIX)}. "
             + (f"The nearest: {', '.join(near)}." if near else "Ask for it in the requirements file.")
         )
-    return replace(line, asked=f"{name}=={pinned_version(line)}")
+    if pins[name] == pinned_version(line):
+        raise MwaaInputError(
+            f"{name} {pins[name]} is the image's own version: there is nothing to update. Ask for another one."
+        )
+    return line
+
+
+def _as_in_the_file(line: Line, lines: Sequence[Line]) -> Line:
+    """Return the provider's line with the extras and the marker that it has in the requirements file."""
+    assert line.requirement is not None
+    name = normalized(line.requirement.name)
+    same = (each for each in lines if each.requirement is not None and normalized(each.requirement.name) == name)
+    [found] = parse(pinned_line(next(same, line), pinned_version(line) or ""))
+    return replace(found, asked=found.asked.replace(found.requirement.name, name, 1) if found.requirement else "")
 
 
 def _changes(line: Line, image: Image, resolver: Resolver) -> dict[str, tuple[str, str]] | RequirementsReport:
@@ -150,9 +176,9 @@ def _changes(line: Line, image: Image, resolver: Resolver) -> dict[str, tuple[st
         found = resolver.trace(asked).packages
     except Unresolvable as error:
         problems, moved = Conflicts(resolver, image, "--update-provider", [line], asked, str(error)).explain()
-        return RequirementsReport(
-            "--update-provider", image.target, image.regime, resolver.name, tuple(problems), (), tuple(moved)
-        )
+        told = tuple(replace(problem, where="--update-provider") for problem in problems)
+        name = f"--update-provider {line.asked}"
+        return RequirementsReport(name, image.target, image.regime, resolver.name, told, (), tuple(moved))
     return {
         name: (image.pins[name], package.version)
         for name, package in found.items()
@@ -182,17 +208,26 @@ def _constraints(airflow_version: str, changes: Mapping[str, tuple[str, str]]) -
     return "\n".join(lines) + "\n"
 
 
-def _requirements(path: Path, wanted: tuple[str, ...], provider: str) -> str:
-    """Return the file with the new lines in place of those that they replace, else at its end."""
-    text, _ = decode(path.read_bytes())
+def _requirements(text: str, wanted: tuple[str, ...], provider: Line) -> str:
+    """Return the file's text with the new lines in place of those that they replace, else at its end.
+
+    Airflow's own constraints are replaced; where it names none of them, the first that it names.
+    """
+    assert provider.requirement is not None
+    name = normalized(provider.requirement.name)
     lines = text.splitlines()
     constraint, package = wanted
     missing = {constraint, package}
-    for line in parse(text):
-        if line.values("constraint"):
+    parsed = parse(text)
+    named = [(line, value) for line in parsed for option, value in line.settings if option == "constraint"]
+    updated = constraint.partition('"')[2].strip('"')
+    replaced = {line.number for line, value in named if constraints_of(value) is not None or value == updated}
+    replaced = replaced or {line.number for line, _ in named[:1]}
+    for line in parsed:
+        if line.number in replaced:
             lines[line.number - 1] = constraint if constraint in missing else ""
             missing.discard(constraint)
-        elif line.requirement is not None and normalized(line.requirement.name) == provider:
+        elif line.requirement is not None and normalized(line.requirement.name) == name:
             lines[line.number - 1] = package if package in missing else ""
             missing.discard(package)
     return "\n".join([*lines, *(line for line in wanted if line in missing), ""])

@@ -7,6 +7,7 @@ program of its own, and is no dependency of this package. pip resolves only for 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -50,15 +51,46 @@ _NOT_FROM_THE_SHELL = frozenset(
             "REQUIRE_HASHES",
             "NO_BUILD",
         ),
+        *("NO_DEPS", "NO_BUILD_PACKAGE", "NO_BINARY_PACKAGE", "EXCLUDE_NEWER_PACKAGE", "FORK_STRATEGY"),
         *("NO_BINARY", "ONLY_BINARY", "PYTHON", "BUILD_CONSTRAINT", "CUSTOM_COMPILE_COMMAND", "TORCH_BACKEND"),
     )
 )
 """Settings of uv that would change which versions it takes."""
+_PIP_FROM_THE_SHELL = frozenset(
+    f"PIP_{name}"
+    for name in (
+        *("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "TRUSTED_HOST", "CERT", "CLIENT_CERT", "PROXY"),
+        *("KEYRING_PROVIDER", "RETRIES", "TIMEOUT", "DEFAULT_TIMEOUT", "CACHE_DIR", "NO_CACHE_DIR", "CONFIG_FILE"),
+    )
+)
+"""Settings of pip that say where packages are, not which."""
+_CONFIG_OF_INDEXES = frozenset(
+    (
+        *("index", "index-url", "extra-index-url", "find-links", "no-index", "index-strategy", "keyring-provider"),
+        *("native-tls", "system-certs", "allow-insecure-host", "offline", "cache-dir", "http-proxy", "https-proxy"),
+    )
+)
+"""Of uv.toml, what says the same."""
 _UNREACHABLE = (
     *("error sending request", "dns error", "connection refused", "invalid peer certificate", "failed to lookup"),
-    *("tcp connect error", "timed out", "network is unreachable", "failed to fetch: `http", "max retries exceeded"),
+    *("tcp connect error", "timed out", "network is unreachable", "max retries exceeded", "connection broken"),
     *("temporary failure in name resolution", "connection was disabled", "network connectivity is disabled"),
+    *("401 unauthorized", "403 forbidden", "407 proxy", "429 too many", "http status server error", "401 error"),
+    *("403 client error", "401 client error", "server error:", "could not be queried", "returned a 403"),
 )
+_BROKEN_MACHINE = ("no space left", "permission denied", "read-only file system", "too many open files")
+_OF_THE_LINES = (
+    *(
+        "no solution found",
+        "unsatisfiable",
+        "failed to download",
+        "failed to build",
+        "failed to read",
+        "failed to extract",
+    ),
+    *("distribution not found", "couldn't parse", "metadata", "conflicting url", "hash mismatch", "build backend"),
+)
+"""What uv says where the requirements are wrong, and not the index or the machine."""
 _ANNOTATED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>\S+)(?:\s+# via (?P<via>.*))?$")
 _TIMES = {"SOURCE_DATE_EPOCH": "315532800"}
 """By which most builds give the same wheel again."""
@@ -95,12 +127,18 @@ class PackageFile:
 
     :param address: URL, or path of this machine.
     :param size_bytes: None where the index does not say.
+    :param hashes: of its bytes, as ``algorithm:digest`` in small letters; those that the index gives.
     """
 
     name: str
     address: str
     size_bytes: int | None = None
-    sha256: str | None = None
+    hashes: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str | None:
+        """Its SHA-256 in hexadecimal digits; None where the index does not say."""
+        return next((each.partition(":")[2] for each in self.hashes if each.startswith("sha256:")), None)
 
 
 @dataclass(frozen=True)
@@ -110,6 +148,7 @@ class Package:
     :param wheel: the best of its wheels for the image; None if there is none.
     :param source: its source archive; None if there is none.
     :param via: names of what needs it; lines of the file are not among them.
+    :param others: its other wheels that fit the image, the best first.
     """
 
     name: str
@@ -117,6 +156,7 @@ class Package:
     wheel: PackageFile | None = None
     source: PackageFile | None = None
     via: tuple[str, ...] = ()
+    others: tuple[PackageFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,17 +238,27 @@ class Resolver(ABC):
             raise ResolverUnavailable(f"{self.name} cannot be started: {error.strerror}. Install uv anew.") from error
         if done.returncode == 0:
             return done.stderr
-        said = masked(done.stderr).replace(f"{folder}{os.sep}", "")
+        # pip tells only there, and only if it is asked to say much, why it got nothing of an index.
+        skipped = (line for line in done.stdout.splitlines() if "Could not fetch URL" in line and " 404 " not in line)
+        said = masked("\n".join([done.stderr, *skipped])).replace(f"{folder}{os.sep}", "")
         if any(words in said.lower() for words in _UNREACHABLE):
             reason = next(
                 (line.strip() for line in reversed(said.splitlines()) if any(w in line.lower() for w in _UNREACHABLE)),
                 "",
             )
             raise ResolverUnavailable(
-                f"The package index cannot be reached: {reason[:200]}. Set UV_DEFAULT_INDEX or PIP_INDEX_URL to one "
-                "that can, or a proxy in HTTPS_PROXY."
+                f"The package index cannot be reached: {reason[:200].rstrip('. ')}. Correct it where it is named: in "
+                "the file, or in UV_DEFAULT_INDEX or PIP_INDEX_URL; it may need a password, or a proxy in HTTPS_PROXY."
             )
-        raise Unresolvable(self._reason(said))
+        if done.returncode > 0 and self._blames_the_lines(said):
+            raise Unresolvable(self._reason(said))
+        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
+        how = f"was ended by signal {-done.returncode}" if done.returncode < 0 else f"failed: {last[:200].rstrip('. ')}"
+        raise ResolverUnavailable(f"{self.name} {how}. Nothing was found out: correct that, and try again.")
+
+    def _blames_the_lines(self, said: str) -> bool:
+        """Tell whether a failure is that of the requirements, as far as its words tell."""
+        return bool(said)
 
     def _reason(self, said: str) -> str:
         return " ".join(said.split())
@@ -236,19 +286,27 @@ class _Uv(Resolver):
 
     def _build(self, source: Path, folder: str) -> None:
         arguments: list[str | Path] = ["build", "--wheel", "--out-dir", folder, "--python", sys.executable]
-        self._run([*arguments, "--no-progress", "--color", "never", source], folder, _TIMES | _uv_environment())
+        arguments += ["--no-progress", "--color", "never"]
+        arguments += [*_uv_config(Path(folder)), source]
+        self._run(arguments, folder, _TIMES | _uv_environment())
 
     def _compile(self, asked: Asked, folder: str, *output: str | Path) -> str:
         requirements, constraints = Path(folder, "requirements.in"), Path(folder, "constraints.txt")
         requirements.write_text("\n".join(asked.requirements) + "\n", encoding="utf-8")
         constraints.write_text("\n".join(asked.constraints) + "\n", encoding="utf-8")
         arguments: list[str | Path] = ["pip", "compile", requirements, "--constraints", constraints, "--no-header"]
-        arguments += ["--python", sys.executable, "--python-version", asked.python or self.target.python]
+        arguments += ["--python", sys.executable, "--python-version", asked.python or self.target.full_python]
         arguments += ["--python-platform", self.target.uv_platform, "--color", "never", "--no-progress"]
         arguments += ["--no-deps"] if asked.no_dependencies else []
-        arguments += ["--find-links", self.wheels] if self.wheels else []
+        # uv takes a comma as the end of a place.
+        arguments += ["--find-links", self.wheels.as_uri().replace(",", "%2C")] if self.wheels else []
         arguments += _uv_options(asked.options)
+        arguments += _uv_config(Path(folder))
         return self._run([*arguments, *output], folder, _uv_environment())
+
+    def _blames_the_lines(self, said: str) -> bool:
+        said = said.lower()
+        return any(words in said for words in _OF_THE_LINES) and not any(words in said for words in _BROKEN_MACHINE)
 
     def _reason(self, said: str) -> str:
         """Return its explanation, without its lines and arrows."""
@@ -261,7 +319,7 @@ class _Uv(Resolver):
 class _Pip(Resolver):
     def _build(self, source: Path, folder: str) -> None:
         arguments: list[str | Path] = ["wheel", "--no-deps", "--no-input", "--wheel-dir", folder, source]
-        self._run(arguments, folder, _TIMES | dict(os.environ))
+        self._run(arguments, folder, _TIMES | _pip_environment())
 
     def resolve(self, asked: Asked) -> Resolution:
         if asked.python is not None:
@@ -272,14 +330,20 @@ class _Pip(Resolver):
             requirements.write_text("\n".join([*options, *asked.requirements]) + "\n", encoding="utf-8")
             constraints.write_text("\n".join(asked.constraints) + "\n", encoding="utf-8")
             report = Path(folder, "report.json")
-            arguments: list[str | Path] = ["install", "--dry-run", "--ignore-installed", "--quiet", "--no-input"]
+            arguments: list[str | Path] = ["install", "--dry-run", "--ignore-installed", "-vv", "--no-input"]
             arguments += ["--disable-pip-version-check", "--report", report, "-r", requirements, "-c", constraints]
             arguments += ["--no-deps"] if asked.no_dependencies else []
             arguments += ["--find-links", self.wheels] if self.wheels else []
-            said = self._run(arguments, folder, os.environ)
+            said = self._run(arguments, folder, _pip_environment())
             found = json.loads(report.read_text(encoding="utf-8"))["install"]
         packages = [_of_report(entry) for entry in found]
         return Resolution({package.name: package for package in packages}, _warnings(said))
+
+    def _blames_the_lines(self, said: str) -> bool:
+        said = said.lower()
+        return "error: " in said and not any(
+            words in said for words in ("error: exception", "oserror", *_BROKEN_MACHINE)
+        )
 
     def _reason(self, said: str) -> str:
         errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
@@ -305,9 +369,10 @@ def find_resolver(target: Target, wheels: Path | None = None) -> Resolver:
     pip_version = _version_of(pip) if fits else ""
     if pip_version:
         return _Pip(target, f"pip {pip_version}", wheels, pip)
-    found = f"uv {version} is too old for it" if uv else "It needs uv"
+    found = f"uv {version} is too old, and there is no other" if uv else "there is neither"
     raise ResolverUnavailable(
-        f"{found}, or pip on Python {target.python} on Linux x86-64. Install it: pip install --upgrade uv."
+        f"Requirements are resolved by uv, or by pip on Python {target.python} on Linux x86-64: {found}. Install it: "
+        "pip install --upgrade uv."
     )
 
 
@@ -328,31 +393,71 @@ def _uv_environment() -> dict[str, str]:
     bundle = bundle_of(found)
     if bundle:
         found["SSL_CERT_FILE"] = bundle
+    for name in ("UV_NO_CONFIG", "UV_CONFIG_FILE"):
+        found.pop(name, None)
     found["UV_PYTHON_DOWNLOADS"] = "never"
     return found
 
 
+def _pip_environment() -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name in _PIP_FROM_THE_SHELL
+    }
+
+
+def _uv_config(folder: Path) -> list[str]:
+    """Return the option for a settings file with what the machine's and the user's own say of indexes."""
+    if os.environ.get("UV_NO_CONFIG", "0").lower() not in ("0", "false", ""):
+        return ["--no-config"]
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    own = os.environ.get("UV_CONFIG_FILE")
+    paths = [Path(own)] if own else [Path("/etc/uv/uv.toml"), Path(home, "uv", "uv.toml")]
+    found: dict[str, Any] = {}
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+            merged = {**settings, **settings.get("pip", {})}
+            found |= {name: value for name, value in merged.items() if name in _CONFIG_OF_INDEXES}
+    written = folder / "uv.toml"
+    written.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in found.items()), encoding="utf-8")
+    return ["--config-file", str(written)]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name} = {_toml(each)}' for name, each in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)
+
+
 def _uv_options(options: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a file's options as uv's, which takes some of them once only."""
+    once: dict[str, list[str]] = {}
     words: list[str] = []
     for name, value in options:
         if name == "index-url":
-            words += ["--default-index", value]
+            once[name] = ["--default-index", value]
         elif name == "extra-index-url":
-            words += ["--index", value, "--index-strategy", "unsafe-best-match"]
+            once[name] = ["--index-strategy", "unsafe-best-match"]
+            words += ["--index", value]
         elif name == "trusted-host":
             words += ["--allow-insecure-host", value]
         elif name == "pre":
-            words += ["--prerelease", "allow"]
+            once[name] = ["--prerelease", "allow"]
         elif name == "no-index":
-            words += ["--no-index"]
+            once[name] = ["--no-index"]
         elif name in ("find-links", "no-binary", "only-binary"):
             words += [f"--{name}", value]
-    return words
+    return [*words, *(word for each in once.values() for word in each)]
 
 
 def _warnings(said: str) -> tuple[str, ...]:
-    lines = (masked(line.strip()) for line in said.splitlines())
-    return tuple(line.partition(":")[2].strip() for line in lines if line.lower().startswith("warning:"))
+    # pip writes the reason of what was yanked on a line of its own.
+    lines = masked(said.replace("\nReason for being yanked", " Reason for being yanked")).splitlines()
+    return tuple(
+        line.partition(":")[2].strip() for line in map(str.strip, lines) if line.lower().startswith("warning:")
+    )
 
 
 def _annotated(match: re.Match[str]) -> Package:
@@ -369,21 +474,25 @@ def _of_lock(entry: Mapping[str, Any], target: Target, folder: Path) -> Package:
             found = _file(entry[kind], folder)
             wheels, source = ([found], None) if found.name.endswith(".whl") else ([], found)
     ranked = [(rank, wheel) for wheel in wheels if (rank := target.rank(wheel.name)) is not None]
-    best = min(ranked, key=lambda pair: pair[0])[1] if ranked else None
-    return replace(package, wheel=best, source=source)
+    fitting = [wheel for _, wheel in sorted(ranked, key=lambda pair: pair[0])]
+    return replace(package, wheel=fitting[0] if fitting else None, source=source, others=tuple(fitting[1:]))
 
 
 def _file(entry: Mapping[str, Any], folder: Path) -> PackageFile:
     address = str(entry["url"] if "url" in entry else (folder / entry.get("path", "")).resolve())
     name = entry.get("name") or unquote(Path(urlsplit(address).path).name)
-    return PackageFile(str(name), address, entry.get("size"), entry.get("hashes", {}).get("sha256"))
+    return PackageFile(str(name), address, entry.get("size"), _hashes(entry.get("hashes", {})))
+
+
+def _hashes(found: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{algorithm}:{digest}".lower() for algorithm, digest in found.items())
 
 
 def _of_report(entry: Mapping[str, Any]) -> Package:
     info = entry["download_info"]
     address = info["url"]
     hashes = info.get("archive_info", {}).get("hashes", {})
-    found = PackageFile(unquote(Path(urlsplit(address).path).name), address, None, hashes.get("sha256"))
+    found = PackageFile(unquote(Path(urlsplit(address).path).name), address, None, _hashes(hashes))
     is_wheel = found.name.endswith(".whl")
     data = entry["metadata"]
     return Package(normalized(data["name"]), data["version"], found if is_wheel else None, None if is_wheel else found)

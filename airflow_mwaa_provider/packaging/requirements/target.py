@@ -19,6 +19,8 @@ __all__ = ["GLIBC", "Target"]
 
 GLIBC = (2, 34)
 """Of Amazon Linux 2023, on which the images are built."""
+_FULL_PYTHONS = {"3.11": "3.11.9", "3.12": "3.12.10"}
+"""Of the published images; some have a later one."""
 _OLDEST_GLIBC = 5
 _OLD_NAMES = {17: "manylinux2014_x86_64", 12: "manylinux2010_x86_64", 5: "manylinux1_x86_64"}
 
@@ -41,6 +43,11 @@ class Target:
         :raises MwaaInputError: no image has that Airflow version.
         """
         return cls(airflow_version, image_constraints.python_of(airflow_version))
+
+    @property
+    def full_python(self) -> str:
+        """Its Python with the third number, the lowest that an image of MWAA has."""
+        return _FULL_PYTHONS.get(self.python, f"{self.python}.0")
 
     @property
     def uv_platform(self) -> str:
@@ -74,7 +81,7 @@ class Target:
 
     @property
     def _markers(self) -> dict[str, str]:
-        full = f"{self.python}.0"
+        full = self.full_python
         return {
             "implementation_name": "cpython",
             "implementation_version": full,
