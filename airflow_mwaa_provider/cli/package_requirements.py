@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
-from airflow_mwaa_provider.cli.output import echo_json, on_one_line, output_option
+from airflow_mwaa_provider.cli.output import echo_json, output_option
+from airflow_mwaa_provider.cli.problems import echo_problems
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.requirements.offline import OfflinePackage
@@ -94,8 +95,7 @@ def package_requirements(
 
 
 def _echo(report: RequirementsReport) -> None:
-    for problem in report.problems:
-        click.echo(f"{problem.severity.value}: {on_one_line(problem)} [{problem.code}]")
+    echo_problems(report.problems)
     target = report.target
     image = f"Airflow {target.airflow_version}, Python {target.python}"
     if report.errors:
