@@ -165,7 +165,8 @@ class _Check:
                 self.moved += tuple(moved)
                 # What the other lines lead to is told as well.
                 bad = {_number(problem) for problem in found}
-                lines = [line for line in lines if line.number not in bad]
+                others = [line for line in lines if line.number not in bad]
+                lines = others if len(others) < len(lines) else []
         self._report_direct(direct)
 
     def _index_options(self) -> tuple[tuple[str, str], ...]:
