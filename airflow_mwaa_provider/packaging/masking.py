@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["masked", "user_of"]
+__all__ = ["masked", "masked_address", "user_of"]
 
 _HIDDEN = "****"
 _QUOTES = "`'\"(<["
@@ -21,6 +21,11 @@ def masked(text: str) -> str:
     A password may hold ``@`` and ``/``, and an address may lack its scheme: all up to the last ``@`` is hidden.
     """
     return _WORD.sub(lambda word: _masked_word(word[0]), text)
+
+
+def masked_address(address: str) -> str:
+    """Return an address without user, password and query, as :func:`masked`; a space may be in it."""
+    return _masked_word(address)
 
 
 def user_of(address: str) -> str:

@@ -130,6 +130,7 @@ def test_an_index_out_of_reach(index: WheelIndex, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     [line] = printed(tmp_path, "no-such-package-in-the-cache==1\n", status=1)
     assert line.startswith("airflow-mwaa: The package index cannot be reached: ")
+    assert "127.0.0.1:1/simple/no-such-package-in-the-cache" in line
     assert "hunter2" not in line
 
 

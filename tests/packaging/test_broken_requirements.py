@@ -99,6 +99,7 @@ def test_no_problem_repeats_a_password(index: WheelIndex, tmp_path: Path) -> Non
     ]
     lines += [f"-i me:{secret}@example.com/simple", f"--trusted-host me:{secret}@example.com"]
     lines += [f"-i https://${{U}}:{secret}@example.com/s", f"git+https://{secret}@github.com/a/b"]
+    lines += [f'-i "https://me:pa {secret}@example.com/simple"', f'-f "https://me:pa {secret}@example.com/simple"']
     lines += [f"https://bucket.example.com/maps-1.0-py3-none-any.whl?X-Amz-Signature={secret}"]
     for line in lines:
         for is_private in (False, True):

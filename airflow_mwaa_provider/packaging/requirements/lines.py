@@ -17,7 +17,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from airflow_mwaa_provider.packaging.image_constraints import normalized
-from airflow_mwaa_provider.packaging.masking import masked, user_of
+from airflow_mwaa_provider.packaging.masking import masked, masked_address, user_of
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements.parsing import (
     BAD_MARKER,
@@ -168,14 +168,14 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
         yield Problem(
             "editable",
             where,
-            f"{masked(line.address)} would be installed from {sources}, which an environment does not keep.",
+            f"{masked_address(line.address)} would be installed from {sources}, which an environment does not keep.",
             f"Build a wheel of it, put it into plugins.zip, and write {MWAA_PLUGINS}/NAME.whl.",
         )
     elif line.kind is Kind.VERSION_CONTROL:
         yield Problem(
             "version-control",
             where,
-            f"{masked(line.address)} is a repository: "
+            f"{masked_address(line.address)} is a repository: "
             + ("a private web server reaches none." if image.is_private else "git is not sure to be in the image."),
             f"Build a wheel of it, put it into plugins.zip, and write {MWAA_PLUGINS}/NAME.whl.",
             Severity.ERROR if image.is_private else Severity.WARNING,
@@ -207,7 +207,7 @@ def _insecure(lines: Iterable[Line], name: str) -> Iterator[Problem]:
                 yield Problem(
                     "insecure-index",
                     f"{name}:{line.number}",
-                    f"pip ignores {masked(value)[:200]}, because it has no certificate.",
+                    f"pip ignores {masked_address(value)[:200]}, because it has no certificate.",
                     "Write https://.",
                 )
 
@@ -225,7 +225,7 @@ def _variables(line: Line, where: str) -> Iterator[Problem]:
 
 
 def _credentials(line: Line, where: str) -> Iterator[Problem]:
-    for address in (line.address, *(value for _, value in line.options)):
+    for address in dict.fromkeys((line.address, *(value for _, value in line.options))):
         # A user of ssh, such as git, needs a key, and is no secret.
         is_ssh = "ssh://" in address
         user = user_of(address)
@@ -233,7 +233,8 @@ def _credentials(line: Line, where: str) -> Iterator[Problem]:
             yield Problem(
                 "credentials-in-url",
                 where,
-                f"{masked(address)} holds a user name or password: whoever may read the bucket or pip's log reads it.",
+                f"{masked_address(address)} holds a user name or password: whoever may read the bucket or pip's log "
+                "reads it.",
                 "Write ${AIRFLOW__FOO__USER}:${AIRFLOW__FOO__PASS}, and set the options foo.user and foo.pass.",
                 Severity.WARNING,
             )
@@ -322,11 +323,11 @@ def _archive(line: Line, image: Image, where: str) -> Iterator[Problem]:
         yield Problem(
             "local-path",
             where,
-            f"{masked(place)[:100]} is a path of another machine: no environment has it.",
+            f"{masked_address(place)[:100]} is a path of another machine: no environment has it.",
             f"Put the file into plugins.zip, and write {MWAA_PLUGINS}/{path.replace(chr(92), '/').rpartition('/')[2]}.",
         )
     elif not is_local and image.is_private:
-        yield _needs_network(masked(place), where)
+        yield _needs_network(masked_address(place), where)
     file_name = unquote((path if is_local else urlsplit(place).path).replace("\\", "/").rpartition("/")[2])
     if not file_name.endswith(".whl"):
         return
@@ -361,7 +362,7 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
         yield Problem(
             "not-here",
             where,
-            f"{masked(value)[:200]} cannot be checked: it is in the environment only.",
+            f"{masked_address(value)[:200]} cannot be checked: it is in the environment only.",
             "Write its lines here.",
             Severity.WARNING,
         )
@@ -369,7 +370,7 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
         yield Problem(
             "includes-file",
             where,
-            f"{masked(value)} is not uploaded with this file, so pip will not find it.",
+            f"{masked_address(value)} is not uploaded with this file, so pip will not find it.",
             "Write its lines here.",
         )
     elif option == "constraint":
@@ -385,12 +386,12 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
     elif option in _INDEXES or option == "find-links":
         if "://" in value and not value.startswith("file:"):
             if image.is_private:
-                yield _needs_network(masked(value), where)
+                yield _needs_network(masked_address(value), where)
         elif not VARIABLE.search(value) and not value.removeprefix("file://").startswith(f"{MWAA_HOME}/"):
             yield Problem(
                 "local-path",
                 where,
-                f"{masked(value)[:100]} is a path of another machine: no environment has it.",
+                f"{masked_address(value)[:100]} is a path of another machine: no environment has it.",
                 f"Put the files into plugins.zip, and write {MWAA_PLUGINS}.",
             )
 
@@ -401,12 +402,12 @@ def _constraint(value: str, image: Image, where: str) -> Iterator[Problem]:
             yield Problem(
                 "local-path",
                 where,
-                f"{masked(value)[:100]} is a path of another machine: no environment has it.",
+                f"{masked_address(value)[:100]} is a path of another machine: no environment has it.",
                 f"Upload it into the folder of DAGs, and write {MWAA_HOME}/dags/{value.rpartition('/')[2]}.",
             )
         return
     if image.is_private:
-        yield _needs_network(masked(value), where)
+        yield _needs_network(masked_address(value), where)
     named = constraints_of(value)
     if named is None:
         return

@@ -242,12 +242,12 @@ class Resolver(ABC):
         skipped = (line for line in done.stdout.splitlines() if "Could not fetch URL" in line and " 404 " not in line)
         said = masked("\n".join([done.stderr, *skipped])).replace(f"{folder}{os.sep}", "")
         if any(words in said.lower() for words in _UNREACHABLE):
-            reason = next(
-                (line.strip() for line in reversed(said.splitlines()) if any(w in line.lower() for w in _UNREACHABLE)),
-                "",
-            )
+            lines = [line.strip() for line in said.splitlines()]
+            place = next((line for line in lines if "failed to fetch" in line.lower()), "")
+            cause = next(line for line in reversed(lines) if any(words in line.lower() for words in _UNREACHABLE))
+            reason = f"{place}: {cause.removeprefix('cause: ')}" if place and place != cause else cause
             raise ResolverUnavailable(
-                f"The package index cannot be reached: {reason[:200].rstrip('. ')}. Correct it where it is named: in "
+                f"The package index cannot be reached: {reason[:300].rstrip('. ')}. Correct it where it is named: in "
                 "the file, or in UV_DEFAULT_INDEX or PIP_INDEX_URL; it may need a password, or a proxy in HTTPS_PROXY."
             )
         if done.returncode > 0 and self._blames_the_lines(said):
