@@ -426,7 +426,15 @@ class MetricsNotSent(AwsError):
 
 
 class ResolverUnavailable(MwaaError):
-    """Requirements cannot be resolved: neither uv nor pip can be used, or the package index cannot be reached."""
+    """Requirements cannot be resolved: neither uv nor pip can be used, or the package index cannot be reached.
+
+    :param fix: a sentence that says what to do; the message ends with it.
+    """
+
+    def __init__(self, message: str = "", *, fix: str = "", **fields: Any) -> None:
+        super().__init__(f"{message} {fix}", **fields)
+        self.what = message
+        self.fix = fix
 
 
 class SecretsUnavailable(MwaaError):

@@ -98,7 +98,11 @@ def _echo(report: RequirementsReport) -> None:
     echo_problems(report.problems)
     target = report.target
     image = f"Airflow {target.airflow_version}, Python {target.python}"
-    if report.errors:
+    if not report.is_complete:
+        click.echo(
+            f"{report.name}: not checked to the end, so that it is unknown whether MWAA can install it ({image})."
+        )
+    elif report.errors:
         click.echo(f"{report.name}: MWAA cannot install it ({image}): {_count(len(report.errors), 'error')}.")
     elif not report.resolved:
         unchecked = {problem.where for problem in report.problems if problem.code in _UNCHECKED}

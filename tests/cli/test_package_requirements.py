@@ -113,25 +113,33 @@ def test_misuse(file: str, options: list[str], words: str) -> None:
 def test_without_uv_and_with_an_old_one(index: WheelIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environments of the tests have no pip either."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    [line] = printed(tmp_path, "folium==0.15.1\n", status=1)
-    assert line == (
-        "airflow-mwaa: Requirements are resolved by uv, or by pip on Python 3.12 on Linux x86-64: there is neither. "
-        "Install it: pip install --upgrade uv."
+    [first, second, last] = printed(tmp_path, "folium==0.15.1\nnumpy=1\n", status=1)
+    assert first == (
+        "error: requirements.txt:1: Requirements are resolved by uv, or by pip on Python 3.12 on Linux x86-64: there "
+        "is neither. Install it: pip install --upgrade uv. [not-resolved]"
     )
+    assert second.startswith("error: requirements.txt:2: 'numpy=1' is no requirement that pip can read. Write numpy==1")
+    assert last.startswith("requirements.txt: not checked to the end, so that it is unknown whether MWAA can install ")
     old = tmp_path / "uv"
     old.write_text("#!/bin/sh\necho uv 0.4.1\n")
     old.chmod(0o755)
-    [line] = printed(tmp_path, "folium==0.15.1\n", status=1)
+    [line, _] = printed(tmp_path, "folium==0.15.1\n", status=1)
     assert "on Linux x86-64: uv 0.4.1 is too old, and there is no other. Install it" in line
 
 
 def test_an_index_out_of_reach(index: WheelIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://me:hunter2@127.0.0.1:1/simple")
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    [line] = printed(tmp_path, "no-such-package-in-the-cache==1\n", status=1)
-    assert line.startswith("airflow-mwaa: The package index cannot be reached: ")
+    text = "no-such-package-in-the-cache==1\n"
+    [line, _] = printed(tmp_path, text, status=1)
+    assert line.startswith("error: requirements.txt:1: The package index cannot be reached: ")
     assert "127.0.0.1:1/simple/no-such-package-in-the-cache" in line
     assert "hunter2" not in line
+    found = json.loads("\n".join(printed(tmp_path, text, "--output", "json", status=1)))
+    assert [problem["code"] for problem in found["problems"]] == ["not-resolved"]
+    assert (found["ok"], found["resolved"]) == (False, [])
+    [line, _] = printed(tmp_path, "", "--update-provider", "amazon==9.99.0", status=1)
+    assert line.startswith("error: --update-provider: The package index cannot be reached: ")
 
 
 def test_it_loads_neither_boto3_nor_airflow() -> None:

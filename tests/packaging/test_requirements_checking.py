@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
+from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
@@ -343,5 +343,7 @@ def test_pip_where_there_is_no_uv(
     assert not extra or told["unknown-extra"].startswith("awswrangler has no extra parquet")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
-    with pytest.raises(ResolverUnavailable, match="The package index cannot be reached: Could not fetch URL"):
-        check_requirements("branca==0.8.2\n", image)
+    report = check_requirements("branca==0.8.2\nfolium=0.15.1\n", image)
+    assert codes(report) == [("not-resolved", "1"), ("not-a-requirement", "2")]
+    assert report.errors[0].what.startswith("The package index cannot be reached: Could not fetch URL")
+    assert not report.is_complete

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mwaa_provider.exceptions import ResolverUnavailable
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
 from tests.packaging.wheel_index import WheelIndex, metadata, wheel
@@ -56,8 +55,11 @@ def test_an_index_that_fails_is_not_taken_for_one_without_the_package(
 ) -> None:
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    with pytest.raises(ResolverUnavailable, match=words):
-        check_requirements(f"--index-url {broken_index}/{answer}/simple\nfolium==0.15.1\n", "3.3.1")
+    report = check_requirements(f"# private\n--index-url {broken_index}/{answer}/simple\nfolium==0.15.1\n", "3.3.1")
+    [problem] = report.errors
+    assert (problem.code, problem.where) == ("not-resolved", "requirements.txt:2")
+    assert words in problem.what
+    assert report.as_dict()["ok"] is False
 
 
 def test_a_page_that_is_no_index(index: WheelIndex, broken_index: str) -> None:
@@ -84,8 +86,9 @@ def test_a_resolver_that_fails_is_not_taken_for_one_that_finds_nothing(
     uv.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo uv 0.9.0 && exit 0\n{script}\n')
     uv.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    with pytest.raises(ResolverUnavailable, match=words):
-        check_requirements("folium==0.15.1\n", "3.3.1")
+    [problem] = check_requirements("folium==0.15.1\n", "3.3.1").errors
+    assert (problem.code, problem.where) == ("not-resolved", "requirements.txt:1")
+    assert words in problem.what
 
 
 @pytest.mark.parametrize("option", ["--pre", "--index-url {url}", "--no-index"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.masking import masked
@@ -21,7 +21,7 @@ from airflow_mwaa_provider.packaging.requirements import lines as line_checks
 from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, moved_pins, way_to
 from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, Line, decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
-from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, RequirementsReport
+from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, RequirementsReport, not_resolved
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
 from airflow_mwaa_provider.packaging.requirements.sources import SourceKind, kind_of_source
 from airflow_mwaa_provider.packaging.requirements.target import Target
@@ -36,9 +36,8 @@ __all__ = ["check_requirements"]
 
 MAX_BYTES = 1_048_576
 _AT_ONCE = 8
-_INDEX_OPTIONS = (
-    *("index-url", "extra-index-url", "find-links", "no-index", "pre", "trusted-host", "no-binary", "only-binary"),
-)
+_INDEXES = ("index-url", "extra-index-url", "find-links")
+_INDEX_OPTIONS = (*_INDEXES, "no-index", "pre", "trusted-host", "no-binary", "only-binary")
 
 
 def check_requirements(
@@ -54,7 +53,8 @@ def check_requirements(
     """Check a requirements file as the image of an Airflow version would install it.
 
     Nothing is installed. The package index is asked, by uv or pip; where lines have errors of their own, the others are
-    resolved all the same.
+    resolved all the same. Where nothing can be resolved, because the index cannot be reached or there is neither uv nor
+    pip, that is a problem beside those that were found without it.
 
     :param requirements: path of the file, or its text.
     :param airflow_version: of the environment, such as ``3.3.1``.
@@ -65,7 +65,6 @@ def check_requirements(
     :param resolver: what resolves; uv, else pip, if not given.
     :return: the problems, and what would be installed.
     :raises MwaaInputError: no image has that version, or a file cannot be read.
-    :raises ResolverUnavailable: neither uv nor pip can be used, or the index cannot be reached.
     """
     if isinstance(requirements, Path):
         content, name = _read(requirements), name or requirements.name
@@ -124,9 +123,12 @@ class _Check:
         lines = self._resolvable()
         resolver_name = ""
         if lines:
-            resolver = self.resolver or find_resolver(self.image.target, self.wheels)
-            resolver_name = resolver.name
-            self._resolve(resolver, lines, constraints)
+            try:
+                resolver = self.resolver or find_resolver(self.image.target, self.wheels)
+                resolver_name = resolver.name
+                self._resolve(resolver, lines, constraints)
+            except ResolverUnavailable as error:
+                self.problems.append(not_resolved(error, self._where_the_index_is_named()))
         hashes = {
             normalized(line.requirement.name): line.values("hash")
             for line in self.lines
@@ -169,6 +171,10 @@ class _Check:
                 lines = others if len(others) < len(lines) else []
         self._report_direct(direct)
 
+    def _where_the_index_is_named(self) -> str:
+        numbers = [line.number for line in self.lines for option, _ in line.settings if option in _INDEXES]
+        return f"{self.name}:{min(numbers, default=1)}"
+
     def _index_options(self) -> tuple[tuple[str, str], ...]:
         """Return the file's options for indexes, with the folder of wheels for the environment's plugins.
 
@@ -181,14 +187,13 @@ class _Check:
             for option, value in line.settings
             if option in _INDEX_OPTIONS and not VARIABLE.search(value) and line.number not in bad
         ]
-        places = ("index-url", "extra-index-url", "find-links")
         asked = {(number, option) for number, option, _ in given}
         self.left_out = next(
             (
                 f"what line {line.number} names"
                 for line in self.lines
                 for option, _ in line.settings
-                if option in places and (line.number, option) not in asked
+                if option in _INDEXES and (line.number, option) not in asked
             ),
             "",
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
@@ -28,7 +28,7 @@ from airflow_mwaa_provider.packaging.requirements.lines import (
 )
 from airflow_mwaa_provider.packaging.requirements.parsing import decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins
-from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
+from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport, not_resolved
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
 from airflow_mwaa_provider.packaging.requirements.target import Target
 
@@ -90,7 +90,7 @@ def update_provider(
     :param replace_anything: also replaces a file that this did not write.
     :return: the check's report, and what was written if it has no error.
     :raises MwaaInputError: the image has no such provider, or a file cannot be read or written.
-    :raises ResolverUnavailable: neither uv nor pip can be used, or the index cannot be reached.
+    :raises ResolverUnavailable: neither uv nor pip can be used.
     """
     target = Target.of(airflow_version)
     line = _provider_line(provider, airflow_version)
@@ -172,13 +172,17 @@ def _changes(line: Line, image: Image, resolver: Resolver) -> dict[str, tuple[st
     essential = tuple(f"{name}=={version}" for name, version in image.essential.items())
     preferred = tuple(f"{name}=={version}" for name, version in image.pins.items())
     asked = Asked((line.asked,), essential, preferred)
+    title = f"--update-provider {line.asked}"
     try:
         found = resolver.trace(asked).packages
     except Unresolvable as error:
         problems, moved = Conflicts(resolver, image, "--update-provider", [line], asked, str(error)).explain()
         told = tuple(replace(problem, where="--update-provider") for problem in problems)
-        name = f"--update-provider {line.asked}"
-        return RequirementsReport(name, image.target, image.regime, resolver.name, told, (), tuple(moved))
+        return RequirementsReport(title, image.target, image.regime, resolver.name, told, (), tuple(moved))
+    except ResolverUnavailable as error:
+        return RequirementsReport(
+            title, image.target, image.regime, resolver.name, (not_resolved(error, "--update-provider"),)
+        )
     return {
         name: (image.pins[name], package.version)
         for name, package in found.items()

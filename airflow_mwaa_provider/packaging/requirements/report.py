@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.packaging.masking import masked
-from airflow_mwaa_provider.packaging.problems import Severity
+from airflow_mwaa_provider.packaging.problems import Problem, Severity
 
 if TYPE_CHECKING:
-    from airflow_mwaa_provider.packaging.problems import Problem
+    from airflow_mwaa_provider.exceptions import ResolverUnavailable
     from airflow_mwaa_provider.packaging.requirements.regime import Regime
     from airflow_mwaa_provider.packaging.requirements.resolving import Package
     from airflow_mwaa_provider.packaging.requirements.target import Target
 
-__all__ = ["MovedPin", "RequirementsReport"]
+__all__ = ["MovedPin", "RequirementsReport", "not_resolved"]
+
+_NOT_RESOLVED = "not-resolved"
 
 PIP_TIME_S = 540
 """How long MWAA lets pip install, in seconds."""
@@ -82,6 +84,11 @@ class RequirementsReport:
         return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to be found out: there was a resolver, and it reached the package index."""
+        return all(problem.code != _NOT_RESOLVED for problem in self.problems)
+
+    @property
     def download_bytes(self) -> int:
         """Bytes that pip downloads at most: what the image has already is among them. Unknown sizes count as none."""
         files = (package.wheel or package.source for package in self.resolved)
@@ -117,6 +124,11 @@ class RequirementsReport:
             "download_bytes": self.download_bytes,
             "estimated_s": round(self.estimated_s),
         }
+
+
+def not_resolved(error: ResolverUnavailable, where: str) -> Problem:
+    """Return the problem that nothing could be resolved."""
+    return Problem(_NOT_RESOLVED, where, error.what, error.fix)
 
 
 def _as_dict(package: Package) -> dict[str, Any]:

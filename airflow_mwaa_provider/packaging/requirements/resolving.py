@@ -231,11 +231,13 @@ class Resolver(ABC):
             )
         except subprocess.TimeoutExpired:
             raise ResolverUnavailable(
-                f"{self.name} was not done after {_TIMEOUT_S // 60} minutes. Check the connection to the package "
-                "index, and pin more of the requirements."
+                f"{self.name} was not done after {_TIMEOUT_S // 60} minutes.",
+                fix="Check the connection to the package index, and pin more of the requirements.",
             ) from None
         except OSError as error:
-            raise ResolverUnavailable(f"{self.name} cannot be started: {error.strerror}. Install uv anew.") from error
+            raise ResolverUnavailable(
+                f"{self.name} cannot be started: {error.strerror}.", fix="Install uv anew."
+            ) from error
         if done.returncode == 0:
             return done.stderr
         # pip tells only there, and only if it is asked to say much, why it got nothing of an index.
@@ -247,14 +249,15 @@ class Resolver(ABC):
             cause = next(line for line in reversed(lines) if any(words in line.lower() for words in _UNREACHABLE))
             reason = f"{place}: {cause.removeprefix('cause: ')}" if place and place != cause else cause
             raise ResolverUnavailable(
-                f"The package index cannot be reached: {reason[:300].rstrip('. ')}. Correct it where it is named: in "
-                "the file, or in UV_DEFAULT_INDEX or PIP_INDEX_URL; it may need a password, or a proxy in HTTPS_PROXY."
+                f"The package index cannot be reached: {reason[:300].rstrip('. ')}.",
+                fix="Correct it where it is named: in the file, or in UV_DEFAULT_INDEX or PIP_INDEX_URL; it may need a "
+                "password, or a proxy in HTTPS_PROXY.",
             )
         if done.returncode > 0 and self._blames_the_lines(said):
             raise Unresolvable(self._reason(said))
         last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
         how = f"was ended by signal {-done.returncode}" if done.returncode < 0 else f"failed: {last[:200].rstrip('. ')}"
-        raise ResolverUnavailable(f"{self.name} {how}. Nothing was found out: correct that, and try again.")
+        raise ResolverUnavailable(f"{self.name} {how}.", fix="Nothing was found out: correct that, and try again.")
 
     def _blames_the_lines(self, said: str) -> bool:
         """Tell whether a failure is that of the requirements, as far as its words tell."""
@@ -371,8 +374,8 @@ def find_resolver(target: Target, wheels: Path | None = None) -> Resolver:
         return _Pip(target, f"pip {pip_version}", wheels, pip)
     found = f"uv {version} is too old, and there is no other" if uv else "there is neither"
     raise ResolverUnavailable(
-        f"Requirements are resolved by uv, or by pip on Python {target.python} on Linux x86-64: {found}. Install it: "
-        "pip install --upgrade uv."
+        f"Requirements are resolved by uv, or by pip on Python {target.python} on Linux x86-64: {found}.",
+        fix="Install it: pip install --upgrade uv.",
     )
 
 
