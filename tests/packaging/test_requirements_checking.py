@@ -329,8 +329,13 @@ def test_pip_where_there_is_no_uv(
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PIP_INDEX_URL", index_url)
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_NO_DEPS", "1")  # which says what is taken, and not from where
+    # Which say what is taken, and not from where.
+    monkeypatch.setenv("PIP_NO_DEPS", "1")
+    settings = tmp_path / "pip.conf"
+    settings.write_text(
+        "[global]\nno-deps = true\n[install]\npre = true\nno-binary = :all:\nconstraint = /no/such/file\n"
+    )
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
     report = check_requirements("folium==0.15.1\nbranca==0.8.2\n", image)
     assert report.resolver.startswith("pip ")
     assert (codes(report), versions(report)) == ([], {"branca": "0.8.2", "folium": "0.15.1"})

@@ -64,6 +64,12 @@ _PIP_FROM_THE_SHELL = frozenset(
     )
 )
 """Settings of pip that say where packages are, not which."""
+_PIP_AS_ON_THE_IMAGE = {
+    **dict.fromkeys(("PIP_NO_DEPS", "PIP_PRE", "PIP_PREFER_BINARY", "PIP_REQUIRE_HASHES"), "0"),
+    **dict.fromkeys(("PIP_NO_BINARY", "PIP_ONLY_BINARY"), ":none:"),
+    "PIP_CONSTRAINT": os.devnull,
+}
+"""What would say which, as pip has it by itself: variables count more than pip.conf."""
 _CONFIG_OF_INDEXES = frozenset(
     (
         *("index", "index-url", "extra-index-url", "find-links", "no-index", "index-strategy", "keyring-provider"),
@@ -403,9 +409,10 @@ def _uv_environment() -> dict[str, str]:
 
 
 def _pip_environment() -> dict[str, str]:
+    """Return the shell's variables; of pip's settings, in variables or in files, only those for indexes count."""
     return {
         name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name in _PIP_FROM_THE_SHELL
-    }
+    } | _PIP_AS_ON_THE_IMAGE
 
 
 def _uv_config(folder: Path) -> list[str]:
