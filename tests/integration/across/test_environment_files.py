@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +29,15 @@ from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.machine.state import StateFolder
 from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.plugins_zip.building import Binaries, build_plugins
+from airflow_mwaa_provider.packaging.startup.codeartifact import codeartifact_script
+from airflow_mwaa_provider.packaging.startup.dbt import dbt_script
+from scripts.lib import canary
 from tests.integration.conftest import CHOSEN, ENVIRONMENTS
 from tests.integration.world import World, environment_name, until
+from tests.metadata.lab import Lab
 from tests.packaging import oracle_client
 from tests.packaging.apache import hadoop_tar, hive_tar
+from tests.packaging.startup_lab import code_artifact
 
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 ROOT = Path(__file__).resolve().parents[3]
@@ -265,26 +267,66 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
     assert "plugin_of_the_zip" in {plugin["name"] for plugin in files.client().request("GET", "/plugins")["plugins"]}
 
     if FULL:  # another two minutes of two cores
-        check_installed_from_an_index(files, wheel, tmp_path)
+        check_installed_from_code_artifact(files, wheel)
+        check_dbt(files, tmp_path)
 
 
-def check_installed_from_an_index(files: Files, wheel: Path, folder: Path) -> None:
-    """The other way that the guide has: listed in requirements.txt, under the image's own constraints."""
-    project = folder / "index" / "simple" / "airflow-mwaa-provider"
-    project.mkdir(parents=True)
-    shutil.copy(wheel, project)
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder / "index"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        index = f"http://127.0.0.1:{server.server_port}/simple/"
-        requirements = f"--index-url {index}\nairflow-mwaa-provider=={NEW_VERSION}\n"
-        version = files.put("requirements.txt", requirements)
-        assert files.update(RequirementsS3ObjectVersion=version)["Status"] == "AVAILABLE"
-        server.shutdown()
-    assert files.status()["requirements_error"] is None
-    log = (files.folder / "components" / "requirements_install.log").read_text()
-    assert f"{index}airflow-mwaa-provider/" in log
-    assert report(files.client(), times=2)["version"] == NEW_VERSION
+def check_installed_from_code_artifact(files: Files, wheel: Path) -> None:
+    """The other way that the guide has: listed in requirements.txt, here from a private index, by a startup script."""
+    with code_artifact() as server:
+        server.wheels["airflow-mwaa-provider"] = wheel
+        script = codeartifact_script("amazon", "112233445566", "MyRepo", region="us-east-1", replace_pypi=True)
+        versions = {
+            "StartupScriptS3ObjectVersion": files.put(
+                "startup.sh", f"export AWS_ENDPOINT_URL_CODEARTIFACT={server.url}\n{script}"
+            ),
+            "RequirementsS3ObjectVersion": files.put("requirements.txt", f"airflow-mwaa-provider=={NEW_VERSION}\n"),
+        }
+        assert files.update(**versions)["Status"] == "AVAILABLE"
+        assert files.status()["requirements_error"] is None
+        assert [path.rpartition("/")[2] for path in server.with_token][-1] == wheel.name
+        assert len(server.asked) == 3 + 1, "a trial in each component, and pip"
+        assert report(files.client(), times=2)["version"] == NEW_VERSION
+    for component in ("webserver", "scheduler", "worker"):
+        text = (files.folder / "components" / f"startup_script.{component}.log").read_text()
+        assert "repository MyRepo of domain amazon: a token was given, valid until 20" in text
+    canary.check(files.folder)
+
+
+def check_dbt(files: Files, folder: Path) -> None:
+    """A startup script installs dbt from a package index; a DAG builds and tests a project with it, in PostgreSQL."""
+    example = ROOT / "example_dags"
+    lab = Lab(folder / "warehouse")
+    for path in [example / "dbt_tasks.py", *example.glob("dbt/**/*.*")]:
+        files.put(f"dags/{path.relative_to(example)}", path.read_bytes())
+    try:
+        lab.start_postgres()
+        lab.run(lab.postgres.create_database("warehouse"))
+        script = files.put("startup.sh", dbt_script("1.11.2", ["postgres"]))
+        assert files.update(StartupScriptS3ObjectVersion=script)["Status"] == "AVAILABLE"
+        log = (files.folder / "components" / "startup_script.worker.log").read_text()
+        assert "dbt-core==1.11.2 dbt-postgres: installed into " in log
+        environment = files.client()
+        warehouse = {
+            "connection_id": "dbt_warehouse",
+            "conn_type": "postgres",
+            "host": "127.0.0.1",
+            "port": lab.postgres.port,
+            "login": "airflow_user",
+            "password": lab.postgres.password,
+            "schema": "warehouse",
+        }
+        environment.request("POST", "/connections", json=warehouse)
+        for dag_id in ("dbt-installation-test", "dbt_tasks"):
+            environment.request("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+            environment.wait_for_dag_run(dag_id, environment.trigger_dag_run(dag_id).run_id, timeout_s=240)
+        with lab.connect("warehouse") as database, database.cursor() as cursor:
+            cursor.execute("SELECT customer, orders FROM mwaa_dbt.revenue ORDER BY 1")
+            assert cursor.fetchall() == [("ann", 2), ("ben", 1)]
+        database.close()
+        canary.check(files.folder)
+    finally:
+        lab.stop()
 
 
 def test_an_environment_that_is_deleted_while_it_is_created_leaves_nothing(files: Files) -> None:
