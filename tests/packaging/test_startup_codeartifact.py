@@ -177,6 +177,40 @@ def test_without_a_token_the_start_goes_on_with_one_line_that_says_why(
     assert "WARNING: pip goes without CodeArtifact" in container.log
 
 
+KNOWN = "https://aws@amazon-112233445566.d.codeartifact.us-west-2.amazonaws.com/pypi/MyRepo/simple/"
+
+
+def test_instead_of_pypi_pip_asks_nothing_else_while_there_is_no_token(
+    server: CodeArtifact, container: Container
+) -> None:
+    """Else it would take a package of the same name from PyPI; later it works by itself."""
+    server.faults["POST"] = (503, "")
+    found = container.run(f"set -eu\n{codeartifact_script(*PLACE, replace_pypi=True)}", **server.variables)
+    assert (found["PIP_INDEX_URL"], found["UV_DEFAULT_INDEX"]) == (KNOWN, KNOWN)
+    assert (found["PIP_KEYRING_PROVIDER"], found["UV_KEYRING_PROVIDER"]) == ("subprocess", "subprocess")
+    assert "domain amazon: WARNING: no token was given; pip asks nothing else all the same, and finds no package" in (
+        container.log
+    )
+    assert "Try again in some minutes" in container.log
+    server.faults.clear()
+    keyring = [Path(found["PATH"].split(":")[0]) / "keyring", "get", KNOWN.replace("aws@", ""), "aws"]
+    answer = subprocess.run(keyring, env={**server.variables, **found}, capture_output=True, text=True, check=True)
+    assert answer.stdout == f"{canary.value()}\n"
+
+
+@pytest.mark.parametrize("before", ["HOME=/dev/null", "readonly PIP_INDEX_URL=mine", "unset AWS_REGION"])
+def test_instead_of_pypi_pip_asks_no_index_where_nothing_can_be_set(container: Container, before: str) -> None:
+    script = with_answer("", replace_pypi=True).replace("region=us-west-2", "region=''").replace("print('')", "exit(1)")
+    if "PIP_INDEX_URL" in before:
+        script = with_answer(f"{KNOWN} x", replace_pypi=True)
+    found = container.run(f"set -eu\n{before}\n{script}export LATER=1\n", AWS_REGION="us-west-2")
+    assert (found["PIP_NO_INDEX"], found["UV_OFFLINE"], found["LATER"]) == ("1", "1", "1")
+    assert "WARNING: the CodeArtifact repository could not be set, so that pip and uv ask no index at all" in (
+        container.log
+    )
+    assert "a token was given" not in container.log
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [

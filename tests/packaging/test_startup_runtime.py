@@ -158,12 +158,12 @@ def test_a_machine_without_yum(container: Container) -> None:
 def test_hostile_values_arrive_as_they_are(container: Container, template: str) -> None:
     """They are refused before that; the quoting does not rely on it."""
     names = {
-        "codeartifact.sh": ["domain", "domain_owner", "repository", "region", "variable"],
+        "codeartifact.sh": ["variable", "domain", "domain_owner", "repository", "region"],
         "dbt.sh": ["packages", "components"],
     }[template]
     if template == "codeartifact.sh":
         values = dict(zip(names, HOSTILE, strict=False))
-        shown = 'printf "%s\\0" "$domain" "$owner" "$repository" "$region" "$variable"'
+        shown = 'printf "%s\\0" "$variable" "$domain" "$owner" "$repository" "$region"'
         expected = HOSTILE[: len(names)]
     else:
         values = dict.fromkeys(names, HOSTILE)

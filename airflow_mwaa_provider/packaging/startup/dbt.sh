@@ -32,7 +32,6 @@ airflow_mwaa_dbt() {
     fi
     # Of its programs dbt alone is on PATH: its python3 and pip would take the place of Airflow's.
     mkdir -p "$HOME/.airflow-mwaa/bin" && ln -sf "$venv/bin/dbt" "$HOME/.airflow-mwaa/bin/dbt" || return
-    export DBT_VENV=$venv
-    airflow_mwaa_on_path
+    airflow_mwaa_export DBT_VENV "$venv" && airflow_mwaa_on_path
 }
 airflow_mwaa_dbt || airflow_mwaa_say "WARNING: dbt could not be installed, and the container starts without it"

@@ -38,10 +38,15 @@ airflow_mwaa_limited() {
     fi
 }
 
+# airflow_mwaa_export NAME VALUE: at an assignment to a variable that is read-only bash would leave the whole part.
+airflow_mwaa_export() {
+    unset -v "$1" && export "$1=$2"
+}
+
 # Put what the parts install first on PATH, once.
 airflow_mwaa_on_path() {
     case :$PATH: in
         *":$HOME/.airflow-mwaa/bin:"*) ;;
-        *) export PATH="$HOME/.airflow-mwaa/bin:$PATH" ;;
+        *) airflow_mwaa_export PATH "$HOME/.airflow-mwaa/bin:$PATH" ;;
     esac
 }
