@@ -151,7 +151,24 @@ def test_a_second_repository_instead_of_pypi_does_not_replace_the_first(containe
     found = container.run("export PIP_INDEX_URL=https://mine.example/simple\n" + "".join(parts))
     assert (found["PIP_INDEX_URL"], found["PIP_EXTRA_INDEX_URL"]) == (one, two)
     assert (found["UV_DEFAULT_INDEX"], found["UV_INDEX"]) == (one, two)
-    assert container.log.count("WARNING: PIP_INDEX_URL was set before: pip asks CodeArtifact instead") == 1
+    assert container.log.count("WARNING: PIP_INDEX_URL was set before: pip and uv ask CodeArtifact instead") == 1
+    assert "mine.example" not in container.log
+
+
+def test_instead_of_pypi_no_index_of_earlier_lines_is_left(container: Container) -> None:
+    ours = [f"https://aws@{host}.example/simple/" for host in "abc"]
+    names = ["PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"]
+    script = "".join(f"export {name}=https://mine.example/simple\n" for name in names)
+    script += with_answer(f"{ours[0]} x") + with_answer(f"{ours[1]} x", replace_pypi=True)
+    found = container.run(f"set -eu\n{script}{with_answer(f'{ours[2]} x')}")
+    assert {name: value for name, value in found.items() if name.endswith(("_INDEX", "_URL"))} == {
+        "PIP_INDEX_URL": ours[1],
+        "UV_DEFAULT_INDEX": ours[1],
+        "PIP_EXTRA_INDEX_URL": f"{ours[0]} {ours[2]}",
+        "UV_INDEX": f"{ours[0]} {ours[2]}",
+    }
+    for name in names:
+        assert container.log.count(f"WARNING: {name} was set before: ") == 1, name
     assert "mine.example" not in container.log
 
 

@@ -4,7 +4,7 @@
 airflow_mwaa_codeartifact() {
     local variable=$1 IFS=$' \t\n'
     local domain=@domain@ owner=@domain_owner@ repository=@repository@ region=@region@
-    local folder="$HOME/.airflow-mwaa/bin" python answer index host
+    local folder="$HOME/.airflow-mwaa/bin" python answer index host name
     region=${region:-${AWS_REGION:-${AWS_DEFAULT_REGION-}}}
     python=$(command -v python3) || return
     mkdir -p "$folder" || return
@@ -31,11 +31,21 @@ airflow_mwaa_codeartifact() {
     airflow_mwaa_export PIP_NO_INPUT 1 && airflow_mwaa_on_path || return
     # A second part does not take the place of the first one's repository.
     if [[ $variable == PIP_INDEX_URL && ${airflow_mwaa_index:=$index} == "$index" ]]; then
-        if [[ ${PIP_INDEX_URL:-$index} != "$index" ]]; then
-            airflow_mwaa_say "WARNING: PIP_INDEX_URL was set before: pip asks CodeArtifact instead"
-        fi
+        for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL UV_DEFAULT_INDEX UV_INDEX UV_INDEX_URL UV_EXTRA_INDEX_URL; do
+            case ${!name-} in
+                "" | "$index" | "${airflow_mwaa_added-}") ;;
+                *) airflow_mwaa_say "WARNING: $name was set before: pip and uv ask CodeArtifact instead" ;;
+            esac
+            unset -v "$name" || return
+        done
         airflow_mwaa_export PIP_INDEX_URL "$index" && airflow_mwaa_export UV_DEFAULT_INDEX "$index" || return
+        # What earlier parts added stays: these are repositories of CodeArtifact, too.
+        if [[ -n ${airflow_mwaa_added-} ]]; then
+            airflow_mwaa_export PIP_EXTRA_INDEX_URL "$airflow_mwaa_added" || return
+            airflow_mwaa_export UV_INDEX "$airflow_mwaa_added" || return
+        fi
     else
+        airflow_mwaa_added="${airflow_mwaa_added:+$airflow_mwaa_added }$index"
         airflow_mwaa_export PIP_EXTRA_INDEX_URL "${PIP_EXTRA_INDEX_URL:+$PIP_EXTRA_INDEX_URL }$index" || return
         airflow_mwaa_export UV_INDEX "${UV_INDEX:+$UV_INDEX }$index" || return
     fi
