@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +187,15 @@ def _text_of(file: str) -> str:
         raise MwaaInputError(f"{file}: cannot be read: {why}. Give a requirements file.") from None
 
 
+def _line_break_before() -> str:
+    """Return what ends a line that is there already, where stdout is a file that is added to."""
+    try:
+        status = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError):  # no file at all
+        return ""
+    return "\n" if stat.S_ISREG(status.st_mode) and status.st_size else ""
+
+
 def _hand_over(
     script: str, output: tuple[Path | None, str], *, force: bool, policy: dict[str, Any] | None = None
 ) -> None:
@@ -197,7 +209,7 @@ def _hand_over(
         echo_json({**written, "script": script, **({"policy": policy} if policy else {})})
         return
     if path is None:
-        echo_exactly(script)
+        echo_exactly(f"{_line_break_before()}{script}")
         return
     click.echo(f"{'Wrote' if changed else 'Unchanged:'} {path}: {len(script.encode())} bytes")
     click.echo("  Upload it to the environment's bucket, and give the environment its path and version.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,19 @@ def test_runtime_says_what_it_cannot_use(arguments: list[str], words: str) -> No
 def test_parts_can_be_put_one_after_another() -> None:
     script = "".join(printed(*command) for command in COMMANDS)
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_a_part_begins_on_a_line_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ``>>``: lines of one's own may end without a line break."""
+    path = tmp_path / "startup.sh"
+    for before in ("", "export STAGE=dev", "export STAGE=dev\n"):
+        path.write_text(before)
+        with path.open("a") as file, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", file)
+            main(["startup", *DBT], standalone_mode=False)
+        lines = path.read_text().splitlines()
+        assert lines[lines.index("#!/bin/bash") :] == printed(*DBT).splitlines()
+        assert [line for line in lines[: lines.index("#!/bin/bash")] if line] == before.splitlines()
 
 
 @pytest.mark.parametrize(
