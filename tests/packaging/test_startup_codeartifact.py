@@ -132,6 +132,20 @@ def test_the_program_gives_the_token_to_no_other_host(
     assert len(asking.asked) == 1
 
 
+def test_lines_of_ones_own_cannot_change_what_the_part_does(container: Container) -> None:
+    names = "variable domain owner repository region folder python answer index host name"
+    script = f"for it in {names}; do readonly $it=mine; done\nset -aeu\n"
+    script += "shopt -s expand_aliases\nalias python3='python3 -I' timeout=/no/such\n"
+    script += with_answer(f"{KNOWN} x") + with_answer(f"{KNOWN} x", replace_pypi=True)
+    found = container.run(f"{script}\nenv >{container.folder}/env\n")
+    assert (found["PIP_INDEX_URL"], found["PIP_EXTRA_INDEX_URL"]) == (KNOWN, KNOWN)
+    assert container.log.count("a token was given, valid until x; pip") == 2
+    assert "WARNING" not in container.log
+    assert "airflow_mwaa_" not in (container.folder / "env").read_text()
+    assert container.run(f"readonly IFS\n{with_answer(f'{KNOWN} x')}") == {}
+    assert "WARNING: pip goes without CodeArtifact" in container.log
+
+
 def test_two_repositories_and_an_index_that_is_there_already(container: Container) -> None:
     one, two = "https://aws@a.example/simple/", "https://aws@b.example/simple/"
     script = (

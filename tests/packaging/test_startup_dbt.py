@@ -82,9 +82,21 @@ def test_containers_that_do_not_run_it_are_left_alone(
 
 
 def test_no_time_that_is_left_is_no_reason_for_mwaa_to_end_the_start(container: Container) -> None:
-    script = f"airflow_mwaa_deadline=$SECONDS\n{dbt_script('1.11.2', ['postgres'])}export LATER=1\n"
+    script = f"airflow_mwaa_deadline=1\n{dbt_script('1.11.2', ['postgres'])}export LATER=1\n"
     assert container.run(script) == {"LATER": "1"}
     assert "airflow-mwaa: no time is left for: python3" in container.log
+
+
+def test_a_folder_of_the_users_is_never_taken_for_ours(container: Container) -> None:
+    """Where bash cannot give a name to a variable of ours, the part ends before it does anything."""
+    mine = container.folder / "mine" / "kept"
+    mine.mkdir(parents=True)
+    for name in ("venv", "airflow_mwaa_venv", "airflow_mwaa_packages"):
+        ready = f"set -eu\nreadonly {name}={mine.parent}\nairflow_mwaa_deadline=1\n"
+        assert container.run(f"{ready}{dbt_script('1.11.2', ['postgres'])}export LATER=1\n") == {"LATER": "1"}
+        assert mine.is_dir(), name
+        assert "WARNING: dbt could not be installed, and the container starts without it" in container.log
+        assert ("no time is left" in container.log) == (name == "venv")
 
 
 @pytest.mark.parametrize(
@@ -111,4 +123,4 @@ def test_what_pip_would_not_take_is_refused(version: str, adapters: list[str], w
 
 def test_names_are_pips_and_each_is_asked_for_once() -> None:
     script = dbt_script("1.11.2", ["Postgres", "dbt_postgres", "dbt-Spark==1.9.0"])
-    assert "local -a packages=(dbt-core==1.11.2 dbt-postgres dbt-spark==1.9.0) " in script
+    assert "local -a airflow_mwaa_packages=(dbt-core==1.11.2 dbt-postgres dbt-spark==1.9.0) " in script

@@ -139,13 +139,31 @@ def test_a_log_that_takes_nothing_is_no_reason_to_end_the_start(container: Conta
 def test_what_other_lines_have_taken_is_left_out_of_the_five_minutes(
     container: Container, stubs: Path, gone: int, limits: set[str]
 ) -> None:
-    container.run(f"SECONDS={gone}\n{with_stubs(runtime_script({WORKER: ['libaio']}), stubs)}", "worker")
+    script = with_stubs(runtime_script({WORKER: ["libaio"]}), stubs)
+    assert "'%(%s)T' -2" in script
+    script = script.replace("'%(%s)T' -2", f"%s $(($(date +%s) - {gone}))")
+    container.run(f"SECONDS={600 - gone}\n{script}", "worker")
     path = stubs.parent / "calls"
     called = path.read_text().splitlines() if path.exists() else []
     found = {line.split()[3] for line in called if line.startswith("timeout ")}
     assert found <= limits
     assert bool(found) == bool(limits)
     assert ("no time is left for: " in container.log) == (not limits)
+
+
+def test_lines_of_ones_own_cannot_change_what_a_part_does(container: Container, stubs: Path) -> None:
+    """Names that are taken, aliases, and ``set -a``, by which bash exports what is defined."""
+    names = "name limit left component began manager folder status variable domain region python host index answer"
+    script = f"for it in {names}; do readonly $it=mine; done\nset -aeu\n"
+    script += "shopt -s expand_aliases\nalias yum=/no/such timeout=/no/such python3=/no/such\n"
+    script += with_stubs(runtime_script({WORKER: ["libaio"]}, {WORKER: "one"}), stubs)
+    script = script.replace("((EUID != 0))", "false")
+    found = container.run(f"{script}\nenv >{container.folder}/env\n")
+    assert calls(stubs)[0] == f"{YUM} libaio"
+    assert "1 lines of requirements for the worker: installed in " in container.log
+    assert "read" not in container.log
+    assert not [name for name in found if name.startswith("airflow_mwaa_")]
+    assert "airflow_mwaa_" not in (container.folder / "env").read_text()
 
 
 def test_a_machine_without_yum(container: Container) -> None:
@@ -163,14 +181,15 @@ def test_hostile_values_arrive_as_they_are(container: Container, template: str) 
     }[template]
     if template == "codeartifact.sh":
         values = dict(zip(names, HOSTILE, strict=False))
-        shown = 'printf "%s\\0" "$variable" "$domain" "$owner" "$repository" "$region"'
+        names = ["variable", "domain", "owner", "repository", "region"]
+        shown = 'printf "%s\\0"' + "".join(f' "$airflow_mwaa_{name}"' for name in names)
         expected = HOSTILE[: len(names)]
     else:
         values = dict.fromkeys(names, HOSTILE)
-        shown = 'printf "%s\\0" "${packages[@]}" "${components[@]}"'
+        shown = 'printf "%s\\0" "${airflow_mwaa_packages[@]}" "${airflow_mwaa_components[@]}"'
         expected = HOSTILE * 2
     script = render(template, text="", **values)
-    first = "    local folder=" if template == "codeartifact.sh" else "    if ! airflow_mwaa_is_in"
+    first = "    local airflow_mwaa_bin=" if template == "codeartifact.sh" else "    if ! airflow_mwaa_is_in"
     script = script.replace(first, f"    {shown} >{container.folder}/shown; return 0\n{first}", 1)
     container.run(f"set -u\n{script}")
     assert (container.folder / "shown").read_text().split("\0")[:-1] == expected

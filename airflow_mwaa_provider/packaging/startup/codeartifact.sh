@@ -2,54 +2,63 @@
 # pip reads a CodeArtifact repository. No token is in a variable or a file: MWAA writes what a script exports to files in
 # clear. Where the repository asks for a password, pip asks the program `keyring`, and ours asks CodeArtifact.
 airflow_mwaa_codeartifact() {
-    local variable=$1 IFS=$' \t\n'
-    local domain=@domain@ owner=@domain_owner@ repository=@repository@ region=@region@
-    local folder="$HOME/.airflow-mwaa/bin" python answer index host name
-    region=${region:-${AWS_REGION:-${AWS_DEFAULT_REGION-}}}
-    python=$(command -v python3) || return
-    mkdir -p "$folder" || return
-    cat >|"$folder/codeartifact.py" <<'AIRFLOW_MWAA_PYTHON' || return
+    local IFS=$' \t\n' airflow_mwaa_variable=$1 airflow_mwaa_domain=@domain@ airflow_mwaa_owner=@domain_owner@ || return
+    local airflow_mwaa_repository=@repository@ airflow_mwaa_region=@region@ airflow_mwaa_python || return
+    local airflow_mwaa_bin="$HOME/.airflow-mwaa/bin" airflow_mwaa_index airflow_mwaa_host airflow_mwaa_answer || return
+    airflow_mwaa_region=${airflow_mwaa_region:-${AWS_REGION:-${AWS_DEFAULT_REGION-}}}
+    airflow_mwaa_python=$(type -P python3) || return
+    mkdir -p "$airflow_mwaa_bin" || return
+    cat >|"$airflow_mwaa_bin/codeartifact.py" <<'AIRFLOW_MWAA_PYTHON' || return
 @text@AIRFLOW_MWAA_PYTHON
-    builtin printf '#!/usr/bin/env bash\nexec %q %q "$@"\n' "$python" "$folder/codeartifact.py" >|"$folder/keyring" || return
-    chmod 755 "$folder/keyring" || return
-    if answer=$(airflow_mwaa_limited 45 "$folder/keyring" check "$domain" "$owner" "$repository" "$region"); then
-        index=${answer%% *}
-        answer="a token was given, valid until ${answer#* }; pip asks for a new one whenever it needs one"
-    elif [[ $variable == PIP_INDEX_URL && -n $region ]]; then
+    builtin printf '#!/usr/bin/env bash\nexec %q %q "$@"\n' "$airflow_mwaa_python" "$airflow_mwaa_bin/codeartifact.py" \
+        >|"$airflow_mwaa_bin/keyring" || return
+    chmod 755 "$airflow_mwaa_bin/keyring" || return
+    if airflow_mwaa_answer=$(airflow_mwaa_limited 45 "$airflow_mwaa_bin/keyring" check "$airflow_mwaa_domain" \
+        "$airflow_mwaa_owner" "$airflow_mwaa_repository" "$airflow_mwaa_region"); then
+        airflow_mwaa_index=${airflow_mwaa_answer%% *}
+        airflow_mwaa_answer="a token was given, valid until ${airflow_mwaa_answer#* }; pip asks for a new one whenever it needs one"
+    elif [[ $airflow_mwaa_variable == PIP_INDEX_URL && -n $airflow_mwaa_region ]]; then
         # Without an index of its own pip would ask PyPI, where anybody can put a package of the same name.
-        index="https://aws@$domain-$owner.d.codeartifact.$region.amazonaws.com/pypi/$repository/simple/"
-        answer="WARNING: no token was given; pip asks nothing else all the same, and finds no package until it gets a token"
+        airflow_mwaa_host="$airflow_mwaa_domain-$airflow_mwaa_owner.d.codeartifact.$airflow_mwaa_region.amazonaws.com"
+        airflow_mwaa_index="https://aws@$airflow_mwaa_host/pypi/$airflow_mwaa_repository/simple/"
+        airflow_mwaa_answer="WARNING: no token was given; pip asks nothing else all the same, and finds no package until it gets a token"
     else
         return 1
     fi
-    host=${index#*://aws@}
-    host=${host%%/*}
+    airflow_mwaa_host=${airflow_mwaa_index#*://aws@}
+    airflow_mwaa_host="${airflow_mwaa_host%%/*} $airflow_mwaa_domain $airflow_mwaa_owner $airflow_mwaa_region"
     airflow_mwaa_export AIRFLOW_MWAA_CODEARTIFACT \
-        "${AIRFLOW_MWAA_CODEARTIFACT:+$AIRFLOW_MWAA_CODEARTIFACT;}$host $domain $owner $region" || return
+        "${AIRFLOW_MWAA_CODEARTIFACT:+$AIRFLOW_MWAA_CODEARTIFACT;}$airflow_mwaa_host" || return
     airflow_mwaa_export PIP_KEYRING_PROVIDER subprocess && airflow_mwaa_export UV_KEYRING_PROVIDER subprocess || return
     # There is nobody to type a password, should the repository want another one.
     airflow_mwaa_export PIP_NO_INPUT 1 && airflow_mwaa_on_path || return
     # A second part does not take the place of the first one's repository.
-    if [[ $variable == PIP_INDEX_URL && ${airflow_mwaa_index:=$index} == "$index" ]]; then
-        for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL UV_DEFAULT_INDEX UV_INDEX UV_INDEX_URL UV_EXTRA_INDEX_URL; do
-            case ${!name-} in
-                "" | "$index" | "${airflow_mwaa_added-}") ;;
-                *) airflow_mwaa_say "WARNING: $name was set before: pip and uv ask CodeArtifact instead" ;;
-            esac
-            unset -v "$name" || return
-        done
-        airflow_mwaa_export PIP_INDEX_URL "$index" && airflow_mwaa_export UV_DEFAULT_INDEX "$index" || return
-        # What earlier parts added stays: these are repositories of CodeArtifact, too.
-        if [[ -n ${airflow_mwaa_added-} ]]; then
-            airflow_mwaa_export PIP_EXTRA_INDEX_URL "$airflow_mwaa_added" || return
-            airflow_mwaa_export UV_INDEX "$airflow_mwaa_added" || return
-        fi
+    if [[ $airflow_mwaa_variable == PIP_INDEX_URL && ${airflow_mwaa_first:=$airflow_mwaa_index} == "$airflow_mwaa_index" ]]; then
+        airflow_mwaa_replace_index "$airflow_mwaa_index" || return
     else
-        airflow_mwaa_added="${airflow_mwaa_added:+$airflow_mwaa_added }$index"
-        airflow_mwaa_export PIP_EXTRA_INDEX_URL "${PIP_EXTRA_INDEX_URL:+$PIP_EXTRA_INDEX_URL }$index" || return
-        airflow_mwaa_export UV_INDEX "${UV_INDEX:+$UV_INDEX }$index" || return
+        airflow_mwaa_added="${airflow_mwaa_added:+$airflow_mwaa_added }$airflow_mwaa_index"
+        airflow_mwaa_export PIP_EXTRA_INDEX_URL \
+            "${PIP_EXTRA_INDEX_URL:+$PIP_EXTRA_INDEX_URL }$airflow_mwaa_index" || return
+        airflow_mwaa_export UV_INDEX "${UV_INDEX:+$UV_INDEX }$airflow_mwaa_index" || return
     fi
-    airflow_mwaa_say "CodeArtifact repository $repository of domain $domain: $answer"
+    airflow_mwaa_say "CodeArtifact repository $airflow_mwaa_repository of domain $airflow_mwaa_domain: $airflow_mwaa_answer"
+}
+
+# airflow_mwaa_replace_index ADDRESS: let pip and uv ask this index, and those that earlier parts have added, alone.
+airflow_mwaa_replace_index() {
+    local airflow_mwaa_name || return
+    for airflow_mwaa_name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL UV_DEFAULT_INDEX UV_INDEX UV_INDEX_URL UV_EXTRA_INDEX_URL; do
+        case ${!airflow_mwaa_name-} in
+            "" | "$1" | "${airflow_mwaa_added-}") ;;
+            *) airflow_mwaa_say "WARNING: $airflow_mwaa_name was set before: pip and uv ask CodeArtifact instead" ;;
+        esac
+        unset -v "$airflow_mwaa_name" || return
+    done
+    airflow_mwaa_export PIP_INDEX_URL "$1" && airflow_mwaa_export UV_DEFAULT_INDEX "$1" || return
+    if [[ -n ${airflow_mwaa_added-} ]]; then
+        airflow_mwaa_export PIP_EXTRA_INDEX_URL "$airflow_mwaa_added" || return
+        airflow_mwaa_export UV_INDEX "$airflow_mwaa_added" || return
+    fi
 }
 
 # airflow_mwaa_without_codeartifact VARIABLE: what else may find packages, where nothing could be set.
@@ -64,3 +73,4 @@ airflow_mwaa_without_codeartifact() {
     fi
 }
 airflow_mwaa_codeartifact @variable@ || airflow_mwaa_without_codeartifact @variable@
+export -n airflow_mwaa_first airflow_mwaa_added

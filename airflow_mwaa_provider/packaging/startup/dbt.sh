@@ -1,37 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 # dbt in a virtual environment of its own, beside Airflow's pins; made once in a container's life.
+# airflow_mwaa_install_dbt FOLDER PACKAGE...
 airflow_mwaa_install_dbt() {
-    local venv=$1
-    shift
-    mkdir -p "${venv%/*}" && rm -rf "$venv" || return
-    airflow_mwaa_limited 60 python3 -m venv "$venv" || return
+    mkdir -p "${1%/*}" && rm -rf "$1" || return
+    airflow_mwaa_limited 60 python3 -m venv "$1" || return
     # Settings that are meant for Airflow's own packages would fail here, or put dbt elsewhere.
     airflow_mwaa_limited 220 env -u PIP_CONSTRAINT -u PIP_PREFIX -u PIP_TARGET -u PIP_USER -u PYTHONPATH \
-        "$venv/bin/python" -m pip install --disable-pip-version-check --no-cache-dir --no-input --quiet "$@" || return
-    [[ -x $venv/bin/dbt ]] || return
-    builtin printf '%s' "$*" >|"$venv/.installed"
+        "$1/bin/python" -m pip install --disable-pip-version-check --no-cache-dir --no-input --quiet "${@:2}" || return
+    [[ -x $1/bin/dbt ]] || return
+    builtin printf '%s' "${*:2}" >|"$1/.installed"
 }
 
 airflow_mwaa_dbt() {
-    local IFS=$' \t\n' venv="$HOME/python3-virtualenv/dbt-env" began=$SECONDS
-    local -a packages=(@packages@) components=(@components@)
-    if ! airflow_mwaa_is_in "${components[@]}"; then
+    local IFS=$' \t\n' airflow_mwaa_venv="$HOME/python3-virtualenv/dbt-env" airflow_mwaa_began airflow_mwaa_s || return
+    local -a airflow_mwaa_packages=(@packages@) airflow_mwaa_components=(@components@) || return
+    airflow_mwaa_now airflow_mwaa_began
+    if ! airflow_mwaa_is_in "${airflow_mwaa_components[@]}"; then
         airflow_mwaa_say "dbt is not for this container (${MWAA_AIRFLOW_COMPONENT-})"
         return 0
     fi
-    if [[ ! -e $venv/.installed || $(<"$venv/.installed") != "${packages[*]}" ]]; then
-        if ! airflow_mwaa_install_dbt "$venv" "${packages[@]}"; then
-            rm -rf "$venv"
+    if [[ ! -e $airflow_mwaa_venv/.installed || $(<"$airflow_mwaa_venv/.installed") != "${airflow_mwaa_packages[*]}" ]]; then
+        if ! airflow_mwaa_install_dbt "$airflow_mwaa_venv" "${airflow_mwaa_packages[@]}"; then
+            rm -rf "$airflow_mwaa_venv"
             return 1
         fi
-        airflow_mwaa_say "${packages[*]}: installed into $venv in $((SECONDS - began)) s"
-        if ((SECONDS - began > 120)); then
+        airflow_mwaa_now airflow_mwaa_s
+        airflow_mwaa_s=$((airflow_mwaa_s - airflow_mwaa_began))
+        airflow_mwaa_say "${airflow_mwaa_packages[*]}: installed into $airflow_mwaa_venv in $airflow_mwaa_s s"
+        if ((airflow_mwaa_s > 120)); then
             airflow_mwaa_say "WARNING: that is slow, and MWAA ends this script after 5 minutes. Put the wheels into plugins.zip," \
                 "and export PIP_NO_INDEX=1 and PIP_FIND_LINKS before this part"
         fi
     fi
     # Of its programs dbt alone is on PATH: its python3 and pip would take the place of Airflow's.
-    mkdir -p "$HOME/.airflow-mwaa/bin" && ln -sf "$venv/bin/dbt" "$HOME/.airflow-mwaa/bin/dbt" || return
-    airflow_mwaa_export DBT_VENV "$venv" && airflow_mwaa_on_path
+    mkdir -p "$HOME/.airflow-mwaa/bin" && ln -sf "$airflow_mwaa_venv/bin/dbt" "$HOME/.airflow-mwaa/bin/dbt" || return
+    airflow_mwaa_export DBT_VENV "$airflow_mwaa_venv" && airflow_mwaa_on_path
 }
 airflow_mwaa_dbt || airflow_mwaa_say "WARNING: dbt could not be installed, and the container starts without it"

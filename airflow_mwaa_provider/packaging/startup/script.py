@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Component", "checked", "render", "write_script"]
 
 _BEGINNING = "#!/bin/bash\n# shellcheck disable=SC2218,SC2317,SC2329 # a second part defines the same again\n"
+_FUNCTION = re.compile(r"^(airflow_mwaa_[a-z_]+)\(\) \{$", re.MULTILINE)
 _PLACE = re.compile(r"@([a-z_]+)@")
 
 
@@ -49,7 +50,10 @@ def render(template: str, *, text: str = "", **values: str | Iterable[str]) -> s
         name: shlex.quote(value) if isinstance(value, str) else shlex.join(value) for name, value in values.items()
     }
     body = _PLACE.sub(lambda match: text if match[1] == "text" else quoted[match[1]], read(template))
-    return f"{_BEGINNING}{read('shared.sh')}\n{body}"
+    script = f"{_BEGINNING}{read('shared.sh')}\n{body}"
+    # `set -a` of the user's own lines exports what is defined below it; the next part defines the same again.
+    functions = dict.fromkeys(_FUNCTION.findall(script))
+    return f"{script}\nexport -n airflow_mwaa_deadline airflow_mwaa_began\nunset -f {' '.join(functions)}\n"
 
 
 def read(name: str) -> str:
