@@ -122,14 +122,21 @@ def test_the_program_gives_the_token_to_no_other_host(
     asking: CodeArtifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host = asking.url.removeprefix("http://")
-    monkeypatch.setenv("AIRFLOW_MWAA_CODEARTIFACT", f"one.example a b c;{host} amazon 112233445566 us-west-2")
-    keyring_program.get(f"http://aws@{host}/pypi/MyRepo/simple/")
-    assert capsys.readouterr().out == f"{canary.value()}\n"
-    for address in ("https://other.example/simple/", "evil.example", f"{asking.url}.evil.example/simple/"):
+    monkeypatch.setenv("AIRFLOW_MWAA_CODEARTIFACT", f"https://one.example a b c;http://{host} amazon 112233445566 us-west-2")
+    for address in (host, f"http://{host}", f"http://{host}/pypi/MyRepo/simple/", f"http://aws@{host}/simple/"):
+        keyring_program.get(address)
+        assert capsys.readouterr().out == f"{canary.value()}\n", address
+    for address in (
+        *("", "https://other.example/simple/", "evil.example", f"{asking.url}.evil.example/simple/"),
+        *(f"https://{host}/simple/", f"ftp://{host}/", f"//{host}/", f"http:/{host}", f"http:///{host}"),
+        *(f"http://evil.example{sign}@{host}/simple/" for sign in ("?x", "#", "\\", "/", " ", "\n", "@evil.example")),
+        *(f"http://{host}{sign}@evil.example/simple/" for sign in ("?x", "#", "\\", ":1", "", " ")),
+        *(f"evil.example{sign}@{host}" for sign in ("?x", "#", "\\", "/", "")),
+    ):
         with pytest.raises(SystemExit) as caught:
             keyring_program.get(address)
         assert (caught.value.code, *capsys.readouterr()) == (1, "", ""), address
-    assert len(asking.asked) == 1
+    assert len(asking.asked) == 4
 
 
 def test_lines_of_ones_own_cannot_change_what_the_part_does(container: Container) -> None:
@@ -154,7 +161,7 @@ def test_two_repositories_and_an_index_that_is_there_already(container: Containe
     found = container.run(script)
     assert found["PIP_EXTRA_INDEX_URL"].split(" ") == ["https://one.example/simple", one, two]
     assert found["AIRFLOW_MWAA_CODEARTIFACT"].split(";") == [
-        f"{host}.example amazon 112233445566 us-west-2" for host in "ab"
+        f"https://{host}.example amazon 112233445566 us-west-2" for host in "ab"
     ]
     assert found["PATH"].count(".airflow-mwaa/bin") == 1
 

@@ -26,7 +26,7 @@ airflow_mwaa_codeartifact() {
         return 1
     fi
     airflow_mwaa_host=${airflow_mwaa_index#*://aws@}
-    airflow_mwaa_host="${airflow_mwaa_host%%/*} $airflow_mwaa_domain $airflow_mwaa_owner $airflow_mwaa_region"
+    airflow_mwaa_host="${airflow_mwaa_index%%://*}://${airflow_mwaa_host%%/*} $airflow_mwaa_domain $airflow_mwaa_owner $airflow_mwaa_region"
     airflow_mwaa_export AIRFLOW_MWAA_CODEARTIFACT \
         "${AIRFLOW_MWAA_CODEARTIFACT:+$AIRFLOW_MWAA_CODEARTIFACT;}$airflow_mwaa_host" || return
     airflow_mwaa_export PIP_KEYRING_PROVIDER subprocess && airflow_mwaa_export UV_KEYRING_PROVIDER subprocess || return

@@ -8,12 +8,15 @@ repository, and until when a token is valid. It imports nothing of this package,
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from typing import Any, NoReturn
 
 LIMIT_S = 40
 TOKEN_S = 3600
+ADDRESS = re.compile(r"((?P<scheme>https?)://([^\s/?#\\@]*@)?)?(?P<host>[^\s/?#\\@]+)(/[^\s?#\\]*)?")
+"""Of an index. What readers of addresses take in different ways, to find the host, is none."""
 
 
 def main(name: str = "", *arguments: str) -> None:
@@ -33,10 +36,11 @@ def main(name: str = "", *arguments: str) -> None:
 
 def get(address: str, _user: str = "aws") -> None:
     """Print a token for an address of pip's index, or for its host."""
-    host = (address.partition("://")[2] or address).partition("/")[0].rpartition("@")[2]
+    parts = ADDRESS.fullmatch(address)
     for line in os.environ.get("AIRFLOW_MWAA_CODEARTIFACT", "").split(";"):
         known, _, place = line.partition(" ")
-        if known == host:
+        scheme, _, host = known.partition("://")
+        if parts and parts["host"] == host and parts["scheme"] in {scheme, None}:
             domain, owner, region = place.split(" ")
             sys.stdout.write(f"{token_of(client_of(region), domain, owner)['authorizationToken']}\n")
             return
