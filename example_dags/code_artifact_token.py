@@ -32,7 +32,7 @@ def code_artifact_token() -> None:
         task_id="renew",
         domain="amazon",
         domain_owner="112233445566",
-        region_name="us-west-2",
+        domain_region="us-west-2",
         token_lifetime=timedelta(hours=12),
         retries=3,
         retry_delay=timedelta(minutes=5),

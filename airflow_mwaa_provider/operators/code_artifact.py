@@ -30,6 +30,7 @@ class CodeArtifactTokenOperator(MwaaOperator):
 
     :param domain: name of the domain (templated).
     :param domain_owner: account id of its owner (templated).
+    :param domain_region: AWS region of the domain (templated); if not given, that of the secret, ``region_name``.
     :param secret_name: name of the secret (templated), which is created where there is none. The default is what the
         secrets backend finds as the variable ``code_artifact_token``.
     :param token_lifetime: how long the token is valid: 15 minutes to 12 hours.
@@ -38,10 +39,10 @@ class CodeArtifactTokenOperator(MwaaOperator):
     """
 
     template_fields: Sequence[str] = (
-        *MwaaOperator.template_fields, "domain", "domain_owner", "secret_name", "kms_key_id",
+        *MwaaOperator.template_fields, "domain", "domain_owner", "domain_region", "secret_name", "kms_key_id",
     )  # fmt: skip
     text_fields: ClassVar[Collection[str]] = (
-        *MwaaOperator.text_fields, "domain", "domain_owner", "secret_name", "kms_key_id",
+        *MwaaOperator.text_fields, "domain", "domain_owner", "domain_region", "secret_name", "kms_key_id",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +50,7 @@ class CodeArtifactTokenOperator(MwaaOperator):
         *,
         domain: str,
         domain_owner: str,
+        domain_region: str | None = None,
         secret_name: str = "airflow/variables/code_artifact_token",  # noqa: S107 - its name
         token_lifetime: timedelta = _MOST,
         kms_key_id: str | None = None,
@@ -57,6 +59,7 @@ class CodeArtifactTokenOperator(MwaaOperator):
         super().__init__(**kwargs)
         self.domain = domain
         self.domain_owner = domain_owner
+        self.domain_region = domain_region
         self.secret_name = secret_name
         self.token_lifetime = token_lifetime
         self.kms_key_id = kms_key_id
@@ -75,11 +78,15 @@ class CodeArtifactTokenOperator(MwaaOperator):
         from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 
         self.read_rendered(required=("domain", "domain_owner", "secret_name"))
-        hook = MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
-        token, expiry = make_token(
-            hook.aws_client("codeartifact", attempts=1), self.domain, self.domain_owner, self.token_lifetime
+        domain_region = self.domain_region or self.region_name
+        of_domain, of_secret = (
+            MwaaEnvironmentHook(self.aws_conn_id, region, self.verify, self.botocore_config)
+            for region in (domain_region, self.region_name)
         )
-        vault = Vault(hook.aws_client("secretsmanager", attempts=1), kms_key_id=self.kms_key_id)
+        token, expiry = make_token(
+            of_domain.aws_client("codeartifact", attempts=1), self.domain, self.domain_owner, self.token_lifetime
+        )
+        vault = Vault(of_secret.aws_client("secretsmanager", attempts=1), kms_key_id=self.kms_key_id)
         try:
             vault.replace(self.secret_name, token)
         except SecretsError as error:

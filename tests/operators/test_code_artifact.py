@@ -59,6 +59,16 @@ def test_a_secret_is_created_and_then_renewed(server: CodeArtifact, caplog: pyte
     assert not any("authorizationToken" in line for line in written)
 
 
+@pytest.mark.parametrize("domain_region", [None, "eu-west-1"])
+def test_the_domains_region_is_not_that_of_the_secret(server: CodeArtifact, domain_region: str | None) -> None:
+    name = f"airflow/variables/{uuid.uuid4().hex}"
+    operator(secret_name=name, region_name="us-east-2", domain_region=domain_region).execute({})  # type: ignore[typeddict-item]
+    assert server.regions == [domain_region or "us-east-2"]
+    secrets = boto3.client("secretsmanager", region_name="us-east-2")
+    assert secrets.get_secret_value(SecretId=name)["SecretString"] == canary.value()
+    secrets.close()
+
+
 def test_a_refusal_names_the_action(server: CodeArtifact) -> None:
     server.refusal = "AccessDeniedException"
     with pytest.raises(AccessDenied, match="Allow codeartifact:GetAuthorizationToken") as caught:

@@ -46,6 +46,8 @@ class CodeArtifact(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.asked: list[dict[str, str]] = []
+        self.regions: list[str] = []
+        """That the requests were signed for."""
         self.wheels: dict[str, Path] = {}
         self.refusal = self.endpoint_refusal = ""
         self.faults: dict[str, tuple[int, str]] = {}
@@ -61,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """GetAuthorizationToken."""
         self.server.asked.append({name: value[0] for name, value in parse_qs(urlsplit(self.path).query).items()})
+        self.server.regions.append(self.headers["Authorization"].split("/")[2])
         if "POST" in self.server.faults:
             self._answer(*self.server.faults["POST"])
         elif self.server.refusal:
