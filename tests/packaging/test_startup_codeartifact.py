@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, NoRegionError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoRegionError, ProxyConnectionError, ReadTimeoutError
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.local.machine import processes
@@ -29,6 +29,7 @@ from tests.packaging.startup_lab import CodeArtifact, Container, code_artifact, 
 pytestmark = pytest.mark.once
 
 PLACE = ("amazon", "112233445566", "MyRepo")
+KNOWN = "https://aws@amazon-112233445566.d.codeartifact.us-west-2.amazonaws.com/pypi/MyRepo/simple/"
 
 
 def bundled_pip() -> Path:
@@ -122,7 +123,9 @@ def test_the_program_gives_the_token_to_no_other_host(
     asking: CodeArtifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host = asking.url.removeprefix("http://")
-    monkeypatch.setenv("AIRFLOW_MWAA_CODEARTIFACT", f"https://one.example a b c;http://{host} amazon 112233445566 us-west-2")
+    monkeypatch.setenv(
+        "AIRFLOW_MWAA_CODEARTIFACT", f"https://one.example a b c;http://{host} amazon 112233445566 us-west-2"
+    )
     for address in (host, f"http://{host}", f"http://{host}/pypi/MyRepo/simple/", f"http://aws@{host}/simple/"):
         keyring_program.get(address)
         assert capsys.readouterr().out == f"{canary.value()}\n", address
@@ -198,8 +201,9 @@ def test_a_role_of_the_guide_which_may_not_ask_for_the_endpoint(
 ) -> None:
     asking.endpoint_refusal = "AccessDeniedException"
     keyring_program.check(*PLACE, "us-west-2")
-    assert capsys.readouterr().out.startswith(
-        "https://aws@amazon-112233445566.d.codeartifact.us-west-2.amazonaws.com/pypi/MyRepo/simple/ 20"
+    assert re.fullmatch(
+        rf"{re.escape(KNOWN)} 20.* \(the address is not confirmed: .*codeartifact:GetRepositoryEndpoint would tell\)\n",
+        capsys.readouterr().out,
     )
 
 
@@ -213,9 +217,6 @@ def test_without_a_token_the_start_goes_on_with_one_line_that_says_why(
     assert "AccessDeniedException" in why
     assert "Allow the execution role codeartifact:GetAuthorizationToken and sts:GetServiceBearerToken." in why
     assert "WARNING: pip goes without CodeArtifact" in container.log
-
-
-KNOWN = "https://aws@amazon-112233445566.d.codeartifact.us-west-2.amazonaws.com/pypi/MyRepo/simple/"
 
 
 def test_instead_of_pypi_pip_asks_nothing_else_while_there_is_no_token(
@@ -267,6 +268,9 @@ def test_instead_of_pypi_pip_asks_no_index_where_nothing_can_be_set(container: C
             r".*Throttling.* Try again in some minutes: .*",
         ),
         (ClientError({"Error": {"Code": "ExpiredTokenException"}}, "Get"), r".*Expired.* Check the credentials, .*"),
+        (ValueError("what\nis this?"), r"what is this\?\."),
+        (UnicodeError(), r"UnicodeError\."),
+        (ProxyConnectionError(proxy_url="http://proxy/"), r"Failed to connect to proxy .*\. Check the network; .*"),
         (ModuleNotFoundError("No module named 'boto3'"), r"No module named 'boto3'\. Let python3 on PATH be the .*"),
     ],
 )
@@ -276,14 +280,17 @@ def test_each_kind_of_failure_has_its_advice(error: Exception, line: str) -> Non
     assert re.fullmatch(f"airflow-mwaa: CodeArtifact: {line}", str(caught.value.code))
 
 
-PAGE = "<html>Sign in</html>"
-NOT_IT = r"what answered is not CodeArtifact\. Check the proxy, and variables such as AWS_ENDPOINT_URL\."
+PAGE = f"<html>Sign in\n{'of long pages ' * 200}</html>"
+PROXY = r"\. Check the proxy, and variables such as AWS_ENDPOINT_URL\."
+NOT_IT = f"what answered is not CodeArtifact{PROXY}"
 
 
 @pytest.mark.parametrize(
     ("method", "status", "body", "words"),
     [
         ("POST", 502, PAGE, r".*502.*\. Try again in some minutes: the settings are not the cause\."),
+        ("POST", 403, PAGE, rf"(?=.{{1,400}}$).*\(403\).*{PROXY}"),
+        ("POST", 407, PAGE, rf"(?=.{{1,400}}$).*\(407\).*{PROXY}"),
         ("GET", 503, "", r".*503.*\. Try again in some minutes: .*"),
         ("POST", 0, "", r"Connection was closed before .*\. Check the network; .*"),
         ("POST", 200, PAGE, NOT_IT),

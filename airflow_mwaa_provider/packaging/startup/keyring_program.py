@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 
 LIMIT_S = 40
 TOKEN_S = 3600
+MOST_CHARACTERS = 300
+"""Of an error: the answer of a proxy may be a page."""
 ADDRESS = re.compile(r"((?P<scheme>https?)://([^\s/?#\\@]*@)?)?(?P<host>[^\s/?#\\@]+)(/[^\s?#\\]*)?")
 """Of an index. What readers of addresses take in different ways, to find the host, is none."""
 
@@ -51,8 +53,9 @@ def check(domain: str, owner: str, repository: str, region: str) -> None:
     """Print a repository's address for pip, and until when a token that was made for a trial is valid."""
     client = client_of(region)
     expires = token_of(client, domain, owner)["expiration"]
-    scheme, _, rest = endpoint_of(client, domain, owner, repository).partition("://")
-    sys.stdout.write(f"{scheme}://aws@{rest.rstrip('/')}/simple/ {expires.astimezone():%Y-%m-%d %H:%M:%S %Z}\n")
+    endpoint, note = endpoint_of(client, domain, owner, repository)
+    scheme, _, rest = endpoint.partition("://")
+    sys.stdout.write(f"{scheme}://aws@{rest.rstrip('/')}/simple/ {expires.astimezone():%Y-%m-%d %H:%M:%S %Z}{note}\n")
 
 
 def client_of(region: str) -> Any:
@@ -70,8 +73,8 @@ def token_of(client: Any, domain: str, owner: str) -> Any:
     return answer_of(client.get_authorization_token, asked, "authorizationToken", "expiration")
 
 
-def endpoint_of(client: Any, domain: str, owner: str, repository: str) -> str:
-    """Ask where the repository is."""
+def endpoint_of(client: Any, domain: str, owner: str, repository: str) -> tuple[str, str]:
+    """Ask where the repository is; return that, and what to note if nobody has confirmed it."""
     from botocore.exceptions import ClientError
 
     asked = {"domain": domain, "domainOwner": owner, "repository": repository, "format": "pypi"}
@@ -82,10 +85,13 @@ def endpoint_of(client: Any, domain: str, owner: str, repository: str) -> str:
             raise
         # The guide's role may not ask. This is what is answered outside of China.
         region = client.meta.region_name
-        return f"https://{domain}-{owner}.d.codeartifact.{region}.amazonaws.com/pypi/{repository}/"
+        return f"https://{domain}-{owner}.d.codeartifact.{region}.amazonaws.com/pypi/{repository}/", (
+            " (the address is not confirmed: whether there is such a repository, codeartifact:GetRepositoryEndpoint"
+            " would tell)"
+        )
     if "://" not in endpoint:
         raise OtherAnswerError
-    return endpoint
+    return endpoint, ""
 
 
 class OtherAnswerError(Exception):
@@ -108,27 +114,30 @@ def answer_of(operation: Any, asked: dict[str, Any], *names: str) -> Any:
 
 def reason(error: Exception) -> str:
     """Return what boto3 reported, which has neither the answer nor the token, and what to do."""
-    kind = type(error).__name__
+    kinds = {kind.__name__ for kind in type(error).__mro__}
     answer = getattr(error, "response", None)  # of errors of the connection it is None
     answer = answer if isinstance(answer, dict) else {}
     code = str(answer.get("Error", {}).get("Code", ""))
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    advice = "Check the network; without a route to the internet, VPC endpoints of codeartifact.api are needed"
+    advice = ""
     if status >= 500 or status == 429 or code.startswith(("Throttling", "TooManyRequests", "InternalServer")):
         advice = "Try again in some minutes: the settings are not the cause"
     elif code.startswith("AccessDenied"):
         advice = "Allow the execution role codeartifact:GetAuthorizationToken and sts:GetServiceBearerToken"
     elif code.startswith(("Expired", "UnrecognizedClient", "InvalidClientToken", "InvalidSignature")):
         advice = "Check the credentials, and that no variable such as AWS_ACCESS_KEY_ID replaces the role's"
+    elif code.isdigit() or kinds & {"OtherAnswerError", "ResponseParserError"}:  # a page, not an error of AWS's
+        advice = "Check the proxy, and variables such as AWS_ENDPOINT_URL"
     elif code:
         advice = "Check the domain, its owner, the repository and the region"
-    elif kind in {"OtherAnswerError", "ResponseParserError"}:
-        advice = "Check the proxy, and variables such as AWS_ENDPOINT_URL"
-    elif kind in {"NoCredentialsError", "NoRegionError"}:
+    elif kinds & {"ConnectionError", "HTTPClientError"}:
+        advice = "Check the network; without a route to the internet, VPC endpoints of codeartifact.api are needed"
+    elif kinds & {"NoCredentialsError", "NoRegionError"}:
         advice = "Give the container a role and a region"
     elif isinstance(error, ImportError):
         advice = "Let python3 on PATH be the image's own, which has boto3"
-    return f"{str(error).rstrip('.')}. {advice}."
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return f"{text[:MOST_CHARACTERS]}. {advice}.".removesuffix(" .")
 
 
 def too_slow(*_: object) -> NoReturn:
