@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ensurepip
+import os
 import re
 import shutil
 import socket
@@ -154,6 +155,17 @@ def test_lines_of_ones_own_cannot_change_what_the_part_does(container: Container
     assert "airflow_mwaa_" not in (container.folder / "env").read_text()
     assert container.run(f"readonly IFS\n{with_answer(f'{KNOWN} x')}") == {}
     assert "WARNING: pip goes without CodeArtifact" in container.log
+
+
+def test_a_program_that_runs_is_not_written_into(container: Container) -> None:
+    """Linux refuses that, and whoever reads it meanwhile would get half of it."""
+    script = with_answer(f"{KNOWN} x")
+    container.run(script)
+    keyring = container.home / ".airflow-mwaa" / "bin" / "keyring"
+    with keyring.open() as running:
+        container.run(script)
+        assert os.fstat(running.fileno()).st_ino != keyring.stat().st_ino
+    assert sorted(path.name for path in keyring.parent.iterdir()) == ["codeartifact.py", "keyring"]
 
 
 def test_two_repositories_and_an_index_that_is_there_already(container: Container) -> None:

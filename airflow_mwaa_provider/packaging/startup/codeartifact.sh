@@ -7,12 +7,14 @@ airflow_mwaa_codeartifact() {
     local airflow_mwaa_bin="$HOME/.airflow-mwaa/bin" airflow_mwaa_index airflow_mwaa_host airflow_mwaa_answer || return
     airflow_mwaa_region=${airflow_mwaa_region:-${AWS_REGION:-${AWS_DEFAULT_REGION-}}}
     airflow_mwaa_python=$(type -P python3) || return
+    # A pip that runs may have the program open: what is new takes its place as a whole.
     mkdir -p "$airflow_mwaa_bin" || return
-    cat >|"$airflow_mwaa_bin/codeartifact.py" <<'AIRFLOW_MWAA_PYTHON' || return
+    cat >|"$airflow_mwaa_bin/.codeartifact.$$" <<'AIRFLOW_MWAA_PYTHON' || return
 @text@AIRFLOW_MWAA_PYTHON
     builtin printf '#!/usr/bin/env bash\nexec %q %q "$@"\n' "$airflow_mwaa_python" "$airflow_mwaa_bin/codeartifact.py" \
-        >|"$airflow_mwaa_bin/keyring" || return
-    chmod 755 "$airflow_mwaa_bin/keyring" || return
+        >|"$airflow_mwaa_bin/.keyring.$$" && chmod 755 "$airflow_mwaa_bin/.keyring.$$" || return
+    mv -f "$airflow_mwaa_bin/.codeartifact.$$" "$airflow_mwaa_bin/codeartifact.py" || return
+    mv -f "$airflow_mwaa_bin/.keyring.$$" "$airflow_mwaa_bin/keyring" || return
     if airflow_mwaa_answer=$(airflow_mwaa_limited 45 "$airflow_mwaa_bin/keyring" check "$airflow_mwaa_domain" \
         "$airflow_mwaa_owner" "$airflow_mwaa_repository" "$airflow_mwaa_region"); then
         airflow_mwaa_index=${airflow_mwaa_answer%% *}
