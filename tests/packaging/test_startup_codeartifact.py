@@ -157,6 +157,20 @@ def test_lines_of_ones_own_cannot_change_what_the_part_does(container: Container
     assert "WARNING: pip goes without CodeArtifact" in container.log
 
 
+@pytest.mark.parametrize(
+    "answer", ["", f"{KNOWN}", f"{KNOWN[:-1]} x", "https://aws@a b/simple/ x", "https://aws@a;b/simple/ x", "page x"]
+)
+def test_an_answer_without_an_address_is_not_believed(container: Container, answer: str) -> None:
+    assert container.run(with_answer(answer)) == {}
+    assert "WARNING: pip goes without CodeArtifact" in container.log
+    assert "a token was given" not in container.log
+
+
+def test_what_python_prints_else_is_not_the_answer(container: Container) -> None:
+    assert container.run(with_answer(f"loaded\nhttps://x y\n{KNOWN} x"))["PIP_EXTRA_INDEX_URL"] == KNOWN
+    assert "valid until x; pip" in container.log
+
+
 def test_a_program_that_runs_is_not_written_into(container: Container) -> None:
     """Linux refuses that, and whoever reads it meanwhile would get half of it."""
     script = with_answer(f"{KNOWN} x")

@@ -15,17 +15,22 @@ airflow_mwaa_codeartifact() {
         >|"$airflow_mwaa_bin/.keyring.$$" && chmod 755 "$airflow_mwaa_bin/.keyring.$$" || return
     mv -f "$airflow_mwaa_bin/.codeartifact.$$" "$airflow_mwaa_bin/codeartifact.py" || return
     mv -f "$airflow_mwaa_bin/.keyring.$$" "$airflow_mwaa_bin/keyring" || return
+    # What else Python prints, as a sitecustomize may, comes before the answer.
     if airflow_mwaa_answer=$(airflow_mwaa_limited 45 "$airflow_mwaa_bin/keyring" check "$airflow_mwaa_domain" \
-        "$airflow_mwaa_owner" "$airflow_mwaa_repository" "$airflow_mwaa_region"); then
+        "$airflow_mwaa_owner" "$airflow_mwaa_repository" "$airflow_mwaa_region") &&
+        airflow_mwaa_answer=${airflow_mwaa_answer##*$'\n'} &&
+        [[ $airflow_mwaa_answer =~ ^https?://aws@[^[:space:]/\;@?#]+(/[^[:space:]\;?#]*)?/simple/\ . ]]; then
         airflow_mwaa_index=${airflow_mwaa_answer%% *}
         airflow_mwaa_answer="a token was given, valid until ${airflow_mwaa_answer#* }; pip asks for a new one whenever it needs one"
-    elif [[ $airflow_mwaa_variable == PIP_INDEX_URL && -n $airflow_mwaa_region ]]; then
+    else
+        if [[ -n $airflow_mwaa_answer ]]; then
+            airflow_mwaa_say "CodeArtifact: the answer has no address of an index. Check the proxy, and AWS_ENDPOINT_URL."
+        fi
+        [[ $airflow_mwaa_variable == PIP_INDEX_URL && -n $airflow_mwaa_region ]] || return
         # Without an index of its own pip would ask PyPI, where anybody can put a package of the same name.
         airflow_mwaa_host="$airflow_mwaa_domain-$airflow_mwaa_owner.d.codeartifact.$airflow_mwaa_region.amazonaws.com"
         airflow_mwaa_index="https://aws@$airflow_mwaa_host/pypi/$airflow_mwaa_repository/simple/"
         airflow_mwaa_answer="WARNING: no token was given; pip asks nothing else all the same, and finds no package until it gets a token"
-    else
-        return 1
     fi
     airflow_mwaa_host=${airflow_mwaa_index#*://aws@}
     airflow_mwaa_host="${airflow_mwaa_index%%://*}://${airflow_mwaa_host%%/*} $airflow_mwaa_domain $airflow_mwaa_owner $airflow_mwaa_region"
