@@ -228,6 +228,26 @@ def test_what_cannot_work_is_refused(
         "r @ https://user:SEC/RET@host/x.whl",
         "r @ https://user:SECRET${NAME}@host/x.whl",
         "r @ https://bucket.s3.amazonaws.com/r.whl?X-Amz-Signature=SECRET",
+        *(
+            f"r @ https://host/r.whl{sign}{name}=SECRET"
+            for sign in ("?", "?x=1&", "#")
+            for name in (
+                "auth",
+                "pass",
+                "pwd",
+                "jwt",
+                "credential",
+                "X-JFrog-Art-Api",
+                "token",
+                "AWSAccessKeyId",
+                "apikey",
+            )
+        ),
+        "r @ https://host/r.whl?token=${K}SECRET",
+        "--index-url=https://host/simple?token=SECRET",
+        'r --config-settings="token=SECRET"',
+        "r --config-settings=token=SECRET",
+        'r --global-option="--password=SECRET"',
         "-i https://user:SEC\\\nRET@host/simple",
         "-e 'git+https://SECRET@github.com/o/r.git#egg=r'",
         '--extra-index-url "https://${NAME}:SECRET@host/simple"',
@@ -250,6 +270,11 @@ def test_no_secret_comes_into_the_script(line: str) -> None:
         "r @ https://[::1]:8080/r.whl",
         "r @ https://${HOST}:${PORT}/r.whl#sha256=00",
         "r==${VERSION}",
+        "r @ https://host/r.whl?token=${TOKEN}#sha256=00",
+        "r @ https://host/r.whl?monkey=1&tokenizer=2&author=3&bypass=4#egg=token",
+        "token==1.0",
+        "secret==1; python_version=='3.12'",
+        "pyjwt~=2.8 --hash=sha256:00",
     ],
 )
 def test_what_pip_fills_in_is_taken(line: str) -> None:

@@ -24,8 +24,14 @@ _FILES = ("requirement", "constraint", "editable", "find-links", "index-url", "e
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 """What pip fills in."""
 _AUTHORITY = re.compile(r"://([^\s/?#\"']*)")
-_SIGNED = re.compile(r"(?i)[?&][\w-]*(key|password|secret|sig|signature|token)(id)?=(?!\$\{)")
-"""An address that lets everyone in who knows it."""
+_SETTING = re.compile(r"([\w.-]+)=(?!=)(?=([^?&#\s\"';,]*))")
+"""A name and a value: of an address's query or fragment, or of an option."""
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SECRET_WORD = re.compile(
+    r".*(credentials?|jwt|passphrase|passw(or)?d|secret|signature|token)|((access|api|auth|private|secret|sub)?key)(id)?"
+    r"|api|auth|authorization|pass|pwd?|sig"
+)
+"""Of a name such as ``X-Amz-Signature`` or ``AWSAccessKeyId``: whoever knows the value is let in."""
 
 
 def runtime_script(
@@ -79,7 +85,9 @@ def _lines(text: str, component: Component) -> list[str]:
 
 
 def _problem(line: Line) -> str | None:
-    if not all(_is_open(authority) for authority in _AUTHORITY.findall(line.text)) or _SIGNED.search(line.text):
+    if not all(map(_is_open, _AUTHORITY.findall(line.text))) or any(
+        _is_secret(name) and not _is_variable(value) for name, value in _SETTING.findall(line.text)
+    ):
         return (
             "has a user, password or token, which everyone could read who can read the script. Use a private index by "
             "`startup codeartifact`, or a variable: ${NAME}."
@@ -106,6 +114,10 @@ def _is_open(authority: str) -> bool:
     if password:
         return _is_variable(password)
     return user in {"", "git", "aws"} or _is_variable(user)
+
+
+def _is_secret(name: str) -> bool:
+    return any(_SECRET_WORD.fullmatch(word.lower()) for word in _WORD.findall(name))
 
 
 def _is_variable(text: str) -> bool:
