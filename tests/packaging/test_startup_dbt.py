@@ -39,6 +39,10 @@ def index(tmp_path: Path) -> dict[str, str]:
 def test_it_is_made_once_and_only_its_command_is_on_path(container: Container, index: dict[str, str]) -> None:
     script = dbt_script("1.11.2", ["postgres"])
     unusual = {"PIP_USER": "1", "PIP_CONSTRAINT": "/no/such/file", "PYTHONPATH": str(container.folder)}
+    unusual |= {"PIP_ROOT": str(container.folder), "PIP_PYTHON": "/no/such/python", "PIP_REQUIREMENT": "/no/such/file"}
+    file = container.home / ".config" / "pip" / "pip.conf"
+    file.parent.mkdir(parents=True)
+    file.write_text("[install]\nuser = true\nconstraint = /no/such/file\ndry-run = true\nrequire-hashes = true\n")
     found = container.run(f"set -eux\nIFS=,\n{script}", **index, **unusual)
     venv = container.home / "python3-virtualenv" / "dbt-env"
     assert found["DBT_VENV"] == str(venv)
@@ -79,6 +83,15 @@ def test_containers_that_do_not_run_it_are_left_alone(
     assert container.run(script, component) == {}
     asked = "asked for dbt-core==1.11.2 dbt-redshift==1.9.0 dbt-snowflake" in container.log
     assert (asked, f"dbt is not for this container ({component})" in container.log) == (is_for, not is_for)
+
+
+def test_a_dbt_that_does_not_start_is_not_installed(container: Container) -> None:
+    stub = 'airflow_mwaa_limited() { mkdir -p "$HOME/python3-virtualenv/dbt-env"; [[ $* != */dbt\\ --help ]]; }\n'
+    script = dbt_script("1.11.2", ["postgres"]).replace("airflow_mwaa_dbt ||", f"{stub}airflow_mwaa_dbt ||")
+    assert container.run(script) == {}
+    assert "WARNING: dbt could not be installed" in container.log
+    assert not (container.home / "python3-virtualenv" / "dbt-env").exists()
+    assert "DBT_VENV" in container.run(script.replace("[[ $* != */dbt\\ --help ]]", "true"))
 
 
 def test_no_time_that_is_left_is_no_reason_for_mwaa_to_end_the_start(container: Container) -> None:

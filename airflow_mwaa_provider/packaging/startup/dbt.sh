@@ -4,10 +4,14 @@
 airflow_mwaa_install_dbt() {
     mkdir -p "${1%/*}" && rm -rf "$1" || return
     airflow_mwaa_limited 60 python3 -m venv "$1" || return
-    # Settings that are meant for Airflow's own packages would fail here, or put dbt elsewhere.
-    airflow_mwaa_limited 220 env -u PIP_CONSTRAINT -u PIP_PREFIX -u PIP_TARGET -u PIP_USER -u PYTHONPATH \
+    # Settings that are meant for Airflow's own packages would fail here, or put dbt elsewhere. Where a variable can say
+    # no, it counts more than a pip.conf.
+    airflow_mwaa_limited 220 env -u PIP_BUILD_CONSTRAINT -u PIP_EDITABLE -u PIP_PREFIX -u PIP_PYTHON -u PIP_REQUIREMENT \
+        -u PIP_ROOT -u PIP_TARGET -u PYTHONHOME -u PYTHONPATH \
+        PIP_CONSTRAINT=/dev/null PIP_DRY_RUN=0 PIP_NO_DEPS=0 PIP_REQUIRE_HASHES=0 PIP_USER=0 \
         "$1/bin/python" -m pip install --disable-pip-version-check --no-cache-dir --no-input --quiet "${@:2}" || return
-    [[ -x $1/bin/dbt ]] || return
+    # It imports all of dbt, and asks PyPI nothing, as --version would.
+    airflow_mwaa_limited 60 "$1/bin/dbt" --help >/dev/null || return
     builtin printf '%s' "${*:2}" >|"$1/.installed"
 }
 
