@@ -125,6 +125,10 @@ def test_a_folder_of_the_users_is_never_taken_for_ours(container: Container) -> 
         ("1.11.2", ["DBT_Core"], "^adapter 'DBT_Core': dbt-core is no adapter"),
         ("1.11.2", ["postgres==1.9.0", "dbt-postgres==1.9.1"], "^adapter 'dbt-postgres' is given twice"),
         ("1.11.2", ["postgres", "Postgres==1.9.1"], "^adapter 'Postgres' is given twice"),
+        ("1.11.2", ["spark", "spark[PyHive]"], "^adapter 'spark' is given twice, with different versions or extras"),
+        ("1.11.2", ["spark[]"], r"^adapter 'spark\[\]'"),
+        ("1.11.2", ["spark[a;b]"], r"^adapter 'spark\[a;b\]'"),
+        ("1.11.2", ["core[x]"], "^adapter 'core': dbt-core is no adapter"),
         ("1.11.2", ["postgres=="], "^version of adapter postgres ''"),
         ("1.11.2", ["postgres==$(x)"], r"^version of adapter postgres '\$\(x\)'"),
     ],
@@ -135,5 +139,6 @@ def test_what_pip_would_not_take_is_refused(version: str, adapters: list[str], w
 
 
 def test_names_are_pips_and_each_is_asked_for_once() -> None:
-    script = dbt_script("1.11.2", ["Postgres", "dbt_postgres", "dbt-Spark==1.9.0"])
-    assert "local -a airflow_mwaa_packages=(dbt-core==1.11.2 dbt-postgres dbt-spark==1.9.0) " in script
+    script = dbt_script("1.11.2", ["Postgres", "dbt_postgres", "dbt-Spark[PyHive,session]==1.9.0"])
+    wanted = "dbt-core==1.11.2 dbt-postgres 'dbt-spark[PyHive,session]==1.9.0'"
+    assert f"local -a airflow_mwaa_packages=({wanted}) " in script

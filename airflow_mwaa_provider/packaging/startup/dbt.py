@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["dbt_script"]
 
+_NAME = r"[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*"
 _VERSION = r"[0-9]+(\.[0-9]+){1,3}((a|b|rc|\.post)[0-9]+)?"
 
 
@@ -26,8 +27,8 @@ def dbt_script(
     within four minutes, the log says so in one line, and the container starts without it.
 
     :param dbt_version: of dbt-core, such as ``1.11.2``.
-    :param adapters: names such as ``postgres``, ``redshift`` or ``snowflake``, each with a version if wanted:
-        ``postgres==1.9.1``. Without one pip takes the newest that goes with dbt-core.
+    :param adapters: names such as ``postgres``, ``redshift`` or ``snowflake``, each with extras and a version if
+        wanted: ``postgres==1.9.1``, ``spark[PyHive]``. Without a version pip takes the newest that goes with dbt-core.
     :param components: where tasks, or DAG files when they are parsed, run dbt.
     :raises MwaaInputError: a name or version cannot be installed, or an adapter is missing, given twice or dbt-core.
     """
@@ -36,8 +37,11 @@ def dbt_script(
         raise MwaaInputError("dbt: no adapter is given. Give that of your database, such as postgres.")
     packages = {"dbt-core": f"dbt-core=={dbt_version}"}
     for adapter in adapters:
-        given, equals, version = adapter.partition("==")
-        checked("adapter", given, r"[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*", "Give one such as postgres or postgres==1.9.1.")
+        wanted, equals, version = adapter.partition("==")
+        checked(
+            "adapter", wanted, rf"{_NAME}(\[{_NAME}(,{_NAME})*\])?", "Give one such as postgres or postgres==1.9.1."
+        )
+        given, bracket, extras = wanted.partition("[")
         if equals:
             checked(f"version of adapter {given}", version, _VERSION, "Give one such as 1.9.1.")
         name = f"dbt-{re.sub('[._-]+', '-', given).lower().removeprefix('dbt-')}"
@@ -45,7 +49,8 @@ def dbt_script(
             raise MwaaInputError(
                 f"adapter {given!r}: dbt-core is no adapter. Give its version as the dbt version alone."
             )
-        if packages.setdefault(name, f"{name}{equals}{version}") != f"{name}{equals}{version}":
-            raise MwaaInputError(f"adapter {given!r} is given twice, with different versions. Leave one out.")
+        package = f"{name}{bracket}{extras}{equals}{version}"
+        if packages.setdefault(name, package) != package:
+            raise MwaaInputError(f"adapter {given!r} is given twice, with different versions or extras. Leave one out.")
     chosen = [str(component) for component in dict.fromkeys(components)]
     return render("dbt.sh", packages=packages.values(), components=chosen)
