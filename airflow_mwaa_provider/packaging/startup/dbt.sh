@@ -23,7 +23,9 @@ airflow_mwaa_dbt() {
         airflow_mwaa_say "dbt is not for this container (${MWAA_AIRFLOW_COMPONENT-})"
         return 0
     fi
-    if [[ ! -e $airflow_mwaa_venv/.installed || $(<"$airflow_mwaa_venv/.installed") != "${airflow_mwaa_packages[*]}" ]]; then
+    # A Python of the image that has changed leaves an environment without one.
+    if [[ ! -e $airflow_mwaa_venv/.installed || $(<"$airflow_mwaa_venv/.installed") != "${airflow_mwaa_packages[*]}" ]] ||
+        ! "$airflow_mwaa_venv/bin/python" -c '' </dev/null; then
         if ! airflow_mwaa_install_dbt "$airflow_mwaa_venv" "${airflow_mwaa_packages[@]}"; then
             rm -rf "$airflow_mwaa_venv"
             return 1
@@ -37,7 +39,8 @@ airflow_mwaa_dbt() {
         fi
     fi
     # Of its programs dbt alone is on PATH: its python3 and pip would take the place of Airflow's.
-    mkdir -p "$HOME/.airflow-mwaa/bin" && ln -sf "$airflow_mwaa_venv/bin/dbt" "$HOME/.airflow-mwaa/bin/dbt" || return
+    mkdir -p "$HOME/.airflow-mwaa/bin" && rm -rf "$HOME/.airflow-mwaa/bin/dbt" &&
+        ln -s "$airflow_mwaa_venv/bin/dbt" "$HOME/.airflow-mwaa/bin/dbt" || return
     airflow_mwaa_export DBT_VENV "$airflow_mwaa_venv" && airflow_mwaa_on_path
 }
 airflow_mwaa_dbt || airflow_mwaa_say "WARNING: dbt could not be installed, and the container starts without it"
