@@ -47,7 +47,7 @@ def stubs(tmp_path: Path) -> Path:
     """A folder of programs that write down what they are called with, and fail if they are told to."""
     folder = tmp_path / "stubs"
     folder.mkdir()
-    for name in ("yum", "sudo", "timeout", "python3"):
+    for name in ("yum", "sudo", "timeout", "python3", "rpm"):
         program = folder / name
         program.write_text(
             "#!/bin/bash\n"
@@ -64,14 +64,14 @@ def calls(stubs: Path) -> list[str]:
     path = stubs.parent / "calls"
     found = path.read_text().splitlines() if path.exists() else []
     path.unlink(missing_ok=True)
-    return [line.strip() for line in found if not line.startswith("timeout ")]
+    return [line.strip() for line in found if not line.startswith(("timeout ", "rpm "))]
 
 
 def with_stubs(script: str, stubs: Path) -> str:
     return f"PATH={stubs}:$PATH\n{script}"
 
 
-YUM = "yum --assumeyes --quiet --setopt=timeout=10 --setopt=retries=1 install"
+YUM = "yum --assumeyes --quiet --setopt=timeout=10 --setopt=retries=1 --setopt=strict=0 install"
 
 
 def test_each_container_gets_its_own(container: Container, stubs: Path) -> None:
@@ -115,11 +115,21 @@ def test_pip_gets_the_lines_and_all_that_is_installed(container: Container, stub
 def test_what_cannot_be_installed_is_a_line_in_the_log(container: Container, stubs: Path, failing: str) -> None:
     script = runtime_script({WORKER: ["libaio"]}, {WORKER: "one"})
     if failing == "yum":
-        (stubs / "yum").write_text("#!/bin/bash\nexit 1\n")
+        for name in ("yum", "rpm"):
+            (stubs / name).write_text("#!/bin/bash\nexit 1\n")
     found = container.run(f"set -e\n{with_stubs(script, stubs)}export LATER=1\n", "worker", STUB_FAILS=failing)
     assert found["LATER"] == "1"
     what, them = ("libaio", "it") if failing == "yum" else ("requirements for the worker", "them")
     assert f"airflow-mwaa: WARNING: {what}: not installed, and the container starts without {them}\n" in container.log
+
+
+def test_a_package_that_there_is_not_keeps_no_other_away(container: Container, stubs: Path) -> None:
+    """With strict=0 dnf succeeds all the same, even where it finds none."""
+    (stubs / "rpm").write_text('#!/bin/bash\n[[ "$*" == "-q libaio" || "$*" == "-q --whatprovides virtual" ]]\n')
+    script = f"set -eu\n{with_stubs(runtime_script({WORKER: ['typo', 'libaio', 'virtual', 'other']}), stubs)}"
+    container.run(script)
+    assert "airflow-mwaa: libaio virtual: installed in " in container.log
+    assert "airflow-mwaa: WARNING: typo other: not installed, and the container starts without it\n" in container.log
 
 
 @pytest.mark.parametrize("broken", ["export TMPDIR=/no/such/folder", "mktemp() { echo /no/such/folder; }"])

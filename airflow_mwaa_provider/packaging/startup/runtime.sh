@@ -1,21 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 # Packages of the operating system and of Python, by container.
-# airflow_mwaa_packages COMPONENT NAME...: who calls it says what was not installed.
+# airflow_mwaa_packages COMPONENT NAME...: it fails if none is there in the end, and who calls it says so.
 airflow_mwaa_packages() {
-    local IFS=$' \t\n' airflow_mwaa_began airflow_mwaa_ended || return
+    local IFS=$' \t\n' airflow_mwaa_began airflow_mwaa_ended airflow_mwaa_rpm airflow_mwaa_status=0 || return
+    local airflow_mwaa_name airflow_mwaa_found='' airflow_mwaa_missing='' || return
     local -a airflow_mwaa_manager=(yum) || return
     airflow_mwaa_is_in "$1" || return 0
+    shift
     airflow_mwaa_now airflow_mwaa_began
     if ! type -P yum >/dev/null; then
         airflow_mwaa_say "there is no yum here"
         return 1
     fi
     if ((EUID != 0)); then airflow_mwaa_manager=(sudo -n yum); fi
-    # Without a route each mirror hangs: a few seconds, and once, are enough to know.
+    # Without a route each mirror hangs: a few seconds, and once, are enough to know. A name that there is not is left out.
     airflow_mwaa_limited 120 "${airflow_mwaa_manager[@]}" --assumeyes --quiet --setopt=timeout=10 --setopt=retries=1 \
-        install "${@:2}" || return
+        --setopt=strict=0 install "$@" || airflow_mwaa_status=$?
+    if airflow_mwaa_rpm=$(type -P rpm); then
+        for airflow_mwaa_name in "$@"; do
+            if "$airflow_mwaa_rpm" -q "$airflow_mwaa_name" || "$airflow_mwaa_rpm" -q --whatprovides "$airflow_mwaa_name"; then
+                airflow_mwaa_found+=" $airflow_mwaa_name"
+            else
+                airflow_mwaa_missing+=" $airflow_mwaa_name"
+            fi
+        done >/dev/null
+        [[ -n $airflow_mwaa_found ]] || return 1
+    else
+        ((airflow_mwaa_status == 0)) || return
+        airflow_mwaa_found=" $*"
+    fi
     airflow_mwaa_now airflow_mwaa_ended
-    airflow_mwaa_say "${*:2}: installed in $((airflow_mwaa_ended - airflow_mwaa_began)) s"
+    airflow_mwaa_say "${airflow_mwaa_found# }: installed in $((airflow_mwaa_ended - airflow_mwaa_began)) s"
+    if [[ -n $airflow_mwaa_missing ]]; then
+        airflow_mwaa_say "WARNING: ${airflow_mwaa_missing# }: not installed, and the container starts without it"
+    fi
 }
 
 # airflow_mwaa_requirements COMPONENT LINE...: nothing that the image has is replaced by another version.
