@@ -257,10 +257,37 @@ def test_links_can_be_copied(plugins: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(built.zip.path) as archive:
         assert not any(stat.S_ISLNK(found.external_attr >> 16) for found in archive.infolist())
     libraries = {name: text for name, text in content(built.zip.path).items() if not name.endswith(".py")}
-    assert libraries == dict.fromkeys(("lib/libx.so.1", "lib/libx.so", "lib/linked.so", "current/libx.so.1"), b"x")
+    names = ("libx.so", "libx.so.1", "linked.so")
+    assert libraries == dict.fromkeys((f"{folder}/{name}" for folder in ("lib", "current") for name in names), b"x")
     (plugins / "broken").symlink_to("absent")
     with pytest.raises(MwaaInputError, match=r"^broken in .* is a symbolic link to absent, where no file is"):
         build_plugins([plugins], tmp_path / "x.zip", copies_links=True)
+
+
+def test_links_below_linked_folders_are_copied_as_long_as_that_has_an_end(tmp_path: Path) -> None:
+    folder = tmp_path / "plugins"
+    (folder / "v1").mkdir(parents=True)
+    (folder / "data").mkdir()
+    (folder / "data" / "x.txt").write_text("x")
+    (folder / "v1" / "files").symlink_to("../data")
+    (folder / "cur").symlink_to("v1")
+    (folder / "again").symlink_to("cur/files/../data")
+
+    def build() -> tuple[str, ...]:
+        return build_plugins([folder], tmp_path / "x.zip", copies_links=True).zip.names
+
+    assert build() == ("again/x.txt", "cur/files/x.txt", "data/x.txt", "v1/files/x.txt")
+    for name, target in (("self", "."), ("up", ".."), ("back", "../cur")):
+        (folder / "data" / name).symlink_to(target)
+        with pytest.raises(MwaaInputError, match=r"is a symbolic link to .*, a folder that it is in itself: copies"):
+            build()
+        (folder / "data" / name).unlink()
+    for number in range(20):
+        (folder / f"f{number}").mkdir()
+        for name in ("one", "two"):
+            (folder / f"f{number}" / name).symlink_to(f"../f{number + 1}" if number < 19 else "../data")
+    with pytest.raises(MwaaInputError, match=r": copies of links would be more than 50,000\. Remove it\.$"):
+        build()
 
 
 def test_sources_that_cannot_be_used_are_named(plugins: Path, tmp_path: Path) -> None:

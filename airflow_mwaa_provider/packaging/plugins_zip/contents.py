@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from bisect import bisect_left
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Contents"]
 
 _CHUNK_BYTES = 1 << 20
+_MAX_COPIES = 50_000
+"""Of what links lead to: links to folders of links double them at each step."""
 
 
 class Contents:
@@ -101,8 +104,9 @@ class Contents:
     def entries(self, *, copies_links: bool = False) -> list[ZipEntry]:
         """Return all entries, the ``.airflowignore`` included.
 
-        :param copies_links: in the place of a symbolic link there is a copy of what it leads to.
-        :raises MwaaInputError: a link has nothing that could be copied.
+        :param copies_links: in the place of a symbolic link there is a copy of what it leads to, and of what the links
+            in that lead to.
+        :raises MwaaInputError: a link has nothing that could be copied, or leads to a folder that it is in.
         """
         text = "".join(f"{line}\n" for line in self._ignored)
         found = self._copied() if copies_links else list(self._entries.values())
@@ -114,22 +118,40 @@ class Contents:
             if entry.is_link:
                 with entry.open() as file:
                     links[path] = os.fsdecode(file.read())
-        files = {path: entry for path, entry in self._entries.items() if not entry.is_link}
-        made = list(files.values())
-        for link, text in links.items():
-            target = target_of(link, text, links)
-            below = [path for path in files if path == target or path.startswith(f"{target}/")]
-            if not below:
-                raise MwaaInputError(
-                    f"{link} in {self._sources[link]} is a symbolic link to {text}, where no file is that could be "
-                    "copied. Remove it."
-                )
-            made += [replace(files[path], name=link + path.removeprefix(str(target))) for path in below]
-        return made
+        targets = {link: target_of(link, text, links) for link, text in links.items()}
+        paths = sorted(self._entries)
+        made: list[ZipEntry] = []
+        for each in links:
+            waiting: list[tuple[str, str, tuple[str, ...]]] = [(each, each, ())]  # with the folders that lead to it
+            while waiting:
+                at, link, above = waiting.pop()
+                target = targets[link]
+                where = f"{link} in {self._sources[link]} is a symbolic link to {links[link]}"
+                below = [target] if target in self._entries else _below(paths, target) if target else []
+                if not below:
+                    raise MwaaInputError(f"{where}, where no file is that could be copied. Remove it.")
+                if target in (*above, "."):
+                    raise MwaaInputError(f"{where}, a folder that it is in itself: copies would have no end. Remove it.")
+                for path in below:
+                    copy = at + path.removeprefix(str(target))
+                    if path in links:
+                        waiting.append((copy, path, (*above, str(target))))
+                    else:
+                        made.append(replace(self._entries[path], name=copy))
+                if len(made) > _MAX_COPIES:
+                    raise MwaaInputError(f"{where}: copies of links would be more than {_MAX_COPIES:,}. Remove it.")
+        return [*(entry for entry in self._entries.values() if not entry.is_link), *made]
 
     def counts(self) -> dict[str, int]:
         """Return the number of files by source; one that two have counts for the first."""
         return dict(Counter(self._sources.values()))
+
+
+def _below(paths: list[str], folder: str) -> list[str]:
+    """Return the paths in a folder, and in those below it, out of sorted ones."""
+    if folder == ".":
+        return paths
+    return paths[bisect_left(paths, f"{folder}/") : bisect_left(paths, f"{folder}0")]  # which follows the slash
 
 
 def _same(one: ZipEntry, other: ZipEntry) -> bool:
