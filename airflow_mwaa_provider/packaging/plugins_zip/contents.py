@@ -131,7 +131,9 @@ class Contents:
                 if not below:
                     raise MwaaInputError(f"{where}, where no file is that could be copied. Remove it.")
                 if target in (*above, "."):
-                    raise MwaaInputError(f"{where}, a folder that it is in itself: copies would have no end. Remove it.")
+                    raise MwaaInputError(
+                        f"{where}, a folder that it is in itself: copies would have no end. Remove it."
+                    )
                 for path in below:
                     copy = at + path.removeprefix(str(target))
                     if path in links:
