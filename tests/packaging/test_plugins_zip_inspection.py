@@ -21,7 +21,19 @@ from airflow_mwaa_provider.local.airflow import plugins_zip
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect, inspect_file
 from airflow_mwaa_provider.packaging.problems import Severity
-from tests.packaging.zips import AIRFLOW, BROKEN, PLUGIN, Broken, Entry, entry, link, table, wheel, zipped
+from tests.packaging.zips import (
+    AIRFLOW,
+    BROKEN,
+    MYLIB_1_0,
+    PLUGIN,
+    Broken,
+    Entry,
+    entry,
+    link,
+    table,
+    wheel,
+    zipped,
+)
 
 pytestmark = pytest.mark.once
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "plugins-zip.md"
@@ -172,13 +184,36 @@ def test_a_wheel_is_what_its_name_says() -> None:
     assert found(wheel("other", "1.0")) == ["wheel-renamed"]
     about = "mylib-1.0.dist-info"
     metadata = (f"{about}/METADATA", b"Metadata-Version: 2.1\nName: mylib\nVersion: 1.1\n")
-    sign = (f"{about}/WHEEL", b"Wheel-Version: 1.0\n")
-    assert found(zipped(metadata, sign)) == ["wheel-renamed"]
-    assert found(zipped(metadata)) == ["wheel-damaged"]
-    assert found(zipped(metadata, sign, ("other-1.0.dist-info/METADATA", b""))) == ["wheel-damaged"]
-    stored = bytearray(zipped(metadata, sign, ("mylib/a.py", b"a text"), compression=zipfile.ZIP_STORED))
+    sign, record = (f"{about}/WHEEL", b"Wheel-Version: 1.0\n"), (f"{about}/RECORD", b"")
+    assert found(zipped(metadata, sign, record)) == ["wheel-renamed"]
+    assert found(zipped(metadata, record)) == ["wheel-damaged"]
+    assert found(zipped(metadata, sign)) == ["wheel-damaged"]
+    assert found(zipped(metadata, sign, record, ("other-1.0.dist-info/METADATA", b""))) == ["wheel-damaged"]
+    stored = bytearray(zipped(metadata, sign, record, ("mylib/a.py", b"a text"), compression=zipfile.ZIP_STORED))
     stored[stored.index(b"a text")] ^= 1
     assert found(bytes(stored)) == ["wheel-damaged"]
+
+
+def test_what_pip_refuses_of_a_wheel_that_is_whole() -> None:
+    """As pip 24.2 was seen to take and to refuse them."""
+
+    def found(airflow_version: str | None = AIRFLOW, *more: Entry, **keywords: str) -> list[tuple[str, Severity]]:
+        content = zipped((MYLIB_1_0, wheel("mylib", "1.0", *more, **keywords)), ("plugin.py", b""))
+        problems = inspect(io.BytesIO(content), "plugins.zip", airflow_version=airflow_version)
+        return [(problem.code, problem.severity) for problem in problems]
+
+    for required in (">=3.8", ">=3.11.4,<3.12", "!=3.11.0", "==3.11.*", "nonsense"):
+        assert found(about=f"Requires-Python: {required}\n") == [], required
+    for required in ("<3.10", ">=3.12", "!=3.11.*"):
+        for version, severity in ((AIRFLOW, Severity.ERROR), (None, Severity.WARNING)):
+            wrong = found(version, about=f"Requires-Python: {required if version else '<3.10'}\n")
+            assert wrong == [("wheel-requires-another-python", severity)], required
+    assert found(sign="Wheel-Version: 1.9\n") == []
+    for sign in ("Wheel-Version: 2.0\n", "Root-Is-Purelib: true\n", "Wheel-Version: x\n"):
+        assert found(sign=sign) == [("wheel-of-another-format", Severity.ERROR)], sign
+    assert found(AIRFLOW, ("mylib/../mylib/a.py", b""), ("mylib/..a.py", b"")) == []
+    for name in ("../evil.py", "/evil.py", "mylib/../../evil.py"):
+        assert found(AIRFLOW, (name, b"")) == [("wheel-leads-out", Severity.ERROR)], name
 
 
 def test_wheels_of_two_environments_and_links_to_wheels() -> None:

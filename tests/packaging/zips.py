@@ -20,6 +20,7 @@ from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect_file
 AIRFLOW = "2.10.3"  # whose Python each Python that this runs on knows
 PLUGIN = b"import os\n"
 CP311 = "mylib-1.0-cp311-cp311"
+MYLIB_1_0 = "mylib-1.0-py3-none-any.whl"
 MYLIB_1_1 = "mylib-1.1-py3-none-any.whl"
 Entry = tuple[str | zipfile.ZipInfo, bytes]
 
@@ -58,13 +59,15 @@ def zipped(*entries: Entry, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     return content.getvalue()
 
 
-def wheel(distribution: str, version: str) -> bytes:
-    metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n".encode()
-    about = f"{distribution}-{version}.dist-info"
+def wheel(distribution: str, version: str, *more: Entry, about: str = "", sign: str = "Wheel-Version: 1.0\n") -> bytes:
+    metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n{about}".encode()
+    folder = f"{distribution}-{version}.dist-info"
     return zipped(
         (f"{distribution}/__init__.py", b""),
-        (f"{about}/METADATA", metadata),
-        (f"{about}/WHEEL", b"Wheel-Version: 1.0\n"),
+        *more,
+        (f"{folder}/METADATA", metadata),
+        (f"{folder}/WHEEL", sign.encode()),
+        (f"{folder}/RECORD", b""),
     )
 
 
@@ -169,6 +172,18 @@ BROKEN = [
     Broken("wheel-name", "a wheel that was renamed", of(("mylib.whl", wheel("mylib", "1.0")))),
     Broken("wheel-damaged", "a wheel that is an error page", of(("mylib-1.0-py3-none-any.whl", b"<html>404</html>"))),
     Broken("wheel-renamed", "a wheel with another version's name", of((MYLIB_1_1, wheel("mylib", "1.0")))),
+    Broken(
+        "wheel-requires-another-python", "a wheel for older Pythons, as only its metadata says",
+        of((MYLIB_1_0, wheel("mylib", "1.0", about="Requires-Python: <3.10\n"))),
+    ),
+    Broken(
+        "wheel-of-another-format", "a wheel of a format to come",
+        of((MYLIB_1_0, wheel("mylib", "1.0", sign="Wheel-Version: 2.0\n"))),
+    ),
+    Broken(
+        "wheel-leads-out", "a wheel with path traversal",
+        of((MYLIB_1_0, wheel("mylib", "1.0", ("../evil.py", PLUGIN)))),
+    ),
     Broken("wheel-name-unusual", "a wheel of an old build", _wheel("my__lib-1.0-py3-none-any.whl")),
     Broken("wheel-for-another-python", "a wheel of Python 3.9", _wheel("mylib-1.0-cp39-cp39-manylinux2014_x86_64.whl")),
     Broken("wheel-for-another-processor", "a wheel of a Mac's Docker", _wheel(f"{CP311}-manylinux2014_aarch64.whl")),

@@ -12,6 +12,7 @@ from collections import defaultdict
 from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING, BinaryIO
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
@@ -22,6 +23,7 @@ from airflow_mwaa_provider.packaging.problems import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from email.message import Message
 
     from packaging.tags import Tag
 
@@ -32,6 +34,8 @@ __all__ = ["is_supported", "version_problems", "wheel_content_problem", "wheel_n
 _PLATFORMS = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux2014_x86_64")
 """What pip is to be asked for: it takes each as it is, and no older one with it, but for manylinux2014."""
 _MAX_METADATA_BYTES = 1 << 20
+_PATCH_RELEASES = 40
+"""More than any Python has had."""
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError, NotImplementedError, RuntimeError, OSError)
 
 
@@ -98,25 +102,69 @@ def wheel_name_problem(path: str, archive: str, image: Image) -> Problem | None:
     )  # fmt: skip
 
 
-def wheel_content_problem(path: str, archive: str, content: BinaryIO) -> Problem | None:
-    """Say whether pip can install a wheel: it can be read, and is what its name says."""
+def wheel_content_problem(path: str, archive: str, content: BinaryIO, image: Image) -> Problem | None:
+    """Say whether an image's pip can install a wheel: it can be read, is what its name says, and of a kind it takes."""
     where = f"{archive}: {path}"
     try:
         with zipfile.ZipFile(content) as wheel:
+            names = wheel.namelist()
             is_whole = any(map(is_bomb, wheel.infolist())) or wheel.testzip() is None
-            folders = {name.partition("/")[0] for name in wheel.namelist() if re.match(r"[^/]+\.dist-info/", name)}
-            files = {name.partition("/")[2] for name in wheel.namelist() if name.partition("/")[0] in folders}
-            if is_whole and len(folders) == 1 and {"METADATA", "WHEEL"} <= files:
-                with wheel.open(f"{min(folders)}/METADATA") as file:
-                    metadata = BytesHeaderParser().parsebytes(file.read(_MAX_METADATA_BYTES))
+            folders = {name.partition("/")[0] for name in names if re.match(r"[^/]+\.dist-info/", name)}
+            files = {name.partition("/")[2] for name in names if name.partition("/")[0] in folders}
+            if is_whole and len(folders) == 1 and {"METADATA", "WHEEL", "RECORD"} <= files:
+                metadata, sign = (_header(wheel, f"{min(folders)}/{name}") for name in ("METADATA", "WHEEL"))
                 inside = (str(metadata["Name"]), str(metadata["Version"]))
-                return _mismatch(where, posixpath.basename(path), min(folders), inside)
+                return (
+                    _mismatch(where, posixpath.basename(path), min(folders), inside)
+                    or _of_another_format(where, str(sign["Wheel-Version"]))
+                    or _leading_out(where, names)
+                    or _for_another_python(where, metadata["Requires-Python"], image)
+                )
     except _UNREADABLE:
         pass
     return Problem(
         "wheel-damaged", where,
-        "It is not a wheel inside: not a zip, damaged, or without one .dist-info with METADATA and WHEEL.",
+        "It is not a wheel inside: not a zip, damaged, or without one .dist-info with METADATA, WHEEL and RECORD.",
         "Download or build it again.",
+    )  # fmt: skip
+
+
+def _header(wheel: zipfile.ZipFile, name: str) -> Message:
+    with wheel.open(name) as file:
+        return BytesHeaderParser().parsebytes(file.read(_MAX_METADATA_BYTES))
+
+
+def _of_another_format(where: str, version: str) -> Problem | None:
+    if re.fullmatch(r"\s*[01](\.\d+)*\s*", version, re.ASCII):
+        return None
+    return Problem(
+        "wheel-of-another-format", where, f"Its Wheel-Version is {version[:20]!r}, and pip takes 1.",
+        "Build it again, with another build backend.",
+    )  # fmt: skip
+
+
+def _leading_out(where: str, names: Iterable[str]) -> Problem | None:
+    for name in names:
+        if posixpath.normpath(name).startswith(("/", "../")):
+            return Problem(
+                "wheel-leads-out", where, f"Its file {name[:60]!r} leads out of it, and pip refuses it.",
+                "Download it again, from its maker.",
+            )  # fmt: skip
+    return None
+
+
+def _for_another_python(where: str, required: str | None, image: Image) -> Problem | None:
+    """Compare Requires-Python with the image's Python, of which nobody says the patch release."""
+    try:
+        versions = SpecifierSet(required or "")
+    except InvalidSpecifier:
+        return None  # pip takes no notice of it, either
+    if any(f"{image.python_text}.{patch}" in versions for patch in range(_PATCH_RELEASES)):
+        return None
+    return Problem(
+        "wheel-requires-another-python", where,
+        f"It requires Python {versions}; the image of Airflow {image.airflow} has Python {image.python_text}.",
+        "Take another version of it.", Severity.WARNING if image.is_assumed else Severity.ERROR,
     )  # fmt: skip
 
 
