@@ -7,6 +7,7 @@ import io
 import json
 import random
 import sys
+import tomllib
 import tracemalloc
 import zipfile
 from contextlib import suppress
@@ -30,6 +31,7 @@ from tests.packaging.zips import (
     Entry,
     entry,
     link,
+    plugin,
     table,
     wheel,
     zipped,
@@ -260,6 +262,26 @@ def test_names_of_modules_as_the_image_has_them() -> None:
     for names in (["my/hooks.py", "hooks/x.py"], ["hooks.py", "hooks/x.py"], ["one/a.py", "two/a.py"]):
         assert codes(*((name, b"") for name in names)) == ["same-module-name"], names
     assert codes(("one/__init__.py", b""), ("two/__init__.py", b"")) == []
+
+
+def test_of_plugins_of_one_name_airflow_takes_one() -> None:
+    def told(*entries: Entry) -> list[str]:
+        return [problem.what for problem in inspect(io.BytesIO(zipped(*entries)), "plugins.zip")]
+
+    assert told(("one.py", plugin("one")), ("two.py", plugin("two"))) == []
+    [what] = told(("one.py", plugin("same")), ("d/two.py", plugin("same").replace(b"name =", b"name: str =")))
+    assert what.startswith("Its plugin is called 'same', as is that of one.py: Airflow takes one of them")
+    [what] = told(
+        ("one.py", plugin("a") + plugin("a").replace(b"(Air", b"(plugins_manager.Air").replace(b"Mine", b"B"))
+    )
+    assert "as is that of one.py" in what
+    assert told(("one.py", plugin("a")), ("two.py", plugin("a").replace(b"(AirflowPlugin)", b"(Base)"))) == []
+    assert told(("one.py", plugin("a")), ("d/two.py", plugin("a")), (".airflowignore", b"d\n")) == []
+    with (PAGE.parents[1] / "pyproject.toml").open("rb") as file:
+        own = tomllib.load(file)["project"]["entry-points"]["airflow.plugins"]
+    for name in own:
+        [what] = told(("one.py", plugin(name)))
+        assert f"called '{name}', as is that of airflow-mwaa-provider:" in what
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,11 @@ def wheel(distribution: str, version: str, *more: Entry, about: str = "", sign: 
     )
 
 
+def plugin(name: str) -> bytes:
+    imports = "from airflow.plugins_manager import AirflowPlugin\n\n\n"
+    return f"{imports}class Mine(AirflowPlugin):\n    name = {name!r}\n".encode()
+
+
 def elf(machine: int) -> bytes:
     return b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00" + machine.to_bytes(2, "little") + bytes(44)
 
@@ -209,6 +214,9 @@ BROKEN = [
     Broken("shadows-dependency", "a hook called `redis.py`", of(("plugin.py", PLUGIN), ("hooks/redis.py", PLUGIN))),
     Broken("shadows-airflow", "a plugin called `airflow.py`", of(("airflow.py", PLUGIN))),
     Broken("same-module-name", "a module called as a folder", of(("my/hooks.py", PLUGIN), ("hooks/a.py", PLUGIN))),
+    Broken(
+        "same-plugin-name", "two plugins of one name", of(("one.py", plugin("same")), ("two.py", plugin("same"))),
+    ),
     Broken(
         "folder-twice", "a link to a folder of modules",
         of(("lib/mine.py", PLUGIN), ("plugin.py", PLUGIN), (link("current"), b"lib")),

@@ -22,7 +22,12 @@ from airflow_mwaa_provider.packaging.plugins_zip.elf import is_elf, is_x86_64
 from airflow_mwaa_provider.packaging.plugins_zip.ignoring import IGNORE_FILE, Syntax, Walk, walk
 from airflow_mwaa_provider.packaging.plugins_zip.image import image_of
 from airflow_mwaa_provider.packaging.plugins_zip.links import LEADS_OUT, LOOPS, target_of
-from airflow_mwaa_provider.packaging.plugins_zip.modules import module_problems, syntax_problem
+from airflow_mwaa_provider.packaging.plugins_zip.modules import (
+    module_problems,
+    plugin_name_problems,
+    plugin_names,
+    syntax_problem,
+)
 from airflow_mwaa_provider.packaging.plugins_zip.names import (
     is_bomb,
     is_encrypted,
@@ -126,6 +131,7 @@ class _Read:
     not_executable: list[str] = field(default_factory=list)
     wheel_problems: list[Problem] = field(default_factory=list)
     syntax_problems: list[Problem] = field(default_factory=list)
+    plugin_names: dict[str, list[str]] = field(default_factory=dict)
 
 
 class _Inspection:
@@ -147,6 +153,7 @@ class _Inspection:
         yield from version_problems(wheels, self._name)
         folders = {path_of(entry).partition("/")[0] for entry in self._files if "/" in path_of(entry)}
         yield from module_problems(read.walk.modules, folders, self._name, self._image)
+        yield from plugin_name_problems(read.plugin_names, self._name)
         yield from read.syntax_problems
 
     def _read(self) -> _Read:
@@ -228,6 +235,7 @@ class _Inspection:
         if is_link(entry):
             return
         if is_whole:
+            read.plugin_names[path] = plugin_names(bytes(kept))
             syntax = syntax_problem(path, bytes(kept), self._name, self._image)
             read.syntax_problems += [syntax] if syntax else []
         if is_elf(start) and not is_x86_64(start):

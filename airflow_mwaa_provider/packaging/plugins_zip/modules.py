@@ -18,11 +18,11 @@ from airflow_mwaa_provider.packaging.plugins_zip.ignoring import IGNORE_FILE
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow_mwaa_provider.packaging.plugins_zip.image import Image
 
-__all__ = ["module_problems", "syntax_problem"]
+__all__ = ["module_problems", "plugin_name_problems", "plugin_names", "syntax_problem"]
 
 _LOCAL_SETTINGS = "airflow_local_settings.py"
 _IMPORTED_AS = {
@@ -41,6 +41,8 @@ _STANDARD_UNTIL = {
 }
 """Modules of Python's that are in no later one. Source: ``sys.stdlib_module_names`` of 3.11, 3.12 and 3.13."""
 _STANDARD_SINCE = {(3, 14): "annotationlib compression"}
+_OWN_PLUGINS = {"mwaa_metadata_api", "mwaa_task_resources", "mwaa_timezone", "mwaa_env_vars", "mwaa_virtualenv"}
+"""Names of this package's plugins, which come after those of plugins.zip."""
 _ONLY_IN_3_12 = (
     "f-string: what only Python 3.12 and later take is in braces: a quote of the f-string, a backslash, or #"
 )
@@ -107,6 +109,56 @@ def _clashes(paths: Iterable[str], folders: Iterable[str], archive: str) -> Iter
                 f"Airflow runs it as the module {name!r}, which is also the name of {' and of '.join(others[:3])}: one "
                 "takes the place of the other.",
                 f"Rename one of them, or name its folder in {IGNORE_FILE}.", Severity.WARNING,
+            )  # fmt: skip
+
+
+def plugin_names(content: bytes) -> list[str]:
+    """Return the names of the plugins that a module defines, as far as they are written in their classes."""
+    if b"AirflowPlugin" not in content:
+        return []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []  # which is said elsewhere
+    return [
+        node.value.value
+        for plugin in ast.walk(tree)
+        if isinstance(plugin, ast.ClassDef) and any(map(_is_airflow_plugin, plugin.bases))
+        for node in plugin.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and any(isinstance(each, ast.Name) and each.id == "name" for each in _targets(node))
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    ]
+
+
+def _is_airflow_plugin(base: ast.expr) -> bool:
+    return (base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", None)) == "AirflowPlugin"
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def plugin_name_problems(names: Mapping[str, Sequence[str]], archive: str) -> Iterator[Problem]:
+    """Say which plugins Airflow leaves out, because it takes one of each name.
+
+    :param names: of the plugins of each module, by its path.
+    """
+    defined: dict[str, list[str]] = defaultdict(list)
+    for path, found in sorted(names.items()):
+        for name in found:
+            defined[name].append(path)
+    for name, paths in sorted(defined.items()):
+        others = [*paths[1:], *(["airflow-mwaa-provider"] if name in _OWN_PLUGINS else [])]
+        if others:
+            yield Problem(
+                "same-plugin-name", f"{archive}: {paths[0]}",
+                f"Its plugin is called {name!r}, as is that of {' and of '.join(others[:3])}: Airflow takes one of "
+                "them, and leaves out the others.",
+                "Give each plugin a name of its own.", Severity.WARNING,
             )  # fmt: skip
 
 
