@@ -97,6 +97,21 @@ def test_every_kind_of_source_in_any_order_gives_the_same_bytes(plugins: Path, t
     assert hashlib.sha256(stored.path.read_bytes()).hexdigest() == stored.sha256 != first.sha256
 
 
+def test_what_two_sources_share_is_the_same_in_any_order(tmp_path: Path) -> None:
+    sources = []
+    for name, mode, lines in (("a", 0o755, "# of b\nb\nshared\n"), ("b", 0o644, "# of a\na\nshared\n")):
+        sources.append(tmp_path / name)
+        sources[-1].mkdir()
+        (sources[-1] / "run").write_text("#!/bin/sh\n")
+        (sources[-1] / "run").chmod(mode)
+        (sources[-1] / ".airflowignore").write_text(lines)
+    first = build_plugins(sources, tmp_path / "x.zip").zip
+    assert not build_plugins(sources[::-1], tmp_path / "x.zip").zip.changed
+    assert content(first.path)[".airflowignore"] == b"# of a\na\nshared\n# of b\nb\n"
+    with zipfile.ZipFile(first.path) as archive:
+        assert archive.getinfo("run").external_attr >> 16 == stat.S_IFREG | 0o755
+
+
 def test_names_of_other_zips_are_read_as_unzip_reads_them(tmp_path: Path) -> None:
     """Info-ZIP writes UTF-8 and does not say so; others write an old code page, and UTF-8 beside it."""
     other = tmp_path / "other.zip"
@@ -361,7 +376,7 @@ def test_binaries_keep_their_folders_links_and_permissions(archives: Binaries, t
     assert texts[f"{oracle}/libaio.so.1"] == elf(X86_64)
     assert modes["apache-hive-3.1.3-bin/bin/hive"] == stat.S_IFREG | 0o755
     assert texts["hadoop-3.3.6/lib/native/libhadoop.so"] == b"libhadoop.so.1.0.0"
-    assert texts[".airflowignore"].decode().split() == [oracle, "hadoop-3.3.6", "apache-hive-3.1.3-bin"]
+    assert texts[".airflowignore"].decode().split() == ["apache-hive-3.1.3-bin", "hadoop-3.3.6", oracle]
     assert not any("/share/doc/" in name for name in modes)
     assert built.left_out == {"hadoop-3.3.6/share/doc/": 1}
     assert built.problems == inspect_file(built.zip.path) == []

@@ -92,8 +92,9 @@ def build_plugins(
 ) -> BuiltPlugins:
     """Build a plugins.zip, and write it if it has no errors.
 
-    The same sources give the same bytes, whatever their times and the order in which they are given; with
-    :attr:`Compression.DEFLATED` wherever zlib is the same. It takes a few megabytes of memory.
+    The same sources give the same bytes, whatever their times and the order in which they are given, unless lines of
+    an ``.airflowignore`` begin with ``!``: then their order counts. With :attr:`Compression.DEFLATED` they do wherever
+    zlib is the same. It takes a few megabytes of memory.
 
     :param sources: folders of plugins (their content), ``.py`` files, wheels, other plugins.zip files.
     :param binaries: archives to unpack into it.

@@ -40,7 +40,7 @@ class Contents:
         self._entries: dict[str, ZipEntry] = {}
         self._sources: dict[str, str] = {}
         self._folders: dict[str, str] = {}
-        self._ignored: list[str] = []
+        self._ignored: list[list[str]] = []
 
     def __enter__(self) -> Contents:
         return self
@@ -51,7 +51,7 @@ class Contents:
         self.opened.close()
 
     def add(self, entry: ZipEntry, source: str) -> None:
-        """Add a file; the same one from two sources is fine.
+        """Add a file; the same one from two sources is fine, and may be executed if one of them says so.
 
         Lines of an ``.airflowignore`` at the top are merged.
 
@@ -80,6 +80,8 @@ class Contents:
                     f"{path} is in {self._sources[path]} and, with other content, in {source}. Rename one of them, or "
                     "leave it out."
                 )
+            # Whichever came first: a mount that loses the permission to execute is no reason to lose it.
+            self._entries[path] = replace(before, mode=before.mode | entry.mode)
             return
         above = path
         while above := posixpath.dirname(above):
@@ -92,14 +94,18 @@ class Contents:
         self._sources[path] = source
 
     def ignore(self, lines: Iterable[str]) -> None:
-        """Add lines to the ``.airflowignore`` at the top.
+        """Add lines to the ``.airflowignore`` at the top, of one source."""
+        self._ignored.append([line for line in map(str.rstrip, lines) if line])
 
-        A line that is there is not added again, unless some lines begin with ``!``: then their order counts.
+    def _ignore_file(self) -> str:
+        """Return the ``.airflowignore`` at the top: each line once, and the same whatever order the sources have.
+
+        If some lines begin with ``!``, their order counts, and stays as it is.
         """
-        added = [line for line in map(str.rstrip, lines) if line]
-        if not any(line.startswith("!") for line in (*self._ignored, *added)):
-            added = [line for line in dict.fromkeys(added) if line not in self._ignored]
-        self._ignored += added
+        lines = [line for source in self._ignored for line in source]
+        if not any(line.startswith("!") for line in lines):
+            lines = list(dict.fromkeys(line for source in sorted(self._ignored) for line in source))
+        return "".join(f"{line}\n" for line in lines)
 
     def entries(self, *, copies_links: bool = False) -> list[ZipEntry]:
         """Return all entries, the ``.airflowignore`` included.
@@ -108,7 +114,7 @@ class Contents:
             in that lead to.
         :raises MwaaInputError: a link has nothing that could be copied, or leads to a folder that it is in.
         """
-        text = "".join(f"{line}\n" for line in self._ignored)
+        text = self._ignore_file()
         found = self._copied() if copies_links else list(self._entries.values())
         return [*found, *([ZipEntry(IGNORE_FILE, text.encode())] if text else [])]
 
