@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.plugins_zip.building import BuiltPlugins
     from airflow_mwaa_provider.packaging.uploads import Uploaded
 
-_FILE = click.Path(path_type=Path)
+
+class _Path(click.Path):
+    """A path; an empty one, as a variable that is not set makes it, would be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("It is empty. Give a path; the current folder is '.'.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_FILE = _Path(path_type=Path)
 _ZIP = "plugins.zip"
 
 

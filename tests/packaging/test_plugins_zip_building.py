@@ -547,6 +547,16 @@ def test_one_file_is_not_one_files(tmp_path: Path) -> None:
     assert ": 1 file, " in run(source, "--output", tmp_path / "plugins.zip").output
 
 
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plugin.py").write_text("import os\n")
+    options = ("--oracle", "--libaio", "--hadoop", "--hive", "--startup-script", "--check", "--output")
+    for arguments in ((".", ""), *((".", option, "") for option in options)):
+        done = run(*arguments)
+        assert (done.exit_code, [path.name for path in tmp_path.iterdir()]) == (2, ["plugin.py"]), arguments
+        assert "It is empty. Give a path" in done.output or arguments[1] == "--output"
+
+
 def test_another_file_is_replaced_only_by_force(plugins: Path, tmp_path: Path) -> None:
     path = tmp_path / "plugins.zip"
     path.write_bytes(zipped(("a.py", b"")))
