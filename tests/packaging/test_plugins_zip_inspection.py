@@ -154,6 +154,13 @@ def test_links_that_lead_out_by_way_of_others() -> None:
     assert "file-and-folder" in codes((link("hooks"), b"../dags"), ("hooks/evil.py", b""))
 
 
+def test_what_unzip_makes_no_link_of_is_none() -> None:
+    """As Info-ZIP's unzip was seen to make it: systems 0 to 19 of the zip format."""
+    for system, is_link in [(0, False), (3, True), (10, False), (14, False), (19, False)]:
+        made = entry("link", mode=0o120777, system=system)
+        assert codes(("a.py", b""), (made, b"a.py")) == ["link-not-of-unix"] * (not is_link), system
+
+
 def test_names_that_only_look_wrong() -> None:
     assert codes(("a:b.txt", b""), (255 * "x", b"")) == []
     assert codes(("C:/b.txt", b"")) == ["absolute-path"]

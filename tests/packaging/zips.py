@@ -150,6 +150,10 @@ BROKEN = [
     Broken("link-leads-out", "a link to a system file", of(("plugin.py", PLUGIN), (link("x"), b"../../../etc/shadow"))),
     Broken("link-to-nothing", "a link without its target", of(("plugin.py", PLUGIN), (link("libx.so"), b"libx.so.1"))),
     Broken("link-loop", "a link to itself", of(("plugin.py", PLUGIN), (link("libx.so"), b"libx.so"))),
+    Broken(
+        "link-not-of-unix", "a link that Python on Windows has zipped",
+        of(("libx.so.1", elf(62)), (entry("libx.so", mode=stat.S_IFLNK | 0o777, system=0), b"libx.so.1")),
+    ),
     Broken("special-file", "a pipe", of(("plugin.py", PLUGIN), (entry("fifo", mode=stat.S_IFIFO | 0o644), b""))),
     Broken("zip-bomb", "65 MiB of zeros in 64 KiB", of(("plugin.py", PLUGIN), ("zeros.bin", bytes(65 << 20)))),
     Broken("overlapping-entries", "entries that share bytes, as a bomb does", raw(_overlapping)),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.plugins_zip.links import LEADS_OUT, target_of
-from airflow_mwaa_provider.packaging.plugins_zip.names import is_folder, is_link, path_of
+from airflow_mwaa_provider.packaging.plugins_zip.names import is_folder, is_meant_as_link, path_of
 from airflow_mwaa_provider.packaging.zip_writing import DAMAGED, OpenedLater, ZipEntry
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _zip_entries(archive: zipfile.ZipFile, path: Path) -> Iterator[ZipEntry]:
         if is_folder(member):
             continue
         name = _inside(path_of(member), path)
-        if is_link(member):
+        if is_meant_as_link(member):
             if member.file_size > _LINK_BYTES:
                 raise MwaaInputError(f"{path}: {name} is a damaged link: download the archive again.")
             yield _link(name, archive.read(member).decode("utf-8", "surrogateescape"), path)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_RATIO", "MAX_UNPACKED_BYTES", "RECOMMENDED_BYTES", "is_bomb", "is_encrypted", "is_folder", "is_junk",
-    "is_link", "is_uncheckable", "name_of", "name_problems", "path_of", "problem_of",
+    "is_link", "is_meant_as_link", "is_uncheckable", "name_of", "name_problems", "path_of", "problem_of",
 ]  # fmt: skip
 
 RECOMMENDED_BYTES = 1 << 30
@@ -76,7 +76,12 @@ def _utf_8_name(entry: zipfile.ZipInfo) -> str | None:
 
 
 def is_link(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry is a symbolic link."""
+    """Whether unzip makes a symbolic link of an entry: it has to be of a Unix."""
+    return is_meant_as_link(entry) and entry.create_system == _UNIX
+
+
+def is_meant_as_link(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry says that it is a symbolic link, whatever system it is of."""
     return stat.S_ISLNK(entry.external_attr >> 16)
 
 
@@ -173,6 +178,11 @@ def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
     yield from found(
         "special-file", "It is a device, pipe or socket.", "Make the zip without it.",
         lambda entry: stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK),
+    )  # fmt: skip
+    yield from found(
+        "link-not-of-unix", "It is a symbolic link and not of Unix, so that unzip makes a text file of it.",
+        "Make the zip on Linux or macOS, or with airflow-mwaa package plugins FOLDER.",
+        lambda entry: is_meant_as_link(entry) and not is_link(entry),
     )  # fmt: skip
     yield from found(
         "junk", "A tool has left it behind, and no environment needs it.",
