@@ -165,6 +165,10 @@ def test_names_that_only_look_wrong() -> None:
     assert codes(("a:b.txt", b""), (255 * "x", b"")) == []
     assert codes(("C:/b.txt", b"")) == ["absolute-path"]
     assert codes((f"{'é' * 128}", b"")) == ["name-too-long"]
+    folders = 2030 * "d/"
+    most = 4095 - len("/usr/local/airflow/plugins/") - len(folders)
+    assert codes(("plugin.py", b""), (folders + most * "x", b"")) == []
+    assert codes(("plugin.py", b""), (folders + (most + 1) * "x", b"")) == ["path-too-long"]
     assert codes(("plugin.py", b""), ("vendor.pyc", b"")) == []
 
 

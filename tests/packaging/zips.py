@@ -167,6 +167,7 @@ BROKEN = [
         "unreadable", "files that only root could read", of((entry("plugin.py", mode=0o100000), PLUGIN)),
     ),
     Broken("name-too-long", "a name of 300 letters", of(("plugin.py", PLUGIN), (300 * "x", b""))),
+    Broken("path-too-long", "20 folders of 205 letters", of(("plugin.py", PLUGIN), (20 * f"{205 * 'x'}/" + "a", b""))),
     Broken("name-with-control", "a name with a tab", of(("plugin.py", PLUGIN), ("a\tb.txt", b""))),
     Broken(
         "name-not-utf-8", "a name in an old code page of Windows",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LINK_BYTES = 4096
 _NAME_BYTES = 255
+_PATH_BYTES = 4095 - len("/usr/local/airflow/plugins/")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What :mod:`zipfile` raises; RuntimeError where a password is needed."""
@@ -93,6 +94,8 @@ def _problem(entry: zipfile.ZipInfo) -> str | None:
         return "leads out of the plugins folder"
     if any(len(os.fsencode(part)) > _NAME_BYTES for part in path.parts):
         return "has a longer name than Linux takes"
+    if len(os.fsencode(path)) > _PATH_BYTES:
+        return "has a longer path than Linux takes"
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
         return "is neither a file nor a folder"

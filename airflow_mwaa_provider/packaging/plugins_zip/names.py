@@ -33,6 +33,7 @@ _SUSPECT_BYTES = 64 << 20
 _STORED, _DEFLATED, _DEFLATED64, _BZIP2 = 0, 8, 9, 12
 _UNIX = 3
 _MAX_NAME_BYTES = 255
+_MAX_PATH_BYTES = 4095
 _SHOWN = 60
 _ENCRYPTED = 0x1
 _UTF_8 = 0x800
@@ -170,6 +171,12 @@ def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
     yield from found(
         "name-too-long", f"Part of its path is longer than the {_MAX_NAME_BYTES} bytes that Linux takes.", "Rename it.",
         lambda entry: any(len(part.encode("utf-8", "replace")) > _MAX_NAME_BYTES for part in path_of(entry).split("/")),
+    )  # fmt: skip
+    yield from found(
+        "path-too-long",
+        f"Below {PLUGINS_FOLDER} its path is longer than the {_MAX_PATH_BYTES:,} bytes that Linux takes.",
+        "Use fewer folders, or shorter names.",
+        lambda entry: len(f"{PLUGINS_FOLDER}/{path_of(entry)}".encode("utf-8", "replace")) > _MAX_PATH_BYTES,
     )  # fmt: skip
     yield from found(
         "name-with-control", "Its name has a tab, a line end or another control character.", "Rename it.",
