@@ -229,14 +229,16 @@ def test_what_pip_refuses_of_a_wheel_that_is_whole() -> None:
         assert found(AIRFLOW, (name, b"")) == [("wheel-leads-out", Severity.ERROR)], name
 
 
-def test_wheels_of_two_environments_and_links_to_wheels() -> None:
-    one, two = "one/mylib-1.0-py3-none-any.whl", "two/mylib-1.1-py3-none-any.whl"
-    fine: list[Entry] = [(one, wheel("mylib", "1.0")), (two, wheel("mylib", "1.1")), ("plugin.py", b"")]
-    assert codes(*fine) == []
-    assert codes(*fine, (link("mylib-1.0-py3-none-any.whl"), one.encode())) == []
-    [problem] = inspect(io.BytesIO(zipped((one, wheel("mylib", "1.0")))), "plugins.zip")
-    assert (problem.code, problem.severity) == ("wheels-in-folder", Severity.WARNING)
-    assert problem.fix == "Write --find-links /usr/local/airflow/plugins/one in requirements.txt."
+def test_wheels_in_folders_have_to_be_named_to_pip() -> None:
+    one, two = "one/mylib-1.0-py3-none-any.whl", "a/two/mylib-1.1-py3-none-any.whl"
+    wheels: list[Entry] = [(one, wheel("mylib", "1.0")), (two, wheel("mylib", "1.1"))]
+    for others in ([], [("plugin.py", b"")], [("plugin.py", b""), (link("mylib-1.0-py3-none-any.whl"), one.encode())]):
+        problems = inspect(io.BytesIO(zipped(*wheels, *others)), "plugins.zip")
+        assert {(problem.code, problem.severity) for problem in problems} == {("wheels-in-folder", Severity.WARNING)}
+        assert [problem.where for problem in problems] == ["plugins.zip: a/two/", "plugins.zip: one/"]
+        asked = "Write --find-links /usr/local/airflow/plugins/a/two in requirements.txt, or put them at the top."
+        assert problems[0].fix == asked
+    assert codes(("plugins/mylib-1.0-py3-none-any.whl", wheel("mylib", "1.0"))) == ["top-folder"]
 
 
 def test_airflowignore_counts_where_it_is_and_below() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_RATIO", "MAX_UNPACKED_BYTES", "RECOMMENDED_BYTES", "is_bomb", "is_encrypted", "is_folder", "is_junk",
-    "is_link", "is_meant_as_link", "is_uncheckable", "name_of", "name_problems", "path_of", "problem_of",
+    "is_link", "is_meant_as_link", "is_uncheckable", "is_wheel", "name_of", "name_problems", "path_of", "problem_of",
 ]  # fmt: skip
 
 RECOMMENDED_BYTES = 1 << 30
@@ -127,7 +127,10 @@ def name_problems(entries: Sequence[zipfile.ZipInfo], archive: str, size_bytes: 
     yield from _permissions(archive, entries)
     yield from _together(archive, entries, files)
     yield from _sizes(archive, files, size_bytes)
-    yield from _top_folder(archive, files)
+    top_folder = list(_top_folder(archive, files))
+    yield from top_folder
+    if not any(problem.severity is Severity.ERROR for problem in top_folder):
+        yield from _wheel_folders(archive, files)
 
 
 def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
@@ -280,8 +283,8 @@ def is_bomb(entry: zipfile.ZipInfo) -> bool:
 def _top_folder(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
     """Find a zip of a folder in place of a zip of its content.
 
-    A folder that is a package (``__init__.py``), or holds only folders, may well be meant so, if it is not called
-    ``plugins``. Wheels in a folder are found if ``--find-links`` names it.
+    A folder that is a package (``__init__.py``), or holds only folders or only wheels, may well be meant so, if it is
+    not called ``plugins``.
     """
     paths = [path_of(entry) for entry in files if not is_junk(path_of(entry))]
     tops = {path.partition("/")[0] for path in paths}
@@ -295,15 +298,9 @@ def _top_folder(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Prob
     is_of_this_name = top.lower() == "plugins" or (top.lower() == stem and not is_package)
     if is_package and not is_of_this_name:
         return
-    has_wheels = any(name.endswith(".whl") for name in direct)
+    has_wheels = any(map(is_wheel, direct))
     has_plugins = any(name.endswith(".py") for name in direct) or ".airflowignore" in direct
-    if has_wheels and not has_plugins and not is_of_this_name:
-        yield Problem(
-            "wheels-in-folder", f"{archive}: {top}/",
-            f"All is in one folder, and pip does not look for wheels in the folders of {PLUGINS_FOLDER}.",
-            f"Write --find-links {PLUGINS_FOLDER}/{top} in requirements.txt.", Severity.WARNING,
-        )  # fmt: skip
-    elif is_of_this_name or has_wheels or has_plugins:
+    if is_of_this_name or has_plugins:
         # hooks/mine.py is imported as hooks.mine, also without an __init__.py.
         may_be_package = top.isidentifier() and not is_of_this_name and not has_wheels
         yield Problem(
@@ -312,6 +309,22 @@ def _top_folder(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Prob
             f"look for them, but in plugins/{top}.",
             "Zip the folder's content, not the folder: airflow-mwaa package plugins FOLDER.",
             Severity.WARNING if may_be_package else Severity.ERROR,
+        )  # fmt: skip
+
+
+def is_wheel(path: str) -> bool:
+    """Whether a file is meant as a wheel, by its name."""
+    return path.lower().endswith(".whl")
+
+
+def _wheel_folders(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
+    wheels = [path_of(entry) for entry in files if is_wheel(path_of(entry)) and not is_link(entry)]
+    for folder in sorted({posixpath.dirname(path) for path in wheels} - {""}):
+        yield Problem(
+            "wheels-in-folder", f"{archive}: {folder}/",
+            f"It holds wheels, and pip does not look for them in the folders of {PLUGINS_FOLDER}.",
+            f"Write --find-links {PLUGINS_FOLDER}/{folder} in requirements.txt, or put them at the top.",
+            Severity.WARNING,
         )  # fmt: skip
 
 
