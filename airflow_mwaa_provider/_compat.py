@@ -121,8 +121,8 @@ def fernet_key() -> str:
     return str(import_module(module).conf.get("core", "fernet_key", fallback="") or "")
 
 
-def mask_secret(text: str) -> None:
-    """Let logs of this process show ``***`` in place of a text."""
+def mask_secret(text: str | list[str]) -> None:
+    """Let logs of this process show ``***`` in place of a text, or of each of several."""
     import_module("airflow.sdk.log" if AIRFLOW_V_3 else "airflow.utils.log.secrets_masker").mask_secret(text)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import functools
 import json
+from typing import Any
 
+from airflow_mwaa_provider._compat import mask_secret
 from airflow_mwaa_provider.exceptions import MwaaError
 from airflow_mwaa_provider.secrets.look_up_cache import CacheOptions, LookUpCache
 from airflow_mwaa_provider.secrets.secrets_manager import CachedSecretsManagerBackend
@@ -13,10 +15,14 @@ from airflow_mwaa_provider.secrets.secrets_manager import CachedSecretsManagerBa
 __all__ = ["read_secret"]
 
 _KIND = "variable"
+_SHORTEST_MASKED = 5
+"""As in Airflow 3 itself. Airflow 2 would mask each letter that is a secret."""
+_MOST_MASKED = 200
+"""For which Airflow takes about a second in each process, and four times as long for twice as many."""
 
 
 def read_secret(name: str, key: str) -> tuple[str | None, str]:
-    """Return a secret's text, or one value of its JSON.
+    """Return a secret's text, or one value of its JSON; it is masked in logs.
 
     Whoever asks first asks AWS, with the credentials and the region of the container; for five minutes all others are
     given the same answer. Where AWS does not answer, that is an older one.
@@ -26,18 +32,56 @@ def read_secret(name: str, key: str) -> tuple[str | None, str]:
     :return: the value, or ``None`` and why there is none, in a line that says what to do.
     """
     text, problem = _text(name)
-    if text is None or not key:
-        return text, problem
+    if text is None:
+        return None, problem
+    document = _json(text)
+    value = text
+    if key:
+        if not isinstance(document, dict):
+            return None, f"the secret {name} is no JSON object. Remove #{key} from the reference, or correct the secret."
+        if document.get(key) is None:
+            return None, f"the JSON of the secret {name} has no {key!r}. Correct the reference, or the secret."
+        document = document[key]
+        value = document if isinstance(document, str) else json.dumps(document)
+        if isinstance(document, bool | int | float):
+            return value, ""  # masked, 5 or true would be hidden wherever it is in a log
+    masked = _to_mask(value, document)
+    if len(masked) > _MOST_MASKED:
+        return None, (
+            f"the value has {len(masked)} lines and texts, and Airflow masks {_MOST_MASKED} in good time. Refer to one "
+            "key of its JSON, or read the secret in the task that needs it."
+        )
+    if masked:
+        mask_secret(masked)
+    return value, ""
+
+
+def _json(text: str) -> Any:
+    """Return the JSON that a text is; ``None`` if it is none."""
     try:
-        document = json.loads(text)
+        return json.loads(text)
     except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        return None, f"the secret {name} is no JSON object. Remove #{key} from the reference, or correct the secret."
-    if document.get(key) is None:
-        return None, f"the JSON of the secret {name} has no {key!r}. Correct the reference, or the secret."
-    value = document[key]
-    return (value if isinstance(value, str) else json.dumps(value)), ""
+        return None
+
+
+def _to_mask(value: str, document: Any) -> list[str]:
+    """Return what is masked of a value, shortest first: each new text makes Airflow compile all others anew.
+
+    Output of a task reaches logs line by line, and without the blanks at its end.
+
+    :param document: the JSON that it is, whose texts can be shown on their own.
+    """
+    found: set[str] = set()
+    rest = [value, document]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, str):
+            found.update((part, part.strip()), map(str.strip, part.splitlines()), map(str.strip, part.split("\n")))
+        elif isinstance(part, dict):
+            rest.extend(part.values())
+        elif isinstance(part, list):
+            rest.extend(part)
+    return sorted((text for text in found if len(text) >= _SHORTEST_MASKED), key=len)
 
 
 @functools.cache

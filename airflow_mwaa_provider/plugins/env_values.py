@@ -180,7 +180,6 @@ def _airflow_option(name: str) -> str:
 
 def _secret(reference: str) -> str:
     """Return the value of a secret, or of a key of its JSON; it is masked in logs."""
-    from airflow_mwaa_provider._compat import mask_secret
     from airflow_mwaa_provider.plugins.env_secrets import read_secret
 
     name, _, key = reference.removeprefix(SECRET).partition("#")
@@ -189,5 +188,4 @@ def _secret(reference: str) -> str:
     value, problem = read_secret(name, key)
     if value is None:
         raise _NotSet(problem)
-    mask_secret(value)
     return value

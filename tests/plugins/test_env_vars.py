@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.configuration import conf
 
-from airflow_mwaa_provider import _compat
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
+from airflow_mwaa_provider.plugins import env_secrets
 from airflow_mwaa_provider.plugins.env_values import RESERVED, set_variables
 from airflow_mwaa_provider.plugins.env_vars import EnvironmentVariablesPlugin
 from scripts.lib import canary
@@ -168,7 +169,7 @@ def test_secrets_are_read_once_and_masked(
     secrets: SecretsService, lines: Lines, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     masked: list[str] = []
-    monkeypatch.setattr(_compat, "mask_secret", masked.append)
+    monkeypatch.setattr(env_secrets, "mask_secret", masked.extend)
     options = {
         "DB_URL": "postgresql://u:${DB_PASSWORD}@host:${DB_PORT}/db",
         "DB_PASSWORD": "secretsmanager://db#password",
@@ -182,9 +183,54 @@ def test_secrets_are_read_once_and_masked(
         assert variables["DB_URL"] == f"postgresql://u:{CANARY}@host:5432/db"
         assert [variables["DB_ON"], variables["PLAIN"]] == ["true", f"{CANARY}-plain"]
     assert secrets.reads() == 2
-    assert set(masked) >= {CANARY, f"{CANARY}-plain"}
+    # Of JSON no number, for each 5432 in a log would be hidden.
+    assert set(masked) == {CANARY, f"{CANARY}-plain"}
     assert lines() == []
     assert CANARY not in caplog.text
+
+
+PEM = f"-----BEGIN KEY-----\r\n{CANARY}\r\nAB==\r\n-----END KEY-----\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value", "masked"),
+    [
+        (f"{CANARY}\n", "", f"{CANARY}\n", {CANARY, f"{CANARY}\n"}),
+        (PEM, "", PEM, {PEM, PEM.strip(), CANARY, "-----BEGIN KEY-----", "-----END KEY-----"}),
+        (json.dumps({"pem": PEM}), "pem", PEM, {PEM, PEM.strip(), CANARY, "-----BEGIN KEY-----", "-----END KEY-----"}),
+        # JSON as a whole: what a task takes out of it, too.
+        ('{"a": ["x\\"y-z", {"b": " tail "}], "n": 54321, "s": "abcd"}', "", None, {'x"y-z', " tail "}),
+        ('{"o": {"a": "quo\\"te", "n": 54321}}', "o", '{"a": "quo\\"te", "n": 54321}', {'quo"te'}),
+        # What a short text hid would be missing in all logs.
+        ("abcd", "", "abcd", set()),
+        ("54321", "", "54321", {"54321"}),
+    ],
+)
+def test_what_is_masked_of_a_secret(
+    secrets: SecretsService,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    key: str,
+    value: str | None,
+    masked: set[str],
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(env_secrets, "mask_secret", asked.extend)
+    secrets.put("masked", text)
+    variables: dict[str, str] = {}
+    set_variables({"V": f"secretsmanager://masked{key and '#'}{key}"}, variables)
+    whole = text if value is None else value
+    assert variables == {"V": whole}
+    assert set(asked) == masked | ({whole} if len(whole) > 4 else set())
+
+
+def test_more_than_airflow_masks_in_time_is_refused(secrets: SecretsService, lines: Lines) -> None:
+    secrets.put("masked", "\n".join(f"line {number:04}" for number in range(200)))
+    variables: dict[str, str] = {}
+    set_variables({"MANY": "secretsmanager://masked"}, variables)
+    assert variables == {}
+    (line,) = lines()
+    assert line.startswith("mwaa_env.many: the value has 201 lines and texts, and Airflow masks 200 in good time. ")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ for place in places if is_airflow_3 else ("airflow.utils.log.secrets_masker",):
     except ImportError:
         pass
 found["logged"] = redact("the password is " + os.environ["DB_PASSWORD"])
+found["lines"] = [redact(line) for line in os.environ["KEY_FILE"].splitlines()]  # as output of a task is logged
 reader, writer = os.pipe()
 if not os.fork():
     os.write(writer, json.dumps(look()).encode())
@@ -65,6 +66,7 @@ OPTIONS = {
     "AIRFLOW__MWAA_ENV__JAVA_HOME": "/usr/lib/jvm/jre",
     "AIRFLOW__MWAA_ENV__PATH": "${PATH}:${JAVA_HOME}/bin",
     "AIRFLOW__MWAA_ENV__DB_PASSWORD": "secretsmanager://db#password",
+    "AIRFLOW__MWAA_ENV__KEY_FILE": "secretsmanager://pem",
     "AIRFLOW__MWAA_ENV__AWS_REGION": "nowhere",
 }
 
@@ -82,6 +84,8 @@ def _run(home: Path, variables: dict[str, str]) -> tuple[dict[str, Any], str]:
 
 @pytest.mark.parametrize("is_lazy", [True, False])
 def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_lazy: bool) -> None:
+    secrets.put("pem", f"-----BEGIN KEY-----\nline-{canary.value()}\n-----END KEY-----\n")
+    secrets.calls.clear()
     found, output = _run(tmp_path, {**OPTIONS, "AIRFLOW__CORE__LAZY_LOAD_PLUGINS": str(is_lazy)})
     on = {
         "TZ": "America/Los_Angeles",
@@ -98,7 +102,8 @@ def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_laz
     assert [name for name in found["ours"] if name.partition(".")[2].startswith(off_parts)] == []
     assert {"mwaa_timezone", "mwaa_env_vars", "mwaa_virtualenv"} <= set(found["plugins"])
     assert found["logged"] == "the password is ***"
-    assert secrets.reads() == 1
+    assert found["lines"] == ["***", "***", "***"]
+    assert secrets.reads() == 2
     assert output.count("MWAA keeps AWS_REGION for itself") == 1
     assert output.count("mwaa_provider.patch_virtualenv: ") == 1
     assert canary.value() not in output
@@ -106,4 +111,4 @@ def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_laz
         # What inherits all this and the cache, as a task does that is a program of its own.
         inherited, _ = _run(tmp_path, {**OPTIONS, "TZ": on["TZ"], "PATH": on["PATH"], "JAVA_HOME": on["JAVA_HOME"]})
         assert inherited["loaded"] == on
-        assert secrets.reads() == 1
+        assert secrets.reads() == 2
