@@ -38,7 +38,8 @@ def read_secret(name: str, key: str) -> tuple[str | None, str]:
     value = text
     if key:
         if not isinstance(document, dict):
-            return None, f"the secret {name} is no JSON object. Remove #{key} from the reference, or correct the secret."
+            problem = f"the secret {name} is no JSON object. Remove #{key} from the reference, or correct the secret."
+            return None, problem
         if document.get(key) is None:
             return None, f"the JSON of the secret {name} has no {key!r}. Correct the reference, or the secret."
         document = document[key]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.plugins.options import SECTION, is_scheduler, say_once
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Iterator, Mapping, MutableMapping
 
 __all__ = ["RESERVED", "set_variables"]
 
@@ -47,28 +48,48 @@ class _NotSet(Exception):
 def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str]) -> None:
     """Set variables by options; what is wrong with one is told in a line, and the others are set all the same.
 
+    Secrets are read once all is set that needs none.
+
     A process that has inherited the variables of one that did this already is left with the same.
 
     :param options: by the names of variables; references to them need no order.
     :param variables: those of the process.
     """
     values = _Values(options, dict(variables))
-    for name in options:
-        option = f"mwaa_env.{name.lower()}"
-        try:
-            variables[name] = values.of(name)
-        except _NotSet as error:
-            say_once(logging.ERROR, f"{option}: {error}")
-        except ValueError:  # the system takes no NUL, and no text that has no bytes
-            say_once(logging.ERROR, f"{option}: the value has characters that no variable can have. Correct it.")
-        else:
-            if name in _READ_AT_START and AIRFLOW_V_3 and is_scheduler():
-                say_once(
-                    logging.WARNING,
-                    f"{option}: programs that a task starts see {name}, but not the task itself: it is forked, and a "
-                    "process reads this when its program starts. Export it in the startup script, or name the "
-                    f"libraries in {SECTION}.preload_libraries.",
-                )
+    # Those that need no secret first: they may say where secrets are, and who asks for them.
+    for needs_secret in (False, True):
+        found = {}
+        for name in options:
+            if values.needs_secret(name) is needs_secret:
+                with _told(name):
+                    found[name] = values.of(name)
+        for name, value in found.items():
+            with _told(name):
+                _set(name, value, variables)
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Tell in a line why a variable is not set."""
+    option = f"mwaa_env.{name.lower()}"
+    try:
+        yield
+    except _NotSet as error:
+        say_once(logging.ERROR, f"{option}: {error}")
+
+
+def _set(name: str, value: str, variables: MutableMapping[str, str]) -> None:
+    try:
+        variables[name] = value
+    except ValueError:  # the system takes no NUL, and no text that has no bytes
+        raise _NotSet("the value has characters that no variable can have. Correct it.") from None
+    if name in _READ_AT_START and AIRFLOW_V_3 and is_scheduler():
+        say_once(
+            logging.WARNING,
+            f"mwaa_env.{name.lower()}: programs that a task starts see {name}, but not the task itself: it is forked, "
+            "and a process reads this when its program starts. Export it in the startup script, or name the libraries "
+            f"in {SECTION}.preload_libraries.",
+        )
 
 
 class _Values:
@@ -100,6 +121,18 @@ class _Values:
         if isinstance(found, _NotSet):
             raise found
         return found
+
+    def needs_secret(self, name: str) -> bool:
+        """Return whether an option is a reference to a secret, or takes one in, by whatever others."""
+        seen, rest = {name}, [name]
+        while rest:
+            text = self._options[rest.pop()]
+            if text.startswith(SECRET):
+                return True
+            more = {each for _, each, _ in _REFERENCE.findall(text)} & self._options.keys() - seen
+            seen |= more
+            rest.extend(more)
+        return False
 
     def _read(self, name: str) -> str:
         problem = _refusal(name)

@@ -68,6 +68,7 @@ OPTIONS = {
     "AIRFLOW__MWAA_ENV__DB_PASSWORD": "secretsmanager://db#password",
     "AIRFLOW__MWAA_ENV__KEY_FILE": "secretsmanager://pem",
     "AIRFLOW__MWAA_ENV__AWS_REGION": "nowhere",
+    "AIRFLOW__MWAA_ENV__AWS_ENDPOINT_URL": "http://${ENDPOINT}",  # the secrets before it are asked for there
 }
 
 
@@ -86,7 +87,9 @@ def _run(home: Path, variables: dict[str, str]) -> tuple[dict[str, Any], str]:
 def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_lazy: bool) -> None:
     secrets.put("pem", f"-----BEGIN KEY-----\nline-{canary.value()}\n-----END KEY-----\n")
     secrets.calls.clear()
-    found, output = _run(tmp_path, {**OPTIONS, "AIRFLOW__CORE__LAZY_LOAD_PLUGINS": str(is_lazy)})
+    endpoint = secrets.url.removeprefix("http://")
+    options = {**OPTIONS, "AIRFLOW__MWAA_ENV__ENDPOINT": endpoint, "AIRFLOW__CORE__LAZY_LOAD_PLUGINS": str(is_lazy)}
+    found, output = _run(tmp_path, {**options, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
     on = {
         "TZ": "America/Los_Angeles",
         "hour": 5,
@@ -109,6 +112,6 @@ def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_laz
     assert canary.value() not in output
     if not is_lazy:
         # What inherits all this and the cache, as a task does that is a program of its own.
-        inherited, _ = _run(tmp_path, {**OPTIONS, "TZ": on["TZ"], "PATH": on["PATH"], "JAVA_HOME": on["JAVA_HOME"]})
+        inherited, _ = _run(tmp_path, {**options, "TZ": on["TZ"], "PATH": on["PATH"], "JAVA_HOME": on["JAVA_HOME"]})
         assert inherited["loaded"] == on
         assert secrets.reads() == 2
