@@ -61,7 +61,7 @@ def _json(text: str) -> Any:
     """Return the JSON that a text is; ``None`` if it is none."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter where it is nested too deeply
         return None
 
 

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
-from airflow_mwaa_provider.plugins.options import SECTION, is_scheduler, say_once
+from airflow_mwaa_provider.plugins.options import SECTION, is_scheduler, never_fails, say_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
@@ -72,10 +72,11 @@ def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str
 def _told(name: str) -> Iterator[None]:
     """Tell in a line why a variable is not set."""
     option = f"mwaa_env.{name.lower()}"
-    try:
-        yield
-    except _NotSet as error:
-        say_once(logging.ERROR, f"{option}: {error}")
+    with never_fails(option):
+        try:
+            yield
+        except _NotSet as error:
+            say_once(logging.ERROR, f"{option}: {error}")
 
 
 def _set(name: str, value: str, variables: MutableMapping[str, str]) -> None:
@@ -98,13 +99,13 @@ class _Values:
     def __init__(self, options: Mapping[str, str], before: Mapping[str, str]) -> None:
         self._options = options
         self._before = before
-        self._found: dict[str, str | _NotSet] = {}
+        self._found: dict[str, str | Exception] = {}
         self._asked: list[str] = []
 
     def of(self, name: str) -> str:
         """Return the value of an option.
 
-        :raises _NotSet: it has none.
+        :raises _NotSet: it has none, or whatever else was raised when it was read first.
         """
         if name in self._asked:
             circle = " and ".join(self._asked[self._asked.index(name) :])
@@ -113,12 +114,12 @@ class _Values:
             self._asked.append(name)
             try:
                 self._found[name] = self._read(name)
-            except _NotSet as error:
+            except Exception as error:  # noqa: BLE001 - raised for each option that needs this one
                 self._found[name] = error
             finally:
                 self._asked.pop()
         found = self._found[name]
-        if isinstance(found, _NotSet):
+        if isinstance(found, Exception):
             raise found
         return found
 
@@ -173,7 +174,7 @@ class _Values:
         if reference in self._options and not _refusal(reference):
             try:
                 return self.of(reference)
-            except _NotSet as error:
+            except Exception as error:
                 if reference in self._asked:
                     raise
                 raise _NotSet(

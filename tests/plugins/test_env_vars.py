@@ -278,6 +278,31 @@ def test_a_secret_that_cannot_be_read_is_one_line(
     assert CANARY not in caplog.text
 
 
+def test_an_error_of_one_option_keeps_no_other_from_being_set(secrets: SecretsService, lines: Lines) -> None:
+    secrets.put("deep", "[" * 60_000)
+    options = {"DEEP": "secretsmanager://deep#k", "DEEP_TEXT": "secretsmanager://deep", "LAST": "z"}
+    variables: dict[str, str] = {}
+    set_variables(options, variables)
+    assert variables == {"DEEP_TEXT": "[" * 60_000, "LAST": "z"}
+    (line,) = lines()
+    assert line.startswith("mwaa_env.deep: the secret deep is no JSON object.")
+
+
+@pytest.mark.once
+def test_an_unforeseen_error_names_its_option(monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
+    def broken(name: str, key: str) -> tuple[str, str]:
+        raise RuntimeError("words")
+
+    monkeypatch.setattr(env_secrets, "read_secret", broken)
+    variables: dict[str, str] = {}
+    set_variables({"X1": "secretsmanager://x", "Y1": "${X1}", "LAST": "z"}, variables)
+    assert variables == {"LAST": "z"}
+    first, second = lines()
+    assert first.startswith("mwaa_env.x1: not applied: RuntimeError at ")
+    assert second == "mwaa_env.y1: it refers to X1, which is not set. Correct mwaa_env.x1."
+    assert "words" not in first
+
+
 PRELOAD = """
 import ctypes, logging, os, sys
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
