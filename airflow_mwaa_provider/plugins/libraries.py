@@ -31,7 +31,11 @@ def _problem(path: str) -> str:
     """Load a library; return why that was not possible, and what to do."""
     if not Path(path).is_absolute():
         return "not a full path. Write it from / on, such as /usr/local/airflow/plugins/libaio.so.1."
-    if not Path(path).is_file():
+    try:
+        is_there = Path(path).is_file()
+    except (OSError, ValueError) as error:  # the name is too long, a folder may not be entered, a NUL
+        return f"not loaded ({error}). Correct the path."
+    if not is_there:
         return "there is no such file. Correct the path, or put the file into plugins.zip."
     try:
         ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)

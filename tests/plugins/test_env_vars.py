@@ -343,8 +343,10 @@ def test_a_library_is_found_by_those_that_need_it(libraries: tuple[Path, Path]) 
     option = "mwaa_provider.preload_libraries"
     missing = "cannot open shared object file: No such file or directory"
     advice = "Name what it needs before it, and check that it is for this processor."
-    assert run(f"libx.so, /nowhere/liby.so,{ssl},{__file__},{crypto}") == [
+    long = f"/{'x' * 300}.so"
+    assert run(f"libx.so, {long}, /nowhere/liby.so,{ssl},{__file__},{crypto}") == [
         f"{option}: libx.so: not a full path. Write it from / on, such as /usr/local/airflow/plugins/libaio.so.1.",
+        f"{option}: {long}: not loaded ([Errno 36] File name too long: {long!r}). Correct the path.",
         f"{option}: /nowhere/liby.so: there is no such file. Correct the path, or put the file into plugins.zip.",
         f"{option}: {ssl}: not loaded ({crypto.name}: {missing}). {advice}",
         f"{option}: {__file__}: not loaded ({__file__}: invalid ELF header). {advice}",
