@@ -218,10 +218,16 @@ def planned(
 
     newest, folder = versions[-1], folders[-1]
     integration, local = "tests/integration", "tests/local_airflow"
+    alone = [("newest", "airflow and not across and not older")]
+    if len(versions) == 2 or numbers(versions[0])[0] != numbers(newest)[0]:  # tests/integration starts two
+        alone.insert(0, ("older", "older and not across"))
     # Each with a local MWAA of its own.
     real = [
         suite(f"environments together, from Airflow {newest}", folder, 0, "across", [f"{integration}/across"], local),
-        suite(f"environments alone, from Airflow {newest}", folder, 0, "airflow and not across", [integration], local),
+        *(
+            suite(f"{which} environment alone, from Airflow {newest}", folder, 0, marked, [integration], local)
+            for which, marked in alone
+        ),
         suite(f"local MWAA of Airflow {newest}", folder, 2, "airflow", [local], integration),
     ]
     marked = {

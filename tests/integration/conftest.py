@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One local MWAA for the whole run, with an environment for every interpreter that scripts/test hands over."""
+"""One local MWAA for the whole run, with an environment for each interpreter that the selected tests use."""
 
 from __future__ import annotations
 
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,13 @@ def chosen() -> dict[str, str]:
 
 CHOSEN = chosen()
 ENVIRONMENTS = {environment_name(version): python for version, python in CHOSEN.items()}
+OLDER = list(ENVIRONMENTS)[:-1]
+"""The environment of the older Airflow, where there are two."""
+
+
+def of_environment(env_name: str, *more: Any) -> Any:
+    """Return a parameter of tests that use one environment, so that they can be run without the other."""
+    return pytest.param((env_name, *more) if more else env_name, marks=[pytest.mark.older] if env_name in OLDER else [])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,14 +50,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(900))
 
 
+def used(items: Sequence[pytest.Item]) -> dict[str, str]:
+    """Return the interpreters of the environments that tests use."""
+    of_older = {item.get_closest_marker("older") is not None for item in items}
+    if len(of_older) > 1 or any(item.get_closest_marker("across") for item in items):
+        return CHOSEN
+    return {version: python for version, python in CHOSEN.items() if {environment_name(version) in OLDER} == of_older}
+
+
 @pytest.fixture(scope="session")
-def world() -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """The running local MWAA. AIRFLOW_MWAA_TEST_FOLDER names one that runs already and is left alone."""
     given = os.environ.get("AIRFLOW_MWAA_TEST_FOLDER")
     if given:
         yield World(Path(given))
         return
-    with started(CHOSEN) as running:
+    with started(used(request.session.items)) as running:
         yield running
 
 
@@ -62,7 +77,7 @@ def _undisturbed(world: World) -> Iterator[None]:
     world.admin("DELETE", "faults")
 
 
-@pytest.fixture(params=sorted(ENVIRONMENTS))
+@pytest.fixture(params=map(of_environment, ENVIRONMENTS))
 def env_name(request: pytest.FixtureRequest) -> str:
     """Each environment in turn."""
     return str(request.param)

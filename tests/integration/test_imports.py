@@ -9,7 +9,6 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from airflow_mwaa_provider.client.stored_documents import read_document
 from airflow_mwaa_provider.client.stored_kinds import KINDS, StoredKind
 from airflow_mwaa_provider.client.transactional_import import export_stored, import_stored
 from airflow_mwaa_provider.exceptions import ImportFailed, RemoteNotFound, ValueMasked
-from tests.integration.conftest import ENVIRONMENTS
+from tests.integration.conftest import ENVIRONMENTS, of_environment
 from tests.integration.world import World
 
 AWKWARD = 'it\'s "quoted" $HOME `date` \\ %41 ünïcödé 🚀\n second line\ttab'
@@ -29,14 +28,11 @@ SECRET = "hunter2 of the tests"
 # Both transports bring the same calls to the same API: test_transports.py has each of them on each Airflow.
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 NAMES = sorted(ENVIRONMENTS)
-WAYS = (
-    [(env_name, way) for env_name in NAMES for way in ("rest_api", "web_session")]
-    if FULL
-    else [*zip(NAMES, itertools.cycle(("rest_api", "web_session")), strict=False)]
-)
+BOTH = ("rest_api", "web_session")
+WAYS = [*itertools.product(NAMES, BOTH)] if FULL else [*zip(NAMES, BOTH, strict=False)]
 
 
-@pytest.fixture(params=WAYS, ids="-".join)
+@pytest.fixture(params=[of_environment(*way) for way in WAYS], ids="-".join)
 def environment(request: pytest.FixtureRequest, world: World) -> MwaaEnvironment:
     env_name, way = request.param
     if way == "rest_api" and not world.control_plane().supports_invoke_rest_api:
@@ -276,24 +272,3 @@ def test_many(environment: MwaaEnvironment, prefix: str) -> None:
     document = {f"{prefix}{n:03}": f"value {n}" for n in range(40)}
     assert len(load(variables, document)["created"]) == 40
     assert len(load(variables, document)["same"]) == 40
-
-
-def test_the_example(world: World, env_name: str, tmp_path: Path) -> None:
-    """From this environment into the one after it."""
-    target = NAMES[(NAMES.index(env_name) + 1) % len(NAMES)]
-    here, there = world.environment(env_name, "web_session"), world.environment(target, "web_session")
-    asked = here.trigger_dag_run("import_variables", conf={"env_name": target, "folder": str(tmp_path)})
-    try:
-        here.wait_for_dag_run("import_variables", asked.run_id, timeout_s=400)
-        assert json.loads(there.variables.get("example_limits").value or "") == {"rows": 1000, "owners": ["data", "ml"]}
-        assert there.variables.get("example_told").description == "Whether the nightly load runs"
-        assert there.pools.get("example_pool").slots == 4
-        for nouns, key in (("variables", "example_run"), ("connections", "example_db"), ("pools", "example_pool")):
-            assert key in json.loads((tmp_path / f"{nouns}.json").read_text(encoding="utf-8"))
-    finally:
-        for file in tmp_path.iterdir():
-            file.unlink()  # it has all that is stored there, other tests' secrets too
-        for key in ("example_run", "example_limits", "example_told"):
-            there.variables.delete(key)
-        there.connections.delete("example_db")
-        there.pools.delete("example_pool")

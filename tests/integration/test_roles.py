@@ -11,7 +11,6 @@ import pytest
 
 from airflow_mwaa_provider.client.models import Role
 from airflow_mwaa_provider.exceptions import DagNotFound, MwaaInputError, RemoteNotFound, UnsupportedByTransport
-from tests.integration.conftest import ENVIRONMENTS
 from tests.integration.users import User
 from tests.integration.world import World, until
 
@@ -49,21 +48,6 @@ def test_a_user_of_the_role_sees_and_runs_these_dags_and_no_others(
     until(lambda: user.trigger("echo") in (403, 404), timeout_s=60, what="the end of the user's access")
     assert user.dag_ids() == {"paused", "sleeps"}
     assert user.trigger("paused") == 403
-
-
-def test_the_example_restricts_a_role_of_the_other_environment(world: World, env_name: str) -> None:
-    other = next((name for name in ENVIRONMENTS if name != env_name), env_name)
-    here, there = world.environment(env_name, "web_session"), world.environment(other, "web_session")
-    dag_ids = ["restrict_role", "run_by_other_environment"]
-    until(lambda: not (here.missing_dags(dag_ids) or there.missing_dags(dag_ids)), timeout_s=120, what="the example")
-    run = here.trigger_dag_run("restrict_role", conf={"env_name": other})
-    here.wait_for_dag_run("restrict_role", run.run_id, timeout_s=400)
-    granted = {pair for pair in there.roles.get("Team A").permissions if pair[1].startswith("DAG")}
-    assert {resource for action, resource in granted if action == "can_edit"} == {
-        "DAG Runs",
-        "DAG:run_by_other_environment",
-    }
-    assert {("can_read", f"DAG:{dag_id}") for dag_id in dag_ids} <= granted
 
 
 def test_it_is_done_once_and_shown_before(

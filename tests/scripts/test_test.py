@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.integration.conftest import chosen
 from tests.scripts.clone import ROOT, Clone, executable
 
 SUMMARY = "===== 3 passed in 0.01s ====="
@@ -22,15 +23,19 @@ def test_both_versions_and_real_airflows_are_tested(clone: Clone) -> None:
     done = clone.run("test")
     assert done.returncode == 0, done.stderr
     calls = clone.calls("python -m pytest")
-    assert sorted(call.removeprefix("python -m pytest ") for call in calls) == [
-        "-m across --ignore=tests/local_airflow --deselect=tests/local_airflow/ tests/integration/across",
-        "-m airflow --ignore=tests/integration --deselect=tests/integration/ tests/local_airflow",
-        "-m airflow and not across --ignore=tests/local_airflow --deselect=tests/local_airflow/ tests/integration",
-        "-m not airflow --ignore=tests/integration --deselect=tests/integration/ --ignore=tests/metadata",
-        "-m not airflow --ignore=tests/integration --deselect=tests/integration/ tests/metadata",
-        "-m not airflow and not once --ignore=tests/integration --deselect=tests/integration/",
-    ]
-    assert done.stdout.count(SUMMARY) == 6
+    no_local = "--ignore=tests/local_airflow --deselect=tests/local_airflow/"
+    no_integration = "--ignore=tests/integration --deselect=tests/integration/"
+    assert {call.removeprefix("python -m pytest ") for call in calls} == {
+        f"-m across {no_local} tests/integration/across",
+        f"-m airflow and not across and not older {no_local} tests/integration",
+        f"-m airflow {no_integration} tests/local_airflow",
+        f"-m not airflow {no_integration} --ignore=tests/metadata",
+        f"-m not airflow {no_integration} tests/metadata",
+        f"-m not airflow and not once {no_integration}",
+        f"-m older and not across {no_local} tests/integration",
+    }
+    assert len(calls) == 7
+    assert done.stdout.count(SUMMARY) == 7
     assert done.stdout.splitlines()[-1] == SUMMARY
     assert [line for line in done.stderr.splitlines() if line.startswith("Airflow ")] == [
         "Airflow 2.10.3 [dev]: Python 3.11, pins of 2.10.3.txt",
@@ -48,7 +53,23 @@ def test_full_leaves_nothing_out(clone: Clone) -> None:
     # The newest version's are two suites.
     assert units.count("-m not airflow --ignore=tests/integration --deselect=tests/integration/") == len(versions) - 1
     assert len(units) == len(versions) + 1
-    assert len(calls) == len(units) + 3
+    assert len(calls) == len(units) + 4
+
+
+@pytest.mark.parametrize(
+    ("versions", "count"),
+    [(["3.3.1"], 1), (["3.2.1", "3.3.1"], 2), (["2.8.1", "2.10.3", "3.3.1"], 2), (["3.0.6", "3.2.1", "3.3.1"], 1)],
+)
+def test_each_environment_that_the_tests_choose_has_a_suite(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, versions: list[str], count: int
+) -> None:
+    """A suite without one would fail, because it has no tests."""
+    monkeypatch.setenv("AIRFLOW_MWAA_TEST_PYTHONS", os.pathsep.join(f"{version}=python" for version in versions))
+    assert len(chosen()) == count
+    given = (argument for version in versions for argument in ("--airflow", version))
+    done = clone.run("test", *given)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" environment alone, from Airflow 3.3.1: begun") == count
 
 
 def test_what_comes_after_the_dashes_is_for_pytest(clone: Clone) -> None:
@@ -57,7 +78,7 @@ def test_what_comes_after_the_dashes_is_for_pytest(clone: Clone) -> None:
     done = clone.run("test", "--", "tests/a b.py::test_it", "-k", "x or y")
     assert done.returncode == 0, done.stderr
     calls = clone.calls("python -m pytest")
-    assert len(calls) == 5
+    assert len(calls) == 6
     for call in calls:
         assert re.fullmatch(
             r"python -m pytest -m [a-z ]+ --ignore=\S+ --deselect=\S+ tests/a b.py::test_it -k x or y", call
@@ -116,9 +137,9 @@ def test_ci_runs_the_checks_beside_the_tests(clone: Clone, fails: str) -> None:
     variables = {**clone.variables, "STUB_FAILS": fails}
     done = subprocess.run(["bash", run], env=variables, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == (0 if fails == "no such call" else 1), done.stderr
-    assert len(clone.calls("python -m pytest -m")) == 6
+    assert len(clone.calls("python -m pytest -m")) == 7
     assert ("FAILED  types" in done.stdout) == (fails == "mypy")
-    assert done.stdout.count(SUMMARY) == 6
+    assert done.stdout.count(SUMMARY) == 7
 
 
 def test_an_install_that_was_killed_is_made_anew(clone: Clone) -> None:
