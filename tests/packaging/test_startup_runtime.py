@@ -76,7 +76,7 @@ YUM = "yum --assumeyes --quiet --setopt=timeout=10 --setopt=retries=1 --setopt=s
 
 def test_each_container_gets_its_own(container: Container, stubs: Path) -> None:
     script = with_stubs(runtime_script({WORKER: ["libaio", "unzip"], WEBSERVER: ["graphviz"]}), stubs)
-    script = script.replace("((EUID != 0))", "false")
+    script = script.replace("((EUID == 0))", "true")
     container.run(f"set -eux\nIFS=,\n{script}", "worker")
     assert calls(stubs) == [f"{YUM} libaio unzip"]
     assert "airflow-mwaa: libaio unzip: installed in " in container.log
@@ -86,12 +86,13 @@ def test_each_container_gets_its_own(container: Container, stubs: Path) -> None:
     assert calls(stubs) == []
     container.run(script, "webserver")
     assert calls(stubs) == [f"{YUM} graphviz"]
-    container.run(script.replace("if false;", "if true;"), "worker")
-    assert calls(stubs) == [f"sudo -n {YUM} libaio unzip"]
+    container.run(script.replace("true || airflow", "false || airflow"), "worker")
+    assert calls(stubs) == [f"sudo -n {stubs}/timeout -k 5 120 {YUM} libaio unzip"], "what root does only root can end"
 
 
 def test_a_web_server_waits_for_a_minute_at_most(container: Container, stubs: Path) -> None:
     script = with_stubs(runtime_script({component: ["libaio"] for component in Component}), stubs)
+    script = script.replace("((EUID == 0))", "true")
     for component, limit in (("worker", 120), ("webserver", 60)):
         container.run(script, component)
         [call] = [line for line in (stubs.parent / "calls").read_text().splitlines() if line.startswith("timeout ")]
@@ -167,7 +168,7 @@ def test_lines_of_ones_own_cannot_change_what_a_part_does(container: Container, 
     script = f"for it in {names}; do readonly $it=mine; done\nset -aeu\n"
     script += "shopt -s expand_aliases\nalias yum=/no/such timeout=/no/such python3=/no/such\n"
     script += with_stubs(runtime_script({WORKER: ["libaio"]}, {WORKER: "one"}), stubs)
-    script = script.replace("((EUID != 0))", "false")
+    script = script.replace("((EUID == 0))", "true")
     found = container.run(f"{script}\nenv >{container.folder}/env\n")
     assert calls(stubs)[0] == f"{YUM} libaio"
     assert "1 lines of requirements for the worker: installed in " in container.log

@@ -4,7 +4,6 @@
 airflow_mwaa_packages() {
     local IFS=$' \t\n' airflow_mwaa_began airflow_mwaa_ended airflow_mwaa_rpm airflow_mwaa_status=0 || return
     local airflow_mwaa_name airflow_mwaa_found='' airflow_mwaa_missing='' || return
-    local -a airflow_mwaa_manager=(yum) || return
     airflow_mwaa_is_in "$1" || return 0
     shift
     airflow_mwaa_now airflow_mwaa_began
@@ -12,9 +11,8 @@ airflow_mwaa_packages() {
         airflow_mwaa_say "there is no yum here"
         return 1
     fi
-    if ((EUID != 0)); then airflow_mwaa_manager=(sudo -n yum); fi
     # Without a route each mirror hangs: a few seconds, and once, are enough to know. A name that there is not is left out.
-    airflow_mwaa_limited 120 "${airflow_mwaa_manager[@]}" --assumeyes --quiet --setopt=timeout=10 --setopt=retries=1 \
+    airflow_mwaa_limited --as-root 120 yum --assumeyes --quiet --setopt=timeout=10 --setopt=retries=1 \
         --setopt=strict=0 install "$@" || airflow_mwaa_status=$?
     if airflow_mwaa_rpm=$(type -P rpm); then
         for airflow_mwaa_name in "$@"; do

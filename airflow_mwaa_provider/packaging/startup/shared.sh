@@ -27,7 +27,7 @@ airflow_mwaa_say() {
 
 # airflow_mwaa_is_in COMPONENT...: whether this container is one of these. A hybrid one is worker and scheduler.
 airflow_mwaa_is_in() {
-    local airflow_mwaa_name
+    local airflow_mwaa_name || return
     for airflow_mwaa_name in "$@"; do
         case ${MWAA_AIRFLOW_COMPONENT-}:$airflow_mwaa_name in
             "$airflow_mwaa_name:$airflow_mwaa_name" | hybrid:worker | hybrid:scheduler) return 0 ;;
@@ -36,10 +36,15 @@ airflow_mwaa_is_in() {
     return 1
 }
 
-# airflow_mwaa_limited SECONDS COMMAND...: run a command for so long at most, and for a minute on a web server, which may
+# airflow_mwaa_limited [--as-root] SECONDS COMMAND...: run a command for so long at most, and for a minute on a web server, which may
 # be private: there every connection hangs.
 airflow_mwaa_limited() {
-    local airflow_mwaa_limit=$1 airflow_mwaa_left airflow_mwaa_timeout
+    local airflow_mwaa_as_root=0 airflow_mwaa_limit airflow_mwaa_left airflow_mwaa_timeout || return
+    if [[ $1 == --as-root ]]; then
+        ((EUID == 0)) || airflow_mwaa_as_root=1
+        shift
+    fi
+    airflow_mwaa_limit=$1
     shift
     airflow_mwaa_now airflow_mwaa_left
     airflow_mwaa_left=$((airflow_mwaa_deadline - airflow_mwaa_left))
@@ -50,10 +55,10 @@ airflow_mwaa_limited() {
         return 124
     fi
     if airflow_mwaa_timeout=$(type -P timeout); then
-        "$airflow_mwaa_timeout" -k 5 "$airflow_mwaa_limit" "$@" </dev/null
-    else
-        "$@" </dev/null
+        set -- "$airflow_mwaa_timeout" -k 5 "$airflow_mwaa_limit" "$@"
     fi
+    if ((airflow_mwaa_as_root)); then set -- sudo -n "$@"; fi # only root can end what runs as root
+    "$@" </dev/null
 }
 
 # airflow_mwaa_export NAME VALUE: as an assignment, but one to a read-only variable fails alone.
