@@ -130,6 +130,8 @@ def _by_component(
         name, equals, rest = value.partition("=")
         if equals and name not in set(Component):
             raise click.BadParameter(f"{value!r}: {name!r} is none of {', '.join(Component)}.")
+        if equals and not rest:
+            raise click.BadParameter(f"{value!r}: nothing is named for the {name}.")
         components = [Component(name)] if equals else [Component.WORKER, Component.SCHEDULER]
         found += [(component, rest if equals else value) for component in components]
     return found
@@ -168,14 +170,15 @@ def startup_runtime(
     Example:
       airflow-mwaa startup runtime --package libaio --requirements worker=worker.txt >> startup.sh
     """
-    from airflow_mwaa_provider.packaging.startup.runtime import runtime_script
+    from airflow_mwaa_provider.packaging.startup.runtime import requirement_lines, runtime_script
 
     names: dict[Component, list[str]] = {}
     for component, name in packages:
         names.setdefault(component, []).append(name)
     texts: dict[Component, str] = {}
     for component, file in requirements:
-        texts[component] = f"{texts.get(component, '')}{_text_of(file)}\n"
+        lines = requirement_lines(_text_of(file), file)
+        texts[component] = "\n".join([texts.get(component, ""), *lines])
     _hand_over(runtime_script(names, texts), output, force=force)
 
 

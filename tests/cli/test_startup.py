@@ -89,12 +89,24 @@ def test_what_is_for_which_container(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--package", "wrker=libaio"], "'wrker=libaio': 'wrker' is none of worker, scheduler, webserver."),
+        (["--requirements", "worker="], "'worker=': nothing is named for the worker."),
+        (["--package", "worker="], "'worker=': nothing is named for the worker."),
         (["--requirements", "/no/such/file"], "/no/such/file: cannot be read: No such file or directory. Give a req"),
         ([], "airflow-mwaa: runtime: there is nothing to install. Give packages or requirements."),
     ],
 )
 def test_runtime_says_what_it_cannot_use(arguments: list[str], words: str) -> None:
     assert words in printed("runtime", *arguments, status=2).splitlines()[-1]
+
+
+def test_an_error_names_the_file_and_its_line(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("one\ntwo \\")
+    (tmp_path / "two.txt").write_text("three\n./wheels/x.whl\n")
+    files = [f"--requirements=worker={tmp_path}/{file}.txt" for file in ("one", "two")]
+    said = printed("runtime", *files, status=2)
+    assert said.startswith(f"airflow-mwaa: {tmp_path}/two.txt, line 2: names a file, which the container does not have")
+    (tmp_path / "two.txt").write_text("three\n")
+    assert "airflow_mwaa_requirements worker one two three ||" in printed("runtime", *files)
 
 
 def test_parts_can_be_put_one_after_another() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.packaging.requirements.parsing import Line
 
-__all__ = ["runtime_script"]
+__all__ = ["requirement_lines", "runtime_script"]
 
 _HOME = "/usr/local/airflow"
 _FILES = ("requirement", "constraint", "editable", "find-links", "index-url", "extra-index-url")
@@ -59,7 +59,7 @@ def runtime_script(
             warning = f"{' '.join(known)}: not installed, and the container starts without it"
             lines.append(_call(["airflow_mwaa_packages", component.value, *known], warning))
     for component, text in (requirements or {}).items():
-        wanted = _lines(text, component)
+        wanted = requirement_lines(text, f"requirements for the {component}")
         if wanted:
             lines.append("# shellcheck disable=SC2016 # pip expands ${NAME}")
             warning = f"requirements for the {component}: not installed, and the container starts without them"
@@ -74,12 +74,16 @@ def _call(words: Iterable[str], warning: str) -> str:
     return f"{shlex.join(words)} ||\n    airflow_mwaa_say {shlex.quote(f'WARNING: {warning}')}"
 
 
-def _lines(text: str, component: Component) -> list[str]:
-    """Return the lines as pip reads them: without comments, and without the backslashes that join them."""
+def requirement_lines(text: str, where: str) -> list[str]:
+    """Return the lines of a requirements file as pip reads them: without comments, and without what joins them.
+
+    :param where: what an error calls the file.
+    :raises MwaaInputError: a line is none for a script, as in :func:`runtime_script`.
+    """
     found = []
     for line in parse(text.removeprefix("\ufeff")):
         if problem := _problem(line):
-            raise MwaaInputError(f"requirements for the {component}, line {line.number}: {problem}")
+            raise MwaaInputError(f"{where}, line {line.number}: {problem}")
         found.append(line.text)
     return found
 
