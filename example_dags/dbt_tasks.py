@@ -7,6 +7,7 @@ project, so that each run works on a copy, in a folder that is removed after the
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def dbt_tasks() -> None:
     # [START run]
     BashOperator(
         task_id="bash_command",
-        bash_command=f"cp -R '{PROJECTS}' . && "
+        bash_command=f"cp -R {shlex.quote(str(PROJECTS))} . && "
         "dbt build --project-dir dbt/mwaa_dbt_test_project --profiles-dir dbt --no-use-colors",
         env={
             "DBT_HOST": f"{{{{ conn.{CONN_ID}.host }}}}",

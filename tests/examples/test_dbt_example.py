@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,18 @@ def lab() -> Iterator[Lab]:
 def task_of(dag_id: str) -> Any:
     made = runpy.run_path(str(ROOT / "example_dags" / "dbt_tasks.py"))
     return made[dag_id.replace("-", "_")]().get_task("bash_command")
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "it's $(touch made) here"
+    shutil.copytree(ROOT / "example_dags" / "dbt", folder / "dbt")
+    shutil.copy(ROOT / "example_dags" / "dbt_tasks.py", folder)
+    made = runpy.run_path(str(folder / "dbt_tasks.py"))
+    copying, _, _ = made["dbt_tasks"]().get_task("bash_command").bash_command.partition(" && ")
+    target = tmp_path / "target"
+    target.mkdir()
+    subprocess.run(["bash", "-c", copying], cwd=target, check=True)
+    assert [path.name for path in target.iterdir()] == ["dbt"]
 
 
 def test_a_project_is_built_and_tested_in_postgres(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
