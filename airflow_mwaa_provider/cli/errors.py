@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import re
 import sys
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_FULL = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}
 
 IN_A_TERMINAL = (
     ("Leave them out with leave_out_hidden=True", "Leave them out with --leave-out-hidden"),
@@ -97,7 +99,9 @@ def mwaa_errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
             fail("interrupted")
         except BrokenPipeError:
             raise  # click's: whoever read the output has gone
-        except OSError as error:  # a full disk below the output, mostly
+        except OSError as error:
+            if error.errno in _FULL:  # of a write, which names no file
+                fail(f"output: cannot be written: {error.strerror}. Free some space, or write it elsewhere.")
             fail(str(error))
 
     return wrapper

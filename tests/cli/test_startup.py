@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,19 @@ def test_a_part_begins_on_a_line_of_its_own(tmp_path: Path, monkeypatch: pytest.
         lines = path.read_text().splitlines()
         assert lines[lines.index("#!/bin/bash") :] == printed(*DBT).splitlines()
         assert [line for line in lines[: lines.index("#!/bin/bash")] if line] == before.splitlines()
+
+
+def test_an_output_that_takes_nothing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as full, Path(os.devnull).open("w") as null, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit, match="1"):
+            main(["startup", *DBT], standalone_mode=False)
+        os.dup2(null.fileno(), full.fileno())  # what is left in its buffer
+    assert capsys.readouterr().err == (
+        "airflow-mwaa: output: cannot be written: No space left on device. Free some space, or write it elsewhere.\n"
+    )
 
 
 @pytest.mark.parametrize(
