@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
-from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError
+from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError, SecretsError
 from airflow_mwaa_provider.operators.code_artifact import CodeArtifactTokenOperator
 from scripts.lib import canary
 from tests.local.conftest import moto_url
@@ -74,6 +74,19 @@ def test_a_refusal_names_the_action(server: CodeArtifact) -> None:
     with pytest.raises(AccessDenied, match="Allow codeartifact:GetAuthorizationToken") as caught:
         operator().execute({})  # type: ignore[typeddict-item]
     assert caught.value.action == "codeartifact:GetAuthorizationToken"
+
+
+def test_an_endpoint_that_repeats_the_token_brings_it_into_no_error(
+    server: CodeArtifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with code_artifact() as echo:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", echo.url)
+        words = f"Value '{canary.value()}' at 'secretString' failed to satisfy constraint"
+        echo.faults["POST"] = (400, json.dumps({"__type": "ValidationException", "message": words}))
+        with pytest.raises(SecretsError, match=r"ValidationException \(its reason repeats the value\)") as caught:
+            operator().execute({})  # type: ignore[typeddict-item]
+    assert server.asked
+    assert canary.form_in(str(caught.value).encode()) is None
 
 
 @pytest.mark.parametrize("lifetime", [timedelta(minutes=14), timedelta(hours=13), 3600])

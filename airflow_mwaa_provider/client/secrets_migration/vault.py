@@ -191,7 +191,7 @@ class Vault:
                 try:
                     return method(**request)
                 except (BotoCoreError, ClientError) as error:
-                    found = vault_error(operation, name, error)
+                    found = vault_error(operation, name, error, value=request.get("SecretString", ""))
             # Not raised within the except: botocore's own exception of a refused parameter repeats the value.
             raise found
 
@@ -218,10 +218,11 @@ def problem_of_text(text: str) -> str:
     return ""
 
 
-def vault_error(operation: str, name: str, error: Any) -> MwaaError:
+def vault_error(operation: str, name: str, error: Any, *, value: str = "") -> MwaaError:
     """Judge an error of boto3's; nothing of a value is in what is returned.
 
     :param name: the secret, or what was asked for.
+    :param value: what the secret was to hold; a reason that repeats it is left out.
     """
     where = f"{name.count(', ') + 1} secrets: {operation}" if ", " in name else f"Secret {name!r}: {operation}"
     response = getattr(error, "response", None)
@@ -238,7 +239,7 @@ def vault_error(operation: str, name: str, error: Any) -> MwaaError:
             transient=True,
         )
     details = response.get("Error", {})
-    code, words = str(details.get("Code", "")), _words(details)
+    code, words = str(details.get("Code", "")), _words(details, value)
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
     if code in _THROTTLED or status == 429:
         return Throttled(f"{where}: throttled ({words}). Make fewer calls at once, or try again later.", transient=True)
@@ -262,5 +263,7 @@ def _secret(name: str, answer: Mapping[str, Any]) -> Secret:
     return Secret(name, SecretState.NO_TEXT if text is None else SecretState.TEXT, text)
 
 
-def _words(details: Mapping[str, Any]) -> str:
+def _words(details: Mapping[str, Any], value: str) -> str:
+    if value and value in str(details.get("Message", "")):
+        return "its reason repeats the value"
     return " ".join(str(details.get("Message", "") or "no reason given").split()).rstrip(". ")[:300]
