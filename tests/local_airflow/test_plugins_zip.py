@@ -105,6 +105,17 @@ def test_links_that_stay_inside_are_made(archive, tmp_path):
     assert list(folder.iterdir()) == []
 
 
+def test_a_link_of_another_system_than_unix_is_a_text_file(archive, tmp_path):
+    """As Info-ZIP's unzip makes it."""
+    windows = link("libx.so")
+    windows.create_system = 0
+    made = archive((windows, "libx.so.1"), ("libx.so.1", "1"))
+    plugins_zip.check(made, "plugins.zip")
+    plugins_zip.unpack(made, tmp_path / "plugins")
+    assert not (tmp_path / "plugins" / "libx.so").is_symlink()
+    assert content(tmp_path / "plugins") == {"libx.so": "libx.so.1", "libx.so.1": "1"}
+
+
 @pytest.mark.parametrize(
     "links",
     [

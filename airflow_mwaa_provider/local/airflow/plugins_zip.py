@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LINK_BYTES = 4096
+_UNIX = 3
 _NAME_BYTES = 255
 _PATH_BYTES = 4095 - len("/usr/local/airflow/plugins/")
 _DRIVE = re.compile(r"^[A-Za-z]:")
@@ -105,7 +106,7 @@ def _problem(entry: zipfile.ZipInfo) -> str | None:
 
 
 def _is_link(entry: zipfile.ZipInfo) -> bool:
-    return stat.S_ISLNK(entry.external_attr >> 16)
+    return entry.create_system == _UNIX and stat.S_ISLNK(entry.external_attr >> 16)
 
 
 def _links(opened: zipfile.ZipFile) -> dict[PurePosixPath, str]:
