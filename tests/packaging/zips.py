@@ -218,6 +218,10 @@ BROKEN = [
     Broken("shadows-standard-library", "a hook called `time.py`", of(("plugin.py", PLUGIN), ("hooks/time.py", PLUGIN))),
     Broken("shadows-dependency", "a hook called `redis.py`", of(("plugin.py", PLUGIN), ("hooks/redis.py", PLUGIN))),
     Broken("shadows-airflow", "a plugin called `airflow.py`", of(("airflow.py", PLUGIN))),
+    Broken(
+        "shadows-this-package", "a plugin called as this package",
+        of(("plugin.py", PLUGIN), ("mine/airflow_mwaa_provider.py", PLUGIN)),
+    ),
     Broken("same-module-name", "a module called as a folder", of(("my/hooks.py", PLUGIN), ("hooks/a.py", PLUGIN))),
     Broken(
         "same-plugin-name", "two plugins of one name", of(("one.py", plugin("same")), ("two.py", plugin("same"))),

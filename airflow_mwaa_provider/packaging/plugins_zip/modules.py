@@ -81,6 +81,13 @@ def module_problems(paths: Iterable[str], folders: Iterable[str], archive: str, 
                 "Airflow runs it as the module 'airflow', and takes the place of Airflow itself.",
                 f"Rename it, or name its folder in {IGNORE_FILE}.",
             )  # fmt: skip
+        elif name == "airflow_mwaa_provider":
+            yield Problem(
+                "shadows-this-package", where,
+                "Airflow runs it as the module 'airflow_mwaa_provider', and takes the place of airflow-mwaa-provider: its "
+                "plugins are not loaded.",
+                f"Rename it, or name its folder in {IGNORE_FILE}.",
+            )  # fmt: skip
         elif name in standard:
             yield Problem(
                 "shadows-standard-library", where,
