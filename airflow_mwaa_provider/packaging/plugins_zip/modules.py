@@ -84,7 +84,7 @@ def module_problems(paths: Iterable[str], folders: Iterable[str], archive: str, 
         elif name == "airflow_mwaa_provider":
             yield Problem(
                 "shadows-this-package", where,
-                "Airflow runs it as the module 'airflow_mwaa_provider', and takes the place of airflow-mwaa-provider: its "
+                "Airflow runs it as the module 'airflow_mwaa_provider', and takes the place of this package: its "
                 "plugins are not loaded.",
                 f"Rename it, or name its folder in {IGNORE_FILE}.",
             )  # fmt: skip
