@@ -194,6 +194,7 @@ def test_a_wheel_is_what_its_name_says() -> None:
     assert found(whole) == []
     assert found(whole, "MyLib-1.0.0-py3-none-any.whl") == []
     assert found(whole, "mylib-1.1-py3-none-any.whl") == ["wheel-renamed"]
+    assert found(whole, "mylib-1.0-py3-none-any.WHL") == ["wheel-name"], "pip takes no other case"
     assert found(wheel("other", "1.0")) == ["wheel-renamed"]
     about = "mylib-1.0.dist-info"
     metadata = (f"{about}/METADATA", b"Metadata-Version: 2.1\nName: mylib\nVersion: 1.1\n")

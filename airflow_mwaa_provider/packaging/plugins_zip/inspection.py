@@ -35,6 +35,7 @@ from airflow_mwaa_provider.packaging.plugins_zip.names import (
     is_junk,
     is_link,
     is_uncheckable,
+    is_wheel,
     name_of,
     name_problems,
     path_of,
@@ -149,7 +150,7 @@ class _Inspection:
         # Whose sizes nobody can trust isn't read.
         read = self._read() if not codes & {"too-large", "overlapping-entries"} else _Read()
         yield from self._content_problems(read)
-        wheels = [path_of(entry) for entry in self._files if entry.filename.endswith(".whl") and not is_link(entry)]
+        wheels = [path_of(entry) for entry in self._files if is_wheel(path_of(entry)) and not is_link(entry)]
         yield from version_problems(wheels, self._name)
         folders = {path_of(entry).partition("/")[0] for entry in self._files if "/" in path_of(entry)}
         yield from module_problems(read.walk.modules, folders, self._name, self._image)
@@ -211,21 +212,21 @@ class _Inspection:
     def _read_entry(self, entry: zipfile.ZipInfo, read: _Read, *, is_module: bool) -> None:
         path = path_of(entry)
         mode = entry.external_attr >> 16
-        is_wheel = path.endswith(".whl") and not is_link(entry)
+        is_wheel_file = is_wheel(path) and not is_link(entry)
         is_whole = is_module and entry.file_size <= _MAX_SOURCE_BYTES
         kept = bytearray()
         with (
             self._archive.open(entry) as content,
-            tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES if is_wheel else 0) as copy,
+            tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES if is_wheel_file else 0) as copy,
         ):
             start = chunk = content.read(_CHUNK_BYTES)
             while chunk:
-                if is_wheel:
+                if is_wheel_file:
                     copy.write(chunk)
                 if is_whole:
                     kept += chunk
                 chunk = content.read(_CHUNK_BYTES)
-            if is_wheel:
+            if is_wheel_file:
                 copy.seek(0)
                 problem = wheel_name_problem(path, self._name, self._image)
                 read.wheel_problems += [problem] if problem else []
