@@ -102,7 +102,9 @@ def package_plugins(
 
     client = None
     if upload is not None:
-        parse_s3_uri(upload)
+        _, key = parse_s3_uri(upload)
+        if not key.lower().endswith(".zip"):
+            raise click.UsageError(f"--upload {upload}: the key of a zip ends in .zip. Write s3://BUCKET/plugins.zip.")
         client = aws.client("s3", attempts=1)
     try:
         with Progress(is_plain_too=False) as progress:

@@ -26,6 +26,7 @@ PART_BYTES = 16 << 20
 _SHA256 = "sha256"
 """Where an object's metadata has the SHA-256 of the whole file: S3's own checksum of one in parts is another."""
 _URI = re.compile(r"s3://([A-Za-z0-9.\-_:]+)/(.+)", re.ASCII | re.DOTALL)
+_MAX_KEY_BYTES = 1024
 _PUT = "s3:PutObject"
 
 
@@ -51,6 +52,11 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
     match = _URI.fullmatch(uri)
     if match is None or uri.endswith("/"):
         raise MwaaInputError(f"{uri!r} names no object in S3. Write s3://BUCKET/plugins.zip.")
+    if len(match[2].encode("utf-8", "surrogateescape")) > _MAX_KEY_BYTES:
+        raise MwaaInputError(
+            f"s3://{match[1]}/{match[2][:30]}…: its key is longer than the {_MAX_KEY_BYTES:,} bytes that S3 takes. "
+            "Choose a shorter one."
+        )
     return match[1], match[2]
 
 

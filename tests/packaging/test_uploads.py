@@ -163,6 +163,14 @@ def test_what_names_no_object_is_refused(uri: str) -> None:
     assert parse_s3_uri("s3://b/c d/é.zip") == ("b", "c d/é.zip")
 
 
+def test_a_key_that_s3_does_not_take_is_refused() -> None:
+    assert parse_s3_uri(f"s3://b/{512 * 'é'}") == ("b", 512 * "é")
+    with pytest.raises(
+        MwaaInputError, match=r"its key is longer than the 1,024 bytes that S3 takes\. Choose a shorter"
+    ):
+        parse_s3_uri(f"s3://b/{512 * 'é'}x")
+
+
 def test_the_command_prints_the_version(moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "AWS_ENDPOINT_URL": moto_url, "AWS_ENDPOINT_URL_S3": moto_url, "AWS_REGION": "us-east-1",
@@ -181,6 +189,8 @@ def test_the_command_prints_the_version(moto_url: str, tmp_path: Path, monkeypat
     told = json.loads(shown[shown.index("{") :])  # with click 8.1 what is on stderr is before it
     assert told["upload"] == {"bucket": BUCKET, "key": "team/plugins.zip", "version_id": version, "changed": False}
     (tmp_path / "p.zip").unlink()
-    refused = CliRunner().invoke(main, [*arguments[:-1], "s3://bucket"])
-    assert refused.exit_code == 2
+    for uri in ("s3://bucket", f"s3://{BUCKET}/requirements.txt"):
+        refused = CliRunner().invoke(main, [*arguments[:-1], uri])
+        assert refused.exit_code == 2, uri
+    assert "requirements.txt: the key of a zip ends in .zip. Write s3://BUCKET/plugins.zip." in refused.output
     assert not (tmp_path / "p.zip").exists(), "found before anything was written"
