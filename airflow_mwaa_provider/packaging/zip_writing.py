@@ -35,6 +35,7 @@ __all__ = [
     "OpenedLater",
     "WrittenZip",
     "ZipEntry",
+    "check_name",
     "replace_file",
     "write_entries",
     "write_zip",
@@ -177,7 +178,7 @@ def write_entries(
     in_order = sorted(entries, key=lambda entry: entry.name)
     before = None
     for entry in in_order:
-        _check_name(entry.name)
+        check_name(entry.name)
         if entry.name == before:
             raise MwaaInputError(f"{entry.name} is there twice; a zip may hold each name once.")
         before = entry.name
@@ -225,7 +226,11 @@ def replace_file(
     return True
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name that no entry of a zip can have.
+
+    :raises MwaaInputError: it leads out of the zip, is absolute, or has backslashes or what is not UTF-8.
+    """
     parts = name.split("/")
     if not name or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
         raise MwaaInputError(f"{name!r} is no name for a file in a zip: give a relative path with slashes.")

@@ -317,6 +317,10 @@ def test_sources_that_cannot_be_used_are_named(plugins: Path, tmp_path: Path) ->
     broken.write_bytes(zipped(("plugins/a.py", b""), ("plugins/b.py", b"print 'x'")))
     assert "broken.zip: plugins/: All is in one folder" in refused(broken)
     assert refused(broken).endswith(f"Errors in all: 2; --check {broken} lists them.")
+    for name in ("back\\slash.txt", os.fsdecode(b"bad\xe9.txt")):
+        (plugins / name).write_bytes(b"")
+        assert refused(plugins).startswith(f"{plugins}: {name!r} is no name ")
+        (plugins / name).unlink()
     hadoop = hadoop_tar(tmp_path / "hadoop-3.3.6.tar.gz")
     assert "is an archive, which MWAA does not unpack. Give it as --hadoop or --hive if it is that" in refused(hadoop)
     assert refused(hadoop).endswith("of a source distribution build a wheel: pip wheel hadoop-3.3.6.tar.gz.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.plugins_zip.ignoring import IGNORE_FILE
 from airflow_mwaa_provider.packaging.plugins_zip.links import target_of
-from airflow_mwaa_provider.packaging.zip_writing import DAMAGED, ZipEntry
+from airflow_mwaa_provider.packaging.zip_writing import DAMAGED, ZipEntry, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,9 +55,13 @@ class Contents:
 
         Lines of an ``.airflowignore`` at the top are merged.
 
-        :raises MwaaInputError: another source has another file of that name.
+        :raises MwaaInputError: another source has another file of that name, or a zip cannot have the name.
         """
         path = entry.name
+        try:
+            check_name(path)
+        except MwaaInputError as error:
+            raise MwaaInputError(f"{source}: {error}") from None
         if path == IGNORE_FILE and not entry.is_link:
             with entry.open() as file:
                 content = file.read()
