@@ -16,12 +16,12 @@ import io
 import os
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
@@ -195,6 +195,8 @@ def replace_file(
 ) -> bool:
     """Have a zip written beside its target, and rename it; leave the target alone where it is the same.
 
+    Who may read it is what the umask says.
+
     :param fill: writes it.
     :param comment: of a zip that may be replaced.
     :return: whether the target changed.
@@ -208,15 +210,15 @@ def replace_file(
                 f"{path} is there and is no zip of this command; choose another name, or replace it with --force."
             )
         # A file of its own beside it, so that two builds at once don't write into each other.
-        number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        draft = Path(name)
+        draft = path.with_name(f".{path.name}.{token_hex(4)}")
+        # Not mkstemp, whose files only their owner may read: here the umask says who may.
+        number = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(number, "w+b") as file:
                 fill(file)
             if path.exists() and _same(path, draft):
                 draft.unlink()
                 return False
-            draft.chmod(0o644)
             draft.replace(path)
         except BaseException:
             draft.unlink(missing_ok=True)

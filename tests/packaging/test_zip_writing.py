@@ -100,7 +100,17 @@ def test_a_zip_that_is_the_same_is_left_alone(tmp_path: Path) -> None:
     other = write_zip(path, [ZipEntry("a", b"2")], comment=COMMENT)
     assert other.changed
     assert other.sha256 != first.sha256
-    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_umask_says_who_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    for number, (umask, mode) in enumerate(((0o077, 0o600), (0o027, 0o640), (0o022, 0o644))):
+        before = os.umask(umask)
+        try:
+            write_zip(path, [ZipEntry("a", bytes(number))], comment=COMMENT)
+        finally:
+            os.umask(before)
+        assert path.stat().st_mode & 0o777 == mode
 
 
 def test_what_is_no_such_zip_is_kept_and_nothing_half_written_is_left(tmp_path: Path) -> None:
