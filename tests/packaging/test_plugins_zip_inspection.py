@@ -172,6 +172,13 @@ def test_names_that_only_look_wrong() -> None:
     assert codes(("plugin.py", b""), ("vendor.pyc", b"")) == []
 
 
+def test_files_of_passwords_and_keys_are_told_by_their_names() -> None:
+    for name in (".env", "a/.env.prod", "keys/id_rsa", "id_ed25519", ".netrc", ".pgpass", ".pypirc"):
+        assert codes(("plugin.py", b""), (name, b"")) == ["secrets-inside"], name
+    for name in (".env.example", "a/.env.template", "id_rsa.pub", "my.env", ".environment"):
+        assert codes(("plugin.py", b""), (name, b"")) == [], name
+
+
 def test_what_its_owner_could_not_read() -> None:
     """As Info-ZIP's unzip was seen to make it."""
     for made, wrong in [

@@ -44,6 +44,7 @@ _JUNK_FOLDERS = {
     "__pycache__", "__MACOSX", ".git", ".hg", ".svn", ".idea", ".vscode", ".pytest_cache", ".mypy_cache", ".ruff_cache",
 }  # fmt: skip
 _JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
+_SECRETS = re.compile(r"\.env(\.(?!example$|sample$|template$).+)?|id_(rsa|dsa|ecdsa|ed25519)|\.(netrc|pgpass|pypirc)")
 _DRAFT = re.compile(r"\..+\.zip\.[a-z0-9_]{8}")
 """What zip_writing leaves where it is killed."""
 
@@ -200,9 +201,9 @@ def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
         lambda entry: is_junk(path_of(entry)), Severity.WARNING,
     )  # fmt: skip
     yield from found(
-        "secrets-inside", "Files of that name hold passwords, and everyone who may read the bucket can read it.",
+        "secrets-inside", "Files of that name hold passwords or keys, and all who may read the bucket can read it.",
         "Keep them in Secrets Manager, and make the zip without it.",
-        lambda entry: posixpath.basename(path_of(entry)) == ".env", Severity.WARNING,
+        lambda entry: _SECRETS.fullmatch(posixpath.basename(path_of(entry))), Severity.WARNING,
     )  # fmt: skip
 
 
