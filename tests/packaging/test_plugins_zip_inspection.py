@@ -435,6 +435,7 @@ def test_misuse_is_told_in_one_line(tmp_path: Path) -> None:
     assert done.output == f"airflow-mwaa: {path} cannot be read: No such file or directory. Give a plugins.zip.\n"
     path.write_bytes(zipped(("plugin.py", b"")))
     assert "no MWAA image of it is known here" in run("--check", str(path), "--airflow-version", "2.0.0").output
+    assert "'' is not an Airflow version" in run("--check", str(path), "--airflow-version", "").output
     assert run("--check", str(path), "folder").exit_code == 2
     assert run().exit_code == 2
 

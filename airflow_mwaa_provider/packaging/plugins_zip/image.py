@@ -57,6 +57,6 @@ def image_of(airflow_version: str | None) -> Image:
 
     :raises MwaaInputError: no image has that version.
     """
-    version = airflow_version or image_constraints.versions()[-1]
+    version = image_constraints.versions()[-1] if airflow_version is None else airflow_version
     major, _, minor = image_constraints.python_of(version).partition(".")
     return Image(version, (int(major), int(minor)), is_assumed=airflow_version is None)
