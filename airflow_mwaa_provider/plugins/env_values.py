@@ -45,7 +45,7 @@ class _NotSet(Exception):
     """A variable gets no value; the message says why, and what to do."""
 
 
-def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str]) -> None:
+def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str]) -> list[str]:
     """Set variables by options; what is wrong with one is told in a line, and the others are set all the same.
 
     Secrets are read once all is set that needs none.
@@ -54,7 +54,9 @@ def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str
 
     :param options: by the names of variables; references to them need no order.
     :param variables: those of the process.
+    :return: the names of those that were set.
     """
+    done = []
     values = _Values(options, dict(variables))
     # Those that need no secret first: they may say where secrets are, and who asks for them.
     for needs_secret in (False, True):
@@ -66,6 +68,8 @@ def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str
         for name, value in found.items():
             with _told(name):
                 _set(name, value, variables)
+                done.append(name)
+    return done
 
 
 @contextlib.contextmanager

@@ -20,6 +20,8 @@ __all__ = ["EnvironmentVariablesPlugin"]
 _VARIABLES = "mwaa_env"
 _PREFIX = "AIRFLOW__MWAA_ENV__"
 _LIBRARIES = f"{SECTION}.preload_libraries"
+_applied: tuple[int, dict[str, str], list[str]] = (0, {}, [])
+"""The process that has set variables, by which options, and which of them: a process that is forked does so anew."""
 
 
 class EnvironmentVariablesPlugin(AirflowPlugin):
@@ -30,12 +32,18 @@ class EnvironmentVariablesPlugin(AirflowPlugin):
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:  # noqa: ARG003 - Airflow's signature
         """Do what the options say; Airflow calls it once in a process, or twice on Airflow 3."""
+        global _applied
         with never_fails(_VARIABLES):
             options = _options()
             if options:
                 from airflow_mwaa_provider.plugins.env_values import set_variables
 
-                set_variables(options, os.environ)
+                # The second time, what could not be set is left: it was told, and Secrets Manager may be silent. What
+                # could is set again: only then is the process that runs this one told what to mask.
+                process, known, done = _applied
+                wanted = done if (process, known) == (os.getpid(), options) else options
+                done = set_variables({name: options[name] for name in wanted}, os.environ)
+                _applied = (os.getpid(), options, done)
         with never_fails(_LIBRARIES):
             libraries = option("preload_libraries")
             if libraries and not is_web_server():

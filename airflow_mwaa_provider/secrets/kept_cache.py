@@ -75,7 +75,7 @@ class KeptCache:
     def invalidate_all(self, kind: str | None = None) -> int:
         """Delete all answers; return how many there were."""
         found = self._store.entries() if kind is None else self.entries(kind=kind)
-        kinds = (*_KINDS, "batch", "prefetch", "account")
+        kinds = (*_KINDS, "batch", "prefetch", "account", "silence")
         return sum(
             self._store.delete(entry.identity) and entry.identity[1] in _KINDS
             for entry in found

@@ -90,7 +90,8 @@ class LookUpCache:
     :param service: its service, by boto3's name.
     :param given: its keywords.
     :param options: keywords that are about the cache.
-    :param is_told_by_caller: whoever looks up is told by an exception that nobody answered, and no line is logged.
+    :param is_told_by_caller: whoever looks up is told by an exception that nobody answered, and no line is logged. For
+        half a minute nothing else is asked then: who looks up goes on without, and is not to wait for each secret.
     """
 
     def __init__(

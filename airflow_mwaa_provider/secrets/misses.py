@@ -25,7 +25,8 @@ __all__ = ["denied", "read_again", "read_through"]
 
 _WAIT_S = 20.0
 _RETRY_AFTER_S = 30.0
-"""For how long nobody asks again after an answer that did not come, where a stale one can be given."""
+"""For how long nobody asks again after an answer that did not come: where a stale one can be given, or for any secret
+where whoever looks up is told."""
 _BATCH = 20
 _LOOKED_AT = 200
 _REVALIDATED_EARLY = 0.8
@@ -38,6 +39,7 @@ def read_through(cache: LookUpCache, identity: Identity) -> Entry | None:
     """Return an answer: a fresh one if anybody gives it, else one that is past its time to live.
 
     :return: ``None`` if the amazon provider's backend takes what happened for "not found", without being sure.
+    :raises SecretsUnavailable: nobody answered, or did so for another look-up of this kind less than half a minute ago.
     """
     cache.statistics.count(misses=1)
     began_s = now_s()
@@ -50,6 +52,12 @@ def read_through(cache: LookUpCache, identity: Identity) -> Entry | None:
                 return entry
             if cache.may_be_stale(entry) and (not is_locked or _failed_lately(entry)):
                 return _stale(cache, entry)
+        if cache.is_told_by_caller:
+            silence = _silence(cache, identity)
+            if silence and entry is not None and cache.may_be_stale(entry):
+                return _stale(cache, entry)
+            if silence:
+                raise SecretsUnavailable(silence)
         return _ask(cache, identity, entry)
 
 
@@ -159,6 +167,8 @@ def _without_answer(
 ) -> Entry | None:
     cache.statistics.count(errors=1)
     problem = describe(cache, identity, answer)
+    if cache.is_told_by_caller:
+        _write(cache, Entry(_silence_identity(identity), DENIED, problem=problem.removeprefix(_beginning(identity))))
     if before is not None and cache.may_be_stale(before):
         before.failed_at_s = now_s()
         _write(cache, before)
@@ -170,6 +180,23 @@ def _without_answer(
         # In one line; the amazon provider's backend raises what boto3 does.
         raise SecretsUnavailable(problem) from answer.error
     return None
+
+
+def _beginning(identity: Identity) -> str:
+    return f"{identity[1].capitalize()} {identity[2]!r}: "
+
+
+def _silence_identity(identity: Identity) -> Identity:
+    return (identity[0], "silence", "", "")
+
+
+def _silence(cache: LookUpCache, identity: Identity) -> str:
+    """Return why nothing is asked now: a moment ago nobody answered, for whatever secret; empty if somebody may."""
+    noted = cache.store.read(_silence_identity(identity))
+    age = noted.age_s() if noted is not None else None
+    if noted is None or age is None or age >= _RETRY_AFTER_S:
+        return ""
+    return f"{_beginning(identity)}not asked for within {_RETRY_AFTER_S:.0f} s of a failure: {noted.problem}"
 
 
 def _stale(cache: LookUpCache, entry: Entry, problem: str = "") -> Entry:

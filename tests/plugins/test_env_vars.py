@@ -21,6 +21,7 @@ from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.plugins import env_secrets
 from airflow_mwaa_provider.plugins.env_values import RESERVED, set_variables
 from airflow_mwaa_provider.plugins.env_vars import EnvironmentVariablesPlugin
+from airflow_mwaa_provider.secrets import store
 from scripts.lib import canary
 from tests.plugins.conftest import Lines
 
@@ -276,6 +277,56 @@ def test_a_secret_that_cannot_be_read_is_one_line(
     assert told.startswith(f"mwaa_env.{name.lower()}: {line}")
     assert [record.getMessage() for record in caplog.records if record.name.startswith("airflow")] == [told]
     assert CANARY not in caplog.text
+
+
+def test_when_nobody_answers_one_is_asked_for_once_in_half_a_minute(
+    secrets: SecretsService, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def set_all() -> dict[str, str]:
+        variables: dict[str, str] = {}
+        set_variables(options, variables)
+        return variables
+
+    def go_on(seconds: float) -> None:
+        now_s = store.now_s
+        monkeypatch.setattr(store, "now_s", lambda: now_s() + seconds)
+
+    options = {"KNOWN": "secretsmanager://plain"}
+    assert set_all() == {"KNOWN": f"{CANARY}-plain"}
+    go_on(400)
+    secrets.calls.clear()
+    secrets.fault = lambda _action, _request: (500, {"__type": "InternalServiceError"})
+    options = {"Q1": "secretsmanager://db#password", "Q2": "secretsmanager://other", **options}
+    assert set_all() == {"KNOWN": f"{CANARY}-plain"}
+    assert secrets.reads() == 3  # a request and its repetitions
+    first, second = lines()
+    assert first.startswith("mwaa_env.q1: Secrets Manager did not answer for db (InternalServiceError). ")
+    assert second.startswith(
+        "mwaa_env.q2: not asked for within 30 s of a failure: Secrets Manager did not answer for db"
+    )
+    # As any other process.
+    assert set_all() == {"KNOWN": f"{CANARY}-plain"}
+    assert secrets.reads() == 3
+    go_on(40)
+    secrets.fault = None
+    assert set_all() == {"KNOWN": f"{CANARY}-plain", "Q1": CANARY}
+
+
+def test_a_process_that_loads_plugins_twice_asks_once(
+    secrets: SecretsService, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {**os.environ, f"{PREFIX}TWICE": "secretsmanager://db"})
+    secrets.fault = lambda _action, _request: (500, {"__type": "InternalServiceError"})
+    EnvironmentVariablesPlugin.on_load()
+    now_s = store.now_s
+    monkeypatch.setattr(store, "now_s", lambda: now_s() + 60)
+    EnvironmentVariablesPlugin.on_load()
+    assert secrets.reads() == 3
+    assert len(lines()) == 1
+    secrets.fault = None
+    monkeypatch.setattr(os, "getpid", lambda: 1)  # a process that was forked from it
+    EnvironmentVariablesPlugin.on_load()
+    assert CANARY in os.environ["TWICE"]
 
 
 def test_an_error_of_one_option_keeps_no_other_from_being_set(secrets: SecretsService, lines: Lines) -> None:
