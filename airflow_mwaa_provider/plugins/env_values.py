@@ -20,6 +20,7 @@ SECRET = "secretsmanager://"  # noqa: S105 - the beginning of a reference
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)\}|(\{))", re.ASCII)
+_ARN_FIELDS = 7  # of a secret
 _READ_AT_START = ("LD_LIBRARY_PATH", "LD_PRELOAD")
 
 RESERVED = frozenset(
@@ -189,10 +190,12 @@ class _Values:
         return self._before.get(reference, "")
 
     def _warn_unknown(self, name: str, reference: str) -> None:
+        advice = f"Correct the name, or write $${{{reference}}} for these characters."
+        if reference.upper() != reference and reference.upper() in (*self._options, *self._before):
+            advice = f"Write ${{{reference.upper()}}}."
         say_once(
             logging.WARNING,
-            f"mwaa_env.{name.lower()}: there is no variable {reference}; nothing was put in its place. Correct the "
-            f"name, or write $${{{reference}}} for these characters.",
+            f"mwaa_env.{name.lower()}: there is no variable {reference}; nothing was put in its place. {advice}",
         )
 
 
@@ -218,11 +221,17 @@ def _airflow_option(name: str) -> str:
 
 def _secret(reference: str) -> str:
     """Return the value of a secret, or of a key of its JSON; it is masked in logs."""
-    from airflow_mwaa_provider.plugins.env_secrets import read_secret
-
     name, _, key = reference.removeprefix(SECRET).partition("#")
     if not name:
         raise _NotSet(f"it names no secret. Write {SECRET}NAME, or {SECRET}NAME#KEY for a key of its JSON.")
+    if "${" in reference:
+        raise _NotSet("${NAME} is not replaced in a reference to a secret. Write out the secret's name.")
+    fields = name.split(":")
+    if fields[0] == "arn" and len(fields) > _ARN_FIELDS:
+        correct = SECRET + ":".join(fields[:_ARN_FIELDS]) + (f"#{fields[_ARN_FIELDS]}" if fields[_ARN_FIELDS] else "")
+        raise _NotSet(f"the form that ECS has for a key of JSON is not read. Write {correct}.")
+    from airflow_mwaa_provider.plugins.env_secrets import read_secret
+
     value, problem = read_secret(name, key)
     if value is None:
         raise _NotSet(problem)
