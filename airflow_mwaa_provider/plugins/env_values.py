@@ -21,6 +21,8 @@ SECRET = "secretsmanager://"  # noqa: S105 - the beginning of a reference
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)\}|(\{))", re.ASCII)
 _ARN_FIELDS = 7  # of a secret
+_ADDED = "AIRFLOW_MWAA_ENV_ADDED"
+"""Names the variables to whose values something was added, for processes that inherit them."""
 _READ_AT_START = ("LD_LIBRARY_PATH", "LD_PRELOAD")
 
 RESERVED = frozenset(
@@ -70,6 +72,9 @@ def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str
             with _told(name):
                 _set(name, value, variables)
                 done.append(name)
+    added = values.added.union(name for name in done if name in values.references(name))
+    if added:
+        variables[_ADDED] = ",".join(sorted(added))
     return done
 
 
@@ -104,6 +109,8 @@ class _Values:
     def __init__(self, options: Mapping[str, str], before: Mapping[str, str]) -> None:
         self._options = options
         self._before = before
+        self.added = set(filter(None, before.get(_ADDED, "").split(",")))
+        """Names of the variables that were added to, by this process or one that it inherits from."""
         self._found: dict[str, str | Exception] = {}
         self._asked: list[str] = []
 
@@ -132,13 +139,17 @@ class _Values:
         """Return whether an option is a reference to a secret, or takes one in, by whatever others."""
         seen, rest = {name}, [name]
         while rest:
-            text = self._options[rest.pop()]
-            if text.startswith(SECRET):
+            other = rest.pop()
+            if self._options[other].startswith(SECRET):
                 return True
-            more = {each for _, each, _ in _REFERENCE.findall(text)} & self._options.keys() - seen
+            more = self.references(other) & self._options.keys() - seen
             seen |= more
             rest.extend(more)
         return False
+
+    def references(self, name: str) -> set[str]:
+        """Return the names in an option's ``${NAME}``."""
+        return {reference for _, reference, _ in _REFERENCE.findall(self._options[name])}
 
     def _read(self, name: str) -> str:
         problem = _refusal(name)
@@ -170,8 +181,8 @@ class _Values:
         if before is None:
             self._warn_unknown(name, name)
             before = ""
-        # This process, or the one that started it, has done so already.
-        if before and before.startswith(parts[0]) and before.endswith(parts[-1]):
+        # This process has done so already, or the one that started it; a program between them may have changed it.
+        if name in self.added and before.startswith(parts[0]) and before.endswith(parts[-1]):
             return before
         return before.join(parts)
 

@@ -41,6 +41,9 @@ CANARY = canary.value()
         ({"PATH": "/opt/a:${PATH}"}, {"PATH": "/bin:/usr/bin"}, {"PATH": "/opt/a:/bin:/usr/bin"}),
         ({"PATH": "${PATH}:/opt/a"}, {"PATH": "/bin"}, {"PATH": "/bin:/opt/a"}),
         ({"PATH": "/a:${PATH}:/b"}, {"PATH": "/bin"}, {"PATH": "/a:/bin:/b"}),
+        # What is there already by accident.
+        ({"FLAGS": "-v${FLAGS}"}, {"FLAGS": "-verbose"}, {"FLAGS": "-v-verbose"}),
+        ({"X": "/usr/local${X}"}, {"X": "/usr/local/bin"}, {"X": "/usr/local/usr/local/bin"}),
         # In any order, and along a chain.
         ({"PATH": "${BIN}:${PATH}", "BIN": "${HOME}/bin", "HOME": "/h"}, {"PATH": "/x"}, {"PATH": "/h/bin:/x"}),
         ({"A": "${B}", "B": "${C}-${C}", "C": "c"}, {}, {"A": "c-c", "B": "c-c"}),
@@ -65,6 +68,27 @@ def test_values(options: dict[str, str], before: dict[str, str], expected: dict[
     assert lines() == []
 
 
+@pytest.mark.once
+def test_what_was_added_is_added_again_only_where_it_is_gone() -> None:
+    options = {"PATH": "/opt/a:${PATH}:/opt/b"}
+    variables = {"PATH": "/bin"}
+    set_variables(options, variables)
+    for inherited, expected in [
+        ("/opt/a:/venv:/bin:/opt/b", "/opt/a:/venv:/bin:/opt/b"),
+        ("/venv", "/opt/a:/venv:/opt/b"),
+        ("/opt/b", "/opt/a:/opt/b:/opt/b"),
+    ]:
+        child = {**variables, "PATH": inherited}
+        set_variables(options, child)
+        assert child["PATH"] == expected
+    # Another variable that refers to itself is none that has been added to.
+    child = {**variables, "FLAGS": "-verbose"}
+    set_variables({**options, "FLAGS": "-v${FLAGS}"}, child)
+    assert child["FLAGS"] == "-v-verbose"
+    assert child["AIRFLOW_MWAA_ENV_ADDED"] == "FLAGS,PATH"
+    assert child["PATH"] == variables["PATH"]
+
+
 @pytest.mark.parametrize(
     ("options", "expected", "line"),
     [
@@ -73,7 +97,11 @@ def test_values(options: dict[str, str], before: dict[str, str], expected: dict[
             {"A1": "xy"},
             "mwaa_env.a1: there is no variable NOWHERE; nothing was put in its place.",
         ),
-        ({"A2": "-x ${A2}"}, {"A2": "-x "}, "mwaa_env.a2: there is no variable A2; nothing was put in its place."),
+        (
+            {"A2": "-x ${A2}"},
+            {"A2": "-x ", "AIRFLOW_MWAA_ENV_ADDED": "A2"},
+            "mwaa_env.a2: there is no variable A2; nothing was put in its place.",
+        ),
         (
             {"A9": "${java_home}", "JAVA_HOME": "/j"},
             {"A9": "", "JAVA_HOME": "/j"},
