@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ _REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)\}|(\{))", re.ASCI
 _ARN_FIELDS = 7  # of a secret
 _ADDED = "AIRFLOW_MWAA_ENV_ADDED"
 """Names the variables to whose values something was added, for processes that inherit them."""
+_MOST_BYTES = 131_071
+"""Of NAME=value. With more, Linux starts no program that inherits it, and whatever a task starts fails."""
 _READ_AT_START = ("LD_LIBRARY_PATH", "LD_PRELOAD")
 
 RESERVED = frozenset(
@@ -91,6 +94,12 @@ def _told(name: str) -> Iterator[None]:
 
 def _set(name: str, value: str, variables: MutableMapping[str, str]) -> None:
     try:
+        size = len(os.fsencode(f"{name}={value}"))
+        if size > _MOST_BYTES:
+            raise _NotSet(
+                f"the variable would have {size:,} bytes, and programs take {_MOST_BYTES:,}. Put the value into a "
+                "file, and the file's path into the variable."
+            )
         variables[name] = value
     except ValueError:  # the system takes no NUL, and no text that has no bytes
         raise _NotSet("the value has characters that no variable can have. Correct it.") from None

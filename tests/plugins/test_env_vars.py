@@ -209,6 +209,20 @@ def test_a_value_that_no_variable_can_have(monkeypatch: pytest.MonkeyPatch, line
     assert line.startswith("mwaa_env.with_nul: the value has characters that no variable can have.")
 
 
+@pytest.mark.once
+def test_a_value_that_no_program_can_be_started_with(monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    whole = 131_072
+    options = {"LONG": "x" * (whole - len("LONG=") - 1), "LONGER": "é" * (whole // 2 - 3)}
+    set_variables(options, os.environ)
+    assert os.environ == {"LONG": options["LONG"]}
+    subprocess.run(["/bin/true"], env=os.environ, check=True)
+    with pytest.raises(OSError, match="Argument list too long"):
+        subprocess.run(["/bin/true"], env=options, check=True)
+    (line,) = lines()
+    assert line.startswith("mwaa_env.longer: the variable would have 131,073 bytes, and programs take 131,071. ")
+
+
 def test_secrets_are_read_once_and_masked(
     secrets: SecretsService, lines: Lines, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
