@@ -27,6 +27,9 @@ __all__ = ["TimezonePlugin"]
 
 _TASKS = f"{SECTION}.task_timezone"
 _LOGS = f"{SECTION}.log_timezone"
+_NO_ZONES = ("Factory", "localtime", "posixrules")
+_OTHER_FILES = ("posix/", "right/")
+"""Beside the zones of IANA in the system's folder: the container's own, and zones that count leap seconds."""
 _HALF_A_YEAR_S = 182 * 86_400
 
 
@@ -114,6 +117,9 @@ def _zone(where: str, name: str, otherwise: str) -> ZoneInfo | None:
     from zoneinfo import ZoneInfo
 
     try:
+        # What available_timezones() has, without opening hundreds of files.
+        if name in _NO_ZONES or name.startswith(_OTHER_FILES):
+            raise KeyError(name)
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # the last one for the name of a folder, such as America
         say_once(logging.ERROR, f"{where}: {name!r} is no time zone. {_nearest(name)} {otherwise}")
@@ -121,14 +127,26 @@ def _zone(where: str, name: str, otherwise: str) -> ZoneInfo | None:
 
 
 def _nearest(name: str) -> str:
+    """Return what to write in place of a name."""
+    import re
     from difflib import get_close_matches
     from zoneinfo import available_timezones
 
-    known = {each.lower(): each for each in available_timezones()}
-    wanted = name.lower().replace(" ", "_")
+    known = {each.lower(): each for each in available_timezones() - {*_NO_ZONES}}
+    wanted = name.lower().replace(" ", "_").rstrip("/")
+    if any(each.startswith(f"{wanted}/") for each in known):
+        return "Add a city to it, as in Europe/Berlin."
+    iana = "Names are those of IANA, such as Europe/Berlin."
+    offset = re.fullmatch(r"(?:utc|gmt)?_*([+-])(\d{1,2})(?::?(\d\d))?", wanted, re.ASCII)
+    if offset:
+        sign, hours, minutes = offset[1], int(offset[2]), int(offset[3] or 0)
+        zone = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"
+        if minutes or zone.lower() not in known:
+            return f"Write a city that has this time. {iana}"
+        return f"For UTC{sign}{hours} write a city that has this time, or {zone}, with the sign the other way round."
     by_city = [each for each in sorted(known) if each.rpartition("/")[2] == wanted.rpartition("/")[2]]
     found = by_city or get_close_matches(wanted, sorted(known), n=1)
-    return f"The nearest name is {known[found[0]]}." if found else "Names are those of IANA, such as Europe/Berlin."
+    return f"The nearest name is {known[found[0]]}." if found else iana
 
 
 def _is_local(zone: ZoneInfo) -> bool:

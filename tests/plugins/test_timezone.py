@@ -64,9 +64,23 @@ def test_tasks_see_a_zone_as_local_time(monkeypatch: pytest.MonkeyPatch, lines: 
         ("America/Los_Angles", "The nearest name is America/Los_Angeles."),
         ("los angeles", "The nearest name is America/Los_Angeles."),
         ("america/New_york", "The nearest name is America/New_York."),
-        ("America", "The nearest name is "),
+        ("America", "Add a city to it, as in Europe/Berlin."),
+        ("america/argentina/", "Add a city to it, as in Europe/Berlin."),
         ("../../etc/passwd", ""),
-        ("-8", "Names are those of IANA, such as Europe/Berlin."),
+        (
+            "-8",
+            "For UTC-8 write a city that has this time, or Etc/GMT+8, with the sign the other way round.",
+        ),
+        ("UTC+2", "For UTC+2 write a city that has this time, or Etc/GMT-2, "),
+        ("gmt +02:00", "For UTC+2 write a city that has this time, or Etc/GMT-2, "),
+        ("UTC+5:30", "Write a city that has this time. Names are those of IANA, such as Europe/Berlin."),
+        ("UTC+25", "Write a city that has this time. Names are those of IANA, such as Europe/Berlin."),
+        # Files beside those of zones.
+        ("Factory", "Names are those of IANA, such as Europe/Berlin."),
+        ("posixrules", "Names are those of IANA, such as Europe/Berlin."),
+        ("localtime", "Names are those of IANA, such as Europe/Berlin."),
+        ("posix/Europe/Berlin", "The nearest name is Europe/Berlin."),
+        ("right/Europe/Berlin", "The nearest name is Europe/Berlin."),
     ],
 )
 def test_an_unknown_zone_is_one_line_and_changes_nothing(
