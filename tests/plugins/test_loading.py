@@ -23,7 +23,7 @@ from datetime import datetime
 from importlib import import_module
 
 def look():
-    names = ("JAVA_HOME", "PATH", "DB_PASSWORD")
+    names = ("JAVA_HOME", "PATH", "DB_PASSWORD", "AIRFLOW_MWAA_ENV_ADDED")
     return {"TZ": os.environ.get("TZ"), "hour": datetime.fromtimestamp(1780315200).hour,
             **{name: os.environ.get(name) for name in names}}
 
@@ -96,9 +96,10 @@ def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_laz
         "JAVA_HOME": "/usr/lib/jvm/jre",
         "PATH": f"{os.environ['PATH']}:/usr/lib/jvm/jre/bin",
         "DB_PASSWORD": canary.value(),
+        "AIRFLOW_MWAA_ENV_ADDED": "PATH",
     }
     off = {"TZ": "UTC", "hour": 12, "JAVA_HOME": os.environ.get("JAVA_HOME"), "PATH": os.environ["PATH"]}
-    assert found["imported"] == ({**off, "DB_PASSWORD": None} if is_lazy else on)
+    assert found["imported"] == ({**off, "DB_PASSWORD": None, "AIRFLOW_MWAA_ENV_ADDED": None} if is_lazy else on)
     assert found["loaded"] == found["again"] == found["forked"] == on
     # What is off is not even imported, also by whoever asks what each plugin adds.
     off_parts = ("metadata.", "monitoring.", "plugins.cleanup_service", "plugins.metadata_service", "plugins.libraries")
@@ -112,6 +113,9 @@ def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_laz
     assert canary.value() not in output
     if not is_lazy:
         # What inherits all this and the cache, as a task does that is a program of its own.
-        inherited, _ = _run(tmp_path, {**options, "TZ": on["TZ"], "PATH": on["PATH"], "JAVA_HOME": on["JAVA_HOME"]})
+        inherited, _ = _run(
+            tmp_path,
+            {**options, **{name: on[name] for name in off if name != "hour"}, "AIRFLOW_MWAA_ENV_ADDED": "PATH"},
+        )
         assert inherited["loaded"] == on
         assert secrets.reads() == 2
