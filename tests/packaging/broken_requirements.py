@@ -42,6 +42,12 @@ BROKEN = (
     Broken("bad-option", "--find-links", pip="Invalid requirement: "),
     Broken("ignored-option", "folium==0.15.1 --index-url https://example.com/simple"),
     Broken("comment-glued", "folium==0.15.1#maps", pip="Invalid requirement: "),
+    Broken(
+        "space-after-backslash",
+        "folium==0.15.1 \\␠ ⏎ branca==0.8.2",
+        content=b"folium==0.15.1 \\ \nbranca==0.8.2\n",
+        pip="Invalid requirement: ",
+    ),
     Broken("repeated", "folium==0.15.1 ⏎ folium==0.15.1"),
     Broken("two-versions", "folium==0.15.1 ⏎ folium==0.0.0", pip="Cannot install folium==0.0.0 and folium==0.15.1"),
     Broken("unpinned", "folium"),

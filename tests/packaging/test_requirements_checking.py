@@ -261,6 +261,9 @@ def test_options_beside_a_requirement_count_as_little_as_for_pip(index: WheelInd
     [
         ("-c # todo\nfolium==0.15.1\n", "bad-option"),
         ("folium==0.15.1 -c #\n", "bad-option"),
+        ("folium==0.15.1 \\ \nbranca==0.8.2\n", "space-after-backslash"),
+        ("folium==0.15.1 \\  # maps\n  --pre\n", "space-after-backslash"),
+        (f"folium==0.15.1 --hash=sha256:{'0' * 64} \\\t\nbranca==0.8.2\n", "space-after-backslash"),
         ("folium===banana\n", "missing-version"),
         ('folium==0.15.1; sys_platform ~= "linux"\n', "not-a-requirement"),
     ],

@@ -26,7 +26,7 @@ from airflow_mwaa_provider.packaging.requirements.parsing import (
     Encoding,
     Kind,
     Line,
-    parse,
+    parse_line,
 )
 from airflow_mwaa_provider.packaging.requirements.parsing import is_commented_constraint as commented
 from airflow_mwaa_provider.packaging.requirements.regime import Regime
@@ -154,12 +154,20 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
             "Type it anew in ASCII.",
         )
         return
+    if line.text.endswith("\\"):
+        yield Problem(
+            "space-after-backslash",
+            where,
+            "A space or a comment stands after the backslash, so that it joins no line to this one.",
+            "Let the line end with the backslash.",
+        )
+        return
     yield from _variables(line, where)
     yield from _credentials(line, where)
     if line.kind is Kind.INVALID:
         # Whatever the variables hold, or if they are empty.
-        filled = (parse(VARIABLE.sub(word, line.text)) for word in ("1", ""))
-        if all(rest and rest[0].kind is Kind.INVALID for rest in filled):
+        filled = (VARIABLE.sub(word, line.text) for word in ("1", ""))
+        if all(parse_line(line.number, text).kind is Kind.INVALID for text in filled):
             yield _invalid(line, where)
     elif line.kind is Kind.NAME:
         yield from _named(line, image, where)

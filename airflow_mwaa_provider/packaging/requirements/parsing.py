@@ -32,6 +32,7 @@ __all__ = [
     "decode",
     "is_commented_constraint",
     "parse",
+    "parse_line",
 ]
 
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
@@ -159,7 +160,22 @@ def parse(text: str) -> tuple[Line, ...]:
 
     ``${NAME}`` is left as it is: what the variable holds in the environment is not known here.
     """
-    return tuple(_line(number, line) for number, line in _joined(text))
+    return tuple(parse_line(number, line) for number, line in _joined(text))
+
+
+def parse_line(number: int, text: str) -> Line:
+    """Return what one line is, without its comment, and with those that a backslash joins to it."""
+    words = text.split(" ")
+    end = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    asked, rest = " ".join(words[:end]).strip(), " ".join(words[end:])
+    try:
+        options = _options(rest)
+    except ValueError as error:
+        return Line(number, text, Kind.INVALID, asked, error=str(error))
+    if not asked:
+        editable = any(name == "editable" for name, _ in options)
+        return Line(number, text, Kind.EDITABLE if editable else Kind.OPTIONS, options=options)
+    return _required(number, text, asked, options)
 
 
 def is_commented_constraint(line: str) -> bool:
@@ -249,20 +265,6 @@ def _options(text: str) -> tuple[tuple[str, str], ...]:
     values = optparse.Values({"found": []})
     _PARSER.parse_args(shlex.split(text), values)
     return tuple(values.found)
-
-
-def _line(number: int, text: str) -> Line:
-    words = text.split(" ")
-    end = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
-    asked, rest = " ".join(words[:end]).strip(), " ".join(words[end:])
-    try:
-        options = _options(rest)
-    except ValueError as error:
-        return Line(number, text, Kind.INVALID, asked, error=str(error))
-    if not asked:
-        editable = any(name == "editable" for name, _ in options)
-        return Line(number, text, Kind.EDITABLE if editable else Kind.OPTIONS, options=options)
-    return _required(number, text, asked, options)
 
 
 def _required(number: int, text: str, asked: str, options: tuple[tuple[str, str], ...]) -> Line:
