@@ -101,11 +101,36 @@ def test_no_problem_repeats_a_password(index: WheelIndex, tmp_path: Path) -> Non
     lines += [f"-i https://${{U}}:{secret}@example.com/s", f"git+https://{secret}@github.com/a/b"]
     lines += [f'-i "https://me:pa {secret}@example.com/simple"', f'-f "https://me:pa {secret}@example.com/simple"']
     lines += [f"https://bucket.example.com/maps-1.0-py3-none-any.whl?X-Amz-Signature={secret}"]
+    # In lines that are no requirement; in a query or a fragment; a variable of the environment that was pasted.
+    lines += [f"foo @ https://me:{secret} 2@127.0.0.1/x.whl", f"index-url=https://me:{secret} 3@127.0.0.1/simple"]
+    lines += [f"foo @ https://me:2 {secret}@127.0.0.1/x.whl", f"https://example.com/x.tar.gz?{secret}"]
+    lines += [f"https://example.com/x.tar.gz#token={secret}", f"https://example.com/x.tar.gz#egg=x&token={secret}"]
+    lines += [f"/usr/local/airflow/plugins/x.whl?token={secret}", f"./x.whl?token={secret}", f"-f ./x?token={secret}"]
+    lines += [f"-c ./c.txt?token={secret}", f"-r ./c.txt?token={secret}", f"-r ./c.txt#{secret}"]
+    lines += [
+        f"AWS_SECRET={secret}",
+        f"export DB_PASSWORD: {secret}",
+        f"api_key = '{secret} 2'",
+        f"pip install TOKEN={secret}",
+    ]
     for line in lines:
         for is_private in (False, True):
             report = check_requirements(f"{line}\n", "3.3.1", private_web_server=is_private, resolver=Nothing())
-            assert report.problems or "?" in line
+            assert report.problems or set("?#") & set(line)
             assert secret not in str((report.as_dict(), *map(str, report.problems)))
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("tokenizers=0.15.2", "Write tokenizers==0.15.2."),
+        ("-f ./x#egg=x&sha256=00", "./x#egg=x&sha256=00 is a path"),
+        (f"AWS_SECRET={'x' * 9}", "'AWS_SECRET=****' is no requirement that pip can read. Write name==version, one"),
+    ],
+)
+def test_what_is_no_secret_is_repeated(line: str, shown: str) -> None:
+    report = check_requirements(f"{line}\n", "3.3.1", resolver=Nothing())
+    assert shown in str(report.problems[0])
 
 
 def test_no_conflict_repeats_a_password(

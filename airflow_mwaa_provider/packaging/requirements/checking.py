@@ -15,7 +15,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.image_constraints import normalized
-from airflow_mwaa_provider.packaging.masking import masked
+from airflow_mwaa_provider.packaging.masking import masked, masked_address, masked_line
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements import lines as line_checks
 from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, moved_pins, way_to
@@ -348,7 +348,9 @@ class _Check:
             self.problems += self._of_constraints(lines, self.constraints.name, number)
             return [line.asked for line in lines if line.kind is Kind.NAME and not _extras(line)]
         if not self._has_problem(number):
-            same = "of the same name" if self.constraints is None else f"named {PurePosixPath(value).name}"
+            same = (
+                "of the same name" if self.constraints is None else f"named {PurePosixPath(masked_address(value)).name}"
+            )
             self.problems.append(
                 Problem(
                     "constraints-not-here",
@@ -378,7 +380,7 @@ class _Check:
             yield Problem(
                 "not-a-requirement",
                 f"{self.name}:{number}",
-                f"pip refuses {masked(line.text)[:60]!r} in line {line.number} of {file_name}: {what}.",
+                f"pip refuses {masked_line(line.text)[:60]!r} in line {line.number} of {file_name}: {what}.",
                 "Write name==version there.",
             )
 

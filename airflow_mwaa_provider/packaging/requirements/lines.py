@@ -17,7 +17,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from airflow_mwaa_provider.packaging.image_constraints import normalized
-from airflow_mwaa_provider.packaging.masking import masked, masked_address, user_of
+from airflow_mwaa_provider.packaging.masking import masked_address, masked_line, user_of
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements.parsing import (
     BAD_MARKER,
@@ -55,6 +55,7 @@ WRITE_HASHES = "Write hashes for all packages and what they need (uv pip compile
 _INDEXES = ("index-url", "extra-index-url")
 _BESIDE_A_REQUIREMENT = ("hash", "global-option", "config-settings", "editable")
 """Options that pip reads there."""
+_NOT_ONE_SIGN = ("==", ">=", "<=", "~=", "!=", "://")
 _SIMILAR = {
     "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-",
     "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": "a space", "\u2265": ">=", "\u2264": "<=",
@@ -260,16 +261,17 @@ def _invalid(line: Line, where: str) -> Problem:
         )
     if not line.asked or (line.text != line.asked and not line.options):
         return Problem("bad-option", where, f"The option cannot be read: {line.error}.", "Correct it.")
+    shown = masked_line(line.asked)
     if "#" in line.asked and " #" not in line.asked:
         return Problem(
             "comment-glued",
             where,
-            f"{masked(line.asked)[:60]!r} has a # without a space before it, so that it is no comment.",
+            f"{shown[:60]!r} has a # without a space before it, so that it is no comment.",
             "Put a space before the #.",
         )
     words = line.asked.split()
     if words[0] in ("pip", "pip3", "python", "python3", "uv", "conda"):
-        return Problem("shell-command", where, f"{masked(line.asked)[:60]!r} is a command.", "Write the packages only.")
+        return Problem("shell-command", where, f"{shown[:60]!r} is a command.", "Write the packages only.")
     if line.asked[0] in "'\"":
         fix = "Remove the quotes: they are the shell's."
     elif line.asked.endswith(";"):
@@ -278,11 +280,11 @@ def _invalid(line: Line, where: str) -> Problem:
         fix = "Correct its marker: a text is compared by == and !=."
     elif "${" in line.asked and not VARIABLE.search(line.asked):
         fix = "Write the variable in capitals: pip fills in no other."
-    elif "=" in line.asked and not any(sign in line.asked for sign in ("==", ">=", "<=", "~=", "!=")):
-        fix = f"Write {masked(line.asked.replace('=', '==', 1))[:60]}."
+    elif "=" in line.asked and shown == line.asked and not any(sign in line.asked for sign in _NOT_ONE_SIGN):
+        fix = f"Write {line.asked.replace('=', '==', 1)[:60]}."
     else:
         fix = "Write name==version, one on a line."
-    return Problem("not-a-requirement", where, f"{masked(line.asked)[:60]!r} is no requirement that pip can read.", fix)
+    return Problem("not-a-requirement", where, f"{shown[:60]!r} is no requirement that pip can read.", fix)
 
 
 def _named(line: Line, image: Image, where: str) -> Iterator[Problem]:
