@@ -161,16 +161,35 @@ def test_the_python_of_an_image_has_a_third_number(index: WheelIndex) -> None:
     assert (codes(report), set(versions(report))) == ([], {"branca", "folium", "needs-a-patch"})
 
 
+def test_quotes_of_the_shell(index: WheelIndex) -> None:
+    [problem] = check_requirements('"folium==0.15.1"\n', "3.3.1").problems
+    assert problem.fix == "Remove the quotes: they are the shell's."
+
+
+@pytest.mark.parametrize("end", [";", " ; ", "; python_version > '3'", " ; python_version > '3'"])
+@pytest.mark.parametrize("line", ["folium==0.15.1", "folium @ {}"])
+def test_a_marker_that_is_empty_or_true(line: str, end: str, index: WheelIndex, index_url: str) -> None:
+    line = line.format(index_url.replace("/simple", "/files/folium-0.15.1-py3-none-any.whl"))
+    report = check_requirements(f"{line}{end}\n", "3.3.1")
+    assert (codes(report), versions(report)) == ([], {"branca": "0.8.2", "folium": "0.15.1"})
+
+
 @pytest.mark.parametrize(
-    ("line", "fix"),
+    "place",
     [
-        ('"folium==0.15.1"', "Remove the quotes: they are the shell's."),
-        ("folium==0.15.1;", "Remove the semicolon, or write a marker after it."),
+        "{}/hashed-1.0-cp311-cp311-manylinux_2_17_x86_64.whl",
+        "hashed @ {}/hashed-1.0-cp311-cp311-manylinux_2_17_x86_64.whl",
+        "/usr/local/airflow/plugins/hashed-1.0-cp311-cp311-manylinux_2_17_x86_64.whl",
+        "git+https://example.com/hashed",
     ],
 )
-def test_what_surrounds_a_requirement(line: str, fix: str, index: WheelIndex) -> None:
-    [problem] = check_requirements(f"{line}\n", "3.3.1").problems
-    assert problem.fix == fix
+def test_a_marker_counts_for_an_address_as_well(place: str, index: WheelIndex, index_url: str) -> None:
+    files = index_url.replace("/simple", "/files")
+    other = place.format(files)
+    ours = f"{files}/hashed-1.0-cp312-cp312-manylinux_2_17_x86_64.whl"
+    text = f"{ours} ; python_version == '3.12'\n{other} ; python_version == '3.11'\n"
+    report = check_requirements(text, "3.3.1")
+    assert (codes(report), versions(report)) == ([("marker-false", "2")], {"hashed": "1.0"})
 
 
 def test_a_source_that_another_package_needs_is_told_with_its_line(index: WheelIndex) -> None:
@@ -266,6 +285,9 @@ def test_options_beside_a_requirement_count_as_little_as_for_pip(index: WheelInd
         (f"folium==0.15.1 --hash=sha256:{'0' * 64} \\\t\nbranca==0.8.2\n", "space-after-backslash"),
         ("folium===banana\n", "missing-version"),
         ('folium==0.15.1; sys_platform ~= "linux"\n', "not-a-requirement"),
+        ('https://example.com/a.tar.gz ; sys_platform ~= "linux"\n', "not-a-requirement"),
+        ("https://example.com/a.tar.gz ; windows\n", "not-a-requirement"),
+        ("folium==0.15.1;;\n", "not-a-requirement"),
     ],
 )
 def test_what_pip_refuses_ends_no_check(text: str, code: str, index: WheelIndex) -> None:

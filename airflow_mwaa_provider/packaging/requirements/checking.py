@@ -286,12 +286,10 @@ class _Check:
         bad = self._bad_lines()
         found = []
         for line in self.lines:
-            if line.number in bad or VARIABLE.search(line.asked):
-                continue
-            if line.requirement is not None and not self.image.target.is_wanted(line.requirement):
+            if line.number in bad or VARIABLE.search(line.asked) or not self.image.target.is_wanted(line):
                 continue
             if line.kind is Kind.NAME:
-                found.append(line)
+                found.append(replace(line, asked=line.asked.rstrip("; ")))
             elif line.kind in (Kind.URL, Kind.PATH):
                 found += self._by_place(line)
         return found

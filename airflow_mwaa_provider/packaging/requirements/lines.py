@@ -170,7 +170,33 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
         filled = (VARIABLE.sub(word, line.text) for word in ("1", ""))
         if all(parse_line(line.number, text).kind is Kind.INVALID for text in filled):
             yield _invalid(line, where)
-    elif line.kind is Kind.NAME:
+    elif not image.target.is_wanted(line):
+        yield Problem(
+            "marker-false",
+            where,
+            f"Its marker ({line.marker}) is false on the image, which has Python {image.target.python} on Linux "
+            "x86_64: pip skips it without a word.",
+            "Correct the marker, or remove the line.",
+            Severity.WARNING,
+        )
+    else:
+        yield from _asked(line, image, where)
+    for option, value in line.settings:
+        yield from _option(option, value, image, where)
+    if line.kind not in (Kind.OPTIONS, Kind.INVALID):
+        for option, _ in line.options:
+            if option not in _BESIDE_A_REQUIREMENT:
+                yield Problem(
+                    "ignored-option",
+                    where,
+                    f"pip ignores --{option} beside a requirement.",
+                    "Write it on a line of its own.",
+                    Severity.WARNING,
+                )
+
+
+def _asked(line: Line, image: Image, where: str) -> Iterator[Problem]:
+    if line.kind is Kind.NAME:
         yield from _named(line, image, where)
     elif line.kind is Kind.EDITABLE:
         sources = "a clone of the repository" if "+" in line.address.partition(":")[0] else "a folder of sources"
@@ -191,18 +217,6 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
         )
     elif line.kind in (Kind.URL, Kind.PATH):
         yield from _archive(line, image, where)
-    for option, value in line.settings:
-        yield from _option(option, value, image, where)
-    if line.kind not in (Kind.OPTIONS, Kind.INVALID):
-        for option, _ in line.options:
-            if option not in _BESIDE_A_REQUIREMENT:
-                yield Problem(
-                    "ignored-option",
-                    where,
-                    f"pip ignores --{option} beside a requirement.",
-                    "Write it on a line of its own.",
-                    Severity.WARNING,
-                )
 
 
 def _insecure(lines: Iterable[Line], name: str) -> Iterator[Problem]:
@@ -274,8 +288,6 @@ def _invalid(line: Line, where: str) -> Problem:
         return Problem("shell-command", where, f"{shown[:60]!r} is a command.", "Write the packages only.")
     if line.asked[0] in "'\"":
         fix = "Remove the quotes: they are the shell's."
-    elif line.asked.endswith(";"):
-        fix = "Remove the semicolon, or write a marker after it."
     elif line.error == BAD_MARKER:
         fix = "Correct its marker: a text is compared by == and !=."
     elif "${" in line.asked and not VARIABLE.search(line.asked):
@@ -290,16 +302,6 @@ def _invalid(line: Line, where: str) -> Problem:
 def _named(line: Line, image: Image, where: str) -> Iterator[Problem]:
     assert line.requirement is not None
     name, specifier = normalized(line.requirement.name), line.requirement.specifier
-    if not image.target.is_wanted(line.requirement):
-        yield Problem(
-            "marker-false",
-            where,
-            f"Its marker ({line.requirement.marker}) is false on the image, which has Python {image.target.python} on "
-            "Linux x86_64: pip skips it without a word.",
-            "Correct the marker, or remove the line.",
-            Severity.WARNING,
-        )
-        return
     essential = image.essential.get(name)
     if name == "apache-airflow" and not specifier.contains(str(essential), prereleases=True):
         yield Problem(
@@ -534,7 +536,7 @@ def _whole_file(lines: Sequence[Line], image: Image, name: str) -> Iterator[Prob
 def _repeated(lines: Iterable[Line], image: Image, name: str) -> Iterator[Problem]:
     by_name: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
-        if line.requirement is not None and image.target.is_wanted(line.requirement):
+        if line.requirement is not None and image.target.is_wanted(line):
             by_name[normalized(line.requirement.name)].append(line)
     for package, same in by_name.items():
         first = same[0]

@@ -180,7 +180,9 @@ def _lines(requirements: Path, report: RequirementsReport) -> list[str]:
     text, _ = decode(requirements.read_bytes())
     lines = []
     for line in parse(text):
-        if line.requirement is not None and report.target.is_wanted(line.requirement):
+        if not report.target.is_wanted(line):
+            continue
+        if line.requirement is not None:
             name = normalized(line.requirement.name)
             if name in found and found[name].version:
                 lines.append(pinned_line(line, found[name].version))

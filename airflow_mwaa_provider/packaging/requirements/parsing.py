@@ -12,11 +12,11 @@ import codecs
 import optparse
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
-from packaging.markers import UndefinedComparison
+from packaging.markers import InvalidMarker, Marker, UndefinedComparison
 from packaging.requirements import InvalidRequirement, Requirement
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz")
 _VERSION_CONTROL = ("git", "hg", "svn", "bzr")
+_ADDRESS = re.compile(r"(https?|ftp|file|(git|hg|svn|bzr)\+[a-z]+):", re.IGNORECASE)
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
@@ -95,6 +96,7 @@ class Line:
     :param text: without its comment.
     :param asked: what it asks for, without options; empty if it has options only.
     :param requirement: what ``packaging`` has read, for a name or a name with an address.
+    :param marker: when it counts, also of an address or a path; None if it always does.
     :param options: long names without dashes, and values; a flag's value is empty.
     :param error: why pip refuses it.
     :param shown: what messages call it, where ``asked`` was made of it for a resolver.
@@ -105,6 +107,7 @@ class Line:
     kind: Kind
     asked: str = ""
     requirement: Requirement | None = None
+    marker: Marker | None = None
     options: tuple[tuple[str, str], ...] = ()
     error: str = ""
     shown: str = ""
@@ -125,7 +128,7 @@ class Line:
             return self.values("editable")[0]
         if self.requirement is not None:
             return self.requirement.url or ""
-        return _without_marker(self.asked)
+        return _split(self.asked)[0]
 
 
 @dataclass(frozen=True)
@@ -268,33 +271,40 @@ def _options(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _required(number: int, text: str, asked: str, options: tuple[tuple[str, str], ...]) -> Line:
-    place = _without_marker(asked)
-    if _is_version_control(place):
-        return Line(number, text, Kind.VERSION_CONTROL, asked, options=options)
-    if place.lower().startswith("file:") or (_looks_like_path(place) and "://" not in place):
-        return Line(number, text, Kind.PATH, asked, options=options)
+    place, condition = _split(asked)
+    invalid = Line(number, text, Kind.INVALID, asked, options=options)
     try:
-        requirement = Requirement(asked)
+        marker = Marker(condition) if condition else None
+        if marker is not None:
+            marker.evaluate({"extra": ""})
+    except InvalidMarker as error:
+        return replace(invalid, error=str(error).splitlines()[0])
+    except UndefinedComparison:
+        return replace(invalid, error=BAD_MARKER)
+    line = Line(number, text, Kind.NAME, asked, marker=marker, options=options)
+    if _is_version_control(place):
+        return replace(line, kind=Kind.VERSION_CONTROL)
+    if place.lower().startswith("file:") or (_looks_like_path(place) and "://" not in place):
+        return replace(line, kind=Kind.PATH)
+    try:
+        requirement = Requirement(place)
     except InvalidRequirement as error:
         scheme, separator, _ = place.partition("://")
         if separator and scheme.isalpha():
-            return Line(number, text, Kind.URL, asked, options=options)
-        return Line(number, text, Kind.INVALID, asked, options=options, error=str(error).splitlines()[0])
-    if requirement.marker is not None:
-        try:
-            requirement.marker.evaluate({"extra": ""})
-        except UndefinedComparison:
-            return Line(number, text, Kind.INVALID, asked, options=options, error=BAD_MARKER)
+            return replace(line, kind=Kind.URL)
+        return replace(invalid, error=str(error).splitlines()[0])
+    requirement.marker = marker
     kind = Kind.NAME
     if requirement.url:
         kind = Kind.VERSION_CONTROL if _is_version_control(requirement.url) else Kind.URL
         kind = Kind.PATH if requirement.url.lower().startswith("file:") else kind
-    return Line(number, text, kind, asked, requirement, options)
+    return replace(line, kind=kind, requirement=requirement)
 
 
-def _without_marker(asked: str) -> str:
-    """Return what stands before a marker; in an address only ``; `` begins one."""
-    return asked.partition("; " if "://" in asked else ";")[0].strip()
+def _split(asked: str) -> tuple[str, str]:
+    """Return what is asked for and its marker, which may be empty; in an address only ``; `` begins one."""
+    place, _, marker = asked.partition("; " if _ADDRESS.match(asked) else ";")
+    return place.strip(), marker.strip()
 
 
 def _is_version_control(place: str) -> bool:

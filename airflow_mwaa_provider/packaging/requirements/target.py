@@ -15,6 +15,8 @@ from airflow_mwaa_provider.packaging import image_constraints
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+    from airflow_mwaa_provider.packaging.requirements.parsing import Line
+
 __all__ = ["GLIBC", "Target"]
 
 GLIBC = (2, 34)
@@ -75,9 +77,9 @@ class Target:
             return None
         return min((self.ranks[tag] for tag in tags if tag in self.ranks), default=None)
 
-    def is_wanted(self, requirement: Requirement) -> bool:
-        """Tell whether a requirement's marker is true on the image."""
-        return requirement.marker is None or requirement.marker.evaluate(self._markers)
+    def is_wanted(self, asked: Requirement | Line) -> bool:
+        """Tell whether the marker of a requirement or a line is true on the image."""
+        return asked.marker is None or asked.marker.evaluate(self._markers)
 
     @property
     def _markers(self) -> dict[str, str]:
