@@ -322,6 +322,43 @@ def test_hashes_of_all_that_is_installed(index: WheelIndex) -> None:
     assert "branca 0.8.2, which one of them needs, has no line" in problem.what
 
 
+def test_hashes_of_addresses(index: WheelIndex, index_url: str) -> None:
+    """Of pip 26.3, given the same lines: an error, or nothing."""
+    [file] = index.pages["pure-sasl"]
+    source, source_hash = file["url"], file["hashes"]["sha256"]
+    [file] = [file for file in index.pages["branca"] if "0.8.2" in file["filename"]]
+    url, right, wrong = index_url.replace("/simple", file["url"]), file["hashes"]["sha256"], "0" * 64
+    first = f"requests==2.34.2 --hash=sha256:{index.pages['requests'][0]['hashes']['sha256']}"
+    source = index_url.replace("/simple", source)
+    for lines, found in (
+        ([first, f"branca @ {url}"], ["hashes-on-some"]),
+        ([first, url], ["hashes-on-some"]),
+        ([first, source], ["hashes-on-some", "source-only"]),
+        ([first, f"branca @ {url}#sha256={right}"], []),
+        ([first, f"{url} --hash=sha256:{right}"], []),
+        ([first, f"{source}#sha256={source_hash}"], ["source-only"]),
+        ([first, "colorama==0.4.6; sys_platform == 'win32'"], ["marker-false"]),
+        ([f"{url} --hash=sha256:{wrong}"], ["hash-of-another-file"]),
+        ([f"{url}#sha256={wrong}"], ["hash-of-another-file"]),
+        ([f"{url}#egg=branca&sha256={wrong}"], ["hash-of-another-file"]),
+        ([f"branca @ {url}#sha256={wrong}"], ["hash-of-another-file"]),
+        ([f"branca @ {url}#sha256={wrong} --hash=sha256:{right}"], []),
+        ([f"{source}#sha256={wrong}"], ["hash-of-another-file", "source-only"]),
+        ([f"branca==0.8.* --hash=sha256:{right}"], []),
+    ):
+        report = check_requirements("".join(f"{line}\n" for line in lines), "3.3.1")
+        assert [problem.code for problem in report.problems if problem.code != "unpinned"] == found, lines
+
+
+def test_what_the_image_has_needs_no_hash(index: WheelIndex) -> None:
+    digests = {file["filename"]: file["hashes"]["sha256"] for file in index.pages["awswrangler"]}
+    digest = digests["awswrangler-3.17.1-py3-none-any.whl"]
+    report = check_requirements(f"awswrangler==3.17.1 --hash=sha256:{digest}\n", "3.3.1")
+    assert report.errors == ()
+    assert [problem.code for problem in report.problems] == ["hashes-on-some", "hashes-on-some"]
+    assert all("refuses it, unless the image has it." in problem.what for problem in report.problems)
+
+
 def test_any_file_of_a_package_may_have_the_hash(index: WheelIndex) -> None:
     def judged(digest: str) -> tuple[list[str], str]:
         report = check_requirements(f"hashed==1.0 --hash={digest}\n", "3.3.1")

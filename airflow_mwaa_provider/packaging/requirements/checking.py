@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -19,7 +20,7 @@ from airflow_mwaa_provider.packaging.masking import masked, masked_address, mask
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements import lines as line_checks
 from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, moved_pins, way_to
-from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, Line, decode, parse
+from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, Line, decode, parse, without_hash
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
 from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, RequirementsReport, not_resolved
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
@@ -129,15 +130,9 @@ class _Check:
                 self._resolve(resolver, lines, constraints)
             except ResolverUnavailable as error:
                 self.problems.append(not_resolved(error, self._where_the_index_is_named()))
-        hashes = {
-            normalized(line.requirement.name): line.values("hash")
-            for line in self.lines
-            if line.requirement is not None
-        }
-        packages = tuple(
-            _of_hashes(package, hashes.get(package.name, []))
-            for package in (self.resolution.packages.values() if self.resolution else ())
-        )
+        found = tuple(self.resolution.packages.values()) if self.resolution else ()
+        asked_for = {package.name: self._line_of(package, lines) for package in found}
+        packages = tuple(_of_hashes(package, asked_for[package.name]) for package in found)
         report = RequirementsReport(
             self.name,
             self.image.target,
@@ -148,8 +143,18 @@ class _Check:
             self.moved,
             len(self.lines),
         )
-        self.problems += self._of_packages(report, lines)
+        self.problems += [*self._of_packages(report, lines), *self._of_hashes(report, asked_for)]
         return replace(report, problems=tuple(sorted(self.problems, key=_worst_first)))
+
+    def _line_of(self, package: Package, lines: Sequence[Line]) -> Line | None:
+        """Return the line that asks for a package, by its name or its file; None if another package needs it."""
+        wanted = [line for line in self.lines if self.image.target.is_wanted(line)]
+        files = {file.name for file in (package.wheel, package.source) if file is not None}
+        for line in (*lines, *wanted):
+            name = line.requirement and normalized(line.requirement.name)
+            if name == package.name or (name is None and _file_name(line) in files):
+                return next(each for each in wanted if each.number == line.number)
+        return None
 
     def _resolve(self, resolver: Resolver, lines: Sequence[Line], constraints: tuple[str, ...]) -> None:
         options = self._index_options()
@@ -296,7 +301,7 @@ class _Check:
 
     def _bad_lines(self) -> set[int]:
         """Return the numbers of lines with an error, but for those that can be resolved all the same."""
-        kept = ("hashes-on-some", "hash-without-pin", "no-index-missing", "nowhere-to-look")
+        kept = ("hashes-on-some", "no-index-missing", "nowhere-to-look")
         return {
             _number(problem)
             for problem in self.problems
@@ -306,7 +311,8 @@ class _Check:
     def _by_place(self, line: Line) -> list[Line]:
         """Return a line for an archive, named if its name is known; a file of the environment is one in ``wheels``."""
         file_name = PurePosixPath(line.address.partition("#")[0].partition("?")[0]).name
-        address = line.address
+        # uv takes a hash there on trust.
+        address = without_hash(line.address)
         if line.kind is Kind.PATH:
             local = self.wheels / file_name if self.wheels else None
             if local is None or not local.is_file():
@@ -387,7 +393,6 @@ class _Check:
         for warning in self.resolution.warnings if self.resolution else ():
             yield from self._of_warning(warning, numbers)
         yield from self._of_sources(report.from_source, lines, numbers)
-        yield from self._of_hashes(report)
         if report.estimated_s > PIP_TIME_S / 2:
             yield Problem(
                 "install-time",
@@ -459,39 +464,44 @@ class _Check:
             Severity.WARNING,
         )
 
-    def _of_hashes(self, report: RequirementsReport) -> Iterator[Problem]:
-        hashed = {
-            normalized(line.requirement.name): line for line in self.lines if line.requirement and line.values("hash")
-        }
-        for package in report.resolved if hashed else ():
-            line = hashed.get(package.name)
-            if line is None:
-                if not any(
-                    line.requirement and normalized(line.requirement.name) == package.name for line in self.lines
-                ):
-                    yield Problem(
-                        "hashes-on-some",
-                        f"{self.name}:{min(each.number for each in hashed.values())}",
-                        f"Lines have hashes, and {package.name} {package.version}, which one of them needs, has no "
-                        "line: pip refuses it.",
-                        line_checks.WRITE_HASHES,
-                    )
-            else:
+    def _of_hashes(self, report: RequirementsReport, asked_for: Mapping[str, Line | None]) -> Iterator[Problem]:
+        number = line_checks.wants_hashes(self.lines)
+        for package in report.resolved:
+            line = asked_for[package.name]
+            if line is not None and line.hashes:
                 yield from self._of_hash(package, line)
+            elif line is None and number:
+                is_there = package.version == self.image.pins.get(package.name)
+                yield Problem(
+                    "hashes-on-some",
+                    f"{self.name}:{number}",
+                    f"Lines have hashes, and {package.name} {package.version}, which one of them needs, has no "
+                    f"line: pip refuses it{', unless the image has it' if is_there else ''}.",
+                    line_checks.WRITE_HASHES,
+                    Severity.WARNING if is_there else Severity.ERROR,
+                )
 
     def _of_hash(self, package: Package, line: Line) -> Iterator[Problem]:
         """Compare as pip does, which takes any of a package's files that has one of the hashes."""
-        given = {value.lower() for value in line.values("hash")}
         wheel, source = package.wheel, package.source
         files = [file for file in (wheel, *package.others, source) if file is not None]
-        algorithms = {value.partition(":")[0] for value in given}
+        algorithms = {value.partition(":")[0] for value in line.hashes}
         for file in files:
             # A digest that the index does not give cannot be compared.
             known = {value.partition(":")[0] for value in file.hashes}
-            if given & set(file.hashes) or not algorithms <= known:
+            if line.hashes & set(file.hashes) or not algorithms <= known:
                 return
         best = wheel or source
-        if best is not None:
+        if line.kind is Kind.NAME and not line_checks.pinned_version(line):
+            yield Problem(
+                "hash-without-pin",
+                f"{self.name}:{line.number}",
+                f"None of its hashes is that of {package.name} {package.version}, the newest that fits: pip looks for "
+                "a version that has one of them, which the check does not.",
+                "Write name==version.",
+                Severity.WARNING,
+            )
+        elif best is not None:
             yield Problem(
                 "hash-of-another-file",
                 f"{self.name}:{line.number}",
@@ -504,9 +514,13 @@ def _extras(line: Line) -> set[str]:
     return line.requirement.extras if line.requirement is not None else set()
 
 
-def _of_hashes(package: Package, hashes: Sequence[str]) -> Package:
-    """Return a package with the best of its files that has one of the hashes, as pip takes it."""
-    given = {value.lower() for value in hashes}
+def _file_name(line: Line) -> str:
+    return unquote(PurePosixPath(urlsplit(line.address).path).name)
+
+
+def _of_hashes(package: Package, line: Line | None) -> Package:
+    """Return a package with the best of its files that has one of its line's hashes, as pip takes it."""
+    given = line.hashes if line is not None else frozenset()
     for wheel in (package.wheel, *package.others):
         if wheel is not None and given & set(wheel.hashes):
             return replace(package, wheel=wheel)

@@ -47,6 +47,7 @@ __all__ = [
     "is_the_images",
     "pinned_line",
     "pinned_version",
+    "wants_hashes",
 ]
 
 MWAA_HOME = "/usr/local/airflow"
@@ -137,7 +138,7 @@ def check_lines(text: str, lines: Sequence[Line], image: Image, name: str) -> li
     :param name: what the problems call the file.
     """
     found = [*_switched_off(text, image, name), *_whole_file(lines, image, name), *_repeated(lines, image, name)]
-    found += _insecure(lines, name)
+    found += [*_insecure(lines, name), *_hashes(lines, image, name)]
     for line in lines:
         found += _line(line, image, name)
     return found
@@ -514,23 +515,26 @@ def _whole_file(lines: Sequence[Line], image: Image, name: str) -> Iterator[Prob
             "A private web server reaches no package index, and pip would ask it for each package.",
             f"Put the wheels into plugins.zip (--offline), and write --find-links {MWAA_PLUGINS} and --no-index.",
         )
-    hashed = [line for line in named if line.values("hash")]
-    if hashed or "require-hashes" in options:
-        for line in named:
-            if not line.values("hash"):
-                yield Problem(
-                    "hashes-on-some",
-                    f"{name}:{line.number}",
-                    "Other lines have hashes, this one has none: pip wants all or none.",
-                    WRITE_HASHES,
-                )
-            elif not pinned_version(line):
-                yield Problem(
-                    "hash-without-pin",
-                    f"{name}:{line.number}",
-                    "It has a hash and no exact version, and pip refuses that.",
-                    "Write name==version.",
-                )
+
+
+def wants_hashes(lines: Iterable[Line]) -> int:
+    """Return the number of the first line for which pip wants hashes of all that it installs; 0 if there is none."""
+    wanting = (
+        line for line in lines if line.values("hash") or any(name == "require-hashes" for name, _ in line.settings)
+    )
+    return next((line.number for line in wanting), 0)
+
+
+def _hashes(lines: Sequence[Line], image: Image, name: str) -> Iterator[Problem]:
+    for line in lines if wants_hashes(lines) else ():
+        is_asked = line.asked and line.kind is not Kind.INVALID and image.target.is_wanted(line)
+        if is_asked and not line.hashes:
+            yield Problem(
+                "hashes-on-some",
+                f"{name}:{line.number}",
+                "Other lines have hashes, this one has none: pip wants all or none.",
+                WRITE_HASHES,
+            )
 
 
 def _repeated(lines: Iterable[Line], image: Image, name: str) -> Iterator[Problem]:

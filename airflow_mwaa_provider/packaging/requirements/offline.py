@@ -42,7 +42,14 @@ REQUIREMENTS_NAME = "packaged_requirements.txt"
 _COMMENT = b"airflow-mwaa package requirements"
 _AT_ONCE = 8
 _CHUNK_BYTES = 1 << 20
-_NOT_PACKAGED = ("needs-compiler", "not-here", "variable", "version-control", "constraints-not-here")
+_NOT_PACKAGED = (
+    "needs-compiler",
+    "not-here",
+    "variable",
+    "version-control",
+    "constraints-not-here",
+    "hash-without-pin",
+)
 """Of the warnings, those that leave something out of the zip."""
 
 

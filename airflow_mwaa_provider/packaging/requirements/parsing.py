@@ -33,6 +33,7 @@ __all__ = [
     "is_commented_constraint",
     "parse",
     "parse_line",
+    "without_hash",
 ]
 
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
@@ -47,6 +48,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_HASH = re.compile(r"[#&](sha1|sha224|sha256|sha384|sha512|md5)=([^&]*)")
 _FLAGS = ("--no-index", "--prefer-binary", "--require-hashes", "--pre")
 _WITH_VALUE = (
     ("-i", "--index-url", "--pypi-url"),
@@ -122,6 +124,12 @@ class Line:
         return [value for name, value in self.options if name == option]
 
     @property
+    def hashes(self) -> frozenset[str]:
+        """The hashes of which a file must have one, as ``algorithm:digest``: of options, and at an address's end."""
+        at_end = _HASH.findall(self.address)
+        return frozenset(value.lower() for value in (*self.values("hash"), *map(":".join, at_end)))
+
+    @property
     def address(self) -> str:
         """Path or address of what it asks for, empty for a package of an index."""
         if self.kind is Kind.EDITABLE:
@@ -185,6 +193,13 @@ def is_commented_constraint(line: str) -> bool:
     """Tell whether a comment holds a constraint option, by which MWAA leaves its own constraints out."""
     match = _COMMENT.search(line)
     return match is not None and any(option in match[0] for option in ("-c ", "--constraint "))
+
+
+def without_hash(address: str) -> str:
+    """Return an address without the hash at its end."""
+    place, mark, end = address.partition("#")
+    rest = _HASH.sub("", mark + end).lstrip("#&")
+    return f"{place}#{rest}" if rest else place
 
 
 def _declared(content: bytes) -> str:
