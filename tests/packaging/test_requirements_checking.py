@@ -134,6 +134,26 @@ def test_right_files_are_not_refused(text: str, found: list[str], index: WheelIn
     assert (report.errors, [problem.code for problem in report.problems]) == ((), found)
 
 
+@pytest.mark.parametrize(
+    ("line", "is_private", "found"),
+    [
+        ("-r https://example.com/inc.txt", False, ["not-here"]),
+        ("-r https://example.com/inc.txt", True, ["needs-network"]),
+        ("-r file:///Users/me/inc.txt", False, ["includes-file"]),
+        ("-r file:///usr/local/airflow/dags/inc.txt", True, ["not-here"]),
+        ("-c file:///Users/me/c.txt", False, ["local-path"]),
+        ("-c file:///usr/local/airflow/dags/c.txt", True, ["constraints-not-here"]),
+        ("-c https://example.com/c.txt", True, ["needs-network"]),
+        ("-f FILE:/usr/local/airflow/plugins", True, []),
+    ],
+)
+def test_files_of_the_environment_and_of_another_machine(
+    line: str, is_private: bool, found: list[str], index: WheelIndex
+) -> None:
+    report = check_requirements(f"{line}\n", "3.3.1", private_web_server=is_private)
+    assert [problem.code for problem in report.problems] == found
+
+
 def test_a_comment_may_name_the_encoding(index: WheelIndex, tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
     file.write_bytes("# -*- coding: latin-1 -*-\nfolium==0.15.1  # caf\u00e9\n".encode("latin-1"))

@@ -538,7 +538,7 @@ def _number(problem: Problem) -> int:
 
 
 def _is_remote(place: str) -> bool:
-    return "://" in place and not place.startswith("file:")
+    return "://" in place and not place.lower().startswith("file:")
 
 
 def _read(path: Path) -> bytes:

@@ -371,21 +371,9 @@ def _archive(line: Line, image: Image, where: str) -> Iterator[Problem]:
 
 
 def _option(option: str, value: str, image: Image, where: str) -> Iterator[Problem]:
-    if option == "requirement" and value.startswith(f"{MWAA_HOME}/"):
-        yield Problem(
-            "not-here",
-            where,
-            f"{masked_address(value)[:200]} cannot be checked: it is in the environment only.",
-            "Write its lines here.",
-            Severity.WARNING,
-        )
-    elif option == "requirement":
-        yield Problem(
-            "includes-file",
-            where,
-            f"{masked_address(value)} is not uploaded with this file, so pip will not find it.",
-            "Write its lines here.",
-        )
+    path = _local_path(value)
+    if option == "requirement":
+        yield _included(value, image, where)
     elif option == "constraint":
         yield from _constraint(value, image, where)
     elif option == "trusted-host":
@@ -397,10 +385,10 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
             Severity.WARNING,
         )
     elif option in _INDEXES or option == "find-links":
-        if "://" in value and not value.startswith("file:"):
+        if path is None:
             if image.is_private:
                 yield _needs_network(masked_address(value), where)
-        elif not VARIABLE.search(value) and not value.removeprefix("file://").startswith(f"{MWAA_HOME}/"):
+        elif not VARIABLE.search(value) and not path.startswith(f"{MWAA_HOME}/"):
             yield Problem(
                 "local-path",
                 where,
@@ -409,14 +397,39 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
             )
 
 
+def _local_path(value: str) -> str | None:
+    """Return the path that an option names, None for an address of another machine."""
+    if value.lower().startswith("file:"):
+        return unquote(urlsplit(value).path)
+    return None if "://" in value else value
+
+
+def _included(value: str, image: Image, where: str) -> Problem:
+    path, shown = _local_path(value), masked_address(value)[:200]
+    if path is None and image.is_private:
+        return _needs_network(shown, where)
+    if path is None or path.startswith(f"{MWAA_HOME}/"):
+        reason = "pip reads it in the environment" if path is None else "it is in the environment only"
+        return Problem(
+            "not-here", where, f"{shown} cannot be checked: {reason}.", "Write its lines here.", Severity.WARNING
+        )
+    return Problem(
+        "includes-file",
+        where,
+        f"{shown} is not uploaded with this file, so pip will not find it.",
+        "Write its lines here.",
+    )
+
+
 def _constraint(value: str, image: Image, where: str) -> Iterator[Problem]:
-    if "://" not in value:
-        if not value.startswith(f"{MWAA_HOME}/"):
+    path = _local_path(value)
+    if path is not None:
+        if not path.startswith(f"{MWAA_HOME}/"):
             yield Problem(
                 "local-path",
                 where,
                 f"{masked_address(value)[:100]} is a path of another machine: no environment has it.",
-                f"Upload it into the folder of DAGs, and write {MWAA_HOME}/dags/{value.rpartition('/')[2]}.",
+                f"Upload it into the folder of DAGs, and write {MWAA_HOME}/dags/{path.rpartition('/')[2]}.",
             )
         return
     if image.is_private:
