@@ -31,6 +31,12 @@ class Broken:
 GITHUB = "https://raw.githubusercontent.com/apache/airflow"
 BROKEN = (
     Broken("not-utf-8", "# caf\\xe9", content=b"# caf\xe9\n", pip="ERROR: Exception: (UnicodeDecodeError)"),
+    Broken(
+        "unknown-encoding",
+        "# coding: utf-eight",
+        content=b"# coding: utf-eight\nfolium==0.15.1\n",
+        pip="ERROR: Exception: (LookupError)",
+    ),
     Broken("utf-16", "folium==0.15.1, in UTF-16", content="\ufefffolium==0.15.1\n".encode("utf-16-le")),
     Broken("byte-order-mark", "folium==0.15.1, after a mark", content=b"\xef\xbb\xbffolium==0.15.1\n"),
     Broken("windows-line-ends", "folium==0.15.1\\r\\n", content=b"folium==0.15.1\r\n"),

@@ -160,6 +160,16 @@ def test_a_comment_may_name_the_encoding(index: WheelIndex, tmp_path: Path) -> N
     assert check_requirements(file, "3.3.1").problems == ()
 
 
+@pytest.mark.parametrize(
+    ("declared", "code"),
+    [("nonsense", "unknown-encoding"), ("rot13", "unknown-encoding"), ("idna", "unknown-encoding"), ("ascii", "not-utf-8")],
+)
+def test_an_encoding_that_ends_pip(declared: str, code: str, index: WheelIndex, tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_bytes(f"# coding: {declared}\n# caf\u00e9\n".encode())
+    assert [problem.code for problem in check_requirements(file, "3.3.1").problems] == [code]
+
+
 def test_without_constraints_what_the_image_has_stays_where_it_can(index: WheelIndex) -> None:
     report = check_requirements("# -c none\nboto3\n", "3.3.1")
     assert versions(report) == {"boto3": "1.43.56"}

@@ -100,7 +100,14 @@ def pinned_version(line: Line) -> str | None:
 
 def check_encoding(text: str, encoding: Encoding, name: str) -> Iterator[Problem]:
     """Return what is wrong with how a file is written."""
-    if encoding.name != "utf-8":
+    if not encoding.is_known:
+        yield Problem(
+            "unknown-encoding",
+            f"{name}:1",
+            f"The comment names the encoding {encoding.declared[:60]!r}, which pip does not know, and ends with it.",
+            "Remove the comment, and save the file as UTF-8.",
+        )
+    elif encoding.name != "utf-8":
         severity = Severity.WARNING if encoding.has_mark and not encoding.is_damaged else Severity.ERROR
         called = encoding.name.upper().removesuffix("-LE").removesuffix("-BE")
         yield Problem(
@@ -113,7 +120,9 @@ def check_encoding(text: str, encoding: Encoding, name: str) -> Iterator[Problem
         )
     elif encoding.is_damaged:
         number = text[: text.index("\ufffd")].count("\n") + 1
-        yield Problem("not-utf-8", f"{name}:{number}", "A byte is not UTF-8.", "Save the file as UTF-8.")
+        yield Problem(
+            "not-utf-8", f"{name}:{number}", f"A byte is not {encoding.declared or 'UTF-8'}.", "Save the file as UTF-8."
+        )
     elif encoding.has_mark:
         yield Problem(
             "byte-order-mark",

@@ -146,19 +146,29 @@ class Encoding:
     :param name: Python's name of the encoding.
     :param has_mark: it begins with a byte order mark.
     :param is_damaged: its bytes are none of that encoding; the text has replacement characters.
+    :param declared: what a comment calls it; empty without one.
+    :param is_known: Python, and so pip, has the encoding that the comment names.
     """
 
     name: str
     has_mark: bool
     is_damaged: bool
+    declared: str = ""
+    is_known: bool = True
 
 
 def decode(content: bytes) -> tuple[str, Encoding]:
     """Return a file's text and its encoding: by its byte order mark, else by a comment that names it, else UTF-8."""
     found = ((mark, name) for mark, name in _MARKS if content.startswith(mark))
     mark, encoding = next(found, (b"", _without_mark(content)))
-    if not mark and (declared := _declared(content)):
-        return content.decode(declared, "replace"), Encoding("utf-8", False, False)
+    declared = "" if mark else _declared(content)
+    for errors in ("strict", "replace") if declared else ():
+        try:
+            return content.decode(declared, errors), Encoding("utf-8", False, errors == "replace", declared)
+        except UnicodeDecodeError:
+            continue
+        except (LookupError, UnicodeError):
+            return content.decode("utf-8", "replace"), Encoding("utf-8", False, False, declared, is_known=False)
     body = content[len(mark) :]
     try:
         return body.decode(encoding), Encoding(encoding, bool(mark), False)
@@ -207,10 +217,7 @@ def _declared(content: bytes) -> str:
     for line in content.split(b"\n")[:2]:
         match = _CODING.search(line) if line.startswith(b"#") else None
         if match:
-            try:
-                return codecs.lookup(match[1].decode("ascii")).name
-            except LookupError:
-                return ""
+            return match[1].decode("ascii")
     return ""
 
 
