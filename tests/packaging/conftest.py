@@ -71,6 +71,8 @@ def filled_index() -> WheelIndex:
         add("hashed", "1.0", tag=tag)
     add("hashed", "1.0", from_source=STATIC)
     add("needs-ours", "1.0", "ours")
+    add("early", "1.0")
+    add("early", "2.0rc1")
     add("needs-old-pandas", "1.0", "pandas<3", from_source=STATIC)
     add("mysqlclient", "2.2.8", from_source={"pyproject.toml": "", "src/MySQLdb/_mysql.c": ""})
     add("sasl-client", "1.0", "pure-sasl")

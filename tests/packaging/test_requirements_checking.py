@@ -162,7 +162,12 @@ def test_a_comment_may_name_the_encoding(index: WheelIndex, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("declared", "code"),
-    [("nonsense", "unknown-encoding"), ("rot13", "unknown-encoding"), ("idna", "unknown-encoding"), ("ascii", "not-utf-8")],
+    [
+        ("nonsense", "unknown-encoding"),
+        ("rot13", "unknown-encoding"),
+        ("idna", "unknown-encoding"),
+        ("ascii", "not-utf-8"),
+    ],
 )
 def test_an_encoding_that_ends_pip(declared: str, code: str, index: WheelIndex, tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
@@ -306,6 +311,30 @@ def test_options_beside_a_requirement_count_as_little_as_for_pip(index: WheelInd
 
 
 @pytest.mark.parametrize(
+    ("option", "fix"),
+    [
+        ("--index-ulr x", "Write --index-url, or remove it."),
+        ("--norequire-hashes", "Write --no-require-hashes, or remove it."),
+        ("--no-pre", "Remove it."),
+        ("--no-deps", "Remove it."),
+        ("--no-extra-index-url", "Remove it."),
+        ("--no-build-isolation", "Remove it."),
+    ],
+)
+def test_no_option_is_proposed_that_has_another_meaning(option: str, fix: str) -> None:
+    [problem] = check_requirements(f"{option}\n", "3.3.1").problems
+    assert (problem.code, problem.fix) == ("unknown-option", fix)
+
+
+def test_options_of_a_new_pip(index: WheelIndex) -> None:
+    text = f"--all-releases :all:\n--only-final folium\n--no-require-hashes\nbranca==0.8.2 --hash=sha256:{'0' * 64}\n"
+    report = check_requirements(f"{text}folium==0.15.1\n--use-feature fast-deps\n", "3.3.1")
+    assert codes(report) == [("hash-of-another-file", "4")]
+    assert versions(check_requirements("--all-releases :all:\nearly\n", "3.3.1")) == {"early": "2.0rc1"}
+    assert versions(check_requirements("early\n", "3.3.1")) == {"early": "1.0"}
+
+
+@pytest.mark.parametrize(
     ("text", "code"),
     [
         ("-c # todo\nfolium==0.15.1\n", "bad-option"),
@@ -313,6 +342,10 @@ def test_options_beside_a_requirement_count_as_little_as_for_pip(index: WheelInd
         ("folium==0.15.1 \\ \nbranca==0.8.2\n", "space-after-backslash"),
         ("folium==0.15.1 \\  # maps\n  --pre\n", "space-after-backslash"),
         (f"folium==0.15.1 --hash=sha256:{'0' * 64} \\\t\nbranca==0.8.2\n", "space-after-backslash"),
+        ("--use-feature=nonsense\n", "bad-option"),
+        ("folium==0.15.1 --config-settings x\n", "bad-option"),
+        ("folium==0.15.1 --global-option=x\n", "unknown-option"),
+        ("--require-hashes\n--no-require-hashes\n", "bad-option"),
         ("folium===banana\n", "missing-version"),
         ('folium==0.15.1; sys_platform ~= "linux"\n', "not-a-requirement"),
         ('https://example.com/a.tar.gz ; sys_platform ~= "linux"\n', "not-a-requirement"),

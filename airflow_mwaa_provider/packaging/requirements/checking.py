@@ -38,6 +38,8 @@ __all__ = ["check_requirements"]
 MAX_BYTES = 1_048_576
 _AT_ONCE = 8
 _INDEXES = ("index-url", "extra-index-url", "find-links")
+_ALL_RELEASES = ("all-releases", ":all:")
+"""Another way to write --pre."""
 _INDEX_OPTIONS = (*_INDEXES, "no-index", "pre", "trusted-host", "no-binary", "only-binary")
 
 
@@ -192,6 +194,7 @@ class _Check:
             for option, value in line.settings
             if option in _INDEX_OPTIONS and not VARIABLE.search(value) and line.number not in bad
         ]
+        given += [(line.number, "pre", "") for line in self.lines if _ALL_RELEASES in line.settings]
         asked = {(number, option) for number, option, _ in given}
         self.left_out = next(
             (

@@ -54,8 +54,10 @@ MWAA_HOME = "/usr/local/airflow"
 MWAA_PLUGINS = f"{MWAA_HOME}/plugins"
 WRITE_HASHES = "Write hashes for all packages and what they need (uv pip compile --generate-hashes), or for none."
 _INDEXES = ("index-url", "extra-index-url")
-_BESIDE_A_REQUIREMENT = ("hash", "global-option", "config-settings", "editable")
+_BESIDE_A_REQUIREMENT = ("hash", "config-settings", "editable")
 """Options that pip reads there."""
+_NEAR = 0.8
+"""Of options: less, and one is proposed that has another meaning."""
 _NOT_ONE_SIGN = ("==", ">=", "<=", "~=", "!=", "://")
 _SIMILAR = {
     "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-",
@@ -276,7 +278,9 @@ def _credentials(line: Line, where: str) -> Iterator[Problem]:
 def _invalid(line: Line, where: str) -> Problem:
     option = line.error.rpartition(" ")[2]
     if line.error.startswith("no such option"):
-        near = difflib.get_close_matches(option, OPTION_NAMES, n=1)
+        # Of which none is the opposite.
+        names = [name for name in OPTION_NAMES if name.startswith("--no") == option.startswith("--no")]
+        near = difflib.get_close_matches(option, names, n=1, cutoff=_NEAR)
         return Problem(
             "unknown-option",
             where,
@@ -541,13 +545,26 @@ def _whole_file(lines: Sequence[Line], image: Image, name: str) -> Iterator[Prob
 
 def wants_hashes(lines: Iterable[Line]) -> int:
     """Return the number of the first line for which pip wants hashes of all that it installs; 0 if there is none."""
-    wanting = (
-        line for line in lines if line.values("hash") or any(name == "require-hashes" for name, _ in line.settings)
-    )
-    return next((line.number for line in wanting), 0)
+    lines = tuple(lines)
+    if _first_with("no-require-hashes", lines):
+        return 0
+    hashed = next((line.number for line in lines if line.values("hash")), 0)
+    return hashed or _first_with("require-hashes", lines)
+
+
+def _first_with(option: str, lines: Iterable[Line]) -> int:
+    return next((line.number for line in lines if any(name == option for name, _ in line.settings)), 0)
 
 
 def _hashes(lines: Sequence[Line], image: Image, name: str) -> Iterator[Problem]:
+    both = _first_with("require-hashes", lines), _first_with("no-require-hashes", lines)
+    if all(both):
+        yield Problem(
+            "bad-option",
+            f"{name}:{max(both)}",
+            "pip refuses --require-hashes and --no-require-hashes in one file.",
+            "Remove one of them.",
+        )
     for line in lines if wants_hashes(lines) else ():
         is_asked = line.asked and line.kind is not Kind.INVALID and image.target.is_wanted(line)
         if is_asked and not line.hashes:

@@ -3,7 +3,7 @@
 
 Requirements, markers and versions are read by ``packaging``, options by ``optparse``, as in pip itself.
 
-Source: pip's documentation, "Requirements File Format", and pip 23.2 to 26, which the tests read the same files with.
+Source: pip's documentation, "Requirements File Format", and pip 23.2 to 26.3, which the tests read the same files with.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _HASH = re.compile(r"[#&](sha1|sha224|sha256|sha384|sha512|md5)=([^&]*)")
-_FLAGS = ("--no-index", "--prefer-binary", "--require-hashes", "--pre")
+_FLAGS = ("--no-index", "--prefer-binary", "--require-hashes", "--no-require-hashes", "--pre")
 _WITH_VALUE = (
     ("-i", "--index-url", "--pypi-url"),
     ("--extra-index-url",),
@@ -59,11 +59,16 @@ _WITH_VALUE = (
     ("-f", "--find-links"),
     ("--no-binary",),
     ("--only-binary",),
+    ("--all-releases",),
+    ("--only-final",),
     ("--trusted-host",),
     ("--use-feature",),
-    ("--global-option",),
     ("--hash",),
     ("-C", "--config-settings"),
+)
+_FEATURES = (
+    *("fast-deps", "inprocess-build-deps", "venv-isolation", "truststore", "no-binary-enable-wheel-cache"),
+    "build-constraint",
 )
 OPTION_NAMES = (*_FLAGS, *(name for names in _WITH_VALUE for name in names if name.startswith("--")))
 """What pip reads in a file."""
@@ -264,6 +269,10 @@ def _collect(option: optparse.Option, _text: str, value: str | None, parser: opt
     assert parser.values is not None
     if option.dest == "hash":
         _check_hash(value or "", parser)
+    elif option.dest == "use-feature" and value not in _FEATURES:
+        parser.error(f"--use-feature is none of {', '.join(_FEATURES)}")
+    elif option.dest == "config-settings" and "=" not in (value or ""):
+        parser.error("--config-settings is written as NAME=VALUE")
     parser.values.found.append((option._long_opts[0].removeprefix("--"), value or ""))
 
 
