@@ -106,6 +106,7 @@ BROKEN = (
     Broken("needs-another-python", "tensorflow==2.10.0", pip="No matching distribution found"),
     Broken("missing-version", "awswrangler==99.0", pip="No matching distribution found"),
     Broken("unknown-package", "requsts==2.34.2", pip="No matching distribution found"),
+    Broken("refused-metadata", "omegaconf==2.0.6", pip="No matching distribution found"),
     Broken("yanked", "folium==0.0.0", pip="a yanked version"),
     Broken("source-only", "pure-sasl==0.6.2"),
     Broken("needs-compiler", "mysqlclient==2.2.8", pip="Failed to build"),

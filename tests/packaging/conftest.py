@@ -76,6 +76,15 @@ def filled_index() -> WheelIndex:
     add("needs-old-pandas", "1.0", "pandas<3", from_source=STATIC)
     add("mysqlclient", "2.2.8", from_source={"pyproject.toml": "", "src/MySQLdb/_mysql.c": ""})
     add("sasl-client", "1.0", "pure-sasl")
+    for version in ("2.0.5", "2.0.6"):
+        add("omegaconf", version, "PyYAML>=5.1.*")
+    add("omegaconf", "2.3.0", "PyYAML>=5.1.0", python=">=3.6.*")
+    add("pyyaml", "6.0.3")
+    add("needs-omegaconf", "1.0", "omegaconf<2.1")
+    add("needs-omegaconf", "1.1", "omegaconf")
+    add("half-refused", "1.1", "PyYAML>=5.1.*")
+    add("half-refused", "1.0", "PyYAML>=5.1")
+    add("recent", "1.0", uploaded="2025-02-01")
     add("torch", "2.9.1", size=9_000_000_000)
     return index
 

@@ -160,3 +160,13 @@ def test_an_index_with_a_password_gives_its_wheels(
     assert "hunter2" not in str(done.as_dict())
     written = [path for path in tmp_path.iterdir() if path.is_file()]
     assert not any(b"hunter2" in path.read_bytes() for path in written)
+
+
+def test_a_wheel_whose_metadata_pip_refuses(index: WheelIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an index that has no metadata beside its wheels, and does not say how large they are."""
+    monkeypatch.delitem(index.files, "omegaconf-2.0.6-py3-none-any.whl.metadata")
+    for page in index.pages["omegaconf"]:
+        monkeypatch.delitem(page, "size")
+    with pytest.raises(ResolverUnavailable, match=r"pip refuses omegaconf-2\.0\.6-py3-none-any\.whl: its metadata"):
+        packaged(tmp_path, "omegaconf==2.0.6\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["requirements.txt"]

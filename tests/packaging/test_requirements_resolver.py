@@ -124,3 +124,47 @@ def test_a_settings_file_says_which_index_and_nothing_else(
     monkeypatch.delenv("UV_NO_CONFIG")
     monkeypatch.delenv("UV_DEFAULT_INDEX")
     assert versions(check_requirements("folium==0.15.1\n", "3.3.1")) == {"branca": "0.8.2", "folium": "0.15.1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "words"),
+    [
+        ("omegaconf==2.0.6\n", "1", "pip refuses omegaconf 2.0.6: its metadata says that it needs 'PyYAML>=5.1.*'"),
+        ("folium==0.15.1\nneeds-omegaconf==1.0\n", "2", "omegaconf 2.0.6 (needs-omegaconf needs omegaconf):"),
+        ("# -c none\nneeds-omegaconf==1.0\n", "2", "omegaconf 2.0.6 (needs-omegaconf needs omegaconf):"),
+    ],
+)
+def test_a_version_whose_metadata_pip_refuses(text: str, where: str, words: str, index: WheelIndex) -> None:
+    [problem] = check_requirements(text, "3.3.1").errors
+    assert (problem.code, problem.where) == ("refused-metadata", f"requirements.txt:{where}")
+    assert words in problem.what
+    name = "needs-omegaconf==1.1" if "needs" in text else "omegaconf==2.3.0"
+    assert problem.fix == f"Write {name}."
+
+
+@pytest.mark.parametrize("before", ["", "# -c none\n"])
+def test_another_version_is_taken_where_pip_takes_it(before: str, index: WheelIndex) -> None:
+    found = versions(check_requirements(f"{before}half-refused\nomegaconf==2.3.0\nfolium==0.15.1\n", "3.3.1"))
+    assert (found["half-refused"], found["omegaconf"]) == ("1.0", "2.3.0")
+
+
+def test_a_version_whose_metadata_pip_refuses_is_not_proposed(index: WheelIndex) -> None:
+    [problem] = check_requirements("omegaconf==2.0.9\n", "3.3.1").errors
+    assert (problem.code, problem.fix) == ("missing-version", "Write omegaconf==2.3.0.")
+
+
+def test_only_metadata_of_old_wheels_is_read(index: WheelIndex) -> None:
+    check_requirements("recent==1.0\nfolium==0.15.1\npandas\n", "3.3.1")
+    read = [path.rpartition("/")[2] for path in index.asked if path.endswith(".metadata")]
+    assert sorted(read) == ["branca-0.8.2-py3-none-any.whl.metadata", "folium-0.15.1-py3-none-any.whl.metadata"]
+
+
+def test_metadata_that_is_not_beside_the_wheel_is_read_in_it_unless_it_is_large(
+    index: WheelIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "omegaconf-2.0.6-py3-none-any.whl"
+    monkeypatch.delitem(index.files, f"{name}.metadata")
+    assert check_requirements("omegaconf==2.0.6\n", "3.3.1").errors[0].code == "refused-metadata"
+    [page] = [page for page in index.pages["omegaconf"] if page["filename"] == name]
+    monkeypatch.setitem(page, "size", 1_000_001)
+    assert versions(check_requirements("omegaconf==2.0.6\n", "3.3.1"))["omegaconf"] == "2.0.6"

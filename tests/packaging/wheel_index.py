@@ -79,8 +79,9 @@ class WheelIndex:
         yanked: str = "",
         size: int | None = None,
         from_source: dict[str, str] | None = None,
+        uploaded: str = "2020-01-01",
     ) -> str:
-        """Add a wheel, or a source archive with these files; return the SHA-256 of its bytes."""
+        """Add a wheel with its metadata beside it, or a source archive with these files; return its SHA-256."""
         about = metadata(name, version, requires, python, extras)
         if from_source is not None:
             file_name, content = f"{name}-{version}.tar.gz", source(name, version, about, from_source)
@@ -88,6 +89,7 @@ class WheelIndex:
             module = name.replace("-", "_")
             file_name = f"{module}-{version}-{tag}.whl"
             content = wheel(name, version, about, tag, {f"{module}.py": f"VERSION = {version!r}\n"})
+            self.files[f"{file_name}.metadata"] = about.encode()
         digest = hashlib.sha256(content).hexdigest()
         self.files[file_name] = content
         self.pages.setdefault(name, []).append(
@@ -98,7 +100,7 @@ class WheelIndex:
                 "requires-python": python or None,
                 "yanked": yanked or False,
                 "size": len(content) if size is None else size,
-                "upload-time": "2020-01-01T00:00:00Z",
+                "upload-time": f"{uploaded}T00:00:00Z",
             }
         )
         return digest

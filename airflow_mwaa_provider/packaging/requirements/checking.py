@@ -168,7 +168,7 @@ class _Check:
             try:
                 self._take(resolver, asked, lines)
             except Unresolvable as error:
-                conflicts = Conflicts(resolver, self.image, self.name, lines, asked, str(error), left_out=self.left_out)
+                conflicts = Conflicts(resolver, self.image, self.name, lines, asked, error, left_out=self.left_out)
                 found, moved = conflicts.explain()
                 self.problems += found
                 self.moved += tuple(moved)
@@ -287,7 +287,7 @@ class _Check:
                 )
             )
         exact = tuple(f"{name}=={package.version}" for name, package in free.packages.items() if package.version)
-        return replace(asked, constraints=exact)
+        return replace(asked, kept=exact)
 
     def _resolvable(self) -> list[Line]:
         """Return the lines that a resolver can be given: those without an error, wanted on the image."""

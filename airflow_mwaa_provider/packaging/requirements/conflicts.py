@@ -20,14 +20,14 @@ from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements.lines import pinned_line, pinned_version
 from airflow_mwaa_provider.packaging.requirements.report import MovedPin
-from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable
+from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Resolution, Unresolvable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflow_mwaa_provider.packaging.requirements.lines import Image
     from airflow_mwaa_provider.packaging.requirements.parsing import Line
-    from airflow_mwaa_provider.packaging.requirements.resolving import Resolution, Resolver
+    from airflow_mwaa_provider.packaging.requirements.resolving import Refused, Resolver
 
 __all__ = ["Conflicts", "moved_pins", "way_to"]
 
@@ -42,7 +42,7 @@ class Conflicts:
 
     :param lines: that were resolved, each with a requirement.
     :param asked: what was resolved.
-    :param reason: what the resolver said.
+    :param error: what the resolver said.
     """
 
     resolver: Resolver
@@ -50,7 +50,7 @@ class Conflicts:
     name: str
     lines: Sequence[Line]
     asked: Asked
-    reason: str
+    error: Unresolvable
     left_out: str = ""
     """A place where packages may be, which was not asked; empty if all were."""
 
@@ -59,13 +59,15 @@ class Conflicts:
 
         :raises ResolverUnavailable: the index cannot be reached.
         """
+        if self.error.refused:
+            return self._refused(), []
         if not self.resolver.keeps_preferred:
             return self._each_alone() or [self._unexplained()], []
         preferred = tuple(f"{name}=={version}" for name, version in {**self.image.pins, **self.image.essential}.items())
         try:
             free = self.resolver.trace(replace(self.asked, constraints=(), preferred=preferred))
         except Unresolvable as error:
-            self.reason = str(error)  # without the constraints, which it may have been about
+            self.error = error  # without the constraints, which it may have been about
             return self._each_alone() or [self._unexplained()], []
         moved = moved_pins(free, self.lines, self.image)
         by_line: dict[int, list[MovedPin]] = defaultdict(list)
@@ -79,6 +81,33 @@ class Conflicts:
         proposals = self._proposals(named, (_older, _newer, _not_older)) if named else {}
         return [self._moves(line, by_line[line.number], proposals.get(line.number)) for line in guilty], moved
 
+    def _refused(self) -> list[Problem]:
+        """Return a problem for each line that leads to a version whose metadata pip refuses."""
+        try:
+            free = self.resolver.trace(self.asked)
+        except Unresolvable:
+            free = Resolution({})
+        by_name = {_name(line): line for line in reversed(self.lines) if line.requirement is not None}
+        unnamed = [line for line in self.lines if line.requirement is None] or list(self.lines)
+        found: dict[int, Problem] = {}
+        for refused in self.error.refused:
+            way = way_to(refused.name, free, self.lines)
+            line = by_name.get(way[0] if way else refused.name) or unnamed[0]
+            if line.number not in found:
+                found[line.number] = self._of_refused(refused, line, way)
+        return list(found.values())
+
+    def _of_refused(self, refused: Refused, line: Line, way: Sequence[str]) -> Problem:
+        is_file = line.requirement is None or bool(line.requirement.url)
+        otherwise = self._way_out([line]) if is_file else "No version near it can be installed. Remove the line."
+        return Problem(
+            "refused-metadata",
+            f"{self.name}:{line.number}",
+            f"pip refuses {refused.name} {refused.version}{_chain(way)}: its metadata says that it needs "
+            f"{refused.needed[:100]!r}, which is no requirement.",
+            self._proposal(line) or otherwise,
+        )
+
     def _each_alone(self) -> list[Problem]:
         """Return what is wrong with lines that have no version whatever stands beside them."""
         return [
@@ -89,13 +118,16 @@ class Conflicts:
 
     def _suspects(self) -> list[Line]:
         """Return the lines whose packages the resolver names; all if it names none."""
-        said = {normalized(word) for word in self.reason.replace("=", " ").replace("[", " ").split()}
+        said = {normalized(word) for word in str(self.error).replace("=", " ").replace("[", " ").split()}
         said |= {word.strip("<>~!.,`") for word in said}
         named = [line for line in self.lines if line.requirement is not None and _name(line) in said]
         return named or list(self.lines)
 
     def _alone(self, line: Line) -> Problem:
         where, name = f"{self.name}:{line.number}", _name(line)
+        refused = next((each for each in self._refused_of(line.asked) if each.name == name), None)
+        if refused is not None:
+            return self._of_refused(refused, line, ())
         if self.left_out:
             return self._elsewhere(line)
         bare = replace_specifier(line, "")
@@ -140,6 +172,13 @@ class Conflicts:
             return ""
         return next((package.version or "?" for package in found.values()), "")
 
+    def _refused_of(self, asked: str) -> tuple[Refused, ...]:
+        try:
+            self.resolver.resolve(Asked((asked,), options=self.asked.options, no_dependencies=True))
+        except Unresolvable as error:
+            return error.refused
+        return ()
+
     def _elsewhere(self, line: Line, what: str = "is") -> Problem:
         # No other version is proposed: on a public index it may be a stranger's package of the same name.
         return Problem(
@@ -158,7 +197,7 @@ class Conflicts:
         return True
 
     def _moves(self, line: Line, pins: Sequence[MovedPin], proposal: str | None) -> Problem:
-        told = ", ".join(f"{pin.name} {pin.pinned} to {pin.wanted}{_chain(pin)}" for pin in pins[:_SHOWN])
+        told = ", ".join(f"{pin.name} {pin.pinned} to {pin.wanted}{_chain(pin.chain)}" for pin in pins[:_SHOWN])
         more = f" and {len(pins) - _SHOWN} more" if len(pins) > _SHOWN else ""
         is_essential = any(pin.is_essential for pin in pins)
         return Problem(
@@ -171,14 +210,14 @@ class Conflicts:
 
     def _unexplained(self) -> Problem:
         lines = self._suspects()
-        if self.left_out and ("was not found" in self.reason or "no version of" in self.reason):
+        if self.left_out and ("was not found" in str(self.error) or "no version of" in str(self.error)):
             return self._elsewhere(lines[-1], "needs what is")
         numbers = ", ".join(str(line.number) for line in lines[:_SHOWN])
         if len(lines) == 1:
             which = _shown(lines[0])
         else:
             which = f"Lines {numbers} together" if len(lines) <= _SHOWN else "The lines together"
-        reason = textwrap.shorten(self.reason, _REASON_CHARACTERS, placeholder=" …").rstrip(". ")
+        reason = textwrap.shorten(str(self.error), _REASON_CHARACTERS, placeholder=" …").rstrip(". ")
         return Problem(
             "lines-conflict",
             f"{self.name}:{lines[-1].number}",
@@ -309,8 +348,8 @@ def _parents(name: str, free: Resolution) -> Iterable[str]:
     return package.via if package else ()
 
 
-def _chain(pin: MovedPin) -> str:
-    return f" ({' needs '.join(pin.chain)})" if len(pin.chain) > 1 else ""
+def _chain(way: Sequence[str]) -> str:
+    return f" ({' needs '.join(way)})" if len(way) > 1 else ""
 
 
 def _shown(line: Line) -> str:

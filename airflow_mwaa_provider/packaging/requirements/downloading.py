@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import netrc
 import os
 import ssl
@@ -35,9 +36,10 @@ def bundle_of(variables: Mapping[str, str]) -> str | None:
     return bundle if bundle and Path(bundle).is_file() else None
 
 
-def open_file(address: str) -> IO[bytes]:
+def open_file(address: str, timeout_s: float = _TIMEOUT_S) -> IO[bytes]:
     """Open a file by its URL or path.
 
+    :param timeout_s: how long a server may say nothing, in seconds.
     :raises OSError: it cannot be opened; an HTTP status is one, too.
     :raises ValueError: the address is neither of a file nor of HTTP.
     """
@@ -53,9 +55,14 @@ def open_file(address: str) -> IO[bytes]:
     user = unquote(user) or _user_for(parts.scheme, host)
     if user:
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(user.encode()).decode()}")
-    context = ssl.create_default_context(cafile=bundle_of(os.environ))
-    answer: IO[bytes] = urlopen(request, timeout=_TIMEOUT_S, context=context)  # noqa: S310
+    context = _context(bundle_of(os.environ))
+    answer: IO[bytes] = urlopen(request, timeout=timeout_s, context=context)  # noqa: S310
     return answer
+
+
+@functools.lru_cache(maxsize=4)
+def _context(bundle: str | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=bundle)  # takes longer than to ask for a small file
 
 
 def _user_for(scheme: str, host: str) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
+from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.masking import masked
 from airflow_mwaa_provider.packaging.problems import Severity
@@ -28,9 +29,12 @@ from airflow_mwaa_provider.packaging.requirements.parsing import decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
 from airflow_mwaa_provider.packaging.requirements.target import Target
+from airflow_mwaa_provider.packaging.requirements.wheel_metadata import why_refused
 from airflow_mwaa_provider.packaging.zip_writing import ZipEntry, write_zip
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
     from airflow_mwaa_provider.packaging.requirements.resolving import Package, PackageFile, Resolver
     from airflow_mwaa_provider.packaging.zip_writing import WrittenZip
@@ -140,6 +144,7 @@ def package_offline(
                 f"{unfit[0]} was built here and does not fit the image. Build it on Amazon Linux 2023, and give its "
                 "folder with --wheels."
             )
+        _check_metadata(report, files)
         _verify(lines, report, replace(resolver, wheels=Path(folder)))
         draft = beside.with_name(f".{beside.name}.{os.getpid()}")
         try:
@@ -206,6 +211,20 @@ def _file_name(address: str) -> str:
 def _name_of(package: Package) -> str:
     file = package.wheel or package.source
     return file.name if file else ""
+
+
+def _check_metadata(report: RequirementsReport, files: Sequence[Path]) -> None:
+    """Look into the wheels that the image does not have, for what pip refuses and the resolver does not."""
+    pins = image_constraints.pins_of(report.target.airflow_version)
+    new = [
+        file for package, file in zip(report.resolved, files, strict=True) if pins.get(package.name) != package.version
+    ]
+    for file, needed in zip(new, why_refused([(str(file), None) for file in new]), strict=True):
+        if needed:
+            raise ResolverUnavailable(
+                f"pip refuses {file.name}: its metadata says that it needs {needed[:100]!r}, which is no requirement. "
+                "Choose another version of it."
+            )
 
 
 def _verify(lines: list[str], report: RequirementsReport, resolver: Resolver) -> None:

@@ -176,7 +176,7 @@ def _changes(line: Line, image: Image, resolver: Resolver) -> dict[str, tuple[st
     try:
         found = resolver.trace(asked).packages
     except Unresolvable as error:
-        problems, moved = Conflicts(resolver, image, "--update-provider", [line], asked, str(error)).explain()
+        problems, moved = Conflicts(resolver, image, "--update-provider", [line], asked, error).explain()
         told = tuple(replace(problem, where="--update-provider") for problem in problems)
         return RequirementsReport(title, image.target, image.regime, resolver.name, told, (), tuple(moved))
     except ResolverUnavailable as error:

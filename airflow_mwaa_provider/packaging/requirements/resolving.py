@@ -18,24 +18,30 @@ import sys
 import tempfile
 import tomllib
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from airflow_mwaa_provider.exceptions import ResolverUnavailable
+from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.masking import masked
 from airflow_mwaa_provider.packaging.requirements.downloading import bundle_of
+from airflow_mwaa_provider.packaging.requirements.wheel_metadata import may_be_refused, why_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow_mwaa_provider.packaging.requirements.target import Target
 
-__all__ = ["Asked", "Package", "PackageFile", "Resolution", "Resolver", "Unresolvable", "find_resolver"]
+__all__ = ["Asked", "Package", "PackageFile", "Refused", "Resolution", "Resolver", "Unresolvable", "find_resolver"]
 
 _TIMEOUT_S = 600
+_MOST_REFUSED = 20
+"""How many rounds of versions with metadata that pip refuses are passed over."""
 _OLDEST_UV = (0, 7)
 """The first whose ``pip compile`` writes pylock.toml."""
 _NOT_FROM_THE_SHELL = frozenset(
@@ -104,8 +110,27 @@ _DRAWN = dict.fromkeys(map(ord, "\u2500\u2502\u251c\u256d\u2570\u25b6\u00d7"), "
 """With which uv draws its reasons, by its version."""
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A version whose metadata pip refuses.
+
+    :param needed: what its metadata says it needs, which is no requirement.
+    """
+
+    name: str
+    version: str
+    needed: str
+
+
 class Unresolvable(Exception):
-    """No versions satisfy what was asked; the text is the resolver's reason, on one line."""
+    """No versions satisfy what was asked; the text is the resolver's reason, on one line.
+
+    :param refused: versions that satisfy it, but for their metadata.
+    """
+
+    def __init__(self, reason: str, refused: tuple[Refused, ...] = ()) -> None:
+        super().__init__(reason)
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -115,6 +140,8 @@ class Asked:
     :param requirements: lines without options.
     :param constraints: versions by name, or whole lines.
     :param preferred: versions that are kept where the requirements allow it, as pip keeps what is installed.
+    :param kept: versions that were found for the same requirements, as ``name==version``: they are kept but where pip
+        refuses them.
     :param options: of the file: pairs of a long option's name and value, those of indexes only.
     :param python: another Python than the image's.
     """
@@ -122,6 +149,7 @@ class Asked:
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
     preferred: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
     no_dependencies: bool = False
     python: str | None = None
@@ -134,12 +162,14 @@ class PackageFile:
     :param address: URL, or path of this machine.
     :param size_bytes: None where the index does not say.
     :param hashes: of its bytes, as ``algorithm:digest`` in small letters; those that the index gives.
+    :param uploaded: None where the index does not say when.
     """
 
     name: str
     address: str
     size_bytes: int | None = None
     hashes: tuple[str, ...] = ()
+    uploaded: datetime | None = None
 
     @property
     def sha256(self) -> str | None:
@@ -185,6 +215,8 @@ class Resolver(ABC):
     name: str = ""
     wheels: Path | None = None
     command: tuple[str, ...] = field(default=(), repr=False)
+    looked_at: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """By the address of a wheel, the requirement for which pip refuses its metadata; empty if there is none."""
 
     keeps_preferred = False
     """Whether it can keep preferred versions, without which movers of pins cannot be named."""
@@ -277,6 +309,62 @@ class _Uv(Resolver):
     keeps_preferred = True
 
     def resolve(self, asked: Asked) -> Resolution:
+        refused: list[Refused] = []
+        for _ in range(_MOST_REFUSED):
+            try:
+                found = self._files(self._without(asked, refused))
+            except Unresolvable as error:
+                raise Unresolvable(str(error), tuple(self._blamed(asked, refused))) from None
+            more = self._refused(found.packages.values())
+            if not more:
+                return found
+            refused += more
+        raise Unresolvable(f"pip refuses the metadata of {_MOST_REFUSED} versions", tuple(refused))
+
+    @staticmethod
+    def _without(asked: Asked, refused: Iterable[Refused]) -> Asked:
+        """Return a question for other versions, as pip goes on where it refuses one."""
+        left_out = tuple(f"{each.name}!={each.version}" for each in refused)
+        names = {each.name for each in refused}
+        kept = tuple(each for each in asked.kept if normalized(each.partition("==")[0]) not in names)
+        return replace(asked, constraints=(*asked.constraints, *left_out), kept=kept)
+
+    def _blamed(self, asked: Asked, refused: Sequence[Refused]) -> Iterator[Refused]:
+        """Return the first version of each package for which there is no other."""
+        by_name: dict[str, list[Refused]] = defaultdict(list)
+        for each in refused:
+            by_name[each.name].append(each)
+        for same in by_name.values():
+            try:
+                if len(by_name) > 1:
+                    self._files(self._without(asked, same))
+                    continue
+            except Unresolvable:
+                pass
+            yield same[0]
+
+    def _refused(self, packages: Iterable[Package]) -> list[Refused]:
+        """Return the packages whose metadata pip refuses, as far as it can be had; the image's own are installed."""
+        pins = image_constraints.pins_of(self.target.airflow_version)
+        wheels = [
+            (package, package.wheel)
+            for package in packages
+            if package.wheel is not None
+            and pins.get(package.name) != package.version
+            and may_be_refused(package.wheel.uploaded)
+        ]
+        unknown = [wheel for _, wheel in wheels if wheel.address not in self.looked_at]
+        needs = why_refused([(wheel.address, wheel.size_bytes) for wheel in unknown])
+        for wheel, needed in zip(unknown, needs, strict=True):
+            if needed is not None:
+                self.looked_at[wheel.address] = needed
+        return [
+            Refused(package.name, package.version, needed)
+            for package, wheel in wheels
+            if (needed := self.looked_at.get(wheel.address))
+        ]
+
+    def _files(self, asked: Asked) -> Resolution:
         with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
             lock = Path(folder, "pylock.toml")
             said = self._compile(asked, folder, "--format", "pylock.toml", "--output-file", lock)
@@ -302,7 +390,7 @@ class _Uv(Resolver):
     def _compile(self, asked: Asked, folder: str, *output: str | Path) -> str:
         requirements, constraints = Path(folder, "requirements.in"), Path(folder, "constraints.txt")
         requirements.write_text("\n".join(asked.requirements) + "\n", encoding="utf-8")
-        constraints.write_text("\n".join(asked.constraints) + "\n", encoding="utf-8")
+        constraints.write_text("\n".join([*asked.constraints, *asked.kept]) + "\n", encoding="utf-8")
         arguments: list[str | Path] = ["pip", "compile", requirements, "--constraints", constraints, "--no-header"]
         arguments += ["--python", sys.executable, "--python-version", asked.python or self.target.full_python]
         arguments += ["--python-platform", self.target.uv_platform, "--color", "never", "--no-progress"]
@@ -337,7 +425,7 @@ class _Pip(Resolver):
             requirements, constraints = Path(folder, "requirements.txt"), Path(folder, "constraints.txt")
             options = [f"--{name} {value}".strip() for name, value in asked.options]
             requirements.write_text("\n".join([*options, *asked.requirements]) + "\n", encoding="utf-8")
-            constraints.write_text("\n".join(asked.constraints) + "\n", encoding="utf-8")
+            constraints.write_text("\n".join([*asked.constraints, *asked.kept]) + "\n", encoding="utf-8")
             report = Path(folder, "report.json")
             arguments: list[str | Path] = ["install", "--dry-run", "--ignore-installed", "-vv", "--no-input"]
             arguments += ["--disable-pip-version-check", "--report", report, "-r", requirements, "-c", constraints]
@@ -491,7 +579,9 @@ def _of_lock(entry: Mapping[str, Any], target: Target, folder: Path) -> Package:
 def _file(entry: Mapping[str, Any], folder: Path) -> PackageFile:
     address = str(entry["url"] if "url" in entry else (folder / entry.get("path", "")).resolve())
     name = entry.get("name") or unquote(Path(urlsplit(address).path).name)
-    return PackageFile(str(name), address, entry.get("size"), _hashes(entry.get("hashes", {})))
+    uploaded = entry.get("upload-time")
+    uploaded = uploaded if isinstance(uploaded, datetime) and uploaded.tzinfo else None
+    return PackageFile(str(name), address, entry.get("size"), _hashes(entry.get("hashes", {})), uploaded)
 
 
 def _hashes(found: Mapping[str, str]) -> tuple[str, ...]:
