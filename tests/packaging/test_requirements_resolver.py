@@ -168,3 +168,27 @@ def test_metadata_that_is_not_beside_the_wheel_is_read_in_it_unless_it_is_large(
     [page] = [page for page in index.pages["omegaconf"] if page["filename"] == name]
     monkeypatch.setitem(page, "size", 1_000_001)
     assert versions(check_requirements("omegaconf==2.0.6\n", "3.3.1"))["omegaconf"] == "2.0.6"
+
+
+@pytest.mark.parametrize(
+    ("line", "which"),
+    [
+        ("withdrawn==1.0,>=0.5", "withdrawn"),
+        ("needs-withdrawn==1.0", "withdrawn (needs-withdrawn needs withdrawn)"),
+    ],
+)
+def test_a_yanked_version_that_something_pins_is_taken_as_pip_takes_it(
+    line: str, which: str, index: WheelIndex
+) -> None:
+    report = check_requirements(f"folium==0.15.1\n{line}\n", "3.3.1")
+    assert versions(report)["withdrawn"] == "1.0"
+    [problem] = report.problems
+    assert (problem.code, problem.where) == ("yanked", "requirements.txt:2")
+    assert problem.what == f"This version of {which} was withdrawn by its authors: wrong files."
+
+
+@pytest.mark.parametrize("line", ["withdrawn>=0.5", "needs-some-withdrawn==1.0", "withdrawn==1.0.*"])
+def test_a_yanked_version_that_nothing_pins_is_not_taken(line: str, index: WheelIndex) -> None:
+    report = check_requirements(f"{line}\n", "3.3.1")
+    assert len(report.errors) == 1
+    assert "withdrawn" not in versions(report)

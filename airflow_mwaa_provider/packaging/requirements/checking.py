@@ -408,17 +408,19 @@ class _Check:
 
     def _of_warning(self, warning: str, lines: dict[str, Line]) -> Iterator[Problem]:
         """Return a problem for what uv and pip warn of: a yanked version, an extra that the package has not."""
-        named = (normalized(word.strip("`'\"(),").partition("==")[0]) for word in warning.split())
-        line = next((lines[name] for name in named if name in lines), None)
+        words = [normalized(word.strip("`'\"(),").partition("==")[0]) for word in warning.split()]
+        way = next(((word,) for word in words if word in lines), ()) or self._way_to_one_of(words, lines)
+        line = lines.get(way[0]) if way else None
         if line is None or line.requirement is None:
             return
         name, where = line.requirement.name, f"{self.name}:{line.number}"
         if "yanked" in warning:
             reason = warning.rpartition("eason")[2].partition(":")[2].strip(" \"')")
+            which = name if len(way) == 1 else f"{way[-1]} ({' needs '.join(way)})"
             yield Problem(
                 "yanked",
                 where,
-                f"This version of {name} was withdrawn by its authors: {reason}.",
+                f"This version of {which} was withdrawn by its authors: {reason}.",
                 "Choose another version.",
                 Severity.WARNING,
             )
@@ -430,6 +432,12 @@ class _Check:
                 "Correct the extra.",
                 Severity.WARNING,
             )
+
+    def _way_to_one_of(self, names: Sequence[str], lines: Mapping[str, Line]) -> tuple[str, ...]:
+        """Return the way from a line's package to the first of these that is installed; empty if there is none."""
+        found = self.resolution.packages if self.resolution else {}
+        name = next((name for name in names if name in found), None)
+        return way_to(name, self.free(), list(lines.values())) if name and self.free else ()
 
     def _of_sources(
         self, packages: Sequence[Package], lines: Sequence[Line], numbers: Mapping[str, Line]

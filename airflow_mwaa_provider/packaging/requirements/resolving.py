@@ -103,6 +103,7 @@ _OF_THE_LINES = (
     *("distribution not found", "couldn't parse", "metadata", "conflicting url", "hash mismatch", "build backend"),
 )
 """What uv says where the requirements are wrong, and not the index or the machine."""
+_YANKED = re.compile(r"([\w.-]+==[^\s,]+) was yanked")
 _ANNOTATED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>\S+)(?:\s+# via (?P<via>.*))?$")
 _TIMES = {"SOURCE_DATE_EPOCH": "315532800"}
 """By which most builds give the same wheel again."""
@@ -388,6 +389,16 @@ class _Uv(Resolver):
         self._run(arguments, folder, _TIMES | _uv_environment())
 
     def _compile(self, asked: Asked, folder: str, *output: str | Path) -> str:
+        while True:
+            try:
+                return self._compile_once(asked, folder, *output)
+            except Unresolvable as error:
+                more = [each for each in _also_for_pip(str(error)) if each not in asked.constraints]
+                if not more:
+                    raise
+                asked = replace(asked, constraints=(*asked.constraints, *more))
+
+    def _compile_once(self, asked: Asked, folder: str, *output: str | Path) -> str:
         requirements, constraints = Path(folder, "requirements.in"), Path(folder, "constraints.txt")
         requirements.write_text("\n".join(asked.requirements) + "\n", encoding="utf-8")
         constraints.write_text("\n".join([*asked.constraints, *asked.kept]) + "\n", encoding="utf-8")
@@ -527,6 +538,13 @@ def _toml(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value)
+
+
+def _also_for_pip(reason: str) -> Iterator[str]:
+    """Return constraints with which uv takes what pip takes without them: a yanked version that something pins."""
+    for pin in _YANKED.findall(reason):
+        if re.search(rf"(depends? on|requires?) {re.escape(pin)}(?!\w|\.[\w*])", reason):
+            yield pin
 
 
 def _uv_options(options: Iterable[tuple[str, str]]) -> list[str]:
