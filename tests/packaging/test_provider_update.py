@@ -15,6 +15,7 @@ from tests.packaging.wheel_index import WheelIndex
 
 pytestmark = pytest.mark.once
 NAME = "constraints-3.12-updated.txt"
+OURS = "https://raw.githubusercontent.com/apache/airflow/constraints-3.3.1/constraints-3.12.txt"
 
 
 def updated(folder: Path, provider: str, text: str = "folium==0.15.1\n") -> ProviderUpdate:
@@ -51,8 +52,9 @@ def test_requirements_with_its_lines_install(index: WheelIndex, tmp_path: Path) 
 @pytest.mark.parametrize(
     "text",
     [
-        "-c https://raw.githubusercontent.com/apache/airflow/constraints-3.3.1/constraints-3.12.txt\nfolium==0.15.1\n",
+        f"-c {OURS}\nfolium==0.15.1\n",
         "apache-airflow-providers-amazon==9.34.0\nfolium==0.15.1\n",
+        f"-c \\\n{OURS}\napache-airflow-providers-amazon \\\n  ==9.34.0\nfolium==0.15.1 # not \\\n",
         "-c a.txt\napache-airflow-providers-amazon\napache-airflow-providers-amazon\nfolium==0.15.1\n",
     ],
 )
@@ -61,8 +63,7 @@ def test_lines_that_the_new_ones_replace_are_not_checked(text: str, index: Wheel
 
 
 def test_constraints_beside_those_that_it_replaces_stay(index: WheelIndex, tmp_path: Path) -> None:
-    url = "https://raw.githubusercontent.com/apache/airflow/constraints-3.3.1/constraints-3.12.txt"
-    done = updated(tmp_path, "amazon==9.35.0", f"-c {url}\n-c /usr/local/airflow/dags/ours.txt\nfolium==0.15.1\n")
+    done = updated(tmp_path, "amazon==9.35.0", f"-c {OURS}\n-c /usr/local/airflow/dags/ours.txt\nfolium==0.15.1\n")
     assert [(problem.code, problem.where) for problem in done.report.problems] == [
         ("constraints-not-here", "requirements.txt:2")
     ]

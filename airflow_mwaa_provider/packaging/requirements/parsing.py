@@ -107,6 +107,7 @@ class Line:
     :param options: long names without dashes, and values; a flag's value is empty.
     :param error: why pip refuses it.
     :param shown: what messages call it, where ``asked`` was made of it for a resolver.
+    :param last_number: of the last line that a backslash joins to it; its own if none is.
     """
 
     number: int
@@ -118,6 +119,7 @@ class Line:
     options: tuple[tuple[str, str], ...] = ()
     error: str = ""
     shown: str = ""
+    last_number: int = 0
 
     @property
     def settings(self) -> tuple[tuple[str, str], ...]:
@@ -186,7 +188,7 @@ def parse(text: str) -> tuple[Line, ...]:
 
     ``${NAME}`` is left as it is: what the variable holds in the environment is not known here.
     """
-    return tuple(parse_line(number, line) for number, line in _joined(text))
+    return tuple(replace(parse_line(first, line), last_number=last) for first, last, line in _joined(text))
 
 
 def parse_line(number: int, text: str) -> Line:
@@ -234,15 +236,15 @@ def _without_mark(content: bytes) -> str:
     return "utf-8"
 
 
-def _joined(text: str) -> Iterator[tuple[int, str]]:
-    """Return numbers and lines: those that end in a backslash with the next, without comments and empty ones."""
-    first, parts = 0, list[str]()
+def _joined(text: str) -> Iterator[tuple[int, int, str]]:
+    """Return lines with their first and last numbers: without comments and empty ones, joined where a backslash ends."""
+    first, number, parts = 0, 0, list[str]()
 
-    def finished() -> Iterator[tuple[int, str]]:
+    def finished() -> Iterator[tuple[int, int, str]]:
         line = _COMMENT.sub("", "".join(parts)).strip()
         parts.clear()
         if line:
-            yield first, line
+            yield first, number, line
 
     for number, line in enumerate(text.splitlines(), 1):
         if not parts:

@@ -229,9 +229,12 @@ def _requirements(text: str, wanted: tuple[str, ...], provider: Line) -> str:
     replaced = replaced or {line.number for line, _ in named[:1]}
     for line in parsed:
         if line.number in replaced:
-            lines[line.number - 1] = constraint if constraint in missing else ""
-            missing.discard(constraint)
+            new = constraint
         elif line.requirement is not None and normalized(line.requirement.name) == name:
-            lines[line.number - 1] = package if package in missing else ""
-            missing.discard(package)
+            new = package
+        else:
+            continue
+        joined = range(line.number, line.last_number)
+        lines[line.number - 1 : line.last_number] = [new if new in missing else "", *("" for _ in joined)]
+        missing.discard(new)
     return "\n".join([*lines, *(line for line in wanted if line in missing), ""])
