@@ -192,3 +192,26 @@ def test_a_yanked_version_that_nothing_pins_is_not_taken(line: str, index: Wheel
     report = check_requirements(f"{line}\n", "3.3.1")
     assert len(report.errors) == 1
     assert "withdrawn" not in versions(report)
+
+
+@pytest.mark.parametrize("file", ["folium-0.15.1-py3-none-any.whl", "folium", "folium.rar"])
+def test_an_address_that_is_not_that_of_its_package_is_an_error_of_its_line(
+    file: str, index: WheelIndex, index_url: str
+) -> None:
+    address = index_url.replace("/simple", f"/files/{file}")
+    report = check_requirements(f"pandas\nmaps @ {address}\nbranca==0.8.2\n", "3.3.1")
+    assert [(problem.code, problem.where) for problem in report.problems] == [("lines-conflict", "requirements.txt:2")]
+    assert report.errors[0].fix == "Take another file in line 2, or remove the line."
+    assert versions(report)["branca"] == "0.8.2"
+
+
+def test_a_package_may_need_another_by_its_address(
+    index: WheelIndex, index_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "files", dict(index.files))
+    monkeypatch.setattr(index, "pages", dict(index.pages))
+    address = index_url.replace("/simple", "/files/folium-0.15.1-py3-none-any.whl")
+    index.add("needs-address", "1.0", f"folium @ {address}")
+    report = check_requirements("branca==0.8.2\nneeds-address==1.0\n", "3.3.1")
+    assert report.problems == ()
+    assert versions(report) == {"branca": "0.8.2", "folium": "0.15.1", "needs-address": "1.0"}

@@ -237,7 +237,7 @@ def _without_mark(content: bytes) -> str:
 
 
 def _joined(text: str) -> Iterator[tuple[int, int, str]]:
-    """Return lines with their first and last numbers: without comments and empty ones, joined where a backslash ends."""
+    """Return lines with their first and last numbers: those that end in a backslash with the next, without comments."""
     first, number, parts = 0, 0, list[str]()
 
     def finished() -> Iterator[tuple[int, int, str]]:

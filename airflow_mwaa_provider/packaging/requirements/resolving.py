@@ -101,9 +101,11 @@ _OF_THE_LINES = (
         "failed to extract",
     ),
     *("distribution not found", "couldn't parse", "metadata", "conflicting url", "hash mismatch", "build backend"),
+    *("requested package name", "expected direct url", "included as a url dependency"),
 )
 """What uv says where the requirements are wrong, and not the index or the machine."""
 _YANKED = re.compile(r"([\w.-]+==[^\s,]+) was yanked")
+_NEEDED_BY_ADDRESS = re.compile(r"included as a URL dependency\..* adding `(\S+ @ [^`]+)`")
 _ANNOTATED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>\S+)(?:\s+# via (?P<via>.*))?$")
 _TIMES = {"SOURCE_DATE_EPOCH": "315532800"}
 """By which most builds give the same wheel again."""
@@ -541,7 +543,12 @@ def _toml(value: object) -> str:
 
 
 def _also_for_pip(reason: str) -> Iterator[str]:
-    """Return constraints with which uv takes what pip takes without them: a yanked version that something pins."""
+    """Return constraints with which uv takes what pip takes without them.
+
+    They are a yanked version that something pins, and an address that a package gives for another.
+    """
+    # Where a password was in it, it cannot be asked for.
+    yield from (needed for needed in _NEEDED_BY_ADDRESS.findall(reason) if "****" not in needed)
     for pin in _YANKED.findall(reason):
         if re.search(rf"(depends? on|requires?) {re.escape(pin)}(?!\w|\.[\w*])", reason):
             yield pin
