@@ -79,6 +79,8 @@ def filled_index() -> WheelIndex:
     add("early", "2.0rc1")
     add("needs-old-pandas", "1.0", "pandas<3", from_source=STATIC)
     add("mysqlclient", "2.2.8", from_source={"pyproject.toml": "", "src/MySQLdb/_mysql.c": ""})
+    add("half-built", "1.0", from_source=STATIC)
+    add("half-built", "0.5.1")
     add("sasl-client", "1.0", "pure-sasl")
     for version in ("2.0.5", "2.0.6"):
         add("omegaconf", version, "PyYAML>=5.1.*")

@@ -215,3 +215,20 @@ def test_a_package_may_need_another_by_its_address(
     report = check_requirements("branca==0.8.2\nneeds-address==1.0\n", "3.3.1")
     assert report.problems == ()
     assert versions(report) == {"branca": "0.8.2", "folium": "0.15.1", "needs-address": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("option", "line", "fix"),
+    [
+        ("--only-binary :all:", "mysqlclient==2.2.8", "Remove --only-binary :all:."),
+        ("--no-binary=folium", "folium==0.15.1", "Remove --no-binary folium."),
+        ("--only-binary :all:", "half-built==1.0", "Write half-built==0.5.1."),
+    ],
+)
+def test_an_option_that_leaves_out_the_files_of_a_version_is_named(
+    option: str, line: str, fix: str, index: WheelIndex
+) -> None:
+    [problem] = check_requirements(f"{option}\n{line}\n", "3.3.1").errors
+    assert (problem.code, problem.where, problem.fix) == ("missing-version", "requirements.txt:2", fix)
+    named = option.replace("=", " ")
+    assert problem.what == f"The index has {line}, but no file of it that {named} allows."

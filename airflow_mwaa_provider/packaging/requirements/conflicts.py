@@ -130,6 +130,14 @@ class Conflicts:
             return self._of_refused(refused, line, ())
         if self.left_out:
             return self._elsewhere(line)
+        left_out = self._left_out_by_its_form(line)
+        if left_out:
+            return Problem(
+                "missing-version",
+                where,
+                f"The index has {_shown(line)}, but no file of it that {left_out} allows.",
+                self._proposal(line) or f"Remove {left_out}.",
+            )
         bare = replace_specifier(line, "")
         newest = self._versions(bare)
         python = next((each for each in _OTHER_PYTHONS if self._versions(line.asked, python=each)), None)
@@ -163,9 +171,20 @@ class Conflicts:
             self._proposal(line) or "Choose another version.",
         )
 
-    def _versions(self, asked: str, python: str | None = None) -> str:
+    def _left_out_by_its_form(self, line: Line) -> str:
+        """Return the options without which a line has a version, those for wheels or sources; empty if it has none."""
+        forms = [(name, value) for name, value in self.asked.options if name in ("only-binary", "no-binary")]
+        others = tuple(option for option in self.asked.options if option not in forms)
+        if not forms or not self._versions(line.asked, options=others):
+            return ""
+        return " and ".join(f"--{name} {value}" for name, value in dict.fromkeys(forms))
+
+    def _versions(
+        self, asked: str, python: str | None = None, options: tuple[tuple[str, str], ...] | None = None
+    ) -> str:
         """Return the version that a requirement gets when nothing else is asked for; empty if it gets none."""
-        question = Asked((asked,), options=self.asked.options, no_dependencies=True, python=python)
+        options = self.asked.options if options is None else options
+        question = Asked((asked,), options=options, no_dependencies=True, python=python)
         try:
             found = self.resolver.resolve(question).packages
         except Unresolvable:
