@@ -232,3 +232,15 @@ def test_an_option_that_leaves_out_the_files_of_a_version_is_named(
     assert (problem.code, problem.where, problem.fix) == ("missing-version", "requirements.txt:2", fix)
     named = option.replace("=", " ")
     assert problem.what == f"The index has {line}, but no file of it that {named} allows."
+
+
+def test_a_line_that_contradicts_a_pin_is_told_once(index: WheelIndex) -> None:
+    report = check_requirements("awswrangler==3.12.0\nboto3==1.30.0\npandas==2.3.3\n", "3.3.1")
+    assert [(problem.code, problem.where) for problem in report.problems] == [
+        ("pin-conflict", f"requirements.txt:{number}") for number in (1, 2, 3)
+    ]
+    assert [problem.fix.partition(",")[0] for problem in report.problems] == [
+        "Write awswrangler==3.17.1.",
+        "Write boto3==1.43.56",
+        "Write pandas==3.0.5",
+    ]

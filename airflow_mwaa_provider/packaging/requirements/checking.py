@@ -19,7 +19,7 @@ from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.masking import masked, masked_address, masked_line
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements import lines as line_checks
-from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, moved_pins, way_to
+from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, left_open, moved_pins, way_to
 from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, Line, decode, parse, without_hash
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
 from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, RequirementsReport, not_resolved
@@ -161,8 +161,8 @@ class _Check:
     def _resolve(self, resolver: Resolver, lines: Sequence[Line], constraints: tuple[str, ...]) -> None:
         options = self._index_options()
         direct = [(line, pin) for line in lines if (pin := self._contradicted(line))]
-        asked_as = {line.number: line_checks.pinned_line(line, pin) for line, pin in direct}
-        lines = [replace(line, asked=asked_as.get(line.number, line.asked)) for line in lines]
+        told = {line.number for line, _ in direct}
+        lines = [left_open(line) if line.number in told else line for line in lines]
         while lines and self.resolution is None:
             asked = Asked(tuple(line.asked for line in lines), constraints, options=options)
             try:

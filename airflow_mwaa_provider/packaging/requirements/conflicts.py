@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
 from airflow_mwaa_provider.packaging.image_constraints import normalized
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.requirements.parsing import Line
     from airflow_mwaa_provider.packaging.requirements.resolving import Refused, Resolver
 
-__all__ = ["Conflicts", "moved_pins", "way_to"]
+__all__ = ["Conflicts", "left_open", "moved_pins", "way_to"]
 
 _OTHER_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 _SHOWN = 5
@@ -298,6 +299,12 @@ def moved_pins(free: Resolution, lines: Sequence[Line], image: Image) -> list[Mo
             line = by_name[chain[0]].number if chain else (others[0].number if others else 1)
             moved.append(MovedPin(name, pins[name], package.version, line, chain, name in image.essential))
     return moved
+
+
+def left_open(line: Line) -> Line:
+    """Return a line that asks for its package in whatever version the constraints say."""
+    text = replace_specifier(line, "")
+    return replace(line, asked=text, requirement=Requirement(text), shown=_shown(line))
 
 
 def replace_specifier(line: Line, specifier: str) -> str:
