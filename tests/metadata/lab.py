@@ -18,7 +18,7 @@ import psycopg2
 from botocore.config import Config
 
 from airflow_mwaa_provider.local.machine.moto_server import MotoServer
-from airflow_mwaa_provider.local.machine.postgres import PostgresServer
+from airflow_mwaa_provider.local.machine.postgres import AIRFLOW_USER, PostgresServer
 from airflow_mwaa_provider.local.machine.processes import PortAllocator
 from airflow_mwaa_provider.metadata.database import Database
 from scripts.lib import canary
@@ -108,7 +108,10 @@ class Lab:
 
     def copy(self, template: str = TEMPLATE) -> str:
         name = f"airflow_{uuid.uuid4().hex[:12]}"
-        self.run(self.postgres.create_database(name, template))
+        # As files: the default writes a log of all pages, which takes twice as long.
+        self.run(
+            self.postgres.execute(f"CREATE DATABASE {name} OWNER {AIRFLOW_USER} TEMPLATE {template} STRATEGY file_copy")
+        )
         return name
 
     def drop(self, name: str) -> None:
