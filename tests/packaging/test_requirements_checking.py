@@ -97,6 +97,37 @@ def test_constraints_of_ones_own_count_and_what_they_move_is_told(index: WheelIn
     assert ("moves-pin", "2") in codes(report)
 
 
+def test_an_address_in_constraints_is_where_the_package_is_from(
+    index: WheelIndex, index_url: str, tmp_path: Path, wheels: Path
+) -> None:
+    own = tmp_path / "ours.txt"
+    address = index_url.replace("/simple", "/files/branca-0.3.0-py3-none-any.whl")
+    text = "--constraint /usr/local/airflow/dags/ours.txt\nbranca\n"
+    for place in (address, f"{address} ; python_version > '3'", "file:///usr/local/airflow/plugins/maps.whl"):
+        own.write_text(f"Branca @ {place}\nfolium @ git+https://example.com/folium\npandas==3.0.5;\n")
+        report = check_requirements(text, "3.3.1", constraints=own)
+        expected = ("0.8.2", ["not-here"]) if place.startswith("file:") else ("0.3.0", [])
+        found = [problem.code for problem in report.problems if problem.code not in ("unpinned", "moves-pin")]
+        assert (versions(report)["branca"], found) == expected
+
+
+def test_the_extra_of_a_wheel_in_plugins_zip(index: WheelIndex, wheels: Path) -> None:
+    about = metadata("maps", "2.0", ("requests; extra == 'fast'",), "", ("fast",))
+    (wheels / "maps-2.0-py3-none-any.whl").write_bytes(wheel("maps", "2.0", about, "py3-none-any", {}))
+    line = "/usr/local/airflow/plugins/maps-2.0-py3-none-any.whl[fast]\n"
+    report = check_requirements(line, "3.3.1", wheels=wheels)
+    assert (codes(report), set(versions(report))) == ([], {"maps", "requests"})
+    [problem] = check_requirements("./maps-2.0-py3-none-any.whl[fast]\n", "3.3.1").problems
+    assert problem.fix.endswith(f"write {line.strip()}.")
+
+
+def test_the_scheme_of_an_address_in_capitals(index: WheelIndex, index_url: str) -> None:
+    address = index_url.replace("http:", "HTTP:").replace("/simple", "/files/branca-0.8.2-py3-none-any.whl")
+    for line in (address, f"Branca @ {address}"):
+        report = check_requirements(f"{line}\n", "3.3.1")
+        assert (codes(report), versions(report)) == ([], {"branca": "0.8.2"})
+
+
 @pytest.mark.parametrize(
     "refused",
     ["branca[x]==0.8.2", "-r other.txt", "https://example.com/maps-1.0-py3-none-any.whl", "not a line", "-e ."],

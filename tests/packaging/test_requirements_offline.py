@@ -78,12 +78,12 @@ def test_the_same_wheels_give_the_same_zip(index: WheelIndex, tmp_path: Path) ->
 def test_wheels_of_ones_own_come_before_those_of_an_index(index: WheelIndex, tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
-    about = metadata("maps", "1.0", ("branca",), "", ())
+    about = metadata("maps", "1.0", ("branca", "requests; extra == 'fast'"), "", ("fast",))
     (own / "maps-1.0-py3-none-any.whl").write_bytes(wheel("maps", "1.0", about, "py3-none-any", {}))
-    text = "/usr/local/airflow/plugins/maps-1.0-py3-none-any.whl\nfolium==0.15.1\n"
+    text = "/usr/local/airflow/plugins/maps-1.0-py3-none-any.whl[fast]\nfolium==0.15.1\n"
     assert packaged(tmp_path, text, wheels=own).report.errors == ()
-    assert [name.partition("-")[0] for name in names(tmp_path)] == ["branca", "folium", "maps"]
-    assert "\nmaps==1.0\n" in (tmp_path / "packaged_requirements.txt").read_text()
+    assert [name.partition("-")[0] for name in names(tmp_path)] == ["branca", "folium", "maps", "requests"]
+    assert "\nmaps[fast]==1.0\n" in (tmp_path / "packaged_requirements.txt").read_text()
 
 
 def test_constraints_that_were_switched_off_stay_so(index: WheelIndex, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from airflow_mwaa_provider.packaging.masking import masked, masked_address, mask
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements import lines as line_checks
 from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, left_open, moved_pins, way_to
-from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, Line, decode, parse, without_hash
+from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, Line, address_for_uv, decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
 from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, RequirementsReport, not_resolved
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
@@ -235,7 +235,9 @@ class _Check:
 
     def _take(self, resolver: Resolver, asked: Asked, lines: Sequence[Line]) -> None:
         if self.image.regime is not Regime.IMAGE and resolver.keeps_preferred:
+            addresses = [each for each in asked.constraints if " @ " in each]
             asked = self._as_installed(resolver, asked, lines)
+            asked = replace(asked, constraints=tuple(dict.fromkeys((*asked.constraints, *addresses))))
         self.resolution = resolver.resolve(asked)
         if resolver.keeps_preferred:
             self.free = lambda: resolver.trace(asked)
@@ -314,8 +316,7 @@ class _Check:
     def _by_place(self, line: Line) -> list[Line]:
         """Return a line for an archive, named if its name is known; a file of the environment is one in ``wheels``."""
         file_name = PurePosixPath(line.address.partition("#")[0].partition("?")[0]).name
-        # uv takes a hash there on trust.
-        address = without_hash(line.address)
+        address = address_for_uv(line.address)
         if line.kind is Kind.PATH:
             local = self.wheels / file_name if self.wheels else None
             if local is None or not local.is_file():
@@ -328,7 +329,7 @@ class _Check:
             text = line_checks.at_address(line, address)
         else:
             try:
-                text = f"{parse_wheel_filename(file_name)[0]} @ {address}"
+                text = f"{parse_wheel_filename(file_name)[0]}{line_checks.extras_of(line)} @ {address}"
             except InvalidWheelFilename:
                 return [replace(line, asked=address, shown=shown)]
         return [replace(line, asked=text, requirement=Requirement(text), shown=shown)]
@@ -353,7 +354,15 @@ class _Check:
             text, _ = decode(_read(self.constraints))
             lines = parse(text)
             self.problems += self._of_constraints(lines, self.constraints.name, number)
-            return [line.asked for line in lines if line.kind is Kind.NAME and not _extras(line)]
+            found: list[Line] = []
+            for line in lines:
+                if line.requirement is None or line.extras or not target.is_wanted(line):
+                    continue
+                if line.kind is Kind.NAME:
+                    found.append(replace(line, asked=line.asked.rstrip("; ")))
+                elif line.kind is not Kind.VERSION_CONTROL:
+                    found += self._by_place(replace(line, number=number))
+            return [line.asked for line in found]
         if not self._has_problem(number):
             same = (
                 "of the same name" if self.constraints is None else f"named {PurePosixPath(masked_address(value)).name}"
@@ -376,7 +385,7 @@ class _Check:
                 what = "it cannot be read"
             elif line.kind is Kind.EDITABLE:
                 what = "it is editable"
-            elif _extras(line):
+            elif line.extras:
                 what = "it has extras"
             elif line.requirement is None and line.asked:
                 what = "it has no name"
@@ -519,10 +528,6 @@ class _Check:
                 f"None of its hashes is that of {best.name}, which pip would take.",
                 f"Add --hash=sha256:{best.sha256}, if you trust it." if best.sha256 else "Correct the hash.",
             )
-
-
-def _extras(line: Line) -> set[str]:
-    return line.requirement.extras if line.requirement is not None else set()
 
 
 def _file_name(line: Line) -> str:

@@ -44,6 +44,7 @@ __all__ = [
     "check_lines",
     "constraints_of",
     "constraints_url",
+    "extras_of",
     "is_the_images",
     "pinned_line",
     "pinned_version",
@@ -235,7 +236,7 @@ def _insecure(lines: Iterable[Line], name: str) -> Iterator[Problem]:
     trusted = {value for line in lines for option, value in line.settings if option == "trusted-host"}
     for line in lines:
         for option, value in line.settings:
-            host = urlsplit(value).netloc.rpartition("@")[2] if value.startswith("http://") else ""
+            host = urlsplit(value).netloc.rpartition("@")[2] if value.lower().startswith("http://") else ""
             name_only = host.partition(":")[0]
             is_here = name_only == "localhost" or name_only.startswith("127.") or host.startswith("[::1]")
             if option in (*_INDEXES, "find-links") and host and not is_here and not {host, name_only} & trusted:
@@ -350,7 +351,8 @@ def _archive(line: Line, image: Image, where: str) -> Iterator[Problem]:
             "local-path",
             where,
             f"{masked_address(place)[:100]} is a path of another machine: no environment has it.",
-            f"Put the file into plugins.zip, and write {MWAA_PLUGINS}/{path.replace(chr(92), '/').rpartition('/')[2]}.",
+            f"Put the file into plugins.zip, and write {MWAA_PLUGINS}/{path.replace(chr(92), '/').rpartition('/')[2]}"
+            f"{extras_of(line)}.",
         )
     elif not is_local and image.is_private:
         yield _needs_network(masked_address(place), where)
@@ -618,8 +620,12 @@ def at_address(line: Line, address: str) -> str:
     return _with(line, f" @ {address} ").strip()
 
 
+def extras_of(line: Line) -> str:
+    """Return the extras that a line asks for, in brackets; empty if there are none."""
+    return f"[{','.join(sorted(line.extras))}]" if line.extras else ""
+
+
 def _with(line: Line, which: str) -> str:
     assert line.requirement is not None
-    extras = f"[{','.join(sorted(line.requirement.extras))}]" if line.requirement.extras else ""
     marker = f"; {line.requirement.marker}" if line.requirement.marker else ""
-    return f"{line.requirement.name}{extras}{which}{marker}"
+    return f"{line.requirement.name}{extras_of(line)}{which}{marker}"

@@ -24,7 +24,7 @@ from airflow_mwaa_provider.packaging.masking import masked
 from airflow_mwaa_provider.packaging.problems import Severity
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.downloading import open_file
-from airflow_mwaa_provider.packaging.requirements.lines import MWAA_PLUGINS, pinned_line
+from airflow_mwaa_provider.packaging.requirements.lines import MWAA_PLUGINS, extras_of, pinned_line
 from airflow_mwaa_provider.packaging.requirements.parsing import decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
@@ -200,7 +200,7 @@ def _lines(requirements: Path, report: RequirementsReport) -> list[str]:
                 lines.append(pinned_line(line, found[name].version))
         elif line.asked:
             by_file = (package for package in report.resolved if _file_name(line.address) == _name_of(package))
-            lines += [f"{package.name}=={package.version}" for package in by_file]
+            lines += [f"{package.name}{extras_of(line)}=={package.version}" for package in by_file]
     return list(dict.fromkeys(lines))
 
 

@@ -29,11 +29,11 @@ __all__ = [
     "Encoding",
     "Kind",
     "Line",
+    "address_for_uv",
     "decode",
     "is_commented_constraint",
     "parse",
     "parse_line",
-    "without_hash",
 ]
 
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
@@ -48,6 +48,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_EXTRAS = re.compile(r"(.+)\[([^\]]+)\]")
 _HASH = re.compile(r"[#&](sha1|sha224|sha256|sha384|sha512|md5)=([^&]*)")
 _FLAGS = ("--no-index", "--prefer-binary", "--require-hashes", "--no-require-hashes", "--pre")
 _WITH_VALUE = (
@@ -143,7 +144,15 @@ class Line:
             return self.values("editable")[0]
         if self.requirement is not None:
             return self.requirement.url or ""
-        return _split(self.asked)[0]
+        place, _ = _split(self.asked)
+        return _with_extras(place)[0] if self.kind is Kind.PATH else place
+
+    @property
+    def extras(self) -> frozenset[str]:
+        """The extras that it asks for, in brackets after a name or a path."""
+        if self.requirement is not None:
+            return frozenset(self.requirement.extras)
+        return _with_extras(_split(self.asked)[0])[1] if self.kind is Kind.PATH else frozenset()
 
 
 @dataclass(frozen=True)
@@ -212,10 +221,12 @@ def is_commented_constraint(line: str) -> bool:
     return match is not None and any(option in match[0] for option in ("-c ", "--constraint "))
 
 
-def without_hash(address: str) -> str:
-    """Return an address without the hash at its end."""
+def address_for_uv(address: str) -> str:
+    """Return an address with its scheme in small letters, and without the hash at its end, which uv takes on trust."""
     place, mark, end = address.partition("#")
     rest = _HASH.sub("", mark + end).lstrip("#&")
+    scheme, separator, path = place.partition(":")
+    place = f"{scheme.lower()}{separator}{path}" if separator else place
     return f"{place}#{rest}" if rest else place
 
 
@@ -338,6 +349,12 @@ def _split(asked: str) -> tuple[str, str]:
     """Return what is asked for and its marker, which may be empty; in an address only ``; `` begins one."""
     place, _, marker = asked.partition("; " if _ADDRESS.match(asked) else ";")
     return place.strip(), marker.strip()
+
+
+def _with_extras(path: str) -> tuple[str, frozenset[str]]:
+    """Return a path and the extras after it; an address has none."""
+    match = None if _ADDRESS.match(path) else _EXTRAS.fullmatch(path)
+    return (match[1], frozenset(word.strip() for word in match[2].split(","))) if match else (path, frozenset())
 
 
 def _is_version_control(place: str) -> bool:
