@@ -122,6 +122,8 @@ def _echo_offline(done: OfflinePackage) -> None:
         changed = "Wrote" if done.zip.changed else "Unchanged:"
         click.echo(f"{changed} {done.zip.path}: {_count(len(done.zip.names), 'wheel')}, {done.zip.size_bytes:,} bytes.")
         click.echo(f"Wrote {done.requirements}: upload it as requirements.txt, after plugins.zip.")
+    elif not done.report.errors:
+        click.echo("There is nothing to package: no file is written.")
 
 
 def _echo_update(done: ProviderUpdate, file: Path) -> None:

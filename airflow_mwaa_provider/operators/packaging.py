@@ -68,8 +68,8 @@ class RequirementsToPluginsZipOperator(MwaaOperator):
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Check, download, build, upload.
 
-        :raises MwaaInputError: the file is not there or has errors, which the log lists, or the bucket has no versions;
-            nothing was uploaded.
+        :raises MwaaInputError: the file is not there, names no package or has errors, which the log lists, or the
+            bucket has no versions; nothing was uploaded.
         :raises ResolverUnavailable: neither uv nor pip can be used, or something cannot be downloaded or built.
         :raises AccessDenied: the role may not write to the bucket.
         :raises AwsError: S3 refused, or did not answer.
@@ -121,4 +121,6 @@ class RequirementsToPluginsZipOperator(MwaaOperator):
         if errors:
             more = f" The log lists {len(errors) - 1} more." if len(errors) > 1 else ""
             raise MwaaInputError(f"{errors[0]}{more}")
+        if packaged.zip is None:
+            raise MwaaInputError(f"{requirements} names no package to install. Name one, or leave this task out.")
         return packaged

@@ -87,6 +87,9 @@ def test_offline(index: WheelIndex, tmp_path: Path) -> None:
     found = printed(tmp_path, "folium==0.15.1\n", "--offline", str(tmp_path / "plugins.zip"))
     assert found[1].startswith(f"Wrote {tmp_path}/plugins.zip: 2 wheels, ")
     assert (tmp_path / "packaged_requirements.txt").is_file()
+    found = printed(tmp_path, "# nothing\n", "--offline", str(tmp_path / "none.zip"), "--force")
+    assert found[1:] == ["There is nothing to package: no file is written."]
+    assert not (tmp_path / "none.zip").exists()
     found = printed(tmp_path, "folium==99\n", "--offline", str(tmp_path / "other.zip"), status=1)
     assert not (tmp_path / "other.zip").exists()
 

@@ -79,10 +79,15 @@ def test_the_environments_own_file_becomes_a_zip_and_a_second_run_changes_nothin
     assert run(destination) == {**result, "changed": False}
 
 
-def test_a_file_with_errors_is_not_uploaded(index: WheelIndex, s3: Any, bucket: str, home: Path) -> None:
+def test_a_file_with_errors_or_without_a_package_is_not_uploaded(
+    index: WheelIndex, s3: Any, bucket: str, home: Path
+) -> None:
     broken = home / "other.txt"
     broken.write_text("folium==9.9\nflask==2.0.0\n")
     with pytest.raises(MwaaInputError, match=r"^other\.txt:\d: "):
+        run(f"s3://{bucket}/plugins.zip", requirements=str(broken))
+    broken.write_text("# nothing\n")
+    with pytest.raises(MwaaInputError, match=r"other\.txt names no package to install"):
         run(f"s3://{bucket}/plugins.zip", requirements=str(broken))
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 

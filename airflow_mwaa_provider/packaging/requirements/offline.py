@@ -61,7 +61,7 @@ _NOT_PACKAGED = (
 class OfflinePackage:
     """What was written.
 
-    :param report: of the check; with errors, nothing was written.
+    :param report: of the check; with errors, or where nothing is to be installed, nothing was written.
     :param zip: the plugins.zip.
     :param requirements: path of the file with the lines that install from it.
     """
@@ -106,7 +106,7 @@ def package_offline(
     :param wheels: a folder with wheels of one's own.
     :param constraints: a copy of the constraints file that the requirements name.
     :param replace_anything: also replaces files that this did not write.
-    :return: the report of the check, and what was written if it has no error.
+    :return: the report of the check, and what was written: nothing if it has errors, or nothing is to be installed.
     :raises MwaaInputError: a file cannot be read or written, or there is another one in its place.
     :raises ResolverUnavailable: neither uv nor pip can be used, or something cannot be downloaded or built.
     """
@@ -132,7 +132,7 @@ def package_offline(
         for problem in report.problems
     )
     report = replace(report, problems=problems)
-    if report.errors:
+    if report.errors or not report.resolved:
         return OfflinePackage(report)
     lines = _lines(requirements, report)
     with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
