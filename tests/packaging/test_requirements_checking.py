@@ -326,6 +326,7 @@ def test_a_source_of_plugins_zip(index: WheelIndex, wheels: Path) -> None:
         ("folium==${VERSION}\n", [("variable", "1")]),
         ("folium==0.15.1 ${MORE}\n", [("variable", "1")]),
         ("folium==${version}\n", [("not-a-requirement", "1")]),
+        ("folium==0.15.1; python_version == '${PYTHON}'\n", [("variable", "1")]),
         ("folium==0.15.1 ${x}\n", [("not-a-requirement", "1")]),
         ("folium=${VERSION}\n", [("not-a-requirement", "1"), ("variable", "1")]),
     ],
@@ -377,6 +378,11 @@ def test_options_of_a_new_pip(index: WheelIndex) -> None:
         ("folium==0.15.1 --config-settings x\n", "bad-option"),
         ("folium==0.15.1 --global-option=x\n", "unknown-option"),
         ("--require-hashes\n--no-require-hashes\n", "bad-option"),
+        *(
+            (f"{line}\n", "not-a-requirement")
+            for line in ("https://[x/a.whl", "folium@https://[x/a.whl", "git+ssh://[x")
+        ),
+        *((f"{option} https://[x\n", "bad-option") for option in ("-c", "-f", "-i")),
         ("folium===banana\n", "missing-version"),
         ('folium==0.15.1; sys_platform ~= "linux"\n', "not-a-requirement"),
         ('https://example.com/a.tar.gz ; sys_platform ~= "linux"\n', "not-a-requirement"),

@@ -183,7 +183,9 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
         filled = (VARIABLE.sub(word, line.text) for word in ("1", ""))
         if all(parse_line(line.number, text).kind is Kind.INVALID for text in filled):
             yield _invalid(line, where)
-    elif not image.target.is_wanted(line):
+    elif image.target.is_wanted(line) or VARIABLE.search(str(line.marker)):
+        yield from _asked(line, image, where)
+    else:
         yield Problem(
             "marker-false",
             where,
@@ -192,8 +194,6 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
             "Correct the marker, or remove the line.",
             Severity.WARNING,
         )
-    else:
-        yield from _asked(line, image, where)
     for option, value in line.settings:
         yield from _option(option, value, image, where)
     if line.kind not in (Kind.OPTIONS, Kind.INVALID):

@@ -15,6 +15,7 @@ import shlex
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
 
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison
 from packaging.requirements import InvalidRequirement, Requirement
@@ -286,6 +287,8 @@ def _collect(option: optparse.Option, _text: str, value: str | None, parser: opt
         parser.error(f"--use-feature is none of {', '.join(_FEATURES)}")
     elif option.dest == "config-settings" and "=" not in (value or ""):
         parser.error("--config-settings is written as NAME=VALUE")
+    if not _is_address(value or ""):
+        parser.error("the host of its address has a bracket too many")
     parser.values.found.append((option._long_opts[0].removeprefix("--"), value or ""))
 
 
@@ -326,6 +329,8 @@ def _required(number: int, text: str, asked: str, options: tuple[tuple[str, str]
     except UndefinedComparison:
         return replace(invalid, error=BAD_MARKER)
     line = Line(number, text, Kind.NAME, asked, marker=marker, options=options)
+    if not _is_address(place.partition("@")[2].strip()) or not _is_address(place):
+        return replace(invalid, error="the host of its address has a bracket too many")
     if _is_version_control(place):
         return replace(line, kind=Kind.VERSION_CONTROL)
     if place.lower().startswith("file:") or (_looks_like_path(place) and "://" not in place):
@@ -355,6 +360,14 @@ def _with_extras(path: str) -> tuple[str, frozenset[str]]:
     """Return a path and the extras after it; an address has none."""
     match = None if _ADDRESS.match(path) else _EXTRAS.fullmatch(path)
     return (match[1], frozenset(word.strip() for word in match[2].split(","))) if match else (path, frozenset())
+
+
+def _is_address(text: str) -> bool:
+    try:
+        urlsplit(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_version_control(place: str) -> bool:
