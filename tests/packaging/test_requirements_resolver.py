@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import threading
@@ -14,7 +15,8 @@ import pytest
 
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
-from tests.packaging.wheel_index import WheelIndex, metadata, wheel
+from tests.packaging.conftest import BUILD_SYSTEM
+from tests.packaging.wheel_index import WheelIndex, metadata, source, wheel
 
 pytestmark = pytest.mark.once
 
@@ -244,3 +246,24 @@ def test_a_line_that_contradicts_a_pin_is_told_once(index: WheelIndex) -> None:
         "Write boto3==1.43.56",
         "Write pandas==3.0.5",
     ]
+
+
+@pytest.mark.parametrize("is_cut", [True, False], ids=["a wheel that is cut off", "a source that does not build"])
+def test_a_broken_file_and_no_other_version(
+    is_cut: bool, index: WheelIndex, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(index, "files", dict(index.files))
+    monkeypatch.setattr(index, "pages", dict(index.pages))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path))
+    if is_cut:
+        index.add("broken", "1.0")
+        index.files["broken-1.0-py3-none-any.whl"] = index.files["broken-1.0-py3-none-any.whl"][:40]
+    else:
+        failing = {"pyproject.toml": BUILD_SYSTEM, "backend.py": "raise RuntimeError('foo.h is missing')"}
+        index.add("broken", "1.0", from_source=failing)
+        about = "Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n"  # which may not be all that it needs
+        index.files["broken-1.0.tar.gz"] = content = source("broken", "1.0", about, failing)
+        index.pages["broken"][0]["hashes"] = {"sha256": hashlib.sha256(content).hexdigest()}
+    [problem] = check_requirements("broken==1.0\n", "3.3.1").errors
+    assert problem.code == "lines-conflict"
+    assert problem.fix == "Try again; if it fails again, give a wheel of what fails: --wheels FOLDER."

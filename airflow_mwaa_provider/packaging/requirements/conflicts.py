@@ -35,6 +35,8 @@ __all__ = ["Conflicts", "left_open", "moved_pins", "way_to"]
 _OTHER_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 _SHOWN = 5
 _REASON_CHARACTERS = 500
+_BROKEN_FILE = ("failed to ", "build backend", "invalid package format")
+"""What a resolver says where a file cannot be read or built, and not where versions exclude each other."""
 
 
 @dataclass
@@ -250,7 +252,11 @@ class Conflicts:
         files = [line for line in lines if line.requirement is None or line.requirement.url]
         if files:
             return f"Take another file in line {files[0].number}, or remove the line."
-        return "Leave one version of them open."
+        if len(lines) > 1:
+            return "Leave one version of them open."
+        if any(words in str(self.error).lower() for words in _BROKEN_FILE):
+            return "Try again; if it fails again, give a wheel of what fails: --wheels FOLDER."
+        return "Choose another version, or remove the line."
 
     def _proposal(self, line: Line) -> str | None:
         """Return what to write for a line that is wrong by itself, or beside another line."""
@@ -259,7 +265,8 @@ class Conflicts:
         ways = (_older, _newer, _not_older, _any)
         # By itself, where the other lines cannot be installed whatever this one says.
         found = self._proposals([line], ways) or replace(self, lines=[line])._proposals([line], ways)
-        return f"Write {found[line.number]}." if line.number in found else None
+        proposal = found.get(line.number)
+        return f"Write {proposal}." if proposal not in (None, pinned_line(line, pinned_version(line) or "")) else None
 
     def _proposals(self, guilty: Sequence[Line], ways: Iterable[Callable[[Line], str]]) -> dict[int, str]:
         """Return lines that resolve together in place of these.
