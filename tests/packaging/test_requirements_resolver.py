@@ -255,6 +255,7 @@ def test_a_broken_file_and_no_other_version(
     monkeypatch.setattr(index, "files", dict(index.files))
     monkeypatch.setattr(index, "pages", dict(index.pages))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     if is_cut:
         index.add("broken", "1.0")
         index.files["broken-1.0-py3-none-any.whl"] = index.files["broken-1.0-py3-none-any.whl"][:40]
