@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.output import echo_json, output_option
 from airflow_mwaa_provider.cli.problems import echo_problems
 
@@ -70,18 +71,19 @@ def package_requirements(
     if update_provider is not None and (offline or constraints or private_web_server):
         raise click.UsageError("Give --update-provider without --offline, --constraints and --private-web-server.")
     done: OfflinePackage | ProviderUpdate | RequirementsReport
-    if update_provider is not None:
-        done = provider_update.update_provider(
-            file, airflow_version, update_provider, wheels=wheels, replace_anything=force
-        )
-    elif offline is not None:
-        done = package_offline(
-            file, airflow_version, offline, wheels=wheels, constraints=constraints, replace_anything=force
-        )
-    else:
-        done = check_requirements(
-            file, airflow_version, private_web_server=private_web_server, wheels=wheels, constraints=constraints
-        )
+    with signals_as_interrupts():  # what is in temporary folders is removed
+        if update_provider is not None:
+            done = provider_update.update_provider(
+                file, airflow_version, update_provider, wheels=wheels, replace_anything=force
+            )
+        elif offline is not None:
+            done = package_offline(
+                file, airflow_version, offline, wheels=wheels, constraints=constraints, replace_anything=force
+            )
+        else:
+            done = check_requirements(
+                file, airflow_version, private_web_server=private_web_server, wheels=wheels, constraints=constraints
+            )
     report = done if isinstance(done, RequirementsReport) else done.report
     if output == "json":
         echo_json(done.as_dict())

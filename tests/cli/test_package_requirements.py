@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,53 @@ def test_another_version_of_a_provider(index: WheelIndex, tmp_path: Path) -> Non
         "Nothing is written. requirements.txt was checked with these lines, at its end or in place of its own:" in found
     )
     printed(tmp_path, "", "--update-provider", "amazon==9.35.0", "--offline", "x.zip", status=2)
+
+
+class Held(dict[str, bytes]):
+    """Files of an index that are asked for, and not answered before the test says so."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(files)
+        self.asked, self.answered = threading.Event(), threading.Event()
+
+    def __getitem__(self, name: str) -> bytes:
+        if name.endswith(".whl"):
+            self.asked.set()
+            self.answered.wait(60)
+        return super().__getitem__(name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_and_leaves_nothing_behind(
+    number: signal.Signals, index: WheelIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of its downloads."""
+    printed(tmp_path, "folium==0.15.1\n")  # so that uv asks for no wheel any more
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    held = Held(index.files)
+    monkeypatch.setattr(index, "files", held)
+    arguments = ["package", "requirements", str(tmp_path / "requirements.txt"), "--airflow-version", "3.3.1"]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "airflow_mwaa_provider.cli.main",
+            *arguments,
+            "--offline",
+            str(tmp_path / "plugins.zip"),
+        ],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        text=True,
+    )
+    try:
+        assert held.asked.wait(60)
+        assert list(temporary.iterdir())
+        process.send_signal(number)
+    finally:
+        held.answered.set()
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "airflow-mwaa: interrupted\n")
+    assert list(temporary.iterdir()) == []
+    assert not (tmp_path / "plugins.zip").exists()

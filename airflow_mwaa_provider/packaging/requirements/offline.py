@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +45,7 @@ REQUIREMENTS_NAME = "packaged_requirements.txt"
 """The file beside the zip: to be uploaded as the environment's requirements.txt."""
 _COMMENT = b"airflow-mwaa package requirements"
 _AT_ONCE = 8
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16
 _NOT_PACKAGED = (
     "needs-compiler",
     "not-here",
@@ -136,8 +136,7 @@ def package_offline(
         return OfflinePackage(report)
     lines = _lines(requirements, report)
     with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            files = list(pool.map(lambda package: _fetch(package, Path(folder), resolver), report.resolved))
+        files = _fetch_all(report.resolved, Path(folder), resolver)
         unfit = [file.name for file in files if resolver.target.rank(file.name) is None]
         if unfit:
             raise ResolverUnavailable(
@@ -239,12 +238,23 @@ def _verify(lines: list[str], report: RequirementsReport, resolver: Resolver) ->
         ) from None
 
 
-def _fetch(package: Package, folder: Path, resolver: Resolver) -> Path:
+def _fetch_all(packages: Sequence[Package], folder: Path, resolver: Resolver) -> list[Path]:
+    """Download or build wheels, eight at once; when one fails, or the command is interrupted, the others end too."""
+    ended = threading.Event()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            return list(pool.map(lambda package: _fetch(package, folder, resolver, ended), packages))
+        finally:
+            ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _fetch(package: Package, folder: Path, resolver: Resolver, ended: threading.Event) -> Path:
     if package.wheel is not None:
-        return _download(package.wheel, folder)
+        return _download(package.wheel, folder, ended)
     assert package.source is not None
     with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as sources:
-        source = _download(package.source, Path(sources))
+        source = _download(package.source, Path(sources), ended)
         try:
             return resolver.build(source, folder)
         except Unresolvable as error:
@@ -254,11 +264,12 @@ def _fetch(package: Package, folder: Path, resolver: Resolver) -> Path:
             ) from None
 
 
-def _download(file: PackageFile, folder: Path) -> Path:
+def _download(file: PackageFile, folder: Path, ended: threading.Event) -> Path:
     path = folder / Path(file.name).name
     try:
         with open_file(file.address) as answer, path.open("wb") as target:
-            shutil.copyfileobj(answer, target, _CHUNK_BYTES)
+            while not ended.is_set() and (chunk := answer.read(_CHUNK_BYTES)):
+                target.write(chunk)
     except (OSError, ValueError) as error:
         raise ResolverUnavailable(
             f"{masked(file.address)} cannot be downloaded: {error}. Check the connection to the package index, and try "
