@@ -235,9 +235,7 @@ class _Check:
 
     def _take(self, resolver: Resolver, asked: Asked, lines: Sequence[Line]) -> None:
         if self.image.regime is not Regime.IMAGE and resolver.keeps_preferred:
-            addresses = [each for each in asked.constraints if " @ " in each]
             asked = self._as_installed(resolver, asked, lines)
-            asked = replace(asked, constraints=tuple(dict.fromkeys((*asked.constraints, *addresses))))
         self.resolution = resolver.resolve(asked)
         if resolver.keeps_preferred:
             self.free = lambda: resolver.trace(asked)
