@@ -144,6 +144,11 @@ def test_a_version_whose_metadata_pip_refuses(text: str, where: str, words: str,
     assert problem.fix == f"Write {name}."
 
 
+def test_a_version_whose_metadata_pip_refuses_is_in_no_way_of_other_proposals(index: WheelIndex) -> None:
+    report = check_requirements("awswrangler==3.12.0\nomegaconf==2.0.6\n", "3.3.1")
+    assert [problem.fix for problem in report.errors] == ["Write awswrangler==3.17.1.", "Write omegaconf==2.3.0."]
+
+
 @pytest.mark.parametrize("before", ["", "# -c none\n"])
 def test_another_version_is_taken_where_pip_takes_it(before: str, index: WheelIndex) -> None:
     found = versions(check_requirements(f"{before}half-refused\nomegaconf==2.3.0\nfolium==0.15.1\n", "3.3.1"))

@@ -282,7 +282,11 @@ class Conflicts:
             )
             try:
                 found = self.resolver.resolve(replace(self.asked, requirements=requirements)).packages
-            except Unresolvable:
+            except Unresolvable as error:
+                refused = {each.name for each in error.refused}
+                rest = [line for line in self.lines if line.number in numbers or not refused & _names(line)]
+                if len(rest) < len(self.lines):
+                    return replace(self, lines=rest)._proposals(guilty, ways)
                 continue
             return {
                 line.number: pinned_line(line, found[_name(line)].version) for line in guilty if _name(line) in found
@@ -387,6 +391,10 @@ def _chain(way: Sequence[str]) -> str:
 
 def _shown(line: Line) -> str:
     return line.shown or line.asked
+
+
+def _names(line: Line) -> set[str]:
+    return {_name(line)} if line.requirement is not None else set()
 
 
 def _name(line: Line) -> str:
