@@ -15,6 +15,7 @@ import pytest
 
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
+from tests.packaging import zips
 from tests.packaging.conftest import BUILD_SYSTEM
 from tests.packaging.wheel_index import WheelIndex, metadata, source, wheel
 
@@ -111,6 +112,25 @@ def own_wheels(tmp_path: Path) -> Path:
 
 def test_a_folder_of_wheels_may_have_a_comma_and_a_space_in_its_name(index: WheelIndex, own_wheels: Path) -> None:
     assert versions(check_requirements("ours==1.0\n", "3.3.1", wheels=own_wheels)) == {"ours": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("about", "sign", "code"),
+    [
+        ("Requires-Python: <3.10\n", "Wheel-Version: 1.0\n", "wheel-requires-another-python"),
+        ("", "Wheel-Version: 2.0\n", "wheel-of-another-format"),
+        ("Requires-Python: >=3.8\n", "Wheel-Version: 1.0\n", None),
+    ],
+)
+def test_a_wheel_of_ones_own_is_one_that_the_image_takes(
+    index: WheelIndex, tmp_path: Path, about: str, sign: str, code: str | None
+) -> None:
+    """uv, which installs nothing, takes each of them."""
+    (tmp_path / "ours-1.0-py3-none-any.whl").write_bytes(zips.wheel("ours", "1.0", about=about, sign=sign))
+    report = check_requirements("folium==0.15.1\nours==1.0\n", "3.3.1", wheels=tmp_path)
+    found = [(problem.code, problem.where) for problem in report.problems]
+    assert found == ([(code, "requirements.txt:2")] if code else [])
+    assert all(problem.what.startswith("ours-1.0-py3-none-any.whl: It") for problem in report.problems)
 
 
 def test_a_settings_file_says_which_index_and_nothing_else(

@@ -231,7 +231,7 @@ class _Inspection:
                 problem = wheel_name_problem(path, self._name, self._image)
                 read.wheel_problems += [problem] if problem else []
                 if problem is None or problem.severity is Severity.WARNING:
-                    problem = wheel_content_problem(path, self._name, copy, self._image)  # type: ignore[arg-type]
+                    problem = wheel_content_problem(path, self._name, copy, self._image)
                     read.wheel_problems += [problem] if problem else []
         if is_link(entry):
             return

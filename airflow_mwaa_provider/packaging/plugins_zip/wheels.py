@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from email.parser import BytesHeaderParser
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import compatible_tags, cpython_tags
@@ -102,7 +102,7 @@ def wheel_name_problem(path: str, archive: str, image: Image) -> Problem | None:
     )  # fmt: skip
 
 
-def wheel_content_problem(path: str, archive: str, content: BinaryIO, image: Image) -> Problem | None:
+def wheel_content_problem(path: str, archive: str, content: IO[bytes], image: Image) -> Problem | None:
     """Say whether an image's pip can install a wheel: it can be read, is what its name says, and of a kind it takes."""
     where = f"{archive}: {path}"
     try:

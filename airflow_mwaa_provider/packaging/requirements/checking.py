@@ -17,9 +17,12 @@ from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.masking import masked, masked_address, masked_line
+from airflow_mwaa_provider.packaging.plugins_zip.image import image_of
+from airflow_mwaa_provider.packaging.plugins_zip.wheels import wheel_content_problem
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements import lines as line_checks
 from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, left_open, moved_pins, way_to
+from airflow_mwaa_provider.packaging.requirements.downloading import open_file
 from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, Line, address_for_uv, decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
 from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, RequirementsReport, not_resolved
@@ -403,6 +406,7 @@ class _Check:
         for warning in self.resolution.warnings if self.resolution else ():
             yield from self._of_warning(warning, numbers)
         yield from self._of_sources(report.from_source, lines, numbers)
+        yield from self._of_wheels_here(report.resolved, numbers)
         if report.estimated_s > PIP_TIME_S / 2:
             yield Problem(
                 "install-time",
@@ -459,6 +463,19 @@ class _Check:
                 unnamed = (line for line in lines if line.requirement is None)
                 line = numbers.get(way[0] if way else package.name) or next(unnamed, None)
                 yield self._of_source(package, kind, line, way)
+
+    def _of_wheels_here(self, packages: Sequence[Package], numbers: Mapping[str, Line]) -> Iterator[Problem]:
+        """Return a problem for each wheel of this machine that the image's pip refuses for what is in it."""
+        for wheel, name in ((package.wheel, package.name) for package in packages):
+            if wheel is None or _is_remote(wheel.address):
+                continue
+            with open_file(wheel.address) as content:
+                problem = wheel_content_problem(
+                    wheel.name, self.name, content, image_of(self.image.target.airflow_version)
+                )
+            if problem is not None:
+                number = numbers[name].number if name in numbers else 1
+                yield replace(problem, where=f"{self.name}:{number}", what=f"{wheel.name}: {problem.what}")
 
     def _of_source(self, package: Package, kind: SourceKind, line: Line | None, way: Sequence[str]) -> Problem:
         where = f"{self.name}:{line.number if line else 1}"
