@@ -24,9 +24,6 @@ FOLDER = "AIRFLOW_MWAA_TEST_RUN"
 PARENT = "AIRFLOW_MWAA_TEST_PARENT"
 """Variable with the process id of what has started pytest, and without which it is to end."""
 _PREFIX = "airflow-mwaa-test."
-_MEMORY = Path("/dev/shm")  # only a folder of our own in it
-_ROOM_BYTES = 8 * 2**30
-"""What must be free of it: several times what all suites of scripts/test have in it at once."""
 _OF_ANY_SHELL = {"OLDPWD", "PWD"}
 """Variables of someone's shell who looks at what a run has in its folder."""
 _POLL_S = 0.2
@@ -38,7 +35,7 @@ def begin() -> Path:
     given = os.environ.get(FOLDER)
     if given and "PYTEST_XDIST_WORKER" in os.environ:
         return Path(given)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_in_memory())).resolve()  # as PostgreSQL shows it
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()  # as PostgreSQL shows it
     folder.chmod(0o711)  # the embedded PostgreSQL runs as another user where this runs as root
     os.environ[FOLDER] = os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     # Without these variables, so that the watcher does not find itself.
@@ -54,22 +51,6 @@ def begin() -> Path:
         start_new_session=True,
     )
     return folder
-
-
-def _in_memory() -> Path | None:
-    """Return a folder in memory that has room, where programs can be started, unless someone has named another one.
-
-    Tests write many small files, and make hundreds of databases with eight hundred files each: in memory that takes a
-    tenth to a quarter of the processor's time that it takes on a disk.
-    """
-    if "TMPDIR" in os.environ:
-        return None
-    with contextlib.suppress(OSError):
-        found = os.statvfs(_MEMORY)
-        room = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available)
-        if room >= _ROOM_BYTES and not found.f_flag & os.ST_NOEXEC and os.access(_MEMORY, os.W_OK):
-            return _MEMORY
-    return None
 
 
 def left_of(folder: Path) -> list[psutil.Process]:
