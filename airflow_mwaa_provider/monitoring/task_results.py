@@ -89,12 +89,14 @@ class TaskResults:
         """Return the folder of this Airflow and namespace: in shared memory, else where temporary files are.
 
         Containers that share shared memory have a folder each, because the process ids in one mean nothing in another.
+        So do those that share process ids, and have another file system in the same place.
         """
-        try:
-            container = str(os.stat(f"{proc}/self/ns/pid").st_ino)  # noqa: PTH116
-        except OSError:
-            container = ""
-        known = (namespace, os.environ.get("AIRFLOW_ENV_NAME", ""), os.environ.get("AIRFLOW_HOME", ""), container)
+        known = [namespace, os.environ.get("AIRFLOW_ENV_NAME", ""), os.environ.get("AIRFLOW_HOME", "")]
+        for kind in ("pid", "mnt"):
+            try:
+                known.append(str(os.stat(f"{proc}/self/ns/{kind}").st_ino))  # noqa: PTH116
+            except OSError:
+                known.append("")
         digest = hashlib.sha256("\0".join(known).encode(errors="surrogateescape")).hexdigest()[:12]
         name = f"{_PREFIX}-{os.geteuid()}-{digest}"
         usable = os.path.isdir(shared_memory) and os.access(shared_memory, os.W_OK | os.X_OK)  # noqa: PTH112

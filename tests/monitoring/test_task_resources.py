@@ -220,15 +220,18 @@ def test_a_task_that_still_runs_is_not_taken_for_a_killed_one(tmp_path: Path) ->
 
 
 def test_containers_that_share_a_folder_keep_theirs_apart(tmp_path: Path) -> None:
-    for name in ("one", "other"):
+    for name in ("one", "other", "another"):
         (tmp_path / name / "self" / "ns").mkdir(parents=True)
-        (tmp_path / name / "self" / "ns" / "pid").touch()  # its inode tells process namespaces apart
-    one, same, other, unknown = (
+        for kind in ("pid", "mnt"):
+            (tmp_path / name / "self" / "ns" / kind).touch()  # its inode tells namespaces apart
+    (tmp_path / "another" / "self" / "ns" / "pid").unlink()
+    (tmp_path / "another" / "self" / "ns" / "pid").hardlink_to(tmp_path / "one" / "self" / "ns" / "pid")
+    one, same, other, another, unknown = (
         TaskResults.of_environment("Test", str(tmp_path), str(tmp_path / name)).folder
-        for name in ("one", "one", "other", "none")
+        for name in ("one", "one", "other", "another", "none")
     )
     assert one == same
-    assert len({one, other, unknown}) == 3
+    assert len({one, other, another, unknown}) == 4
 
 
 def test_a_process_that_was_not_waited_for_or_whose_id_is_used_again_is_not_alive() -> None:
