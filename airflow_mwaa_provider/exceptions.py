@@ -428,13 +428,17 @@ class MetricsNotSent(AwsError):
 class ResolverUnavailable(MwaaError):
     """Requirements cannot be resolved: neither uv nor pip can be used, or the package index cannot be reached.
 
-    :param fix: a sentence that says what to do; the message ends with it.
+    :param fix: what to do, as the message's end says it.
     """
 
     def __init__(self, message: str = "", *, fix: str = "", **fields: Any) -> None:
-        super().__init__(f"{message} {fix}", **fields)
-        self.what = message
+        super().__init__(message, **fields)
         self.fix = fix
+
+    @property
+    def what(self) -> str:
+        """The message without what to do."""
+        return str(self).removesuffix(self.fix).rstrip()
 
 
 class SecretsUnavailable(MwaaError):

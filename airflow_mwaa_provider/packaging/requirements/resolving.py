@@ -271,14 +271,12 @@ class Resolver(ABC):
                 timeout=_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired:
-            raise ResolverUnavailable(
+            raise _unavailable(
                 f"{self.name} was not done after {_TIMEOUT_S // 60} minutes.",
-                fix="Check the connection to the package index, and pin more of the requirements.",
+                "Check the connection to the package index, and pin more of the requirements.",
             ) from None
         except OSError as error:
-            raise ResolverUnavailable(
-                f"{self.name} cannot be started: {error.strerror}.", fix="Install uv anew."
-            ) from error
+            raise _unavailable(f"{self.name} cannot be started: {error.strerror}.", "Install uv anew.") from error
         if done.returncode == 0:
             return done.stderr
         # pip tells only there, and only if it is asked to say much, why it got nothing of an index.
@@ -289,16 +287,16 @@ class Resolver(ABC):
             place = next((line for line in lines if "failed to fetch" in line.lower()), "")
             cause = next(line for line in reversed(lines) if any(words in line.lower() for words in _UNREACHABLE))
             reason = f"{place}: {cause.removeprefix('cause: ')}" if place and place != cause else cause
-            raise ResolverUnavailable(
+            raise _unavailable(
                 f"The package index cannot be reached: {reason[:300].rstrip('. ')}.",
-                fix="Correct it where it is named: in the file, or in UV_DEFAULT_INDEX or PIP_INDEX_URL; it may need a "
+                "Correct it where it is named: in the file, or in UV_DEFAULT_INDEX or PIP_INDEX_URL; it may need a "
                 "password, or a proxy in HTTPS_PROXY.",
             )
         if done.returncode > 0 and self._blames_the_lines(said):
             raise Unresolvable(self._reason(said))
         last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
         how = f"was ended by signal {-done.returncode}" if done.returncode < 0 else f"failed: {last[:200].rstrip('. ')}"
-        raise ResolverUnavailable(f"{self.name} {how}.", fix="Nothing was found out: correct that, and try again.")
+        raise _unavailable(f"{self.name} {how}.", "Nothing was found out: correct that, and try again.")
 
     def _blames_the_lines(self, said: str) -> bool:
         """Tell whether a failure is that of the requirements, as far as its words tell."""
@@ -460,6 +458,10 @@ class _Pip(Resolver):
         return " ".join(" ".join(errors or [said]).split())
 
 
+def _unavailable(what: str, fix: str) -> ResolverUnavailable:
+    return ResolverUnavailable(f"{what} {fix}", fix=fix)
+
+
 def find_resolver(target: Target, wheels: Path | None = None) -> Resolver:
     """Return uv, else a pip of the image's Python on its platform.
 
@@ -480,9 +482,9 @@ def find_resolver(target: Target, wheels: Path | None = None) -> Resolver:
     if pip_version:
         return _Pip(target, f"pip {pip_version}", wheels, pip)
     found = f"uv {version} is too old, and there is no other" if uv else "there is neither"
-    raise ResolverUnavailable(
+    raise _unavailable(
         f"Requirements are resolved by uv, or by pip on Python {target.python} on Linux x86-64: {found}.",
-        fix="Install it: pip install --upgrade uv.",
+        "Install it: pip install --upgrade uv.",
     )
 
 
