@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trigger for a plugins.zip: it tells at once what it sees."""
+"""A trigger for a plugins.zip: it tells what it sees."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
@@ -10,6 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_mwaa_provider._compat import deferral_settles_s
 
 MOMENT = 1_780_315_200  # 2026-06-01 12:00 UTC
 
@@ -27,4 +30,5 @@ class EnvironmentTrigger(BaseTrigger):
         return "environment_trigger.EnvironmentTrigger", {}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        await asyncio.sleep(deferral_settles_s())
         yield TriggerEvent(seen())
