@@ -111,7 +111,7 @@ def test_a_workers_metrics_are_published_under_its_environments_name(world: Worl
     environment.request("PATCH", "/dags/dag-custom-metrics", json={"is_paused": True})
     for name, expected in (
         ("virtual_memory_total", psutil.virtual_memory().total),
-        ("disk_total", psutil.disk_usage("/").total),
+        ("disk_total", psutil.disk_usage(str(world.folder)).total),
     ):
         (found,) = [
             each for each in _published(world, "MWAA-Custom", name) if each["dimensions"]["Environment"] == env_name
