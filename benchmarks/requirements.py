@@ -22,10 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import plugins_startup  # noqa: E402 - beside this file
-
 from airflow_mwaa_provider.packaging import image_constraints  # noqa: E402
 from airflow_mwaa_provider.packaging.requirements.regime import essential_pins  # noqa: E402
+from benchmarks import plugins_startup  # noqa: E402
 
 LINES = [
     "apache-airflow-providers-amazon",

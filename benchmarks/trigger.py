@@ -12,11 +12,23 @@ import json
 import logging
 import os
 import statistics
+import sys
 import time
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local_environment import DAG_ID, ENV_NAME, admin, calls_made, environment, local_environment
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks._local_environment import (  # noqa: E402
+    DAG_ID,
+    ENV_NAME,
+    admin,
+    calls_made,
+    environment,
+    local_environment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
