@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -241,7 +242,7 @@ class _Check:
             asked = self._as_installed(resolver, asked, lines)
         self.resolution = resolver.resolve(asked)
         if resolver.keeps_preferred:
-            self.free = lambda: resolver.trace(asked)
+            self.free = functools.cache(lambda: resolver.trace(asked))  # it takes as long as the resolution itself
 
     def _contradicted(self, line: Line) -> str | None:
         if line.requirement is None or line.kind is not Kind.NAME:
