@@ -82,6 +82,9 @@ def filled_index() -> WheelIndex:
     add("half-built", "1.0", from_source=STATIC)
     add("half-built", "0.5.1")
     add("sasl-client", "1.0", "pure-sasl")
+    add("dill", "0.3.1.1", from_source=STATIC)
+    add("apache-airflow", "2.10.3", "dill>=0.2.2", "pure-sasl; extra == 'sasl'", extras=("sasl",))
+    add("apache-airflow-providers-http", "4.13.2", "apache-airflow>=2.8.0")
     for version in ("2.0.5", "2.0.6"):
         add("omegaconf", version, "PyYAML>=5.1.*")
     add("omegaconf", "2.3.0", "PyYAML>=5.1.0", python=">=3.6.*")

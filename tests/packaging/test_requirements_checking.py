@@ -264,6 +264,32 @@ def test_a_source_that_another_package_needs_is_told_with_its_line(index: WheelI
     assert problem.what.startswith("pure-sasl 0.6.2 (sasl-client needs pure-sasl) has no wheel")
 
 
+@pytest.mark.parametrize("without_cache", [True, False])
+def test_the_way_to_a_package_asks_the_index_nothing_that_uv_keeps(
+    without_cache: bool, index: WheelIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if without_cache:
+        monkeypatch.setenv("UV_NO_CACHE", "1")
+    [problem] = check_requirements("sasl-client==1.0\n", "3.3.1").problems
+    assert problem.what.startswith("pure-sasl 0.6.2 (sasl-client needs pure-sasl) has no wheel")
+    assert index.asked.count("/simple/sasl-client/") == (2 if without_cache else 1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("apache-airflow-providers-http==4.13.2", []),
+        ("apache-airflow-providers-http==4.13.2\nsasl-client==1.0", ["pure-sasl"]),
+        ("dill==0.3.1.1", ["dill"]),
+        ("apache-airflow[sasl]==2.10.3", ["dill", "pure-sasl"]),
+    ],
+)
+def test_a_source_that_airflow_needs_is_in_the_image(lines: str, told: list[str], index: WheelIndex) -> None:
+    report = check_requirements(f"{lines}\n", "2.10.3")
+    assert sorted(problem.what.partition(" ")[0] for problem in report.problems) == told
+    assert {problem.code for problem in report.problems} <= {"source-only"}
+
+
 def test_all_that_is_wrong_is_told_at_once(index: WheelIndex) -> None:
     text = "requsts==1\nawswrangler==3.12.0\nboto3==1.30.0\n./x.whl\nfolium==0.0.0\ntensorflow==2.10.0\n"
     report = check_requirements(text, "3.3.1")

@@ -22,7 +22,7 @@ from airflow_mwaa_provider.packaging.plugins_zip.image import image_of
 from airflow_mwaa_provider.packaging.plugins_zip.wheels import wheel_content_problem
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements import lines as line_checks
-from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, left_open, moved_pins, way_to
+from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, left_open, moved_pins, needed_by, way_to
 from airflow_mwaa_provider.packaging.requirements.downloading import open_file
 from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, Line, address_for_uv, decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
@@ -41,6 +41,7 @@ __all__ = ["check_requirements"]
 
 MAX_BYTES = 1_048_576
 _AT_ONCE = 8
+_AIRFLOW = "apache-airflow"
 _INDEXES = ("index-url", "extra-index-url", "find-links")
 _ALL_RELEASES = ("all-releases", ":all:")
 """Another way to write --pre."""
@@ -240,9 +241,9 @@ class _Check:
     def _take(self, resolver: Resolver, asked: Asked, lines: Sequence[Line]) -> None:
         if self.image.regime is not Regime.IMAGE and resolver.keeps_preferred:
             asked = self._as_installed(resolver, asked, lines)
-        self.resolution = resolver.resolve(asked)
+        self.resolution = found = resolver.resolve(asked)
         if resolver.keeps_preferred:
-            self.free = functools.cache(lambda: resolver.trace(asked))  # it takes as long as the resolution itself
+            self.free = functools.cache(lambda: resolver.trace_again(asked, found))
 
     def _contradicted(self, line: Line) -> str | None:
         if line.requirement is None or line.kind is not Kind.NAME:
@@ -457,6 +458,8 @@ class _Check:
         free = None
         if any(package.name not in numbers for package in packages) and self.free is not None:
             free = self.free()
+            there = self._installed(free, numbers)
+            packages = [package for package in packages if package.name in numbers or package.name not in there]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             kinds = pool.map(lambda package: kind_of_source(package.source), packages)
             for package, kind in zip(packages, kinds, strict=True):
@@ -464,6 +467,13 @@ class _Check:
                 unnamed = (line for line in lines if line.requirement is None)
                 line = numbers.get(way[0] if way else package.name) or next(unnamed, None)
                 yield self._of_source(package, kind, line, way)
+
+    def _installed(self, free: Resolution, lines: Mapping[str, Line]) -> set[str]:
+        """Return packages that the image surely has, in their versions: what Airflow itself needs."""
+        airflow = lines.get(_AIRFLOW)
+        if airflow is not None and airflow.requirement is not None and airflow.requirement.extras:
+            return set()  # the needs of an extra, which the image may lack, look the same
+        return {name for name in needed_by(_AIRFLOW, free) if free.packages[name].version == self.image.pins.get(name)}
 
     def _of_wheels_here(self, packages: Sequence[Package], numbers: Mapping[str, Line]) -> Iterator[Problem]:
         """Return a problem for each wheel of this machine that the image's pip refuses for what is in it."""

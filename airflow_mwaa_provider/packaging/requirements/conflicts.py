@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.requirements.parsing import Line
     from airflow_mwaa_provider.packaging.requirements.resolving import Refused, Resolver
 
-__all__ = ["Conflicts", "left_open", "moved_pins", "way_to"]
+__all__ = ["Conflicts", "left_open", "moved_pins", "needed_by", "way_to"]
 
 _OTHER_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 _SHOWN = 5
@@ -373,6 +373,19 @@ def way_to(name: str, free: Resolution, lines: Sequence[Line]) -> tuple[str, ...
     :param free: a resolution that tells what needs what.
     """
     return _way(name, "", free, {_name(line): line for line in reversed(lines) if line.requirement is not None})
+
+
+def needed_by(name: str, free: Resolution) -> set[str]:
+    """Return what a package needs, by any way.
+
+    :param free: a resolution that tells what needs what.
+    """
+    found: set[str] = set()
+    rest = {name}
+    while rest:
+        found |= rest
+        rest = {other for other in free.packages if rest.intersection(map(normalized, _parents(other, free)))} - found
+    return found - {name}
 
 
 def _takes(line: Line, version: str) -> bool:

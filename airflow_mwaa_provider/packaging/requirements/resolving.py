@@ -147,6 +147,7 @@ class Asked:
         refuses them.
     :param options: of the file: pairs of a long option's name and value, those of indexes only.
     :param python: another Python than the image's.
+    :param from_cache: the index is not asked; what the resolver keeps no copy of cannot be taken.
     """
 
     requirements: tuple[str, ...]
@@ -156,6 +157,7 @@ class Asked:
     options: tuple[tuple[str, str], ...] = ()
     no_dependencies: bool = False
     python: str | None = None
+    from_cache: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,14 @@ class Resolver(ABC):
         :raises ResolverUnavailable: the index cannot be reached, or the program fails.
         """
         return self.resolve(asked)
+
+    def trace_again(self, asked: Asked, found: Resolution) -> Resolution:
+        """Return what :meth:`trace` does for versions that were found for the same question a moment ago.
+
+        :raises Unresolvable: no versions satisfy it.
+        :raises ResolverUnavailable: the index cannot be reached, or the program fails.
+        """
+        return self.trace(_again(asked, found))
 
     def build(self, source: Path, folder: Path) -> Path:
         """Build a wheel of a source archive into a folder, on this machine, and return its path.
@@ -382,6 +392,12 @@ class _Uv(Resolver):
         packages = [_annotated(match) for match in map(_ANNOTATED.match, lines) if match]
         return Resolution({package.name: package for package in packages}, _warnings(said))
 
+    def trace_again(self, asked: Asked, found: Resolution) -> Resolution:
+        # To ask for each page of an index anew, only to hear that it has not changed, takes seconds.
+        with contextlib.suppress(Unresolvable, ResolverUnavailable):  # as where the shell has switched the cache off
+            return self.trace(replace(_again(asked, found), from_cache=True))
+        return super().trace_again(asked, found)
+
     def _build(self, source: Path, folder: str) -> None:
         arguments: list[str | Path] = ["build", "--wheel", "--out-dir", folder, "--python", sys.executable]
         arguments += ["--no-progress", "--color", "never"]
@@ -406,6 +422,7 @@ class _Uv(Resolver):
         arguments += ["--python", sys.executable, "--python-version", asked.python or self.target.full_python]
         arguments += ["--python-platform", self.target.uv_platform, "--color", "never", "--no-progress"]
         arguments += ["--no-deps"] if asked.no_dependencies else []
+        arguments += ["--offline"] if asked.from_cache else []
         # uv takes a comma as the end of a place.
         arguments += ["--find-links", self.wheels.as_uri().replace(",", "%2C")] if self.wheels else []
         arguments += _uv_options(asked.options)
@@ -456,6 +473,12 @@ class _Pip(Resolver):
     def _reason(self, said: str) -> str:
         errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
         return " ".join(" ".join(errors or [said]).split())
+
+
+def _again(asked: Asked, found: Resolution) -> Asked:
+    """Return the question that has only this answer."""
+    exact = tuple(f"{name}=={package.version}" for name, package in found.packages.items() if package.version)
+    return replace(asked, kept=exact)
 
 
 def _unavailable(what: str, fix: str) -> ResolverUnavailable:
