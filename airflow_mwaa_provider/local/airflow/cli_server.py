@@ -17,8 +17,10 @@ the fork and its process group are killed. When the first socket closes, the ser
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
+import inspect
 import json
 import os
 import runpy
@@ -29,6 +31,7 @@ import sys
 from typing import Any
 
 _LENGTH_BYTES = 8
+_REPEATED = "subprocess_logs_to_stdout"
 # What the usual commands import only when they run. Names that an Airflow version lacks are skipped.
 _WARM_MODULES = (
     "airflow.__main__",
@@ -249,6 +252,7 @@ def _warm_up() -> None:
     # SQLAlchemy puts off half a second of its work to the first query: once for all forks, then.
     importlib.import_module("airflow.models").import_all_models()
     importlib.import_module("sqlalchemy.orm").configure_mappers()
+    _keep_output_of_tasks_in_their_logs()
     _forget_connections()
 
 
@@ -260,6 +264,26 @@ def _import_if_there(name: str) -> Any:
         if not name.startswith(error.name or "?"):
             raise
     return None
+
+
+def _keep_output_of_tasks_in_their_logs() -> None:
+    """Let no scheduler repeat what tasks print, as MWAA's workers don't.
+
+    From Airflow 3.2 on, the LocalExecutor does: on its own stdout, where no secret is masked.
+    """
+    supervisor: Any = _import_if_there("airflow.sdk.execution_time.supervisor")
+    for name in ("supervise_task", "supervise"):  # the latter before 3.3
+        supervise = getattr(supervisor, name, None)
+        if supervise is not None and _REPEATED in inspect.signature(supervise).parameters:
+            setattr(supervisor, name, _without_repeating(supervise))
+
+
+def _without_repeating(supervise: Any) -> Any:
+    @functools.wraps(supervise)
+    def supervised(*args: Any, **options: Any) -> Any:
+        return supervise(*args, **{**options, _REPEATED: False})
+
+    return supervised
 
 
 def _forget_connections() -> None:
