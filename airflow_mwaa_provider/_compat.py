@@ -51,6 +51,7 @@ __all__ = [
     "fernet_key",
     "first_start",
     "is_still_deferred",
+    "keep_masked",
     "mask_secret",
     "metadata_connection",
     "metadata_dialect",
@@ -124,6 +125,24 @@ def fernet_key() -> str:
 def mask_secret(text: str | list[str]) -> None:
     """Let logs of this process show ``***`` in place of a text, or of each of several."""
     import_module("airflow.sdk.log" if AIRFLOW_V_3 else "airflow.utils.log.secrets_masker").mask_secret(text)
+
+
+def keep_masked(texts: list[str]) -> None:
+    """Let logs of this process show ``***`` in place of texts, also after Airflow 3.0 has taken its masks away.
+
+    It does so where tasks are supervised, in the triggerer and in the DAG processor, after they have loaded plugins.
+    """
+    mask_secret(texts)
+    if not AIRFLOW_V_3 or AIRFLOW_V_3_1:
+        return
+    masker = import_module("airflow.sdk.execution_time.secrets_masker")._secrets_masker()
+    take_away = masker.reset_masker
+
+    def reset_masker() -> None:
+        take_away()
+        masker.add_mask(texts)
+
+    masker.reset_masker = reset_masker
 
 
 def variable_or_none(key: str) -> str | None:

@@ -7,18 +7,37 @@ import functools
 import json
 from typing import Any
 
-from airflow_mwaa_provider._compat import mask_secret
+from pluggy import HookimplMarker
+
+from airflow_mwaa_provider._compat import keep_masked, mask_secret
 from airflow_mwaa_provider.exceptions import MwaaError
+from airflow_mwaa_provider.plugins.options import never_fails
 from airflow_mwaa_provider.secrets.look_up_cache import CacheOptions, LookUpCache
 from airflow_mwaa_provider.secrets.secrets_manager import CachedSecretsManagerBackend
 
-__all__ = ["read_secret"]
+__all__ = ["masking_listener", "read_secret"]
 
 _KIND = "variable"
 _SHORTEST_MASKED = 5
 """As in Airflow 3 itself. Airflow 2 would mask each letter that is a secret."""
 _MOST_MASKED = 200
 """For which Airflow takes about a second in each process, and four times as long for twice as many."""
+_masked: dict[str, None] = {}
+"""What this process masks, shortest first of each value."""
+hookimpl = HookimplMarker("airflow")
+
+
+class MaskingListener:
+    """Tells the process that supervises a task what to mask: it writes the task's log, and begins without a mask."""
+
+    @hookimpl
+    def on_starting(self) -> None:
+        """Tell it; Airflow 3 calls this in the task's process before it reads the DAG file."""
+        with never_fails("mwaa_env"):
+            mask_secret(list(_masked))
+
+
+masking_listener = MaskingListener()
 
 
 def read_secret(name: str, key: str) -> tuple[str | None, str]:
@@ -53,7 +72,8 @@ def read_secret(name: str, key: str) -> tuple[str | None, str]:
             "key of its JSON, or read the secret in the task that needs it."
         )
     if masked:
-        mask_secret(masked)
+        _masked.update(dict.fromkeys(masked))
+        keep_masked(masked)
     return value, ""
 
 

@@ -15,7 +15,7 @@ from airflow_mwaa_provider.plugins.options import SECTION, is_scheduler, never_f
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
 
-__all__ = ["RESERVED", "set_variables"]
+__all__ = ["RESERVED", "needs_secrets", "set_variables"]
 
 SECRET = "secretsmanager://"  # noqa: S105 - the beginning of a reference
 
@@ -51,7 +51,12 @@ class _NotSet(Exception):
     """A variable gets no value; the message says why, and what to do."""
 
 
-def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str]) -> list[str]:
+def needs_secrets(options: Mapping[str, str]) -> bool:
+    """Return whether an option refers to a secret."""
+    return any(text.startswith(SECRET) for text in options.values())
+
+
+def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str]) -> None:
     """Set variables by options; what is wrong with one is told in a line, and the others are set all the same.
 
     Secrets are read once all is set that needs none.
@@ -60,7 +65,6 @@ def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str
 
     :param options: by the names of variables; references to them need no order.
     :param variables: those of the process.
-    :return: the names of those that were set.
     """
     done = []
     values = _Values(options, dict(variables))
@@ -78,7 +82,6 @@ def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str
     added = values.added.union(name for name in done if name in values.references(name))
     if added:
         variables[_ADDED] = ",".join(sorted(added))
-    return done
 
 
 @contextlib.contextmanager

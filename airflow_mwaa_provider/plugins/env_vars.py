@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.plugins.options import SECTION, is_web_server, never_fails, option
 
 __all__ = ["EnvironmentVariablesPlugin"]
@@ -20,8 +21,8 @@ __all__ = ["EnvironmentVariablesPlugin"]
 _VARIABLES = "mwaa_env"
 _PREFIX = "AIRFLOW__MWAA_ENV__"
 _LIBRARIES = f"{SECTION}.preload_libraries"
-_applied: tuple[int, dict[str, str], list[str]] = (0, {}, [])
-"""The process that has set variables, by which options, and which of them: a process that is forked does so anew."""
+_applied: tuple[int, dict[str, str]] = (0, {})
+"""The process that has set variables, and by which options: a process that is forked does so anew."""
 
 
 class EnvironmentVariablesPlugin(AirflowPlugin):
@@ -35,15 +36,15 @@ class EnvironmentVariablesPlugin(AirflowPlugin):
         global _applied
         with never_fails(_VARIABLES):
             options = _options()
-            if options:
-                from airflow_mwaa_provider.plugins.env_values import set_variables
+            if options and _applied != (os.getpid(), options):
+                from airflow_mwaa_provider.plugins.env_values import needs_secrets, set_variables
 
-                # The second time, what could not be set is left: it was told, and Secrets Manager may be silent. What
-                # could is set again: only then is the process that runs this one told what to mask.
-                process, known, done = _applied
-                wanted = done if (process, known) == (os.getpid(), options) else options
-                done = set_variables({name: options[name] for name in wanted}, os.environ)
-                _applied = (os.getpid(), options, done)
+                set_variables(options, os.environ)
+                _applied = (os.getpid(), options)
+                if AIRFLOW_V_3 and needs_secrets(options):
+                    from airflow_mwaa_provider.plugins.env_secrets import masking_listener
+
+                    cls.listeners = [masking_listener]
         with never_fails(_LIBRARIES):
             libraries = option("preload_libraries")
             if libraries and not is_web_server():

@@ -14,6 +14,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pluggy
 import pytest
 from airflow.configuration import conf
 
@@ -227,7 +228,7 @@ def test_secrets_are_read_once_and_masked(
     secrets: SecretsService, lines: Lines, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     masked: list[str] = []
-    monkeypatch.setattr(env_secrets, "mask_secret", masked.extend)
+    monkeypatch.setattr(env_secrets, "keep_masked", masked.extend)
     options = {
         "DB_URL": "postgresql://u:${DB_PASSWORD}@host:${DB_PORT}/db",
         "DB_PASSWORD": "secretsmanager://db#password",
@@ -273,7 +274,7 @@ def test_what_is_masked_of_a_secret(
     masked: set[str],
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(env_secrets, "mask_secret", asked.extend)
+    monkeypatch.setattr(env_secrets, "keep_masked", asked.extend)
     secrets.put("masked", text)
     variables: dict[str, str] = {}
     set_variables({"V": f"secretsmanager://masked{key and '#'}{key}"}, variables)
@@ -384,6 +385,32 @@ def test_a_process_that_loads_plugins_twice_asks_once(
     monkeypatch.setattr(os, "getpid", lambda: 1)  # a process that was forked from it
     EnvironmentVariablesPlugin.on_load()
     assert CANARY in os.environ["TWICE"]
+
+
+class Lifecycle:
+    """Airflow's own is in another place in each version."""
+
+    @staticmethod
+    @pluggy.HookspecMarker("airflow")
+    def on_starting(component: Any) -> None: ...
+
+
+def test_the_process_that_writes_the_log_of_a_task_is_told_what_to_mask(
+    secrets: SecretsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {**os.environ, f"{PREFIX}TOLD": "secretsmanager://plain"})
+    monkeypatch.setattr(EnvironmentVariablesPlugin, "listeners", [])
+    EnvironmentVariablesPlugin.on_load()
+    assert bool(EnvironmentVariablesPlugin.listeners) is AIRFLOW_V_3  # in tasks of Airflow 2 it is the same process
+    if AIRFLOW_V_3:
+        told: list[str] = []
+        monkeypatch.setattr(env_secrets, "mask_secret", told.extend)
+        listeners = pluggy.PluginManager("airflow")
+        listeners.add_hookspecs(Lifecycle)
+        for listener in EnvironmentVariablesPlugin.listeners:
+            listeners.register(listener)
+        listeners.hook.on_starting(component=None)
+        assert f"{CANARY}-plain" in told
 
 
 def test_an_error_of_one_option_keeps_no_other_from_being_set(secrets: SecretsService, lines: Lines) -> None:

@@ -52,11 +52,27 @@ if oracle_client.CAN_BE_MADE:
     BINARIES["oracle_client.py"] = "oracle"
 NEW_VERSION = f"{airflow_mwaa_provider.__version__}.post1"
 PLUGIN = """
+import asyncio, logging, os
+
 from airflow.plugins_manager import AirflowPlugin
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow_mwaa_provider._compat import deferral_settles_s
 
 class PluginOfTheZip(AirflowPlugin):
     name = "plugin_of_the_zip"
+
+class SecretTrigger(BaseTrigger):
+    def serialize(self):
+        return "plugin_of_the_zip.SecretTrigger", {}
+
+    async def run(self):
+        await asyncio.sleep(deferral_settles_s())
+        self.log.info("Seen by the trigger: %s", os.environ["PRIVATE_KEY"])
+        yield TriggerEvent({"characters": len(os.environ["PRIVATE_KEY"])})
 """
+SECRET = uuid.uuid4().hex
+KEY = f"-----BEGIN KEY-----\n{SECRET}\nabc{SECRET}\n-----END KEY-----\n"
+"""No canary: the programs that tasks start have it in their environments, as they shall."""
 STARTUP = r"""#!/bin/sh
 echo "the component is ${MWAA_AIRFLOW_COMPONENT}"
 echo "the script is ${BASH_SOURCE[0]} in ${HOME}, beside $(cat /usr/local/airflow/dags/data.txt)"
@@ -95,9 +111,9 @@ class Files:
         self.world = world
         self.version = version
         self.name = f"files-{uuid.uuid4().hex[:8]}"
-        self.mwaa = self._client("mwaa")
-        self.s3 = self._client("s3")
-        ec2 = self._client("ec2")
+        self.mwaa = self.client_of("mwaa")
+        self.s3 = self.client_of("s3")
+        ec2 = self.client_of("ec2")
         self.network = {
             "SubnetIds": sorted(subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"])[:2],
             "SecurityGroupIds": [ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]],
@@ -105,7 +121,7 @@ class Files:
         self.s3.create_bucket(Bucket=self.name)
         self.s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
 
-    def _client(self, service: str) -> Any:
+    def client_of(self, service: str) -> Any:
         config = Config(inject_host_prefix=False)
         session = boto3.Session(
             self.world.variables["AWS_ACCESS_KEY_ID"],
@@ -118,7 +134,7 @@ class Files:
         body = content.encode() if isinstance(content, str) else content
         return str(self.s3.put_object(Bucket=self.name, Key=key, Body=body)["VersionId"])
 
-    def create(self, **members: str) -> None:
+    def create(self, **members: Any) -> None:
         self.mwaa.create_environment(
             Name=self.name,
             AirflowVersion=self.version,
@@ -129,7 +145,7 @@ class Files:
             **members,
         )
 
-    def update(self, **members: str) -> dict[str, Any]:
+    def update(self, **members: Any) -> dict[str, Any]:
         self.mwaa.update_environment(Name=self.name, **members)
         return self.settled()
 
@@ -182,7 +198,9 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
     for example in BINARIES:
         files.put(f"dags/{example}", (ROOT / "example_dags" / example).read_bytes())
     files.put("requirements.txt", "--no-index\nno-such-package-anywhere==1.0\n")
-    files.create(RequirementsS3Path="requirements.txt")
+    files.client_of("secretsmanager").create_secret(Name=files.name, SecretString=KEY)
+    options = {"mwaa_env.private_key": f"secretsmanager://{files.name}"}
+    files.create(RequirementsS3Path="requirements.txt", AirflowConfigurationOptions=options)
     assert files.settled()["Status"] == "AVAILABLE"
     status = files.status()
     assert status["python"] == ENVIRONMENTS[f"airflow-{files.version.replace('.', '-')}"]
@@ -266,6 +284,7 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
     assert files.status()["pids"] == pids
     assert "plugin_of_the_zip" in {plugin["name"] for plugin in files.client().request("GET", "/plugins")["plugins"]}
 
+    check_secret_variable(files)
     if FULL:  # another two minutes of two cores
         check_installed_from_code_artifact(files, wheel)
         check_dbt(files, tmp_path)
@@ -327,6 +346,26 @@ def check_dbt(files: Files, folder: Path) -> None:
         canary.check(files.folder)
     finally:
         lab.stop()
+
+
+def check_secret_variable(files: Files) -> None:
+    """A key of several lines, which an option refers to, is in an environment variable of tasks and in no log."""
+    environment = files.client()
+    environment.wait_for_dag_run("shows_secret", environment.trigger_dag_run("shows_secret").run_id, timeout_s=240)
+    folder = next(path for path in files.folder.rglob("dag_id=shows_secret") if path.is_dir())
+    texts = {
+        task_id: "\n".join(path.read_text() for path in folder.rglob("*.log") if f"task_id={task_id}" in path.parts)
+        for task_id in ("in_bash", "in_python", "in_log", "in_trigger")
+    }
+    assert "lines: 4" in texts["in_bash"]
+    assert f"characters: {len(KEY)}" in texts["in_python"]
+    assert f"The trigger had {len(KEY)} characters" in texts["in_trigger"]
+    for task_id, text in texts.items():
+        assert "***" in text, task_id
+    files_with_it = [
+        path for path in files.folder.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()
+    ]
+    assert files_with_it == []
 
 
 def test_an_environment_that_is_deleted_while_it_is_created_leaves_nothing(files: Files) -> None:
