@@ -107,7 +107,7 @@ def deferrals(world: World, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, A
     of_run = {**sensor, "external_dag_run_id": "run_1"}
     tasks: list[tuple[Any, dict[str, Any]]] = [
         (MwaaTriggerDagRunOperator, operator),
-        (MwaaTriggerDagRunOperator, {**operator, "trigger_run_id": "given", "cancel_on_kill": True, "waiter_delay": 0.1}),
+        (MwaaTriggerDagRunOperator, {**operator, "trigger_run_id": "given", "cancel_on_kill": True, "waiter_delay": 9}),
         (MwaaDagRunSensor, of_run),
         (MwaaDagRunSensor, {**of_run, "success_states": ["success", "failed"], "failure_states": ["running"]}),
         (MwaaTaskSensor, {**of_run, "external_task_id": "load"}),

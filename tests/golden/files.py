@@ -15,11 +15,11 @@ def read(name: str) -> Any:
     return json.loads((FOLDER / name).read_text(encoding="utf-8"))
 
 
-def write(name: str, content: Any) -> None:
+def write(name: str, content: Any, *, indent: int | None = 1) -> None:
     """Write a JSON file."""
     path = FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=indent, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def shape(value: Any, ids: tuple[str, ...] = ()) -> Any:

@@ -24,12 +24,15 @@ import pytest
 if __name__ == "__main__":
     sys.exit(pytest.main([__file__, "-q", "-p", "no:randomly", *sys.argv[1:]]))
 
-from tests.golden import cases, files
+from tests.golden import cases, databases, files
+from tests.metadata.exports import keys
+from tests.metadata.lab import REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.client.world import World
+    from tests.metadata.lab import Lab
 
 
 def test_triggers() -> None:
@@ -43,3 +46,49 @@ def test_events() -> None:
 def test_deferred(world: World, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     connection()
     files.write("deferred.json", cases.deferrals(world, monkeypatch))
+
+
+@pytest.fixture
+def filled(lab: Lab, database: str) -> str:
+    databases.fill(lab, database)
+    return database
+
+
+@pytest.fixture
+def golden_bucket(lab: Lab) -> Iterator[str]:
+    """Make a bucket of one name, which is in the manifests."""
+    s3, name = lab.s3(), "golden"
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    yield name
+    for key in keys(lab, name):
+        s3.delete_object(Bucket=name, Key=key)
+    s3.delete_bucket(Bucket=name)
+
+
+@pytest.mark.parametrize("name", databases.EXPORTS)
+def test_exports(lab: Lab, filled: str, golden_bucket: str, name: str) -> None:
+    options = databases.EXPORTS[name]
+    databases.export_all(lab, filled, golden_bucket, options)
+    folder = files.FOLDER / "exports" / name
+    databases.download(lab, golden_bucket, folder)
+    place = folder / databases.PREFIX / options.get("manifest_name", "manifest.json")
+    files.write(f"exports/{name}/read.json", databases.read_back(place), indent=None)
+
+
+@pytest.mark.parametrize("name", databases.CUT)
+def test_cut_exports(lab: Lab, filled: str, golden_bucket: str, name: str) -> None:
+    def download() -> None:
+        databases.download(lab, golden_bucket, files.FOLDER / "exports" / name)
+
+    databases.export_killed(lab, filled, golden_bucket, databases.CUT[name], download)
+
+
+def test_archive(lab: Lab, filled: str, golden_bucket: str) -> None:
+    tables = ["dag_run", "task_instance", "log", "celery_taskmeta"]
+    before = databases.rows_of(lab, filled, tables)
+    outcome = databases.clean(lab, filled, golden_bucket)
+    assert outcome.is_complete
+    after = databases.rows_of(lab, filled, tables)
+    databases.download(lab, golden_bucket, files.FOLDER / "archive")
+    gone = {table: [row for row in before[table] if row not in after[table]] for table in tables}
+    files.write("archive/rows.json", gone, indent=None)
