@@ -5,7 +5,12 @@ from __future__ import annotations
 
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
 from airflow_mwaa_provider.client.polling import Done, Failed
+from airflow_mwaa_provider.metadata.cleaning.api_route import ApiCleanup
 from airflow_mwaa_provider.metadata.cleaning.archived import run_archived_cleanup
+from airflow_mwaa_provider.plugins.answers import refusal, status_of, turned_off
 from airflow_mwaa_provider.triggers.events import event_of
 
-__all__ = ["DagRun", "DagRunState", "Done", "Failed", "event_of", "run_archived_cleanup"]
+__all__ = [
+    "ApiCleanup", "DagRun", "DagRunState", "Done", "Failed", "event_of", "refusal", "run_archived_cleanup", "status_of",
+    "turned_off",
+]  # fmt: skip

@@ -16,6 +16,7 @@ no address and no path of a machine is in the files.
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ import pytest
 if __name__ == "__main__":
     sys.exit(pytest.main([__file__, "-q", "-p", "no:randomly", *sys.argv[1:]]))
 
-from tests.golden import cases, databases, files
+from tests.golden import cases, databases, files, messages
 from tests.metadata.exports import keys
 from tests.metadata.lab import REGION
 
@@ -92,3 +93,33 @@ def test_archive(lab: Lab, filled: str, golden_bucket: str) -> None:
     databases.download(lab, golden_bucket, files.FOLDER / "archive")
     gone = {table: [row for row in before[table] if row not in after[table]] for table in tables}
     files.write("archive/rows.json", gone, indent=None)
+
+
+@pytest.fixture
+def api_bucket(lab: Lab) -> None:
+    lab.s3().create_bucket(Bucket=messages.BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+
+
+@pytest.mark.usefixtures("api_bucket")
+def test_api_export(lab: Lab, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = messages.exporting(lab, filled)
+    said = messages.recorded(server)
+    end = messages.export_talk(server, lab.s3(), monkeypatch, lambda: databases.change(lab, filled))
+    files.write("api/export.json", {"messages": said, "end": end}, indent=None)
+
+
+def test_api_cleanup(lab: Lab, filled: str) -> None:
+    server = messages.cleaning(lab, filled)
+    said = messages.recorded(server)
+    end = messages.cleanup_talk(server)
+    # The place of the database is in the plan.
+    text = json.dumps({"messages": said, "end": end})
+    text = text.replace(f"127.0.0.1:{lab.postgres.port}", "example.com:5432").replace(filled, "airflow")
+    files.write("api/cleanup.json", json.loads(text), indent=None)
+
+
+def test_api_refusals(lab: Lab, filled: str) -> None:
+    found = messages.refusals(lab, filled)
+    for message in found:
+        message["told"] = [messages.told(message, cleanup=cleanup) for cleanup in (False, True)]
+    files.write("api/refusals.json", found)
