@@ -86,7 +86,7 @@ def check_answer(found: Any, message: dict[str, Any]) -> None:
 
 
 VALUES = ("rows", "deleted", "matched", "batches", "next", "key", "partition", "after", "is_too_slow", "is_complete",
-          "units", "destinations", "number", "found", "left", "table", "root", "older_than", "kept")  # fmt: skip
+          "units", "destinations", "number", "left", "table", "root", "older_than", "kept")  # fmt: skip
 
 
 def assert_has(found: Any, before: Any, name: str = "") -> None:
