@@ -25,12 +25,14 @@ import pytest
 if __name__ == "__main__":
     sys.exit(pytest.main([__file__, "-q", "-p", "no:randomly", *sys.argv[1:]]))
 
-from tests.golden import cases, databases, files, messages
+from tests.golden import cases, databases, files, messages, provider
+from tests.local_airflow.conftest import Local
 from tests.metadata.exports import keys
 from tests.metadata.lab import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.client.world import World
     from tests.metadata.lab import Lab
@@ -123,3 +125,21 @@ def test_api_refusals(lab: Lab, filled: str) -> None:
     for message in found:
         message["told"] = [messages.told(message, cleanup=cleanup) for cleanup in (False, True)]
     files.write("api/refusals.json", found)
+
+
+def test_provider() -> None:
+    files.write("provider.json", provider.described())
+
+
+def test_local_state(tmp_path: Path) -> None:
+    """Start a local MWAA, and keep what it writes down, with other keys, ports and paths."""
+    local = Local(tmp_path / "state")
+    given = ["-e", "source", "--no-mwaa-paths", "--output", "json"]
+    try:
+        result = local.run("up", *given)
+        assert result.returncode == 0, result.stderr
+        for path in ("secrets.json", "status.json", "postgres/record.json", "environments/source/record.json"):
+            content = json.loads((local.folder / path).read_text(encoding="utf-8"))
+            files.write(f"local/{path}", provider.anonymous(content, str(local.folder)))
+    finally:
+        local.run("down")
