@@ -17,6 +17,8 @@ from tests.metadata.exports import body, keys
 if TYPE_CHECKING:
     from tests.metadata.lab import Lab
 
+pytestmark = pytest.mark.once
+
 EXPORTS = files.FOLDER / "exports"
 ARCHIVE = files.FOLDER / "archive"
 MANIFESTS = sorted(
@@ -32,12 +34,6 @@ FREE = {"bucket", "schema_version", "airflow_version", "exported_at", "tables"}
 
 
 @pytest.fixture
-def filled(lab: Lab, database: str) -> str:
-    databases.fill(lab, database)
-    return database
-
-
-@pytest.fixture
 def stored(lab: Lab, bucket: str, request: pytest.FixtureRequest) -> str:
     """Return the name of a bucket with what an earlier release has left."""
     databases.upload(lab, EXPORTS / request.param, bucket)
@@ -47,14 +43,12 @@ def stored(lab: Lab, bucket: str, request: pytest.FixtureRequest) -> str:
 # -- reading --------------------------------------------------------------------------------------
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", databases.EXPORTS)
 def test_an_export_is_read_as_it_was(name: str) -> None:
     place = EXPORTS / name / databases.PREFIX / databases.EXPORTS[name].get("manifest_name", "manifest.json")
     assert databases.read_back(place) == files.read(f"exports/{name}/read.json")
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("path", MANIFESTS)
 def test_a_manifest_is_written_as_it_was_read(path: str) -> None:
     content = (files.FOLDER / path).read_bytes()
@@ -86,16 +80,17 @@ def check_same_form(found: dict[str, Any], before: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["table-csv", "hive-csv", "incremental-csv"])
-def test_an_export_is_written_as_it_was(lab: Lab, filled: str, bucket: str, name: str) -> None:
+def test_an_export_is_written_as_it_was(lab: Lab, bucket: str, name: str, request: pytest.FixtureRequest) -> None:
     """The same objects by name, and a manifest of the same form: whoever reads it knows no version of this package."""
-    databases.export_all(lab, filled, bucket, databases.EXPORTS[name])
+    options = databases.EXPORTS[name]
+    database = request.getfixturevalue("filled" if options.get("incremental") else "unchanged")
+    databases.export_all(lab, database, bucket, options)
     assert keys(lab, bucket) == stored_keys(name)
     for key in keys(lab, bucket):
         if b'"format_version"' in (content := body(lab, bucket, key))[:40]:
             check_same_form(json.loads(content), files.read(f"exports/{name}/{key}"))
 
 
-@pytest.mark.once
 def test_notes_are_written_as_they_were(lab: Lab, filled: str, bucket: str) -> None:
     """The journal, the window's note and the lease, at the moment at which the process is killed."""
     for name, options in databases.CUT.items():
@@ -126,30 +121,28 @@ def without_lease(lab: Lab, bucket: str) -> None:
     lab.s3().delete_object(Bucket=bucket, Key=found[0])
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("stored", "name"), [("cut-table", "cut-table"), ("cut-hive", "cut-hive")], indirect=["stored"]
 )
-def test_an_export_that_was_cut_is_gone_on_with(lab: Lab, filled: str, stored: str, name: str) -> None:
+def test_an_export_that_was_cut_is_gone_on_with(lab: Lab, unchanged: str, stored: str, name: str) -> None:
     """What the killed one has left, and what that was to replace, is taken away by what its journal says."""
     without_lease(lab, stored)
     assert [key for key in keys(lab, stored) if key.endswith(".csv")]
-    written = databases.export(lab, filled, stored, **databases.CUT[name], compression="zstd")
+    written = databases.export(lab, unchanged, stored, **databases.CUT[name], compression="zstd")
     note = {key for key in stored_keys(name) if "-windows/" in key}
     assert set(keys(lab, stored)) == {*written.keys, written.key, *note}
     assert all(key.endswith(".csv.zst") for key in written.keys)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("stored", ["cut-incremental"], indirect=True)
-def test_an_increment_that_was_cut_is_gone_on_with(lab: Lab, filled: str, stored: str) -> None:
+def test_an_increment_that_was_cut_is_gone_on_with(lab: Lab, unchanged: str, stored: str) -> None:
     """The journal has the manifest that it was about to replace; until that is there again nothing else is added."""
     without_lease(lab, stored)
     options = databases.CUT["cut-incremental"]
     last = databases.OCTOBER
     with pytest.raises(MwaaInputError, match=last.isoformat().replace("+", r"\+")):
-        databases.export(lab, filled, stored, until=last.replace(day=2), **options)
-    written = databases.export(lab, filled, stored, until=last, compression="zstd", **options)
+        databases.export(lab, unchanged, stored, until=last.replace(day=2), **options)
+    written = databases.export(lab, unchanged, stored, until=last, compression="zstd", **options)
     assert written.key in keys(lab, stored)
     assert not [key for key in keys(lab, stored) if "until=20261001" in key and not key.endswith(".csv.zst")]
     assert not [key for key in keys(lab, stored) if ".writing" in key]
@@ -174,13 +167,12 @@ class Renewed:
         return self._client.get_object(**given)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("stored", ["cut-table"], indirect=True)
-def test_an_export_of_an_earlier_release_that_is_alive_keeps_others_away(lab: Lab, filled: str, stored: str) -> None:
+def test_an_export_of_an_earlier_release_that_is_alive_keeps_others_away(lab: Lab, unchanged: str, stored: str) -> None:
     [lease] = [key for key in keys(lab, stored) if ".exporting" in key]
     began = json.loads(body(lab, stored, lease))["began"]
     with pytest.raises(ExportUnderWay) as caught:
-        databases.export(lab, filled, stored, client=Renewed(lab.s3()), **databases.CUT["cut-table"])
+        databases.export(lab, unchanged, stored, client=Renewed(lab.s3()), **databases.CUT["cut-table"])
     assert began in str(caught.value)
 
 
@@ -197,7 +189,6 @@ def same_tables(lab: Lab, database: str, archive: dict[str, Any]) -> list[str]:
     return [name for name, table in archive["tables"].items() if there.get(name) == table["columns"].keys()]
 
 
-@pytest.mark.once
 def test_an_archive_is_restored(lab: Lab, filled: str, bucket: str) -> None:
     archive = files.read(f"archive/{databases.ARCHIVE}/manifest.json")
     tables = same_tables(lab, filled, archive)
@@ -214,7 +205,6 @@ def test_an_archive_is_restored(lab: Lab, filled: str, bucket: str) -> None:
     assert databases.rows_of(lab, filled, tables) == gone
 
 
-@pytest.mark.once
 def test_an_archive_is_written_as_it_was(lab: Lab, filled: str, bucket: str) -> None:
     assert databases.clean(lab, filled, bucket).is_complete
     before = files.read(f"archive/{databases.ARCHIVE}/manifest.json")

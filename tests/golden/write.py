@@ -52,12 +52,6 @@ def test_deferred(world: World, connection: Callable[..., str], monkeypatch: pyt
 
 
 @pytest.fixture
-def filled(lab: Lab, database: str) -> str:
-    databases.fill(lab, database)
-    return database
-
-
-@pytest.fixture
 def golden_bucket(lab: Lab) -> Iterator[str]:
     """Make a bucket of one name, which is in the manifests."""
     s3, name = lab.s3(), "golden"
