@@ -30,9 +30,9 @@ MAY, OCTOBER = datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UT
 WINDOW = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2026, 9, 1, 12, 30, tzinfo=UTC)}
 EXPORTS: dict[str, dict[str, Any]] = {
     "table-csv": {"tables": TABLES},
-    "table-csv-gzip": {"tables": ["dag_run", "log"], "compression": "gzip", "file_bytes": 64 << 20},
-    "table-csv-zstd": {"tables": ["dag_run", "log"], "compression": "zstd", "until": OCTOBER},
-    "table-parquet": {"tables": TABLES, "file_format": "parquet"},
+    "table-csv-gzip": {"tables": ["log"], "compression": "gzip", "file_bytes": 64 << 20},
+    "table-csv-zstd": {"tables": ["log"], "compression": "zstd", "until": OCTOBER},
+    "table-parquet": {"tables": ["dag_run", "log"], "file_format": "parquet"},
     "table-parquet-gzip": {"tables": ["log"], "file_format": "parquet", "compression": "gzip"},
     "table-parquet-zstd": {"tables": ["log"], "file_format": "parquet", "compression": "zstd"},
     "table-parquet-none": {"tables": ["log"], "file_format": "parquet", "compression": "none"},

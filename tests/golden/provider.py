@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a release says of itself to Airflow, pip and its users, and what a local MWAA keeps, without its secrets."""
+"""What a release says of itself to Airflow, pip and its users; and what it keeps on disk, without anybody's secrets."""
 
 from __future__ import annotations
 
+import base64
 import re
 import sys
 from importlib import metadata
@@ -10,9 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from airflow_mwaa_provider.provider_info import get_provider_info
+from tests.golden import rooms
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "/state"
+
+FERNET_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
+"""Of nobody's environment."""
+
+
+def cache_entries() -> list[rooms.Entry]:
+    """Return an entry of each outcome, as the cache of secrets keeps them in files."""
+    when = {"jitter": 0.95, "read_at_s": 1234.5, "wall_s": 1_790_000_000.25, "boot": "a-start-of-the-machine"}
+    scope = "scope"
+    return [
+        rooms.Entry((scope, "variable", "name", ""), "value", "ü\n", names=("airflow/variables/name",), **when),
+        rooms.Entry((scope, "connection", "none", "team"), "absent", names=("airflow/connections/none",), **when),
+        rooms.Entry((scope, "config", "denied", ""), "denied", problem="It is denied.", failed_at_s=1240.0, **when),
+    ]
+
+
+def cache(parent: Path) -> rooms.FileStore:
+    """Open a cache of secrets."""
+    keys = rooms.CacheKeys(FERNET_KEY)
+    return rooms.FileStore(str(parent), keys, max_entries=100, max_bytes=1 << 20, max_age_s=1e12)
 
 
 def described() -> dict[str, Any]:

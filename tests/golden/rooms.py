@@ -15,14 +15,15 @@ from airflow_mwaa_provider.local.machine.state import StateFolder
 from airflow_mwaa_provider.metadata.cleaning.api_route import ApiCleanup
 from airflow_mwaa_provider.metadata.cleaning.archived import run_archived_cleanup
 from airflow_mwaa_provider.plugins.answers import refusal, status_of, turned_off
+from airflow_mwaa_provider.secrets.store import CacheKeys, Entry, FileStore
 from airflow_mwaa_provider.triggers.events import event_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "ApiCleanup", "DagRun", "DagRunState", "Done", "Failed", "StateFolder", "event_of", "lifecycle", "load_record",
-    "refusal", "run_archived_cleanup", "status_of", "turned_off",
+    "ApiCleanup", "CacheKeys", "DagRun", "DagRunState", "Done", "Entry", "Failed", "FileStore", "StateFolder",
+    "event_of", "lifecycle", "load_record", "refusal", "run_archived_cleanup", "status_of", "turned_off",
 ]  # fmt: skip
 
 

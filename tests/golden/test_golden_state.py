@@ -62,6 +62,22 @@ def test_what_airflow_was_told_is_still_so() -> None:
             assert (found["type"], found["default"]) == (option["type"], option["default"]), name
 
 
+def test_a_kept_secret_is_found(tmp_path: Path) -> None:
+    """A cache may be in a folder that outlives an upgrade; that it is not read again by mistake would cost calls."""
+    before = files.read("secrets.json")
+    folder = tmp_path / "cache" / before["folder"]
+    folder.mkdir(parents=True)
+    for path in (folder, folder.parent):
+        path.chmod(0o700)
+    for name, content in before["files"].items():
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(content, encoding="ascii")
+    store = provider.cache(folder.parent)
+    assert store.folder == str(folder)
+    found = [store.read(entry.identity) for entry in provider.cache_entries()]
+    assert [json.loads(entry.to_bytes()) for entry in found if entry is not None] == before["entries"]
+
+
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
     """A local MWAA's folder as an earlier release has left it; its daemon seems to be alive."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ import pytest
 if __name__ == "__main__":
     sys.exit(pytest.main([__file__, "-q", "-p", "no:randomly", *sys.argv[1:]]))
 
+from airflow_mwaa_provider.metadata.manifest import Manifest
 from tests.golden import cases, databases, files, messages, provider
 from tests.local_airflow.conftest import Local
 from tests.metadata.exports import keys
@@ -32,7 +34,6 @@ from tests.metadata.lab import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.client.world import World
     from tests.metadata.lab import Lab
@@ -43,7 +44,7 @@ def test_triggers() -> None:
 
 
 def test_events() -> None:
-    files.write("events.json", cases.events())
+    files.write("events.json", cases.events(), indent=None)
 
 
 def test_deferred(world: World, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +70,8 @@ def test_exports(lab: Lab, filled: str, golden_bucket: str, name: str) -> None:
     folder = files.FOLDER / "exports" / name
     databases.download(lab, golden_bucket, folder)
     place = folder / databases.PREFIX / options.get("manifest_name", "manifest.json")
-    files.write(f"exports/{name}/read.json", databases.read_back(place), indent=None)
+    found = {"tables": databases.read_back(place), "summary": Manifest.read(place.read_bytes(), "it").summary()}
+    files.write(f"exports/{name}/read.json", found, indent=None)
 
 
 @pytest.mark.parametrize("name", databases.CUT)
@@ -118,11 +120,20 @@ def test_api_refusals(lab: Lab, filled: str) -> None:
     found = messages.refusals(lab, filled)
     for message in found:
         message["told"] = [messages.told(message, cleanup=cleanup) for cleanup in (False, True)]
-    files.write("api/refusals.json", found)
+    files.write("api/refusals.json", found, indent=None)
 
 
 def test_provider() -> None:
     files.write("provider.json", provider.described())
+
+
+def test_cache_of_secrets(tmp_path: Path) -> None:
+    store, entries = provider.cache(tmp_path / "cache"), provider.cache_entries()
+    for entry in entries:
+        store.write(entry)
+    kept = {path.name: path.read_text() for path in Path(store.folder).glob("*.entry")}
+    fields = [json.loads(entry.to_bytes()) for entry in entries]
+    files.write("secrets.json", {"folder": Path(store.folder).name, "files": kept, "entries": fields})
 
 
 def test_local_state(tmp_path: Path) -> None:
