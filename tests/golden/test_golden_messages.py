@@ -22,7 +22,7 @@ pytestmark = pytest.mark.once
 EXPORT, CLEANUP = files.read("api/export.json"), files.read("api/cleanup.json")
 REFUSALS = files.read("api/refusals.json")
 # Names of tables, columns and partitions are data; what S3 says of an upload depends on boto3.
-DATA = ("tables", "columns", "partition", "paused_why", "refused", "parts")
+DATA = ("tables", "columns", "partition", "paused_why", "refused", "parts", "table_size")
 
 
 @pytest.fixture
