@@ -7,7 +7,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:

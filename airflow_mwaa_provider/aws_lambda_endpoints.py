@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.aws_lambda_context import account_of, control_plane, let_info_through, time_left
-from airflow_mwaa_provider.client.network_faults import reason, shortened
-from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries, within
+from airflow_mwaa_provider.client.http.errors import reason, shortened
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries, within
 from airflow_mwaa_provider.exceptions import AccessDenied, EnvironmentUnavailable, MwaaInputError, UnexpectedAnswer
 
 if TYPE_CHECKING:

@@ -226,7 +226,7 @@ class CliCommandNotAllowed(CliError):
 class CliCommandFailed(CliError):
     """The command ran and failed.
 
-    :param result: what it printed, a :class:`~airflow_mwaa_provider.client.cli_endpoint.CliResult`.
+    :param result: what it printed, a :class:`~airflow_mwaa_provider.client.cli.endpoint.CliResult`.
     """
 
     def __init__(self, message: str = "", *, result: Any = None, **fields: Any) -> None:

@@ -55,7 +55,7 @@ def calls_made() -> int:
 
 def environment(transport: str | None) -> MwaaEnvironment:
     from airflow_mwaa_provider.client.access import ClientSettings
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
 
     return MwaaEnvironment(ControlPlane(), ENV_NAME, ClientSettings(transport=transport))

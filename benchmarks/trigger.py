@@ -75,7 +75,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
 
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 
     with local_environment() as major:
         ways: dict[str, Callable[[], Any]] = {}

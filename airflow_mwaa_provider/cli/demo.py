@@ -22,10 +22,10 @@ import click
 import airflow_mwaa_provider
 from airflow_mwaa_provider.cli.output import echo_table
 from airflow_mwaa_provider.client.access import ClientSettings
-from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 from airflow_mwaa_provider.client.models import DagRun, TaskInstance, TransportName
-from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound, MwaaError
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.errors import LocalMwaaError

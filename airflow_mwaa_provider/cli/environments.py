@@ -15,7 +15,7 @@ from airflow_mwaa_provider.cli.remote import endpoint_option
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 
 
 @click.command()
@@ -32,9 +32,9 @@ def environments(aws: Aws, *, endpoint_url: str | None, output: str) -> None:
       airflow-mwaa environments
       airflow-mwaa environments --region eu-west-1 --output json
     """
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
     from airflow_mwaa_provider.client.in_parallel import read_all
-    from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
 
     plane = ControlPlane(aws.session, endpoint_url=endpoint_url)
     names = sorted(call_with_retries(plane.list_environments, RetryPolicy()))
@@ -57,7 +57,7 @@ def environments(aws: Aws, *, endpoint_url: str | None, output: str) -> None:
 
 
 def _described(plane: ControlPlane, name: str) -> dict[str, Any]:
-    from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+    from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
 
     try:
         there = call_with_retries(lambda: plane.get_environment(name), RetryPolicy())

@@ -23,8 +23,8 @@ def read_place(remote: Remote, place: str) -> bytes:
 
     :raises MwaaInputError: it isn't there, or is too large.
     """
-    from airflow_mwaa_provider.client.files import read_file
-    from airflow_mwaa_provider.client.stored_documents import MAX_DOCUMENT_BYTES
+    from airflow_mwaa_provider.client.stored.documents import MAX_DOCUMENT_BYTES
+    from airflow_mwaa_provider.client.stored.files import read_file
 
     if place != STDIN:
         return read_file(place, remote.s3, max_bytes=MAX_DOCUMENT_BYTES)

@@ -241,8 +241,8 @@ def _max_workers(aws: Aws, env_names: Iterable[str]) -> dict[str, int]:
 
 
 def _describe(aws: Aws, env_name: str) -> dict[str, Any]:
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
-    from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
 
     return call_with_retries(functools.partial(ControlPlane(aws.session).get_environment, env_name), RetryPolicy())
 

@@ -19,7 +19,7 @@ from airflow_mwaa_provider.cli.warnings_shown import warnings_shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
 
 TRANSPORTS = ("rest_api", "web_session", "cli")
@@ -50,14 +50,14 @@ class Remote:
         """
         from airflow_mwaa_provider.client.access import ClientSettings
         from airflow_mwaa_provider.client.environment import MwaaEnvironment
-        from airflow_mwaa_provider.client.web_server import WebServerSettings
+        from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 
         settings = ClientSettings(transport=self.transport, web_server=WebServerSettings(proxy=self.proxy))
         return MwaaEnvironment(self._control_plane, self.env_name, settings)
 
     def describe(self) -> dict[str, Any]:
         """Describe the environment by GetEnvironment, and say in which region it is: ``region_name``."""
-        from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+        from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
 
         plane = self._control_plane
         found: dict[str, Any] = call_with_retries(lambda: plane.get_environment(self.env_name), RetryPolicy())
@@ -79,7 +79,7 @@ class Remote:
 
     @functools.cached_property
     def _control_plane(self) -> ControlPlane:
-        from airflow_mwaa_provider.client.control_plane import ControlPlane
+        from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 
         return ControlPlane(self._aws.session, endpoint_url=self.endpoint_url)
 

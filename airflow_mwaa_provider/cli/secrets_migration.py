@@ -231,7 +231,7 @@ def _database(url: str, fernet_key_file: str | None) -> Source:
 
 def _files(remote: Remote, connections_file: str | None, variables_file: str | None) -> Source:
     from airflow_mwaa_provider.client.secrets_migration.source import DocumentSource
-    from airflow_mwaa_provider.client.stored_documents import read_document
+    from airflow_mwaa_provider.client.stored.documents import read_document
 
     if connections_file == variables_file == STDIN:
         raise click.UsageError("Only one of --connections-file and --variables-file can be stdin.")

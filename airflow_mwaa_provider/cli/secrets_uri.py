@@ -72,8 +72,8 @@ def uri(
       airflow-mwaa secrets uri --type aws --extra region_name=eu-west-1 --extra-file role.json
       airflow-mwaa secrets uri --read < connection.txt
     """
-    from airflow_mwaa_provider.client.connection_uris import uri_of_connection
-    from airflow_mwaa_provider.client.stored_documents import connections_of
+    from airflow_mwaa_provider.client.stored.connection_uris import uri_of_connection
+    from airflow_mwaa_provider.client.stored.documents import connections_of
 
     given = {"conn_type": conn_type, "login": login, "host": host, "port": port, "schema": schema}
     if is_read:
@@ -125,7 +125,7 @@ def _extra(extras: tuple[str, ...], file: str | None) -> dict[str, Any]:
 
 
 def _json_object(text: str, where: str) -> dict[str, Any]:
-    from airflow_mwaa_provider.client.stored_documents import read_document
+    from airflow_mwaa_provider.client.stored.documents import read_document
 
     return read_document(text, "extra", f"of {where}")
 
@@ -151,7 +151,7 @@ def _text(place: str) -> str:
 
 
 def _read_connection(text: str) -> Connection:
-    from airflow_mwaa_provider.client.stored_documents import connections_of
+    from airflow_mwaa_provider.client.stored.documents import connections_of
 
     if not text.strip():
         raise MwaaInputError("What came on stdin is empty. Give a URI, or a connection as JSON.")

@@ -52,8 +52,8 @@ def import_command(words: Words) -> click.Command:
     def import_file(
         remote: Remote, *, place: str, dry_run: bool, on_conflict: str, overwrite_hidden: bool, output: str
     ) -> None:
-        from airflow_mwaa_provider.client.stored_documents import read_document
-        from airflow_mwaa_provider.client.stored_kinds import KINDS
+        from airflow_mwaa_provider.client.stored.documents import read_document
+        from airflow_mwaa_provider.client.stored.kinds import KINDS
         from airflow_mwaa_provider.client.transactional_import import import_stored
 
         document = read_document(read_place(remote, place), words.nouns, "on stdin" if place == STDIN else place)
@@ -108,8 +108,8 @@ def export_command(words: Words) -> click.Command:
     @click.option("--leave-out-hidden", is_flag=True, help="Leave out what Airflow masks, instead of failing.")
     @environment_command()
     def export_file(remote: Remote, *, place: str, leave_out_hidden: bool, output: str) -> None:
-        from airflow_mwaa_provider.client.files import write_file
-        from airflow_mwaa_provider.client.stored_kinds import KINDS
+        from airflow_mwaa_provider.client.stored.files import write_file
+        from airflow_mwaa_provider.client.stored.kinds import KINDS
         from airflow_mwaa_provider.client.transactional_import import export_stored
 
         kind = KINDS[words.nouns](remote.environment)

@@ -55,7 +55,7 @@ def read(environment: MwaaEnvironment, words: Words, key: str) -> Any:
     item = getattr(environment, words.nouns).get(key)
     if words.noun != "variable":
         return item
-    from airflow_mwaa_provider.client.stored_kinds import StoredVariables
+    from airflow_mwaa_provider.client.stored.kinds import StoredVariables
 
     kind = StoredVariables(environment)
     if not kind.may_be_rewritten(item):
@@ -67,7 +67,7 @@ def read(environment: MwaaEnvironment, words: Words, key: str) -> Any:
 
 
 def _store_variable(environment: MwaaEnvironment, key: str, text: str, description: str | None) -> None:
-    from airflow_mwaa_provider.client.stored_documents import variables_of
+    from airflow_mwaa_provider.client.stored.documents import variables_of
 
     variable = variables_of({key: {"value": text, "description": description}})[key]
     value = variable.value or ""
@@ -82,7 +82,7 @@ def _store_variable(environment: MwaaEnvironment, key: str, text: str, descripti
 
 
 def _store_connection(environment: MwaaEnvironment, key: str, text: str, description: str | None) -> None:
-    from airflow_mwaa_provider.client.stored_documents import connections_of
+    from airflow_mwaa_provider.client.stored.documents import connections_of
 
     connection = connections_of({key: text})[key]
     if description is not None:
@@ -91,8 +91,8 @@ def _store_connection(environment: MwaaEnvironment, key: str, text: str, descrip
 
 
 def _store_pool(environment: MwaaEnvironment, key: str, text: str, description: str | None) -> None:
-    from airflow_mwaa_provider.client.stored_documents import pools_of, read_document
-    from airflow_mwaa_provider.client.stored_kinds import StoredPools
+    from airflow_mwaa_provider.client.stored.documents import pools_of, read_document
+    from airflow_mwaa_provider.client.stored.kinds import StoredPools
 
     is_json = text.lstrip().startswith("{")
     slots: Any = int(text) if re.fullmatch(r"\s*-?\d{1,10}\s*", text, re.ASCII) else text

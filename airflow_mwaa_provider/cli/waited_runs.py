@@ -83,7 +83,7 @@ def show_run(remote: Remote, run: DagRun, output: str, failed_tasks: tuple[str, 
 def wait_for_run(remote: Remote, run: DagRun, how: Patience, output: str) -> None:
     """Wait until a run ends, print it, and end the command with 1 where it ended badly."""
     from airflow_mwaa_provider.client.parameters import run_states
-    from airflow_mwaa_provider.client.polling import PollInterval
+    from airflow_mwaa_provider.client.waits.run_wait import PollInterval
 
     subject = f"run {run.run_id} of DAG {run.dag_id}"
     # Also where nobody looks: whoever reads a log wants to know which run it was, however the wait ends.

@@ -10,14 +10,14 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_mwaa_provider.client.airflow_api import AirflowApi
-from airflow_mwaa_provider.client.airflow_cli import AirflowCli
-from airflow_mwaa_provider.client.aws_faults import not_available
-from airflow_mwaa_provider.client.cli_endpoint import CliEndpoint
+from airflow_mwaa_provider.client.aws.errors import not_available
+from airflow_mwaa_provider.client.cli.airflow_cli import AirflowCli
+from airflow_mwaa_provider.client.cli.endpoint import CliEndpoint
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries, held
+from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 from airflow_mwaa_provider.client.models import TransportName
-from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries, held
-from airflow_mwaa_provider.client.transports import RestApiTransport, Transport, WebSessionTransport
-from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.client.rest.airflow_api import AirflowApi
+from airflow_mwaa_provider.client.rest.transports import RestApiTransport, Transport, WebSessionTransport
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AnswerTooLarge,
@@ -35,8 +35,8 @@ from airflow_mwaa_provider.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
     from airflow_mwaa_provider.client.backend import Backend
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
     from airflow_mwaa_provider.client.models import CliResult
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.client.http.errors import shortened
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
-from airflow_mwaa_provider.client.network_faults import shortened
 from airflow_mwaa_provider.exceptions import (
     DagRunAlreadyExists,
     DagRunNotFound,

@@ -24,18 +24,18 @@ from airflow_mwaa_provider.client.dag_runs import DagRunCalls
 from airflow_mwaa_provider.client.dags import DagCalls
 from airflow_mwaa_provider.client.models import CliResult, DagRunState, TransportName
 from airflow_mwaa_provider.client.parameters import check_seconds
-from airflow_mwaa_provider.client.polling import PollInterval, RunWait
+from airflow_mwaa_provider.client.rest.transports import PLUGIN_PREFIX, acts
 from airflow_mwaa_provider.client.roles import Roles
 from airflow_mwaa_provider.client.task_instances import TaskCalls
-from airflow_mwaa_provider.client.transports import PLUGIN_PREFIX, acts
-from airflow_mwaa_provider.client.waiting import wait_until_done
+from airflow_mwaa_provider.client.waits.blocking import wait_until_done
+from airflow_mwaa_provider.client.waits.run_wait import PollInterval, RunWait
 from airflow_mwaa_provider.exceptions import MwaaInputError, UnsupportedByTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
     from airflow_mwaa_provider.client.models import DagRun
 
 log = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from airflow_mwaa_provider.client.http.retrying import within
 from airflow_mwaa_provider.client.in_parallel import AT_ONCE, call_all
-from airflow_mwaa_provider.client.retrying import within
-from airflow_mwaa_provider.client.stored_kinds import Comparison
+from airflow_mwaa_provider.client.stored.kinds import Comparison
 from airflow_mwaa_provider.exceptions import (
     ImportFailed,
     MwaaError,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from airflow_mwaa_provider.client.stored_kinds import Old, StoredKind
+    from airflow_mwaa_provider.client.stored.kinds import Old, StoredKind
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

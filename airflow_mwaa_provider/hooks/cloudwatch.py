@@ -18,8 +18,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mwaa_provider._compat import BaseHook
-from airflow_mwaa_provider.client.network_faults import reason, shortened
-from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.client.http.errors import reason, shortened
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.exceptions import CallTimeout, MwaaError, MwaaInputError
 from airflow_mwaa_provider.monitoring.metrics import Metric, StatisticSet, check_namespace, number_of
 from airflow_mwaa_provider.monitoring.publishing import put_metrics

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseHook, connection_not_found
 from airflow_mwaa_provider.client.access import ClientSettings
-from airflow_mwaa_provider.client.aws_faults import credentials_error
-from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
+from airflow_mwaa_provider.client.aws.errors import credentials_error
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
-from airflow_mwaa_provider.client.network_faults import reason
-from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.client.http.errors import reason
+from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
 from airflow_mwaa_provider.provider_info import CONNECTION_FIELDS, HIDDEN_FIELDS
 

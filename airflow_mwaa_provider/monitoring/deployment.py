@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.aws_calls import AwsCalls
+from airflow_mwaa_provider.client.aws.calls import AwsCalls
 from airflow_mwaa_provider.exceptions import AwsError, MwaaInputError
 from airflow_mwaa_provider.monitoring import alarms, dashboard
 from airflow_mwaa_provider.monitoring.series import check_env_names
@@ -21,7 +21,7 @@ from airflow_mwaa_provider.monitoring.series import check_env_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from airflow_mwaa_provider.client.retrying import RetryPolicy
+    from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 
 __all__ = ["Action", "AlarmDeployment", "Change", "DashboardDeployment"]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from airflow_mwaa_provider.client.aws_calls import AwsCalls
+    from airflow_mwaa_provider.client.aws.calls import AwsCalls
 
 __all__ = [
     "CHANGES",

@@ -10,15 +10,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
-from airflow_mwaa_provider.client.aws_calls import AwsCalls
-from airflow_mwaa_provider.client.network_faults import shortened
+from airflow_mwaa_provider.client.aws.calls import AwsCalls
+from airflow_mwaa_provider.client.http.errors import shortened
 from airflow_mwaa_provider.exceptions import MetricsNotSent, MwaaError
 from airflow_mwaa_provider.monitoring.metrics import check_namespace, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from airflow_mwaa_provider.client.retrying import RetryPolicy
+    from airflow_mwaa_provider.client.http.retrying import RetryPolicy
     from airflow_mwaa_provider.monitoring.metrics import Metric
 
 __all__ = ["MAX_REQUEST_BYTES", "MAX_REQUEST_METRICS", "put_metrics"]

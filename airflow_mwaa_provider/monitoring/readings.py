@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.aws_calls import AwsCalls
+from airflow_mwaa_provider.client.aws.calls import AwsCalls
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.monitoring.alarms import alarm_on
 from airflow_mwaa_provider.monitoring.dashboard import GRAPHS, Search
@@ -21,7 +21,7 @@ from airflow_mwaa_provider.monitoring.worker import WORKER_METRICS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from airflow_mwaa_provider.client.retrying import RetryPolicy
+    from airflow_mwaa_provider.client.http.retrying import RetryPolicy
     from airflow_mwaa_provider.monitoring.alarms import Alarm
     from airflow_mwaa_provider.monitoring.dashboard import Graph
 

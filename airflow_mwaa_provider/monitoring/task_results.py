@@ -36,7 +36,7 @@ from airflow_mwaa_provider.monitoring.process_tree import is_alive, start_ticks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from airflow_mwaa_provider.client.retrying import RetryPolicy
+    from airflow_mwaa_provider.client.http.retrying import RetryPolicy
     from airflow_mwaa_provider.monitoring.metrics import Metric
 
 __all__ = ["TaskFile", "TaskResults", "main", "metrics_of_results"]
@@ -461,7 +461,7 @@ def main(arguments: Sequence[str]) -> None:
     folder, namespace, most_tasks = arguments[:3]
     results = TaskResults(folder)
     if arguments[3:]:
-        from airflow_mwaa_provider.client.retrying import RetryPolicy
+        from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 
         try:
             results.publish(_client(), namespace, int(most_tasks), RetryPolicy(deadline_s=float(arguments[3])))

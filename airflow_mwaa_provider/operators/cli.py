@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.cli_endpoint import last_words
+from airflow_mwaa_provider.client.cli.endpoint import last_words
 from airflow_mwaa_provider.client.texts import storable
 from airflow_mwaa_provider.exceptions import CliCommandFailed, MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings

@@ -335,8 +335,8 @@ class PrivilegeChangesOperator(_MetricsOperator):
         return start, end
 
     def _found(self, env_name: str, start: datetime, end: datetime) -> Iterator[Finding]:
-        from airflow_mwaa_provider.client.aws_calls import AwsCalls
-        from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+        from airflow_mwaa_provider.client.aws.calls import AwsCalls
+        from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
         from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
         from airflow_mwaa_provider.monitoring.privileges import find_changes, log_groups
 

@@ -73,7 +73,7 @@ class CodeArtifactTokenOperator(MwaaOperator):
         :raises AwsError: CodeArtifact did not give a token.
         :raises SecretsError: Secrets Manager did not take it.
         """
-        from airflow_mwaa_provider.client.code_artifact import make_token
+        from airflow_mwaa_provider.client.aws.code_artifact import make_token
         from airflow_mwaa_provider.client.secrets_migration.vault import Vault
         from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 

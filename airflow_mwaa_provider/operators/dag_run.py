@@ -244,7 +244,7 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
 
         :raises DagRunFailed: the run ended badly.
         """
-        from airflow_mwaa_provider.client.polling import Failed
+        from airflow_mwaa_provider.client.waits.run_wait import Failed
         from airflow_mwaa_provider.triggers.events import outcome_of
 
         self.read_rendered(required=("env_name", "trigger_dag_id"))
@@ -375,7 +375,7 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         )
 
     def _wait(self, environment: MwaaEnvironment, run: DagRun) -> DagRun:
-        from airflow_mwaa_provider.client.polling import PollInterval
+        from airflow_mwaa_provider.client.waits.run_wait import PollInterval
 
         self._waited_for = (environment, run)
         try:
@@ -398,7 +398,7 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         return timeout_s
 
     def _ended_badly(self, environment: MwaaEnvironment, error: MwaaError, run: DagRun | None) -> MwaaError:
-        from airflow_mwaa_provider.client.waiting import explained
+        from airflow_mwaa_provider.client.waits.blocking import explained
 
         if isinstance(error, WaitTimeout) and self.cancel_on_timeout and run is not None:
             self._mark_as_failed(environment, run.run_id)

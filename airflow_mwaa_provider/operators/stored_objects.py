@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from airflow_mwaa_provider._compat import Context
-    from airflow_mwaa_provider.client.stored_kinds import StoredKind
+    from airflow_mwaa_provider.client.stored.kinds import StoredKind
 
 __all__ = ["HiddenContent", "MwaaExportOperator", "MwaaImportOperator", "MwaaStoredObjectsOperator"]
 
@@ -117,7 +117,7 @@ class MwaaStoredObjectsOperator(TextTemplates, BaseOperator):
 
     def _kind(self) -> StoredKind[Any]:
         # Imported here, because it brings requests, which a DAG file's parsing must not load.
-        from airflow_mwaa_provider.client.stored_kinds import KINDS
+        from airflow_mwaa_provider.client.stored.kinds import KINDS
 
         return KINDS[self.nouns](self._settings().environment(self.env_name))
 
@@ -203,7 +203,7 @@ class MwaaImportOperator(MwaaStoredObjectsOperator):
             self._stop.set()
 
     def _document(self) -> dict[str, Any]:
-        from airflow_mwaa_provider.client.stored_documents import MAX_DOCUMENT_BYTES, read_document
+        from airflow_mwaa_provider.client.stored.documents import MAX_DOCUMENT_BYTES, read_document
 
         source = getattr(self, self.nouns)
         if isinstance(source, HiddenContent):
@@ -215,7 +215,7 @@ class MwaaImportOperator(MwaaStoredObjectsOperator):
                 f"{self.nouns} is {'empty' if source == '' else type(source).__name__}: give a dict, the path of a "
                 "JSON file, or s3://BUCKET/KEY."
             )
-        from airflow_mwaa_provider.client.files import read_file
+        from airflow_mwaa_provider.client.stored.files import read_file
 
         content = read_file(source, self._s3, max_bytes=MAX_DOCUMENT_BYTES)
         return read_document(content, self.nouns, source)
@@ -245,7 +245,7 @@ class MwaaExportOperator(MwaaStoredObjectsOperator):
 
         :raises ValueMasked: Airflow masks something; names it.
         """
-        from airflow_mwaa_provider.client.files import write_file
+        from airflow_mwaa_provider.client.stored.files import write_file
         from airflow_mwaa_provider.client.transactional_import import export_stored
 
         self.read_rendered(required=("env_name", "destination"))

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["LambdaZip", "build_zip", "write_zip"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_OWN_FILES = ("__init__.py", "py.typed", "exceptions.py", "quiet_logs.py", "aws_lambda*.py", "client/*.py")
+_OWN_FILES = (
+    *("__init__.py", "py.typed", "exceptions.py", "quiet_logs.py", "aws_lambda*.py", "client/*.py"),
+    *(f"client/{room}/*.py" for room in ("aws", "cli", "http", "rest", "stored", "waits")),
+)
 _COMMENT = b"airflow-mwaa package lambda"
 """By which a zip is known as one of these, so that only such a file is replaced."""
 # botocore, and so Lambda's runtime, brings it; another one in the zip would take its place under boto3 as well.

@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.aws_calls import AwsCalls
+from airflow_mwaa_provider.client.aws.calls import AwsCalls
 from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaError, MwaaInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_mwaa_provider.client.retrying import RetryPolicy
+    from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 
 __all__ = ["PART_BYTES", "Uploaded", "parse_s3_uri", "upload_file"]
 

@@ -11,8 +11,8 @@ from airflow_mwaa_provider.client.parameters import (
     run_states,
     task_states,
 )
-from airflow_mwaa_provider.client.polling import RunWait
-from airflow_mwaa_provider.client.task_polling import TaskSelection, TaskWait
+from airflow_mwaa_provider.client.waits.run_wait import RunWait
+from airflow_mwaa_provider.client.waits.task_wait import TaskSelection, TaskWait
 from airflow_mwaa_provider.exceptions import (
     MwaaInputError,
 )

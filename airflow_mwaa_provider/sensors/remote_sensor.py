@@ -23,10 +23,10 @@ from airflow_mwaa_provider.client.parameters import (
     known_elements,
     number,
 )
-from airflow_mwaa_provider.client.polling import Done, RunWait, Wait
-from airflow_mwaa_provider.client.task_polling import TaskWait
-from airflow_mwaa_provider.client.waiting import explained
-from airflow_mwaa_provider.client.watching import Watcher
+from airflow_mwaa_provider.client.waits.blocking import explained
+from airflow_mwaa_provider.client.waits.run_wait import Done, RunWait, Wait
+from airflow_mwaa_provider.client.waits.task_wait import TaskWait
+from airflow_mwaa_provider.client.waits.watcher import Watcher
 from airflow_mwaa_provider.exceptions import (
     DagRunFailed,
     DagRunNotFound,

@@ -16,8 +16,8 @@ from airflow_mwaa_provider._compat import (
 )
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
 from airflow_mwaa_provider.client.parameters import check_seconds
-from airflow_mwaa_provider.client.polling import PollInterval, RunWait
-from airflow_mwaa_provider.client.task_polling import TaskSelection, TaskWait
+from airflow_mwaa_provider.client.waits.run_wait import PollInterval, RunWait
+from airflow_mwaa_provider.client.waits.task_wait import TaskSelection, TaskWait
 from airflow_mwaa_provider.exceptions import MwaaError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.triggers.events import event_of

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider import exceptions
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, parse_time
-from airflow_mwaa_provider.client.polling import Done, Failed
 from airflow_mwaa_provider.client.texts import storable
+from airflow_mwaa_provider.client.waits.run_wait import Done, Failed
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:

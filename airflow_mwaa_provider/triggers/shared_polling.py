@@ -2,8 +2,8 @@
 """One poller for all waits of a triggerer process on one environment and credential.
 
 However many triggers wait, one look is made at a time and it serves all of them: see
-:mod:`~airflow_mwaa_provider.client.watching` for what it costs. The calls are made in a thread of the poller's own, so
-that an environment that doesn't answer holds up nothing but its own waits.
+:mod:`~airflow_mwaa_provider.client.waits.watcher` for what it costs. Calls are made in a thread of the poller's own,
+so that an environment that doesn't answer holds up nothing but its own waits.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from airflow_mwaa_provider.client.polling import Done, Failed, RunWait, Wait
-from airflow_mwaa_provider.client.watching import Watcher
+from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, RunWait, Wait
+from airflow_mwaa_provider.client.waits.watcher import Watcher
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_mwaa_provider.client.task_polling import TaskWait
-    from airflow_mwaa_provider.client.watching import Seen, Watched
+    from airflow_mwaa_provider.client.waits.task_wait import TaskWait
+    from airflow_mwaa_provider.client.waits.watcher import Seen, Watched
     from airflow_mwaa_provider.hooks.settings import HookSettings
 
 __all__ = ["SharedPoller", "shared_poller"]

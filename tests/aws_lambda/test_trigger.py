@@ -282,7 +282,7 @@ def test_without_requests_the_client_says_what_a_web_session_needs(runtime: Runt
     code = f"""
 import sys
 sys.path += [{str(bare_zip)!r}, {str(runtime.folder)!r}]
-from airflow_mwaa_provider.client.web_server import WebServer, WebServerSettings
+from airflow_mwaa_provider.client.http.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.exceptions import UnsupportedByTransport
 try:
     WebServer("env3", WebServerSettings()).send("GET", "https://127.0.0.1:9/x", acts=False)

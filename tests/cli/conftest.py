@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from tests.botocore_data import _botocore_data
 from tests.cli.terminal import Terminal
 from tests.client.conftest import _world, world

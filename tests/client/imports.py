@@ -6,8 +6,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.stored_documents import read_document
-from airflow_mwaa_provider.client.stored_kinds import StoredVariables
+from airflow_mwaa_provider.client.stored.documents import read_document
+from airflow_mwaa_provider.client.stored.kinds import StoredVariables
 from airflow_mwaa_provider.client.transactional_import import import_stored
 from tests.client.world import TRANSPORTS, FakeTime
 

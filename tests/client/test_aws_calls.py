@@ -11,8 +11,8 @@ import boto3
 import pytest
 import trustme
 
-from airflow_mwaa_provider.client.aws_calls import AwsCalls
-from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.client.aws.calls import AwsCalls
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.exceptions import AwsError, MwaaInputError
 from tests.client.page_server import PAGE, PageServer, _page_server, page_server
 

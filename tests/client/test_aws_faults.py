@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_mwaa_provider.client.access import ClientSettings
-from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider.client.airflow_api import AirflowApi
-from airflow_mwaa_provider.client.airflow_cli import AirflowCli
 from airflow_mwaa_provider.client.backend import Backend
-from airflow_mwaa_provider.client.cli_endpoint import CliEndpoint
+from airflow_mwaa_provider.client.cli.airflow_cli import AirflowCli
+from airflow_mwaa_provider.client.cli.endpoint import CliEndpoint
+from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 from airflow_mwaa_provider.client.models import Connection, DagRunState, Pool
-from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.client.rest.airflow_api import AirflowApi
 from airflow_mwaa_provider.exceptions import UnsupportedByTransport
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
-from airflow_mwaa_provider.client.connection_uris import connection_of_uri, differing_fields, uri_of_connection
 from airflow_mwaa_provider.client.models import Connection
+from airflow_mwaa_provider.client.stored.connection_uris import connection_of_uri, differing_fields, uri_of_connection
 
 HOSTILE = "@/%:?#&+ \n\t\r\\'\"=;[]{}é🚀ß%41%2F://ÀB"
 TEXTS = st.one_of(st.none(), st.text(st.sampled_from(HOSTILE)), st.text(st.characters(exclude_categories=["Cs"])))

@@ -101,7 +101,7 @@ def test_no_permission_for_anything(world: World) -> None:
 
 def test_wrong_credentials_are_no_missing_permission(world: World) -> None:
     session = boto3.Session(aws_access_key_id=KEY, aws_secret_access_key="not-the-key-at-all", region_name=REGION)
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 
     plane = ControlPlane(session, endpoint_url=world.url)
     with Failure(world, AccessDenied, "credentials were refused", "Check the AWS connection") as failure:
@@ -188,7 +188,7 @@ def test_tokens_and_sessions_that_are_refused(world: World) -> None:
 
 
 def test_a_session_that_another_server_signed_is_renewed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_mwaa_provider.client import transports
+    from airflow_mwaa_provider.client.rest import transports
 
     environment = world.environment("env3", "web_session")
     environment.trigger_dag_run("etl", "run_1")

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from airflow_mwaa_provider.client.files import read_file, write_file
+from airflow_mwaa_provider.client.stored.files import read_file, write_file
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 pytestmark = pytest.mark.once

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_mwaa_provider.client.models import Connection, Pool
-from airflow_mwaa_provider.client.stored_kinds import KINDS, StoredConnections, StoredPools, StoredVariables
+from airflow_mwaa_provider.client.stored.kinds import KINDS, StoredConnections, StoredPools, StoredVariables
 from airflow_mwaa_provider.client.transactional_import import export_stored, import_stored
 from airflow_mwaa_provider.exceptions import (
     ImportFailed,

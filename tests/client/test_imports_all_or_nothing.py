@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider.client.stored_kinds import StoredConnections, StoredVariables
+from airflow_mwaa_provider.client.stored.kinds import StoredConnections, StoredVariables
 from airflow_mwaa_provider.client.transactional_import import import_stored
 from airflow_mwaa_provider.exceptions import ImportFailed, MwaaError
 from tests.client.imports import REST, SECRET, TARGETS, put, state, values, variables

@@ -16,14 +16,14 @@ from urllib.parse import unquote
 
 import pytest
 
-from airflow_mwaa_provider.client.airflow_api import AirflowApi
 from airflow_mwaa_provider.client.collections import Variables
+from airflow_mwaa_provider.client.http.retrying import call_with_retries
 from airflow_mwaa_provider.client.models import TransportName
-from airflow_mwaa_provider.client.retrying import call_with_retries
-from airflow_mwaa_provider.client.stored_documents import variables_of
-from airflow_mwaa_provider.client.stored_kinds import StoredVariables
+from airflow_mwaa_provider.client.rest.airflow_api import AirflowApi
+from airflow_mwaa_provider.client.rest.transports import Answer
+from airflow_mwaa_provider.client.stored.documents import variables_of
+from airflow_mwaa_provider.client.stored.kinds import StoredVariables
 from airflow_mwaa_provider.client.transactional_import import import_stored
-from airflow_mwaa_provider.client.transports import Answer
 from airflow_mwaa_provider.exceptions import ImportFailed, MwaaError, UnexpectedAnswer
 from airflow_mwaa_provider.local.runtime import EnvironmentSpec
 from tests.client.stub_airflow import StubAirflow

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider.client.batches import Batch
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
-from airflow_mwaa_provider.client.polling import Failed, RunWait, Wait
-from airflow_mwaa_provider.client.retrying import RetryPolicy
-from airflow_mwaa_provider.client.task_polling import TaskSelection, TasksSeen, TaskWait
-from airflow_mwaa_provider.client.watching import Watcher
+from airflow_mwaa_provider.client.waits.bisect import Batch
+from airflow_mwaa_provider.client.waits.run_wait import Failed, RunWait, Wait
+from airflow_mwaa_provider.client.waits.task_wait import TaskSelection, TasksSeen, TaskWait
+from airflow_mwaa_provider.client.waits.watcher import Watcher
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AirflowError,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mwaa_provider.client.models import Connection, DagRunState, Pool, TaskState
-from airflow_mwaa_provider.client.pages import Page, pages
-from airflow_mwaa_provider.client.stored_kinds import KINDS, StoredConnections, StoredPools, StoredVariables
+from airflow_mwaa_provider.client.rest.pages import Page, pages
+from airflow_mwaa_provider.client.stored.kinds import KINDS, StoredConnections, StoredPools, StoredVariables
 from airflow_mwaa_provider.client.transactional_import import export_stored, import_stored
 from airflow_mwaa_provider.exceptions import ImportFailed, RemoteConflict, UnexpectedAnswer
 from tests.client.imports import REST, put, state, values, variables

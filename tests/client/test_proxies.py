@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_mwaa_provider.client.proxies import proxy_url, shown_proxy
-from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.client.http.proxies import proxy_url, shown_proxy
+from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, WebServerUnreachable
 from tests.client.proxy import INLINE, PASSWORD, USER, Proxy
 from tests.client.world import unverified_https

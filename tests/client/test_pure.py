@@ -14,10 +14,10 @@ import pytest
 
 from airflow_mwaa_provider import exceptions
 from airflow_mwaa_provider.client.access import ClientSettings
+from airflow_mwaa_provider.client.http.errors import handshake_failed, never_connected, reason
+from airflow_mwaa_provider.client.http.retrying import MIN_ATTEMPT_S, call_with_retries, held, is_overdue, time_left_s
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
-from airflow_mwaa_provider.client.network_faults import handshake_failed, never_connected, reason
-from airflow_mwaa_provider.client.polling import Done, Failed, PollInterval, RunWait, Wait
-from airflow_mwaa_provider.client.retrying import MIN_ATTEMPT_S, call_with_retries, held, is_overdue, time_left_s
+from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, PollInterval, RunWait, Wait
 from airflow_mwaa_provider.exceptions import (
     CallTimeout,
     DagRunFailed,
@@ -220,7 +220,7 @@ def test_what_is_below_knows_the_deadline() -> None:
 
 
 def test_a_thread_that_hangs_holds_no_other_up_beyond_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_mwaa_provider.client import retrying
+    from airflow_mwaa_provider.client.http import retrying
 
     monkeypatch.setattr(retrying, "MIN_ATTEMPT_S", 0.01)
     lock, time = threading.Lock(), FakeTime()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_mwaa_provider.client.cli_endpoint import command_line, json_argument, last_words, parse_json_output
+from airflow_mwaa_provider.client.cli.endpoint import command_line, json_argument, last_words, parse_json_output
 from airflow_mwaa_provider.client.models import CliResult
 from airflow_mwaa_provider.exceptions import UnexpectedAnswer, UnsendableCommand
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mwaa_provider.client.stored_documents import (
+from airflow_mwaa_provider.client.stored.documents import (
     MAX_DOCUMENT_BYTES,
     MAX_VALUE_BYTES,
     connections_document,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskInstance, TaskState
-from airflow_mwaa_provider.client.polling import Done, Failed, Step, Wait
-from airflow_mwaa_provider.client.task_polling import TaskSelection, TasksSeen, TaskWait
+from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, Step, Wait
+from airflow_mwaa_provider.client.waits.task_wait import TaskSelection, TasksSeen, TaskWait
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     DagRunNotFound,

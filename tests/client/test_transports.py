@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.client.models import Connection, DagRunState, Pool, TaskState
 from airflow_mwaa_provider.exceptions import (
     AnswerTooLarge,

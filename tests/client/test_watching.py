@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
-from airflow_mwaa_provider.client.polling import Done, Failed, PollInterval, RunWait, Wait
-from airflow_mwaa_provider.client.task_polling import TaskSelection, TasksSeen, TaskWait
-from airflow_mwaa_provider.client.watching import Watcher
+from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, PollInterval, RunWait, Wait
+from airflow_mwaa_provider.client.waits.task_wait import TaskSelection, TasksSeen, TaskWait
+from airflow_mwaa_provider.client.waits.watcher import Watcher
 from airflow_mwaa_provider.exceptions import AccessDenied, DagRunFailed, DagRunNotFound, MwaaError
 from tests.client.world import TRANSPORTS, FakeTime
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 from airflow_mwaa_provider.client.models import Connection
-from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import MwaaInputError, WebServerUnreachable
 from tests.client.failure import HUSH, Failure
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from airflow_mwaa_provider.client.access import ClientSettings
-from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
-from airflow_mwaa_provider.client.retrying import RetryPolicy
-from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
+from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 from airflow_mwaa_provider.local.aws.endpoint import LocalMwaa
 from airflow_mwaa_provider.local.aws.limits import Limits
 from tests.client.stub_airflow import StubAirflow, StubFactory

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, UnexpectedAnswer, WebServerUnreachable
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from tests.client.world import KEY, REGION, SECRET, unverified_https

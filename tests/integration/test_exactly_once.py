@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.exceptions import DagRunAlreadyExists
 from tests.integration.world import World
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
-from airflow_mwaa_provider.client.stored_documents import read_document
-from airflow_mwaa_provider.client.stored_kinds import KINDS, StoredKind
+from airflow_mwaa_provider.client.stored.documents import read_document
+from airflow_mwaa_provider.client.stored.kinds import KINDS, StoredKind
 from airflow_mwaa_provider.client.transactional_import import export_stored, import_stored
 from airflow_mwaa_provider.exceptions import ImportFailed, RemoteNotFound, ValueMasked
 from tests.integration.conftest import ENVIRONMENTS, of_environment

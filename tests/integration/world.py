@@ -22,10 +22,10 @@ import psycopg2
 import requests
 
 from airflow_mwaa_provider.client.access import ClientSettings
-from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
-from airflow_mwaa_provider.client.retrying import RetryPolicy
-from airflow_mwaa_provider.client.web_server import WebServerSettings
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
+from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.airflow import interpreter

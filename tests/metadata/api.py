@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from airflow_mwaa_provider.client.models import TransportName
-from airflow_mwaa_provider.client.rest_call import RestCaller
-from airflow_mwaa_provider.client.transports import Answer
+from airflow_mwaa_provider.client.rest.request import RestCaller
+from airflow_mwaa_provider.client.rest.transports import Answer
 from airflow_mwaa_provider.metadata.api_protocol import CONTRADICTION, MEASURES, PREFIX
 from airflow_mwaa_provider.metadata.api_source import ApiSource
 from airflow_mwaa_provider.metadata.cleaning.api_protocol import PLAN, STEPS, UNITS

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mwaa_provider.client.transports import Answer
+from airflow_mwaa_provider.client.rest.transports import Answer
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     DatabaseRefused,

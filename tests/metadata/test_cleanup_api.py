@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_mwaa_provider.client.transports import Answer
+from airflow_mwaa_provider.client.rest.transports import Answer
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AirflowError,

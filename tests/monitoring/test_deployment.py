@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaInputError
 from airflow_mwaa_provider.monitoring import alarms, dashboard
 from airflow_mwaa_provider.monitoring.deployment import Action, AlarmDeployment, Change, DashboardDeployment

@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from airflow_mwaa_provider.client.aws_calls import AwsCalls
+from airflow_mwaa_provider.client.aws.calls import AwsCalls
 from airflow_mwaa_provider.monitoring.privileges import FILTER_PATTERN, LogGroup, changes_in, find_changes, log_groups
 
 ROLE = 'it\'s "ours" ünïcödé 3476f7'

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.exceptions import AccessDenied, MetricsNotSent, MwaaInputError
 from airflow_mwaa_provider.hooks.cloudwatch import CloudWatchMetricsHook
 from airflow_mwaa_provider.monitoring.metrics import UNITS, Metric, StatisticSet

@@ -58,7 +58,7 @@ work()
 """
 )
 
-WAITS = """from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+WAITS = """from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
 from airflow_mwaa_provider.exceptions import MwaaError
 def fails():
     raise MwaaError("no", transient=True)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from moto.cloudwatch.models import cloudwatch_backends
 
-from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.monitoring import publishing, task_results
 from airflow_mwaa_provider.monitoring.task_results import TaskFile, TaskResults, metrics_of_results
 from tests.monitoring.conftest import CloudWatchService

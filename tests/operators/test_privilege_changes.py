@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from airflow_mwaa_provider.client.control_plane import ControlPlane
+from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.monitoring.privileges import changes_in
 from airflow_mwaa_provider.operators.cloudwatch import PrivilegeChangesOperator

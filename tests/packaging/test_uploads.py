@@ -17,7 +17,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 
 from airflow_mwaa_provider.cli.main import main
-from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaInputError
 from airflow_mwaa_provider.packaging.uploads import PART_BYTES, Uploaded, parse_s3_uri, upload_file
 from tests.metadata.faulty_s3 import FaultyS3

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from airflow_mwaa_provider.client.connection_uris import differing_fields
 from airflow_mwaa_provider.client.models import Connection
 from airflow_mwaa_provider.client.secrets_migration.items import Kind
 from airflow_mwaa_provider.client.secrets_migration.migration import Step
 from airflow_mwaa_provider.client.secrets_migration.restoring import restore
 from airflow_mwaa_provider.client.secrets_migration.vault import Vault
+from airflow_mwaa_provider.client.stored.connection_uris import differing_fields
 from tests.client.world import World
 from tests.secrets.conftest import SecretsService, make
 from tests.secrets_migration.conftest import ALL, NAMES, Metadata

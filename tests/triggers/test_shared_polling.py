@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
-from airflow_mwaa_provider.client.polling import Done, Failed, PollInterval, RunWait
-from airflow_mwaa_provider.client.retrying import RetryPolicy
+from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, PollInterval, RunWait
 from airflow_mwaa_provider.exceptions import AccessDenied, DagRunNotFound, WaitTimeout
 from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.triggers import shared_polling

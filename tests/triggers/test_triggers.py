@@ -16,8 +16,8 @@ import pytest
 from airflow_mwaa_provider import exceptions
 from airflow_mwaa_provider._compat import AIRFLOW_V_3, deferral_settles_s, triggers_are_told_of_kills
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskState
-from airflow_mwaa_provider.client.polling import Done, Failed
 from airflow_mwaa_provider.client.texts import storable
+from airflow_mwaa_provider.client.waits.run_wait import Done, Failed
 from airflow_mwaa_provider.exceptions import DagRunFailed, MwaaError, MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.triggers import dag_run as triggers

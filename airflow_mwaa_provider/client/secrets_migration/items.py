@@ -9,7 +9,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.stored_documents import connections_of, stored_text, variables_of
+from airflow_mwaa_provider.client.stored.documents import connections_of, stored_text, variables_of
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.connection_uris import differing_fields
 from airflow_mwaa_provider.client.in_parallel import AT_ONCE, call_all
 from airflow_mwaa_provider.client.models import Connection
 from airflow_mwaa_provider.client.secrets_migration.items import (
@@ -35,6 +34,7 @@ from airflow_mwaa_provider.client.secrets_migration.vault import (
     problem_of_name,
     problem_of_text,
 )
+from airflow_mwaa_provider.client.stored.connection_uris import differing_fields
 from airflow_mwaa_provider.exceptions import MigrationRefused, MwaaInputError, SecretsError
 from airflow_mwaa_provider.quiet_logs import values_kept_out_of_logs
 

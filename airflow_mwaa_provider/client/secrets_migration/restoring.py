@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.client.models import Variable
 from airflow_mwaa_provider.client.secrets_migration.items import Kind
 from airflow_mwaa_provider.client.secrets_migration.migration import importable, secrets_of
-from airflow_mwaa_provider.client.stored_kinds import KINDS
+from airflow_mwaa_provider.client.stored.kinds import KINDS
 from airflow_mwaa_provider.client.transactional_import import import_stored
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import json
 from enum import StrEnum
 from typing import Any
 
-from airflow_mwaa_provider.client.connection_uris import connection_of_uri, differing_fields, uri_of_connection
 from airflow_mwaa_provider.client.models import Connection
+from airflow_mwaa_provider.client.stored.connection_uris import connection_of_uri, differing_fields, uri_of_connection
 
 __all__ = ["SecretForm", "connection_of_secret", "secret_of_connection"]
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_mwaa_provider.client.cli_call import positional
+from airflow_mwaa_provider.client.cli.call import positional
 from airflow_mwaa_provider.client.in_parallel import call_all
 from airflow_mwaa_provider.client.masks import MASK
-from airflow_mwaa_provider.client.rest_call import quoted
+from airflow_mwaa_provider.client.rest.request import quoted
 from airflow_mwaa_provider.client.secrets_migration.items import (
     Found,
     Kind,
@@ -135,7 +135,7 @@ class EnvironmentSource:
         return connection_found(conn_id, {name: row.get(name) for name in names})
 
     def _variable(self, seen: Variable) -> Found:
-        from airflow_mwaa_provider.client.stored_kinds import StoredVariables
+        from airflow_mwaa_provider.client.stored.kinds import StoredVariables
 
         kind = StoredVariables(self.environment)
         text = seen.value

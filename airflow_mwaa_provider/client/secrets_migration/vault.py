@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_mwaa_provider.client.network_faults import reason
-from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+from airflow_mwaa_provider.client.http.errors import reason
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, SecretsError, Throttled
 from airflow_mwaa_provider.quiet_logs import values_kept_out_of_logs
 

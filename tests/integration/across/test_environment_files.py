@@ -22,8 +22,8 @@ from botocore.config import Config
 import airflow_mwaa_provider
 from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
+from airflow_mwaa_provider.client.http.web_server import WebServerSettings
 from airflow_mwaa_provider.client.models import TaskState
-from airflow_mwaa_provider.client.web_server import WebServerSettings
 from airflow_mwaa_provider.exceptions import DagNotFound
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.machine.state import StateFolder

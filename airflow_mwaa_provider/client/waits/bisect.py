@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from airflow_mwaa_provider.client.retrying import within
+from airflow_mwaa_provider.client.http.retrying import within
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AnswerTooLarge,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_mwaa_provider.client.network_faults import (
+from airflow_mwaa_provider.client.http.errors import (
     causes,
     handshake_failed,
     never_connected,

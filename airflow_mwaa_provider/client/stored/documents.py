@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_mwaa_provider.client.connection_uris import connection_of_uri, is_connection_type
 from airflow_mwaa_provider.client.masks import is_masked
 from airflow_mwaa_provider.client.models import Connection, Pool, Variable
+from airflow_mwaa_provider.client.stored.connection_uris import connection_of_uri, is_connection_type
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_mwaa_provider.client import stored_documents
-from airflow_mwaa_provider.client.cli_call import positional
-from airflow_mwaa_provider.client.cli_endpoint import command_line
+from airflow_mwaa_provider.client.cli.call import positional
+from airflow_mwaa_provider.client.cli.endpoint import command_line
 from airflow_mwaa_provider.client.in_parallel import call_all
 from airflow_mwaa_provider.client.masks import MASK
 from airflow_mwaa_provider.client.models import Connection, Pool, TransportName, Variable
+from airflow_mwaa_provider.client.stored import documents as stored_documents
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, RemoteNotFound
 
 if TYPE_CHECKING:

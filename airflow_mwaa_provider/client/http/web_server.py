@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_mwaa_provider.client.network_faults import handshake_failed, never_connected, reason
-from airflow_mwaa_provider.client.proxies import proxy_secrets, proxy_url, shown_proxy
-from airflow_mwaa_provider.client.retrying import time_left_s
+from airflow_mwaa_provider.client.http.errors import handshake_failed, never_connected, reason
+from airflow_mwaa_provider.client.http.proxies import proxy_secrets, proxy_url, shown_proxy
+from airflow_mwaa_provider.client.http.retrying import time_left_s
 from airflow_mwaa_provider.exceptions import CallTimeout, MwaaInputError, UnsupportedByTransport, WebServerUnreachable
 
 if TYPE_CHECKING:

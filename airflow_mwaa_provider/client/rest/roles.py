@@ -13,9 +13,9 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_mwaa_provider.client.cli_call import CliCaller, positional
+from airflow_mwaa_provider.client.cli.call import CliCaller, positional
 from airflow_mwaa_provider.client.models import Role, TransportName
-from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
+from airflow_mwaa_provider.client.rest.request import RestCaller, quoted
 from airflow_mwaa_provider.exceptions import (
     AirflowError,
     DagNotFound,

@@ -13,19 +13,19 @@ import ast
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.airflow_objects import StoredObjectsApi
-from airflow_mwaa_provider.client.dag_lists import DagListsApi
 from airflow_mwaa_provider.client.models import (
     DagRun,
     DagRunState,
     TransportName,
     parse_time,
 )
-from airflow_mwaa_provider.client.pages import PAGE_ROWS, Page, pages
-from airflow_mwaa_provider.client.rest_call import quoted
-from airflow_mwaa_provider.client.role_calls import RolesApi
-from airflow_mwaa_provider.client.task_lists import TaskListsApi
-from airflow_mwaa_provider.client.transports import INVOKE_REST_API_MAX_PATH
+from airflow_mwaa_provider.client.rest.dags import DagListsApi
+from airflow_mwaa_provider.client.rest.pages import PAGE_ROWS, Page, pages
+from airflow_mwaa_provider.client.rest.request import quoted
+from airflow_mwaa_provider.client.rest.roles import RolesApi
+from airflow_mwaa_provider.client.rest.stored_objects import StoredObjectsApi
+from airflow_mwaa_provider.client.rest.tasks import TaskListsApi
+from airflow_mwaa_provider.client.rest.transports import INVOKE_REST_API_MAX_PATH
 from airflow_mwaa_provider.exceptions import (
     DagNotFound,
     DagRunNotFound,

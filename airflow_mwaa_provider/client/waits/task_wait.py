@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskInstance, TaskState
-from airflow_mwaa_provider.client.polling import Done, Failed, Patience, Step
+from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, Patience, Step
 from airflow_mwaa_provider.exceptions import DagRunNotFound, MwaaError, TaskInstanceFailed, TaskInstanceNotFound
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class TaskWait(Patience):
         return bool(self.tasks.missing(mine)) or any(instance.state in unclear for instance in mine)
 
     def step(self, seen: TasksSeen | MwaaError, now: float, expected_s: float | None = None) -> Step:
-        """Decide what one look means; see :meth:`~airflow_mwaa_provider.client.polling.RunWait.step`."""
+        """Decide what one look means; see :meth:`~airflow_mwaa_provider.client.waits.run_wait.RunWait.step`."""
         what = f"task(s) {self.tasks} of run {self.run_id!r} of DAG {self.dag_id!r}"
         if isinstance(seen, DagRunNotFound):
             return self.not_there(seen, now)

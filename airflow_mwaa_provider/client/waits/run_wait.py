@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The logic of a wait, without a clock, a thread or a network: pure steps for sync and deferred waits alike.
 
-A driver looks at the remote runs, hands what it saw to a wait's ``step``, and does what the step says. There are two
-drivers: :mod:`~airflow_mwaa_provider.client.waiting` sleeps in a thread, the triggers share one poller in a process.
+A driver looks at the remote runs, hands what it saw to a wait's ``step``, and does what the step says. There are two:
+:mod:`~airflow_mwaa_provider.client.waits.blocking` sleeps in a thread, the triggers share one poller in a process.
 """
 
 from __future__ import annotations

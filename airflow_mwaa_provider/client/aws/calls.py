@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.network_faults import (
+from airflow_mwaa_provider.client.http.errors import (
     bundle_unreadable,
     handshake_failed,
     never_connected,
@@ -17,7 +17,7 @@ from airflow_mwaa_provider.client.network_faults import (
     shortened,
     unended,
 )
-from airflow_mwaa_provider.client.retrying import RetryPolicy, call_with_retries
+from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
 from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaError, MwaaInputError, Throttled
 
 if TYPE_CHECKING:

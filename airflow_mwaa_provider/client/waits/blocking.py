@@ -8,10 +8,10 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from airflow_mwaa_provider.client.http.retrying import within
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
-from airflow_mwaa_provider.client.polling import Done, Failed, RunWait, Wait
-from airflow_mwaa_provider.client.retrying import within
-from airflow_mwaa_provider.client.watching import Watcher
+from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, RunWait, Wait
+from airflow_mwaa_provider.client.waits.watcher import Watcher
 from airflow_mwaa_provider.exceptions import DagRunFailed, MwaaError, TaskInstanceFailed
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
     from airflow_mwaa_provider.client.models import DagRun, TaskInstance
-    from airflow_mwaa_provider.client.task_polling import TaskWait
-    from airflow_mwaa_provider.client.watching import Seen
+    from airflow_mwaa_provider.client.waits.task_wait import TaskWait
+    from airflow_mwaa_provider.client.waits.watcher import Seen
 
 __all__ = ["explained", "wait_until_done"]
 

@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.models import TaskInstance, TaskState, parse_time
-from airflow_mwaa_provider.client.pages import LOOKS, PAGE_ROWS, Page, pages
-from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
+from airflow_mwaa_provider.client.rest.pages import LOOKS, PAGE_ROWS, Page, pages
+from airflow_mwaa_provider.client.rest.request import RestCaller, quoted
 from airflow_mwaa_provider.exceptions import RemoteNotFound, UnexpectedAnswer
 
 if TYPE_CHECKING:

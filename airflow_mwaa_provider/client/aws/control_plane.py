@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_mwaa_provider.client.aws_faults import network_error, rest_api_answer, service_error
-from airflow_mwaa_provider.client.network_faults import unended, without_credentials
+from airflow_mwaa_provider.client.aws.errors import network_error, rest_api_answer, service_error
+from airflow_mwaa_provider.client.http.errors import unended, without_credentials
 from airflow_mwaa_provider.exceptions import MwaaInputError, UnexpectedAnswer, UnsupportedByTransport
 from airflow_mwaa_provider.quiet_logs import values_kept_out_of_logs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.aws_calls import AwsCalls
+from airflow_mwaa_provider.client.aws.calls import AwsCalls
 from airflow_mwaa_provider.quiet_logs import values_kept_out_of_logs
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_mwaa_provider.client.http.errors import shortened
+from airflow_mwaa_provider.client.http.retrying import held
+from airflow_mwaa_provider.client.http.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.client.models import TransportName
-from airflow_mwaa_provider.client.network_faults import shortened
-from airflow_mwaa_provider.client.retrying import held
-from airflow_mwaa_provider.client.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.exceptions import (
     AnswerTooLarge,
     CallTimeout,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     import requests
 
-    from airflow_mwaa_provider.client.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.models import Dag, DagFileError, parse_time
-from airflow_mwaa_provider.client.rest_call import RestCaller
+from airflow_mwaa_provider.client.rest.request import RestCaller
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

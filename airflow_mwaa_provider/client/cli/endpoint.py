@@ -20,10 +20,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.client.http.errors import masked, shortened, unended
+from airflow_mwaa_provider.client.http.retrying import held, time_left_s
+from airflow_mwaa_provider.client.http.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.client.models import CliResult
-from airflow_mwaa_provider.client.network_faults import masked, shortened, unended
-from airflow_mwaa_provider.client.retrying import held, time_left_s
-from airflow_mwaa_provider.client.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.exceptions import (
     CallTimeout,
     CliCommandFailed,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     import requests
 
-    from airflow_mwaa_provider.client.control_plane import ControlPlane, WebServerToken
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane, WebServerToken
 
 MAX_CONCURRENT_COMMANDS = 4
 # A token lives 60 s. It is used for less, because the command's way to the server takes time too.

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_mwaa_provider.client.network_faults import masked, shortened, unended
-from airflow_mwaa_provider.client.pages import PAGE_ROWS, Page, pages
-from airflow_mwaa_provider.client.retrying import is_overdue
-from airflow_mwaa_provider.client.transports import PLUGIN_PREFIX, SLOW_DOWN, acts, whose_page
+from airflow_mwaa_provider.client.http.errors import masked, shortened, unended
+from airflow_mwaa_provider.client.http.retrying import is_overdue
+from airflow_mwaa_provider.client.rest.pages import PAGE_ROWS, Page, pages
+from airflow_mwaa_provider.client.rest.transports import PLUGIN_PREFIX, SLOW_DOWN, acts, whose_page
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AirflowError,
@@ -26,7 +26,7 @@ from airflow_mwaa_provider.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from airflow_mwaa_provider.client.transports import Answer, Transport
+    from airflow_mwaa_provider.client.rest.transports import Answer, Transport
 
 _DETAIL = 300
 # Our own errors, each with the way out at its end.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_mwaa_provider.client.cli_endpoint import SEE_OUTPUT, last_words, parse_json_output
+from airflow_mwaa_provider.client.cli.endpoint import SEE_OUTPUT, last_words, parse_json_output
 from airflow_mwaa_provider.exceptions import (
     CliCommandFailed,
     UnexpectedAnswer,
@@ -14,7 +14,7 @@ from airflow_mwaa_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from airflow_mwaa_provider.client.cli_endpoint import CliEndpoint
+    from airflow_mwaa_provider.client.cli.endpoint import CliEndpoint
     from airflow_mwaa_provider.client.models import CliResult
 
 

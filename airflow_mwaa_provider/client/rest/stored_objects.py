@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.masks import is_masked
 from airflow_mwaa_provider.client.models import Connection, Pool, Variable
-from airflow_mwaa_provider.client.pages import LOOKS, PAGE_ROWS, Page, overlapping_pages
-from airflow_mwaa_provider.client.rest_call import RestCaller, quoted
-from airflow_mwaa_provider.client.transports import INVOKE_REST_API_MAX_PATH
+from airflow_mwaa_provider.client.rest.pages import LOOKS, PAGE_ROWS, Page, overlapping_pages
+from airflow_mwaa_provider.client.rest.request import RestCaller, quoted
+from airflow_mwaa_provider.client.rest.transports import INVOKE_REST_API_MAX_PATH
 from airflow_mwaa_provider.exceptions import RemoteConflict, RemoteNotFound, UnexpectedAnswer, ValueMasked
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_mwaa_provider.client.cli_call import positional
-from airflow_mwaa_provider.client.cli_endpoint import json_argument, last_words
-from airflow_mwaa_provider.client.cli_objects import StoredObjectsCli
+from airflow_mwaa_provider.client.cli.call import positional
+from airflow_mwaa_provider.client.cli.endpoint import json_argument, last_words
+from airflow_mwaa_provider.client.cli.stored_objects import StoredObjectsCli
 from airflow_mwaa_provider.client.models import (
     Dag,
     DagFileError,
@@ -27,7 +27,7 @@ from airflow_mwaa_provider.client.models import (
     TaskState,
     parse_time,
 )
-from airflow_mwaa_provider.client.role_calls import RolesCli
+from airflow_mwaa_provider.client.rest.roles import RolesCli
 from airflow_mwaa_provider.exceptions import (
     CliCommandFailed,
     CliCommandNotAllowed,

@@ -14,10 +14,10 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_mwaa_provider.client.batches import Batch
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
-from airflow_mwaa_provider.client.polling import RunWait
-from airflow_mwaa_provider.client.task_polling import TasksSeen, TaskWait
+from airflow_mwaa_provider.client.waits.bisect import Batch
+from airflow_mwaa_provider.client.waits.run_wait import RunWait
+from airflow_mwaa_provider.client.waits.task_wait import TasksSeen, TaskWait
 from airflow_mwaa_provider.exceptions import DagRunNotFound, MwaaError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ Source: the CLI of Airflow 2.8.1 to 3.3.1; the guide's table of commands; the fa
 
 from __future__ import annotations
 
-from airflow_mwaa_provider.client.cli_call import CliCaller, positional
+from airflow_mwaa_provider.client.cli.call import CliCaller, positional
 from airflow_mwaa_provider.client.models import Connection, Pool, Variable
 from airflow_mwaa_provider.exceptions import RemoteNotFound
 

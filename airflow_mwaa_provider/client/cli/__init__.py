@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Airflow's own commands, through MWAA's CLI endpoint."""

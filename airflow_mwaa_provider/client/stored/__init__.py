@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Variables, connections and pools as documents and files."""
