@@ -37,9 +37,9 @@ import os, sys
 import boto3
 from botocore.config import Config
 from airflow_mwaa_provider.metadata.database import Database
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 form, compression = sys.argv[1:]
 s3 = boto3.client("s3", config=Config(s3={"addressing_style": "path"}))
 options = ExportOptions(tables=["task_instance"], prefix="ours", file_format=form, compression=compression)

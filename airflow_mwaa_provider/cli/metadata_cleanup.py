@@ -23,7 +23,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_mwaa_provider.metadata.cleaning.routes import Cleaner
+    from airflow_mwaa_provider.metadata.cleaning.routes.ways import Cleaner
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, Plan
     from airflow_mwaa_provider.metadata.database import Database
 
@@ -220,7 +220,7 @@ def _counting() -> Iterator[Callable[[str], None]]:
 
 
 def _cleaner(given: dict[str, Any], counting: Callable[[str], None] = lambda _: None) -> Cleaner:
-    from airflow_mwaa_provider.metadata.cleaning.routes import DatabaseCleaner, EnvironmentCleaner
+    from airflow_mwaa_provider.metadata.cleaning.routes.ways import DatabaseCleaner, EnvironmentCleaner
 
     route, url, env_name = given["route"], given["database_url"], given["env_name"]
     options = _options(given)
@@ -264,7 +264,7 @@ def open_database(url: str | None, route: str = "auto") -> Database:
 
 def _archive(given: dict[str, Any]) -> tuple[Any, str]:
     from airflow_mwaa_provider.metadata.cleaning.options import read_place
-    from airflow_mwaa_provider.metadata.storage import Storage
+    from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
     bucket, prefix = read_place(given["archive_to"])
     key = given["kms_key_id"]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from airflow_mwaa_provider.metadata.export import ExportOptions
-    from airflow_mwaa_provider.metadata.writing import Progress
+    from airflow_mwaa_provider.metadata.export.run import ExportOptions
+    from airflow_mwaa_provider.metadata.export.writer import Progress
 
 
 @click.command("export")
@@ -85,8 +85,8 @@ def export(
     bucket, prefix = _bucket_and_prefix(place)
     chosen = _options(prefix, options)
     opened = _source(database_url, route, env_name, region, profile, (bucket, prefix))
-    from airflow_mwaa_provider.metadata.export import export_metadata
-    from airflow_mwaa_provider.metadata.storage import Storage
+    from airflow_mwaa_provider.metadata.export.run import export_metadata
+    from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
     try:
         with signals_as_interrupts(), opened as source:
@@ -127,7 +127,7 @@ def _bucket_and_prefix(place: str) -> tuple[str, str]:
 
 def _options(prefix: str, given: dict[str, Any]) -> ExportOptions:
     from airflow_mwaa_provider.client.parameters import moment
-    from airflow_mwaa_provider.metadata.export import ExportOptions
+    from airflow_mwaa_provider.metadata.export.run import ExportOptions
 
     given["since"] = moment(given["since"], "--since")
     given["until"] = moment(given["until"], "--until")
@@ -168,7 +168,7 @@ def _source(
 
 
 def _show_estimates(source: Any, options: ExportOptions, output: str) -> None:
-    from airflow_mwaa_provider.metadata.estimate import estimate_export
+    from airflow_mwaa_provider.metadata.export.estimate import estimate_export
 
     if source.route in {"api", "rest"}:
         raise MwaaInputError(f"Route {source.route} cannot estimate: no query is run for it. Leave --dry-run out.")

@@ -48,7 +48,7 @@ def report(aws: Aws, *, place: str, output_file: Path, since: str | None, title:
       airflow-mwaa metadata report ./export --since 2026-11-01T00:00:00Z
     """
     from airflow_mwaa_provider.client.parameters import moment
-    from airflow_mwaa_provider.metadata.reading import open_export
+    from airflow_mwaa_provider.metadata.reading.export import open_export
     from airflow_mwaa_provider.metadata.report.figures import read_figures
     from airflow_mwaa_provider.metadata.report.page import write_page
 
@@ -90,8 +90,8 @@ def ddl(aws: Aws, *, place: str, dialect: str, output: str) -> None:
       airflow-mwaa metadata ddl s3://bucket/files/export --dialect athena
       airflow-mwaa metadata ddl ./export --dialect duckdb | duckdb history.db
     """
-    from airflow_mwaa_provider.metadata.queries import Dialect, statements
-    from airflow_mwaa_provider.metadata.reading import open_export
+    from airflow_mwaa_provider.metadata.reading.export import open_export
+    from airflow_mwaa_provider.metadata.reading.sql_views import Dialect, statements
 
     written = statements(open_export(place, aws.s3), Dialect(dialect))
     if output == "json":

@@ -22,22 +22,22 @@ from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout, read_place
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.environment_source import measure_environment, source_of_environment
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.measures import measure_database
 from airflow_mwaa_provider.metadata.routes import CLEANUP_ROUTES, ROUTES, check_route
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
-    from airflow_mwaa_provider.metadata.cleaning.routes import Cleaner
+    from airflow_mwaa_provider.metadata.cleaning.routes.ways import Cleaner
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
+    from airflow_mwaa_provider.metadata.export.writer import Progress
     from airflow_mwaa_provider.metadata.manifest import Manifest
     from airflow_mwaa_provider.metadata.measures import Measures
     from airflow_mwaa_provider.metadata.sources import RowSource, ServerSource
-    from airflow_mwaa_provider.metadata.writing import Progress
 
 __all__ = ["CLEANUP_ROUTES", "ROUTES", "MetadataHook"]
 
@@ -194,7 +194,7 @@ class MetadataHook(BaseHook):
         statement_timeout: timedelta = timedelta(hours=1),
         progress: Progress | None = None,
     ) -> Manifest:
-        """Export tables to S3; see :func:`~airflow_mwaa_provider.metadata.export.export_metadata`.
+        """Export tables to S3; see :func:`~airflow_mwaa_provider.metadata.export.run.export_metadata`.
 
         :param kms_key_id: encrypt the objects with this key of KMS; ``None`` leaves it to the bucket.
         :param bucket_owner: account that the bucket must belong to.
@@ -227,7 +227,7 @@ class MetadataHook(BaseHook):
         :raises MwaaInputError: this route cannot archive, or the time to wait is below 0.
         """
         # Not with the hook: an export needs nothing of it.
-        from airflow_mwaa_provider.metadata.cleaning.routes import DatabaseCleaner, EnvironmentCleaner
+        from airflow_mwaa_provider.metadata.cleaning.routes.ways import DatabaseCleaner, EnvironmentCleaner
 
         check_duration(wait_timeout, "wait_timeout", or_zero=True)
         if self.route == "rest":

@@ -22,8 +22,9 @@ from airflow_mwaa_provider.exceptions import (
     NoMetadataRoute,
     Throttled,
 )
-from airflow_mwaa_provider.metadata.api_calls import ask, has_no_such_api
-from airflow_mwaa_provider.metadata.api_protocol import (
+from airflow_mwaa_provider.metadata.measures import Measures
+from airflow_mwaa_provider.metadata.remote_api.client import ask, has_no_such_api
+from airflow_mwaa_provider.metadata.remote_api.messages import (
     CONTRADICTION,
     MEASURES,
     PREFIX,
@@ -32,23 +33,22 @@ from airflow_mwaa_provider.metadata.api_protocol import (
     PieceRequest,
     places_document,
 )
-from airflow_mwaa_provider.metadata.destinations import is_within
-from airflow_mwaa_provider.metadata.measures import Measures
+from airflow_mwaa_provider.metadata.storage.destinations import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from airflow_mwaa_provider.metadata.api_calls import Call
-    from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
-    from airflow_mwaa_provider.metadata.layout import Places
-    from airflow_mwaa_provider.metadata.objects import PendingObject
-    from airflow_mwaa_provider.metadata.schema import Schema
-    from airflow_mwaa_provider.metadata.selection import TableRows
-    from airflow_mwaa_provider.metadata.snapshot import Snapshot
-    from airflow_mwaa_provider.metadata.storage import Storage
-    from airflow_mwaa_provider.metadata.witnesses import TableWitness
-    from airflow_mwaa_provider.metadata.writing import Progress
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
+    from airflow_mwaa_provider.metadata.catalog.selection import TableRows
+    from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
+    from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
+    from airflow_mwaa_provider.metadata.export.layout import Places
+    from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
+    from airflow_mwaa_provider.metadata.export.writer import Progress
+    from airflow_mwaa_provider.metadata.remote_api.client import Call
+    from airflow_mwaa_provider.metadata.storage.bucket import Storage
+    from airflow_mwaa_provider.metadata.storage.objects import PendingObject
 
 __all__ = ["PIECE_ROWS", "ApiSource"]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deletes what is old from a metadata database that is in use: planned first, then in short transactions.
 
-What goes is decided by :mod:`~airflow_mwaa_provider.metadata.cleaning.rules`, and by the references that the database's
-own catalog has; what they delete along is counted, and no more than was looked at.
+:mod:`~airflow_mwaa_provider.metadata.cleaning.scope.rules` says what is deleted, and so do the references that the
+database's own catalog has; what they delete along is counted, and no more than was looked at.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
-from airflow_mwaa_provider.metadata.cleaning.batches import Pace, Task, Windows
-from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
-from airflow_mwaa_provider.metadata.cleaning.deletion import Deletion, moment_of
+from airflow_mwaa_provider.metadata.catalog.key_ranges import KeyRange
+from airflow_mwaa_provider.metadata.catalog.schema import quoted, read_schema
+from airflow_mwaa_provider.metadata.cleaning.deleting.batches import Pace, Task, Windows
+from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Transactions
+from airflow_mwaa_provider.metadata.cleaning.deleting.session import Deletion, moment_of
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
 from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Outcome, Plan, TableOutcome, TablePlan
-from airflow_mwaa_provider.metadata.cleaning.planning import check_dags, count_rows, make_plan, with_dateless
-from airflow_mwaa_provider.metadata.cleaning.transactions import Transactions
-from airflow_mwaa_provider.metadata.key_ranges import KeyRange
-from airflow_mwaa_provider.metadata.schema import quoted, read_schema
+from airflow_mwaa_provider.metadata.cleaning.scope.choose import choose_units
+from airflow_mwaa_provider.metadata.cleaning.scope.plan import check_dags, count_rows, make_plan, with_dateless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from airflow_mwaa_provider.metadata.cleaning.units import Unit
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
     from airflow_mwaa_provider.metadata.database import Database
-    from airflow_mwaa_provider.metadata.schema import Schema
 
     Progress = Callable[[str, int, int | None], None]
 

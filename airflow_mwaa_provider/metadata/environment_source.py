@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, NoMetadataRoute, UnsupportedByTransport
 from airflow_mwaa_provider.metadata.api_source import ApiSource
-from airflow_mwaa_provider.metadata.rest_measures import measure_rest
+from airflow_mwaa_provider.metadata.rest.measures import measure_rest
 from airflow_mwaa_provider.metadata.rest_source import RestSource
 
 if TYPE_CHECKING:

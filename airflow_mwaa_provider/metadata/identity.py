@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.metadata.database import ask_if_it_can
 
 if TYPE_CHECKING:
-    from airflow_mwaa_provider.metadata.schema import Schema
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
 
 __all__ = ["DatabaseIdentity", "identity_of"]
 

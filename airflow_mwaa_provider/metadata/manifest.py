@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
+from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
 from airflow_mwaa_provider.metadata.identity import DatabaseIdentity
-from airflow_mwaa_provider.metadata.objects import StoredFile
-from airflow_mwaa_provider.metadata.snapshot import Snapshot
-from airflow_mwaa_provider.metadata.witnesses import TableWitness
+from airflow_mwaa_provider.metadata.storage.objects import StoredFile
 
 __all__ = ["Manifest", "TableExport"]
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from airflow_mwaa_provider.metadata.api_protocol import reading
+from airflow_mwaa_provider.metadata.catalog.schema import read_schema, text_literal
 from airflow_mwaa_provider.metadata.database import database_errors
-from airflow_mwaa_provider.metadata.schema import read_schema, text_literal
+from airflow_mwaa_provider.metadata.remote_api.messages import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
     from airflow_mwaa_provider.metadata.database import Database
-    from airflow_mwaa_provider.metadata.schema import Schema
 
 __all__ = [
     "ENDED_RUNS",

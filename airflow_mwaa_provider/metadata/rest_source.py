@@ -2,7 +2,7 @@
 """Route ``rest``: an export's rows out of Airflow's own REST API, where no plugin may be installed.
 
 What the API shows is written as the database would write it; which tables and columns that are, and why the others are
-not there, says :mod:`~airflow_mwaa_provider.metadata.rest_tables`.
+not there, says :mod:`~airflow_mwaa_provider.metadata.rest.tables`.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, UnexpectedAnswer
-from airflow_mwaa_provider.metadata import registry
-from airflow_mwaa_provider.metadata.copying import CHUNK_BYTES, Chunk
-from airflow_mwaa_provider.metadata.layout import Partitioning
-from airflow_mwaa_provider.metadata.rest_tables import rest_schema, rest_tables
-from airflow_mwaa_provider.metadata.rest_values import EARLIEST_US, LATEST_US, csv_line, micros, moment, text_of
-from airflow_mwaa_provider.metadata.rest_values import written_time as written
-from airflow_mwaa_provider.metadata.rest_walk import LONG_AGO_US, PAGE_ROWS, Walk, field_of
+from airflow_mwaa_provider.metadata.catalog import registry
+from airflow_mwaa_provider.metadata.export.copy import CHUNK_BYTES, Chunk
+from airflow_mwaa_provider.metadata.export.layout import Partitioning
+from airflow_mwaa_provider.metadata.rest.pagination import LONG_AGO_US, PAGE_ROWS, Walk, field_of
+from airflow_mwaa_provider.metadata.rest.tables import rest_schema, rest_tables
+from airflow_mwaa_provider.metadata.rest.values import EARLIEST_US, LATEST_US, csv_line, micros, moment, text_of
+from airflow_mwaa_provider.metadata.rest.values import written_time as written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from airflow_mwaa_provider.metadata.formats import FileFormat
-    from airflow_mwaa_provider.metadata.rest_tables import RestTable, Shown
-    from airflow_mwaa_provider.metadata.rest_walk import Request
-    from airflow_mwaa_provider.metadata.schema import Schema
-    from airflow_mwaa_provider.metadata.selection import TableRows, Window
-    from airflow_mwaa_provider.metadata.witnesses import TableWitness
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
+    from airflow_mwaa_provider.metadata.catalog.selection import TableRows, Window
+    from airflow_mwaa_provider.metadata.export.formats import FileFormat
+    from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
+    from airflow_mwaa_provider.metadata.rest.pagination import Request
+    from airflow_mwaa_provider.metadata.rest.tables import RestTable, Shown
 
 __all__ = ["PARTITIONED_BYTES", "RestSource"]
 

@@ -8,22 +8,22 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from airflow_mwaa_provider.exceptions import DatabaseUnavailable
-from airflow_mwaa_provider.metadata.copying import Chunk, copied
+from airflow_mwaa_provider.metadata.catalog.schema import Schema, read_schema
+from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
 from airflow_mwaa_provider.metadata.database import Database, ask_if_it_can, database_errors
-from airflow_mwaa_provider.metadata.formats import value_writer
-from airflow_mwaa_provider.metadata.schema import Schema, read_schema
-from airflow_mwaa_provider.metadata.snapshot import Snapshot
-from airflow_mwaa_provider.metadata.witnesses import find_contradiction, read_witnesses
+from airflow_mwaa_provider.metadata.export.copy import Chunk, copied
+from airflow_mwaa_provider.metadata.export.formats import value_writer
+from airflow_mwaa_provider.metadata.export.witnesses import find_contradiction, read_witnesses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
-    from airflow_mwaa_provider.metadata.selection import TableRows
-    from airflow_mwaa_provider.metadata.storage import Storage
-    from airflow_mwaa_provider.metadata.witnesses import TableWitness
-    from airflow_mwaa_provider.metadata.writing import Progress, TableWriter
+    from airflow_mwaa_provider.metadata.catalog.selection import TableRows
+    from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
+    from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
+    from airflow_mwaa_provider.metadata.export.writer import Progress, TableWriter
+    from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
 __all__ = ["DatabaseSource", "RowSource", "ServerSource"]
 
@@ -72,9 +72,9 @@ class RowSource(_Source, Protocol):
     """Where rows come from: the database, or an API that shows them."""
 
     def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> AbstractContextManager[Any]:
-        """Give a context with an iterator over :class:`~airflow_mwaa_provider.metadata.copying.Chunk`.
+        """Give a context with an iterator over :class:`~airflow_mwaa_provider.metadata.export.copy.Chunk`.
 
-        :param partition_sql: what :meth:`~airflow_mwaa_provider.metadata.layout.Places.partition_sql` gives.
+        :param partition_sql: what :meth:`~airflow_mwaa_provider.metadata.export.layout.Places.partition_sql` gives.
         """
 
 

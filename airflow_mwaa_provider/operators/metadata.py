@@ -18,10 +18,10 @@ from airflow_mwaa_provider.client.parameters import (
     number,
 )
 from airflow_mwaa_provider.hooks.templating import TextTemplates
-from airflow_mwaa_provider.metadata.formats import read_format
-from airflow_mwaa_provider.metadata.layout import check_layout
+from airflow_mwaa_provider.metadata.catalog.selection import Window
+from airflow_mwaa_provider.metadata.export.formats import read_format
+from airflow_mwaa_provider.metadata.export.layout import check_layout
 from airflow_mwaa_provider.metadata.routes import ROUTES, check_route
-from airflow_mwaa_provider.metadata.selection import Window
 from airflow_mwaa_provider.operators.metadata_cleanup import MetadataCleanupOperator
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.hooks.metadata import MetadataHook
-    from airflow_mwaa_provider.metadata.export import ExportOptions
+    from airflow_mwaa_provider.metadata.export.run import ExportOptions
 
 __all__ = ["MetadataCleanupOperator", "MetadataToS3Operator"]
 
@@ -220,7 +220,7 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
 
     def _options(self) -> ExportOptions:
         # Imported here, because it brings psycopg2, which a DAG file's parsing must not load.
-        from airflow_mwaa_provider.metadata.export import ExportOptions
+        from airflow_mwaa_provider.metadata.export.run import ExportOptions
 
         size = number(self.file_bytes, "file_bytes")
         return ExportOptions(

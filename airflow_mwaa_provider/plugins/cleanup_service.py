@@ -21,7 +21,7 @@ from airflow_mwaa_provider.exceptions import (
     MwaaError,
     MwaaInputError,
 )
-from airflow_mwaa_provider.metadata.cleaning.api_protocol import Step, StepRequest, Units, read_options
+from airflow_mwaa_provider.metadata.cleaning.routes.api_messages import Step, StepRequest, Units, read_options
 from airflow_mwaa_provider.metadata.cleanup import cleanup_units, plan_cleanup, run_cleanup_step
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.plugins.answers import BUDGET_S, CANCELLED, Answer, refusal, status_of

@@ -73,7 +73,7 @@ def _exports() -> MetadataService | None:
     """Give the part that exports; ``None`` where the configuration doesn't turn it on."""
     from airflow_mwaa_provider._compat import AIRFLOW_VERSION
     from airflow_mwaa_provider.exceptions import MwaaInputError
-    from airflow_mwaa_provider.metadata.destinations import read_destinations
+    from airflow_mwaa_provider.metadata.storage.destinations import read_destinations
     from airflow_mwaa_provider.plugins.metadata_service import MetadataService
 
     option = _option("metadata_api_export_to")
@@ -118,8 +118,8 @@ def _cleaned(work: Callable[[CleanupService], Answer]) -> Answer:
 
 def _posts() -> dict[str, Callable[[Caller, Any], Answer]]:
     """Give what is asked with a document, by its path."""
-    from airflow_mwaa_provider.metadata.api_protocol import CONTRADICTION, MEASURES
-    from airflow_mwaa_provider.metadata.cleaning.api_protocol import PLAN, STEPS, UNITS
+    from airflow_mwaa_provider.metadata.cleaning.routes.api_messages import PLAN, STEPS, UNITS
+    from airflow_mwaa_provider.metadata.remote_api.messages import CONTRADICTION, MEASURES
 
     return {
         "/pieces": lambda caller, document: _exported(lambda service: service.write_piece(caller, document)),
@@ -162,7 +162,7 @@ def _fastapi_app() -> dict[str, Any]:
     from fastapi.responses import JSONResponse
 
     from airflow_mwaa_provider._compat import api_user, auth_manager
-    from airflow_mwaa_provider.metadata.api_protocol import PREFIX
+    from airflow_mwaa_provider.metadata.remote_api.messages import PREFIX
     from airflow_mwaa_provider.plugins.permissions import Caller
 
     # No pages that describe it: they would be there for everybody.
@@ -199,7 +199,7 @@ def _blueprint() -> Any:
     from flask import Blueprint, jsonify, request
 
     from airflow_mwaa_provider._compat import auth_manager, exempt_from_csrf
-    from airflow_mwaa_provider.metadata.api_protocol import PREFIX
+    from airflow_mwaa_provider.metadata.remote_api.messages import PREFIX
     from airflow_mwaa_provider.plugins.permissions import Caller
 
     blueprint = Blueprint(_NAME, __name__, url_prefix=PREFIX)

@@ -10,15 +10,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseRefused, MwaaError, MwaaInputError
-from airflow_mwaa_provider.metadata.api_protocol import Description, Piece, PieceRequest, read_witness_list, reading
-from airflow_mwaa_provider.metadata.destinations import is_within
-from airflow_mwaa_provider.metadata.formats import check_format, file_suffix
-from airflow_mwaa_provider.metadata.key_ranges import next_range
+from airflow_mwaa_provider.metadata.catalog.key_ranges import next_range
+from airflow_mwaa_provider.metadata.catalog.selection import Window, by_change, rows_of
+from airflow_mwaa_provider.metadata.export.formats import check_format, file_suffix
+from airflow_mwaa_provider.metadata.export.writer import FileWriter
 from airflow_mwaa_provider.metadata.measures import measure_database
-from airflow_mwaa_provider.metadata.selection import Window, by_change, rows_of
+from airflow_mwaa_provider.metadata.remote_api.messages import (
+    Description,
+    Piece,
+    PieceRequest,
+    read_witness_list,
+    reading,
+)
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
-from airflow_mwaa_provider.metadata.writing import FileWriter
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
+from airflow_mwaa_provider.metadata.storage.destinations import is_within
 from airflow_mwaa_provider.plugins.answers import BUDGET_S, CANCELLED, Answer, refusal, status_of
 
 if TYPE_CHECKING:

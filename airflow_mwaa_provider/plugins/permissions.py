@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_mwaa_provider._compat import dag_access_entity, dag_details
 from airflow_mwaa_provider.exceptions import AccessDenied
-from airflow_mwaa_provider.metadata import registry
+from airflow_mwaa_provider.metadata.catalog import registry
 
 __all__ = ["Caller"]
 

@@ -13,7 +13,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks import mwaa
 from airflow_mwaa_provider.hooks.metadata import MetadataHook
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
-from airflow_mwaa_provider.metadata.export import ExportOptions
+from airflow_mwaa_provider.metadata.export.run import ExportOptions
 from airflow_mwaa_provider.operators.cli import MwaaCliOperator
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.metadata import MetadataToS3Operator

@@ -24,10 +24,11 @@ from airflow_mwaa_provider.client.environment import MwaaEnvironment
 from airflow_mwaa_provider.client.models import Role
 from airflow_mwaa_provider.exceptions import UnsupportedByTransport
 from airflow_mwaa_provider.hooks.metadata import MetadataHook
-from airflow_mwaa_provider.metadata import api_source, registry
-from airflow_mwaa_provider.metadata.api_protocol import PREFIX
+from airflow_mwaa_provider.metadata import api_source
+from airflow_mwaa_provider.metadata.catalog import registry
 from airflow_mwaa_provider.metadata.environment_source import source_of_environment
-from airflow_mwaa_provider.metadata.export import ExportOptions
+from airflow_mwaa_provider.metadata.export.run import ExportOptions
+from airflow_mwaa_provider.metadata.remote_api.messages import PREFIX
 from tests.integration.users import User
 from tests.integration.world import API_BUCKET, World, until
 

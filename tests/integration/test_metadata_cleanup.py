@@ -14,9 +14,9 @@ import psycopg2
 import pytest
 
 from airflow_mwaa_provider.exceptions import NoMetadataRoute, UnsupportedByTransport
-from airflow_mwaa_provider.metadata.cleaning import api_route
-from airflow_mwaa_provider.metadata.cleaning.api_route import ApiCleanup
-from airflow_mwaa_provider.metadata.cleaning.lease import Lease
+from airflow_mwaa_provider.metadata.cleaning.deleting.lease import Lease
+from airflow_mwaa_provider.metadata.cleaning.routes import api as api_route
+from airflow_mwaa_provider.metadata.cleaning.routes.api import ApiCleanup
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
 from airflow_mwaa_provider.metadata.database import Database
 from tests.integration.test_metadata_api import answers, logged_in

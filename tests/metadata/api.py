@@ -9,11 +9,11 @@ from typing import Any
 from airflow_mwaa_provider.client.models import TransportName
 from airflow_mwaa_provider.client.rest.request import RestCaller
 from airflow_mwaa_provider.client.rest.transports import Answer
-from airflow_mwaa_provider.metadata.api_protocol import CONTRADICTION, MEASURES, PREFIX
 from airflow_mwaa_provider.metadata.api_source import ApiSource
-from airflow_mwaa_provider.metadata.cleaning.api_protocol import PLAN, STEPS, UNITS
-from airflow_mwaa_provider.metadata.cleaning.api_route import ApiCleanup
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+from airflow_mwaa_provider.metadata.cleaning.routes.api import ApiCleanup
+from airflow_mwaa_provider.metadata.cleaning.routes.api_messages import PLAN, STEPS, UNITS
+from airflow_mwaa_provider.metadata.remote_api.messages import CONTRADICTION, MEASURES, PREFIX
 from airflow_mwaa_provider.plugins.cleanup_service import CleanupService
 from airflow_mwaa_provider.plugins.metadata_service import MetadataService
 from airflow_mwaa_provider.plugins.permissions import Caller

@@ -9,9 +9,9 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.manifest import Manifest

@@ -28,10 +28,10 @@ from airflow_mwaa_provider.exceptions import (
     WebServerUnreachable,
 )
 from airflow_mwaa_provider.metadata import api_source
-from airflow_mwaa_provider.metadata.api_protocol import Description
 from airflow_mwaa_provider.metadata.environment_source import source_of_environment
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.remote_api.messages import Description
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 from tests.metadata.api import Server
 from tests.metadata.exports import body, export, keys, manifest, uploads
 from tests.metadata.faulty_s3 import FaultyS3

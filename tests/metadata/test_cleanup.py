@@ -18,15 +18,16 @@ from airflow_mwaa_provider.exceptions import (
     NotAirflowMetadata,
     TableNotFound,
 )
-from airflow_mwaa_provider.metadata import registry
-from airflow_mwaa_provider.metadata.cleaning import deletion, rules
-from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
-from airflow_mwaa_provider.metadata.cleaning.graph import dependents
-from airflow_mwaa_provider.metadata.cleaning.lease import Lease
-from airflow_mwaa_provider.metadata.cleaning.planning import make_plan
+from airflow_mwaa_provider.metadata.catalog import registry
+from airflow_mwaa_provider.metadata.catalog.schema import read_schema
+from airflow_mwaa_provider.metadata.cleaning.deleting import session as deletion
+from airflow_mwaa_provider.metadata.cleaning.deleting.lease import Lease
+from airflow_mwaa_provider.metadata.cleaning.scope import rules
+from airflow_mwaa_provider.metadata.cleaning.scope.choose import choose_units
+from airflow_mwaa_provider.metadata.cleaning.scope.graph import dependents
+from airflow_mwaa_provider.metadata.cleaning.scope.plan import make_plan
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, plan_cleanup, run_cleanup
 from airflow_mwaa_provider.metadata.database import Database
-from airflow_mwaa_provider.metadata.schema import read_schema
 from tests.metadata import history
 from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.random_metadata import NOW

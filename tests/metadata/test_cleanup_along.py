@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider.metadata.cleaning import rules
-from airflow_mwaa_provider.metadata.cleaning.units import array_literal, given_sql
+from airflow_mwaa_provider.metadata.catalog.schema import read_schema
+from airflow_mwaa_provider.metadata.cleaning.scope import rules
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal, given_sql
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, run_cleanup
-from airflow_mwaa_provider.metadata.schema import read_schema
 from tests.metadata import history
 from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.random_metadata import NOW

@@ -23,9 +23,9 @@ from airflow_mwaa_provider.exceptions import (
     TableNotFound,
     UnexpectedAnswer,
 )
-from airflow_mwaa_provider.metadata.cleaning import deletion
-from airflow_mwaa_provider.metadata.cleaning.api_protocol import PLAN, STEPS, UNITS
-from airflow_mwaa_provider.metadata.cleaning.lease import Lease
+from airflow_mwaa_provider.metadata.cleaning.deleting import session as deletion
+from airflow_mwaa_provider.metadata.cleaning.deleting.lease import Lease
+from airflow_mwaa_provider.metadata.cleaning.routes.api_messages import PLAN, STEPS, UNITS
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, plan_cleanup, run_cleanup
 from tests.metadata.api import CleaningServer
 from tests.metadata.history import insert

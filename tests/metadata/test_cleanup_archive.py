@@ -23,13 +23,13 @@ from airflow_mwaa_provider.exceptions import (
     StorageError,
     TableNotFound,
 )
-from airflow_mwaa_provider.metadata.cleaning.archive_files import RecordCounter
-from airflow_mwaa_provider.metadata.cleaning.archived import run_archived_cleanup
-from airflow_mwaa_provider.metadata.cleaning.lease import Lease
+from airflow_mwaa_provider.metadata.cleaning.archiving.cleanup import run_archived_cleanup
+from airflow_mwaa_provider.metadata.cleaning.archiving.files import RecordCounter
+from airflow_mwaa_provider.metadata.cleaning.deleting.lease import Lease
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
 from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
 from airflow_mwaa_provider.metadata.cleaning.restore import restore_archive
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 from tests.metadata import history
 from tests.metadata.exports import body, keys, manifest, uploads
 from tests.metadata.exports import rows as csv_rows

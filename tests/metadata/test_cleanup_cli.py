@@ -25,9 +25,9 @@ from airflow_mwaa_provider.exceptions import (
     UnexpectedAnswer,
     WebServerUnreachable,
 )
-from airflow_mwaa_provider.metadata.cleaning.cli_output import error_line
-from airflow_mwaa_provider.metadata.cleaning.cli_route import CliCleanup
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+from airflow_mwaa_provider.metadata.cleaning.routes.db_clean import CliCleanup
+from airflow_mwaa_provider.metadata.cleaning.routes.db_clean_output import error_line
 from tests.metadata.db_clean_stub import NOW, VERSIONS, WITHOUT_DAG, Answer, Environment, Old, RunsApi
 from tests.metadata.history import XCOM, insert
 from tests.metadata.lab import Lab

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
-from airflow_mwaa_provider.metadata.cleaning.last_runs import LastRuns, last_runs_sql
+from airflow_mwaa_provider.metadata.catalog.schema import read_schema
+from airflow_mwaa_provider.metadata.cleaning.scope.choose import choose_units
+from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import LastRuns, last_runs_sql
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, run_cleanup
-from airflow_mwaa_provider.metadata.schema import read_schema
 from tests import seeds
 from tests.metadata.cleanup_model import Model
 from tests.metadata.once import KNOWS_NO_AIRFLOW

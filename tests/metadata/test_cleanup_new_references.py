@@ -10,11 +10,11 @@ import pytest
 
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.metadata.cleaning import deletion
-from airflow_mwaa_provider.metadata.cleaning.archived import run_archived_cleanup
-from airflow_mwaa_provider.metadata.cleaning.removal import Removal
+from airflow_mwaa_provider.metadata.cleaning.archiving.cleanup import run_archived_cleanup
+from airflow_mwaa_provider.metadata.cleaning.deleting import session as deletion
+from airflow_mwaa_provider.metadata.cleaning.deleting.removal import Removal
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, cleanup_units, run_cleanup, run_cleanup_step
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 from tests.metadata import history
 from tests.metadata.api import CleaningServer
 from tests.metadata.once import KNOWS_NO_AIRFLOW

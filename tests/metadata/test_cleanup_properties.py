@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from airflow_mwaa_provider.metadata.catalog.schema import read_schema
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, plan_cleanup, run_cleanup
-from airflow_mwaa_provider.metadata.schema import read_schema
 from tests import seeds
 from tests.metadata.cleanup_model import Model
 from tests.metadata.once import FULL
 from tests.metadata.random_metadata import DAGS, NOW, Catalog, Row, Rows, draw
 
 if TYPE_CHECKING:
-    from airflow_mwaa_provider.metadata.schema import Schema
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
     from tests.metadata.lab import Lab
 
 CASES = 200 if FULL else 25

@@ -13,11 +13,11 @@ import psycopg2
 import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.metadata.cleaning import rules
-from airflow_mwaa_provider.metadata.cleaning.choice import choose_units
-from airflow_mwaa_provider.metadata.cleaning.removal import Removal
+from airflow_mwaa_provider.metadata.catalog.schema import read_schema
+from airflow_mwaa_provider.metadata.cleaning.deleting.removal import Removal
+from airflow_mwaa_provider.metadata.cleaning.scope import rules
+from airflow_mwaa_provider.metadata.cleaning.scope.choose import choose_units
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, plan_cleanup, run_cleanup
-from airflow_mwaa_provider.metadata.schema import read_schema
 from tests import seeds
 from tests.metadata import history
 from tests.metadata.cleanup_model import Model

@@ -24,10 +24,10 @@ from airflow_mwaa_provider.exceptions import (
     StorageError,
 )
 from airflow_mwaa_provider.metadata.database import Database
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
-from airflow_mwaa_provider.metadata.objects import PART_BYTES
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
+from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES
 from tests import seeds
 from tests.metadata import history
 from tests.metadata.exports import body, export, keys, manifest, uploads
@@ -272,13 +272,13 @@ import sys
 from tests.metadata.lab import REGION
 import boto3
 from botocore.config import Config
-from airflow_mwaa_provider.metadata import export_lease
+from airflow_mwaa_provider.metadata.export import lease as export_lease
 from airflow_mwaa_provider.metadata.database import Database
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.objects import PART_BYTES
+from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES
 export_lease.DEAD_AFTER_S = 0.6  # those who were killed are dead
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 url, endpoint, bucket, form, layout = sys.argv[1:]
 tables = ["dag_run", "task_instance", "log", "dag", "slot_pool", "job"]
 s3 = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, aws_access_key_id="t", aws_secret_access_key="t",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mwaa_provider.exceptions import ExportUnderWay, MwaaInputError
-from airflow_mwaa_provider.metadata import export_lease
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.export import lease as export_lease
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 from tests.metadata.api import Server
 from tests.metadata.exports import export, keys, uploads
 from tests.metadata.once import KNOWS_NO_AIRFLOW

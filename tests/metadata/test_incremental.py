@@ -269,7 +269,7 @@ def test_a_user_who_sees_nobody_else_may_export_increments(lab, short_history, b
 
 
 def test_what_a_killed_increment_has_left_is_cleared_away(lab, history_of_march, bucket, monkeypatch) -> None:
-    from airflow_mwaa_provider.metadata.storage import Storage
+    from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
     database, _ = history_of_march
     export(lab, database, bucket, incremental=True, until=DAYS[1], tables=TABLES)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
-from airflow_mwaa_provider.metadata.selection import select_tables
+from airflow_mwaa_provider.metadata.catalog.selection import select_tables
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 from tests import seeds
 from tests.metadata.airflow_life import AirflowLife
 from tests.metadata.api import Server

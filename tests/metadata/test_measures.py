@@ -32,7 +32,7 @@ from airflow_mwaa_provider.metadata.measures import (
     UNFINISHED_TASKS,
     measure_database,
 )
-from airflow_mwaa_provider.metadata.rest_measures import MOST_QUEUED, measure_rest
+from airflow_mwaa_provider.metadata.rest.measures import MOST_QUEUED, measure_rest
 from airflow_mwaa_provider.monitoring.metadata_metrics import METADATA_METRICS, metadata_metrics
 from tests import seeds
 from tests.metadata import history

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
-from airflow_mwaa_provider.metadata.objects import PART_BYTES
+from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES
 from tests.metadata.lab import REGION
 from tests.metadata.once import FULL
 
@@ -20,9 +20,9 @@ import sys
 import boto3
 from botocore.config import Config
 from airflow_mwaa_provider.metadata.database import Database
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 url, endpoint, region, bucket, form, compression = sys.argv[1:]
 s3 = boto3.client("s3", endpoint_url=endpoint, region_name=region, aws_access_key_id="t", aws_secret_access_key="t",
                   config=Config(s3={"addressing_style": "path"}))

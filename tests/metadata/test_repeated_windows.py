@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.metadata import export_lease
-from airflow_mwaa_provider.metadata.objects import PART_BYTES
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.export import lease as export_lease
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
+from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES
 from tests.metadata.exports import export, keys, manifest, rows
 from tests.metadata.once import KNOWS_NO_AIRFLOW
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, StorageError
-from airflow_mwaa_provider.metadata.reading import Export, open_export
-from airflow_mwaa_provider.metadata.reading_files import BucketFiles
+from airflow_mwaa_provider.metadata.reading.export import Export, open_export
+from airflow_mwaa_provider.metadata.reading.files import BucketFiles
 from airflow_mwaa_provider.metadata.report.figures import Figures, read_figures
 from airflow_mwaa_provider.metadata.report.page import write_page
 from airflow_mwaa_provider.metadata.report.sketch import RELATIVE_ERROR, DurationSketch

@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_mwaa_provider.exceptions import AnswerTooLarge, MwaaInputError, TableNotFound, UnexpectedAnswer
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
-from airflow_mwaa_provider.metadata.formats import FileFormat
-from airflow_mwaa_provider.metadata.layout import Layout, Places
+from airflow_mwaa_provider.metadata.catalog.selection import Window, by_change, select_tables
+from airflow_mwaa_provider.metadata.export.formats import FileFormat
+from airflow_mwaa_provider.metadata.export.layout import Layout, Places
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.rest.values import csv_line, text_of
 from airflow_mwaa_provider.metadata.rest_source import RestSource
-from airflow_mwaa_provider.metadata.rest_values import csv_line, text_of
-from airflow_mwaa_provider.metadata.selection import Window, by_change, select_tables
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 from tests import seeds
 from tests.metadata.lab import Lab
 from tests.metadata.once import KNOWS_NO_AIRFLOW

@@ -19,9 +19,9 @@ import pytest
 from airflow_mwaa_provider.exceptions import DatabaseUnavailable
 from airflow_mwaa_provider.metadata import sources
 from airflow_mwaa_provider.metadata.database import Database
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 from tests.metadata.exports import rows
 from tests.metadata.once import KNOWS_NO_AIRFLOW
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
-from airflow_mwaa_provider.metadata.queries import Dialect, statements
-from airflow_mwaa_provider.metadata.reading import open_export
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.reading.export import open_export
+from airflow_mwaa_provider.metadata.reading.sql_views import Dialect, statements
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 from tests.metadata.api import Server
 from tests.metadata.exports import body, copied, export
 from tests.metadata.once import KNOWS_NO_AIRFLOW

@@ -6,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from airflow_mwaa_provider.metadata.export import ExportOptions, export_metadata
+from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.manifest import Manifest
-from airflow_mwaa_provider.metadata.reading import Export, open_export
+from airflow_mwaa_provider.metadata.reading.export import Export, open_export
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage import Storage
+from airflow_mwaa_provider.metadata.storage.bucket import Storage
 from tests.metadata.history import BEGIN, DAG, DAG_RUN, TASK_INSTANCE, fill, insert
 from tests.metadata.lab import Lab
 

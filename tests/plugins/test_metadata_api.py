@@ -17,7 +17,7 @@ import pytest
 
 from airflow_mwaa_provider import _compat
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
-from airflow_mwaa_provider.metadata.api_protocol import PREFIX
+from airflow_mwaa_provider.metadata.remote_api.messages import PREFIX
 from airflow_mwaa_provider.plugins import metadata_api
 from airflow_mwaa_provider.plugins.metadata_api import MetadataApiPlugin
 

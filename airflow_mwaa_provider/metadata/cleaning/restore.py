@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError, StorageError, TableNotFound
-from airflow_mwaa_provider.metadata.cleaning.archive import secret_tables
-from airflow_mwaa_provider.metadata.cleaning.archive_files import ArchivedFile
-from airflow_mwaa_provider.metadata.cleaning.digests import SETTINGS
-from airflow_mwaa_provider.metadata.cleaning.graph import ancestry
-from airflow_mwaa_provider.metadata.cleaning.lease import Lease
+from airflow_mwaa_provider.metadata.catalog.schema import quoted, read_schema
+from airflow_mwaa_provider.metadata.cleaning.archiving.digests import SETTINGS
+from airflow_mwaa_provider.metadata.cleaning.archiving.files import ArchivedFile
+from airflow_mwaa_provider.metadata.cleaning.archiving.writer import secret_tables
+from airflow_mwaa_provider.metadata.cleaning.deleting.lease import Lease
 from airflow_mwaa_provider.metadata.cleaning.options import MAX_TIMEOUT, check_wait_timeout
+from airflow_mwaa_provider.metadata.cleaning.scope.graph import ancestry
 from airflow_mwaa_provider.metadata.database import BEGIN, database_errors
-from airflow_mwaa_provider.metadata.formats import Compression, FileFormat
+from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
 from airflow_mwaa_provider.metadata.identity import identity_of
-from airflow_mwaa_provider.metadata.reading import Export, open_export
-from airflow_mwaa_provider.metadata.schema import quoted, read_schema
+from airflow_mwaa_provider.metadata.reading.export import Export, open_export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema, Table
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.identity import DatabaseIdentity
     from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
-    from airflow_mwaa_provider.metadata.objects import StoredFile
-    from airflow_mwaa_provider.metadata.schema import Schema, Table
+    from airflow_mwaa_provider.metadata.storage.objects import StoredFile
 
     Progress = Callable[[str, int, int], None]
 

@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from itertools import compress
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_mwaa_provider.metadata import registry
+from airflow_mwaa_provider.metadata.catalog import registry
 from airflow_mwaa_provider.metadata.report.sketch import DurationSketch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from airflow_mwaa_provider.metadata.reading import Export
+    from airflow_mwaa_provider.metadata.reading.export import Export
 
 __all__ = [
     "MAP_DAYS",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
-    from airflow_mwaa_provider.metadata.reading import Export
+    from airflow_mwaa_provider.metadata.reading.export import Export
     from airflow_mwaa_provider.metadata.report.figures import Figures
 
 __all__ = ["write_page"]

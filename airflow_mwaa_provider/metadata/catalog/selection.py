@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rows and columns of which tables: what was asked for, checked against the schema, and written as SQL."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import MwaaInputError, TableNotFound
+from airflow_mwaa_provider.metadata.catalog import registry
+from airflow_mwaa_provider.metadata.catalog.schema import Column, Schema, Table, quoted, text_literal
+from airflow_mwaa_provider.metadata.catalog.snapshot import written_since_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from airflow_mwaa_provider.metadata.catalog.key_ranges import KeyRange
+
+__all__ = ["MASK", "TableRows", "Window", "by_change", "rows_of", "select_tables"]
+
+log = logging.getLogger(__name__)
+
+MASK = "***"
+"""What stands where a value is secret and not encrypted."""
+
+# Fernet's tokens begin so: their first byte is the version, 0x80, and the next ones a time of this century.
+_FERNET = "gAAAA%"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A span of time, with its beginning and without its end; ``None`` leaves a side open."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name, moment in (("since", self.since), ("until", self.until)):
+            if moment is not None and moment.tzinfo is None:
+                raise MwaaInputError(f"{name}={moment} has no time zone; write {moment.isoformat()}+00:00.")
+        if self.since and self.until and self.since >= self.until:
+            raise MwaaInputError(
+                f"since={self.since.isoformat()} is not before until={self.until.isoformat()}: nothing can lie between."
+            )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it leaves nothing out."""
+        return self.since is None and self.until is None
+
+    def condition(self, expression: str) -> str:
+        """Write that a point in time lies in it. Unknown ones do where its beginning is open."""
+        terms = []
+        if self.since is not None:
+            terms.append(f"{expression} >= {_moment(self.since)}")
+        if self.until is not None:
+            before = f"{expression} < {_moment(self.until)}"
+            terms.append(before if self.since is not None else f"({before} OR {expression} IS NULL)")
+        return " AND ".join(terms)
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """The rows and columns of one table that shall leave.
+
+    :param masked: columns of it whose values are secret.
+    :param time_sql: expression of a row's time; ``None`` for a table that is always taken whole.
+    :param changed_sql: expression of when it was last changed, where rows are chosen by that.
+    :param window: rows of which time; or changed when, with ``changed_sql``.
+    :param written_since: with ``changed_sql``: rows too that this transaction or a later one has written, whatever
+        their times before the window's end.
+    :param keys: only rows between these keys, in their order.
+    :param with_sql: common table expressions, ``WITH ...``, that ``condition`` speaks of.
+    :param condition: only rows of which this holds; the row is called ``t``.
+    """
+
+    schema: Schema
+    table: Table
+    columns: tuple[Column, ...]
+    masked: frozenset[str] = frozenset()
+    time_sql: str | None = None
+    changed_sql: str | None = None
+    window: Window = Window()
+    written_since: int | None = None
+    keys: KeyRange | None = None
+    with_sql: str = ""
+    condition: str = ""
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.table.name
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns, in the table's order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row is taken, whatever its time."""
+        return self.window.is_open or self.time_sql is None
+
+    @property
+    def may_lack_rows(self) -> bool:
+        """Whether policies may hide rows of it from this user, or the rows that tell their times."""
+        looked_at = [self.table, *([] if self.is_whole else self.schema.parents(self.table))]
+        return any(table.is_row_security_active for table in looked_at)
+
+    @property
+    def where(self) -> str:
+        """The condition on rows as SQL, ``true`` for all of them; the table is called ``t``."""
+        terms = [] if self.keys is None else [self.keys.condition()]
+        if not self.is_whole:
+            within = self.window.condition(self.time_sql or "NULL")
+            terms.append(self._is_changed(self.changed_sql) if self.changed_sql else within)
+        if self.condition:
+            terms.append(self.condition)
+        return " AND ".join(terms) or "true"
+
+    def _is_changed(self, changed: str) -> str:
+        # What has no time at all, or one that is still to come, waits for no later window: it might never be in one.
+        until = self.window.until
+        due = f"({changed} < {_moment(until)} OR {changed} IS NULL OR {changed} > now())" if until else "true"
+        if self.window.since is None:
+            return due
+        within = self.window.condition(changed)
+        if self.written_since is None:
+            return f"({within} OR {changed} IS NULL)"
+        return f"({within} OR {written_since_sql(self.written_since)} AND {due})"
+
+    def select(self, value: Callable[[str, Column], str], *, first: str | None = None) -> str:
+        """Write the query.
+
+        :param value: writes a column's value, given as SQL and as what it is.
+        :param first: another expression before the columns, which the rows are then sorted by.
+        """
+        values = [value(self._written(column), column) for column in self.columns]
+        items = ", ".join(
+            f"{written} AS {quoted(column.name)}" for written, column in zip(values, self.columns, strict=True)
+        )
+        query = f"FROM {self.schema.qualified(self.name)} t WHERE {self.where}"
+        order = [f"t.{quoted(name)}" for name in self.table.key]
+        select = f"{self.with_sql} SELECT".lstrip()
+        if first is not None:
+            return f"{select} {first}, {items} {query} ORDER BY {', '.join(['1', *order])}"
+        if self.keys is not None and order:
+            return f"{select} {items} {query} ORDER BY {', '.join(order)}"
+        return f"{select} {items} {query}"
+
+    def _written(self, column: Column) -> str:
+        written = f"t.{quoted(column.name)}"
+        if column.name not in self.masked:
+            return written
+        # Airflow encrypts with Fernet where it has a key. What isn't encrypted is not shown, whatever it is.
+        as_text = f"{written}::text"  # a bytea's is hexadecimal, and so masked
+        return (
+            f"CASE WHEN {written} IS NULL THEN NULL WHEN {as_text} LIKE {text_literal(_FERNET)} THEN {as_text} "
+            f"ELSE {text_literal(MASK)} END"
+        )
+
+
+def select_tables(
+    schema: Schema,
+    tables: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    window: Window | None = None,
+) -> list[TableRows]:
+    """Check what was asked for, and say what is to leave of each table.
+
+    :param tables: names of tables; ``table.column`` takes a secret column of it along, never in clear. ``None`` takes
+        every table but those that hold credentials, sessions and people, and those whose columns are all secret.
+    :param exclude: tables, or ``table.column``, to leave out.
+    :param window: rows of which time; tables without a history are taken whole all the same.
+    :raises TableNotFound: one of them is not there.
+    :raises MwaaInputError: nothing is left, or a name was given twice.
+    """
+    asked, secrets = _asked(schema, tables)
+    left_out, columns_left_out = _left_out(schema, exclude)
+    asked = [name for name in asked if name not in left_out]
+    if tables is None:
+        for name in [name for name in asked if not _shown(schema.tables[name], set(), columns_left_out[name])]:
+            log.info("Table %s is left out: it has no column that may leave without being asked for", name)
+            asked.remove(name)
+    if not asked:
+        raise MwaaInputError("No table is left to export: tables and exclude name the same ones.")
+    return [
+        _rows_of(schema, schema.tables[name], secrets[name], columns_left_out[name], window or Window())
+        for name in asked
+    ]
+
+
+def rows_of(schema: Schema, table: str, columns: Sequence[str], window: Window) -> TableRows:
+    """Say what is to leave of one table where its columns are given by name; secret ones never leave in clear.
+
+    :raises TableNotFound: there is no such table, or no such column.
+    """
+    found = schema.table(table)
+    wanted = {found.column(name).name for name in columns}
+    left_out = {column.name for column in found.columns} - wanted
+    return _rows_of(schema, found, wanted, left_out, window)
+
+
+def by_change(rows: TableRows, window: Window, written_since: int | None = None) -> TableRows:
+    """Choose rows by when they were last changed, rather than by their time.
+
+    :param written_since: and those that were written by this transaction or a later one.
+    """
+    changed = rows.schema.changed_sql(rows.table) or rows.time_sql
+    return replace(rows, window=window, changed_sql=changed, written_since=written_since)
+
+
+def _asked(schema: Schema, tables: Sequence[str] | None) -> tuple[list[str], defaultdict[str, set[str]]]:
+    secrets: defaultdict[str, set[str]] = defaultdict(set)
+    if tables is None:
+        named = [
+            name
+            for name in schema.tables
+            if not registry.is_bookkeeping(name) and not registry.facts_of(name).is_private
+        ]
+        return named, secrets
+    if isinstance(tables, str):
+        raise MwaaInputError(f"tables={tables!r} is a text: give a list of names, [{tables!r}].")
+    named = []
+    for given in tables:
+        name, _, column = str(given).partition(".")
+        table = schema.table(name)
+        if column:
+            secrets[name].add(table.column(column).name)
+        if name not in named:
+            named.append(name)
+        elif not column:
+            raise MwaaInputError(f"tables names {name!r} twice.")
+    if not named:
+        raise MwaaInputError("tables is empty: name some, or give None for all of them.")
+    return named, secrets
+
+
+def _left_out(schema: Schema, exclude: Sequence[str]) -> tuple[set[str], defaultdict[str, set[str]]]:
+    if isinstance(exclude, str):
+        raise MwaaInputError(f"exclude={exclude!r} is a text: give a list of names, [{exclude!r}].")
+    tables: set[str] = set()
+    columns: defaultdict[str, set[str]] = defaultdict(set)
+    for given in exclude:
+        name, _, column = str(given).partition(".")
+        table = schema.table(name)
+        if column:
+            columns[name].add(table.column(column).name)
+        else:
+            tables.add(name)
+    return tables, columns
+
+
+def _rows_of(schema: Schema, table: Table, wanted: set[str], left_out: Iterable[str], window: Window) -> TableRows:
+    columns = _shown(table, wanted, set(left_out))
+    secret = _secret(table)
+    if not columns:
+        advice = f" Its secret columns leave masked: tables=['{table.name}.{min(secret)}']." if secret else ""
+        raise TableNotFound(f"Table {table.name} has no column left to export.{advice}", table=table.name)
+    return TableRows(
+        schema=schema,
+        table=table,
+        columns=columns,
+        masked=frozenset(secret & wanted),
+        time_sql=schema.time_sql(table),
+        window=window,
+    )
+
+
+def _shown(table: Table, wanted: set[str], left_out: set[str]) -> tuple[Column, ...]:
+    """Choose the columns that leave; a masked one is text, whatever it was."""
+    secret = _secret(table)
+    return tuple(
+        replace(column, type="text", category="S") if column.name in secret else column
+        for column in table.columns
+        if column.name not in left_out and (column.name not in secret or column.name in wanted)
+    )
+
+
+def _secret(table: Table) -> set[str]:
+    return {column.name for column in table.columns if registry.is_secret(table.name, column.name)}
+
+
+def _moment(moment: datetime) -> str:
+    return f"{text_literal(moment.isoformat())}::timestamptz"

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cleanup that archives first: what goes is written to S3 and read back, and then exactly that is deleted.
+
+Rows that changed after the archive was made stay, in the database and in the archive; the next cleanup takes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.exceptions import DatabaseRefused
+from airflow_mwaa_provider.metadata.catalog.schema import read_schema
+from airflow_mwaa_provider.metadata.cleaning.archiving.digests import Digests, Spool
+from airflow_mwaa_provider.metadata.cleaning.archiving.windows import Stays, WindowTask
+from airflow_mwaa_provider.metadata.cleaning.archiving.writer import ArchiveWriter, count_going, without_secrets
+from airflow_mwaa_provider.metadata.cleaning.deleting.session import Deletion, moment_of
+from airflow_mwaa_provider.metadata.cleaning.scope.choose import choose_units
+from airflow_mwaa_provider.metadata.cleaning.scope.plan import check_dags, with_dateless
+from airflow_mwaa_provider.metadata.sources import DatabaseSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
+    from airflow_mwaa_provider.metadata.cleaning.archiving.digests import Key, Window
+    from airflow_mwaa_provider.metadata.cleaning.archiving.writer import Archive
+    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Transactions
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+    from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.storage.bucket import Storage
+
+    Progress = Callable[[str, int, int | None], None]
+
+__all__ = ["run_archived_cleanup"]
+
+log = logging.getLogger(__name__)
+
+
+def run_archived_cleanup(
+    database: Database,
+    options: CleanupOptions,
+    storage: Storage,
+    prefix: str,
+    *,
+    route: str = "database",
+    progress: Progress | None = None,
+    tell: Callable[[str], None] = log.info,
+    wait_timeout_s: float = 0.0,
+) -> Outcome:
+    """Archive what is old, read the archive back, and delete exactly what it has.
+
+    The archive is a folder below the prefix, ``archive-20261122T000000Z``, named by the moment before which things were
+    old; an archive that is there already is never written over. When it fails before anything is deleted, no manifest
+    is there. When it is cut off later, the archive stays, and so do the rows that it had not come to: the next cleanup
+    archives those again. Where nothing is old, nothing is written.
+
+    Tables that hold secrets cannot be archived, and are left alone.
+
+    :param storage: the bucket, an open context; it must let its objects be read.
+    :param prefix: of one environment alone: archives of two would take each other's names.
+    :param route: what the manifest says of how the database was reached.
+    :param progress: is called with a table, how many of its rows are gone, and how many there are to go.
+    :param tell: is told of the archive, of pauses and of lost connections.
+    :param wait_timeout_s: how long another cleanup's end is waited for.
+    :return: what happened; its ``archive`` names the manifest.
+    :raises TableNotFound: a table is not there.
+    :raises MwaaInputError: something cannot be done as asked; nothing was deleted.
+    :raises CleanupUnderWay: another cleanup is at work.
+    :raises StorageError: the archive could not be written, or did not read as it was written; nothing was deleted.
+    :raises AccessDenied: the role may not write or read there; nothing was deleted.
+    :raises MetadataError: the database refused before anything was deleted, or was lost for longer than a minute.
+    """
+    units: list[Unit] = []
+    secret: list[Unit] = []
+    moment: list[datetime] = []
+
+    def prepare(connection: Transactions) -> tuple[Schema, list[Unit]]:
+        schema = connection.rows_of(read_schema, "reading its tables")
+        now = moment_of(connection, options)
+        moment.append(now)
+        found, left_out = without_secrets(schema, choose_units(schema, options, now), options)
+        check_dags(schema, options, connection.ask)
+        units.extend(found)
+        secret.extend(left_out)
+        return schema, units
+
+    with ExitStack() as stack:
+        deletion = stack.enter_context(
+            Deletion.begun(
+                database, options, prepare, tell, progress=progress, wait_timeout_s=wait_timeout_s,
+                goes_on="the next cleanup archives what is left once more, and goes on",
+            )
+        )  # fmt: skip
+        outcome = deletion.outcome
+        outcome.route = route
+        spool = stack.enter_context(Spool())
+        writer = ArchiveWriter(storage, prefix, spool, options, deletion.lease.renew)
+        timeout_s = options.statement_timeout.total_seconds()
+        with DatabaseSource(database, statement_timeout_s=timeout_s, route=route) as source:
+
+            def ask(statement: str, doing: str) -> list[tuple[Any, ...]]:
+                with source.errors(doing), source.connection.cursor() as cursor:
+                    cursor.execute(statement)
+                    found: list[tuple[Any, ...]] = cursor.fetchall()
+                return found
+
+            settled = with_dateless(units, ask)
+            for unit in with_dateless(secret, ask):
+                if rows := count_going(unit, settled, ask):
+                    outcome.leave(
+                        f"{unit.name}: {rows:,} rows are old, may hold secrets and cannot be archived; a cleanup "
+                        "without archive_to deletes them"
+                    )
+            archive = writer.take(source, settled, moment[0], route)
+        if archive is not None:
+            writer.publish(archive)
+            outcome.archive = archive.place
+            tell(f"Archived {sum(archive.rows.values()):,} rows of {len(archive.rows)} tables as {archive.place}")
+            _ArchivedDeletion(deletion, spool).run(archive)
+        return deletion.ended()
+
+
+class _ArchivedDeletion:
+    """The second half, when all that shall go is archived."""
+
+    def __init__(self, deletion: Deletion, spool: Spool) -> None:
+        self._deletion = deletion
+        self._spool = spool
+        self._lock = threading.Lock()
+        self._stays: dict[tuple[str, str], tuple[Key, int]] = {}
+
+    def run(self, archive: Archive) -> None:
+        """Delete unit by unit; one that fails doesn't keep the others from it."""
+        going = {name for one in archive.units for name in one.tables}
+        for unit in archive.units:
+            for name in unit.tables:
+                self._deletion.outcome.table(name).matched = archive.rows.get(name, 0)
+            windows = archive.windows[unit.name]
+            if windows and self._deletion.may_go_on():
+                self._delete(unit, windows, going, archive.rows)
+        for (what, why), (key, count) in self._stays.items():
+            others = f" (and {count - 1:,} others)" if count > 1 else ""
+            self._deletion.leave(f"{what} {' '.join(' '.join(key).split())}{others} {why}")
+
+    def _delete(self, unit: Unit, windows: list[Window], going: set[str], expected: dict[str, int]) -> None:
+        deletion = self._deletion
+        try:
+            # Other runs than at the archive's time may be the last ones by now.
+            last_runs = deletion.last_runs(unit)
+        except DatabaseRefused as error:
+            deletion.fail(unit, None, error)
+            return
+        left, next_window = iter(windows), threading.Lock()
+        count = deletion.counting(unit, expected.get(unit.name, 0))
+
+        def take() -> Iterator[Window]:
+            while True:
+                with next_window:
+                    window = next(left, None)
+                if window is None:
+                    return
+                yield window
+
+        def work(connection: Transactions) -> None:
+            task = WindowTask(Digests(unit, going), connection, last_runs, count, deletion.may_go_on, self._stay)
+            for window in take():
+                if not deletion.may_go_on():
+                    return
+                connection.persistently(partial(task.run, self._spool.read(window)))
+
+        deletion.work(unit, work)
+
+    def _stay(self, unit: Unit, why: Stays, keys: list[Key]) -> None:
+        what = unit.name if unit.takes_root else f"{unit.name} of {unit.root.name}"
+        with self._lock:
+            first, count = self._stays.get((what, why.value), (keys[0], 0))
+            self._stays[what, why.value] = (first, count + len(keys))

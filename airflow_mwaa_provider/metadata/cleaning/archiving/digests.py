@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is archived of a unit, root by root, with a digest of all its rows: whatever changes later has another one."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.metadata.catalog.schema import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Part, Unit
+
+__all__ = ["SETTINGS", "WINDOW_ROWS", "Digests", "Key", "Roots", "Spool", "Window"]
+
+Key = tuple[str, ...]
+Roots = dict[Key, int]
+"""Keys of rows of the root, as text, and the digest of all that goes with each."""
+
+WINDOW_ROWS = 1000
+"""Rows of all tables in a window: what a slow database still deletes in a part of a second."""
+SETTINGS = (
+    "SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; SET LOCAL IntervalStyle TO 'iso_8601'; "
+    "SET LOCAL extra_float_digits TO 1; SET LOCAL bytea_output TO 'hex'"
+)
+"""With these a value has the same text, and so the same digest, in every transaction."""
+_FORGETS = "nd"
+_FETCHED = 5000
+_MODULUS = 1 << 64
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some rows of the root, in the order of their keys, and where the spool has them.
+
+    :param rows: of all tables.
+    """
+
+    roots: int
+    rows: int
+    place: int
+    size: int
+
+
+class Spool:
+    """A temporary file of windows, so that their keys take no memory; a context. Some 10 to 30 bytes a root."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="airflow-mwaa-archive.")  # noqa: SIM115 - closed by __exit__
+        self._end = 0
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def add(self, roots: Roots, rows: int) -> Window:
+        """Put a window down."""
+        packed = zlib.compress(json.dumps([[*key, digest] for key, digest in roots.items()]).encode(), 1)
+        window = Window(len(roots), rows, self._end, len(packed))
+        self._file.write(packed)
+        self._file.flush()
+        self._end += len(packed)
+        return window
+
+    def read(self, window: Window) -> Roots:
+        """Take it up again; from any thread."""
+        packed = os.pread(self._file.fileno(), window.size, window.place)
+        return {tuple(key): digest for *key, digest in json.loads(zlib.decompress(packed))}
+
+
+@dataclass(frozen=True)
+class Digests:
+    """Writes the SQL that tells the digests of a unit's rows.
+
+    :param going: tables of which rows go. A reference to one of them that forgets it is no part of a row's digest: it
+        may be empty already when the row's turn comes.
+    """
+
+    unit: Unit
+    going: Collection[str]
+
+    def windows(
+        self, connection: Any, expressions: str, spool: Spool, counts: list[int], *, window_rows: int = WINDOW_ROWS
+    ) -> Iterator[Window]:
+        """Read the digests of all that goes.
+
+        :param connection: of a snapshot, a psycopg2 connection within a transaction.
+        :param expressions: WITH, and what goes of the root.
+        :param counts: rows of each part are added here.
+        :param window_rows: rows of all tables in a window; one row of the root may have more.
+        """
+        width = len(self.unit.key)
+        roots: Roots = {}
+        rows = 0
+        with connection.cursor() as cursor:
+            # By itself PostgreSQL would plan for the first tenth of a cursor's rows.
+            cursor.execute(f"{SETTINGS}; SET LOCAL cursor_tuple_fraction TO 1")
+            cursor.execute(f"DECLARE digests NO SCROLL CURSOR FOR {self._sql(expressions)}")
+            while True:
+                cursor.execute(f"FETCH FORWARD {_FETCHED} FROM digests")
+                found = cursor.fetchall()
+                for row in found:
+                    of_parts = row[width + 1 :]
+                    size = sum(of_parts)
+                    if rows and rows + size > window_rows:
+                        yield spool.add(roots, rows)
+                        roots, rows = {}, 0
+                    roots[tuple(row[:width])] = total(row[width])
+                    rows += size
+                    for place, count in enumerate(of_parts):
+                        counts[place] += count
+                if len(found) < _FETCHED:
+                    break
+            cursor.execute("CLOSE digests")
+        if roots:
+            yield spool.add(roots, rows)
+
+    def _sql(self, expressions: str) -> str:
+        keys = [quoted(column.name) for column in self.unit.key]
+        names = [f"key{place}" for place in range(len(keys))]
+        items = ", ".join(f"k.{key} AS {name}" for key, name in zip(keys, names, strict=True))
+        parts = []
+        for number, part in enumerate(self.unit.parts):
+            source, where = hanging(self.unit, part, self.unit.goers)
+            table = self.unit.schema.qualified(part.table.name)
+            conditions = " AND ".join([where, *elsewhere(self.unit, part)])
+            parts.append(
+                f"SELECT {items}, {number} AS part, {self.of_row(number)} AS digest FROM {table} t, {source} "
+                f"WHERE {conditions}"
+            )
+        counts = ", ".join(f"count(*) FILTER (WHERE part = {number})" for number in range(len(parts)))
+        return (
+            f"{expressions} SELECT {', '.join(f'{name}::text AS {name}_text' for name in names)}, sum(digest)::text, "
+            f"{counts} FROM ({' UNION ALL '.join(parts)}) r GROUP BY {', '.join(names)} ORDER BY {', '.join(names)}"
+        )
+
+    def of_row(self, number: int) -> str:
+        """Write the digest of a row of a part, called ``t``; the same values in another part have another."""
+        table = self.unit.parts[number].table
+        forgets = {
+            name
+            for reference in table.references
+            if reference.on_delete in _FORGETS and reference.table in self.going
+            for name in reference.columns
+        }
+        items = ", ".join(f"t.{quoted(column.name)}" for column in table.columns if column.name not in forgets)
+        return f"hashtextextended(ROW({items})::text, {number})::numeric"
+
+    # What follows is for the transactions that delete; they set SETTINGS first.
+
+    def lock(self, keys: Sequence[Key]) -> str:
+        """Lock the rows of the root that go, as far as they tell themselves, without those that others have locked."""
+        items = ", ".join(f"t.{quoted(name)}::text" for name in self.unit.columns)
+        return (
+            f"{SETTINGS}; SELECT {items} FROM {self._these(keys)} AND {self.unit.own_sql} FOR UPDATE OF t SKIP LOCKED"
+        )
+
+    def there(self, keys: Sequence[Key]) -> str:
+        """Find those that are there, by number from 0 on, and whether :meth:`lock` may give them."""
+        return f"SELECT w.number, ({self.unit.own_sql}) IS TRUE FROM {self._these(keys)}"
+
+    def lock_parents(self, rows: Sequence[Key]) -> Iterator[str]:
+        """Lock the rows of parts that other parts refer to: nothing new can hang on them then, and go unseen."""
+        referred = {reference.table for part in self.unit.parts for reference in part.table.references}
+        for part in reversed(self.unit.parts):
+            if part.path is not None and part.table.name in referred:
+                source, where = hanging(self.unit, part, self.unit.given_sql(rows))
+                table = self.unit.schema.qualified(part.table.name)
+                yield f"SELECT count(*) FROM (SELECT 1 FROM {table} t, {source} WHERE {where} FOR UPDATE OF t) r"
+
+    def delete(self, number: int, rows: Sequence[Key]) -> str:
+        """Delete what of a part hangs on locked rows, numbered from 0 on; give how many of each, and their digest."""
+        part = self.unit.parts[number]
+        source, where = hanging(self.unit, part, self.unit.given_sql(rows))
+        return (
+            f"WITH gone AS (DELETE FROM {self.unit.schema.qualified(part.table.name)} t USING {source} WHERE {where} "
+            f"RETURNING k.number, {self.of_row(number)} AS digest) "
+            "SELECT number, count(*), sum(digest)::text FROM gone GROUP BY number"
+        )
+
+    def _these(self, keys: Sequence[Key]) -> str:
+        same = " AND ".join(f"t.{quoted(column.name)} = w.{quoted(column.name)}" for column in self.unit.key)
+        return f"{self.unit.schema.qualified(self.unit.root.name)} t, {self.unit.keys_sql(keys)} w WHERE {same}"
+
+
+def total(digest: str) -> int:
+    """Read a sum of digests as one."""
+    return int(digest) % _MODULUS
+
+
+def elsewhere(unit: Unit, part: Part) -> list[str]:
+    """Write that a row of a part, called ``t``, does not go with a unit before this one."""
+    name = part.table.name
+    return [f"NOT EXISTS ({other.taking_sql(name, 't')})" for other in unit.without if name in other.tables]
+
+
+def hanging(unit: Unit, part: Part, roots: str) -> tuple[str, str]:
+    """Write which rows of a part, called ``t``, hang on given rows of the root.
+
+    :param roots: those rows, with the unit's columns.
+    :return: what to join them with, in which the rows of the root are called ``k``; and the condition.
+    """
+    if part.path is None:
+        return f"{roots} k", " AND ".join(f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in unit.key)
+    between, ends = part.path.joins(unit.schema)
+    on = " AND ".join(f"k.{quoted(theirs)} = {ours}" for ours, theirs in ends)
+    if not between:
+        return f"{roots} k", on
+    # The first of them is joined with t, which a DELETE's USING cannot name.
+    first, *others = between
+    return " ".join([first.source, *map(str, others), f"JOIN {roots} k ON {on}"]), first.condition

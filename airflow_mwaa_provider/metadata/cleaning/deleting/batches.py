@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One unit deleted in batches of a size that keeps their transactions short."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import DatabaseRefused
+from airflow_mwaa_provider.metadata.catalog.key_ranges import KeyRange
+from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Forbidden, TooMuch
+from airflow_mwaa_provider.metadata.cleaning.deleting.removal import Removal
+from airflow_mwaa_provider.metadata.cleaning.deleting.statements import TASKS, Statements, hangs_on_tasks
+from airflow_mwaa_provider.metadata.cleaning.scope import rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Deleted, Transaction, Transactions
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import LastRuns
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+
+__all__ = ["Pace", "Task", "Windows", "without_kept"]
+
+Row = tuple[str, ...]
+_FIRST_RUNS, _FIRST_ROWS = 20, 1000
+_MAX_ROOTS, _MAX_STRETCH = 20_000, 32
+_TRIES = 3
+_CHANGES = "what hangs on it changed while it was being deleted, each time"
+_MAX_HARD = 10
+"""Single rows in a row that cannot be deleted, before the rest is given up."""
+
+
+@dataclass
+class Pace:
+    """How many rows of the root a transaction takes: as many as fit its target by what the last ones took.
+
+    :param target_s: what a transaction should take.
+    :param batch_rows: rows of all tables that it deletes at most.
+    """
+
+    target_s: float
+    batch_rows: int
+    roots: float = _FIRST_ROWS
+    _rows_per_root: float = 1.0
+    _stretch: int = 1
+
+    @classmethod
+    def of(cls, unit: Unit, options: CleanupOptions) -> Pace:
+        """Begin with what even a slow database does in time."""
+        first = _FIRST_RUNS if unit.root.name == rules.RUNS else _FIRST_ROWS
+        pace = cls(options.max_transaction.total_seconds() / 4, options.batch_rows, first)
+        pace.roots = min(pace.roots, pace._limit)
+        return pace
+
+    @property
+    def _limit(self) -> float:
+        return max(1.0, min(self.batch_rows / max(self._rows_per_root, 0.1), _MAX_ROOTS))
+
+    @property
+    def size(self) -> int:
+        """Rows of the root to take."""
+        return max(1, int(min(self.roots, self._limit)))
+
+    @property
+    def window(self) -> int:
+        """Rows of the root to look at, whether they go or not: more, where few of them do."""
+        return self.size * self._stretch
+
+    def took(self, roots: int, deleted: Deleted) -> None:
+        """Learn from a transaction."""
+        is_sparse = roots < self.size / 2
+        if is_sparse:
+            # Of a few rows nothing is learned about many, but how far apart they are.
+            if deleted.transaction_s < self.target_s:
+                self._stretch = min(self._stretch * 2, _MAX_STRETCH)
+            return
+        self._stretch = max(1, self._stretch // 2)
+        self._rows_per_root += (deleted.total / roots - self._rows_per_root) * 0.3
+        self.roots *= min(2.0, max(0.4, self.target_s / max(deleted.transaction_s, 1e-4)))
+        self.roots = max(1.0, min(self.roots, self._limit))
+
+    def gave_up(self, roots: int) -> None:
+        """Learn from a transaction that took too long."""
+        self.roots = max(1.0, min(self.roots, roots) / 2)
+        self._stretch = 1
+
+
+class Windows:
+    """Hands the key ranges of a root out, each to one of those who delete. Thread-safe.
+
+    ``done`` is the end of the last range that was done, where one works at them.
+    """
+
+    def __init__(self, unit: Unit, keys: KeyRange) -> None:
+        self._statements = Statements(unit)
+        self._left: KeyRange | None = keys
+        self.done = keys.after
+        self._lock = threading.Lock()
+
+    def next(self, connection: Transactions, rows: int) -> KeyRange | None:
+        """Give the next range, of about so many rows; ``None`` when all are given out."""
+        with self._lock:
+            left = self._left
+            if left is None:
+                return None
+            found = connection.look(self._statements.boundary(left, rows), "looking for the next rows")
+            if not found:
+                self._left = None
+                return left
+            last = found[0]
+            self._left = KeyRange(left.columns, last, left.last)
+            return KeyRange(left.columns, left.after, last, left.first)
+
+
+def without_kept(
+    transaction: Transaction, unit: Unit, rows: Sequence[Row], last_runs: LastRuns | None, *, unseen: bool = True
+) -> list[Row]:
+    """Leave out of locked rows of the root what other rows keep, as they are by now.
+
+    :param unseen: ask only for what deleting them doesn't show: mostly nothing keeps them.
+    """
+    going = [row for row in rows if last_runs is None or row[0] not in last_runs.ids]
+    if going and last_runs is not None:
+        last = last_runs.among(transaction, going)
+        going = [row for number, row in enumerate(going) if number not in last]
+    if going:
+        for statement in Statements(unit).lock_referred(going):
+            transaction.rows(statement)
+        blocked = {number for (number,) in transaction.rows(Statements(unit).blocked(going, unseen=unseen))}
+        going = [row for number, row in enumerate(going) if number not in blocked]
+    return going
+
+
+@dataclass
+class Task:
+    """Deletes what goes of one key range.
+
+    :param last_runs: the runs that Airflow schedules from, where they are kept.
+    :param on_deleted: is told of each transaction.
+    :param may_go_on: is asked before each; ``False`` ends the work.
+    :param leave: is told why something stays that should go.
+    """
+
+    unit: Unit
+    connection: Transactions
+    pace: Pace
+    last_runs: LastRuns | None
+    on_deleted: Callable[[Deleted], None]
+    may_go_on: Callable[[], bool]
+    leave: Callable[[str], None]
+    _statements: Statements = field(init=False)
+    _removal: Removal = field(init=False)
+    _hard: int = 0
+
+    def __post_init__(self) -> None:
+        self._statements = Statements(self.unit)
+        self._removal = Removal(self.unit)
+
+    @property
+    def _doing(self) -> str:
+        return f"deleting from {self.unit.name}"
+
+    def run(self, keys: KeyRange) -> None:
+        """Delete it; smaller ranges of it at a time, where it is too much for a transaction."""
+        for part in self._divided(keys):
+            if not self.may_go_on():
+                return
+            if self._is_plain and self._delete_plain(part):
+                continue
+            self._delete_locked(part)
+
+    @property
+    def _is_plain(self) -> bool:
+        unit = self.unit
+        return len(unit.parts) == 1 and unit.takes_root and not any(guard.reads_other_rows for guard in unit.guards)
+
+    def _divided(self, keys: KeyRange) -> Iterator[KeyRange]:
+        """Divide a range by the pace, which may change meanwhile."""
+        windows = Windows(self.unit, keys)
+        while (part := windows.next(self.connection, self.window)) is not None:
+            yield part
+
+    @property
+    def window(self) -> int:
+        """Rows of the root to look at next: what is deleted unseen is never more than may be."""
+        return min(self.pace.window, self.pace.batch_rows) if self._is_plain else self.pace.window
+
+    def _delete_plain(self, keys: KeyRange) -> bool:
+        try:
+            with self.connection.transaction(self._doing) as transaction:
+                transaction.delete_plain(self.unit.root.name, self._statements.delete_plain(keys))
+        except TooMuch as error:
+            if not error.is_locked:
+                self.pace.gave_up(self.pace.size)
+            return False
+        self._tell(transaction.deleted, transaction.deleted.total)
+        return True
+
+    def _delete_locked(self, keys: KeyRange) -> None:
+        """Delete a range with its rows locked first; in halves where it is too much."""
+        part: KeyRange | None = keys
+        while part is not None and self.may_go_on():
+            limit = 2 * self.pace.size
+            try:
+                deleted, roots, following = self._transaction(part, None, limit)
+            except TooMuch:
+                rows = self._rows_or_none(part, limit)
+                if rows is None:
+                    self.pace.gave_up(self.pace.size)
+                    self.leave(f"{self.unit.name}: rows that took too long to be locked were passed over")
+                    return
+                following = self._following(part, rows, limit)
+                self.pace.gave_up(len(rows))
+                # One row alone is tried once more: what it waited for may be over.
+                middle = len(rows) // 2
+                for half in (rows[:middle], rows[middle:]):
+                    if half:
+                        self._delete_rows(half)
+            else:
+                self._tell(deleted, roots)
+            part = following
+
+    def _following(self, keys: KeyRange, rows: Sequence[Row], limit: int) -> KeyRange | None:
+        """Give what of a range comes after rows of it, if these are as many as were asked for."""
+        if len(rows) < limit:
+            return None
+        return KeyRange(keys.columns, rows[-1][: len(keys.columns)], keys.last)
+
+    def _delete_rows(self, rows: Sequence[Row]) -> None:
+        """Delete what hangs on these rows, in halves where it is too much."""
+        if not self.may_go_on():
+            return
+        try:
+            deleted, roots, _ = self._transaction(self._range_of(rows), rows)
+        except TooMuch as error:
+            if len(rows) == 1:
+                self._delete_hard(rows[0], error)
+                return
+            self.pace.gave_up(len(rows))
+            middle = len(rows) // 2
+            self._delete_rows(rows[:middle])
+            self._delete_rows(rows[middle:])
+            return
+        self._tell(deleted, roots)
+
+    def _range_of(self, rows: Sequence[Row]) -> KeyRange:
+        """Give the range from the first to the last of these rows; it begins before the first."""
+        count = len(self.unit.key)
+        return KeyRange(self.unit.key, None, rows[-1][:count], first=rows[0][:count])
+
+    def _rows_or_none(self, keys: KeyRange, limit: int) -> list[Row] | None:
+        """Find what goes of a range; ``None`` where that alone takes too long, twice."""
+        for _ in range(2):
+            try:
+                with self.connection.transaction(self._doing) as transaction:
+                    return [tuple(row) for row in transaction.rows(self._statements.lock(keys, limit))]
+            except TooMuch:
+                continue
+        return None
+
+    def _transaction(
+        self, keys: KeyRange, only: Sequence[Row] | None, limit: int | None = None
+    ) -> tuple[Deleted, int, KeyRange | None]:
+        """Delete in one transaction what goes of a range; again without what turns out to be kept.
+
+        :return: what was deleted, of how many rows of the root, and what of the range was not looked at.
+        """
+        kept: set[Row] = set()
+        for _ in range(_TRIES):
+            try:
+                with self.connection.transaction(self._doing) as transaction:
+                    rows = self._locked(transaction, keys, only, limit)
+                    going = [row for row in rows if row not in kept]
+                    going = without_kept(transaction, self.unit, going, self.last_runs)
+                    transaction.deleted.kept = len(rows) - len(going)
+                    if going:
+                        self._removal.remove(transaction, going)
+                following = self._following(keys, rows, limit) if limit is not None else None
+                return transaction.deleted, len(going), following
+            except Forbidden:
+                with self.connection.transaction(self._doing) as transaction:
+                    rows = self._locked(transaction, keys, only, limit)
+                    if rows:
+                        kept |= {rows[number] for (number,) in transaction.rows(self._statements.blocked(rows))}
+        # It became so a moment ago, and again: whoever works on these runs is at it now.
+        raise TooMuch(is_locked=True, why=_CHANGES)
+
+    def _locked(
+        self, transaction: Transaction, keys: KeyRange, only: Sequence[Row] | None, limit: int | None = None
+    ) -> list[Row]:
+        rows = [tuple(row) for row in transaction.rows(self._statements.lock(keys, limit))]
+        looked_at = keys
+        if limit is not None and len(rows) == limit:
+            looked_at = replace(keys, last=rows[-1][: len(keys.columns)])
+        [(count,)] = transaction.rows(self._statements.count_own(looked_at))
+        transaction.deleted.locked = max(0, count - len(rows))
+        if only is not None:
+            wanted = set(only)
+            rows = [row for row in rows if row in wanted]
+        return rows
+
+    def _delete_hard(self, row: Row, error: TooMuch) -> None:
+        """Delete a single row of the root that is too much for a transaction: piece by piece, if it is a run."""
+        what = f"{self.unit.root.name} {' '.join(row)}"
+        self._hard += 1
+        if self._hard >= _MAX_HARD:
+            raise DatabaseRefused(
+                f"{self.unit.name}: one row after the other is locked, or takes longer than max_transaction to delete"
+                f"{f'; of the last, {error.why}' if error.why else ''}. Look for a lock on the whole table, for "
+                "triggers, or a reference without an index (plan names those); or give max_transaction more time."
+            ) from error
+        if error.is_locked:
+            self.leave(f"{what}: {error.why or 'somebody has locked it, or what hangs on it'}")
+            return
+        if self.unit.root.name != rules.RUNS or not any(map(hangs_on_tasks, self.unit.parts)):
+            self.leave(f"{what}: deleting it takes longer than max_transaction")
+            return
+        try:
+            self._delete_pieces(row)
+            deleted, roots, _ = self._transaction(self._range_of([row]), [row])
+        except TooMuch as again:
+            why = "somebody has locked it" if again.is_locked else "deleting it takes longer than max_transaction"
+            self.leave(f"{what}: {again.why or why}")
+            return
+        self._tell(deleted, roots)
+
+    def _delete_pieces(self, row: Row) -> None:
+        """Delete the tasks of a large run, some at a time, with what hangs on them."""
+        if not any(part.table.name == TASKS for part in self.unit.parts):
+            raise TooMuch(is_locked=False)
+        keys, size, tries = self._range_of([row]), 1000, 0
+        while self.may_go_on():
+            try:
+                with self.connection.transaction(self._doing) as transaction:
+                    rows = self._locked(transaction, keys, [row])
+                    if not without_kept(transaction, self.unit, rows, self.last_runs, unseen=False):
+                        return
+                    tasks = transaction.rows(self._statements.tasks(row, size))
+                    if tasks:
+                        self._removal.remove(transaction, rows, tasks)
+            except Forbidden:
+                # Whether something keeps it is asked again; it may only have changed.
+                tries += 1
+                if tries == _TRIES:
+                    raise TooMuch(is_locked=True, why=_CHANGES) from None
+                continue
+            except TooMuch as error:
+                if error.is_locked or size == 1:
+                    raise
+                size = max(1, size // 4)
+                continue
+            if not tasks:
+                return
+            tries = 0
+            self._tell(transaction.deleted, 0)
+
+    def _tell(self, deleted: Deleted, roots: int) -> None:
+        self._hard = 0
+        self.pace.took(roots, deleted)
+        if deleted.locked:
+            self.leave(f"{self.unit.name}: rows that somebody had locked were passed over")
+        self.on_deleted(deleted)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a cleanup does besides deleting: it keeps its lease, pauses, ends in time, counts, and survives what fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
+from airflow_mwaa_provider.metadata.cleaning.deleting.connection import TooMuch, Transactions, check_writable
+from airflow_mwaa_provider.metadata.cleaning.deleting.foreign_keys import ForeignKeys, ForeignKeysChanged
+from airflow_mwaa_provider.metadata.cleaning.deleting.lease import Lease
+from airflow_mwaa_provider.metadata.cleaning.deleting.throttle import Watch
+from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout
+from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
+from airflow_mwaa_provider.metadata.cleaning.scope import rules
+from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import LastRuns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
+    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Deleted
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+    from airflow_mwaa_provider.metadata.database import Database
+
+    Progress = Callable[[str, int, int | None], None]
+
+__all__ = ["Deletion", "moment_of"]
+
+_CLOCKS_DIFFER = timedelta(minutes=1)
+_CANCELLED_EVERY_S = 0.1
+
+
+def moment_of(connection: Transactions, options: CleanupOptions) -> datetime:
+    """Say what time ages are counted from.
+
+    :raises MwaaInputError: it is yet to come: what is still valid then would be taken for old.
+    """
+    there: datetime
+    [(there,)] = connection.ask("SELECT now()", "asking the time")
+    now = options.now or there
+    if now > there + _CLOCKS_DIFFER:
+        raise MwaaInputError(f"now={now.isoformat()} is later than the database's own time, {there.isoformat()}.")
+    return now
+
+
+class Deletion:
+    """One cleanup that is under way, by as many workers as are wanted. Thread-safe.
+
+    :param connection: for questions; each worker has one of its own.
+    :param foreign_keys: as they were before the schema was read.
+    :param goes_on: what becomes of the rest when the time is up; a clause.
+    :param began: when the cleanup began, by the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        options: CleanupOptions,
+        connection: Transactions,
+        lease: Lease,
+        watch: Watch,
+        foreign_keys: ForeignKeys,
+        tell: Callable[[str], None],
+        *,
+        progress: Progress | None = None,
+        goes_on: str = "the next cleanup goes on here",
+        began: float | None = None,
+    ) -> None:
+        self.options = options
+        self.connection = connection
+        self.lease = lease
+        self.outcome = Outcome()
+        self._database = database
+        self._watch = watch
+        self._foreign_keys = foreign_keys
+        self._tell = tell
+        self._progress = progress
+        self._goes_on = goes_on
+        self._began = time.monotonic() if began is None else began
+        self._is_stopped = False
+        self._lock = threading.Lock()
+        self._between = threading.Lock()
+
+    @classmethod
+    @contextmanager
+    def begun(
+        cls,
+        database: Database,
+        options: CleanupOptions,
+        prepare: Callable[[Transactions], tuple[Schema, Sequence[Unit]]],
+        tell: Callable[[str], None],
+        *,
+        progress: Progress | None = None,
+        wait_timeout_s: float = 0.0,
+        goes_on: str = "the next cleanup goes on here",
+    ) -> Iterator[Deletion]:
+        """Check that all that shall be deleted may be, and get hold of the lease.
+
+        :param prepare: says what shall be.
+        :raises MwaaInputError: the time to wait is below 0.
+        :raises DatabaseRefused: the user may not.
+        :raises CleanupUnderWay: another cleanup is at work.
+        """
+        check_wait_timeout(wait_timeout_s)
+        began = time.monotonic()
+        with ExitStack() as stack:
+            connection = stack.enter_context(Transactions(database, options, tell))
+            foreign_keys = connection.rows_of(ForeignKeys.read, "reading its foreign keys")
+            schema, units = prepare(connection)
+            tables = sorted({name for unit in units for name in [*unit.tables, unit.root.name]})
+            qualified = [schema.qualified(name) for name in tables]
+            connection.rows_of(
+                lambda raw: check_writable(raw, qualified, database.label), "asking what its user may do"
+            )
+            lease = Lease(database)
+            lease.wait(wait_timeout_s)
+            stack.callback(lease.let_go)
+            watch = Watch(schema, connection.ask, tell, max_pause_s=options.max_pause.total_seconds())
+            yield cls(
+                database, options, connection, lease, watch, foreign_keys, tell, progress=progress, goes_on=goes_on,
+                began=began,
+            )  # fmt: skip
+
+    def work(self, unit: Unit, do: Callable[[Transactions], None]) -> None:
+        """Let each worker do something for a unit, with a connection of its own; what the database refuses is noted.
+
+        Where foreign keys have changed since they were read, that is noted, and the cleanup stops.
+        """
+
+        def one(connection: Transactions) -> None:
+            with connection:
+                try:
+                    do(connection)
+                except TooMuch:
+                    self.leave(f"{unit.name}: a transaction took too long, or waited too long for a lock")
+                except DatabaseRefused as error:
+                    self.fail(unit, connection.table, error)
+                except ForeignKeysChanged as error:
+                    # What the other units know of them is as old.
+                    self._is_stopped = True
+                    self.fail(unit, None, error)
+                finally:
+                    with self._lock:
+                        longest = max(self.outcome.longest_transaction_s, connection.longest_s)
+                        self.outcome.longest_transaction_s = longest
+
+        check = self._foreign_keys.check(unit)
+        connections = [
+            Transactions(self._database, self.options, self._tell, check=check) for _ in range(self.options.workers)
+        ]
+        if len(connections) == 1:
+            one(connections[0])
+            return
+        with ThreadPoolExecutor(len(connections), thread_name_prefix="cleanup") as pool:
+            working = [pool.submit(one, connection) for connection in connections]
+            try:
+                for done in working:
+                    done.result()
+            except BaseException:
+                # The others would go on to the end of the unit before this one's error is raised. Whoever is between
+                # two statements just now begins the next one yet.
+                self._is_stopped = True
+                while wait(working, _CANCELLED_EVERY_S).not_done:
+                    for connection in connections:
+                        connection.cancel()
+                raise
+
+    def counting(self, unit: Unit, expected: int | None) -> Callable[[Deleted], None]:
+        """Give what is to be told of each transaction."""
+        told = 0
+
+        def count(deleted: Deleted) -> None:
+            nonlocal told
+            with self._lock:
+                for name, rows in deleted.rows.items():
+                    if rows:
+                        self.outcome.table(name).add(rows, deleted.seconds[name], deleted.transaction_s)
+                told += deleted.rows.get(unit.name, 0)
+                if self._progress is not None:
+                    self._progress(unit.name, told, expected)
+
+        return count
+
+    def last_runs(self, unit: Unit) -> LastRuns | None:
+        """Look up the last runs of each DAG, where a unit keeps them."""
+        if unit.root.name != rules.RUNS or not self.options.keep_last_run:
+            return None
+        return LastRuns.look_up(unit, self.connection.ask)
+
+    def may_go_on(self) -> bool:
+        """Look after everything else between two transactions; ``False`` when the time is up."""
+        with self._between:
+            if self.is_over():
+                return False
+            self.connection.persistently(self.lease.renew)
+            self._watch.rest(self._may_rest)
+            return not self.is_over()
+
+    def _may_rest(self) -> bool:
+        self.connection.persistently(self.lease.renew)
+        return not self.is_over()
+
+    def is_over(self) -> bool:
+        """Whether the time is up, or somebody has stopped it."""
+        if self._is_stopped:
+            return True
+        limit = self.options.max_duration
+        if limit is None or time.monotonic() - self._began < limit.total_seconds():
+            return False
+        self.leave(f"max_duration of {limit} was over: {self._goes_on}")
+        return True
+
+    def leave(self, why: str) -> None:
+        """Note why something stays that should go."""
+        with self._lock:
+            self.outcome.leave(why)
+
+    def fail(self, unit: Unit, table: str | None, error: Exception) -> None:
+        """Note that a unit went wrong.
+
+        :param table: which of its tables, where that is known.
+        """
+        with self._lock:
+            for name in {unit.name if unit.name in unit.tables else unit.tables[-1], table or unit.tables[-1]}:
+                self.outcome.table(name).failure = str(error)
+            self.outcome.leave(f"{unit.name}: {error}")
+
+    def ended(self) -> Outcome:
+        """Give what happened."""
+        self.outcome.seconds = time.monotonic() - self._began
+        self.outcome.paused_s = self._watch.paused_s
+        self.outcome.paused_why = dict(self._watch.why)
+        return self.outcome

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The statements of one transaction that deletes rows of a unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.metadata.catalog.schema import quoted, text_literal
+from airflow_mwaa_provider.metadata.cleaning.scope import rules
+from airflow_mwaa_provider.metadata.cleaning.scope.graph import Path
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal, given_sql, moment_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mwaa_provider.metadata.catalog.key_ranges import KeyRange
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Part, Unit
+
+__all__ = ["TASKS", "Statements", "hangs_on_tasks"]
+
+TASKS = "task_instance"
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Writes the SQL of a unit. Rows of the root are named by the text of :attr:`Unit.columns`."""
+
+    unit: Unit
+
+    @property
+    def _root(self) -> str:
+        return self.unit.schema.qualified(self.unit.root.name)
+
+    @property
+    def _key(self) -> str:
+        return ", ".join(f"t.{quoted(column.name)}" for column in self.unit.key)
+
+    def boundary(self, keys: KeyRange, rows: int) -> str:
+        """Find the key of the row so many on, whether it goes or not."""
+        items = ", ".join(f"t.{quoted(column.name)}::text" for column in self.unit.key)
+        return (
+            f"SELECT {items} FROM {self._root} t WHERE {keys.condition()} ORDER BY {self._key} "
+            f"OFFSET {max(0, rows - 1)} LIMIT 1"
+        )
+
+    def lock(self, keys: KeyRange, limit: int | None = None) -> str:
+        """Lock the rows between keys that go as far as they tell themselves, without those that others have locked."""
+        items = ", ".join(f"t.{quoted(name)}::text" for name in self.unit.columns)
+        return (
+            f"SELECT {items} FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql} "
+            f"ORDER BY {self._key} {f'LIMIT {int(limit)} ' if limit is not None else ''}FOR UPDATE OF t SKIP LOCKED"
+        )
+
+    def count_own(self, keys: KeyRange) -> str:
+        """Count what :meth:`lock` would give if nobody had locked any."""
+        return f"SELECT count(*) FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql}"
+
+    def blocked(self, rows: Sequence[Sequence[str]], *, unseen: bool = False) -> str:
+        """Find those of the locked rows that other rows keep; they are numbered from 0 on.
+
+        :param unseen: leave out what deleting them shows.
+        """
+        guards = [guard for guard in self.unit.guards if guard.query or guard.path]
+        guards = [guard for guard in guards if not (unseen and guard.is_seen)]
+        kept = " OR ".join(f"({self.unit.kept_sql(guard)})" for guard in guards) or "false"
+        same = " AND ".join(f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key)
+        return f"SELECT k.number FROM {self.unit.keys_sql(rows)} k JOIN {self._root} t ON {same} WHERE {kept}"
+
+    def lock_referred(self, rows: Sequence[Sequence[str]]) -> list[str]:
+        """Lock what hangs on locked rows and keeps them where something refers to it: nobody can begin to, then.
+
+        The rows themselves are locked already.
+        """
+        schema, statements = self.unit.schema, {}
+        for guard in self.unit.guards:
+            if guard.path is None or len(guard.path.steps) == 1:
+                continue
+            parent = guard.path.steps[0].table
+            between, ends = Path(parent, guard.path.steps[1:]).joins(schema)
+            on = " AND ".join(f"{ours} = k.{quoted(theirs)}" for ours, theirs in ends)
+            source = " ".join([f"{schema.qualified(parent)} t", *map(str, between)])
+            statements[parent] = f"SELECT 1 FROM {source} JOIN {self._given(rows)} k ON {on} FOR UPDATE OF t"
+        return list(statements.values())
+
+    def have_rows(self, parts: Sequence[Part]) -> str:
+        """Ask of each of these tables whether it has any row at all."""
+        tables = (self.unit.schema.qualified(part.table.name) for part in parts)
+        return f"SELECT {', '.join(f'EXISTS (SELECT 1 FROM {table})' for table in tables)}"
+
+    def delete(
+        self,
+        part: Part,
+        rows: Sequence[Sequence[str]],
+        tasks: Sequence[Sequence[str]] | None = None,
+        along: Sequence[Part] = (),
+    ) -> str:
+        """Delete what of a part hangs on locked rows; give how many, and how many that must not have gone.
+
+        :param tasks: only what hangs on these of their tasks, by primary key.
+        :param along: tables that refer to this one, and whose rows the database deletes with it: they are counted too.
+        """
+        schema = self.unit.schema
+        table = schema.qualified(part.table.name)
+        if part.path is None:
+            same = [f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key]
+            using = [f"{self._given(rows)} k"]
+        else:
+            steps = (part.direct if part.direct and tasks is None else part.path).steps
+            same, using = [], [f"{self._given(rows)} k"]
+            here = "t"
+            for number, step in enumerate(steps):
+                there = f"t{number + 1}" if number < len(steps) - 1 else "k"
+                same += [
+                    f"{here}.{quoted(ours)} = {there}.{quoted(theirs)}"
+                    for ours, theirs in zip(step.columns, step.foreign_columns, strict=True)
+                ]
+                if there != "k":
+                    using.append(f"{schema.qualified(step.table)} {there}")
+                here = there
+        if tasks is not None:
+            alias = _alias_of_tasks(part)
+            key = [schema.tables[TASKS].column(name) for name in schema.tables[TASKS].key]
+            columns = [(column.name, column.type) for column in key]
+            using.append(f"{given_sql(columns, tasks)} w")
+            same += [f"{alias}.{quoted(name)} = w.{quoted(name)}" for name, _ in columns]
+        counts = ["(SELECT count(*), count(*) FILTER (WHERE forbidden) FROM gone) g"]
+        referred: dict[str, str] = {}
+        for number, other in enumerate(along):
+            assert other.path is not None
+            step = other.path.steps[0]
+            referred.update((name, f"t.{quoted(name)}") for name in step.foreign_columns)
+            on = " AND ".join(
+                f"t.{quoted(ours)} = gone.{quoted(theirs)}"
+                for ours, theirs in zip(step.columns, step.foreign_columns, strict=True)
+            )
+            counts.append(
+                f"(SELECT count(*), count(*) FILTER (WHERE {self._forbidden(other)}) "
+                f"FROM gone JOIN {schema.qualified(other.table.name)} t ON {on}) g{number}"
+            )
+        returned = ", ".join([f"({self._forbidden(part)}) AS forbidden", *referred.values()])
+        return (
+            f"WITH gone AS (DELETE FROM {table} t USING {', '.join(using)} WHERE {' AND '.join(same)} "
+            f"RETURNING {returned}) SELECT * FROM {', '.join(counts)}"
+        )
+
+    def delete_plain(self, keys: KeyRange) -> str:
+        """Delete rows on which nothing hangs, and which nothing else keeps, without locking them before."""
+        return f"DELETE FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql}"
+
+    def tasks(self, row: Sequence[str], limit: int) -> str:
+        """Find some tasks of a run."""
+        table = self.unit.schema.tables[TASKS]
+        key = ", ".join(f"t.{quoted(name)}::text" for name in table.key)
+        run = dict(zip(self.unit.columns, row, strict=True))
+        return (
+            f"SELECT {key} FROM {self.unit.schema.qualified(TASKS)} t WHERE t.dag_id = {text_literal(run['dag_id'])} "
+            f"AND t.run_id = {text_literal(run['run_id'])} LIMIT {int(limit)}"
+        )
+
+    def _forbidden(self, part: Part) -> str:
+        terms = []
+        time = part.time_sql()
+        if part.path is not None and time is not None:
+            terms.append(f"{time} >= {moment_sql(self.unit.cutoff)}")
+        if part.table.name == TASKS:
+            terms.append(f"t.state IN ({', '.join(map(text_literal, rules.ACTIVE_TASK_STATES))})")
+        return " OR ".join(terms) or "false"
+
+    def _given(self, rows: Sequence[Sequence[str]]) -> str:
+        """Write locked rows as a table: by key alone where that is one column, for nobody changes the rest of them."""
+        if len(self.unit.key) == 1:
+            [key] = self.unit.key
+            keys = f"{array_literal([row[0] for row in rows])}::{key.type}[]"
+            items = ", ".join(map(quoted, self.unit.columns))
+            return f"(SELECT {items} FROM {self._root} WHERE {quoted(key.name)} = ANY ({keys}))"
+        return self.unit.given_sql(rows)
+
+
+def hangs_on_tasks(part: Part) -> bool:
+    """Whether rows of a part are reached through tasks, or are tasks."""
+    return part.path is not None and (part.table.name == TASKS or any(s.table == TASKS for s in part.path.steps))
+
+
+def _alias_of_tasks(part: Part) -> str:
+    if part.table.name == TASKS:
+        return "t"
+    assert part.path is not None
+    return next(f"t{number + 1}" for number, step in enumerate(part.path.steps) if step.table == TASKS)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the environment suffers, and the pause that it gets then."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
+
+__all__ = ["Load", "Watch"]
+
+_EVERY_S = 2.0
+_FIRST_PAUSE_S = 0.5
+# Airflow calls a scheduler unhealthy after 30 s. One that has been silent for minutes has died, or was stopped.
+_LATE_S, _DEAD_S = 30.0, 300.0
+_WAITING = 3
+_LAG_S = 30.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """How the environment is.
+
+    :param heartbeat_s: age of the scheduler's last heartbeat; ``None`` where none is running.
+    :param waiting: sessions that wait for locks.
+    :param blocked_by_us: of those, sessions that wait for one of this program's.
+    :param lag_s: by how much replicas lag behind, as far as the user may see them.
+    """
+
+    heartbeat_s: float | None = None
+    waiting: int = 0
+    blocked_by_us: int = 0
+    lag_s: float | None = None
+
+    @property
+    def suffering(self) -> str | None:
+        """What is wrong, in words, with figures."""
+        return self._words()[0]
+
+    @property
+    def reason(self) -> str | None:
+        """What is wrong, in words that are the same at each look."""
+        return self._words()[1]
+
+    def _words(self) -> tuple[str, str] | tuple[None, None]:
+        if self.heartbeat_s is not None and _LATE_S < self.heartbeat_s < _DEAD_S:
+            why = f"the scheduler's heartbeat was late; after {_DEAD_S / 60:.0f} minutes it counts as stopped"
+            return f"the scheduler's last heartbeat is {self.heartbeat_s:.0f} s old", why
+        if self.blocked_by_us:
+            words = "wait for rows that were about to be deleted"
+            return f"{self.blocked_by_us} sessions {words}", "sessions waited for rows that were about to be deleted"
+        if self.waiting >= _WAITING:
+            return f"{self.waiting} sessions wait for locks", "sessions waited for locks"
+        if self.lag_s is not None and self.lag_s > _LAG_S:
+            return f"a replica lags behind by {self.lag_s:.0f} s", "a replica lagged behind"
+        return None, None
+
+
+class Watch:
+    """Looks after the environment between transactions.
+
+    :param ask: runs a query.
+    :param tell: is told when a pause begins.
+    :param max_pause_s: longest pause before a transaction is tried all the same; 0: never pause.
+
+    ``paused_s`` is how long it has paused, and ``why`` the reasons, with how many seconds each took.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        ask: Callable[[str, str], list[tuple[Any, ...]]],
+        tell: Callable[[str], None],
+        *,
+        max_pause_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._max_pause_s = max_pause_s
+        self._sql = _LOAD.format(job=schema.qualified("job"))
+        self._ask = ask
+        self._tell = tell
+        self._clock = clock
+        self._sleep = sleep
+        self._looked = float("-inf")
+        self.paused_s = 0.0
+        self.why: dict[str, float] = {}
+
+    def look(self) -> Load:
+        """Ask how it is."""
+        [(heartbeat, waiting, blocked, lag)] = self._ask(self._sql, "asking how the environment is")
+        return Load(
+            float(heartbeat) if heartbeat is not None else None,
+            waiting,
+            blocked,
+            float(lag) if lag is not None else None,
+        )
+
+    def rest(self, may_go_on: Callable[[], bool]) -> None:
+        """Pause for as long as the environment suffers, within bounds: then a transaction is tried again."""
+        if self._clock() - self._looked < _EVERY_S or not self._max_pause_s:
+            return
+        began, pause = self._clock(), _FIRST_PAUSE_S
+        reason: str | None = None
+        while (load := self.look()).suffering is not None and may_go_on():
+            if reason is None:
+                self._tell(f"Pausing for {self._max_pause_s:.0f} s at most: {load.suffering}")
+            reason = load.reason
+            left = self._max_pause_s - (self._clock() - began)
+            if left <= 0:
+                break
+            self._sleep(min(pause, left))
+            pause = min(pause * 2, 5.0)
+        self._looked = self._clock()
+        if reason is not None:
+            paused_s = self._looked - began
+            self.paused_s += paused_s
+            self.why[reason] = self.why.get(reason, 0.0) + paused_s
+
+
+_LOAD = """
+SELECT (SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM {job}
+        WHERE job_type = 'SchedulerJob' AND state = 'running'),
+       count(*) FILTER (WHERE wait_event_type = 'Lock' AND wait_event <> 'advisory'),
+       count(*) FILTER (WHERE wait_event_type = 'Lock' AND wait_event <> 'advisory' AND EXISTS (
+           SELECT 1 FROM unnest(pg_blocking_pids(pid)) b(pid) JOIN pg_stat_activity o ON o.pid = b.pid
+           WHERE o.application_name LIKE 'airflow-mwaa cleanup%')),
+       (SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication)
+FROM pg_stat_activity WHERE datname = current_database()
+"""

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what was asked for to units of work: which tables, what their rows hang on, and what keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata.catalog import registry
+from airflow_mwaa_provider.metadata.catalog.schema import Reference, quoted, text_literal
+from airflow_mwaa_provider.metadata.cleaning.deleting.statements import TASKS
+from airflow_mwaa_provider.metadata.cleaning.scope import rules
+from airflow_mwaa_provider.metadata.cleaning.scope.graph import TAKES_ALONG, Path, dependents, referrers
+from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import last_runs_sql
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import Guard, Part, Unit, first_time_sql, moment_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema, Table
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+
+__all__ = ["choose_units"]
+
+
+def choose_units(
+    schema: Schema, options: CleanupOptions, now: datetime, *, is_for_counting: bool = False
+) -> list[Unit]:
+    """Say what is to be deleted, in the order in which it is.
+
+    :param now: ages are counted from here.
+    :param is_for_counting: write conditions that are quick for all rows at once, not for a batch of them.
+    :raises TableNotFound: a table is not there.
+    :raises MwaaInputError: one cannot be cleaned, or not alone; or the schema is not known here.
+    """
+    _check_schema(schema)
+    choice = _Choice(schema, options, now, is_for_counting=is_for_counting)
+    choice.check()
+    roots = [choice.of_root(name) for name in rules.ROOTS if name in choice.roots]
+    by_name = {unit.name: unit for unit in roots}
+    parts = [choice.of_part(name, by_name.get(rules.RUNS)) for name in choice.parts]
+    # The longest retention first: the others take what is left.
+    parts.sort(key=lambda unit: unit.cutoff)
+    done: list[Unit] = []
+    for unit in parts:
+        shared = tuple(other for other in done if set(other.tables) & set(unit.tables))
+        done.append(replace(unit, without=unit.without + shared))
+    runs = [unit for unit in roots if unit.name == rules.RUNS]
+    return [*runs, *done, *(unit for unit in roots if unit.name != rules.RUNS)]
+
+
+def _check_schema(schema: Schema) -> None:
+    if schema.airflow_version is None:
+        newest = list(registry.REVISIONS.values())[-1]
+        raise MwaaInputError(
+            f"The metadata database has the schema {schema.revision}, which isn't known here: newer than Airflow "
+            f"{newest}'s, or between two releases. Install an airflow-mwaa-provider that knows it; nothing was deleted."
+        )
+
+
+class _Choice:
+    """The tables that were asked for, sorted into those that go by their own age and those that hang on runs."""
+
+    def __init__(self, schema: Schema, options: CleanupOptions, now: datetime, *, is_for_counting: bool) -> None:
+        self._schema = schema
+        self._is_for_counting = is_for_counting
+        self._options = options
+        self._now = now
+        self._along: dict[str, dict[str, Path]] = {}
+        self.roots: set[str] = set()
+        self.parts: list[str] = []
+
+    def check(self) -> None:
+        """Check names, and sort them."""
+        schema, options = self._schema, self._options
+        for name in [*(options.tables or ()), *options.exclude, *options.retention_by_table]:
+            schema.table(name)
+        exclude = set(options.exclude)
+        if options.tables is None:
+            self.roots = {name for name in rules.ROOTS if name in schema.tables} - exclude
+        else:
+            for name in options.tables:
+                if name not in exclude:
+                    self._add(name)
+        if options.dag_ids is not None:
+            self._check_dag_ids()
+        for name in exclude - set(rules.ROOTS):
+            if (root := self._root_of(name)) in self.roots and name not in self.roots:
+                raise MwaaInputError(f"Table {name} cannot be excluded: its rows go with {root}'s. Exclude {root}.")
+        # What is named beside the runs that it hangs on goes with them.
+        if rules.RUNS in self.roots:
+            self.parts = [name for name in self.parts if self._is_shorter(name)]
+        for name in options.retention_by_table:
+            self._check_retention(name)
+        if not self.roots and not self.parts:
+            raise MwaaInputError("No table is left to clean: tables and exclude name the same ones.")
+
+    def _add(self, name: str) -> None:
+        if name in rules.ROOTS:
+            self.roots.add(name)
+        elif name in rules.ALONE:
+            self.parts.append(name)
+        elif (root := self._root_of(name)) is not None:
+            raise MwaaInputError(f"Table {name} cannot be cleaned alone: its rows go with those of {root}; name that.")
+        elif registry.is_bookkeeping(name):
+            raise MwaaInputError(
+                f"Table {name} is none of Airflow's own, but left by a migration or by db clean; airflow db "
+                "drop-archived drops such."
+            )
+        else:
+            raise MwaaInputError(
+                f"Table {name} cannot be cleaned: it says what there is, and not what happened, or isn't known here. "
+                "Leave tables out to clean all that grow."
+            )
+
+    def _root_of(self, name: str) -> str | None:
+        for root, facts in rules.ROOTS.items():
+            # What isn't known is found where its table is cleaned, and not for a name that has nothing to do with it.
+            if root in self._schema.tables and name in facts.along and name in self.along(root):
+                return root
+        return None
+
+    def along(self, root: str) -> dict[str, Path]:
+        """Say what goes along with rows of a table, children first."""
+        if root not in self._along:
+            facts = rules.ROOTS[root]
+            self._along[root] = dependents(
+                self._schema, root, facts.along, forgotten_by=facts.forgotten_by, is_guarded=root != rules.RUNS
+            )
+        return self._along[root]
+
+    def _check_dag_ids(self) -> None:
+        without = {name for name in self.roots if not self._schema.tables[name].has("dag_id")}
+        named = sorted(without & set(self._options.tables or ()))
+        if named:
+            raise MwaaInputError(f"Table {named[0]} names no DAG: leave it, or dag_ids, out.")
+        self.roots -= without
+
+    def _is_shorter(self, name: str) -> bool:
+        return self._options.retention_of(name) < self._options.retention_of(rules.RUNS)
+
+    def _check_retention(self, name: str) -> None:
+        if name in self.roots or name in self.parts:
+            return
+        if name in rules.ALONE and rules.RUNS in self.roots:
+            if self._options.retention_of(name) > self._options.retention_of(rules.RUNS):
+                raise MwaaInputError(
+                    f"retention_by_table: rows of {name} go with their runs, and cannot stay for longer than those of "
+                    f"dag_run ({self._options.retention_of(rules.RUNS)})."
+                )
+            if self._is_shorter(name):
+                self.parts.append(name)
+            return
+        if name in rules.ROOTS[rules.RUNS].along:
+            raise MwaaInputError(
+                f"retention_by_table: rows of {name} go with their runs, and have no retention of their own."
+            )
+        raise MwaaInputError(f"retention_by_table names {name}, which is not among the tables to clean.")
+
+    def of_root(self, name: str) -> Unit:
+        """Give the unit of a table whose rows go by their own age."""
+        table = self._schema.tables[name]
+        self._check_keys(name)
+        cutoff = self._now - self._options.retention_of(name)
+        parts = [self._part(child, path) for child, path in self.along(name).items()]
+        unit = Unit(
+            name=name,
+            schema=self._schema,
+            root=table,
+            parts=(*parts, Part(table)),
+            cutoff=cutoff,
+            old_sql=self._old_sql(name, cutoff),
+            dateless_sql=self._dateless_sql(name),
+        )
+        return replace(unit, guards=tuple(self._guards(unit)))
+
+    def of_part(self, name: str, runs: Unit | None) -> Unit:
+        """Give the unit of a table whose rows go by the age of their run, which stays."""
+        cutoff = self._now - self._options.retention_of(name)
+        self._check_keys(name)
+        known = rules.ROOTS[rules.RUNS].along
+        along = dependents(self._schema, rules.RUNS, known, is_kept=True)
+        of_name = dependents(self._schema, name, known)
+        parts = [self._part(child, path) for child, path in along.items() if child in of_name or child == name]
+        unit = Unit(
+            name=name,
+            schema=self._schema,
+            root=self._schema.tables[rules.RUNS],
+            parts=tuple(parts),
+            cutoff=cutoff,
+            old_sql=self._old_sql(rules.RUNS, cutoff),
+            without=(runs,) if runs else (),
+        )
+        return replace(unit, guards=tuple(self._guards(unit)))
+
+    def _check_keys(self, name: str) -> None:
+        """Check that rows can be told apart: those of a table itself, and, of runs, their tasks."""
+        of_runs = (rules.RUNS, TASKS) if name == rules.RUNS or name in rules.ROOTS[rules.RUNS].along else ()
+        for needed in dict.fromkeys((name, *of_runs) if name in rules.ROOTS else of_runs):
+            if not self._schema.tables[needed].key:
+                raise MwaaInputError(
+                    f"Table {needed} has no primary key (was it partitioned by hand?), so that its rows cannot be told "
+                    f"apart: nothing was deleted. Exclude {name}, or give it the key that Airflow made."
+                )
+
+    def _part(self, name: str, path: Path) -> Part:
+        table = self._schema.tables[name]
+        return Part(table, self._path(path), rules.YOUNG.get(name, ()), _direct(table, path))
+
+    def _path(self, path: Path) -> Path:
+        return path.shortened(self._schema) if self._is_for_counting else path
+
+    def _old_sql(self, name: str, cutoff: datetime) -> str:
+        table = self._schema.tables[name]
+        time = first_time_sql(table, rules.ROOTS[name].time)
+        if time is None:
+            raise MwaaInputError(
+                f"Table {name} has none of the columns that say how old a row is: it isn't known here."
+            )
+        terms = [f"{time} < {moment_sql(cutoff)}", *self._of_dags()]
+        if self._options.max_age is not None:
+            terms.append(f"{time} >= {moment_sql(self._now - self._options.max_age)}")
+        return " AND ".join(terms)
+
+    def _dateless_sql(self, name: str) -> str:
+        """Write what holds of rows without a date; their numbers say whether they are old."""
+        if self._options.max_age is not None or not _may_lack_time(self._schema, name):
+            return ""
+        time = first_time_sql(self._schema.tables[name], rules.ROOTS[name].time)
+        return " AND ".join([f"{time} IS NULL", *self._of_dags()])
+
+    def _of_dags(self) -> list[str]:
+        ids = self._options.dag_ids
+        return [] if ids is None else [f"t.dag_id IN ({', '.join(map(text_literal, ids))})"]
+
+    def _guards(self, unit: Unit) -> Iterator[Guard]:
+        yield from self._own_guards(unit)
+        names = {name: self._schema.qualified(name) for name in self._schema.tables}
+        for keep in rules.ROOTS[unit.root.name].keeps:
+            if all(need in self._schema.tables for need in keep.needs):
+                query, among = keep.query.format_map(names), keep.among.format_map(names)
+                yield Guard(keep.why, keep.sql, query, keep.is_lack, among=among)
+        for part in unit.parts:
+            time = part.time_sql("c")
+            if part.path is not None and time is not None:
+                young = part.rows_sql(self._schema, f"{time} >= {moment_sql(unit.cutoff)}")
+                yield Guard(
+                    f"a row of {part.table.name} that hangs on it is younger",
+                    query=young,
+                    is_seen=TASKS in unit.tables,
+                )
+        if unit.root.name != rules.RUNS:
+            yield from self._reference_guards(unit)
+
+    def _own_guards(self, unit: Unit) -> Iterator[Guard]:
+        if unit.root.name != rules.RUNS:
+            return
+        if self._options.own_run is not None:
+            dag_id, run_id = map(text_literal, self._options.own_run)
+            yield Guard("it is the run that asks for this", f"t.dag_id = {dag_id} AND t.run_id = {run_id}")
+        if self._options.keep_last_run:
+            yield Guard("it is the last run of its DAG, or its last success", among=last_runs_sql(self._schema))
+        yield Guard(
+            "an unfinished run comes after it",
+            query=self._runs_after_sql(),
+            among=f"{self._runs_before_sql()} UNION ALL {self._runs_before_sql(but_manual=True)}",
+        )
+        states = ", ".join(f"'{state}'" for state in rules.ACTIVE_TASK_STATES)
+        yield Guard(
+            "a task of it is still active",
+            query=f"SELECT 1 FROM {self._schema.qualified(TASKS)} i WHERE i.dag_id = t.dag_id "
+            f"AND i.run_id = t.run_id AND i.state IN ({states})",
+            is_seen=TASKS in unit.tables,
+        )
+
+    def _runs_before_sql(self, *, but_manual: bool = False) -> str:
+        """Find the runs that those which have not ended look back to: what depends on the past waits for them."""
+        runs, name = self._schema.qualified(rules.RUNS), self._date_of_runs()
+        manual = " AND r.run_type <> 'manual'" if but_manual else ""
+        return (
+            f"SELECT p.id FROM {runs} u, LATERAL (SELECT r.id FROM {runs} r WHERE r.dag_id = u.dag_id "
+            f"AND r.{name} < u.{name}{manual} ORDER BY r.{name} DESC LIMIT 1) p "
+            f"WHERE {_unfinished_sql('u')}"
+        )
+
+    def _runs_after_sql(self) -> str:
+        """Find an unfinished run that looks back to a run: the next one, or one before the next that nobody triggered.
+
+        The same as :meth:`_runs_before_sql`, asked of one run.
+        """
+        runs, name = self._schema.qualified(rules.RUNS), self._date_of_runs()
+        # Each goes by the index on DAG and date as far as it must, and no further.
+        after = f"FROM {runs} u WHERE u.dag_id = t.dag_id AND u.{name} > t.{name}"
+        following = f"SELECT u.state {after} ORDER BY u.{name} LIMIT 1"
+        not_manual = f"SELECT u.{name} {after} AND u.run_type <> 'manual' ORDER BY u.{name} LIMIT 1"
+        return (
+            f"SELECT 1 FROM ({following}) u WHERE {_unfinished_sql('u')} "
+            f"UNION ALL SELECT 1 {after} AND t.run_type <> 'manual' "
+            f"AND u.{name} <= COALESCE(({not_manual}), 'infinity') AND {_unfinished_sql('u')}"
+        )
+
+    def _date_of_runs(self) -> str:
+        return quoted(self._schema.tables[rules.RUNS].first_of(("execution_date", "logical_date"))[0])
+
+    def _reference_guards(self, unit: Unit) -> Iterator[Guard]:
+        """Keep what tables refer to that are not deleted along, whatever the reference does on DELETE.
+
+        And what takes along something that a row would then not refer to any more.
+        """
+        root, along = unit.root.name, self.along(unit.root.name)
+        for parent in (root, *along):
+            for name, reference in referrers(self._schema, parent):
+                if name in unit.tables or (parent != root and reference.on_delete in TAKES_ALONG):
+                    continue
+                rest = along[parent].steps if parent != root else ()
+                what = "it" if parent == root else f"a row of {parent} that hangs on it"
+                yield Guard(f"{name} refers to {what}", path=self._path(Path(name, (reference, *rest))))
+        for name, column in rules.ROOTS[root].referrers:
+            if name in self._schema.tables and self._schema.tables[name].has(column):
+                known = Reference((column,), root, (unit.root.key[0],), "a")
+                yield Guard(f"{name} refers to it", path=Path(name, (known,)))
+
+
+def _unfinished_sql(alias: str) -> str:
+    finished = ", ".join(map(text_literal, rules.FINISHED_RUN_STATES))
+    return f"({alias}.state IS NULL OR {alias}.state NOT IN ({finished}))"
+
+
+def _direct(table: Table, path: Path) -> Path | None:
+    """Find a shorter way from a row to its run than by its task: columns that name it, where an index has them."""
+    if path.steps[-1].table != rules.RUNS or len(path.steps) == 1:
+        return None
+    for ours, theirs in ((("dag_run_id",), ("id",)), (("dag_id", "run_id"), ("dag_id", "run_id"))):
+        if all(map(table.has, ours)) and any(set(index[: len(ours)]) == set(ours) for index in table.indexes):
+            return replace(path, steps=(replace(path.steps[-1], columns=ours, foreign_columns=theirs),))
+    return None
+
+
+def _may_lack_time(schema: Schema, name: str) -> bool:
+    table = schema.tables[name]
+    columns = [table.column(column) for column in table.first_of(rules.ROOTS[name].time)]
+    key = [table.column(column) for column in table.key]
+    return all(c.is_nullable for c in columns) and len(key) == 1 and key[0].type in {"int2", "int4", "int8"}

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last run of each DAG, and its last success, of each kind: Airflow schedules from them, so they are kept.
+
+To find them all reads every run, and is done once. In each transaction those found for its DAGs are looked at again,
+and its rows are compared with what they are by then: one may have been deleted meanwhile, or cleared.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.metadata.catalog.schema import quoted
+from airflow_mwaa_provider.metadata.cleaning.scope import rules
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
+    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Transaction
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+
+__all__ = ["LastRuns", "last_runs_sql"]
+
+_HASHING = "SET LOCAL enable_hashjoin TO {}"
+
+
+def last_runs_sql(schema: Schema) -> str:
+    """Write a query for the ids of the last runs."""
+    runs, order = schema.qualified(rules.RUNS), f"r.dag_id, r.run_type, {_moment_sql(schema)} DESC, r.id DESC"
+    last, success = (
+        f"(SELECT DISTINCT ON (r.dag_id, r.run_type) r.id FROM {runs} r{where} ORDER BY {order})"
+        for where in ("", " WHERE r.state = 'success'")
+    )
+    return f"{last} UNION ALL {success}"
+
+
+def _moment_sql(schema: Schema) -> str:
+    names = schema.tables[rules.RUNS].first_of(("execution_date", "logical_date", "run_after"))
+    moments = ", ".join(f"r.{quoted(name)}" for name in names)
+    return f"COALESCE({moments})" if len(names) > 1 else moments
+
+
+@dataclass(frozen=True)
+class LastRuns:
+    """The last runs as they were when they were looked up.
+
+    :param ids: their ids, as text.
+    """
+
+    unit: Unit
+    ids: frozenset[str]
+    _by_dag: dict[str, list[str]] = field(repr=False)
+
+    @classmethod
+    def look_up(cls, unit: Unit, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> LastRuns:
+        """Look them up."""
+        found = ask(
+            f"SELECT r.id::text, r.dag_id FROM {unit.schema.qualified(rules.RUNS)} r "
+            f"WHERE r.id IN ({last_runs_sql(unit.schema)})",
+            "looking for the last run of each DAG",
+        )
+        by_dag = defaultdict(list)
+        for key, dag_id in found:
+            by_dag[dag_id].append(key)
+        return cls(unit, frozenset(key for key, _ in found), dict(by_dag))
+
+    def among(self, transaction: Transaction, rows: Sequence[Sequence[str]]) -> set[int]:
+        """Return which of these locked rows are last runs by now, by their place."""
+        query = self._sql(rows)
+        transaction.set(_HASHING.format("on"))
+        found = {number for (number,) in transaction.rows(query)}
+        transaction.set(_HASHING.format("off"))
+        return found
+
+    def _sql(self, rows: Sequence[Sequence[str]]) -> str:
+        unit = self.unit
+        runs, moment = unit.schema.qualified(rules.RUNS), _moment_sql(unit.schema)
+        columns = f"r.id, r.dag_id, r.run_type, r.state, {moment} AS moment"
+        last, success = (
+            f"SELECT DISTINCT ON (dag_id, run_type) * FROM known{where} ORDER BY dag_id, run_type, moment DESC, id DESC"
+            for where in ("", " WHERE state = 'success'")
+        )
+        return (
+            f"WITH known AS MATERIALIZED (SELECT {columns} FROM {runs} r "
+            f"WHERE r.id = ANY ({array_literal(self._known(rows))}::int8[])), "
+            f"last AS MATERIALIZED ({last}), "
+            f"success AS MATERIALIZED ({success}), "
+            f"rows AS (SELECT k.number, {columns} FROM {unit.keys_sql(rows)} k JOIN {runs} r ON r.id = k.id) "
+            "SELECT t.number FROM rows t LEFT JOIN last l ON l.dag_id = t.dag_id AND l.run_type = t.run_type "
+            "LEFT JOIN success s ON s.dag_id = t.dag_id AND s.run_type = t.run_type "
+            "WHERE ((l.moment, l.id) > (t.moment, t.id)) IS NOT TRUE "
+            "OR (t.state = 'success' AND ((s.moment, s.id) > (t.moment, t.id)) IS NOT TRUE)"
+        )
+
+    def _known(self, rows: Sequence[Sequence[str]]) -> list[str]:
+        if "dag_id" not in self.unit.columns:
+            return sorted(self.ids)
+        place = self.unit.columns.index("dag_id")
+        return [key for dag_id in sorted({row[place] for row in rows}) for key in self._by_dag.get(dag_id, ())]

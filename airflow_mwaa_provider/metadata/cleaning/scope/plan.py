@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counting what is to go before anything goes, and saying what else is worth doing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata.catalog import registry
+from airflow_mwaa_provider.metadata.catalog.schema import near, quoted
+from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Plan, TablePlan
+from airflow_mwaa_provider.metadata.cleaning.scope.graph import referrers
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from airflow_mwaa_provider.metadata.catalog.schema import Schema
+    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+
+__all__ = ["check_dags", "count_rows", "expressions_sql", "make_plan", "no_dag", "with_dateless"]
+
+
+# PostgreSQL takes an expression such as "the runs that are deleted" for one row, and would go through all of it once
+# for each row of another table.
+_COUNTING = "SET LOCAL enable_nestloop TO off; SET LOCAL jit TO off; "
+# Of one connection on a small machine; a task has a dozen foreign keys to look after.
+_SECONDS_A_ROW = {"task_instance": 45e-6, "dag_run": 60e-6}
+_SECONDS_A_SMALL_ROW = 6e-6
+_MANY_ROWS = 10_000
+_MUCH = 0.2
+
+
+def check_dags(schema: Schema, options: CleanupOptions, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> None:
+    """Check that there are DAGs, or at least runs of DAGs, of the names that were asked for.
+
+    :raises MwaaInputError: there is none of some name.
+    """
+    if options.dag_ids is None or "dag" not in schema.tables:
+        return
+    dags, runs = schema.qualified("dag"), schema.qualified("dag_run")
+    unknown = ask(
+        f"SELECT u.name FROM unnest({array_literal(options.dag_ids)}::text[]) u(name) "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {dags} d WHERE d.dag_id = u.name) "
+        f"AND NOT EXISTS (SELECT 1 FROM {runs} r WHERE r.dag_id = u.name)",
+        "looking for the DAGs that were named",
+    )
+    if unknown:
+        [name] = unknown[0]
+        known = [dag_id for (dag_id,) in ask(f"SELECT d.dag_id FROM {dags} d", "looking for the names of DAGs")]
+        raise no_dag(name, known)
+
+
+def no_dag(name: str, known: Iterable[str]) -> MwaaInputError:
+    """Return the error for a name that no DAG has.
+
+    :param known: the names of DAGs that there are.
+    """
+    return MwaaInputError(f"dag_ids: no DAG is called {name!r}{near(name, known)}. Correct it, or leave it out.")
+
+
+def with_dateless(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> list[Unit]:
+    """Let rows without a date go whose number is below that of something old: numbers are given in order."""
+    return [_with_dateless(unit, ask) if unit.dateless_sql else unit for unit in units]
+
+
+def _with_dateless(unit: Unit, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> Unit:
+    key = f"t.{quoted(unit.root.key[0])}"
+    [(limit,)] = ask(
+        f"SELECT max({key}) FROM {unit.schema.qualified(unit.root.name)} t WHERE {unit.old_sql}",
+        f"looking for what is old in {unit.root.name}",
+    )
+    if limit is None:
+        return unit
+    return replace(unit, old_sql=f"({unit.old_sql} OR ({unit.dateless_sql} AND {key} < {int(limit)}))")
+
+
+def count_rows(
+    units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]
+) -> Iterator[tuple[Unit, dict[str, int]]]:
+    """Count what of each table goes, unit by unit.
+
+    :param ask: runs a query, told what for.
+    """
+    for number, unit in enumerate(units):
+        earlier = units[:number]
+        counts = ", ".join(f"({unit.count_sql(part)})" for part in unit.parts)
+        query = f"{_COUNTING}{expressions_sql(unit, earlier)} SELECT {counts}"
+        [found] = ask(query, f"counting what is to go of {unit.name}")
+        yield unit, {part.table.name: count for part, count in zip(unit.parts, found, strict=True)}
+
+
+def make_plan(
+    schema: Schema, units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]], now: datetime
+) -> Plan:
+    """Count what goes and what stays, and look around.
+
+    :raises DatabaseRefused: a query took longer than it may.
+    """
+    tables: dict[str, TablePlan] = {}
+    for unit, rows in count_rows(units, ask):
+        for name, count in rows.items():
+            before = tables.pop(name, None)
+            tables[name] = TablePlan(
+                table=name,
+                root=unit.root.name,
+                rows=count + (before.rows if before else 0),
+                bytes=_bytes(schema, name, count) + (before.bytes if before else 0),
+                of_rows=schema.tables[name].estimated_rows,
+                older_than=unit.cutoff,
+            )
+    found = tuple(tables.values())
+    return Plan(
+        tables=found,
+        kept=tuple(_kept(units, ask)),
+        advice=tuple(_advice(schema, found, ask)),
+        seconds=sum(table.rows * _SECONDS_A_ROW.get(table.table, _SECONDS_A_SMALL_ROW) for table in found),
+        now=now,
+        airflow_version=schema.airflow_version,
+    )
+
+
+def expressions_sql(unit: Unit, earlier: Sequence[Unit], *, itself: bool = True) -> str:
+    """Write WITH and the rows of the units that this one's conditions speak of, and its own."""
+    needed: list[Unit] = []
+
+    def visit(one: Unit) -> None:
+        mentioned = {guard.path.table for guard in one.guards if guard.path}
+        before = earlier[: earlier.index(one)] if one in earlier else earlier
+        for other in before:
+            if other in one.without or mentioned & set(other.tables):
+                visit(other)
+        if one not in needed:
+            needed.append(one)
+
+    visit(unit)
+    if not itself:
+        needed.remove(unit)
+    if not needed:
+        return ""
+    parts = [one.goers_sql(earlier[: earlier.index(one)] if one in earlier else earlier) for one in needed]
+    return f"WITH {', '.join(parts)}"
+
+
+def _kept(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> Iterator[Kept]:
+    """Say what keeps rows that are old enough: each row counts for the first reason."""
+    for number, unit in enumerate(units):
+        if not unit.takes_root or not unit.guards:
+            continue
+        query = f"{_COUNTING}{_reasons_sql(unit, units[:number])}"
+        rows = ask(query, f"asking what keeps rows of {unit.name}")
+        for place, count in rows:
+            if place is not None:
+                yield Kept(unit.root.name, unit.guards[place].why, count)
+
+
+def _reasons_sql(unit: Unit, earlier: Sequence[Unit]) -> str:
+    """Write a query that counts what is old enough and kept, by the place of the first guard that keeps it.
+
+    Each guard is asked of all of them at once: asked within a CASE it would be asked row by row.
+    """
+    table = unit.schema.qualified(unit.root.name)
+    keys = ", ".join(f"t.{quoted(column.name)}" for column in unit.key)
+    same = " AND ".join(f"k.{quoted(column.name)} = t.{quoted(column.name)}" for column in unit.key)
+    gone = f"SELECT 1 FROM {unit.goers} k WHERE {same}"
+    kept = f"SELECT t.* FROM {table} t WHERE {unit.old_sql} AND NOT EXISTS ({gone})"
+    expressions = [expressions_sql(unit, earlier), f"kept AS MATERIALIZED ({kept})"]
+    cases, joins = [], []
+    for place, guard in enumerate(unit.guards):
+        reason = unit.among_sql(guard) if guard.among else unit.kept_sql(guard, earlier)
+        how = f"({reason}) IS NOT FALSE" if guard.sql else reason
+        expressions.append(f"kept_{place} AS MATERIALIZED (SELECT {keys} FROM kept t WHERE {how})")
+        # A join and no IN: how large a table PostgreSQL hashes for that is bounded.
+        on = " AND ".join(f"k{place}.{quoted(c.name)} = t.{quoted(c.name)}" for c in unit.key)
+        joins.append(f"LEFT JOIN kept_{place} k{place} ON {on}")
+        cases.append(f"WHEN k{place}.{quoted(unit.key[0].name)} IS NOT NULL THEN {place}")
+    reasons = f"SELECT CASE {' '.join(cases)} END, count(*) FROM kept t {' '.join(joins)} GROUP BY 1 ORDER BY 1"
+    return f"{', '.join(expressions)} {reasons}"
+
+
+def _bytes(schema: Schema, name: str, rows: int) -> int:
+    table = schema.tables[name]
+    there = max(table.estimated_rows or 0, rows)
+    return round(table.total_bytes * rows / there) if there else 0
+
+
+def _advice(
+    schema: Schema, tables: Sequence[TablePlan], ask: Callable[[str, str], list[tuple[Any, ...]]]
+) -> Iterator[str]:
+    large = [t for t in tables if t.rows >= _MANY_ROWS and t.rows >= _MUCH * (t.of_rows or t.rows)]
+    if large:
+        names = ", ".join(sorted(t.table for t in large))
+        yield (
+            f"Afterwards run VACUUM (ANALYZE) on {names}: a large part of their rows goes. PostgreSQL uses the space "
+            "again, and does not give it back; VACUUM FULL and pg_repack do, of which the first locks the table."
+        )
+    for name, dead, live, is_off in ask(_DEAD.format(schema=_literal(schema.name)), "asking about dead rows"):
+        why = "autovacuum is off for it" if is_off else "autovacuum does not keep up"
+        yield f"{name} has {dead:,} dead rows beside {live:,} live ones: {why}. VACUUM it before, or the scan is slow."
+    left = [name for name in schema.tables if registry.is_bookkeeping(name) and not name.startswith("alembic")]
+    if left:
+        size = sum(schema.tables[name].total_bytes for name in left)
+        others = f" and {len(left) - 1} others" if len(left) > 1 else ""
+        yield (
+            f"{left[0]}{others}, left by a migration or db clean, take{'s' if len(left) == 1 else ''} {size:,} bytes: "
+            "airflow db drop-archived drops those of db clean."
+        )
+    going = {t.table for t in tables if t.rows}
+    for name in sorted(going):
+        for child, reference in referrers(schema, name):
+            rows = (schema.tables[child].estimated_rows or 0) if child in schema.tables else 0
+            if rows < _MANY_ROWS:
+                continue
+            count = len(reference.columns)
+            if not any(set(index[:count]) == set(reference.columns) for index in schema.tables[child].indexes):
+                columns = ", ".join(reference.columns)
+                yield (
+                    f"{child}({columns}) has no index: for each row of {name} that goes, PostgreSQL reads all "
+                    f"{rows:,} rows of it. An index there (CREATE INDEX CONCURRENTLY) makes it faster."
+                )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+_DEAD = """
+SELECT s.relname, s.n_dead_tup, s.n_live_tup, COALESCE(c.reloptions::text, '') LIKE '%autovacuum_enabled=false%'
+FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
+WHERE s.schemaname = {schema} AND s.n_dead_tup > 50000 AND s.n_dead_tup > s.n_live_tup / 2 ORDER BY 2 DESC LIMIT 5
+"""

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is deleted together: rows of one table that go by their age, and what hangs on them; and the SQL for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.metadata.catalog.schema import Column, Schema, Table, quoted, text_literal, timestamp_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from airflow_mwaa_provider.metadata.cleaning.scope.graph import Path
+
+__all__ = ["Guard", "Part", "Unit", "array_literal", "first_time_sql", "given_sql", "moment_sql"]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What keeps rows in spite of their age; the row is called ``t``.
+
+    One of ``sql``, ``query``, ``path`` and ``among`` says what it is; ``among`` may stand beside a query.
+
+    :param why: a clause about such a row.
+    :param sql: a condition on its own columns alone.
+    :param query: a query on other rows that finds something where they keep it.
+    :param is_lack: they keep it where the query finds nothing.
+    :param path: how a row of another table leads to it: one that does keeps it.
+    :param among: a query for the keys of all rows that are kept, which is quicker than to ask for one after the other.
+    :param is_seen: deleting its dependents shows whether they keep it: it need not be asked before.
+    """
+
+    why: str
+    sql: str = ""
+    query: str = ""
+    is_lack: bool = False
+    path: Path | None = None
+    among: str = ""
+    is_seen: bool = False
+
+    @property
+    def reads_other_rows(self) -> bool:
+        """Whether it takes other rows to tell: then it is asked again when the row is locked."""
+        return not self.sql
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table that loses rows.
+
+    :param path: how its rows lead to those that they go with; ``None`` for the table of those themselves.
+    :param time: columns that say when a row of it last told of something.
+    :param direct: a shorter way, by an index, that leads to the same.
+    """
+
+    table: Table
+    path: Path | None = None
+    time: tuple[str, ...] = ()
+    direct: Path | None = None
+
+    def time_sql(self, alias: str = "t") -> str | None:
+        """Write when a row last told of something; ``None`` where it doesn't say."""
+        return first_time_sql(self.table, self.time, alias)
+
+    def rows_sql(self, schema: Schema, condition: str, alias: str = "c", end: str = "t") -> str:
+        """Write a query that finds something where rows of it hang on a row of the root and meet a condition."""
+        assert self.path is not None
+        between, ends = self.path.joins(schema, alias)
+        on = " AND ".join(f"{ours} = {end}.{quoted(theirs)}" for ours, theirs in ends)
+        source = " ".join([f"{schema.qualified(self.table.name)} {alias}", *map(str, between)])
+        return f"SELECT 1 FROM {source} WHERE {on} AND {condition}"
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """Rows of one table, the root, and what hangs on them.
+
+    :param name: the table that it is about: the root, or the only one that loses rows.
+    :param parts: what loses rows, children first; the root comes last, if its rows go too.
+    :param cutoff: what ended before this is old enough.
+    :param old_sql: whether a row of the root, called ``t``, is old enough.
+    :param dateless_sql: whether a row has no date to tell its age by; empty where each has one.
+    :param guards: what keeps it nevertheless.
+    :param without: units that take rows of the same tables before it.
+    """
+
+    name: str
+    schema: Schema = field(repr=False)
+    root: Table
+    parts: tuple[Part, ...]
+    cutoff: datetime
+    old_sql: str
+    dateless_sql: str = ""
+    guards: tuple[Guard, ...] = ()
+    without: tuple[Unit, ...] = ()
+
+    @property
+    def tables(self) -> list[str]:
+        """Tables that lose rows, in their order."""
+        return [part.table.name for part in self.parts]
+
+    @property
+    def takes_root(self) -> bool:
+        """Whether rows of the root go."""
+        return self.parts[-1].path is None
+
+    @property
+    def key(self) -> tuple[Column, ...]:
+        """The primary key of the root."""
+        return tuple(self.root.column(name) for name in self.root.key)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the root that it takes to find what hangs on it: the key first."""
+        wanted = list(self.root.key)
+        for part in self.parts:
+            wanted += part.path.first_columns if part.path else ()
+            wanted += part.direct.first_columns if part.direct else ()
+        return tuple(dict.fromkeys(wanted))
+
+    def keys_sql(self, rows: Sequence[Sequence[str]]) -> str:
+        """Write keys of the root, the first of each row's texts, as a table; numbered from 0 on."""
+        count = len(self.key)
+        return given_sql([(column.name, column.type) for column in self.key], [row[:count] for row in rows])
+
+    def given_sql(self, rows: Sequence[Sequence[str]]) -> str:
+        """Write rows of the root, by the texts of :attr:`columns`, as a table; numbered from 0 on."""
+        return given_sql([(name, self.root.column(name).type) for name in self.columns], rows)
+
+    @property
+    def own_sql(self) -> str:
+        """Whether a row is deleted, as far as it tells itself."""
+        return " AND ".join([self.old_sql, *(_is_not(guard.sql) for guard in self.guards if guard.sql)])
+
+    def kept_sql(self, guard: Guard, earlier: Sequence[Unit] = (), *, negated: bool = False) -> str:
+        """Write whether a guard keeps a row, where rows that ``earlier`` units take are thought of as gone."""
+        if guard.sql:
+            return _is_not(guard.sql) if negated else guard.sql
+        query = self._query_of(guard.path, earlier) if guard.path is not None else guard.query
+        # In these forms PostgreSQL makes joins of them.
+        return f"{'NOT ' if negated is not guard.is_lack else ''}EXISTS ({query})"
+
+    def _query_of(self, path: Path, earlier: Sequence[Unit]) -> str:
+        between, ends = path.joins(self.schema, "x")
+        there = [f"{ours} = t.{quoted(theirs)}" for ours, theirs in ends]
+        there += [f"NOT EXISTS ({unit.taking_sql(path.table)})" for unit in earlier if path.table in unit.tables]
+        source = " ".join([f"{self.schema.qualified(path.table)} x", *map(str, between)])
+        return f"SELECT 1 FROM {source} WHERE {' AND '.join(there)}"
+
+    def goes_sql(self, earlier: Sequence[Unit] = ()) -> str:
+        """Write whether a row of the root, called ``t``, is deleted."""
+        terms = [self.old_sql]
+        for guard in self.guards:
+            if guard.among:
+                terms.append(_is_not(self.among_sql(guard)))
+            else:
+                terms.append(self.kept_sql(guard, earlier, negated=True))
+        return " AND ".join(terms)
+
+    def among_sql(self, guard: Guard) -> str:
+        """Write whether a row is among those that a guard keeps, found for the whole table at once."""
+        return f"t.{quoted(self.root.key[0])} IN ({guard.among})"
+
+    @property
+    def goers(self) -> str:
+        """Name of the common table expression with the rows of the root that go."""
+        return quoted(f"goers of {self.name}")
+
+    def goers_sql(self, earlier: Sequence[Unit] = ()) -> str:
+        """Write that expression."""
+        columns = ", ".join(f"t.{quoted(name)}" for name in self.columns)
+        return (
+            f"{self.goers} AS MATERIALIZED (SELECT {columns} FROM {self.schema.qualified(self.root.name)} t "
+            f"WHERE {self.goes_sql(earlier)})"
+        )
+
+    def taking_sql(self, table: str, alias: str = "x") -> str:
+        """Write a query that finds something if a row of a table, under an alias, goes with this unit."""
+        part = next(part for part in self.parts if part.table.name == table)
+        if part.path is None:
+            same = " AND ".join(f"k.{quoted(name)} = {alias}.{quoted(name)}" for name in self.root.key)
+            return f"SELECT 1 FROM {self.goers} k WHERE {same}"
+        # The first step leads away from the alias; what it leads to is another table, joined from there on.
+        between, ends = part.path.joins(self.schema, alias)
+        on = " AND ".join(f"k.{quoted(theirs)} = {ours}" for ours, theirs in ends)
+        if not between:
+            return f"SELECT 1 FROM {self.goers} k WHERE {on}"
+        first, *others = between
+        source = " ".join([first.source, *map(str, others), f"JOIN {self.goers} k ON {on}"])
+        return f"SELECT 1 FROM {source} WHERE {first.condition}"
+
+    def count_sql(self, part: Part) -> str:
+        """Write a query that counts what of a part goes, beside :meth:`goers_sql`."""
+        if part.path is None:
+            return f"SELECT count(*) FROM {self.goers}"
+        between, ends = part.path.joins(self.schema)
+        on = " AND ".join(f"k.{quoted(theirs)} = {ours}" for ours, theirs in ends)
+        name = part.table.name
+        others = [f"NOT EXISTS ({unit.taking_sql(name, 't')})" for unit in self.without if name in unit.tables]
+        where = f" WHERE {' AND '.join(others)}" if others else ""
+        return (
+            f"SELECT count(*) FROM {self.schema.qualified(part.table.name)} t {' '.join(map(str, between))} "
+            f"JOIN {self.goers} k ON {on}{where}"
+        )
+
+
+def moment_sql(moment: datetime) -> str:
+    """Write a point in time."""
+    return f"{text_literal(moment.isoformat())}::timestamptz"
+
+
+def given_sql(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
+    """Write rows of text as a table of values of these names and types, numbered from 0 on."""
+    # A literal for each column: one for each value takes the server longer to read than many a statement to run.
+    arrays = ", ".join(f"{array_literal([row[place] for row in rows])}::text[]" for place in range(len(columns)))
+    names = [f"c{place}" for place in range(len(columns))]
+    items = ", ".join(
+        f"{name}::{kind} AS {quoted(column)}" for name, (column, kind) in zip(names, columns, strict=True)
+    )
+    return f"(SELECT {items}, n - 1 AS number FROM unnest({arrays}) WITH ORDINALITY AS u({', '.join(names)}, n))"
+
+
+def array_literal(texts: Sequence[str]) -> str:
+    """Write texts as an array, without its type."""
+    items = ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
+    return text_literal(f"{{{items}}}")
+
+
+def first_time_sql(table: Table, names: Sequence[str], alias: str = "t") -> str | None:
+    """Write the first of these columns that isn't NULL; ``None`` where the table has none of them."""
+    terms = [timestamp_sql(table, alias, name) for name in table.first_of(names)]
+    if not terms:
+        return None
+    return terms[0] if len(terms) == 1 else f"COALESCE({', '.join(terms)})"
+
+
+def _is_not(condition: str) -> str:
+    return f"({condition}) IS NOT TRUE"

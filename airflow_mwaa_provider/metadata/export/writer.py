@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of a table as files of an export: all uploaded, and none visible yet."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_mwaa_provider.metadata.export.formats import FileFormat, make_encoder
+from airflow_mwaa_provider.metadata.storage.bucket import MAX_OBJECT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from airflow_mwaa_provider.metadata.catalog.selection import TableRows
+    from airflow_mwaa_provider.metadata.export.copy import Chunk
+    from airflow_mwaa_provider.metadata.export.formats import Compression, Encoder
+    from airflow_mwaa_provider.metadata.export.layout import Places
+    from airflow_mwaa_provider.metadata.sources import RowSource
+    from airflow_mwaa_provider.metadata.storage.bucket import Storage
+    from airflow_mwaa_provider.metadata.storage.objects import ObjectWriter, PendingObject
+
+__all__ = ["FileWriter", "Progress", "TableWriter"]
+
+_CONTENT_TYPES = {
+    FileFormat.CSV: "text/csv; charset=utf-8",
+    FileFormat.PARQUET: "application/vnd.apache.parquet",
+}
+
+
+class Progress(Protocol):
+    """Is told how far an export is; called often, from one thread."""
+
+    def __call__(self, table: str, rows: int, size: int, expected_rows: int | None) -> None:
+        """Take the rows and bytes of a table that are under way."""
+
+
+class TableWriter(Protocol):
+    """Writes the rows of tables, here or where they are."""
+
+    def write(self, rows: TableRows, places: Places, told_apart: datetime | None) -> Iterator[PendingObject]:
+        """Write the files of a table, all uploaded and none visible.
+
+        :param told_apart: rows of before were in an earlier export, and are told apart from new ones.
+        """
+
+
+class FileWriter:
+    """Reads rows here, and writes them as files.
+
+    :param limit_bytes: begin another file once one has this size.
+    :param first_number: of the files of a table or partition; later ones follow.
+    :param writes_empty: a table without rows gets a file as well, unless it is divided into partitions.
+    """
+
+    def __init__(
+        self,
+        source: RowSource,
+        storage: Storage,
+        form: FileFormat,
+        compression: Compression,
+        progress: Progress,
+        *,
+        limit_bytes: int | None = None,
+        first_number: int = 0,
+        writes_empty: bool = True,
+    ) -> None:
+        self._source, self._storage, self._progress = source, storage, progress
+        self._form, self._compression = form, compression
+        self._limit_bytes = min(limit_bytes or MAX_OBJECT_BYTES, MAX_OBJECT_BYTES)
+        self._first_number = first_number
+        self._writes_empty = writes_empty
+
+    def write(self, rows: TableRows, places: Places, told_apart: datetime | None) -> Iterator[PendingObject]:
+        """Write the files of a table."""
+        partition_sql = places.partition_sql(rows, told_apart)
+        expected = rows.table.estimated_rows if rows.is_whole else None
+        count, size = 0, 0
+        # Not every source has a partition's rows in one piece.
+        numbers: defaultdict[str, int] = defaultdict(lambda: self._first_number)
+        file: _File | None = None
+        partition = ""
+        with self._source.chunks(rows, self._form, partition_sql) as chunks:
+            for chunk in chunks:
+                if file is not None and (chunk.partition != partition or file.size >= self._limit_bytes):
+                    yield file.finish()
+                    numbers[partition] += 1
+                    size, file = size + file.size, None
+                if file is None:
+                    partition = chunk.partition
+                    file = self._file(rows, places, partition, numbers[partition])
+                file.write(chunk)
+                count += chunk.rows
+                self._progress(rows.name, count, size + file.size, expected)
+        if file is None:
+            if partition_sql is not None or not self._writes_empty:
+                return  # no partition has a row: no file either
+            file = self._file(rows, places, "", self._first_number)
+        yield file.finish()
+        self._progress(rows.name, count, size + file.size, count)
+
+    def _file(self, rows: TableRows, places: Places, partition: str, number: int) -> _File:
+        named = places.partition(partition)
+        writer = self._storage.writer(places.file(rows.name, named, number), _CONTENT_TYPES[self._form], named)
+        return _File(writer, make_encoder(self._form, self._compression, rows, writer.write))
+
+
+class _File:
+    """A file that is being written."""
+
+    def __init__(self, writer: ObjectWriter, encoder: Encoder) -> None:
+        self._writer = writer
+        self._encoder = encoder
+        self._rows = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that it has by now."""
+        return self._writer.size
+
+    def write(self, chunk: Chunk) -> None:
+        self._encoder.write(chunk.data)
+        self._rows += chunk.rows
+
+    def finish(self) -> PendingObject:
+        self._encoder.close()
+        return self._writer.finish(self._rows)

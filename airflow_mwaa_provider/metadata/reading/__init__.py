@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An export read back."""
+
+from airflow_mwaa_provider.metadata.reading.export import Batch, Export, open_export
+
+__all__ = ["Batch", "Export", "open_export"]

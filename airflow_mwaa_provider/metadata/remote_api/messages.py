@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What route ``api`` and the plugin ``metadata_api`` say to each other: plain JSON, no SQL, and no secret.
+
+Both ends may have different versions of this package: each side passes over fields that it doesn't know, and
+:data:`PREFIX` changes where that is not enough.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata.catalog.schema import Column, Reference, Schema, Table
+from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
+from airflow_mwaa_provider.metadata.export.layout import Layout, Places
+from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
+from airflow_mwaa_provider.metadata.storage.bucket import HandedOver
+from airflow_mwaa_provider.metadata.storage.objects import StoredFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "CONTRADICTION",
+    "MEASURES",
+    "PREFIX",
+    "Description",
+    "Piece",
+    "PieceRequest",
+    "places_document",
+    "read_object",
+    "read_witness_list",
+    "reading",
+]
+
+T = TypeVar("T")
+
+PREFIX = "/mwaa-provider/metadata/v1"
+"""Where the plugin is on a web server."""
+CONTRADICTION = "/contradiction"
+"""Whether what was in the database once shows that it was restored since; servers of older versions do not know it."""
+MEASURES = "/measures"
+"""What is in the database now, in numbers; servers of older versions do not know it."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the server says of its database, and of what it may do.
+
+    :param horizon: up to this time the tables are as good as complete.
+    :param snapshot: what could be seen then, as transactions; ``None`` of an older server.
+    :param witnesses: what was there then, of tables that this caller may have; none of an older server.
+    :param destinations: ``s3://BUCKET/PREFIX``: where it writes exports to.
+    :param refused: tables that this caller may not have, and why.
+    """
+
+    schema: Schema
+    airflow_version: str
+    now: datetime
+    horizon: datetime
+    destinations: tuple[str, ...]
+    refused: dict[str, str] = field(default_factory=dict)
+    snapshot: Snapshot | None = None
+    witnesses: tuple[TableWitness, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Give it in JSON's own types."""
+        tables = [asdict(table) for table in self.schema.tables.values()]
+        return {
+            "schema": {"name": self.schema.name, "revision": self.schema.revision, "tables": tables},
+            "airflow_version": self.airflow_version,
+            "now": self.now.isoformat(),
+            "horizon": self.horizon.isoformat(),
+            "destinations": list(self.destinations),
+            "refused": self.refused,
+            "snapshot": None if self.snapshot is None else asdict(self.snapshot),
+            "witnesses": [asdict(witness) for witness in self.witnesses],
+        }
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> Description:
+        """Read it.
+
+        :raises MwaaInputError: it is something else.
+        """
+        with reading("the server's description"):
+            schema = document["schema"]
+            tables = {found["name"]: _table(found) for found in schema["tables"]}
+            return cls(
+                schema=Schema(schema["name"], schema["revision"], tables),
+                airflow_version=str(document["airflow_version"]),
+                now=datetime.fromisoformat(document["now"]),
+                horizon=datetime.fromisoformat(document["horizon"]),
+                destinations=tuple(document["destinations"]),
+                refused={str(name): str(why) for name, why in document["refused"].items()},
+                snapshot=read_object(Snapshot, found, "a snapshot") if (found := document.get("snapshot")) else None,
+                witnesses=read_witness_list(document.get("witnesses", ())),
+            )
+
+
+@dataclass(frozen=True)
+class PieceRequest:
+    """The next piece of a table is to be written to S3.
+
+    :param columns: names of the columns that shall leave; secret ones leave masked, whatever is asked.
+    :param by: ``time`` or ``change``: what ``since`` and ``until`` are compared with.
+    :param written_since: with ``change``: and rows that this transaction or a later one has written.
+    :param told_apart: see :class:`~airflow_mwaa_provider.metadata.export.writer.TableWriter`.
+    :param after: key of the last row of the piece before.
+    :param max_rows: rows of the table that the piece covers at most.
+    :param first_number: of its files.
+    :param writes_empty: write a file although there is no row, where this piece is the last.
+    :param places: fields of :class:`~airflow_mwaa_provider.metadata.export.layout.Places`, without the suffix.
+    """
+
+    table: str
+    columns: list[str]
+    bucket: str
+    places: dict[str, Any]
+    file_format: str
+    compression: str
+    max_rows: int
+    since: str | None = None
+    until: str | None = None
+    by: str = "time"
+    written_since: int | None = None
+    told_apart: str | None = None
+    after: list[str] | None = None
+    first_number: int = 0
+    limit_bytes: int | None = None
+    writes_empty: bool = False
+    kms_key_id: str | None = None
+    bucket_owner: str | None = None
+
+    @classmethod
+    def read(cls, document: Any) -> PieceRequest:
+        """Read and check it.
+
+        :raises MwaaInputError: it is something else.
+        """
+        found = read_object(cls, document, "the request")
+        texts = [found.table, found.bucket, found.file_format, found.compression, *found.columns]
+        optional = [found.since, found.until, found.told_apart, found.kms_key_id, found.bucket_owner]
+        keys = found.after if found.after is not None else []
+        numbers = [found.max_rows, found.first_number]
+        numbers += [number for number in (found.limit_bytes, found.written_since) if number is not None]
+        well = (
+            all(isinstance(text, str) for text in [*texts, *keys, *(item for item in optional if item is not None)])
+            and all(type(number) is int for number in numbers)
+            and isinstance(found.places, dict)
+            and found.by in ("time", "change")
+            and found.max_rows >= 1
+            and found.first_number >= 0
+        )
+        if not well:
+            raise MwaaInputError("The request has a field of another type than it takes.")
+        return found
+
+    def moment(self, name: str) -> datetime | None:
+        """Read one of its times.
+
+        :raises MwaaInputError: it is none, or has no time zone.
+        """
+        written = getattr(self, name)
+        if written is None:
+            return None
+        with reading(f"{name} of the request"):
+            found = datetime.fromisoformat(written)
+        if found.tzinfo is None:
+            raise MwaaInputError(f"{name}={written} of the request has no time zone.")
+        return found
+
+    def placed(self, suffix: str) -> Places:
+        """Give the names of its objects."""
+        given = self.places
+        with reading("places of the request"):
+            return Places(
+                prefix=str(given["prefix"]),
+                layout=Layout(given["layout"]),
+                suffix=suffix,
+                export=None if given["export"] is None else str(given["export"]),
+                is_numbered=bool(given["is_numbered"]),
+                since=_moment(given["since"]),
+                until=_moment(given["until"]),
+            )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What the server has written: uploads that nobody has committed yet.
+
+    :param next: key of the last row of this piece, to go on from; ``None`` at the end of the table.
+    :param is_too_slow: nothing was written, for it would have taken longer than a request may: ask for fewer rows.
+    """
+
+    uploads: tuple[HandedOver, ...] = ()
+    next: tuple[str, ...] | None = None
+    is_too_slow: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Give it in JSON's own types."""
+        uploads = [
+            {
+                "file": asdict(upload.file),
+                "upload_id": upload.upload_id,
+                "parts": list(upload.parts),
+                "mark": upload.mark,
+            }
+            for upload in self.uploads
+        ]
+        return {
+            "uploads": uploads,
+            "next": None if self.next is None else list(self.next),
+            "is_too_slow": self.is_too_slow,
+        }
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> Piece:
+        """Read it.
+
+        :raises MwaaInputError: it is something else.
+        """
+        with reading("the server's answer"):
+            uploads = tuple(
+                HandedOver(
+                    read_object(StoredFile, item["file"], "a file"),
+                    item["upload_id"],
+                    tuple(dict(part) for part in item["parts"]),
+                    item["mark"],
+                )
+                for item in document["uploads"]
+            )
+            following = document["next"]
+            return cls(uploads, None if following is None else tuple(following), bool(document["is_too_slow"]))
+
+
+def read_witness_list(documents: Any) -> tuple[TableWitness, ...]:
+    """Read what was in a database.
+
+    :raises MwaaInputError: it is something else.
+    """
+    with reading("what was in the database"):
+        return tuple(map(TableWitness.from_dict, documents))
+
+
+def places_document(places: Places) -> dict[str, Any]:
+    """Write names of objects for a request."""
+    return {
+        "prefix": places.prefix,
+        "layout": places.layout.value,
+        "export": places.export,
+        "is_numbered": places.is_numbered,
+        "since": places.since.isoformat() if places.since else None,
+        "until": places.until.isoformat() if places.until else None,
+    }
+
+
+def read_object(kind: type[T], document: Any, what: str) -> T:
+    """Make a dataclass of an object's fields; those that it doesn't have are passed over."""
+    with reading(what):
+        known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+        return kind(**{name: value for name, value in document.items() if name in known})
+
+
+def _table(found: dict[str, Any]) -> Table:
+    return read_object(
+        Table,
+        {
+            **found,
+            "columns": tuple(read_object(Column, column, "a column") for column in found["columns"]),
+            "key": tuple(found["key"]),
+            "indexes": tuple(tuple(index) for index in found.get("indexes", ())),
+            "references": tuple(
+                Reference(tuple(item["columns"]), item["table"], tuple(item["foreign_columns"]), str(item["on_delete"]))
+                for item in found["references"]
+            ),
+        },
+        "a table",
+    )
+
+
+def _moment(written: str | None) -> datetime | None:
+    return None if written is None else datetime.fromisoformat(written)
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Let something be read that may be of another form.
+
+    :raises MwaaInputError: it is.
+    """
+    try:
+        yield
+    except MwaaInputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise MwaaInputError(
+            f"{what[0].upper()}{what[1:]} is not of the form that this version of airflow-mwaa-provider knows "
+            f"({type(error).__name__}: {error}): install the same version on both sides."
+        ) from None

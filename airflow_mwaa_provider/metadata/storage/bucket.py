@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects in S3 that become visible together: uploaded in parts while they are made, completed when all are made.
+
+Until :meth:`PendingObject.commit` nothing of an object can be seen, and what was there before under its name stays.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from threading import BoundedSemaphore, Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata.storage.errors import ObjectMissing, refusal, storage_errors
+from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES, ObjectWriter, PendingObject, StoredFile
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+__all__ = ["MAX_OBJECT_BYTES", "HandedOver", "Storage"]
+
+MAX_OBJECT_BYTES = 9_000 * PART_BYTES
+"""S3 takes 10,000 parts an object: 52 GiB here."""
+UPLOADS_AT_ONCE = 3
+HELD_BYTES = 16 << 20
+_DELETED_AT_ONCE = 1000
+_MARK = "upload"
+# Newer releases of boto3 send one anyway; with it S3 refuses a part that was changed on its way.
+_CHECKSUM = {"ChecksumAlgorithm": "CRC32"}
+
+
+class HandedOver(NamedTuple):
+    """An object that one process has uploaded, and another is to commit.
+
+    :param parts: of each what S3 has said of it, as ``CompleteMultipartUpload`` wants it.
+    :param mark: what the object will say of the upload that it came of.
+    """
+
+    file: StoredFile
+    upload_id: str
+    parts: tuple[dict[str, str], ...]
+    mark: str
+
+
+class Storage:
+    """A bucket, and how objects are put into it.
+
+    A context: it ends its threads, and aborts every upload that was not committed.
+
+    :param client: boto3's client of S3.
+    :param put: parameters for each object, such as ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``.
+    :param owner: account that the bucket must belong to; ``None`` for any.
+    :param uploads_at_once: parts that are under way, each of 6 MiB or what an object has.
+    :param held_bytes: small objects that may be kept in memory until they are committed: one call each, instead of
+        three. 0 where somebody else is to commit them.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        *,
+        put: dict[str, str] | None = None,
+        owner: str | None = None,
+        held_bytes: int = HELD_BYTES,
+        uploads_at_once: int = UPLOADS_AT_ONCE,
+    ) -> None:
+        if not bucket or "/" in bucket:
+            raise MwaaInputError(f"bucket={bucket!r} is no bucket's name: give it without s3:// and without a path.")
+        self.client = client
+        self.bucket = bucket
+        self.owner = owner
+        self.put_parameters = put or {}
+        self._own = {"Bucket": bucket, **({"ExpectedBucketOwner": owner} if owner else {})}
+        self._uploads_at_once = uploads_at_once
+        self._pool = ThreadPoolExecutor(uploads_at_once, thread_name_prefix="s3-upload")
+        self._in_flight = BoundedSemaphore(uploads_at_once)
+        self._open: set[PendingObject] = set()
+        self._lock = Lock()
+        self._may_hold_bytes = held_bytes
+        self._held_bytes = 0
+
+    def __enter__(self) -> Storage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads, and abort what was not committed."""
+        # After that every part is uploaded, or never will be: none comes after the abort of its upload.
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        with ThreadPoolExecutor(self._uploads_at_once, thread_name_prefix="s3-abort") as pool:
+            list(pool.map(PendingObject.abort, list(self._open)))
+
+    def check_writable(self, key: str) -> None:
+        """Begin an upload and abort it: what S3 would refuse later it refuses now.
+
+        :raises StorageError: no such bucket, another region or account, a key of KMS that may not be used.
+        :raises AccessDenied: the role may not write, or not abort.
+        """
+        with storage_errors(self.bucket, key, "s3:PutObject"):
+            upload_id = self.client.create_multipart_upload(**self._own, Key=key, **self.put_parameters)["UploadId"]
+        self.abort_upload(key, upload_id)
+
+    def get(self, key: str, *, max_bytes: int = 256 << 20) -> bytes | None:
+        """Read an object as a whole; ``None`` when it isn't there."""
+        try:
+            with storage_errors(self.bucket, key, "s3:GetObject"):
+                body = self.client.get_object(**self._own, Key=key)["Body"]
+                try:
+                    content: bytes = body.read(max_bytes)
+                finally:
+                    body.close()
+        except ObjectMissing:
+            return None
+        return content
+
+    def put(self, key: str, content: bytes, content_type: str = "application/json") -> None:
+        """Write a small object."""
+        with storage_errors(self.bucket, key, "s3:PutObject"):
+            self.client.put_object(**self._own, Key=key, Body=content, ContentType=content_type, **self.put_parameters)
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Write a small object where there is none.
+
+        :return: whether S3 has looked that there is none; boto3 before 1.35.2 cannot ask it to.
+        :raises ObjectExists: there is one.
+        """
+        can_ask = "IfNoneMatch" in self.client.meta.service_model.operation_model("PutObject").input_shape.members
+        only = {"IfNoneMatch": "*"} if can_ask else {}
+        with storage_errors(self.bucket, key, "s3:PutObject"):
+            self.client.put_object(
+                **self._own, **only, Key=key, Body=content, ContentType="application/json", **self.put_parameters
+            )
+        return can_ask
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that aren't there are none."""
+        listed = list(keys)
+        for start in range(0, len(listed), _DELETED_AT_ONCE):
+            some = listed[start : start + _DELETED_AT_ONCE]
+            with storage_errors(self.bucket, some[0], "s3:DeleteObject"):
+                answer = self.client.delete_objects(
+                    **self._own, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
+                )
+            # S3 answers 200 to a role that may delete none of them, and says so of each.
+            for refused in answer.get("Errors", ())[:1]:
+                raise refusal(refused, self.bucket, refused["Key"], "s3:DeleteObject")
+
+    def abort_left_uploads(self, prefix: str, is_ours: Callable[[str], bool]) -> int:
+        """Abort uploads that a killed process has left.
+
+        :param is_ours: whether the object of that key is one that this export writes.
+        :return: how many there were.
+        """
+        with storage_errors(self.bucket, prefix, "s3:ListBucketMultipartUploads"):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(**self._own, Prefix=prefix)
+            left = [
+                (upload["Key"], upload["UploadId"])
+                for page in pages
+                for upload in page.get("Uploads", ())
+                if is_ours(upload["Key"])
+            ]
+        for key, upload_id in left:
+            self.abort_upload(key, upload_id)
+        return len(left)
+
+    def folders(self, prefix: str) -> list[str]:
+        """List the folders whose names begin so, each with its slash at the end."""
+        with storage_errors(self.bucket, prefix, "s3:ListBucket"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(**self._own, Prefix=prefix, Delimiter="/")
+            return [found["Prefix"] for page in pages for found in page.get("CommonPrefixes", ())]
+
+    def keys(self, prefix: str) -> list[str]:
+        """List the keys of objects that begin so."""
+        with storage_errors(self.bucket, prefix, "s3:ListBucket"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(**self._own, Prefix=prefix)
+            return [found["Key"] for page in pages for found in page.get("Contents", ())]
+
+    def writer(self, key: str, content_type: str, partition: dict[str, str] | None = None) -> ObjectWriter:
+        """Begin an object."""
+        return ObjectWriter(self, key, content_type, partition or {})
+
+    def settle(self, pending: Iterable[PendingObject], *, timeout_s: float | None = None) -> None:
+        """Wait until all that was handed over is uploaded.
+
+        :raises StorageError: a part could not be.
+        :raises TimeoutError: it takes longer than this.
+        """
+        parts = [part for item in pending for part in item.parts]
+        _, late = wait(parts, timeout_s, FIRST_EXCEPTION)
+        for part in parts:
+            if part.done():
+                part.result()
+        if late:
+            raise TimeoutError
+
+    def commit(self, pending: Iterable[PendingObject]) -> None:
+        """Make objects visible, several at once.
+
+        :raises StorageError: one of them could not be; those before it are visible, the others never will be.
+        """
+        futures = [self._pool.submit(item.commit) for item in pending]
+        wait(futures)
+        for future in futures:
+            future.result()
+
+    def hand_over(self, pending: PendingObject) -> HandedOver:
+        """Leave an object that is all uploaded to another process to commit; this one won't abort it any more.
+
+        :raises StorageError: a part could not be uploaded.
+        """
+        assert pending.upload_id is not None, "held in memory: nobody else can commit it"
+        parts = tuple(part.result() for part in pending.parts)
+        self.forget(pending)
+        return HandedOver(pending.file, pending.upload_id, parts, pending.mark)
+
+    def take_over(self, handed: HandedOver) -> PendingObject:
+        """Take an object that another process has uploaded: to commit it, or to abort it."""
+        pending = PendingObject(self, handed.file, "")
+        pending.upload_id, pending.mark = handed.upload_id, handed.mark
+        for told in handed.parts:
+            part: Future[dict[str, str]] = Future()
+            part.set_result(told)
+            pending.parts.append(part)
+        self.track(pending)
+        return pending
+
+    # What follows is for the objects below.
+
+    def hold(self, size: int) -> bool:
+        """Take memory for a small object, if there is some left."""
+        with self._lock:
+            if self._held_bytes + size > self._may_hold_bytes:
+                return False
+            self._held_bytes += size
+            return True
+
+    def release(self, size: int) -> None:
+        """Give it back."""
+        with self._lock:
+            self._held_bytes -= size
+
+    def begin_upload(self, key: str, content_type: str, mark: str) -> str:
+        """Begin an upload in parts; gives its id."""
+        with storage_errors(self.bucket, key, "s3:PutObject"):
+            answer = self.client.create_multipart_upload(
+                **self._own,
+                **_CHECKSUM,
+                Key=key,
+                ContentType=content_type,
+                Metadata={_MARK: mark},
+                **self.put_parameters,
+            )
+        upload_id: str = answer["UploadId"]
+        return upload_id
+
+    def submit_part(self, pending: PendingObject, number: int, body: io.BytesIO) -> Future[dict[str, str]]:
+        """Upload a part in the background; waits while as many are under way as memory allows."""
+        self._in_flight.acquire()
+        try:
+            future = self._pool.submit(self._upload_part, pending, number, body)
+        except BaseException:
+            self._in_flight.release()
+            raise
+        future.add_done_callback(lambda _: self._in_flight.release())
+        return future
+
+    def _upload_part(self, pending: PendingObject, number: int, body: io.BytesIO) -> dict[str, str]:
+        pending.begin()
+        body.seek(0)
+        with body, storage_errors(self.bucket, pending.file.key, "s3:PutObject"):
+            answer = self.client.upload_part(
+                **self._own,
+                **_CHECKSUM,
+                Key=pending.file.key,
+                UploadId=pending.upload_id,
+                PartNumber=number,
+                Body=body,
+            )
+        return {name: answer[name] for name in ("ETag", "ChecksumCRC32") if answer.get(name)}
+
+    def track(self, pending: PendingObject) -> None:
+        """Remember an object that must be committed or aborted."""
+        with self._lock:
+            self._open.add(pending)
+
+    def forget(self, pending: PendingObject) -> None:
+        """Forget one that has been."""
+        with self._lock:
+            self._open.discard(pending)
+
+    def complete(self, pending: PendingObject, parts: list[dict[str, Any]]) -> None:
+        """Make an uploaded object visible."""
+        key = pending.file.key
+        with storage_errors(self.bucket, key, "s3:PutObject"):
+            try:
+                self.client.complete_multipart_upload(
+                    **self._own, Key=key, UploadId=pending.upload_id, MultipartUpload={"Parts": parts}
+                )
+            except self.client.exceptions.NoSuchUpload:
+                # botocore repeats a call whose answer was lost, and the first one may have done it.
+                found = self.client.head_object(**self._own, Key=key)
+                if found.get("Metadata", {}).get(_MARK) != pending.mark:
+                    raise
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """End an upload; its parts are deleted."""
+        with suppress(ObjectMissing), storage_errors(self.bucket, key, "s3:AbortMultipartUpload"):
+            self.client.abort_multipart_upload(**self._own, Key=key, UploadId=upload_id)
