@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airflow_mwaa_provider.cli.errors import exit_status_of, fail, unended, warn
-from airflow_mwaa_provider.cli.nearest import naming_the_nearest
-from airflow_mwaa_provider.cli.output import echo_json, echo_table
-from airflow_mwaa_provider.cli.questions import ask
+from airflow_mwaa_provider.cli.support.errors import exit_status_of, fail, unended, warn
+from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest
+from airflow_mwaa_provider.cli.support.output import echo_json, echo_table
+from airflow_mwaa_provider.cli.support.questions import ask
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.aws import Aws, aws_command
-from airflow_mwaa_provider.cli.errors import in_terminal_words, warn
-from airflow_mwaa_provider.cli.output import echo_json, echo_table, json_moment, moment_text, on_one_line, output_option
 from airflow_mwaa_provider.cli.remote import endpoint_option
+from airflow_mwaa_provider.cli.support.aws import Aws, aws_command
+from airflow_mwaa_provider.cli.support.errors import in_terminal_words, warn
+from airflow_mwaa_provider.cli.support.output import (
+    echo_json,
+    echo_table,
+    json_moment,
+    moment_text,
+    on_one_line,
+    output_option,
+)
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:

@@ -7,18 +7,18 @@ import click
 
 from airflow_mwaa_provider import __version__
 from airflow_mwaa_provider.cli.dags import dags
-from airflow_mwaa_provider.cli.demo_commands import demo, login
 from airflow_mwaa_provider.cli.environments import environments
-from airflow_mwaa_provider.cli.local import local
-from airflow_mwaa_provider.cli.metadata import metadata
+from airflow_mwaa_provider.cli.local.commands import local
+from airflow_mwaa_provider.cli.local.demo_commands import demo, login
+from airflow_mwaa_provider.cli.metadata.group import metadata
 from airflow_mwaa_provider.cli.monitor import monitor
-from airflow_mwaa_provider.cli.package import package
+from airflow_mwaa_provider.cli.package.commands import package
 from airflow_mwaa_provider.cli.roles import roles
 from airflow_mwaa_provider.cli.run import run
-from airflow_mwaa_provider.cli.secrets import secrets
+from airflow_mwaa_provider.cli.secrets.group import secrets
 from airflow_mwaa_provider.cli.startup import startup
-from airflow_mwaa_provider.cli.stored import stored_commands
-from airflow_mwaa_provider.cli.stored_texts import WORDS
+from airflow_mwaa_provider.cli.stored.commands import stored_commands
+from airflow_mwaa_provider.cli.stored.texts import WORDS
 from airflow_mwaa_provider.cli.tasks import tasks
 
 

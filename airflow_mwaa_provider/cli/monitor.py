@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.aws import Aws, aws_command
-from airflow_mwaa_provider.cli.errors import warn
-from airflow_mwaa_provider.cli.output import echo_json, echo_table, output_option
-from airflow_mwaa_provider.cli.progress import Progress
+from airflow_mwaa_provider.cli.support.aws import Aws, aws_command
+from airflow_mwaa_provider.cli.support.errors import warn
+from airflow_mwaa_provider.cli.support.output import echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.support.progress import Progress
 from airflow_mwaa_provider.exceptions import AwsError, MwaaError
 
 if TYPE_CHECKING:

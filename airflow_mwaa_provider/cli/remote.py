@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.aws import Aws, profile_option, region_option
-from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line
-from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
-from airflow_mwaa_provider.cli.output import output_option
-from airflow_mwaa_provider.cli.warnings_shown import warnings_shown
+from airflow_mwaa_provider.cli.support.aws import Aws, profile_option, region_option
+from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
+from airflow_mwaa_provider.cli.support.output import output_option
+from airflow_mwaa_provider.cli.support.warnings_shown import warnings_shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
-from airflow_mwaa_provider.cli.output import echo_exactly, echo_json
-from airflow_mwaa_provider.cli.output_files import file_option
+from airflow_mwaa_provider.cli.support.errors import mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.support.output import echo_exactly, echo_json
+from airflow_mwaa_provider.cli.support.output_files import file_option
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.startup.script import Component
 

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from airflow_mwaa_provider.cli.clearing import clear_after_a_look, clearing_options
-from airflow_mwaa_provider.cli.durations import WAIT_TIME, duration_text
-from airflow_mwaa_provider.cli.errors import fail, unended, warn
-from airflow_mwaa_provider.cli.nearest import naming_the_nearest
-from airflow_mwaa_provider.cli.output import echo_exactly, echo_json, echo_table, json_moment, moment_text, on_one_line
 from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
+from airflow_mwaa_provider.cli.support.durations import WAIT_TIME, duration_text
+from airflow_mwaa_provider.cli.support.errors import fail, unended, warn
+from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest
+from airflow_mwaa_provider.cli.support.output import (
+    echo_exactly,
+    echo_json,
+    echo_table,
+    json_moment,
+    moment_text,
+    on_one_line,
+)
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from airflow_mwaa_provider.cli.durations import duration_text
-from airflow_mwaa_provider.cli.errors import fail, unended
-from airflow_mwaa_provider.cli.output import echo_fields, echo_json
-from airflow_mwaa_provider.cli.progress import Progress
+from airflow_mwaa_provider.cli.support.durations import duration_text
+from airflow_mwaa_provider.cli.support.errors import fail, unended
+from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json
+from airflow_mwaa_provider.cli.support.progress import Progress
 from airflow_mwaa_provider.exceptions import DagRunFailed, DagRunNotFound, MwaaError, WaitTimeout
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from airflow_mwaa_provider.cli.durations import DURATION, WAIT_TIME
 from airflow_mwaa_provider.cli.main import main
+from airflow_mwaa_provider.cli.support.durations import DURATION, WAIT_TIME
 
 pytestmark = pytest.mark.once
 

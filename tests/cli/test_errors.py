@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import airflow_mwaa_provider
-from airflow_mwaa_provider.cli.errors import IN_A_TERMINAL, in_terminal_words
 from airflow_mwaa_provider.cli.main import main
+from airflow_mwaa_provider.cli.support.errors import IN_A_TERMINAL, in_terminal_words
 from tests.cli.terminal import Terminal, runner
 from tests.client.world import World
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from airflow_mwaa_provider.cli.output import moment_text, table_lines
+from airflow_mwaa_provider.cli.support.output import moment_text, table_lines
 
 ROWS = [
     ("ENVIRONMENT", "STATUS", "AIRFLOW", "WEB SERVER", "PIDS"),
@@ -60,7 +60,7 @@ def test_a_table_whose_words_do_not_fit_beside_each_other_is_a_list(width):
 
 
 def test_a_terminal_has_a_width():
-    program = f"from airflow_mwaa_provider.cli.output import echo_table; echo_table({ROWS!r})"
+    program = f"from airflow_mwaa_provider.cli.support.output import echo_table; echo_table({ROWS!r})"
     ours, theirs = pty.openpty()
     try:
         variables = {**os.environ, "COLUMNS": "80"}

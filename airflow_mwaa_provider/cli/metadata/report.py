@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airflow_mwaa_provider.cli.aws import Aws, aws_command
-from airflow_mwaa_provider.cli.output import echo_exactly, echo_json, output_option
-from airflow_mwaa_provider.cli.progress import Progress
+from airflow_mwaa_provider.cli.support.aws import Aws, aws_command
+from airflow_mwaa_provider.cli.support.output import echo_exactly, echo_json, output_option
+from airflow_mwaa_provider.cli.support.progress import Progress
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from airflow_mwaa_provider.cli.durations import DURATION
-from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line
-from airflow_mwaa_provider.cli.interrupts import interrupt
-from airflow_mwaa_provider.cli.output import echo_json, echo_table, output_option
-from airflow_mwaa_provider.cli.progress import make_progress
+from airflow_mwaa_provider.cli.support.durations import DURATION
+from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.support.interrupts import interrupt
+from airflow_mwaa_provider.cli.support.output import echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.support.progress import make_progress
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.extras import require_local_extra
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
-from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
-from airflow_mwaa_provider.cli.output import echo_json, output_option
-from airflow_mwaa_provider.cli.problems import echo_problems
+from airflow_mwaa_provider.cli.support.errors import mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
+from airflow_mwaa_provider.cli.support.output import echo_json, output_option
+from airflow_mwaa_provider.cli.support.problems import echo_problems
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.requirements.offline import OfflinePackage

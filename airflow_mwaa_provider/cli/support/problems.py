@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airflow_mwaa_provider.cli.errors import in_terminal_words
-from airflow_mwaa_provider.cli.output import on_one_line
+from airflow_mwaa_provider.cli.support.errors import in_terminal_words
+from airflow_mwaa_provider.cli.support.output import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

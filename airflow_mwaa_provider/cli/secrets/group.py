@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import click
 
-from airflow_mwaa_provider.cli.secrets_cache import invalidate, stats
-from airflow_mwaa_provider.cli.secrets_explain import explain
-from airflow_mwaa_provider.cli.secrets_migration import migrate, restore
-from airflow_mwaa_provider.cli.secrets_uri import uri
+from airflow_mwaa_provider.cli.secrets.cache import invalidate, stats
+from airflow_mwaa_provider.cli.secrets.explain import explain
+from airflow_mwaa_provider.cli.secrets.migration import migrate, restore
+from airflow_mwaa_provider.cli.secrets.uri import uri
 
 
 @click.group()

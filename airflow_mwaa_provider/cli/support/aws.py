@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.errors import fail, mwaa_errors_in_one_line, unended
-from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
-from airflow_mwaa_provider.cli.warnings_shown import warnings_shown
+from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line, unended
+from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
+from airflow_mwaa_provider.cli.support.warnings_shown import warnings_shown
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import airflow_mwaa_provider
-from airflow_mwaa_provider.cli.output import echo_table
+from airflow_mwaa_provider.cli.support.output import echo_table
 from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment

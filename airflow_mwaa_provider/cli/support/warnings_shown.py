@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airflow_mwaa_provider.cli.errors import warn
-from airflow_mwaa_provider.cli.output import on_one_line
+from airflow_mwaa_provider.cli.support.errors import warn
+from airflow_mwaa_provider.cli.support.output import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

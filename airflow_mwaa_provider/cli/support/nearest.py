@@ -7,8 +7,8 @@ import contextlib
 import difflib
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.cli.errors import fail
-from airflow_mwaa_provider.cli.output import some_of
+from airflow_mwaa_provider.cli.support.errors import fail
+from airflow_mwaa_provider.cli.support.output import some_of
 from airflow_mwaa_provider.exceptions import DagNotFound, DagRunNotFound, MwaaError, TaskInstanceNotFound
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.aws import Aws, aws_command
-from airflow_mwaa_provider.cli.output import echo_exactly, echo_fields, echo_json
-from airflow_mwaa_provider.cli.output_files import file_option
-from airflow_mwaa_provider.cli.problems import echo_problems
-from airflow_mwaa_provider.cli.progress import Progress, make_progress
+from airflow_mwaa_provider.cli.support.aws import Aws, aws_command
+from airflow_mwaa_provider.cli.support.output import echo_exactly, echo_fields, echo_json
+from airflow_mwaa_provider.cli.support.output_files import file_option
+from airflow_mwaa_provider.cli.support.problems import echo_problems
+from airflow_mwaa_provider.cli.support.progress import Progress, make_progress
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.plugins_zip.building import BuiltPlugins

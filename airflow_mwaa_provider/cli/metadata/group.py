@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import click
 
-from airflow_mwaa_provider.cli.metadata_cleanup import clean, plan, restore
-from airflow_mwaa_provider.cli.metadata_export import export
-from airflow_mwaa_provider.cli.metadata_report import ddl, report
+from airflow_mwaa_provider.cli.metadata.cleanup import clean, plan, restore
+from airflow_mwaa_provider.cli.metadata.export import export
+from airflow_mwaa_provider.cli.metadata.report import ddl, report
 
 
 @click.group()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from airflow_mwaa_provider.cli.output import FORMATS
+from airflow_mwaa_provider.cli.support.output import FORMATS
 
 __all__ = ["file_option"]
 

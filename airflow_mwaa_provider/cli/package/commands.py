@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
-from airflow_mwaa_provider.cli.output import echo_exactly, echo_json, echo_table, output_option
-from airflow_mwaa_provider.cli.output_files import file_option
-from airflow_mwaa_provider.cli.package_plugins import package_plugins
-from airflow_mwaa_provider.cli.package_requirements import package_requirements
+from airflow_mwaa_provider.cli.package.plugins import package_plugins
+from airflow_mwaa_provider.cli.package.requirements import package_requirements
+from airflow_mwaa_provider.cli.support.errors import mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.support.output import echo_exactly, echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.support.output_files import file_option
 from airflow_mwaa_provider.packaging.lambda_setup import RUNTIMES, HandlerName, setup_of
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airflow_mwaa_provider.cli.errors import fail, warn
-from airflow_mwaa_provider.cli.inputs import STDIN, read_place
-from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
-from airflow_mwaa_provider.cli.output import echo_exactly, echo_json, on_one_line
-from airflow_mwaa_provider.cli.progress import Progress
 from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
+from airflow_mwaa_provider.cli.support.errors import fail, warn
+from airflow_mwaa_provider.cli.support.inputs import STDIN, read_place
+from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
+from airflow_mwaa_provider.cli.support.output import echo_exactly, echo_json, on_one_line
+from airflow_mwaa_provider.cli.support.progress import Progress
 
 if TYPE_CHECKING:
-    from airflow_mwaa_provider.cli.stored_texts import Words
+    from airflow_mwaa_provider.cli.stored.texts import Words
     from airflow_mwaa_provider.client.transactional_import import ImportResult
 
 _DONE = {"created": "created", "changed": "changed", "skipped": "skipped"}

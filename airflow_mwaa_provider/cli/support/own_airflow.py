@@ -11,7 +11,7 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.cli.errors import unended
+from airflow_mwaa_provider.cli.support.errors import unended
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:

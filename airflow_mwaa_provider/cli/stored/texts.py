@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.cli.errors import warn
+from airflow_mwaa_provider.cli.support.errors import warn
 from airflow_mwaa_provider.exceptions import RemoteNotFound, UnsupportedByTransport
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from airflow_mwaa_provider.cli.interrupts import interrupt
-from airflow_mwaa_provider.cli.local import errors_in_one_line, folder_option, mwaa_paths_option
-from airflow_mwaa_provider.cli.progress import make_progress
+from airflow_mwaa_provider.cli.local.commands import errors_in_one_line, folder_option, mwaa_paths_option
+from airflow_mwaa_provider.cli.support.interrupts import interrupt
+from airflow_mwaa_provider.cli.support.progress import make_progress
 
 _DEMO_FOLDER = "~/.airflow-mwaa/demo"
 
@@ -36,7 +36,7 @@ def demo(*, once: bool, pythons: tuple[str, ...], no_mwaa_paths: bool, folder: P
     Example:
       airflow-mwaa local demo --once
     """
-    from airflow_mwaa_provider.cli import demo as story
+    from airflow_mwaa_provider.cli.local import demo as story
     from airflow_mwaa_provider.local import lifecycle
 
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -79,6 +79,6 @@ def login(name: str, folder: Path) -> None:
     Example:
       airflow-mwaa local login source
     """
-    from airflow_mwaa_provider.cli import demo as story
+    from airflow_mwaa_provider.cli.local import demo as story
 
     click.echo(story.login_url(folder.expanduser(), name))

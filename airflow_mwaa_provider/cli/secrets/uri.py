@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line
-from airflow_mwaa_provider.cli.inputs import STDIN
-from airflow_mwaa_provider.cli.output import echo_exactly, echo_fields, echo_json, output_option
+from airflow_mwaa_provider.cli.support.errors import mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.support.inputs import STDIN
+from airflow_mwaa_provider.cli.support.output import echo_exactly, echo_fields, echo_json, output_option
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.errors import mwaa_errors_in_one_line, warn
-from airflow_mwaa_provider.cli.interrupts import signals_as_interrupts
-from airflow_mwaa_provider.cli.output import echo_fields, echo_json, echo_table, output_option
-from airflow_mwaa_provider.cli.own_airflow import own_airflow
+from airflow_mwaa_provider.cli.support.errors import mwaa_errors_in_one_line, warn
+from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
+from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.support.own_airflow import own_airflow
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:
