@@ -45,10 +45,9 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
     from airflow_mwaa_provider.metadata.export.layout import Places
     from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
-    from airflow_mwaa_provider.metadata.export.writer import Progress
     from airflow_mwaa_provider.metadata.remote_api.client import Call
-    from airflow_mwaa_provider.metadata.storage.bucket import Storage
-    from airflow_mwaa_provider.metadata.storage.objects import PendingObject
+    from airflow_mwaa_provider.metadata.sources import Progress
+    from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 
 __all__ = ["PIECE_ROWS", "ApiSource"]
 

@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
-from airflow_mwaa_provider.metadata.catalog.key_ranges import KeyRange
 from airflow_mwaa_provider.metadata.catalog.schema import quoted, read_schema
+from airflow_mwaa_provider.metadata.catalog.selection import KeyRange
 from airflow_mwaa_provider.metadata.cleaning.deleting.batches import Pace, Task, Windows
 from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Transactions
 from airflow_mwaa_provider.metadata.cleaning.deleting.session import Deletion, moment_of

@@ -13,7 +13,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
 from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
 from airflow_mwaa_provider.metadata.identity import DatabaseIdentity
-from airflow_mwaa_provider.metadata.storage.objects import StoredFile
+from airflow_mwaa_provider.metadata.storage.bucket import StoredFile
 
 __all__ = ["Manifest", "TableExport"]
 

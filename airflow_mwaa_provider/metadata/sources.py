@@ -21,14 +21,31 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.catalog.selection import TableRows
     from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
+    from airflow_mwaa_provider.metadata.export.layout import Places
     from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
-    from airflow_mwaa_provider.metadata.export.writer import Progress, TableWriter
-    from airflow_mwaa_provider.metadata.storage.bucket import Storage
+    from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 
-__all__ = ["DatabaseSource", "RowSource", "ServerSource"]
+__all__ = ["DatabaseSource", "Progress", "RowSource", "ServerSource", "TableWriter"]
 
 # A row's updated_at is told by the clock of the worker that wrote it, and becomes visible when that commits.
 _CLOCKS_DIFFER = timedelta(seconds=60)
+
+
+class Progress(Protocol):
+    """Is told how far an export is; called often, from one thread."""
+
+    def __call__(self, table: str, rows: int, size: int, expected_rows: int | None) -> None:
+        """Take the rows and bytes of a table that are under way."""
+
+
+class TableWriter(Protocol):
+    """Writes the rows of tables, here or where they are."""
+
+    def write(self, rows: TableRows, places: Places, told_apart: datetime | None) -> Iterator[PendingObject]:
+        """Write the files of a table, all uploaded and none visible.
+
+        :param told_apart: rows of before were in an earlier export, and are told apart from new ones.
+        """
 
 
 class _Source(Protocol):

@@ -12,6 +12,8 @@ from airflow_mwaa_provider._compat import (
     BaseOperator,
     default_deferrable,
     deferral_errors,
+    failure_without_retry,
+    skip_exception,
 )
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TransportName
 from airflow_mwaa_provider.client.parameters import (
@@ -33,9 +35,15 @@ from airflow_mwaa_provider.exceptions import (
 )
 from airflow_mwaa_provider.hooks.templating import TextTemplates
 from airflow_mwaa_provider.links.dag_run import MwaaDagRunLink
-from airflow_mwaa_provider.operators.existing_runs import refuse_other_request, take_up
 from airflow_mwaa_provider.operators.results import result_of, url_of
-from airflow_mwaa_provider.operators.run_ids import derived_run_id, former_run_id, was_tried
+from airflow_mwaa_provider.operators.run_ids import (
+    began_before,
+    derived_run_id,
+    former_run_id,
+    tries_before,
+    was_cleared,
+    was_tried,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -227,17 +235,84 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         try:
             run = environment.trigger_dag_run(self.trigger_dag_id, run_id, **call)
         except DagRunAlreadyExists as error:
-            refuse_other_request(self, error)
+            self._refuse_other_request(error)
         url = self._leave_link(environment, run, context)
         if run.created:
             self.log.info("Environment %r: created run %r of DAG %r: %s", self.env_name, run_id, run.dag_id, url)
         else:
-            run = take_up(self, environment, run, context)
+            run = self._adopt_existing_run(environment, run, context)
         if self.deferrable and not run.state.is_final:
             self._defer(run, url)
         if self.waits:
             run = self._wait(environment, run)
         return self._result(environment, run, url)
+
+    def _refuse_other_request(self, error: DagRunAlreadyExists) -> NoReturn:
+        """Fail, or skip if asked, because the run that is there was made for another conf or date.
+
+        :raises AirflowSkipException: ``skip_when_already_exists`` is set, and the run id was given.
+        :raises AirflowFailException: no retry mends that.
+        """
+        if self.trigger_run_id is not None and self.skip_when_already_exists:
+            raise skip_exception(f"{error} Skipping, because skip_when_already_exists is set.")
+        raise failure_without_retry(str(error)) from error
+
+    def _adopt_existing_run(self, environment: MwaaEnvironment, run: DagRun, context: Context) -> DagRun:
+        """Decide what a run means that was there before: an earlier try's, or somebody else's.
+
+        :return: the run to go on with; cleared, when it has to run again.
+        :raises AirflowSkipException: it is somebody else's, and ``skip_when_already_exists`` is set.
+        :raises AirflowFailException: it is somebody else's; no retry mends that.
+        """
+        # A derived id is nobody else's; with a date it may be that of an earlier round, before the task was cleared, or
+        # of a source run of the same id that was deleted.
+        dated = self.trigger_run_id is None and self.logical_date is not None
+        earlier_source_run = dated and began_before(context, run)
+        earlier_round = dated and (was_cleared(context) or earlier_source_run)
+        earlier_try = not earlier_source_run and (
+            tries_before(context) > 0 or (self.trigger_run_id is None and not earlier_round)
+        )
+        if not earlier_try and self.skip_when_already_exists:
+            raise skip_exception(f"Environment {self.env_name!r}: run {run.run_id!r} is already there; skipping.")
+        if not earlier_try and not self.reset_dag_run:
+            error = DagRunAlreadyExists(
+                f"Environment {self.env_name!r}: DAG {run.dag_id!r} already has a run {run.run_id!r}, "
+                f"{run.state.value}"
+                + (
+                    f": this task made it before {'its run' if earlier_source_run else 'it'} was "
+                    f"{'made again, or put back into the queue,' if earlier_source_run else 'cleared,'} and a "
+                    "logical_date has one run only. Set reset_dag_run to run it again, or skip_when_already_exists."
+                    if earlier_round
+                    else ". Leave trigger_run_id out, or set reset_dag_run or skip_when_already_exists."
+                ),
+                env_name=self.env_name,
+                status=409,
+            )
+            # A retry could not tell this run from one that an earlier try of its own has made, and would take it up.
+            raise failure_without_retry(str(error)) from error
+        failed = run.state.is_final and run.state not in self.wanted_states()
+        # An earlier try may have been killed and have marked it. The CLI transport marks and clears nothing.
+        may_be_killed = self.cancel_on_kill and self.waits and environment.transport != TransportName.CLI
+        if (failed and may_be_killed) or (self.reset_dag_run and run.state.is_final and (failed or not earlier_try)):
+            self.log.info(
+                "Environment %r: run %r is already there and ended as %s, clearing it so that it runs again",
+                self.env_name,
+                run.run_id,
+                run.state.value,
+            )
+            environment.clear_dag_run(run.dag_id, run.run_id)
+            return environment.get_dag_run(run.dag_id, run.run_id)
+        if failed and self.waits:
+            self.log.warning(
+                "Environment %r: run %r of an earlier try ended as %s; a retry makes no second run. To run it again, "
+                "clear it there or this task here, or set reset_dag_run.",
+                self.env_name,
+                run.run_id,
+                run.state.value,
+            )
+        else:
+            self.log.info("Environment %r: taking up run %r, which is %s", self.env_name, run.run_id, run.state.value)
+        return run
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None, url: str = "") -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Go on after a deferred wait: fail as its end says, or give the result.

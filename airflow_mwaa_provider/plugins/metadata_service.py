@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseRefused, MwaaError, MwaaInputError
-from airflow_mwaa_provider.metadata.catalog.key_ranges import next_range
-from airflow_mwaa_provider.metadata.catalog.selection import Window, by_change, rows_of
+from airflow_mwaa_provider.metadata.catalog.selection import Window, by_change, next_range, rows_of
 from airflow_mwaa_provider.metadata.export.formats import check_format, file_suffix
 from airflow_mwaa_provider.metadata.export.writer import FileWriter
 from airflow_mwaa_provider.metadata.measures import measure_database

@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
-from airflow_mwaa_provider.metadata.storage.objects import StoredFile
+from airflow_mwaa_provider.metadata.storage.bucket import StoredFile
 from tests.cli.terminal import Terminal
 from tests.client.world import KEY, REGION, SECRET
 

@@ -19,7 +19,7 @@ import pytest
 from airflow_mwaa_provider.exceptions import TableNotFound
 from airflow_mwaa_provider.metadata.catalog import registry
 from airflow_mwaa_provider.metadata.catalog.schema import read_schema
-from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES
+from airflow_mwaa_provider.metadata.storage.bucket import PART_BYTES
 from tests.metadata import history
 from tests.metadata.exports import body, copied, export, keys, manifest, rows, uploads
 from tests.metadata.once import KNOWS_NO_AIRFLOW

@@ -26,8 +26,7 @@ from airflow_mwaa_provider.exceptions import (
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage.bucket import Storage
-from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES
+from airflow_mwaa_provider.metadata.storage.bucket import PART_BYTES, Storage
 from tests import seeds
 from tests.metadata import history
 from tests.metadata.exports import body, export, keys, manifest, uploads
@@ -276,7 +275,7 @@ from airflow_mwaa_provider.metadata.export import lease as export_lease
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
-from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES
+from airflow_mwaa_provider.metadata.storage.bucket import PART_BYTES
 export_lease.DEAD_AFTER_S = 0.6  # those who were killed are dead
 from airflow_mwaa_provider.metadata.storage.bucket import Storage
 url, endpoint, bucket, form, layout = sys.argv[1:]

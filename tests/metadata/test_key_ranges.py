@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_mwaa_provider.metadata.catalog.key_ranges import has_readable_key, next_range
 from airflow_mwaa_provider.metadata.catalog.registry import is_bookkeeping
-from airflow_mwaa_provider.metadata.catalog.selection import select_tables
+from airflow_mwaa_provider.metadata.catalog.selection import has_readable_key, next_range, select_tables
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from tests.metadata import history
 from tests.metadata.test_export import NASTY

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
-from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES
+from airflow_mwaa_provider.metadata.storage.bucket import PART_BYTES
 from tests.metadata.lab import REGION
 from tests.metadata.once import FULL
 

@@ -15,7 +15,7 @@ from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
 from airflow_mwaa_provider.metadata.reading.export import Export, open_export
 from airflow_mwaa_provider.metadata.reading.files import FolderFiles
 from airflow_mwaa_provider.metadata.reading.sql_views import Dialect, statements
-from airflow_mwaa_provider.metadata.storage.objects import StoredFile
+from airflow_mwaa_provider.metadata.storage.bucket import StoredFile
 from tests.metadata.lab import Lab
 from tests.metadata.once import KNOWS_NO_AIRFLOW
 from tests.metadata.varied import VERY_LONG, add_runs, downloaded, export, fill_varied, rows

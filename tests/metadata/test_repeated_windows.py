@@ -10,8 +10,7 @@ import pytest
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.export import lease as export_lease
-from airflow_mwaa_provider.metadata.storage.bucket import Storage
-from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES
+from airflow_mwaa_provider.metadata.storage.bucket import PART_BYTES, Storage
 from tests.metadata.exports import export, keys, manifest, rows
 from tests.metadata.once import KNOWS_NO_AIRFLOW
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from airflow_mwaa_provider.metadata.export.run import ExportOptions
-    from airflow_mwaa_provider.metadata.export.writer import Progress
+    from airflow_mwaa_provider.metadata.sources import Progress
 
 
 @click.command("export")

@@ -6,23 +6,22 @@ from __future__ import annotations
 import logging
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from airflow_mwaa_provider.client.http.retrying import within
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
 from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, RunWait, Wait
-from airflow_mwaa_provider.client.waits.watcher import Watcher
+from airflow_mwaa_provider.client.waits.watcher import Watched, Watcher
 from airflow_mwaa_provider.exceptions import DagRunFailed, MwaaError, TaskInstanceFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from airflow_mwaa_provider.client.environment import MwaaEnvironment
     from airflow_mwaa_provider.client.models import DagRun, TaskInstance
     from airflow_mwaa_provider.client.waits.task_wait import TaskWait
     from airflow_mwaa_provider.client.waits.watcher import Seen
 
-__all__ = ["explained", "wait_until_done"]
+__all__ = ["Awaited", "explained", "wait_until_done"]
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +33,23 @@ _MAX_QUOTE_CHARS = 300
 _END_OF_TRACEBACK = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Failed|Timeout|Exit|Interrupt)\b")
 
 
+class Awaited(Watched, Protocol):
+    """What a wait asks of an environment: what a watcher does, and what it says of a run that failed."""
+
+    def is_dag_paused(self, dag_id: str) -> bool | None:
+        """Return whether a DAG is paused; ``None`` where that is unknown."""
+
+    def get_task_instances(
+        self, dag_id: str, run_id: str, *, task_ids: Sequence[str] | None = None, states: Sequence[TaskState] = ()
+    ) -> list[TaskInstance]:
+        """List task instances of a run."""
+
+    def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
+        """Read the log of one try of a task."""
+
+
 def wait_until_done(
-    environment: MwaaEnvironment,
+    environment: Awaited,
     wait: RunWait | TaskWait,
     *,
     seen: DagRun | None = None,
@@ -89,7 +103,7 @@ def _look(watcher: Watcher, wait: RunWait | TaskWait, left_s: float) -> Seen:
         return error
 
 
-def _warn_if_paused(environment: MwaaEnvironment, dag_id: str) -> None:
+def _warn_if_paused(environment: Awaited, dag_id: str) -> None:
     try:
         paused = environment.is_dag_paused(dag_id)
     except MwaaError as error:
@@ -103,7 +117,7 @@ def _warn_if_paused(environment: MwaaEnvironment, dag_id: str) -> None:
         )
 
 
-def explained(environment: MwaaEnvironment, error: MwaaError) -> MwaaError:
+def explained(environment: Awaited, error: MwaaError) -> MwaaError:
     """Add to the end of a wait what its reader wants to know next, as far as it can be asked.
 
     The error of a failed run says which tasks failed; the ends of their logs go to this process's log.
@@ -120,7 +134,7 @@ def explained(environment: MwaaEnvironment, error: MwaaError) -> MwaaError:
     return error
 
 
-def _with_failed_tasks(environment: MwaaEnvironment, error: DagRunFailed) -> DagRunFailed:
+def _with_failed_tasks(environment: Awaited, error: DagRunFailed) -> DagRunFailed:
     if error.dag_id is None or error.run_id is None:
         return error
     try:
@@ -142,7 +156,7 @@ def _with_failed_tasks(environment: MwaaEnvironment, error: DagRunFailed) -> Dag
     )
 
 
-def _show_logs(environment: MwaaEnvironment, failed: list[TaskInstance]) -> str:
+def _show_logs(environment: Awaited, failed: list[TaskInstance]) -> str:
     """Put the ends of the first tasks' logs into our own; give the line of the first one that names its error."""
     said = ""
     for number, instance in enumerate(failed[:_LOGS_OF_TASKS]):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.identity import DatabaseIdentity
     from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
-    from airflow_mwaa_provider.metadata.storage.objects import StoredFile
+    from airflow_mwaa_provider.metadata.storage.bucket import StoredFile
 
     Progress = Callable[[str, int, int], None]
 

@@ -14,19 +14,17 @@ from airflow_mwaa_provider.metadata.export.formats import check_format, file_suf
 from airflow_mwaa_provider.metadata.export.journal import Journal, keys_of_other_windows, previous_keys
 from airflow_mwaa_provider.metadata.export.layout import CHANGED, Layout, Places, check_layout, stamp
 from airflow_mwaa_provider.metadata.export.lease import ExportLease
-from airflow_mwaa_provider.metadata.export.writer import FileWriter, Progress
+from airflow_mwaa_provider.metadata.export.writer import FileWriter
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
 from airflow_mwaa_provider.metadata.sources import ServerSource
-from airflow_mwaa_provider.metadata.storage.objects import PART_BYTES
+from airflow_mwaa_provider.metadata.storage.bucket import PART_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
-    from airflow_mwaa_provider.metadata.export.writer import TableWriter
-    from airflow_mwaa_provider.metadata.sources import RowSource
-    from airflow_mwaa_provider.metadata.storage.bucket import Storage
-    from airflow_mwaa_provider.metadata.storage.objects import PendingObject
+    from airflow_mwaa_provider.metadata.sources import Progress, RowSource, TableWriter
+    from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 
 __all__ = ["ExportOptions", "export_metadata"]
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.metadata.export.formats import FileFormat, make_encoder
 from airflow_mwaa_provider.metadata.storage.bucket import MAX_OBJECT_BYTES
@@ -17,33 +17,15 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.export.copy import Chunk
     from airflow_mwaa_provider.metadata.export.formats import Compression, Encoder
     from airflow_mwaa_provider.metadata.export.layout import Places
-    from airflow_mwaa_provider.metadata.sources import RowSource
-    from airflow_mwaa_provider.metadata.storage.bucket import Storage
-    from airflow_mwaa_provider.metadata.storage.objects import ObjectWriter, PendingObject
+    from airflow_mwaa_provider.metadata.sources import Progress, RowSource
+    from airflow_mwaa_provider.metadata.storage.bucket import ObjectWriter, PendingObject, Storage
 
-__all__ = ["FileWriter", "Progress", "TableWriter"]
+__all__ = ["FileWriter"]
 
 _CONTENT_TYPES = {
     FileFormat.CSV: "text/csv; charset=utf-8",
     FileFormat.PARQUET: "application/vnd.apache.parquet",
 }
-
-
-class Progress(Protocol):
-    """Is told how far an export is; called often, from one thread."""
-
-    def __call__(self, table: str, rows: int, size: int, expected_rows: int | None) -> None:
-        """Take the rows and bytes of a table that are under way."""
-
-
-class TableWriter(Protocol):
-    """Writes the rows of tables, here or where they are."""
-
-    def write(self, rows: TableRows, places: Places, told_apart: datetime | None) -> Iterator[PendingObject]:
-        """Write the files of a table, all uploaded and none visible.
-
-        :param told_apart: rows of before were in an earlier export, and are told apart from new ones.
-        """
 
 
 class FileWriter:

@@ -17,8 +17,7 @@ from airflow_mwaa_provider.metadata.catalog.schema import Column, Reference, Sch
 from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
 from airflow_mwaa_provider.metadata.export.layout import Layout, Places
 from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
-from airflow_mwaa_provider.metadata.storage.bucket import HandedOver
-from airflow_mwaa_provider.metadata.storage.objects import StoredFile
+from airflow_mwaa_provider.metadata.storage.bucket import HandedOver, StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +107,7 @@ class PieceRequest:
     :param columns: names of the columns that shall leave; secret ones leave masked, whatever is asked.
     :param by: ``time`` or ``change``: what ``since`` and ``until`` are compared with.
     :param written_since: with ``change``: and rows that this transaction or a later one has written.
-    :param told_apart: see :class:`~airflow_mwaa_provider.metadata.export.writer.TableWriter`.
+    :param told_apart: see :class:`~airflow_mwaa_provider.metadata.sources.TableWriter`.
     :param after: key of the last row of the piece before.
     :param max_rows: rows of the table that the piece covers at most.
     :param first_number: of its files.

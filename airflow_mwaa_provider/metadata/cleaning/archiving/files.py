@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import io
     from collections.abc import Callable
 
-    from airflow_mwaa_provider.metadata.storage.objects import StoredFile
+    from airflow_mwaa_provider.metadata.storage.bucket import StoredFile
 
 __all__ = ["ArchivedFile", "RecordCounter"]
 

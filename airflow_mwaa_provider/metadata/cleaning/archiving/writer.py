@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.scope.unit import Part, Unit
     from airflow_mwaa_provider.metadata.sources import DatabaseSource
-    from airflow_mwaa_provider.metadata.storage.bucket import Storage
-    from airflow_mwaa_provider.metadata.storage.objects import PendingObject
+    from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 
 __all__ = ["Archive", "ArchiveWriter", "count_going", "secret_tables", "without_secrets"]
 

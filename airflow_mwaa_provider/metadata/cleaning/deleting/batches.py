@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused
-from airflow_mwaa_provider.metadata.catalog.key_ranges import KeyRange
+from airflow_mwaa_provider.metadata.catalog.selection import KeyRange
 from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Forbidden, TooMuch
 from airflow_mwaa_provider.metadata.cleaning.deleting.removal import Removal
 from airflow_mwaa_provider.metadata.cleaning.deleting.statements import TASKS, Statements, hangs_on_tasks

@@ -14,7 +14,7 @@ from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal, gi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mwaa_provider.metadata.catalog.key_ranges import KeyRange
+    from airflow_mwaa_provider.metadata.catalog.selection import KeyRange
     from airflow_mwaa_provider.metadata.cleaning.scope.unit import Part, Unit
 
 __all__ = ["TASKS", "Statements", "hangs_on_tasks"]
