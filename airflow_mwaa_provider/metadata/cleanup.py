@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Progress
     from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
     from airflow_mwaa_provider.metadata.database import Database
-
-    Progress = Callable[[str, int, int | None], None]
 
 __all__ = [
     "CleanupOptions",

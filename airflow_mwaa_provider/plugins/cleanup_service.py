@@ -156,10 +156,9 @@ class CleanupService:
             words = f"after={list(begin)} is no key that a step of {request.unit} ends at."
             raise MwaaInputError(words) from error
         # That a step's own time was up doesn't mean that anything stays: the next one goes on.
-        lasting = [why for why in outcome.left if not why.startswith(f"max_duration of {options.max_duration} ")]
-        if after is None and len(lasting) < len(outcome.left):
-            after = ()
-        outcome.left = lasting
+        if outcome.timed_out is not None:
+            after = () if after is None else after
+            outcome.left.remove(outcome.timed_out)
         for table, why in outcome.failures.items():
             log.warning("The metadata API could not clean %s for %s: %s", table, caller.name, why)
         log.info(

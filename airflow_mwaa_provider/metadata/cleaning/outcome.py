@@ -4,12 +4,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
-__all__ = ["Kept", "Outcome", "Plan", "TableOutcome", "TablePlan"]
+__all__ = ["Kept", "Outcome", "Plan", "Progress", "TableOutcome", "TablePlan"]
+
+
+class Progress(Protocol):
+    """Is told how far a cleanup or a restore is; called often, from one thread."""
+
+    def __call__(self, table: str, rows: int, of_rows: int | None, /) -> None:
+        """Take the rows of a table that are done, and how many there are in all; ``None`` where that is unknown."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,7 @@ class Outcome:
     :param paused_s: how long it has paused, because the environment suffered.
     :param paused_why: for what, and how many seconds for each.
     :param archive: where the rows that went are, ``s3://BUCKET/KEY`` of a manifest.
+    :param timed_out: that sentence of ``left`` which says that ``max_duration`` was over; ``None`` if it was not.
     """
 
     tables: dict[str, TableOutcome] = field(default_factory=dict)
@@ -159,6 +167,7 @@ class Outcome:
     paused_why: dict[str, float] = field(default_factory=dict)
     longest_transaction_s: float = 0.0
     archive: str | None = None
+    timed_out: str | None = field(default=None, compare=False)
 
     def table(self, name: str) -> TableOutcome:
         """Give a table's part, begun where there is none yet."""
@@ -184,6 +193,11 @@ class Outcome:
         self.is_complete = False
         if why not in self.left:
             self.left.append(why)
+
+    def time_out(self, limit: timedelta | None, goes_on: str = "the next cleanup goes on here") -> None:
+        """Record that ``max_duration`` was over."""
+        self.timed_out = f"max_duration of {limit} was over: {goes_on}"
+        self.leave(self.timed_out)
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Give what happened to each table, in JSON's own types."""

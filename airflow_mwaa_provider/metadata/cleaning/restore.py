@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from airflow_mwaa_provider.metadata.catalog.schema import Schema, Table
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Progress
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.identity import DatabaseIdentity
     from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
     from airflow_mwaa_provider.metadata.storage.bucket import StoredFile
-
-    Progress = Callable[[str, int, int], None]
 
 __all__ = ["restore_archive"]
 

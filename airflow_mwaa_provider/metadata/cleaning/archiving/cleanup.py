@@ -31,12 +31,10 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.cleaning.archiving.writer import Archive
     from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Transactions
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
-    from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome, Progress
     from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.storage.bucket import Storage
-
-    Progress = Callable[[str, int, int | None], None]
 
 __all__ = ["run_archived_cleanup"]
 

@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
     from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Deleted
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Progress
     from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
     from airflow_mwaa_provider.metadata.database import Database
-
-    Progress = Callable[[str, int, int | None], None]
 
 __all__ = ["Deletion", "moment_of"]
 
@@ -215,7 +214,8 @@ class Deletion:
         limit = self.options.max_duration
         if limit is None or time.monotonic() - self._began < limit.total_seconds():
             return False
-        self.leave(f"max_duration of {limit} was over: {self._goes_on}")
+        with self._lock:
+            self.outcome.time_out(limit, self._goes_on)
         return True
 
     def leave(self, why: str) -> None:

@@ -39,9 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Progress
     from airflow_mwaa_provider.metadata.remote_api.client import Call
-
-    Progress = Callable[[str, int, int | None], None]
 
 __all__ = ["STEPS_IN_VAIN", "ApiCleanup"]
 
@@ -210,7 +209,7 @@ class ApiCleanup:
         left = self._left()
         if left is None or left > timedelta(0):
             return False
-        outcome.leave(f"max_duration of {self._options.max_duration} was over: the next cleanup goes on here")
+        outcome.time_out(self._options.max_duration)
         return True
 
     def _persistently(self, path: str, body: dict[str, Any], what: str) -> dict[str, Any] | None:

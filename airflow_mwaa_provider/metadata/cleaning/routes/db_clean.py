@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Progress
     from airflow_mwaa_provider.metadata.cleaning.routes.db_clean_output import Bound, CliEnvironment, Printed
-
-    Progress = Callable[[str, int, int | None], None]
 
 __all__ = ["CliCleanup"]
 
@@ -159,7 +158,7 @@ class CliCleanup:
             for target in targets:
                 self._clean_or_fail(target, progress)
         except _TimeIsUp:
-            outcome.leave(f"max_duration of {limit} was over: the next cleanup goes on here")
+            outcome.time_out(limit)
         except MwaaError as error:
             outcome.leave(f"the cleanup was given up: {error}")
         outcome.seconds = self._clock() - began

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from airflow_mwaa_provider.metadata.cleaning.outcome import Progress
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, Plan
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.storage.bucket import Storage
-
-    Progress = Callable[[str, int, int | None], None]
 
 __all__ = ["Cleaner", "DatabaseCleaner", "EnvironmentCleaner"]
 
