@@ -199,12 +199,11 @@ class MetadataHook(BaseHook):
         :param bucket_owner: account that the bucket must belong to.
         :param s3_conn_id: connection for S3, where it is not ``aws_conn_id``.
         """
-        put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
         aws = self._aws if s3_conn_id is None else MwaaEnvironmentHook(s3_conn_id, *self._aws_settings)
         client = aws.aws_client("s3")
         with (
             self.source(statement_timeout=statement_timeout, destination=(bucket, options.prefix.strip("/"))) as source,
-            Storage(client, bucket, put=put, owner=bucket_owner) as storage,
+            Storage(client, bucket, kms_key_id=kms_key_id, owner=bucket_owner) as storage,
         ):
             return export_metadata(source, storage, options, progress=progress)
 
@@ -252,9 +251,9 @@ class MetadataHook(BaseHook):
         self.log.info("Route %s: %s", route, database.label)
         archive = None
         if place is not None:
-            put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
             aws = self._aws if s3_conn_id is None else MwaaEnvironmentHook(s3_conn_id, *self._aws_settings)
-            archive = (Storage(aws.aws_client("s3"), place[0], put=put, owner=bucket_owner), place[1])
+            client = aws.aws_client("s3")
+            archive = (Storage(client, place.bucket, kms_key_id=kms_key_id, owner=bucket_owner), place.prefix)
         return DatabaseCleaner(
             database,
             options,

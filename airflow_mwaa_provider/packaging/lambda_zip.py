@@ -24,7 +24,7 @@ __all__ = ["LambdaZip", "build_zip", "write_zip"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _OWN_FILES = (
-    *("__init__.py", "py.typed", "exceptions.py", "quiet_logs.py", "aws_lambda*.py", "client/*.py"),
+    *("__init__.py", "py.typed", "exceptions.py", "quiet_logs.py", "s3_uri.py", "aws_lambda*.py", "client/*.py"),
     *(f"client/{room}/*.py" for room in ("aws", "cli", "http", "rest", "stored", "waits")),
 )
 _COMMENT = b"airflow-mwaa package lambda"

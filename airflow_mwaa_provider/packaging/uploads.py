@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.aws.calls import AwsCalls
 from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaError, MwaaInputError
+from airflow_mwaa_provider.s3_uri import S3Uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,6 @@ PART_BYTES = 16 << 20
 """A larger file is uploaded in parts of that size; S3 takes 10,000 of them."""
 _SHA256 = "sha256"
 """Where an object's metadata has the SHA-256 of the whole file: S3's own checksum of one in parts is another."""
-_URI = re.compile(r"s3://([A-Za-z0-9.\-_:]+)/(.+)", re.ASCII | re.DOTALL)
 _MAX_KEY_BYTES = 1024
 _PUT = "s3:PutObject"
 
@@ -44,20 +43,20 @@ class Uploaded:
     changed: bool
 
 
-def parse_s3_uri(uri: str) -> tuple[str, str]:
-    """Return bucket and key.
+def parse_s3_uri(text: str) -> S3Uri:
+    """Return the address of an object.
 
-    :raises MwaaInputError: it is not the URI of an object.
+    :raises MwaaInputError: it is none.
     """
-    match = _URI.fullmatch(uri)
-    if match is None or uri.endswith("/"):
-        raise MwaaInputError(f"{uri!r} names no object in S3. Write s3://BUCKET/plugins.zip.")
-    if len(match[2].encode("utf-8", "surrogateescape")) > _MAX_KEY_BYTES:
+    uri = S3Uri.parse(text)
+    if uri is None or not uri.names_object:
+        raise MwaaInputError(f"{text!r} names no object in S3. Write s3://BUCKET/plugins.zip.")
+    if len(uri.key.encode("utf-8", "surrogateescape")) > _MAX_KEY_BYTES:
         raise MwaaInputError(
-            f"s3://{match[1]}/{match[2][:30]}…: its key is longer than the {_MAX_KEY_BYTES:,} bytes that S3 takes. "
+            f"s3://{uri.bucket}/{uri.key[:30]}…: its key is longer than the {_MAX_KEY_BYTES:,} bytes that S3 takes. "
             "Choose a shorter one."
         )
-    return match[1], match[2]
+    return uri
 
 
 def upload_file(
@@ -80,7 +79,8 @@ def upload_file(
     :raises AccessDenied: the credentials may not upload; ``.action``.
     :raises AwsError: S3 refused, or did not answer.
     """
-    bucket, key = parse_s3_uri(uri)
+    address = parse_s3_uri(uri)
+    bucket, key = address.bucket, address.key
     calls = AwsCalls(client, "S3", "s3", policy=policy)
     told = calls.call("GetBucketVersioning", f"s3://{bucket}", Bucket=bucket)
     if told.get("Status") != "Enabled":

@@ -179,7 +179,6 @@ class MetadataService:
             left_s()
 
         window = Window(request.moment("since"), request.moment("until"))
-        put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": request.kms_key_id} if request.kms_key_id else {}
         with DatabaseSource(self._database, statement_timeout_s=self._budget_s) as source:
             if not source.lock_one_of(_LOCK, _AT_ONCE):
                 raise _Busy
@@ -196,7 +195,7 @@ class MetadataService:
                     max_bytes=PIECE_BYTES,
                 )
             with Storage(
-                self._s3(), request.bucket, put=put, owner=request.bucket_owner, held_bytes=0,
+                self._s3(), request.bucket, kms_key_id=request.kms_key_id, owner=request.bucket_owner, held_bytes=0,
                 uploads_at_once=_UPLOADS_AT_ONCE,
             ) as storage:  # fmt: skip
                 writer = FileWriter(

@@ -35,7 +35,7 @@ def names(content: bytes) -> list[str]:
 
 
 def test_it_holds_what_the_handlers_need_and_no_more() -> None:
-    wanted = ["__init__.py", "py.typed", "exceptions.py", "quiet_logs.py"]
+    wanted = ["__init__.py", "py.typed", "exceptions.py", "quiet_logs.py", "s3_uri.py"]
     wanted += [path.name for path in PACKAGE.glob("aws_lambda*.py")]
     of_client = [path.relative_to(PACKAGE) for path in (PACKAGE / "client").rglob("*.py")]
     wanted += [path.as_posix() for path in of_client if "secrets_migration" not in path.parts]

@@ -20,6 +20,7 @@ from airflow_mwaa_provider.cli.main import main
 from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaInputError
 from airflow_mwaa_provider.packaging.uploads import PART_BYTES, Uploaded, parse_s3_uri, upload_file
+from airflow_mwaa_provider.s3_uri import S3Uri
 from tests.metadata.faulty_s3 import FaultyS3
 
 if TYPE_CHECKING:
@@ -160,11 +161,11 @@ def test_a_bucket_without_versioning_is_refused_before_anything_is_sent(moto_url
 def test_what_names_no_object_is_refused(uri: str) -> None:
     with pytest.raises(MwaaInputError, match=r"names no object in S3\. Write s3://BUCKET/plugins\.zip"):
         parse_s3_uri(uri)
-    assert parse_s3_uri("s3://b/c d/é.zip") == ("b", "c d/é.zip")
+    assert parse_s3_uri("s3://b/c d/é.zip") == S3Uri("b", "c d/é.zip")
 
 
 def test_a_key_that_s3_does_not_take_is_refused() -> None:
-    assert parse_s3_uri(f"s3://b/{512 * 'é'}") == ("b", 512 * "é")
+    assert parse_s3_uri(f"s3://b/{512 * 'é'}") == S3Uri("b", 512 * "é")
     with pytest.raises(
         MwaaInputError, match=r"its key is longer than the 1,024 bytes that S3 takes\. Choose a shorter"
     ):

@@ -26,20 +26,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws_lambda_context": {"client", "exceptions"},
     "aws_lambda_endpoints": {"aws_lambda_context", "client", "exceptions"},
     "aws_lambda_events": {"exceptions"},
-    "cli": {"client", "metadata", "packaging", "monitoring", "preflight", "local", "secrets", "exceptions"},
-    "client": {"exceptions", "quiet_logs"},
+    "cli": {"client", "metadata", "packaging", "monitoring", "preflight", "local", "secrets", "exceptions", "s3_uri"},
+    "client": {"exceptions", "quiet_logs", "s3_uri"},
     "exceptions": set(),
     "hooks": {"_compat", "provider_info"} | _BELOW_HOOKS,  # the form of a connection is data there
     "links": {"hooks", "_compat"} | _BELOW_HOOKS,
     "local": {"_compat", "exceptions"},
-    "metadata": {"exceptions"},
+    "metadata": {"exceptions", "s3_uri"},
     "monitoring": {"client", "exceptions"},
     "operators": {"secrets", "packaging"} | _BELOW_OPERATORS,
-    "packaging": {"client", "exceptions"},  # the client's AWS calls: what was built is uploaded
+    "packaging": {"client", "exceptions", "s3_uri"},  # the client's AWS calls: what was built is uploaded
     "plugins": {"metadata", "monitoring", "secrets", "exceptions", "_compat"},
     "preflight": {"exceptions"},
     "provider_info": set(),
     "quiet_logs": set(),
+    "s3_uri": set(),
     "secrets": {"exceptions", "quiet_logs", "_compat"},
     "sensors": _BELOW_OPERATORS,
     "triggers": {"hooks", "_compat"} | _BELOW_HOOKS,
@@ -68,6 +69,7 @@ WITHOUT_AIRFLOW = {
     "preflight",
     "provider_info",
     "quiet_logs",
+    "s3_uri",
 }
 AIRFLOW_ONLY_LAZILY = {"cli"}
 PARSED_WITH_DAGS = {"links", "operators", "secrets", "sensors", "triggers"}

@@ -19,6 +19,7 @@ from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_li
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, output_option
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.s3_uri import S3Uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,8 +168,8 @@ def restore(
     Example:
       airflow-mwaa metadata restore s3://my-bucket/history/archive-20261122T000000Z
     """
-    bucket, _, key = place.removeprefix("s3://").partition("/")
-    if not place.startswith("s3://") or not bucket or not key:
+    uri = S3Uri.parse(place)
+    if uri is None or not uri.key:
         raise MwaaInputError(f"{place!r} is no archive in S3; write s3://BUCKET/PREFIX/archive-DATE.")
     from airflow_mwaa_provider.metadata.cleaning.restore import restore_archive
 
@@ -177,8 +178,8 @@ def restore(
             found = restore_archive(
                 open_database(database_url, route),
                 Aws(region, profile).s3(),
-                bucket,
-                key,
+                uri.bucket,
+                uri.key,
                 tables=tables or None,
                 keep_changed=keep_changed,
                 other_database=other_database,
@@ -266,11 +267,9 @@ def _archive(given: dict[str, Any]) -> tuple[Any, str]:
     from airflow_mwaa_provider.metadata.cleaning.options import read_place
     from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
-    bucket, prefix = read_place(given["archive_to"])
-    key = given["kms_key_id"]
-    put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+    uri = read_place(given["archive_to"])
     client = Aws(given["region"], given["profile"]).s3()
-    return Storage(client, bucket, put=put, owner=given["bucket_owner"]), prefix
+    return Storage(client, uri.bucket, kms_key_id=given["kms_key_id"], owner=given["bucket_owner"]), uri.prefix
 
 
 def _options(given: dict[str, Any]) -> CleanupOptions:

@@ -18,6 +18,7 @@ from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_li
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, output_option
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.s3_uri import S3Uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,9 +83,12 @@ def export(
       airflow-mwaa metadata export s3://my-bucket/history --format parquet
       airflow-mwaa metadata export s3://my-bucket/history --table dag_run --since 2026-11-01T00:00:00Z --dry-run
     """
-    bucket, prefix = _bucket_and_prefix(place)
-    chosen = _options(prefix, options)
-    opened = _source(database_url, route, env_name, region, profile, (bucket, prefix))
+    uri = S3Uri.parse(place)
+    if uri is None:
+        raise MwaaInputError(f"{place!r} is no place in S3; write s3://BUCKET/PREFIX.")
+    bucket = uri.bucket
+    chosen = _options(uri.prefix, options)
+    opened = _source(database_url, route, env_name, region, profile, (bucket, uri.prefix))
     from airflow_mwaa_provider.metadata.export.run import export_metadata
     from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
@@ -94,8 +98,8 @@ def export(
                 _show_estimates(source, chosen, output)
                 return
             client = Aws(region, profile).s3()
-            put = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
-            with Storage(client, bucket, put=put, owner=bucket_owner) as storage, _progress() as progress:
+            storage = Storage(client, bucket, kms_key_id=kms_key_id, owner=bucket_owner)
+            with storage, _progress() as progress:
                 began = time.monotonic()
                 manifest = export_metadata(source, storage, chosen, progress=progress)
                 seconds = time.monotonic() - began
@@ -116,13 +120,6 @@ def export(
             ("seconds", f"{seconds:.1f}"),
         ]
     )
-
-
-def _bucket_and_prefix(place: str) -> tuple[str, str]:
-    bucket, _, prefix = place.removeprefix("s3://").partition("/")
-    if not place.startswith("s3://") or not bucket:
-        raise MwaaInputError(f"{place!r} is no place in S3; write s3://BUCKET/PREFIX.")
-    return bucket, prefix.strip("/")
 
 
 def _options(prefix: str, given: dict[str, Any]) -> ExportOptions:

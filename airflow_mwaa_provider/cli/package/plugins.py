@@ -102,7 +102,7 @@ def package_plugins(
 
     client = None
     if upload is not None:
-        _, key = parse_s3_uri(upload)
+        key = parse_s3_uri(upload).key
         if not key.lower().endswith(".zip"):
             raise click.UsageError(f"--upload {upload}: the key of a zip ends in .zip. Write s3://BUCKET/plugins.zip.")
         client = aws.client("s3", attempts=1)

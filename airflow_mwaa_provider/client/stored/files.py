@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, MwaaInputError
+from airflow_mwaa_provider.s3_uri import S3Uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +30,11 @@ def read_file(place: str, s3: Callable[[], Any], *, max_bytes: int) -> bytes:
     :raises AccessDenied: the role may not read it.
     """
     if place.startswith("s3://"):
-        bucket, key = _bucket_and_key(place)
+        uri = _object(place)
 
         def get(client: Any) -> bytes:
             # One byte more than is allowed tells what is too large.
-            body = client.get_object(Bucket=bucket, Key=key)["Body"]
+            body = client.get_object(Bucket=uri.bucket, Key=uri.key)["Body"]
             try:
                 return bytes(body.read(max_bytes + 1))
             finally:
@@ -62,8 +63,8 @@ def write_file(place: str, content: bytes, s3: Callable[[], Any]) -> None:
     :raises AccessDenied: the role may not write it.
     """
     if place.startswith("s3://"):
-        bucket, key = _bucket_and_key(place)
-        put = {"Bucket": bucket, "Key": key, "Body": content, "ContentType": "application/json"}
+        uri = _object(place)
+        put = {"Bucket": uri.bucket, "Key": uri.key, "Body": content, "ContentType": "application/json"}
         _with_s3(place, s3, "s3:PutObject", lambda client: client.put_object(**put))
         return
     try:
@@ -86,11 +87,11 @@ def write_file(place: str, content: bytes, s3: Callable[[], Any]) -> None:
         raise MwaaInputError(f"File {place!r} cannot be written: {error.strerror or error}.") from None
 
 
-def _bucket_and_key(place: str) -> tuple[str, str]:
-    bucket, _, key = place.removeprefix("s3://").partition("/")
-    if not bucket or not key or key.endswith("/"):
+def _object(place: str) -> S3Uri:
+    uri = S3Uri.parse(place)
+    if uri is None or not uri.names_object:
         raise MwaaInputError(f"{place!r} names no object; write s3://BUCKET/KEY.")
-    return bucket, key
+    return uri
 
 
 def _with_s3(place: str, s3: Callable[[], Any], action: str, call: Callable[[Any], Any]) -> Any:

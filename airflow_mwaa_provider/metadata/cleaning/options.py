@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.s3_uri import S3Uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -200,13 +201,12 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, list)) else value
 
 
-def read_place(archive_to: str) -> tuple[str, str]:
+def read_place(archive_to: str) -> S3Uri:
     """Read where an archive shall go.
 
-    :return: bucket and prefix.
     :raises MwaaInputError: it is no place in S3.
     """
-    bucket, _, prefix = archive_to.removeprefix("s3://").partition("/")
-    if not archive_to.startswith("s3://") or not bucket:
+    uri = S3Uri.parse(archive_to)
+    if uri is None:
         raise MwaaInputError(f"archive_to={archive_to!r} is no place in S3; write s3://BUCKET/PREFIX.")
-    return bucket, prefix.strip("/")
+    return uri

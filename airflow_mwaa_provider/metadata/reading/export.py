@@ -16,6 +16,7 @@ from airflow_mwaa_provider.metadata.export.formats import Compression, FileForma
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
 from airflow_mwaa_provider.metadata.reading.files import BucketFiles, Files, FolderFiles
 from airflow_mwaa_provider.metadata.reading.rows import Batch, file_batches
+from airflow_mwaa_provider.s3_uri import S3Uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -144,14 +145,13 @@ def open_export(place: str, client: Callable[[], Any]) -> Export:
 
 def _files(place: str, client: Callable[[], Any]) -> tuple[Files, str]:
     if place.startswith("s3://"):
-        bucket, _, prefix = place.removeprefix("s3://").partition("/")
-        prefix = prefix.strip("/")
-        if not bucket:
+        uri = S3Uri.parse(place)
+        if uri is None:
             raise MwaaInputError(f"{place!r} names no bucket: write s3://bucket/prefix.")
-        if prefix.endswith(".json"):
-            prefix, _, name = prefix.rpartition("/")
-            return BucketFiles(client, bucket, prefix), name
-        return BucketFiles(client, bucket, prefix), "manifest.json"
+        if uri.prefix.endswith(".json"):
+            prefix, _, name = uri.prefix.rpartition("/")
+            return BucketFiles(client, uri.bucket, prefix), name
+        return BucketFiles(client, uri.bucket, uri.prefix), "manifest.json"
     path = Path(place)
     if path.suffix == ".json":
         return FolderFiles(path.parent), path.name

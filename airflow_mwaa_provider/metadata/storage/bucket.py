@@ -74,7 +74,8 @@ class Storage:
     A context: it ends its threads, and aborts every upload that was not committed.
 
     :param client: boto3's client of S3.
-    :param put: parameters for each object, such as ``{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": ...}``.
+    :param put: parameters for each object, as S3's ``PutObject`` takes them.
+    :param kms_key_id: encrypt the objects with this key of KMS; ``None`` leaves it to the bucket.
     :param owner: account that the bucket must belong to; ``None`` for any.
     :param uploads_at_once: parts that are under way, each of 6 MiB or what an object has.
     :param held_bytes: small objects that may be kept in memory until they are committed: one call each, instead of
@@ -87,6 +88,7 @@ class Storage:
         bucket: str,
         *,
         put: dict[str, str] | None = None,
+        kms_key_id: str | None = None,
         owner: str | None = None,
         held_bytes: int = HELD_BYTES,
         uploads_at_once: int = UPLOADS_AT_ONCE,
@@ -96,7 +98,8 @@ class Storage:
         self.client = client
         self.bucket = bucket
         self.owner = owner
-        self.put_parameters = put or {}
+        by_kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
+        self.put_parameters = {**(put or {}), **by_kms}
         self._own = {"Bucket": bucket, **({"ExpectedBucketOwner": owner} if owner else {})}
         self._uploads_at_once = uploads_at_once
         self._pool = ThreadPoolExecutor(uploads_at_once, thread_name_prefix="s3-upload")

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.s3_uri import S3Uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["is_within", "read_destinations"]
-
-_PLACE = re.compile(r"s3://([A-Za-z0-9.\-_:]+)(?:/(.*))?", re.ASCII | re.DOTALL)
 
 
 def read_destinations(written: str) -> tuple[str, ...]:
@@ -24,7 +22,7 @@ def read_destinations(written: str) -> tuple[str, ...]:
     """
     places = [place.strip() for place in written.split(",") if place.strip()]
     for place in places:
-        if _PLACE.fullmatch(place) is None:
+        if S3Uri.parse(place) is None:
             raise MwaaInputError(f"{place!r} is no place in S3; write s3://BUCKET/PREFIX.")
     return tuple(place.rstrip("/") for place in places)
 
