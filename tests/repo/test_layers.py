@@ -8,18 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.repo.layers import (
-    LONG_LINES,
-    PACKAGE,
-    STANDALONE,
-    circles,
-    long_files,
-    read_tree,
-    violations,
-)
+from scripts.lib.imports import LONG_LINES, PACKAGE, circles, file_arrows, long_files, read_modules, read_tree
+from tests.repo.layers import STANDALONE, violations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
 SPDX = "# SPDX-License-Identifier: Apache-2.0\n"
@@ -29,6 +22,10 @@ def broken(path: str, source: str, **others: str) -> list[str]:
     """Violations of one file, given without its SPDX line, beside others of the package."""
     tree = {path: source} | {name.replace("__", "/") + ".py": text for name, text in others.items()}
     return violations({name: SPDX + text for name, text in tree.items()})
+
+
+def circles_of(sources: Mapping[str, str]) -> set[tuple[str, ...]]:
+    return circles(file_arrows(read_modules(sources)))
 
 
 def test_the_package_keeps_its_layers() -> None:
@@ -202,7 +199,7 @@ def test_a_circle_of_three_is_found_once_and_by_its_files() -> None:
         "metadata/d.py": f"from {PACKAGE}.metadata import e",
         "metadata/e.py": f"from {PACKAGE}.metadata.d import thing",
     }
-    assert circles(sources) == {("client/a.py", "client/b.py", "client/c.py"), ("metadata/d.py", "metadata/e.py")}
+    assert circles_of(sources) == {("client/a.py", "client/b.py", "client/c.py"), ("metadata/d.py", "metadata/e.py")}
     found = violations({path: SPDX + text for path, text in sources.items()})
     assert [line.split(":")[:2] for line in found] == [["client/a.py", "2"], ["metadata/d.py", "2"]]
 
