@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the imports of a source tree: which file imports which, and where imports run in a circle.
+"""Reads the imports of a source tree: which file imports which, which room which, and where they run in a circle.
 
 ``tests/repo/layers.py`` holds them against the rules, ``scripts/structure`` counts and draws them. The standard library
 alone, because both run where nothing of the project is installed.
@@ -198,6 +198,51 @@ def _reached(name: str, arrows: Mapping[str, Collection[str]]) -> set[str]:
         seen |= more
         queue += more
     return seen
+
+
+@dataclass
+class Room:
+    """A folder with source files, as one sees it on opening it."""
+
+    files: int = 0
+    """In it and in the rooms within it, each ``__init__.py`` included."""
+    arrows: dict[str, set[str]] = field(default_factory=dict)
+    """By each file and room at its top the others there that it imports, however deep inside them the two files are.
+
+    A file is named with its suffix, a room without one. ``__init__.py`` is the room itself, and not among them.
+    """
+
+    @property
+    def files_at_top(self) -> list[str]:
+        return sorted(name for name in self.arrows if name.endswith(".py"))
+
+    @property
+    def rooms_at_top(self) -> list[str]:
+        return sorted(name for name in self.arrows if not name.endswith(".py"))
+
+
+def rooms(arrows: Mapping[str, Collection[str]]) -> dict[str, Room]:
+    """Return the rooms by path, the tree itself as ``""``, from the arrows between files.
+
+    So each arrow between files is one between two things that stand side by side in one room, or one between a room and
+    its own ``__init__.py``, which is left out.
+    """
+    found: dict[str, Room] = {"": Room()}
+    for path in arrows:
+        *folders, file = path.split("/")
+        for depth in range(len(folders) + 1):
+            room = found.setdefault("/".join(folders[:depth]), Room())
+            room.files += 1
+            name = folders[depth] if depth < len(folders) else file
+            if name != "__init__.py":
+                room.arrows.setdefault(name, set())
+    for path, imported in arrows.items():
+        for other in imported:
+            ours, theirs = path.split("/"), other.split("/")
+            depth = next(depth for depth, (one, two) in enumerate(zip(ours, theirs, strict=False)) if one != two)
+            if "__init__.py" not in (ours[depth], theirs[depth]):
+                found["/".join(ours[:depth])].arrows[ours[depth]].add(theirs[depth])
+    return dict(sorted(found.items()))
 
 
 def long_files(sources: Mapping[str, str]) -> list[tuple[str, int]]:

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts the lines of sources: code, docstrings, the rest; and the places where the same lines stand twice."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+REPEATED_LINES = 6
+"""So many equal lines, one after the other, are a place that counts."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How many lines there are of each kind."""
+
+    code: int
+    docstrings: int
+    comments_and_blank: int
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """Lines that stood elsewhere before, in the order of paths and lines."""
+
+    path: str
+    line: int
+    first_path: str
+    first_line: int
+    lines: int
+    """Without what is left out, as blank lines."""
+
+
+def count(sources: Mapping[str, str]) -> Lines:
+    """Return the lines of all sources together; a string that stands alone is a docstring."""
+    code = docstrings = total = 0
+    for source in sources.values():
+        lines = source.splitlines()
+        full = {number for number, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")}
+        told: set[int] = set()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Constant | ast.JoinedStr):
+                full |= _span(node)  # in a string, what looks like a comment is none
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                told |= _span(node)
+        code += len(full - told)
+        docstrings += len(told)
+        total += len(lines)
+    return Lines(code, docstrings, total - code - docstrings)
+
+
+def repetitions(sources: Mapping[str, str]) -> list[Repetition]:
+    """Return where ``REPEATED_LINES`` or more lines stand that stood elsewhere before, whatever their indentation.
+
+    Lines that stand three times are two such places: as many as there would be fewer if they stood once. Imports,
+    ``__all__``, the licence's line and blank lines are left out, as if they were not there.
+    """
+    files = {path: list(_comparable(source)) for path, source in sorted(sources.items())}
+    texts = {path: [text for _, text in lines] for path, lines in files.items()}
+    seen: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    found = []
+    for path, lines in texts.items():
+        known = at = 0  # what begins before ``known`` can be looked up
+        while at + REPEATED_LINES <= len(lines):
+            while known + REPEATED_LINES <= at:  # it ends before this line, and does not overlap
+                seen.setdefault(tuple(lines[known : known + REPEATED_LINES]), []).append((path, known))
+                known += 1
+            before = seen.get(tuple(lines[at : at + REPEATED_LINES]), [])
+            longest = max(
+                ((_equal(lines, at, texts[other], start, path == other), other, start) for other, start in before),
+                key=lambda each: each[0],
+                default=(0, "", 0),
+            )
+            length, other, start = longest
+            if length:
+                found.append(Repetition(path, files[path][at][0], other, files[other][start][0], length))
+            at += max(length, 1)
+        for start in range(known, len(lines) - REPEATED_LINES + 1):
+            seen.setdefault(tuple(lines[start : start + REPEATED_LINES]), []).append((path, start))
+    return found
+
+
+def _equal(lines: list[str], at: int, others: list[str], start: int, same_file: bool) -> int:
+    """Return how many lines from ``at`` equal those from ``start``; in one file the two do not overlap."""
+    most = min(len(lines) - at, (at if same_file else len(others)) - start)
+    return next((length for length in range(most) if lines[at + length] != others[start + length]), most)
+
+
+def _comparable(source: str) -> Iterator[tuple[int, str]]:
+    left_out: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if _only_imports(node) or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"):
+            left_out |= _span(node)
+    for number, line in enumerate(source.splitlines(), 1):
+        text = line.strip()
+        if text and number not in left_out and not text.startswith("# SPDX-"):
+            yield number, text
+
+
+def _only_imports(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):  # if TYPE_CHECKING
+        return all(map(_only_imports, [*node.body, *node.orelse]))
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def _span(node: ast.AST) -> set[int]:
+    return set(range(node.lineno, node.end_lineno + 1))  # type: ignore[attr-defined]
