@@ -16,8 +16,10 @@ import subprocess
 import sys
 import tarfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from draw_structure import draw
 from imports import LONG_LINES, PACKAGE, Room, circles, file_arrows, long_files, read_modules, read_tree, rooms
 from running import ROOT, Failure, guarded, need_git, without_git_variables
 from source_lines import REPEATED_LINES, Repetition, count, repetitions
@@ -182,10 +184,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--json", action="store_true", help="print the numbers for machines, each repeated place included"
     )
+    parser.add_argument(
+        "--draw", type=Path, metavar="PATH", help="draw layers, rooms and arrows into an SVG file instead"
+    )
     given = parser.parse_args(arguments)
     names = given.tree or [WORK_TREE]
     if len(names) > 2:
         parser.error("--tree: two commits at most are counted side by side")
+    if given.draw is not None:
+        if len(names) > 1 or given.json:
+            parser.error("--draw: one tree is drawn, and nothing counted; leave out the second --tree and --json")
+        try:
+            picture = draw(rooms(file_arrows(read_modules(sources_of(names[0])["package"]))))
+        except ValueError as error:
+            raise Failure(f"--draw: {error}; scripts/check names the imports") from None
+        given.draw.write_text(picture, encoding="utf-8")
+        return 0
     trees = {name: structure(sources_of(name)) for name in names}
     if given.json:
         print(json.dumps({name: tree.as_dict() for name, tree in trees.items()}, indent=1))

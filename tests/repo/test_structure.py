@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``scripts/structure`` counts."""
+"""What ``scripts/structure`` counts and draws; and that the picture in the docs is that of the imports."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from scripts.lib.imports import PACKAGE, circles, file_arrows, read_modules, rooms
+from scripts.lib import draw_structure
+from scripts.lib.draw_structure import Node, draw, layers, without_what_follows
+from scripts.lib.imports import PACKAGE, Room, circles, file_arrows, read_modules, read_tree, rooms
 from scripts.lib.source_lines import Lines, count, repetitions
 
 pytestmark = pytest.mark.once
@@ -135,6 +139,106 @@ def test_places_in_one_file_do_not_overlap() -> None:
     assert places(a=[*BLOCK, "x = 1", *BLOCK]) == [("a.py", 8, "a.py", 1, 6)]
 
 
+# -- the picture -----------------------------------------------------------------------------------------
+
+PICTURE = "docs/assets/house.svg"
+MANY = {
+    "": Room(
+        arrows={
+            "cli": {"client", "metadata", "local", "errors.py"},
+            "client": {"errors.py"},
+            "metadata": {"errors.py", "errors_of_rest.py"},
+            "local": {"errors.py"},
+            "operators": {"hooks"},
+            "hooks": {"client", "metadata", "errors.py"},
+            "alone.py": set(),
+            "errors.py": set(),
+            "errors_of_rest.py": {"errors.py"},
+        }
+    ),
+    "metadata": Room(arrows={name: set() for name in ("catalog", "cleaning", "export", "reading", "storage", "x.py")}),
+    "metadata/cleaning": Room(arrows={name: set() for name in ("archiving", "deleting", "routes", "scope")}),
+    **{f"metadata/{name}": Room() for name in ("catalog", "export", "reading", "storage")},
+}
+
+
+@pytest.fixture(scope="module")
+def house() -> dict[str, Room]:
+    return rooms(file_arrows(read_modules(read_tree(ROOT / PACKAGE))))
+
+
+def test_the_picture_in_the_docs_is_that_of_the_imports(house: dict[str, Room]) -> None:
+    is_current = (ROOT / PICTURE).read_text(encoding="utf-8") == draw(house)
+    assert is_current, f"rooms or arrows have changed; draw them again: scripts/structure --draw {PICTURE}"
+    assert (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").count(
+        f"({PICTURE.removeprefix('docs/')})"
+    ) == 1
+
+
+@pytest.mark.parametrize("tree", ["package", "many"])
+def test_all_is_drawn_inside_the_picture_and_nothing_over_another_thing(tree: str, house: dict[str, Room]) -> None:
+    drawn = house if tree == "package" else MANY
+    root = ElementTree.fromstring(draw(drawn))
+    width, height = float(root.get("width", "")), float(root.get("height", ""))
+    assert draw_structure.WIDTH <= width <= 1000
+    spans = {"box": [], "chip": []}
+    for each in root.iter("{http://www.w3.org/2000/svg}rect"):
+        if each.get("class") in spans:
+            x, y, wide, high = (float(each.get(name, "")) for name in ("x", "y", "width", "height"))
+            spans[each.get("class", "")].append((x, y, x + wide, y + high))
+    for kind, found in spans.items():
+        for x, y, right, bottom in found:
+            assert 0 < x < right < width, kind
+            assert 0 < y < bottom < height, kind
+        for one, two in combinations(found, 2):
+            assert one[2] < two[0] or two[2] < one[0] or one[3] < two[1] or two[3] < one[1], (kind, one, two)
+    words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    names = layers(drawn[""].arrows)
+    assert len(spans["box"]) == len(names)
+    assert len(spans["chip"]) == sum(len(room.rooms_at_top) for path, room in drawn.items() if path and "/" not in path)
+    assert set(words) >= {*names, *(room for name in names if name in drawn for room in drawn[name].rooms_at_top)}
+
+
+def test_every_arrow_leads_down_from_the_box_that_imports_to_the_one_that_is_imported() -> None:
+    root = ElementTree.fromstring(draw(MANY))
+    paths = [each.get("d", "") for each in root.iter("{http://www.w3.org/2000/svg}path")]
+    lines = [path for path in paths if "C" in path]
+    assert len(lines) == len(paths) / 2 == 9  # each with its head
+    for path in lines:
+        begin, end = path.removeprefix("M").split("V")[0].split(), path.rpartition("C")[2].split()[-2:]
+        assert float(begin[1]) < float(end[1])
+
+
+def test_many_files_of_one_name_are_one_layer() -> None:
+    arrows = {"aws.py": {"aws_events.py", "e.py"}, "aws_events.py": {"client"}, "e.py": set(), "client": {"aws.py"}}
+    assert layers({**arrows, "client_x.py": set(), "awsome.py": set()}) == {
+        "aws*.py": {"e.py", "client"}, "client": {"aws*.py"}, "e.py": set(), "client_x.py": set(), "awsome.py": set(),
+    }  # fmt: skip
+
+
+def test_an_arrow_that_follows_from_others_is_left_out() -> None:
+    arrows = {"a": {"b", "c", "d"}, "b": {"c"}, "c": {"d"}, "d": set()}
+    assert without_what_follows(arrows) == {"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": set()}
+    with pytest.raises(ValueError, match="in a circle: b, c"):
+        without_what_follows({"a": {"b"}, "b": {"c"}, "c": {"b"}})
+
+
+def test_arrows_that_need_not_cross_do_not() -> None:
+    def row(*names: str) -> list[Node]:
+        return [Node(name, width=80, height=30) for name in names]
+
+    upper, lower = row("a", "b", "c"), row("A", "B", "C")
+    for one, other in zip(upper, reversed(lower), strict=True):
+        one.below.append(other)
+        other.above.append(one)
+    rows = [upper, lower]
+    assert draw_structure.crossings(rows) == 3
+    draw_structure.put_in_order(rows)
+    assert draw_structure.crossings(rows) == 0
+    draw_structure.put_side_by_side(rows, 740)
+    assert [node.x for node in rows[0]] == pytest.approx([node.x for node in rows[1]])
+
+
 # -- the command -----------------------------------------------------------------------------------------
 
 
@@ -178,6 +282,12 @@ def test_two_commits_are_counted_side_by_side(tmp_path: Path) -> None:
     counted = json.loads(asked("--json").stdout)["work tree"]
     assert counted == json.loads(asked("--json", "--tree", "after").stdout)["after"]
     assert counted["totals"]["rooms"] == 2
+    circle = asked("--tree", "before", "--draw", str(tmp_path / "a.svg"))
+    assert (circle.returncode, circle.stderr) == (0, "")
+    commit("circle", {f"{PACKAGE}/cli/main.py": a, f"{PACKAGE}/client/b.py": f"from {PACKAGE}.cli import main\n"})
+    circle = asked("--draw", str(tmp_path / "b.svg"))
+    assert circle.stderr.startswith("structure: error: --draw: layers import each other in a circle: cli, client; ")
+    assert [path.name for path in tmp_path.glob("*.svg")] == ["a.svg"]
     wrong = asked("--tree", "never")
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert wrong.stderr.startswith("structure: error: --tree never: no commit with ")
