@@ -17,7 +17,7 @@ from airflow_mwaa_provider.exceptions import MwaaError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_mwaa_provider.cli.remote import Remote
+    from airflow_mwaa_provider.cli.support.remote import Remote
     from airflow_mwaa_provider.client.models import TaskInstance
 
 _OPTIONS = (

@@ -11,11 +11,11 @@ import click
 
 from airflow_mwaa_provider.cli.clearing import warn_if_paused
 from airflow_mwaa_provider.cli.dags_on_call import STATES, clear, list_dags, runs_of_dag, stop
-from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.support.durations import WAIT_TIME
 from airflow_mwaa_provider.cli.support.errors import exit_status_of, fail, unended, warn
 from airflow_mwaa_provider.cli.support.inputs import read_conf
 from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest
+from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.waited_runs import Patience, leaving_the_run_alone, show_run, wait_for_run
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from airflow_mwaa_provider.cli.clearing import clear_after_a_look, clearing_options
-from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.support.durations import duration_text
 from airflow_mwaa_provider.cli.support.errors import exit_status_of, in_terminal_words, warn
 from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest
@@ -24,6 +23,7 @@ from airflow_mwaa_provider.cli.support.output import (
     some_of,
 )
 from airflow_mwaa_provider.cli.support.questions import ask, somebody_looks
+from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.exceptions import AccessDenied, AirflowError, DagRunNotFound, MwaaError
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.remote import endpoint_option
 from airflow_mwaa_provider.cli.support.aws import Aws, aws_command
 from airflow_mwaa_provider.cli.support.errors import in_terminal_words, warn
 from airflow_mwaa_provider.cli.support.output import (
@@ -19,6 +18,7 @@ from airflow_mwaa_provider.cli.support.output import (
     on_one_line,
     output_option,
 )
+from airflow_mwaa_provider.cli.support.remote import endpoint_option
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:

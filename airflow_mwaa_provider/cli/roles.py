@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table
 from airflow_mwaa_provider.cli.support.questions import ask
+from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import sys
 
 import click
 
-from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.support.errors import fail
 from airflow_mwaa_provider.cli.support.output import echo_exactly, echo_json
+from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
 
 
 @click.command()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from airflow_mwaa_provider.cli.clearing import clear_after_a_look, clearing_options
-from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.support.durations import WAIT_TIME, duration_text
 from airflow_mwaa_provider.cli.support.errors import fail, unended, warn
 from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest
@@ -22,6 +21,7 @@ from airflow_mwaa_provider.cli.support.output import (
     moment_text,
     on_one_line,
 )
+from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from airflow_mwaa_provider.exceptions import DagRunFailed, DagRunNotFound, MwaaE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from airflow_mwaa_provider.cli.remote import Remote
+    from airflow_mwaa_provider.cli.support.remote import Remote
     from airflow_mwaa_provider.client.models import DagRun
 
 _TIMEOUT_S = 12 * 3600.0

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
     from airflow_mwaa_provider.metadata.catalog.selection import TableRows
     from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
+    from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
     from airflow_mwaa_provider.metadata.export.layout import Places
-    from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.remote_api.client import Call
     from airflow_mwaa_provider.metadata.sources import Progress
     from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage

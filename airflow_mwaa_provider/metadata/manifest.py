@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
-from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
+from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
 from airflow_mwaa_provider.metadata.identity import DatabaseIdentity
 from airflow_mwaa_provider.metadata.storage.bucket import StoredFile
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
     from airflow_mwaa_provider.metadata.catalog.selection import TableRows, Window
+    from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.export.formats import FileFormat
-    from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.rest.pagination import Request
     from airflow_mwaa_provider.metadata.rest.tables import RestTable, Shown
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from airflow_mwaa_provider.exceptions import DatabaseUnavailable
 from airflow_mwaa_provider.metadata.catalog.schema import Schema, read_schema
 from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
+from airflow_mwaa_provider.metadata.catalog.witnesses import find_contradiction, read_witnesses
 from airflow_mwaa_provider.metadata.database import Database, ask_if_it_can, database_errors
 from airflow_mwaa_provider.metadata.export.copy import Chunk, copied
 from airflow_mwaa_provider.metadata.export.formats import value_writer
-from airflow_mwaa_provider.metadata.export.witnesses import find_contradiction, read_witnesses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from airflow_mwaa_provider.metadata.catalog.selection import TableRows
+    from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
     from airflow_mwaa_provider.metadata.export.layout import Places
-    from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 
 __all__ = ["DatabaseSource", "Progress", "RowSource", "ServerSource", "TableWriter"]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.remote import Remote
 from airflow_mwaa_provider.cli.support.aws import Aws, profile_option, region_option
 from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.support.remote import Remote
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.s3_uri import S3Uri
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.remote import Remote, environment_command
 from airflow_mwaa_provider.cli.support.errors import in_terminal_words
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, on_one_line
 from airflow_mwaa_provider.cli.support.own_airflow import own_airflow
+from airflow_mwaa_provider.cli.support.remote import Remote, environment_command
 from airflow_mwaa_provider.exceptions import MwaaError, RemoteNotFound, ValueMasked
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.remote import Remote, environment_command
 from airflow_mwaa_provider.cli.support.inputs import STDIN, read_place
 from airflow_mwaa_provider.cli.support.output import echo_json, on_one_line
 from airflow_mwaa_provider.cli.support.progress import Progress
+from airflow_mwaa_provider.cli.support.remote import Remote, environment_command
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.stored.files import export_command, import_command
 from airflow_mwaa_provider.cli.stored.texts import WORDS, Words, fields_of, read
 from airflow_mwaa_provider.cli.support.errors import exit_status_of, in_terminal_words, warn
 from airflow_mwaa_provider.cli.support.inputs import read_value
 from airflow_mwaa_provider.cli.support.output import echo_exactly, echo_fields, echo_json, echo_table
 from airflow_mwaa_provider.cli.support.questions import ask
+from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.exceptions import AirflowError, CliError, MwaaError
 
 if TYPE_CHECKING:

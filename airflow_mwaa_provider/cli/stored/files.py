@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airflow_mwaa_provider.cli.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.support.errors import fail, warn
 from airflow_mwaa_provider.cli.support.inputs import STDIN, read_place
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.support.output import echo_exactly, echo_json, on_one_line
 from airflow_mwaa_provider.cli.support.progress import Progress
+from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
 
 if TYPE_CHECKING:
     from airflow_mwaa_provider.cli.stored.texts import Words

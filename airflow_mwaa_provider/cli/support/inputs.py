@@ -13,7 +13,7 @@ import click
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:
-    from airflow_mwaa_provider.cli.remote import Remote
+    from airflow_mwaa_provider.cli.support.remote import Remote
 
 STDIN = "-"
 

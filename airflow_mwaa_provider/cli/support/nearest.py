@@ -14,7 +14,7 @@ from airflow_mwaa_provider.exceptions import DagNotFound, DagRunNotFound, MwaaEr
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from airflow_mwaa_provider.cli.remote import Remote
+    from airflow_mwaa_provider.cli.support.remote import Remote
 
 _RUNS_LOOKED_AT = 100
 

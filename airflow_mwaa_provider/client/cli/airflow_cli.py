@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_mwaa_provider.client.cli.call import positional
 from airflow_mwaa_provider.client.cli.endpoint import json_argument, last_words
+from airflow_mwaa_provider.client.cli.roles import RolesCli
 from airflow_mwaa_provider.client.cli.stored_objects import StoredObjectsCli
 from airflow_mwaa_provider.client.models import (
     Dag,
@@ -27,7 +28,6 @@ from airflow_mwaa_provider.client.models import (
     TaskState,
     parse_time,
 )
-from airflow_mwaa_provider.client.rest.roles import RolesCli
 from airflow_mwaa_provider.exceptions import (
     CliCommandFailed,
     CliCommandNotAllowed,

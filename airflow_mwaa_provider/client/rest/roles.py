@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Roles through Airflow's REST API, and through its CLI.
+"""Roles through Airflow's REST API.
 
 They are the FAB auth manager's: its API is a part of Airflow 2's REST API, and stands beside that of Airflow 3. It
 never takes a permission away, because PATCH only adds (up to version 3.8 of the fab provider); the CLI does.
 
-Source: the fab provider 1.1 to 3.8 and Airflow 2.8.1: ``roles`` of its CLI, ``/roles`` of its API.
+Source: the fab provider 1.1 to 3.8 and Airflow 2.8.1: ``/roles``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.cli.call import CliCaller, positional
 from airflow_mwaa_provider.client.models import Role, TransportName
 from airflow_mwaa_provider.client.rest.request import RestCaller, quoted
 from airflow_mwaa_provider.exceptions import (
@@ -26,10 +25,8 @@ from airflow_mwaa_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
-# Resources of one command: some ten thousand characters of DAG ids.
-_RESOURCES_AT_ONCE = 100
 # What Airflow says of a resource that it doesn't have: the CLI in double or single quotes, the API in single ones.
 _NO_RESOURCE = re.compile(r"[Rr]esource(?: named|:) ['\"]DAG:(.+?)['\"] (?:does not exist|was not found)")
 
@@ -98,8 +95,7 @@ class RolesApi(RestCaller):
                     return role
             self._ask("PATCH", f"{path}/{quoted(role.name)}", role.name, body)
         except AirflowError as error:
-            if found := _NO_RESOURCE.search(error.detail):
-                _no_permissions_of(found[1], self._env_name)
+            raise_if_permissions_are_missing(error.detail, self._env_name)
             raise
         return role
 
@@ -132,63 +128,14 @@ class RolesApi(RestCaller):
         return "/auth/fab/v1/roles"
 
 
-class RolesCli(CliCaller):
-    """The commands that read and write roles."""
+def raise_if_permissions_are_missing(said: str, env_name: str) -> None:
+    """Raise what it means that Airflow does not know a DAG's permissions, if that is what it said.
 
-    def list_roles(self) -> list[Role]:
-        """List all roles with their permissions, sorted by name: two commands, one of which lacks those without any."""
-        permissions = self._permissions()
-        names = sorted(str(row["name"]) for row in self._json(["roles", "list"], "name"))
-        return [Role(name, frozenset(permissions.get(name, ()))) for name in names]
-
-    def get_role(self, name: str) -> Role | None:
-        """Read a role; ``None`` when it isn't there. A second command tells one without permissions from none."""
-        pairs = frozenset(self._permissions().get(name, ()))
-        if not pairs and all(row["name"] != name for row in self._json(["roles", "list"], "name")):
-            return None
-        return Role(name, pairs)
-
-    def delete_role(self, name: str) -> None:  # noqa: ARG002 - refused
-        """Refused: MWAA lets no such command through."""
-        self._unsupported("deleting a role")
-
-    def _permissions(self) -> dict[str, set[tuple[str, str]]]:
-        found: dict[str, set[tuple[str, str]]] = {}
-        for row in self._json(["roles", "list", "--permission"], "name", "resource", "action"):
-            pairs = {(action, str(row["resource"])) for action in str(row["action"]).split(",")}
-            found.setdefault(str(row["name"]), set()).update(pairs)
-        return found
-
-    def change_role(self, role: Role, *, was: Role | None) -> Role:
-        """Create a role without permissions, or take away or add some of one action: one command.
-
-        :raises DagNotFound: Airflow has no permissions for a DAG yet.
-        """
-        if was is None:
-            # One that is there after all stays as it is.
-            self._endpoint.run(["roles", "create", *positional(role.name)], check=True)
-            return Role(role.name)
-        gone, missing = was.permissions - role.permissions, role.permissions - was.permissions
-        action, resources = _of_one_action(gone or missing)
-        command = "del-perms" if gone else "add-perms"
-        options = ["--action", action, "--resource", *resources]
-        result = self._endpoint.run(["roles", command, *options, *positional(role.name)])
-        if result.exit_status:
-            if found := _NO_RESOURCE.search(result.stdout + result.stderr):
-                _no_permissions_of(found[1], self._env_name)
-            raise self._failed(f"roles {command}", result)
-        done = {(action, resource) for resource in resources}
-        return Role(role.name, was.permissions - done if gone else was.permissions | done)
-
-
-def _of_one_action(pairs: Collection[tuple[str, str]]) -> tuple[str, list[str]]:
-    action = min(action for action, _ in pairs)
-    return action, sorted(resource for of, resource in pairs if of == action)[:_RESOURCES_AT_ONCE]
-
-
-def _no_permissions_of(dag_id: str, env_name: str) -> NoReturn:
-    raise DagNotFound(
-        f"Environment {env_name!r}: its Airflow has no permissions for DAG {dag_id!r}; they come with the DAG's first "
-        "parsing. Check the id, wait until the DAG is there, and run this again.",
-        env_name=env_name,
-    )
+    :raises DagNotFound: it said so.
+    """
+    if found := _NO_RESOURCE.search(said):
+        raise DagNotFound(
+            f"Environment {env_name!r}: its Airflow has no permissions for DAG {found[1]!r}; they come with the DAG's "
+            "first parsing. Check the id, wait until the DAG is there, and run this again.",
+            env_name=env_name,
+        )

@@ -22,7 +22,7 @@ from airflow_mwaa_provider.metadata.storage.bucket import PART_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
+    from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.sources import Progress, RowSource, TableWriter
     from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 

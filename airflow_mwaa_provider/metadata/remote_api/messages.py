@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.catalog.schema import Column, Reference, Schema, Table
 from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
+from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
 from airflow_mwaa_provider.metadata.export.layout import Layout, Places
-from airflow_mwaa_provider.metadata.export.witnesses import TableWitness
 from airflow_mwaa_provider.metadata.storage.bucket import HandedOver, StoredFile
 
 if TYPE_CHECKING:

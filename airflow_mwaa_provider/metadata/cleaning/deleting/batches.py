@@ -11,8 +11,9 @@ from airflow_mwaa_provider.exceptions import DatabaseRefused
 from airflow_mwaa_provider.metadata.catalog.selection import KeyRange
 from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Forbidden, TooMuch
 from airflow_mwaa_provider.metadata.cleaning.deleting.removal import Removal
-from airflow_mwaa_provider.metadata.cleaning.deleting.statements import TASKS, Statements, hangs_on_tasks
+from airflow_mwaa_provider.metadata.cleaning.deleting.statements import Statements, hangs_on_tasks
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
+from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.metadata.catalog.schema import text_literal
 from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Forbidden
-from airflow_mwaa_provider.metadata.cleaning.deleting.statements import TASKS, Statements, hangs_on_tasks
+from airflow_mwaa_provider.metadata.cleaning.deleting.statements import Statements, hangs_on_tasks
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
 from airflow_mwaa_provider.metadata.cleaning.scope.graph import CASCADE, TAKES_ALONG, Path
+from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

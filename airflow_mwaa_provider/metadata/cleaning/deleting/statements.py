@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.metadata.catalog.schema import quoted, text_literal
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
 from airflow_mwaa_provider.metadata.cleaning.scope.graph import Path
+from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
 from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal, given_sql, moment_sql
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.selection import KeyRange
     from airflow_mwaa_provider.metadata.cleaning.scope.unit import Part, Unit
 
-__all__ = ["TASKS", "Statements", "hangs_on_tasks"]
-
-TASKS = "task_instance"
+__all__ = ["Statements", "hangs_on_tasks"]
 
 
 @dataclass(frozen=True)

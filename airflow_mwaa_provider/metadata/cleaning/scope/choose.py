@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.catalog import registry
 from airflow_mwaa_provider.metadata.catalog.schema import Reference, quoted, text_literal
-from airflow_mwaa_provider.metadata.cleaning.deleting.statements import TASKS
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
 from airflow_mwaa_provider.metadata.cleaning.scope.graph import TAKES_ALONG, Path, dependents, referrers
 from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import last_runs_sql
+from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
 from airflow_mwaa_provider.metadata.cleaning.scope.unit import Guard, Part, Unit, first_time_sql, moment_sql
 
 if TYPE_CHECKING:

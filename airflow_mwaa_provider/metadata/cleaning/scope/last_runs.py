@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mwaa_provider.metadata.catalog.schema import quoted
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
-    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Transaction
     from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
 
 __all__ = ["LastRuns", "last_runs_sql"]
@@ -41,6 +40,16 @@ def _moment_sql(schema: Schema) -> str:
     names = schema.tables[rules.RUNS].first_of(("execution_date", "logical_date", "run_after"))
     moments = ", ".join(f"r.{quoted(name)}" for name in names)
     return f"COALESCE({moments})" if len(names) > 1 else moments
+
+
+class LockingTransaction(Protocol):
+    """What it takes of a transaction that has locked rows."""
+
+    def set(self, settings: str) -> None:
+        """Change settings."""
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows that a query finds."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class LastRuns:
             by_dag[dag_id].append(key)
         return cls(unit, frozenset(key for key, _ in found), dict(by_dag))
 
-    def among(self, transaction: Transaction, rows: Sequence[Sequence[str]]) -> set[int]:
+    def among(self, transaction: LockingTransaction, rows: Sequence[Sequence[str]]) -> set[int]:
         """Return which of these locked rows are last runs by now, by their place."""
         query = self._sql(rows)
         transaction.set(_HASHING.format("on"))

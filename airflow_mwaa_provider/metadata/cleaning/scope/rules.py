@@ -15,6 +15,7 @@ __all__ = [
     "NOT_GROWING",
     "ROOTS",
     "RUNS",
+    "TASKS",
     "WRITTEN_ONCE",
     "YOUNG",
     "Keep",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 RUNS = "dag_run"
+TASKS = "task_instance"
 FINISHED_RUN_STATES = ("success", "failed")
 ACTIVE_TASK_STATES = ("running", "restarting", "queued", "deferred", "awaiting_input")
 """States in which something is being done about a task, even where its run has ended."""
