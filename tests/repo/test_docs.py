@@ -104,6 +104,17 @@ def test_the_scripts_that_are_named_are_there(page: Path) -> None:
         assert path.is_dir() or os.access(path, os.X_OK), f"{name} is named but cannot be run"
 
 
+def test_files_and_rooms_that_the_architecture_page_names_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    places = re.findall(r"`([\w./]*/[\w.]*)`", text)
+    assert len(places) > 40
+    package = ROOT / "airflow_mwaa_provider"
+    for place in places:
+        assert place in (".ci/run", ".envs/") or (ROOT / place).exists() or (package / place).exists(), place
+    there = {path.name for path in ROOT.glob("[!.]*/**/*.py")}
+    assert {name for name in re.findall(r"(?<![\w/*])\w+\.py\b", text) if name not in there} == set()
+
+
 # -- versions --------------------------------------------------------------------------------------------
 
 
