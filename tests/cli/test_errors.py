@@ -35,7 +35,7 @@ COMMANDS = [
 def texts_of_the_layers_below() -> str:
     """All texts in their sources, with what Python joins joined."""
     found = []
-    for path in [*PACKAGE.glob("client/**/*.py"), *PACKAGE.glob("metadata/*.py")]:
+    for path in [*PACKAGE.glob("client/**/*.py"), *PACKAGE.glob("metadata/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 found.append("".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values))

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
-from airflow_mwaa_provider.client.polling import Done, Failed
+from airflow_mwaa_provider.client.waits.run_wait import Done, Failed
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.airflow.runtime import AirflowRuntime
 from airflow_mwaa_provider.local.machine.processes import PortAllocator
 from airflow_mwaa_provider.local.machine.state import StateFolder
-from airflow_mwaa_provider.metadata.cleaning.api_route import ApiCleanup
-from airflow_mwaa_provider.metadata.cleaning.archived import run_archived_cleanup
+from airflow_mwaa_provider.metadata.cleaning.archiving.cleanup import run_archived_cleanup
+from airflow_mwaa_provider.metadata.cleaning.routes.api import ApiCleanup
 from airflow_mwaa_provider.plugins.answers import refusal, status_of, turned_off
 from airflow_mwaa_provider.secrets.store import CacheKeys, Entry, FileStore
 from airflow_mwaa_provider.triggers.events import event_of

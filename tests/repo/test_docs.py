@@ -110,7 +110,8 @@ def test_files_and_rooms_that_the_architecture_page_names_are_there() -> None:
     assert len(places) > 40
     package = ROOT / "airflow_mwaa_provider"
     for place in places:
-        assert place in (".ci/run", ".envs/") or (ROOT / place).exists() or (package / place).exists(), place
+        is_elsewhere = place == ".envs/" or place.startswith("images/")  # made by the scripts; of another repository
+        assert is_elsewhere or (ROOT / place).exists() or (package / place).exists(), place
     there = {path.name for path in ROOT.glob("[!.]*/**/*.py")}
     assert {name for name in re.findall(r"(?<![\w/*])\w+\.py\b", text) if name not in there} == set()
 
