@@ -21,10 +21,10 @@ from airflow_mwaa_provider.exceptions import MwaaInputError, NoMetadataRoute
 from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout, read_place
 from airflow_mwaa_provider.metadata.database import Database
-from airflow_mwaa_provider.metadata.environment_source import measure_environment, source_of_environment
+from airflow_mwaa_provider.metadata.environment_source import measuring_ways, opened, source_ways
 from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.measures import measure_database
-from airflow_mwaa_provider.metadata.routes import CLEANUP_ROUTES, ROUTES, check_route
+from airflow_mwaa_provider.metadata.routes import CLEANUP_ROUTES, ROUTES, Way, check_route, choose_route
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
     from airflow_mwaa_provider.metadata.manifest import Manifest
     from airflow_mwaa_provider.metadata.measures import Measures
+    from airflow_mwaa_provider.metadata.routes import Choice
     from airflow_mwaa_provider.metadata.sources import Progress, RowSource, ServerSource
 
 __all__ = ["CLEANUP_ROUTES", "ROUTES", "MetadataHook"]
@@ -99,10 +100,21 @@ class MetadataHook(BaseHook):
         """
         if self.route in _OF_ENVIRONMENT:
             raise NoMetadataRoute(f"Route {self.route} opens no database: the environment's web server does.")
-        if self.route == "mwaa_environment":
-            return Database.from_mwaa_environment(os.environ), "mwaa_environment"
+        choice = choose_route(self.route, self._database_ways(), self.log.debug)
+        return choice.taken, choice.plan.route
+
+    def _database_ways(self) -> list[Way[Database]]:
+        def label(database: Database) -> str:
+            return database.label
+
+        return [
+            Way("database", self._own_or_of_connection, label),
+            Way("mwaa_environment", lambda: Database.from_mwaa_environment(os.environ), label),
+        ]
+
+    def _own_or_of_connection(self) -> Database:
         if self.metadata_conn_id:
-            return self._of_connection(self.metadata_conn_id), "database"
+            return self._of_connection(self.metadata_conn_id)
         if AIRFLOW_V_3:
             raise NoMetadataRoute(
                 "No way to the metadata database: tasks of Airflow 3 have none of their own. Give metadata_conn_id, a "
@@ -114,7 +126,18 @@ class MetadataHook(BaseHook):
                 f"The environment's own metadata database is {dialect or 'none'}, and MWAA's is PostgreSQL: give "
                 "metadata_conn_id, a postgres connection."
             )
-        return Database(metadata_connection, "The environment's own metadata database"), "database"
+        return Database(metadata_connection, "The environment's own metadata database")
+
+    def _environment(self) -> MwaaEnvironment:
+        if self.env_name is None:
+            raise NoMetadataRoute(f"Route {self.route} asks an environment's web server: give env_name.")
+        return self._aws.environment(self.env_name)
+
+    def _chosen(self, *by_environment: Way[Any]) -> Choice[Any]:
+        """Take a route: to the database, else by the environment's web server, where that has a name."""
+        has_environment = self.route in _OF_ENVIRONMENT or self.env_name is not None
+        ways = [*self._database_ways(), *(by_environment if has_environment else ())]
+        return choose_route(self.route, ways, self.log.info)
 
     @contextmanager
     def source(
@@ -127,18 +150,16 @@ class MetadataHook(BaseHook):
         :raises DatabaseUnavailable: it could not be opened.
         """
         check_database_timeout(statement_timeout, "statement_timeout")
-        if self.route == "cli":
-            raise NoMetadataRoute("Route cli can only clean: give another to export.")
-        reached = self._reached()
-        if not isinstance(reached, tuple):
-            with source_of_environment(reached, self.route, destination=destination, tell=self.log.info) as source:
+        check_route(self.route, ROUTES)
+        choice = self._chosen(*source_ways(self._environment, destination))
+        if not isinstance(choice.taken, Database):
+            with opened(choice.taken) as source:
                 yield source
             return
-        database, route = reached
         with DatabaseSource(
-            database,
+            choice.taken,
             statement_timeout_s=statement_timeout.total_seconds(),
-            route=route,
+            route=choice.plan.route,
             airflow_version=None if self.metadata_conn_id else AIRFLOW_VERSION,  # else it is this environment's own
         ) as source:
             yield source
@@ -152,35 +173,12 @@ class MetadataHook(BaseHook):
         :raises DatabaseUnavailable: it could not be opened, or was lost.
         """
         check_database_timeout(statement_timeout, "statement_timeout")
-        if self.route == "cli":
-            raise NoMetadataRoute("Route cli can only clean: give another to measure.")
-        reached = self._reached()
-        if not isinstance(reached, tuple):
-            return measure_environment(reached, self.route, tell=self.log.info)
-        return measure_database(reached[0], statement_timeout_s=statement_timeout.total_seconds())
-
-    def _reached(self) -> tuple[Database, str] | MwaaEnvironment:
-        """Return the database, and by which route; the environment to ask instead if it cannot be opened from here."""
-        refusal: NoMetadataRoute
-        try:
-            database, route = self.database()
-        except NoMetadataRoute as error:
-            refusal = error
-        else:
-            self.log.info("Route %s: %s", route, database.label)
-            return database, route
-        # Not within the except: what goes wrong with the other routes has not come of this.
-        return self._aws.environment(self._env_name_for(refusal))
-
-    def _env_name_for(self, refusal: NoMetadataRoute) -> str:
-        """Name the environment whose web server is to be asked instead of a database that cannot be opened."""
-        if self.route not in {"auto", *_OF_ENVIRONMENT} or (self.route == "auto" and self.env_name is None):
-            raise refusal
-        if self.env_name is None:
-            raise NoMetadataRoute(f"Route {self.route} asks an environment's web server: give env_name.")
-        if self.route == "auto":
-            self.log.info("Route database cannot be used: %s", refusal)
-        return self.env_name
+        check_route(self.route, ROUTES)
+        taken = self._chosen(*measuring_ways(self._environment)).taken
+        if isinstance(taken, Database):
+            return measure_database(taken, statement_timeout_s=statement_timeout.total_seconds())
+        measures: Measures = taken()
+        return measures
 
     def export(
         self,
@@ -228,39 +226,36 @@ class MetadataHook(BaseHook):
         from airflow_mwaa_provider.metadata.cleaning.routes.ways import DatabaseCleaner, EnvironmentCleaner
 
         check_duration(wait_timeout, "wait_timeout", or_zero=True)
-        if self.route == "rest":
-            raise NoMetadataRoute(f"Route rest can only export: there are auto, {', '.join(CLEANUP_ROUTES)}.")
-        check_wait_timeout(wait_timeout.total_seconds())
+        check_route(self.route, CLEANUP_ROUTES)
+        wait_timeout_s = wait_timeout.total_seconds()
+        check_wait_timeout(wait_timeout_s)
         place = read_place(archive_to) if archive_to else None
-        refusal: NoMetadataRoute | None = None
-        try:
-            database, route = self.database()
-        except NoMetadataRoute as error:
-            refusal = error
-        if refusal is not None:
-            env_name = self._env_name_for(refusal)
+
+        def by_environment() -> EnvironmentCleaner:
+            environment = self._environment()
             if place is not None:
                 raise MwaaInputError(
                     "archive_to needs a route to the database itself, such as metadata_conn_id: routes api and cli do "
                     "not archive. Export with MetadataToS3Operator first, and leave archive_to out."
                 )
-            return EnvironmentCleaner(
-                self._aws.environment(env_name), self.route, options, self.log.info,
-                wait_timeout_s=wait_timeout.total_seconds(),
-            )  # fmt: skip
-        self.log.info("Route %s: %s", route, database.label)
+            return EnvironmentCleaner(environment, self.route, options, self.log.info, wait_timeout_s=wait_timeout_s)
+
+        choice = self._chosen(Way("api", by_environment), Way("cli", by_environment))
+        if not isinstance(choice.taken, Database):
+            cleaner: Cleaner = choice.taken
+            return cleaner
         archive = None
         if place is not None:
             aws = self._aws if s3_conn_id is None else MwaaEnvironmentHook(s3_conn_id, *self._aws_settings)
             client = aws.aws_client("s3")
             archive = (Storage(client, place.bucket, kms_key_id=kms_key_id, owner=bucket_owner), place.prefix)
         return DatabaseCleaner(
-            database,
+            choice.taken,
             options,
             self.log.info,
-            route=route,
+            route=choice.plan.route,
             archive=archive,
-            wait_timeout_s=wait_timeout.total_seconds(),
+            wait_timeout_s=wait_timeout_s,
         )
 
     def _of_connection(self, conn_id: str) -> Database:

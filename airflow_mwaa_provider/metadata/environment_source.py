@@ -3,22 +3,28 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, NoMetadataRoute, UnsupportedByTransport
 from airflow_mwaa_provider.metadata.api_source import ApiSource
 from airflow_mwaa_provider.metadata.rest.measures import measure_rest
 from airflow_mwaa_provider.metadata.rest_source import RestSource
+from airflow_mwaa_provider.metadata.routes import Way, choose_route, is_unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from airflow_mwaa_provider.metadata.measures import Measures
 
-__all__ = ["RemoteEnvironment", "measure_environment", "source_of_environment"]
-
-Found = TypeVar("Found")
+__all__ = [
+    "RemoteEnvironment",
+    "measure_environment",
+    "measuring_ways",
+    "opened",
+    "source_of_environment",
+    "source_ways",
+]
 
 
 class RemoteEnvironment(Protocol):
@@ -37,6 +43,63 @@ class RemoteEnvironment(Protocol):
         """Call what a plugin has added to the web server."""
 
 
+def source_ways(
+    environment: Callable[[], RemoteEnvironment], destination: tuple[str, str] | None = None
+) -> list[Way[Any]]:
+    """Return routes ``api`` and ``rest``, which lead to an :class:`ApiSource` that is open and a :class:`RestSource`.
+
+    :param environment: makes the client, once it is needed.
+    :param destination: bucket and prefix that shall be written to: route ``api`` is open only if it may.
+    """
+    remote = functools.cache(environment)
+
+    def api() -> ApiSource:
+        source = _api(remote())
+        source.open()
+        if destination is not None:
+            source.check_destination(*destination)
+        return source
+
+    def web_server(source: ApiSource) -> str:
+        return f"the web server of environment {remote().name!r}, Airflow {source.airflow_version}"
+
+    return [
+        Way("api", api, web_server, is_unusable),
+        Way("rest", lambda: RestSource(remote().request, remote().airflow_version), lambda _: _rest_api(remote())),
+    ]
+
+
+def measuring_ways(environment: Callable[[], RemoteEnvironment]) -> list[Way[Callable[[], Measures]]]:
+    """Return routes ``api`` and ``rest``, which lead to what measures.
+
+    :param environment: makes the client, once it is needed.
+    """
+    remote = functools.cache(environment)
+
+    def api() -> Callable[[], Measures]:
+        measures = _api(remote()).measure()
+        return lambda: measures
+
+    def rest() -> Callable[[], Measures]:
+        version = remote().airflow_version
+        return lambda: measure_rest(remote().request, version)
+
+    return [
+        Way("api", api, lambda _: f"the web server of environment {remote().name!r}", is_unusable),
+        Way("rest", rest, lambda _: _rest_api(remote())),
+    ]
+
+
+@contextmanager
+def opened(source: ApiSource | RestSource) -> Iterator[ApiSource | RestSource]:
+    """Open what a route has led to, if it is not open."""
+    if isinstance(source, RestSource):
+        with source as rest:
+            yield rest
+    else:
+        yield source
+
+
 @contextmanager
 def source_of_environment(
     environment: RemoteEnvironment,
@@ -51,15 +114,9 @@ def source_of_environment(
     :param tell: is told which one is taken, and why not the other.
     :raises NoMetadataRoute: route ``api`` was asked for, and isn't there, or may not write to the destination.
     """
-    source = None if route == "rest" else _api(environment, destination, tell, is_forced=route == "api")
-    if source is not None:
-        tell(f"Route api: the web server of environment {environment.name!r}, Airflow {source.airflow_version}")
+    choice = choose_route(route, source_ways(lambda: environment, destination), tell)
+    with opened(choice.taken) as source:
         yield source
-        return
-    version = environment.airflow_version
-    tell(f"Route rest: the REST API of environment {environment.name!r}, Airflow {version}")
-    with RestSource(environment.request, version) as rest:
-        yield rest
 
 
 def measure_environment(environment: RemoteEnvironment, route: str, *, tell: Callable[[str], None]) -> Measures:
@@ -69,44 +126,12 @@ def measure_environment(environment: RemoteEnvironment, route: str, *, tell: Cal
     :param tell: is told which one is taken, and why not the other.
     :raises NoMetadataRoute: route ``api`` was asked for, and cannot be used.
     """
-    source = _source(environment)
-    measures = None if route == "rest" else _unless_unusable(source.measure, tell, is_forced=route == "api")
-    if measures is not None:
-        tell(f"Route api: the web server of environment {environment.name!r}")
-        return measures
-    version = environment.airflow_version
-    tell(f"Route rest: the REST API of environment {environment.name!r}, Airflow {version}")
-    return measure_rest(environment.request, version)
+    return choose_route(route, measuring_ways(lambda: environment), tell).taken()
 
 
-def _source(environment: RemoteEnvironment) -> ApiSource:
+def _api(environment: RemoteEnvironment) -> ApiSource:
     return ApiSource(environment.call_plugin, f"environment {environment.name!r}")
 
 
-def _api(
-    environment: RemoteEnvironment,
-    destination: tuple[str, str] | None,
-    tell: Callable[[str], None],
-    *,
-    is_forced: bool,
-) -> ApiSource | None:
-    def opened() -> ApiSource:
-        source = _source(environment)
-        source.open()
-        if destination is not None:
-            source.check_destination(*destination)
-        return source
-
-    return _unless_unusable(opened, tell, is_forced=is_forced)
-
-
-def _unless_unusable(work: Callable[[], Found], tell: Callable[[str], None], *, is_forced: bool) -> Found | None:
-    """Return what route api gives; ``None`` if it cannot be used, and another may be."""
-    try:
-        return work()
-    except MwaaError as error:
-        is_wrong = isinstance(error, MwaaInputError) and not isinstance(error, NoMetadataRoute | UnsupportedByTransport)
-        if is_forced or is_wrong:
-            raise
-        tell(f"Route api cannot be used: {error}")
-        return None
+def _rest_api(environment: RemoteEnvironment) -> str:
+    return f"the REST API of environment {environment.name!r}, Airflow {environment.airflow_version}"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from airflow_mwaa_provider.cli.metadata.database import database_ways
 from airflow_mwaa_provider.cli.support.aws import Aws, profile_option, region_option
 from airflow_mwaa_provider.cli.support.durations import DURATION
 from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line, warn
@@ -19,6 +19,7 @@ from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, output_option
 from airflow_mwaa_provider.cli.support.remote import Remote
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.metadata.routes import Way, choose_route
 from airflow_mwaa_provider.s3_uri import S3Uri
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.cleaning.routes.ways import Cleaner
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, Plan
-    from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.routes import Choice
 
 _OPTIONS = (
     click.option(
@@ -176,7 +177,7 @@ def restore(
     try:
         with signals_as_interrupts():
             found = restore_archive(
-                open_database(database_url, route),
+                choose_route(route, database_ways(database_url, route), warn).taken,
                 Aws(region, profile).s3(),
                 uri.bucket,
                 uri.key,
@@ -223,10 +224,11 @@ def _counting() -> Iterator[Callable[[str], None]]:
 def _cleaner(given: dict[str, Any], counting: Callable[[str], None] = lambda _: None) -> Cleaner:
     from airflow_mwaa_provider.metadata.cleaning.routes.ways import DatabaseCleaner, EnvironmentCleaner
 
-    route, url, env_name = given["route"], given["database_url"], given["env_name"]
+    route, env_name = given["route"], given["env_name"]
     options = _options(given)
     wait_s = (given.get("wait") or timedelta(0)).total_seconds()
-    if route in {"api", "cli"} or (route == "auto" and env_name and not url):
+
+    def by_environment() -> Any:
         if not env_name:
             raise MwaaInputError(f"Route {route} goes through an environment: give --env ENV.")
         if given.get("archive_to"):
@@ -236,31 +238,24 @@ def _cleaner(given: dict[str, Any], counting: Callable[[str], None] = lambda _: 
             )
         environment = Remote(env_name, given["region"], given["profile"]).environment
         return EnvironmentCleaner(environment, route, options, warn, wait_timeout_s=wait_s)
-    archive = _archive(given) if given.get("archive_to") else None
-    shown = "mwaa_environment" if route == "mwaa_environment" else "database"
+
+    ways = [
+        *database_ways(given["database_url"], route, env_name),
+        Way("api", by_environment),
+        Way("cli", by_environment),
+    ]
+    choice: Choice[Any] = choose_route(route, ways, warn)
+    if isinstance(choice.taken, EnvironmentCleaner):
+        return choice.taken
     return DatabaseCleaner(
-        open_database(url, route),
+        choice.taken,
         options,
         warn,
-        route=shown,
-        archive=archive,
+        route=choice.plan.route,
+        archive=_archive(given) if given.get("archive_to") else None,
         wait_timeout_s=wait_s,
         counting=counting,
     )
-
-
-def open_database(url: str | None, route: str = "auto") -> Database:
-    """Say where the database is that a command's options name."""
-    from airflow_mwaa_provider.metadata.database import Database
-
-    if route == "mwaa_environment":
-        return Database.from_mwaa_environment(os.environ)
-    if not url:
-        raise MwaaInputError(
-            "No database was named: give --database-url, set AIRFLOW_MWAA_DATABASE_URL, or, in a container of MWAA, "
-            "--route mwaa_environment; or --env ENV for its web server."
-        )
-    return Database.from_url(url)
 
 
 def _archive(given: dict[str, Any]) -> tuple[Any, str]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from airflow_mwaa_provider.cli.metadata.database import database_ways
 from airflow_mwaa_provider.cli.support.aws import Aws, profile_option, region_option
 from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
@@ -22,7 +22,6 @@ from airflow_mwaa_provider.s3_uri import S3Uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     from airflow_mwaa_provider.metadata.export.run import ExportOptions
     from airflow_mwaa_provider.metadata.sources import Progress
@@ -136,6 +135,7 @@ def _tell(words: str) -> None:
     click.echo(words, err=True)
 
 
+@contextmanager
 def _source(
     url: str | None,
     route: str,
@@ -143,25 +143,23 @@ def _source(
     region: str | None,
     profile: str | None,
     destination: tuple[str, str],
-) -> AbstractContextManager[Any]:
+) -> Iterator[Any]:
+    """Open what the options lead to; a database that is named comes before an environment that is."""
     from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.environment_source import opened, source_ways
+    from airflow_mwaa_provider.metadata.routes import Way, choose_route
     from airflow_mwaa_provider.metadata.sources import DatabaseSource
 
-    if route == "mwaa_environment":
-        return DatabaseSource(Database.from_mwaa_environment(os.environ), route=route)
-    if route in {"api", "rest"} or (route == "auto" and env_name and not url):
+    def environment() -> Any:
         if not env_name:
             raise MwaaInputError(f"Route {route} asks the web server of an environment: give --env ENV.")
-        from airflow_mwaa_provider.metadata.environment_source import source_of_environment
+        return Remote(env_name, region, profile).environment
 
-        environment = Remote(env_name, region, profile).environment
-        return source_of_environment(environment, route, destination=destination, tell=_tell)
-    if not url:
-        raise MwaaInputError(
-            "No database was named: give --database-url, set AIRFLOW_MWAA_DATABASE_URL, or, in a container of MWAA, "
-            "--route mwaa_environment; or --env ENV for what its REST API shows."
-        )
-    return DatabaseSource(Database.from_url(url))
+    ways: list[Way[Any]] = [*database_ways(url, route, env_name), *source_ways(environment, destination)]
+    choice = choose_route(route, ways, _tell)
+    taken = choice.taken
+    with DatabaseSource(taken, route=choice.plan.route) if isinstance(taken, Database) else opened(taken) as source:
+        yield source
 
 
 def _show_estimates(source: Any, options: ExportOptions, output: str) -> None:

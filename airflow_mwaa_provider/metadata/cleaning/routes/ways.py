@@ -7,9 +7,9 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_mwaa_provider.exceptions import MwaaError, NoMetadataRoute, UnsupportedByTransport
 from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout
 from airflow_mwaa_provider.metadata.cleanup import plan_cleanup, run_cleanup
+from airflow_mwaa_provider.metadata.routes import Way, choose_route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,15 +118,9 @@ class EnvironmentCleaner:
         return outcome
 
     def _first_that_works(self, work: Callable[[Cleaner], Any]) -> Any:
-        if self._route != "cli":
-            try:
-                return work(self._by_api())
-            except MwaaError as error:
-                # Told by the first call of all: nothing has been done yet.
-                if self._route == "api" or not isinstance(error, NoMetadataRoute | UnsupportedByTransport):
-                    raise
-                self._tell(f"Route api cannot be used: {error}")
-        return work(self._by_cli())
+        # That a route is not there is told by its first call of all: nothing has been done by then.
+        ways = [Way("api", lambda: work(self._by_api())), Way("cli", lambda: work(self._by_cli()))]
+        return choose_route(self._route, ways, self._tell).taken
 
     def _by_api(self) -> Cleaner:
         from airflow_mwaa_provider.metadata.cleaning.routes.api import ApiCleanup
