@@ -173,8 +173,8 @@ def _pyarrow(what: str) -> Any:
 
     if importlib.util.find_spec("pyarrow") is None:
         raise MwaaInputError(
-            f"This export is {what}, which pyarrow reads: pip install 'airflow-mwaa-provider[parquet]', or export CSV "
-            "with compression none or gzip."
+            f"This export is {what}, which pyarrow reads: pip install pyarrow, or export CSV with compression none or "
+            "gzip."
         )
     import pyarrow
 
