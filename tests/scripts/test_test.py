@@ -29,14 +29,13 @@ def test_both_versions_and_real_airflows_are_tested(clone: Clone) -> None:
         f"-m across {no_local} tests/integration/across",
         f"-m airflow and not across and not older {no_local} tests/integration",
         f"-m airflow {no_integration} tests/local_airflow",
-        f"-m not airflow {no_integration} --ignore=tests/metadata --ignore=tests/cli --ignore=tests/packaging",
-        f"-m not airflow {no_integration} tests/cli tests/packaging",
+        f"-m not airflow {no_integration} --ignore=tests/metadata",
         f"-m not airflow {no_integration} tests/metadata",
         f"-m not airflow and not once {no_integration}",
         f"-m older and not across {no_local} tests/integration",
     }
-    assert len(calls) == 8
-    assert done.stdout.count(SUMMARY) == 8
+    assert len(calls) == 7
+    assert done.stdout.count(SUMMARY) == 7
     assert done.stdout.splitlines()[-1] == SUMMARY
     assert [line for line in done.stderr.splitlines() if line.startswith("Airflow ")] == [
         "Airflow 2.10.3 [dev]: Python 3.11, pins of 2.10.3.txt",
@@ -51,9 +50,9 @@ def test_full_leaves_nothing_out(clone: Clone) -> None:
     versions = re.findall(r"(?m)^Airflow ([\d.]+) ", done.stderr)
     assert versions == ["2.8.1", "2.9.2", "2.10.1", "2.10.3", "2.11.0", "2.11.2", "3.0.6", "3.2.1", "3.3.1"]
     units = [call for call in calls if call.startswith("-m not airflow --ignore=tests/integration ")]
-    # The newest version's are three suites.
+    # The newest version's are two suites.
     assert units.count("-m not airflow --ignore=tests/integration --deselect=tests/integration/") == len(versions) - 1
-    assert len(units) == len(versions) + 2
+    assert len(units) == len(versions) + 1
     assert len(calls) == len(units) + 4
 
 
@@ -138,9 +137,9 @@ def test_ci_runs_the_checks_beside_the_tests(clone: Clone, fails: str) -> None:
     variables = {**clone.variables, "STUB_FAILS": fails}
     done = subprocess.run(["bash", run], env=variables, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == (0 if fails == "no such call" else 1), done.stderr
-    assert len(clone.calls("python -m pytest -m")) == 8
+    assert len(clone.calls("python -m pytest -m")) == 7
     assert ("FAILED  types" in done.stdout) == (fails == "mypy")
-    assert done.stdout.count(SUMMARY) == 8
+    assert done.stdout.count(SUMMARY) == 7
 
 
 def test_an_install_that_was_killed_is_made_anew(clone: Clone) -> None:
