@@ -238,15 +238,13 @@ def planned(
         for version, folder in zip(reversed(versions), reversed(folders), strict=True)
     ]
     if everywhere and not quick:
-        # They would be the last for minutes, on one core: in three parts they end with the others.
-        parts = {"of the metadata": ["tests/metadata"], "of commands and packages": ["tests/cli", "tests/packaging"]}
-        ignored = [f"--ignore={path}" for paths in parts.values() for path in paths]
+        # They would be the last for minutes, on one core: in two halves they end with the others.
+        half = "tests/metadata"
         units[:1] = [
-            *(
-                suite(f"unit tests {which} on Airflow {newest}", folder, 5, marked[newest], paths, integration)
-                for which, paths in parts.items()
+            suite(f"unit tests of the metadata on Airflow {newest}", folder, 5, marked[newest], [half], integration),
+            suite(
+                f"other unit tests on Airflow {newest}", folder, 5, marked[newest], [f"--ignore={half}"], integration
             ),
-            suite(f"other unit tests on Airflow {newest}", folder, 5, marked[newest], ignored, integration),
         ]
     return units if quick else [*real, *units]
 
