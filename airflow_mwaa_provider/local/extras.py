@@ -18,5 +18,5 @@ def require_local_extra() -> None:
     missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise LocalMwaaError(
-            f"the local MWAA needs {', '.join(missing)}: pip install '.[local]' in a clone of the project, or 'FILE.whl[local]'"
+            f"the local MWAA needs {', '.join(missing)}: pip install '.[local]' in a clone of the project"
         )

@@ -120,7 +120,9 @@ def test_a_missing_extra(run, monkeypatch):
     monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None if name == "moto" else object())
     result = run("up")
     assert result.exit_code == 1
-    assert result.stderr == ("airflow-mwaa: the local MWAA needs moto: pip install '.[local]' in a clone of the project, or 'FILE.whl[local]'\n")
+    assert result.stderr == (
+        "airflow-mwaa: the local MWAA needs moto: pip install '.[local]' in a clone of the project\n"
+    )
 
 
 def test_nothing_runs(run):
