@@ -8,7 +8,7 @@ first that is open, and says which it was, and why not the others.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, NoMetadataRoute, UnsupportedByTransport
 
@@ -52,7 +52,7 @@ class Way(Generic[Taken]):
 
     :param route: its name.
     :param take: takes it, and returns what it leads to.
-    :param place: where it leads, in words that are logged; empty where ``take`` logs it.
+    :param place: where it leads, in words that are told; empty where nobody is to be told of it.
     :param lets_pass: whether an error of ``take`` lets ``auto`` go on to the next way.
     """
 
@@ -67,17 +67,13 @@ class RoutePlan:
     """Which route is taken, and why not the others.
 
     :param route: the one that is taken.
-    :param place: where it leads: a database, or an environment; never with a password.
+    :param place: what was told of where it leads: a database, or an environment; never with a password.
     :param others: by the name of each other route, why it is not taken.
     """
 
     route: str
     place: str
     others: Mapping[str, str] = field(default_factory=dict)
-
-    def document(self) -> dict[str, Any]:
-        """Return it in JSON's own types."""
-        return {"route": self.route, "place": self.place, "others": dict(self.others)}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, MwaaInputError, NoMetadataRoute
-from airflow_mwaa_provider.metadata.routes import Way, choose_route, is_unusable
+from airflow_mwaa_provider.metadata.routes import RoutePlan, Way, choose_route, is_unusable
 
 pytestmark = pytest.mark.once
 
@@ -33,15 +33,12 @@ def test_the_first_that_is_open_is_taken_and_the_others_are_explained() -> None:
         "by api",
         [f"Route database cannot be used: {TURNED_OFF}", "Route api: by api of here"],
     )
-    assert choice.plan.document() == {
-        "route": "api",
-        "place": "by api of here",
-        "others": {
-            "database": TURNED_OFF,
-            "mwaa_environment": "it is taken only where it is named",
-            "rest": "api comes before it",
-        },
+    others = {
+        "database": TURNED_OFF,
+        "mwaa_environment": "it is taken only where it is named",
+        "rest": "api comes before it",
     }
+    assert choice.plan == RoutePlan("api", "by api of here", others)
 
 
 def test_one_that_is_named_is_taken_alone() -> None:
