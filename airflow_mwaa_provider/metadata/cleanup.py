@@ -8,6 +8,7 @@ database's own catalog has; what they delete along is counted, and no more than 
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
 from airflow_mwaa_provider.metadata.catalog.schema import quoted, read_schema
 from airflow_mwaa_provider.metadata.catalog.selection import KeyRange
-from airflow_mwaa_provider.metadata.cleaning.deleting.batches import Pace, Task, Windows
-from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Transactions
-from airflow_mwaa_provider.metadata.cleaning.deleting.session import Deletion, moment_of
+from airflow_mwaa_provider.metadata.cleaning.deleting.batches import BatchSizer, RangeDeleter, Windows
+from airflow_mwaa_provider.metadata.cleaning.deleting.connection import CleanupConnection
+from airflow_mwaa_provider.metadata.cleaning.deleting.session import CleanupSession, reference_time
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
-from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Outcome, Plan, TableOutcome, TablePlan
+from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome, Plan, RetainedRows, TableOutcome, TablePlan
 from airflow_mwaa_provider.metadata.cleaning.scope.choose import choose_units
-from airflow_mwaa_provider.metadata.cleaning.scope.plan import check_dags, count_rows, make_plan, with_dateless
+from airflow_mwaa_provider.metadata.cleaning.scope.plan import check_dags, count_rows, make_plan, with_undated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
     from airflow_mwaa_provider.metadata.cleaning.outcome import Progress
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit
     from airflow_mwaa_provider.metadata.database import Database
 
 __all__ = [
     "CleanupOptions",
-    "Kept",
     "Outcome",
     "Plan",
+    "RetainedRows",
     "TableOutcome",
     "TablePlan",
     "cleanup_units",
@@ -64,7 +65,7 @@ def plan_cleanup(
     :raises MwaaInputError: something cannot be done as asked.
     :raises MetadataError: the database refused, or could not be reached.
     """
-    with Transactions(database, options) as connection:
+    with CleanupConnection(database, options) as connection:
 
         def ask(statement: str, doing: str) -> list[tuple[Any, ...]]:
             tell(doing)
@@ -94,11 +95,11 @@ def run_cleanup(
     :raises CleanupUnderWay: another cleanup is at work.
     :raises MetadataError: the database refused before anything was deleted, or was lost for longer than a minute.
     """
-    units: list[Unit] = []
-    with Deletion.begun(
+    units: list[CleanupUnit] = []
+    with CleanupSession.open(
         database, options, _preparing(options, units), tell, progress=progress, wait_timeout_s=wait_timeout_s
-    ) as deletion:
-        cleanup = _Cleanup(deletion)
+    ) as session:
+        cleanup = _Cleanup(session)
         outcome = cleanup.run(units)
         outcome.route = route
         return outcome
@@ -121,12 +122,12 @@ def run_cleanup_step(
         all of it is.
     :raises MwaaInputError: there is no such unit; and all that :func:`run_cleanup` raises.
     """
-    units: list[Unit] = []
-    with Deletion.begun(database, options, _preparing(options, units, is_dated=False), tell) as deletion:
-        cleanup = _Cleanup(deletion)
+    units: list[CleanupUnit] = []
+    with CleanupSession.open(database, options, _preparing(options, units, is_dated=False), tell) as session:
+        cleanup = _Cleanup(session)
         for unit in units:
             if unit.name == unit_name:
-                [found] = with_dateless([unit], deletion.connection.ask)
+                [found] = with_undated([unit], session.connection.ask)
                 return cleanup.step(found, tuple(after) if after else None)
     raise MwaaInputError(f"A cleanup with these options has no part {unit_name!r}.")
 
@@ -137,17 +138,17 @@ def cleanup_units(database: Database, options: CleanupOptions) -> tuple[datetime
     :raises TableNotFound: a table is not there.
     :raises MwaaInputError: something cannot be done as asked.
     """
-    with Transactions(database, options) as connection:
+    with CleanupConnection(database, options) as connection:
         _, units, now = _prepare(connection, options, is_dated=False)
     return now, [unit.name for unit in units]
 
 
 def _preparing(
-    options: CleanupOptions, units: list[Unit], *, is_dated: bool = True
-) -> Callable[[Transactions], tuple[Schema, list[Unit]]]:
+    options: CleanupOptions, units: list[CleanupUnit], *, is_dated: bool = True
+) -> Callable[[CleanupConnection], tuple[Schema, list[CleanupUnit]]]:
     """Give what fills the list, when there is a connection."""
 
-    def prepare(connection: Transactions) -> tuple[Schema, list[Unit]]:
+    def prepare(connection: CleanupConnection) -> tuple[Schema, list[CleanupUnit]]:
         schema, found, _ = _prepare(connection, options, is_dated=is_dated)
         units.extend(found)
         return schema, units
@@ -156,79 +157,81 @@ def _preparing(
 
 
 def _prepare(
-    connection: Transactions, options: CleanupOptions, *, is_dated: bool = True, is_for_counting: bool = False
-) -> tuple[Schema, list[Unit], datetime]:
+    connection: CleanupConnection, options: CleanupOptions, *, is_dated: bool = True, is_for_counting: bool = False
+) -> tuple[Schema, list[CleanupUnit], datetime]:
     schema = connection.rows_of(read_schema, "reading its tables")
-    now = moment_of(connection, options)
+    now = reference_time(connection, options)
     units = choose_units(schema, options, now, is_for_counting=is_for_counting)
     check_dags(schema, options, connection.ask)
-    return schema, with_dateless(units, connection.ask) if is_dated else units, now
+    return schema, with_undated(units, connection.ask) if is_dated else units, now
 
 
 class _Cleanup:
     """One cleanup that is under way, without an archive."""
 
-    def __init__(self, deletion: Deletion) -> None:
-        self._deletion = deletion
-        self._outcome = deletion.outcome
+    def __init__(self, session: CleanupSession) -> None:
+        self._session = session
+        self._outcome = session.outcome
 
-    def run(self, units: list[Unit]) -> Outcome:
+    def run(self, units: list[CleanupUnit]) -> Outcome:
         """Delete unit by unit; one that fails doesn't keep the others from it."""
         for unit in units:
             for name in unit.tables:
                 self._outcome.table(name)
-            if self._deletion.may_go_on():
+            if self._session.should_continue():
                 self._clean(unit)
         self._count(units)
-        return self._deletion.ended()
+        return self._session.finish()
 
-    def step(self, unit: Unit, after: tuple[str, ...] | None) -> tuple[Outcome, tuple[str, ...] | None]:
+    def step(self, unit: CleanupUnit, after: tuple[str, ...] | None) -> tuple[Outcome, tuple[str, ...] | None]:
         """Delete a part of a unit, and say where to go on."""
         for name in unit.tables:
             self._outcome.table(name)
         last = self._clean(unit, after)
         for table in self._outcome.tables.values():
             table.matched = table.deleted
-        return self._deletion.ended(), last
+        return self._session.finish(), last
 
-    def _clean(self, unit: Unit, after: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
+    def _clean(self, unit: CleanupUnit, after: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
         """Delete what goes of a unit; where it was ended before, give the key that it came to."""
-        deletion = self._deletion
+        session = self._session
         try:
             keys, expected = self._bounds(unit, after)
             if keys is None:
                 return None
-            last_runs = deletion.last_runs(unit)
+            last_runs = session.last_runs(unit)
         except DatabaseRefused as error:
-            deletion.fail(unit, None, error)
+            session.fail(unit, None, error)
             return None
         windows = Windows(unit, keys)
-        count = deletion.counting(unit, expected if unit.takes_root else None)
+        count = session.counting(unit, expected if unit.deletes_root_rows else None)
 
-        def work(connection: Transactions) -> None:
-            pace = Pace.of(unit, deletion.options)
-            task = Task(unit, connection, pace, last_runs, count, deletion.may_go_on, deletion.leave)
-            while deletion.may_go_on():
+        def work(connection: CleanupConnection) -> None:
+            sizer = BatchSizer.of(unit, session.options)
+            task = RangeDeleter(
+                unit, connection, sizer, last_runs, count, session.should_continue, session.record_skipped
+            )
+            while session.should_continue():
                 part = windows.next(connection, task.window)
                 if part is None:
                     return
-                connection.persistently(partial(task.run, part))
-                if not deletion.is_over():
+                connection.with_reconnect(partial(task.run, part))
+                if not session.is_over():
                     windows.done = part.last
 
-        deletion.work(unit, work)
-        return (windows.done or ()) if deletion.is_over() else None
+        session.work(unit, work)
+        return (windows.done or ()) if session.is_over() else None
 
-    def _bounds(self, unit: Unit, after: tuple[str, ...] | None) -> tuple[KeyRange | None, int]:
+    def _bounds(self, unit: CleanupUnit, after: tuple[str, ...] | None) -> tuple[KeyRange | None, int]:
         """Say between which keys of the root there is something to do, and about how many rows."""
         key = unit.key
-        table = unit.schema.qualified(unit.root.name)
+        table = unit.schema.qualified(unit.root_table.name)
         is_number = len(key) == 1 and key[0].type in _INTEGERS
         name = f"t.{quoted(key[0].name)}"
         bounds = f"min({name})::text, max({name})::text" if is_number else "NULL, NULL"
         beyond = f"{KeyRange(key, after).condition()} AND " if after is not None else ""
-        [(count, first, last)] = self._deletion.connection.ask(
-            f"SELECT count(*), {bounds} FROM {table} t WHERE {beyond}{unit.own_sql}",
+        [(count, first, last)] = self._session.connection.ask(
+            f"SELECT count(*), {bounds} FROM {table} t WHERE {beyond}{unit.row_condition_sql}",
             f"looking for what goes of {unit.name}",
         )
         if not count:
@@ -237,7 +240,7 @@ class _Cleanup:
             return KeyRange(key, after), count
         return KeyRange(key, after, (last,), None if after is not None else (first,)), count
 
-    def _count(self, units: list[Unit]) -> None:
+    def _count(self, units: list[CleanupUnit]) -> None:
         """Say how much there was to go: what is gone, and, where not all is, what isn't yet."""
         outcome = self._outcome
         for table in outcome.tables.values():
@@ -245,9 +248,17 @@ class _Cleanup:
         if outcome.is_complete:
             return
         try:
-            for _, rows in count_rows(units, self._deletion.connection.ask):
+            for _, rows in count_rows(units, self._session.connection.ask):
                 for name, count in rows.items():
                     outcome.table(name).matched += count
         except DatabaseRefused as error:
             # What was deleted is told all the same.
-            outcome.leave(f"what is left could not be counted: {error}")
+            outcome.record_skipped(f"what is left could not be counted: {error}")
+
+
+def __getattr__(name: str) -> Any:
+    """Return what a deprecated name stands for."""
+    if name == "Kept":
+        warnings.warn("Kept is called RetainedRows: use that name.", DeprecationWarning, stacklevel=2)
+        return RetainedRows
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -314,7 +314,7 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
         metrics.gauge(f"{_METRIC}.longest_transaction_s", outcome.longest_transaction_s)
         for why, seconds in outcome.paused_why.items():
             self.log.info("Paused for %.1f s: %s", seconds, why)
-        for why in outcome.left:
+        for why in outcome.skipped:
             self.log.warning("Not done: %s", why)
         if outcome.archive:
             self.log.info("What was deleted is in %s", outcome.archive)

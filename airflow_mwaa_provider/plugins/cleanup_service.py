@@ -158,7 +158,7 @@ class CleanupService:
         # That a step's own time was up doesn't mean that anything stays: the next one goes on.
         if outcome.timed_out is not None:
             after = () if after is None else after
-            outcome.left.remove(outcome.timed_out)
+            outcome.skipped.remove(outcome.timed_out)
         for table, why in outcome.failures.items():
             log.warning("The metadata API could not clean %s for %s: %s", table, caller.name, why)
         log.info(

@@ -77,7 +77,7 @@ def test_every_table_that_grows_is_known(lab: Lab, database: str) -> None:
     for name in list(cleaned):
         root = rules.ROOTS[name]
         is_guarded = name != rules.RUNS
-        cleaned |= set(dependents(schema, name, root.along, forgotten_by=root.forgotten_by, is_guarded=is_guarded))
+        cleaned |= set(dependents(schema, name, root.cascaded, forgotten_by=root.forgotten_by, is_guarded=is_guarded))
     stays = {name for name, facts in registry.FACTS.items() if facts.is_state} | set(rules.NOT_GROWING)
     unknown = {name for name in schema.tables if not registry.is_bookkeeping(name)} - cleaned - stays
     assert unknown == set()
@@ -215,7 +215,7 @@ def test_rows_that_name_their_run_are_counted_without_their_task(lab: Lab, fille
     schema = read_schema(connection)
     connection.close()
     runs = rules.ROOTS["dag_run"]
-    paths = dependents(schema, "dag_run", runs.along, forgotten_by=runs.forgotten_by)
+    paths = dependents(schema, "dag_run", runs.cascaded, forgotten_by=runs.forgotten_by)
     [shortened] = paths["rendered_task_instance_fields"].shortened(schema).steps
     assert (shortened.table, shortened.columns) == ("dag_run", ("dag_id", "run_id"))
     own = schema.tables["rendered_task_instance_fields"]
@@ -235,7 +235,7 @@ def endless_loops(plan: dict[str, Any]) -> Iterator[str]:
 
 
 def scans_of_expressions(plan: dict[str, Any]) -> Iterator[str]:
-    if plan["Node Type"] == "CTE Scan" and plan["CTE Name"].startswith("goers of"):
+    if plan["Node Type"] == "CTE Scan" and plan["CTE Name"].startswith("expired rows of"):
         yield plan["CTE Name"]
     for child in plan.get("Plans", ()):
         yield from scans_of_expressions(child)
@@ -270,7 +270,7 @@ def test_the_servers_own_isolation_does_not_matter(lab: Lab, filled: str, level:
     expected = {table.table: table.rows for table in plan_cleanup(lab.database(filled), CleanupOptions(now=NOW)).tables}
     lab.execute(filled, f"ALTER DATABASE {filled} SET default_transaction_isolation = '{level}'")
     outcome = clean(lab, filled, workers=3, batch_rows=50)
-    assert (outcome.is_complete, outcome.left) == (True, [])
+    assert (outcome.is_complete, outcome.skipped) == (True, [])
     assert {name: table.deleted for name, table in outcome.tables.items()} == expected
 
 
@@ -311,7 +311,7 @@ def test_one_cleanup_at_a_time(lab: Lab, filled: str) -> None:
         def open_one() -> Any:
             opened.append(len(opened))
             if len(opened) == 4:  # one to work with, and two that found it taken: it has begun to wait
-                lease.let_go()
+                lease.release()
             return lab.database(filled).open()
 
         outcome = run_cleanup(Database(open_one), CleanupOptions(now=NOW), wait_timeout_s=200)
@@ -347,7 +347,7 @@ def test_what_somebody_has_locked_is_passed_over(lab: Lab, filled: str) -> None:
         outcome = clean(lab, filled, lock_timeout=timedelta(milliseconds=50))
         assert not outcome.is_complete
         assert outcome.failures == {}
-        assert any("locked" in why for why in outcome.left)
+        assert any("locked" in why for why in outcome.skipped)
         assert outcome.table("dag_run").matched == outcome.table("dag_run").deleted + 2
         assert ask(lab, filled, OLD) == 2
         assert outcome.table("task_instance").matched == outcome.table("task_instance").deleted + 2 * TASKS
@@ -433,7 +433,7 @@ def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str, monkeypatch: pyte
     outcome = run_cleanup(lab.database(filled), asked, progress=pass_time)
     assert not outcome.is_complete
     assert 0 < outcome.table("dag_run").deleted < outcome.table("dag_run").matched
-    assert "max_duration of 0:00:05 was over" in outcome.left[0]
+    assert "max_duration of 0:00:05 was over" in outcome.skipped[0]
     assert 0 < outcome.deleted < planned
     assert sum(table.matched for table in outcome.tables.values()) == planned
     rest = clean(lab, filled)
@@ -476,7 +476,7 @@ def test_a_run_of_many_tasks_goes_piece_by_piece(lab: Lab, filled: str) -> None:
     connection.close()
     lab.execute(filled, *history.endless("task_instance", 30, "map_index > 0"))
     outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=500), tables=["dag_run"])
-    assert (outcome.is_complete, outcome.left) == (True, [])
+    assert (outcome.is_complete, outcome.skipped) == (True, [])
     assert ask(lab, filled, OLD) == 0
     assert ask(lab, filled, "SELECT count(*) FROM task_instance WHERE map_index > 0") == 0
 

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_mwaa_provider.metadata.catalog.schema import read_schema
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
-from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal, given_sql
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal, values_table_sql
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, run_cleanup
 from tests.metadata import history
 from tests.metadata.once import KNOWS_NO_AIRFLOW
@@ -91,7 +91,7 @@ def test_keys_of_any_text_are_given_as_they_are(lab: Lab, template: str) -> None
     rows = [(text, str(number)) for number, text in enumerate(texts)]
     connection = lab.connect(template)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT a, b::text, number FROM {given_sql([('a', 'varchar'), ('b', 'int4')], rows)} k")
+        cursor.execute(f"SELECT a, b::text, number FROM {values_table_sql([('a', 'varchar'), ('b', 'int4')], rows)} k")
         assert cursor.fetchall() == [(*row, number) for number, row in enumerate(rows)]
         cursor.execute(f"SELECT {array_literal(texts)}::varchar[]")
         assert cursor.fetchall() == [(texts,)]
@@ -114,7 +114,7 @@ def test_what_has_a_date_never_goes_unseen(lab: Lab, database: str) -> None:
     schema = read_schema(connection)
     connection.close()
     for root in rules.ROOTS.values():
-        for name in root.along:
+        for name in root.cascaded:
             columns = schema.tables[name].columns if name in schema.tables else ()
             # The logical date says what a run is for, and not when something happened.
             if any("time" in column.type and column.name != "logical_date" for column in columns):
@@ -166,7 +166,7 @@ def test_what_goes_with_pieces_of_a_large_run_is_counted(lab: Lab, filled: str) 
     before = contents(lab, filled)
     outcome = clean(lab, filled, max_transaction=timedelta(milliseconds=500))
     gone = deleted(before, contents(lab, filled))
-    assert (told(outcome), outcome.left) == (gone, [])
+    assert (told(outcome), outcome.skipped) == (gone, [])
     assert gone["task_instance"] == gone["task_reschedule"] == TASKS * gone["dag_run"] + MAPPED
 
 
@@ -177,7 +177,7 @@ def test_a_row_that_contradicts_itself_goes_as_its_reference_says(lab: Lab, fill
     before = contents(lab, filled)
     outcome = clean(lab, filled)
     gone = deleted(before, contents(lab, filled))
-    assert (told(outcome), outcome.left, outcome.is_complete) == (gone, [], True)
+    assert (told(outcome), outcome.skipped, outcome.is_complete) == (gone, [], True)
     assert gone["xcom"] == TASKS * gone["dag_run"]
 
 
@@ -218,7 +218,7 @@ def test_what_somebody_else_deletes_meanwhile_is_no_reason_to_doubt(lab: Lab, fi
     [outcome] = found
     gone = deleted(before, contents(lab, filled))
     assert told(outcome) == {**gone, "task_reschedule": gone["task_reschedule"] - TASKS}
-    assert (outcome.is_complete, outcome.left) == (True, [])
+    assert (outcome.is_complete, outcome.skipped) == (True, [])
     assert outcome.table("rendered_task_instance_fields").seconds == 0, "it is still counted by the database"
 
 
@@ -233,7 +233,7 @@ def test_where_the_server_counts_wrongly_statements_do(lab: Lab, filled: str, ca
     before = contents(lab, filled)
     outcome = clean(lab, filled)
     assert told(outcome) == deleted(before, contents(lab, filled))
-    assert (outcome.is_complete, outcome.left) == (True, [])
+    assert (outcome.is_complete, outcome.skipped) == (True, [])
     assert outcome.table("rendered_task_instance_fields").seconds > 0
     assert caplog.text.count("statistics do not count what is deleted") == 1
 
@@ -266,7 +266,7 @@ def test_what_comes_in_between_is_not_deleted_unseen(lab: Lab, filled: str, is_f
     assert told(outcome) == gone
     assert not outcome.is_complete
     assert outcome.failures == {}
-    [why] = outcome.left
+    [why] = outcome.skipped
     assert "what hangs on it changed while it was being deleted" in why
     assert outcome.table("rendered_task_instance_fields").seconds == 0, "the database's count is still believed"
     assert gone["dag_run"] > 50

@@ -102,7 +102,7 @@ def test_it_leaves_the_rows_that_a_cleanup_by_the_database_leaves(lab, filled, t
     outcome = server.cleanup(options).run(lambda table, gone, of: told.append((table, gone)))
     expected = run_cleanup(lab.database(other), options)
     assert contents(lab, filled) == contents(lab, other)
-    assert (outcome.route, outcome.is_complete, outcome.left, outcome.failures) == ("api", True, [], {})
+    assert (outcome.route, outcome.is_complete, outcome.skipped, outcome.failures) == ("api", True, [], {})
     assert counts(outcome) == counts(expected)
     assert list(outcome.tables) == list(expected.tables)
     assert outcome.deleted > 200
@@ -176,7 +176,7 @@ def test_it_ends_after_max_duration_and_another_one_goes_on(lab, filled, templat
     server, other = CleaningServer(lab, filled, step_s=STEP_S), lab.copy(template)
     first = server.cleanup(dataclasses.replace(GENTLY, max_duration=timedelta(seconds=12)), clock=clock).run()
     assert not first.is_complete
-    assert first.left == ["max_duration of 0:00:12 was over: the next cleanup goes on here"]
+    assert first.skipped == ["max_duration of 0:00:12 was over: the next cleanup goes on here"]
     assert first.failures == {}
     assert 0 < first.deleted < sum(table.matched for table in first.tables.values())
     assert all(request["options"]["max_duration"] <= 12 for request in server.requests if "unit" in request)
@@ -203,13 +203,13 @@ def test_a_table_that_fails_is_reported_and_the_others_are_cleaned(lab, filled) 
     assert list(outcome.failures) == ["log"]
     assert "kept for auditors" in outcome.failures["log"]
     assert not outcome.is_complete
-    assert len(outcome.left) == 1
-    assert outcome.left[0].startswith("log: ")
+    assert len(outcome.skipped) == 1
+    assert outcome.skipped[0].startswith("log: ")
     assert count(lab, filled, "SELECT count(*) FROM log") == before
     assert counts(outcome)["log"] == (next(t.rows for t in plan.tables if t.table == "log"), 0)
     assert outcome.tables["dag_run"].deleted > 50
     assert outcome.tables["celery_taskmeta"].deleted
-    assert "\n" not in "".join(outcome.left)
+    assert "\n" not in "".join(outcome.skipped)
 
 
 DENIED = [
@@ -314,16 +314,16 @@ def test_one_cleanup_at_a_time(lab, filled) -> None:
     """Whatever started the other one; this one waits, and goes on."""
     server = CleaningServer(lab, filled)
     other = Lease(lab.database(filled))
-    other.take()
+    other.acquire()
     told: list[str] = []
 
     def sleep(seconds: float) -> None:
         assert 1.9 < seconds < 3.1
         server.pauses.append(seconds)
         if len(server.pauses) == 3:
-            other.let_go()
+            other.release()
 
-    cleanup = server.cleanup(dataclasses.replace(GENTLY, tables=["job"]), sleep=sleep, tell=told.append)
+    cleanup = server.cleanup(dataclasses.replace(GENTLY, tables=["job"]), sleep=sleep, notify=told.append)
     assert cleanup.run().tables["job"].deleted
     assert len(server.pauses) == 3
     busy = [answer for answer in server.answers if answer.status == 429]
@@ -331,7 +331,7 @@ def test_one_cleanup_at_a_time(lab, filled) -> None:
         (2, "CleanupUnderWay")
     }
     assert told == ["Route api: 'production' is busy with another cleanup; waiting"]
-    other.take()
+    other.acquire()
     now = [0.0]
     with pytest.raises(CleanupUnderWay, match=r"Route api, at 'production': another cleanup is under way"):
         server.cleanup(
@@ -347,8 +347,8 @@ def test_one_cleanup_at_a_time(lab, filled) -> None:
         options, clock=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds)
     ).run()
     assert (outcome.deleted, outcome.is_complete, outcome.failures) == (0, False, {})
-    assert outcome.left == ["max_duration of 0:00:30 was over: the next cleanup goes on here"]
-    other.let_go()
+    assert outcome.skipped == ["max_duration of 0:00:30 was over: the next cleanup goes on here"]
+    other.release()
 
 
 @KNOWS_NO_AIRFLOW
@@ -363,9 +363,9 @@ def test_an_answer_that_is_lost_is_asked_for_again(lab, filled, template, in_ste
         return answer
 
     server.request = lossy
-    outcome = server.cleanup(GENTLY, tell=told.append).run()
+    outcome = server.cleanup(GENTLY, notify=told.append).run()
     whole = run_cleanup(lab.database(other), GENTLY)
-    assert (outcome.is_complete, outcome.left) == (True, [])
+    assert (outcome.is_complete, outcome.skipped) == (True, [])
     assert contents(lab, filled) == contents(lab, other)
     assert 0 < outcome.deleted < whole.deleted
     assert any("was lost, and what it deleted is not counted; asking again: no answer" in line for line in told)

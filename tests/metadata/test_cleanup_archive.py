@@ -190,8 +190,8 @@ def test_what_went_comes_back_as_it_was(lab, filled, bucket, workers) -> None:
     assert outcome.archive == f"s3://{bucket}/{FOLDER}/manifest.json"
     assert outcome.failures == {}
     # What may hold secrets, and is old.
-    assert all("hold secrets" in why for why in outcome.left)
-    assert outcome.is_complete is not bool(outcome.left)
+    assert all("hold secrets" in why for why in outcome.skipped)
+    assert outcome.is_complete is not bool(outcome.skipped)
     after = dump(lab, filled)
     written = manifest(lab, bucket, f"{FOLDER}/manifest.json")
     gone = {name: len(before[name]) - len(after[name]) for name in before if len(before[name]) != len(after[name])}
@@ -261,7 +261,7 @@ def test_a_row_that_changed_since_stays_and_all_else_goes(lab, filled, bucket) -
     assert outcome.tables["dag_run"].deleted == len(archived) - len(stay) - len(vanished)
     assert outcome.tables["log"].deleted == outcome.tables["log"].matched - 2
     changed = "changed since it was archived, or what hangs on it did, and stays"
-    assert set(outcome.left) == {
+    assert set(outcome.skipped) == {
         f"dag_run {noted} (and 3 others) {changed}",
         f"dag_run {last} is kept by something that came after it was archived",
         f"dag_run {locked} is locked by somebody, or what hangs on it is, and stays",
@@ -311,7 +311,7 @@ def test_a_run_before_one_that_is_cleared_after_the_archive_stays(lab, filled, b
 
     outcome = clean(lab, filled, bucket, tell=once(clear), tables=["dag_run"])
     assert rows(lab, filled, lab_rows) == [(2,)]
-    assert [text for text in outcome.left if "is kept by something that came after it was archived" in text]
+    assert [text for text in outcome.skipped if "is kept by something that came after it was archived" in text]
 
 
 def test_rows_that_two_units_take_are_archived_once(lab, filled, bucket) -> None:
@@ -381,7 +381,7 @@ def test_an_archive_is_never_written_over(lab, filled, bucket) -> None:
     # The archive is made, and the time is up before anything is deleted.
     first = clean(lab, filled, bucket, tables=["dag_run"], max_duration=timedelta(microseconds=1))
     assert first.deleted == 0
-    assert any("max_duration" in why for why in first.left)
+    assert any("max_duration" in why for why in first.skipped)
     assert dump(lab, filled) == before
     second = clean(lab, filled, bucket, tables=["dag_run"])
     assert second.archive == f"s3://{bucket}/{FOLDER}-2/manifest.json"
@@ -407,7 +407,7 @@ def test_what_a_transaction_has_no_time_for_stays(lab, filled, bucket) -> None:
     lab.execute(filled, slow)
     outcome = clean(lab, filled, bucket, tables=["log"], max_transaction=timedelta(milliseconds=500))
     assert rows(lab, filled, "SELECT id FROM log WHERE id < 20") == [(4,)]
-    assert [why.partition(":")[0] for why in outcome.left] == [
+    assert [why.partition(":")[0] for why in outcome.skipped] == [
         "log 4 takes longer than max_transaction to delete, and stays"
     ]
 
@@ -416,7 +416,7 @@ def test_secrets_are_in_no_archive(lab, filled, bucket) -> None:
     outcome = clean(lab, filled, bucket)
     for key in keys(lab, bucket):
         assert SECRET.encode() not in body(lab, bucket, key)
-    names = {why.partition(":")[0] for why in outcome.left}
+    names = {why.partition(":")[0] for why in outcome.skipped}
     assert names & {"trigger", "session"}
     assert not names & set(outcome.tables)
     written = manifest(lab, bucket, f"{FOLDER}/manifest.json")

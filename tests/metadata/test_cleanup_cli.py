@@ -39,7 +39,11 @@ def cleanup(environment: Environment, **options: Any) -> CliCleanup:
         environment.time_s += seconds
 
     return CliCleanup(
-        environment, CleanupOptions(now=NOW, **options), clock=lambda: environment.time_s, sleep=sleep, tell=said.append
+        environment,
+        CleanupOptions(now=NOW, **options),
+        clock=lambda: environment.time_s,
+        sleep=sleep,
+        notify=said.append,
     )
 
 
@@ -90,7 +94,7 @@ def test_plan_counts_and_deletes_nothing(there: Environment) -> None:
 def test_what_is_old_goes_and_nothing_else(there: Environment) -> None:
     seen: list[tuple[str, int, int | None]] = []
     outcome = cleanup(there).run(lambda *told: seen.append(told))
-    assert (outcome.route, outcome.is_complete, outcome.left, outcome.failures) == ("cli", True, [], {})
+    assert (outcome.route, outcome.is_complete, outcome.skipped, outcome.failures) == ("cli", True, [], {})
     assert there.runs() == there.runs("task_instance") == there.runs("xcom") == {"run0"}
     assert len(there.tables["log"]) == 30
     assert [len(there.tables[name]) for name in ("job", "trigger", "dag")] == [1, 2, 2]
@@ -133,7 +137,7 @@ def test_an_unfinished_run_keeps_what_began_after_it(there: Environment, state: 
     assert any("run12" in item.why and item.rows == 4 for item in cleaning.plan().kept if item.table == "dag_run")
     outcome = cleaning.run()
     assert not outcome.is_complete
-    assert any(f"run {stays} of DAG d is {state}" in sentence and "api" in sentence for sentence in outcome.left)
+    assert any(f"run {stays} of DAG d is {state}" in sentence and "api" in sentence for sentence in outcome.skipped)
     assert there.runs() == there.runs("task_instance") == {"run0", "run1", "run2", "run3", stays}
     assert len(there.tables["log"]) == 30
 
@@ -166,7 +170,7 @@ def test_a_run_that_begins_again_meanwhile_stays(there: Environment) -> None:
     there.api.before = clear
     outcome = cleanup(there).run()
     assert {"run5", "run4"} <= there.runs() & there.runs("task_instance")
-    assert any("run run5 of DAG d is queued" in sentence for sentence in outcome.left)
+    assert any("run run5 of DAG d is queued" in sentence for sentence in outcome.skipped)
 
 
 @KNOWS_NO_AIRFLOW
@@ -205,7 +209,7 @@ def test_only_rows_of_some_dags() -> None:
     cleaning = cleanup(there, dag_ids=["a"])
     assert any(item.table == "deadline" and "by DAG" in item.why for item in cleaning.plan().kept)
     outcome = cleaning.run()
-    assert outcome.is_complete, outcome.left
+    assert outcome.is_complete, outcome.skipped
     assert "import_error" not in outcome.tables
     assert Counter(row.dag_id for row in there.tables["dag_run"]) == {"a": 1, "b": 5}
     assert Counter(row.dag_id for row in there.tables["log"]) == {"b": 1}
@@ -317,7 +321,7 @@ def test_a_table_that_fails_is_told_although_the_status_was_0(there: Environment
     assert outcome.tables["log"].deleted == 0
     assert not outcome.is_complete
     assert there.runs() == {"run0"}
-    assert bool(there.archives) == any(there.archives[:1] and there.archives[0] in text for text in outcome.left)
+    assert bool(there.archives) == any(there.archives[:1] and there.archives[0] in text for text in outcome.skipped)
     assert bool(there.archives) != there.is_3
 
 
@@ -354,7 +358,7 @@ def test_an_answer_that_was_lost_is_counted_and_not_repeated(there: Environment)
     outcome = cleanup(there, tables=["log"]).run()
     assert there.deletes == [("log", 70)]
     assert (outcome.deleted, outcome.failures) == (70, {})
-    assert any("_airflow_deleted__log__" in sentence for sentence in outcome.left)
+    assert any("_airflow_deleted__log__" in sentence for sentence in outcome.skipped)
 
 
 @KNOWS_NO_AIRFLOW
@@ -383,7 +387,7 @@ def test_a_process_that_was_killed_is_no_failure_of_the_table(there: Environment
     outcome = cleanup(there, tables=["log"]).run()
     assert there.deletes == [("log", 0), ("log", 70)]
     assert (outcome.deleted, outcome.failures) == (70, {})
-    assert any("_airflow_deleted__log__1" in sentence for sentence in outcome.left)
+    assert any("_airflow_deleted__log__1" in sentence for sentence in outcome.skipped)
 
 
 @KNOWS_NO_AIRFLOW
@@ -425,7 +429,7 @@ def test_answers_of_something_else_are_refused(there: Environment) -> None:
 def test_max_duration_ends_it_between_calls(there: Environment) -> None:
     outcome = cleanup(there, max_duration=timedelta(seconds=40)).run()
     assert there.deletes == [("xcom", 22), ("task_reschedule", 22), ("task_instance", 22)]
-    assert any("max_duration of 0:00:40 was over" in sentence for sentence in outcome.left)
+    assert any("max_duration of 0:00:40 was over" in sentence for sentence in outcome.skipped)
     assert cleanup(there).run().is_complete
 
 
@@ -602,13 +606,13 @@ def test_the_real_db_clean(lab: Lab, database: str, real: RealEnvironment) -> No
     for table, rows in {"dag_run": 2, "task_instance": 2, "xcom": 0}.items():
         assert {row[0] for row in real.rows(f"SELECT run_id FROM {table}")} == {"run45", "run40", "run5"}
         assert outcome.tables[table].deleted == outcome.tables[table].matched == rows
-    assert any("run run45 of DAG live is running" in sentence for sentence in outcome.left)
+    assert any("run run45 of DAG live is running" in sentence for sentence in outcome.skipped)
     if real.airflow_version.startswith("3.3"):
         assert CliCleanup(real, CleanupOptions(now=NOW, tables=["log"], dag_ids=["done"])).plan().rows == 0
         with pytest.raises(MwaaInputError, match=r"no DAG is called 'lives' \(did you mean live\?\)"):
             CliCleanup(real, CleanupOptions(now=NOW, tables=["log"], dag_ids=["done", "lives"])).plan()
     left = {row[0] for row in real.rows("SELECT relname FROM pg_class WHERE relname LIKE '\\_airflow\\_deleted%'")}
-    assert {found for text in outcome.left for found in re.findall(r"_airflow_deleted__\w+", text)} == left
+    assert {found for text in outcome.skipped for found in re.findall(r"_airflow_deleted__\w+", text)} == left
     check_the_stub(real)
 
 

@@ -11,7 +11,7 @@ import pytest
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.cleaning.archiving.cleanup import run_archived_cleanup
-from airflow_mwaa_provider.metadata.cleaning.deleting import session as deletion
+from airflow_mwaa_provider.metadata.cleaning.deleting import session
 from airflow_mwaa_provider.metadata.cleaning.deleting.removal import Removal
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, cleanup_units, run_cleanup, run_cleanup_step
 from airflow_mwaa_provider.metadata.storage.bucket import Storage
@@ -94,7 +94,7 @@ def is_stopped(outcome: Outcome, *words: str) -> None:
     assert "\n" not in why
     for word in (*words, "Run it again"):
         assert word in why
-    assert f"dag_run: {why}" in outcome.left
+    assert f"dag_run: {why}" in outcome.skipped
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -291,9 +291,9 @@ def test_a_step_is_stopped_and_the_next_knows_the_reference(
     asked = CleanupOptions(now=NOW, tables=["log"], batch_rows=5)
     _, [unit] = cleanup_units(lab.database(filled), asked)
     create = "CREATE TABLE reporting.of_log (log integer REFERENCES public.log (id) ON DELETE CASCADE)"
-    known = deletion.Deletion.work
+    known = session.CleanupSession.work
     monkeypatch.setattr(
-        deletion.Deletion, "work", lambda self, *given: (lab.execute(filled, create), known(self, *given))[1]
+        session.CleanupSession, "work", lambda self, *given: (lab.execute(filled, create), known(self, *given))[1]
     )
     outcome, after = run_cleanup_step(lab.database(filled), asked, unit)
     monkeypatch.undo()

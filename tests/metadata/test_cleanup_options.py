@@ -12,6 +12,8 @@ import pytest
 from airflow_mwaa_provider.cli.main import main
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.metadata import MetadataHook
+from airflow_mwaa_provider.metadata import cleanup
+from airflow_mwaa_provider.metadata.cleaning import outcome
 from airflow_mwaa_provider.metadata.cleaning.archiving.cleanup import run_archived_cleanup
 from airflow_mwaa_provider.metadata.cleaning.restore import restore_archive
 from airflow_mwaa_provider.metadata.cleaning.routes.api import ApiCleanup
@@ -135,3 +137,16 @@ def test_what_postgresql_takes_for_no_limit_is_refused(name: str) -> None:
 def test_what_is_longer_than_postgresql_can_count_is_refused(name: str) -> None:
     refused(lambda: CleanupOptions(**{name: timedelta(days=25)}), name, "24 days")
     assert CleanupOptions(**{name: timedelta(days=24)})
+
+
+@KNOWS_NO_AIRFLOW
+def test_the_names_of_0_1_0_work_and_warn() -> None:
+    done = outcome.Outcome()
+    done.record_skipped("log: locked")
+    with pytest.deprecated_call(match="skipped"):
+        assert done.left is done.skipped
+    for module in (outcome, cleanup):
+        with pytest.deprecated_call(match="RetainedRows"):
+            assert module.Kept is outcome.RetainedRows
+        with pytest.raises(AttributeError, match="Gone"):
+            _ = module.Gone

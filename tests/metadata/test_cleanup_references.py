@@ -239,7 +239,7 @@ def test_what_may_not_be_read_is_told_and_the_rest_is_counted(lab: Lab, database
     outcome = clean(lab, database)
     assert outcome.tables["log"].deleted == 1
     assert list(outcome.failures) == ["job"]
-    assert any("could not be counted" in why for why in outcome.left)
+    assert any("could not be counted" in why for why in outcome.skipped)
 
 
 def test_a_deadline_keeps_the_version_that_its_alert_is_of(
@@ -308,11 +308,16 @@ def test_a_rule_that_reads_other_rows_says_so(lab: Lab, database: str) -> None:
         for asked in (options, dataclasses.replace(options, retention_by_table=shorter)):
             for unit in choose_units(schema, asked, NOW):
                 for guard in unit.guards:
-                    for sql in {unit.kept_sql(guard) if not guard.among else unit.among_sql(guard), unit.own_sql}:
-                        cursor.execute(f"EXPLAIN (FORMAT JSON, COSTS off) SELECT * FROM {unit.root.name} t WHERE {sql}")
+                    for sql in {
+                        unit.kept_sql(guard) if not guard.among else unit.among_sql(guard),
+                        unit.row_condition_sql,
+                    }:
+                        cursor.execute(
+                            f"EXPLAIN (FORMAT JSON, COSTS off) SELECT * FROM {unit.root_table.name} t WHERE {sql}"
+                        )
                         [[plan]] = cursor.fetchone()
                         read = list(relations(plan["Plan"]))
-                        reads_others = sql != unit.own_sql and guard.reads_other_rows
+                        reads_others = sql != unit.row_condition_sql and guard.reads_other_rows
                         assert (len(read) > 1) is reads_others, (unit.name, guard.why, read)
                         checked += 1
     connection.close()
@@ -321,9 +326,9 @@ def test_a_rule_that_reads_other_rows_says_so(lab: Lab, database: str) -> None:
 
 def test_a_rule_is_on_the_row_or_on_others() -> None:
     for name, root in rules.ROOTS.items():
-        for keep in root.keeps:
-            assert bool(keep.sql) is not bool(keep.query), (name, keep.why)
-            assert not (keep.is_lack and keep.sql), (name, keep.why)
+        for rule in root.retention_rules:
+            assert bool(rule.sql) is not bool(rule.query), (name, rule.why)
+            assert not (rule.is_lack and rule.sql), (name, rule.why)
 
 
 def relations(plan: dict[str, Any]) -> Iterator[str]:

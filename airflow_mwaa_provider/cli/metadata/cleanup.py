@@ -353,7 +353,7 @@ def _show_outcome(outcome: Outcome) -> None:
             ("route", outcome.route),
         ]
     )
-    for why in outcome.left:
+    for why in outcome.skipped:
         warn(f"not done: {why}")
 
 

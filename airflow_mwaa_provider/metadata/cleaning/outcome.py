@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-__all__ = ["Kept", "Outcome", "Plan", "Progress", "TableOutcome", "TablePlan"]
+__all__ = ["Outcome", "Plan", "Progress", "RetainedRows", "TableOutcome", "TablePlan"]
 
 
 class Progress(Protocol):
@@ -20,7 +21,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class Kept:
+class RetainedRows:
     """Rows that are old enough, and stay.
 
     :param why: a clause: ``it is the last run of its DAG``.
@@ -66,7 +67,7 @@ class Plan:
     """
 
     tables: tuple[TablePlan, ...]
-    kept: tuple[Kept, ...]
+    kept: tuple[RetainedRows, ...]
     advice: tuple[str, ...]
     seconds: float
     now: datetime
@@ -151,7 +152,7 @@ class Outcome:
 
     :param tables: in the order of the plan.
     :param is_complete: whether all that was to go is gone.
-    :param left: why not, a sentence each: rows that were locked, the time that was up.
+    :param skipped: why not, a sentence each: rows that were locked, the time that was up.
     :param paused_s: how long it has paused, because the environment suffered.
     :param paused_why: for what, and how many seconds for each.
     :param archive: where the rows that went are, ``s3://BUCKET/KEY`` of a manifest.
@@ -161,7 +162,7 @@ class Outcome:
     tables: dict[str, TableOutcome] = field(default_factory=dict)
     route: str = "database"
     is_complete: bool = True
-    left: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     seconds: float = 0.0
     paused_s: float = 0.0
     paused_why: dict[str, float] = field(default_factory=dict)
@@ -184,20 +185,26 @@ class Outcome:
         self.paused_why[why] = self.paused_why.get(why, 0.0) + seconds
 
     @property
+    def left(self) -> list[str]:
+        """Deprecated name of :attr:`skipped`."""
+        warnings.warn("Outcome.left is called skipped: use that name.", DeprecationWarning, stacklevel=2)
+        return self.skipped
+
+    @property
     def failures(self) -> dict[str, str]:
         """Why rows of these tables stayed."""
         return {name: table.failure for name, table in self.tables.items() if table.failure is not None}
 
-    def leave(self, why: str) -> None:
+    def record_skipped(self, why: str) -> None:
         """Say why something that was to go is still there."""
         self.is_complete = False
-        if why not in self.left:
-            self.left.append(why)
+        if why not in self.skipped:
+            self.skipped.append(why)
 
     def time_out(self, limit: timedelta | None, goes_on: str = "the next cleanup goes on here") -> None:
         """Record that ``max_duration`` was over."""
         self.timed_out = f"max_duration of {limit} was over: {goes_on}"
-        self.leave(self.timed_out)
+        self.record_skipped(self.timed_out)
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Give what happened to each table, in JSON's own types."""
@@ -213,7 +220,15 @@ class Outcome:
             "paused_s": round(self.paused_s, 3),
             "paused_why": {why: round(seconds, 3) for why, seconds in self.paused_why.items()},
             "longest_transaction_s": round(self.longest_transaction_s, 3),
-            "left": self.left,
+            "left": self.skipped,
             "archive": self.archive,
             "tables": self.summary(),
         }
+
+
+def __getattr__(name: str) -> Any:
+    """Return what a deprecated name stands for."""
+    if name == "Kept":
+        warnings.warn("Kept is called RetainedRows: use that name.", DeprecationWarning, stacklevel=2)
+        return RetainedRows
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -103,7 +103,7 @@ def restore_archive(
                 tell(f"Restored {name}: {found[name]['inserted']:,} of {found[name]['rows']:,} rows were not there")
             return found
         finally:
-            lease.let_go()
+            lease.release()
 
 
 def _check_identity(archive: Export, here: DatabaseIdentity, tell: Callable[[str], None]) -> None:

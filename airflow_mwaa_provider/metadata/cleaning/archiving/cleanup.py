@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.exceptions import DatabaseRefused
 from airflow_mwaa_provider.metadata.catalog.schema import read_schema
 from airflow_mwaa_provider.metadata.cleaning.archiving.digests import Digests, Spool
-from airflow_mwaa_provider.metadata.cleaning.archiving.windows import Stays, WindowTask
+from airflow_mwaa_provider.metadata.cleaning.archiving.windows import Stays, WindowDeleter
 from airflow_mwaa_provider.metadata.cleaning.archiving.writer import ArchiveWriter, count_going, without_secrets
-from airflow_mwaa_provider.metadata.cleaning.deleting.session import Deletion, moment_of
+from airflow_mwaa_provider.metadata.cleaning.deleting.session import CleanupSession, reference_time
 from airflow_mwaa_provider.metadata.cleaning.scope.choose import choose_units
-from airflow_mwaa_provider.metadata.cleaning.scope.plan import check_dags, with_dateless
+from airflow_mwaa_provider.metadata.cleaning.scope.plan import check_dags, with_undated
 from airflow_mwaa_provider.metadata.sources import DatabaseSource
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
     from airflow_mwaa_provider.metadata.cleaning.archiving.digests import Key, Window
     from airflow_mwaa_provider.metadata.cleaning.archiving.writer import Archive
-    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Transactions
+    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import CleanupConnection
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome, Progress
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
@@ -75,13 +75,13 @@ def run_archived_cleanup(
     :raises AccessDenied: the role may not write or read there; nothing was deleted.
     :raises MetadataError: the database refused before anything was deleted, or was lost for longer than a minute.
     """
-    units: list[Unit] = []
-    secret: list[Unit] = []
+    units: list[CleanupUnit] = []
+    secret: list[CleanupUnit] = []
     moment: list[datetime] = []
 
-    def prepare(connection: Transactions) -> tuple[Schema, list[Unit]]:
+    def prepare(connection: CleanupConnection) -> tuple[Schema, list[CleanupUnit]]:
         schema = connection.rows_of(read_schema, "reading its tables")
-        now = moment_of(connection, options)
+        now = reference_time(connection, options)
         moment.append(now)
         found, left_out = without_secrets(schema, choose_units(schema, options, now), options)
         check_dags(schema, options, connection.ask)
@@ -90,16 +90,16 @@ def run_archived_cleanup(
         return schema, units
 
     with ExitStack() as stack:
-        deletion = stack.enter_context(
-            Deletion.begun(
+        session = stack.enter_context(
+            CleanupSession.open(
                 database, options, prepare, tell, progress=progress, wait_timeout_s=wait_timeout_s,
                 goes_on="the next cleanup archives what is left once more, and goes on",
             )
         )  # fmt: skip
-        outcome = deletion.outcome
+        outcome = session.outcome
         outcome.route = route
         spool = stack.enter_context(Spool())
-        writer = ArchiveWriter(storage, prefix, spool, options, deletion.lease.renew)
+        writer = ArchiveWriter(storage, prefix, spool, options, session.lease.renew)
         timeout_s = options.statement_timeout.total_seconds()
         with DatabaseSource(database, statement_timeout_s=timeout_s, route=route) as source:
 
@@ -109,10 +109,10 @@ def run_archived_cleanup(
                     found: list[tuple[Any, ...]] = cursor.fetchall()
                 return found
 
-            settled = with_dateless(units, ask)
-            for unit in with_dateless(secret, ask):
+            settled = with_undated(units, ask)
+            for unit in with_undated(secret, ask):
                 if rows := count_going(unit, settled, ask):
-                    outcome.leave(
+                    outcome.record_skipped(
                         f"{unit.name}: {rows:,} rows are old, may hold secrets and cannot be archived; a cleanup "
                         "without archive_to deletes them"
                     )
@@ -121,15 +121,15 @@ def run_archived_cleanup(
             writer.publish(archive)
             outcome.archive = archive.place
             tell(f"Archived {sum(archive.rows.values()):,} rows of {len(archive.rows)} tables as {archive.place}")
-            _ArchivedDeletion(deletion, spool).run(archive)
-        return deletion.ended()
+            _ArchivedDeletion(session, spool).run(archive)
+        return session.finish()
 
 
 class _ArchivedDeletion:
     """The second half, when all that shall go is archived."""
 
-    def __init__(self, deletion: Deletion, spool: Spool) -> None:
-        self._deletion = deletion
+    def __init__(self, session: CleanupSession, spool: Spool) -> None:
+        self._session = session
         self._spool = spool
         self._lock = threading.Lock()
         self._stays: dict[tuple[str, str], tuple[Key, int]] = {}
@@ -139,24 +139,24 @@ class _ArchivedDeletion:
         going = {name for one in archive.units for name in one.tables}
         for unit in archive.units:
             for name in unit.tables:
-                self._deletion.outcome.table(name).matched = archive.rows.get(name, 0)
+                self._session.outcome.table(name).matched = archive.rows.get(name, 0)
             windows = archive.windows[unit.name]
-            if windows and self._deletion.may_go_on():
+            if windows and self._session.should_continue():
                 self._delete(unit, windows, going, archive.rows)
         for (what, why), (key, count) in self._stays.items():
             others = f" (and {count - 1:,} others)" if count > 1 else ""
-            self._deletion.leave(f"{what} {' '.join(' '.join(key).split())}{others} {why}")
+            self._session.record_skipped(f"{what} {' '.join(' '.join(key).split())}{others} {why}")
 
-    def _delete(self, unit: Unit, windows: list[Window], going: set[str], expected: dict[str, int]) -> None:
-        deletion = self._deletion
+    def _delete(self, unit: CleanupUnit, windows: list[Window], going: set[str], expected: dict[str, int]) -> None:
+        session = self._session
         try:
             # Other runs than at the archive's time may be the last ones by now.
-            last_runs = deletion.last_runs(unit)
+            last_runs = session.last_runs(unit)
         except DatabaseRefused as error:
-            deletion.fail(unit, None, error)
+            session.fail(unit, None, error)
             return
         left, next_window = iter(windows), threading.Lock()
-        count = deletion.counting(unit, expected.get(unit.name, 0))
+        count = session.counting(unit, expected.get(unit.name, 0))
 
         def take() -> Iterator[Window]:
             while True:
@@ -166,17 +166,19 @@ class _ArchivedDeletion:
                     return
                 yield window
 
-        def work(connection: Transactions) -> None:
-            task = WindowTask(Digests(unit, going), connection, last_runs, count, deletion.may_go_on, self._stay)
+        def work(connection: CleanupConnection) -> None:
+            task = WindowDeleter(
+                Digests(unit, going), connection, last_runs, count, session.should_continue, self._stay
+            )
             for window in take():
-                if not deletion.may_go_on():
+                if not session.should_continue():
                     return
-                connection.persistently(partial(task.run, self._spool.read(window)))
+                connection.with_reconnect(partial(task.run, self._spool.read(window)))
 
-        deletion.work(unit, work)
+        session.work(unit, work)
 
-    def _stay(self, unit: Unit, why: Stays, keys: list[Key]) -> None:
-        what = unit.name if unit.takes_root else f"{unit.name} of {unit.root.name}"
+    def _stay(self, unit: CleanupUnit, why: Stays, keys: list[Key]) -> None:
+        what = unit.name if unit.deletes_root_rows else f"{unit.name} of {unit.root_table.name}"
         with self._lock:
             first, count = self._stays.get((what, why.value), (keys[0], 0))
             self._stays[what, why.value] = (first, count + len(keys))

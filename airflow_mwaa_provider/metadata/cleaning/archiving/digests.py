@@ -15,7 +15,7 @@ from airflow_mwaa_provider.metadata.catalog.schema import quoted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Part, Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit, DependentTable
 
 __all__ = ["SETTINGS", "WINDOW_ROWS", "Digests", "Key", "Roots", "Spool", "Window"]
 
@@ -84,7 +84,7 @@ class Digests:
         may be empty already when the row's turn comes.
     """
 
-    unit: Unit
+    unit: CleanupUnit
     going: Collection[str]
 
     def windows(
@@ -129,7 +129,7 @@ class Digests:
         items = ", ".join(f"k.{key} AS {name}" for key, name in zip(keys, names, strict=True))
         parts = []
         for number, part in enumerate(self.unit.parts):
-            source, where = hanging(self.unit, part, self.unit.goers)
+            source, where = hanging(self.unit, part, self.unit.expired_cte)
             table = self.unit.schema.qualified(part.table.name)
             conditions = " AND ".join([where, *elsewhere(self.unit, part)])
             parts.append(
@@ -160,26 +160,27 @@ class Digests:
         """Lock the rows of the root that go, as far as they tell themselves, without those that others have locked."""
         items = ", ".join(f"t.{quoted(name)}::text" for name in self.unit.columns)
         return (
-            f"{SETTINGS}; SELECT {items} FROM {self._these(keys)} AND {self.unit.own_sql} FOR UPDATE OF t SKIP LOCKED"
+            f"{SETTINGS}; SELECT {items} FROM {self._these(keys)} AND {self.unit.row_condition_sql} "
+            "FOR UPDATE OF t SKIP LOCKED"
         )
 
     def there(self, keys: Sequence[Key]) -> str:
         """Find those that are there, by number from 0 on, and whether :meth:`lock` may give them."""
-        return f"SELECT w.number, ({self.unit.own_sql}) IS TRUE FROM {self._these(keys)}"
+        return f"SELECT w.number, ({self.unit.row_condition_sql}) IS TRUE FROM {self._these(keys)}"
 
     def lock_parents(self, rows: Sequence[Key]) -> Iterator[str]:
         """Lock the rows of parts that other parts refer to: nothing new can hang on them then, and go unseen."""
         referred = {reference.table for part in self.unit.parts for reference in part.table.references}
         for part in reversed(self.unit.parts):
             if part.path is not None and part.table.name in referred:
-                source, where = hanging(self.unit, part, self.unit.given_sql(rows))
+                source, where = hanging(self.unit, part, self.unit.values_table_sql(rows))
                 table = self.unit.schema.qualified(part.table.name)
                 yield f"SELECT count(*) FROM (SELECT 1 FROM {table} t, {source} WHERE {where} FOR UPDATE OF t) r"
 
     def delete(self, number: int, rows: Sequence[Key]) -> str:
         """Delete what of a part hangs on locked rows, numbered from 0 on; give how many of each, and their digest."""
         part = self.unit.parts[number]
-        source, where = hanging(self.unit, part, self.unit.given_sql(rows))
+        source, where = hanging(self.unit, part, self.unit.values_table_sql(rows))
         return (
             f"WITH gone AS (DELETE FROM {self.unit.schema.qualified(part.table.name)} t USING {source} WHERE {where} "
             f"RETURNING k.number, {self.of_row(number)} AS digest) "
@@ -188,7 +189,7 @@ class Digests:
 
     def _these(self, keys: Sequence[Key]) -> str:
         same = " AND ".join(f"t.{quoted(column.name)} = w.{quoted(column.name)}" for column in self.unit.key)
-        return f"{self.unit.schema.qualified(self.unit.root.name)} t, {self.unit.keys_sql(keys)} w WHERE {same}"
+        return f"{self.unit.schema.qualified(self.unit.root_table.name)} t, {self.unit.keys_sql(keys)} w WHERE {same}"
 
 
 def total(digest: str) -> int:
@@ -196,13 +197,13 @@ def total(digest: str) -> int:
     return int(digest) % _MODULUS
 
 
-def elsewhere(unit: Unit, part: Part) -> list[str]:
+def elsewhere(unit: CleanupUnit, part: DependentTable) -> list[str]:
     """Write that a row of a part, called ``t``, does not go with a unit before this one."""
     name = part.table.name
     return [f"NOT EXISTS ({other.taking_sql(name, 't')})" for other in unit.without if name in other.tables]
 
 
-def hanging(unit: Unit, part: Part, roots: str) -> tuple[str, str]:
+def hanging(unit: CleanupUnit, part: DependentTable, roots: str) -> tuple[str, str]:
     """Write which rows of a part, called ``t``, hang on given rows of the root.
 
     :param roots: those rows, with the unit's columns.

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.metadata.cleaning.archiving.digests import total
 from airflow_mwaa_provider.metadata.cleaning.deleting.batches import without_kept
-from airflow_mwaa_provider.metadata.cleaning.deleting.connection import TooMuch
+from airflow_mwaa_provider.metadata.cleaning.deleting.connection import TransactionAborted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_mwaa_provider.metadata.cleaning.archiving.digests import Digests, Key, Roots
-    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Deleted, Transaction, Transactions
+    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import CleanupConnection, Deleted, Transaction
     from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import LastRuns
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit
 
-__all__ = ["Stays", "WindowTask"]
+__all__ = ["Stays", "WindowDeleter"]
 
 _TRIES = 3
 
@@ -43,39 +43,39 @@ class _Changed(Exception):
 
 
 @dataclass
-class WindowTask:
+class WindowDeleter:
     """Deletes what is archived, and nothing else.
 
     :param last_runs: the runs that Airflow schedules from, where they are kept.
     :param on_deleted: is told of each transaction.
-    :param may_go_on: is asked between two transactions; ``False`` ends the work.
+    :param should_continue: is asked between two transactions; ``False`` ends the work.
     :param stay: is told which keys of the root stay, and why.
     """
 
     digests: Digests
-    connection: Transactions
+    connection: CleanupConnection
     last_runs: LastRuns | None
     on_deleted: Callable[[Deleted], None]
-    may_go_on: Callable[[], bool]
-    stay: Callable[[Unit, Stays, list[Key]], None]
+    should_continue: Callable[[], bool]
+    stay: Callable[[CleanupUnit, Stays, list[Key]], None]
     _kept: dict[Key, Stays] = field(init=False, default_factory=dict)
 
     @property
-    def _unit(self) -> Unit:
+    def _unit(self) -> CleanupUnit:
         return self.digests.unit
 
     def run(self, roots: Roots) -> None:
         """Delete what goes with these rows of the root: in halves where it is too much for a transaction."""
         try:
             deleted = self._transaction(roots)
-        except TooMuch as error:
+        except TransactionAborted as error:
             if len(roots) == 1:
                 self.stay(self._unit, Stays.LOCKED if error.is_locked else Stays.LARGE, list(roots))
                 return
             every = list(roots.items())
             middle = len(every) // 2
             for half in (every[:middle], every[middle:]):
-                if not self.may_go_on():
+                if not self.should_continue():
                     return
                 self.run(dict(half))
             return
@@ -97,7 +97,7 @@ class WindowTask:
             except _Changed as found:
                 changed |= found.keys
         # Whoever works on these rows is at it now.
-        raise TooMuch(is_locked=True)
+        raise TransactionAborted(is_locked=True)
 
     def _delete(self, transaction: Transaction, roots: Roots) -> None:
         if not roots:

@@ -17,7 +17,7 @@ from airflow_mwaa_provider.metadata.catalog.selection import TableRows
 from airflow_mwaa_provider.metadata.cleaning.archiving.digests import WINDOW_ROWS, Digests, elsewhere
 from airflow_mwaa_provider.metadata.cleaning.archiving.files import ArchivedFile
 from airflow_mwaa_provider.metadata.cleaning.scope.plan import expressions_sql
-from airflow_mwaa_provider.metadata.cleaning.scope.unit import Guard
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import RetentionGuard
 from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat, file_suffix
 from airflow_mwaa_provider.metadata.export.journal import Journal
 from airflow_mwaa_provider.metadata.export.layout import Layout, Places, stamp
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
     from airflow_mwaa_provider.metadata.cleaning.archiving.digests import Spool, Window
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Part, Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit, DependentTable
     from airflow_mwaa_provider.metadata.sources import DatabaseSource
     from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 
@@ -57,13 +57,15 @@ def secret_tables(schema: Schema, names: Iterable[str]) -> list[str]:
     ]
 
 
-def without_secrets(schema: Schema, units: Sequence[Unit], options: CleanupOptions) -> tuple[list[Unit], list[Unit]]:
+def without_secrets(
+    schema: Schema, units: Sequence[CleanupUnit], options: CleanupOptions
+) -> tuple[list[CleanupUnit], list[CleanupUnit]]:
     """Tell units apart: those that can be archived whole, and those that cannot.
 
     :raises MwaaInputError: one that cannot was asked for by name.
     """
-    whole: list[Unit] = []
-    others: list[Unit] = []
+    whole: list[CleanupUnit] = []
+    others: list[CleanupUnit] = []
     for unit in units:
         secret = secret_tables(schema, unit.tables)
         (others if secret else whole).append(unit)
@@ -75,7 +77,9 @@ def without_secrets(schema: Schema, units: Sequence[Unit], options: CleanupOptio
     return whole, others
 
 
-def count_going(unit: Unit, earlier: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> int:
+def count_going(
+    unit: CleanupUnit, earlier: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]]
+) -> int:
     """Count the rows that go of a unit, all its tables together."""
     counts = " + ".join(f"({unit.count_sql(part)})" for part in unit.parts)
     [(count,)] = ask(f"{expressions_sql(unit, earlier)} SELECT {counts}", f"counting what is old in {unit.name}")
@@ -91,7 +95,7 @@ class Archive:
     :param manifest: it is in S3 once :meth:`ArchiveWriter.publish` has returned.
     """
 
-    units: list[Unit]
+    units: list[CleanupUnit]
     windows: dict[str, list[Window]]
     places: Places
     manifest: Manifest
@@ -126,7 +130,7 @@ class ArchiveWriter:
         self._options = options
         self._go_on = go_on
 
-    def take(self, source: DatabaseSource, units: Sequence[Unit], now: datetime, route: str) -> Archive | None:
+    def take(self, source: DatabaseSource, units: Sequence[CleanupUnit], now: datetime, route: str) -> Archive | None:
         """Upload what goes, so that nothing is visible yet; ``None`` where nothing goes.
 
         :param source: an open snapshot.
@@ -137,7 +141,7 @@ class ArchiveWriter:
         counts: dict[str, list[int]] = {}
         windows: dict[str, list[Window]] = {}
         going = {name for unit in units for name in unit.tables}
-        settled: list[Unit] = []
+        settled: list[CleanupUnit] = []
         for unit in units:
             settled.append(self._settled(source, unit, settled))
             self._go_on()
@@ -167,7 +171,7 @@ class ArchiveWriter:
                     self._upload(archive, source, places, (unit, settled[:number], part), count)
         return archive
 
-    def _settled(self, source: DatabaseSource, unit: Unit, earlier: Sequence[Unit]) -> Unit:
+    def _settled(self, source: DatabaseSource, unit: CleanupUnit, earlier: Sequence[CleanupUnit]) -> CleanupUnit:
         """Find what is kept once, and name it: to look around for it again for each table takes most of the time."""
         before = {other.name for other in unit.without}
         unit = replace(unit, without=tuple(other for other in earlier if other.name in before))
@@ -179,8 +183,8 @@ class ArchiveWriter:
         with source.errors(f"asking what keeps rows of {unit.name}"), source.connection.cursor() as cursor:
             cursor.execute(
                 f"{expressions_sql(unit, earlier)} SELECT {', '.join(f'{key}::text' for key in keys)} "
-                f"FROM {unit.schema.qualified(unit.root.name)} t WHERE {unit.own_sql} "
-                f"AND NOT EXISTS (SELECT 1 FROM {unit.goers} k WHERE {' AND '.join(same)}) LIMIT {_MAX_KEPT + 1}"
+                f"FROM {unit.schema.qualified(unit.root_table.name)} t WHERE {unit.row_condition_sql} "
+                f"AND NOT EXISTS (SELECT 1 FROM {unit.expired_cte} k WHERE {' AND '.join(same)}) LIMIT {_MAX_KEPT + 1}"
             )
             kept = [tuple(row) for row in cursor.fetchall()]
         if len(kept) > _MAX_KEPT:
@@ -188,7 +192,7 @@ class ArchiveWriter:
         if kept:
             same = [f"w.{quoted(column.name)} = {key}" for column, key in zip(unit.key, keys, strict=True)]
             these = f"SELECT 1 FROM {unit.keys_sql(kept)} w WHERE {' AND '.join(same)}"
-            own += (Guard("something keeps it", query=these),)
+            own += (RetentionGuard("something keeps it", query=these),)
         return replace(unit, guards=own)
 
     def _places(self, until: datetime) -> Places:
@@ -256,7 +260,7 @@ class ArchiveWriter:
         archive: Archive,
         source: DatabaseSource,
         places: Places,
-        which: tuple[Unit, Sequence[Unit], Part],
+        which: tuple[CleanupUnit, Sequence[CleanupUnit], DependentTable],
         count: int,
     ) -> None:
         unit, earlier, part = which

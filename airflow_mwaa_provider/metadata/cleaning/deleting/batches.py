@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused
 from airflow_mwaa_provider.metadata.catalog.selection import KeyRange
-from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Forbidden, TooMuch
+from airflow_mwaa_provider.metadata.cleaning.deleting.connection import ProtectedRowDeleted, TransactionAborted
 from airflow_mwaa_provider.metadata.cleaning.deleting.removal import Removal
 from airflow_mwaa_provider.metadata.cleaning.deleting.statements import Statements, hangs_on_tasks
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
@@ -18,12 +18,12 @@ from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Deleted, Transaction, Transactions
+    from airflow_mwaa_provider.metadata.cleaning.deleting.connection import CleanupConnection, Deleted, Transaction
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import LastRuns
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit
 
-__all__ = ["Pace", "Task", "Windows", "without_kept"]
+__all__ = ["BatchSizer", "RangeDeleter", "Windows", "without_kept"]
 
 Row = tuple[str, ...]
 _FIRST_RUNS, _FIRST_ROWS = 20, 1000
@@ -35,7 +35,7 @@ _MAX_HARD = 10
 
 
 @dataclass
-class Pace:
+class BatchSizer:
     """How many rows of the root a transaction takes: as many as fit its target by what the last ones took.
 
     :param target_s: what a transaction should take.
@@ -49,12 +49,12 @@ class Pace:
     _stretch: int = 1
 
     @classmethod
-    def of(cls, unit: Unit, options: CleanupOptions) -> Pace:
+    def of(cls, unit: CleanupUnit, options: CleanupOptions) -> BatchSizer:
         """Begin with what even a slow database does in time."""
-        first = _FIRST_RUNS if unit.root.name == rules.RUNS else _FIRST_ROWS
-        pace = cls(options.max_transaction.total_seconds() / 4, options.batch_rows, first)
-        pace.roots = min(pace.roots, pace._limit)
-        return pace
+        first = _FIRST_RUNS if unit.root_table.name == rules.RUNS else _FIRST_ROWS
+        sizer = cls(options.max_transaction.total_seconds() / 4, options.batch_rows, first)
+        sizer.roots = min(sizer.roots, sizer._limit)
+        return sizer
 
     @property
     def _limit(self) -> float:
@@ -70,7 +70,7 @@ class Pace:
         """Rows of the root to look at, whether they go or not: more, where few of them do."""
         return self.size * self._stretch
 
-    def took(self, roots: int, deleted: Deleted) -> None:
+    def record_transaction(self, roots: int, deleted: Deleted) -> None:
         """Learn from a transaction."""
         is_sparse = roots < self.size / 2
         if is_sparse:
@@ -83,7 +83,7 @@ class Pace:
         self.roots *= min(2.0, max(0.4, self.target_s / max(deleted.transaction_s, 1e-4)))
         self.roots = max(1.0, min(self.roots, self._limit))
 
-    def gave_up(self, roots: int) -> None:
+    def record_aborted(self, roots: int) -> None:
         """Learn from a transaction that took too long."""
         self.roots = max(1.0, min(self.roots, roots) / 2)
         self._stretch = 1
@@ -95,13 +95,13 @@ class Windows:
     ``done`` is the end of the last range that was done, where one works at them.
     """
 
-    def __init__(self, unit: Unit, keys: KeyRange) -> None:
+    def __init__(self, unit: CleanupUnit, keys: KeyRange) -> None:
         self._statements = Statements(unit)
         self._left: KeyRange | None = keys
         self.done = keys.after
         self._lock = threading.Lock()
 
-    def next(self, connection: Transactions, rows: int) -> KeyRange | None:
+    def next(self, connection: CleanupConnection, rows: int) -> KeyRange | None:
         """Give the next range, of about so many rows; ``None`` when all are given out."""
         with self._lock:
             left = self._left
@@ -117,7 +117,7 @@ class Windows:
 
 
 def without_kept(
-    transaction: Transaction, unit: Unit, rows: Sequence[Row], last_runs: LastRuns | None, *, unseen: bool = True
+    transaction: Transaction, unit: CleanupUnit, rows: Sequence[Row], last_runs: LastRuns | None, *, unseen: bool = True
 ) -> list[Row]:
     """Leave out of locked rows of the root what other rows keep, as they are by now.
 
@@ -136,22 +136,22 @@ def without_kept(
 
 
 @dataclass
-class Task:
+class RangeDeleter:
     """Deletes what goes of one key range.
 
     :param last_runs: the runs that Airflow schedules from, where they are kept.
     :param on_deleted: is told of each transaction.
-    :param may_go_on: is asked before each; ``False`` ends the work.
-    :param leave: is told why something stays that should go.
+    :param should_continue: is asked before each; ``False`` ends the work.
+    :param record_skipped: is told why something stays that should go.
     """
 
-    unit: Unit
-    connection: Transactions
-    pace: Pace
+    unit: CleanupUnit
+    connection: CleanupConnection
+    sizer: BatchSizer
     last_runs: LastRuns | None
     on_deleted: Callable[[Deleted], None]
-    may_go_on: Callable[[], bool]
-    leave: Callable[[str], None]
+    should_continue: Callable[[], bool]
+    record_skipped: Callable[[str], None]
     _statements: Statements = field(init=False)
     _removal: Removal = field(init=False)
     _hard: int = 0
@@ -167,7 +167,7 @@ class Task:
     def run(self, keys: KeyRange) -> None:
         """Delete it; smaller ranges of it at a time, where it is too much for a transaction."""
         for part in self._divided(keys):
-            if not self.may_go_on():
+            if not self.should_continue():
                 return
             if self._is_plain and self._delete_plain(part):
                 continue
@@ -176,10 +176,12 @@ class Task:
     @property
     def _is_plain(self) -> bool:
         unit = self.unit
-        return len(unit.parts) == 1 and unit.takes_root and not any(guard.reads_other_rows for guard in unit.guards)
+        return (
+            len(unit.parts) == 1 and unit.deletes_root_rows and not any(guard.reads_other_rows for guard in unit.guards)
+        )
 
     def _divided(self, keys: KeyRange) -> Iterator[KeyRange]:
-        """Divide a range by the pace, which may change meanwhile."""
+        """Divide a range by the sizer, which may change meanwhile."""
         windows = Windows(self.unit, keys)
         while (part := windows.next(self.connection, self.window)) is not None:
             yield part
@@ -187,41 +189,41 @@ class Task:
     @property
     def window(self) -> int:
         """Rows of the root to look at next: what is deleted unseen is never more than may be."""
-        return min(self.pace.window, self.pace.batch_rows) if self._is_plain else self.pace.window
+        return min(self.sizer.window, self.sizer.batch_rows) if self._is_plain else self.sizer.window
 
     def _delete_plain(self, keys: KeyRange) -> bool:
         try:
             with self.connection.transaction(self._doing) as transaction:
-                transaction.delete_plain(self.unit.root.name, self._statements.delete_plain(keys))
-        except TooMuch as error:
+                transaction.delete_plain(self.unit.root_table.name, self._statements.delete_plain(keys))
+        except TransactionAborted as error:
             if not error.is_locked:
-                self.pace.gave_up(self.pace.size)
+                self.sizer.record_aborted(self.sizer.size)
             return False
-        self._tell(transaction.deleted, transaction.deleted.total)
+        self._record(transaction.deleted, transaction.deleted.total)
         return True
 
     def _delete_locked(self, keys: KeyRange) -> None:
         """Delete a range with its rows locked first; in halves where it is too much."""
         part: KeyRange | None = keys
-        while part is not None and self.may_go_on():
-            limit = 2 * self.pace.size
+        while part is not None and self.should_continue():
+            limit = 2 * self.sizer.size
             try:
                 deleted, roots, following = self._transaction(part, None, limit)
-            except TooMuch:
+            except TransactionAborted:
                 rows = self._rows_or_none(part, limit)
                 if rows is None:
-                    self.pace.gave_up(self.pace.size)
-                    self.leave(f"{self.unit.name}: rows that took too long to be locked were passed over")
+                    self.sizer.record_aborted(self.sizer.size)
+                    self.record_skipped(f"{self.unit.name}: rows that took too long to be locked were passed over")
                     return
                 following = self._following(part, rows, limit)
-                self.pace.gave_up(len(rows))
+                self.sizer.record_aborted(len(rows))
                 # One row alone is tried once more: what it waited for may be over.
                 middle = len(rows) // 2
                 for half in (rows[:middle], rows[middle:]):
                     if half:
                         self._delete_rows(half)
             else:
-                self._tell(deleted, roots)
+                self._record(deleted, roots)
             part = following
 
     def _following(self, keys: KeyRange, rows: Sequence[Row], limit: int) -> KeyRange | None:
@@ -232,20 +234,20 @@ class Task:
 
     def _delete_rows(self, rows: Sequence[Row]) -> None:
         """Delete what hangs on these rows, in halves where it is too much."""
-        if not self.may_go_on():
+        if not self.should_continue():
             return
         try:
             deleted, roots, _ = self._transaction(self._range_of(rows), rows)
-        except TooMuch as error:
+        except TransactionAborted as error:
             if len(rows) == 1:
                 self._delete_hard(rows[0], error)
                 return
-            self.pace.gave_up(len(rows))
+            self.sizer.record_aborted(len(rows))
             middle = len(rows) // 2
             self._delete_rows(rows[:middle])
             self._delete_rows(rows[middle:])
             return
-        self._tell(deleted, roots)
+        self._record(deleted, roots)
 
     def _range_of(self, rows: Sequence[Row]) -> KeyRange:
         """Give the range from the first to the last of these rows; it begins before the first."""
@@ -258,7 +260,7 @@ class Task:
             try:
                 with self.connection.transaction(self._doing) as transaction:
                     return [tuple(row) for row in transaction.rows(self._statements.lock(keys, limit))]
-            except TooMuch:
+            except TransactionAborted:
                 continue
         return None
 
@@ -281,13 +283,13 @@ class Task:
                         self._removal.remove(transaction, going)
                 following = self._following(keys, rows, limit) if limit is not None else None
                 return transaction.deleted, len(going), following
-            except Forbidden:
+            except ProtectedRowDeleted:
                 with self.connection.transaction(self._doing) as transaction:
                     rows = self._locked(transaction, keys, only, limit)
                     if rows:
                         kept |= {rows[number] for (number,) in transaction.rows(self._statements.blocked(rows))}
         # It became so a moment ago, and again: whoever works on these runs is at it now.
-        raise TooMuch(is_locked=True, why=_CHANGES)
+        raise TransactionAborted(is_locked=True, why=_CHANGES)
 
     def _locked(
         self, transaction: Transaction, keys: KeyRange, only: Sequence[Row] | None, limit: int | None = None
@@ -303,9 +305,9 @@ class Task:
             rows = [row for row in rows if row in wanted]
         return rows
 
-    def _delete_hard(self, row: Row, error: TooMuch) -> None:
+    def _delete_hard(self, row: Row, error: TransactionAborted) -> None:
         """Delete a single row of the root that is too much for a transaction: piece by piece, if it is a run."""
-        what = f"{self.unit.root.name} {' '.join(row)}"
+        what = f"{self.unit.root_table.name} {' '.join(row)}"
         self._hard += 1
         if self._hard >= _MAX_HARD:
             raise DatabaseRefused(
@@ -314,26 +316,26 @@ class Task:
                 "triggers, or a reference without an index (plan names those); or give max_transaction more time."
             ) from error
         if error.is_locked:
-            self.leave(f"{what}: {error.why or 'somebody has locked it, or what hangs on it'}")
+            self.record_skipped(f"{what}: {error.why or 'somebody has locked it, or what hangs on it'}")
             return
-        if self.unit.root.name != rules.RUNS or not any(map(hangs_on_tasks, self.unit.parts)):
-            self.leave(f"{what}: deleting it takes longer than max_transaction")
+        if self.unit.root_table.name != rules.RUNS or not any(map(hangs_on_tasks, self.unit.parts)):
+            self.record_skipped(f"{what}: deleting it takes longer than max_transaction")
             return
         try:
             self._delete_pieces(row)
             deleted, roots, _ = self._transaction(self._range_of([row]), [row])
-        except TooMuch as again:
+        except TransactionAborted as again:
             why = "somebody has locked it" if again.is_locked else "deleting it takes longer than max_transaction"
-            self.leave(f"{what}: {again.why or why}")
+            self.record_skipped(f"{what}: {again.why or why}")
             return
-        self._tell(deleted, roots)
+        self._record(deleted, roots)
 
     def _delete_pieces(self, row: Row) -> None:
         """Delete the tasks of a large run, some at a time, with what hangs on them."""
         if not any(part.table.name == TASKS for part in self.unit.parts):
-            raise TooMuch(is_locked=False)
+            raise TransactionAborted(is_locked=False)
         keys, size, tries = self._range_of([row]), 1000, 0
-        while self.may_go_on():
+        while self.should_continue():
             try:
                 with self.connection.transaction(self._doing) as transaction:
                     rows = self._locked(transaction, keys, [row])
@@ -342,13 +344,13 @@ class Task:
                     tasks = transaction.rows(self._statements.tasks(row, size))
                     if tasks:
                         self._removal.remove(transaction, rows, tasks)
-            except Forbidden:
+            except ProtectedRowDeleted:
                 # Whether something keeps it is asked again; it may only have changed.
                 tries += 1
                 if tries == _TRIES:
-                    raise TooMuch(is_locked=True, why=_CHANGES) from None
+                    raise TransactionAborted(is_locked=True, why=_CHANGES) from None
                 continue
-            except TooMuch as error:
+            except TransactionAborted as error:
                 if error.is_locked or size == 1:
                     raise
                 size = max(1, size // 4)
@@ -356,11 +358,11 @@ class Task:
             if not tasks:
                 return
             tries = 0
-            self._tell(transaction.deleted, 0)
+            self._record(transaction.deleted, 0)
 
-    def _tell(self, deleted: Deleted, roots: int) -> None:
+    def _record(self, deleted: Deleted, roots: int) -> None:
         self._hard = 0
-        self.pace.took(roots, deleted)
+        self.sizer.record_transaction(roots, deleted)
         if deleted.locked:
-            self.leave(f"{self.unit.name}: rows that somebody had locked were passed over")
+            self.record_skipped(f"{self.unit.name}: rows that somebody had locked were passed over")
         self.on_deleted(deleted)

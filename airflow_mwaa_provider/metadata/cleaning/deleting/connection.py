@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.database import Database
 
-__all__ = ["Deleted", "Forbidden", "TooMuch", "Transaction", "Transactions", "check_writable"]
+__all__ = ["CleanupConnection", "Deleted", "ProtectedRowDeleted", "Transaction", "TransactionAborted", "check_writable"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -46,7 +46,7 @@ _SETTINGS = (
 _GIVEN_UP = {"57014": "time", "55P03": "lock", "40P01": "lock", "40001": "lock"}
 
 
-class TooMuch(Exception):
+class TransactionAborted(Exception):
     """A transaction was given up and nothing of it is done; fewer rows may well do.
 
     :param is_locked: because of what others do, and not because it took too long.
@@ -59,7 +59,7 @@ class TooMuch(Exception):
         self.why = why
 
 
-class Forbidden(Exception):
+class ProtectedRowDeleted(Exception):
     """Something that must stay was among what a transaction had deleted; nothing of it is done."""
 
 
@@ -107,20 +107,20 @@ class Transaction:
         found: list[tuple[Any, ...]] = self._cursor.fetchall()
         return found
 
-    def delete(self, table: str, statement: str, along: Sequence[str] = ()) -> list[int]:
+    def delete(self, table: str, statement: str, cascaded: Sequence[str] = ()) -> list[int]:
         """Run a statement that counts what it deletes, and what of that must stay.
 
-        :param along: tables of which it counts what goes along, after its own.
+        :param cascaded: tables of which it counts what goes along, after its own.
         :return: what it counted.
-        :raises Forbidden: something must stay.
+        :raises ProtectedRowDeleted: something must stay.
         """
         began, self.table = self._clock(), table
         [found] = self.rows(statement)
         if any(found[1::2]):
-            raise Forbidden
+            raise ProtectedRowDeleted
         rows = list(found[::2])
         self.deleted.add(table, rows[0], self._clock() - began)
-        for other, count in zip(along, rows[1:], strict=True):
+        for other, count in zip(cascaded, rows[1:], strict=True):
             self.deleted.add(other, count, 0.0)
         return rows
 
@@ -143,14 +143,14 @@ class Transaction:
     def _execute(self, statement: str) -> None:
         left = self._limit_s - (self._clock() - self._began)
         if left <= 0:
-            raise TooMuch(is_locked=False)
+            raise TransactionAborted(is_locked=False)
         self._cursor.execute(f"SET LOCAL statement_timeout TO {max(1, round(left * 1000))}; {statement}")
 
 
-class Transactions:
+class CleanupConnection:
     """A connection that runs one short transaction after another; a context.
 
-    :param tell: is told when the connection was lost.
+    :param notify: is told when the connection was lost.
     :param check: looks at each transaction that has deleted something, before it is committed, and raises where it must
         not be.
 
@@ -163,7 +163,7 @@ class Transactions:
         self,
         database: Database,
         options: CleanupOptions,
-        tell: Callable[[str], None] = log.info,
+        notify: Callable[[str], None] = log.info,
         *,
         check: Callable[[Transaction], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -173,14 +173,14 @@ class Transactions:
         self._limit_s = options.max_transaction.total_seconds()
         self._lock_ms = round(options.lock_timeout.total_seconds() * 1000)
         self._ask_timeout = f"SET LOCAL statement_timeout TO {round(options.statement_timeout.total_seconds() * 1000)}"
-        self._tell = tell
+        self._notify = notify
         self._check = check
         self._clock = clock
         self._connection: Any = None
         self.longest_s = 0.0
         self.table: str | None = None
 
-    def __enter__(self) -> Transactions:
+    def __enter__(self) -> CleanupConnection:
         self._connection = self._database.open()
         return self
 
@@ -228,7 +228,7 @@ class Transactions:
         return self._query(f"{_READING}; {self._ask_timeout}", statement, doing)
 
     def _query(self, settings: str, statement: str, doing: str) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = self.persistently(lambda: self._once(settings, statement, doing))
+        found: list[tuple[Any, ...]] = self.with_reconnect(lambda: self._once(settings, statement, doing))
         return found
 
     def _once(self, settings: str, statement: str, doing: str) -> list[tuple[Any, ...]]:
@@ -245,7 +245,7 @@ class Transactions:
             cursor.execute("COMMIT")
         return found
 
-    def persistently(self, work: Callable[[], T]) -> T:
+    def with_reconnect(self, work: Callable[[], T]) -> T:
         """Do something again where the connection is lost meanwhile: what was not committed is undone, and so safe.
 
         :raises DatabaseUnavailable: the database was away for longer than a minute.
@@ -262,7 +262,7 @@ class Transactions:
                 now = self._clock()
                 if deadline is None:
                     deadline = now + _PATIENCE_S
-                    self._tell(f"The connection was lost, and is opened again: {error}")
+                    self._notify(f"The connection was lost, and is opened again: {error}")
                 if now >= deadline:
                     raise
                 time.sleep(_PAUSE_S)
@@ -273,7 +273,7 @@ class Transactions:
 
         Where it has deleted something, the check of the connection looks at it last, and may raise what it likes.
 
-        :raises TooMuch: it took longer than it may, or waited for a lock.
+        :raises TransactionAborted: it took longer than it may, or waited for a lock.
         :raises DatabaseRefused: the server refused something else.
         :raises DatabaseUnavailable: the connection was lost; whether it is done is not known.
         """
@@ -285,7 +285,7 @@ class Transactions:
                 cursor.execute(f"{BEGIN}; {_SETTINGS}; SET LOCAL lock_timeout TO {self._lock_ms}")
                 try:
                     yield transaction
-                except Forbidden:
+                except ProtectedRowDeleted:
                     # Maybe it was, because what goes along is not what is known.
                     if self._check is not None:
                         self._check(transaction)
@@ -300,7 +300,7 @@ class Transactions:
                 self.table = transaction.table
                 how = _GIVEN_UP.get(getattr(error, "pgcode", None) or "")
                 if how is not None:
-                    raise TooMuch(is_locked=how == "lock") from error
+                    raise TransactionAborted(is_locked=how == "lock") from error
                 raise
         transaction.deleted.transaction_s = self._note(began)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Transaction
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit
 
 __all__ = ["ForeignKeys", "ForeignKeysChanged"]
 
@@ -64,7 +64,7 @@ class ForeignKeys:
             by_table.setdefault(table, set()).add(_Key(oid, enabled))
         return cls(by_table, {oid: name for _, oid, _, name in found})
 
-    def check(self, unit: Unit) -> Callable[[Transaction], None]:
+    def check(self, unit: CleanupUnit) -> Callable[[Transaction], None]:
         """Return what checks, in a transaction that has deleted rows of a unit, that they are the same.
 
         Takes 0.4-0.5 ms, of which 0.2 ms are the query's own plan; PostgreSQL 18, two busy cores.

@@ -48,13 +48,13 @@ class Lease:
         self._since = 0.0
 
     def __enter__(self) -> Lease:
-        self.take()
+        self.acquire()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.let_go()
+        self.release()
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Get hold of it.
 
         :raises CleanupUnderWay: another process has it.
@@ -69,7 +69,7 @@ class Lease:
             self._end(1)
             self._holding, self._since = 0, self._clock()
         except BaseException:
-            self.let_go()
+            self.release()
             raise
 
     def wait(self, timeout_s: float) -> None:
@@ -80,7 +80,7 @@ class Lease:
         deadline = self._clock() + timeout_s
         while True:
             try:
-                return self.take()
+                return self.acquire()
             except CleanupUnderWay:
                 if self._clock() >= deadline:
                     raise
@@ -103,8 +103,8 @@ class Lease:
         except psycopg2.Error:
             if not self._is_held():
                 # Somebody may have got hold of it meanwhile: it is asked for as at first.
-                self.let_go()
-                self.take()
+                self.release()
+                self.acquire()
                 return
             self._replace(other)
             try:
@@ -133,7 +133,7 @@ class Lease:
             self._hands[hand].close()
         self._hands[hand] = self._database.open()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Let go of it."""
         for hand in self._hands:
             with suppress(psycopg2.Error):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.metadata.catalog.schema import text_literal
-from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Forbidden
+from airflow_mwaa_provider.metadata.cleaning.deleting.connection import ProtectedRowDeleted
 from airflow_mwaa_provider.metadata.cleaning.deleting.statements import Statements, hangs_on_tasks
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
 from airflow_mwaa_provider.metadata.cleaning.scope.graph import CASCADE, TAKES_ALONG, Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Transaction
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Part, Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit, DependentTable
 
 __all__ = ["Removal"]
 
@@ -40,18 +40,18 @@ class _Ways:
 
     :param stated: by a statement that returns what it deletes.
     :param seen: along with their tasks, whose statement looks at them.
-    :param along: along with what they refer to, unseen: rows without a date, which nothing keeps.
+    :param cascaded: along with what they refer to, unseen: rows without a date, which nothing keeps.
     """
 
-    stated: list[Part] = field(default_factory=list)
-    seen: list[Part] = field(default_factory=list)
-    along: list[str] = field(default_factory=list)
+    stated: list[DependentTable] = field(default_factory=list)
+    seen: list[DependentTable] = field(default_factory=list)
+    cascaded: list[str] = field(default_factory=list)
 
 
 class Removal:
     """Deletes rows of a unit; not thread-safe."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: CleanupUnit) -> None:
         self._unit = unit
         self._statements = Statements(unit)
         self._filled: set[str] | None = None
@@ -64,7 +64,7 @@ class Removal:
     ) -> None:
         """Delete what hangs on locked rows of the root, and they themselves; or only these of their tasks.
 
-        :raises Forbidden: something went that must stay, or that wasn't seen.
+        :raises ProtectedRowDeleted: something went that must stay, or that wasn't seen.
         """
         parts = list(self._unit.parts) if tasks is None else self._parts_of_tasks()
         if len(parts) == 1:
@@ -87,11 +87,11 @@ class Removal:
         if self._is_counted:
             after = self._counts(transaction, parts)
             gone = {name: count - before[name] for name, count in after.items()}
-            self._check(gone, deleted, seen, ways.along)
-            for name in ways.along:
+            self._check(gone, deleted, seen, ways.cascaded)
+            for name in ways.cascaded:
                 transaction.deleted.add(name, gone[name], 0.0)
 
-    def _parts_of_tasks(self) -> list[Part]:
+    def _parts_of_tasks(self) -> list[DependentTable]:
         """Give what hangs on tasks, found by them even where it names its run as well."""
         unit = self._unit
         [tasks] = [part for part in unit.parts if part.table.name == TASKS]
@@ -107,7 +107,7 @@ class Removal:
                     break
         return found
 
-    def _ways(self, transaction: Transaction, parts: Sequence[Part]) -> _Ways:
+    def _ways(self, transaction: Transaction, parts: Sequence[DependentTable]) -> _Ways:
         filled = self._with_rows(transaction)
         here = {part.table.name for part in parts}
         ways = _Ways()
@@ -117,7 +117,7 @@ class Removal:
             if name not in filled and (goes_along or not self._is_counted):
                 continue
             if goes_along and part.time_sql() is None:
-                ways.along.append(name)
+                ways.cascaded.append(name)
             elif goes_along and TASKS in here and _is_seen_by_task(part):
                 ways.seen.append(part)
             else:
@@ -125,7 +125,7 @@ class Removal:
                 ways.stated.append(replace(part, direct=None) if self._was_missed else part)
         return ways
 
-    def _counts(self, transaction: Transaction, parts: Sequence[Part]) -> dict[str, int]:
+    def _counts(self, transaction: Transaction, parts: Sequence[DependentTable]) -> dict[str, int]:
         """Ask how many rows of each table this connection has deleted, since some time before the transaction."""
         if not self._is_counted:
             return {}
@@ -157,24 +157,26 @@ class Removal:
     def _oid(self, name: str) -> str:
         return f"{text_literal(self._unit.schema.qualified(name))}::regclass"
 
-    def _check(self, gone: dict[str, int], deleted: dict[str, int], seen: dict[str, int], along: Sequence[str]) -> None:
+    def _check(
+        self, gone: dict[str, int], deleted: dict[str, int], seen: dict[str, int], cascaded: Sequence[str]
+    ) -> None:
         """Check that no row went along that nobody had looked at."""
         if any(gone[name] < count for name, count in deleted.items()):
             log.warning(
                 "The database's statistics do not count what is deleted: a statement deletes each table's rows."
             )
             self._is_counted = False
-            raise Forbidden
+            raise ProtectedRowDeleted
         expected = {**deleted, **seen}
-        if any(count != expected.get(name, 0) for name, count in gone.items() if name not in along):
+        if any(count != expected.get(name, 0) for name, count in gone.items() if name not in cascaded):
             # It came, or went, in between; maybe it is the first of its table.
             self._filled = None
             self._was_missed = True
-            raise Forbidden
+            raise ProtectedRowDeleted
         self._was_missed = False
 
 
-def _goes_along(part: Part, here: set[str]) -> bool:
+def _goes_along(part: DependentTable, here: set[str]) -> bool:
     """Whether the database deletes rows of a part along with what they refer to, which goes too."""
     if part.path is None:
         return False
@@ -182,7 +184,7 @@ def _goes_along(part: Part, here: set[str]) -> bool:
     return first.on_delete == CASCADE and first.table in here
 
 
-def _is_seen_by_task(part: Part) -> bool:
+def _is_seen_by_task(part: DependentTable) -> bool:
     """Whether rows of a part are best looked at with their tasks: by an index, and as they were written once."""
     if part.path is None or part.path.steps[0].table != TASKS or part.direct is not None:
         return False

@@ -11,10 +11,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaInputError
-from airflow_mwaa_provider.metadata.cleaning.deleting.connection import TooMuch, Transactions, check_writable
+from airflow_mwaa_provider.metadata.cleaning.deleting.connection import (
+    CleanupConnection,
+    TransactionAborted,
+    check_writable,
+)
 from airflow_mwaa_provider.metadata.cleaning.deleting.foreign_keys import ForeignKeys, ForeignKeysChanged
 from airflow_mwaa_provider.metadata.cleaning.deleting.lease import Lease
-from airflow_mwaa_provider.metadata.cleaning.deleting.throttle import Watch
+from airflow_mwaa_provider.metadata.cleaning.deleting.throttle import Throttle
 from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout
 from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
@@ -28,16 +32,16 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.cleaning.deleting.connection import Deleted
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.outcome import Progress
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit
     from airflow_mwaa_provider.metadata.database import Database
 
-__all__ = ["Deletion", "moment_of"]
+__all__ = ["CleanupSession", "reference_time"]
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
 _CANCELLED_EVERY_S = 0.1
 
 
-def moment_of(connection: Transactions, options: CleanupOptions) -> datetime:
+def reference_time(connection: CleanupConnection, options: CleanupOptions) -> datetime:
     """Say what time ages are counted from.
 
     :raises MwaaInputError: it is yet to come: what is still valid then would be taken for old.
@@ -50,7 +54,7 @@ def moment_of(connection: Transactions, options: CleanupOptions) -> datetime:
     return now
 
 
-class Deletion:
+class CleanupSession:
     """One cleanup that is under way, by as many workers as are wanted. Thread-safe.
 
     :param connection: for questions; each worker has one of its own.
@@ -63,11 +67,11 @@ class Deletion:
         self,
         database: Database,
         options: CleanupOptions,
-        connection: Transactions,
+        connection: CleanupConnection,
         lease: Lease,
-        watch: Watch,
+        watch: Throttle,
         foreign_keys: ForeignKeys,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         *,
         progress: Progress | None = None,
         goes_on: str = "the next cleanup goes on here",
@@ -78,9 +82,9 @@ class Deletion:
         self.lease = lease
         self.outcome = Outcome()
         self._database = database
-        self._watch = watch
+        self._throttle = watch
         self._foreign_keys = foreign_keys
-        self._tell = tell
+        self._notify = notify
         self._progress = progress
         self._goes_on = goes_on
         self._began = time.monotonic() if began is None else began
@@ -90,17 +94,17 @@ class Deletion:
 
     @classmethod
     @contextmanager
-    def begun(
+    def open(
         cls,
         database: Database,
         options: CleanupOptions,
-        prepare: Callable[[Transactions], tuple[Schema, Sequence[Unit]]],
-        tell: Callable[[str], None],
+        prepare: Callable[[CleanupConnection], tuple[Schema, Sequence[CleanupUnit]]],
+        notify: Callable[[str], None],
         *,
         progress: Progress | None = None,
         wait_timeout_s: float = 0.0,
         goes_on: str = "the next cleanup goes on here",
-    ) -> Iterator[Deletion]:
+    ) -> Iterator[CleanupSession]:
         """Check that all that shall be deleted may be, and get hold of the lease.
 
         :param prepare: says what shall be.
@@ -111,35 +115,35 @@ class Deletion:
         check_wait_timeout(wait_timeout_s)
         began = time.monotonic()
         with ExitStack() as stack:
-            connection = stack.enter_context(Transactions(database, options, tell))
+            connection = stack.enter_context(CleanupConnection(database, options, notify))
             foreign_keys = connection.rows_of(ForeignKeys.read, "reading its foreign keys")
             schema, units = prepare(connection)
-            tables = sorted({name for unit in units for name in [*unit.tables, unit.root.name]})
+            tables = sorted({name for unit in units for name in [*unit.tables, unit.root_table.name]})
             qualified = [schema.qualified(name) for name in tables]
             connection.rows_of(
                 lambda raw: check_writable(raw, qualified, database.label), "asking what its user may do"
             )
             lease = Lease(database)
             lease.wait(wait_timeout_s)
-            stack.callback(lease.let_go)
-            watch = Watch(schema, connection.ask, tell, max_pause_s=options.max_pause.total_seconds())
+            stack.callback(lease.release)
+            throttle = Throttle(schema, connection.ask, notify, max_pause_s=options.max_pause.total_seconds())
             yield cls(
-                database, options, connection, lease, watch, foreign_keys, tell, progress=progress, goes_on=goes_on,
-                began=began,
+                database, options, connection, lease, throttle, foreign_keys, notify, progress=progress,
+                goes_on=goes_on, began=began,
             )  # fmt: skip
 
-    def work(self, unit: Unit, do: Callable[[Transactions], None]) -> None:
+    def work(self, unit: CleanupUnit, do: Callable[[CleanupConnection], None]) -> None:
         """Let each worker do something for a unit, with a connection of its own; what the database refuses is noted.
 
         Where foreign keys have changed since they were read, that is noted, and the cleanup stops.
         """
 
-        def one(connection: Transactions) -> None:
+        def one(connection: CleanupConnection) -> None:
             with connection:
                 try:
                     do(connection)
-                except TooMuch:
-                    self.leave(f"{unit.name}: a transaction took too long, or waited too long for a lock")
+                except TransactionAborted:
+                    self.record_skipped(f"{unit.name}: a transaction took too long, or waited too long for a lock")
                 except DatabaseRefused as error:
                     self.fail(unit, connection.table, error)
                 except ForeignKeysChanged as error:
@@ -153,7 +157,8 @@ class Deletion:
 
         check = self._foreign_keys.check(unit)
         connections = [
-            Transactions(self._database, self.options, self._tell, check=check) for _ in range(self.options.workers)
+            CleanupConnection(self._database, self.options, self._notify, check=check)
+            for _ in range(self.options.workers)
         ]
         if len(connections) == 1:
             one(connections[0])
@@ -172,39 +177,39 @@ class Deletion:
                         connection.cancel()
                 raise
 
-    def counting(self, unit: Unit, expected: int | None) -> Callable[[Deleted], None]:
+    def counting(self, unit: CleanupUnit, expected: int | None) -> Callable[[Deleted], None]:
         """Give what is to be told of each transaction."""
-        told = 0
+        done = 0
 
         def count(deleted: Deleted) -> None:
-            nonlocal told
+            nonlocal done
             with self._lock:
                 for name, rows in deleted.rows.items():
                     if rows:
                         self.outcome.table(name).add(rows, deleted.seconds[name], deleted.transaction_s)
-                told += deleted.rows.get(unit.name, 0)
+                done += deleted.rows.get(unit.name, 0)
                 if self._progress is not None:
-                    self._progress(unit.name, told, expected)
+                    self._progress(unit.name, done, expected)
 
         return count
 
-    def last_runs(self, unit: Unit) -> LastRuns | None:
+    def last_runs(self, unit: CleanupUnit) -> LastRuns | None:
         """Look up the last runs of each DAG, where a unit keeps them."""
-        if unit.root.name != rules.RUNS or not self.options.keep_last_run:
+        if unit.root_table.name != rules.RUNS or not self.options.keep_last_run:
             return None
         return LastRuns.look_up(unit, self.connection.ask)
 
-    def may_go_on(self) -> bool:
+    def should_continue(self) -> bool:
         """Look after everything else between two transactions; ``False`` when the time is up."""
         with self._between:
             if self.is_over():
                 return False
-            self.connection.persistently(self.lease.renew)
-            self._watch.rest(self._may_rest)
+            self.connection.with_reconnect(self.lease.renew)
+            self._throttle.pause_if_overloaded(self._may_keep_pausing)
             return not self.is_over()
 
-    def _may_rest(self) -> bool:
-        self.connection.persistently(self.lease.renew)
+    def _may_keep_pausing(self) -> bool:
+        self.connection.with_reconnect(self.lease.renew)
         return not self.is_over()
 
     def is_over(self) -> bool:
@@ -218,12 +223,12 @@ class Deletion:
             self.outcome.time_out(limit, self._goes_on)
         return True
 
-    def leave(self, why: str) -> None:
+    def record_skipped(self, why: str) -> None:
         """Note why something stays that should go."""
         with self._lock:
-            self.outcome.leave(why)
+            self.outcome.record_skipped(why)
 
-    def fail(self, unit: Unit, table: str | None, error: Exception) -> None:
+    def fail(self, unit: CleanupUnit, table: str | None, error: Exception) -> None:
         """Note that a unit went wrong.
 
         :param table: which of its tables, where that is known.
@@ -231,11 +236,11 @@ class Deletion:
         with self._lock:
             for name in {unit.name if unit.name in unit.tables else unit.tables[-1], table or unit.tables[-1]}:
                 self.outcome.table(name).failure = str(error)
-            self.outcome.leave(f"{unit.name}: {error}")
+            self.outcome.record_skipped(f"{unit.name}: {error}")
 
-    def ended(self) -> Outcome:
+    def finish(self) -> Outcome:
         """Give what happened."""
         self.outcome.seconds = time.monotonic() - self._began
-        self.outcome.paused_s = self._watch.paused_s
-        self.outcome.paused_why = dict(self._watch.why)
+        self.outcome.paused_s = self._throttle.paused_s
+        self.outcome.paused_why = dict(self._throttle.paused_why)
         return self.outcome

@@ -10,26 +10,26 @@ from airflow_mwaa_provider.metadata.catalog.schema import quoted, text_literal
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
 from airflow_mwaa_provider.metadata.cleaning.scope.graph import Path
 from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
-from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal, given_sql, moment_sql
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal, moment_sql, values_table_sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mwaa_provider.metadata.catalog.selection import KeyRange
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Part, Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit, DependentTable
 
 __all__ = ["Statements", "hangs_on_tasks"]
 
 
 @dataclass(frozen=True)
 class Statements:
-    """Writes the SQL of a unit. Rows of the root are named by the text of :attr:`Unit.columns`."""
+    """Writes the SQL of a unit. Rows of the root are named by the text of :attr:`CleanupUnit.columns`."""
 
-    unit: Unit
+    unit: CleanupUnit
 
     @property
     def _root(self) -> str:
-        return self.unit.schema.qualified(self.unit.root.name)
+        return self.unit.schema.qualified(self.unit.root_table.name)
 
     @property
     def _key(self) -> str:
@@ -47,13 +47,13 @@ class Statements:
         """Lock the rows between keys that go as far as they tell themselves, without those that others have locked."""
         items = ", ".join(f"t.{quoted(name)}::text" for name in self.unit.columns)
         return (
-            f"SELECT {items} FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql} "
+            f"SELECT {items} FROM {self._root} t WHERE {keys.condition()} AND {self.unit.row_condition_sql} "
             f"ORDER BY {self._key} {f'LIMIT {int(limit)} ' if limit is not None else ''}FOR UPDATE OF t SKIP LOCKED"
         )
 
     def count_own(self, keys: KeyRange) -> str:
         """Count what :meth:`lock` would give if nobody had locked any."""
-        return f"SELECT count(*) FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql}"
+        return f"SELECT count(*) FROM {self._root} t WHERE {keys.condition()} AND {self.unit.row_condition_sql}"
 
     def blocked(self, rows: Sequence[Sequence[str]], *, unseen: bool = False) -> str:
         """Find those of the locked rows that other rows keep; they are numbered from 0 on.
@@ -82,22 +82,22 @@ class Statements:
             statements[parent] = f"SELECT 1 FROM {source} JOIN {self._given(rows)} k ON {on} FOR UPDATE OF t"
         return list(statements.values())
 
-    def have_rows(self, parts: Sequence[Part]) -> str:
+    def have_rows(self, parts: Sequence[DependentTable]) -> str:
         """Ask of each of these tables whether it has any row at all."""
         tables = (self.unit.schema.qualified(part.table.name) for part in parts)
         return f"SELECT {', '.join(f'EXISTS (SELECT 1 FROM {table})' for table in tables)}"
 
     def delete(
         self,
-        part: Part,
+        part: DependentTable,
         rows: Sequence[Sequence[str]],
         tasks: Sequence[Sequence[str]] | None = None,
-        along: Sequence[Part] = (),
+        cascaded: Sequence[DependentTable] = (),
     ) -> str:
         """Delete what of a part hangs on locked rows; give how many, and how many that must not have gone.
 
         :param tasks: only what hangs on these of their tasks, by primary key.
-        :param along: tables that refer to this one, and whose rows the database deletes with it: they are counted too.
+        :param cascaded: tables that refer to this one, and whose rows the database deletes with its rows: also counted.
         """
         schema = self.unit.schema
         table = schema.qualified(part.table.name)
@@ -121,11 +121,11 @@ class Statements:
             alias = _alias_of_tasks(part)
             key = [schema.tables[TASKS].column(name) for name in schema.tables[TASKS].key]
             columns = [(column.name, column.type) for column in key]
-            using.append(f"{given_sql(columns, tasks)} w")
+            using.append(f"{values_table_sql(columns, tasks)} w")
             same += [f"{alias}.{quoted(name)} = w.{quoted(name)}" for name, _ in columns]
         counts = ["(SELECT count(*), count(*) FILTER (WHERE forbidden) FROM gone) g"]
         referred: dict[str, str] = {}
-        for number, other in enumerate(along):
+        for number, other in enumerate(cascaded):
             assert other.path is not None
             step = other.path.steps[0]
             referred.update((name, f"t.{quoted(name)}") for name in step.foreign_columns)
@@ -145,7 +145,7 @@ class Statements:
 
     def delete_plain(self, keys: KeyRange) -> str:
         """Delete rows on which nothing hangs, and which nothing else keeps, without locking them before."""
-        return f"DELETE FROM {self._root} t WHERE {keys.condition()} AND {self.unit.own_sql}"
+        return f"DELETE FROM {self._root} t WHERE {keys.condition()} AND {self.unit.row_condition_sql}"
 
     def tasks(self, row: Sequence[str], limit: int) -> str:
         """Find some tasks of a run."""
@@ -157,7 +157,7 @@ class Statements:
             f"AND t.run_id = {text_literal(run['run_id'])} LIMIT {int(limit)}"
         )
 
-    def _forbidden(self, part: Part) -> str:
+    def _forbidden(self, part: DependentTable) -> str:
         terms = []
         time = part.time_sql()
         if part.path is not None and time is not None:
@@ -173,15 +173,15 @@ class Statements:
             keys = f"{array_literal([row[0] for row in rows])}::{key.type}[]"
             items = ", ".join(map(quoted, self.unit.columns))
             return f"(SELECT {items} FROM {self._root} WHERE {quoted(key.name)} = ANY ({keys}))"
-        return self.unit.given_sql(rows)
+        return self.unit.values_table_sql(rows)
 
 
-def hangs_on_tasks(part: Part) -> bool:
+def hangs_on_tasks(part: DependentTable) -> bool:
     """Whether rows of a part are reached through tasks, or are tasks."""
     return part.path is not None and (part.table.name == TASKS or any(s.table == TASKS for s in part.path.steps))
 
 
-def _alias_of_tasks(part: Part) -> str:
+def _alias_of_tasks(part: DependentTable) -> str:
     if part.table.name == TASKS:
         return "t"
     assert part.path is not None

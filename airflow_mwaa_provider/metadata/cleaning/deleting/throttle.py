@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
 
-__all__ = ["Load", "Watch"]
+__all__ = ["Load", "Throttle"]
 
 _EVERY_S = 2.0
 _FIRST_PAUSE_S = 0.5
@@ -38,12 +38,12 @@ class Load:
     lag_s: float | None = None
 
     @property
-    def suffering(self) -> str | None:
+    def overload_reason(self) -> str | None:
         """What is wrong, in words, with figures."""
         return self._words()[0]
 
     @property
-    def reason(self) -> str | None:
+    def overload_kind(self) -> str | None:
         """What is wrong, in words that are the same at each look."""
         return self._words()[1]
 
@@ -61,11 +61,11 @@ class Load:
         return None, None
 
 
-class Watch:
+class Throttle:
     """Looks after the environment between transactions.
 
     :param ask: runs a query.
-    :param tell: is told when a pause begins.
+    :param notify: is told when a pause begins.
     :param max_pause_s: longest pause before a transaction is tried all the same; 0: never pause.
 
     ``paused_s`` is how long it has paused, and ``why`` the reasons, with how many seconds each took.
@@ -75,7 +75,7 @@ class Watch:
         self,
         schema: Schema,
         ask: Callable[[str, str], list[tuple[Any, ...]]],
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         *,
         max_pause_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
@@ -84,12 +84,12 @@ class Watch:
         self._max_pause_s = max_pause_s
         self._sql = _LOAD.format(job=schema.qualified("job"))
         self._ask = ask
-        self._tell = tell
+        self._notify = notify
         self._clock = clock
         self._sleep = sleep
         self._looked = float("-inf")
         self.paused_s = 0.0
-        self.why: dict[str, float] = {}
+        self.paused_why: dict[str, float] = {}
 
     def look(self) -> Load:
         """Ask how it is."""
@@ -101,16 +101,16 @@ class Watch:
             float(lag) if lag is not None else None,
         )
 
-    def rest(self, may_go_on: Callable[[], bool]) -> None:
+    def pause_if_overloaded(self, should_continue: Callable[[], bool]) -> None:
         """Pause for as long as the environment suffers, within bounds: then a transaction is tried again."""
         if self._clock() - self._looked < _EVERY_S or not self._max_pause_s:
             return
         began, pause = self._clock(), _FIRST_PAUSE_S
         reason: str | None = None
-        while (load := self.look()).suffering is not None and may_go_on():
+        while (load := self.look()).overload_reason is not None and should_continue():
             if reason is None:
-                self._tell(f"Pausing for {self._max_pause_s:.0f} s at most: {load.suffering}")
-            reason = load.reason
+                self._notify(f"Pausing for {self._max_pause_s:.0f} s at most: {load.overload_reason}")
+            reason = load.overload_kind
             left = self._max_pause_s - (self._clock() - began)
             if left <= 0:
                 break
@@ -120,7 +120,7 @@ class Watch:
         if reason is not None:
             paused_s = self._looked - began
             self.paused_s += paused_s
-            self.why[reason] = self.why.get(reason, 0.0) + paused_s
+            self.paused_why[reason] = self.paused_why.get(reason, 0.0) + paused_s
 
 
 _LOAD = """

@@ -68,7 +68,7 @@ class ApiCleanup:
         serve.
     :param wait_timeout_s: how long a web server is waited for that is busy with another cleanup, or out of order. A
         step of one's own whose answer was lost takes some seconds to end.
-    :param tell: is told of what is waited for, and of answers that were lost.
+    :param notify: is told of what is waited for, and of answers that were lost.
     """
 
     route = "api"
@@ -82,7 +82,7 @@ class ApiCleanup:
         wait_timeout_s: float = _PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        tell: Callable[[str], None] = log.info,
+        notify: Callable[[str], None] = log.info,
     ) -> None:
         check_wait_timeout(wait_timeout_s)
         self.label = label
@@ -91,7 +91,7 @@ class ApiCleanup:
         self._wait_timeout_s = wait_timeout_s
         self._clock = clock
         self._sleep = sleep
-        self._tell = tell
+        self._notify = notify
         self._began = clock()
 
     def plan(self) -> Plan:
@@ -186,7 +186,7 @@ class ApiCleanup:
     @staticmethod
     def _fail(unit: str, why: str, outcome: Outcome) -> None:
         outcome.table(unit).failure = why
-        outcome.leave(f"{unit}: {why}")
+        outcome.record_skipped(f"{unit}: {why}")
 
     def _count(self, options: CleanupOptions, outcome: Outcome) -> None:
         """Say how much there was to go, where not all is gone."""
@@ -195,7 +195,7 @@ class ApiCleanup:
         try:
             plan = read_plan(self._ask(PLAN, {"options": options.document()}), route=self.route)
         except MwaaError as error:
-            self._tell(f"What is left was not counted: {error}")
+            self._notify(f"What is left was not counted: {error}")
             return
         for table in plan.tables:
             outcome.table(table.table).matched += table.rows
@@ -224,7 +224,7 @@ class ApiCleanup:
                 now = self._clock()
                 if deadline is None:
                     deadline = now + self._wait_timeout_s
-                    self._tell(self._trouble(error, what))
+                    self._notify(self._trouble(error, what))
                 pause = (error.retry_after_s or 1.0) * random.uniform(1.0, 1.5)  # noqa: S311 - not all in step
                 if now + pause > deadline:
                     if isinstance(error, Throttled):
@@ -269,8 +269,8 @@ def _add(step: Outcome, outcome: Outcome) -> None:
         total.seconds += table.seconds
         total.longest_transaction_s = max(total.longest_transaction_s, table.longest_transaction_s)
         total.failure = total.failure or table.failure
-    for why in step.left:
-        outcome.leave(why)
+    for why in step.skipped:
+        outcome.record_skipped(why)
     outcome.paused_s += step.paused_s
     for why, seconds in step.paused_why.items():
         outcome.paused_why[why] = outcome.paused_why.get(why, 0.0) + seconds

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
-from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Outcome, Plan, TableOutcome, TablePlan
+from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome, Plan, RetainedRows, TableOutcome, TablePlan
 from airflow_mwaa_provider.metadata.remote_api.messages import read_object, reading
 
 __all__ = ["PLAN", "STEPS", "UNITS", "Step", "StepRequest", "Units", "read_options", "read_outcome", "read_plan"]
@@ -150,7 +150,7 @@ def read_plan(document: Any, *, route: str) -> Plan:
         ]
         for table in tables:
             _check(table, {"table": str, "root": str, "rows": int, "bytes": int})
-        kept = [read_object(Kept, item, "what is kept") for item in _list(document["kept"])]
+        kept = [read_object(RetainedRows, item, "what is kept") for item in _list(document["kept"])]
         for item in kept:
             _check(item, {"table": str, "why": str})
         version = document["airflow_version"]
@@ -184,7 +184,7 @@ def read_outcome(document: Any) -> Outcome:
         return Outcome(
             tables=tables,
             is_complete=bool(document["is_complete"]),
-            left=[_text(why) for why in _list(document["left"])],
+            skipped=[_text(why) for why in _list(document["left"])],
             seconds=_seconds(document["seconds"]),
             paused_s=_seconds(document["paused_s"]),
             paused_why={_text(why): _seconds(seconds) for why, seconds in document.get("paused_why", {}).items()},

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import AccessDenied, CallTimeout, MetadataError, MwaaError, MwaaInputError
-from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Outcome, Plan, TablePlan
+from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome, Plan, RetainedRows, TablePlan
 from airflow_mwaa_provider.metadata.cleaning.routes.db_clean_output import (
     LIVE,
     LIVE_FOR,
@@ -87,7 +87,7 @@ class CliCleanup:
     again may go before their run. A run that somebody clears within the seconds of a call may lose tasks.
 
     :param environment: a client, such as ``MwaaEnvironment``, whose role sees all DAGs.
-    :param tell: is told what this route does otherwise than asked.
+    :param notify: is told what this route does otherwise than asked.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class CliCleanup:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        tell: Callable[[str], None] = log.info,
+        notify: Callable[[str], None] = log.info,
     ) -> None:
         self._environment = environment
         self._options = options
         self._clock = clock
         self._sleep = sleep
-        self._tell = tell
+        self._notify = notify
         self._version = environment.airflow_version
         self._label = f"Airflow {self._version} of environment {environment.name!r}"
         self._runs = Runs(environment, options.dag_ids)
@@ -149,24 +149,24 @@ class CliCleanup:
         self._outcome = outcome = Outcome(route="cli")
         targets, _ = self._prepare()
         for sentence in self._advice(targets):
-            self._tell(sentence)
+            self._notify(sentence)
         for target in targets:
             outcome.table(target.table).matched = target.rows or 0
             if target.bound is not None and target.bound.is_unfinished:
-                outcome.leave(f"{target.table}: {target.bound.clause}")
+                outcome.record_skipped(f"{target.table}: {target.bound.clause}")
         try:
             for target in targets:
                 self._clean_or_fail(target, progress)
         except _TimeIsUp:
             outcome.time_out(limit)
         except MwaaError as error:
-            outcome.leave(f"the cleanup was given up: {error}")
+            outcome.record_skipped(f"the cleanup was given up: {error}")
         outcome.seconds = self._clock() - began
         return outcome
 
     # -- what is to go -----------------------------------------------------------------------------
 
-    def _prepare(self) -> tuple[list[_Target], tuple[Kept, ...]]:
+    def _prepare(self) -> tuple[list[_Target], tuple[RetainedRows, ...]]:
         options = self._options
         if options.max_age is not None:
             raise MwaaInputError(
@@ -196,11 +196,13 @@ class CliCleanup:
             rows, all_rows = counts.get((name, untils[name])), counts.get((name, cutoff))
             targets.append(_Target(name, cutoff, bound, untils[name], rows))
             if rows is None:
-                kept.append(Kept(name, "db clean could not count its rows"))
+                kept.append(RetainedRows(name, "db clean could not count its rows"))
             elif bound is not None and bound.why and all_rows != rows:
-                kept.append(Kept(name, bound.clause, None if all_rows is None else max(0, all_rows - rows)))
+                kept.append(RetainedRows(name, bound.clause, None if all_rows is None else max(0, all_rows - rows)))
         if "dag_run" in cutoffs:
-            kept.append(Kept("dag_run", "it is the last run of its DAG that nobody triggered by hand; its tasks go"))
+            kept.append(
+                RetainedRows("dag_run", "it is the last run of its DAG that nobody triggered by hand; its tasks go")
+            )
         return targets, tuple(kept)
 
     def _check_dags(self) -> None:
@@ -255,7 +257,7 @@ class CliCleanup:
                 self._clean(target, progress)
         except MwaaError as error:
             self._outcome.table(target.table).failure = str(error)
-            self._outcome.leave(f"{target.table}: {error}")
+            self._outcome.record_skipped(f"{target.table}: {error}")
             if not isinstance(error, MetadataError | CallTimeout):
                 raise
 
@@ -270,7 +272,7 @@ class CliCleanup:
             if self._deadline is not None and self._clock() >= self._deadline:
                 raise _TimeIsUp
             if target.bound is not None and (bound := self._runs.bound(target.cutoff)).time < upto:
-                outcome.leave(f"{name}: {bound.clause}")
+                outcome.record_skipped(f"{name}: {bound.clause}")
                 until = bound.time
                 slices = Slices(slices.count, until, slices.count(until), slices.size)
                 continue
@@ -303,9 +305,9 @@ class CliCleanup:
         except MwaaError as error:
             if not error.ambiguous and not error.transient:
                 raise
-            self._tell(f"Table {name}: db clean gave no answer, so its rows are counted again. {error}")
+            self._notify(f"Table {name}: db clean gave no answer, so its rows are counted again. {error}")
             if error.ambiguous:
-                self._outcome.leave(
+                self._outcome.record_skipped(
                     f"{name}: the answer of a call was lost, which may have left a copy of rows in a table called "
                     f"_airflow_deleted__{name}__…; look for it in the database"
                 )
@@ -315,7 +317,9 @@ class CliCleanup:
         # Airflow 3 drops the copy where it fails; nobody does where it is cut off.
         if (failure and self._version.startswith("2.")) or not (failure or printed.has_finished):
             for archive in printed.archives:
-                self._outcome.leave(f"{name}: db clean may have left a copy of rows in table {archive}; look for it")
+                self._outcome.record_skipped(
+                    f"{name}: db clean may have left a copy of rows in table {archive}; look for it"
+                )
         return failure or "db clean did not say why", failure is not None or printed.has_finished
 
     def _count_later(self, name: str, upto: datetime, rows: int) -> int:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, TableNotFound, UnexpectedAnswer
-from airflow_mwaa_provider.metadata.cleaning.outcome import Kept
+from airflow_mwaa_provider.metadata.cleaning.outcome import RetainedRows
 from airflow_mwaa_provider.metadata.rest.values import micros, moment, written_time
 
 if TYPE_CHECKING:
@@ -354,7 +354,7 @@ class Choice:
     """
 
     retention: Mapping[str, timedelta]
-    kept: tuple[Kept, ...]
+    kept: tuple[RetainedRows, ...]
 
 
 def choose_tables(listing: Printed, options: CleanupOptions, label: str) -> Choice:
@@ -389,12 +389,12 @@ def choose_tables(listing: Printed, options: CleanupOptions, label: str) -> Choi
         for name in known:
             if name not in _ORDER and name not in options.exclude and listing.counts.get(name):
                 why = _IN_USE.get(name, "it isn't known here what of it is in use")
-                kept.append(Kept(name, f"{why}; {_OTHER_ROUTES} tell", listing.counts[name]))
+                kept.append(RetainedRows(name, f"{why}; {_OTHER_ROUTES} tell", listing.counts[name]))
     if options.dag_ids is not None:
         if without := [name for name in named if name in listing.without_dag]:
             raise MwaaInputError(f"Table {without[0]} names no DAG to db clean: leave it, or dag_ids, out.")
         # Of some, such as deadline, it believes that they have a column that they have not.
-        kept += [Kept(name, "db clean cannot tell its rows by DAG") for name in sorted(chosen & listing.failed)]
+        kept += [RetainedRows(name, "db clean cannot tell its rows by DAG") for name in sorted(chosen & listing.failed)]
         chosen -= listing.without_dag | listing.failed
     if not chosen:
         raise MwaaInputError("No table is left to clean: tables, exclude and dag_ids leave none.")

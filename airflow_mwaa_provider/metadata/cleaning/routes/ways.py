@@ -50,7 +50,7 @@ class DatabaseCleaner:
         self,
         database: Database,
         options: CleanupOptions,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         *,
         route: str = "database",
         archive: tuple[AbstractContextManager[Storage], str] | None = None,
@@ -60,7 +60,7 @@ class DatabaseCleaner:
         check_wait_timeout(wait_timeout_s)
         self._database = database
         self._options = options
-        self._tell = tell
+        self._notify = notify
         self._route = route
         self._archive = archive
         self._wait_timeout_s = wait_timeout_s
@@ -72,7 +72,7 @@ class DatabaseCleaner:
 
     def run(self, progress: Progress | None = None) -> Outcome:
         """Delete it."""
-        keywords: dict[str, Any] = {"progress": progress, "tell": self._tell, "wait_timeout_s": self._wait_timeout_s}
+        keywords: dict[str, Any] = {"progress": progress, "tell": self._notify, "wait_timeout_s": self._wait_timeout_s}
         if self._archive is None:
             return run_cleanup(self._database, self._options, route=self._route, **keywords)
         # It brings what exports, which most cleanups do without.
@@ -96,7 +96,7 @@ class EnvironmentCleaner:
         environment: Any,
         route: str,
         options: CleanupOptions,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         *,
         wait_timeout_s: float = 0.0,
     ) -> None:
@@ -105,7 +105,7 @@ class EnvironmentCleaner:
         self._environment = environment
         self._route = route
         self._options = options
-        self._tell = tell
+        self._notify = notify
 
     def plan(self) -> Plan:
         """Say what would go."""
@@ -120,17 +120,19 @@ class EnvironmentCleaner:
     def _first_that_works(self, work: Callable[[Cleaner], Any]) -> Any:
         # That a route is not there is told by its first call of all: nothing has been done by then.
         ways = [Way("api", lambda: work(self._by_api())), Way("cli", lambda: work(self._by_cli()))]
-        return choose_route(self._route, ways, self._tell).taken
+        return choose_route(self._route, ways, self._notify).taken
 
     def _by_api(self) -> Cleaner:
         from airflow_mwaa_provider.metadata.cleaning.routes.api import ApiCleanup
 
         label = f"environment {self._environment.name!r}"
         wait_s = self._wait_timeout_s
-        return ApiCleanup(self._environment.call_plugin, label, self._options, wait_timeout_s=wait_s, tell=self._tell)
+        return ApiCleanup(
+            self._environment.call_plugin, label, self._options, wait_timeout_s=wait_s, notify=self._notify
+        )
 
     def _by_cli(self) -> Cleaner:
         from airflow_mwaa_provider.metadata.cleaning.routes.db_clean import CliCleanup
 
-        self._tell(f"Route cli: airflow db clean of environment {self._environment.name!r}")
-        return CliCleanup(self._environment, self._options, tell=self._tell)
+        self._notify(f"Route cli: airflow db clean of environment {self._environment.name!r}")
+        return CliCleanup(self._environment, self._options, notify=self._notify)

@@ -13,7 +13,13 @@ from airflow_mwaa_provider.metadata.cleaning.scope import rules
 from airflow_mwaa_provider.metadata.cleaning.scope.graph import TAKES_ALONG, Path, dependents, referrers
 from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import last_runs_sql
 from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
-from airflow_mwaa_provider.metadata.cleaning.scope.unit import Guard, Part, Unit, first_time_sql, moment_sql
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import (
+    CleanupUnit,
+    DependentTable,
+    RetentionGuard,
+    first_time_sql,
+    moment_sql,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +33,7 @@ __all__ = ["choose_units"]
 
 def choose_units(
     schema: Schema, options: CleanupOptions, now: datetime, *, is_for_counting: bool = False
-) -> list[Unit]:
+) -> list[CleanupUnit]:
     """Say what is to be deleted, in the order in which it is.
 
     :param now: ages are counted from here.
@@ -43,7 +49,7 @@ def choose_units(
     parts = [choice.of_part(name, by_name.get(rules.RUNS)) for name in choice.parts]
     # The longest retention first: the others take what is left.
     parts.sort(key=lambda unit: unit.cutoff)
-    done: list[Unit] = []
+    done: list[CleanupUnit] = []
     for unit in parts:
         shared = tuple(other for other in done if set(other.tables) & set(unit.tables))
         done.append(replace(unit, without=unit.without + shared))
@@ -68,7 +74,7 @@ class _Choice:
         self._is_for_counting = is_for_counting
         self._options = options
         self._now = now
-        self._along: dict[str, dict[str, Path]] = {}
+        self._cascaded: dict[str, dict[str, Path]] = {}
         self.roots: set[str] = set()
         self.parts: list[str] = []
 
@@ -118,18 +124,18 @@ class _Choice:
     def _root_of(self, name: str) -> str | None:
         for root, facts in rules.ROOTS.items():
             # What isn't known is found where its table is cleaned, and not for a name that has nothing to do with it.
-            if root in self._schema.tables and name in facts.along and name in self.along(root):
+            if root in self._schema.tables and name in facts.cascaded and name in self.cascaded(root):
                 return root
         return None
 
-    def along(self, root: str) -> dict[str, Path]:
+    def cascaded(self, root: str) -> dict[str, Path]:
         """Say what goes along with rows of a table, children first."""
-        if root not in self._along:
+        if root not in self._cascaded:
             facts = rules.ROOTS[root]
-            self._along[root] = dependents(
-                self._schema, root, facts.along, forgotten_by=facts.forgotten_by, is_guarded=root != rules.RUNS
+            self._cascaded[root] = dependents(
+                self._schema, root, facts.cascaded, forgotten_by=facts.forgotten_by, is_guarded=root != rules.RUNS
             )
-        return self._along[root]
+        return self._cascaded[root]
 
     def _check_dag_ids(self) -> None:
         without = {name for name in self.roots if not self._schema.tables[name].has("dag_id")}
@@ -153,41 +159,41 @@ class _Choice:
             if self._is_shorter(name):
                 self.parts.append(name)
             return
-        if name in rules.ROOTS[rules.RUNS].along:
+        if name in rules.ROOTS[rules.RUNS].cascaded:
             raise MwaaInputError(
                 f"retention_by_table: rows of {name} go with their runs, and have no retention of their own."
             )
         raise MwaaInputError(f"retention_by_table names {name}, which is not among the tables to clean.")
 
-    def of_root(self, name: str) -> Unit:
+    def of_root(self, name: str) -> CleanupUnit:
         """Give the unit of a table whose rows go by their own age."""
         table = self._schema.tables[name]
         self._check_keys(name)
         cutoff = self._now - self._options.retention_of(name)
-        parts = [self._part(child, path) for child, path in self.along(name).items()]
-        unit = Unit(
+        parts = [self._part(child, path) for child, path in self.cascaded(name).items()]
+        unit = CleanupUnit(
             name=name,
             schema=self._schema,
-            root=table,
-            parts=(*parts, Part(table)),
+            root_table=table,
+            parts=(*parts, DependentTable(table)),
             cutoff=cutoff,
             old_sql=self._old_sql(name, cutoff),
-            dateless_sql=self._dateless_sql(name),
+            undated_sql=self._undated_sql(name),
         )
         return replace(unit, guards=tuple(self._guards(unit)))
 
-    def of_part(self, name: str, runs: Unit | None) -> Unit:
+    def of_part(self, name: str, runs: CleanupUnit | None) -> CleanupUnit:
         """Give the unit of a table whose rows go by the age of their run, which stays."""
         cutoff = self._now - self._options.retention_of(name)
         self._check_keys(name)
-        known = rules.ROOTS[rules.RUNS].along
-        along = dependents(self._schema, rules.RUNS, known, is_kept=True)
+        known = rules.ROOTS[rules.RUNS].cascaded
+        cascaded = dependents(self._schema, rules.RUNS, known, is_kept=True)
         of_name = dependents(self._schema, name, known)
-        parts = [self._part(child, path) for child, path in along.items() if child in of_name or child == name]
-        unit = Unit(
+        parts = [self._part(child, path) for child, path in cascaded.items() if child in of_name or child == name]
+        unit = CleanupUnit(
             name=name,
             schema=self._schema,
-            root=self._schema.tables[rules.RUNS],
+            root_table=self._schema.tables[rules.RUNS],
             parts=tuple(parts),
             cutoff=cutoff,
             old_sql=self._old_sql(rules.RUNS, cutoff),
@@ -197,7 +203,7 @@ class _Choice:
 
     def _check_keys(self, name: str) -> None:
         """Check that rows can be told apart: those of a table itself, and, of runs, their tasks."""
-        of_runs = (rules.RUNS, TASKS) if name == rules.RUNS or name in rules.ROOTS[rules.RUNS].along else ()
+        of_runs = (rules.RUNS, TASKS) if name == rules.RUNS or name in rules.ROOTS[rules.RUNS].cascaded else ()
         for needed in dict.fromkeys((name, *of_runs) if name in rules.ROOTS else of_runs):
             if not self._schema.tables[needed].key:
                 raise MwaaInputError(
@@ -205,9 +211,9 @@ class _Choice:
                     f"apart: nothing was deleted. Exclude {name}, or give it the key that Airflow made."
                 )
 
-    def _part(self, name: str, path: Path) -> Part:
+    def _part(self, name: str, path: Path) -> DependentTable:
         table = self._schema.tables[name]
-        return Part(table, self._path(path), rules.YOUNG.get(name, ()), _direct(table, path))
+        return DependentTable(table, self._path(path), rules.YOUNG.get(name, ()), _direct(table, path))
 
     def _path(self, path: Path) -> Path:
         return path.shortened(self._schema) if self._is_for_counting else path
@@ -224,7 +230,7 @@ class _Choice:
             terms.append(f"{time} >= {moment_sql(self._now - self._options.max_age)}")
         return " AND ".join(terms)
 
-    def _dateless_sql(self, name: str) -> str:
+    def _undated_sql(self, name: str) -> str:
         """Write what holds of rows without a date; their numbers say whether they are old."""
         if self._options.max_age is not None or not _may_lack_time(self._schema, name):
             return ""
@@ -235,40 +241,42 @@ class _Choice:
         ids = self._options.dag_ids
         return [] if ids is None else [f"t.dag_id IN ({', '.join(map(text_literal, ids))})"]
 
-    def _guards(self, unit: Unit) -> Iterator[Guard]:
+    def _guards(self, unit: CleanupUnit) -> Iterator[RetentionGuard]:
         yield from self._own_guards(unit)
         names = {name: self._schema.qualified(name) for name in self._schema.tables}
-        for keep in rules.ROOTS[unit.root.name].keeps:
-            if all(need in self._schema.tables for need in keep.needs):
-                query, among = keep.query.format_map(names), keep.among.format_map(names)
-                yield Guard(keep.why, keep.sql, query, keep.is_lack, among=among)
+        for rule in rules.ROOTS[unit.root_table.name].retention_rules:
+            if all(need in self._schema.tables for need in rule.needs):
+                query, among = rule.query.format_map(names), rule.among.format_map(names)
+                yield RetentionGuard(rule.why, rule.sql, query, rule.is_lack, among=among)
         for part in unit.parts:
             time = part.time_sql("c")
             if part.path is not None and time is not None:
                 young = part.rows_sql(self._schema, f"{time} >= {moment_sql(unit.cutoff)}")
-                yield Guard(
+                yield RetentionGuard(
                     f"a row of {part.table.name} that hangs on it is younger",
                     query=young,
                     is_seen=TASKS in unit.tables,
                 )
-        if unit.root.name != rules.RUNS:
+        if unit.root_table.name != rules.RUNS:
             yield from self._reference_guards(unit)
 
-    def _own_guards(self, unit: Unit) -> Iterator[Guard]:
-        if unit.root.name != rules.RUNS:
+    def _own_guards(self, unit: CleanupUnit) -> Iterator[RetentionGuard]:
+        if unit.root_table.name != rules.RUNS:
             return
         if self._options.own_run is not None:
             dag_id, run_id = map(text_literal, self._options.own_run)
-            yield Guard("it is the run that asks for this", f"t.dag_id = {dag_id} AND t.run_id = {run_id}")
+            yield RetentionGuard("it is the run that asks for this", f"t.dag_id = {dag_id} AND t.run_id = {run_id}")
         if self._options.keep_last_run:
-            yield Guard("it is the last run of its DAG, or its last success", among=last_runs_sql(self._schema))
-        yield Guard(
+            yield RetentionGuard(
+                "it is the last run of its DAG, or its last success", among=last_runs_sql(self._schema)
+            )
+        yield RetentionGuard(
             "an unfinished run comes after it",
             query=self._runs_after_sql(),
             among=f"{self._runs_before_sql()} UNION ALL {self._runs_before_sql(but_manual=True)}",
         )
         states = ", ".join(f"'{state}'" for state in rules.ACTIVE_TASK_STATES)
-        yield Guard(
+        yield RetentionGuard(
             "a task of it is still active",
             query=f"SELECT 1 FROM {self._schema.qualified(TASKS)} i WHERE i.dag_id = t.dag_id "
             f"AND i.run_id = t.run_id AND i.state IN ({states})",
@@ -304,23 +312,23 @@ class _Choice:
     def _date_of_runs(self) -> str:
         return quoted(self._schema.tables[rules.RUNS].first_of(("execution_date", "logical_date"))[0])
 
-    def _reference_guards(self, unit: Unit) -> Iterator[Guard]:
-        """Keep what tables refer to that are not deleted along, whatever the reference does on DELETE.
+    def _reference_guards(self, unit: CleanupUnit) -> Iterator[RetentionGuard]:
+        """Keep what tables refer to that are not deleted with it, whatever the reference does on DELETE.
 
         And what takes along something that a row would then not refer to any more.
         """
-        root, along = unit.root.name, self.along(unit.root.name)
-        for parent in (root, *along):
+        root, cascaded = unit.root_table.name, self.cascaded(unit.root_table.name)
+        for parent in (root, *cascaded):
             for name, reference in referrers(self._schema, parent):
                 if name in unit.tables or (parent != root and reference.on_delete in TAKES_ALONG):
                     continue
-                rest = along[parent].steps if parent != root else ()
+                rest = cascaded[parent].steps if parent != root else ()
                 what = "it" if parent == root else f"a row of {parent} that hangs on it"
-                yield Guard(f"{name} refers to {what}", path=self._path(Path(name, (reference, *rest))))
+                yield RetentionGuard(f"{name} refers to {what}", path=self._path(Path(name, (reference, *rest))))
         for name, column in rules.ROOTS[root].referrers:
             if name in self._schema.tables and self._schema.tables[name].has(column):
-                known = Reference((column,), root, (unit.root.key[0],), "a")
-                yield Guard(f"{name} refers to it", path=Path(name, (known,)))
+                known = Reference((column,), root, (unit.root_table.key[0],), "a")
+                yield RetentionGuard(f"{name} refers to it", path=Path(name, (known,)))
 
 
 def _unfinished_sql(alias: str) -> str:

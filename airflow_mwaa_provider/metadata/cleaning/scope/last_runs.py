@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit
 
 __all__ = ["LastRuns", "last_runs_sql"]
 
@@ -59,12 +59,12 @@ class LastRuns:
     :param ids: their ids, as text.
     """
 
-    unit: Unit
+    unit: CleanupUnit
     ids: frozenset[str]
     _by_dag: dict[str, list[str]] = field(repr=False)
 
     @classmethod
-    def look_up(cls, unit: Unit, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> LastRuns:
+    def look_up(cls, unit: CleanupUnit, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> LastRuns:
         """Look them up."""
         found = ask(
             f"SELECT r.id::text, r.dag_id FROM {unit.schema.qualified(rules.RUNS)} r "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.catalog import registry
 from airflow_mwaa_provider.metadata.catalog.schema import near, quoted
-from airflow_mwaa_provider.metadata.cleaning.outcome import Kept, Plan, TablePlan
+from airflow_mwaa_provider.metadata.cleaning.outcome import Plan, RetainedRows, TablePlan
 from airflow_mwaa_provider.metadata.cleaning.scope.graph import referrers
 from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.catalog.schema import Schema
     from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
-    from airflow_mwaa_provider.metadata.cleaning.scope.unit import Unit
+    from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit
 
-__all__ = ["check_dags", "count_rows", "expressions_sql", "make_plan", "no_dag", "with_dateless"]
+__all__ = ["check_dags", "count_rows", "expressions_sql", "make_plan", "no_dag", "with_undated"]
 
 
 # PostgreSQL takes an expression such as "the runs that are deleted" for one row, and would go through all of it once
@@ -62,25 +62,25 @@ def no_dag(name: str, known: Iterable[str]) -> MwaaInputError:
     return MwaaInputError(f"dag_ids: no DAG is called {name!r}{near(name, known)}. Correct it, or leave it out.")
 
 
-def with_dateless(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> list[Unit]:
+def with_undated(units: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> list[CleanupUnit]:
     """Let rows without a date go whose number is below that of something old: numbers are given in order."""
-    return [_with_dateless(unit, ask) if unit.dateless_sql else unit for unit in units]
+    return [_with_undated(unit, ask) if unit.undated_sql else unit for unit in units]
 
 
-def _with_dateless(unit: Unit, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> Unit:
-    key = f"t.{quoted(unit.root.key[0])}"
+def _with_undated(unit: CleanupUnit, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> CleanupUnit:
+    key = f"t.{quoted(unit.root_table.key[0])}"
     [(limit,)] = ask(
-        f"SELECT max({key}) FROM {unit.schema.qualified(unit.root.name)} t WHERE {unit.old_sql}",
-        f"looking for what is old in {unit.root.name}",
+        f"SELECT max({key}) FROM {unit.schema.qualified(unit.root_table.name)} t WHERE {unit.old_sql}",
+        f"looking for what is old in {unit.root_table.name}",
     )
     if limit is None:
         return unit
-    return replace(unit, old_sql=f"({unit.old_sql} OR ({unit.dateless_sql} AND {key} < {int(limit)}))")
+    return replace(unit, old_sql=f"({unit.old_sql} OR ({unit.undated_sql} AND {key} < {int(limit)}))")
 
 
 def count_rows(
-    units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]
-) -> Iterator[tuple[Unit, dict[str, int]]]:
+    units: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]]
+) -> Iterator[tuple[CleanupUnit, dict[str, int]]]:
     """Count what of each table goes, unit by unit.
 
     :param ask: runs a query, told what for.
@@ -94,7 +94,7 @@ def count_rows(
 
 
 def make_plan(
-    schema: Schema, units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]], now: datetime
+    schema: Schema, units: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]], now: datetime
 ) -> Plan:
     """Count what goes and what stays, and look around.
 
@@ -106,7 +106,7 @@ def make_plan(
             before = tables.pop(name, None)
             tables[name] = TablePlan(
                 table=name,
-                root=unit.root.name,
+                root=unit.root_table.name,
                 rows=count + (before.rows if before else 0),
                 bytes=_bytes(schema, name, count) + (before.bytes if before else 0),
                 of_rows=schema.tables[name].estimated_rows,
@@ -123,11 +123,11 @@ def make_plan(
     )
 
 
-def expressions_sql(unit: Unit, earlier: Sequence[Unit], *, itself: bool = True) -> str:
+def expressions_sql(unit: CleanupUnit, earlier: Sequence[CleanupUnit], *, itself: bool = True) -> str:
     """Write WITH and the rows of the units that this one's conditions speak of, and its own."""
-    needed: list[Unit] = []
+    needed: list[CleanupUnit] = []
 
-    def visit(one: Unit) -> None:
+    def visit(one: CleanupUnit) -> None:
         mentioned = {guard.path.table for guard in one.guards if guard.path}
         before = earlier[: earlier.index(one)] if one in earlier else earlier
         for other in before:
@@ -141,31 +141,31 @@ def expressions_sql(unit: Unit, earlier: Sequence[Unit], *, itself: bool = True)
         needed.remove(unit)
     if not needed:
         return ""
-    parts = [one.goers_sql(earlier[: earlier.index(one)] if one in earlier else earlier) for one in needed]
+    parts = [one.expired_cte_sql(earlier[: earlier.index(one)] if one in earlier else earlier) for one in needed]
     return f"WITH {', '.join(parts)}"
 
 
-def _kept(units: Sequence[Unit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> Iterator[Kept]:
+def _kept(units: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> Iterator[RetainedRows]:
     """Say what keeps rows that are old enough: each row counts for the first reason."""
     for number, unit in enumerate(units):
-        if not unit.takes_root or not unit.guards:
+        if not unit.deletes_root_rows or not unit.guards:
             continue
         query = f"{_COUNTING}{_reasons_sql(unit, units[:number])}"
         rows = ask(query, f"asking what keeps rows of {unit.name}")
         for place, count in rows:
             if place is not None:
-                yield Kept(unit.root.name, unit.guards[place].why, count)
+                yield RetainedRows(unit.root_table.name, unit.guards[place].why, count)
 
 
-def _reasons_sql(unit: Unit, earlier: Sequence[Unit]) -> str:
+def _reasons_sql(unit: CleanupUnit, earlier: Sequence[CleanupUnit]) -> str:
     """Write a query that counts what is old enough and kept, by the place of the first guard that keeps it.
 
     Each guard is asked of all of them at once: asked within a CASE it would be asked row by row.
     """
-    table = unit.schema.qualified(unit.root.name)
+    table = unit.schema.qualified(unit.root_table.name)
     keys = ", ".join(f"t.{quoted(column.name)}" for column in unit.key)
     same = " AND ".join(f"k.{quoted(column.name)} = t.{quoted(column.name)}" for column in unit.key)
-    gone = f"SELECT 1 FROM {unit.goers} k WHERE {same}"
+    gone = f"SELECT 1 FROM {unit.expired_cte} k WHERE {same}"
     kept = f"SELECT t.* FROM {table} t WHERE {unit.old_sql} AND NOT EXISTS ({gone})"
     expressions = [expressions_sql(unit, earlier), f"kept AS MATERIALIZED ({kept})"]
     cases, joins = [], []

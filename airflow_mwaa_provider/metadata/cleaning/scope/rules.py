@@ -18,7 +18,7 @@ __all__ = [
     "TASKS",
     "WRITTEN_ONCE",
     "YOUNG",
-    "Keep",
+    "RetentionRule",
     "Root",
 ]
 
@@ -30,7 +30,7 @@ ACTIVE_TASK_STATES = ("running", "restarting", "queued", "deferred", "awaiting_i
 
 
 @dataclass(frozen=True)
-class Keep:
+class RetentionRule:
     """What keeps a row in spite of its age: a condition on the row itself, or on other rows, never both in one.
 
     The row is called ``t``. What other rows keep is asked again in the transaction that deletes it.
@@ -57,15 +57,15 @@ class Root:
     """A table whose rows are deleted by their own age, with their dependents.
 
     :param time: columns that say when what it tells of ended; the first that isn't NULL counts.
-    :param keeps: besides references to it, or to its dependents, from tables that are not deleted along.
-    :param along: tables whose rows may be deleted with it.
+    :param retention_rules: besides references to it, or to its dependents, from tables that are not deleted along.
+    :param cascaded: tables whose rows may be deleted with it.
     :param referrers: tables and columns that hold its primary key, and that the database does not know for references.
     :param forgotten_by: tables and columns that may lose what they refer to.
     """
 
     time: tuple[str, ...]
-    keeps: tuple[Keep, ...] = ()
-    along: tuple[str, ...] = ()
+    retention_rules: tuple[RetentionRule, ...] = ()
+    cascaded: tuple[str, ...] = ()
     referrers: tuple[tuple[str, str], ...] = ()
     forgotten_by: tuple[tuple[str, str], ...] = ()
 
@@ -75,29 +75,29 @@ def _states(values: tuple[str, ...]) -> str:
 
 
 _EVENT_IS_AWAITED = (
-    Keep(
+    RetentionRule(
         "a run that is yet to come may want it: its asset is queued",
         query="SELECT 1 FROM {asset_dag_run_queue} q WHERE q.asset_id = t.asset_id",
         needs=("asset_dag_run_queue",),
     ),
-    Keep(
+    RetentionRule(
         "a run that is yet to come may want it: its dataset is queued",
         query="SELECT 1 FROM {dataset_dag_run_queue} q WHERE q.dataset_id = t.dataset_id",
         needs=("dataset_dag_run_queue", "dataset_event"),
     ),
-    Keep(
+    RetentionRule(
         "a run that is yet to come may want it: its DAG waits for other assets",
         query="SELECT 1 FROM {asset_dag_run_queue} q JOIN {dag_schedule_asset_reference} s "
         "ON s.dag_id = q.target_dag_id WHERE s.asset_id = t.asset_id",
         needs=("asset_dag_run_queue", "dag_schedule_asset_reference"),
     ),
-    Keep(
+    RetentionRule(
         "a run that is yet to come may want it: its DAG waits for other datasets",
         query="SELECT 1 FROM {dataset_dag_run_queue} q JOIN {dag_schedule_dataset_reference} s "
         "ON s.dag_id = q.target_dag_id WHERE s.dataset_id = t.dataset_id",
         needs=("dataset_dag_run_queue", "dag_schedule_dataset_reference"),
     ),
-    Keep(
+    RetentionRule(
         "it is the last of its asset",
         query="SELECT 1 FROM {asset_event} e WHERE e.asset_id = t.asset_id "
         "AND (e.timestamp, e.id) > (t.timestamp, t.id)",
@@ -106,7 +106,7 @@ _EVENT_IS_AWAITED = (
         "ORDER BY e.asset_id, e.timestamp DESC, e.id DESC",
         needs=("asset_event",),
     ),
-    Keep(
+    RetentionRule(
         "it is the last of its dataset",
         query="SELECT 1 FROM {dataset_event} e WHERE e.dataset_id = t.dataset_id "
         "AND (e.timestamp, e.id) > (t.timestamp, t.id)",
@@ -115,7 +115,7 @@ _EVENT_IS_AWAITED = (
         "ORDER BY e.dataset_id, e.timestamp DESC, e.id DESC",
         needs=("dataset_event",),
     ),
-    Keep(
+    RetentionRule(
         "a run of its partition is yet to come",
         query="SELECT 1 FROM {partitioned_asset_key_log} l JOIN {asset_partition_dag_run} p "
         "ON p.id = l.asset_partition_dag_run_id WHERE l.asset_event_id = t.id AND p.created_dag_run_id IS NULL",
@@ -126,25 +126,25 @@ _EVENT_IS_AWAITED = (
 ROOTS: dict[str, Root] = {
     RUNS: Root(
         ("end_date", "start_date", "run_after", "logical_date", "execution_date", "queued_at"),
-        keeps=(
-            Keep(
+        retention_rules=(
+            RetentionRule(
                 "the run has not ended",
                 f"t.state IS NULL OR t.state NOT IN ({_states(FINISHED_RUN_STATES)})",
             ),
         ),
-        along=(
+        cascaded=(
             "task_instance", "task_instance_history", "task_instance_note", "task_reschedule", "task_fail", "task_map",
             "task_state_store", "rendered_task_instance_fields", "xcom", "dag_run_note", "hitl_detail",
             "hitl_detail_history", "deadline", "dagrun_dataset_event", "dagrun_asset_event", "asset_partition_dag_run",
         ),
         forgotten_by=(("backfill_dag_run", "dag_run_id"),),
     ),
-    "dataset_event": Root(("timestamp",), _EVENT_IS_AWAITED, along=("dataset_alias_dataset_event",)),
-    "asset_event": Root(("timestamp",), _EVENT_IS_AWAITED, along=("asset_alias_asset_event",)),
+    "dataset_event": Root(("timestamp",), _EVENT_IS_AWAITED, cascaded=("dataset_alias_dataset_event",)),
+    "asset_event": Root(("timestamp",), _EVENT_IS_AWAITED, cascaded=("asset_alias_asset_event",)),
     "partitioned_asset_key_log": Root(
         ("created_at",),
         (
-            Keep(
+            RetentionRule(
                 "a run of its partition is yet to come",
                 query="SELECT 1 FROM {asset_partition_dag_run} p WHERE p.id = t.asset_partition_dag_run_id "
                 "AND p.created_dag_run_id IS NULL",
@@ -154,30 +154,31 @@ ROOTS: dict[str, Root] = {
     ),
     "backfill": Root(
         ("completed_at", "created_at"),
-        (Keep("the backfill has not ended", "t.completed_at IS NULL"),),
-        along=("backfill_dag_run",),
+        (RetentionRule("the backfill has not ended", "t.completed_at IS NULL"),),
+        cascaded=("backfill_dag_run",),
     ),
     "callback": Root(
-        ("created_at",), (Keep("it has not run yet", "t.state IS NULL OR t.state NOT IN ('success', 'failed')"),)
+        ("created_at",),
+        (RetentionRule("it has not run yet", "t.state IS NULL OR t.state NOT IN ('success', 'failed')"),),
     ),
     "trigger": Root(("created_date",)),
     "dag_version": Root(
         ("last_updated", "created_at"),
         (
-            Keep(
+            RetentionRule(
                 "it is the DAG's latest version",
                 query="SELECT 1 FROM {dag_version} v WHERE v.dag_id = t.dag_id "
                 "AND v.version_number > t.version_number",
                 is_lack=True,
             ),
         ),
-        along=("serialized_dag", "dag_code", "deadline_alert"),
+        cascaded=("serialized_dag", "dag_code", "deadline_alert"),
         referrers=(("task_instance_history", "dag_version_id"),),
     ),
     "callback_request": Root(("created_at",)),
     "connection_test_request": Root(
         ("updated_at", "created_at"),
-        (Keep("the test has not ended", "t.state IS NULL OR t.state NOT IN ('success', 'failed')"),),
+        (RetentionRule("the test has not ended", "t.state IS NULL OR t.state NOT IN ('success', 'failed')"),),
     ),
     "sla_miss": Root(("timestamp", "execution_date")),
     "log": Root(("dttm",)),
@@ -186,7 +187,7 @@ ROOTS: dict[str, Root] = {
     "celery_taskmeta": Root(
         ("date_done",),
         (
-            Keep(
+            RetentionRule(
                 "the task has not ended",
                 "t.status IS NULL OR t.status NOT IN ('SUCCESS', 'FAILURE', 'REVOKED', 'IGNORED', 'REJECTED')",
             ),

@@ -14,11 +14,19 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.cleaning.scope.graph import Path
 
-__all__ = ["Guard", "Part", "Unit", "array_literal", "first_time_sql", "given_sql", "moment_sql"]
+__all__ = [
+    "CleanupUnit",
+    "DependentTable",
+    "RetentionGuard",
+    "array_literal",
+    "first_time_sql",
+    "moment_sql",
+    "values_table_sql",
+]
 
 
 @dataclass(frozen=True)
-class Guard:
+class RetentionGuard:
     """What keeps rows in spite of their age; the row is called ``t``.
 
     One of ``sql``, ``query``, ``path`` and ``among`` says what it is; ``among`` may stand beside a query.
@@ -47,7 +55,7 @@ class Guard:
 
 
 @dataclass(frozen=True)
-class Part:
+class DependentTable:
     """A table that loses rows.
 
     :param path: how its rows lead to those that they go with; ``None`` for the table of those themselves.
@@ -74,27 +82,27 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
+class CleanupUnit:
     """Rows of one table, the root, and what hangs on them.
 
     :param name: the table that it is about: the root, or the only one that loses rows.
     :param parts: what loses rows, children first; the root comes last, if its rows go too.
     :param cutoff: what ended before this is old enough.
     :param old_sql: whether a row of the root, called ``t``, is old enough.
-    :param dateless_sql: whether a row has no date to tell its age by; empty where each has one.
+    :param undated_sql: whether a row has no date to tell its age by; empty where each has one.
     :param guards: what keeps it nevertheless.
     :param without: units that take rows of the same tables before it.
     """
 
     name: str
     schema: Schema = field(repr=False)
-    root: Table
-    parts: tuple[Part, ...]
+    root_table: Table
+    parts: tuple[DependentTable, ...]
     cutoff: datetime
     old_sql: str
-    dateless_sql: str = ""
-    guards: tuple[Guard, ...] = ()
-    without: tuple[Unit, ...] = ()
+    undated_sql: str = ""
+    guards: tuple[RetentionGuard, ...] = ()
+    without: tuple[CleanupUnit, ...] = ()
 
     @property
     def tables(self) -> list[str]:
@@ -102,19 +110,19 @@ class Unit:
         return [part.table.name for part in self.parts]
 
     @property
-    def takes_root(self) -> bool:
+    def deletes_root_rows(self) -> bool:
         """Whether rows of the root go."""
         return self.parts[-1].path is None
 
     @property
     def key(self) -> tuple[Column, ...]:
         """The primary key of the root."""
-        return tuple(self.root.column(name) for name in self.root.key)
+        return tuple(self.root_table.column(name) for name in self.root_table.key)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the root that it takes to find what hangs on it: the key first."""
-        wanted = list(self.root.key)
+        wanted = list(self.root_table.key)
         for part in self.parts:
             wanted += part.path.first_columns if part.path else ()
             wanted += part.direct.first_columns if part.direct else ()
@@ -123,18 +131,18 @@ class Unit:
     def keys_sql(self, rows: Sequence[Sequence[str]]) -> str:
         """Write keys of the root, the first of each row's texts, as a table; numbered from 0 on."""
         count = len(self.key)
-        return given_sql([(column.name, column.type) for column in self.key], [row[:count] for row in rows])
+        return values_table_sql([(column.name, column.type) for column in self.key], [row[:count] for row in rows])
 
-    def given_sql(self, rows: Sequence[Sequence[str]]) -> str:
+    def values_table_sql(self, rows: Sequence[Sequence[str]]) -> str:
         """Write rows of the root, by the texts of :attr:`columns`, as a table; numbered from 0 on."""
-        return given_sql([(name, self.root.column(name).type) for name in self.columns], rows)
+        return values_table_sql([(name, self.root_table.column(name).type) for name in self.columns], rows)
 
     @property
-    def own_sql(self) -> str:
+    def row_condition_sql(self) -> str:
         """Whether a row is deleted, as far as it tells itself."""
         return " AND ".join([self.old_sql, *(_is_not(guard.sql) for guard in self.guards if guard.sql)])
 
-    def kept_sql(self, guard: Guard, earlier: Sequence[Unit] = (), *, negated: bool = False) -> str:
+    def kept_sql(self, guard: RetentionGuard, earlier: Sequence[CleanupUnit] = (), *, negated: bool = False) -> str:
         """Write whether a guard keeps a row, where rows that ``earlier`` units take are thought of as gone."""
         if guard.sql:
             return _is_not(guard.sql) if negated else guard.sql
@@ -142,14 +150,14 @@ class Unit:
         # In these forms PostgreSQL makes joins of them.
         return f"{'NOT ' if negated is not guard.is_lack else ''}EXISTS ({query})"
 
-    def _query_of(self, path: Path, earlier: Sequence[Unit]) -> str:
+    def _query_of(self, path: Path, earlier: Sequence[CleanupUnit]) -> str:
         between, ends = path.joins(self.schema, "x")
         there = [f"{ours} = t.{quoted(theirs)}" for ours, theirs in ends]
         there += [f"NOT EXISTS ({unit.taking_sql(path.table)})" for unit in earlier if path.table in unit.tables]
         source = " ".join([f"{self.schema.qualified(path.table)} x", *map(str, between)])
         return f"SELECT 1 FROM {source} WHERE {' AND '.join(there)}"
 
-    def goes_sql(self, earlier: Sequence[Unit] = ()) -> str:
+    def expired_condition_sql(self, earlier: Sequence[CleanupUnit] = ()) -> str:
         """Write whether a row of the root, called ``t``, is deleted."""
         terms = [self.old_sql]
         for guard in self.guards:
@@ -159,42 +167,42 @@ class Unit:
                 terms.append(self.kept_sql(guard, earlier, negated=True))
         return " AND ".join(terms)
 
-    def among_sql(self, guard: Guard) -> str:
+    def among_sql(self, guard: RetentionGuard) -> str:
         """Write whether a row is among those that a guard keeps, found for the whole table at once."""
-        return f"t.{quoted(self.root.key[0])} IN ({guard.among})"
+        return f"t.{quoted(self.root_table.key[0])} IN ({guard.among})"
 
     @property
-    def goers(self) -> str:
+    def expired_cte(self) -> str:
         """Name of the common table expression with the rows of the root that go."""
-        return quoted(f"goers of {self.name}")
+        return quoted(f"expired rows of {self.name}")
 
-    def goers_sql(self, earlier: Sequence[Unit] = ()) -> str:
+    def expired_cte_sql(self, earlier: Sequence[CleanupUnit] = ()) -> str:
         """Write that expression."""
         columns = ", ".join(f"t.{quoted(name)}" for name in self.columns)
         return (
-            f"{self.goers} AS MATERIALIZED (SELECT {columns} FROM {self.schema.qualified(self.root.name)} t "
-            f"WHERE {self.goes_sql(earlier)})"
+            f"{self.expired_cte} AS MATERIALIZED (SELECT {columns} "
+            f"FROM {self.schema.qualified(self.root_table.name)} t WHERE {self.expired_condition_sql(earlier)})"
         )
 
     def taking_sql(self, table: str, alias: str = "x") -> str:
         """Write a query that finds something if a row of a table, under an alias, goes with this unit."""
         part = next(part for part in self.parts if part.table.name == table)
         if part.path is None:
-            same = " AND ".join(f"k.{quoted(name)} = {alias}.{quoted(name)}" for name in self.root.key)
-            return f"SELECT 1 FROM {self.goers} k WHERE {same}"
+            same = " AND ".join(f"k.{quoted(name)} = {alias}.{quoted(name)}" for name in self.root_table.key)
+            return f"SELECT 1 FROM {self.expired_cte} k WHERE {same}"
         # The first step leads away from the alias; what it leads to is another table, joined from there on.
         between, ends = part.path.joins(self.schema, alias)
         on = " AND ".join(f"k.{quoted(theirs)} = {ours}" for ours, theirs in ends)
         if not between:
-            return f"SELECT 1 FROM {self.goers} k WHERE {on}"
+            return f"SELECT 1 FROM {self.expired_cte} k WHERE {on}"
         first, *others = between
-        source = " ".join([first.source, *map(str, others), f"JOIN {self.goers} k ON {on}"])
+        source = " ".join([first.source, *map(str, others), f"JOIN {self.expired_cte} k ON {on}"])
         return f"SELECT 1 FROM {source} WHERE {first.condition}"
 
-    def count_sql(self, part: Part) -> str:
-        """Write a query that counts what of a part goes, beside :meth:`goers_sql`."""
+    def count_sql(self, part: DependentTable) -> str:
+        """Write a query that counts what of a part goes, beside :meth:`expired_cte_sql`."""
         if part.path is None:
-            return f"SELECT count(*) FROM {self.goers}"
+            return f"SELECT count(*) FROM {self.expired_cte}"
         between, ends = part.path.joins(self.schema)
         on = " AND ".join(f"k.{quoted(theirs)} = {ours}" for ours, theirs in ends)
         name = part.table.name
@@ -202,7 +210,7 @@ class Unit:
         where = f" WHERE {' AND '.join(others)}" if others else ""
         return (
             f"SELECT count(*) FROM {self.schema.qualified(part.table.name)} t {' '.join(map(str, between))} "
-            f"JOIN {self.goers} k ON {on}{where}"
+            f"JOIN {self.expired_cte} k ON {on}{where}"
         )
 
 
@@ -211,7 +219,7 @@ def moment_sql(moment: datetime) -> str:
     return f"{text_literal(moment.isoformat())}::timestamptz"
 
 
-def given_sql(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
+def values_table_sql(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
     """Write rows of text as a table of values of these names and types, numbered from 0 on."""
     # A literal for each column: one for each value takes the server longer to read than many a statement to run.
     arrays = ", ".join(f"{array_literal([row[place] for row in rows])}::text[]" for place in range(len(columns)))
