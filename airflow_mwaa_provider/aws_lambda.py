@@ -36,7 +36,7 @@ from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
 from airflow_mwaa_provider.client.http.retrying import within
 from airflow_mwaa_provider.client.models import TransportName
-from airflow_mwaa_provider.client.parameters import check_transport, major_version, moment
+from airflow_mwaa_provider.client.parameters import check_transport, major_version, parse_datetime
 from airflow_mwaa_provider.exceptions import CallTimeout, MwaaError, MwaaInputError, UnsupportedByTransport
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _trigger(wanted: WantedRun, settings: _Settings, invocation: _Invocation) ->
             env_name=env_name,
             transient=True,
         )
-    logical_date = moment(wanted.logical_date, "logical_date")
+    logical_date = parse_datetime(wanted.logical_date, "logical_date")
     environment = _environment(env_name, settings)
     run_id, former_run_id = wanted.run_ids_for(invocation.function)
     try:

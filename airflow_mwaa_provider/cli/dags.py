@@ -89,10 +89,10 @@ def trigger(
       airflow-mwaa dags trigger production etl --conf @conf.json --wait --timeout 30m
     """
     how = Patience.of(patience, wait=wait)
-    from airflow_mwaa_provider.client.parameters import moment
+    from airflow_mwaa_provider.client.parameters import parse_datetime
 
     given = read_conf(remote, conf)
-    date = moment(logical_date, "--logical-date")
+    date = parse_datetime(logical_date, "--logical-date")
     # Short, because a path of InvokeRestApi has 64 characters; and made here, so that every error can name it.
     run_id = run_id or f"cli__{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
     once_more = f"Trigger it again with --run-id {run_id}: that makes no second run"

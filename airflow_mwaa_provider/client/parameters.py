@@ -26,9 +26,9 @@ __all__ = [
     "is_rendered_later",
     "known_elements",
     "major_version",
-    "moment",
     "names",
     "number",
+    "parse_datetime",
     "run_states",
     "task_states",
 ]
@@ -91,7 +91,7 @@ def major_version(version: object) -> int | None:
     return int(major)
 
 
-def moment(value: str | datetime | None, parameter: str) -> datetime | None:
+def parse_datetime(value: str | datetime | None, parameter: str) -> datetime | None:
     """Read a date with a time zone; empty text is none."""
     if value is None or value == "":
         return None

@@ -12,7 +12,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider.client.parameters import check_database_timeout, is_rendered_later, moment
+from airflow_mwaa_provider.client.parameters import check_database_timeout, is_rendered_later, parse_datetime
 from airflow_mwaa_provider.exceptions import AwsError, MwaaInputError
 from airflow_mwaa_provider.metadata.routes import ROUTES, check_route
 from airflow_mwaa_provider.monitoring.metrics import OLDEST_S, Metric, check_namespace, metrics_of
@@ -320,7 +320,7 @@ class PrivilegeChangesOperator(_MetricsOperator):
 
     def _searched(self, context: Context) -> tuple[datetime, datetime]:
         """Return the first moment that is searched, and the first after it."""
-        start, end = moment(self.start, "start"), moment(self.end, "end")
+        start, end = parse_datetime(self.start, "start"), parse_datetime(self.end, "end")
         run: Any = context.get("dag_run")
         interval_start: Any = context.get("data_interval_start")
         interval_end: Any = context.get("data_interval_end")

@@ -22,7 +22,7 @@ from airflow_mwaa_provider.client.parameters import (
     check_transport,
     flag,
     is_rendered_later,
-    moment,
+    parse_datetime,
     run_states,
 )
 from airflow_mwaa_provider.exceptions import (
@@ -409,13 +409,13 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
             json.dumps(conf, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise MwaaInputError(f"conf cannot be written as JSON: {error}.") from error
-        start = moment(self.data_interval_start, "data_interval_start")
-        end = moment(self.data_interval_end, "data_interval_end")
+        start = parse_datetime(self.data_interval_start, "data_interval_start")
+        end = parse_datetime(self.data_interval_end, "data_interval_end")
         if (start is None) != (end is None):
             raise MwaaInputError("data_interval_start and data_interval_end go together; give both or none.")
         return {
             "conf": conf,
-            "logical_date": moment(self.logical_date, "logical_date"),
+            "logical_date": parse_datetime(self.logical_date, "logical_date"),
             "note": self.note or None,
             "data_interval": (start, end) if start and end else None,
         }

@@ -13,9 +13,9 @@ from airflow_mwaa_provider.client.parameters import (
     check_database_timeout,
     flag,
     is_rendered_later,
-    moment,
     names,
     number,
+    parse_datetime,
 )
 from airflow_mwaa_provider.hooks.templating import TextTemplates
 from airflow_mwaa_provider.metadata.catalog.selection import Window
@@ -215,7 +215,7 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
             read_format(self.file_format, self.compression)
         if known("layout", "incremental"):
             check_layout(self.layout, incremental=flag(self.incremental, "incremental"))
-        window = [moment(getattr(self, name), name) if known(name) else None for name in ("since", "until")]
+        window = [parse_datetime(getattr(self, name), name) if known(name) else None for name in ("since", "until")]
         Window(*window)
 
     def _options(self) -> ExportOptions:
@@ -226,8 +226,8 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
         return ExportOptions(
             tables=names(self.tables, "tables"),
             exclude=names(self.exclude, "exclude") or (),
-            since=moment(self.since, "since"),
-            until=moment(self.until, "until"),
+            since=parse_datetime(self.since, "since"),
+            until=parse_datetime(self.until, "until"),
             prefix=self.prefix,
             file_format=self.file_format,
             compression=self.compression,

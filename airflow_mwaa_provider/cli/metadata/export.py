@@ -122,11 +122,11 @@ def export(
 
 
 def _options(prefix: str, given: dict[str, Any]) -> ExportOptions:
-    from airflow_mwaa_provider.client.parameters import moment
+    from airflow_mwaa_provider.client.parameters import parse_datetime
     from airflow_mwaa_provider.metadata.export.run import ExportOptions
 
-    given["since"] = moment(given["since"], "--since")
-    given["until"] = moment(given["until"], "--until")
+    given["since"] = parse_datetime(given["since"], "--since")
+    given["until"] = parse_datetime(given["until"], "--until")
     tables = given.pop("tables") or None
     return ExportOptions(prefix=prefix, tables=tables, **given)
 

@@ -47,12 +47,12 @@ def report(aws: Aws, *, place: str, output_file: Path, since: str | None, title:
       airflow-mwaa metadata report s3://bucket/files/export --output-file history.html --title production
       airflow-mwaa metadata report ./export --since 2026-11-01T00:00:00Z
     """
-    from airflow_mwaa_provider.client.parameters import moment
+    from airflow_mwaa_provider.client.parameters import parse_datetime
     from airflow_mwaa_provider.metadata.reading.export import open_export
     from airflow_mwaa_provider.metadata.report.figures import read_figures
     from airflow_mwaa_provider.metadata.report.page import write_page
 
-    begin = moment(since, "--since")
+    begin = parse_datetime(since, "--since")
     export = open_export(place, aws.s3)
     to_stdout = str(output_file) == "-"
     if not to_stdout:
