@@ -31,7 +31,7 @@ from airflow_mwaa_provider.metadata.remote_api.messages import (
     Description,
     Piece,
     PieceRequest,
-    places_document,
+    object_keys_document,
 )
 from airflow_mwaa_provider.metadata.storage.destinations import is_within
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
     from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
-    from airflow_mwaa_provider.metadata.export.layout import Places
+    from airflow_mwaa_provider.metadata.export.layout import ObjectKeys
     from airflow_mwaa_provider.metadata.remote_api.client import Call
     from airflow_mwaa_provider.metadata.sources import Progress
     from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
@@ -95,7 +95,7 @@ class ApiSource:
         :raises AccessDenied: the caller may not use it.
         """
         try:
-            self._description = Description.read(self._ask("GET", "/schema"))
+            self._description = Description.from_dict(self._ask("GET", "/schema"))
         except MwaaError as error:
             if not has_no_such_api(error):
                 raise
@@ -230,7 +230,7 @@ class ApiSource:
         is_told = False
         while True:
             try:
-                return Piece.read(self._ask("POST", "/pieces", vars(request)))
+                return Piece.from_dict(self._ask("POST", "/pieces", vars(request)))
             except Throttled:
                 if self._clock() > deadline:
                     raise
@@ -262,14 +262,16 @@ class _ServerWriter:
         self._source, self._storage, self._progress = source, storage, progress
         self._form, self._compression, self._limit_bytes = form, compression, limit_bytes
 
-    def write(self, rows: TableRows, places: Places, told_apart: datetime | None) -> Iterator[PendingObject]:
+    def write(
+        self, rows: TableRows, object_keys: ObjectKeys, changed_before: datetime | None
+    ) -> Iterator[PendingObject]:
         """Have the files of a table written."""
         expected = rows.table.estimated_rows if rows.is_whole else None
         count, size, number, max_rows = 0, 0, 0, PIECE_ROWS
         after: tuple[str, ...] | None = None
         tries = 0
         while True:
-            piece = self._source.piece(self._request(rows, places, told_apart, after, number, max_rows))
+            piece = self._source.piece(self._request(rows, object_keys, changed_before, after, number, max_rows))
             if piece.is_too_slow:
                 tries += max_rows == 1
                 if tries == _TRIES_OF_A_ROW:
@@ -298,8 +300,8 @@ class _ServerWriter:
     def _request(
         self,
         rows: TableRows,
-        places: Places,
-        told_apart: datetime | None,
+        object_keys: ObjectKeys,
+        changed_before: datetime | None,
         after: tuple[str, ...] | None,
         number: int,
         max_rows: int,
@@ -309,7 +311,7 @@ class _ServerWriter:
             table=rows.name,
             columns=rows.column_names,
             bucket=self._storage.bucket,
-            places=places_document(places),
+            places=object_keys_document(object_keys),
             file_format=self._form.value,
             compression=self._compression.value,
             max_rows=max_rows,
@@ -317,7 +319,7 @@ class _ServerWriter:
             until=until.isoformat() if until else None,
             by="change" if rows.changed_sql is not None else "time",
             written_since=rows.written_since,
-            told_apart=told_apart.isoformat() if told_apart else None,
+            told_apart=changed_before.isoformat() if changed_before else None,
             after=list(after) if after is not None else None,
             first_number=number,
             limit_bytes=self._limit_bytes,

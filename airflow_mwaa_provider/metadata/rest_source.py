@@ -17,9 +17,9 @@ from airflow_mwaa_provider.exceptions import MwaaInputError, UnexpectedAnswer
 from airflow_mwaa_provider.metadata.catalog import registry
 from airflow_mwaa_provider.metadata.export.copy import CHUNK_BYTES, Chunk
 from airflow_mwaa_provider.metadata.export.layout import Partitioning
-from airflow_mwaa_provider.metadata.rest.pagination import LONG_AGO_US, PAGE_ROWS, Walk, field_of
+from airflow_mwaa_provider.metadata.rest.pagination import LONG_AGO_US, PAGE_ROWS, Paginator, field_of
 from airflow_mwaa_provider.metadata.rest.tables import rest_schema, rest_tables
-from airflow_mwaa_provider.metadata.rest.values import EARLIEST_US, LATEST_US, csv_line, micros, moment, text_of
+from airflow_mwaa_provider.metadata.rest.values import EARLIEST_US, LATEST_US, csv_line, micros, parse_datetime, text_of
 from airflow_mwaa_provider.metadata.rest.values import written_time as written
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.export.formats import FileFormat
     from airflow_mwaa_provider.metadata.rest.pagination import Request
-    from airflow_mwaa_provider.metadata.rest.tables import RestTable, Shown
+    from airflow_mwaa_provider.metadata.rest.tables import ExposedColumn, RestTable
 
 __all__ = ["PARTITIONED_BYTES", "RestSource"]
 
@@ -130,7 +130,7 @@ class RestSource:
         :data:`PARTITIONED_BYTES`, else in several.
         """
         if partition_sql is not None and not isinstance(partition_sql, Partitioning):
-            raise MwaaInputError("Route rest divides rows by what Places.partition_sql gives, and by no other SQL.")
+            raise MwaaInputError("Route rest divides rows by what ObjectKeys.partition_sql gives, and by no other SQL.")
         yield self._chunks(rows, partition_sql)
 
     def _chunks(self, rows: TableRows, partitioning: Partitioning | None) -> Iterator[Chunk]:
@@ -169,17 +169,17 @@ class RestSource:
 
     def _rows_by_time(self, table: RestTable, rows: TableRows) -> Iterator[Row]:
         """Read the rows of a span of time, and maybe some others."""
-        walk = self._walk(table)
+        paginator = self._paginator(table)
         if table.born is not None and rows.is_whole:
-            yield from walk.within(table.born)
+            yield from paginator.within(table.born)
         elif table.born is not None:
             assert table.began is not None
             # Rows of the last minute and rows that have not begun are one kind here: none leaves it by beginning now.
             recently = micros(self.horizon())
             low, high = _span(rows.window)
-            yield from walk.within(table.began, low, min(high, recently))
+            yield from paginator.within(table.began, low, min(high, recently))
             assert table.began.shown is not None
-            for row in walk.within(table.born, without={table.began.high: written(recently - 1)}):
+            for row in paginator.within(table.born, without={table.began.high: written(recently - 1)}):
                 # One that was deleted since its page was read looks like one that has not begun.
                 began = self._time(table, row, table.began.shown)
                 if began is None or micros(began) >= recently:
@@ -187,7 +187,7 @@ class RestSource:
         elif table.began is not None:
             yield from self._rows_that_began(table, rows.window, with_dateless=rows.window.since is None)
         else:
-            yield from walk.all()
+            yield from paginator.all()
 
     def _rows_by_change(self, table: RestTable, window: Window) -> Iterator[Row]:
         """Read the rows that were changed in a span of time, as far as the database notes it.
@@ -196,16 +196,16 @@ class RestSource:
         """
         low, high = _span(window)
         if table.changes is not None and table.changed is not None:
-            walk = Walk(self._request, table.changes, table.key)
+            paginator = Paginator(self._request, table.changes, table.key)
             # An open end would let in what has no time of change.
-            yield from walk.within(table.changed, max(low, LONG_AGO_US), high)
+            yield from paginator.within(table.changed, max(low, LONG_AGO_US), high)
             assert table.born is not None
-            rows = walk.within(table.born, without={table.changed.low: written(LONG_AGO_US)})
+            rows = paginator.within(table.born, without={table.changed.low: written(LONG_AGO_US)})
         elif table.began is not None:
             yield from self._rows_that_began(table, window, with_dateless=True)
             return
         else:
-            rows = self._walk(table).all()
+            rows = self._paginator(table).all()
         facts = registry.facts_of(table.name)
         fields = table.fields_of(facts.changed or facts.time)
         for row in rows:
@@ -216,13 +216,13 @@ class RestSource:
     def _rows_that_began(self, table: RestTable, window: Window, *, with_dateless: bool) -> Iterator[Row]:
         """Read rows that are never changed, and so have one time only."""
         assert table.began is not None
-        yield from self._walk(table).within(table.began, *_span(window))
+        yield from self._paginator(table).within(table.began, *_span(window))
         if table.began.may_lack and with_dateless:
-            yield from self._walk(table).lacking(table.began)
+            yield from self._paginator(table).lacking(table.began)
 
-    def _walk(self, table: RestTable) -> Walk:
+    def _paginator(self, table: RestTable) -> Paginator:
         dags_of = self._dags_of if table.name == "task_instance" else None
-        return Walk(self._request, table.listing, table.key, dags_of)
+        return Paginator(self._request, table.listing, table.key, dags_of)
 
     def _dags_of(self, filters: Mapping[str, Any]) -> Iterator[str]:
         """Give the DAGs of the runs of one moment; no others have tasks then."""
@@ -230,7 +230,7 @@ class RestSource:
         assert runs.born is not None
         if set(filters) != {runs.born.low, runs.born.high}:
             return
-        for run in Walk(self._request, runs.listing, runs.key).all(filters):
+        for run in Paginator(self._request, runs.listing, runs.key).all(filters):
             yield field_of(run, "dag_id", runs.listing.path)
 
     # -- times of rows -----------------------------------------------------------------------------
@@ -264,13 +264,13 @@ class RestSource:
                 by_moment.setdefault(micros(born), set()).add(key[0])
         for born_us, dags in by_moment.items():
             filters = {runs.born.low: written(born_us), runs.born.high: written(born_us), "dag_ids": sorted(dags)}
-            found = list(Walk(self._request, runs.listing, runs.key).all(filters))
+            found = list(Paginator(self._request, runs.listing, runs.key).all(filters))
             for run, time in zip(found, self._times(runs, found), strict=True):
                 self._run_times[tuple(run[name] for name in _RUN_KEY)] = time
 
     def _time(self, table: RestTable, row: Row, name: str) -> datetime | None:
         try:
-            return moment(field_of(row, name, table.listing.path))
+            return parse_datetime(field_of(row, name, table.listing.path))
         except ValueError as error:
             raise _strange(table, name, error) from None
 
@@ -279,7 +279,7 @@ def _line_writer(table: RestTable, rows: TableRows) -> Callable[[Row], bytes]:
     shown = {item.column: item for item in table.columns}
     wanted = [(shown[name], text_of(shown[name].kind)) for name in rows.column_names]
 
-    def value(row: Row, item: Shown, write: Callable[[Any], str]) -> str | None:
+    def value(row: Row, item: ExposedColumn, write: Callable[[Any], str]) -> str | None:
         found = field_of(row, item.field, table.listing.path)
         if found is None:
             return None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.selection import TableRows
     from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
-    from airflow_mwaa_provider.metadata.export.layout import Places
+    from airflow_mwaa_provider.metadata.export.layout import ObjectKeys
     from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 
 __all__ = ["DatabaseSource", "Progress", "RowSource", "ServerSource", "TableWriter"]
@@ -41,10 +41,12 @@ class Progress(Protocol):
 class TableWriter(Protocol):
     """Writes the rows of tables, here or where they are."""
 
-    def write(self, rows: TableRows, places: Places, told_apart: datetime | None) -> Iterator[PendingObject]:
+    def write(
+        self, rows: TableRows, object_keys: ObjectKeys, changed_before: datetime | None
+    ) -> Iterator[PendingObject]:
         """Write the files of a table, all uploaded and none visible.
 
-        :param told_apart: rows of before were in an earlier export, and are told apart from new ones.
+        :param changed_before: rows of before were in an earlier export, and are told apart from new ones.
         """
 
 
@@ -91,7 +93,7 @@ class RowSource(_Source, Protocol):
     def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> AbstractContextManager[Any]:
         """Give a context with an iterator over :class:`~airflow_mwaa_provider.metadata.export.copy.Chunk`.
 
-        :param partition_sql: what :meth:`~airflow_mwaa_provider.metadata.export.layout.Places.partition_sql` gives.
+        :param partition_sql: what :meth:`~airflow_mwaa_provider.metadata.export.layout.ObjectKeys.partition_sql` gives.
         """
 
 

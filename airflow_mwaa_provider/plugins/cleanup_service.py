@@ -78,7 +78,7 @@ class CleanupService:
 
         :param document: ``{"options": ...}``.
         """
-        return self._answered(caller, None, lambda: self._units(caller, _options(document), self._in_time()).document())
+        return self._answered(caller, None, lambda: self._units(caller, _options(document), self._in_time()).to_dict())
 
     def plan(self, caller: Caller, document: Any) -> Answer:
         """Count what a cleanup would delete; for those who may do it.
@@ -99,10 +99,10 @@ class CleanupService:
         :param document: a :class:`StepRequest`.
         """
         try:
-            request = StepRequest.read(document)
+            request = StepRequest.from_dict(document)
         except MwaaInputError as error:
             return refusal(400, error)
-        return self._answered(caller, request.unit, lambda: self._clean(caller, request).document())
+        return self._answered(caller, request.unit, lambda: self._clean(caller, request).to_dict())
 
     def _answered(
         self,

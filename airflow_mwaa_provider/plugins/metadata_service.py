@@ -103,7 +103,7 @@ class MetadataService:
     def write_piece(self, caller: Caller, document: Any) -> Answer:
         """Write a piece of a table."""
         try:
-            request = PieceRequest.read(document)
+            request = PieceRequest.from_dict(document)
         except MwaaInputError as error:
             return refusal(400, error)
         return self._answered(caller, (request.table,), lambda: self._write_piece(caller, request))
@@ -135,7 +135,7 @@ class MetadataService:
                 snapshot=source.snapshot,
                 witnesses=tuple(found for found in source.witnesses() if found.table not in refused),
                 destinations=self._destinations,
-            ).document()
+            ).to_dict()
 
     def _find_contradiction(self, caller: Caller, document: Any) -> dict[str, Any]:
         with reading("the request"):
@@ -157,15 +157,15 @@ class MetadataService:
             caller.name,
             ", and had to stop: it took too long" if piece.is_too_slow else "",
         )
-        return piece.document()
+        return piece.to_dict()
 
     def _piece(self, request: PieceRequest) -> Piece:
         began = self._clock()
         form, compression = check_format(request.file_format, request.compression)
-        places = request.placed(file_suffix(form, compression))
-        if not is_within(request.bucket, places.prefix, self._destinations):
+        object_keys = request.object_keys(file_suffix(form, compression))
+        if not is_within(request.bucket, object_keys.prefix, self._destinations):
             raise MwaaInputError(
-                f"s3://{request.bucket}/{places.prefix} is none of the places that "
+                f"s3://{request.bucket}/{object_keys.prefix} is none of the places that "
                 f"mwaa_provider.metadata_api_export_to names: {', '.join(self._destinations)}"
             )
 
@@ -178,7 +178,7 @@ class MetadataService:
         def check_time(table: str, rows: int, size: int, expected_rows: int | None) -> None:  # noqa: ARG001
             left_s()
 
-        window = Window(request.moment("since"), request.moment("until"))
+        window = Window(request.datetime_of("since"), request.datetime_of("until"))
         with DatabaseSource(self._database, statement_timeout_s=self._budget_s) as source:
             if not source.lock_one_of(_LOCK, _AT_ONCE):
                 raise _Busy
@@ -210,7 +210,9 @@ class MetadataService:
                 )
                 source.limit(left_s())
                 with _cancelled_as_too_slow():
-                    pending = list(writer.write(replace(rows, keys=keys), places, request.moment("told_apart")))
+                    pending = list(
+                        writer.write(replace(rows, keys=keys), object_keys, request.datetime_of("told_apart"))
+                    )
                 try:
                     storage.settle(pending, timeout_s=left_s())
                 except TimeoutError:

@@ -147,14 +147,14 @@ def test_repeated_it_writes_the_same_objects(lab, filled, bucket, small_pieces) 
 @KNOWS_NO_AIRFLOW
 def test_increments_of_an_older_server_are_refused(lab, filled, bucket, monkeypatch) -> None:
     """It does not say of transactions what an increment needs; all else it exports."""
-    whole = Description.document
+    whole = Description.to_dict
 
-    def document(self: Description) -> dict[str, Any]:
+    def to_dict(self: Description) -> dict[str, Any]:
         told = whole(self)
         del told["snapshot"]
         return told
 
-    monkeypatch.setattr(Description, "document", document)
+    monkeypatch.setattr(Description, "to_dict", to_dict)
     server = Server(lab, filled, f"s3://{bucket}")
     with pytest.raises(MwaaInputError, match=r"Route api: 'production' has an older version .* without incremental"):
         export_by(server, lab, bucket, tables=["log"], incremental=True)

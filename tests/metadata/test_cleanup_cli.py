@@ -98,7 +98,7 @@ def test_what_is_old_goes_and_nothing_else(there: Environment) -> None:
     assert there.runs() == there.runs("task_instance") == there.runs("xcom") == {"run0"}
     assert len(there.tables["log"]) == 30
     assert [len(there.tables[name]) for name in ("job", "trigger", "dag")] == [1, 2, 2]
-    assert outcome.tables["log"].document() | {"seconds": 0, "longest_transaction_s": 0} == {
+    assert outcome.tables["log"].to_dict() | {"seconds": 0, "longest_transaction_s": 0} == {
         "matched": 70, "deleted": 70, "batches": 1, "seconds": 0, "longest_transaction_s": 0,
     }  # fmt: skip
     assert there.archives == []

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from airflow_mwaa_provider.exceptions import AnswerTooLarge, MwaaInputError, TableNotFound, UnexpectedAnswer
 from airflow_mwaa_provider.metadata.catalog.selection import Window, by_change, select_tables
 from airflow_mwaa_provider.metadata.export.formats import FileFormat
-from airflow_mwaa_provider.metadata.export.layout import Layout, Places
+from airflow_mwaa_provider.metadata.export.layout import Layout, ObjectKeys
 from airflow_mwaa_provider.metadata.export.run import ExportOptions, export_metadata
 from airflow_mwaa_provider.metadata.rest.values import csv_line, text_of
 from airflow_mwaa_provider.metadata.rest_source import RestSource
@@ -433,8 +433,8 @@ def test_partitions_are_those_of_the_database(lab: Lab) -> None:
     times = [None, BEGIN, BEGIN - MICROSECOND, BEGIN + timedelta(hours=23, minutes=59), NOW]
     try:
         with connection.cursor() as cursor:
-            for export, told_apart in ((None, None), ("x", None), ("x", BEGIN)):
-                partitioning = Places("", Layout.HIVE, ".csv", export=export).partition_sql(rows, told_apart)
+            for export, changed_before in ((None, None), ("x", None), ("x", BEGIN)):
+                partitioning = ObjectKeys("", Layout.HIVE, ".csv", export=export).partition_sql(rows, changed_before)
                 assert partitioning is not None
                 cursor.execute(f"SELECT {partitioning} FROM unnest(%s::timestamptz[]) t(dttm)", (times,))
                 assert [row[0] for row in cursor.fetchall()] == [partitioning.of(time) for time in times]

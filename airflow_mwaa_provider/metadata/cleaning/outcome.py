@@ -51,8 +51,8 @@ class TablePlan:
     of_rows: int | None
     older_than: datetime
 
-    def document(self) -> dict[str, Any]:
-        """Give it in JSON's own types."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in JSON's own types."""
         return {**asdict(self), "older_than": self.older_than.isoformat()}
 
 
@@ -100,14 +100,14 @@ class Plan:
             "rows": self.rows,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 1),
-            "tables": {table.table: table.document() for table in self.tables},
+            "tables": {table.table: table.to_dict() for table in self.tables},
             "kept": [asdict(kept) for kept in self.kept],
             "advice": list(self.advice),
         }
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Give it as a cleanup that has deleted nothing."""
-        return {table.table: TableOutcome(matched=table.rows).document() for table in self.tables}
+        return {table.table: TableOutcome(matched=table.rows).to_dict() for table in self.tables}
 
 
 @dataclass
@@ -136,8 +136,8 @@ class TableOutcome:
         self.seconds += seconds
         self.longest_transaction_s = max(self.longest_transaction_s, transaction_s)
 
-    def document(self) -> dict[str, Any]:
-        """Give it in JSON's own types; ``failure`` only where there is one."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in JSON's own types; ``failure`` only if it failed."""
         found = asdict(self)
         for name in ("seconds", "longest_transaction_s"):
             found[name] = round(found[name], 3)
@@ -208,7 +208,7 @@ class Outcome:
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Give what happened to each table, in JSON's own types."""
-        return {name: table.document() for name, table in self.tables.items()}
+        return {name: table.to_dict() for name, table in self.tables.items()}
 
     def document(self) -> dict[str, Any]:
         """Give all of it in JSON's own types."""

@@ -16,7 +16,7 @@ from airflow_mwaa_provider.metadata.export.formats import FILE_SUFFIXES
 if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.selection import TableRows
 
-__all__ = ["Layout", "Partitioning", "Places", "check_layout", "stamp"]
+__all__ = ["Layout", "ObjectKeys", "Partitioning", "check_layout", "stamp"]
 
 NO_DATE = "__HIVE_DEFAULT_PARTITION__"
 """Hive's own word for NULL in a partition's name."""
@@ -50,28 +50,28 @@ class Partitioning(str):
     """The expression of a row's partition, as SQL; also tells the partition of a row that is in no database.
 
     :param is_increment: whether partitions say besides if a row is new or changed.
-    :param told_apart: rows of before are the changed ones.
+    :param changed_before: rows of before are the changed ones.
     """
 
-    __slots__ = ("_is_increment", "_told_apart")
+    __slots__ = ("_changed_before", "_is_increment")
     _is_increment: bool
-    _told_apart: datetime | None
+    _changed_before: datetime | None
 
-    def __new__(cls, time_sql: str, *, is_increment: bool, told_apart: datetime | None) -> Self:
+    def __new__(cls, time_sql: str, *, is_increment: bool, changed_before: datetime | None) -> Self:
         """Write the expression."""
         # A year before our era would be written like one of it, and one after 9999 has five digits: no reader's dates.
         written = f"to_char({time_sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD AD')"
         date = rf"COALESCE(substring({written} FROM '^(\d{{4}}-\d\d-\d\d) AD$'), '{_UNKNOWN}')"
         if not is_increment:
             sql = date
-        elif told_apart is None:
+        elif changed_before is None:
             sql = f"'{NEW}/' || {date}"
         else:
-            before = f"{time_sql} < {text_literal(told_apart.isoformat())}::timestamptz"
+            before = f"{time_sql} < {text_literal(changed_before.isoformat())}::timestamptz"
             sql = f"CASE WHEN {before} THEN '{CHANGED}/' ELSE '{NEW}/' END || {date}"
         made = super().__new__(cls, sql)
         made._is_increment = is_increment
-        made._told_apart = told_apart
+        made._changed_before = changed_before
         return made
 
     def of(self, time: datetime | None) -> str:
@@ -79,12 +79,12 @@ class Partitioning(str):
         date = time.astimezone(UTC).date().isoformat() if time else _UNKNOWN
         if not self._is_increment:
             return date
-        is_changed = time is not None and self._told_apart is not None and time < self._told_apart
+        is_changed = time is not None and self._changed_before is not None and time < self._changed_before
         return f"{CHANGED if is_changed else NEW}/{date}"
 
 
 @dataclass(frozen=True)
-class Places:
+class ObjectKeys:
     """Names of an export's objects.
 
     :param suffix: end of the files' names.
@@ -205,14 +205,14 @@ class Places:
         assert self.until is not None
         return f"before-{stamp(self.until)}-"
 
-    def partition_sql(self, rows: TableRows, told_apart: datetime | None) -> Partitioning | None:
+    def partition_sql(self, rows: TableRows, changed_before: datetime | None) -> Partitioning | None:
         """Write the expression of a row's partition; ``None`` where rows are not divided.
 
-        :param told_apart: rows of before were in an earlier export, and are told apart from new ones.
+        :param changed_before: rows of before were in an earlier export, and are told apart from new ones.
         """
         if self.layout is Layout.TABLE or rows.time_sql is None:
             return None
-        return Partitioning(rows.time_sql, is_increment=self.export is not None, told_apart=told_apart)
+        return Partitioning(rows.time_sql, is_increment=self.export is not None, changed_before=changed_before)
 
     def _under(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name

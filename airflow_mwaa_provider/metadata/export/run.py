@@ -12,7 +12,7 @@ from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseUnavailable, 
 from airflow_mwaa_provider.metadata.catalog.selection import TableRows, Window, by_change, select_tables
 from airflow_mwaa_provider.metadata.export.formats import check_format, file_suffix
 from airflow_mwaa_provider.metadata.export.journal import Journal, keys_of_other_windows, previous_keys
-from airflow_mwaa_provider.metadata.export.layout import CHANGED, Layout, Places, check_layout, stamp
+from airflow_mwaa_provider.metadata.export.layout import CHANGED, Layout, ObjectKeys, check_layout, stamp
 from airflow_mwaa_provider.metadata.export.lease import ExportLease
 from airflow_mwaa_provider.metadata.export.writer import FileWriter
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
@@ -72,10 +72,10 @@ class ExportOptions:
         if not self.manifest_name.endswith(".json") or "/" in self.manifest_name:
             raise MwaaInputError(f"manifest_name={self.manifest_name!r} is no name like manifest.json.")
 
-    def places(self, export: str | None) -> Places:
+    def object_keys(self, export: str | None) -> ObjectKeys:
         """Give the names of its objects."""
         form, compression = check_format(self.file_format, self.compression)
-        return Places(
+        return ObjectKeys(
             prefix=self.prefix.strip("/"),
             layout=check_layout(self.layout, incremental=self.incremental),
             suffix=file_suffix(form, compression),
@@ -134,45 +134,46 @@ class _Export:
 
     def run(self) -> Manifest:
         options, storage = self.options, self.storage
-        first_places = options.places(None)
-        storage.check_writable(first_places.manifest)
-        key = first_places.lease(is_incremental=options.incremental)
+        first_keys = options.object_keys(None)
+        storage.check_writable(first_keys.manifest)
+        key = first_keys.lease(is_incremental=options.incremental)
         with ExportLease(storage, key, is_needed=options.incremental) as lease:
             try:
-                return self._run(first_places, lease)
+                return self._run(first_keys, lease)
             except StorageError:
                 lease.check()  # where another export took the place it has aborted the uploads of this one
                 raise
 
-    def _run(self, first_places: Places, lease: ExportLease) -> Manifest:
+    def _run(self, first_keys: ObjectKeys, lease: ExportLease) -> Manifest:
         options, source, storage = self.options, self.source, self.storage
-        last = self._manifest(first_places.manifest)
+        last = self._manifest(first_keys.manifest)
         until, horizon = options.until, source.now
         if until is not None:
             source.check_until(until)
         if options.incremental:
             horizon = source.horizon()
             until = until or horizon.replace(microsecond=0)
-        places = options.places(stamp(until) if options.incremental and until else None)
+        object_keys = options.object_keys(stamp(until) if options.incremental and until else None)
         previous = last
         if options.incremental and until is not None:
-            replaced = self._replaced_by_the_killed(places)
-            previous = self._manifest(places.increment(stamp(until))) or replaced
+            replaced = self._replaced_by_the_killed(object_keys)
+            previous = self._manifest(object_keys.increment(stamp(until))) or replaced
             if previous is None and last is not None and last.until is not None and until <= last.until:
                 if options.until is None:
                     raise DatabaseUnavailable(
-                        f"s3://{storage.bucket}/{places.manifest} reaches until {last.until.isoformat()}, and somebody "
-                        "has been writing since before that, or the database lags behind: there is nothing to add yet. "
-                        "Try again later.",
+                        f"s3://{storage.bucket}/{object_keys.manifest} reaches until {last.until.isoformat()}, and a "
+                        "transaction has been open since before that, or the database lags behind: there is nothing to "
+                        "add yet. Try again later.",
                         transient=True,
                     )
                 raise MwaaInputError(
-                    f"s3://{storage.bucket}/{places.manifest} reaches until {last.until.isoformat()}, which is not "
-                    f"before until={until.isoformat()}: there is nothing to add. Give a later until, or another prefix."
+                    f"s3://{storage.bucket}/{object_keys.manifest} reaches until {last.until.isoformat()}, which is "
+                    f"not before until={until.isoformat()}, so there is nothing to add. Use a later until or another "
+                    "prefix."
                 )
         lease.check()
         self._warn_of_hidden_rows()
-        self._abort_left_uploads(places)
+        self._abort_left_uploads(object_keys)
         pending: list[PendingObject] = []
         tables: dict[str, TableExport] = {}
         for rows in self.tables:
@@ -186,7 +187,7 @@ class _Export:
             )
             if options.incremental and until is not None:
                 rows, table = self._increment(rows, table, previous, last, until, horizon)
-            written = list(self.writer.write(rows, places, table.since if options.incremental else None))
+            written = list(self.writer.write(rows, object_keys, table.since if options.incremental else None))
             pending += written
             tables[rows.name] = replace(
                 table,
@@ -196,7 +197,7 @@ class _Export:
         self._check_names(pending)
         manifest = Manifest(
             bucket=storage.bucket,
-            key=places.increment(places.export) if places.export else places.manifest,
+            key=object_keys.increment(object_keys.export) if object_keys.export else object_keys.manifest,
             tables=tables,
             schema_version=source.schema.revision,
             airflow_version=source.airflow_version or source.schema.airflow_version,
@@ -205,16 +206,16 @@ class _Export:
             exported_at=source.now.astimezone(UTC),
             file_format=self.form.value,
             compression=self.compression.value,
-            layout=places.layout.value,
+            layout=object_keys.layout.value,
             route=source.route,
             incremental=options.incremental,
         )
         lease.check()
         self._commit(manifest, pending, previous)
         if isinstance(source, ServerSource):
-            self._abort_left_uploads(places)  # of requests that were repeated, for their answer was lost
-        if places.export and (last is None or last.until is None or (until and until >= last.until)):
-            storage.put(places.manifest, manifest.write())
+            self._abort_left_uploads(object_keys)  # of requests that were repeated, for their answer was lost
+        if object_keys.export and (last is None or last.until is None or (until and until >= last.until)):
+            storage.put(object_keys.manifest, manifest.write())
         return manifest
 
     def _warn_of_hidden_rows(self) -> None:
@@ -307,16 +308,16 @@ class _Export:
     def _commit(self, manifest: Manifest, pending: list[PendingObject], previous: Manifest | None) -> None:
         storage = self.storage
         storage.settle(pending)
-        places, tables = self.options.places(None), set(manifest.tables)
-        note_key = None if manifest.incremental else places.window_note
-        is_replacing_all = places.layout is Layout.TABLE
-        journal = Journal(storage, places.journal)
+        object_keys, tables = self.options.object_keys(None), set(manifest.tables)
+        note_key = None if manifest.incremental else object_keys.window_note
+        is_replacing_all = object_keys.layout is Layout.TABLE
+        journal = Journal(storage, object_keys.journal)
         left = journal.left_by_the_killed(manifest, of_any_window=is_replacing_all)
         recorded = Journal(storage, note_key).left_by_the_killed(manifest) if note_key else set()
         before = left | recorded
         if previous is not None:
             before |= previous_keys(previous, manifest, of_any_window=is_replacing_all)
-        stale = {key for key in before - set(manifest.keys) if places.is_replaced(key, tables)}
+        stale = {key for key in before - set(manifest.keys) if object_keys.is_replaced(key, tables)}
         of_other_tables = recorded - stale - set(manifest.keys)
         if note_key and stale:
             stale -= self._keys_of_other_windows(note_key, manifest, stale)
@@ -333,14 +334,14 @@ class _Export:
         if left or not note_key:
             self._delete([journal.key])
 
-    def _replaced_by_the_killed(self, places: Places) -> Manifest | None:
+    def _replaced_by_the_killed(self, object_keys: ObjectKeys) -> Manifest | None:
         """Return the manifest of this increment that a killed repetition of it has deleted, if one has.
 
         :raises MwaaInputError: one has deleted that of another increment, whose rows would be in no file.
         """
-        key = self.options.places(None).journal
+        key = self.options.object_keys(None).journal
         replaced = Journal(self.storage, key).replaced()
-        if replaced is None or replaced.key == places.increment(places.export or ""):
+        if replaced is None or replaced.key == object_keys.increment(object_keys.export or ""):
             return replaced
         raise MwaaInputError(
             f"s3://{self.storage.bucket}/{replaced.key}: an export that repeated this increment was killed before it "
@@ -374,13 +375,13 @@ class _Export:
             return None
         return None if content is None else Manifest.read(content, f"s3://{self.storage.bucket}/{key}")
 
-    def _abort_left_uploads(self, places: Places) -> None:
+    def _abort_left_uploads(self, object_keys: ObjectKeys) -> None:
         tables = {rows.name for rows in self.tables}
-        prefix = f"{places.prefix}/" if places.prefix else ""
-        tried = self.options.places(None).manifest  # the upload that is begun to see whether one may write
+        prefix = f"{object_keys.prefix}/" if object_keys.prefix else ""
+        tried = self.options.object_keys(None).manifest  # the upload that is begun to see whether one may write
         try:
             count = self.storage.abort_left_uploads(
-                prefix, lambda key: key == tried or places.may_have_left(key, tables)
+                prefix, lambda key: key == tried or object_keys.may_have_left(key, tables)
             )
         except AccessDenied as error:
             log.info("Uploads that an earlier export may have left stay: %s", error)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.selection import TableRows
     from airflow_mwaa_provider.metadata.export.copy import Chunk
     from airflow_mwaa_provider.metadata.export.formats import Compression, Encoder
-    from airflow_mwaa_provider.metadata.export.layout import Places
+    from airflow_mwaa_provider.metadata.export.layout import ObjectKeys
     from airflow_mwaa_provider.metadata.sources import Progress, RowSource
     from airflow_mwaa_provider.metadata.storage.bucket import ObjectWriter, PendingObject, Storage
 
@@ -54,9 +54,11 @@ class FileWriter:
         self._first_number = first_number
         self._writes_empty = writes_empty
 
-    def write(self, rows: TableRows, places: Places, told_apart: datetime | None) -> Iterator[PendingObject]:
+    def write(
+        self, rows: TableRows, object_keys: ObjectKeys, changed_before: datetime | None
+    ) -> Iterator[PendingObject]:
         """Write the files of a table."""
-        partition_sql = places.partition_sql(rows, told_apart)
+        partition_sql = object_keys.partition_sql(rows, changed_before)
         expected = rows.table.estimated_rows if rows.is_whole else None
         count, size = 0, 0
         # Not every source has a partition's rows in one piece.
@@ -71,20 +73,20 @@ class FileWriter:
                     size, file = size + file.size, None
                 if file is None:
                     partition = chunk.partition
-                    file = self._file(rows, places, partition, numbers[partition])
+                    file = self._file(rows, object_keys, partition, numbers[partition])
                 file.write(chunk)
                 count += chunk.rows
                 self._progress(rows.name, count, size + file.size, expected)
         if file is None:
             if partition_sql is not None or not self._writes_empty:
                 return  # no partition has a row: no file either
-            file = self._file(rows, places, "", self._first_number)
+            file = self._file(rows, object_keys, "", self._first_number)
         yield file.finish()
         self._progress(rows.name, count, size + file.size, count)
 
-    def _file(self, rows: TableRows, places: Places, partition: str, number: int) -> _File:
-        named = places.partition(partition)
-        writer = self._storage.writer(places.file(rows.name, named, number), _CONTENT_TYPES[self._form], named)
+    def _file(self, rows: TableRows, object_keys: ObjectKeys, partition: str, number: int) -> _File:
+        named = object_keys.partition(partition)
+        writer = self._storage.writer(object_keys.file(rows.name, named, number), _CONTENT_TYPES[self._form], named)
         return _File(writer, make_encoder(self._form, self._compression, rows, writer.write))
 
 

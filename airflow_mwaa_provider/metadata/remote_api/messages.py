@@ -16,8 +16,8 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.catalog.schema import Column, Reference, Schema, Table
 from airflow_mwaa_provider.metadata.catalog.snapshot import Snapshot
 from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
-from airflow_mwaa_provider.metadata.export.layout import Layout, Places
-from airflow_mwaa_provider.metadata.storage.bucket import HandedOver, StoredFile
+from airflow_mwaa_provider.metadata.export.layout import Layout, ObjectKeys
+from airflow_mwaa_provider.metadata.storage.bucket import StoredFile, UploadHandle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ __all__ = [
     "Description",
     "Piece",
     "PieceRequest",
-    "places_document",
+    "object_keys_document",
     "read_object",
     "read_witness_list",
     "reading",
@@ -65,7 +65,7 @@ class Description:
     snapshot: Snapshot | None = None
     witnesses: tuple[TableWitness, ...] = ()
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Give it in JSON's own types."""
         tables = [asdict(table) for table in self.schema.tables.values()]
         return {
@@ -80,7 +80,7 @@ class Description:
         }
 
     @classmethod
-    def read(cls, document: dict[str, Any]) -> Description:
+    def from_dict(cls, document: dict[str, Any]) -> Description:
         """Read it.
 
         :raises MwaaInputError: it is something else.
@@ -112,7 +112,7 @@ class PieceRequest:
     :param max_rows: rows of the table that the piece covers at most.
     :param first_number: of its files.
     :param writes_empty: write a file although there is no row, where this piece is the last.
-    :param places: fields of :class:`~airflow_mwaa_provider.metadata.export.layout.Places`, without the suffix.
+    :param places: fields of :class:`~airflow_mwaa_provider.metadata.export.layout.ObjectKeys`, without the suffix.
     """
 
     table: str
@@ -135,7 +135,7 @@ class PieceRequest:
     bucket_owner: str | None = None
 
     @classmethod
-    def read(cls, document: Any) -> PieceRequest:
+    def from_dict(cls, document: Any) -> PieceRequest:
         """Read and check it.
 
         :raises MwaaInputError: it is something else.
@@ -158,7 +158,7 @@ class PieceRequest:
             raise MwaaInputError("The request has a field of another type than it takes.")
         return found
 
-    def moment(self, name: str) -> datetime | None:
+    def datetime_of(self, name: str) -> datetime | None:
         """Read one of its times.
 
         :raises MwaaInputError: it is none, or has no time zone.
@@ -172,11 +172,11 @@ class PieceRequest:
             raise MwaaInputError(f"{name}={written} of the request has no time zone.")
         return found
 
-    def placed(self, suffix: str) -> Places:
+    def object_keys(self, suffix: str) -> ObjectKeys:
         """Give the names of its objects."""
         given = self.places
         with reading("places of the request"):
-            return Places(
+            return ObjectKeys(
                 prefix=str(given["prefix"]),
                 layout=Layout(given["layout"]),
                 suffix=suffix,
@@ -195,11 +195,11 @@ class Piece:
     :param is_too_slow: nothing was written, for it would have taken longer than a request may: ask for fewer rows.
     """
 
-    uploads: tuple[HandedOver, ...] = ()
+    uploads: tuple[UploadHandle, ...] = ()
     next: tuple[str, ...] | None = None
     is_too_slow: bool = False
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Give it in JSON's own types."""
         uploads = [
             {
@@ -217,14 +217,14 @@ class Piece:
         }
 
     @classmethod
-    def read(cls, document: dict[str, Any]) -> Piece:
+    def from_dict(cls, document: dict[str, Any]) -> Piece:
         """Read it.
 
         :raises MwaaInputError: it is something else.
         """
         with reading("the server's answer"):
             uploads = tuple(
-                HandedOver(
+                UploadHandle(
                     read_object(StoredFile, item["file"], "a file"),
                     item["upload_id"],
                     tuple(dict(part) for part in item["parts"]),
@@ -245,15 +245,15 @@ def read_witness_list(documents: Any) -> tuple[TableWitness, ...]:
         return tuple(map(TableWitness.from_dict, documents))
 
 
-def places_document(places: Places) -> dict[str, Any]:
+def object_keys_document(object_keys: ObjectKeys) -> dict[str, Any]:
     """Write names of objects for a request."""
     return {
-        "prefix": places.prefix,
-        "layout": places.layout.value,
-        "export": places.export,
-        "is_numbered": places.is_numbered,
-        "since": places.since.isoformat() if places.since else None,
-        "until": places.until.isoformat() if places.until else None,
+        "prefix": object_keys.prefix,
+        "layout": object_keys.layout.value,
+        "export": object_keys.export,
+        "is_numbered": object_keys.is_numbered,
+        "since": object_keys.since.isoformat() if object_keys.since else None,
+        "until": object_keys.until.isoformat() if object_keys.until else None,
     }
 
 

@@ -20,7 +20,7 @@ from airflow_mwaa_provider.metadata.measures import (
 )
 from airflow_mwaa_provider.metadata.rest.pagination import PAGE_ROWS, Request, field_of
 from airflow_mwaa_provider.metadata.rest.tables import parsed_version
-from airflow_mwaa_provider.metadata.rest.values import micros, moment, written_time
+from airflow_mwaa_provider.metadata.rest.values import micros, parse_datetime, written_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -132,7 +132,7 @@ class _Lists:
 def _age(rows: list[dict[str, Any]], name: str, path: str, now: datetime) -> float:
     """Return the seconds since the earliest time of some rows; 0 for none."""
     try:
-        times = [time for row in rows if (time := moment(field_of(row, name, path))) is not None]
+        times = [time for row in rows if (time := parse_datetime(field_of(row, name, path))) is not None]
     except ValueError as error:
         raise UnexpectedAnswer(
             f"{path}: a row was answered with {name!r} of another type ({error}). Check that nothing but Airflow "

@@ -13,14 +13,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_mwaa_provider.exceptions import AnswerTooLarge, UnexpectedAnswer
-from airflow_mwaa_provider.metadata.rest.values import EARLIEST_US, LATEST_US, micros, moment, written_time
+from airflow_mwaa_provider.metadata.rest.values import EARLIEST_US, LATEST_US, micros, parse_datetime, written_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from airflow_mwaa_provider.metadata.rest.tables import Dimension, Listing
+    from airflow_mwaa_provider.metadata.rest.tables import Listing, TimeFilter
 
-__all__ = ["LONG_AGO_US", "PAGE_ROWS", "Request", "Walk", "field_of"]
+__all__ = ["LONG_AGO_US", "PAGE_ROWS", "Paginator", "Request", "field_of"]
 
 PAGE_ROWS = 100
 """What Airflow gives at most, unless it is configured otherwise."""
@@ -61,7 +61,7 @@ class _Page(NamedTuple):
         return len(self.rows) < self.limit if self.total is None else at >= self.total
 
 
-class Walk:
+class Paginator:
     """The rows of one list.
 
     Holds a page, and the keys of rows of one microsecond.
@@ -117,7 +117,7 @@ class Walk:
 
     def within(
         self,
-        dimension: Dimension,
+        time_filter: TimeFilter,
         low: int = EARLIEST_US,
         high: int = LATEST_US,
         without: Mapping[str, Any] | None = None,
@@ -131,28 +131,28 @@ class Walk:
         spans = [(low, high)] if low < high else []
         while spans:
             low, high = spans.pop()
-            filters = _cut(dimension, low, high)
-            page = self._page(filters, 0, dimension.order or self._listing.order)
+            filters = _cut(time_filter, low, high)
+            page = self._page(filters, 0, time_filter.order or self._listing.order)
             if page.is_all:
                 yield from self._but(page.rows, filters, without)
             elif without and self._are_all(filters, without):
                 continue
             elif high - low <= 1:
                 yield from self._of_a_moment(filters, without)
-            elif not without and (cut := self._in_order(page, dimension)) is not None and low <= cut < high:
-                yield from (row for row in page.rows if self._time(row, dimension) != cut)
+            elif not without and (cut := self._in_order(page, time_filter)) is not None and low <= cut < high:
+                yield from (row for row in page.rows if self._time(row, time_filter) != cut)
                 spans += [(cut, high)] if cut > low else [(cut + 1, high), (cut, cut + 1)]
             else:
-                spans += reversed(_parts(low, high, page.total, self._most_common(page, dimension)))
+                spans += reversed(_parts(low, high, page.total, self._most_common(page, time_filter)))
 
-    def lacking(self, dimension: Dimension) -> Iterator[Row]:
+    def lacking(self, time_filter: TimeFilter) -> Iterator[Row]:
         """Give the rows without a time, which such a list has first when the latest is to be first."""
         seen: set[tuple[Any, ...]] = set()
         offset = 0
         while True:
-            page = self._page({}, offset, f"-{dimension.order}")
+            page = self._page({}, offset, f"-{time_filter.order}")
             for row in page.rows:
-                if self._time(row, dimension) is not None:
+                if self._time(row, time_filter) is not None:
                     return
                 if self.key_of(row) not in seen:
                     seen.add(self.key_of(row))
@@ -198,28 +198,29 @@ class Walk:
         others = {self.key_of(row) for row in self.all({**filters, **without})} if found else set()
         yield from (row for row in found if self.key_of(row) not in others)
 
-    def _in_order(self, page: _Page, dimension: Dimension) -> int | None:
+    def _in_order(self, page: _Page, time_filter: TimeFilter) -> int | None:
         """Say from which time on the rows after a page are, if it is read in the order of time."""
-        if dimension.order is None or not page.rows or (page.total is not None and page.total > _IN_ORDER_ROWS):
+        if time_filter.order is None or not page.rows or (page.total is not None and page.total > _IN_ORDER_ROWS):
             return None
-        times = [self._time(row, dimension) for row in page.rows]
+        times = [self._time(row, time_filter) for row in page.rows]
         known = [time for time in times if time is not None]
         return known[-1] if len(known) == len(times) and known == sorted(known) else None
 
-    def _most_common(self, page: _Page, dimension: Dimension) -> int | None:
+    def _most_common(self, page: _Page, time_filter: TimeFilter) -> int | None:
         """Give the time that more than half of a page's rows have, such as midnight."""
-        if dimension.shown is None or not page.rows:
+        if time_filter.shown is None or not page.rows:
             return None
-        time, count = Counter([self._time(row, dimension) for row in page.rows]).most_common(1)[0]
+        time, count = Counter([self._time(row, time_filter) for row in page.rows]).most_common(1)[0]
         return time if count * 2 > len(page.rows) else None
 
-    def _time(self, row: Row, dimension: Dimension) -> int | None:
-        assert dimension.shown is not None
+    def _time(self, row: Row, time_filter: TimeFilter) -> int | None:
+        assert time_filter.shown is not None
         try:
-            time = moment(field_of(row, dimension.shown, self._listing.path))
+            time = parse_datetime(field_of(row, time_filter.shown, self._listing.path))
         except ValueError as error:
+            shown = time_filter.shown
             raise UnexpectedAnswer(
-                f"{self._listing.path}: {dimension.shown}={row[dimension.shown]!r} is no time with a zone ({error})."
+                f"{self._listing.path}: {shown}={row[shown]!r} is not a time with a time zone ({error})."
             ) from None
         return None if time is None else micros(time)
 
@@ -285,15 +286,15 @@ def field_of(row: Row, name: str, path: str) -> Any:
     return value
 
 
-def _cut(dimension: Dimension, low: int, high: int) -> dict[str, str]:
+def _cut(time_filter: TimeFilter, low: int, high: int) -> dict[str, str]:
     """Write a span as filters. Where it is open there is none, unless rows without a time would then be shown too."""
     found: dict[str, str] = {}
     if low > EARLIEST_US:
-        found[dimension.low] = written_time(low - 1 if dimension.is_between else low)
-    elif dimension.is_between:
-        found[dimension.low] = written_time(LONG_AGO_US)
+        found[time_filter.low] = written_time(low - 1 if time_filter.is_between else low)
+    elif time_filter.is_between:
+        found[time_filter.low] = written_time(LONG_AGO_US)
     if high < LATEST_US:
-        found[dimension.high] = written_time(high if dimension.is_between else high - 1)
+        found[time_filter.high] = written_time(high if time_filter.is_between else high - 1)
     return found
 
 

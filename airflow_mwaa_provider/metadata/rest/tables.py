@@ -26,11 +26,20 @@ from airflow_mwaa_provider.metadata.catalog.schema import Column, Reference, Sch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Dimension", "Listing", "RestSchema", "RestTable", "Shown", "parsed_version", "rest_schema", "rest_tables"]
+__all__ = [
+    "ExposedColumn",
+    "Listing",
+    "RestSchema",
+    "RestTable",
+    "TimeFilter",
+    "parsed_version",
+    "rest_schema",
+    "rest_tables",
+]
 
 
 @dataclass(frozen=True)
-class Dimension:
+class TimeFilter:
     """A time that a list can be cut by.
 
     :param low: parameter for its beginning; it is in the list, or just before it where ``is_between``.
@@ -69,7 +78,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ExposedColumn:
     """A column, and the field of an answer that has it; a dot leads into an object.
 
     :param since: the first version that shows it.
@@ -95,14 +104,14 @@ class RestTable:
     """
 
     name: str
-    columns: tuple[Shown, ...]
+    columns: tuple[ExposedColumn, ...]
     key: tuple[str, ...]
     key_columns: tuple[str, ...]
     listing: Listing
-    born: Dimension | None = None
-    began: Dimension | None = None
+    born: TimeFilter | None = None
+    began: TimeFilter | None = None
     changes: Listing | None = None
-    changed: Dimension | None = None
+    changed: TimeFilter | None = None
 
     def fields_of(self, columns: tuple[str, ...]) -> list[str]:
         """Give the fields that have these columns, of those that this table shows."""
@@ -187,17 +196,17 @@ def _revision_of(airflow_version: str) -> str:
     return before[-1][1] if before and before[-1][0][:2] == version[:2] else ""
 
 
-def _shown(texts: str, *, since: tuple[int, ...] = ()) -> Iterator[Shown]:
+def _shown(texts: str, *, since: tuple[int, ...] = ()) -> Iterator[ExposedColumn]:
     """Read ``column kind [field]``, one each; without a field it is called as the column is."""
     for text in texts.split(","):
         column, kind, *named = text.split()
-        yield Shown(column, kind, named[0] if named else column, since)
+        yield ExposedColumn(column, kind, named[0] if named else column, since)
 
 
 def _tables_of_2(version: tuple[int, ...]) -> list[RestTable]:
-    began = Dimension("start_date_gte", "start_date_lte", "start_date")
-    changed = Dimension("updated_at_gte", "updated_at_lte")
-    born = Dimension("execution_date_gte", "execution_date_lte", "execution_date")
+    began = TimeFilter("start_date_gte", "start_date_lte", "start_date")
+    changed = TimeFilter("updated_at_gte", "updated_at_lte")
+    born = TimeFilter("execution_date_gte", "execution_date_lte", "execution_date")
     return [
         RestTable(
             "dag",
@@ -250,7 +259,7 @@ def _tables_of_2(version: tuple[int, ...]) -> list[RestTable]:
             + tuple(_shown("map_index int4, try_number int4", since=(2, 10))),
             ("event_log_id",), ("id",),
             Listing("GET", "/eventLogs", "event_logs", order="event_log_id", counts=version >= (2, 9)),
-            began=Dimension("after", "before", "when", "when", is_between=True, may_lack=True),
+            began=TimeFilter("after", "before", "when", "when", is_between=True, may_lack=True),
         ),
         RestTable(
             "import_error",
@@ -271,16 +280,16 @@ def _tables_of_2(version: tuple[int, ...]) -> list[RestTable]:
 
 
 def _tables_of_3() -> list[RestTable]:
-    began = Dimension("start_date_gte", "start_date_lte", "start_date", "start_date")
-    changed = Dimension("updated_at_gte", "updated_at_lte")
-    born = Dimension("run_after_gte", "run_after_lte", "run_after")
+    began = TimeFilter("start_date_gte", "start_date_lte", "start_date", "start_date")
+    changed = TimeFilter("updated_at_gte", "updated_at_lte")
+    born = TimeFilter("run_after_gte", "run_after_lte", "run_after")
     runs = [
         *_shown(
             "dag_id varchar, queued_at timestamptz, logical_date timestamptz, start_date timestamptz,"
             "end_date timestamptz, state varchar, run_id varchar dag_run_id, run_type varchar"
         ),
         # The database has the name of the enum's member, the API its value.
-        Shown("triggered_by", "varchar", "triggered_by", is_upper=True),
+        ExposedColumn("triggered_by", "varchar", "triggered_by", is_upper=True),
         *_shown("triggering_user_name varchar", since=(3, 1)),
         *_shown(
             "data_interval_start timestamptz, data_interval_end timestamptz, run_after timestamptz,"
@@ -339,7 +348,7 @@ def _tables_of_3() -> list[RestTable]:
             )),
             ("event_log_id",), ("id",),
             Listing("GET", "/eventLogs", "event_logs", order="event_log_id"),
-            began=Dimension("after", "before", "when", "when", is_between=True),
+            began=TimeFilter("after", "before", "when", "when", is_between=True),
         ),
         RestTable(
             "job",
@@ -372,7 +381,7 @@ def _tables_of_3() -> list[RestTable]:
                 "source_map_index int4, timestamp timestamptz",
             )) + tuple(_shown("partition_key varchar", since=(3, 2))),
             ("id",), ("id",), Listing("GET", "/assets/events", "asset_events", order="timestamp"),
-            began=Dimension("timestamp_gte", "timestamp_lte", "timestamp", "timestamp"),
+            began=TimeFilter("timestamp_gte", "timestamp_lte", "timestamp", "timestamp"),
         ),
     ]  # fmt: skip
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["EARLIEST_US", "LATEST_US", "csv_line", "micros", "moment", "text_of", "written_time"]
+__all__ = ["EARLIEST_US", "LATEST_US", "csv_line", "micros", "parse_datetime", "text_of", "written_time"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -29,7 +29,7 @@ _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _FIXED_FROM, _FIXED_TO = -4, 15
 
 
-def moment(text: Any) -> datetime | None:
+def parse_datetime(text: Any) -> datetime | None:
     """Read a point in time as the API writes it.
 
     :raises ValueError: it is none, or has no time zone.
@@ -82,7 +82,7 @@ def _text(value: Any) -> str:
 
 
 def _timestamptz(value: Any) -> str:
-    time = moment(value)
+    time = parse_datetime(value)
     assert time is not None  # NULL is never written
     return _plain_time(time) + "+00"
 

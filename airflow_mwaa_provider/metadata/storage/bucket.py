@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-__all__ = ["MAX_OBJECT_BYTES", "PART_BYTES", "HandedOver", "ObjectWriter", "PendingObject", "Storage", "StoredFile"]
+__all__ = ["MAX_OBJECT_BYTES", "PART_BYTES", "ObjectWriter", "PendingObject", "Storage", "StoredFile", "UploadHandle"]
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class StoredFile:
     partition: dict[str, str] = field(default_factory=dict)
 
 
-class HandedOver(NamedTuple):
+class UploadHandle(NamedTuple):
     """An object that one process has uploaded, and another is to commit.
 
     :param parts: of each what S3 has said of it, as ``CompleteMultipartUpload`` wants it.
@@ -237,7 +237,7 @@ class Storage:
         for future in futures:
             future.result()
 
-    def hand_over(self, pending: PendingObject) -> HandedOver:
+    def hand_over(self, pending: PendingObject) -> UploadHandle:
         """Leave an object that is all uploaded to another process to commit; this one won't abort it any more.
 
         :raises StorageError: a part could not be uploaded.
@@ -245,9 +245,9 @@ class Storage:
         assert pending.upload_id is not None, "held in memory: nobody else can commit it"
         parts = tuple(part.result() for part in pending.parts)
         self.forget(pending)
-        return HandedOver(pending.file, pending.upload_id, parts, pending.mark)
+        return UploadHandle(pending.file, pending.upload_id, parts, pending.mark)
 
-    def take_over(self, handed: HandedOver) -> PendingObject:
+    def take_over(self, handed: UploadHandle) -> PendingObject:
         """Take an object that another process has uploaded: to commit it, or to abort it."""
         pending = PendingObject(self, handed.file, "")
         pending.upload_id, pending.mark = handed.upload_id, handed.mark

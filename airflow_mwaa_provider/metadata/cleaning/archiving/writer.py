@@ -20,7 +20,7 @@ from airflow_mwaa_provider.metadata.cleaning.scope.plan import expressions_sql
 from airflow_mwaa_provider.metadata.cleaning.scope.unit import RetentionGuard
 from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat, file_suffix
 from airflow_mwaa_provider.metadata.export.journal import Journal
-from airflow_mwaa_provider.metadata.export.layout import Layout, Places, stamp
+from airflow_mwaa_provider.metadata.export.layout import Layout, ObjectKeys, stamp
 from airflow_mwaa_provider.metadata.export.writer import FileWriter
 from airflow_mwaa_provider.metadata.identity import identity_of
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
@@ -97,7 +97,7 @@ class Archive:
 
     units: list[CleanupUnit]
     windows: dict[str, list[Window]]
-    places: Places
+    places: ObjectKeys
     manifest: Manifest
     pending: list[PendingObject] = field(default_factory=list, repr=False)
 
@@ -195,14 +195,14 @@ class ArchiveWriter:
             own += (RetentionGuard("something keeps it", query=these),)
         return replace(unit, guards=own)
 
-    def _places(self, until: datetime) -> Places:
+    def _places(self, until: datetime) -> ObjectKeys:
         """Choose a folder that has no archive yet: rows of one that is there may be gone from the database."""
         first = f"archive-{stamp(until)}"
         number = 1
         while True:
             name = first if number == 1 else f"{first}-{number}"
             folder = f"{self._prefix}/{name}" if self._prefix else name
-            places = Places(folder, Layout.TABLE, file_suffix(_FORM, _COMPRESSION))
+            places = ObjectKeys(folder, Layout.TABLE, file_suffix(_FORM, _COMPRESSION))
             try:
                 if self._storage.get(places.manifest) is None:
                     break
@@ -229,13 +229,15 @@ class ArchiveWriter:
             for folder in self._storage.folders(archives):
                 if _ARCHIVE.match(folder[len(archives) :]) is None:
                     continue
-                places = Places(folder.rstrip("/"), Layout.TABLE, file_suffix(_FORM, _COMPRESSION))
+                places = ObjectKeys(folder.rstrip("/"), Layout.TABLE, file_suffix(_FORM, _COMPRESSION))
                 if self._storage.get(places.journal) is not None and self._storage.get(places.manifest) is not None:
                     self._storage.delete([places.journal])
         except AccessDenied as error:
             log.info("What an archive that was cut off may have left stays: %s", error)
 
-    def _manifest(self, source: DatabaseSource, places: Places, now: datetime, until: datetime, route: str) -> Manifest:
+    def _manifest(
+        self, source: DatabaseSource, places: ObjectKeys, now: datetime, until: datetime, route: str
+    ) -> Manifest:
         max_age = self._options.max_age
         with source.errors("asking which database it is"):
             identity = identity_of(source.connection, source.schema)
@@ -259,7 +261,7 @@ class ArchiveWriter:
         self,
         archive: Archive,
         source: DatabaseSource,
-        places: Places,
+        places: ObjectKeys,
         which: tuple[CleanupUnit, Sequence[CleanupUnit], DependentTable],
         count: int,
     ) -> None:

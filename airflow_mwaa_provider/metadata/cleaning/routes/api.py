@@ -123,7 +123,7 @@ class ApiCleanup:
         if answer is None:
             self._is_over(outcome)
         else:
-            found = Units.read(answer)
+            found = Units.from_dict(answer)
             self._check(found)
             options = replace(self._options, now=found.now, max_duration=None)
             for unit in found.units:
@@ -156,10 +156,10 @@ class ApiCleanup:
         while not self._is_over(outcome):
             left = self._left()
             bounded = replace(options, max_duration=None if left is None else max(left, _SHORTEST))
-            answer = self._persistently(STEPS, StepRequest(bounded, unit, after).document(), f"a step of {unit}")
+            answer = self._persistently(STEPS, StepRequest(bounded, unit, after).to_dict(), f"a step of {unit}")
             if answer is None:
                 continue
-            step = Step.read(answer)
+            step = Step.from_dict(answer)
             _add(step.outcome, outcome)
             if unit in step.outcome.tables:
                 gone += step.outcome.tables[unit].deleted

@@ -38,12 +38,12 @@ class Units:
     units: tuple[str, ...]
     refused: dict[str, str] = field(default_factory=dict)
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Give it in JSON's own types."""
         return {"now": self.now.isoformat(), "units": list(self.units), "refused": self.refused}
 
     @classmethod
-    def read(cls, document: Any) -> Units:
+    def from_dict(cls, document: Any) -> Units:
         """Read and check it.
 
         :raises MwaaInputError: it is something else.
@@ -65,13 +65,13 @@ class StepRequest:
     unit: str
     after: tuple[str, ...] | None = None
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Give it in JSON's own types."""
         after = None if self.after is None else list(self.after)
         return {"options": self.options.document(), "unit": self.unit, "after": after}
 
     @classmethod
-    def read(cls, document: Any) -> StepRequest:
+    def from_dict(cls, document: Any) -> StepRequest:
         """Read and check it.
 
         :raises MwaaInputError: it is something else.
@@ -94,12 +94,12 @@ class Step:
     outcome: Outcome
     after: tuple[str, ...] | None = None
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Give it in JSON's own types."""
         return {"outcome": self.outcome.document(), "after": None if self.after is None else list(self.after)}
 
     @classmethod
-    def read(cls, document: Any) -> Step:
+    def from_dict(cls, document: Any) -> Step:
         """Read and check it.
 
         :raises MwaaInputError: it is something else.

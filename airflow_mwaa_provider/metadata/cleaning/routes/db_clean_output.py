@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, TableNotFound, UnexpectedAnswer
 from airflow_mwaa_provider.metadata.cleaning.outcome import RetainedRows
-from airflow_mwaa_provider.metadata.rest.values import micros, moment, written_time
+from airflow_mwaa_provider.metadata.rest.values import micros, parse_datetime, written_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -295,7 +295,7 @@ def _written(time: datetime) -> str:
 
 def _date(row: dict[str, Any], name: str) -> datetime | None:
     try:
-        return moment(row.get(name))
+        return parse_datetime(row.get(name))
     except ValueError as error:
         raise UnexpectedAnswer(
             f"The REST API tells {name}={row[name]!r} of a run, which is no time: {error}."
