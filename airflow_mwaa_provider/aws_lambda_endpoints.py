@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.aws_lambda_context import account_of, control_plane, let_info_through, time_left
-from airflow_mwaa_provider.client.http.errors import reason, shortened
+from airflow_mwaa_provider.client.http.errors import reason, truncate
 from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries, within
 from airflow_mwaa_provider.exceptions import AccessDenied, EnvironmentUnavailable, MwaaInputError, UnexpectedAnswer
 
@@ -238,7 +238,7 @@ class _Ec2:
             return send()
         except ClientError as error:
             details = error.response.get("Error", {})
-            code, words = str(details.get("Code", "")), shortened(str(details.get("Message", "")))
+            code, words = str(details.get("Code", "")), truncate(str(details.get("Message", "")))
             if code in ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"):
                 raise AccessDenied(
                     f"{where}: not permitted. Allow ec2:{operation} for the function's role in IAM. AWS says: {words}",

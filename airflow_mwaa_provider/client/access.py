@@ -68,7 +68,7 @@ class ClientSettings:
             raise MwaaInputError(f"transport={self.transport!r} is none of {known}.")
 
 
-class Access:
+class TransportSelector:
     """The way to one environment; made once for it and kept. Thread-safe.
 
     :param control_plane: the MWAA API of the environment's account and region.

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable
 
-    from airflow_mwaa_provider.client.access import Access
+    from airflow_mwaa_provider.client.access import TransportSelector
     from airflow_mwaa_provider.client.backend import Backend
 
 
 class _Collection:
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: TransportSelector) -> None:
         self._call = access.call
 
     def _create(self, send: Callable[[Backend], None]) -> None:

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.http.errors import shortened
+from airflow_mwaa_provider.client.http.errors import truncate
 from airflow_mwaa_provider.client.models import DagRun, DagRunState
 from airflow_mwaa_provider.exceptions import (
     DagRunAlreadyExists,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from airflow_mwaa_provider.client.access import Access
+    from airflow_mwaa_provider.client.access import TransportSelector
     from airflow_mwaa_provider.client.backend import Backend
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class DagRunCalls:
     """Trigger, read, wait for, mark and clear runs."""
 
     name: str
-    _access: Access
+    _access: TransportSelector
 
     def trigger_dag_run(
         self,
@@ -298,7 +298,7 @@ def _interval(interval: tuple[datetime, datetime]) -> str:
 
 def _some(keys: Sequence[str], most: int = 5) -> str:
     more = f" and {len(keys) - most} more" if len(keys) > most else ""
-    return ", ".join(repr(shortened(key, 60)) for key in keys[:most]) + more
+    return ", ".join(repr(truncate(key, 60)) for key in keys[:most]) + more
 
 
 def _with_created(run: DagRun, created: bool) -> DagRun:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mwaa_provider.client.access import Access
+    from airflow_mwaa_provider.client.access import TransportSelector
     from airflow_mwaa_provider.client.models import Dag, DagFileError, DagRun
 
 
@@ -19,7 +19,7 @@ class DagCalls:
     """List DAGs, what is wrong with their files, and their last runs."""
 
     name: str
-    _access: Access
+    _access: TransportSelector
 
     def list_dags(self) -> list[Dag]:
         """List the DAGs that have a file there and that the role may see, sorted by id; one call for a hundred.
@@ -56,7 +56,7 @@ class DagCalls:
         return missing_dags(self._access, dag_ids)
 
 
-def missing_dags(access: Access, dag_ids: Sequence[str]) -> list[str]:
+def missing_dags(access: TransportSelector, dag_ids: Sequence[str]) -> list[str]:
     """Which of these DAGs aren't there, or may not be seen; some of them within one deadline."""
     missing: list[str] = []
     for start in range(0, len(dag_ids), _DAGS_AT_ONCE):

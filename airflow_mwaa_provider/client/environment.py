@@ -18,13 +18,13 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_mwaa_provider.client.access import Access, ClientSettings
+from airflow_mwaa_provider.client.access import ClientSettings, TransportSelector
 from airflow_mwaa_provider.client.collections import Connections, Pools, Variables
 from airflow_mwaa_provider.client.dag_runs import DagRunCalls
 from airflow_mwaa_provider.client.dags import DagCalls
 from airflow_mwaa_provider.client.models import CliResult, DagRunState, TransportName
 from airflow_mwaa_provider.client.parameters import check_seconds
-from airflow_mwaa_provider.client.rest.transports import PLUGIN_PREFIX, acts
+from airflow_mwaa_provider.client.rest.transports import PLUGIN_PREFIX, is_mutating
 from airflow_mwaa_provider.client.roles import Roles
 from airflow_mwaa_provider.client.task_instances import TaskCalls
 from airflow_mwaa_provider.client.waits.blocking import wait_until_done
@@ -58,7 +58,7 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
         if not name:
             raise MwaaInputError("The environment's name is empty; give env_name.")
         self.name = name
-        self._access = Access(control_plane, name, settings or ClientSettings())
+        self._access = TransportSelector(control_plane, name, settings or ClientSettings())
         self.variables = Variables(self._access)
         self.connections = Connections(self._access)
         self.pools = Pools(self._access)
@@ -163,7 +163,7 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
 
         return self._access.call(
             lambda backend: backend.request(method, path, params=params, json=json),
-            idempotent=not acts(method, path),
+            idempotent=not is_mutating(method, path),
         )
 
     def call_plugin(self, method: str, path: str, json: Any = None) -> Any:

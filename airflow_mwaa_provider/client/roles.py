@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from typing import TypeVar
 
-    from airflow_mwaa_provider.client.access import Access
+    from airflow_mwaa_provider.client.access import TransportSelector
     from airflow_mwaa_provider.client.backend import Backend
 
     T = TypeVar("T")
@@ -59,7 +59,7 @@ class Roles:
     else can.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: TransportSelector) -> None:
         self._access = access
 
     def get(self, name: str) -> Role:

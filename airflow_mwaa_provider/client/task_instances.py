@@ -11,7 +11,7 @@ from airflow_mwaa_provider.exceptions import DagRunNotFound, TaskInstanceNotFoun
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mwaa_provider.client.access import Access
+    from airflow_mwaa_provider.client.access import TransportSelector
     from airflow_mwaa_provider.client.models import TaskInstance
 
 
@@ -22,7 +22,7 @@ class TaskCalls:
     """Read and clear task instances; read their logs and what they left behind."""
 
     name: str
-    _access: Access
+    _access: TransportSelector
 
     def get_task_instance(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> TaskInstance:
         """Read one task instance.

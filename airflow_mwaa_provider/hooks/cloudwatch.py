@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mwaa_provider._compat import BaseHook
-from airflow_mwaa_provider.client.http.errors import reason, shortened
+from airflow_mwaa_provider.client.http.errors import reason, truncate
 from airflow_mwaa_provider.client.http.retrying import RetryPolicy
 from airflow_mwaa_provider.exceptions import CallTimeout, MwaaError, MwaaInputError
 from airflow_mwaa_provider.monitoring.metrics import Metric, StatisticSet, check_namespace, number_of
@@ -131,7 +131,7 @@ class _Block:
         # Of text, because what was given may be nothing that can be sorted, or be a key.
         key = repr((name, unit, sorted(merged.items(), key=repr) if isinstance(merged, Mapping) else merged))
         try:
-            added = number_of(number, f"Metric {shortened(repr(name), 60)}", "count")
+            added = number_of(number, f"Metric {truncate(repr(name), 60)}", "count")
         except MwaaInputError as error:
             self._refused[key] = error
             return

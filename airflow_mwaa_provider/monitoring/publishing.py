@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 from airflow_mwaa_provider.client.aws.calls import AwsCalls
-from airflow_mwaa_provider.client.http.errors import shortened
+from airflow_mwaa_provider.client.http.errors import truncate
 from airflow_mwaa_provider.exceptions import MetricsNotSent, MwaaError
 from airflow_mwaa_provider.monitoring.metrics import check_namespace, metrics_of
 
@@ -64,7 +64,7 @@ def put_metrics(
             calls.call(
                 "PutMetricData",
                 f"Namespace {namespace!r}",
-                acts=True,
+                is_mutating=True,
                 repeat_unsure=repeat_unsure,
                 Namespace=namespace,
                 MetricData=entries,
@@ -127,7 +127,7 @@ def _form_bytes(entry: Any, path_bytes: int = len("&MetricData.member.1000")) ->
 
 def _not_sent(metrics: Sequence[Metric], begin: int, end: int, error: MwaaError) -> MetricsNotSent:
     failed = metrics[begin:end]
-    names = [shortened(repr(name), _NAME_CHARS_SHOWN) for name in dict.fromkeys(metric.name for metric in failed)]
+    names = [truncate(repr(name), _NAME_CHARS_SHOWN) for name in dict.fromkeys(metric.name for metric in failed)]
     shown = ", ".join(names[:_NAMES_SHOWN])
     if len(names) > _NAMES_SHOWN:
         shown += f" and {len(names) - _NAMES_SHOWN} more names"

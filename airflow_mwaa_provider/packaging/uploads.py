@@ -134,8 +134,8 @@ class _Upload:
         content = file.read()
         # Sent twice it is there twice, as two versions of which either is right.
         answer = self._calls.call(
-            "PutObject", self._what, acts=True, repeat_unsure=True, member="VersionId", **self._object, Body=content,
-            ChecksumSHA256=_checksum(content), Metadata={_SHA256: self._sha256},
+            "PutObject", self._what, is_mutating=True, repeat_unsure=True, member="VersionId", **self._object,
+            Body=content, ChecksumSHA256=_checksum(content), Metadata={_SHA256: self._sha256},
         )  # fmt: skip
         on_progress(len(content))
         return str(answer["VersionId"])
@@ -144,8 +144,8 @@ class _Upload:
         upload = {
             **self._object,
             "UploadId": self._calls.call(
-                "CreateMultipartUpload", self._what, acts=True, repeat_unsure=True, member="UploadId", action=_PUT,
-                **self._object, ChecksumAlgorithm="SHA256", Metadata={_SHA256: self._sha256},
+                "CreateMultipartUpload", self._what, is_mutating=True, repeat_unsure=True, member="UploadId",
+                action=_PUT, **self._object, ChecksumAlgorithm="SHA256", Metadata={_SHA256: self._sha256},
             )["UploadId"],
         }  # fmt: skip
         try:
@@ -154,19 +154,19 @@ class _Upload:
             while content := file.read(PART_BYTES):
                 checksum, number = _checksum(content), len(parts) + 1
                 answer = self._calls.call(
-                    "UploadPart", self._what, acts=True, repeat_unsure=True, member="ETag", action=_PUT,
+                    "UploadPart", self._what, is_mutating=True, repeat_unsure=True, member="ETag", action=_PUT,
                     **upload, PartNumber=number, Body=content, ChecksumSHA256=checksum,
                 )  # fmt: skip
                 parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})
                 sent_bytes += len(content)
                 on_progress(sent_bytes)
             answer = self._calls.call(
-                "CompleteMultipartUpload", self._what, acts=True, member="VersionId", action=_PUT,
+                "CompleteMultipartUpload", self._what, is_mutating=True, member="VersionId", action=_PUT,
                 **upload, MultipartUpload={"Parts": parts},
             )  # fmt: skip
         except BaseException:
             with suppress(MwaaError):
-                self._calls.call("AbortMultipartUpload", self._what, acts=True, **upload)
+                self._calls.call("AbortMultipartUpload", self._what, is_mutating=True, **upload)
             raise
         return str(answer["VersionId"])
 

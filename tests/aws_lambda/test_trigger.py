@@ -285,7 +285,7 @@ sys.path += [{str(bare_zip)!r}, {str(runtime.folder)!r}]
 from airflow_mwaa_provider.client.http.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.exceptions import UnsupportedByTransport
 try:
-    WebServer("env3", WebServerSettings()).send("GET", "https://127.0.0.1:9/x", acts=False)
+    WebServer("env3", WebServerSettings()).send("GET", "https://127.0.0.1:9/x", is_mutating=False)
 except UnsupportedByTransport as error:
     print(error)
 """

@@ -49,10 +49,10 @@ def calls(page_server: PageServer) -> AwsCalls:
 @pytest.mark.parametrize("operation", CALLS)
 def test_a_page_is_no_answer(page_server: PageServer, calls: AwsCalls, page: str, operation: str) -> None:
     page_server.page = PAGES[page]
-    for acts in (False, True):
+    for is_mutating in (False, True):
         with pytest.raises(AwsError, match=f"here: {operation}: what answered is not CloudWatch") as caught:
-            calls.call(operation, "here", acts=acts, **CALLS[operation])
-        assert (caught.value.ambiguous, "may have taken effect" in str(caught.value)) == (acts, acts)
+            calls.call(operation, "here", is_mutating=is_mutating, **CALLS[operation])
+        assert (caught.value.ambiguous, "may have taken effect" in str(caught.value)) == (is_mutating, is_mutating)
 
 
 @pytest.mark.parametrize("page", [*PAGES.values(), b'{"error": "log in"}', b"<R><ResponseMetadata/></R>", b""])
@@ -72,7 +72,7 @@ def test_what_acts_was_not_done_where_no_request_has_an_id(
 ) -> None:
     page_server.page = answer
     with pytest.raises(AwsError, match="may have taken effect") as caught:
-        calls.call("PutMetricData", "here", acts=True, **CALLS["PutMetricData"])
+        calls.call("PutMetricData", "here", is_mutating=True, **CALLS["PutMetricData"])
     assert caught.value.ambiguous
 
 
@@ -93,7 +93,7 @@ def _calls_of(url: str, **client: Any) -> AwsCalls:
 
 def _refused(calls: AwsCalls) -> AwsError:
     with pytest.raises(AwsError, match="Check the network") as caught:
-        calls.call("PutMetricData", "here", acts=True, **CALLS["PutMetricData"])
+        calls.call("PutMetricData", "here", is_mutating=True, **CALLS["PutMetricData"])
     return caught.value
 
 
@@ -111,4 +111,4 @@ def test_a_connection_that_was_never_trusted_has_done_nothing(page_server: PageS
         for bundle in (tmp_path / "none.pem", tmp_path):
             calls = _calls_of(secured.url.replace("http:", "https:"), verify=str(bundle))
             with pytest.raises(MwaaInputError, match=r"the CA bundle cannot be read .* Check verify"):
-                calls.call("PutMetricData", "here", acts=True, **CALLS["PutMetricData"])
+                calls.call("PutMetricData", "here", is_mutating=True, **CALLS["PutMetricData"])

@@ -14,7 +14,7 @@ from airflow_mwaa_provider.client.http.errors import (
     handshake_failed,
     never_connected,
     reason,
-    shortened,
+    truncate,
     unended,
 )
 from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
@@ -64,7 +64,7 @@ class AwsCalls:
         operation: str,
         what: str,
         *,
-        acts: bool = False,
+        is_mutating: bool = False,
         repeat_unsure: bool = False,
         member: str | None = None,
         action: str | None = None,
@@ -74,7 +74,7 @@ class AwsCalls:
 
         :param operation: its name in the API, such as ``"PutMetricData"``.
         :param what: what it is about, for errors.
-        :param acts: whether doing it twice differs from doing it once.
+        :param is_mutating: whether doing it twice differs from doing it once.
         :param repeat_unsure: repeat it even so when nobody knows whether it was done.
         :param member: a part that the service's answer always has: without it, something else has answered.
         :param action: the IAM action that allows it, where that has another name.
@@ -92,14 +92,14 @@ class AwsCalls:
             try:
                 answer = method(**request)
                 # What acts often answers nothing: then the request's id is all that only the service can know.
-                is_answer = not acts or answer.get("ResponseMetadata", {}).get("RequestId")
+                is_answer = not is_mutating or answer.get("ResponseMetadata", {}).get("RequestId")
                 if is_answer and (member is None or member in answer):
                     return answer
-                found: MwaaError = _no_answer(where, self._service, acts=acts)
+                found: MwaaError = _no_answer(where, self._service, is_mutating=is_mutating)
             except (_AnotherAnswered, ResponseParserError, KeyError):  # KeyError: botocore's, of XML of another kind
-                found = _no_answer(where, self._service, acts=acts)
+                found = _no_answer(where, self._service, is_mutating=is_mutating)
             except (BotoCoreError, ClientError) as error:
-                found = aws_error(where, self._service, error, action=allowing, acts=acts)
+                found = aws_error(where, self._service, error, action=allowing, is_mutating=is_mutating)
             # Outside of the except: botocore's own words may repeat what was sent.
             raise found
 
@@ -131,18 +131,18 @@ class AwsCalls:
             more = {next_part: page[next_part]}
 
 
-def aws_error(where: str, service: str, error: Any, *, action: str, acts: bool) -> MwaaError:
+def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating: bool) -> MwaaError:
     """Judge an error of boto3's; nothing of what was sent is in what is returned.
 
     :param where: what was called, for the error's words.
     :param service: the service's name.
     :param error: botocore's ``ClientError`` or ``BotoCoreError``.
     :param action: the IAM action of the call.
-    :param acts: whether a failure leaves a doubt that matters.
+    :param is_mutating: whether a failure leaves a doubt that matters.
     """
     response = getattr(error, "response", None)
     if response is None:
-        return _unanswered(where, service, error, acts=acts)
+        return _unanswered(where, service, error, is_mutating=is_mutating)
     details = response.get("Error", {})
     code = str(details.get("Code", ""))
     words = _words(details)
@@ -154,17 +154,17 @@ def aws_error(where: str, service: str, error: Any, *, action: str, acts: bool) 
     if code in _BAD_CREDENTIALS:
         return AccessDenied(f"{where}: the AWS credentials were refused ({code}). Check the AWS connection.")
     if status >= 500 or status < 300 or status == 408 or code == "RequestTimeout":
-        doubt = " It may have taken effect." if acts else ""
+        doubt = " It may have taken effect." if is_mutating else ""
         return AwsError(
             f"{where}: {service} answered HTTP {status} ({words}).{doubt} Try again later.",
-            code=code, transient=True, ambiguous=acts,
+            code=code, transient=True, ambiguous=is_mutating,
         )  # fmt: skip
     if code.startswith(_INVALID):
         return MwaaInputError(f"{where}: {service} refused it as invalid ({words}). Correct it.")
     return AwsError(f"{where}: {service} answered {code} ({words}). Correct that, and try again.", code=code)
 
 
-def _unanswered(where: str, service: str, error: Any, *, acts: bool) -> MwaaError:
+def _unanswered(where: str, service: str, error: Any, *, is_mutating: bool) -> MwaaError:
     kind = type(error).__name__
     if kind in _WITHOUT_CREDENTIALS:
         return AccessDenied(f"{where}: no AWS credentials or region ({kind}). Check the AWS connection.")
@@ -176,10 +176,10 @@ def _unanswered(where: str, service: str, error: Any, *, acts: bool) -> MwaaErro
             "AWS_CA_BUNDLE."
         )
     unsent = never_connected(error) or handshake_failed(error) or kind in _UNSENT
-    doubt = " It may have taken effect." if acts and not unsent else ""
+    doubt = " It may have taken effect." if is_mutating and not unsent else ""
     return AwsError(
         f"{where}: {service} did not answer ({reason(error)}).{doubt} Check the network, and try again.",
-        code=kind, transient=True, ambiguous=acts and not unsent,
+        code=kind, transient=True, ambiguous=is_mutating and not unsent,
     )  # fmt: skip
 
 
@@ -197,13 +197,13 @@ def _check_body(response_dict: Mapping[str, Any] | None = None, **_: Any) -> Non
         raise _AnotherAnswered
 
 
-def _no_answer(where: str, service: str, *, acts: bool) -> MwaaError:
+def _no_answer(where: str, service: str, *, is_mutating: bool) -> MwaaError:
     """Return the error for what something before the service has answered, as if all were well."""
-    doubt = " It may have taken effect." if acts else ""
+    doubt = " It may have taken effect." if is_mutating else ""
     return AwsError(
         f"{where}: what answered is not {service}: a page, or something else that it never sends.{doubt} Check the "
         "endpoint, and that no proxy or firewall answers for it.",
-        ambiguous=acts,
+        ambiguous=is_mutating,
     )
 
 
@@ -212,4 +212,4 @@ def _words(details: Mapping[str, Any]) -> str:
     text = str(details.get("Message", "") or details.get("Code", "") or "no reason given")
     if text.lstrip().startswith("<"):
         return "a page instead of the service's answer, from a proxy or load balancer"
-    return unended(shortened(text, 300))
+    return unended(truncate(text, 300))

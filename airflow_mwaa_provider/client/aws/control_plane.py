@@ -118,12 +118,12 @@ class ControlPlane:
         path: str,
         params: dict[str, Any] | None = None,
         body: Any = None,
-        acts: bool = True,
+        is_mutating: bool = True,
     ) -> tuple[int, Any]:
         """Call Airflow's REST API through the service; sent once, never repeated here.
 
         :param path: without the ``/api/v…`` prefix, at most 64 characters.
-        :param acts: whether the call changes anything, so that a lost answer leaves a doubt.
+        :param is_mutating: whether the call changes anything, so that a lost answer leaves a doubt.
         :return: Airflow's HTTP status, 4xx and 5xx included, and its body.
         :raises UnsupportedByTransport: the installed boto3 does not know InvokeRestApi.
         """
@@ -142,7 +142,7 @@ class ControlPlane:
             "InvokeRestApi",
             env_name,
             lambda c: _with_members(c.invoke_rest_api(**keywords), "RestApiStatusCode"),
-            acts=acts,
+            is_mutating=is_mutating,
             carrying=f" ({method} {path})",
         )
         return int(answer["RestApiStatusCode"]), answer.get("RestApiResponse")
@@ -192,7 +192,7 @@ class ControlPlane:
         env_name: str,
         send: Callable[[Any], dict[str, Any]],
         *,
-        acts: bool = False,
+        is_mutating: bool = False,
         carrying: str = "",
     ) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -208,13 +208,13 @@ class ControlPlane:
             rest_answer = rest_api_answer(error)
             if rest_answer is not None:
                 return rest_answer
-            raise service_error(operation, env_name, where, error, acts=acts) from error
+            raise service_error(operation, env_name, where, error, is_mutating=is_mutating) from error
         except BotoCoreError as error:
             raise network_error(
                 env_name,
                 where,
                 error,
-                acts=acts,
+                is_mutating=is_mutating,
                 endpoint_url=client.meta.endpoint_url,
                 read_timeout_s=client.meta.config.read_timeout,
             ) from None
@@ -224,7 +224,7 @@ class ControlPlane:
                 f"{where} was answered {lack}, so it was not the MWAA service that answered. Check the endpoint, and "
                 "that no proxy answers for it.",
                 env_name=env_name,
-                ambiguous=acts,
+                ambiguous=is_mutating,
             ) from None
 
     def _token(self, operation: str, env_name: str, send: Callable[[Any], dict[str, Any]], name: str) -> WebServerToken:

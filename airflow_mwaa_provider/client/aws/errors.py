@@ -13,7 +13,7 @@ from airflow_mwaa_provider.client.http.errors import (
     handshake_failed,
     never_connected,
     reason,
-    shortened,
+    truncate,
     unended,
     without_credentials,
 )
@@ -66,12 +66,12 @@ def rest_api_answer(error: Any) -> dict[str, Any] | None:
     return {name: error.response.get(name) for name in ("RestApiStatusCode", "RestApiResponse")}
 
 
-def service_error(operation: str, env_name: str, where: str, error: Any, *, acts: bool) -> MwaaError:
+def service_error(operation: str, env_name: str, where: str, error: Any, *, is_mutating: bool) -> MwaaError:
     """Judge an error that AWS answered.
 
     :param error: botocore's ``ClientError``.
     :param where: environment, operation and region, for the error's words.
-    :param acts: whether the call changes anything, so that a failure of the service leaves a doubt.
+    :param is_mutating: whether the call changes anything, so that a failure of the service leaves a doubt.
     """
     code = str(error.response.get("Error", {}).get("Code", ""))
     text = _words(error)
@@ -124,17 +124,17 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, acts
         return AnswerTooLarge(
             f"{where}: too large ({text}). Ask for less at once, or use transport='web_session'.",
             status=status,
-            **{**fields, "ambiguous": acts},
+            **{**fields, "ambiguous": is_mutating},
         )
     doubtful = status >= 500 or status < 300 or code == "RestApiServerException"
-    doubt = " It may have taken effect." if acts and doubtful else ""
+    doubt = " It may have taken effect." if is_mutating and doubtful else ""
     # Where there is no answer of the API, botocore gives the HTTP status as its code.
     answer = f"HTTP {status}" if code in ("", str(status)) else f"HTTP {status}, {code}"
     return UnexpectedAnswer(
         f"{where} answered {answer} ({text}).{doubt} "
         + ("Try again later." if doubtful else "Check the endpoint, and that no proxy or firewall answers for it."),
         status=status,
-        **{**fields, "transient": doubtful, "ambiguous": acts and doubtful},
+        **{**fields, "transient": doubtful, "ambiguous": is_mutating and doubtful},
     )
 
 
@@ -174,7 +174,7 @@ def credentials_error(where: str, error: Any, *, env_name: str | None = None) ->
 
 
 def network_error(
-    env_name: str, where: str, error: Any, *, acts: bool, endpoint_url: str, read_timeout_s: float
+    env_name: str, where: str, error: Any, *, is_mutating: bool, endpoint_url: str, read_timeout_s: float
 ) -> MwaaError:
     """Judge a failure below HTTP, and what boto3 refused to send.
 
@@ -185,7 +185,7 @@ def network_error(
     words = reason(error)
     if type(error).__name__ in _NOT_SENT_FOR_LACK_OF_CREDENTIALS:
         return AccessDenied(
-            f"{where}: no AWS credentials ({unended(shortened(without_credentials(str(error))))}). Give the task a "
+            f"{where}: no AWS credentials ({unended(truncate(without_credentials(str(error))))}). Give the task a "
             "role, or name an AWS connection in aws_conn_id.",
             env_name=env_name,
         )
@@ -217,8 +217,8 @@ def network_error(
         return UnexpectedAnswer(
             f"{where}: TLS failed ({words}). Check the CA bundle (verify, AWS_CA_BUNDLE).", env_name=env_name
         )
-    doubt = " It may have taken effect." if acts else ""
-    unsure: dict[str, Any] = {"env_name": env_name, "transient": True, "ambiguous": acts}
+    doubt = " It may have taken effect." if is_mutating else ""
+    unsure: dict[str, Any] = {"env_name": env_name, "transient": True, "ambiguous": is_mutating}
     if isinstance(error, botocore_errors.ReadTimeoutError):
         return CallTimeout(f"{where}: no answer within {read_timeout_s:g} s.{doubt} Try again later.", **unsure)
     proxy = " Check the proxy of the process (HTTPS_PROXY, NO_PROXY)." if by_proxy else ""
@@ -251,4 +251,4 @@ def _words(error: Any) -> str:
     text = str(details.get("Message", "") or details.get("Code", "") or "no reason given")
     if text.lstrip().startswith("<"):
         return "a page instead of the API's answer, from a proxy or load balancer"
-    return unended(shortened(text, 300))
+    return unended(truncate(text, 300))

@@ -20,7 +20,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.http.errors import masked, shortened, unended
+from airflow_mwaa_provider.client.http.errors import mask_secrets, truncate, unended
 from airflow_mwaa_provider.client.http.retrying import held, time_left_s
 from airflow_mwaa_provider.client.http.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.client.models import CliResult
@@ -158,7 +158,7 @@ class CliEndpoint:
             response = self._web_server.send(
                 "POST",
                 f"https://{token.host}/aws_mwaa/cli",
-                acts=True,
+                is_mutating=True,
                 headers={"Authorization": f"Bearer {token.value}", "Content-Type": "text/plain"},
                 data=line.encode(),
             )
@@ -267,7 +267,7 @@ def last_words(result: CliResult, argv: Sequence[str] = (), length: int = 300) -
     for text in (result.stderr, result.stdout):
         lines = [line for line in text.splitlines() if line.strip()]
         if lines:
-            return unended(shortened(masked(_reason(lines), _secrets(argv)), length))
+            return unended(truncate(mask_secrets(_reason(lines), _secrets(argv)), length))
     return "it printed nothing"
 
 
@@ -278,7 +278,7 @@ def _reason(lines: Sequence[str]) -> str:
 
 
 def _shown(argv: Sequence[str]) -> str:
-    return shortened(" ".join(argv[:2]), 60)
+    return truncate(" ".join(argv[:2]), 60)
 
 
 def _secrets(argv: Sequence[str]) -> list[str]:

@@ -64,10 +64,10 @@ def bundle_unreadable(error: BaseException) -> bool:
 def reason(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """The innermost cause in a few words without a full stop, and without what must not be shown."""
     texts = [str(inner) or type(inner).__name__ for inner in causes(error)]
-    return unended(shortened(masked(_NOISE.sub("", texts[-1]), secrets)))
+    return unended(truncate(mask_secrets(_NOISE.sub("", texts[-1]), secrets)))
 
 
-def masked(text: str, secrets: Iterable[str] = ()) -> str:
+def mask_secrets(text: str, secrets: Iterable[str] = ()) -> str:
     """Replace secrets, and credentials in URLs, by asterisks."""
     text = without_credentials(text)
     for secret in sorted(secrets, key=len, reverse=True):
@@ -82,7 +82,7 @@ def without_credentials(text: str) -> str:
     return _CREDENTIALS.sub("***@", text)
 
 
-def shortened(text: str, length: int = 200) -> str:
+def truncate(text: str, length: int = 200) -> str:
     """One line of at most so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"

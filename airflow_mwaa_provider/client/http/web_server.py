@@ -80,7 +80,7 @@ class WebServer:
         method: str,
         url: str,
         *,
-        acts: bool,
+        is_mutating: bool,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
@@ -88,7 +88,7 @@ class WebServer:
     ) -> requests.Response:
         """Send one request; redirects are not followed, cookies are not kept.
 
-        :param acts: whether the request changes anything, so that a lost answer leaves a doubt.
+        :param is_mutating: whether the request changes anything, so that a lost answer leaves a doubt.
         :param headers: their credentials, and the fields of a form, never appear in an error.
         :raises WebServerUnreachable: the request did not reach a web server, or the connection broke;
             ``ambiguous`` when it may have been carried out.
@@ -110,8 +110,8 @@ class WebServer:
         secrets = _secrets(headers or {}, data) + proxy_secrets(proxy)
         host, path = urlsplit(url).netloc, urlsplit(url).path
         where = f"Environment {self._env_name!r}: {method} {path} at {host}"
-        doubt = " It may have taken effect." if acts else ""
-        unsure: dict[str, Any] = {"env_name": self._env_name, "transient": True, "ambiguous": acts}
+        doubt = " It may have taken effect." if is_mutating else ""
+        unsure: dict[str, Any] = {"env_name": self._env_name, "transient": True, "ambiguous": is_mutating}
         try:
             return self._session().request(
                 method,

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_mwaa_provider.client.http.errors import masked, shortened, unended
+from airflow_mwaa_provider.client.http.errors import mask_secrets, truncate, unended
 from airflow_mwaa_provider.client.http.retrying import is_overdue
 from airflow_mwaa_provider.client.rest.pages import PAGE_ROWS, Page, pages
-from airflow_mwaa_provider.client.rest.transports import PLUGIN_PREFIX, SLOW_DOWN, acts, whose_page
+from airflow_mwaa_provider.client.rest.transports import PLUGIN_PREFIX, SLOW_DOWN, is_mutating, whose_page
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AirflowError,
@@ -75,8 +75,8 @@ class RestCaller:
         if answer.status < 300 and not _is_page(answer.body):
             return answer.body
         longest = _LONG_DETAIL if path.startswith(PLUGIN_PREFIX) else _DETAIL
-        detail = masked(_detail(answer.body, longest), list(_secrets(json)))
-        raise _refusal(answer, where, self._env_name, not_found, acts(method, path), detail)
+        detail = mask_secrets(_detail(answer.body, longest), list(_secrets(json)))
+        raise _refusal(answer, where, self._env_name, not_found, is_mutating(method, path), detail)
 
     def request_fields(self, method: str, path: str, *fields: str, **keywords: Any) -> dict[str, Any]:
         """Send one call whose answer is an object with these fields.
@@ -84,7 +84,7 @@ class RestCaller:
         :raises UnexpectedAnswer: it is something else.
         """
         where = f"{method} {path}"
-        return self.checked(self.request(method, path, **keywords), where, *fields, ambiguous=acts(method, path))
+        return self.checked(self.request(method, path, **keywords), where, *fields, ambiguous=is_mutating(method, path))
 
     def rows_of(self, path: str, name: str, key: str, *fields: str, order_by: str) -> list[dict[str, Any]]:
         """List all rows below a path, each once; what comes or goes meanwhile may be in it or not.
@@ -260,4 +260,4 @@ def _detail(body: Any, longest: int) -> str:
         )
     elif isinstance(detail, dict):
         detail = detail.get("message") or detail.get("reason")
-    return unended(shortened(str(detail or "no reason given"), longest))
+    return unended(truncate(str(detail or "no reason given"), longest))

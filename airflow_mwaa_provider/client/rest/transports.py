@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_mwaa_provider.client.http.errors import shortened
+from airflow_mwaa_provider.client.http.errors import truncate
 from airflow_mwaa_provider.client.http.retrying import held
 from airflow_mwaa_provider.client.http.web_server import WebServer, WebServerSettings
 from airflow_mwaa_provider.client.models import TransportName
@@ -55,7 +55,7 @@ SLOW_DOWN = "Make fewer calls at once, or allow more time."
 _TOO_LARGE = re.compile(r"payload size exceeded|response ?size ?too ?large|request entity too large", re.IGNORECASE)
 
 
-def acts(method: str, path: str) -> bool:
+def is_mutating(method: str, path: str) -> bool:
     """Whether a REST call may change anything: all but GET, HEAD and the reading POSTs that end in ``/list``."""
     return method not in ("GET", "HEAD") and not (method == "POST" and path.endswith("/list"))
 
@@ -109,7 +109,7 @@ class RestApiTransport:
                 f"{where}: InvokeRestApi {what}. Leave transport unset or use 'web_session', or shorten the ids.",
                 env_name=self._env_name,
             )
-        may_act = acts(method, path)
+        may_act = is_mutating(method, path)
         doubt = " It may have taken effect." if may_act else ""
         status, body = self._control_plane.invoke_rest_api(
             self._env_name,
@@ -117,7 +117,7 @@ class RestApiTransport:
             path=path,
             params=dict(params) if params else None,
             body=json,
-            acts=may_act,
+            is_mutating=may_act,
         )
         if status == 413 or (status >= 400 and _TOO_LARGE.search(str(body)[:1000])):
             raise AnswerTooLarge(
@@ -192,7 +192,7 @@ class WebSessionTransport:
         return self._web_server.send(
             method,
             f"https://{login.host}{_full_path(path, login.major)}",
-            acts=acts(method, path),
+            is_mutating=is_mutating(method, path),
             headers={**login.headers, "Accept": "application/json"},
             params=params,
             json=json,
@@ -222,7 +222,7 @@ class WebSessionTransport:
             path, cookie = ("/aws_mwaa/login", "session") if major == 2 else ("/pluginsv2/aws_mwaa/login", "_token")
             # A login that was made and whose answer was lost is no harm: it is made again.
             response = self._web_server.send(
-                "POST", f"https://{token.host}{path}", acts=False, data={"token": token.value}
+                "POST", f"https://{token.host}{path}", is_mutating=False, data={"token": token.value}
             )
             value = response.cookies.get(cookie)
             if response.status_code < 400 and value:
@@ -287,7 +287,7 @@ def _answer(response: requests.Response, env_name: str, method: str, path: str) 
     body = _json_or_none(response)
     if body is not None or response.content.strip() == b"null":
         return Answer(status, body, retry_after_s)
-    may_act = acts(method, path)
+    may_act = is_mutating(method, path)
     # A page with a status below 300 may be the rest of an answer that was cut on its way.
     doubtful = status >= 500 or status < 300
     raise UnexpectedAnswer(
@@ -320,7 +320,7 @@ def _form(response: requests.Response) -> str:
     kind = response.headers.get("Content-Type", "").split(";")[0]
     if kind == "application/json":
         return "broken JSON, cut or changed on its way"
-    return f"{shortened(kind, 40) or 'something untyped'} instead of JSON, {whose_page(response.status_code)}"
+    return f"{truncate(kind, 40) or 'something untyped'} instead of JSON, {whose_page(response.status_code)}"
 
 
 def _json_or_none(response: requests.Response) -> Any:
