@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what DAG authors write: states, dates, versions. Each refusal names the parameter and what it takes."""
+"""Read what users write: states, dates, versions. Each error names the parameter and what it takes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ __all__ = [
     "check_seconds",
     "check_transport",
     "flag",
-    "is_rendered_later",
-    "known_elements",
     "major_version",
     "names",
     "number",
@@ -36,24 +34,6 @@ __all__ = [
 
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[^\s]+", re.ASCII)
 _LEAST_OF_DATABASE, _MOST_OF_DATABASE = timedelta(milliseconds=1), timedelta(days=24)
-_LISTS = (list, tuple, set)  # in which Airflow renders templates
-
-
-def is_rendered_later(value: object) -> bool:
-    """Whether a value is known only when its task runs: a template, another task's output, or a list with one."""
-    if isinstance(value, str):
-        return any(mark in value for mark in ("{{", "{%", "{#"))
-    if isinstance(value, _LISTS):
-        return any(map(is_rendered_later, value))
-    # Airflow's XComArg and its like, and since Airflow 3 a function that makes the value
-    return hasattr(value, "iter_references") or callable(value)
-
-
-def known_elements(names: Collection[str] | str | None) -> Collection[str] | str | None:
-    """Leave out of a list what is known only when its task runs."""
-    if not is_rendered_later(names):
-        return names
-    return [name for name in names if not is_rendered_later(name)] if isinstance(names, _LISTS) else None
 
 
 def run_states(names: Collection[str] | str | None, parameter: str) -> frozenset[DagRunState]:
@@ -68,12 +48,7 @@ def task_states(names: Collection[str] | str | None, parameter: str) -> frozense
 
 def _states(kind: Any, names: Collection[str] | str | None, parameter: str) -> frozenset[Any]:
     if isinstance(names, str) and not isinstance(names, kind):
-        if names.strip().startswith(("[", "{", "(")):
-            raise MwaaInputError(
-                f"{parameter}={names!r} is one text, not a list. A template that stands for all of it needs a DAG with "
-                "render_template_as_native_obj=True."
-            )
-        raise MwaaInputError(f"{parameter}={names!r} is one text: give a list, [{names!r}].")
+        raise MwaaInputError(f"{parameter}={names!r} is a string. Give a list: [{names!r}].")
     try:
         return frozenset(kind(str(getattr(name, "value", name))) for name in names or ())
     except ValueError as error:
@@ -82,7 +57,7 @@ def _states(kind: Any, names: Collection[str] | str | None, parameter: str) -> f
 
 
 def major_version(version: object) -> int | None:
-    """Read ``airflow_version``, which may be text out of a template: ``3``, ``"3"`` and ``"3.0.6"`` alike."""
+    """Read ``airflow_version``, in any of its forms: ``3``, ``"3"`` and ``"3.0.6"``."""
     if version is None:
         return None
     major = str(version).partition(".")[0].strip()
@@ -158,7 +133,7 @@ def check_positive(value: object, parameter: str) -> None:
 
 
 def number(value: Any, parameter: str, *, or_zero: bool = False) -> float | None:
-    """Read a finite number above 0, which may be text out of a template, or a ``timedelta`` in seconds.
+    """Read a finite positive number, which may be a string, or a ``timedelta`` as seconds.
 
     :param or_zero: take 0 as well.
     :return: ``None`` for nothing.
@@ -179,7 +154,7 @@ def number(value: Any, parameter: str, *, or_zero: bool = False) -> float | None
 
 
 def flag(value: object, parameter: str) -> bool:
-    """Read yes or no, which may be text out of a template."""
+    """Read a truth value, which may be a string."""
     if isinstance(value, str):
         if value.strip().lower() not in ("true", "false", "1", "0"):
             raise MwaaInputError(f"{parameter}={value!r} is neither True nor False.")

@@ -14,18 +14,59 @@ import contextlib
 from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_mwaa_provider.client import parameters
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from airflow_mwaa_provider._compat import BaseOperator as _Base
+    from airflow_mwaa_provider.client.models import DagRunState, TaskState
 else:
     _Base = object
 
-__all__ = ["TextTemplates"]
+__all__ = ["TextTemplates", "is_rendered_later", "known_elements", "run_states", "task_states"]
 
 _BEGINS_A_COLLECTION = ("[", "(", "{")
+_LISTS = (list, tuple, set)  # in which Airflow renders templates
+
+
+def is_rendered_later(value: object) -> bool:
+    """Return whether a value is known only when its task runs: a template, another task's output, or a list of such."""
+    if isinstance(value, str):
+        return any(mark in value for mark in ("{{", "{%", "{#"))
+    if isinstance(value, _LISTS):
+        return any(map(is_rendered_later, value))
+    # XComArg and its subclasses; since Airflow 3 also a function that makes the value
+    return hasattr(value, "iter_references") or callable(value)
+
+
+def known_elements(names: Collection[str] | str | None) -> Collection[str] | str | None:
+    """Return a list without the elements that are known only when its task runs."""
+    if not is_rendered_later(names):
+        return names
+    return [name for name in names if not is_rendered_later(name)] if isinstance(names, _LISTS) else None
+
+
+def run_states(names: Collection[str] | str | None, parameter: str) -> frozenset[DagRunState]:
+    """Read states of a DAG run; ``None`` gives the empty set."""
+    _check_is_no_spelled_list(names, parameter)
+    return parameters.run_states(names, parameter)
+
+
+def task_states(names: Collection[str] | str | None, parameter: str) -> frozenset[TaskState]:
+    """Read states of a task; ``None`` gives the empty set."""
+    _check_is_no_spelled_list(names, parameter)
+    return parameters.task_states(names, parameter)
+
+
+def _check_is_no_spelled_list(value: object, parameter: str) -> None:
+    """Refuse the string that one template for a whole list renders to, unless the DAG renders native objects."""
+    if isinstance(value, str) and value.strip().startswith(_BEGINS_A_COLLECTION):
+        raise MwaaInputError(
+            f"{parameter}={value!r} is a string, not a list. A template that renders to a whole list needs a DAG with "
+            "render_template_as_native_obj=True."
+        )
 
 
 class TextTemplates(_Base):

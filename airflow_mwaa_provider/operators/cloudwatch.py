@@ -12,8 +12,9 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider.client.parameters import check_database_timeout, is_rendered_later, parse_datetime
+from airflow_mwaa_provider.client.parameters import check_database_timeout, parse_datetime
 from airflow_mwaa_provider.exceptions import AwsError, MwaaInputError
+from airflow_mwaa_provider.hooks.templating import is_rendered_later
 from airflow_mwaa_provider.metadata.routes import ROUTES, check_route
 from airflow_mwaa_provider.monitoring.metrics import OLDEST_S, Metric, check_namespace, metrics_of
 from airflow_mwaa_provider.monitoring.privileges import CHANGES, PRIVILEGES_METRIC

@@ -21,9 +21,7 @@ from airflow_mwaa_provider.client.parameters import (
     check_positive,
     check_transport,
     flag,
-    is_rendered_later,
     parse_datetime,
-    run_states,
 )
 from airflow_mwaa_provider.exceptions import (
     DagPaused,
@@ -33,7 +31,7 @@ from airflow_mwaa_provider.exceptions import (
     UnsupportedByTransport,
     WaitTimeout,
 )
-from airflow_mwaa_provider.hooks.templating import TextTemplates
+from airflow_mwaa_provider.hooks.templating import TextTemplates, is_rendered_later, run_states
 from airflow_mwaa_provider.links.dag_run import MwaaDagRunLink
 from airflow_mwaa_provider.operators.results import result_of, url_of
 from airflow_mwaa_provider.operators.run_ids import (

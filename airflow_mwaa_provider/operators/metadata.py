@@ -12,12 +12,11 @@ from airflow_mwaa_provider.client.parameters import (
     check_bucket,
     check_database_timeout,
     flag,
-    is_rendered_later,
     names,
     number,
     parse_datetime,
 )
-from airflow_mwaa_provider.hooks.templating import TextTemplates
+from airflow_mwaa_provider.hooks.templating import TextTemplates, is_rendered_later
 from airflow_mwaa_provider.metadata.catalog.selection import Window
 from airflow_mwaa_provider.metadata.export.formats import read_format
 from airflow_mwaa_provider.metadata.export.layout import check_layout

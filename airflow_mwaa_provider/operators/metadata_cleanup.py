@@ -8,16 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import BaseOperator, stats
-from airflow_mwaa_provider.client.parameters import (
-    check_database_timeout,
-    check_duration,
-    flag,
-    is_rendered_later,
-    names,
-    number,
-)
+from airflow_mwaa_provider.client.parameters import check_database_timeout, check_duration, flag, names, number
 from airflow_mwaa_provider.exceptions import CleanupFailed, MwaaInputError
-from airflow_mwaa_provider.hooks.templating import TextTemplates
+from airflow_mwaa_provider.hooks.templating import TextTemplates, is_rendered_later
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions, read_place
 from airflow_mwaa_provider.metadata.routes import CLEANUP_ROUTES, check_route
 

@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider.client.parameters import check_transport, flag, is_rendered_later
+from airflow_mwaa_provider.client.parameters import check_transport, flag
 from airflow_mwaa_provider.client.secrets_migration.items import Kind, Patterns
 from airflow_mwaa_provider.client.secrets_migration.options import MigrationOptions, Names
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.hooks.templating import is_rendered_later
 from airflow_mwaa_provider.operators.base import MwaaOperator
 
 if TYPE_CHECKING:

@@ -7,15 +7,12 @@ from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
-from airflow_mwaa_provider.client.parameters import (
-    run_states,
-    task_states,
-)
 from airflow_mwaa_provider.client.waits.run_wait import RunWait
 from airflow_mwaa_provider.client.waits.task_wait import TaskSelection, TaskWait
 from airflow_mwaa_provider.exceptions import (
     MwaaInputError,
 )
+from airflow_mwaa_provider.hooks.templating import run_states, task_states
 from airflow_mwaa_provider.sensors.remote_sensor import POKE_INTERVAL_S, SHARED_FIELDS, RemoteSensor, thawed
 
 if TYPE_CHECKING:

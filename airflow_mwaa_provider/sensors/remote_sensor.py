@@ -15,14 +15,7 @@ from airflow_mwaa_provider._compat import (
     sensor_timeout,
     skip_exception,
 )
-from airflow_mwaa_provider.client.parameters import (
-    check_seconds,
-    check_transport,
-    flag,
-    is_rendered_later,
-    known_elements,
-    number,
-)
+from airflow_mwaa_provider.client.parameters import check_seconds, check_transport, flag, number
 from airflow_mwaa_provider.client.waits.blocking import explained
 from airflow_mwaa_provider.client.waits.run_wait import Done, RunWait, Wait
 from airflow_mwaa_provider.client.waits.task_wait import TaskWait
@@ -35,7 +28,7 @@ from airflow_mwaa_provider.exceptions import (
     WaitTimeout,
 )
 from airflow_mwaa_provider.hooks.settings import HookSettings
-from airflow_mwaa_provider.hooks.templating import TextTemplates
+from airflow_mwaa_provider.hooks.templating import TextTemplates, is_rendered_later, known_elements
 from airflow_mwaa_provider.triggers.events import outcome_of
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import each other in a circle.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from scripts.lib.imports import PACKAGE, Module, circles, file_arrows, read_modules, with_parents
@@ -65,6 +66,9 @@ WITHOUT_AIRFLOW = {
     "quiet_logs",
     "s3_uri",
 }
+WORDS_OF_DAG_FILES = re.compile(r"template_fields|render_template|XComArg|iter_references|BaseOperator|[Jj]inja")
+"""What only those know who write DAGs: a layer without Airflow must not know it in a roundabout way either."""
+WITHOUT_WORDS_OF_DAG_FILES = {"client", "exceptions", "metadata", "monitoring"}
 AIRFLOW_ONLY_LAZILY = {"cli"}
 PARSED_WITH_DAGS = {"links", "operators", "secrets", "sensors", "triggers"}
 HEAVY = ("airflow.providers.amazon", "boto3", "botocore", "pandas", "psycopg2", "pyarrow", "requests", "rich")
@@ -87,6 +91,8 @@ def violations(sources: Mapping[str, str]) -> list[str]:
         found += _layer_violations(module)
         found += _room_violations(module)
         found += _airflow_violations(module)
+        if module.layer in WITHOUT_WORDS_OF_DAG_FILES:
+            found += _word_violations(module, sources[module.path])
         if module.layer in PARSED_WITH_DAGS:
             found += _heavy_violations(module, by_name)
     return found + list(_circle_violations(modules))
@@ -140,6 +146,12 @@ def _airflow_violations(module: Module) -> Iterator[str]:
     if module.layer != "_compat" and module.path not in STANDALONE:
         for line, what in module.version_questions:
             yield f"{module.path}:{line}: {what}; only _compat.py may"
+
+
+def _word_violations(module: Module, source: str) -> Iterator[str]:
+    for number, line in enumerate(source.splitlines(), start=1):
+        if found := WORDS_OF_DAG_FILES.search(line):
+            yield f"{module.path}:{number}: {module.layer} knows {found[0]}, which belongs to hooks/templating.py"
 
 
 def _heavy_violations(module: Module, by_name: Mapping[str, Module]) -> Iterator[str]:

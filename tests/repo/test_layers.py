@@ -99,6 +99,14 @@ def test_airflow_where_it_must_not_be_known_is_found(path: str, source: str) -> 
     assert len(broken(path, source)) == 1
 
 
+@pytest.mark.parametrize("layer", ["client", "exceptions", "metadata", "monitoring"])
+@pytest.mark.parametrize("word", ["template_fields", "XComArg", "iter_references", "render_template_as_native_obj"])
+def test_words_of_dag_files_where_airflow_must_not_be_known_are_found(layer: str, word: str) -> None:
+    [found] = broken(f"{layer}/parameters.py", f"x = 1\ny = {word!r}")
+    assert found.startswith(f"{layer}/parameters.py:3: {layer} knows ")
+    assert broken("hooks/templating.py", f"y = {word!r}") == []
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -197,7 +197,7 @@ def test_one_instance_of_a_mapped_task(world: World, sensor: Callable[..., Any])
     ("kind", "more", "message"),
     [
         (MwaaDagRunSensor, {"success_states": ["sleeping"]}, "success_states.*'sleeping'"),
-        (MwaaDagRunSensor, {"success_states": "success"}, "give a list"),
+        (MwaaDagRunSensor, {"success_states": "success"}, "Give a list"),
         (MwaaDagRunSensor, {"success_states": ["failed"], "failure_states": ["failed"]}, "name each state once"),
         (MwaaDagRunSensor, {"transport": "pigeon"}, "transport='pigeon'"),
         (MwaaDagRunSensor, {"max_retries": 0}, "max_retries=0 is no number above 0"),
