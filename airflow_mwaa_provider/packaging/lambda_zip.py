@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.packaging.zip_writing import ZipEntry, replace_file, write_entries
+from airflow_mwaa_provider.packaging.zip_writing import ZipEntry, write_entries, zip_draft
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,11 +76,9 @@ def write_zip(built: LambdaZip, path: Path, *, replace_anything: bool = False) -
     :return: whether the file changed.
     :raises MwaaInputError: another kind of file is there, or it cannot be written.
     """
-
-    def fill(file: BinaryIO) -> None:
-        file.write(built.content)
-
-    return replace_file(path, fill, comment=_COMMENT, replace_anything=replace_anything)
+    with zip_draft(path, comment=_COMMENT, replace_anything=replace_anything) as draft:
+        draft.file.write(built.content)
+    return draft.changed
 
 
 def _own_files() -> Iterator[Path]:

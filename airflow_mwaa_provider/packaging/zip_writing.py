@@ -18,16 +18,17 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.file_writing import Draft
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
     "DAMAGED",
@@ -36,9 +37,9 @@ __all__ = [
     "WrittenZip",
     "ZipEntry",
     "check_name",
-    "replace_file",
     "write_entries",
     "write_zip",
+    "zip_draft",
 ]
 
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
@@ -150,20 +151,16 @@ def write_zip(
         something cannot be read or written.
     """
     listed = list(entries)
-    done: list[tuple[int, str, int]] = []
-
-    def fill(file: BinaryIO) -> None:
-        unpacked_bytes = write_entries(file, listed, comment=comment, compression=compression)
-        size_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        done.append((size_bytes, _sha256(file), unpacked_bytes))
+    with zip_draft(path, comment=comment, replace_anything=replace_anything) as draft:
+        unpacked_bytes = write_entries(draft.file, listed, comment=comment, compression=compression)
+        size_bytes = draft.file.seek(0, os.SEEK_END)
+        draft.file.seek(0)
+        sha256 = hashlib.file_digest(draft.file, "sha256").hexdigest()
         if check is not None:
-            file.flush()
-            check(file)
-
-    changed = replace_file(path, fill, comment=comment, replace_anything=replace_anything)
-    [(size_bytes, sha256, unpacked_bytes)] = done
-    return WrittenZip(path, changed, tuple(sorted(entry.name for entry in listed)), size_bytes, unpacked_bytes, sha256)
+            draft.file.flush()
+            check(draft.file)
+    names = tuple(sorted(entry.name for entry in listed))
+    return WrittenZip(path, draft.changed, names, size_bytes, unpacked_bytes, sha256)
 
 
 def write_entries(
@@ -190,42 +187,25 @@ def write_entries(
     return unpacked_bytes
 
 
-def replace_file(
-    path: Path, fill: Callable[[BinaryIO], None], *, comment: bytes, replace_anything: bool = False
-) -> bool:
-    """Have a zip written beside its target, and rename it; leave the target alone where it is the same.
+@contextmanager
+def zip_draft(path: Path, *, comment: bytes, replace_anything: bool = False) -> Iterator[Draft]:
+    """Open a draft that becomes a zip; see :class:`~airflow_mwaa_provider.packaging.file_writing.Draft`.
 
-    Who may read it is what the umask says.
-
-    :param fill: writes it.
     :param comment: of a zip that may be replaced.
-    :return: whether the target changed.
-    :raises MwaaInputError: another kind of file is there, or it cannot be read or written.
+    :param replace_anything: also replaces a file that is not such a zip.
+    :raises MwaaInputError: another kind of file exists, or something cannot be read or written.
     """
     try:
         if path.exists() and not path.is_file():
-            raise MwaaInputError(f"{path} is no file; choose another name.")
+            raise MwaaInputError(f"{path} is not a file; choose another name.")
         if path.exists() and not replace_anything and not _has_comment(path, comment):
             raise MwaaInputError(
-                f"{path} is there and is no zip of this command; choose another name, or replace it with --force."
+                f"{path} exists and was not written by this command; choose another name, or replace it with --force."
             )
-        # A file of its own beside it, so that two builds at once don't write into each other.
-        draft = path.with_name(f".{path.name}.{token_hex(4)}")
-        # Not mkstemp, whose files only their owner may read: here the umask says who may.
-        number = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with os.fdopen(number, "w+b") as file:
-                fill(file)
-            if path.exists() and _same(path, draft):
-                draft.unlink()
-                return False
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        with Draft(path) as draft:
+            yield draft
     except OSError as error:
         raise MwaaInputError(f"{path} cannot be written: {_reason(error, path)}") from error
-    return True
 
 
 def check_name(name: str) -> None:
@@ -260,20 +240,6 @@ def _write_entry(archive: zipfile.ZipFile, entry: ZipEntry, compression: Compres
     if copied != size_bytes:
         raise MwaaInputError(f"{entry.name} changed while it was read ({size_bytes} bytes, then {copied}); try again.")
     return copied
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK_BYTES):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _same(one: Path, other: Path) -> bool:
-    if one.stat().st_size != other.stat().st_size:
-        return False
-    with one.open("rb") as first, other.open("rb") as second:
-        return _sha256(first) == _sha256(second)
 
 
 def _has_comment(path: Path, comment: bytes) -> bool:

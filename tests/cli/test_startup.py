@@ -54,8 +54,8 @@ def test_a_file_that_may_hold_other_parts_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "startup.sh"
     path.write_text("mine")
     assert printed(*CODEARTIFACT, "--output", str(path), status=2) == (
-        f"airflow-mwaa: {path} is there and differs. Choose another name, replace it with --force, or leave --output "
-        "out and add to it with '>>'.\n"
+        f"airflow-mwaa: {path} exists and differs from what would be written. Choose another name, replace it with "
+        "--force, or append to it: leave --output out, and redirect with '>>'.\n"
     )
     assert path.read_text() == "mine"
     printed(*CODEARTIFACT, "--output", str(path), "--force")

@@ -72,7 +72,7 @@ def test_only_its_own_kind_is_replaced(tmp_path: Path) -> None:
     assert not write_zip(build_zip(), path)
     assert write_zip(build_zip(with_requests=True), path)
     path.write_bytes(b"precious")
-    with pytest.raises(MwaaInputError, match=r"is no zip of this command; choose another name, or replace it"):
+    with pytest.raises(MwaaInputError, match=r"was not written by this command; choose another name, or replace it"):
         write_zip(build_zip(), path)
     assert path.read_bytes() == b"precious"
     assert write_zip(build_zip(), path, replace_anything=True)
@@ -80,7 +80,7 @@ def test_only_its_own_kind_is_replaced(tmp_path: Path) -> None:
         archive.writestr("a", "b")
     with pytest.raises(MwaaInputError):
         write_zip(build_zip(), tmp_path / "other.zip")
-    with pytest.raises(MwaaInputError, match="is no file"):
+    with pytest.raises(MwaaInputError, match="is not a file"):
         write_zip(build_zip(), tmp_path, replace_anything=True)
     with pytest.raises(MwaaInputError, match=r"cannot be written: No such file or directory\. Choose another place"):
         write_zip(build_zip(), tmp_path / "absent" / "x.zip")

@@ -525,7 +525,7 @@ def test_a_startup_script_that_got_other_parts_is_kept_and_nothing_is_written(
         script.write_text(text)
         done = run(*arguments, "--hive", archives.hive)
         assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
-        assert f"{script} is there and differs from what would be written. Choose another name" in done.output
+        assert f"{script} exists and differs from what would be written. Choose another name" in done.output
         assert (script.read_text(), path.stat().st_mtime_ns) == (text, before)
     assert run(*arguments, "--force").exit_code == 0
     assert script.read_text() == own

@@ -116,7 +116,7 @@ def test_the_umask_says_who_may_read_it(tmp_path: Path) -> None:
 def test_what_is_no_such_zip_is_kept_and_nothing_half_written_is_left(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     path.write_bytes(b"precious")
-    with pytest.raises(MwaaInputError, match=r"x\.zip is there and is no zip of this command; choose another name"):
+    with pytest.raises(MwaaInputError, match=r"x\.zip exists and was not written by this command; choose another name"):
         write_zip(path, [ZipEntry("a", b"1")], comment=COMMENT)
     with pytest.raises(MwaaInputError, match=r"a changed while it was read \(3 bytes, then 2\); try again"):
         write_zip(

@@ -205,7 +205,7 @@ def _echo(built: BuiltPlugins, uploaded: Uploaded | None, script: Path | None, *
 
 
 def _echo_environment(built: BuiltPlugins, script: Path | None, *, has_plugin: bool) -> None:
-    from airflow_mwaa_provider.packaging.plugins_zip.image import PLUGINS_FOLDER
+    from airflow_mwaa_provider.packaging.image import PLUGINS_FOLDER
 
     if has_plugin:
         click.echo("The plugin in it sets the environment variables of the binaries.")

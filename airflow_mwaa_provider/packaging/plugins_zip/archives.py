@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.plugins_zip.links import LEADS_OUT, target_of
-from airflow_mwaa_provider.packaging.plugins_zip.names import is_folder, is_meant_as_link, path_of
+from airflow_mwaa_provider.packaging.zip_entries import is_folder, is_meant_as_link, path_of
 from airflow_mwaa_provider.packaging.zip_writing import DAMAGED, OpenedLater, ZipEntry
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, PluginsRefused
+from airflow_mwaa_provider.packaging.file_writing import refuse_other_file, write_text
 from airflow_mwaa_provider.packaging.plugins_zip.contents import Contents
 from airflow_mwaa_provider.packaging.plugins_zip.environment import (
     ENVIRONMENT_PLUGIN,
@@ -21,7 +22,6 @@ from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect
 from airflow_mwaa_provider.packaging.plugins_zip.oracle import OracleClient, add_oracle
 from airflow_mwaa_provider.packaging.plugins_zip.sources import add_source
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
-from airflow_mwaa_provider.packaging.startup.script import write_script
 from airflow_mwaa_provider.packaging.zip_writing import Compression, WrittenZip, ZipEntry, write_zip
 
 if TYPE_CHECKING:
@@ -137,7 +137,11 @@ def build_plugins(
                 )
             contents.add(ZipEntry(ENVIRONMENT_PLUGIN, plugin_source(variables).encode()), "--environment-plugin")
         if script is not None and not replace_anything:
-            _refuse_other_script(script, startup_script(variables))
+            refuse_other_file(
+                script,
+                startup_script(variables),
+                fix="Choose another name and append that to it, or replace it with --force.",
+            )
 
         def check(file: BinaryIO) -> None:
             problems.extend(inspect(file, output.name, airflow_version=airflow_version))
@@ -146,7 +150,7 @@ def build_plugins(
                 more = f" Errors in all: {errors}." if errors > 1 else ""
                 raise PluginsRefused(f"{problems[0]}{more}", problems=tuple(problems))
             if script is not None:  # before the zip takes its place: neither is there without the other
-                write_script(startup_script(variables), script, replace=replace_anything)
+                write_text(script, startup_script(variables))
 
         written = write_zip(
             output,
@@ -159,16 +163,3 @@ def build_plugins(
         counts = contents.counts()
         left_out = {kind: count for kind, count in contents.left_out.items() if count}
     return BuiltPlugins(written, counts, left_out, variables, oracle, problems)
-
-
-def _refuse_other_script(path: Path, text: str) -> None:
-    """Refuse to replace a script that differs, which may hold parts of other commands, before anything is written."""
-    try:
-        is_other = path.exists() and (not path.is_file() or path.read_bytes() != text.encode())
-    except OSError as error:
-        raise MwaaInputError(f"{path} cannot be read: {error.strerror or error}. Choose another name.") from error
-    if is_other:
-        raise MwaaInputError(
-            f"{path} is there and differs from what would be written. Choose another name and append that to it, or "
-            "replace it with --force."
-        )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.packaging.plugins_zip.image import PLUGINS_FOLDER
+from airflow_mwaa_provider.packaging.image import PLUGINS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.image import image_of
 from airflow_mwaa_provider.packaging.plugins_zip.elf import is_elf, is_x86_64
 from airflow_mwaa_provider.packaging.plugins_zip.ignoring import IGNORE_FILE, Syntax, Walk, walk
-from airflow_mwaa_provider.packaging.plugins_zip.image import image_of
 from airflow_mwaa_provider.packaging.plugins_zip.links import LEADS_OUT, LOOPS, target_of
 from airflow_mwaa_provider.packaging.plugins_zip.modules import (
     module_problems,
@@ -28,31 +28,28 @@ from airflow_mwaa_provider.packaging.plugins_zip.modules import (
     plugin_names,
     syntax_problem,
 )
-from airflow_mwaa_provider.packaging.plugins_zip.names import (
-    is_bomb,
-    is_encrypted,
-    is_folder,
-    is_junk,
-    is_link,
-    is_uncheckable,
-    is_wheel,
-    name_of,
-    name_problems,
-    path_of,
-    problem_of,
-)
-from airflow_mwaa_provider.packaging.plugins_zip.wheels import (
+from airflow_mwaa_provider.packaging.plugins_zip.names import is_junk, is_wheel, name_problems, problem_of
+from airflow_mwaa_provider.packaging.problems import Problem, Severity
+from airflow_mwaa_provider.packaging.wheels import (
     version_problems,
     wheel_content_problem,
     wheel_name_problem,
 )
-from airflow_mwaa_provider.packaging.problems import Problem, Severity
+from airflow_mwaa_provider.packaging.zip_entries import (
+    is_bomb,
+    is_encrypted,
+    is_folder,
+    is_link,
+    is_uncheckable,
+    name_of,
+    path_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from airflow_mwaa_provider.packaging.plugins_zip.image import Image
+    from airflow_mwaa_provider.packaging.image import Image
 
 __all__ = ["inspect", "inspect_file", "worst_first"]
 

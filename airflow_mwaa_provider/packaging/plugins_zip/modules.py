@@ -20,7 +20,7 @@ from airflow_mwaa_provider.packaging.problems import Problem, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from airflow_mwaa_provider.packaging.plugins_zip.image import Image
+    from airflow_mwaa_provider.packaging.image import Image
 
 __all__ = ["module_problems", "plugin_name_problems", "plugin_names", "syntax_problem"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the directory of a zip shows without reading any content: names, links, sizes."""
+"""What the directory of a plugins.zip shows without reading any content: names, links, sizes."""
 
 from __future__ import annotations
 
@@ -10,34 +10,38 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.packaging.plugins_zip.image import PLUGINS_FOLDER
+from airflow_mwaa_provider.packaging.image import PLUGINS_FOLDER
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
+from airflow_mwaa_provider.packaging.zip_entries import (
+    DEFLATED64,
+    MAX_RATIO,
+    UNIX,
+    is_bomb,
+    is_encrypted,
+    is_folder,
+    is_link,
+    is_meant_as_link,
+    name_of,
+    path_of,
+    utf_8_name_of,
+)
 
 if TYPE_CHECKING:
     import zipfile
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = [
-    "MAX_RATIO", "MAX_UNPACKED_BYTES", "RECOMMENDED_BYTES", "is_bomb", "is_encrypted", "is_folder", "is_junk",
-    "is_link", "is_meant_as_link", "is_uncheckable", "is_wheel", "name_of", "name_problems", "path_of", "problem_of",
+    "MAX_UNPACKED_BYTES", "RECOMMENDED_BYTES", "is_junk", "is_wheel", "name_problems", "problem_of",
 ]  # fmt: skip
 
 RECOMMENDED_BYTES = 1 << 30
 """MWAA's guide: plugins.zip should not be larger than 1 GB."""
 MAX_UNPACKED_BYTES = 10 << 30
 """Each container unpacks it anew, within the time that it has to start. Ours: MWAA's guide names no limit."""
-MAX_RATIO = 200
-"""Text compresses to a tenth, and zlib can make at most 1,032 of one."""
-_SUSPECT_BYTES = 64 << 20
-"""An entry below that is no bomb, however well it compresses."""
-_STORED, _DEFLATED, _DEFLATED64, _BZIP2 = 0, 8, 9, 12
-_UNIX = 3
+_STORED, _DEFLATED, _BZIP2 = 0, 8, 12
 _MAX_NAME_BYTES = 255
 _MAX_PATH_BYTES = 4095
 _SHOWN = 60
-_ENCRYPTED = 0x1
-_UTF_8 = 0x800
-_UNICODE_PATH = 0x7075
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _JUNK_FOLDERS = {
@@ -47,59 +51,6 @@ _JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _SECRETS = re.compile(r"\.env(\.(?!example$|sample$|template$).+)?|id_(rsa|dsa|ecdsa|ed25519)|\.(netrc|pgpass|pypirc)")
 _DRAFT = re.compile(r"\..+\.zip\.[a-z0-9_]{8}")
 """What zip_writing leaves where it is killed."""
-
-
-def path_of(entry: zipfile.ZipInfo) -> str:
-    """Return where an entry is unpacked to, with slashes and without ``./`` and a slash at its end."""
-    return posixpath.normpath(name_of(entry).replace("\\", "/"))
-
-
-def name_of(entry: zipfile.ZipInfo) -> str:
-    """Return an entry's name as unzip on Linux reads it: :mod:`zipfile` reads it by cp437 where no flag says UTF-8.
-
-    Info-ZIP writes UTF-8 without that flag. A name that is in no UTF-8 is left as zipfile has read it.
-    """
-    return _utf_8_name(entry) or entry.filename
-
-
-def _utf_8_name(entry: zipfile.ZipInfo) -> str | None:
-    if entry.flag_bits & _UTF_8 or entry.filename.isascii():
-        return entry.filename
-    extra = entry.extra
-    while len(extra) >= 4:
-        kind, size = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
-        if kind == _UNICODE_PATH:
-            return extra[9 : 4 + size].decode("utf-8", "replace")
-        extra = extra[4 + size :]
-    try:
-        return entry.filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return None
-
-
-def is_link(entry: zipfile.ZipInfo) -> bool:
-    """Whether unzip makes a symbolic link of an entry: it has to be of a Unix."""
-    return is_meant_as_link(entry) and entry.create_system == _UNIX
-
-
-def is_meant_as_link(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry says that it is a symbolic link, whatever system it is of."""
-    return stat.S_ISLNK(entry.external_attr >> 16)
-
-
-def is_folder(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry is a folder, whichever slashes it has."""
-    return entry.filename.endswith(("/", "\\"))
-
-
-def is_encrypted(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry needs a password."""
-    return bool(entry.flag_bits & _ENCRYPTED)
-
-
-def is_uncheckable(entry: zipfile.ZipInfo) -> bool:
-    """Whether unzip reads an entry, and :mod:`zipfile` cannot."""
-    return entry.compress_type == _DEFLATED64
 
 
 def is_junk(path: str) -> bool:
@@ -157,7 +108,7 @@ def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
         "encrypted", "It is encrypted, and MWAA has no password.", "Make the zip without a password.",
         is_encrypted,
     )  # fmt: skip
-    known = (_STORED, _DEFLATED, _DEFLATED64, _BZIP2)
+    known = (_STORED, _DEFLATED, DEFLATED64, _BZIP2)
     yield from found(
         "compression-unknown", "It is compressed in a way that unzip does not know.",
         "Make the zip with Deflate: in 7-Zip choose that method, and not LZMA or Zstandard.",
@@ -165,12 +116,12 @@ def _each(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
     )  # fmt: skip
     yield from found(
         "compression-unusual", "It is compressed with Deflate64 or bzip2, which not every program knows.",
-        "Make the zip with Deflate.", lambda entry: entry.compress_type in (_DEFLATED64, _BZIP2), Severity.WARNING,
+        "Make the zip with Deflate.", lambda entry: entry.compress_type in (DEFLATED64, _BZIP2), Severity.WARNING,
     )  # fmt: skip
     yield from found(
         "name-not-utf-8", "Its name is not in UTF-8, so that it is unpacked with another one.",
         "Rename the file to ASCII, or make the zip with airflow-mwaa package plugins FOLDER.",
-        lambda entry: _utf_8_name(entry) is None,
+        lambda entry: utf_8_name_of(entry) is None,
     )  # fmt: skip
     yield from found(
         "name-too-long", f"Part of its path is longer than the {_MAX_NAME_BYTES} bytes that Linux takes.", "Rename it.",
@@ -212,7 +163,7 @@ def _permissions(archive: str, entries: Sequence[zipfile.ZipInfo]) -> Iterator[P
     closed = []
     for entry in entries:
         needed = stat.S_IRUSR | (stat.S_IXUSR if is_folder(entry) else 0)
-        if entry.create_system == _UNIX and (entry.external_attr >> 16) & needed != needed and not is_link(entry):
+        if entry.create_system == UNIX and (entry.external_attr >> 16) & needed != needed and not is_link(entry):
             closed.append(name_of(entry))
     yield from problem_of(
         closed, "unreadable", archive, "Its permissions do not let its owner read it, and unzip keeps them.",
@@ -274,11 +225,6 @@ def _sizes(archive: str, files: Sequence[zipfile.ZipInfo], size_bytes: int) -> I
             "over-1-gb", archive, f"It has {size_bytes / (1 << 30):.1f} GiB; MWAA recommends at most 1 GB.",
             "Leave out what no task needs: an update takes longer, and may time out.", Severity.WARNING,
         )  # fmt: skip
-
-
-def is_bomb(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry unpacks to so much more than it has that nobody should unpack it."""
-    return entry.file_size > _SUSPECT_BYTES and entry.file_size > MAX_RATIO * entry.compress_size
 
 
 def _top_folder(archive: str, files: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:

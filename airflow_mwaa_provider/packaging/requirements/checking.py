@@ -16,10 +16,9 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging import image_constraints
+from airflow_mwaa_provider.packaging.image import image_of
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.masking import masked, masked_address, masked_line
-from airflow_mwaa_provider.packaging.plugins_zip.image import image_of
-from airflow_mwaa_provider.packaging.plugins_zip.wheels import wheel_content_problem
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements import lines as line_checks
 from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts, left_open, moved_pins, needed_by, way_to
@@ -30,6 +29,7 @@ from airflow_mwaa_provider.packaging.requirements.report import PIP_TIME_S, Requ
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
 from airflow_mwaa_provider.packaging.requirements.sources import SourceKind, kind_of_source
 from airflow_mwaa_provider.packaging.requirements.target import Target
+from airflow_mwaa_provider.packaging.wheels import wheel_content_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

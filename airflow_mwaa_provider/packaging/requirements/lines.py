@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from airflow_mwaa_provider.packaging.image import HOME, PLUGINS_FOLDER
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.masking import masked_address, masked_line, user_of
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.packaging.requirements.target import Target
 
 __all__ = [
-    "MWAA_PLUGINS",
     "Image",
     "at_address",
     "check_encoding",
@@ -51,8 +51,6 @@ __all__ = [
     "wants_hashes",
 ]
 
-MWAA_HOME = "/usr/local/airflow"
-MWAA_PLUGINS = f"{MWAA_HOME}/plugins"
 WRITE_HASHES = "Write hashes for all packages and what they need (uv pip compile --generate-hashes), or for none."
 _INDEXES = ("index-url", "extra-index-url")
 _BESIDE_A_REQUIREMENT = ("hash", "config-settings", "editable")
@@ -217,7 +215,7 @@ def _asked(line: Line, image: Image, where: str) -> Iterator[Problem]:
             "editable",
             where,
             f"{masked_address(line.address)} would be installed from {sources}, which an environment does not keep.",
-            f"Build a wheel of it, put it into plugins.zip, and write {MWAA_PLUGINS}/NAME.whl.",
+            f"Build a wheel of it, put it into plugins.zip, and write {PLUGINS_FOLDER}/NAME.whl.",
         )
     elif line.kind is Kind.VERSION_CONTROL:
         yield Problem(
@@ -225,7 +223,7 @@ def _asked(line: Line, image: Image, where: str) -> Iterator[Problem]:
             where,
             f"{masked_address(line.address)} is a repository: "
             + ("a private web server reaches none." if image.is_private else "git is not sure to be in the image."),
-            f"Build a wheel of it, put it into plugins.zip, and write {MWAA_PLUGINS}/NAME.whl.",
+            f"Build a wheel of it, put it into plugins.zip, and write {PLUGINS_FOLDER}/NAME.whl.",
             Severity.ERROR if image.is_private else Severity.WARNING,
         )
     elif line.kind in (Kind.URL, Kind.PATH):
@@ -346,12 +344,12 @@ def _archive(line: Line, image: Image, where: str) -> Iterator[Problem]:
     place = line.address
     is_local = line.kind is Kind.PATH
     path = unquote(urlsplit(place).path) if place.lower().startswith("file:") else place
-    if is_local and not path.startswith(f"{MWAA_HOME}/"):
+    if is_local and not path.startswith(f"{HOME}/"):
         yield Problem(
             "local-path",
             where,
             f"{masked_address(place)[:100]} is a path of another machine: no environment has it.",
-            f"Put the file into plugins.zip, and write {MWAA_PLUGINS}/{path.replace(chr(92), '/').rpartition('/')[2]}"
+            f"Put the file into plugins.zip, and write {PLUGINS_FOLDER}/{path.replace(chr(92), '/').rpartition('/')[2]}"
             f"{extras_of(line)}.",
         )
     elif not is_local and image.is_private:
@@ -403,12 +401,12 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
         if path is None:
             if image.is_private:
                 yield _needs_network(masked_address(value), where)
-        elif not VARIABLE.search(value) and not path.startswith(f"{MWAA_HOME}/"):
+        elif not VARIABLE.search(value) and not path.startswith(f"{HOME}/"):
             yield Problem(
                 "local-path",
                 where,
                 f"{masked_address(value)[:100]} is a path of another machine: no environment has it.",
-                f"Put the files into plugins.zip, and write {MWAA_PLUGINS}.",
+                f"Put the files into plugins.zip, and write {PLUGINS_FOLDER}.",
             )
 
 
@@ -423,7 +421,7 @@ def _included(value: str, image: Image, where: str) -> Problem:
     path, shown = _local_path(value), masked_address(value)[:200]
     if path is None and image.is_private:
         return _needs_network(shown, where)
-    if path is None or path.startswith(f"{MWAA_HOME}/"):
+    if path is None or path.startswith(f"{HOME}/"):
         reason = "pip reads it in the environment" if path is None else "it is in the environment only"
         return Problem(
             "not-here", where, f"{shown} cannot be checked: {reason}.", "Write its lines here.", Severity.WARNING
@@ -439,12 +437,12 @@ def _included(value: str, image: Image, where: str) -> Problem:
 def _constraint(value: str, image: Image, where: str) -> Iterator[Problem]:
     path = _local_path(value)
     if path is not None:
-        if not path.startswith(f"{MWAA_HOME}/"):
+        if not path.startswith(f"{HOME}/"):
             yield Problem(
                 "local-path",
                 where,
                 f"{masked_address(value)[:100]} is a path of another machine: no environment has it.",
-                f"Upload it into the folder of DAGs, and write {MWAA_HOME}/dags/{path.rpartition('/')[2]}.",
+                f"Upload it into the folder of DAGs, and write {HOME}/dags/{path.rpartition('/')[2]}.",
             )
         return
     if image.is_private:
@@ -492,7 +490,7 @@ def _needs_network(place: str, where: str) -> Problem:
         "needs-network",
         where,
         f"{place[:200]} cannot be reached from a private web server.",
-        f"Put the wheels into plugins.zip (--offline), and write --find-links {MWAA_PLUGINS} and --no-index.",
+        f"Put the wheels into plugins.zip (--offline), and write --find-links {PLUGINS_FOLDER} and --no-index.",
     )
 
 
@@ -534,14 +532,14 @@ def _whole_file(lines: Sequence[Line], image: Image, name: str) -> Iterator[Prob
             "nowhere-to-look",
             f"{name}:{options['no-index'].number}",
             "--no-index leaves pip nowhere to look for packages.",
-            f"Add --find-links {MWAA_PLUGINS}.",
+            f"Add --find-links {PLUGINS_FOLDER}.",
         )
     if image.is_private and "no-index" not in options:
         yield Problem(
             "no-index-missing",
             f"{name}:{named[0].number}",
             "A private web server reaches no package index, and pip would ask it for each package.",
-            f"Put the wheels into plugins.zip (--offline), and write --find-links {MWAA_PLUGINS} and --no-index.",
+            f"Put the wheels into plugins.zip (--offline), and write --find-links {PLUGINS_FOLDER} and --no-index.",
         )
 
 

@@ -6,9 +6,7 @@ Source: MWAA's user guide, "Managing Python dependencies in requirements.txt", o
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +17,14 @@ from urllib.parse import unquote, urlsplit
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging import image_constraints
+from airflow_mwaa_provider.packaging.file_writing import Draft
+from airflow_mwaa_provider.packaging.image import PLUGINS_FOLDER
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.masking import masked
 from airflow_mwaa_provider.packaging.problems import Severity
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.downloading import open_file
-from airflow_mwaa_provider.packaging.requirements.lines import MWAA_PLUGINS, extras_of, pinned_line
+from airflow_mwaa_provider.packaging.requirements.lines import extras_of, pinned_line
 from airflow_mwaa_provider.packaging.requirements.parsing import decode, parse
 from airflow_mwaa_provider.packaging.requirements.regime import Regime
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Unresolvable, find_resolver
@@ -145,31 +145,28 @@ def package_offline(
             )
         _check_metadata(report, files)
         _verify(lines, report, replace(resolver, wheels=Path(folder)))
-        draft = beside.with_name(f".{beside.name}.{os.getpid()}")
         try:
-            # Both or none: lines that install from an older zip would fail.
-            draft.write_text("\n".join([*_heading(report), "", *lines, ""]), encoding="utf-8")
-            written = write_zip(
-                zip_path,
-                [ZipEntry(file.name, file) for file in files],
-                comment=_COMMENT,
-                replace_anything=replace_anything,
-            )
-            draft.replace(beside)
+            # Both or neither: lines that install from an older zip would fail.
+            with Draft(beside) as draft:
+                draft.file.write("\n".join([*_heading(report), "", *lines, ""]).encode())
+                draft.file.flush()
+                written = write_zip(
+                    zip_path,
+                    [ZipEntry(file.name, file) for file in files],
+                    comment=_COMMENT,
+                    replace_anything=replace_anything,
+                )
         except OSError as error:
             raise MwaaInputError(
                 f"{beside} cannot be written: {error.strerror or error}. Name a zip in another folder."
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                draft.unlink()
     return OfflinePackage(report, written, beside)
 
 
 def _heading(report: RequirementsReport) -> list[str]:
     heading = [
         f"# For Airflow {report.target.airflow_version}: the wheels are in plugins.zip. Made by airflow-mwaa package.",
-        f"--find-links {MWAA_PLUGINS}",
+        f"--find-links {PLUGINS_FOLDER}",
         "--no-index",
     ]
     if report.regime is not Regime.IMAGE:

@@ -16,11 +16,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging import image_constraints
+from airflow_mwaa_provider.packaging.image import HOME
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.requirements.checking import check_requirements
 from airflow_mwaa_provider.packaging.requirements.conflicts import Conflicts
 from airflow_mwaa_provider.packaging.requirements.lines import (
-    MWAA_HOME,
     Image,
     constraints_of,
     pinned_line,
@@ -115,7 +115,7 @@ def update_provider(
     changes = _changes(line, image, resolver)
     if isinstance(changes, RequirementsReport):
         return ProviderUpdate(changes, {})
-    written_lines = (f'--constraint "{MWAA_HOME}/dags/{path.name}"', line.asked)
+    written_lines = (f'--constraint "{HOME}/dags/{path.name}"', line.asked)
     content = _constraints(airflow_version, changes)
     try:
         text = _requirements(old_text, written_lines, line)

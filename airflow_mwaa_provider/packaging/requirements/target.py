@@ -4,27 +4,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
-from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from airflow_mwaa_provider.packaging import image_constraints
+from airflow_mwaa_provider.packaging.image import GLIBC, wheel_tags
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+    from packaging.tags import Tag
 
     from airflow_mwaa_provider.packaging.requirements.parsing import Line
 
-__all__ = ["GLIBC", "Target"]
+__all__ = ["Target"]
 
-GLIBC = (2, 34)
-"""Of Amazon Linux 2023, on which the images are built."""
 _FULL_PYTHONS = {"3.11": "3.11.9", "3.12": "3.12.10"}
 """Of the published images; some have a later one."""
-_OLDEST_GLIBC = 5
-_OLD_NAMES = {17: "manylinux2014_x86_64", 12: "manylinux2010_x86_64", 5: "manylinux1_x86_64"}
 
 
 @dataclass(frozen=True)
@@ -56,18 +52,11 @@ class Target:
         """The platform in uv's words."""
         return f"x86_64-manylinux_{GLIBC[0]}_{GLIBC[1]}"
 
-    @cached_property
+    @property
     def ranks(self) -> dict[Tag, int]:
         """Tags of wheels that can be installed, the best first."""
-        version = tuple(int(part) for part in self.python.split("."))
-        interpreter = f"cp{version[0]}{version[1]}"
-        platforms: list[str] = []
-        for minor in range(GLIBC[1], _OLDEST_GLIBC - 1, -1):
-            platforms.append(f"manylinux_{GLIBC[0]}_{minor}_x86_64")
-            platforms += [_OLD_NAMES[minor]] if minor in _OLD_NAMES else []
-        platforms.append("linux_x86_64")
-        tags = [*cpython_tags(version, [interpreter], platforms), *compatible_tags(version, interpreter, platforms)]
-        return {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
+        major, _, minor = self.python.partition(".")
+        return wheel_tags((int(major), int(minor)))
 
     def rank(self, file_name: str) -> int | None:
         """Return how well a wheel fits, 0 best; None if it cannot be installed, or is no wheel's name."""

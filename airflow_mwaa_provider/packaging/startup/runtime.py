@@ -9,20 +9,18 @@ import shlex
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.packaging.requirements.parsing import Kind, parse
+from airflow_mwaa_provider.packaging.image import HOME
+from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, parse
 from airflow_mwaa_provider.packaging.startup.script import Component, checked, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from airflow_mwaa_provider.packaging.requirements.parsing import Line
+from airflow_mwaa_provider.packaging.requirements.parsing import Line
 
 __all__ = ["requirement_lines", "runtime_script"]
 
-_HOME = "/usr/local/airflow"
 _FILES = ("requirement", "constraint", "editable", "find-links", "index-url", "extra-index-url")
-_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
-"""What pip fills in."""
 _AUTHORITY = re.compile(r"://([^\s/?#\"']*)")
 _SETTING = re.compile(r"([\w.-]+)=(?!=)(?=([^?&#\s\"';,]*))")
 """A name and a value: of an address's query or fragment, or of an option."""
@@ -102,9 +100,9 @@ def _problem(line: Line) -> str | None:
     if not all(_is_in_container(file) for file in files):
         return (
             "names a file, which the container does not have. Write the lines of a requirements file here instead; "
-            f"give other files an address, or the path that they have below {_HOME}."
+            f"give other files an address, or the path that they have below {HOME}."
         )
-    if line.kind is Kind.INVALID and not _VARIABLE.search(line.text):
+    if line.kind is Kind.INVALID and not VARIABLE.search(line.text):
         return "pip cannot read it. Correct it: `airflow-mwaa package requirements` says what is wrong."
     return None
 
@@ -112,7 +110,7 @@ def _problem(line: Line) -> str | None:
 def _is_open(authority: str) -> bool:
     """Tell whether what stands before an address's path holds no secret, or one by a variable's name alone."""
     userinfo, _, host = authority.rpartition("@")
-    if re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(:[0-9]*)?", _VARIABLE.sub("0", host)) is None:
+    if re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(:[0-9]*)?", VARIABLE.sub("0", host)) is None:
         return False  # a password with a slash, which ends the authority
     user, _, password = userinfo.partition(":")
     if password:
@@ -125,7 +123,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _is_variable(text: str) -> bool:
-    return not _VARIABLE.sub("", text)
+    return not VARIABLE.sub("", text)
 
 
 def _is_in_container(place: str) -> bool:
@@ -133,4 +131,4 @@ def _is_in_container(place: str) -> bool:
     path = re.sub(r"(?i)^file:(//(localhost)?(?=/|\$))?", "", place)
     if path == place and "://" in place:
         return True
-    return bool(_VARIABLE.match(path)) or posixpath.normpath(path).startswith(f"{_HOME}/")
+    return bool(VARIABLE.match(path)) or posixpath.normpath(path).startswith(f"{HOME}/")

@@ -7,26 +7,27 @@ container but that of the migration, ends it after 295 seconds, and writes what 
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import stat
-import tempfile
 from enum import StrEnum
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.packaging.file_writing import refuse_other_file, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = ["Component", "checked", "render", "write_script"]
 
 _BEGINNING = "#!/bin/bash\n# shellcheck disable=SC2218,SC2317,SC2329 # a second part defines the same again\n"
 _FUNCTION = re.compile(r"^(airflow_mwaa_[a-z_]+)\(\) \{$", re.MULTILINE)
 _PLACE = re.compile(r"@([a-z_]+)@")
+_NOT_REPLACED = (
+    "Choose another name, replace it with --force, or append to it: leave --output out, and redirect with '>>'."
+)
 
 
 class Component(StrEnum):
@@ -77,29 +78,8 @@ def write_script(script: str, path: Path, *, replace: bool = False) -> bool:
 
     :param replace: also replaces a file that differs, which may hold other parts.
     :return: whether the file changed.
-    :raises MwaaInputError: a file that differs is there, or it cannot be written.
+    :raises MwaaInputError: a file that differs exists, or it cannot be written.
     """
-    content = script.encode()
-    place = Path(os.path.realpath(path))  # a symbolic link stays one
-    try:
-        if place.exists() and not place.is_file():
-            raise MwaaInputError(f"{path} is not a file. Choose another name.")
-        if place.exists() and place.read_bytes() == content:
-            return False
-        if place.exists() and not replace:
-            raise MwaaInputError(
-                f"{path} is there and differs. Choose another name, replace it with --force, or leave --output out and "
-                "add to it with '>>'."
-            )
-        number, draft = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(content)
-            Path(draft).chmod(stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o644)
-            Path(draft).replace(place)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise MwaaInputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
-    return True
+    if not replace:
+        refuse_other_file(path, script, fix=_NOT_REPLACED)
+    return write_text(path, script)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wheels in a plugins.zip, which ``--find-links /usr/local/airflow/plugins`` installs from."""
+"""Wheels, as the pip of an MWAA image takes or refuses them."""
 
 from __future__ import annotations
 
-import functools
 import posixpath
 import re
 import zipfile
@@ -13,13 +12,12 @@ from email.parser import BytesHeaderParser
 from typing import IO, TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from airflow_mwaa_provider.packaging.plugins_zip.image import GLIBC
-from airflow_mwaa_provider.packaging.plugins_zip.names import is_bomb
+from airflow_mwaa_provider.packaging.image import GLIBC, wheel_platforms, wheel_tags
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
+from airflow_mwaa_provider.packaging.zip_entries import is_bomb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
     from packaging.tags import Tag
 
-    from airflow_mwaa_provider.packaging.plugins_zip.image import Image
+    from airflow_mwaa_provider.packaging.image import Image
 
 __all__ = ["is_supported", "version_problems", "wheel_content_problem", "wheel_name_problem"]
 
@@ -39,24 +37,9 @@ _PATCH_RELEASES = 40
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError, NotImplementedError, RuntimeError, OSError)
 
 
-def platforms() -> list[str]:
-    """Return the platforms of wheels that an image can install, the most special one first."""
-    old = {17: "manylinux2014_x86_64", 12: "manylinux2010_x86_64", 5: "manylinux1_x86_64"}
-    found = []
-    for minor in range(GLIBC[1], 4, -1):
-        found += [f"manylinux_{GLIBC[0]}_{minor}_x86_64", *([old[minor]] if minor in old else [])]
-    return [*found, "linux_x86_64"]
-
-
 def is_supported(tags: Iterable[Tag], image: Image) -> bool:
-    """Whether an image's pip takes a wheel of these tags."""
-    return not _supported(image.python).isdisjoint(tags)
-
-
-@functools.cache
-def _supported(python: tuple[int, int]) -> frozenset[Tag]:
-    special = cpython_tags(python, platforms=platforms())
-    return frozenset(special) | frozenset(compatible_tags(python, f"cp{python[0]}{python[1]}", platforms()))
+    """Return whether an image's pip takes a wheel of these tags."""
+    return any(tag in wheel_tags(image.python) for tag in tags)
 
 
 def wheel_name_problem(path: str, archive: str, image: Image) -> Problem | None:
@@ -89,7 +72,7 @@ def wheel_name_problem(path: str, archive: str, image: Image) -> Problem | None:
     on_this_processor = [platform for platform in found if platform.endswith("_x86_64") or platform == "any"]
     if not on_this_processor:
         return Problem("wheel-for-another-processor", where, f"It is for {shown}; MWAA runs x86_64.", download)
-    if not set(on_this_processor) & {*platforms(), "any"}:
+    if not set(on_this_processor) & {*wheel_platforms(), "any"}:
         return Problem(
             "wheel-for-another-libc", where,
             f"It is for {shown}; the image has glibc {GLIBC[0]}.{GLIBC[1]} (Amazon Linux 2023).", download,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an MWAA image can run: its Python, its processor, its C library, and the modules that are taken."""
+"""What an MWAA image can run: its Python, its platform, the wheels that fit both, and the modules that are taken."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ import functools
 import sys
 from dataclasses import dataclass
 
+from packaging.tags import Tag, compatible_tags, cpython_tags
+
 from airflow_mwaa_provider.packaging import image_constraints
 
-__all__ = ["GLIBC", "PLUGINS_FOLDER", "Image", "image_of"]
+__all__ = ["GLIBC", "HOME", "PLUGINS_FOLDER", "Image", "image_of", "wheel_platforms", "wheel_tags"]
 
 GLIBC = (2, 34)
 """Amazon Linux 2023's, which every image since Airflow 2.7 is made of. Source: the images' bill of materials, 2026."""
-PLUGINS_FOLDER = "/usr/local/airflow/plugins"
+HOME = "/usr/local/airflow"
+"""The home folder of Airflow in MWAA's containers."""
+PLUGINS_FOLDER = f"{HOME}/plugins"
 """Where MWAA unpacks plugins.zip."""
+_OLDEST_GLIBC_MINOR = 5
+_OLD_PLATFORMS = {17: "manylinux2014_x86_64", 12: "manylinux2010_x86_64", 5: "manylinux1_x86_64"}
+"""Names of manylinux_2_N."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +67,20 @@ def image_of(airflow_version: str | None) -> Image:
     version = image_constraints.versions()[-1] if airflow_version is None else airflow_version
     major, _, minor = image_constraints.python_of(version).partition(".")
     return Image(version, (int(major), int(minor)), is_assumed=airflow_version is None)
+
+
+def wheel_platforms() -> list[str]:
+    """Return the platforms of wheels that an image can install, the most specific one first."""
+    found = []
+    for minor in range(GLIBC[1], _OLDEST_GLIBC_MINOR - 1, -1):
+        found.append(f"manylinux_{GLIBC[0]}_{minor}_x86_64")
+        found += [_OLD_PLATFORMS[minor]] if minor in _OLD_PLATFORMS else []
+    return [*found, "linux_x86_64"]
+
+
+@functools.cache
+def wheel_tags(python: tuple[int, int]) -> dict[Tag, int]:
+    """Return the tags of wheels that an image's pip takes, with their rank: 0 is the best."""
+    interpreter, platforms = f"cp{python[0]}{python[1]}", wheel_platforms()
+    tags = [*cpython_tags(python, [interpreter], platforms), *compatible_tags(python, interpreter, platforms)]
+    return {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
