@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What no message repeats: user names, passwords and tokens in addresses."""
+"""What no message repeats, and no script contains: user names, passwords and tokens."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["masked", "masked_address", "masked_line", "user_of"]
+__all__ = ["masked", "masked_address", "masked_line", "names_a_secret", "user_of"]
 
 _HIDDEN = "****"
 _QUOTES = "`'\"(<["
@@ -14,36 +14,51 @@ _PARAMETER = re.compile(r"([?&#])([^=?&#\s]+=)?([^?&#\s]+)")
 _PLAIN = ("egg=", "subdirectory=", "md5=", "sha1=", "sha224=", "sha256=", "sha384=", "sha512=")
 """What pip reads after ``#``."""
 _ADDRESS_WITH_SPACES = re.compile(r"\S*://.*@\S*")
-_ASSIGNED = re.compile(r"([\w.-]*(?:secret|passw|token|key|credential)[\w.-]*\s*[=:]+\s*)(\S.*)", re.IGNORECASE)
+_ASSIGNED = re.compile(r"([\w.-]+)\s*[=:]+\s*(?=\S)")
+_PART_OF_A_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SECRET = re.compile(
+    r"(?!monkey|keyword|keyboard|tokeni[sz])"
+    r".*(credential|jwt|key|passphrase|passw|secret|signature|token).*"
+    r"|api|auth|authorization|pass|pwd?|sig"
+)
+"""A word of a name such as ``X-Amz-Signature`` or ``AWSAccessKeyId``: the value grants access."""
 _VERSION = re.compile(r"v?\d+(\.\w+)+")
 _REPOSITORY = re.compile(r"\W*(git|hg|svn|bzr)\+[a-z]+://[\w-]+(\.[\w-]+)+(:\d+)?/[^:@\s]*@[\w.-]+(#\S*|\W*)")
-"""A repository on a plain host, whose @ stands before a branch, a tag or a commit."""
+"""A repository on a host without a user: its @ precedes a branch, a tag or a commit."""
 
 
 def masked(text: str) -> str:
-    """Return a text without users, passwords, and the values of queries and fragments in its addresses.
+    """Return a string without users and passwords in its addresses, and without values of their queries and fragments.
 
-    A password may hold ``@`` and ``/``, and an address may lack its scheme: all up to the last ``@`` is hidden.
+    A password may contain ``@`` and ``/``, and an address may lack its scheme: all up to the last ``@`` is hidden.
     """
     return _WORD.sub(lambda word: _masked_word(word[0]), text)
 
 
 def masked_address(address: str) -> str:
-    """Return an address without user, password and query, as :func:`masked`; a space may be in it."""
+    """Return an address without user, password and query, as :func:`masked`; it may contain spaces."""
     return _masked_word(address)
 
 
 def masked_line(text: str) -> str:
-    """Return a line that cannot be read, as :func:`masked`; addresses in it may have spaces.
+    """Return a line that cannot be parsed, as :func:`masked`; addresses in it may contain spaces.
 
-    The value of a name that tells of a secret is hidden, too.
+    What is assigned to the name of a secret is hidden, too, unless it is a version.
     """
-    text = _ADDRESS_WITH_SPACES.sub(lambda address: _masked_word(address[0]), text)
-    return _ASSIGNED.sub(lambda found: found[0] if _VERSION.fullmatch(found[2]) else found[1] + _HIDDEN, masked(text))
+    text = masked(_ADDRESS_WITH_SPACES.sub(lambda address: _masked_word(address[0]), text))
+    for found in _ASSIGNED.finditer(text):
+        if names_a_secret(found[1]) and not _VERSION.fullmatch(text[found.end() :]):
+            return f"{text[: found.end()]}{_HIDDEN}"
+    return text
+
+
+def names_a_secret(name: str) -> bool:
+    """Return whether a variable, an option or a parameter of an address holds a secret, judging by its name."""
+    return any(_SECRET.fullmatch(word.lower()) for word in _PART_OF_A_NAME.findall(name))
 
 
 def user_of(address: str) -> str:
-    """Return what stands for user and password in an address, however it is written; empty if nothing does."""
+    """Return user and password of an address, however it is written; an empty string if it has none."""
     if _REPOSITORY.fullmatch(address):
         return ""
     head, _, _ = address.rpartition("@")

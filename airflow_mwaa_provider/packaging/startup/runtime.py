@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.packaging.image import HOME
+from airflow_mwaa_provider.packaging.masking import names_a_secret
 from airflow_mwaa_provider.packaging.requirements.parsing import VARIABLE, Kind, parse
 from airflow_mwaa_provider.packaging.startup.script import Component, checked, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-from airflow_mwaa_provider.packaging.requirements.parsing import Line
+    from airflow_mwaa_provider.packaging.requirements.parsing import Line
 
 __all__ = ["requirement_lines", "runtime_script"]
 
@@ -24,12 +25,6 @@ _FILES = ("requirement", "constraint", "editable", "find-links", "index-url", "e
 _AUTHORITY = re.compile(r"://([^\s/?#\"']*)")
 _SETTING = re.compile(r"([\w.-]+)=(?!=)(?=([^?&#\s\"';,]*))")
 """A name and a value: of an address's query or fragment, or of an option."""
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_SECRET_WORD = re.compile(
-    r".*(credentials?|jwt|passphrase|passw(or)?d|secret|signature|token)|((access|api|auth|private|secret|sub)?key)(id)?"
-    r"|api|auth|authorization|pass|pwd?|sig"
-)
-"""Of a name such as ``X-Amz-Signature`` or ``AWSAccessKeyId``: whoever knows the value is let in."""
 
 
 def runtime_script(
@@ -88,7 +83,7 @@ def requirement_lines(text: str, where: str) -> list[str]:
 
 def _problem(line: Line) -> str | None:
     if not all(map(_is_open, _AUTHORITY.findall(line.text))) or any(
-        _is_secret(name) and not _is_variable(value) for name, value in _SETTING.findall(line.text)
+        names_a_secret(name) and not _is_variable(value) for name, value in _SETTING.findall(line.text)
     ):
         return (
             "has a user, password or token, which everyone could read who can read the script. Use a private index by "
@@ -116,10 +111,6 @@ def _is_open(authority: str) -> bool:
     if password:
         return _is_variable(password)
     return user in {"", "git", "aws"} or _is_variable(user)
-
-
-def _is_secret(name: str) -> bool:
-    return any(_SECRET_WORD.fullmatch(word.lower()) for word in _WORD.findall(name))
 
 
 def _is_variable(text: str) -> bool:
