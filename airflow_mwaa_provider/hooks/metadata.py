@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
-    from airflow_mwaa_provider.metadata.cleaning.routes.ways import Cleaner
+    from airflow_mwaa_provider.metadata.cleaners import Cleaner
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
     from airflow_mwaa_provider.metadata.manifest import Manifest
     from airflow_mwaa_provider.metadata.measures import Measures
@@ -223,7 +223,7 @@ class MetadataHook(BaseHook):
         :raises MwaaInputError: this route cannot archive, or the time to wait is below 0.
         """
         # Not with the hook: an export needs nothing of it.
-        from airflow_mwaa_provider.metadata.cleaning.routes.ways import DatabaseCleaner, EnvironmentCleaner
+        from airflow_mwaa_provider.metadata.cleaners import DatabaseCleaner, EnvironmentCleaner
 
         check_duration(wait_timeout, "wait_timeout", or_zero=True)
         check_route(self.route, CLEANUP_ROUTES)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_mwaa_provider._compat import Context
-    from airflow_mwaa_provider.metadata.cleaning.routes.ways import Cleaner
+    from airflow_mwaa_provider.metadata.cleaners import Cleaner
     from airflow_mwaa_provider.metadata.cleanup import Outcome, Plan
 
 __all__ = ["MetadataCleanupOperator"]

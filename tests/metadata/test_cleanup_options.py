@@ -13,12 +13,12 @@ from airflow_mwaa_provider.cli.main import main
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.metadata import MetadataHook
 from airflow_mwaa_provider.metadata import cleanup
+from airflow_mwaa_provider.metadata.cleaners import DatabaseCleaner, EnvironmentCleaner
 from airflow_mwaa_provider.metadata.cleaning import outcome
 from airflow_mwaa_provider.metadata.cleaning.archiving.cleanup import run_archived_cleanup
 from airflow_mwaa_provider.metadata.cleaning.restore import restore_archive
 from airflow_mwaa_provider.metadata.cleaning.routes.api import ApiCleanup
 from airflow_mwaa_provider.metadata.cleaning.routes.api_messages import read_options
-from airflow_mwaa_provider.metadata.cleaning.routes.ways import DatabaseCleaner, EnvironmentCleaner
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, run_cleanup
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.operators.metadata_cleanup import MetadataCleanupOperator

@@ -30,8 +30,8 @@ from airflow_mwaa_provider.exceptions import DagNotFound, MwaaError
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.up_request import EnvironmentRequest
+from airflow_mwaa_provider.metadata.cleaners import EnvironmentCleaner
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
-from airflow_mwaa_provider.metadata.cleaning.routes.ways import EnvironmentCleaner
 from airflow_mwaa_provider.monitoring.readings import read_dashboard
 from airflow_mwaa_provider.monitoring.terminal import draw
 

@@ -25,7 +25,7 @@ from airflow_mwaa_provider.s3_uri import S3Uri
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_mwaa_provider.metadata.cleaning.routes.ways import Cleaner
+    from airflow_mwaa_provider.metadata.cleaners import Cleaner
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, Plan
     from airflow_mwaa_provider.metadata.routes import Choice
 
@@ -222,7 +222,7 @@ def _counting() -> Iterator[Callable[[str], None]]:
 
 
 def _cleaner(given: dict[str, Any], counting: Callable[[str], None] = lambda _: None) -> Cleaner:
-    from airflow_mwaa_provider.metadata.cleaning.routes.ways import DatabaseCleaner, EnvironmentCleaner
+    from airflow_mwaa_provider.metadata.cleaners import DatabaseCleaner, EnvironmentCleaner
 
     route, env_name = given["route"], given["env_name"]
     options = _options(given)
@@ -254,7 +254,7 @@ def _cleaner(given: dict[str, Any], counting: Callable[[str], None] = lambda _: 
         route=choice.plan.route,
         archive=_archive(given) if given.get("archive_to") else None,
         wait_timeout_s=wait_s,
-        counting=counting,
+        on_count=counting,
     )
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ways by which a metadata database is cleaned."""
+"""Cleanup routes that do not need a connection to the database."""

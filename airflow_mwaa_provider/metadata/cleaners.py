@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ways by which a metadata database is cleaned: from here, by an environment's web server, by its own CLI."""
+"""Clean a metadata database by a route: from this process, by an environment's web server, or by its CLI."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ __all__ = ["Cleaner", "DatabaseCleaner", "EnvironmentCleaner"]
 
 log = logging.getLogger(__name__)
 
-# A step that was cut off goes on for some seconds, and others' steps come in between.
+# An interrupted step continues for some seconds, and other cleanups' steps may come in between.
 _LEAST_WAIT_S = 600.0
 
 
 class Cleaner(Protocol):
-    """What deletes, by some route."""
+    """Something that cleans a metadata database by one route."""
 
     def plan(self) -> Plan:
-        """Say what would go."""
+        """Count what would be deleted."""
 
     def run(self, progress: Progress | None = None) -> Outcome:
-        """Delete it."""
+        """Delete it, and return what happened."""
 
 
 class DatabaseCleaner:
-    """Deletes through a connection to the database.
+    """Clean a database through a connection to it.
 
-    :param archive: opens what writes to S3, and the prefix there: only what was archived first is deleted.
-    :param wait_timeout_s: how long another cleanup's end is waited for.
-    :param counting: is told what a plan counts, while it is made.
+    :param archive: storage in S3, as a context, and a prefix in it: rows are archived there before they are deleted.
+    :param wait_timeout_s: how long to wait for another cleanup to end.
+    :param on_count: called with what a plan is about to count.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class DatabaseCleaner:
         route: str = "database",
         archive: tuple[AbstractContextManager[Storage], str] | None = None,
         wait_timeout_s: float = 0.0,
-        counting: Callable[[str], None] = log.debug,
+        on_count: Callable[[str], None] = log.debug,
     ) -> None:
         check_wait_timeout(wait_timeout_s)
         self._database = database
@@ -64,18 +64,18 @@ class DatabaseCleaner:
         self._route = route
         self._archive = archive
         self._wait_timeout_s = wait_timeout_s
-        self._counting = counting
+        self._on_count = on_count
 
     def plan(self) -> Plan:
-        """Say what would go."""
-        return plan_cleanup(self._database, self._options, route=self._route, tell=self._counting)
+        """Count what would be deleted."""
+        return plan_cleanup(self._database, self._options, route=self._route, tell=self._on_count)
 
     def run(self, progress: Progress | None = None) -> Outcome:
-        """Delete it."""
+        """Delete it, and return what happened."""
         keywords: dict[str, Any] = {"progress": progress, "tell": self._notify, "wait_timeout_s": self._wait_timeout_s}
         if self._archive is None:
             return run_cleanup(self._database, self._options, route=self._route, **keywords)
-        # It brings what exports, which most cleanups do without.
+        # Imports the export, which most cleanups do not need.
         from airflow_mwaa_provider.metadata.cleaning.archiving.cleanup import run_archived_cleanup
 
         storage, prefix = self._archive
@@ -84,11 +84,11 @@ class DatabaseCleaner:
 
 
 class EnvironmentCleaner:
-    """Deletes through an environment: by its web server's metadata API, or by Airflow's own ``db clean``.
+    """Clean an environment's database by its web server's metadata API, or by Airflow's own ``db clean``.
 
-    :param environment: a client of it.
-    :param route: ``api``, ``cli``, or ``auto``: the first of them that can be used.
-    :param wait_timeout_s: how long another cleanup's end is waited for; by route ``api`` ten minutes at least.
+    :param environment: a client of the environment.
+    :param route: ``api``, ``cli``, or ``auto``: the first of them that is available.
+    :param wait_timeout_s: how long to wait for another cleanup to end; at least ten minutes by route ``api``.
     """
 
     def __init__(
@@ -108,17 +108,17 @@ class EnvironmentCleaner:
         self._notify = notify
 
     def plan(self) -> Plan:
-        """Say what would go."""
-        plan: Plan = self._first_that_works(lambda cleaner: cleaner.plan())
+        """Count what would be deleted."""
+        plan: Plan = self._by_first_available(lambda cleaner: cleaner.plan())
         return replace(plan, source=f"environment {self._environment.name!r}")
 
     def run(self, progress: Progress | None = None) -> Outcome:
-        """Delete it."""
-        outcome: Outcome = self._first_that_works(lambda cleaner: cleaner.run(progress))
+        """Delete it, and return what happened."""
+        outcome: Outcome = self._by_first_available(lambda cleaner: cleaner.run(progress))
         return outcome
 
-    def _first_that_works(self, work: Callable[[Cleaner], Any]) -> Any:
-        # That a route is not there is told by its first call of all: nothing has been done by then.
+    def _by_first_available(self, work: Callable[[Cleaner], Any]) -> Any:
+        # The first call of a route shows whether it is available: nothing has been deleted by then.
         ways = [Way("api", lambda: work(self._by_api())), Way("cli", lambda: work(self._by_cli()))]
         return choose_route(self._route, ways, self._notify).taken
 
