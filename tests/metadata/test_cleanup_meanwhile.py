@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 from datetime import timedelta
 from random import Random
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mwaa_provider.metadata.catalog.schema import read_schema
+from airflow_mwaa_provider.metadata.cleaning.scope import rules
 from airflow_mwaa_provider.metadata.cleaning.scope.choose import choose_units
 from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import LastRuns, last_runs_sql
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import RetentionGuard
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, run_cleanup
 from tests import seeds
 from tests.metadata.cleanup_model import Model
@@ -209,6 +212,42 @@ def test_what_hangs_on_such_runs_stays_where_it_goes_alone(world: World) -> None
     world.clean(clear, tables=["dag_run_note"])
     world.cursor.execute("SELECT dag_run_id FROM dag_run_note ORDER BY 1")
     assert world.cursor.fetchall() == [(2,), (3,), (5,)]
+
+
+LISTED = "SELECT l.log_id FROM {keep_logs} l"
+
+
+@KNOWS_NO_AIRFLOW
+@pytest.mark.parametrize(
+    "rule",
+    [
+        rules.RetentionRule("it is listed", among=LISTED, needs=("keep_logs",)),
+        rules.RetentionRule("it is listed", query=f"SELECT 1 WHERE t.id IN ({LISTED})", needs=("keep_logs",)),
+        rules.RetentionRule("it is listed", query="SELECT 1 FROM {keep_logs} l WHERE l.log_id = t.id"),
+    ],
+    ids=["among", "in", "join"],
+)
+def test_a_rule_that_reads_other_rows_is_checked_again_under_the_lock(
+    world: World, monkeypatch: pytest.MonkeyPatch, rule: rules.RetentionRule
+) -> None:
+    """Whatever words its SQL has: ``IN (SELECT …)`` reads other rows just as ``EXISTS`` does."""
+    monkeypatch.setitem(rules.ROOTS, "log", dataclasses.replace(rules.ROOTS["log"], retention_rules=(rule,)))
+    world.cursor.execute("CREATE TABLE keep_logs (log_id integer PRIMARY KEY)")
+    world.cursor.execute("INSERT INTO keep_logs VALUES (2)")
+    world.fill(Rows(list, {"log": [{"id": number, "dttm": OLD} for number in range(1, 8)]}))
+
+    def keep(batch: int) -> None:
+        if batch == 1:
+            world.cursor.execute("INSERT INTO keep_logs VALUES (6)")
+
+    world.clean(keep, tables=["log"])
+    assert world.keys("log") == {("2",), ("6",)}
+
+
+def test_a_guard_reads_other_rows_or_does_not() -> None:
+    for both in ({}, {"sql": "true", "query": "SELECT 1"}, {"sql": "true", "among": "SELECT 1"}):
+        with pytest.raises(ValueError, match="a condition on the row itself, or it reads other rows"):
+            RetentionGuard("it is both or neither", **both)
 
 
 @pytest.mark.parametrize("seed", seeds.several(HISTORIES))

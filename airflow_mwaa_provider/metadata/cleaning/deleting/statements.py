@@ -60,7 +60,7 @@ class Statements:
 
         :param unseen: leave out what deleting them shows.
         """
-        guards = [guard for guard in self.unit.guards if guard.query or guard.path]
+        guards = [guard for guard in self.unit.guards if guard.reads_other_rows and not guard.is_precomputed]
         guards = [guard for guard in guards if not (unseen and guard.is_seen)]
         kept = " OR ".join(f"({self.unit.kept_sql(guard)})" for guard in guards) or "false"
         same = " AND ".join(f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in self.unit.key)

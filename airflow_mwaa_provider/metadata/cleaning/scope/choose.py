@@ -268,7 +268,9 @@ class _Choice:
             yield RetentionGuard("it is the run that asks for this", f"t.dag_id = {dag_id} AND t.run_id = {run_id}")
         if self._options.keep_last_run:
             yield RetentionGuard(
-                "it is the last run of its DAG, or its last success", among=last_runs_sql(self._schema)
+                "it is the last run of its DAG, or its last success",
+                among=last_runs_sql(self._schema),
+                is_precomputed=True,
             )
         yield RetentionGuard(
             "an unfinished run comes after it",

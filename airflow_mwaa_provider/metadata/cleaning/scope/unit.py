@@ -27,17 +27,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RetentionGuard:
-    """What keeps rows in spite of their age; the row is called ``t``.
+    """A reason to keep rows of any age; the row is called ``t``.
 
-    One of ``sql``, ``query``, ``path`` and ``among`` says what it is; ``among`` may stand beside a query.
+    It is either a condition on the row itself (``sql``), or it reads other rows: by a ``query``, by a ``path``, or by
+    the keys of all rows that it keeps (``among``), which may stand beside a query. Which of the two it is follows from
+    these fields, never from the SQL in them.
 
-    :param why: a clause about such a row.
-    :param sql: a condition on its own columns alone.
-    :param query: a query on other rows that finds something where they keep it.
-    :param is_lack: they keep it where the query finds nothing.
-    :param path: how a row of another table leads to it: one that does keeps it.
-    :param among: a query for the keys of all rows that are kept, which is quicker than to ask for one after the other.
-    :param is_seen: deleting its dependents shows whether they keep it: it need not be asked before.
+    :param why: a clause about a row that is kept.
+    :param sql: a condition on the row's own columns; it must not read other rows.
+    :param query: a query on other rows that finds something if they keep the row.
+    :param is_lack: the row is kept if the query finds nothing.
+    :param path: how a row of another table leads to this one, and so keeps it.
+    :param among: a query for the keys of all rows that are kept, which is faster than to ask for each of them.
+    :param is_seen: deleting the row's dependents shows whether they keep it, so it is not checked before.
+    :param is_precomputed: :class:`~airflow_mwaa_provider.metadata.cleaning.scope.last_runs.LastRuns` finds these rows
+        once for the whole cleanup, and checks them again under the lock.
     """
 
     why: str
@@ -47,10 +51,15 @@ class RetentionGuard:
     path: Path | None = None
     among: str = ""
     is_seen: bool = False
+    is_precomputed: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.sql) is bool(self.query or self.path or self.among):
+            raise ValueError(f"{self.why}: a guard is a condition on the row itself, or it reads other rows")
 
     @property
     def reads_other_rows(self) -> bool:
-        """Whether it takes other rows to tell: then it is asked again when the row is locked."""
+        """Whether the answer depends on other rows: then it is checked again when the row is locked."""
         return not self.sql
 
 
@@ -146,6 +155,8 @@ class CleanupUnit:
         """Write whether a guard keeps a row, where rows that ``earlier`` units take are thought of as gone."""
         if guard.sql:
             return _is_not(guard.sql) if negated else guard.sql
+        if not guard.query and guard.path is None:
+            return _is_not(self.among_sql(guard)) if negated else self.among_sql(guard)
         query = self._query_of(guard.path, earlier) if guard.path is not None else guard.query
         # In these forms PostgreSQL makes joins of them.
         return f"{'NOT ' if negated is not guard.is_lack else ''}EXISTS ({query})"
