@@ -76,6 +76,7 @@ class Environment:
 
     :param fails: of a table, the exception that deleting raises; one that is swallowed begins with a minus, and with a
         plus nothing is raised and nothing deleted.
+    :param fails_above: of a table, the number of rows of a call that do not fail.
     :param lost: of the calls to come, whether the answer is lost ``"before"`` or ``"after"`` it has taken effect, or
         takes effect ``"late"``, or the process is ``"killed"``.
     """
@@ -91,6 +92,7 @@ class Environment:
         self.missing = {"sla_miss", "_xcom_archive", "callback_request"} if self.is_3 else set()
         self.dependent = {name: list(others) for name, others in DEPENDENT.items()} if self.is_3 else {}
         self.fails: dict[str, str] = {}
+        self.fails_above: dict[str, int] = {}
         self.lost: list[str] = []
         self.late: list[tuple[float, Callable[[], Any]]] = []
         self.archives: list[str] = []
@@ -208,7 +210,7 @@ class Environment:
                       f"Moving data to table {archive}{'__b1' if batched else ''}"]  # fmt: skip
             if not given.skip_archive:
                 self.archives.append(archive)
-            failure = self.fails.get(name)
+            failure = self.fails.get(name) if len(rows) > self.fails_above.get(name, 0) else None
             if failure and failure != "+":
                 if not self.is_3:
                     self.archives.append(archive)

@@ -24,7 +24,7 @@ from airflow_mwaa_provider.metadata.cleaning.deleting import session as deletion
 from airflow_mwaa_provider.metadata.cleaning.deleting.lease import Lease
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
 from airflow_mwaa_provider.metadata.cleaning.scope.choose import choose_units
-from airflow_mwaa_provider.metadata.cleaning.scope.graph import dependents
+from airflow_mwaa_provider.metadata.cleaning.scope.graph import dependents, referrers
 from airflow_mwaa_provider.metadata.cleaning.scope.plan import make_plan
 from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, plan_cleanup, run_cleanup
 from airflow_mwaa_provider.metadata.database import Database
@@ -81,6 +81,17 @@ def test_every_table_that_grows_is_known(lab: Lab, database: str) -> None:
     stays = {name for name, facts in registry.FACTS.items() if facts.is_state} | set(rules.NOT_GROWING)
     unknown = {name for name in schema.tables if not registry.is_bookkeeping(name)} - cleaned - stays
     assert unknown == set()
+
+
+def test_the_rules_know_what_is_referred_to(lab: Lab, database: str) -> None:
+    """The catalog says so to a connection. Route cli has none, and goes by the rules."""
+    connection = lab.connect(database)
+    schema = read_schema(connection)
+    connection.close()
+    for name, root in rules.ROOTS.items():
+        if name in schema.tables and name != rules.RUNS and not root.is_referred_to:
+            assert {child for child, _ in referrers(schema, name)} <= set(root.cascaded), name
+            assert not root.referrers, name
 
 
 def test_each_rule_names_columns_that_some_version_has(lab: Lab, database: str) -> None:

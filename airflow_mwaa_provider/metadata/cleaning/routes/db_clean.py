@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Route ``cli``: Airflow's own ``db clean``, through the CLI endpoint of an environment, so that it can be trusted.
+"""Route ``cli``: Airflow's own ``db clean``, called through the CLI endpoint of an environment, with safeguards.
 
-``db clean`` exits with 0 when it failed, deletes what runs, and MWAA cuts a long call off. So rows are counted before
-and after each call, and the counts say what happened; what hangs on runs goes only as far as nothing unfinished can
-be among it; what ``db clean`` cannot tell from what is in use stays; and a call takes no more rows than it can delete
-in a short time, the oldest first.
+``db clean`` exits with 0 after a failure and deletes unfinished runs, and MWAA interrupts a long call. So rows are
+counted before and after each call, and the counts say what happened. Dependents of runs are deleted only as far as no
+unfinished run can be among them; tables of which ``db clean`` would delete rows in use are not cleaned; and a call is
+given no more rows than it can delete in a short time, the oldest first.
 """
 
 from __future__ import annotations
@@ -17,53 +17,55 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import AccessDenied, CallTimeout, MetadataError, MwaaError, MwaaInputError
+from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
 from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome, Plan, RetainedRows, TablePlan
-from airflow_mwaa_provider.metadata.cleaning.routes.db_clean_output import (
+from airflow_mwaa_provider.metadata.cleaning.routes.db_clean_output import error_line, last_line, read_output
+from airflow_mwaa_provider.metadata.cleaning.routes.db_clean_tables import (
+    CASCADED,
     LIVE,
     LIVE_FOR,
     OF_RUNS,
-    TAKEN_ALONG,
-    Runs,
     choose_tables,
-    error_line,
-    last_line,
-    read_output,
 )
+from airflow_mwaa_provider.metadata.cleaning.routes.unfinished_runs import Runs
 from airflow_mwaa_provider.metadata.cleaning.scope.plan import no_dag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
     from airflow_mwaa_provider.metadata.cleaning.outcome import Progress
-    from airflow_mwaa_provider.metadata.cleaning.routes.db_clean_output import Bound, CliEnvironment, Printed
+    from airflow_mwaa_provider.metadata.cleaning.routes.db_clean_output import Printed
+    from airflow_mwaa_provider.metadata.cleaning.routes.unfinished_runs import Bound, CliEnvironment
 
 __all__ = ["CliCleanup"]
 
 log = logging.getLogger(__name__)
 
 FIRST_ROWS, MIN_ROWS, MAX_ROWS = 20_000, 100, 2_000_000
-"""Rows of a call: of the first, 1-2 s of a database that has something else to do; and limits."""
+"""Rows of the first call, which a database under load deletes in 1-2 s, and the limits for those of others."""
 GOAL_S = 10.0
-"""What a call shall take at most, the start of the command not counted. The client waits a minute for an answer."""
+"""The longest that a call should take, without the start of the command. The client waits a minute for an answer."""
 PATIENCE_S = 120.0
-"""How long a call whose answer was lost is given to end: it may go on deleting."""
+"""How long to wait for the end of a call whose answer was lost: it may still be deleting."""
 STRIKES = 3
-"""Calls in a row without an answer and without an effect, after which a table is given up."""
+"""Consecutive calls without an answer and without an effect, after which a table has failed."""
 
 _ALL_TIME = datetime(2999, 1, 1, tzinfo=UTC)
 _BATCHES_SINCE = [3, 1, 8]
 _PROBES, _FIRST_SPAN, _MOMENT = 30, timedelta(days=30), timedelta(seconds=1)
 _ROWS_PER_S, _CALL_S = 5_000.0, 6.0
 _UNCOUNTED = "db clean could not count its rows: see what `airflow db clean --dry-run` prints"
+_WITHOUT_EFFECT = ("max_transaction", "lock_timeout", "max_pause", "workers", "statement_timeout")
+"""Options that ``db clean`` has no equivalent of."""
 
 
 @dataclass(frozen=True)
 class _Target:
-    """What of a table is to go.
+    """The rows of a table that are to be deleted.
 
-    :param cutoff: what ended before this is old enough; what began before ``until`` goes.
-    :param rows: how many; ``None`` where ``db clean`` could not count them.
+    :param cutoff: rows that ended before it are old enough.
+    :param until: rows that began before it are deleted.
+    :param rows: how many; ``None`` if ``db clean`` could not count them.
     """
 
     table: str
@@ -80,14 +82,15 @@ class _TimeIsUp(Exception):
 class CliCleanup:
     """A cleanup of an environment by ``airflow db clean``.
 
-    Tables are cleaned one by one, children before what they hang on, each by calls that delete what is older than a
-    time; that time moves up to the cutoff. A call is never repeated before its rows have been counted again.
+    Tables are cleaned one by one, children before their parents. Each call deletes rows older than some time, which
+    moves up to the cutoff. A call is never repeated before its rows have been counted again, and one that fails is
+    followed by a call with half of the rows.
 
-    It goes by when a row began, for ``db clean`` knows nothing else. Tasks of a finished run that was cleared and run
-    again may go before their run. A run that somebody clears within the seconds of a call may lose tasks.
+    Rows are chosen by when they began, because ``db clean`` looks at nothing else. Tasks of a finished run that was
+    cleared and run again may be deleted before their run. A run that is cleared during a call may lose tasks.
 
     :param environment: a client, such as ``MwaaEnvironment``, whose role sees all DAGs.
-    :param notify: is told what this route does otherwise than asked.
+    :param notify: called with each difference between what was asked for and what this route does.
     """
 
     def __init__(
@@ -116,12 +119,12 @@ class CliCleanup:
         self._outcome = Outcome(route="cli")
 
     def plan(self) -> Plan:
-        """Count what would go; deletes nothing.
+        """Count what would be deleted; delete nothing.
 
-        :return: sizes in bytes are not known by this route, and 0.
-        :raises TableNotFound: a table is not there.
-        :raises MwaaInputError: something cannot be done as asked by this route.
-        :raises AccessDenied: the role does not see all DAGs, so that nobody can tell which runs are unfinished.
+        :return: with sizes of 0 bytes, because this route does not know them.
+        :raises TableNotFound: a table does not exist.
+        :raises MwaaInputError: this route cannot do what the options ask for.
+        :raises AccessDenied: the role does not see all DAGs, so it is not known which runs are unfinished.
         :raises MwaaError: the environment did not answer.
         """
         targets, kept = self._prepare()
@@ -138,11 +141,11 @@ class CliCleanup:
         )
 
     def run(self, progress: Progress | None = None) -> Outcome:
-        """Delete what is old; a table that fails doesn't keep others from being cleaned, but for what it hangs on.
+        """Delete old rows; if a table fails, others are still cleaned, except its parents.
 
-        :param progress: is called with a table, how many of its rows are gone, and how many there are to go.
-        :return: a batch is a call, and ``longest_transaction_s`` the longest call, for its transactions don't show.
-        :raises MwaaError: as :meth:`plan`, before anything was deleted.
+        :param progress: called with a table, how many of its rows are deleted, and how many are to be.
+        :return: a batch is a call, and ``longest_transaction_s`` the longest call, because its transactions don't show.
+        :raises MwaaError: as :meth:`plan` raises; nothing was deleted.
         """
         began, limit = self._clock(), self._options.max_duration
         self._deadline = None if limit is None else began + limit.total_seconds()
@@ -160,21 +163,23 @@ class CliCleanup:
         except _TimeIsUp:
             outcome.time_out(limit)
         except MwaaError as error:
-            outcome.record_skipped(f"the cleanup was given up: {error}")
+            outcome.record_skipped(f"the cleanup was stopped: {error}")
         outcome.seconds = self._clock() - began
         return outcome
 
-    # -- what is to go -----------------------------------------------------------------------------
+    # -- what is to be deleted ---------------------------------------------------------------------
 
     def _prepare(self) -> tuple[list[_Target], tuple[RetainedRows, ...]]:
         options = self._options
         if options.max_age is not None:
             raise MwaaInputError(
-                "Route cli cannot keep max_age: db clean has no other end than --clean-before-timestamp. Leave max_age "
-                "out, or use route database or api."
+                "Route cli does not support max_age: db clean has --clean-before-timestamp alone. Leave it out, or "
+                "use route database or api."
             )
         if wrong := [name for name in options.dag_ids or () if "," in name or name != name.strip()]:
-            raise MwaaInputError(f"dag_ids names {wrong[0]!r}, which cannot be a DAG's: name it without , and space.")
+            raise MwaaInputError(
+                f"dag_ids: {wrong[0]!r} cannot be the name of a DAG. Remove commas, and spaces around the name."
+            )
         first = self._now - options.retention
         listing = self._dry_run((), first)
         choice = choose_tables(listing, options, self._label)
@@ -201,12 +206,14 @@ class CliCleanup:
                 kept.append(RetainedRows(name, bound.clause, None if all_rows is None else max(0, all_rows - rows)))
         if "dag_run" in cutoffs:
             kept.append(
-                RetainedRows("dag_run", "it is the last run of its DAG that nobody triggered by hand; its tasks go")
+                RetainedRows(
+                    "dag_run", "it is the last run of its DAG that was not triggered manually; its tasks are deleted"
+                )
             )
         return targets, tuple(kept)
 
     def _check_dags(self) -> None:
-        """Check that there are DAGs, or at least runs of DAGs, of the names that were asked for."""
+        """Check that each name in ``dag_ids`` has a DAG, or at least a run."""
         names = self._options.dag_ids or ()
         if not names or self._count_dags(names) == len(names):
             return
@@ -216,7 +223,7 @@ class CliCleanup:
                 raise no_dag(name, known)
 
     def _count_dags(self, names: Sequence[str]) -> int:
-        """Count those of some DAGs that the database has, whether their files can be imported or not."""
+        """Return how many of these DAGs the database has, whether their files can be imported or not."""
         only = ["--dag-ids", ",".join(names)]
         return self._dry_run(["dag"], _ALL_TIME, only_dags=only).counts.get("dag", 0)
 
@@ -226,7 +233,7 @@ class CliCleanup:
         if there is None or seen < there:
             raise AccessDenied(
                 f"{self._label}: the role sees {seen} of {there or 'all'} DAGs by REST, so route cli cannot tell "
-                "which runs are unfinished. Let it see all DAGs, use route database or api, or exclude "
+                "which runs are unfinished. Let the role see all DAGs, use route database or api, or exclude "
                 f"{', '.join(of_runs)}.",
                 env_name=self._environment.name,
             )
@@ -234,25 +241,30 @@ class CliCleanup:
     def _advice(self, targets: Sequence[_Target]) -> Iterator[str]:
         if any(target.table == "dag_run" for target in targets):
             yield (
-                "Of each DAG, db clean keeps the last run that nobody triggered by hand, without its tasks, and no "
+                "Of each DAG, db clean keeps the last run that was not triggered manually, without its tasks, and no "
                 "other last run; routes database and api keep the last of each kind."
                 if self._options.keep_last_run
-                else "db clean always keeps the last run of a DAG that nobody triggered by hand: keep_last_run=False "
-                "changes nothing by route cli."
+                else "db clean always keeps the last run of a DAG that was not triggered manually: keep_last_run=False "
+                "has no effect by route cli."
             )
         if not self._batches:
-            yield f"db clean of {self._label} has no --batch-size: what a call deletes goes in one transaction."
+            yield f"db clean of {self._label} has no --batch-size: a call deletes its rows in one transaction."
+        without_effect = (*_WITHOUT_EFFECT, *(() if self._batches else ("batch_rows",)))
+        defaults = CleanupOptions()
+        ignored = [name for name in without_effect if getattr(self._options, name) != getattr(defaults, name)]
+        if ignored:
+            yield f"Route cli ignores {', '.join(ignored)}: db clean has no such option."
 
     # -- deleting ----------------------------------------------------------------------------------
 
     def _clean_or_fail(self, target: _Target, progress: Progress | None) -> None:
-        """Clean a table. What it raises concerns the others too, or is the end of the time."""
-        failed = [name for name in TAKEN_ALONG.get(target.table, ()) if name in self._outcome.failures]
+        """Clean a table; raise only what ends the whole cleanup."""
+        failed = [name for name in CASCADED.get(target.table, ()) if name in self._outcome.failures]
         try:
             if target.rows is None:
                 raise MetadataError(_UNCOUNTED)
             if target.rows and failed:
-                raise MetadataError(f"it was left alone, for {failed[0]}, which goes with it, could not be cleaned")
+                raise MetadataError(f"not cleaned, because {failed[0]}, which is deleted with it, could not be cleaned")
             if target.rows:
                 self._clean(target, progress)
         except MwaaError as error:
@@ -266,7 +278,7 @@ class CliCleanup:
         table = outcome.table(name)
         slices = Slices(lambda before: self._count(name, before), until, self._count(name, until))
         table.matched = slices.left
-        strikes = 0
+        strikes, failed = 0, None
         while slices.left:
             upto, rows = slices.next()
             if self._deadline is not None and self._clock() >= self._deadline:
@@ -290,40 +302,44 @@ class CliCleanup:
                 if progress is not None:
                     progress(name, table.deleted, max(table.matched, table.deleted))
             if left and is_certain:
-                raise MetadataError(f"{error}; {left} rows that were to go are still there")
+                # Slices begin with the oldest row: one with as many rows as the last has the same rows.
+                if left == failed or not slices.halve(rows):
+                    raise MetadataError(f"{error}; {slices.left} rows were not deleted")
+                failed = left
+                continue
             if left >= rows and (strikes := strikes + 1) >= STRIKES:
-                raise MetadataError(f"{error}; {left} rows are still there after {STRIKES} calls")
+                raise MetadataError(f"{error}; {slices.left} rows were not deleted by {STRIKES} calls")
             slices.learn(seconds - self._start_s if is_certain else GOAL_S * 4)
 
     def _delete(self, name: str, upto: datetime) -> tuple[str, bool]:
-        """Call ``db clean`` once; give what to say if rows are still there, and whether it has certainly ended."""
+        """Call ``db clean`` once; return the error if rows are still there, and whether it has certainly ended."""
         argv = ["db", "clean", "--tables", name, "--clean-before-timestamp", upto.isoformat(), "--skip-archive"]
-        # Verbose, Airflow 2 also prints why it failed; Airflow 3 takes it and does nothing.
+        # With --verbose Airflow 2 also prints why it failed; Airflow 3 accepts the option, and ignores it.
         argv += ["--yes", "--verbose", *self._only_dags, *self._batches]
         try:
             answer = self._environment.run_cli(argv)
         except MwaaError as error:
             if not error.ambiguous and not error.transient:
                 raise
-            self._notify(f"Table {name}: db clean gave no answer, so its rows are counted again. {error}")
+            self._notify(f"Table {name}: db clean gave no answer; its rows are counted again. {error}")
             if error.ambiguous:
                 self._outcome.record_skipped(
-                    f"{name}: the answer of a call was lost, which may have left a copy of rows in a table called "
-                    f"_airflow_deleted__{name}__…; look for it in the database"
+                    f"{name}: the answer to a call was lost; the call may have left a copy of rows in a table "
+                    f"_airflow_deleted__{name}__…, which you can drop"
                 )
             return f"db clean gave no answer: {error}", False
         printed = read_output(answer)
         failure = error_line(answer) if answer.exit_status or name in printed.failed else None
-        # Airflow 3 drops the copy where it fails; nobody does where it is cut off.
+        # After a failure Airflow 3 drops the copy; after an interruption nothing does.
         if (failure and self._version.startswith("2.")) or not (failure or printed.has_finished):
             for archive in printed.archives:
                 self._outcome.record_skipped(
-                    f"{name}: db clean may have left a copy of rows in table {archive}; look for it"
+                    f"{name}: db clean may have left a copy of rows in table {archive}, which you can drop"
                 )
         return failure or "db clean did not say why", failure is not None or printed.has_finished
 
     def _count_later(self, name: str, upto: datetime, rows: int) -> int:
-        """Count until a call that may still be at work has had the time to end."""
+        """Count again until a call that may still be running has had time to end."""
         pause_s, waited_s, left = 5.0, 0.0, rows
         while waited_s < PATIENCE_S:
             self._sleep(pause_s)
@@ -332,14 +348,16 @@ class CliCleanup:
             if not left or (left < rows and left == before):
                 break
             pause_s = min(pause_s * 2, 40.0)
-        self._outcome.pause("a call of db clean may still have been at work", waited_s)
+        self._outcome.pause("a call of db clean may still have been running", waited_s)
         return left
 
     def _count(self, name: str, before: datetime) -> int:
-        """Count the rows of a table that a call would delete."""
+        """Return how many rows of a table a call would delete."""
         printed = self._dry_run([name], before)
-        if strange := set(printed.names) - {name, *TAKEN_ALONG.get(name, ())}:
-            raise MetadataError(f"db clean of {self._label} takes rows of {min(strange)} along, which isn't known here")
+        if unknown := set(printed.names) - {name, *CASCADED.get(name, ())}:
+            raise MetadataError(
+                f"db clean of {self._label} also deletes rows of {min(unknown)}, a table unknown to this version"
+            )
         if name not in printed.counts:
             raise MetadataError(_UNCOUNTED)
         return printed.counts[name]
@@ -357,17 +375,18 @@ class CliCleanup:
         line = error_line(answer) or last_line(answer)
         if "--dag-ids" in line:
             raise MwaaInputError(
-                f"db clean of {self._label} has no --dag-ids, which came with 3.3. Leave dag_ids out, or use route "
+                f"db clean of {self._label} has no --dag-ids, which is new in 3.3. Leave dag_ids out, or use route "
                 "database or api."
             )
         raise MetadataError(f"`airflow db clean --dry-run` of {self._label} failed: {line}")
 
 
 class Slices:
-    """Cuts the ``left`` rows of a table before ``until`` by time into what one call can delete, the oldest first.
+    """The rows of a table before a time, ``until``, in slices that one call can delete, the oldest first.
 
-    :param count: counts the rows before a time.
-    :param size: rows of a slice; halves and doubles with the time that calls take.
+    :param count: returns how many rows are older than a time.
+    :param left: how many rows are older than ``until``.
+    :param size: rows of a slice; halved and doubled with the time that calls take, and halved after a failure.
     """
 
     def __init__(self, count: Callable[[datetime], int], until: datetime, left: int, size: int = FIRST_ROWS) -> None:
@@ -378,11 +397,11 @@ class Slices:
 
     @property
     def left(self) -> int:
-        """Rows that are still to go."""
+        """Rows that are not deleted."""
         return self._known[self._until]
 
     def next(self) -> tuple[datetime, int]:
-        """Give the end of the next slice, and its rows: those of one moment cannot be parted."""
+        """Return the end of the next slice and its number of rows; rows of the same time cannot be divided."""
         known = self._known
         span = _FIRST_SPAN
         high = min(time for time, rows in known.items() if rows > self.size or time == self._until)
@@ -406,14 +425,21 @@ class Slices:
         return low, known[low]
 
     def take(self, upto: datetime, rows: int, left: int) -> None:
-        """Note that of ``rows`` before a time ``left`` are still there."""
+        """Record that of ``rows`` rows before a time ``left`` still exist."""
         gone = rows - left
         self._known = {time: max(0, count - gone) for time, count in self._known.items() if time > upto}
         self._known[upto] = left
 
     def learn(self, seconds: float) -> None:
-        """Note how long a call took."""
+        """Record how long a call took."""
         if seconds > GOAL_S:
             self.size = max(MIN_ROWS, self.size // (2 if seconds < GOAL_S * 4 else 4))
         elif seconds < GOAL_S / 4:
             self.size = min(MAX_ROWS, self.size * 2)
+
+    def halve(self, rows: int) -> bool:
+        """Make slices smaller after a call with so many rows has failed; return whether that was possible."""
+        if rows <= MIN_ROWS or self.size <= MIN_ROWS:
+            return False
+        self.size = max(MIN_ROWS, min(self.size, rows) // 2)
+        return True

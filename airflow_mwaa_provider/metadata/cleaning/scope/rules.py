@@ -51,6 +51,11 @@ class RetentionRule:
     among: str = ""
     needs: tuple[str, ...] = ()
 
+    @property
+    def reads_other_rows(self) -> bool:
+        """Whether the answer depends on other rows, which may change after the row was chosen."""
+        return not self.sql
+
 
 @dataclass(frozen=True)
 class Root:
@@ -61,6 +66,8 @@ class Root:
     :param cascaded: tables whose rows may be deleted with it.
     :param referrers: tables and columns that hold its primary key, and that the database does not know for references.
     :param forgotten_by: tables and columns that may lose what they refer to.
+    :param is_referred_to: whether other tables of Airflow refer to its rows, which are then kept. A connection to the
+        database reads this from its catalog.
     """
 
     time: tuple[str, ...]
@@ -68,6 +75,7 @@ class Root:
     cascaded: tuple[str, ...] = ()
     referrers: tuple[tuple[str, str], ...] = ()
     forgotten_by: tuple[tuple[str, str], ...] = ()
+    is_referred_to: bool = False
 
 
 def _states(values: tuple[str, ...]) -> str:
@@ -139,8 +147,10 @@ ROOTS: dict[str, Root] = {
         ),
         forgotten_by=(("backfill_dag_run", "dag_run_id"),),
     ),
-    "dataset_event": Root(("timestamp",), _EVENT_IS_AWAITED, cascaded=("dataset_alias_dataset_event",)),
-    "asset_event": Root(("timestamp",), _EVENT_IS_AWAITED, cascaded=("asset_alias_asset_event",)),
+    "dataset_event": Root(
+        ("timestamp",), _EVENT_IS_AWAITED, cascaded=("dataset_alias_dataset_event",), is_referred_to=True
+    ),
+    "asset_event": Root(("timestamp",), _EVENT_IS_AWAITED, cascaded=("asset_alias_asset_event",), is_referred_to=True),
     "partitioned_asset_key_log": Root(
         ("created_at",),
         (
@@ -156,12 +166,14 @@ ROOTS: dict[str, Root] = {
         ("completed_at", "created_at"),
         (RetentionRule("the backfill has not ended", "t.completed_at IS NULL"),),
         cascaded=("backfill_dag_run",),
+        is_referred_to=True,
     ),
     "callback": Root(
         ("created_at",),
         (RetentionRule("it has not run yet", "t.state IS NULL OR t.state NOT IN ('success', 'failed')"),),
+        is_referred_to=True,
     ),
-    "trigger": Root(("created_date",)),
+    "trigger": Root(("created_date",), is_referred_to=True),
     "dag_version": Root(
         ("last_updated", "created_at"),
         (
@@ -174,6 +186,7 @@ ROOTS: dict[str, Root] = {
         ),
         cascaded=("serialized_dag", "dag_code", "deadline_alert"),
         referrers=(("task_instance_history", "dag_version_id"),),
+        is_referred_to=True,
     ),
     "callback_request": Root(("created_at",)),
     "connection_test_request": Root(
