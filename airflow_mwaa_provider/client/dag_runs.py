@@ -6,11 +6,11 @@ from __future__ import annotations
 import json as jsonlib
 import logging
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.http.errors import truncate
-from airflow_mwaa_provider.client.models import DagRun, DagRunState
+from airflow_mwaa_provider.client.models import DagRun, DagRunState, RunRequest
 from airflow_mwaa_provider.exceptions import (
     DagRunAlreadyExists,
     DagRunNotFound,
@@ -76,7 +76,7 @@ class DagRunCalls:
             jsonlib.dumps(conf, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise MwaaInputError(f"conf cannot be written as JSON: {error}.") from None
-        request = _Request(conf or {}, logical_date, data_interval, identified_by)
+        request = _Request(conf or {}, logical_date, data_interval, note, identified_by)
         if former_run_id is not None:
             earlier = self._find_earlier(dag_id, run_id, former_run_id, request)
             if earlier is not None:
@@ -92,14 +92,7 @@ class DagRunCalls:
                     log.info("Environment %r: run %r had been created in spite of the error", self.name, run_id)
                     return _with_created(found, True)
             try:
-                run = backend.create_run(
-                    dag_id,
-                    run_id,
-                    conf=conf,
-                    logical_date=logical_date,
-                    data_interval=data_interval,
-                    note=note,
-                )
+                run = backend.create_run(dag_id, run_id, request)
             except RemoteConflict:
                 found = backend.find_run(dag_id, run_id, with_conf=True)
                 if found is None:
@@ -244,12 +237,9 @@ class DagRunCalls:
 
 
 @dataclass(frozen=True)
-class _Request:
-    """What is asked for under a run's id."""
+class _Request(RunRequest):
+    """A request, and which keys of its conf distinguish it from others."""
 
-    conf: Mapping[str, Any] = field(repr=False)
-    logical_date: datetime | None = None
-    data_interval: tuple[datetime, datetime] | None = None
     identified_by: Collection[str] | None = None
 
     def differences(self, run: DagRun) -> list[str]:

@@ -6,7 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "CliResult",
@@ -17,7 +20,9 @@ __all__ = [
     "DagRunState",
     "Pool",
     "Role",
+    "RunRequest",
     "TaskInstance",
+    "TaskSelection",
     "TaskState",
     "TransportName",
     "Variable",
@@ -137,6 +142,34 @@ class DagRun:
     def duration_s(self) -> float | None:
         """Seconds from its start to its end; ``None`` where one of them is not known."""
         return _seconds_between(self.start_date, self.end_date)
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a trigger requests of a new run.
+
+    :param logical_date: with a time zone. If omitted, Airflow 2 uses the current time, Airflow 3 none.
+    :param data_interval: start and end.
+    """
+
+    conf: Mapping[str, Any] | None = field(default=None, repr=False)
+    logical_date: datetime | None = None
+    data_interval: tuple[datetime, datetime] | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskSelection:
+    """Which task instances of a run are cleared.
+
+    :param task_ids: the tasks, each with all of its mapped instances; ``None`` for all of the run.
+    :param downstream: also the tasks that depend on them.
+    :param only_failed: only those that failed, or whose upstream did.
+    """
+
+    task_ids: Sequence[str] | None = None
+    downstream: bool = False
+    only_failed: bool = False
 
 
 @dataclass(frozen=True)

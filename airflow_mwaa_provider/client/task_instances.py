@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.models import TaskState
+from airflow_mwaa_provider.client.models import TaskSelection, TaskState
 from airflow_mwaa_provider.exceptions import DagRunNotFound, TaskInstanceNotFound, UnexpectedAnswer
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ class TaskCalls:
         states: Sequence[TaskState] = (),
     ) -> list[TaskInstance]:
         """List task instances of a run, each mapped one by itself; all of them where nothing narrows it."""
-        return self._access.call(
-            lambda backend: backend.get_task_instances(dag_id, run_id, task_ids=task_ids, states=states)
-        )
+        return self.get_tasks_of_runs([(dag_id, run_id)], task_ids=task_ids, states=states)
 
     def get_tasks_of_runs(
         self,
@@ -101,12 +99,11 @@ class TaskCalls:
                 status=404,
             )
 
+        selection = TaskSelection(task_ids, downstream, only_failed)
+
         def clear(*, dry_run: bool) -> list[tuple[str, str, int | None]]:
             return self._access.call(
-                lambda backend: backend.clear_tasks(
-                    dag_id, run_id, task_ids=task_ids, downstream=downstream, only_failed=only_failed, dry_run=dry_run
-                ),
-                idempotent=dry_run,
+                lambda backend: backend.clear_tasks(dag_id, run_id, selection, dry_run=dry_run), idempotent=dry_run
             )
 
         planned = clear(dry_run=True)

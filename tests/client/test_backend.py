@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +14,9 @@ from airflow_mwaa_provider.client.backend import Backend
 from airflow_mwaa_provider.client.cli.airflow_cli import AirflowCli
 from airflow_mwaa_provider.client.cli.endpoint import CliEndpoint
 from airflow_mwaa_provider.client.http.web_server import WebServerSettings
-from airflow_mwaa_provider.client.models import Connection, DagRunState, Pool
+from airflow_mwaa_provider.client.models import Connection, DagRunState, Pool, Role, RunRequest, TaskSelection, Variable
 from airflow_mwaa_provider.client.rest.airflow_api import AirflowApi
+from airflow_mwaa_provider.client.rest.transports import WebSessionTransport
 from airflow_mwaa_provider.exceptions import UnsupportedByTransport
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ METHODS = {name: call for name, call in vars(Backend).items() if inspect.isfunct
 
 
 @pytest.mark.parametrize("kind", [AirflowApi, AirflowCli])
-def test_both_take_what_the_protocol_promises(kind: type) -> None:
+def test_both_take_the_parameters_of_the_base(kind: type) -> None:
     assert "create_run" in METHODS
     for name, promised in METHODS.items():
         expected, found = inspect.signature(promised).parameters, inspect.signature(getattr(kind, name)).parameters
@@ -41,28 +44,88 @@ def test_neither_has_a_call_that_the_other_lacks() -> None:
         assert public - {"request_fields", "checked", "rows_of"} == METHODS.keys()
 
 
-REFUSED_BY_THE_CLI: dict[str, tuple[Any, ...]] = {
-    "set_run_state": ("etl", "run_1", DagRunState.FAILED),
-    "clear_run": ("etl", "run_1"),
-    "clear_tasks": ("etl", "run_1"),
-    "last_runs": (["etl"],),
-    "delete_role": ("dag-etl",),
-    "get_xcom": ("etl", "run_1", "load", "return_value"),
-    "get_connection": ("db",),
-    "list_connections": (),
-    "set_connection": (Connection("db", "postgres"),),
-    "get_pool": ("pool",),
-    "list_pools": (),
-    "set_pool": (Pool("pool", 1),),
-    "delete_pool": ("pool",),
-    "request": ("GET", "/dags"),
+REFUSED_BY_THE_CLI: dict[str, str] = {
+    "set_run_state": "marking a run",
+    "clear_run": "clearing a run",
+    "clear_tasks": "clearing tasks",
+    "last_runs": "the last run of each DAG",
+    "delete_role": "deleting a role",
+    "get_xcom": "get_xcom",
+    "get_task_log": "the log of a task",
+    "get_connection": "connections.get",
+    "list_connections": "connections.list",
+    "set_connection": "connections.set",
+    "create_connection": "connections.create",
+    "get_pool": "pools.get",
+    "list_pools": "pools.list",
+    "set_pool": "pools.set",
+    "create_pool": "pools.create",
+    "delete_pool": "pools.delete",
+    "request": "the REST call GET /dags",
 }
+REFUSED: dict[type[Backend], dict[str, str]] = {AirflowApi: {}, AirflowCli: REFUSED_BY_THE_CLI}
+CARRIERS: dict[type[Backend], str] = {AirflowApi: "Airflow's REST API", AirflowCli: "MWAA's CLI endpoint"}
+VALUES: dict[str, Any] = {
+    "connection": Connection("db", "postgres"),
+    "dag_ids": ["etl"],
+    "limit": 1,
+    "map_index": -1,
+    "method": "GET",
+    "pairs": [("etl", "run_1")],
+    "path": "/dags",
+    "pool": Pool("pool", 1),
+    "request": RunRequest(),
+    "role": Role("dag-etl"),
+    "selection": TaskSelection(),
+    "since": datetime(2026, 1, 1, tzinfo=UTC),
+    "state": DagRunState.FAILED,
+    "dry_run": False,
+    "try_number": 1,
+    "variable": Variable("key", "value"),
+    "was": None,
+}
+"""For each required parameter that takes no text."""
 
 
-@pytest.mark.parametrize("name", REFUSED_BY_THE_CLI)
-def test_what_has_no_command_is_refused_and_nothing_is_sent(world: World, name: str) -> None:
-    endpoint = CliEndpoint(world.control_plane(), "env3", settings=WebServerSettings(ca_bundle=world.ca))
-    backend: Backend = AirflowCli(endpoint, "env3", 3)
-    with pytest.raises(UnsupportedByTransport, match=r"'env3': .* cannot go through MWAA's CLI endpoint"):
-        getattr(backend, name)(*REFUSED_BY_THE_CLI[name])
+def call(backend: Backend, name: str, of: type[Backend]) -> None:
+    """Call a method as ``of`` has it, with a value for each required parameter."""
+    method = getattr(of, name)
+    required = [each for each in inspect.signature(method).parameters.values() if each.default is each.empty][1:]
+    method(backend, **{each.name: VALUES.get(each.name, f"a_{each.name}") for each in required})
+
+
+def backend_of(kind: type[Backend], world: World) -> Backend:
+    control_plane, settings = world.control_plane(), WebServerSettings(ca_bundle=world.ca)
+    if kind is AirflowCli:
+        return AirflowCli(CliEndpoint(control_plane, "env3", settings=settings), "env3", 3)
+    return AirflowApi(WebSessionTransport(control_plane, "env3", settings=settings), "env3", 3)
+
+
+@pytest.mark.parametrize("kind", [AirflowApi, AirflowCli])
+def test_each_call_is_carried_out_or_refused_by_its_name_and_nothing_is_sent(world: World, kind: type[Backend]) -> None:
+    assert {name for name, method in METHODS.items() if getattr(kind, name) is method} == REFUSED[kind].keys()
+    backend = backend_of(kind, world)
+    for name, subject in REFUSED[kind].items():
+        expected = f"'env3': {re.escape(subject)} cannot go through {re.escape(CARRIERS[kind])}. "
+        with pytest.raises(UnsupportedByTransport, match=expected):
+            call(backend, name, kind)
     assert world.calls() == []
+
+
+@pytest.mark.parametrize("kind", [AirflowApi, AirflowCli])
+def test_every_call_has_a_default_that_refuses_it(world: World, kind: type[Backend]) -> None:
+    backend, subjects = backend_of(kind, world), set()
+    for name in METHODS:
+        with pytest.raises(UnsupportedByTransport) as caught:
+            call(backend, name, Backend)
+        subject, cannot, _ = str(caught.value).partition(f" cannot go through {CARRIERS[kind]}. ")
+        assert cannot, name
+        subjects.add(subject)
+    assert len(subjects) == len(METHODS)
+    assert world.calls() == []
+
+
+@pytest.mark.parametrize("kind", [AirflowApi, AirflowCli])
+def test_every_call_is_documented(kind: type) -> None:
+    for name in METHODS:
+        assert inspect.getdoc(getattr(kind, name)), f"{kind.__name__}.{name}"

@@ -216,7 +216,7 @@ def test_a_list_that_never_adds_up_is_an_error(world: World) -> None:
         return status, {**body, "total_entries": 4}
 
     airflow._object = answer  # type: ignore[method-assign]
-    with pytest.raises(UnexpectedAnswer, match="counts 4 variables, and 3 were listed"):
+    with pytest.raises(UnexpectedAnswer, match="counts 4 variables and listed 3"):
         environment._access.backend(environment._access._candidates()[0]).list_variables()
     del airflow._object
 

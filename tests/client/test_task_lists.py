@@ -93,8 +93,8 @@ def test_what_cannot_be_listed_as_a_whole_is_an_error(world: World) -> None:
     honest = airflow._tasks_of
     airflow._tasks_of = lambda body: honest(body) + ([] if "task_ids" in body else [task("wide", "task_0")] * 5)
     airflow.tasks_of_dags["etl"] = [f"task_{number}" for number in range(250)]
-    with pytest.raises(UnexpectedAnswer, match="255 task instances are counted, and only 250 were listed") as caught:
-        environment._access.backend(environment._access._candidates()[0]).get_task_instances("etl", "wide")
+    with pytest.raises(UnexpectedAnswer, match="counts 255 task instances and listed only 250") as caught:
+        environment._access.backend(environment._access._candidates()[0]).get_tasks_of_runs([("etl", "wide")])
     assert caught.value.transient
     assert "\n" not in str(caught.value)
     del airflow._tasks_of

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow through its CLI: the calls that MWAA's CLI endpoint lets through, read from ``-o json`` and not from prose.
+"""Airflow through its CLI: the calls that MWAA's CLI endpoint allows, read from ``-o json`` and not from prose.
 
-What has no command there (logs, pools, marking a run) is refused by name before anything is sent.
+What has no command there (logs, pools, marking a run) is not overridden, so that ``Backend`` refuses it. Clearing has
+one, by dates, which could affect other runs; the last run of each DAG would take a command per DAG.
 
 Source: the CLI of Airflow 2.8.1 to 3.3.1; the guide's table of commands; FACTS for Airflow 3's allow-list.
 """
@@ -37,26 +38,20 @@ from airflow_mwaa_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from airflow_mwaa_provider.client.models import CliResult
+    from airflow_mwaa_provider.client.models import CliResult, RunRequest
 
 log = logging.getLogger(__name__)
 
 
 class AirflowCli(StoredObjectsCli, RolesCli):
-    """One environment's Airflow, by commands; see :class:`~airflow_mwaa_provider.client.backend.Backend`.
-
-    :param major: Airflow's major version, 2 or 3.
-    """
+    """One environment's Airflow, by commands."""
 
     # -- DAGs and runs -----------------------------------------------------------------------------
 
     def is_paused(self, dag_id: str) -> bool | None:
-        """Whether a DAG is paused; ``None`` where no command tells.
-
-        On Airflow 2 ``dags list`` reads the DAG files, and lacks those that the web server cannot import.
-        """
+        # On Airflow 2, `dags list` reads the DAG files, and lacks those that the web server cannot import.
         for dag in self.list_dags():
             if dag.dag_id == dag_id:
                 return dag.is_paused
@@ -65,10 +60,10 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         try:
             result = self._endpoint.run(["dags", "details", "-o", "json", *positional(dag_id)], check=True)
             [details] = self._parse(result, "dags details", "is_paused")
-        except (CliCommandNotAllowed, CliCommandFailed):  # MWAA may not let it through
+        except (CliCommandNotAllowed, CliCommandFailed):  # MWAA may not allow it
             log.warning(
-                "Environment %r: `airflow dags list` lacks DAG %r, whose file its web server cannot import: whether it "
-                "is paused cannot be told over the CLI.",
+                "Environment %r: `airflow dags list` lacks DAG %r, because the web server cannot import its file. The "
+                "CLI does not show whether it is paused.",
                 self._env_name,
                 dag_id,
             )
@@ -76,7 +71,7 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         return str(details["is_paused"]) == "True"
 
     def list_dags(self) -> list[Dag]:
-        """List the DAGs, sorted by id; on Airflow 2 those whose files the web server can import."""
+        """List the DAGs, sorted by id; on Airflow 2 only those whose files the web server can import."""
         rows = self._json(["dags", "list"], "dag_id")
         found = (Dag(row["dag_id"], str(row.get("is_paused", row.get("paused"))) == "True") for row in rows)
         return sorted(found, key=lambda dag: dag.dag_id)
@@ -86,7 +81,7 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         command = ["dags", "list-import-errors"]
         result = self._endpoint.run([*command, "-o", "json"])
         try:
-            # It fails where there are any, and prints them all the same.
+            # It fails if there are any, and prints them nevertheless.
             rows = self._parse(result, " ".join(command), "filepath", "error")
         except UnexpectedAnswer:
             if not result.exit_status:
@@ -95,17 +90,13 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         found = (DagFileError(str(row["filepath"]), str(row["error"])) for row in rows)
         return sorted(found, key=lambda error: error.filename)
 
-    def last_runs(self, dag_ids: Sequence[str]) -> dict[str, DagRun]:
-        """Refused: it would take a command for each DAG."""
-        self._unsupported("the last run of each DAG")
-
     def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
-        """Which of these DAGs aren't there; one command, and one more for each that it doesn't list."""
+        """Return which of these DAGs do not exist; one command, and one more for each that it does not list."""
         listed = {row["dag_id"] for row in self._json(["dags", "list"], "dag_id")}
         return [dag_id for dag_id in dag_ids if dag_id not in listed and not self._has_runs_listed(dag_id)]
 
     def _has_runs_listed(self, dag_id: str) -> bool:
-        """Whether Airflow lists runs of a DAG, be it none: it does for each that its database has."""
+        """Return whether Airflow lists runs of a DAG, even if none: it does for each DAG in its database."""
         return self._run_list(dag_id).exit_status == 0
 
     def _no_dag(self, dag_id: str) -> DagNotFound:
@@ -114,41 +105,19 @@ class AirflowCli(StoredObjectsCli, RolesCli):
             env_name=self._env_name,
         )
 
-    def create_run(
-        self,
-        dag_id: str,
-        run_id: str,
-        *,
-        conf: Mapping[str, Any] | None = None,
-        logical_date: datetime | None = None,
-        data_interval: tuple[datetime, datetime] | None = None,
-        note: str | None = None,
-    ) -> DagRun:
-        """Create a run.
-
-        :raises UnsupportedByTransport: a note or a data interval was given, which the command doesn't take.
-        :raises RemoteConflict: a run of this id is there already.
-        :raises DagNotFound: there is no such DAG.
-        """
-        if note is not None or data_interval is not None:
-            self._unsupported("note" if note is not None else "data_interval_start and data_interval_end")
-        argv = [
-            "dags",
-            "trigger",
-            f"--run-id={run_id}",
-            "--conf",
-            json_argument(dict(conf or {})),
-            "-o",
-            "json",
-        ]
+    def create_run(self, dag_id: str, run_id: str, request: RunRequest) -> DagRun:
+        if request.note is not None or request.data_interval is not None:  # the command takes neither
+            raise self._unsupported("note" if request.note is not None else "data_interval_start and data_interval_end")
+        conf, logical_date = dict(request.conf or {}), request.logical_date
+        argv = ["dags", "trigger", f"--run-id={run_id}", "--conf", json_argument(conf), "-o", "json"]
         if self.major == 2:
-            # Without a date of our own Airflow 2 takes the present second, and two triggers of one second collide.
+            # Without a date, Airflow 2 uses the current second, and two triggers within one second collide.
             logical_date = logical_date or datetime.now(UTC)
             argv += ["--exec-date", logical_date.isoformat()]
         elif logical_date is not None:
             argv += ["--logical-date", logical_date.isoformat()]
         if logical_date is not None:
-            argv.append("--no-replace-microseconds")  # otherwise Airflow cuts the date to the second
+            argv.append("--no-replace-microseconds")  # otherwise Airflow truncates the date to the second
         argv += positional(dag_id)
         result = self._endpoint.run(argv)
         if result.exit_status:
@@ -157,24 +126,24 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         if row.get("dag_run_id") != run_id:
             raise UnexpectedAnswer(
                 f"Environment {self._env_name!r}: `airflow dags trigger` answered without the run {run_id!r}: "
-                f"{last_words(result)}. It may be there all the same: look before you trigger it again.",
+                f"{last_words(result)}. It may exist nevertheless: check before you trigger it again.",
                 env_name=self._env_name,
                 ambiguous=True,
                 transient=True,
             )
         row = {"state": DagRunState.QUEUED, **row, "dag_id": dag_id, "run_id": run_id}
-        return replace(self._run(row, ambiguous=True), conf=dict(conf or {}))
+        return replace(self._run(row, ambiguous=True), conf=conf)
 
     def find_run(self, dag_id: str, run_id: str, *, recent: bool = False, with_conf: bool = False) -> DagRun | None:
-        """Read one run; ``None`` when it isn't there.
+        """Read one run; ``None`` if it does not exist.
 
-        :raises DagNotFound: the DAG isn't there.
+        :raises DagNotFound: the DAG does not exist.
         """
         if with_conf:
             found = self.find_run(dag_id, run_id, recent=recent)
             if found is None:
                 return None
-            # One command shows the dates, and the other one the conf.
+            # One command shows the dates, another the conf.
             listed = next((run for run in self._list_runs(dag_id) if run.run_id == run_id), found)
             return replace(listed, conf=self._conf_of(listed))
         if self.major >= 3 and not _may_read_as_time(run_id):
@@ -186,7 +155,7 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         return next((run for run in self._list_runs(dag_id) if run.run_id == run_id), None)
 
     def find_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
-        """Read many runs: one command a DAG; those that aren't there are left out."""
+        """Read many runs: one command per DAG; those that do not exist are left out."""
         found: dict[tuple[str, str], DagRun] = {}
         wanted: dict[str, set[str]] = {}
         for dag_id, run_id in pairs:
@@ -200,9 +169,9 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         return found
 
     def ended_runs(self, dag_ids: Sequence[str], since: datetime) -> Iterator[DagRun]:
-        """Read the runs of these DAGs that ended at that moment or later: one command a DAG.
+        """Read the runs of these DAGs that ended at that time or after it: one command per DAG.
 
-        A DAG that isn't there has none, as for the REST API.
+        A DAG that does not exist has none, as with the REST API.
         """
         for dag_id in dag_ids:
             try:
@@ -216,11 +185,6 @@ class AirflowCli(StoredObjectsCli, RolesCli):
     def recent_runs(
         self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = (), until: datetime | None = None
     ) -> list[DagRun]:
-        """Read the latest runs of a DAG by their dates, the latest first.
-
-        :param until: leave out the runs that could begin only later.
-        :raises DagNotFound: there is no such DAG.
-        """
         runs = [run for run in self._list_runs(dag_id) if not states or run.state in states]
         if until is not None:
             runs = [run for run in runs if run.run_after is not None and run.run_after <= until]
@@ -228,37 +192,7 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         runs.sort(key=lambda run: date(run) or datetime.now(UTC), reverse=True)
         return runs[:limit]
 
-    def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
-        """Refused: no command marks a run."""
-        self._unsupported("marking a run")
-
-    def clear_run(self, dag_id: str, run_id: str) -> None:
-        """Refused: the command clears by dates, which could hit other runs."""
-        self._unsupported("clearing a run")
-
     # -- tasks -------------------------------------------------------------------------------------
-
-    def get_task_instances(
-        self,
-        dag_id: str,
-        run_id: str,
-        *,
-        task_ids: Sequence[str] | None = None,
-        states: Sequence[TaskState] = (),
-    ) -> list[TaskInstance]:
-        """List task instances of a run; empty when the run isn't there."""
-        argv = ["tasks", "states-for-dag-run", "-o", "json", *positional(dag_id, run_id)]
-        result = self._endpoint.run(argv)
-        if result.exit_status:
-            if self.find_run(dag_id, run_id) is None:
-                return []
-            raise self._failed("tasks states-for-dag-run", result)
-        instances = [self._task_instance(dag_id, run_id, row) for row in self._parse(result, " ".join(argv[:2]))]
-        return [
-            instance
-            for instance in instances
-            if (task_ids is None or instance.task_id in task_ids) and (not states or instance.state in states)
-        ]
 
     def get_tasks_of_runs(
         self,
@@ -267,39 +201,22 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         task_ids: Sequence[str] | None = None,
         states: Sequence[TaskState] = (),
     ) -> list[TaskInstance]:
-        """List task instances of many runs: one command a run."""
+        """List task instances of runs: one command per run."""
         return [
             instance
             for dag_id, run_id in dict.fromkeys(pairs)
-            for instance in self.get_task_instances(dag_id, run_id, task_ids=task_ids, states=states)
+            for instance in self._tasks_of_run(dag_id, run_id)
+            if (task_ids is None or instance.task_id in task_ids) and (not states or instance.state in states)
         ]
 
-    def clear_tasks(
-        self,
-        dag_id: str,
-        run_id: str,
-        *,
-        task_ids: Sequence[str] | None = None,
-        downstream: bool = False,
-        only_failed: bool = False,
-        dry_run: bool = False,
-    ) -> list[tuple[str, str, int | None]]:
-        """Refused: the command clears by dates, which could hit other runs."""
-        self._unsupported("clearing tasks")
-
-    def get_xcom(self, dag_id: str, run_id: str, task_id: str, key: str, *, map_index: int = -1) -> Any:
-        """Refused: no command shows XComs."""
-        self._unsupported("get_xcom")
-
-    def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
-        """Refused: no command shows logs."""
-        self._unsupported("the log of a task")
-
-    # -- anything else -----------------------------------------------------------------------------
-
-    def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> NoReturn:
-        """Refused: a REST call is no command."""
-        self._unsupported(f"the REST call {method} {path}")
+    def _tasks_of_run(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        argv = ["tasks", "states-for-dag-run", "-o", "json", *positional(dag_id, run_id)]
+        result = self._endpoint.run(argv)
+        if result.exit_status:
+            if self.find_run(dag_id, run_id) is None:
+                return []
+            raise self._failed("tasks states-for-dag-run", result)
+        return [self._task_instance(dag_id, run_id, row) for row in self._parse(result, " ".join(argv[:2]))]
 
     # -- within ------------------------------------------------------------------------------------
 
@@ -319,8 +236,8 @@ class AirflowCli(StoredObjectsCli, RolesCli):
             start_date = parse_time(_text(row.get("start_date")))
             run_after = parse_time(_text(row.get("run_after")))
             if run_after is None:
-                # Airflow 2 does not show it. A scheduled run is made at the end of an interval that isn't shown
-                # either, so that all that is known is its start; other runs are made at their logical date.
+                # Airflow 2 does not show it. A scheduled run is created at the end of an interval that is not shown
+                # either, so that only its start is known; other runs are created at their logical date.
                 run_after = start_date if row["run_id"].startswith("scheduled__") else logical_date or start_date
             return DagRun(
                 dag_id=row["dag_id"],
@@ -332,7 +249,7 @@ class AirflowCli(StoredObjectsCli, RolesCli):
                 end_date=parse_time(_text(row.get("end_date"))),
             )
         except (KeyError, ValueError) as error:
-            raise self._strange("a DAG run", error, ambiguous=ambiguous) from error
+            raise self._unrecognized("a DAG run", error, ambiguous=ambiguous) from error
 
     def _task_instance(self, dag_id: str, run_id: str, row: dict[str, Any]) -> TaskInstance:
         try:
@@ -346,10 +263,10 @@ class AirflowCli(StoredObjectsCli, RolesCli):
                 end_date=parse_time(_text(row.get("end_date"))),
             )
         except (KeyError, ValueError) as error:
-            raise self._strange("a task instance", error) from error
+            raise self._unrecognized("a task instance", error) from error
 
     def _conf_of(self, run: DagRun) -> dict[str, Any] | None:
-        """Read the conf of a run that is there; on Airflow 2 it is asked for by its date."""
+        """Read the conf of a run that exists; on Airflow 2 it is requested by its date."""
         which = run.run_id if self.major >= 3 else run.logical_date.isoformat() if run.logical_date else None
         if which is None:
             return None
@@ -360,7 +277,7 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         return None if shown is None else shown.conf or {}
 
     def _state_line(self, dag_id: str, run_id: str, result: CliResult) -> DagRun | None:
-        """Read ``running``, ``success, {…conf…}`` or ``None``: the last line of the output that says one of them."""
+        """Read ``running``, ``success, {…conf…}`` or ``None``: the last line of the output that is one of them."""
         for line in reversed(result.stdout.splitlines()):
             word, _, rest = line.strip().partition(", ")
             if word == "None":
@@ -372,13 +289,13 @@ class AirflowCli(StoredObjectsCli, RolesCli):
                     continue
                 return DagRun(dag_id=dag_id, run_id=run_id, state=DagRunState(word), conf=conf)
         raise UnexpectedAnswer(
-            f"Environment {self._env_name!r}: `airflow dags state` of run {run_id!r} said no state: "
+            f"Environment {self._env_name!r}: `airflow dags state` of run {run_id!r} printed no state: "
             f"{last_words(result)}. Try again later, or use transport='rest_api' or 'web_session'.",
             env_name=self._env_name,
         )
 
     def _explain_failed_trigger(self, dag_id: str, run_id: str, result: CliResult, words: str) -> NoReturn:
-        """Find out by data why a trigger failed: no such DAG, a run of this id, or something else."""
+        """Determine from data why a trigger failed: no such DAG, a run of this id, or something else."""
         found = self.find_run(dag_id, run_id)  # raises DagNotFound
         if found is not None:
             raise RemoteConflict(
@@ -390,17 +307,17 @@ class AirflowCli(StoredObjectsCli, RolesCli):
         raise self._failed("dags trigger", result, f" of DAG {dag_id!r}", words)
 
     def _explain_unreadable_dag(self, dag_id: str, command: str, result: CliResult) -> NoReturn:
-        """Find out by data why a DAG's runs cannot be read: there is no such DAG, or the command failed."""
+        """Determine from data why a DAG's runs cannot be read: no such DAG, or the command failed."""
         if self.missing_dags([dag_id]):
             raise self._no_dag(dag_id)
         raise self._failed(command, result, f" of DAG {dag_id!r}")
 
 
 def _text(value: Any) -> str | None:
-    """The CLI writes Airflow's null as the text ``None`` in some columns."""
+    """Return a column's text; in some columns the CLI writes Airflow's null as ``None``."""
     return None if value in (None, "", "None") else str(value)
 
 
 def _may_read_as_time(text: str) -> bool:
-    """Whether Airflow could take a run's id for a time: its parser reads much, but nothing with an underscore."""
+    """Return whether Airflow could take a run's id for a time; its lenient parser takes nothing with an underscore."""
     return "_" not in text

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One command through the CLI endpoint: its arguments, its rows, and what to say when it failed."""
+"""One command through the CLI endpoint: its arguments, its rows, and the error if it failed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.client.backend import Backend
 from airflow_mwaa_provider.client.cli.endpoint import SEE_OUTPUT, last_words, parse_json_output
 from airflow_mwaa_provider.exceptions import (
     CliCommandFailed,
@@ -18,16 +19,12 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.models import CliResult
 
 
-class CliCaller:
-    """Sends commands to one environment's CLI endpoint.
-
-    :param major: Airflow's major version, 2 or 3.
-    """
+class CliCaller(Backend):
+    """Sends commands to one environment's CLI endpoint."""
 
     def __init__(self, endpoint: CliEndpoint, env_name: str, major: int) -> None:
+        super().__init__(env_name, major)
         self._endpoint = endpoint
-        self._env_name = env_name
-        self.major = major
 
     def _json(self, argv: list[str], *columns: str) -> list[dict[str, Any]]:
         result = self._endpoint.run([*argv, "-o", "json"], check=True)
@@ -41,7 +38,7 @@ class CliCaller:
             raise
         missing = next((name for name in columns for row in rows if name not in row), None)
         if missing is not None:
-            raise self._strange(f"the rows of `airflow {command}`", f"no {missing}")
+            raise self._unrecognized(f"the rows of `airflow {command}`", f"no {missing}")
         return rows
 
     def _failed(self, command: str, result: CliResult, of: str = "", words: str = "") -> CliCommandFailed:
@@ -52,16 +49,8 @@ class CliCaller:
             env_name=self._env_name,
         )
 
-    def _strange(self, what: str, error: object, *, ambiguous: bool = False) -> UnexpectedAnswer:
-        return UnexpectedAnswer(
-            f"Environment {self._env_name!r}: its Airflow {self.major} described {what} in a way that this version "
-            f"doesn't know ({type(error).__name__}: {error}). Upgrade airflow-mwaa-provider.",
-            env_name=self._env_name,
-            ambiguous=ambiguous,
-        )
-
-    def _unsupported(self, what: str) -> NoReturn:
-        raise UnsupportedByTransport(
+    def _unsupported(self, what: str) -> UnsupportedByTransport:
+        return UnsupportedByTransport(
             f"Environment {self._env_name!r}: {what} cannot go through MWAA's CLI endpoint. Allow "
             "airflow:InvokeRestApi or airflow:CreateWebLoginToken, or leave it out.",
             env_name=self._env_name,
@@ -69,10 +58,10 @@ class CliCaller:
 
 
 def positional(*values: str) -> list[str]:
-    """Positional arguments after ``--``, so that none is taken for an option.
+    """Return positional arguments after ``--``, so that none is taken for an option.
 
-    :raises UnsendableCommand: one is itself ``--``: argparse drops it, and would store something else.
+    :raises UnsendableCommand: one is itself ``--``: argparse drops it, so that something else would be stored.
     """
     if "--" in values:
-        raise UnsendableCommand("The text '--' cannot go through Airflow's command line. Send it by the REST API.")
+        raise UnsendableCommand("The string '--' cannot go through Airflow's command line. Send it by the REST API.")
     return ["--", *values]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Roles through Airflow's CLI: it takes permissions away, which the REST API does not.
+"""Roles through Airflow's CLI: it removes permissions, which the REST API does not. MWAA does not allow deleting one.
 
 Source: the fab provider 1.1 to 3.8 and Airflow 2.8.1: ``roles``.
 """
@@ -23,21 +23,17 @@ class RolesCli(CliCaller):
     """The commands that read and write roles."""
 
     def list_roles(self) -> list[Role]:
-        """List all roles with their permissions, sorted by name: two commands, one of which lacks those without any."""
+        """List all roles with their permissions, sorted by name: two commands; one omits roles without permissions."""
         permissions = self._permissions()
         names = sorted(str(row["name"]) for row in self._json(["roles", "list"], "name"))
         return [Role(name, frozenset(permissions.get(name, ()))) for name in names]
 
     def get_role(self, name: str) -> Role | None:
-        """Read a role; ``None`` when it isn't there. A second command tells one without permissions from none."""
+        """Read a role; ``None`` if it does not exist. A second command finds one without permissions."""
         pairs = frozenset(self._permissions().get(name, ()))
         if not pairs and all(row["name"] != name for row in self._json(["roles", "list"], "name")):
             return None
         return Role(name, pairs)
-
-    def delete_role(self, name: str) -> None:  # noqa: ARG002 - refused
-        """Refused: MWAA lets no such command through."""
-        self._unsupported("deleting a role")
 
     def _permissions(self) -> dict[str, set[tuple[str, str]]]:
         found: dict[str, set[tuple[str, str]]] = {}
@@ -47,12 +43,9 @@ class RolesCli(CliCaller):
         return found
 
     def change_role(self, role: Role, *, was: Role | None) -> Role:
-        """Create a role without permissions, or take away or add some of one action: one command.
-
-        :raises DagNotFound: Airflow has no permissions for a DAG yet.
-        """
+        """Create a role without permissions, or remove or add some of one action: one command."""
         if was is None:
-            # One that is there after all stays as it is.
+            # If it exists after all, it is left unchanged.
             self._endpoint.run(["roles", "create", *positional(role.name)], check=True)
             return Role(role.name)
         gone, missing = was.permissions - role.permissions, role.permissions - was.permissions

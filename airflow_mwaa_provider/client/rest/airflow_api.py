@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Airflow's REST API in its two dialects: v1 (Airflow 2) and v2 (Airflow 3), over any transport.
 
-One class, because the two differ in a field or a parameter here and there, not in structure. Each method sends one
-request (paged ones: one a page) and repeats nothing; retries are the caller's.
+One class, because the two differ in a few fields and parameters, not in structure. Each method sends one request, or
+one per page, and repeats nothing; retries are up to the caller.
 
 Source: the OpenAPI documents of Airflow 2.10.3 and 3.3.1.
 """
@@ -34,34 +34,27 @@ from airflow_mwaa_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-# Rows that are read in search of a run whose own path InvokeRestApi does not take: ten calls.
+    from airflow_mwaa_provider.client.models import RunRequest, TaskSelection
+
+# Rows that are read in search of a run whose own path is too long for InvokeRestApi: ten calls.
 _NEWEST_RUNS = 10 * PAGE_ROWS
 _ROWS_ABOUT_A_MOMENT = 25
 
 
 class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
-    """One environment's Airflow, by its REST API: runs, tasks, and what it stores.
-
-    See :class:`~airflow_mwaa_provider.client.backend.Backend`.
-
-    :param major: Airflow's major version, 2 or 3.
-    """
+    """One environment's Airflow, by its REST API."""
 
     # -- DAGs and runs -----------------------------------------------------------------------------
 
     def is_paused(self, dag_id: str) -> bool:
-        """Whether a DAG is paused.
-
-        :raises DagNotFound: there is no such DAG.
-        """
         path, what = f"/dags/{quoted(dag_id)}", f"DAG {dag_id!r}"
         return bool(self.request_fields("GET", path, "is_paused", what=what, not_found=DagNotFound)["is_paused"])
 
     def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
-        """Which of these DAGs aren't there, or may not be seen; a call for each."""
+        """Return which of these DAGs do not exist, or may not be seen; one call for each."""
 
         def is_missing(dag_id: str) -> bool:
             try:
@@ -72,35 +65,22 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
 
         return [dag_id for dag_id in dag_ids if is_missing(dag_id)]
 
-    def create_run(
-        self,
-        dag_id: str,
-        run_id: str,
-        *,
-        conf: Mapping[str, Any] | None = None,
-        logical_date: datetime | None = None,
-        data_interval: tuple[datetime, datetime] | None = None,
-        note: str | None = None,
-    ) -> DagRun:
-        """Create a run.
-
-        :raises DagNotFound: there is no such DAG.
-        :raises RemoteConflict: a run of this id, or for this logical date, is there already.
-        """
-        body: dict[str, Any] = {"dag_run_id": run_id, "conf": dict(conf or {})}
-        if logical_date is not None or self.major >= 3:
-            # Airflow 3 wants the key and takes null; Airflow 2 takes no null, and fills in what is missing.
-            body["logical_date"] = logical_date.isoformat() if logical_date else None
-        if data_interval is not None:
-            body["data_interval_start"], body["data_interval_end"] = (end.isoformat() for end in data_interval)
-        if note is not None:
-            body["note"] = note
+    def create_run(self, dag_id: str, run_id: str, request: RunRequest) -> DagRun:
+        body: dict[str, Any] = {"dag_run_id": run_id, "conf": dict(request.conf or {})}
+        if request.logical_date is not None or self.major >= 3:
+            # Airflow 3 requires the key and accepts null; Airflow 2 rejects null, and fills in a missing date.
+            body["logical_date"] = request.logical_date.isoformat() if request.logical_date else None
+        if request.data_interval is not None:
+            start, end = request.data_interval
+            body |= {"data_interval_start": start.isoformat(), "data_interval_end": end.isoformat()}
+        if request.note is not None:
+            body["note"] = request.note
         path, what = f"/dags/{quoted(dag_id)}/dagRuns", f"DAG {dag_id!r}"
         run = self._run(self.request("POST", path, json=body, what=what, not_found=DagNotFound), ambiguous=True)
         if run.run_id != run_id:
             raise UnexpectedAnswer(
-                f"Environment {self._env_name!r}: POST {path} was answered with another run than {run_id!r}. Check "
-                "that nothing but Airflow answers there.",
+                f"Environment {self._env_name!r}: POST {path} returned another run than {run_id!r}. Check that "
+                "nothing but Airflow answers there.",
                 env_name=self._env_name,
                 ambiguous=True,
             )
@@ -114,12 +94,12 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
         recent: bool = False,
         with_conf: bool = False,  # noqa: ARG002 - every answer has both
     ) -> DagRun | None:
-        """Read one run; ``None`` when it, or its DAG, isn't there.
+        """Read one run; ``None`` if it, or its DAG, does not exist.
 
-        Where InvokeRestApi does not take its path, it is looked for among the newest runs of the DAG.
+        If its path is too long for InvokeRestApi, it is searched for among the newest runs of the DAG.
 
-        :param recent: the run is new or not there at all, so that it isn't looked for beyond those.
-        :raises UnsupportedByTransport: the run isn't among the newest, and its path is too long for InvokeRestApi.
+        :param recent: the run is new or does not exist, so that only those are searched.
+        :raises UnsupportedByTransport: the run is not among the newest, and its path is too long for InvokeRestApi.
         """
         path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}"
         if not self._fits(path):
@@ -138,9 +118,9 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
             return None
 
     def find_runs(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DagRun]:
-        """Read many runs by (dag_id, run_id) in few calls; those that aren't there are left out.
+        """Read many runs by (dag_id, run_id) in few calls; those that do not exist are left out.
 
-        Reads the newest runs of these DAGs page by page, and asks for what was not among them one by one.
+        Reads the newest runs of these DAGs page by page, then one by one those that were not among them.
         """
         wanted = dict.fromkeys(pairs)
         found: dict[tuple[str, str], DagRun] = {}
@@ -158,24 +138,20 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
         return found
 
     def ended_runs(self, dag_ids: Sequence[str], since: datetime) -> Iterator[DagRun]:
-        """Read the runs of these DAGs that ended at that moment or later: small, however many are going on."""
+        """Read the runs of these DAGs that ended at that time or after it: few, however many are running."""
         return self._list_runs(dag_ids, states=["success", "failed"], end_date_gte=since.isoformat())
 
     def recent_runs(
         self, dag_id: str, limit: int, *, states: Sequence[DagRunState] = (), until: datetime | None = None
     ) -> list[DagRun]:
-        """Read the latest runs of a DAG by their dates, the latest first; in one call for up to a page of them.
-
-        :param until: leave out the runs that could begin only later.
-        :raises DagNotFound: there is no such DAG.
-        """
+        """Read the latest runs of a DAG by their dates, the latest first; one call for up to a page of them."""
         order_by = "-run_after" if self.major >= 3 else "-execution_date"
         filters: dict[str, Any] = {"states": [state.value for state in states]} if states else {}
         page_rows = min(limit, PAGE_ROWS)
         if until is not None and self.major >= 3:
             filters["run_after_lte"] = until.isoformat()
         elif until is not None:
-            # The filter is by logical date, which lies before the end of the run's interval: some rows are too late.
+            # The filter is by logical date, which is before the end of the run's interval: some rows are too late.
             filters["execution_date_lte"] = until.isoformat()
             page_rows = max(page_rows, _ROWS_ABOUT_A_MOMENT)
         runs = self._list_runs([dag_id], order_by=order_by, page_rows=page_rows, **filters)
@@ -186,10 +162,7 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
         return found
 
     def last_runs(self, dag_ids: Sequence[str]) -> dict[str, DagRun]:
-        """Read the latest run of each DAG by its date; a DAG without runs is left out.
-
-        Each call asks for the DAGs of which none was seen, so that one that runs every minute hides no other.
-        """
+        # Each call requests the DAGs without a run, so that one that runs every minute hides no other.
         found: dict[str, DagRun] = {}
         order_by = "-run_after" if self.major >= 3 else "-execution_date"
         for first in range(0, len(dag_ids), PAGE_ROWS):
@@ -210,7 +183,7 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
     def _list_runs(
         self, dag_ids: Sequence[str], *, order_by: str = "-id", page_rows: int = PAGE_ROWS, **filters: Any
     ) -> Iterator[DagRun]:
-        """Runs of these DAGs, newest first, a page a call. The path is short enough for InvokeRestApi."""
+        """List the runs of these DAGs, newest first, one call per page. The path is short enough for InvokeRestApi."""
 
         def ask(offset: int) -> Page[DagRun]:
             asked = {"dag_ids": list(dag_ids), "order_by": order_by, "page_offset": offset, "page_limit": page_rows}
@@ -221,13 +194,11 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
             yield from page.rows
 
     def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
-        """Mark a run; its unfinished tasks are ended accordingly by Airflow."""
         path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}"
         what = f"run {run_id!r} of DAG {dag_id!r}"
         return self._run(self.request("PATCH", path, json={"state": state.value}, what=what, not_found=DagRunNotFound))
 
     def clear_run(self, dag_id: str, run_id: str) -> None:
-        """Clear all tasks of a run, so that it runs again under its id."""
         path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}/clear"
         what = f"run {run_id!r} of DAG {dag_id!r}"
         self.request("POST", path, json={"dry_run": False}, what=what, not_found=DagRunNotFound)
@@ -235,40 +206,26 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
     # -- tasks -------------------------------------------------------------------------------------
 
     def clear_tasks(
-        self,
-        dag_id: str,
-        run_id: str,
-        *,
-        task_ids: Sequence[str] | None = None,
-        downstream: bool = False,
-        only_failed: bool = False,
-        dry_run: bool = False,
+        self, dag_id: str, run_id: str, selection: TaskSelection, *, dry_run: bool
     ) -> list[tuple[str, str, int | None]]:
-        """Clear task instances of a run, so that they run again; the run is queued again.
-
-        :return: run id, task id and map index of each; v1 tells no index.
-        """
         body: dict[str, Any] = {
             "dag_run_id": run_id,
             "dry_run": dry_run,
-            "include_downstream": downstream,
-            "only_failed": only_failed,
+            "include_downstream": selection.downstream,
+            "only_failed": selection.only_failed,
             "reset_dag_runs": True,
         }
-        if task_ids is not None:
-            body["task_ids"] = list(task_ids)
+        if selection.task_ids is not None:
+            body["task_ids"] = list(selection.task_ids)
         path, what = f"/dags/{quoted(dag_id)}/clearTaskInstances", f"run {run_id!r} of DAG {dag_id!r}"
         answer = self.request_fields("POST", path, "task_instances", json=body, what=what, not_found=DagRunNotFound)
         try:
+            # v1 returns no index.
             return [(row["dag_run_id"], row["task_id"], row.get("map_index")) for row in answer["task_instances"]]
         except (KeyError, TypeError) as error:
-            raise self._strange("a task that it cleared", error, ambiguous=not dry_run) from error
+            raise self._unrecognized("a task that it cleared", error, ambiguous=not dry_run) from error
 
     def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
-        """Read the whole log of one try of a task, as text.
-
-        :raises TaskInstanceNotFound: there is no such task instance.
-        """
         path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}/taskInstances/{quoted(task_id)}/logs/{try_number}"
         what = f"task {task_id!r} of run {run_id!r}"
         params: dict[str, Any] = {"full_content": "true", "map_index": map_index}
@@ -278,17 +235,13 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
             more = _log_lines(answer)
             lines += more
             token = answer.get("continuation_token") if isinstance(answer, dict) else None
-            # Airflow 2 answers with a token also at the end, where everything came at once; Airflow 3 as long as the
-            # task runs, be there more or not.
+            # Airflow 2 also returns a token at the end, with the whole log; Airflow 3 returns one while the task runs,
+            # whether there is more or not.
             if self.major == 2 or not token or (not more and "token" in params) or token == params.get("token"):
                 return "\n".join(lines)
             params["token"] = token
 
     def get_xcom(self, dag_id: str, run_id: str, task_id: str, key: str, *, map_index: int = -1) -> Any:
-        """Read what a task left behind. Airflow before 2.10 gives anything but text as Python writes it.
-
-        :raises TaskInstanceNotFound: the task left nothing of that name.
-        """
         path = (
             f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}/taskInstances/{quoted(task_id)}/xcomEntries/{quoted(key)}"
         )
@@ -319,7 +272,7 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
                 run_type=row.get("run_type"),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise self._strange("a DAG run", error, ambiguous=ambiguous) from error
+            raise self._unrecognized("a DAG run", error, ambiguous=ambiguous) from error
 
 
 def _data_interval(row: Any) -> tuple[datetime, datetime] | None:
@@ -358,7 +311,7 @@ def _could_begin(run: DagRun, until: datetime) -> bool:
 
 
 def _error_lines(causes: Any) -> list[str]:
-    """Write Airflow 3's structured exceptions as Python would, the frames shortened to where they are."""
+    """Write Airflow 3's structured exceptions as Python would, each frame reduced to its location."""
     lines: list[str] = []
     for cause in causes if isinstance(causes, list) else []:
         lines.extend(

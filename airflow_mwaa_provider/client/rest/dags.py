@@ -20,15 +20,13 @@ class DagListsApi(RestCaller):
     """The DAGs of an environment."""
 
     def list_dags(self) -> list[Dag]:
-        """List the DAGs that have a file there, sorted by id."""
         rows = self.rows_of("/dags", "dags", "dag_id", "is_paused", order_by="dag_id")
         try:
             return sorted(map(_dag, rows), key=lambda dag: dag.dag_id)
         except (TypeError, ValueError) as error:
-            raise self._strange("a DAG", error) from error
+            raise self._unrecognized("a DAG", error) from error
 
     def list_dag_file_errors(self) -> list[DagFileError]:
-        """List the DAG files that cannot be imported, sorted by name."""
         fields = ("import_error_id", "filename", "stack_trace")
         rows = self.rows_of("/importErrors", "import_errors", *fields, order_by="import_error_id")
         found = (DagFileError(str(row["filename"]), str(row["stack_trace"])) for row in rows)
@@ -46,7 +44,7 @@ def _dag(row: Mapping[str, Any]) -> Dag:
 
 
 def _schedule(row: Mapping[str, Any]) -> str | None:
-    """Read a schedule: v2 has a summary of it; v1 has an object, or for a timetable of its own nothing."""
+    """Read a schedule: v2 returns a summary; v1 an object, or nothing for a custom timetable."""
     if "timetable_summary" in row:
         summary = row["timetable_summary"]
         return None if summary in (None, "", "None") else str(summary)

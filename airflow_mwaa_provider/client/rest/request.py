@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from airflow_mwaa_provider.client.backend import Backend
 from airflow_mwaa_provider.client.http.errors import mask_secrets, truncate, unended
 from airflow_mwaa_provider.client.http.retrying import is_overdue
 from airflow_mwaa_provider.client.rest.pages import PAGE_ROWS, Page, pages
@@ -21,6 +22,7 @@ from airflow_mwaa_provider.exceptions import (
     RemoteNotFound,
     Throttled,
     UnexpectedAnswer,
+    UnsupportedByTransport,
 )
 
 if TYPE_CHECKING:
@@ -35,16 +37,19 @@ _LONG_DETAIL = 2_000
 _MAY_BE_SECRET = ("conf", "extra", "login", "password", "value")
 
 
-class RestCaller:
-    """Calls the REST API of one environment's Airflow; repeats nothing.
-
-    :param major: Airflow's major version, 2 or 3.
-    """
+class RestCaller(Backend):
+    """Calls the REST API of one environment's Airflow; repeats nothing."""
 
     def __init__(self, transport: Transport, env_name: str, major: int) -> None:
+        super().__init__(env_name, major)
         self._transport = transport
-        self._env_name = env_name
-        self.major = major
+
+    def _unsupported(self, what: str) -> UnsupportedByTransport:
+        return UnsupportedByTransport(
+            f"Environment {self._env_name!r}: {what} cannot go through Airflow's REST API. Use transport='cli', or "
+            "leave it out.",
+            env_name=self._env_name,
+        )
 
     def request(
         self,
@@ -113,15 +118,6 @@ class RestCaller:
         raise UnexpectedAnswer(
             f"Environment {self._env_name!r}: {where} was answered without {', '.join(fields)}. Either it was not "
             f"Airflow {self.major} that answered, or its API has changed: upgrade airflow-mwaa-provider.",
-            env_name=self._env_name,
-            ambiguous=ambiguous,
-        )
-
-    def _strange(self, what: str, error: Exception, *, ambiguous: bool = False) -> UnexpectedAnswer:
-        """Make the error of something that Airflow describes in a form that isn't known here."""
-        return UnexpectedAnswer(
-            f"Environment {self._env_name!r}: its Airflow {self.major} described {what} in a way that this version "
-            f"doesn't know ({type(error).__name__}: {error}). Upgrade airflow-mwaa-provider.",
             env_name=self._env_name,
             ambiguous=ambiguous,
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roles through Airflow's REST API.
 
-They are the FAB auth manager's: its API is a part of Airflow 2's REST API, and stands beside that of Airflow 3. It
-never takes a permission away, because PATCH only adds (up to version 3.8 of the fab provider); the CLI does.
+They are the FAB auth manager's, whose API is part of Airflow 2's REST API, and beside that of Airflow 3. It never
+removes a permission, because PATCH only adds (up to version 3.8 of the fab provider); the CLI does.
 
 Source: the fab provider 1.1 to 3.8 and Airflow 2.8.1: ``/roles``.
 """
@@ -27,28 +27,23 @@ from airflow_mwaa_provider.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What Airflow says of a resource that it doesn't have: the CLI in double or single quotes, the API in single ones.
+# What Airflow prints of a resource that it does not have: the CLI in double or single quotes, the API in single ones.
 _NO_RESOURCE = re.compile(r"[Rr]esource(?: named|:) ['\"]DAG:(.+?)['\"] (?:does not exist|was not found)")
 
 
 class RolesApi(RestCaller):
-    """The part of the REST API that reads and writes roles."""
+    """The part of the REST API that reads and writes roles.
+
+    :raises UnsupportedByTransport: InvokeRestApi does not reach the roles of Airflow 3.
+    """
 
     def list_roles(self) -> list[Role]:
-        """List all roles with their permissions, sorted by name.
-
-        :raises UnsupportedByTransport: InvokeRestApi does not reach the roles of Airflow 3.
-        """
         path = self._roles()
-        with self._told_as_unsupported():
+        with self._expired_as_unsupported():
             rows = self.rows_of(path, "roles", "name", "actions", order_by="name")
         return sorted((self._role(row, path) for row in rows), key=lambda role: role.name)
 
     def get_role(self, name: str) -> Role | None:
-        """Read a role; ``None`` when it isn't there.
-
-        :raises UnsupportedByTransport: InvokeRestApi does not reach the roles of Airflow 3.
-        """
         path = f"{self._roles()}/{quoted(name)}"
         try:
             answer = self.checked(self._ask("GET", path, name), f"GET {path}", "name", "actions")
@@ -57,11 +52,6 @@ class RolesApi(RestCaller):
         return self._role(answer, path)
 
     def delete_role(self, name: str) -> None:
-        """Delete a role.
-
-        :raises RemoteNotFound: it isn't there.
-        :raises UnsupportedByTransport: InvokeRestApi does not reach the roles of Airflow 3.
-        """
         self._ask("DELETE", f"{self._roles()}/{quoted(name)}", name)
 
     def _role(self, answer: dict[str, Any], path: str) -> Role:
@@ -73,24 +63,23 @@ class RolesApi(RestCaller):
         return Role(str(answer["name"]), pairs)
 
     def change_role(self, role: Role, *, was: Role | None) -> Role:
-        """Create a role, or add permissions to it: one step.
+        """Create a role, or add permissions to it.
 
-        :raises UnsupportedByTransport: permissions would have to be taken away; nothing was sent.
-        :raises DagNotFound: Airflow has no permissions for a DAG yet.
+        :raises UnsupportedByTransport: permissions would have to be removed; nothing was sent.
         """
         path = self._roles()
         if was is not None and was.permissions - role.permissions:
             raise UnsupportedByTransport(
-                f"Environment {self._env_name!r}: Airflow's REST API takes no permission away from role "
-                f"{role.name!r}. Allow airflow:CreateCliToken, which the CLI needs; or delete the role first.",
+                f"Environment {self._env_name!r}: Airflow's REST API removes no permission from role "
+                f"{role.name!r}. Allow airflow:CreateCliToken, which the CLI needs, or delete the role first.",
                 env_name=self._env_name,
             )
-        # All of them, because a fab provider later than 3.8 replaces what is there.
+        # All of them, because a fab provider later than 3.8 replaces the existing ones.
         actions = [{"action": {"name": action}, "resource": {"name": of}} for action, of in sorted(role.permissions)]
         body = {"name": role.name, "actions": actions}
         try:
             if was is None:
-                with contextlib.suppress(RemoteConflict):  # made meanwhile, perhaps by a call whose answer was lost
+                with contextlib.suppress(RemoteConflict):  # created meanwhile, perhaps by a call whose answer was lost
                     self._ask("POST", path, role.name, body)
                     return role
             self._ask("PATCH", f"{path}/{quoted(role.name)}", role.name, body)
@@ -100,19 +89,19 @@ class RolesApi(RestCaller):
         return role
 
     def _ask(self, method: str, path: str, name: str, body: Any = None) -> Any:
-        with self._told_as_unsupported():
+        with self._expired_as_unsupported():
             return self.request(method, path, json=body, what=f"role {name!r}")
 
     @contextlib.contextmanager
-    def _told_as_unsupported(self) -> Iterator[None]:
+    def _expired_as_unsupported(self) -> Iterator[None]:
         try:
             yield
         except TokenExpired as refused:
             if self.major == 2:
                 raise
             raise UnsupportedByTransport(
-                f"Environment {self._env_name!r}: the API of its auth manager takes no web session, as that of Airflow "
-                "3.0. Leave transport unset, or use 'cli'.",
+                f"Environment {self._env_name!r}: the API of its auth manager accepts no web session (as in Airflow "
+                "3.0). Leave transport unset, or use 'cli'.",
                 env_name=self._env_name,
             ) from refused
 
@@ -128,14 +117,14 @@ class RolesApi(RestCaller):
         return "/auth/fab/v1/roles"
 
 
-def raise_if_permissions_are_missing(said: str, env_name: str) -> None:
-    """Raise what it means that Airflow does not know a DAG's permissions, if that is what it said.
+def raise_if_permissions_are_missing(answer: str, env_name: str) -> None:
+    """Check whether Airflow answered that it has no permissions for a DAG.
 
-    :raises DagNotFound: it said so.
+    :raises DagNotFound: it did.
     """
-    if found := _NO_RESOURCE.search(said):
+    if found := _NO_RESOURCE.search(answer):
         raise DagNotFound(
-            f"Environment {env_name!r}: its Airflow has no permissions for DAG {found[1]!r}; they come with the DAG's "
-            "first parsing. Check the id, wait until the DAG is there, and run this again.",
+            f"Environment {env_name!r}: its Airflow has no permissions for DAG {found[1]!r}; it creates them when "
+            "it first parses the DAG. Check the id, wait until the DAG exists, and run this again.",
             env_name=env_name,
         )

@@ -26,9 +26,9 @@ class StoredObjectsApi(RestCaller):
     def get_variable(self, key: str) -> Variable:
         """Read a variable.
 
-        Airflow 3 rewrites a value that is JSON on its way out (spaces, ``1.10`` to ``1.1``) and masks what looks
-        secret by its name; the CLI transport gives the stored text. A value that is itself ``***`` cannot be told from
-        a masked one there.
+        Airflow 3 rewrites a value that is JSON when it returns it (spaces, ``1.10`` to ``1.1``) and masks a value whose
+        name looks secret; the CLI transport returns the stored text. A value that is itself ``***`` cannot be
+        distinguished from a masked one there.
 
         :raises ValueMasked: the environment masks this value.
         """
@@ -43,7 +43,6 @@ class StoredObjectsApi(RestCaller):
         return Variable(answer["key"], answer.get("value"), answer.get("description"))
 
     def list_variables(self) -> list[Variable]:
-        """List all variables, sorted by key; masked values are ``None``."""
         variables = (
             Variable(row["key"], None if self._hides(row) else row.get("value"), row.get("description"))
             for row in self._rows_of("/variables", "variables", "key")
@@ -51,56 +50,43 @@ class StoredObjectsApi(RestCaller):
         return sorted(variables, key=lambda variable: variable.key)
 
     def _hides(self, row: Mapping[str, Any]) -> bool:
-        """Whether a variable's value is masked; Airflow 2 masks none."""
+        """Return whether a variable's value is masked; Airflow 2 masks none."""
         return self.major >= 3 and is_masked(row.get("value"))
 
     def set_variable(self, variable: Variable, *, keep_description: bool = False, is_new: bool = False) -> None:
-        """Create or replace a variable.
-
-        :param keep_description: one that is there keeps its description, whatever the given one says.
-        """
         body = self._variable_body(variable)
-        # v1 takes no null there, and would keep the description of one that is there if it were left out.
+        # v1 accepts no null there, and would keep an existing description if it were left out.
         change = {"description": "", **body}
         if keep_description:
             change.pop("description")
         self._upsert("/variables", variable.key, body, change, is_new=is_new, what=f"variable {variable.key!r}")
 
     def create_variable(self, variable: Variable) -> None:
-        """Create a variable. On Airflow 2 one that is made between a look and the call is replaced.
-
-        :raises RemoteConflict: it is there already; nothing of it was changed.
-        """
+        """Create a variable. On Airflow 2, one that is created between the check and the call is replaced."""
         what = f"variable {variable.key!r}"
-        # v1's POST replaces a variable that is there.
+        # v1's POST replaces an existing variable.
         body = self._variable_body(variable)
         self._create("/variables", variable.key, body, what=what, looks_first=self.major == 2)
 
     def _variable_body(self, variable: Variable) -> dict[str, Any]:
         body = {"key": variable.key, "value": variable.value, "description": variable.description}
         if self.major == 2 and variable.description is None:
-            del body["description"]  # v1 takes no null there, and makes one of a description that is missing
+            del body["description"]  # v1 accepts no null there, and stores one if the description is missing
         return body
 
     def delete_variable(self, key: str) -> None:
-        """Delete a variable."""
         self.request("DELETE", f"/variables/{quoted(key)}", what=f"variable {key!r}")
 
     def get_connection(self, conn_id: str) -> Connection:
-        """Read a connection, without what Airflow masks."""
         path, what = f"/connections/{quoted(conn_id)}", f"connection {conn_id!r}"
         return _connection(self.request_fields("GET", path, "connection_id", what=what))
 
     def list_connections(self) -> list[Connection]:
-        """List all connections, sorted by id; Airflow 2 leaves ``extra`` out of the list."""
+        """List all connections, sorted by id; Airflow 2 omits ``extra`` from the list."""
         rows = map(_connection, self._rows_of("/connections", "connections", "connection_id"))
         return sorted(rows, key=lambda connection: connection.conn_id)
 
     def set_connection(self, connection: Connection, *, keep_password: bool = False, is_new: bool = False) -> None:
-        """Create or replace a connection.
-
-        :param keep_password: one that is there keeps its password, whatever the given one says.
-        """
         body = self._connection_body(connection)
         change = {name: value for name, value in body.items() if name != "password" or not keep_password}
         self._upsert(
@@ -108,10 +94,6 @@ class StoredObjectsApi(RestCaller):
         )
 
     def create_connection(self, connection: Connection) -> None:
-        """Create a connection.
-
-        :raises RemoteConflict: it is there already; nothing of it was changed.
-        """
         what = f"connection {connection.conn_id!r}"
         self._create("/connections", connection.conn_id, self._connection_body(connection), what=what)
 
@@ -128,28 +110,25 @@ class StoredObjectsApi(RestCaller):
             "description": connection.description,
         }
         if self.major == 2 and connection.password is None:
-            del body["password"]  # v1 takes no null there
+            del body["password"]  # v1 accepts no null there
         return body
 
     def delete_connection(self, conn_id: str) -> None:
-        """Delete a connection."""
         self.request("DELETE", f"/connections/{quoted(conn_id)}", what=f"connection {conn_id!r}")
 
     def get_pool(self, name: str) -> Pool:
-        """Read a pool."""
         return _pool(self.request_fields("GET", f"/pools/{quoted(name)}", "name", "slots", what=f"pool {name!r}"))
 
     def list_pools(self) -> list[Pool]:
-        """List all pools, sorted by name."""
         return sorted(map(_pool, self._rows_of("/pools", "pools", "name", "slots")), key=lambda pool: pool.name)
 
     def set_pool(self, pool: Pool, *, is_new: bool = False) -> None:
-        """Create or replace a pool. Of ``default_pool`` Airflow lets only the slots be changed."""
+        """Create or replace a pool. Airflow only allows changing the slots of ``default_pool``."""
         path, what = f"/pools/{quoted(pool.name)}", f"pool {pool.name!r}"
         name = {"name" if self.major == 2 else "pool": pool.name}
         body: dict[str, Any] = _pool_settings(pool)
         if pool.name == "default_pool":
-            # Airflow wants the fields listed here, v1 with commas and v2 repeated: one at a time reads alike in both.
+            # Airflow requires the fields listed here, v1 with commas and v2 repeated: one at a time suits both.
             for field in body:
                 self.request("PATCH", path, params={"update_mask": field}, json={**name, **body}, what=what)
             return
@@ -164,21 +143,16 @@ class StoredObjectsApi(RestCaller):
             self.request("POST", "/pools", json={**body, "name": pool.name}, what=what)
 
     def create_pool(self, pool: Pool) -> None:
-        """Create a pool.
-
-        :raises RemoteConflict: it is there already; nothing of it was changed.
-        """
         body = {**_pool_settings(pool), "description": pool.description, "name": pool.name}
         self._create("/pools", pool.name, body, what=f"pool {pool.name!r}")
 
     def delete_pool(self, name: str) -> None:
-        """Delete a pool."""
         self.request("DELETE", f"/pools/{quoted(name)}", what=f"pool {name!r}")
 
     def _upsert(
         self, collection: str, key: str, body: dict[str, Any], change: dict[str, Any], *, is_new: bool, what: str
     ) -> None:
-        """Change what is there, and create what isn't; what a change does not mention stays as it is."""
+        """Change an object if it exists, else create it; fields that a change does not mention are kept."""
         path = f"{collection}/{quoted(key)}"
 
         def patch() -> None:
@@ -187,7 +161,7 @@ class StoredObjectsApi(RestCaller):
         def post() -> None:
             self.request("POST", collection, json=body, what=what)
 
-        # What InvokeRestApi could not delete again, because the path is too long, it must not create either.
+        # InvokeRestApi must not create what it could not delete again because the path is too long.
         if is_new and len(path) <= INVOKE_REST_API_MAX_PATH:
             with contextlib.suppress(RemoteConflict):
                 return post()
@@ -201,20 +175,20 @@ class StoredObjectsApi(RestCaller):
 
     def _create(self, collection: str, key: str, body: dict[str, Any], *, what: str, looks_first: bool = False) -> None:
         path = f"{collection}/{quoted(key)}"
-        # What InvokeRestApi could not delete again it must not create either: it refuses a long path, and another
-        # transport is taken.
+        # InvokeRestApi must not create what it could not delete again: reading it refuses the long path, so that
+        # another transport is used.
         if looks_first or len(path) > INVOKE_REST_API_MAX_PATH:
             with contextlib.suppress(RemoteNotFound):
                 self.request("GET", path, what=what)
                 raise RemoteConflict(
-                    f"Environment {self._env_name!r}: {what} is already there. Use another name, or set it.",
+                    f"Environment {self._env_name!r}: {what} already exists. Use another name, or set it.",
                     env_name=self._env_name,
                     status=409,
                 )
         self.request("POST", collection, json=body, what=what)
 
     def _rows_of(self, path: str, name: str, key: str, *fields: str) -> list[dict[str, Any]]:
-        """List all rows, told apart by a field; read again where rows came or went meanwhile."""
+        """List all rows, each once by its key; read them again if rows were added or deleted meanwhile."""
 
         def ask(offset: int) -> Page[dict[str, Any]]:
             params = {"limit": PAGE_ROWS, "offset": offset, "order_by": "id"}
@@ -231,7 +205,7 @@ class StoredObjectsApi(RestCaller):
             if total == len(found):
                 return list(found.values())
         raise UnexpectedAnswer(
-            f"Environment {self._env_name!r}: GET {path} counts {page.total} {name}, and {len(found)} were listed: "
+            f"Environment {self._env_name!r}: GET {path} counts {page.total} {name} and listed {len(found)}, because "
             "they change while they are read. Try again later.",
             env_name=self._env_name,
             transient=True,
@@ -248,7 +222,7 @@ def _connection(row: Mapping[str, Any]) -> Connection:
         port=row.get("port"),
         extra=row.get("extra"),
         description=row.get("description"),
-        # Airflow 3 shows a mask instead of a password; Airflow 2 leaves the field out.
+        # Airflow 3 shows a mask instead of a password; Airflow 2 omits the field.
         has_password=bool(row["password"]) if "password" in row else None,
     )
 

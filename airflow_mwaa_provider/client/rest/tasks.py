@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists of task instances by the REST API: every instance once, however many there are.
 
-Airflow 3 sorts its list by ids, which only a task that runs again changes. Airflow 2 does not sort it, and PostgreSQL
-gives each page in an order of its own: pages of 1,000 tasks, all of which had ended, lacked 190 of them (2.10.3).
-There, what exceeds a page is asked for in parts of a page each: by runs, then by tasks, then by map index, for that
-list is sorted.
+Airflow 3 sorts its list by ids, which change only when a task runs again. Airflow 2 does not sort it, and PostgreSQL
+returns each page in a different order: pages of 1,000 tasks, all of which had ended, lacked 190 of them (2.10.3).
+There, a list that exceeds a page is requested in parts of a page each: by runs, then by tasks, then by map index,
+because that last list is sorted.
 """
 
 from __future__ import annotations
@@ -23,23 +23,12 @@ if TYPE_CHECKING:
     Pairs = Sequence[tuple[str, str]]
     Names = Sequence[str] | None
 
-# Parts are cut by what a page is expected to hold; a part that holds more is cut again.
+# Parts are divided by what a page is expected to hold; a part that holds more is divided again.
 _ROWS_A_PART = PAGE_ROWS * 3 // 5
 
 
 class TaskListsApi(RestCaller):
     """The task instances of runs."""
-
-    def get_task_instances(
-        self,
-        dag_id: str,
-        run_id: str,
-        *,
-        task_ids: Sequence[str] | None = None,
-        states: Sequence[TaskState] = (),
-    ) -> list[TaskInstance]:
-        """List task instances of a run, mapped ones one by one; empty when the run isn't there."""
-        return self.get_tasks_of_runs([(dag_id, run_id)], task_ids=task_ids, states=states)
 
     def get_tasks_of_runs(
         self,
@@ -48,13 +37,13 @@ class TaskListsApi(RestCaller):
         task_ids: Sequence[str] | None = None,
         states: Sequence[TaskState] = (),
     ) -> list[TaskInstance]:
-        """List task instances of many runs, a hundred runs a call (and at most a hundred rows an answer)."""
+        """List task instances of runs, a hundred runs per call (and at most a hundred rows per answer)."""
         wanted = list(dict.fromkeys(pairs))
         found: list[TaskInstance] = []
         for first in range(0, len(wanted), PAGE_ROWS):
             chunk = wanted[first : first + PAGE_ROWS]
             rows = (self._in_pages if self.major >= 3 else self._in_parts)(chunk, task_ids, states)
-            # The filters are two independent lists: what belongs to other pairs of the two is left out here.
+            # The filters are two independent lists: rows of other pairs of the two are left out here.
             found += [row for row in rows if (row.dag_id, row.run_id) in chunk]
         return found
 
@@ -83,7 +72,7 @@ class TaskListsApi(RestCaller):
             found, total = _distinct(found), page.total or 0
             if len(found) >= total:
                 return found
-            # A task that runs again gets another id, and moves to the last page: one moved up, out of sight.
+            # A task that runs again gets a new id and moves to the last page, so that another moved up, out of sight.
         raise self._incomplete(pairs, len(found), total)
 
     # -- Airflow 2 ---------------------------------------------------------------------------------
@@ -104,7 +93,7 @@ class TaskListsApi(RestCaller):
         return _distinct(row for part in parts for row in part)
 
     def _of_all_tasks(self, pairs: Pairs, states: Sequence[TaskState]) -> list[TaskInstance]:
-        """List a run of many tasks, whose ids are those of its DAG, and those that the DAG had when the run began."""
+        """List a run of many tasks, whose ids are those that its DAG has, or had when the run began."""
         names: set[str] = set()
         for look in range(LOOKS):
             rows, counted = self._page(pairs, None, states)
@@ -113,7 +102,7 @@ class TaskListsApi(RestCaller):
             found = self._in_parts(pairs, sorted(names), states)
             if len(found) >= total:
                 return found
-            # Tasks that the DAG has no more: pages that don't fit together still show most of them.
+            # Tasks that the DAG no longer has: pages that do not fit together still show most of them.
             for page in pages(lambda offset: self._page(pairs, None, states, offset)):
                 names |= {row.task_id for row in page.rows}
         raise self._incomplete(pairs, len(found), total)
@@ -126,7 +115,7 @@ class TaskListsApi(RestCaller):
         try:
             return {str(task["task_id"]) for task in answer["tasks"]}
         except (KeyError, TypeError) as error:
-            raise self._strange("a DAG's tasks", error) from error
+            raise self._unrecognized("a DAG's tasks", error) from error
 
     def _mapped(self, pair: tuple[str, str], task_id: str, states: Sequence[TaskState]) -> list[TaskInstance]:
         """List the instances of one mapped task, which are sorted by their map index."""
@@ -155,8 +144,8 @@ class TaskListsApi(RestCaller):
         (dag_id, run_id), *others = pairs
         and_others = f" and {len(others)} others" if others else ""
         return UnexpectedAnswer(
-            f"Environment {self._env_name!r}: run {run_id!r} of DAG {dag_id!r}{and_others}: {total} task instances are "
-            f"counted, and only {count} were listed: they change while they are read. Try again later.",
+            f"Environment {self._env_name!r}: run {run_id!r} of DAG {dag_id!r}{and_others}: Airflow counts {total} "
+            f"task instances and listed only {count}, because they change while they are read. Try again later.",
             env_name=self._env_name,
             transient=True,
         )
@@ -177,16 +166,16 @@ class TaskListsApi(RestCaller):
                 for row in rows
             ]
         except (KeyError, TypeError, ValueError) as error:
-            raise self._strange("a task instance", error) from error
+            raise self._unrecognized("a task instance", error) from error
 
 
 def _divided(items: Sequence[Any], total: int) -> list[Sequence[Any]]:
-    """Divide a list of two or more into at least two parts, so many that each may fit a page."""
+    """Divide a list of two or more into at least two parts, each of which may fit a page."""
     count = min(len(items), max(2, -(-total // _ROWS_A_PART)))
     cuts = [len(items) * part // count for part in range(count + 1)]
     return [items[low:high] for low, high in pairwise(cuts)]
 
 
 def _distinct(rows: Iterable[TaskInstance]) -> list[TaskInstance]:
-    """Leave out what was seen before: parts are not read at the same moment."""
+    """Leave out duplicates, because parts are not read at the same time."""
     return list({(row.dag_id, row.run_id, row.task_id, row.map_index): row for row in rows}.values())
