@@ -15,7 +15,7 @@ from airflow_mwaa_provider.client.cli.airflow_cli import AirflowCli
 from airflow_mwaa_provider.client.cli.endpoint import CliEndpoint
 from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries, held
 from airflow_mwaa_provider.client.http.web_server import WebServerSettings
-from airflow_mwaa_provider.client.models import TransportName
+from airflow_mwaa_provider.client.models import RestRequest, TransportName
 from airflow_mwaa_provider.client.rest.airflow_api import AirflowApi
 from airflow_mwaa_provider.client.rest.transports import RestApiTransport, Transport, WebSessionTransport
 from airflow_mwaa_provider.exceptions import (
@@ -338,11 +338,8 @@ class TransportSelector:
                 if name is TransportName.CLI:
                     text = self.cli_endpoint().run(["version"], check=True).stdout
                 else:
-                    text = str(
-                        AirflowApi(self._transport(name), self.name, 0).request_fields("GET", "/version", "version")[
-                            "version"
-                        ]
-                    )
+                    api = AirflowApi(self._transport(name), self.name, 0)
+                    text = str(api.request_fields(RestRequest("GET", "/version"), "version")["version"])
             except AccessDenied as error:
                 denied = error
                 continue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.exceptions import UnexpectedAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from airflow_mwaa_provider.client.models import (
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         DagRun,
         DagRunState,
         Pool,
+        RestRequest,
         Role,
         RunRequest,
         TaskInstance,
@@ -262,6 +263,6 @@ class Backend(ABC):
 
     # -- anything else -----------------------------------------------------------------------------
 
-    def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> Any:
+    def request(self, request: RestRequest) -> Any:
         """Send any call of Airflow's REST API, and return its JSON."""
-        raise self._unsupported(f"the REST call {method} {path}")
+        raise self._unsupported(f"the REST call {request}")

@@ -22,9 +22,9 @@ from airflow_mwaa_provider.client.access import ClientSettings, TransportSelecto
 from airflow_mwaa_provider.client.collections import Connections, Pools, Variables
 from airflow_mwaa_provider.client.dag_runs import DagRunCalls
 from airflow_mwaa_provider.client.dags import DagCalls
-from airflow_mwaa_provider.client.models import CliResult, DagRunState, TransportName
+from airflow_mwaa_provider.client.models import CliResult, DagRunState, RestRequest, TransportName
 from airflow_mwaa_provider.client.parameters import check_seconds
-from airflow_mwaa_provider.client.rest.transports import PLUGIN_PREFIX, is_mutating
+from airflow_mwaa_provider.client.rest.transports import PLUGIN_PREFIX
 from airflow_mwaa_provider.client.roles import Roles
 from airflow_mwaa_provider.client.task_instances import TaskCalls
 from airflow_mwaa_provider.client.waits.blocking import wait_until_done
@@ -161,10 +161,8 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
                 "question mark in params: '/dags'."
             )
 
-        return self._access.call(
-            lambda backend: backend.request(method, path, params=params, json=json),
-            idempotent=not is_mutating(method, path),
-        )
+        request = RestRequest(method, path, params, json)
+        return self._access.call(lambda backend: backend.request(request), idempotent=not request.is_mutating)
 
     def call_plugin(self, method: str, path: str, json: Any = None) -> Any:
         """Call what a plugin of this package has added to the environment's web server, through a web session.
@@ -184,9 +182,8 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
                 f"{self._access.forced.value!r} was asked for.",
                 env_name=self.name,
             )
-        return self._access.call_by(
-            [TransportName.WEB_SESSION], lambda backend: backend.request(method, path, json=json)
-        )
+        request = RestRequest(method, path, json=json)
+        return self._access.call_by([TransportName.WEB_SESSION], lambda backend: backend.request(request))
 
     def run_cli(self, argv: Sequence[str], *, idempotent: bool = False) -> CliResult:
         """Run an Airflow CLI command through the CLI endpoint; not repeated once it may have run.

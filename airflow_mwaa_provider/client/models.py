@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a remote environment tells us, in types of our own, the same for every Airflow and every transport."""
+"""What is sent to a remote environment and what it answers, in types that hold for every Airflow and transport."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = [
     "DagRun",
     "DagRunState",
     "Pool",
+    "RestRequest",
     "Role",
     "RunRequest",
     "TaskInstance",
@@ -142,6 +143,27 @@ class DagRun:
     def duration_s(self) -> float | None:
         """Seconds from its start to its end; ``None`` where one of them is not known."""
         return _seconds_between(self.start_date, self.end_date)
+
+
+@dataclass(frozen=True)
+class RestRequest:
+    """One call of Airflow's REST API. Its repr shows no values, which may be secret.
+
+    :param path: percent-encoded, without the ``/api/v…`` prefix.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, Any] | None = field(default=None, repr=False)
+    json: Any = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def is_mutating(self) -> bool:
+        """Whether it may change anything: all but GET, HEAD and the reading POSTs that end in ``/list``."""
+        return self.method not in ("GET", "HEAD") and not (self.method == "POST" and self.path.endswith("/list"))
 
 
 @dataclass(frozen=True)

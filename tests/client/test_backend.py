@@ -14,7 +14,16 @@ from airflow_mwaa_provider.client.backend import Backend
 from airflow_mwaa_provider.client.cli.airflow_cli import AirflowCli
 from airflow_mwaa_provider.client.cli.endpoint import CliEndpoint
 from airflow_mwaa_provider.client.http.web_server import WebServerSettings
-from airflow_mwaa_provider.client.models import Connection, DagRunState, Pool, Role, RunRequest, TaskSelection, Variable
+from airflow_mwaa_provider.client.models import (
+    Connection,
+    DagRunState,
+    Pool,
+    RestRequest,
+    Role,
+    RunRequest,
+    TaskSelection,
+    Variable,
+)
 from airflow_mwaa_provider.client.rest.airflow_api import AirflowApi
 from airflow_mwaa_provider.client.rest.transports import WebSessionTransport
 from airflow_mwaa_provider.exceptions import UnsupportedByTransport
@@ -70,9 +79,7 @@ VALUES: dict[str, Any] = {
     "dag_ids": ["etl"],
     "limit": 1,
     "map_index": -1,
-    "method": "GET",
     "pairs": [("etl", "run_1")],
-    "path": "/dags",
     "pool": Pool("pool", 1),
     "request": RunRequest(),
     "role": Role("dag-etl"),
@@ -89,9 +96,11 @@ VALUES: dict[str, Any] = {
 
 def call(backend: Backend, name: str, of: type[Backend]) -> None:
     """Call a method as ``of`` has it, with a value for each required parameter."""
-    method = getattr(of, name)
+    method, values = getattr(of, name), VALUES
+    if name == "request":
+        values = {"request": RestRequest("GET", "/dags")}
     required = [each for each in inspect.signature(method).parameters.values() if each.default is each.empty][1:]
-    method(backend, **{each.name: VALUES.get(each.name, f"a_{each.name}") for each in required})
+    method(backend, **{each.name: values.get(each.name, f"a_{each.name}") for each in required})
 
 
 def backend_of(kind: type[Backend], world: World) -> Backend:
@@ -123,6 +132,30 @@ def test_every_call_has_a_default_that_refuses_it(world: World, kind: type[Backe
         subjects.add(subject)
     assert len(subjects) == len(METHODS)
     assert world.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "is_mutating"),
+    [
+        ("GET", "/dags", False),
+        ("HEAD", "/dags", False),
+        ("POST", "/dags/~/dagRuns/list", False),
+        ("POST", "/dags/etl/dagRuns", True),
+        ("PUT", "/dags/list", True),
+        ("PATCH", "/dags/list", True),
+        ("DELETE", "/dags/etl", True),
+    ],
+)
+def test_a_request_knows_whether_it_changes_anything(method: str, path: str, is_mutating: bool) -> None:
+    assert RestRequest(method, path).is_mutating is is_mutating
+
+
+def test_a_request_shows_none_of_its_values() -> None:
+    request = RestRequest("PATCH", "/variables/a", params={"x": "in-params"}, json={"value": "in-json"})
+    for shown in (repr(request), str(request), f"{[request]}"):
+        assert "in-params" not in shown
+        assert "in-json" not in shown
+    assert str(request) == "PATCH /variables/a"
 
 
 @pytest.mark.parametrize("kind", [AirflowApi, AirflowCli])

@@ -18,7 +18,7 @@ import pytest
 
 from airflow_mwaa_provider.client.collections import Variables
 from airflow_mwaa_provider.client.http.retrying import call_with_retries
-from airflow_mwaa_provider.client.models import TransportName
+from airflow_mwaa_provider.client.models import RestRequest, TransportName
 from airflow_mwaa_provider.client.rest.airflow_api import AirflowApi
 from airflow_mwaa_provider.client.rest.transports import Answer
 from airflow_mwaa_provider.client.stored.documents import variables_of
@@ -30,7 +30,7 @@ from tests.client.stub_airflow import StubAirflow
 from tests.client.world import FakeTime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 SEEDS, SIZE = (200, 500) if os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1" else (30, 100)
 
@@ -57,20 +57,21 @@ class Wire:
         self.stub, self.fault, self.calls = stub, fault, 0
         self._lock = threading.Lock()
 
-    def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> Answer:
+    def send(self, request: RestRequest) -> Answer:
         with self._lock:
             self.calls += 1
             if self.fault.hits(self.calls):
                 if self.fault.takes_effect:
-                    self._answer(method, path, params, json)
+                    self._answer(request)
                 if self.fault.status is not None:
                     return Answer(self.fault.status, {"detail": "a fault"})
-                raise UnexpectedAnswer("the connection broke", transient=True, ambiguous=method != "GET")
-            return self._answer(method, path, params, json)
+                raise UnexpectedAnswer("the connection broke", transient=True, ambiguous=request.is_mutating)
+            return self._answer(request)
 
-    def _answer(self, method: str, path: str, params: Any, json: Any) -> Answer:
-        parts = [unquote(part) for part in path.strip("/").split("/")]
-        status, body = self.stub._answer(method, parts, params or {}, copy.deepcopy(json) or {})
+    def _answer(self, request: RestRequest) -> Answer:
+        parts = [unquote(part) for part in request.path.strip("/").split("/")]
+        params, body = request.params or {}, copy.deepcopy(request.json) or {}
+        status, body = self.stub._answer(request.method, parts, params, body)
         return Answer(status, copy.deepcopy(body))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
-from airflow_mwaa_provider.client.models import Connection, DagRunState, Pool, TaskState
+from airflow_mwaa_provider.client.models import Connection, DagRunState, Pool, RestRequest, TaskState
 from airflow_mwaa_provider.exceptions import (
     AnswerTooLarge,
     CallTimeout,
@@ -246,9 +246,9 @@ def _too_slow(monkeypatch: pytest.MonkeyPatch, times: int) -> list[str]:
     asked: list[str] = []
     invoke = ControlPlane.invoke_rest_api
 
-    def slow(self: ControlPlane, *names: str, **call: Any) -> Any:
-        asked.append(call["path"])
-        return (504, "") if len(asked) <= times else invoke(self, *names, **call)
+    def slow(self: ControlPlane, env_name: str, request: RestRequest) -> Any:
+        asked.append(request.path)
+        return (504, "") if len(asked) <= times else invoke(self, env_name, request)
 
     monkeypatch.setattr(ControlPlane, "invoke_rest_api", slow)
     return asked

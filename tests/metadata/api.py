@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from airflow_mwaa_provider.client.models import TransportName
+from airflow_mwaa_provider.client.models import RestRequest, TransportName
 from airflow_mwaa_provider.client.rest.request import RestCaller
 from airflow_mwaa_provider.client.rest.transports import Answer
 from airflow_mwaa_provider.metadata.api_source import ApiSource
@@ -52,6 +52,9 @@ class Transport:
         self.requests: list[Any] = []
         self.answers: list[Any] = []
 
+    def send(self, request: RestRequest) -> Answer:
+        return self.request(request.method, request.path, params=request.params, json=request.json)
+
     def request(self, method: str, path: str, *, params: Any = None, json: Any = None) -> Answer:
         self.requests.append(json)
         answer = self.answer(method, path.removeprefix(PREFIX), travelled(json))
@@ -64,7 +67,7 @@ class Transport:
         raise NotImplementedError
 
     def call(self, method: str, path: str, json: Any = None) -> Any:
-        return RestCaller(self, "production", 3).request(method, path, json=json)
+        return RestCaller(self, "production", 3).request(RestRequest(method, path, json=json))
 
 
 class Server(Transport):

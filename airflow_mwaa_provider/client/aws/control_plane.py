@@ -23,6 +23,8 @@ from airflow_mwaa_provider.quiet_logs import values_kept_out_of_logs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_mwaa_provider.client.models import RestRequest
+
 
 class _AnotherShape(Exception):
     """An answer lacks what the service model promises."""
@@ -110,20 +112,10 @@ class ControlPlane:
             "CreateWebLoginToken", env_name, lambda c: c.create_web_login_token(Name=env_name), "WebToken"
         )
 
-    def invoke_rest_api(
-        self,
-        env_name: str,
-        *,
-        method: str,
-        path: str,
-        params: dict[str, Any] | None = None,
-        body: Any = None,
-        is_mutating: bool = True,
-    ) -> tuple[int, Any]:
+    def invoke_rest_api(self, env_name: str, request: RestRequest) -> tuple[int, Any]:
         """Call Airflow's REST API through the service; sent once, never repeated here.
 
-        :param path: without the ``/api/v…`` prefix, at most 64 characters.
-        :param is_mutating: whether the call changes anything, so that a lost answer leaves a doubt.
+        :param request: with a path of at most 64 characters.
         :return: Airflow's HTTP status, 4xx and 5xx included, and its body.
         :raises UnsupportedByTransport: the installed boto3 does not know InvokeRestApi.
         """
@@ -133,17 +125,17 @@ class ControlPlane:
                 "'web_session' or 'cli', or upgrade boto3 to 1.35.43 or later.",
                 env_name=env_name,
             )
-        keywords: dict[str, Any] = {"Name": env_name, "Method": method, "Path": path}
-        if params:
-            keywords["QueryParameters"] = params
-        if body is not None:
-            keywords["Body"] = body
+        keywords: dict[str, Any] = {"Name": env_name, "Method": request.method, "Path": request.path}
+        if request.params:
+            keywords["QueryParameters"] = dict(request.params)
+        if request.json is not None:
+            keywords["Body"] = request.json
         answer = self._call(
             "InvokeRestApi",
             env_name,
             lambda c: _with_members(c.invoke_rest_api(**keywords), "RestApiStatusCode"),
-            is_mutating=is_mutating,
-            carrying=f" ({method} {path})",
+            is_mutating=request.is_mutating,
+            carrying=f" ({request})",
         )
         return int(answer["RestApiStatusCode"]), answer.get("RestApiResponse")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.client.models import (
     DagRun,
     DagRunState,
+    RestRequest,
     TransportName,
     parse_time,
 )
@@ -51,7 +52,9 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
 
     def is_paused(self, dag_id: str) -> bool:
         path, what = f"/dags/{quoted(dag_id)}", f"DAG {dag_id!r}"
-        return bool(self.request_fields("GET", path, "is_paused", what=what, not_found=DagNotFound)["is_paused"])
+        return bool(
+            self.request_fields(RestRequest("GET", path), "is_paused", what=what, not_found=DagNotFound)["is_paused"]
+        )
 
     def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
         """Return which of these DAGs do not exist, or may not be seen; one call for each."""
@@ -76,7 +79,9 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
         if request.note is not None:
             body["note"] = request.note
         path, what = f"/dags/{quoted(dag_id)}/dagRuns", f"DAG {dag_id!r}"
-        run = self._run(self.request("POST", path, json=body, what=what, not_found=DagNotFound), ambiguous=True)
+        run = self._run(
+            self.request(RestRequest("POST", path, json=body), what=what, not_found=DagNotFound), ambiguous=True
+        )
         if run.run_id != run_id:
             raise UnexpectedAnswer(
                 f"Environment {self._env_name!r}: POST {path} returned another run than {run_id!r}. Check that "
@@ -113,7 +118,7 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
                 return None
         try:
             what = f"run {run_id!r} of DAG {dag_id!r}"
-            return self._run(self.request("GET", path, what=what, not_found=DagRunNotFound))
+            return self._run(self.request(RestRequest("GET", path), what=what, not_found=DagRunNotFound))
         except DagRunNotFound:
             return None
 
@@ -169,7 +174,7 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
             left = list(dag_ids[first : first + PAGE_ROWS])
             while left:
                 asked = {"dag_ids": left, "order_by": order_by, "page_offset": 0, "page_limit": PAGE_ROWS}
-                answer = self.request_fields("POST", "/dags/~/dagRuns/list", "dag_runs", json=asked)
+                answer = self.request_fields(RestRequest("POST", "/dags/~/dagRuns/list", json=asked), "dag_runs")
                 rows = [self._run(row) for row in answer["dag_runs"]]
                 for run in rows:
                     found.setdefault(run.dag_id, run)
@@ -187,7 +192,9 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
 
         def ask(offset: int) -> Page[DagRun]:
             asked = {"dag_ids": list(dag_ids), "order_by": order_by, "page_offset": offset, "page_limit": page_rows}
-            answer = self.request_fields("POST", "/dags/~/dagRuns/list", "dag_runs", json={**asked, **filters})
+            answer = self.request_fields(
+                RestRequest("POST", "/dags/~/dagRuns/list", json={**asked, **filters}), "dag_runs"
+            )
             return Page([self._run(row) for row in answer["dag_runs"]], answer.get("total_entries"))
 
         for page in pages(ask):
@@ -196,12 +203,14 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
     def set_run_state(self, dag_id: str, run_id: str, state: DagRunState) -> DagRun:
         path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}"
         what = f"run {run_id!r} of DAG {dag_id!r}"
-        return self._run(self.request("PATCH", path, json={"state": state.value}, what=what, not_found=DagRunNotFound))
+        return self._run(
+            self.request(RestRequest("PATCH", path, json={"state": state.value}), what=what, not_found=DagRunNotFound)
+        )
 
     def clear_run(self, dag_id: str, run_id: str) -> None:
         path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}/clear"
         what = f"run {run_id!r} of DAG {dag_id!r}"
-        self.request("POST", path, json={"dry_run": False}, what=what, not_found=DagRunNotFound)
+        self.request(RestRequest("POST", path, json={"dry_run": False}), what=what, not_found=DagRunNotFound)
 
     # -- tasks -------------------------------------------------------------------------------------
 
@@ -218,7 +227,9 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
         if selection.task_ids is not None:
             body["task_ids"] = list(selection.task_ids)
         path, what = f"/dags/{quoted(dag_id)}/clearTaskInstances", f"run {run_id!r} of DAG {dag_id!r}"
-        answer = self.request_fields("POST", path, "task_instances", json=body, what=what, not_found=DagRunNotFound)
+        answer = self.request_fields(
+            RestRequest("POST", path, json=body), "task_instances", what=what, not_found=DagRunNotFound
+        )
         try:
             # v1 returns no index.
             return [(row["dag_run_id"], row["task_id"], row.get("map_index")) for row in answer["task_instances"]]
@@ -231,7 +242,7 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
         params: dict[str, Any] = {"full_content": "true", "map_index": map_index}
         lines: list[str] = []
         while True:
-            answer = self.request("GET", path, params=params, what=what, not_found=TaskInstanceNotFound)
+            answer = self.request(RestRequest("GET", path, params=params), what=what, not_found=TaskInstanceNotFound)
             more = _log_lines(answer)
             lines += more
             token = answer.get("continuation_token") if isinstance(answer, dict) else None
@@ -248,7 +259,9 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
         label = task_id if map_index < 0 else f"{task_id}[{map_index}]"
         what = f"XCom {key!r} of task {label!r} of run {run_id!r}"
         params: dict[str, Any] = {"map_index": map_index, "stringify": "false"}
-        answer = self.request_fields("GET", path, "value", what=what, not_found=TaskInstanceNotFound, params=params)
+        answer = self.request_fields(
+            RestRequest("GET", path, params=params), "value", what=what, not_found=TaskInstanceNotFound
+        )
         return answer["value"]
 
     # -- within ------------------------------------------------------------------------------------

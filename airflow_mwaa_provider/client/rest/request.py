@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -11,8 +12,9 @@ from urllib.parse import quote
 from airflow_mwaa_provider.client.backend import Backend
 from airflow_mwaa_provider.client.http.errors import mask_secrets, truncate, unended
 from airflow_mwaa_provider.client.http.retrying import is_overdue
+from airflow_mwaa_provider.client.models import RestRequest
 from airflow_mwaa_provider.client.rest.pages import PAGE_ROWS, Page, pages
-from airflow_mwaa_provider.client.rest.transports import PLUGIN_PREFIX, SLOW_DOWN, is_mutating, whose_page
+from airflow_mwaa_provider.client.rest.transports import PLUGIN_PREFIX, SLOW_DOWN, whose_page
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AirflowError,
@@ -53,43 +55,38 @@ class RestCaller(Backend):
 
     def request(
         self,
-        method: str,
-        path: str,
+        request: RestRequest,
         *,
-        params: Mapping[str, Any] | None = None,
-        json: Any = None,
         what: str | None = None,
         not_found: type[RemoteNotFound] = RemoteNotFound,
     ) -> Any:
-        """Send one call and give its JSON body.
+        """Send one call and return its JSON body.
 
-        :param path: without the ``/api/v…`` prefix, percent-encoded.
-        :param what: the subject in an error's words: ``"DAG 'x'"``.
-        :raises MwaaInputError: ``json`` cannot be written as JSON; nothing was sent.
-        :raises AirflowError: for any status of 400 and above, or the fitting subclass.
+        :param what: what the call is about, for an error: ``"DAG 'x'"``.
+        :raises MwaaInputError: the body cannot be written as JSON; nothing was sent.
+        :raises AirflowError: for any status of 400 and above, or the matching subclass.
         """
-        where = f"Environment {self._env_name!r}: {method} {path}" + (f" ({what})" if what else "")
+        where = f"Environment {self._env_name!r}: {request}" + (f" ({what})" if what else "")
         if is_overdue():
             raise CallTimeout(
-                f"{where} was not sent: the pages before it took the whole deadline. Ask for less at once.",
+                f"{where} was not sent: the pages before it used up the deadline. Request less at once.",
                 env_name=self._env_name,
             )
-        answer = self._transport.request(
-            method, path, params=_plain_params(params), json=_plain_json(json, self._env_name)
-        )
+        body = _plain_json(request.json, self._env_name)
+        answer = self._transport.send(replace(request, params=_plain_params(request.params), json=body))
         if answer.status < 300 and not _is_page(answer.body):
             return answer.body
-        longest = _LONG_DETAIL if path.startswith(PLUGIN_PREFIX) else _DETAIL
-        detail = mask_secrets(_detail(answer.body, longest), list(_secrets(json)))
-        raise _refusal(answer, where, self._env_name, not_found, is_mutating(method, path), detail)
+        longest = _LONG_DETAIL if request.path.startswith(PLUGIN_PREFIX) else _DETAIL
+        detail = mask_secrets(_detail(answer.body, longest), list(_secrets(request.json)))
+        raise _refusal(answer, where, self._env_name, not_found, request.is_mutating, detail)
 
-    def request_fields(self, method: str, path: str, *fields: str, **keywords: Any) -> dict[str, Any]:
+    def request_fields(self, request: RestRequest, *fields: str, **keywords: Any) -> dict[str, Any]:
         """Send one call whose answer is an object with these fields.
 
         :raises UnexpectedAnswer: it is something else.
         """
-        where = f"{method} {path}"
-        return self.checked(self.request(method, path, **keywords), where, *fields, ambiguous=is_mutating(method, path))
+        answer = self.request(request, **keywords)
+        return self.checked(answer, str(request), *fields, ambiguous=request.is_mutating)
 
     def rows_of(self, path: str, name: str, key: str, *fields: str, order_by: str) -> list[dict[str, Any]]:
         """List all rows below a path, each once; what comes or goes meanwhile may be in it or not.
@@ -101,7 +98,7 @@ class RestCaller(Backend):
 
         def ask(offset: int) -> Page[dict[str, Any]]:
             params = {"limit": PAGE_ROWS, "offset": offset, "order_by": order_by}
-            answer = self.request_fields("GET", path, name, params=params)
+            answer = self.request_fields(RestRequest("GET", path, params=params), name)
             rows = [self.checked(row, f"a row of GET {path}", key, *fields) for row in answer[name]]
             return Page(rows, answer.get("total_entries"))
 
@@ -137,7 +134,7 @@ def quoted(part: str) -> str:
 
 
 def _refusal(
-    answer: Answer, where: str, env_name: str, not_found: type[RemoteNotFound], may_act: bool, detail: str
+    answer: Answer, where: str, env_name: str, not_found: type[RemoteNotFound], is_mutating: bool, detail: str
 ) -> Exception:
     status = answer.status
     fields: dict[str, Any] = {"env_name": env_name, "retry_after_s": answer.retry_after_s}
@@ -146,13 +143,13 @@ def _refusal(
     if status < 400 or _is_page(answer.body):
         doubtful = status >= 500 or status < 300
         what = "a redirect" if 300 <= status < 400 else "a page instead of JSON"
-        doubt = "It may have taken effect. " if may_act and doubtful else ""
+        doubt = "It may have taken effect. " if is_mutating and doubtful else ""
         return UnexpectedAnswer(
             f"{where} answered HTTP {status} with {what}, {whose_page(status)}. {doubt}Try again later; if it stays "
             "so, check the path and what stands before the web server.",
             status=status,
             transient=status >= 500,
-            ambiguous=may_act and doubtful,
+            ambiguous=is_mutating and doubtful,
             **fields,
         )
     if status in (401, 403):
@@ -175,12 +172,12 @@ def _refusal(
             f"{where}: already there (HTTP 409: {detail}). Use another id or date, or the existing one.", **fields
         )
     if status >= 500:
-        doubt = " It may have taken effect." if may_act else ""
+        doubt = " It may have taken effect." if is_mutating else ""
         return AirflowError(
             f"{where}: Airflow failed with HTTP {status}: {detail}.{doubt} Try again later, and see its web server's "
             "log.",
             transient=True,
-            ambiguous=may_act,
+            ambiguous=is_mutating,
             **fields,
         )
     return AirflowError(f"{where}: Airflow refused it with HTTP {status}: {detail}. Correct the call.", **fields)

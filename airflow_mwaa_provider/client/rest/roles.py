@@ -13,7 +13,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.models import Role, TransportName
+from airflow_mwaa_provider.client.models import RestRequest, Role, TransportName
 from airflow_mwaa_provider.client.rest.request import RestCaller, quoted
 from airflow_mwaa_provider.exceptions import (
     AirflowError,
@@ -90,7 +90,7 @@ class RolesApi(RestCaller):
 
     def _ask(self, method: str, path: str, name: str, body: Any = None) -> Any:
         with self._expired_as_unsupported():
-            return self.request(method, path, json=body, what=f"role {name!r}")
+            return self.request(RestRequest(method, path, json=body), what=f"role {name!r}")
 
     @contextlib.contextmanager
     def _expired_as_unsupported(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.client.masks import is_masked
-from airflow_mwaa_provider.client.models import Connection, Pool, Variable
+from airflow_mwaa_provider.client.models import Connection, Pool, RestRequest, Variable
 from airflow_mwaa_provider.client.rest.pages import LOOKS, PAGE_ROWS, Page, overlapping_pages
 from airflow_mwaa_provider.client.rest.request import RestCaller, quoted
 from airflow_mwaa_provider.client.rest.transports import INVOKE_REST_API_MAX_PATH
@@ -33,7 +33,7 @@ class StoredObjectsApi(RestCaller):
         :raises ValueMasked: the environment masks this value.
         """
         what = f"variable {key!r}"
-        answer = self.request_fields("GET", f"/variables/{quoted(key)}", "key", what=what)
+        answer = self.request_fields(RestRequest("GET", f"/variables/{quoted(key)}"), "key", what=what)
         if self._hides(answer):
             raise ValueMasked(
                 f"Environment {self._env_name!r}: the REST API masks the value of {what}, because its name looks "
@@ -75,11 +75,11 @@ class StoredObjectsApi(RestCaller):
         return body
 
     def delete_variable(self, key: str) -> None:
-        self.request("DELETE", f"/variables/{quoted(key)}", what=f"variable {key!r}")
+        self.request(RestRequest("DELETE", f"/variables/{quoted(key)}"), what=f"variable {key!r}")
 
     def get_connection(self, conn_id: str) -> Connection:
         path, what = f"/connections/{quoted(conn_id)}", f"connection {conn_id!r}"
-        return _connection(self.request_fields("GET", path, "connection_id", what=what))
+        return _connection(self.request_fields(RestRequest("GET", path), "connection_id", what=what))
 
     def list_connections(self) -> list[Connection]:
         """List all connections, sorted by id; Airflow 2 omits ``extra`` from the list."""
@@ -114,10 +114,12 @@ class StoredObjectsApi(RestCaller):
         return body
 
     def delete_connection(self, conn_id: str) -> None:
-        self.request("DELETE", f"/connections/{quoted(conn_id)}", what=f"connection {conn_id!r}")
+        self.request(RestRequest("DELETE", f"/connections/{quoted(conn_id)}"), what=f"connection {conn_id!r}")
 
     def get_pool(self, name: str) -> Pool:
-        return _pool(self.request_fields("GET", f"/pools/{quoted(name)}", "name", "slots", what=f"pool {name!r}"))
+        return _pool(
+            self.request_fields(RestRequest("GET", f"/pools/{quoted(name)}"), "name", "slots", what=f"pool {name!r}")
+        )
 
     def list_pools(self) -> list[Pool]:
         return sorted(map(_pool, self._rows_of("/pools", "pools", "name", "slots")), key=lambda pool: pool.name)
@@ -130,24 +132,26 @@ class StoredObjectsApi(RestCaller):
         if pool.name == "default_pool":
             # Airflow requires the fields listed here, v1 with commas and v2 repeated: one at a time suits both.
             for field in body:
-                self.request("PATCH", path, params={"update_mask": field}, json={**name, **body}, what=what)
+                self.request(
+                    RestRequest("PATCH", path, params={"update_mask": field}, json={**name, **body}), what=what
+                )
             return
         body["description"] = pool.description
         if is_new and len(path) <= INVOKE_REST_API_MAX_PATH:
             with contextlib.suppress(RemoteConflict):
-                self.request("POST", "/pools", json={**body, "name": pool.name}, what=what)
+                self.request(RestRequest("POST", "/pools", json={**body, "name": pool.name}), what=what)
                 return
         try:
-            self.request("PATCH", path, json={**name, **body}, what=what)
+            self.request(RestRequest("PATCH", path, json={**name, **body}), what=what)
         except RemoteNotFound:
-            self.request("POST", "/pools", json={**body, "name": pool.name}, what=what)
+            self.request(RestRequest("POST", "/pools", json={**body, "name": pool.name}), what=what)
 
     def create_pool(self, pool: Pool) -> None:
         body = {**_pool_settings(pool), "description": pool.description, "name": pool.name}
         self._create("/pools", pool.name, body, what=f"pool {pool.name!r}")
 
     def delete_pool(self, name: str) -> None:
-        self.request("DELETE", f"/pools/{quoted(name)}", what=f"pool {name!r}")
+        self.request(RestRequest("DELETE", f"/pools/{quoted(name)}"), what=f"pool {name!r}")
 
     def _upsert(
         self, collection: str, key: str, body: dict[str, Any], change: dict[str, Any], *, is_new: bool, what: str
@@ -156,10 +160,10 @@ class StoredObjectsApi(RestCaller):
         path = f"{collection}/{quoted(key)}"
 
         def patch() -> None:
-            self.request("PATCH", path, json=change, what=what)
+            self.request(RestRequest("PATCH", path, json=change), what=what)
 
         def post() -> None:
-            self.request("POST", collection, json=body, what=what)
+            self.request(RestRequest("POST", collection, json=body), what=what)
 
         # InvokeRestApi must not create what it could not delete again because the path is too long.
         if is_new and len(path) <= INVOKE_REST_API_MAX_PATH:
@@ -179,20 +183,20 @@ class StoredObjectsApi(RestCaller):
         # another transport is used.
         if looks_first or len(path) > INVOKE_REST_API_MAX_PATH:
             with contextlib.suppress(RemoteNotFound):
-                self.request("GET", path, what=what)
+                self.request(RestRequest("GET", path), what=what)
                 raise RemoteConflict(
                     f"Environment {self._env_name!r}: {what} already exists. Use another name, or set it.",
                     env_name=self._env_name,
                     status=409,
                 )
-        self.request("POST", collection, json=body, what=what)
+        self.request(RestRequest("POST", collection, json=body), what=what)
 
     def _rows_of(self, path: str, name: str, key: str, *fields: str) -> list[dict[str, Any]]:
         """List all rows, each once by its key; read them again if rows were added or deleted meanwhile."""
 
         def ask(offset: int) -> Page[dict[str, Any]]:
             params = {"limit": PAGE_ROWS, "offset": offset, "order_by": "id"}
-            answer = self.request_fields("GET", path, name, "total_entries", params=params)
+            answer = self.request_fields(RestRequest("GET", path, params=params), name, "total_entries")
             rows = [self.checked(row, f"a row of GET {path}", key, *fields) for row in answer[name]]
             return Page(rows, int(answer["total_entries"]))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.models import TaskInstance, TaskState, parse_time
+from airflow_mwaa_provider.client.models import RestRequest, TaskInstance, TaskState, parse_time
 from airflow_mwaa_provider.client.rest.pages import LOOKS, PAGE_ROWS, Page, pages
 from airflow_mwaa_provider.client.rest.request import RestCaller, quoted
 from airflow_mwaa_provider.exceptions import RemoteNotFound, UnexpectedAnswer
@@ -61,7 +61,7 @@ class TaskListsApi(RestCaller):
         if states:
             body["state"] = [state.value for state in states]
         path = "/dags/~/dagRuns/~/taskInstances/list"
-        answer = self.request_fields("POST", path, "task_instances", "total_entries", json=body)
+        answer = self.request_fields(RestRequest("POST", path, json=body), "task_instances", "total_entries")
         return Page(self._rows(answer["task_instances"]), int(answer["total_entries"]))
 
     def _in_pages(self, pairs: Pairs, task_ids: Names, states: Sequence[TaskState]) -> list[TaskInstance]:
@@ -109,7 +109,7 @@ class TaskListsApi(RestCaller):
 
     def _tasks_of_dag(self, dag_id: str) -> set[str]:
         try:
-            answer = self.request_fields("GET", f"/dags/{quoted(dag_id)}/tasks", "tasks")
+            answer = self.request_fields(RestRequest("GET", f"/dags/{quoted(dag_id)}/tasks"), "tasks")
         except RemoteNotFound:
             return set()
         try:
@@ -127,7 +127,7 @@ class TaskListsApi(RestCaller):
             if states:
                 params["state"] = [state.value for state in states]
             try:
-                answer = self.request_fields("GET", path, "task_instances", "total_entries", params=params)
+                answer = self.request_fields(RestRequest("GET", path, params=params), "task_instances", "total_entries")
             except RemoteNotFound:  # deleted since the page before
                 return Page([], None)
             return Page(self._rows(answer["task_instances"]), int(answer["total_entries"]))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import requests
 
     from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
+    from airflow_mwaa_provider.client.models import RestRequest
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +56,6 @@ SLOW_DOWN = "Make fewer calls at once, or allow more time."
 _TOO_LARGE = re.compile(r"payload size exceeded|response ?size ?too ?large|request entity too large", re.IGNORECASE)
 
 
-def is_mutating(method: str, path: str) -> bool:
-    """Whether a REST call may change anything: all but GET, HEAD and the reading POSTs that end in ``/list``."""
-    return method not in ("GET", "HEAD") and not (method == "POST" and path.endswith("/list"))
-
-
 @dataclass(frozen=True)
 class Answer:
     """Airflow's answer to one REST call: any status; ``body`` is parsed JSON, or text where it isn't JSON."""
@@ -70,14 +66,14 @@ class Answer:
 
 
 class Transport(Protocol):
-    """Carries one REST call. ``path`` has no ``/api/v…`` prefix and is already percent-encoded."""
+    """Carries one REST call."""
 
     name: TransportName
 
-    def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> Answer:
+    def send(self, request: RestRequest) -> Answer:
         """Send once.
 
-        :raises MwaaError: with ``ambiguous`` set when the call may have taken effect all the same.
+        :raises MwaaError: with ``ambiguous`` set if the call may have taken effect nevertheless.
         """
 
 
@@ -90,42 +86,35 @@ class RestApiTransport:
         self._control_plane = control_plane
         self._env_name = env_name
 
-    def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> Answer:
+    def send(self, request: RestRequest) -> Answer:
         """Send once; see :class:`Transport`.
 
-        :raises UnsupportedByTransport: InvokeRestApi has no such method, or takes no path of that length; nothing
+        :raises UnsupportedByTransport: InvokeRestApi does not support the method, or a path of that length; nothing
             was sent.
-        :raises AnswerTooLarge: the answer exceeds 6 MB; ``ambiguous`` when the call acts, because it was carried out.
+        :raises AnswerTooLarge: the answer exceeds 6 MB; ``ambiguous`` if the call is mutating, because it was carried
+            out.
         :raises CallTimeout: Airflow took longer than InvokeRestApi waits.
         """
-        where = f"Environment {self._env_name!r}: {method} {path}"
-        if len(path) > INVOKE_REST_API_MAX_PATH or method not in _INVOKE_REST_API_METHODS:
+        where, length = f"Environment {self._env_name!r}: {request}", len(request.path)
+        if length > INVOKE_REST_API_MAX_PATH or request.method not in _INVOKE_REST_API_METHODS:
             what = (
-                f"takes no {method}"
-                if method not in _INVOKE_REST_API_METHODS
-                else f"takes paths of at most {INVOKE_REST_API_MAX_PATH} characters, and this one has {len(path)}"
+                f"takes no {request.method}"
+                if request.method not in _INVOKE_REST_API_METHODS
+                else f"takes paths of at most {INVOKE_REST_API_MAX_PATH} characters, and this one has {length}"
             )
             raise UnsupportedByTransport(
                 f"{where}: InvokeRestApi {what}. Leave transport unset or use 'web_session', or shorten the ids.",
                 env_name=self._env_name,
             )
-        may_act = is_mutating(method, path)
-        doubt = " It may have taken effect." if may_act else ""
-        status, body = self._control_plane.invoke_rest_api(
-            self._env_name,
-            method=method,
-            path=path,
-            params=dict(params) if params else None,
-            body=json,
-            is_mutating=may_act,
-        )
+        doubt = " It may have taken effect." if request.is_mutating else ""
+        status, body = self._control_plane.invoke_rest_api(self._env_name, request)
         if status == 413 or (status >= 400 and _TOO_LARGE.search(str(body)[:1000])):
             raise AnswerTooLarge(
                 f"{where}: the answer exceeds the {INVOKE_REST_API_MAX_BYTES >> 20} MB that InvokeRestApi "
                 f"carries.{doubt} Ask for less at once, or use transport='web_session'.",
                 status=status,
                 env_name=self._env_name,
-                ambiguous=may_act,
+                ambiguous=request.is_mutating,
             )
         if status == 504:
             raise CallTimeout(
@@ -133,7 +122,7 @@ class RestApiTransport:
                 "Ask for less at once, or use transport='web_session'.",
                 env_name=self._env_name,
                 transient=True,
-                ambiguous=may_act,
+                ambiguous=request.is_mutating,
             )
         return Answer(status, body)
 
@@ -167,35 +156,33 @@ class WebSessionTransport:
         self._lock = threading.Lock()
         self._login: _Login | None = None
 
-    def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> Answer:
-        """Send once, logging in first where there is no session; refused as logged out, log in anew and send again.
+    def send(self, request: RestRequest) -> Answer:
+        """Send once, logging in first if there is no session; if it has ended, log in again and send again.
 
-        :raises TokenExpired: the new session was refused as well.
+        :raises TokenExpired: the new session was rejected as well.
         """
         login = self._ensure_login()
-        response = self._send(login, method, path, params, json)
+        response = self._send(login, request)
         if self._has_ended(login, response):
             log.info("Environment %r: the web session ended, logging in again", self._env_name)
             login = self._ensure_login(instead_of=login)
-            response = self._send(login, method, path, params, json)
+            response = self._send(login, request)
             if self._has_ended(login, response):
                 raise TokenExpired(
-                    f"Environment {self._env_name!r}: {method} {path} was refused although the web session is new "
+                    f"Environment {self._env_name!r}: {request} was rejected although the web session is new "
                     f"(HTTP {response.status_code}). Check the role's access to the Airflow UI.",
                     env_name=self._env_name,
                 )
-        return _answer(response, self._env_name, method, path)
+        return _answer(response, self._env_name, request)
 
-    def _send(
-        self, login: _Login, method: str, path: str, params: Mapping[str, Any] | None, json: Any
-    ) -> requests.Response:
+    def _send(self, login: _Login, request: RestRequest) -> requests.Response:
         return self._web_server.send(
-            method,
-            f"https://{login.host}{_full_path(path, login.major)}",
-            is_mutating=is_mutating(method, path),
+            request.method,
+            f"https://{login.host}{_full_path(request.path, login.major)}",
+            is_mutating=request.is_mutating,
             headers={**login.headers, "Accept": "application/json"},
-            params=params,
-            json=json,
+            params=request.params,
+            json=request.json,
         )
 
     def _has_ended(self, login: _Login, response: requests.Response) -> bool:
@@ -280,19 +267,18 @@ def _leads_to_login(response: requests.Response) -> bool:
     return response.is_redirect and ("login" in location or "aws-console-sso" in location)
 
 
-def _answer(response: requests.Response, env_name: str, method: str, path: str) -> Answer:
+def _answer(response: requests.Response, env_name: str, request: RestRequest) -> Answer:
     status, retry_after_s = response.status_code, _retry_after_s(response)
     if not response.is_redirect and (status in (204, 429) or not response.content):
         return Answer(status, _json_or_none(response), retry_after_s)
     body = _json_or_none(response)
     if body is not None or response.content.strip() == b"null":
         return Answer(status, body, retry_after_s)
-    may_act = is_mutating(method, path)
-    # A page with a status below 300 may be the rest of an answer that was cut on its way.
+    # A page with a status below 300 may be the rest of an interrupted answer.
     doubtful = status >= 500 or status < 300
     raise UnexpectedAnswer(
-        f"Environment {env_name!r}: {method} {path} answered HTTP {status} with {_form(response)}. "
-        + ("It may have taken effect. " if may_act and doubtful else "")
+        f"Environment {env_name!r}: {request} answered HTTP {status} with {_form(response)}. "
+        + ("It may have taken effect. " if request.is_mutating and doubtful else "")
         + (
             "The web server is down or restarting: try again later."
             if status >= 500
@@ -301,7 +287,7 @@ def _answer(response: requests.Response, env_name: str, method: str, path: str) 
         status=status,
         env_name=env_name,
         transient=status >= 500,
-        ambiguous=may_act and doubtful,
+        ambiguous=request.is_mutating and doubtful,
         retry_after_s=retry_after_s,
     )
 
