@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hook's whole configuration as one value: what an operator hands to its trigger, and a trigger to the database."""
+"""The whole configuration of a hook as one value, which operators pass to triggers, and triggers to the database."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["HookSettings"]
 
 @dataclass(frozen=True)
 class HookSettings:
-    """How environments are reached; the parameters of the hook, and those of its ``environment()``.
+    """The parameters of the hook, and those of its ``environment()``.
 
-    It holds names of connections and no secrets, and is made of JSON's own types.
+    It holds names of connections and no secrets, and consists of JSON types only.
 
-    :param airflow_major: what to assume where GetEnvironment isn't permitted.
+    :param airflow_major: the Airflow version to assume where the role may not call GetEnvironment.
     """
 
     aws_conn_id: str | None = "aws_default"
@@ -35,7 +35,7 @@ class HookSettings:
 
     @classmethod
     def of(cls, task: Any) -> HookSettings:
-        """Read them from an operator or a sensor, which has its parameters under the same names."""
+        """Read the settings from an operator or a sensor, whose parameters have the same names."""
         return cls(
             aws_conn_id=task.aws_conn_id,
             region_name=task.region_name,
@@ -46,26 +46,30 @@ class HookSettings:
         )
 
     def environment(self, env_name: str) -> MwaaEnvironment:
-        """Make a hook, and give the environment of that name; no call is made yet.
+        """Make a hook, and return the environment of that name. No call is made.
 
         :raises MwaaInputError: the connection, or a setting, cannot be used.
         """
-        return self._hook().environment(env_name, transport=self.transport, airflow_major=self.airflow_major)
+        return self.hook().environment(env_name, transport=self.transport, airflow_major=self.airflow_major)
 
-    def aws_client(self, service: str) -> Any:
-        """Make a boto3 client of another AWS service, such as ``"s3"``, with the same credentials and region."""
-        return self._hook().aws_client(service)
+    def aws_client(self, service: str, **options: Any) -> Any:
+        """Make a boto3 client of another AWS service, such as ``"s3"``, with the same credentials and region.
 
-    def _hook(self) -> MwaaEnvironmentHook:
-        # Imported here, because it brings boto3 and the amazon provider, which a DAG file's parsing must not load.
+        :param options: those of the hook's ``aws_client()``.
+        """
+        return self.hook().aws_client(service, **options)
+
+    def hook(self) -> MwaaEnvironmentHook:
+        """Make a hook."""
+        # Imported here, because it imports boto3 and the amazon provider, which parsing a DAG file must not load.
         from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 
         return MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
 
     def serialize(self) -> dict[str, Any]:
-        """Give it as JSON's own types; ``HookSettings(**it)`` makes it again.
+        """Return the settings as JSON types; ``HookSettings(**result)`` makes them again.
 
-        :raises MwaaInputError: ``botocore_config`` holds something else.
+        :raises MwaaInputError: ``botocore_config`` holds a value of another type.
         """
         fields = asdict(self)
         try:
@@ -75,5 +79,5 @@ class HookSettings:
         return fields
 
     def key(self) -> str:
-        """Give a text that is the same for equal settings."""
+        """Return a string that is the same for equal settings."""
         return json.dumps(self.serialize(), sort_keys=True)

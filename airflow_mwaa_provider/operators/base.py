@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base of operators that call AWS: how it is reached, declared and documented once."""
+"""Bases of the operators and sensors that call AWS: their shared parameters are declared and documented here."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_mwaa_provider._compat import BaseOperator
+from airflow_mwaa_provider.client.parameters import check_transport
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.hooks.templating import TextTemplates
@@ -13,20 +14,20 @@ from airflow_mwaa_provider.hooks.templating import TextTemplates
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["MwaaOperator"]
+__all__ = ["MwaaEnvironmentOperator", "MwaaOperator"]
 
 
 class MwaaOperator(TextTemplates, BaseOperator):
-    """Base of operators that call AWS.
+    """Base of all operators and sensors that call AWS.
 
-    A class that is derived from it adds its own fields to ``template_fields`` and ``text_fields``.
+    A subclass adds its own fields to ``template_fields`` and ``text_fields``.
 
-    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated); ``None`` uses the role that the task runs
+    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated). ``None`` uses the role that the task runs
         with. See :class:`~airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook`.
-    :param region_name: AWS region (templated); if not given, the connection's, else boto3's.
-    :param region: older name of ``region_name``, as the amazon provider's operators take it.
-    :param verify: ``False`` or the path of a CA bundle (templated).
-    :param botocore_config: keywords of botocore's ``Config``.
+    :param region_name: AWS region (templated). The default is the connection's region, then boto3's.
+    :param region: older name of ``region_name``, which the amazon provider's operators accept as well.
+    :param verify: ``False``, or the path of a CA bundle (templated).
+    :param botocore_config: keyword arguments of botocore's ``Config``.
     """
 
     template_fields: Sequence[str] = ("aws_conn_id", "region_name", "verify")
@@ -45,9 +46,7 @@ class MwaaOperator(TextTemplates, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if region_name and region and region_name != region:
-            raise MwaaInputError(
-                f"region={region!r} and region_name={region_name!r} name two regions: give region_name alone."
-            )
+            raise MwaaInputError(f"region={region!r} and region_name={region_name!r} differ. Give region_name only.")
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name or region
         self.verify = verify
@@ -55,5 +54,27 @@ class MwaaOperator(TextTemplates, BaseOperator):
 
     @property
     def hook_settings(self) -> HookSettings:
-        """How the hooks of this operator reach AWS, and an environment where it has one."""
+        """How the hooks of this operator reach AWS and, where it calls one, an environment."""
         return HookSettings.of(self)
+
+
+class MwaaEnvironmentOperator(MwaaOperator):
+    """Base of the operators and sensors that call an MWAA environment by any transport.
+
+    Also takes the parameters of :class:`MwaaOperator`.
+
+    :param airflow_version: major version of Airflow in the environment, 2 or 3 (templated). Used only where the role
+        may not call GetEnvironment.
+    :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``. ``None`` uses the connection's transport, or
+        chooses one automatically.
+    """
+
+    template_fields: Sequence[str] = (*MwaaOperator.template_fields, "airflow_version")
+
+    def __init__(
+        self, *, airflow_version: int | str | None = None, transport: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.airflow_version = airflow_version
+        self.transport = transport
+        check_transport(transport)

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider._compat import BaseOperator
 from airflow_mwaa_provider.client.cli.endpoint import last_words
 from airflow_mwaa_provider.client.texts import storable
 from airflow_mwaa_provider.exceptions import CliCommandFailed, MwaaInputError
-from airflow_mwaa_provider.hooks.settings import HookSettings
-from airflow_mwaa_provider.hooks.templating import TextTemplates
+from airflow_mwaa_provider.operators.base import MwaaOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from airflow_mwaa_provider._compat import Context
 
 __all__ = ["MwaaCliOperator"]
@@ -23,12 +23,14 @@ __all__ = ["MwaaCliOperator"]
 _SILENT = (["variables", "get"], ["variables", "export"], ["connections"], ["config"])
 
 
-class MwaaCliOperator(TextTemplates, BaseOperator):
+class MwaaCliOperator(MwaaOperator):
     """Run an Airflow CLI command through the CLI endpoint of an MWAA environment.
 
     Every argument arrives as it was, quotes and line breaks included; what cannot arrive unchanged is refused before
     anything is sent. Once it may have run a command is not sent again, unless it is ``idempotent``; a retry of the task
     runs it again.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
 
     :param env_name: name of the environment (templated).
     :param command: the command without the leading ``airflow`` (templated): a list of its arguments, or one text that
@@ -38,23 +40,11 @@ class MwaaCliOperator(TextTemplates, BaseOperator):
         busy with four other commands.
     :param log_output: put what it printed into the task's log; not that of commands that print secrets.
     :param airflow_version: major version there, 2 or 3 (templated); used only where GetEnvironment isn't permitted.
-    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated).
-    :param region_name: region of the environment (templated).
-    :param verify: ``False`` or the path of a CA bundle (templated).
-    :param botocore_config: keywords of botocore's ``Config``.
     :return: ``{"stdout", "stderr", "exit_status"}``; the status is 0 or 1, MWAA tells no other.
     """
 
-    template_fields: Sequence[str] = (
-        "env_name",
-        "command",
-        "airflow_version",
-        "aws_conn_id",
-        "region_name",
-        "verify",
-    )
-    text_fields = ("env_name", "aws_conn_id", "region_name")
-    ui_color = "#d6cef2"
+    template_fields: Sequence[str] = (*MwaaOperator.template_fields, "env_name", "command", "airflow_version")
+    text_fields: ClassVar[Collection[str]] = (*MwaaOperator.text_fields, "env_name")
 
     def __init__(
         self,
@@ -65,10 +55,6 @@ class MwaaCliOperator(TextTemplates, BaseOperator):
         idempotent: bool = False,
         log_output: bool = True,
         airflow_version: int | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -78,10 +64,6 @@ class MwaaCliOperator(TextTemplates, BaseOperator):
         self.idempotent = idempotent
         self.log_output = log_output
         self.airflow_version = airflow_version
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
-        self.botocore_config = botocore_config
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Run it.
@@ -92,8 +74,7 @@ class MwaaCliOperator(TextTemplates, BaseOperator):
         """
         self.read_rendered(required=("env_name", "command"))
         argv = _argv(self.command)
-        settings = HookSettings.of(self)
-        result = settings.environment(self.env_name).run_cli(argv, idempotent=self.idempotent)
+        result = self.hook_settings.environment(self.env_name).run_cli(argv, idempotent=self.idempotent)
         silent = any(argv[: len(start)] == start for start in _SILENT)
         if self.log_output and not silent:
             for name, text in (("stdout", result.stdout), ("stderr", result.stderr)):

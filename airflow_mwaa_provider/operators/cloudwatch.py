@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publish to CloudWatch: metrics of one's own, of a worker, of the metadata database, and of changed privileges."""
+"""Publish metrics to CloudWatch: custom ones, and those of a worker, the metadata database and changed privileges."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from airflow_mwaa_provider.metadata.routes import ROUTES, check_route
 from airflow_mwaa_provider.monitoring.metrics import OLDEST_S, Metric, check_namespace, metrics_of
 from airflow_mwaa_provider.monitoring.privileges import CHANGES, PRIVILEGES_METRIC
 from airflow_mwaa_provider.operators.base import MwaaOperator
+from airflow_mwaa_provider.operators.renaming import renamed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -37,7 +38,10 @@ _MAX_FINDINGS = 1_000
 
 
 class _MetricsOperator(MwaaOperator):
-    """Base of operators that publish metrics."""
+    """Base of the operators that publish metrics.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
+    """
 
     template_fields: Sequence[str] = (*MwaaOperator.template_fields, "namespace")
     text_fields: ClassVar[Collection[str]] = (*MwaaOperator.text_fields, "namespace")
@@ -58,16 +62,19 @@ class _MetricsOperator(MwaaOperator):
 
 
 class CloudWatchMetricsOperator(_MetricsOperator):
-    """Publish metrics to CloudWatch, as few requests as its limits allow.
+    """Publish metrics to CloudWatch, in as few requests as its limits allow.
 
-    All are checked before the first request. A request of which nobody knows whether CloudWatch took it is not
-    repeated, and fails the task. A retry of the task sends all metrics again, those too that CloudWatch has by then:
-    give ``retries=0`` where a sum must not count twice.
+    All metrics are checked before the first request. If a request fails and CloudWatch may have accepted it, it is not
+    repeated, and the task fails. A retry of the task sends all metrics again, including those that CloudWatch has
+    accepted. Set ``retries=0`` where a sum must not count twice.
 
-    :param namespace: namespace of the metrics (templated); none of AWS's own.
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
+
+    :param namespace: namespace of the metrics (templated); not one of AWS's own.
     :param metrics: one or many :class:`~airflow_mwaa_provider.monitoring.metrics.Metric`, or dicts of its fields
         (templated), or what another task returned.
-    :param repeat_unsure: repeat such a request; right where nobody looks at the metrics' sums and sample counts.
+    :param repeat_unsure: repeat a request that CloudWatch may have accepted. Safe if nobody uses the metrics' sums and
+        sample counts.
     :return: ``{"metrics": …, "requests": …}``.
     """
 
@@ -87,9 +94,9 @@ class CloudWatchMetricsOperator(_MetricsOperator):
         self.repeat_unsure = repeat_unsure
 
     def execute(self, context: Context) -> dict[str, int]:  # noqa: ARG002 - Airflow's signature
-        """Publish them.
+        """Publish the metrics.
 
-        :raises MwaaInputError: CloudWatch would refuse something; nothing was sent.
+        :raises MwaaInputError: CloudWatch would reject a metric. Nothing was sent.
         :raises MetricsNotSent: a request failed; says which metrics were sent.
         """
         self.read_rendered(required=("namespace", "metrics"))
@@ -97,17 +104,20 @@ class CloudWatchMetricsOperator(_MetricsOperator):
 
 
 class WorkerMetricsOperator(_MetricsOperator):
-    """Publish what the worker that this task runs on has of memory, CPU, disk and processes, in one request.
+    """Publish the memory, CPU, disk and processes of the worker that this task runs on, in one request.
 
-    The ten metrics of AWS's sample keep their names and dimensions (Environment, Category, Host). They are those of the
-    machine below; added is what the container says, whose limit is the one that tasks are killed at. A number that
-    cannot be had is left out, and a line of the log says why.
+    The ten metrics of AWS's sample keep their names and dimensions (Environment, Category, Host). They describe the
+    machine. Metrics of the container are added, because tasks are killed at the container's memory limit. A number that
+    cannot be measured is left out, and the reason is logged.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
 
     :param namespace: namespace of the metrics (templated).
-    :param env_name: value of the dimension Environment (templated); if not given, the environment that the task runs
-        in, from ``AIRFLOW_ENV_NAME``; where that is not set, the dimension is left out.
-    :param disk_path: a folder on the disk whose space is measured (templated); by default that of temporary files.
-    :return: the numbers by the metrics' names.
+    :param env_name: value of the dimension Environment (templated). The default is the environment that the task runs
+        in, from ``AIRFLOW_ENV_NAME``. If that is not set, the dimension is left out.
+    :param disk_path: a folder on the disk whose space is measured (templated). The default is the folder of temporary
+        files.
+    :return: the numbers, by the metrics' names.
     """
 
     template_fields: Sequence[str] = (*_MetricsOperator.template_fields, "env_name", "disk_path")
@@ -129,7 +139,7 @@ class WorkerMetricsOperator(_MetricsOperator):
         """Measure, and publish.
 
         :raises MwaaInputError: nothing could be measured.
-        :raises MetricsNotSent: CloudWatch did not take the metrics.
+        :raises MetricsNotSent: CloudWatch did not accept the metrics.
         """
         from airflow_mwaa_provider.monitoring.worker import measure_worker
 
@@ -137,37 +147,39 @@ class WorkerMetricsOperator(_MetricsOperator):
         env_name = self.env_name or os.environ.get("AIRFLOW_ENV_NAME")
         if not env_name:
             self.log.warning(
-                "The environment has no name here (AIRFLOW_ENV_NAME), so the metrics have no dimension Environment. "
-                "Give env_name."
+                "AIRFLOW_ENV_NAME is not set, so the metrics have no dimension Environment. Give env_name."
             )
         measured = measure_worker(self.disk_path or tempfile.gettempdir())
         for what, why in measured.missing.items():
-            self.log.warning("No metrics of the %s: %s", what, why)
+            self.log.warning("No metrics of %s: %s", what, why)
         if not measured.numbers:
-            raise MwaaInputError("Worker metrics: nothing could be measured; the log says why.")
-        # A repetition changes no mean, least or greatest value, and a sum of these says nothing.
+            raise MwaaInputError("Worker metrics: nothing could be measured. See the task log for the reasons.")
+        # A repetition changes no average, minimum or maximum, and a sum of these values means nothing.
         self._publish(measured.metrics(env_name), repeat_unsure=True)
         return dict(measured.numbers)
 
 
 class MetadataMetricsOperator(_MetricsOperator):
-    """Publish what is in Airflow's metadata database, in one request: runs and tasks by state, ages, and sizes.
+    """Publish metrics of Airflow's metadata database, in one request: runs and tasks by state, ages, and sizes.
 
     Names, units and dimensions (Environment, State, Table) are fixed; see
     :data:`~airflow_mwaa_provider.monitoring.metadata_metrics.METADATA_METRICS`. No table with a history is read as a
-    whole, and memory does not grow with the database. A number that cannot be had by this route, or in time, is left
-    out, and a line of the log says why.
+    whole, and memory does not grow with the database. A number that cannot be read by this route, or in time, is left
+    out, and the reason is logged.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
 
     :param namespace: namespace of the metrics (templated).
     :param env_name: value of the dimension Environment, and the environment whose web server routes ``api`` and
-        ``rest`` ask (templated); the task's own, from ``AIRFLOW_ENV_NAME``, if not given.
+        ``rest`` call (templated). The default is the task's own environment, from ``AIRFLOW_ENV_NAME``.
     :param route: ``"database"``, ``"mwaa_environment"``, ``"api"``, ``"rest"`` or ``"auto"`` (templated); see
         :class:`~airflow_mwaa_provider.hooks.metadata.MetadataHook`.
-    :param metadata_conn_id: a ``postgres`` connection to the database (templated); on Airflow 2 the environment's own
-        if not given.
-    :param statement_timeout: the database ends a question that takes longer; route ``api`` has the web server's own
+    :param metadata_conn_id: a ``postgres`` connection to the database (templated). The default on Airflow 2 is the
+        environment's own database.
+    :param statement_timeout: the database cancels a query that takes longer. Route ``api`` has the web server's own
         limit, and ``rest`` has none.
-    :return: the numbers by the metrics' names, by state or table within; ages and delays in seconds, sizes in bytes.
+    :return: the numbers, by the metrics' names, and within these by state or table; ages and delays in seconds, sizes
+        in bytes.
     """
 
     template_fields: Sequence[str] = (*_MetricsOperator.template_fields, "env_name", "route", "metadata_conn_id")
@@ -196,10 +208,10 @@ class MetadataMetricsOperator(_MetricsOperator):
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Measure, and publish.
 
-        :raises MwaaInputError: the environment has no name here, no route can be used, or nothing could be measured.
-        :raises AccessDenied: the role may not ask the environment, or its user there not read runs and tasks.
-        :raises MetadataError: the database could not be opened, or was lost.
-        :raises MetricsNotSent: CloudWatch did not take the metrics.
+        :raises MwaaInputError: the environment's name is not known, no route can be used, or nothing could be measured.
+        :raises AccessDenied: the role may not call the environment, or its user there may not read runs and tasks.
+        :raises MetadataError: the database could not be opened, or the connection was lost.
+        :raises MetricsNotSent: CloudWatch did not accept the metrics.
         """
         from airflow_mwaa_provider.hooks.metadata import MetadataHook
         from airflow_mwaa_provider.monitoring.metadata_metrics import metadata_metrics
@@ -216,8 +228,8 @@ class MetadataMetricsOperator(_MetricsOperator):
         )
         if hook.env_name is None:
             raise MwaaInputError(
-                "Metadata metrics: the environment has no name here (AIRFLOW_ENV_NAME), and its metrics would be "
-                "nobody's. Give env_name."
+                "Metadata metrics: AIRFLOW_ENV_NAME is not set, so the metrics would belong to no environment. Give "
+                "env_name."
             )
         measures = hook.measure(statement_timeout=self.statement_timeout)
         for why in dict.fromkeys(measures.missing.values()):
@@ -225,50 +237,59 @@ class MetadataMetricsOperator(_MetricsOperator):
             self.log.warning("Not published: %s: %s", names, why)
         metrics = metadata_metrics(measures.numbers, hook.env_name)
         if not metrics:
-            raise MwaaInputError("Metadata metrics: nothing could be measured; the log says why.")
-        # A repetition changes no mean, least or greatest value, and a sum of these says nothing.
+            raise MwaaInputError("Metadata metrics: nothing could be measured. See the task log for the reasons.")
+        # A repetition changes no average, minimum or maximum, and a sum of these values means nothing.
         self._publish(metrics, repeat_unsure=True)
         return measures.numbers
 
 
 class PrivilegeChangesOperator(_MetricsOperator):
-    """Find out who changed whose privileges, from an environment's log groups, and publish how many changes there were.
+    """Search an environment's log groups for changes of privileges, and publish how many there were.
 
-    What is found, and what cannot be, is in ``docs/privilege-changes.md``.
+    See ``docs/privilege-changes.md`` for what is found, and what cannot be found.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
 
     :param namespace: namespace of the metric ``privilege_changes`` (templated).
-    :param env_name: the environment (templated); if not given, the one that the task runs in, from
+    :param env_name: the environment (templated). The default is the one that the task runs in, from
         ``AIRFLOW_ENV_NAME``.
-    :param start: first moment that is searched, a datetime or ISO 8601 text with a time zone (templated); if not given,
-        what a scheduled run's data interval says, else ``window`` before ``end``.
-    :param end: first moment after it (templated); if not given, the end of a scheduled run's data interval, else now.
-    :param window: how much is searched where the data interval says nothing.
-    :param delay: how long lines take to come to CloudWatch Logs: a scheduled run searches what is this much older.
-    :param changes: which of :data:`~airflow_mwaa_provider.monitoring.privileges.CHANGES` count; all but
-        ``"user-added"`` by default.
-    :return: ``{"count": …, "by_change": {…}, "start": …, "end": …, "findings": [{…}, …]}``, the first 1,000 of them.
+    :param since: search lines from this time on, a datetime or an ISO 8601 string with a time zone (templated). The
+        default is the start of a scheduled run's data interval, or ``window`` before ``until``.
+    :param until: search lines before this time (templated). The default is the end of a scheduled run's data interval,
+        or now.
+    :param window: how much to search if there is no data interval.
+    :param delay: how long lines take to arrive in CloudWatch Logs. A scheduled run searches lines that are this much
+        older than its data interval.
+    :param changes: which of :data:`~airflow_mwaa_provider.monitoring.privileges.CHANGES` count. The default is all but
+        ``"user-added"``.
+    :param start: deprecated name of ``since``.
+    :param end: deprecated name of ``until``.
+    :return: ``{"count": …, "by_change": {…}, "start": …, "end": …, "findings": [{…}, …]}``, with the first 1,000
+        findings.
     """
 
-    template_fields: Sequence[str] = (*_MetricsOperator.template_fields, "env_name", "start", "end")
+    template_fields: Sequence[str] = (*_MetricsOperator.template_fields, "env_name", "since", "until")
     text_fields: ClassVar[Collection[str]] = (*_MetricsOperator.text_fields, "env_name")
-    narrowing_fields: ClassVar[Collection[str]] = ("env_name", "start", "end")
+    narrowing_fields: ClassVar[Collection[str]] = ("env_name", "since", "until")
 
     def __init__(
         self,
         *,
         namespace: str = "MWAA-Custom",
         env_name: str | None = None,
-        start: datetime | str | None = None,
-        end: datetime | str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
         window: timedelta = timedelta(hours=1),
         delay: timedelta = timedelta(minutes=5),
         changes: Collection[str] = CHANGES[:-1],
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(namespace=namespace, **kwargs)
         self.env_name = env_name
-        self.start = start
-        self.end = end
+        self.since = renamed("since", since, "start", start)
+        self.until = renamed("until", until, "end", end)
         self.window = window
         self.delay = delay
         self.changes = changes
@@ -276,20 +297,20 @@ class PrivilegeChangesOperator(_MetricsOperator):
             raise MwaaInputError(f"window={window} must be positive, and delay={delay} must not be negative.")
         unknown = sorted(set(changes) - set(CHANGES))
         if unknown or isinstance(changes, str):
-            raise MwaaInputError(f"changes={changes!r}: must be a list; there are {', '.join(CHANGES)}.")
+            raise MwaaInputError(f"changes={changes!r} must be a list of {', '.join(CHANGES)}.")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Search, and publish.
 
-        :raises MwaaInputError: the environment has no name here, or no log group that can be searched; or ``start`` is
-            not before ``end``.
+        :raises MwaaInputError: the environment's name is not known, it has no log group that can be searched, or
+            ``since`` is not before ``until``.
         :raises AccessDenied: a permission is missing; names it.
-        :raises MetricsNotSent: CloudWatch did not take the metric.
+        :raises MetricsNotSent: CloudWatch did not accept the metric.
         """
         self.read_rendered(required=("namespace",))
         env_name = self.env_name or os.environ.get("AIRFLOW_ENV_NAME")
         if not env_name:
-            raise MwaaInputError("The environment has no name here (AIRFLOW_ENV_NAME). Give env_name.")
+            raise MwaaInputError("Privilege changes: AIRFLOW_ENV_NAME is not set. Give env_name.")
         start, end = self._searched(context)
         counts: Counter[str] = Counter()
         places: Counter[tuple[str, str, str, str]] = Counter()
@@ -303,7 +324,7 @@ class PrivilegeChangesOperator(_MetricsOperator):
         oldest = heapq.nsmallest(
             _MAX_FINDINGS, counted(self._found(env_name, start, end)), key=lambda finding: finding.time
         )
-        # Without the lines' own words, which would be found again, in this log.
+        # Without the text of the lines, because the next search would find it in this log.
         for (change, evidence, component, stream), count in itertools.islice(places.items(), _MAX_FINDINGS):
             self.log.warning("%s: %d line(s), %s, in the log of %s: %s", change, count, evidence, component, stream)
         self.log.info(
@@ -320,8 +341,8 @@ class PrivilegeChangesOperator(_MetricsOperator):
         }
 
     def _searched(self, context: Context) -> tuple[datetime, datetime]:
-        """Return the first moment that is searched, and the first after it."""
-        start, end = parse_datetime(self.start, "start"), parse_datetime(self.end, "end")
+        """Return the time to search from, and the time to search until."""
+        start, end = parse_datetime(self.since, "since"), parse_datetime(self.until, "until")
         run: Any = context.get("dag_run")
         interval_start: Any = context.get("data_interval_start")
         interval_end: Any = context.get("data_interval_end")
@@ -332,24 +353,26 @@ class PrivilegeChangesOperator(_MetricsOperator):
         end = end or datetime.now(UTC)
         start = start or end - self.window
         if start >= end:
-            raise MwaaInputError(f"start={start.isoformat()} is not before end={end.isoformat()}. Correct one of them.")
+            raise MwaaInputError(
+                f"since={start.isoformat()} must be before until={end.isoformat()}. Correct one of them."
+            )
         return start, end
 
     def _found(self, env_name: str, start: datetime, end: datetime) -> Iterator[Finding]:
         from airflow_mwaa_provider.client.aws.calls import AwsCalls
         from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
-        from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
         from airflow_mwaa_provider.monitoring.privileges import find_changes, log_groups
 
-        hook = MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
+        hook = self.hook_settings.hook()
         environment = call_with_retries(functools.partial(hook.control_plane.get_environment, env_name), RetryPolicy())
         groups, blind = log_groups(environment)
         if not groups:
             raise MwaaInputError(
-                f"Environment {env_name!r} has no log group enabled, so nothing can be found. Enable its logs at INFO."
+                f"Environment {env_name!r} has no log group enabled, so nothing can be found. Enable its logs at level "
+                "INFO."
             )
         for why in blind:
-            self.log.warning("%s Enable them at INFO.", why)
+            self.log.warning("%s Enable them at level INFO.", why)
         logs = AwsCalls(hook.aws_client("logs", attempts=1), "CloudWatch Logs", "logs")
         for group in groups:
             try:
@@ -357,15 +380,15 @@ class PrivilegeChangesOperator(_MetricsOperator):
             except AwsError as error:
                 if error.code != "ResourceNotFoundException":
                     raise
-                self.log.warning("Log group %r does not exist, so nothing is found in it.", group.name)
+                self.log.warning("Log group %r does not exist, so nothing can be found in it.", group.name)
 
     def _publish_counts(self, env_name: str, counts: Mapping[str, int], end: datetime) -> None:
         if datetime.now(UTC) - end > timedelta(seconds=OLDEST_S - 60):
-            self.log.warning("Nothing is published: CloudWatch takes no metric of more than two weeks ago.")
+            self.log.warning("Nothing is published, because CloudWatch accepts no metric that is older than two weeks.")
             return
         environment = {"Environment": env_name}
         metrics = [Metric(PRIVILEGES_METRIC, sum(counts.values()), "Count", environment, end)]
         for change, count in counts.items():
             metrics.append(Metric(PRIVILEGES_METRIC, count, "Count", {**environment, "Change": change}, end))
-        # A repetition does not change the maximum, which is what is to be looked at.
+        # A repetition does not change the maximum, which is what alarms and dashboards use.
         self._publish(metrics, repeat_unsure=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,22 +21,24 @@ _LEAST, _MOST = timedelta(minutes=15), timedelta(hours=12)
 
 
 class CodeArtifactTokenOperator(MwaaOperator):
-    """Put a new token of a CodeArtifact domain into a secret, for those who cannot ask CodeArtifact themselves.
+    """Store a new token of a CodeArtifact domain in a secret, for clients that cannot call CodeArtifact themselves.
 
-    pip on the environment's own containers needs none of this: see ``airflow-mwaa startup codeartifact``. Run it more
-    often than tokens live, so that a run that fails leaves one that is still valid. A retry makes another token, and
-    the one before stays valid until it expires.
+    pip in the environment's own containers does not need it: see ``airflow-mwaa startup codeartifact``. Run this
+    operator more often than its tokens expire, so that a failed run leaves a token that is still valid. A retry makes
+    another token, and the previous one is valid until it expires.
 
-    The token is in the secret alone: not in the log, XCom, or an error.
+    The token is stored in the secret only. It is not in the log, in XCom, or in an error.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
 
     :param domain: name of the domain (templated).
     :param domain_owner: account id of its owner (templated).
-    :param domain_region: AWS region of the domain (templated); if not given, that of the secret, ``region_name``.
-    :param secret_name: name of the secret (templated), which is created where there is none. The default is what the
-        secrets backend finds as the variable ``code_artifact_token``.
+    :param domain_region: AWS region of the domain (templated). The default is ``region_name``, the secret's region.
+    :param secret_name: name of the secret (templated), which is created if it does not exist. A secrets backend finds
+        the default as the variable ``code_artifact_token``.
     :param token_lifetime: how long the token is valid: 15 minutes to 12 hours.
-    :param kms_key_id: the KMS key of a secret that is created (templated); if not given, the account's own.
-    :return: ``{"secret_name": …, "expires_at": …}``, in ISO 8601.
+    :param kms_key_id: KMS key of a secret that is created (templated). The default is the account's own key.
+    :return: ``{"secret_name": …, "expires_at": …}``, the time in ISO 8601.
     """
 
     template_fields: Sequence[str] = (
@@ -64,25 +67,21 @@ class CodeArtifactTokenOperator(MwaaOperator):
         self.token_lifetime = token_lifetime
         self.kms_key_id = kms_key_id
         if not isinstance(token_lifetime, timedelta) or not _LEAST <= token_lifetime <= _MOST:
-            raise MwaaInputError(f"token_lifetime={token_lifetime!r}: give a timedelta of 15 minutes to 12 hours.")
+            raise MwaaInputError(f"token_lifetime={token_lifetime!r} must be a timedelta of 15 minutes to 12 hours.")
 
     def execute(self, context: Context) -> dict[str, str]:  # noqa: ARG002 - Airflow's signature
         """Make a token, and store it.
 
-        :raises AccessDenied: CodeArtifact, Secrets Manager or KMS refused; names the action to allow.
-        :raises AwsError: CodeArtifact did not give a token.
-        :raises SecretsError: Secrets Manager did not take it.
+        :raises AccessDenied: CodeArtifact, Secrets Manager or KMS denied access; names the action to allow.
+        :raises AwsError: CodeArtifact did not return a token.
+        :raises SecretsError: Secrets Manager did not store the token.
         """
         from airflow_mwaa_provider.client.aws.code_artifact import make_token
         from airflow_mwaa_provider.client.secrets_migration.vault import Vault
-        from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 
         self.read_rendered(required=("domain", "domain_owner", "secret_name"))
-        domain_region = self.domain_region or self.region_name
-        of_domain, of_secret = (
-            MwaaEnvironmentHook(self.aws_conn_id, region, self.verify, self.botocore_config)
-            for region in (domain_region, self.region_name)
-        )
+        of_secret = self.hook_settings
+        of_domain = replace(of_secret, region_name=self.domain_region or self.region_name)
         token, expiry = make_token(
             of_domain.aws_client("codeartifact", attempts=1), self.domain, self.domain_owner, self.token_lifetime
         )
@@ -94,5 +93,7 @@ class CodeArtifactTokenOperator(MwaaOperator):
                 raise
             vault.create(self.secret_name, token, f"Token of CodeArtifact domain {self.domain}")
         expires_at = expiry.isoformat()
-        self.log.info("Secret %r has a token of domain %r, valid until %s", self.secret_name, self.domain, expires_at)
+        self.log.info(
+            "Secret %r: stored a token of domain %r, valid until %s", self.secret_name, self.domain, expires_at
+        )
         return {"secret_name": self.secret_name, "expires_at": expires_at}

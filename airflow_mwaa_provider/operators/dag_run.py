@@ -6,10 +6,9 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow_mwaa_provider._compat import (
-    BaseOperator,
     default_deferrable,
     deferral_errors,
     failure_without_retry,
@@ -19,7 +18,6 @@ from airflow_mwaa_provider.client.models import DagRun, DagRunState, TransportNa
 from airflow_mwaa_provider.client.parameters import (
     check_duration,
     check_positive,
-    check_transport,
     flag,
     parse_datetime,
 )
@@ -31,8 +29,9 @@ from airflow_mwaa_provider.exceptions import (
     UnsupportedByTransport,
     WaitTimeout,
 )
-from airflow_mwaa_provider.hooks.templating import TextTemplates, is_rendered_later, run_states
+from airflow_mwaa_provider.hooks.templating import is_rendered_later, run_states
 from airflow_mwaa_provider.links.dag_run import MwaaDagRunLink
+from airflow_mwaa_provider.operators.base import MwaaEnvironmentOperator
 from airflow_mwaa_provider.operators.results import result_of, url_of
 from airflow_mwaa_provider.operators.run_ids import (
     began_before,
@@ -44,74 +43,69 @@ from airflow_mwaa_provider.operators.run_ids import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
-    from airflow_mwaa_provider.hooks.settings import HookSettings
 
-# MWAA ends every task after 12 hours, so a longer wait would end without a word of ours.
+# MWAA ends every task after 12 hours, so a longer wait would end without an error of ours.
 MAX_WAIT = timedelta(hours=12)
 
 
-class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
-    """Trigger a DAG in an MWAA environment, and wait for it if asked.
+class MwaaTriggerDagRunOperator(MwaaEnvironmentOperator):
+    """Trigger a DAG in an MWAA environment, and wait for the run if asked to.
 
-    *Exactly once.* When no run id is given it is derived from the environment, the source run and the task instance, so
-    that a retry finds the run that an earlier try made instead of making a second one, and nobody else does. A run that
-    is there is taken up only if its conf and its dates are those that are asked for. Clearing the task by hand makes a
-    new run; with a ``logical_date``, for which Airflow takes one run only, it needs ``reset_dag_run`` to run that one
+    *Exactly once.* If no run id is given, it is derived from the environment, the source run and the task instance. A
+    retry therefore finds the run that an earlier try created instead of creating a second one, and no other task does.
+    An existing run is adopted only if its conf and dates are the requested ones. Clearing the task by hand creates a
+    new run. With a ``logical_date``, for which Airflow allows only one run, it needs ``reset_dag_run`` to run that one
     again.
 
-    A retry never makes a second run of a remote run that failed either: it fails as well, unless ``reset_dag_run`` or
-    ``cancel_on_kill`` lets it clear that run, or somebody has cleared it over there. Text that a template renders to
-    ``None``, or to nothing, counts as not given.
+    A retry does not create a second run of a remote run that failed, either. It fails as well, unless ``reset_dag_run``
+    or ``cancel_on_kill`` allows it to clear that run, or somebody has cleared it in the remote environment. A string
+    that a template renders to ``None``, or to nothing, counts as not given.
 
     Takes all parameters of the amazon provider's operator of the same name, and those that users know from
-    ``TriggerDagRunOperator``.
+    ``TriggerDagRunOperator``. Also takes the parameters of
+    :class:`~airflow_mwaa_provider.operators.base.MwaaEnvironmentOperator`.
 
     :param env_name: name of the environment (templated).
     :param trigger_dag_id: id of the DAG there (templated).
-    :param trigger_run_id: id of the run (templated); derived when it is missing, see above.
-    :param logical_date: ISO 8601 text or a datetime, with a time zone (templated).
-    :param data_interval_start: start of the run's data interval (templated); needs the end as well.
+    :param trigger_run_id: id of the run (templated). The default is a derived id, see above.
+    :param logical_date: ISO 8601 string or datetime, with a time zone (templated).
+    :param data_interval_start: start of the run's data interval (templated). Requires the end as well.
     :param data_interval_end: end of the run's data interval (templated).
-    :param conf: configuration of the run, JSON-serialisable (templated).
-    :param note: note on the run (templated). The CLI transport cannot carry one.
-    :param airflow_version: major version there, 2 or 3 (templated); used only where GetEnvironment isn't permitted.
+    :param conf: configuration of the run, JSON-serializable (templated).
+    :param note: note on the run (templated). The CLI transport cannot set one.
     :param wait_for_completion: wait until the run ends, and fail if it failed.
-    :param waiter_delay: seconds between two looks; ``None`` begins with 2 and slows down to 60.
-    :param waiter_max_attempts: give up after so many times ``waiter_delay`` (60 s where that is ``None``), however
-        often is looked in that time; ``None`` leaves it to ``wait_timeout``.
-    :param deferrable: wait in the triggerer, without a worker's slot; all such waits on one environment share their
-        calls. ``None`` takes Airflow's ``operators.default_deferrable``.
-    :param wait_timeout: a ``timedelta``; give up waiting after this time; the remote run goes on.
-    :param allowed_states: states of the run that count as success; ``["success"]``.
-    :param failed_states: states of the run that count as failure; ``["failed"]``.
-    :param reset_dag_run: when the run is already there and has ended, clear it and let it run again. A run that is
-        still going on is waited for instead. With ``retries`` this repeats a remote run that failed.
-    :param skip_when_already_exists: when a run of the given ``trigger_run_id`` is already there, skip the task; also
-        when the task was cleared and its ``logical_date`` has a run already.
+    :param poll_interval: a ``timedelta``, the time between two looks. ``None`` starts with 2 seconds and slows down
+        to 60.
+    :param waiter_delay: the amazon provider's name of ``poll_interval``, in seconds.
+    :param waiter_max_attempts: give up after this many times ``poll_interval`` (60 s if that is ``None``), however many
+        looks were made in that time. ``None`` sets no limit but ``wait_timeout``.
+    :param deferrable: wait in the triggerer, without a worker slot; all such waits on one environment share their
+        calls. ``None`` uses Airflow's ``operators.default_deferrable``.
+    :param wait_timeout: a ``timedelta``; stop waiting after this time. The remote run continues.
+    :param allowed_states: states of the run that count as success. Default: ``["success"]``.
+    :param failed_states: states of the run that count as failure. Default: ``["failed"]``.
+    :param reset_dag_run: if the run exists and has ended, clear it so that it runs again. If it has not ended, wait for
+        it. With ``retries``, this repeats a remote run that failed.
+    :param skip_when_already_exists: skip the task if a run with the given ``trigger_run_id`` exists, or if the task was
+        cleared and its ``logical_date`` has a run.
     :param fail_when_dag_is_paused: fail instead of triggering a run that would stay queued.
-    :param cancel_on_kill: mark the remote run as failed when this task is killed, or exceeds its
-        ``execution_timeout``, while it waits. A retry then clears that run and lets it run again; a run that failed
-        by itself as well, because the two look alike. The CLI transport can do neither.
-    :param cancel_on_timeout: mark the remote run as failed when ``wait_timeout`` has passed; otherwise it goes on.
-    :param result_task_id: a task of the remote run whose XCom is added to what this task returns, as ``result``
-        (templated). The CLI transport cannot read one.
+    :param cancel_on_kill: mark the remote run as failed if this task is killed, or exceeds its ``execution_timeout``,
+        while it waits. A retry then clears that run so that it runs again. It does the same with a run that failed on
+        its own, because the two cannot be distinguished. The CLI transport can do neither.
+    :param cancel_on_timeout: mark the remote run as failed after ``wait_timeout``. Otherwise it continues.
+    :param result_task_id: a task of the remote run whose XCom is added to this task's return value as ``result``
+        (templated). The CLI transport cannot read XComs.
     :param result_key: key of that XCom (templated).
-    :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` chooses by itself.
-    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated); see
-        :class:`~airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook`.
-    :param region_name: region of the environment (templated).
-    :param region: older name of ``region_name``, as the amazon provider's operators take it.
-    :param verify: ``False`` or the path of a CA bundle (templated).
-    :param botocore_config: keywords of botocore's ``Config``.
-    :return: ``{"env_name", "dag_id", "run_id", "state", "url", "RestApiStatusCode", "RestApiResponse"}``; the last two
-        as the amazon provider's operator gives them, without the run's conf.
+    :return: ``{"env_name", "dag_id", "run_id", "state", "url", "RestApiStatusCode", "RestApiResponse"}``. The last two
+        are those of the amazon provider's operator, without the run's conf.
     """
 
     template_fields: Sequence[str] = (
+        *MwaaEnvironmentOperator.template_fields,
         "env_name",
         "trigger_dag_id",
         "trigger_run_id",
@@ -120,21 +114,16 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         "data_interval_end",
         "conf",
         "note",
-        "airflow_version",
         "result_task_id",
         "result_key",
-        "aws_conn_id",
-        "region_name",
-        "verify",
     )
-    text_fields = (
-        "env_name", "trigger_dag_id", "trigger_run_id", "note", "result_task_id", "result_key", "aws_conn_id",
-        "region_name",
+    text_fields: ClassVar[Collection[str]] = (
+        *MwaaEnvironmentOperator.text_fields, "env_name", "trigger_dag_id", "trigger_run_id", "note", "result_task_id",
+        "result_key",
     )  # fmt: skip
     native_fields = ("conf",)
     template_fields_renderers = {"conf": "json"}  # noqa: RUF012 - Airflow's own declaration
     operator_extra_links = (MwaaDagRunLink(),)
-    ui_color = "#d6cef2"
 
     def __init__(
         self,
@@ -147,8 +136,8 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         data_interval_end: str | datetime | None = None,
         conf: dict[str, Any] | None = None,
         note: str | None = None,
-        airflow_version: int | None = None,
         wait_for_completion: bool = False,
+        poll_interval: timedelta | None = None,
         waiter_delay: float | None = None,
         waiter_max_attempts: int | None = None,
         deferrable: bool | None = None,
@@ -162,12 +151,6 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         cancel_on_timeout: bool = False,
         result_task_id: str | None = None,
         result_key: str = "return_value",
-        transport: str | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        region: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -179,9 +162,12 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         self.data_interval_end = data_interval_end
         self.conf = conf
         self.note = note
-        self.airflow_version = airflow_version
         self.wait_for_completion = wait_for_completion
-        self.waiter_delay = waiter_delay
+        if poll_interval is not None:
+            check_duration(poll_interval, "poll_interval")
+            if waiter_delay not in (None, poll_interval.total_seconds()):
+                raise MwaaInputError("poll_interval and waiter_delay differ. Give poll_interval only.")
+        self.waiter_delay = waiter_delay if poll_interval is None else poll_interval.total_seconds()
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = default_deferrable() if deferrable is None else flag(deferrable, "deferrable")
         self.wait_timeout = wait_timeout
@@ -194,16 +180,10 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         self.cancel_on_timeout = cancel_on_timeout
         self.result_task_id = result_task_id
         self.result_key = result_key
-        self.transport = transport
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name or region
-        self.verify = verify
-        self.botocore_config = botocore_config
         self._waited_for: tuple[MwaaEnvironment, DagRun] | None = None
         run_states(allowed_states, "allowed_states")
         run_states(failed_states, "failed_states")
-        # A wait that cannot begin must be told before its run is made.
-        check_transport(transport)
+        # A wait that cannot begin must fail before its run is created.
         check_duration(wait_timeout, "wait_timeout")
         check_positive(waiter_delay, "waiter_delay")
         check_positive(waiter_max_attempts, "waiter_max_attempts")
@@ -211,20 +191,20 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
             self._check_result()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Trigger the run, leave its link behind, and wait for it if asked.
+        """Trigger the run, store its link, and wait for it if asked to.
 
         :raises DagPaused: the DAG is paused (with ``fail_when_dag_is_paused``).
-        :raises AirflowFailException: a run of the given id was there before this task's first try; no retry mends
-            that; or the run of this id was made with another conf or date. Its cause is a ``DagRunAlreadyExists``.
-        :raises DagRunFailed: the run ended badly.
+        :raises AirflowFailException: a run with the given id existed before this task's first try, or the run with this
+            id was created with another conf or date. A retry would not help. Its cause is a ``DagRunAlreadyExists``.
+        :raises DagRunFailed: the run failed.
         """
         self.read_rendered(required=("env_name", "trigger_dag_id"))
         call = self._checked_call()
-        environment = self._settings().environment(self.env_name)
+        environment = self.hook_settings.environment(self.env_name)
         if self.fail_when_dag_is_paused and environment.is_dag_paused(self.trigger_dag_id):
             raise DagPaused(
-                f"Environment {self.env_name!r}: DAG {self.trigger_dag_id!r} is paused, so that its run would stay "
-                "queued. Unpause it there, or leave out fail_when_dag_is_paused.",
+                f"Environment {self.env_name!r}: DAG {self.trigger_dag_id!r} is paused, so its run would stay queued. "
+                "Unpause the DAG there, or omit fail_when_dag_is_paused.",
                 env_name=self.env_name,
             )
         run_id, former = self._run_ids(context)
@@ -246,24 +226,24 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         return self._result(environment, run, url)
 
     def _refuse_other_request(self, error: DagRunAlreadyExists) -> NoReturn:
-        """Fail, or skip if asked, because the run that is there was made for another conf or date.
+        """Fail, or skip if asked to, because the existing run was created with another conf or date.
 
         :raises AirflowSkipException: ``skip_when_already_exists`` is set, and the run id was given.
-        :raises AirflowFailException: no retry mends that.
+        :raises AirflowFailException: otherwise, because a retry would not help.
         """
         if self.trigger_run_id is not None and self.skip_when_already_exists:
             raise skip_exception(f"{error} Skipping, because skip_when_already_exists is set.")
         raise failure_without_retry(str(error)) from error
 
     def _adopt_existing_run(self, environment: MwaaEnvironment, run: DagRun, context: Context) -> DagRun:
-        """Decide what a run means that was there before: an earlier try's, or somebody else's.
+        """Decide whether an existing run is that of an earlier try, or of somebody else.
 
-        :return: the run to go on with; cleared, when it has to run again.
+        :return: the run to continue with; cleared, if it has to run again.
         :raises AirflowSkipException: it is somebody else's, and ``skip_when_already_exists`` is set.
-        :raises AirflowFailException: it is somebody else's; no retry mends that.
+        :raises AirflowFailException: it is somebody else's, so a retry would not help.
         """
-        # A derived id is nobody else's; with a date it may be that of an earlier round, before the task was cleared, or
-        # of a source run of the same id that was deleted.
+        # Nobody else derives the same id. With a date, the run may be of an earlier round, before the task was cleared,
+        # or of a source run with the same id that was deleted.
         dated = self.trigger_run_id is None and self.logical_date is not None
         earlier_source_run = dated and began_before(context, run)
         earlier_round = dated and (was_cleared(context) or earlier_source_run)
@@ -271,29 +251,29 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
             tries_before(context) > 0 or (self.trigger_run_id is None and not earlier_round)
         )
         if not earlier_try and self.skip_when_already_exists:
-            raise skip_exception(f"Environment {self.env_name!r}: run {run.run_id!r} is already there; skipping.")
+            raise skip_exception(f"Environment {self.env_name!r}: run {run.run_id!r} already exists. Skipping.")
         if not earlier_try and not self.reset_dag_run:
             error = DagRunAlreadyExists(
                 f"Environment {self.env_name!r}: DAG {run.dag_id!r} already has a run {run.run_id!r}, "
                 f"{run.state.value}"
                 + (
-                    f": this task made it before {'its run' if earlier_source_run else 'it'} was "
-                    f"{'made again, or put back into the queue,' if earlier_source_run else 'cleared,'} and a "
-                    "logical_date has one run only. Set reset_dag_run to run it again, or skip_when_already_exists."
+                    f". This task created it before {'its own run' if earlier_source_run else 'it'} was "
+                    f"{'created again, or queued again,' if earlier_source_run else 'cleared,'} and a logical_date "
+                    "can have only one run. Set reset_dag_run to run it again, or skip_when_already_exists."
                     if earlier_round
-                    else ". Leave trigger_run_id out, or set reset_dag_run or skip_when_already_exists."
+                    else ". Omit trigger_run_id, or set reset_dag_run or skip_when_already_exists."
                 ),
                 env_name=self.env_name,
                 status=409,
             )
-            # A retry could not tell this run from one that an earlier try of its own has made, and would take it up.
+            # A retry could not distinguish this run from one that an earlier try has created, and would adopt it.
             raise failure_without_retry(str(error)) from error
         failed = run.state.is_final and run.state not in self.wanted_states()
-        # An earlier try may have been killed and have marked it. The CLI transport marks and clears nothing.
+        # An earlier try may have been killed, and have marked the run. The CLI transport cannot mark or clear runs.
         may_be_killed = self.cancel_on_kill and self.waits and environment.transport != TransportName.CLI
         if (failed and may_be_killed) or (self.reset_dag_run and run.state.is_final and (failed or not earlier_try)):
             self.log.info(
-                "Environment %r: run %r is already there and ended as %s, clearing it so that it runs again",
+                "Environment %r: run %r already exists and ended as %s. Clearing it so that it runs again",
                 self.env_name,
                 run.run_id,
                 run.state.value,
@@ -302,26 +282,26 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
             return environment.get_dag_run(run.dag_id, run.run_id)
         if failed and self.waits:
             self.log.warning(
-                "Environment %r: run %r of an earlier try ended as %s; a retry makes no second run. To run it again, "
-                "clear it there or this task here, or set reset_dag_run.",
+                "Environment %r: run %r of an earlier try ended as %s, and a retry creates no second run. To run it "
+                "again, clear it there, clear this task here, or set reset_dag_run.",
                 self.env_name,
                 run.run_id,
                 run.state.value,
             )
         else:
-            self.log.info("Environment %r: taking up run %r, which is %s", self.env_name, run.run_id, run.state.value)
+            self.log.info("Environment %r: adopting run %r, which is %s", self.env_name, run.run_id, run.state.value)
         return run
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None, url: str = "") -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Go on after a deferred wait: fail as its end says, or give the result.
+        """Continue after a deferred wait: fail if the run did, or return the result.
 
-        :raises DagRunFailed: the run ended badly.
+        :raises DagRunFailed: the run failed.
         """
         from airflow_mwaa_provider.client.waits.run_wait import Failed
         from airflow_mwaa_provider.triggers.events import outcome_of
 
         self.read_rendered(required=("env_name", "trigger_dag_id"))
-        environment = self._settings().environment(self.env_name)
+        environment = self.hook_settings.environment(self.env_name)
         outcome = outcome_of(event)
         if isinstance(outcome, Failed):
             raise self._ended_badly(environment, outcome.error, outcome.run)
@@ -330,22 +310,22 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         return self._result(environment, outcome.run, url)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral; where Airflow itself ended it (``execution_timeout``), mark the run if asked to."""
+        """Continue after a deferral. If Airflow itself ended it (``execution_timeout``), mark the run if asked to."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except deferral_errors():
             if self.cancel_on_kill:
                 self.read_rendered(required=("env_name", "trigger_dag_id"))
-                environment = self._settings().environment(self.env_name)
+                environment = self.hook_settings.environment(self.env_name)
                 run_id, former = self._run_ids(context)
                 self._mark_as_failed(environment, self._deferred_for(environment, run_id, former))
             raise
 
     def _run_ids(self, context: Context) -> tuple[str, str | None]:
-        """Return the run's id, and the one that an earlier release would have given it."""
+        """Return the run's id, and the id that an earlier release would have derived."""
         if self.trigger_run_id:
             return self.trigger_run_id, None
-        # One date has one run, so that clearing the task cannot make another one.
+        # A date has one run, so clearing the task cannot create another one.
         dated = self.logical_date is not None
         return (
             derived_run_id(context, one_for_all_rounds=dated),
@@ -353,7 +333,7 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         )
 
     def _deferred_for(self, environment: MwaaEnvironment, run_id: str, former: str | None) -> str:
-        """Return the id of the run that was waited for; the wait may have begun before this package was upgraded."""
+        """Return the id of the run that was waited for. The wait may have begun before this package was upgraded."""
         if former is None:
             return run_id
         call = self._checked_call()
@@ -362,12 +342,12 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
                 self.trigger_dag_id, run_id, former, conf=call["conf"], logical_date=call["logical_date"]
             )
         except MwaaError as error:
-            self.log.warning("Whether an earlier release has made the run cannot be found out: %s", error)
+            self.log.warning("Cannot find out whether an earlier release has created the run: %s", error)
             return run_id
         return found.run_id if found is not None else run_id
 
     def on_kill(self) -> None:
-        """Mark the remote run as failed, where that was asked for and the task was waiting."""
+        """Mark the remote run as failed, if ``cancel_on_kill`` is set and the task was waiting."""
         if not self.cancel_on_kill or self._waited_for is None:
             return
         environment, run = self._waited_for
@@ -378,30 +358,26 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         try:
             environment.stop_dag_run(self.trigger_dag_id, run_id)
         except MwaaError as error:
-            self.log.error("The remote run goes on, because it could not be marked: %s", error)
-
-    def _settings(self) -> HookSettings:
-        # Imported here and in the following, because parsing a DAG file needs none of it.
-        from airflow_mwaa_provider.hooks.settings import HookSettings
-
-        return HookSettings.of(self)
+            self.log.error("The remote run continues, because it could not be marked as failed: %s", error)
 
     def _check_result(self) -> None:
         if self.result_task_id is not None and self.transport == TransportName.CLI:
             raise UnsupportedByTransport(
-                "result_task_id: the CLI transport reads no XComs. Use another, or leave it out."
+                "result_task_id: the CLI transport cannot read XComs. Use another transport, or omit result_task_id."
             )
         if self.result_task_id is not None and not self.waits:
-            raise MwaaInputError("result_task_id needs wait_for_completion or deferrable: the result comes at the end.")
+            raise MwaaInputError(
+                "result_task_id: the result exists only when the run has ended. Set wait_for_completion or deferrable."
+            )
 
     def _checked_call(self) -> dict[str, Any]:
-        """Check what is sent before anything is sent."""
+        """Check everything that will be sent, before anything is sent."""
         self._check_result()
         conf = self.conf or {}
         if not isinstance(conf, dict):
             raise MwaaInputError(
-                f"conf is a {type(conf).__name__}, not a dict; a run's conf is a JSON object. A template that stands "
-                "for all of it needs a DAG with render_template_as_native_obj=True."
+                f"conf is a {type(conf).__name__}, not a dict. A run's conf is a JSON object. To render all of it from "
+                "one template, set render_template_as_native_obj=True on the DAG."
             )
         try:
             json.dumps(conf, allow_nan=False)
@@ -410,7 +386,7 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
         start = parse_datetime(self.data_interval_start, "data_interval_start")
         end = parse_datetime(self.data_interval_end, "data_interval_end")
         if (start is None) != (end is None):
-            raise MwaaInputError("data_interval_start and data_interval_end go together; give both or none.")
+            raise MwaaInputError("data_interval_start and data_interval_end belong together. Give both or neither.")
         return {
             "conf": conf,
             "logical_date": parse_datetime(self.logical_date, "logical_date"),
@@ -434,7 +410,7 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
                 env_name=self.env_name,
                 dag_id=run.dag_id,
                 run_id=run.run_id,
-                hook=self._settings().serialize(),
+                hook=self.hook_settings.serialize(),
                 allowed_states=sorted(self.wanted_states()),
                 failed_states=sorted(self._failed()),
                 waiter_delay=self.waiter_delay,
@@ -489,9 +465,9 @@ class MwaaTriggerDagRunOperator(TextTemplates, BaseOperator):
 
     @property
     def waits(self) -> bool:
-        """Whether the task lasts until the run has ended."""
+        """Whether the task waits until the run has ended."""
         return self.wait_for_completion or self.deferrable
 
     def wanted_states(self) -> frozenset[DagRunState]:
-        """Give the states of the run that count as success."""
+        """Return the states of the run that count as success."""
         return run_states(self.allowed_states, "allowed_states") or frozenset({DagRunState.SUCCESS})

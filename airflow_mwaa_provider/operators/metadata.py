@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider._compat import BaseOperator
 from airflow_mwaa_provider.client.parameters import (
     check_bucket,
     check_database_timeout,
@@ -16,15 +15,16 @@ from airflow_mwaa_provider.client.parameters import (
     number,
     parse_datetime,
 )
-from airflow_mwaa_provider.hooks.templating import TextTemplates, is_rendered_later
+from airflow_mwaa_provider.hooks.templating import is_rendered_later
 from airflow_mwaa_provider.metadata.catalog.selection import Window
 from airflow_mwaa_provider.metadata.export.formats import read_format
 from airflow_mwaa_provider.metadata.export.layout import check_layout
 from airflow_mwaa_provider.metadata.routes import ROUTES, check_route
+from airflow_mwaa_provider.operators.base import MwaaOperator
 from airflow_mwaa_provider.operators.metadata_cleanup import MetadataCleanupOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.hooks.metadata import MetadataHook
@@ -35,7 +35,7 @@ __all__ = ["MetadataCleanupOperator", "MetadataToS3Operator"]
 _LOG_EVERY_S = 30.0
 
 
-class MetadataToS3Operator(TextTemplates, BaseOperator):
+class MetadataToS3Operator(MwaaOperator):
     """Export tables of Airflow's metadata database to S3, in constant memory.
 
     All tables are as they were at one moment. Nothing is visible until all are uploaded; then all objects appear, and
@@ -45,6 +45,8 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
 
     Credentials, sessions and people are left out, and so are secret columns of other tables: name the table to take
     it along, and ``table.column`` for the column, which then leaves encrypted as it is stored, or as ``***``.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
 
     :param bucket: bucket to write to (templated).
     :param prefix: where in it (templated).
@@ -73,16 +75,13 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
     :param bucket_owner: account that the bucket must belong to (templated).
     :param statement_timeout: the database ends a table's query after this time.
     :param s3_conn_id: connection for S3 (templated); ``None`` takes ``aws_conn_id``.
-    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated).
-    :param region_name: region of the bucket (templated).
-    :param verify: ``False`` or the path of a CA bundle (templated).
-    :param botocore_config: keywords of botocore's ``Config``.
     :return: the manifest without the files' own fields: ``{"tables": {name: {"rows", "bytes", "objects", "sha256"}},
         "schema_version", "airflow_version", "since", "until", "bucket", "key", ...}``; sizes in bytes. With more than
         1,000 objects ``objects`` is empty, and the manifest in S3 has them.
     """
 
     template_fields: Sequence[str] = (
+        *MwaaOperator.template_fields,
         "bucket",
         "prefix",
         "tables",
@@ -100,16 +99,12 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
         "kms_key_id",
         "bucket_owner",
         "s3_conn_id",
-        "aws_conn_id",
-        "region_name",
-        "verify",
     )
-    text_fields = (
-        "bucket", "prefix", "file_format", "compression", "layout", "manifest_name", "route", "env_name",
-        "metadata_conn_id", "kms_key_id", "bucket_owner", "s3_conn_id", "aws_conn_id", "region_name",
+    text_fields: ClassVar[Collection[str]] = (
+        *MwaaOperator.text_fields, "bucket", "prefix", "file_format", "compression", "layout", "manifest_name",
+        "route", "env_name", "metadata_conn_id", "kms_key_id", "bucket_owner", "s3_conn_id",
     )  # fmt: skip
-    narrowing_fields = ("tables",)
-    ui_color = "#d6cef2"
+    narrowing_fields: ClassVar[Collection[str]] = ("tables",)
 
     def __init__(
         self,
@@ -133,10 +128,6 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
         bucket_owner: str | None = None,
         statement_timeout: timedelta = timedelta(hours=1),
         s3_conn_id: str | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -159,10 +150,6 @@ class MetadataToS3Operator(TextTemplates, BaseOperator):
         self.bucket_owner = bucket_owner
         self.statement_timeout = statement_timeout
         self.s3_conn_id = s3_conn_id
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
-        self.botocore_config = botocore_config
         self._check_when_parsed()
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider._compat import BaseOperator, stats
+from airflow_mwaa_provider._compat import stats
 from airflow_mwaa_provider.client.parameters import check_database_timeout, check_duration, flag, names, number
 from airflow_mwaa_provider.exceptions import CleanupFailed, MwaaInputError
-from airflow_mwaa_provider.hooks.templating import TextTemplates, is_rendered_later
+from airflow_mwaa_provider.hooks.templating import is_rendered_later
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions, read_place
 from airflow_mwaa_provider.metadata.routes import CLEANUP_ROUTES, check_route
+from airflow_mwaa_provider.operators.base import MwaaOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.metadata.cleaners import Cleaner
@@ -36,13 +37,15 @@ _ASKED = ("retention", "tables", "exclude", "max_age", "dag_ids", "keep_last_run
 _METRIC = "mwaa_provider.metadata_cleanup"
 
 
-class MetadataCleanupOperator(TextTemplates, BaseOperator):
+class MetadataCleanupOperator(MwaaOperator):
     """Delete what is old from Airflow's metadata database, while the environment goes on working.
 
     Rows go in transactions of a fraction of a second, children before what they refer to. What has not ended stays
     whatever its age, and so does what something else still needs: the last run of each DAG, triggers in use, versions
     of DAGs that a task refers to. A task that is cut off, or that ends by ``max_duration``, is gone on with by the next
     one.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
 
     :param retention: how old what has ended must be (templated); at least a day, unless ``force``.
     :param tables: tables to clean (templated); ``dag_run`` takes along all that hangs on a run. ``None``: all that
@@ -73,15 +76,12 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
     :param kms_key_id: encrypt the archive with this key of KMS (templated).
     :param bucket_owner: account that the archive's bucket must belong to (templated).
     :param s3_conn_id: connection for S3 (templated); ``None`` takes ``aws_conn_id``.
-    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated).
-    :param region_name: region of the environment and the bucket (templated).
-    :param verify: ``False`` or the path of a CA bundle (templated).
-    :param botocore_config: keywords of botocore's ``Config``.
     :return: by table ``{"matched", "deleted", "batches", "seconds", "longest_transaction_s"}``: rows that were to go,
         rows that are gone, transactions, and times in seconds.
     """
 
     template_fields: Sequence[str] = (
+        *MwaaOperator.template_fields,
         "retention",
         "tables",
         "exclude",
@@ -98,15 +98,14 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
         "kms_key_id",
         "bucket_owner",
         "s3_conn_id",
-        "aws_conn_id",
-        "region_name",
-        "verify",
     )
-    text_fields = (
-        "archive_to", "route", "env_name", "metadata_conn_id", "kms_key_id", "bucket_owner", "s3_conn_id",
-        "aws_conn_id", "region_name",
+    text_fields: ClassVar[Collection[str]] = (
+        *MwaaOperator.text_fields, "archive_to", "route", "env_name", "metadata_conn_id", "kms_key_id", "bucket_owner",
+        "s3_conn_id",
     )  # fmt: skip
-    narrowing_fields = ("tables", "max_age", "dag_ids", "archive_to", "max_duration", "env_name", "metadata_conn_id")
+    narrowing_fields: ClassVar[Collection[str]] = (
+        "tables", "max_age", "dag_ids", "archive_to", "max_duration", "env_name", "metadata_conn_id",
+    )  # fmt: skip
     ui_color = "#f2d6c2"
 
     def __init__(
@@ -136,10 +135,6 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
         kms_key_id: str | None = None,
         bucket_owner: str | None = None,
         s3_conn_id: str | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -168,10 +163,6 @@ class MetadataCleanupOperator(TextTemplates, BaseOperator):
         self.kms_key_id = kms_key_id
         self.bucket_owner = bucket_owner
         self.s3_conn_id = s3_conn_id
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
-        self.botocore_config = botocore_config
         self._check_when_parsed()
 
     def execute(self, context: Context) -> dict[str, dict[str, Any]]:

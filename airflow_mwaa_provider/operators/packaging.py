@@ -22,22 +22,24 @@ __all__ = ["RequirementsToPluginsZipOperator"]
 
 
 class RequirementsToPluginsZipOperator(MwaaOperator):
-    """Package the wheels of a requirements file into a plugins.zip in S3, for what reaches no package index.
+    """Package the wheels of a requirements file as a plugins.zip in S3, for environments without a package index.
 
-    The file is checked as an environment's image would install it. With an error nothing is uploaded. Beside the zip
-    ``packaged_requirements.txt`` is uploaded, with the lines that install from it: it is to be the environment's new
-    requirements.txt. What is in the bucket already, with the same content, gets no new version.
+    The file is checked against what the environment's image would install. If it has errors, nothing is uploaded.
+    Beside the zip, ``packaged_requirements.txt`` is uploaded. Its lines install from the zip: use it as the
+    environment's new requirements.txt. An object that is in the bucket with the same content gets no new version.
 
-    The worker needs a way to the package index, and uv, or pip on Linux x86-64. The zip holds these wheels and no
-    other plugins: merge it with those that the environment has by ``airflow-mwaa package plugins``.
+    The worker needs access to the package index, and uv, or pip on Linux x86-64. The zip holds these wheels and no
+    other plugins. To merge it with the environment's plugins, use ``airflow-mwaa package plugins``.
 
-    :param destination: where the zip is to be, ``s3://BUCKET/KEY`` (templated); the bucket has versions.
-    :param requirements: path of the file on the worker (templated); if not given, the environment's own, which MWAA
-        has put into ``AIRFLOW_HOME``.
-    :param airflow_version: of the environment that shall install it (templated); if not given, the one that the task
-        runs on.
-    :param constraints: path of a copy of the constraints file that the requirements name (templated), where that
-        cannot be reached.
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
+
+    :param destination: address of the zip, ``s3://BUCKET/KEY`` (templated). The bucket must have versioning enabled.
+    :param requirements: path of the file on the worker (templated). The default is the environment's own file, which
+        MWAA has put into ``AIRFLOW_HOME``.
+    :param airflow_version: Airflow version of the environment that will install it (templated). The default is the
+        version that the task runs on.
+    :param constraints: path of a copy of the constraints file that the requirements name (templated), if that file
+        cannot be downloaded.
     :return: ``{"destination", "version_id", "changed", "size_bytes", "sha256", "wheels", "requirements",
         "requirements_version_id"}``.
     """
@@ -66,31 +68,29 @@ class RequirementsToPluginsZipOperator(MwaaOperator):
         self.constraints = constraints
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Check, download, build, upload.
+        """Check, download, build and upload.
 
-        :raises MwaaInputError: the file is not there, names no package or has errors, which the log lists, or the
-            bucket has no versions; nothing was uploaded.
-        :raises ResolverUnavailable: neither uv nor pip can be used, or something cannot be downloaded or built.
+        :raises MwaaInputError: the file does not exist, names no package or has errors, which are logged, or the bucket
+            has no versioning. Nothing was uploaded.
+        :raises ResolverUnavailable: neither uv nor pip can be used, or a package cannot be downloaded or built.
         :raises AccessDenied: the role may not write to the bucket.
-        :raises AwsError: S3 refused, or did not answer.
+        :raises AwsError: S3 rejected a request, or did not answer.
         """
-        from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
         from airflow_mwaa_provider.packaging.uploads import parse_s3_uri, upload_file
 
         self.read_rendered(required=("destination",))
-        parse_s3_uri(self.destination)  # before the work, not after it
+        parse_s3_uri(self.destination)  # fail before the work, not after it
         with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
             packaged = self._package(Path(folder) / "plugins.zip")
             written, beside = packaged.zip, packaged.requirements
             assert written is not None
             assert beside is not None
-            hook = MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
-            client = hook.aws_client("s3", attempts=1)
+            client = self.hook_settings.aws_client("s3", attempts=1)
             lines_uri = f"{self.destination.rpartition('/')[0]}/{beside.name}"
             lines = upload_file(client, beside, lines_uri)
             uploaded = upload_file(client, written.path, self.destination)
         self.log.info(
-            "%s: %d wheels, %d bytes, version %s. Give it to the environment with %s, version %s",
+            "%s: %d wheels, %d bytes, version %s. Update the environment with it and with %s, version %s",
             self.destination, len(written.names), written.size_bytes, uploaded.version_id, lines_uri, lines.version_id,
         )  # fmt: skip
         return {

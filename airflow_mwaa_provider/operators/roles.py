@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.parameters import check_transport
 from airflow_mwaa_provider.client.roles import DAG_ACTIONS, READ_ONLY_RESOURCES, shown
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.hooks.settings import HookSettings
-from airflow_mwaa_provider.hooks.templating import TextTemplates
+from airflow_mwaa_provider.operators.base import MwaaEnvironmentOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["MwaaDagRoleOperator"]
 
 
-class MwaaDagRoleOperator(TextTemplates, BaseOperator):
+class MwaaDagRoleOperator(MwaaEnvironmentOperator):
     """Make a role of an MWAA environment that sees only the given DAGs.
 
     The role can do what ``base_role`` can, on these DAGs and no others. It is made, or changed until it is so: a DAG
@@ -30,6 +27,8 @@ class MwaaDagRoleOperator(TextTemplates, BaseOperator):
 
     Whoever runs it needs Airflow's role Admin there (``airflow:CreateCliToken`` or the like for role Admin). Taking
     permissions away, and all of it on Airflow 3, goes through the CLI endpoint.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaEnvironmentOperator`.
 
     :param env_name: name of the environment (templated).
     :param role_name: name of the role (templated); none of the five that come with Airflow.
@@ -41,27 +40,15 @@ class MwaaDagRoleOperator(TextTemplates, BaseOperator):
     :param read_only: resources of which the role keeps nothing but reading: through events of assets, and through
         backfills, it would start DAGs of others.
     :param dry_run: change nothing; return what would be.
-    :param airflow_version: major version there, 2 or 3 (templated); used only where GetEnvironment isn't permitted.
-    :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` chooses by itself.
-    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated).
-    :param region_name: region of the environment (templated).
-    :param verify: ``False`` or the path of a CA bundle (templated).
-    :param botocore_config: keywords of botocore's ``Config``.
     :return: ``{"role_name", "created", "added", "removed", "dry_run"}``, permissions as in ``"can_read on DAG:etl"``.
     """
 
     template_fields: Sequence[str] = (
-        "env_name",
-        "role_name",
-        "dag_ids",
-        "base_role",
-        "airflow_version",
-        "aws_conn_id",
-        "region_name",
-        "verify",
-    )
-    text_fields = ("env_name", "role_name", "base_role", "aws_conn_id", "region_name")
-    ui_color = "#d6cef2"
+        *MwaaEnvironmentOperator.template_fields, "env_name", "role_name", "dag_ids", "base_role",
+    )  # fmt: skip
+    text_fields: ClassVar[Collection[str]] = (
+        *MwaaEnvironmentOperator.text_fields, "env_name", "role_name", "base_role",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -73,12 +60,6 @@ class MwaaDagRoleOperator(TextTemplates, BaseOperator):
         base_role: str = "User",
         read_only: Collection[str] = READ_ONLY_RESOURCES,
         dry_run: bool = False,
-        airflow_version: int | None = None,
-        transport: str | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -90,13 +71,6 @@ class MwaaDagRoleOperator(TextTemplates, BaseOperator):
         self.read_only = read_only
         # Not dry_run: that is a method of every operator.
         self.is_dry_run = dry_run
-        self.airflow_version = airflow_version
-        self.transport = transport
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
-        self.botocore_config = botocore_config
-        check_transport(transport)
         _check_actions(actions, "actions")
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
@@ -109,7 +83,7 @@ class MwaaDagRoleOperator(TextTemplates, BaseOperator):
         """
         self.read_rendered(required=("env_name", "role_name", "dag_ids", "base_role"))
         access = self._access()
-        environment = HookSettings.of(self).environment(self.env_name)
+        environment = self.hook_settings.environment(self.env_name)
         change = environment.roles.restrict(
             self.role_name,
             access,

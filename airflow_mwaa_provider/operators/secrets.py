@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider.client.parameters import check_transport, flag
+from airflow_mwaa_provider.client.parameters import flag
 from airflow_mwaa_provider.client.secrets_migration.items import Kind, Patterns
 from airflow_mwaa_provider.client.secrets_migration.options import MigrationOptions, Names
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.templating import is_rendered_later
-from airflow_mwaa_provider.operators.base import MwaaOperator
+from airflow_mwaa_provider.operators.base import MwaaEnvironmentOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ __all__ = ["MigrateToSecretsManagerOperator"]
 _SOURCES = ("auto", "database", "task", "environment")
 
 
-class MigrateToSecretsManagerOperator(MwaaOperator):
+class MigrateToSecretsManagerOperator(MwaaEnvironmentOperator):
     """Move connections and variables of an environment to Secrets Manager, each verified.
 
     First all of it is read and compared with what Secrets Manager has; what cannot be moved is named before anything
@@ -35,6 +35,8 @@ class MigrateToSecretsManagerOperator(MwaaOperator):
     that ended half-way goes on when it is run again.
 
     Values reach neither the log nor XCom nor an error.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaEnvironmentOperator`.
 
     :param env_name: name of the environment (templated); if not given, the one that the task runs in. Of another one
         only that can be moved which its REST API shows: no connection with a password.
@@ -59,15 +61,13 @@ class MigrateToSecretsManagerOperator(MwaaOperator):
         ``metadata_conn_id``, else what the task gets.
     :param metadata_conn_id: a ``postgres`` connection to the metadata database of the own environment (templated).
     :param secrets_conn_id: connection for Secrets Manager (templated); ``None`` takes ``aws_conn_id``.
-    :param airflow_version: major version there, 2 or 3; used only where GetEnvironment isn't permitted.
-    :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` chooses by itself.
     :return: ``{"connections": {"created": [...], "overwritten": [...], "restored": [...], "same": [...],
         "skipped": [...], "conflict": [...], "refused": {key: reason}, "deleted": [...]}, "variables": {...},
         "dry_run": …}``, keys alone.
     """
 
     template_fields: Sequence[str] = (
-        *MwaaOperator.template_fields,
+        *MwaaEnvironmentOperator.template_fields,
         "env_name",
         "connections",
         "variables",
@@ -81,8 +81,8 @@ class MigrateToSecretsManagerOperator(MwaaOperator):
         "secrets_conn_id",
     )
     text_fields: ClassVar[Collection[str]] = (
-        *MwaaOperator.text_fields, "env_name", "connections_prefix", "variables_prefix", "on_conflict", "kms_key_id",
-        "metadata_conn_id", "secrets_conn_id",
+        *MwaaEnvironmentOperator.text_fields, "env_name", "connections_prefix", "variables_prefix", "on_conflict",
+        "kms_key_id", "metadata_conn_id", "secrets_conn_id",
     )  # fmt: skip
     narrowing_fields: ClassVar[Collection[str]] = ("env_name", "connections", "variables", "is_dry_run")
 
@@ -106,8 +106,6 @@ class MigrateToSecretsManagerOperator(MwaaOperator):
         source: str = "auto",
         metadata_conn_id: str | None = None,
         secrets_conn_id: str | None = None,
-        airflow_version: int | None = None,
-        transport: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -129,8 +127,6 @@ class MigrateToSecretsManagerOperator(MwaaOperator):
         self.source = source
         self.metadata_conn_id = metadata_conn_id
         self.secrets_conn_id = secrets_conn_id
-        self.airflow_version = airflow_version
-        self.transport = transport
         self._stop: threading.Event | None = None
         self._check_literals()
 
@@ -200,7 +196,6 @@ class MigrateToSecretsManagerOperator(MwaaOperator):
 
     def _check_literals(self) -> None:
         """Refuse when the DAG is parsed what can be known then."""
-        check_transport(self.transport)
         if self.source not in _SOURCES:
             raise MwaaInputError(f"source={self.source!r} is none of {', '.join(map(repr, _SOURCES))}.")
         later = is_rendered_later

@@ -10,11 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider._compat import BaseOperator
-from airflow_mwaa_provider.client.parameters import check_duration, check_transport
+from airflow_mwaa_provider.client.parameters import check_duration
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.hooks.settings import HookSettings
-from airflow_mwaa_provider.hooks.templating import TextTemplates
+from airflow_mwaa_provider.operators.base import MwaaEnvironmentOperator
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -55,62 +53,33 @@ class HiddenContent:
         return {key: value.content if isinstance(value, HiddenContent) else value for key, value in values.items()}
 
 
-class MwaaStoredObjectsOperator(TextTemplates, BaseOperator):
+class MwaaStoredObjectsOperator(MwaaEnvironmentOperator):
     """How an environment, and S3, are reached; base of the operators below.
+
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaEnvironmentOperator`. With
+    ``transport="cli"``, variables are read and written by a command each, and connections and pools not at all.
 
     :param env_name: name of the environment (templated).
     :param s3_conn_id: connection for ``s3://`` addresses (templated); ``None`` takes ``aws_conn_id``.
-    :param airflow_version: major version there, 2 or 3 (templated); used only where GetEnvironment isn't permitted.
-    :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` chooses by itself. The CLI has no
-        commands for connections and pools, and a command for each variable.
-    :param aws_conn_id: connection of type ``aws`` or ``mwaa`` (templated); see
-        :class:`~airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook`.
-    :param region_name: region of the environment (templated).
-    :param verify: ``False`` or the path of a CA bundle (templated).
-    :param botocore_config: keywords of botocore's ``Config``.
     """
 
     nouns: ClassVar[str]
-    template_fields: Sequence[str] = (
-        "env_name",
-        "s3_conn_id",
-        "airflow_version",
-        "aws_conn_id",
-        "region_name",
-        "verify",
-    )
-    text_fields: ClassVar[Collection[str]] = ("env_name", "s3_conn_id", "aws_conn_id", "region_name")
-    ui_color = "#d6cef2"
+    template_fields: Sequence[str] = (*MwaaEnvironmentOperator.template_fields, "env_name", "s3_conn_id")
+    text_fields: ClassVar[Collection[str]] = (*MwaaEnvironmentOperator.text_fields, "env_name", "s3_conn_id")
 
     def __init__(
         self,
         *,
         env_name: str,
         s3_conn_id: str | None = None,
-        airflow_version: int | None = None,
-        transport: str | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.env_name = env_name
         self.s3_conn_id = s3_conn_id
-        self.airflow_version = airflow_version
-        self.transport = transport
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
-        self.botocore_config = botocore_config
-        check_transport(transport)
-
-    def _settings(self) -> HookSettings:
-        return HookSettings.of(self)
 
     def _s3(self) -> Any:
-        settings = self._settings()
+        settings = self.hook_settings
         if self.s3_conn_id is not None:
             settings = replace(settings, aws_conn_id=self.s3_conn_id, region_name=None)
         return settings.aws_client("s3")
@@ -119,7 +88,7 @@ class MwaaStoredObjectsOperator(TextTemplates, BaseOperator):
         # Imported here, because it brings requests, which a DAG file's parsing must not load.
         from airflow_mwaa_provider.client.stored.kinds import KINDS
 
-        return KINDS[self.nouns](self._settings().environment(self.env_name))
+        return KINDS[self.nouns](self.hook_settings.environment(self.env_name))
 
 
 class MwaaImportOperator(MwaaStoredObjectsOperator):

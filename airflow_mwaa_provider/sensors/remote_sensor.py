@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What sensors of other MWAA environments have in common: how one is reached, and the three ways to wait."""
+"""What the sensors of other MWAA environments have in common: which run they wait for, and the three ways to wait."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_mwaa_provider._compat import (
     BaseSensorOperator,
@@ -15,7 +15,7 @@ from airflow_mwaa_provider._compat import (
     sensor_timeout,
     skip_exception,
 )
-from airflow_mwaa_provider.client.parameters import check_seconds, check_transport, flag, number
+from airflow_mwaa_provider.client.parameters import check_seconds, flag, number
 from airflow_mwaa_provider.client.waits.blocking import explained
 from airflow_mwaa_provider.client.waits.run_wait import Done, RunWait, Wait
 from airflow_mwaa_provider.client.waits.task_wait import TaskWait
@@ -24,33 +24,23 @@ from airflow_mwaa_provider.exceptions import (
     DagRunFailed,
     DagRunNotFound,
     MwaaError,
+    MwaaInputError,
     TaskInstanceFailed,
     WaitTimeout,
 )
-from airflow_mwaa_provider.hooks.settings import HookSettings
-from airflow_mwaa_provider.hooks.templating import TextTemplates, is_rendered_later, known_elements
+from airflow_mwaa_provider.hooks.templating import is_rendered_later, known_elements
+from airflow_mwaa_provider.operators.base import MwaaEnvironmentOperator
 from airflow_mwaa_provider.triggers.events import outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from airflow_mwaa_provider._compat import BaseTrigger, Context
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
 
-__all__ = ["POKE_INTERVAL_S", "SHARED_FIELDS", "RemoteSensor", "thawed"]
+__all__ = ["POKE_INTERVAL_S", "RemoteSensor", "given", "thawed"]
 
 POKE_INTERVAL_S = 60.0
-
-SHARED_FIELDS = (
-    "airflow_version",
-    "deferrable",
-    "max_retries",
-    "poke_interval",
-    "aws_conn_id",
-    "region_name",
-    "verify",
-)
-"""The templated fields of both sensors that are not about what is waited for."""
 
 
 def thawed(states: Collection[str] | None) -> Collection[str] | None:
@@ -58,34 +48,60 @@ def thawed(states: Collection[str] | None) -> Collection[str] | None:
     return set(states) if isinstance(states, frozenset) else states
 
 
-class RemoteSensor(TextTemplates, BaseSensorOperator):
-    """What both sensors have: how the environment is reached, and the three ways to wait."""
+def given(ours: tuple[str, Any], amazons: tuple[str, Any], default_args: Mapping[str, Any] | None) -> tuple[str, Any]:
+    """Return the one that is given of two names for a parameter: ours, or the amazon provider's.
 
-    text_fields = ("external_env_name", "external_dag_id", "external_dag_run_id", "aws_conn_id", "region_name")
-    ui_color = "#d6cef2"
+    A value from the task itself wins over one from ``default_args``. If both are from there, the amazon provider's name
+    wins, because the other may be meant for operators.
+
+    :return: the name and the value; our name and ``None`` if neither is given.
+    :raises MwaaInputError: the task itself gives both, and they differ.
+    """
+    both = [(name, value) for name, value in (amazons, ours) if value is not None]
+    own = [(name, value) for name, value in both if value != (default_args or {}).get(name)]
+    if len(own) > 1 and own[0][1] != own[1][1]:
+        raise MwaaInputError(
+            f"{ours[0]} and {amazons[0]} are two names of one parameter, and differ. Give one of them."
+        )
+    return (*own, *both, (ours[0], None))[0]
+
+
+class RemoteSensor(MwaaEnvironmentOperator, BaseSensorOperator):
+    """What both sensors have in common: which run they wait for, and the three ways to wait."""
+
+    template_fields: Sequence[str] = (
+        *MwaaEnvironmentOperator.template_fields,
+        "external_env_name",
+        "external_dag_id",
+        "external_dag_run_id",
+        "success_states",
+        "failure_states",
+        "deferrable",
+        "max_retries",
+        "poke_interval",
+    )
+    text_fields: ClassVar[Collection[str]] = (
+        *MwaaEnvironmentOperator.text_fields, "external_env_name", "external_dag_id", "external_dag_run_id",
+    )  # fmt: skip
 
     def __init__(
         self,
         *,
-        external_env_name: str,
         external_dag_id: str,
         external_dag_run_id: str | None = None,
+        env_name: str | None = None,
+        external_env_name: str | None = None,
+        allowed_states: Collection[str] | None = None,
+        failed_states: Collection[str] | None = None,
         success_states: Collection[str] | None = None,
         failure_states: Collection[str] | None = None,
         check_existence: bool = True,
-        airflow_version: int | str | None = None,
         deferrable: bool | str | None = None,
         poke_interval: float | timedelta | str = POKE_INTERVAL_S,
         max_retries: int | str | None = None,
-        transport: str | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        region: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        # Airflow's own sensor takes no template here.
+        # Airflow's own sensor accepts no template here.
         interval_s = None if is_rendered_later(poke_interval) else number(poke_interval, "poke_interval", or_zero=True)
         if kwargs.get("timeout") is not None:
             timeout = kwargs["timeout"]
@@ -93,23 +109,27 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
         super().__init__(poke_interval=POKE_INTERVAL_S if interval_s is None else interval_s, **kwargs)
         if is_rendered_later(poke_interval):
             self.poke_interval: Any = poke_interval
-        self.external_env_name = external_env_name
+        default_args = kwargs.get("default_args")
+        _, self.external_env_name = given(
+            ("env_name", env_name), ("external_env_name", external_env_name), default_args
+        )
+        if self.external_env_name is None:
+            raise MwaaInputError("env_name is missing. Name the MWAA environment.")
         self.external_dag_id = external_dag_id
         self.external_dag_run_id = external_dag_run_id
+        self._success_name, success_states = given(
+            ("allowed_states", allowed_states), ("success_states", success_states), default_args
+        )
+        self._failure_name, failure_states = given(
+            ("failed_states", failed_states), ("failure_states", failure_states), default_args
+        )
         self.success_states = thawed(success_states)
         self.failure_states = thawed(failure_states)
         self.check_existence = check_existence
-        self.airflow_version = airflow_version
         self.deferrable: Any = default_deferrable() if deferrable is None else deferrable
         self.max_retries: Any = max_retries
-        self.transport = transport
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name or region
-        self.verify = verify
-        self.botocore_config = botocore_config
         self._anchor = datetime.now(UTC)
         self._reached: MwaaEnvironment | None = None
-        check_transport(transport)
         if not is_rendered_later(max_retries):
             number(max_retries, "max_retries")
         if not is_rendered_later(deferrable):
@@ -117,7 +137,7 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
         self._check_when_parsed()
 
     def execute(self, context: Context) -> Any:
-        """Wait as a sensor does (``poke`` or ``reschedule``), or in the triggerer."""
+        """Wait as any sensor does (``poke`` or ``reschedule``), or in the triggerer."""
         self._read_rendered()
         self._anchor = first_start(self, context)
         if not self.deferrable:
@@ -126,18 +146,18 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
         return None
 
     def execute_again(self, context: Context, event: dict[str, Any] | None = None, *, began_at: float) -> None:  # noqa: ARG002 - Airflow's signature
-        """Look for the latest run once more, after a deferred pause.
+        """Look for the latest run again, after a deferred pause.
 
-        :param began_at: when the wait began, seconds since 1970.
+        :param began_at: when the wait began, in seconds since 1970.
         """
         self._read_rendered()
         self._anchor = datetime.fromtimestamp(began_at, UTC)
         self._look_and_defer(began_at)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - Airflow's signature
-        """Go on after a deferred wait.
+        """Continue after a deferred wait.
 
-        :raises MwaaError: it ended without success.
+        :raises MwaaError: the wait ended without success.
         """
         self._read_rendered()
         outcome = outcome_of(event)
@@ -149,7 +169,7 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
             raise self._unless_soft(explained(self._environment(), outcome.error))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral, or say that Airflow itself has ended it."""
+        """Continue after a deferral, or report that Airflow itself has ended it."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except deferral_errors() as error:
@@ -158,14 +178,15 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - Airflow's signature
         """Look once.
 
-        :raises MwaaError: the wait is over without success. An environment that is away for a while is waited out.
+        :raises MwaaError: the wait has ended without success. An environment that is unavailable for a while does not
+            end it.
         """
         return self._look(time.time()) is None
 
     # -- within ------------------------------------------------------------------------------------
 
     def _read_rendered(self) -> None:
-        """Read what came out of templates, which is text, and check it as what stands in the DAG's file."""
+        """Read what templates rendered to, which is text, and check it like what is written in the DAG file."""
         self.read_rendered(required=("external_env_name", "external_dag_id"))
         interval_s = number(self.poke_interval, "poke_interval", or_zero=True)
         self.poke_interval = POKE_INTERVAL_S if interval_s is None else interval_s
@@ -174,22 +195,22 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
         self._states()
 
     def _check_when_parsed(self) -> None:
-        """Check what is known when the DAG is parsed."""
+        """Check the values that are known when the DAG is parsed."""
         raise NotImplementedError
 
-    def _check_states(self, read: Callable[[Any, str], object], *names: str) -> None:
-        """Check states as far as they are known."""
-        if not any(is_rendered_later(getattr(self, name)) for name in names):
+    def _check_states(self, read: Callable[[Any, str], object], **states: Any) -> None:
+        """Check states, by the names that they were given under, as far as they are known."""
+        if not any(map(is_rendered_later, states.values())):
             self._states()
-        for name in names:
-            read(known_elements(getattr(self, name)), name)
+        for name, value in states.items():
+            read(known_elements(value), name)
 
     def _states(self) -> tuple[frozenset[Any], ...]:
-        """Give the states that count as success, as failure, and others."""
+        """Return the states that count as success, as failure, and as neither."""
         raise NotImplementedError
 
     def _look_and_defer(self, began_at: float) -> None:
-        # What is over needs no triggerer.
+        # A wait that is over needs no triggerer.
         going_on = self._look(began_at)
         if isinstance(going_on, Wait):
             # Imported here, because parsing a DAG file needs no trigger.
@@ -201,7 +222,7 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
             self.defer(trigger=self._trigger(going_on), method_name="execute_complete")
 
     def _look(self, began_at: float) -> RunWait | TaskWait | Wait | None:
-        """Look once; give the wait where it isn't over, and a mere pause where its run isn't known yet."""
+        """Look once. Return the wait if it is not over, and a pause if the run is not known."""
         environment = self._environment()
         try:
             run_id = self._run_id(environment)
@@ -220,17 +241,17 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
         if isinstance(step, Done):
             self._succeed(step)
             return None
-        # A run that isn't there at the first look has not been deleted while it was waited for.
+        # A run that does not exist at the first look was not deleted during the wait.
         ended = seen if isinstance(seen, DagRunNotFound) else step.error
         raise self._unless_soft(explained(environment, ended))
 
     def _look_again(self, error: MwaaError, began_at: float) -> Wait:
-        """Give the pause after which the latest run is looked for again, if an error lets it."""
+        """Return the pause before the next look for the latest run, if the error is a passing one."""
         if not error.transient:
             raise self._unless_soft(error)
         left_s = self._deadline_s() - (time.time() - began_at)
         if left_s <= 0:
-            timeout = f"The latest run was not found within {self._deadline_s():g} s; the last look failed: {error}"
+            timeout = f"The latest run was not found within {self._deadline_s():g} s. The last look failed: {error}"
             raise self._unless_soft(sensor_timeout(timeout)) from error
         self.log.info("Looking for the latest run again: %s", error)
         return Wait(min(max(float(self.poke_interval), error.retry_after_s or 0.0), left_s), str(error))
@@ -242,13 +263,13 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
         raise NotImplementedError
 
     def _run_id(self, environment: MwaaEnvironment) -> str:
-        """Give the run's id; without one the latest run by date of those that were there when this task began."""
+        """Return the run's id: the given one, or that of the latest run by date that existed when this task began."""
         if self.external_dag_run_id is None:
             runs = environment.get_recent_dag_runs(self.external_dag_id, until=self._anchor)
             if not runs:
                 raise DagRunNotFound(
                     f"Environment {self.external_env_name!r}: DAG {self.external_dag_id!r} has no run yet. Give "
-                    "external_dag_run_id, or begin this task after the run.",
+                    "external_dag_run_id, or start this task after the run.",
                     env_name=self.external_env_name,
                     status=404,
                 )
@@ -261,16 +282,13 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
         return f"Environment {wait.env_name!r}: {tasks}run {wait.run_id!r} of DAG {wait.dag_id!r}"
 
     def _environment(self) -> MwaaEnvironment:
-        # Kept between pokes, with its web session and what is known of the environment.
+        # Kept between pokes, with its web session and what it knows of the environment.
         if self._reached is None:
-            self._reached = self._settings().environment(self.external_env_name)
+            self._reached = self.hook_settings.environment(self.external_env_name)
         return self._reached
 
-    def _settings(self) -> HookSettings:
-        return HookSettings.of(self)
-
     def _deadline_s(self) -> float:
-        """How long a deferred wait may last: the sensor's ``timeout``, or so many looks as it is allowed."""
+        """Return how long a deferred wait may last: ``timeout``, or the time of ``max_retries`` if that is less."""
         timeout_s = float(self.timeout)
         if self.max_retries is not None:
             timeout_s = min(timeout_s, self.max_retries * float(self.poke_interval))
@@ -279,10 +297,10 @@ class RemoteSensor(TextTemplates, BaseSensorOperator):
     def _succeed(self, done: Done) -> None:
         if done.skipped:
             labels = ", ".join(instance.label for instance in done.tasks) or "all that was waited for"
-            raise skip_exception(f"Skipped there: {labels}; skipping this task too.")
+            raise skip_exception(f"Skipped there: {labels}. Skipping this task, too.")
 
     def _unless_soft(self, error: Exception) -> Exception:
-        """Give the exception to raise: skip after a bad end with ``soft_fail``, after any error with ``never_fail``."""
+        """Return the exception to raise, which is a skip with ``never_fail``, or after a failure with ``soft_fail``."""
         ended = isinstance(error, (DagRunFailed, TaskInstanceFailed, type(sensor_timeout("")), *deferral_errors()))
         # Airflow before 2.10 has no never_fail.
         if (self.soft_fail and ended) or getattr(self, "never_fail", False):

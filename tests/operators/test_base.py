@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators inherit that call AWS."""
+"""What operators and sensors that call AWS inherit: declared once, documented once, templated alike."""
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
+import re
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +15,18 @@ import pytest
 from airflow_mwaa_provider._compat import BaseOperator
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
-from airflow_mwaa_provider.operators.base import MwaaOperator
+from airflow_mwaa_provider.operators.base import MwaaEnvironmentOperator, MwaaOperator
+
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
+AWS = {"aws_conn_id", "region_name", "region", "verify", "botocore_config"}
+WHOSE = {**dict.fromkeys(AWS, MwaaOperator), "transport": MwaaEnvironmentOperator}
+"""The class that declares each shared parameter, and nobody else."""
+REQUIRED = {
+    "env_name": "e", "trigger_dag_id": "d", "command": "dags list", "role_name": "r", "dag_ids": ["d"], "domain": "d",
+    "domain_owner": "o", "destination": "s3://b/k", "namespace": "N", "metrics": [], "bucket": "bucket",
+    "variables": {}, "connections": {}, "pools": {}, "external_env_name": "e", "external_dag_id": "d",
+    "external_task_id": "t",
+}  # fmt: skip
 
 
 class Derived(MwaaOperator):
@@ -49,9 +65,66 @@ def test_default_args_and_partial_reach_them() -> None:
 def test_the_older_name_of_a_region() -> None:
     assert Derived(task_id="t", bucket="b", region="eu-west-3").region_name == "eu-west-3"
     assert Derived(task_id="t", bucket="b", region="r", region_name="r").region_name == "r"
-    with pytest.raises(MwaaInputError, match="region='a' and region_name='b' name two regions: give region_name alone"):
+    with pytest.raises(MwaaInputError, match=r"region='a' and region_name='b' differ\. Give region_name only\."):
         Derived(task_id="t", bucket="b", region="a", region_name="b")
 
 
 def test_it_is_an_operator_of_airflow() -> None:
     assert issubclass(MwaaOperator, BaseOperator)
+
+
+def public_classes() -> list[type]:
+    """Return the operators and sensors that the reference shows, and that are no mere bases."""
+    names = re.findall(r"(?m)^::: (airflow_mwaa_provider\.(?:operators|sensors)\.\S+)$", REFERENCE.read_text("utf-8"))
+    found = [pkgutil.resolve_name(name) for name in names]
+    bases = {base for kind in found if inspect.isclass(kind) for base in kind.__mro__[1:]}
+    return [kind for kind in found if inspect.isclass(kind) and kind not in bases]
+
+
+PUBLIC = public_classes()
+
+
+def own_classes(kind: type) -> list[type]:
+    return [each for each in kind.__mro__ if each.__module__.startswith("airflow_mwaa_provider.")]
+
+
+def declared(kind: type) -> set[str]:
+    return set(inspect.signature(kind.__init__).parameters) if "__init__" in vars(kind) else set()
+
+
+def test_the_reference_shows_them_all() -> None:
+    assert len(PUBLIC) > 18
+    assert all(issubclass(kind, MwaaOperator) for kind in PUBLIC)
+
+
+@pytest.mark.parametrize("kind", PUBLIC)
+def test_shared_parameters_are_declared_and_documented_once(kind: type) -> None:
+    shared = [name for name, owner in WHOSE.items() if issubclass(kind, owner)]
+    for name in shared:
+        assert [each for each in own_classes(kind) if name in declared(each)] == [WHOSE[name]], name
+        documented = [each for each in own_classes(kind) if f":param {name}:" in (each.__doc__ or "")]
+        assert documented == [WHOSE[name]], name
+    base = MwaaEnvironmentOperator if "transport" in shared else MwaaOperator
+    said = [each for each in own_classes(kind) if f"{base.__name__}`" in (each.__doc__ or "")]
+    assert said, "its docstring does not say where they are documented"
+
+
+@pytest.mark.parametrize("kind", PUBLIC)
+def test_shared_parameters_are_templated_alike(kind: Any) -> None:
+    base = MwaaEnvironmentOperator if issubclass(kind, MwaaEnvironmentOperator) else MwaaOperator
+    assert set(kind.template_fields) >= set(base.template_fields)
+    assert set(kind.text_fields) >= set(base.text_fields)
+    assert set(kind.template_fields) >= set(kind.text_fields) | set(kind.narrowing_fields) | set(kind.native_fields)
+    assert [name for name, count in Counter(kind.template_fields).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("kind", PUBLIC)
+def test_shared_parameters_come_from_default_args(kind: Any) -> None:
+    known = set().union(*map(declared, own_classes(kind)))
+    required = {name: value for name, value in REQUIRED.items() if name in known}
+    more = {"transport": "web_session", "airflow_version": 2} if issubclass(kind, MwaaEnvironmentOperator) else {}
+    default_args = {"aws_conn_id": "c", "region": "eu-west-3", "verify": "/ca", "botocore_config": {"a": 1}, **more}
+    made = kind(task_id="t", **required, default_args=default_args)
+    assert made.hook_settings == HookSettings(
+        "c", "eu-west-3", "/ca", {"a": 1}, more.get("transport"), more.get("airflow_version")
+    )

@@ -91,5 +91,5 @@ def test_an_endpoint_that_repeats_the_token_brings_it_into_no_error(
 
 @pytest.mark.parametrize("lifetime", [timedelta(minutes=14), timedelta(hours=13), 3600])
 def test_a_lifetime_that_codeartifact_does_not_give(lifetime: Any) -> None:
-    with pytest.raises(MwaaInputError, match="give a timedelta of 15 minutes to 12 hours"):
+    with pytest.raises(MwaaInputError, match="must be a timedelta of 15 minutes to 12 hours"):
         operator(token_lifetime=lifetime)

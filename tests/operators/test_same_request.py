@@ -142,7 +142,9 @@ def test_a_date_has_one_run_and_that_of_a_deleted_source_run_is_not_taken_up(
     assert trigger(in_run(FIRST), {}, **DATED)["state"] == "success"
     later = BEGAN + timedelta(hours=1)
     for ti in (FIRST, RETRY):
-        with pytest.raises(Exception, match=r"made it before its run was made again, .* and a logical_date has one"):
+        with pytest.raises(
+            Exception, match=r"created it before its own run was created again, .* and a logical_date can have only one"
+        ):
             trigger(in_run(ti, began=later), {}, **DATED)
     assert len(confs(world)) == 1
 

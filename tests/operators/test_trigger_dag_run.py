@@ -78,7 +78,7 @@ def test_tries_of_this_round(number: int, most: int, before: int) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"result_task_id": "last"}, "needs wait_for_completion or deferrable"),
+        ({"result_task_id": "last"}, "Set wait_for_completion or deferrable"),
         ({"allowed_states": ["sleeping"]}, "allowed_states.*'sleeping'"),
         ({"failed_states": ["sleeping"]}, "failed_states.*'sleeping'"),
         ({"transport": "pigeon"}, "transport='pigeon' is none of 'rest_api'"),
@@ -105,7 +105,7 @@ def test_wrong_parameters_are_refused_when_the_dag_is_parsed(more: dict[str, Any
         ({"airflow_version": 4}, "airflow_version=4 is neither 2 nor 3"),
         ({"logical_date": "tomorrow"}, "logical_date='tomorrow' is no ISO 8601 date"),
         ({"logical_date": "2026-01-01T00:00:00"}, "has no time zone"),
-        ({"data_interval_start": "2026-01-01T00:00:00Z"}, "go together"),
+        ({"data_interval_start": "2026-01-01T00:00:00Z"}, "belong together"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_before_anything_is_sent(more: dict[str, Any], message: str) -> None:
@@ -176,15 +176,20 @@ WAIT = {"wait_for_completion": True}
         (RETRY, BAD, {**WAIT, "cancel_on_kill": True}, ["cleared", "waited"]),
         (RETRY, BAD, {**WAIT, "cancel_on_kill": True, "allowed_states": ["failed"]}, ["waited"]),
         (RETRY, BAD, {"cancel_on_kill": True}, []),
-        (FIRST, OK, MINE, "already has a run 'mine', success. Leave trigger_run_id out"),
-        (FIRST, OK, {**MINE, "skip_when_already_exists": True}, "is already there; skipping"),
+        (FIRST, OK, MINE, "already has a run 'mine', success. Omit trigger_run_id"),
+        (FIRST, OK, {**MINE, "skip_when_already_exists": True}, "already exists. Skipping"),
         (FIRST, OK, {**MINE, "reset_dag_run": True}, ["cleared"]),
         (FIRST, GOING_ON, {**MINE, "reset_dag_run": True}, []),
         (RETRY, OK, MINE, []),
         (CLEARED, OK, MINE, "already has a run 'mine'"),
-        (CLEARED, OK, DATED, "made it before it was cleared, and a logical_date has one run only. Set reset_dag_run"),
+        (
+            CLEARED,
+            OK,
+            DATED,
+            "created it before it was cleared, and a logical_date can have only one run. Set reset_dag_run",
+        ),
         (CLEARED, OK, {**DATED, "reset_dag_run": True}, ["cleared"]),
-        (CLEARED, OK, {**DATED, "skip_when_already_exists": True}, "is already there; skipping"),
+        (CLEARED, OK, {**DATED, "skip_when_already_exists": True}, "already exists. Skipping"),
         (CLEARED_RETRY, GOING_ON, DATED, []),
         (FIRST, GOING_ON, DATED, []),
     ],
@@ -240,6 +245,21 @@ def test_a_version_out_of_a_template(given: Any, major: int | None) -> None:
     assert world.settings["airflow_major"] == major
 
 
+def declared() -> set[str]:
+    """Return the operator's parameters, those of its bases included."""
+    own = [each for each in MwaaTriggerDagRunOperator.__mro__ if each.__module__.startswith("airflow_mwaa_provider.")]
+    found = {name for each in own for name in inspect.signature(each.__init__).parameters}
+    return found - {"self", "args", "kwargs"}
+
+
+def test_the_time_between_two_looks() -> None:
+    assert operator(poll_interval=timedelta(minutes=1)).waiter_delay == 60.0
+    assert operator(waiter_delay=5).waiter_delay == 5
+    assert operator(poll_interval=timedelta(seconds=5), waiter_delay=5).waiter_delay == 5.0
+    with pytest.raises(MwaaInputError, match=r"^poll_interval and waiter_delay differ\. Give poll_interval only\.$"):
+        operator(poll_interval=timedelta(seconds=5), waiter_delay=6)
+
+
 def test_parameters_are_a_superset_of_the_amazon_providers() -> None:
     theirs = pytest.importorskip(
         "airflow.providers.amazon.aws.operators.mwaa", reason="the amazon provider of that image has no MWAA operator"
@@ -247,17 +267,16 @@ def test_parameters_are_a_superset_of_the_amazon_providers() -> None:
     wanted = set(inspect.signature(theirs.__init__).parameters) - {"self", "kwargs"}
     base = inspect.signature(importlib.import_module("airflow.providers.amazon.aws.operators.base_aws").AwsBaseOperator)
     wanted |= set(base.parameters) - {"kwargs", "args"}
-    ours = set(inspect.signature(MwaaTriggerDagRunOperator.__init__).parameters)
-    assert wanted - ours == set()
+    assert wanted - declared() == set()
     assert set(theirs.template_fields) - set(MwaaTriggerDagRunOperator.template_fields) == set()
 
 
 def test_every_parameter_is_documented_and_kept() -> None:
     made = operator(wait_timeout=timedelta(hours=1))
-    documented = inspect.getdoc(MwaaTriggerDagRunOperator) or ""
-    for name in set(inspect.signature(MwaaTriggerDagRunOperator.__init__).parameters) - {"self", "kwargs"}:
+    documented = "\n".join(inspect.getdoc(each) or "" for each in MwaaTriggerDagRunOperator.__mro__)
+    for name in declared():
         assert f":param {name}:" in documented
-        assert name == "region" or hasattr(made, name)
+        assert name in ("region", "poll_interval") or hasattr(made, name)
     assert operator(region="eu-west-1").region_name == "eu-west-1"
 
 

@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "quiet_logs": set(),
     "s3_uri": set(),
     "secrets": {"exceptions", "quiet_logs", "_compat"},
-    "sensors": _BELOW_OPERATORS,
+    "sensors": {"operators"} | _BELOW_OPERATORS,  # their base, which declares how AWS is reached
     "triggers": {"hooks", "_compat"} | _BELOW_HOOKS,
 }
 """Every layer may also import itself and the package's root, which holds nothing but the version."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mwaa_provider._compat import AIRFLOW_V_3
+from airflow_mwaa_provider._compat import AIRFLOW_V_3, BaseSensorOperator
 from airflow_mwaa_provider.exceptions import (
     DagRunFailed,
     DagRunNotFound,
@@ -105,7 +105,7 @@ def test_the_time_is_up(sensor: Callable[..., Any], deferrable: bool) -> None:
 def test_a_soft_fail_skips(
     world: World, sensor: Callable[..., Any], deferrable: bool, more: dict[str, Any], skips: bool
 ) -> None:
-    if "never_fail" in more and "never_fail" not in inspect.signature(MwaaDagRunSensor.__mro__[2].__init__).parameters:
+    if "never_fail" in more and "never_fail" not in inspect.signature(BaseSensorOperator.__init__).parameters:
         pytest.skip("this Airflow has no never_fail")
     # After a deferral newer Airflows put their own words in the place of ours.
     with pytest.raises(Exception, match=r"ended as failed|Skipping due to") as caught:
@@ -198,11 +198,11 @@ def test_one_instance_of_a_mapped_task(world: World, sensor: Callable[..., Any])
     [
         (MwaaDagRunSensor, {"success_states": ["sleeping"]}, "success_states.*'sleeping'"),
         (MwaaDagRunSensor, {"success_states": "success"}, "Give a list"),
-        (MwaaDagRunSensor, {"success_states": ["failed"], "failure_states": ["failed"]}, "name each state once"),
+        (MwaaDagRunSensor, {"success_states": ["failed"], "failure_states": ["failed"]}, "Name each state once"),
         (MwaaDagRunSensor, {"transport": "pigeon"}, "transport='pigeon'"),
         (MwaaDagRunSensor, {"max_retries": 0}, "max_retries=0 is no number above 0"),
         (MwaaTaskSensor, {"external_task_id": "x", "failure_states": ["sleeping"]}, "failure_states.*'sleeping'"),
-        (MwaaTaskSensor, {"external_task_id": "x", "skipped_states": ["success"]}, "name each state once"),
+        (MwaaTaskSensor, {"external_task_id": "x", "skipped_states": ["success"]}, "Name each state once"),
     ],
 )
 def test_wrong_parameters_are_refused_when_the_dag_is_parsed(kind: type, more: dict[str, Any], message: str) -> None:
@@ -227,11 +227,14 @@ def test_a_wrong_environment_is_named(sensor: Callable[..., Any]) -> None:
 
 SENSORS = [MwaaDagRunSensor, MwaaTaskSensor]
 GIVEN: dict[str, Any] = {
+    "env_name": "env3",
     "external_env_name": "env3",
     "external_dag_id": "etl",
     "external_dag_run_id": "run_1",
     "external_task_id": "load_*",
     "map_index": 3,
+    "allowed_states": ["skipped"],
+    "failed_states": ["success"],
     "success_states": ["skipped"],
     "failure_states": ["success"],
     "skipped_states": ["failed"],
@@ -243,22 +246,34 @@ GIVEN: dict[str, Any] = {
     "transport": "cli",
     "aws_conn_id": "aws",
     "region_name": "eu-west-1",
-    "region": "eu-west-2",
+    "region": "eu-west-1",
     "verify": False,
     "botocore_config": {"retries": {"max_attempts": 2}},
 }
 """A value other than its default for each parameter of a sensor of tasks."""
+KEPT_AS = {
+    "env_name": "external_env_name", "allowed_states": "success_states", "failed_states": "failure_states",
+    "region": "region_name",
+}  # fmt: skip
+"""Two names of one parameter are one attribute."""
+
+
+def kept(made: Any, name: str) -> Any:
+    return getattr(made, KEPT_AS.get(name, name))
 
 
 def declared(kind: type) -> dict[str, inspect.Parameter]:
-    """Return the parameters that editors complete."""
-    parameters = inspect.signature(kind.__init__).parameters
-    return {name: each for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD and name != "self"}
+    """Return the parameters of a sensor, those of its bases included."""
+    found: dict[str, inspect.Parameter] = {}
+    for each in kind.__mro__:
+        if each.__module__.startswith("airflow_mwaa_provider.") and "__init__" in vars(each):
+            found = {**inspect.signature(each.__init__).parameters, **found}
+    return {name: each for name, each in found.items() if each.kind is each.KEYWORD_ONLY}
 
 
 def given_to(kind: type) -> dict[str, Any]:
     """Return a value for each parameter; a run's states are not a task's."""
-    states = {"success_states": ["failed"]} if kind is MwaaDagRunSensor else {}
+    states = {"success_states": ["failed"], "allowed_states": ["failed"]} if kind is MwaaDagRunSensor else {}
     return {name: value for name, value in {**GIVEN, **states}.items() if name in declared(kind)}
 
 
@@ -278,7 +293,7 @@ def test_both_sensors_declare_the_same_but_for_what_is_about_tasks() -> None:
 
 @pytest.mark.parametrize("kind", SENSORS)
 def test_every_parameter_is_documented(kind: type) -> None:
-    documented = f"{inspect.getdoc(MwaaDagRunSensor)}\n{inspect.getdoc(kind)}"
+    documented = "\n".join(inspect.getdoc(each) or "" for each in (MwaaDagRunSensor, *kind.__mro__[:-1]))
     assert [name for name in declared(kind) if f":param {name}:" not in documented] == []
 
 
@@ -290,7 +305,7 @@ def test_each_parameter_can_come_from_default_args(kind: Any, from_dag: bool) ->
     default_args = {**wanted, "timeout": 77.0, "soft_fail": True}
     made = kind(task_id="t", dag=a_dag(default_args)) if from_dag else kind(task_id="t", default_args=default_args)
     for name, value in wanted.items():
-        assert name == "region" or (name, getattr(made, name)) == (name, value)
+        assert (name, kept(made, name)) == (name, value)
     assert (made.timeout, made.soft_fail) == (77.0, True)
 
 
@@ -303,31 +318,69 @@ def test_what_is_given_goes_before_default_args(kind: Any) -> None:
         default_args = {**wanted, given: "another" if default is inspect.Parameter.empty else default}
         made = kind(task_id="t", default_args=default_args, **{given: wanted[given]})
         for name, value in wanted.items():
-            assert name == "region" or (given, name, getattr(made, name)) == (given, name, value)
+            assert (given, name, kept(made, name)) == (given, name, value)
 
 
 @pytest.mark.parametrize("kind", SENSORS)
 def test_a_default_that_is_given_goes_before_default_args(kind: Any) -> None:
     """Such as ``verify=None`` for one sensor, where the DAG has another."""
     defaults = {name: each.default for name, each in declared(kind).items() if each.default is not each.empty}
+    defaults["env_name"] = "another"
     made = kind(task_id="t", default_args=given_to(kind), **defaults)
     for name, default in defaults.items():
-        assert name in ("region", "deferrable") or (name, getattr(made, name)) == (name, default)
+        wanted = "another" if name == "external_env_name" else default
+        assert name == "deferrable" or (name, kept(made, name)) == (name, wanted)
     assert made.deferrable is False
 
 
 @pytest.mark.parametrize("kind", SENSORS)
 def test_an_older_name_of_the_region(kind: Any) -> None:
-    assert kind(task_id="t", **{**given_to(kind), "region_name": None}).region_name == "eu-west-2"
+    assert kind(task_id="t", **{**given_to(kind), "region_name": None}).region_name == "eu-west-1"
 
 
 @pytest.mark.parametrize("kind", SENSORS)
 def test_a_parameter_that_is_needed_is_named(kind: Any) -> None:
     needed = {name for name, each in declared(kind).items() if each.default is each.empty}
-    assert needed == {"external_env_name", "external_dag_id"} | ({"external_task_id"} & declared(kind).keys())
+    assert needed == {"external_dag_id"} | ({"external_task_id"} & declared(kind).keys())
     for name in needed:
         with pytest.raises(Exception, match=f"missing keyword argument '{name}'"):
             kind(task_id="t", **{key: value for key, value in given_to(kind).items() if key != name})
+    with pytest.raises(MwaaInputError, match=r"^env_name is missing\. Name the MWAA environment\.$"):
+        kind(task_id="t", **{**given_to(kind), "env_name": None, "external_env_name": None})
+
+
+@pytest.mark.parametrize(("ours", "amazons"), [("env_name", "external_env_name"), ("failed_states", "failure_states")])
+@pytest.mark.parametrize("kind", SENSORS)
+def test_two_names_of_one_parameter(kind: Any, ours: str, amazons: str) -> None:
+    both = given_to(kind)
+    value = both.pop(ours)
+    other = ["queued"] if isinstance(both.pop(amazons), list) else "another"
+
+    def made(default_args: dict[str, Any], **more: Any) -> Any:
+        return kept(kind(task_id="t", default_args=default_args, **both, **more), ours)
+
+    assert made({}, **{ours: value}) == made({}, **{amazons: value}) == value
+    assert made({ours: other}, **{amazons: value}) == made({amazons: other}, **{ours: value}) == value
+    # The other may be meant for the operators of the DAG.
+    assert made({ours: other, amazons: value}) == value
+    with pytest.raises(MwaaInputError, match=f"^{ours} and {amazons} are two names of one parameter, and differ"):
+        made({}, **{ours: other, amazons: value})
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        ({"allowed_states": ["sleeping"]}, "^allowed_states: 'sleeping'"),
+        ({"failure_states": ["sleeping"]}, "^failure_states: 'sleeping'"),
+        ({"allowed_states": ["failed"], "failure_states": ["failed"]}, "in allowed_states and in failure_states"),
+    ],
+)
+@pytest.mark.parametrize("kind", SENSORS)
+def test_an_error_names_the_parameter_that_was_given(kind: Any, states: dict[str, Any], message: str) -> None:
+    names = ("allowed_states", "failed_states", "success_states", "failure_states", "skipped_states")
+    rest = {name: value for name, value in given_to(kind).items() if name not in names}
+    with pytest.raises(MwaaInputError, match=message):
+        kind(task_id="t", **rest, **states)
 
 
 @pytest.mark.parametrize("kind", SENSORS)
@@ -339,7 +392,7 @@ def test_a_mapped_sensor_takes_each_parameter(kind: Any) -> None:
         mapped = kind.partial(task_id="t", **rest).expand(external_dag_run_id=["run_1", "run_2"])
     made = mapped.unmap({"external_dag_run_id": "run_1"})
     for name, value in wanted.items():
-        assert name == "region" or (name, getattr(made, name)) == (name, value)
+        assert (name, kept(made, name)) == (name, value)
 
 
 @pytest.mark.parametrize("ours", SENSORS)
@@ -355,7 +408,13 @@ def test_parameters_are_a_superset_of_the_amazon_providers(ours: type) -> None:
         pytest.skip("the amazon provider of that image has no such sensor")
     base = importlib.import_module("airflow.providers.amazon.aws.sensors.base_aws").AwsBaseSensor
 
-    mine, amazons = declared(ours), declared(base) | declared(theirs)
+    mine = declared(ours)
+    amazons = {
+        name: each
+        for kind in (base, theirs)
+        for name, each in inspect.signature(kind.__init__).parameters.items()
+        if each.kind is each.KEYWORD_ONLY
+    }
     assert amazons.keys() - mine.keys() == set()
     needed = {name for name, each in mine.items() if each.default is inspect.Parameter.empty}
     assert needed <= {name for name, each in amazons.items() if each.default is inspect.Parameter.empty}

@@ -149,7 +149,7 @@ def test_a_retry_takes_up_the_run_of_the_try_before(
             here.wait_for_dag_run("calls_other_impatiently", asked.run_id, timeout_s=240)
         assert here.get_task_instance("calls_other_impatiently", asked.run_id, "trigger").try_number == 2
         log = here.get_task_log("calls_other_impatiently", asked.run_id, "trigger", try_number=2)
-        assert "taking up run" in log
+        assert "adopting run" in log
     finally:
         ours = world.runs_asked_by(target, "sleeps", asked.run_id)
         for run in ours:
@@ -179,7 +179,7 @@ def test_a_retry_takes_up_the_run_though_its_own_was_put_back_into_the_queue(
         with pytest.raises(DagRunFailed, match="Failed tasks: trigger"):
             here.wait_for_dag_run(dag_id, asked.run_id, timeout_s=240)
         assert here.get_task_instance(dag_id, asked.run_id, "trigger").try_number == 2
-        assert "taking up run" in here.get_task_log(dag_id, asked.run_id, "trigger", try_number=2)
+        assert "adopting run" in here.get_task_log(dag_id, asked.run_id, "trigger", try_number=2)
     finally:
         ours = world.runs_asked_by(target, "sleeps", asked.run_id)
         for run in ours:
