@@ -60,7 +60,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "AccessDenied", "AirflowError", "AnswerTooLarge", "AwsError", "CallTimeout", "CleanupFailed", "CleanupUnderWay",
@@ -83,6 +83,8 @@ class MwaaError(Exception):
     """Root of every error that this package raises on purpose.
 
     :param message: one line: what was asked, what was answered, what to do.
+    :param advice: the end of that line, where it names a parameter of the caller: ``Leave them out with {}.``
+    :param parameter: that parameter, as DAGs spell it; :meth:`worded` spells it otherwise.
     :param env_name: the environment that was spoken to, where there is one.
     :param transient: the same call may well succeed later.
     :param ambiguous: the call may have taken effect although it failed.
@@ -93,16 +95,29 @@ class MwaaError(Exception):
         self,
         message: str = "",
         *,
+        advice: str = "",
+        parameter: str = "",
         env_name: str | None = None,
         transient: bool = False,
         ambiguous: bool = False,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(_NOT_FOR_ONE_LINE.sub(" ", message).strip())
+        said = _NOT_FOR_ONE_LINE.sub(" ", message).strip()
+        super().__init__(f"{said} {advice.format(parameter)}" if advice else said)
+        self.advice = advice
+        self.parameter = parameter
         self.env_name = env_name
         self.transient = transient
         self.ambiguous = ambiguous
         self.retry_after_s = retry_after_s
+
+    def worded(self, spelled: Callable[[str], str]) -> str:
+        """Return the text of the error for a caller who spells parameters in another way than a DAG does.
+
+        :param spelled: turns the name of a parameter into what that caller writes: ``--dry-run``.
+        """
+        said = str(self).removesuffix(self.advice.format(self.parameter))
+        return said + self.advice.format(spelled(self.parameter))
 
 
 class MwaaInputError(MwaaError, ValueError):

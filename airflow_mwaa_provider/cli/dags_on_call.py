@@ -12,7 +12,7 @@ import click
 
 from airflow_mwaa_provider.cli.clearing import clear_after_a_look, clearing_options
 from airflow_mwaa_provider.cli.support.durations import duration_text
-from airflow_mwaa_provider.cli.support.errors import exit_status_of, in_terminal_words, warn
+from airflow_mwaa_provider.cli.support.errors import error_text, exit_status_of, warn
 from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest
 from airflow_mwaa_provider.cli.support.output import (
     echo_json,
@@ -227,7 +227,7 @@ def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: 
             now = environment.stop_dag_run(dag_id, run.run_id)
         except MwaaError as refused:
             failed[run.run_id] = refused
-            warn(str(refused))
+            warn(refused)
             if not isinstance(refused, AirflowError):
                 break  # what is wrong is not this run
             continue
@@ -246,7 +246,7 @@ def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: 
                 "dag_id": dag_id,
                 "stopped": stopped,
                 "ended_before": ended,
-                "failed": {run_id: in_terminal_words(str(error)) for run_id, error in failed.items()},
+                "failed": {run_id: error_text(error) for run_id, error in failed.items()},
                 "not_tried": untried,
             }
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from airflow_mwaa_provider.cli.support.aws import Aws, aws_command
-from airflow_mwaa_provider.cli.support.errors import in_terminal_words, warn
+from airflow_mwaa_provider.cli.support.errors import error_text, warn
 from airflow_mwaa_provider.cli.support.output import (
     echo_json,
     echo_table,
@@ -70,7 +70,7 @@ def _described(plane: ControlPlane, name: str) -> dict[str, Any]:
         there = call_with_retries(lambda: plane.get_environment(name), RetryPolicy())
         error = None
     except MwaaError as refused:
-        there, error = {}, in_terminal_words(str(refused))
+        there, error = {}, error_text(refused)
     return {
         "name": name,
         "status": there.get("Status"),

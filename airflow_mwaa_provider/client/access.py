@@ -351,8 +351,7 @@ class TransportSelector:
                 return str(found[-1])
             raise UnexpectedAnswer(
                 f"Environment {self.name!r}: its Airflow, asked for its version, named none. Allow "
-                "airflow:GetEnvironment, or give the version: airflow_version of the operator, airflow_major of the "
-                "hook.",
+                "airflow:GetEnvironment.",
                 env_name=self.name,
             )
         raise denied

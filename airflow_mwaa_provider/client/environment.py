@@ -56,7 +56,7 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
 
     def __init__(self, control_plane: ControlPlane, name: str, settings: ClientSettings | None = None) -> None:
         if not name:
-            raise MwaaInputError("The environment's name is empty; give env_name.")
+            raise MwaaInputError("The environment's name is empty. Name an environment.")
         self.name = name
         self._access = TransportSelector(control_plane, name, settings or ClientSettings())
         self.variables = Variables(self._access)

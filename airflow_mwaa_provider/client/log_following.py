@@ -97,8 +97,9 @@ def one_task_instance(
         failed = sorted(instance.map_index for instance in found if instance.state is TaskState.FAILED)
         words = f"; failed {_some(failed)}" if failed else ""
         raise MwaaInputError(
-            f"{subject} is mapped: it has {_some(sorted(instance.map_index for instance in found))}{words}. Give one "
-            "as map_index.",
+            f"{subject} is mapped: it has {_some(sorted(instance.map_index for instance in found))}{words}.",
+            advice="Choose one with {}.",
+            parameter="map_index",
             env_name=environment.name,
         )
     what = f"has no map index {map_index}" if found else f"of DAG {dag_id!r} is not there"

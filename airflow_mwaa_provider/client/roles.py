@@ -152,13 +152,13 @@ class Roles:
         """
         if name in DEFAULT_ROLES:
             raise MwaaInputError(
-                f"role_name={name!r}: Airflow gives this role its permissions back at every start; give another name, "
+                f"Role {name!r}: Airflow gives this role its permissions back at every start; give another name, "
                 "and assign that to the users."
             )
         if missing := missing_dags(self._access, sorted(access)):
             raise DagNotFound(
                 f"Environment {self._access.name!r}: no DAG {', '.join(map(repr, missing[:5]))}, so role {name!r} was "
-                "left as it is. Check dag_ids, and that the DAGs are deployed there.",
+                "left as it is. Check the ids, and that the DAGs are deployed there.",
                 env_name=self._access.name,
             )
         base = self.get(base_role)
@@ -205,7 +205,7 @@ def restricted(
     for action, resource in sorted(base.permissions):
         if resource in ("Roles", "Users") and action not in _HARMLESS:
             raise MwaaInputError(
-                f"base_role={base.name!r} has {action} on {resource}, with which a user lifts any restriction; take "
+                f"Base role {base.name!r} has {action} on {resource}, with which a user lifts any restriction; take "
                 "'User', 'Op' or 'Viewer'."
             )
     keeps_menus = airflow_version not in _MENUS_ARE_RIGHTS
@@ -221,7 +221,7 @@ def restricted(
             granted = (DAG_ACTIONS[action], f"DAG:{dag_id}")
             if base.permissions.isdisjoint({granted, (DAG_ACTIONS[action], "DAGs")}):
                 raise MwaaInputError(
-                    f"base_role={base.name!r} has no {DAG_ACTIONS[action]} on DAGs, and a role made of it would have "
+                    f"Base role {base.name!r} has no {DAG_ACTIONS[action]} on DAGs, and a role made of it would have "
                     f"more than it has with {action!r} of DAG {dag_id!r}; leave that action out, or take another base."
                 )
             own.add(granted)

@@ -173,7 +173,9 @@ def export_stored(kind: StoredKind[T], *, leave_out_hidden: bool = False) -> tup
     if hidden and not leave_out_hidden:
         raise ValueMasked(
             f"Environment {kind.environment.name!r}: Airflow masks {_names(kind, hidden)}, so that the export would "
-            "not be complete. Leave them out with leave_out_hidden=True.",
+            "not be complete.",
+            advice="Leave them out with {}.",
+            parameter="leave_out_hidden",
             env_name=kind.environment.name,
         )
     return kind.document(item for key, item in items.items() if key not in hidden), hidden
@@ -196,7 +198,9 @@ def _plan(
     if differing and on_conflict is OnConflict.FAIL:
         raise RemoteConflict(
             f"Environment {env_name!r}: {_names(kind, differing)} already there with another content; nothing was "
-            "written. Leave them out, or set on_conflict to 'overwrite' or 'skip'.",
+            "written.",
+            advice="Leave them out, or set {} to overwrite or skip.",
+            parameter="on_conflict",
             env_name=env_name,
         )
     skipped = differing if on_conflict is OnConflict.SKIP else []
@@ -206,8 +210,9 @@ def _plan(
     if hidden and not overwrite_hidden:
         raise ValueMasked(
             f"Environment {env_name!r}: if this import failed half-way, {_names(kind, hidden)} could not be put back: "
-            f"{olds[hidden[0]].hidden}. Nothing was written. Leave them out, or accept that with "
-            "overwrite_hidden=True.",
+            f"{olds[hidden[0]].hidden}. Nothing was written.",
+            advice="Leave them out, or accept that with {}.",
+            parameter="overwrite_hidden",
             env_name=env_name,
         )
     changes = [_Change(key, targets[key], there.get(key), olds.get(key)) for key in (*new, *changed)]

@@ -111,7 +111,7 @@ class StoredValues:
         if not text or not is_encrypted:
             return text
         if self._fernet is None:
-            raise ValueError("it is encrypted, and no Fernet key is given")
+            raise ValueError("it is encrypted, and no Fernet key (AIRFLOW__CORE__FERNET_KEY) is given")
         try:
             return str(self._fernet.decrypt(text.encode()).decode())
         except (InvalidToken, UnicodeDecodeError):
@@ -126,7 +126,8 @@ def _fernet(keys: str | None) -> Any:
         return MultiFernet([Fernet(key.encode()) for key in given]) if given else None
     except ValueError:
         raise MwaaInputError(
-            "The Fernet key is none: it has 32 bytes in URL-safe base64. Give the environment's own."
+            "The Fernet key is invalid: it must be 32 bytes in URL-safe base64. Use the environment's own, "
+            "AIRFLOW__CORE__FERNET_KEY."
         ) from None
 
 

@@ -75,7 +75,7 @@ def test_what_an_import_says_has_keys_and_no_values(terminal: Terminal, world: W
     )
     line = terminal.error("variables", "import", "env3", "-", "--on-conflict", "fail", status=1, stdin=text)
     assert "'other' already there with another content; nothing was written." in line
-    assert "give --on-conflict overwrite or skip" in line
+    assert "set --on-conflict to overwrite or skip" in line
     assert terminal.run("variables", "import", "env3", "-", stdin=text).stdout.startswith("  changed  other\n")
 
 

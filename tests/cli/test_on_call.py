@@ -384,7 +384,7 @@ def test_where_there_is_no_log(
 def test_which_of_the_mapped_ones_is_meant(terminal: Terminal, world: World) -> None:
     with_runs(world)
     line = terminal.error("tasks", "log", "env3", "etl", "old", "transform", status=2)
-    assert line.endswith("is mapped: it has 0, 1; failed 1. Give one with --map-index.")
+    assert line.endswith("is mapped: it has 0, 1; failed 1. Choose one with --map-index.")
     terminal.run("tasks", "log", "env3", "etl", "old", "transform", "--map-index", "1")
 
 
@@ -462,10 +462,10 @@ def test_a_role_is_deleted(terminal: Terminal, world: World, env_name: str) -> N
         (
             ["team", "--dag", "none"],
             1,
-            "no DAG 'none', so role 'team' was left as it is. Check them, and that the DAGs",
+            "no DAG 'none', so role 'team' was left as it is. Check the ids, and that the DAGs",
         ),
-        (["Admin", "--dag", "etl"], 2, "ROLE 'Admin': Airflow gives this role its permissions back"),
-        (["team", "--dag", "etl", "--base", "Admin"], 2, "--base 'Admin' has can_edit on Roles"),
+        (["Admin", "--dag", "etl"], 2, "Role 'Admin': Airflow gives this role its permissions back"),
+        (["team", "--dag", "etl", "--base", "Admin"], 2, "Base role 'Admin' has can_edit on Roles"),
     ],
 )
 def test_a_role_that_cannot_be(terminal: Terminal, world: World, arguments: list[str], status: int, words: str) -> None:

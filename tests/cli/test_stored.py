@@ -177,7 +177,7 @@ def test_a_masked_value_says_how_it_can_be_read(terminal: Terminal, world: World
     world.airflow().shows_like_airflow_3 = True
     stored(world, "env3", "variables")["my_secret"] = {"key": "my_secret", "value": HUSH, "description": None}
     line = terminal.error("variables", "get", "env3", "my_secret", "--transport", "web_session", status=1)
-    assert line.endswith("Read it with --transport cli, or keep it in Secrets Manager.")
+    assert line.endswith("Read it with transport cli, or keep it in Secrets Manager.")
     assert terminal.run("variables", "get", "env3", "my_secret", "--transport", "cli").stdout == f"{HUSH}\n"
 
 

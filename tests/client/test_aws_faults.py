@@ -100,13 +100,16 @@ def test_every_error_of_boto3_is_one_of_ours(
     [
         (
             client_error("InvalidSignatureException", 403, "Credential should be scoped to a valid region."),
-            "the endpoint is of another region .* Check region_name, and the endpoint's own",
+            "the endpoint is of another region .* Check the region, and that of the endpoint",
         ),
-        (client_error("UnrecognizedClientException", 403), "Check the AWS connection, and region_name"),
-        (client_error("InvalidSignatureException", 403, "Signature expired"), "Check the AWS connection and the clock"),
+        (client_error("UnrecognizedClientException", 403), "Check the AWS connection or profile, and the region"),
+        (
+            client_error("InvalidSignatureException", 403, "Signature expired"),
+            "Check the AWS connection or profile, and the clock",
+        ),
         (
             botocore_errors.EndpointConnectionError(endpoint_url="https://x", error="e"),
-            "Check region_name, the network",
+            "Check the region, the network",
         ),
     ],
 )
@@ -133,7 +136,7 @@ def test_the_time_out_of_the_callers_config_is_named(monkeypatch: pytest.MonkeyP
 def test_a_client_that_cannot_be_made() -> None:
     for more in ({"region_name": "no region!"}, {"endpoint_url": "no url"}, {"config": {"no_such_option": 1}}):
         plane = ControlPlane(boto3.Session(aws_access_key_id="x", aws_secret_access_key=HUSH), **more)
-        with pytest.raises(MwaaInputError, match="region_name"):
+        with pytest.raises(MwaaInputError, match="Check the region"):
             plane.get_environment("env")
 
 

@@ -60,7 +60,7 @@ CALLS: dict[str, Callable[[MwaaEnvironment], object]] = {
 @pytest.mark.parametrize("major", [None, 3])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_no_such_environment(world: World, transport: str, major: int | None, call: str) -> None:
-    with Failure(world, EnvironmentNotFound, "region_name", env_name="nowhere"):
+    with Failure(world, EnvironmentNotFound, "the account and the region", env_name="nowhere"):
         CALLS[call](world.environment("nowhere", transport, airflow_major=major))
 
 

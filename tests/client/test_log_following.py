@@ -171,7 +171,7 @@ def test_which_of_the_mapped_ones(world: World) -> None:
     with pytest.raises(MwaaInputError) as caught:
         one_task_instance(environment, "etl", "one", "load", None)
     assert "is mapped: it has 0, 1, 2," in str(caught.value)
-    assert "19 and 10 more; failed 3, 17. Give one as map_index." in str(caught.value)
+    assert "19 and 10 more; failed 3, 17. Choose one with map_index." in str(caught.value)
     assert one_task_instance(environment, "etl", "one", "load", 17).map_index == 17
     with pytest.raises(TaskInstanceNotFound, match="has no map index 40"):
         one_task_instance(environment, "etl", "one", "load", 40)

@@ -59,13 +59,13 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 @pytest.mark.parametrize("error_class", ERRORS)
 def test_errors_are_picklable_and_one_line(error_class: Any) -> None:
     ours = [kind for kind in error_class.__mro__ if issubclass(kind, MwaaError)]
-    fields = {name for kind in ours for name in _keywords(kind)} - {"fields", "message"}
+    fields = {name for kind in ours for name in _keywords(kind)} - {"fields", "message", "advice", "parameter"}
     error = error_class("two\nlines\x1b[0m and\ta tab\u2028x", **dict.fromkeys(fields, "given"))
     assert str(error) == "two lines [0m and a tab x"
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is error_class
     assert str(copy) == str(error)
-    assert vars(copy) == dict.fromkeys(fields, "given")
+    assert vars(copy) == {**dict.fromkeys(fields, "given"), "advice": "", "parameter": ""}
     assert str(error_class()) == ""
 
 

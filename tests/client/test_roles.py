@@ -89,7 +89,7 @@ def test_a_restricted_role_keeps_what_isnt_about_dags() -> None:
 
 @pytest.mark.parametrize("permission", [("can_edit", "Roles"), ("can_create", "Users")])
 def test_a_base_that_could_free_itself_is_refused(permission: tuple[str, str]) -> None:
-    with pytest.raises(MwaaInputError, match=f"base_role='Admin' has {permission[0]} on {permission[1]}"):
+    with pytest.raises(MwaaInputError, match=f"Base role 'Admin' has {permission[0]} on {permission[1]}"):
         restricted("ours", Role("Admin", frozenset({permission})), {"etl": ["read"]})
 
 
@@ -202,7 +202,7 @@ def test_one_way_is_enough_to_make_a_role(world: World) -> None:
 
 def test_an_auth_manager_whose_api_takes_no_session(world: World) -> None:
     world.airflow("env3").has_roles_api = False  # as in Airflow 3.0
-    with pytest.raises(UnsupportedByTransport, match="use 'cli'"):
+    with pytest.raises(UnsupportedByTransport, match="Use transport cli"):
         world.environment("env3", "web_session").roles.get("User")
     assert world.environment("env3").roles.set(Role(NAME, frozenset({READ, SEE}))).created
 

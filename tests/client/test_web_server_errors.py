@@ -47,7 +47,7 @@ def test_proxies_that_are_none(world: World, proxy: str) -> None:
 def test_a_dead_proxy(world: World, scheme: str) -> None:
     environment = world.environment("env3", "web_session", proxy=f"{scheme}://user:{HUSH}@127.0.0.1:9")
     with Failure(
-        world, WebServerUnreachable, f"proxy {scheme}://***@127.0.0.1:9", "Check the proxy", "transport='rest_api'"
+        world, WebServerUnreachable, f"proxy {scheme}://***@127.0.0.1:9", "Check the proxy", "transport rest_api"
     ) as failure:
         environment.trigger_dag_run("etl", "run_1")
     assert failure.error.status == "AVAILABLE"

@@ -100,7 +100,7 @@ def test_a_wrong_mwaa_connection_is_refused(
 
 
 def test_no_region_is_named_and_so_is_the_way_out() -> None:
-    with pytest.raises(MwaaInputError, match=r"region_name"):
+    with pytest.raises(MwaaInputError, match=r"region"):
         assert MwaaEnvironmentHook(None).control_plane.region_name
 
 

@@ -302,7 +302,7 @@ def test_an_unknown_table_is_refused(there: Environment, options: dict[str, Any]
 @KNOWS_NO_AIRFLOW
 def test_it_says_what_it_cannot_keep(there: Environment) -> None:
     assert "no other last run" in cleanup(there).plan().advice[0]
-    assert "keep_last_run=False has no effect" in cleanup(there, keep_last_run=False).plan().advice[0]
+    assert "keep_last_run has no effect" in cleanup(there, keep_last_run=False).plan().advice[0]
     assert any("--batch-size" in text for text in cleanup(there).plan().advice) != there.is_3
     there.dependent["dag_run"] = [*there.dependent.get("dag_run", []), "xcom_v2"]
     there.tables["xcom_v2"] = [Old(NOW - timedelta(days=40))]

@@ -63,7 +63,7 @@ def test_a_cleanup_that_cannot_be(more: dict[str, Any], message: str) -> None:
         ({"file_format": "json"}, "file_format='json' is unknown; there are csv and parquet"),
         ({"compression": "snappy"}, "compression='snappy' is unknown for csv"),
         ({"layout": "flat"}, "layout='flat' is unknown; there are table and hive"),
-        ({"layout": "table", "incremental": True}, "incremental=True needs layout='hive'"),
+        ({"layout": "table", "incremental": True}, "An incremental export needs the layout hive"),
         ({"since": "yesterday"}, "since='yesterday' is no ISO 8601 date"),
         ({"since": "2026-01-01"}, "since='2026-01-01' has no time zone"),
         ({"until": datetime(2026, 1, 1)}, "has no time zone"),

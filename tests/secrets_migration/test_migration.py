@@ -133,7 +133,10 @@ def test_a_secret_that_is_to_be_deleted(service: SecretsService, move: Callable[
         service.put(f"airflow/variables/{name}", text)
         service.client().delete_secret(SecretId=f"airflow/variables/{name}", RecoveryWindowInDays=7)
     service.calls.clear()
-    with pytest.raises(MigrationRefused, match="'airflow/variables/a' is scheduled for deletion; restore it with"):
+    with pytest.raises(
+        MigrationRefused,
+        match="'airflow/variables/a' is scheduled for deletion; wait until it is gone, or set restore_deleted",
+    ):
         move(documents({}, VARIABLES))
     assert written(service) == 0
     moved = move(documents({}, VARIABLES), restore_deleted=True)
@@ -284,9 +287,11 @@ def test_another_fernet_key_reads_nothing_and_says_so(
     with pytest.raises(MigrationRefused, match="'c': it is encrypted with another Fernet key") as refused:
         move(metadata.source(other))
     assert refused.value.keys == ("c", "v")
-    with pytest.raises(MigrationRefused, match="'c': it is encrypted, and no Fernet key is given"):
+    with pytest.raises(
+        MigrationRefused, match="'c': it is encrypted, and no Fernet key .AIRFLOW__CORE__FERNET_KEY. is given"
+    ):
         move(metadata.source(None))
-    with pytest.raises(MwaaInputError, match="The Fernet key is none"):
+    with pytest.raises(MwaaInputError, match="The Fernet key is invalid"):
         metadata.source("nonsense")
     assert written(service) == 0
     assert move(metadata.source(f"{other}, {FERNET_KEY}")).counts() == "3 created"
@@ -317,7 +322,7 @@ def test_what_was_changed_since_it_was_read_is_not_deleted(
 
 
 def test_nothing_can_be_deleted_from_a_file(service: SecretsService, move: Callable[..., Any]) -> None:
-    with pytest.raises(MwaaInputError, match=r"The file: nothing can be deleted from there. Leave delete_source out"):
+    with pytest.raises(MwaaInputError, match=r"The file: nothing can be deleted from there. Leave out delete_source"):
         move(documents({}, VARIABLES), delete_source=True)
     assert written(service) == 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.support.errors import in_terminal_words
+from airflow_mwaa_provider.cli.support.errors import error_text
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, on_one_line
 from airflow_mwaa_provider.cli.support.own_airflow import own_airflow
 from airflow_mwaa_provider.cli.support.remote import Remote, environment_command
@@ -170,7 +170,7 @@ def _metadata_of(remote: Remote) -> Callable[[Kind, str], Source]:
         except ValueMasked:
             source.found = Found({"characters": None, "is_json": None})
         except MwaaError as error:
-            source.detail = f"It could not be asked: {in_terminal_words(str(error))}"
+            source.detail = f"It could not be asked: {error_text(error)}"
         if source.found is not None:
             source.outcome = Outcome.FOUND
         return source

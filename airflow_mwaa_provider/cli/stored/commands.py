@@ -10,7 +10,7 @@ import click
 
 from airflow_mwaa_provider.cli.stored.files import export_command, import_command
 from airflow_mwaa_provider.cli.stored.texts import WORDS, Words, fields_of, read
-from airflow_mwaa_provider.cli.support.errors import exit_status_of, in_terminal_words, warn
+from airflow_mwaa_provider.cli.support.errors import error_text, exit_status_of, warn
 from airflow_mwaa_provider.cli.support.inputs import read_value
 from airflow_mwaa_provider.cli.support.output import echo_exactly, echo_fields, echo_json, echo_table
 from airflow_mwaa_provider.cli.support.questions import ask
@@ -134,13 +134,13 @@ def _delete_command(words: Words) -> click.Command:
             ask(f"Delete {len(keys)} {words.nouns} of {remote.env_name}: {', '.join(map(repr, keys))}?", yes=yes)
         deleted, failed = _delete_each(getattr(remote.environment, words.nouns), keys)
         if output == "json":
-            failures = {key: in_terminal_words(str(error)) for key, error in failed.items()}
+            failures = {key: error_text(error) for key, error in failed.items()}
             echo_json({"env_name": remote.env_name, "deleted": deleted, "failed": failures})
         else:
             for key in deleted:
                 click.echo(f"{words.noun} {key!r} deleted in {remote.env_name}")
         for error in failed.values():
-            warn(str(error))
+            warn(error)
         untried = len(keys) - len(deleted) - len(failed)
         if untried:
             warn(f"{untried} more were not tried.")

@@ -7,7 +7,7 @@ import contextlib
 import difflib
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.cli.support.errors import fail
+from airflow_mwaa_provider.cli.support.errors import error_text, fail
 from airflow_mwaa_provider.cli.support.output import some_of
 from airflow_mwaa_provider.exceptions import DagNotFound, DagRunNotFound, MwaaError, TaskInstanceNotFound
 
@@ -32,7 +32,7 @@ def naming_the_nearest(
             hint = _hint(remote, dag_id, run_ids, task_ids)
         if hint is None:
             raise
-        fail(f"{error} {hint}")
+        fail(f"{error_text(error)} {hint}")
 
 
 def _hint(remote: Remote, dag_id: str, run_ids: Sequence[str], task_ids: Sequence[str]) -> str | None:

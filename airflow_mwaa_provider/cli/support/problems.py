@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airflow_mwaa_provider.cli.support.errors import in_terminal_words
 from airflow_mwaa_provider.cli.support.output import on_one_line
 
 if TYPE_CHECKING:
@@ -21,5 +20,5 @@ __all__ = ["echo_problems"]
 def echo_problems(problems: Iterable[Problem]) -> None:
     """Print problems, one a line: how bad it is, where, what, what to do, and its code."""
     for problem in problems:
-        text = on_one_line(in_terminal_words(str(problem)))
+        text = on_one_line(" ".join(str(problem).split()))
         click.echo(f"{problem.severity.value}: {text} [{problem.code}]")

@@ -152,7 +152,7 @@ def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating:
     if code in _DENIED:
         return AccessDenied(f"{where}: access denied. Allow {action}. AWS says: {words}.", action=action)
     if code in _BAD_CREDENTIALS:
-        return AccessDenied(f"{where}: the AWS credentials were refused ({code}). Check the AWS connection.")
+        return AccessDenied(f"{where}: the AWS credentials were refused ({code}). Check the AWS connection or profile.")
     if status >= 500 or status < 300 or status == 408 or code == "RequestTimeout":
         doubt = " It may have taken effect." if is_mutating else ""
         return AwsError(
@@ -167,7 +167,7 @@ def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating:
 def _unanswered(where: str, service: str, error: Any, *, is_mutating: bool) -> MwaaError:
     kind = type(error).__name__
     if kind in _WITHOUT_CREDENTIALS:
-        return AccessDenied(f"{where}: no AWS credentials or region ({kind}). Check the AWS connection.")
+        return AccessDenied(f"{where}: no AWS credentials or region ({kind}). Check the AWS connection or profile.")
     if kind == "ParamValidationError":  # its own words repeat the values
         return MwaaInputError(f"{where}: boto3 refused a parameter. Correct what was given.")
     if bundle_unreadable(error):

@@ -121,8 +121,8 @@ class ControlPlane:
         """
         if not self.supports_invoke_rest_api:
             raise UnsupportedByTransport(
-                f"Environment {env_name!r}: the installed boto3 has no InvokeRestApi. Leave transport unset, use "
-                "'web_session' or 'cli', or upgrade boto3 to 1.35.43 or later.",
+                f"Environment {env_name!r}: the installed boto3 has no InvokeRestApi. Use transport "
+                "web_session or cli, let it be chosen automatically, or upgrade boto3 to 1.35.43 or later.",
                 env_name=env_name,
             )
         keywords: dict[str, Any] = {"Name": env_name, "Method": request.method, "Path": request.path}
@@ -173,8 +173,8 @@ class ControlPlane:
         except (BotoCoreError, TypeError, ValueError) as error:
             words = unended(without_credentials(str(error)))
             raise MwaaInputError(
-                f"The AWS client for MWAA cannot be made: {words}. Check region_name, botocore_config and the AWS "
-                "connection."
+                f"The AWS client for MWAA cannot be made: {words}. Check the region, the endpoint URL, and the AWS "
+                "connection or profile."
             ) from error
         return client
 

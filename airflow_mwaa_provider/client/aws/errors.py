@@ -96,25 +96,25 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, is_m
     if code in _BAD_CREDENTIALS and "valid region" in text:
         # The endpoint is another region's than the one that the call is signed for: a VPC endpoint, or one of a test.
         return AccessDenied(
-            f"{where}: the endpoint is of another region ({code}: {text}). Check region_name, and the endpoint's own "
-            "region.",
+            f"{where}: the endpoint is of another region ({code}: {text}). Check the region, and that of the endpoint.",
             **fields,
         )
     if code == "UnrecognizedClientException":
         # So says a region, too, that the account has not opted into.
         return AccessDenied(
-            f"{where}: the AWS credentials were refused ({code}: {text}). Check the AWS connection, and region_name: a "
-            "region that the account has not enabled answers so.",
+            f"{where}: the AWS credentials were refused ({code}: {text}). Check the AWS connection or profile, and the "
+            "region: one that the account has not enabled gives the same answer.",
             **fields,
         )
     if code in _BAD_CREDENTIALS:
         return AccessDenied(
-            f"{where}: the AWS credentials were refused ({code}: {text}). Check the AWS connection and the clock.",
+            f"{where}: the AWS credentials were refused ({code}: {text}). Check the AWS connection or profile, and "
+            "the clock.",
             **fields,
         )
     if code == "ResourceNotFoundException":
         return EnvironmentNotFound(
-            f"{where}: no such environment, or it isn't ready. Check its name, the account and region_name. "
+            f"{where}: no such environment, or it isn't ready. Check its name, the account and the region. "
             f"AWS says: {text}.",
             **fields,
         )
@@ -122,7 +122,7 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, is_m
         return MwaaInputError(f"{where}: refused as invalid. Correct what was given. AWS says: {text}.", **fields)
     if status == 413:
         return AnswerTooLarge(
-            f"{where}: too large ({text}). Ask for less at once, or use transport='web_session'.",
+            f"{where}: too large ({text}). Ask for less at once, or use transport web_session.",
             status=status,
             **{**fields, "ambiguous": is_mutating},
         )
@@ -156,8 +156,8 @@ def credentials_error(where: str, error: Any, *, env_name: str | None = None) ->
         )
     if response is None:
         return UnexpectedAnswer(
-            f"{where}: the AWS credentials cannot be had ({reason(error)}). Check the AWS connection, and the network "
-            "to AWS STS.",
+            f"{where}: the AWS credentials cannot be had ({reason(error)}). Check the AWS connection or profile, and "
+            "the network to AWS STS.",
             env_name=env_name,
             transient=never_connected(error),
         )
@@ -170,7 +170,7 @@ def credentials_error(where: str, error: Any, *, env_name: str | None = None) ->
         return UnexpectedAnswer(f"{what} Try again later.", status=status, env_name=env_name, transient=True)
     if code in _DENIED:
         return AccessDenied(f"{what} Allow it in IAM.", action=f"sts:{error.operation_name}", env_name=env_name)
-    return AccessDenied(f"{what} Check the AWS connection.", env_name=env_name)
+    return AccessDenied(f"{what} Check the AWS connection or profile.", env_name=env_name)
 
 
 def network_error(
@@ -185,8 +185,8 @@ def network_error(
     words = reason(error)
     if type(error).__name__ in _NOT_SENT_FOR_LACK_OF_CREDENTIALS:
         return AccessDenied(
-            f"{where}: no AWS credentials ({unended(truncate(without_credentials(str(error))))}). Give the task a "
-            "role, or name an AWS connection in aws_conn_id.",
+            f"{where}: no AWS credentials ({unended(truncate(without_credentials(str(error))))}). Use a role, an "
+            "AWS connection or a profile that has some.",
             env_name=env_name,
         )
     if isinstance(error, botocore_errors.ParamValidationError):
@@ -204,18 +204,20 @@ def network_error(
             + (
                 "Check the proxy of the process (HTTPS_PROXY, NO_PROXY)."
                 if by_proxy
-                else "Check region_name, the network, or the VPC endpoint for airflow.api / airflow.env."
+                else "Check the region, the network, or the VPC endpoint for airflow.api / airflow.env."
             ),
             env_name=env_name,
             transient=True,
         )
     if any(isinstance(inner, FileNotFoundError | PermissionError) for inner in causes(error)):
         return MwaaInputError(
-            f"{where}: the CA bundle cannot be read ({words}). Check verify and AWS_CA_BUNDLE.", env_name=env_name
+            f"{where}: the CA bundle cannot be read ({words}). Check AWS_CA_BUNDLE, and verify of the AWS connection.",
+            env_name=env_name,
         )
     if handshake_failed(error):
         return UnexpectedAnswer(
-            f"{where}: TLS failed ({words}). Check the CA bundle (verify, AWS_CA_BUNDLE).", env_name=env_name
+            f"{where}: TLS failed ({words}). Check the CA bundle (AWS_CA_BUNDLE, or verify of the AWS connection).",
+            env_name=env_name,
         )
     doubt = " It may have taken effect." if is_mutating else ""
     unsure: dict[str, Any] = {"env_name": env_name, "transient": True, "ambiguous": is_mutating}

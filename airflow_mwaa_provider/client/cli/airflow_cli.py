@@ -290,7 +290,7 @@ class AirflowCli(StoredObjectsCli, RolesCli):
                 return DagRun(dag_id=dag_id, run_id=run_id, state=DagRunState(word), conf=conf)
         raise UnexpectedAnswer(
             f"Environment {self._env_name!r}: `airflow dags state` of run {run_id!r} printed no state: "
-            f"{last_words(result)}. Try again later, or use transport='rest_api' or 'web_session'.",
+            f"{last_words(result)}. Try again later, or use transport rest_api or web_session.",
             env_name=self._env_name,
         )
 

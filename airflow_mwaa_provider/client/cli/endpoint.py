@@ -47,7 +47,7 @@ TOKEN_REUSE_S = 45.0
 # How long a command waits for one of the slots, outside of a call that has a deadline of its own.
 SLOT_WAIT_S = 60.0
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)+[A-Z]\w*: |[A-Z]\w*(?:Error|Exception): ")
-SEE_OUTPUT = "Correct the command; the error's .result holds all that it printed."
+SEE_OUTPUT = "Correct the command."
 
 
 def command_line(argv: Sequence[str]) -> str:
@@ -252,7 +252,7 @@ def parse_json_output(result: CliResult, env_name: str, command: str) -> list[di
         return []
     raise UnexpectedAnswer(
         f"Environment {env_name!r}: `airflow {command}` printed no JSON: {last_words(result)}. Let nothing there print "
-        "after its rows, or use transport='rest_api' or 'web_session'.",
+        "after its rows, or use transport rest_api or web_session.",
         env_name=env_name,
     )
 

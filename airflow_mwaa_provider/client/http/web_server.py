@@ -99,7 +99,7 @@ class WebServer:
             raise UnsupportedByTransport(
                 f"Environment {self._env_name!r}: {method} to its web server needs the package requests, which isn't "
                 "installed: pip install requests (into a Lambda zip: airflow-mwaa package lambda --with-requests), or "
-                "use transport='rest_api'.",
+                "use transport rest_api.",
                 env_name=self._env_name,
             )
         import requests
@@ -140,8 +140,9 @@ class WebServer:
                 raise self._unreachable(where, words) from None
             if handshake_failed(error):
                 raise WebServerUnreachable(
-                    f"{where}: TLS failed ({words}). Give the CA that signed its certificate as ca_bundle (or "
-                    "REQUESTS_CA_BUNDLE), and check that nothing but the web server answers there.",
+                    f"{where}: TLS failed ({words}). Give the CA that signed its certificate in "
+                    "REQUESTS_CA_BUNDLE, or as ca_bundle of the connection, and check that nothing but the web server "
+                    "answers there.",
                     env_name=self._env_name,
                 ) from None
             if isinstance(error, requests.exceptions.Timeout):
@@ -198,13 +199,13 @@ class WebServer:
             how = f" through the proxy {shown_proxy(self._proxy)}"
             way_out = (
                 "Check the proxy's address, login and password, and that it may reach this host; or use "
-                "transport='rest_api'."
+                "transport rest_api."
             )
         else:
             how = ""
             way_out = (
-                "A private web server answers only inside its VPC: run this there, set a proxy (http or socks5h) in "
-                "the connection, or use transport='rest_api'."
+                "A private web server answers only inside its VPC: run this there, set a proxy (http or "
+                "socks5h), or use transport rest_api."
             )
         return WebServerUnreachable(
             f"{where}: the web server cannot be reached{how} ({words}). {way_out}",

@@ -101,7 +101,7 @@ class RolesApi(RestCaller):
                 raise
             raise UnsupportedByTransport(
                 f"Environment {self._env_name!r}: the API of its auth manager accepts no web session (as in Airflow "
-                "3.0). Leave transport unset, or use 'cli'.",
+                "3.0). Use transport cli, or let it be chosen automatically.",
                 env_name=self._env_name,
             ) from refused
 
@@ -110,8 +110,8 @@ class RolesApi(RestCaller):
             return "/roles"
         if self._transport.name is TransportName.REST_API:
             raise UnsupportedByTransport(
-                f"Environment {self._env_name!r}: InvokeRestApi does not reach the roles of Airflow 3. Leave transport "
-                "unset, or use 'cli' or 'web_session'.",
+                f"Environment {self._env_name!r}: InvokeRestApi does not reach the roles of Airflow 3. Use transport "
+                "cli or web_session, or let it be chosen automatically.",
                 env_name=self._env_name,
             )
         return "/auth/fab/v1/roles"

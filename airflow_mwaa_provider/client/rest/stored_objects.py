@@ -37,7 +37,7 @@ class StoredObjectsApi(RestCaller):
         if self._hides(answer):
             raise ValueMasked(
                 f"Environment {self._env_name!r}: the REST API masks the value of {what}, because its name looks "
-                "secret. Read it with transport='cli', or keep it in Secrets Manager.",
+                "secret. Read it with transport cli, or keep it in Secrets Manager.",
                 env_name=self._env_name,
             )
         return Variable(answer["key"], answer.get("value"), answer.get("description"))

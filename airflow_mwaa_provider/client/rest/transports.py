@@ -103,7 +103,8 @@ class RestApiTransport:
                 else f"takes paths of at most {INVOKE_REST_API_MAX_PATH} characters, and this one has {length}"
             )
             raise UnsupportedByTransport(
-                f"{where}: InvokeRestApi {what}. Leave transport unset or use 'web_session', or shorten the ids.",
+                f"{where}: InvokeRestApi {what}. Use transport web_session, let it be chosen automatically, or "
+                "shorten the ids.",
                 env_name=self._env_name,
             )
         doubt = " It may have taken effect." if request.is_mutating else ""
@@ -111,7 +112,7 @@ class RestApiTransport:
         if status == 413 or (status >= 400 and _TOO_LARGE.search(str(body)[:1000])):
             raise AnswerTooLarge(
                 f"{where}: the answer exceeds the {INVOKE_REST_API_MAX_BYTES >> 20} MB that InvokeRestApi "
-                f"carries.{doubt} Ask for less at once, or use transport='web_session'.",
+                f"carries.{doubt} Ask for less at once, or use transport web_session.",
                 status=status,
                 env_name=self._env_name,
                 ambiguous=request.is_mutating,
@@ -119,7 +120,7 @@ class RestApiTransport:
         if status == 504:
             raise CallTimeout(
                 f"{where}: no answer within InvokeRestApi's {INVOKE_REST_API_TIMEOUT_S} s (HTTP 504).{doubt} "
-                "Ask for less at once, or use transport='web_session'.",
+                "Ask for less at once, or use transport web_session.",
                 env_name=self._env_name,
                 transient=True,
                 ambiguous=request.is_mutating,

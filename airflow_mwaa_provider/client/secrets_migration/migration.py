@@ -128,7 +128,9 @@ def migrate(
     :raises SecretsError: it ended half-way; run again, it goes on.
     """
     if options.delete_source and not source.can_delete:
-        raise MwaaInputError(f"{source.label}: nothing can be deleted from there. Leave delete_source out.")
+        raise MwaaInputError(
+            f"{source.label}: nothing can be deleted from there.", advice="Leave out {}.", parameter="delete_source"
+        )
     planned = plan(source, wanted, vault, names, options)
     if not dry_run:
         _check(planned, options)
@@ -229,8 +231,7 @@ def _step(item: _Planned, there: Secret, options: MigrationOptions) -> tuple[Ste
         if options.restore_deleted:
             return Step.RESTORED, ""
         return Step.REFUSED, (
-            f"secret {item.name!r} is scheduled for deletion; restore it with restore_deleted=True, or wait until it "
-            "is gone"
+            f"secret {item.name!r} is scheduled for deletion; wait until it is gone, or set restore_deleted"
         )
     if there.text is not None and _is_same(item.found, there.text):
         return Step.SAME, ""
@@ -253,15 +254,18 @@ def _check(planned: Iterable[_Planned], options: MigrationOptions) -> None:
     if refused and not options.leave_out_refused:
         raise MigrationRefused(
             f"{len(refused)} cannot be moved, so nothing was written: "
-            f"{_listed(f'{_label(item)}: {item.reason}' for item in refused)}. Correct that, or leave them out with "
-            "leave_out_refused=True.",
+            f"{_listed(f'{_label(item)}: {item.reason}' for item in refused)}.",
+            advice="Correct that, or leave them out with {}.",
+            parameter="leave_out_refused",
             keys=tuple(item.found.key for item in refused),
         )
     conflicts = [item for item in items if item.step is Step.CONFLICT]
     if conflicts:
         raise MigrationRefused(
             f"{len(conflicts)} already in Secrets Manager with something else in it, so nothing was written: "
-            f"{_listed(map(_label, conflicts))}. Compare them, or set on_conflict to 'overwrite' or 'skip'.",
+            f"{_listed(map(_label, conflicts))}.",
+            advice="Compare them, or set {} to overwrite or skip.",
+            parameter="on_conflict",
             keys=tuple(item.found.key for item in conflicts),
         )
 
@@ -346,8 +350,9 @@ def importable(found: Sequence[Found], *, leave_out_refused: bool) -> tuple[dict
     if refused and not leave_out_refused:
         raise MigrationRefused(
             f"{len(refused)} cannot be taken from Secrets Manager, so nothing was written: "
-            f"{_listed(f'{key!r}: {problem}' for key, problem in refused.items())}. Correct that, or leave them out "
-            "with leave_out_refused=True.",
+            f"{_listed(f'{key!r}: {problem}' for key, problem in refused.items())}.",
+            advice="Correct that, or leave them out with {}.",
+            parameter="leave_out_refused",
             keys=tuple(refused),
         )
     return {item.key: item for item in found if not item.problem}, refused

@@ -81,7 +81,9 @@ class DocumentSource:
     def delete(self, found: Found) -> None:
         """Delete one, where that can be."""
         if self._delete is None:
-            raise MwaaInputError(f"{self.label}: nothing can be deleted from there. Leave delete_source out.")
+            raise MwaaInputError(
+                f"{self.label}: nothing can be deleted from there.", advice="Leave out {}.", parameter="delete_source"
+            )
         self._delete(found.kind.value, found.key)
 
     def _found(self, kind: Kind, key: str, item: Any) -> Found:

@@ -229,7 +229,7 @@ def vault_error(operation: str, name: str, error: Any, *, value: str = "") -> Mw
     if response is None:
         kind = type(error).__name__
         if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "NoRegionError"):
-            return AccessDenied(f"{where}: no AWS credentials or region ({kind}). Check the AWS connection.")
+            return AccessDenied(f"{where}: no AWS credentials or region ({kind}). Check the AWS connection or profile.")
         if kind == "ParamValidationError":  # its own words repeat the value
             return SecretsError(f"{where}: boto3 refused a parameter. Check names and tags.", secret=name, code=kind)
         return SecretsError(
@@ -252,7 +252,7 @@ def vault_error(operation: str, name: str, error: Any, *, value: str = "") -> Mw
         action = _ACTIONS.get(operation, f"secretsmanager:{operation}")
         return AccessDenied(f"{where}: access denied. Allow {action}. AWS says: {words}.", action=action)
     if code in _BAD_CREDENTIALS:
-        return AccessDenied(f"{where}: the AWS credentials were refused ({code}). Check the AWS connection.")
+        return AccessDenied(f"{where}: the AWS credentials were refused ({code}). Check the AWS connection or profile.")
     is_passing = status >= 500 or code in ("InternalServiceError", "InternalServiceErrorException")
     advice = "Try again later." if is_passing else "Correct that, and run it again."
     return SecretsError(f"{where} answered {code} ({words}). {advice}", secret=name, code=code, transient=is_passing)

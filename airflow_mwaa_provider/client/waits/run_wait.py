@@ -143,8 +143,8 @@ class Patience:
         return Failed(
             DagRunNotFound(
                 f"Environment {self.env_name!r}: run {self.run_id!r} of DAG {self.dag_id!r} is gone: it, or its DAG, "
-                "was deleted while it was waited for, or the role may no longer see it. Clear this task to trigger a "
-                "new one.",
+                "was deleted while it was waited for, or the role may no longer see it. Trigger a new "
+                "one.",
                 env_name=self.env_name,
                 status=error.status,
             )

@@ -126,8 +126,9 @@ class CleanupOptions:
             raise MwaaInputError(f"{name}={retention} is negative: what has not happened yet cannot be cleaned.")
         if retention < MIN_RETENTION and not self.force:
             raise MwaaInputError(
-                f"{name}={retention} is below one day, and would delete what people still look at. If that is meant, "
-                "give force=True (--force)."
+                f"{name}={retention} is below one day, and would delete what people still look at.",
+                advice="If that is meant, set {}.",
+                parameter="force",
             )
 
     def _check_timeouts(self, *names: str) -> None:

@@ -42,7 +42,7 @@ def check_layout(layout: str | None, *, incremental: bool) -> Layout:
     except ValueError:
         raise MwaaInputError(f"layout={layout!r} is unknown; there are table and hive.") from None
     if incremental and chosen is Layout.TABLE:
-        raise MwaaInputError("incremental=True needs layout='hive': one file per table cannot grow in S3.")
+        raise MwaaInputError("An incremental export needs the layout hive: one file per table cannot grow in S3.")
     return chosen
 
 

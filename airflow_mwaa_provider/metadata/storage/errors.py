@@ -54,7 +54,8 @@ def storage_errors(bucket: str, key: str, action: str) -> Iterator[None]:
     except BotoCoreError as error:
         words = " ".join(str(error).split()).rstrip(".")
         raise StorageError(
-            f"s3://{bucket}/{key}: {action} failed: {words}. Check the region, the network and the AWS connection.",
+            f"s3://{bucket}/{key}: {action} failed: {words}. Check the region, the network, and the AWS "
+            "connection or profile.",
             bucket=bucket,
             key=key,
             transient=True,
@@ -81,7 +82,7 @@ def refusal(error: Mapping[str, Any], bucket: str, key: str, action: str) -> Mwa
         )
     if code in _CREDENTIALS:
         return AccessDenied(
-            f"s3://{bucket}/{key}: the AWS credentials were refused ({code}). Check the AWS connection."
+            f"s3://{bucket}/{key}: the AWS credentials were refused ({code}). Check the AWS connection or profile."
         )
     if code == "NoSuchBucket":
         return StorageError(
@@ -90,8 +91,7 @@ def refusal(error: Mapping[str, Any], bucket: str, key: str, action: str) -> Mwa
     if code in _REGION:
         region = error.get("Region")
         return StorageError(
-            f"Bucket {bucket!r} is in {f'region {region}' if region else 'another region'}: give it as region_name, or "
-            "set it in the AWS connection.",
+            f"Bucket {bucket!r} is in {f'region {region}' if region else 'another region'}: use that region.",
             **where,
         )
     if code in _PASSING:
