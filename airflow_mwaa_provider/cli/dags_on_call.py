@@ -79,7 +79,9 @@ def list_dags(remote: Remote, *, pattern: str | None, failed: bool, paused: bool
     if dags:
         heading = ("DAG", "STATE", "SCHEDULE", "LAST RUN", "BEGAN (UTC)")
         rows = [_dag_cells(dag, last.get(dag.dag_id)) for dag in dags]
-        echo_table([row[:2] for row in (heading, *rows)] if over_cli else [heading, *rows])
+        echo_table(
+            [row[:2] for row in (heading, *rows)] if over_cli else [heading, *rows], drop=("SCHEDULE", "BEGAN (UTC)")
+        )
     else:
         narrowed = " that fit" if pattern or failed or paused is not None else ""
         click.echo(f"There are no DAGs{narrowed} in {remote.env_name}.", err=True)
@@ -156,7 +158,7 @@ def runs_of_dag(remote: Remote, *, dag_id: str, states: tuple[str, ...], limit: 
     if not runs:
         click.echo(f"DAG {dag_id!r} has no such runs in {remote.env_name}.", err=True)
         return
-    echo_table([("RUN", "STATE", "TYPE", "BEGAN (UTC)", "TOOK"), *map(_run_cells, runs)])
+    echo_table([("RUN", "STATE", "TYPE", "BEGAN (UTC)", "TOOK"), *map(_run_cells, runs)], drop=("TYPE", "TOOK"))
     if tasks:
         click.echo()
         rows = [(run.run_id, some_of([task.label for task in of_run])) for run, of_run in failed if of_run]

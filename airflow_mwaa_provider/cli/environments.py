@@ -49,7 +49,8 @@ def environments(aws: Aws, *, endpoint_url: str | None, output: str) -> None:
     if output == "json":
         echo_json([{**row, "last_update": _json_update(row["last_update"])} for row in found])
     elif found:
-        echo_table([("ENVIRONMENT", "STATUS", "AIRFLOW", "CLASS", "WORKERS", "LAST UPDATE"), *map(_cells, found)])
+        heading = ("ENVIRONMENT", "STATUS", "AIRFLOW", "CLASS", "WORKERS", "LAST UPDATE")
+        echo_table([heading, *map(_cells, found)], drop=("CLASS", "WORKERS"))
     else:
         click.echo(f"There are no environments in {plane.region_name}.", err=True)
     for row in found:

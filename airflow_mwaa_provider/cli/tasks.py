@@ -81,7 +81,7 @@ def list_tasks(remote: Remote, *, dag_id: str, run_id: str, states: tuple[str, .
     if output == "json":
         echo_json([_document(task) for task in chosen])
     elif chosen:
-        echo_table([("TASK", "STATE", "TRY", "BEGAN (UTC)", "TOOK"), *map(_cells, chosen)])
+        echo_table([("TASK", "STATE", "TRY", "BEGAN (UTC)", "TOOK"), *map(_cells, chosen)], drop=("TRY", "BEGAN (UTC)"))
     else:
         click.echo(f"There are no such tasks in run {run_id!r} of DAG {dag_id!r}.", err=True)
 

@@ -205,22 +205,22 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
 
 def show(story: Story, now: dict[str, Any]) -> None:
     """Show what happened, and where to look further."""
-    runs: list[tuple[object, ...]] = [("ENVIRONMENT", "AIRFLOW", "DAG", "RUN", "STATE", "SECONDS")]
+    runs: list[tuple[object, ...]] = [("ENVIRONMENT", "DAG", "RUN", "STATE", "SECONDS")]
     for name, run in (("source", story.source_run), ("target", story.target_run)):
         version = now["environments"][name]["airflow_version"]
-        runs.append((name, version, run.dag_id, run.run_id, run.state.value, _seconds(run)))
-    _echo_titled("What ran", runs)
+        runs.append((f"{name} ({version})", run.dag_id, run.run_id, run.state.value, _seconds(run)))
+    _echo_titled("What ran", runs, shorten="RUN")
     calls: list[tuple[object, ...]] = [("AT", "CALL", "METHOD", "PATH", "STATUS", "MS")]
     for call in story.calls:
         path = call["path"] if call["target"] in ("rest", "invoke_rest_api") else ""
         ms = f"{call['milliseconds']:.0f}"
         calls.append((call["at"][11:23], call["target"], call["method"], path, call["status"], ms))
-    _echo_titled("Calls that the DAG in source made to target", calls)
+    _echo_titled("Calls that the DAG in source made to target", calls, shorten="PATH")
     exported: list[tuple[object, ...]] = [("TABLE", "ROWS", "BYTES", "OBJECT", "SHA-256")]
     for name, table in story.manifest["tables"].items():
         digest = f"{table['sha256'][:16]}..."
         exported.append((name, f"{table['rows']:,}", f"{table['bytes']:,}", table["objects"][0], digest))
-    _echo_titled(f"What DAG {EXPORT_DAG} wrote to s3://{EXPORT_BUCKET}", exported)
+    _echo_titled(f"What DAG {EXPORT_DAG} wrote to s3://{EXPORT_BUCKET}", exported, shorten="SHA-256")
     cleaned: list[tuple[object, ...]] = [("TABLE", "OLD ROWS", "DELETED", "TRANSACTIONS", "LONGEST (S)")]
     for name, gone in story.outcome.tables.items():
         if gone.deleted:
@@ -242,9 +242,9 @@ def show(story: Story, now: dict[str, Any]) -> None:
     click.echo(f"\nThe DAG in source sent {numbers}, the DAG in target answered {story.result}.")
 
 
-def _echo_titled(title: str, rows: Sequence[Sequence[object]]) -> None:
+def _echo_titled(title: str, rows: Sequence[Sequence[object]], shorten: str = "") -> None:
     click.echo(f"\n{title}")
-    echo_table(rows)
+    echo_table(rows, shorten=(shorten,), piped_width=80)
 
 
 def _run(environment: MwaaEnvironment, dag_id: str, conf: dict[str, Any], say: Callable[[str], None]) -> DagRun:

@@ -16,7 +16,7 @@ from airflow_mwaa_provider.cli.support.aws import Aws, profile_option, region_op
 from airflow_mwaa_provider.cli.support.durations import DURATION
 from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line, warn
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
-from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, output_option
+from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, echo_text, output_option
 from airflow_mwaa_provider.cli.support.remote import Remote
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.routes import Way, choose_route
@@ -313,7 +313,7 @@ def _show_plan(plan: Plan) -> None:
             )
             for t in going
         ]
-        echo_table([("TABLE", "ROWS", "OF ALL", "BYTES", "OLDER THAN (UTC)", "WITH"), *rows])
+        echo_table([("TABLE", "ROWS", "OF ALL", "BYTES", "OLDER THAN (UTC)", "WITH"), *rows], drop=("WITH", "OF ALL"))
     else:
         click.echo("  Nothing is old enough to go.")
     if plan.kept:
@@ -332,7 +332,7 @@ def _show_plan(plan: Plan) -> None:
         ]
     )
     for advice in plan.advice:
-        click.echo(f"  {advice}")
+        echo_text(advice)
 
 
 def _show_outcome(outcome: Outcome) -> None:
@@ -342,7 +342,9 @@ def _show_outcome(outcome: Outcome) -> None:
         if t.matched or t.deleted or t.failure
     ]
     if rows:
-        echo_table([("TABLE", "MATCHED", "DELETED", "BATCHES", "SECONDS", "LONGEST (S)"), *rows])
+        echo_table(
+            [("TABLE", "MATCHED", "DELETED", "BATCHES", "SECONDS", "LONGEST (S)"), *rows], drop=("BATCHES", "SECONDS")
+        )
     echo_fields(
         [
             ("deleted", f"{outcome.deleted:,}"),

@@ -82,7 +82,7 @@ def _list_command(words: Words) -> click.Command:
             echo_json(rows)
         elif rows:
             heading = [name.replace("_", " ").upper() for name in words.columns]
-            echo_table([heading, *(list(row.values()) for row in rows)])
+            echo_table([heading, *(list(row.values()) for row in rows)], drop=("DESCRIPTION", "SCHEMA", "PORT"))
         else:
             click.echo(f"There are no {words.nouns} in {remote.env_name}.", err=True)
 
