@@ -44,9 +44,8 @@ def work_with_other_environment() -> None:
 
     # [END function]
 
-    remote_run_id = "{{ ti.xcom_pull(task_ids='add_up_there')['run_id'] }}"
-
     # [START sensors]
+    remote_run_id = "{{ ti.xcom_pull(task_ids='add_up_there')['run_id'] }}"
     their_run = MwaaDagRunSensor(
         task_id="their_run",
         external_env_name="{{ params.env_name }}",

@@ -5,10 +5,31 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
+from pathlib import Path
 
+import recording
 from environments import DEFAULT_AIRFLOW, add_constraints_option, ensure_env
-from running import guarded
+from running import Failure, guarded
+
+
+def record(command: list[str], target: Path) -> int:
+    """Run the demo as if in a terminal of 80 columns, and draw what it prints."""
+    if not target.resolve().parent.is_dir():
+        raise Failure(f"--record {target}: no such folder")
+    variables = {**os.environ, "COLUMNS": str(recording.COLUMNS), "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, env=variables, stdout=subprocess.PIPE, encoding="utf-8", check=False)
+    print(done.stdout, end="")
+    if done.returncode:
+        return done.returncode
+    try:
+        picture = recording.svg_of("scripts/demo", done.stdout)
+    except ValueError as error:
+        raise Failure(f"--record {target}: {error}") from None
+    target.write_text(picture, encoding="utf-8")
+    print(f"Recorded in {target}.")
+    return 0
 
 
 def main(arguments: list[str]) -> int:
@@ -22,16 +43,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--once",
         action="store_true",
-        help="end by itself when the run is over (the default when no one is at the terminal)",
+        help="stop both environments when the run is over (the default without a terminal)",
     )
+    parser.add_argument("--record", metavar="FILE.svg", type=Path, help="run once, and draw the output as an SVG")
     add_constraints_option(parser)
     given, others = parser.parse_known_args(arguments)
-    once = given.once or not (sys.stdin.isatty() and sys.stdout.isatty())
+    once = given.once or given.record or not (sys.stdin.isatty() and sys.stdout.isatty())
     folder = ensure_env(DEFAULT_AIRFLOW, "local", constraints=given.constraints, show=True)
     os.environ["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     # By its interpreter: a script's first line takes no long path, and no path with a space.
-    command = [folder / "bin" / "python", "-m", "airflow_mwaa_provider.cli.main", "local", "demo"]
-    os.execv(command[0], [*map(str, command), *(["--once"] if once else []), *others])
+    python = folder / "bin" / "python"
+    command = [str(python), "-m", "airflow_mwaa_provider.cli.main", "local", "demo", *(["--once"] if once else [])]
+    if given.record:
+        return record([*command, *others], given.record)
+    return os.execv(python, [*command, *others])
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def described() -> dict[str, Any]:
     """Return the provider's information, its entry points, and the import paths that the reference names."""
     info = get_provider_info()
     del info["versions"]
-    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    pages = sorted((ROOT / "docs" / "reference").rglob("*.md"))
+    reference = "".join(page.read_text(encoding="utf-8") for page in pages)
     points = metadata.distribution("airflow-mwaa-provider").entry_points
     return {
         "provider_info": info,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from airflow_mwaa_provider.local.machine import processes
+from scripts.lib import recording
 from tests.local_airflow.refusing_proxy import RefusingProxy
+
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "assets" / "demo.svg"
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
@@ -62,6 +66,10 @@ def test_demo_once(tmp_path: Path) -> None:
     metrics = used.split("Metrics of source, read back from CloudWatch")[1]
     assert re.search(r"^  worker disk\b.*%", metrics, re.MULTILINE)
     assert re.search(r"^  scheduler\b", metrics, re.MULTILINE)
+    drawn = {html.unescape(line) for line in recording.lines_of(PICTURE.read_text(encoding="utf-8"))}
+    titles = set(recording.headings(done.stdout))
+    assert len(titles) > 5
+    assert titles <= drawn, "run scripts/demo --record docs/assets/demo.svg"
     assert "source: waiting for DAG" in done.stderr, "progress is visible while it waits"
     assert not folder.exists()
     assert processes.find(folder) == []

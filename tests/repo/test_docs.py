@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import html
 import inspect
 import os
 import pkgutil
@@ -14,10 +16,12 @@ from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import pytest
 
 from airflow_mwaa_provider import __version__, exceptions
+from scripts.lib import doc_examples, recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,14 +30,24 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
+def page_id(page: Path) -> str:
+    return page.relative_to(ROOT).with_suffix("").as_posix()
+
+
 def code_blocks(text: str, language: str) -> list[str]:
     fence = re.compile(rf"^( *)```{language}[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
     return [textwrap.dedent(match[2]) for match in fence.finditer(text)]
 
 
+def reference() -> dict[str, Path]:
+    """Return the page of each name that the reference shows, by the name's import path."""
+    pages = (ROOT / "docs" / "reference").rglob("*.md")
+    return {path: page for page in pages for path in re.findall(r"(?m)^::: (\S+)$", page.read_text(encoding="utf-8"))}
+
+
 def public_names() -> list[str]:
     """Return what DAGs import, and whatever else the reference shows."""
-    found = re.findall(r"(?m)^::: ([\w.]+)$", (ROOT / "docs" / "reference.md").read_text(encoding="utf-8"))
+    found = [*reference()]
     for layer in ("hooks", "links", "operators", "sensors", "triggers"):
         package = import_module(f"airflow_mwaa_provider.{layer}")
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
@@ -78,26 +92,120 @@ def test_every_error_is_explained_and_none_is_made_up() -> None:
     assert set(explained) == set(exceptions.__all__) - {"MwaaError"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_python_in_the_docs_is_included_from_files_that_are_run(page: Path) -> None:
     for block in code_blocks(page.read_text(encoding="utf-8"), "python"):
-        for line in block.strip().splitlines():
-            assert re.fullmatch(r'--8<-- "example_dags/[\w/]+\.py(:\w+)?"', line), f"typed by hand: {line}"
+        assert re.fullmatch(r'--8<-- "example_dags/[\w/]+\.py(:\w+)?"', block.strip()), f"typed by hand: {block}"
 
 
-def test_python_in_the_readme_is_part_of_an_example() -> None:
-    """Paragraph by paragraph, indentation aside."""
-
-    def flat(text: str) -> str:
-        return "\n".join(line.strip() for line in text.strip().splitlines())
-
-    examples = [flat(path.read_text(encoding="utf-8")) for path in (ROOT / "example_dags").rglob("*.py")]
-    for block in code_blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python"):
-        for paragraph in block.strip().split("\n\n"):
-            assert any(flat(paragraph) in example for example in examples), paragraph
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_python_in_the_docs_has_what_it_uses(page: Path) -> None:
+    """Every block as it is shown: copied alone, it misses no import."""
+    blocks = code_blocks(doc_examples.shown(page.read_text(encoding="utf-8")), "python")
+    assert len(blocks) >= len(code_blocks(page.read_text(encoding="utf-8"), "python"))
+    for block in blocks:
+        assert undefined(block) == set(), block
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+def undefined(code: str) -> set[str]:
+    """Return the names that a piece of code reads, and neither imports nor defines."""
+    tree = ast.parse(code)
+    made = {"__file__", "__name__", *vars(builtins)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.alias):
+            made.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.arg):
+            made.add(node.arg)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            made.add(node.name)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            made.add(node.id)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            made.add(node.name)
+    return set(doc_examples.names_used(tree)) - made
+
+
+def test_a_part_is_shown_with_what_it_uses_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "example_dags").mkdir()
+    (tmp_path / "example_dags" / "some.py").write_text(
+        "# SPDX-License-Identifier: Apache-2.0\nimport os\nfrom a import b, c\n\n"
+        "try:  # newer\n    from d import e, f\nexcept ImportError:  # older\n    from g import e, f\n\n"
+        "NAME = c(1)\nOTHER = 2\n\n\ndef dag():\n    # [START it]\n    e(NAME)\n    # [END it]\n\n    f()\n"
+    )
+    monkeypatch.setattr(doc_examples, "ROOT", tmp_path)
+    assert undefined("e(NAME)") == {"e", "NAME"}
+    assert doc_examples.part_of("example_dags/some.py", "it") == (
+        "from a import c\n\ntry:  # newer\n    from d import e\nexcept ImportError:  # older\n    from g import e\n\n"
+        "NAME = c(1)\n\ne(NAME)"
+    )
+    assert "e(NAME)\n\n    f()" in doc_examples.file_text("example_dags/some.py")
+    for path, part in (("example_dags/none.py", "it"), ("example_dags/some.py", "none")):
+        with pytest.raises(doc_examples.NoSuchExample, match=path):
+            doc_examples.part_of(path, part)
+
+
+def test_the_readme_shows_an_example_as_it_is_run() -> None:
+    """All of the file but its docstring and what only type checkers need."""
+    [block] = code_blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    code = doc_examples.file_text("example_dags/trigger_in_other_environment.py").split('"""', 2)[2].strip()
+    assert block.strip() == code.removeprefix("from __future__ import annotations").strip()
+
+
+def test_the_readme_is_short_and_has_a_picture() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 120
+    [picture] = re.findall(r"!\[[^\]]+\]\((\S+)\)", readme)
+    assert picture == "docs/assets/demo.svg"
+    assert "not on PyPI" in readme
+
+
+def test_the_picture_shows_what_the_demo_prints() -> None:
+    """Each title that the demo has, and no other; ``scripts/demo --record docs/assets/demo.svg`` draws it again."""
+    picture = (ROOT / "docs" / "assets" / "demo.svg").read_bytes()
+    assert len(picture) < 300 * 1024
+    ElementTree.fromstring(picture)
+    text = picture.decode()
+    assert not re.search(r"<script|<image|href=|@import|url\(", text)
+    shown = [html.unescape(line) for line in recording.lines_of(text)]
+    assert max(map(len, shown)) <= recording.COLUMNS
+    source = (ROOT / "airflow_mwaa_provider" / "cli" / "local" / "demo.py").read_text(encoding="utf-8")
+    titles = [title_pattern(call) for call in ast.walk(ast.parse(source)) if is_title(call)]
+    assert len(titles) >= 5
+    missing = [title for title in titles if not any(re.fullmatch(title, line) for line in shown)]
+    assert missing == [], "run scripts/demo --record docs/assets/demo.svg"
+
+
+def is_title(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_echo_titled"
+
+
+def title_pattern(call: ast.AST) -> str:
+    """Return a regular expression of what a call prints as a title."""
+    assert isinstance(call, ast.Call)
+    title = call.args[0]
+    parts = title.values if isinstance(title, ast.JoinedStr) else [title]
+    return "".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+" for part in parts)
+
+
+def test_what_is_recorded_is_cut_into_screens() -> None:
+    output = "\nOne\n  A  B\n\nTwo\n" + "\n".join(f"  line <{number}>" for number in range(40)) + "\n\nThe end.\n"
+    assert recording.headings(output) == ["One", "Two", "The end."]
+    screens = recording.screens(f"$ demo\n{output}")
+    assert screens[0] == ["$ demo", "", "One", "  A  B"]
+    assert [line for screen in screens[1:] for line in screen if line] == [
+        "Two",
+        *output.splitlines()[5:45],
+        "The end.",
+    ]
+    assert max(map(len, screens)) <= recording.ROWS
+    svg = recording.svg_of("demo", output)
+    ElementTree.fromstring(svg)
+    assert {"$ demo", "line &lt;39&gt;", "The end."} <= set(recording.lines_of(svg))
+    with pytest.raises(ValueError, match="wider than 80 columns: x"):
+        recording.svg_of("demo", "x" * 81)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=page_id)
 def test_the_scripts_that_are_named_are_there(page: Path) -> None:
     for name in re.findall(r"(?m)(?<![\w/.])((?:scripts|\.ci)/\w+)(?![\w/.])", page.read_text(encoding="utf-8")):
         path = ROOT / name
@@ -144,15 +252,44 @@ def test_the_readme_and_the_docs_say_which_version_this_is_and_how_mature() -> N
         assert said == [(__version__, maturity.lower())], page
 
 
-def test_the_readme_lists_every_operator_and_sensor() -> None:
-    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What is there")[2].partition("\n## ")[0]
-    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    names = re.findall(r"(?m)^::: airflow_mwaa_provider\.(?:operators|sensors)\.(\w+)\.(\w+)$", reference)
-    # "The same of connections and of pools" is enough of them; and the bases are documented, not for use.
-    bases = {"base", "stored_objects"}
-    wanted = {re.sub("Connections|Pools", "Variables", name) for module, name in names if module not in bases}
-    assert "MwaaDagRunSensor" in wanted
-    assert [name for name in sorted(wanted) if f"`{name}" not in table] == []
+INTERNAL = {
+    "hooks.secrets_migration": "the operator and the command share it",
+    "hooks.templating": "base classes of operators",
+    "sensors.remote_sensor": "base class of the sensors",
+    "triggers.events": "what triggers send to operators",
+    "triggers.pause": "operators defer to it",
+    "triggers.shared_polling": "triggers share it",
+}
+"""Modules of what DAGs import that DAGs do not import, and why."""
+
+
+def is_made_in(module: str, value: object) -> bool:
+    return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module
+
+
+def test_every_public_name_has_its_page() -> None:
+    """What DAGs can import, and the other public names of each module that has a page."""
+    pages, package = reference(), "airflow_mwaa_provider."
+    for path, page in pages.items():
+        module = path if path.endswith(".exceptions") else path.rpartition(".")[0]
+        assert page == ROOT / "docs" / "reference" / f"{module.removeprefix(package).replace('.', '/')}.md", path
+    wanted = set[str]()
+    for layer in ("hooks", "operators", "sensors", "triggers"):
+        names = [module.name for module in pkgutil.iter_modules(import_module(package + layer).__path__, f"{layer}.")]
+        for name in set(names) - INTERNAL.keys():
+            module = import_module(package + name)
+            made = {each: value for each, value in vars(module).items() if is_made_in(module.__name__, value)}
+            public = getattr(module, "__all__", [each for each, value in made.items() if inspect.isclass(value)])
+            wanted |= {f"{module.__name__}.{each}" for each in public if each in made and not each.startswith("_")}
+    assert f"{package}sensors.dag_run.MwaaTaskSensor" in wanted
+    assert sorted(wanted - pages.keys()) == []
+    listed = re.findall(r"(?m)^<!-- reference: (.*) -->$", (ROOT / "docs" / "reference.md").read_text(encoding="utf-8"))
+    rooms = [room for names in listed for room in names.split(", ")]
+    for page in set(pages.values()) - {ROOT / "docs" / "reference" / "exceptions.md"}:
+        name = page.relative_to(ROOT / "docs" / "reference").with_suffix("").as_posix()
+        assert len([room for room in rooms if f"{name}/".startswith(f"{room}/")]) == 1, (
+            f"{name} is not in docs/reference.md"
+        )
 
 
 # -- promises --------------------------------------------------------------------------------------------
