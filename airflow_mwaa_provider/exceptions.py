@@ -198,12 +198,22 @@ class AirflowError(MwaaError):
 
     :param status: HTTP status that Airflow gave.
     :param detail: its own words, shortened, without the values that were sent.
+    :param remote: the error of this package's plugin there, as :mod:`~airflow_mwaa_provider.error_documents` writes it.
     """
 
-    def __init__(self, message: str = "", *, status: int | None = None, detail: str = "", **fields: Any) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int | None = None,
+        detail: str = "",
+        remote: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> None:
         super().__init__(message, **fields)
         self.status = status
         self.detail = detail
+        self.remote = remote
 
 
 class RemoteNotFound(AirflowError):

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_mwaa_provider import exceptions
-from airflow_mwaa_provider.exceptions import AccessDenied, DatabaseRefused, MwaaError, MwaaInputError
+from airflow_mwaa_provider.error_documents import as_dict, as_line
+from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaError, MwaaInputError, NoMetadataRoute
 
 __all__ = ["BUDGET_S", "CANCELLED", "Answer", "refusal", "status_of", "turned_off"]
 
@@ -28,10 +28,8 @@ class Answer:
 
 
 def refusal(status: int, error: MwaaError, retry_after_s: int | None = None) -> Answer:
-    """Write an error so that the other end can make it again."""
-    kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in exceptions.__all__)
-    action = f"[{error.action}]" if isinstance(error, AccessDenied) and error.action else ""
-    return Answer(status, {"detail": f"{kind}{action}: {error}"}, retry_after_s)
+    """Return the answer from which the other end makes the error again; earlier releases read ``detail``."""
+    return Answer(status, {"detail": as_line(error), "error": as_dict(error)}, retry_after_s)
 
 
 def status_of(error: MwaaError) -> int:
@@ -49,4 +47,4 @@ def turned_off(what: str, option: str) -> Answer:
     :param what: that part, as the beginning of a sentence.
     :param option: what turns it on, and how.
     """
-    return Answer(404, {"detail": f"NoMetadataRoute: {what} is turned off here: set the configuration option {option}"})
+    return refusal(404, NoMetadataRoute(f"{what} is turned off here: set the configuration option {option}"))

@@ -62,9 +62,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("width", "dropped"), [(200, []), (90, []), (80, ["TYPE"]), (78, ["TYPE", "TOOK"]), (60, [])]
-)
+@pytest.mark.parametrize(("width", "dropped"), [(200, []), (90, []), (80, ["TYPE"]), (78, ["TYPE", "TOOK"]), (60, [])])
 def test_columns_are_dropped_by_priority_before_rows_become_lists(width: int, dropped: list[str]) -> None:
     lines, left_out = table_lines(RUNS, width, drop=("TYPE", "TOOK"))
     assert left_out == dropped

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mwaa_provider import exceptions
+from airflow_mwaa_provider.error_documents import as_dict
 from tests.golden import files, messages
 from tests.metadata.exports import keys
 from tests.metadata.lab import REGION
@@ -68,6 +69,14 @@ def test_what_an_earlier_server_refuses_is_the_same_error(message: dict[str, Any
         assert found == before
         if before["type"] not in ("NoMetadataRoute", "Throttled"):  # whose words are this side's own
             assert message["body"]["detail"].rpartition(": ")[2].rstrip(".") in words
+
+
+@pytest.mark.parametrize("cleanup", [False, True])
+def test_an_error_is_read_from_its_fields_and_not_from_its_words(cleanup: bool) -> None:
+    error = exceptions.StorageError("S3 refused it.", code="SlowDown", bucket="b")
+    body = {"detail": "In other words.", "error": as_dict(error)}
+    found = messages.told({"status": 422, "body": body, "retry_after_s": None}, cleanup=cleanup)
+    assert (found["type"], found["words"]) == ("StorageError", "Route api, at 'production': S3 refused it.")
 
 
 # -- a web server of this release, and an earlier task --------------------------------------------

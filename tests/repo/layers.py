@@ -23,22 +23,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws_lambda_events": {"exceptions"},
     "cli": {"client", "metadata", "packaging", "monitoring", "preflight", "local", "secrets", "exceptions", "s3_uri"},
     "client": {"exceptions", "quiet_logs", "s3_uri"},
+    "error_documents": {"exceptions"},
     "exceptions": set(),
     "hooks": {"_compat", "provider_info"} | _BELOW_HOOKS,  # the form of a connection is data there
     "links": {"hooks", "_compat"} | _BELOW_HOOKS,
     "local": {"_compat", "exceptions"},
-    "metadata": {"exceptions", "s3_uri"},
+    "metadata": {"error_documents", "exceptions", "s3_uri"},
     "monitoring": {"client", "exceptions"},
     "operators": {"secrets", "packaging"} | _BELOW_OPERATORS,
     "packaging": {"client", "exceptions", "s3_uri"},  # the client's AWS calls: what was built is uploaded
-    "plugins": {"metadata", "monitoring", "secrets", "exceptions", "_compat"},
+    "plugins": {"metadata", "monitoring", "secrets", "error_documents", "exceptions", "_compat"},
     "preflight": {"exceptions"},
     "provider_info": set(),
     "quiet_logs": set(),
     "s3_uri": set(),
     "secrets": {"exceptions", "quiet_logs", "_compat"},
     "sensors": {"operators"} | _BELOW_OPERATORS,  # their base, which declares how AWS is reached
-    "triggers": {"hooks", "_compat"} | _BELOW_HOOKS,
+    "triggers": {"hooks", "error_documents", "_compat"} | _BELOW_HOOKS,
 }
 """Every layer may also import itself and the package's root, which holds nothing but the version."""
 
@@ -57,6 +58,7 @@ WITHOUT_AIRFLOW = {
     "aws_lambda_endpoints",
     "aws_lambda_events",
     "client",
+    "error_documents",
     "exceptions",
     "metadata",
     "monitoring",

@@ -288,7 +288,7 @@ def test_another_fernet_key_reads_nothing_and_says_so(
         move(metadata.source(other))
     assert refused.value.keys == ("c", "v")
     with pytest.raises(
-        MigrationRefused, match="'c': it is encrypted, and no Fernet key .AIRFLOW__CORE__FERNET_KEY. is given"
+        MigrationRefused, match=r"'c': it is encrypted, and no Fernet key .AIRFLOW__CORE__FERNET_KEY. is given"
     ):
         move(metadata.source(None))
     with pytest.raises(MwaaInputError, match="The Fernet key is invalid"):

@@ -76,9 +76,15 @@ class RestCaller(Backend):
         answer = self._transport.send(replace(request, params=_plain_params(request.params), json=body))
         if answer.status < 300 and not _is_page(answer.body):
             return answer.body
-        longest = _LONG_DETAIL if request.path.startswith(PLUGIN_PREFIX) else _DETAIL
-        detail = mask_secrets(_detail(answer.body, longest), list(_secrets(request.json)))
-        raise _refusal(answer, where, self._env_name, not_found, request.is_mutating, detail)
+        from_plugin = request.path.startswith(PLUGIN_PREFIX)
+        detail = mask_secrets(
+            _detail(answer.body, _LONG_DETAIL if from_plugin else _DETAIL), list(_secrets(request.json))
+        )
+        refusal = _refusal(answer, where, self._env_name, not_found, request.is_mutating, detail)
+        if isinstance(refusal, AirflowError) and from_plugin and isinstance(answer.body, dict):
+            remote = answer.body.get("error")
+            refusal.remote = remote if isinstance(remote, dict) else None
+        raise refusal
 
     def request_fields(self, request: RestRequest, *fields: str, **keywords: Any) -> dict[str, Any]:
         """Send one call whose answer is an object with these fields.

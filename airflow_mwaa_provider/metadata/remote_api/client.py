@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Protocol
 
-from airflow_mwaa_provider import exceptions
+from airflow_mwaa_provider.error_documents import class_of, from_dict, read_line
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AirflowError,
@@ -20,7 +19,7 @@ from airflow_mwaa_provider.exceptions import (
 
 __all__ = ["Call", "ask", "has_no_such_api"]
 
-_MAY_BE_TOLD = (MwaaInputError, MetadataError, StorageError, AccessDenied)
+_MAY_BE_RAISED = (MwaaInputError, MetadataError, StorageError, AccessDenied)
 
 
 class Call(Protocol):
@@ -50,7 +49,7 @@ def ask(call: Call, label: str, method: str, path: str, json: Any = None, *, nee
     except RemoteNotFound:
         raise
     except AirflowError as error:
-        raise _told(error, label) from error
+        raise _remote_error(error, label) from error
     return answer if isinstance(answer, dict) else {}
 
 
@@ -65,18 +64,11 @@ def has_no_such_api(error: MwaaError) -> bool:
     return isinstance(error, RemoteNotFound) or (isinstance(error, AirflowError) and error.status == 405)
 
 
-def _told(error: AirflowError, label: str) -> MwaaError:
-    """Make the server's error one of ours again, by what its words begin with: ``AccessDenied[s3:PutObject]: ...``."""
-    found = re.match(r"([A-Z]\w+)(?:\[([\w:]+)\])?: (.+)", error.detail)
-    kind = getattr(exceptions, found[1], None) if found else None
-    if found is None or not (isinstance(kind, type) and issubclass(kind, _MAY_BE_TOLD)):
+def _remote_error(error: AirflowError, label: str) -> MwaaError:
+    """Make the error again that the plugin answered with; earlier releases have it in the detail alone."""
+    found = error.remote or read_line(error.detail)
+    if found is None or not issubclass(class_of(found), _MAY_BE_RAISED):
         return error
-    fields: dict[str, Any] = {
-        "env_name": error.env_name,
-        "transient": error.transient,
-        "retry_after_s": error.retry_after_s,
-    }
-    if found[2]:
-        fields["action"] = found[2]
-    made: MwaaError = kind(f"Route api, at {label}: {found[3].rstrip('.')}.", **fields)
-    return made
+    message = f"Route api, at {label}: {str(found.get('message')).rstrip('.')}."
+    of_call = {name: getattr(error, name) for name in ("env_name", "transient", "retry_after_s")}
+    return from_dict({**found, "message": message}, ambiguous=False, **of_call)  # it answered: nothing was lost

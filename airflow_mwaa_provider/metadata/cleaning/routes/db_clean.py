@@ -244,8 +244,8 @@ class CliCleanup:
                 "Of each DAG, db clean keeps the last run that was not triggered manually, without its tasks, and no "
                 "other last run; routes database and api keep the last of each kind."
                 if self._options.keep_last_run
-                else "db clean always keeps the last run of a DAG that was not triggered manually: keep_last_run has no "
-                "effect by route cli."
+                else "db clean always keeps the last run of a DAG that was not triggered manually: keep_last_run "
+                "has no effect by route cli."
             )
         if not self._batches:
             yield f"db clean of {self._label} has no --batch-size: a call deletes its rows in one transaction."

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors as data: what one process writes the other reads, in both forms, whatever it is sent."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_mwaa_provider import exceptions
+from airflow_mwaa_provider.error_documents import as_dict, as_line, from_dict, read_line
+from airflow_mwaa_provider.exceptions import AccessDenied, DagRunFailed, MwaaError, StorageError
+
+pytestmark = pytest.mark.once
+
+
+class _Private(StorageError):
+    """An error of this package that is not public."""
+
+
+@pytest.mark.parametrize("name", exceptions.__all__)
+def test_an_error_comes_back_as_it_was(name: str) -> None:
+    error = getattr(exceptions, name)("It failed. Do this.", env_name="prod", transient=True, retry_after_s=2.5)
+    found = from_dict(json.loads(json.dumps(as_dict(error))))
+    assert type(found) is type(error)
+    assert str(found) == str(error)
+    assert vars(found) == vars(error)
+
+
+def test_lists_come_back_as_tuples() -> None:
+    error = DagRunFailed("It failed.", dag_id="etl", failed_task_ids=("load[3]",))
+    found = from_dict(json.loads(json.dumps(as_dict(error))))
+    assert vars(found) == vars(error)
+
+
+def test_of_a_private_class_the_public_one_is_named() -> None:
+    found = from_dict(as_dict(_Private("It failed.", code="SlowDown")))
+    assert type(found) is StorageError
+    assert found.code == "SlowDown"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"type": "OfANewerRelease", "message": "It failed."},
+        {"type": "re", "message": 3, "fields": ["x"]},
+        {"type": "__doc__", "fields": {"message": "twice", "self": 1, "fields": {}, "of_a_newer_release": 1}},
+    ],
+)
+def test_another_form_is_an_error_too(document: dict[str, object]) -> None:
+    assert type(from_dict(document)) is MwaaError
+
+
+@pytest.mark.parametrize("action", [None, "s3:PutObject"])
+def test_one_line_is_read_back(action: str | None) -> None:
+    error = AccessDenied("s3://b/k: refused. Allow it.", action=action)
+    line = as_line(error)
+    assert line == f"AccessDenied{f'[{action}]' if action else ''}: s3://b/k: refused. Allow it."
+    found = from_dict(read_line(line) or {})
+    assert vars(found) == vars(error)
+    assert str(found) == str(error)
+
+
+@pytest.mark.parametrize("line", ["", "Not authenticated", "a page: of HTML"])
+def test_another_line_is_no_error(line: str) -> None:
+    assert read_line(line) is None
