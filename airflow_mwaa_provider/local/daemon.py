@@ -397,6 +397,7 @@ async def _serve(request: UpRequest) -> int:
                 "error": " ".join(message.split()),
                 "log_tail": getattr(error, "log_tail", ""),
                 "misuse": getattr(error, "misuse", False),
+                "names_full_disk": state.names_full_disk(error),
             }
         )
         return 1

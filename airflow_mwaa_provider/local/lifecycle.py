@@ -71,11 +71,13 @@ def up(
     request = UpRequest(str(where), port, region, list(environments), mwaa_paths, metrics_interval_s)
     log_size = _size(where.daemon_log)
     daemon = _spawn(where, request.to_json())
+    names_full_disk = False
     try:
         for event in _events(daemon):
             if event["event"] == "progress":
                 on_progress(event["environment"], event["message"])
             elif event["event"] == "failed":
+                names_full_disk = event["names_full_disk"]
                 raise LocalMwaaError(event["error"], event["log_tail"], misuse=event["misuse"])
             else:
                 return {"running": True, "folder": str(where), **event["status"]}
@@ -83,7 +85,7 @@ def up(
         raise LocalMwaaError(f"the daemon ended at once; its log is {where.daemon_log}", log_tail)
     except BaseException as error:
         _end(where, daemon.pid)
-        if isinstance(error, LocalMwaaError):
+        if isinstance(error, LocalMwaaError) and not names_full_disk:
             raise _explained(error, where) from error
         raise
     finally:
@@ -292,7 +294,7 @@ def _explained(error: LocalMwaaError, where: state.StateFolder) -> LocalMwaaErro
         is_full = shutil.disk_usage(where.path).free < _FULL_BELOW_BYTES
     except OSError:
         is_full = False
-    if remedy in str(error) or not (is_full or "No space left" in str(error)):
+    if not (is_full or "No space left" in str(error)):
         return error
     return LocalMwaaError(f"the disk of {where} is full ({remedy}): {error}", error.log_tail)
 

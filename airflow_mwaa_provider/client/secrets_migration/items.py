@@ -9,7 +9,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.stored.documents import connections_of, stored_text, variables_of
+from airflow_mwaa_provider.client.stored.documents import connections_of, shown_key, stored_text, variables_of
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def connection_found(key: str, fields: Any) -> Found:
     try:
         return Found(Kind.CONNECTION, key, connections_of({key: fields})[key])
     except MwaaInputError as error:
-        return Found(Kind.CONNECTION, key, problem=_reason(error))
+        return Found(Kind.CONNECTION, key, problem=_reason(error, f"Connection {shown_key(key)}"))
 
 
 def variable_found(key: str, item: Any, description: str | None = None) -> Found:
@@ -99,15 +99,10 @@ def variable_found(key: str, item: Any, description: str | None = None) -> Found
     try:
         text = variables_of({key: {"value": stored_text(item)}})[key].value or ""
     except MwaaInputError as error:
-        return Found(Kind.VARIABLE, key, problem=_reason(error))
+        return Found(Kind.VARIABLE, key, problem=_reason(error, f"Variable {shown_key(key)}"))
     return Found(Kind.VARIABLE, key, text, description=description)
 
 
-def _reason(error: MwaaInputError) -> str:
-    """Return what is wrong, without the name that stands before it: ``Connection 'c': its port …``."""
-    text = str(error).rstrip(".")
-    for mark in ("': ", '": ', "' ", '" '):
-        before, found, after = text.partition(mark)
-        if found and before.startswith(("Connection ", "Variable ")):
-            return after
-    return text
+def _reason(error: MwaaInputError, subject: str) -> str:
+    """Return what is wrong, without the subject at its beginning."""
+    return str(error).removeprefix(subject).removeprefix(":").strip().rstrip(".")

@@ -31,6 +31,7 @@ __all__ = [
     "pools_document",
     "pools_of",
     "read_document",
+    "shown_key",
     "stored_text",
     "variables_document",
     "variables_of",
@@ -105,7 +106,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _Unreadable(f"the key {_shown(twice)} is there twice; keep one of them.")
+        raise _Unreadable(f"the key {shown_key(twice)} is there twice; keep one of them.")
     return made
 
 
@@ -123,12 +124,12 @@ def _check_key(key: object, subject: str) -> None:
     if not isinstance(key, str):
         raise MwaaInputError(f"{subject}: a key is a {_kind(key)}, not a text.")
     if not key.strip() or key in (".", ".."):
-        raise MwaaInputError(f"{subject}: {_shown(key)} cannot be a key, because it is empty or nothing but dots.")
+        raise MwaaInputError(f"{subject}: {shown_key(key)} cannot be a key, because it is empty or nothing but dots.")
     if len(key) > MAX_KEY_CHARS:
         raise MwaaInputError(
-            f"{subject}: the key {_shown(key)} has {len(key)} characters; Airflow takes {MAX_KEY_CHARS}."
+            f"{subject}: the key {shown_key(key)} has {len(key)} characters; Airflow takes {MAX_KEY_CHARS}."
         )
-    _check_text(key, f"{subject}: the key {_shown(key)}")
+    _check_text(key, f"{subject}: the key {shown_key(key)}")
 
 
 def _check_nested_keys(value: Any, subject: str) -> None:
@@ -176,7 +177,7 @@ def _check_fields(item: Mapping[str, Any], known: frozenset[str], subject: str) 
     unknown = sorted(set(item) - known)
     if unknown:
         raise MwaaInputError(
-            f"{subject}: there is no field {_shown(unknown[0])}; there are {', '.join(sorted(known))}."
+            f"{subject}: there is no field {shown_key(unknown[0])}; there are {', '.join(sorted(known))}."
         )
 
 
@@ -184,7 +185,8 @@ def _kind(value: object) -> str:
     return "null" if value is None else type(value).__name__
 
 
-def _shown(key: str) -> str:
+def shown_key(key: str) -> str:
+    """Return a key as messages show it."""
     return repr(key if len(key) <= 60 else f"{key[:60]}…")
 
 
@@ -204,7 +206,7 @@ def variables_of(document: Mapping[str, Any]) -> dict[str, Variable]:
 
 
 def _variable(key: str, item: Any) -> Variable:
-    subject = f"Variable {_shown(key)}"
+    subject = f"Variable {shown_key(key)}"
     value, description = item, None
     if isinstance(item, Mapping) and "value" in item and set(item) <= {"value", "description"}:
         value, description = item["value"], item.get("description")
@@ -261,7 +263,7 @@ def connections_of(document: Mapping[str, Any]) -> dict[str, Connection]:
 
 
 def _connection(conn_id: str, item: Any) -> Connection:
-    subject = f"Connection {_shown(conn_id)}"
+    subject = f"Connection {shown_key(conn_id)}"
     if not _CONN_ID.fullmatch(conn_id):
         raise MwaaInputError(f"{subject}: Airflow takes letters, digits and #!()-_.:/\\ in an id, nothing else.")
     if isinstance(item, list) and len(item) == 1:
@@ -352,7 +354,7 @@ def pools_of(document: Mapping[str, Any]) -> dict[str, Pool]:
 
 
 def _pool(name: str, item: Any) -> Pool:
-    subject = f"Pool {_shown(name)}"
+    subject = f"Pool {shown_key(name)}"
     if not isinstance(item, Mapping) or "slots" not in item:
         raise MwaaInputError(f"{subject}: give its slots: {{'slots': 4}}.")
     _check_fields(item, _POOL_FIELDS, subject)

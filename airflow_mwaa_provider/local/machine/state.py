@@ -304,11 +304,23 @@ class DaemonLock:
         self.release()
 
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def names_full_disk(error: BaseException | None) -> bool:
+    """Return whether an error comes from a full disk, which :func:`describe_os_error` has named in its message."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            return True
+        error = error.__cause__
+    return False
+
+
 def describe_os_error(error: OSError) -> str:
     """Say in a few words what the system refused, and how to go on where that is known."""
     reason = error.strerror or str(error)
     where = f": {error.filename}" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _DISK_FULL:
         return f"{reason}{where}; free some space, or choose another disk with --folder"
     return f"{reason}{where}"
 
