@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import time
 from datetime import datetime
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,7 +53,7 @@ def is_skip(error: BaseException) -> bool:
 
 @pytest.mark.parametrize("stored", TRIGGERS, ids=name_of)
 def test_a_stored_trigger_is_made_again_and_stored_the_same(stored: dict[str, Any]) -> None:
-    trigger = find(stored["classpath"])(**stored["kwargs"])
+    trigger = from_a_row(stored)
     assert trigger.serialize() == (stored["classpath"], stored["kwargs"])
     serialized(trigger)
 
@@ -77,6 +79,30 @@ def test_every_trigger_class_is_among_the_stored_ones() -> None:
     for name in ("dag_run", "pause"):
         module = import_module(f"airflow_mwaa_provider.triggers.{name}")
         assert {f"{module.__name__}.{each}" for each in module.__all__} <= found
+
+
+def test_every_class_that_defers_is_among_the_stored_tasks() -> None:
+    """With each trigger that it waits with, and each method that it goes on with."""
+    package = Path(exceptions.__file__).parent
+    defers, methods = set(), set()
+    for path in [*package.glob("operators/*.py"), *package.glob("sensors/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "defer":
+                defers.add(path.stem)
+                methods |= {each.value.value for each in node.keywords if each.arg == "method_name"}  # type: ignore[attr-defined]
+    # Where a class that defers is added, store what it defers with, and name its file here.
+    assert defers == {"dag_run", "remote_sensor"}
+    assert {stored["method"] for stored in DEFERRED} == methods
+    kinds = {MwaaTriggerDagRunOperator, MwaaDagRunSensor, MwaaTaskSensor}
+    assert {find(stored["operator"]) for stored in DEFERRED} == kinds
+    assert {stored["trigger"]["classpath"] for stored in DEFERRED} == {stored["classpath"] for stored in TRIGGERS}
+
+
+def from_a_row(stored: dict[str, Any]) -> Any:
+    """Make a trigger as a triggerer does: out of a row of Airflow's table, which holds the arguments as text."""
+    row = import_module("airflow.models.trigger").Trigger(classpath=stored["classpath"], kwargs=stored["kwargs"])
+    assert isinstance(row.encrypted_kwargs, str)
+    return find(row.classpath)(**row.kwargs)
 
 
 def resumed(kind: Any, given: dict[str, Any], event: Any, **more: Any) -> Any:
@@ -157,7 +183,7 @@ def test_a_task_that_was_deferred_goes_on(
     airflow.create("etl", run_id)
     airflow.tasks = [cases.task_row(run_id, "load", state)]
     airflow.end("etl", run_id, state)
-    waiting = serialized(find(stored["trigger"]["classpath"])(**with_time_left(trigger)))
+    waiting = from_a_row({**stored["trigger"], "kwargs": with_time_left(trigger)})
 
     async def wait() -> Any:
         return await asyncio.wait_for(first_event(waiting), 30)
