@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renew a CodeArtifact token in Secrets Manager, twice in the time that one lives.
+"""Renew a CodeArtifact token in Secrets Manager, twice in the lifetime of a token.
 
-It is for what runs elsewhere and may read the secret, but not ask CodeArtifact. pip on the environment's own containers
-asks for a token by itself: ``airflow-mwaa startup codeartifact`` makes the startup script.
+This is for clients elsewhere that may read the secret, but may not call CodeArtifact. pip in the environment's own
+containers gets tokens automatically: ``airflow-mwaa startup codeartifact`` writes the startup script for that.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Package the environment's requirements.txt into a plugins.zip of wheels, for a web server that reaches no index.
+"""Package the wheels of the environment's requirements.txt as a plugins.zip, for a web server without a package index.
 
-Afterwards give the environment the versions that the task returns: plugins.zip, and ``packaged_requirements.txt``
-beside it as its requirements.txt.
+Then update the environment with the versions that the task returns: that of plugins.zip, and, as its requirements.txt,
+that of ``packaged_requirements.txt`` beside it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publish what a worker has of memory, CPU and disk to CloudWatch, every five minutes.
+"""Publish the memory, CPU and disk of a worker to CloudWatch, every five minutes.
 
-The environment's name is read from the worker itself. One request carries all metrics, those of the container among
-them, whose memory limit is the one that tasks are killed at.
+The environment's name is read from the worker itself. One request carries all metrics. They include those of the
+container, because tasks are killed at the container's memory limit.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make one CloudWatch dashboard of three environments, or update it; nothing is written where it is as it should be.
+"""Create one CloudWatch dashboard of three environments, or update it. An unchanged dashboard is not written.
 
 The role of the environment that runs it needs cloudwatch:GetDashboard and cloudwatch:PutDashboard.
 """
@@ -32,7 +32,7 @@ def environments_dashboard() -> None:
     # [START task]
     @task(retries=2)
     def update_dashboard(params: dict[str, object] | None = None) -> str:
-        # Imported here, because parsing a DAG file needs no boto3.
+        # Imported here so that parsing this file does not load boto3.
         from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
         from airflow_mwaa_provider.monitoring import dashboard
         from airflow_mwaa_provider.monitoring.deployment import DashboardDeployment

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the same DAG in many MWAA environments at once, and gather what they answer.
+"""Run the same DAG in many MWAA environments at once, and collect their results.
 
-Each environment has a mapped task of its own: one that is unknown, or whose run fails, fails that task alone. What the
-others answer is gathered, and then the run fails as a whole and names who did not answer. The waits are deferred, so
-that a hundred environments need no worker's slot.
+Each environment has its own mapped task. An unknown environment, or a run that fails, fails only that task. The results
+of the others are collected. Then the run as a whole fails, and names the environments without a result. The waits are
+deferred, so a hundred environments need no worker slots.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ def fan_out() -> None:
     @task(trigger_rule="all_done")
     def gather(remote: Any) -> dict[str, int]:
         sums = {answer["env_name"]: int(answer["result"]) for answer in remote}
-        print(f"Answered: {sums}")
+        print(f"Results: {sums}")
         return sums
 
     @task(retries=0)
     def complete(wanted: list[str], sums: dict[str, int]) -> None:
-        # Without this the run would end as a success, because gathering is its last task, and succeeds.
+        # Without this task the run would succeed, because its last task would be gather, which succeeds.
         missing = [name for name in wanted if name not in sums]
         if missing:
-            raise RuntimeError(f"No answer from: {', '.join(missing)}")
+            raise RuntimeError(f"No result from: {', '.join(missing)}")
 
     complete(env_names, gather(answers.output))
     # [END fan_out]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bring variables and pools into another MWAA environment, all or nothing, and keep a copy of what is there."""
+"""Import variables and pools into another MWAA environment, all or nothing, and export what it has."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publish metrics of a pipeline: how long a step took and how many rows it had, and what another task returned."""
+"""Publish metrics of a pipeline: the duration and row count of a step, and what another task returned."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pipeline_metrics() -> None:
     # [START task]
     @task
     def load_orders() -> list[dict[str, object]]:
-        # Imported here, because parsing a DAG file needs no boto3.
+        # Imported here so that parsing this file does not load boto3.
         from airflow_mwaa_provider.hooks.cloudwatch import count_metric, task_metrics, timed_metric
 
         with task_metrics(NAMESPACE, dimensions={"Table": "orders"}):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find out every hour who changed whose privileges, from the environment's log groups, and publish how often."""
+"""Search the environment's log groups every hour for changes of privileges, and publish how many there were."""
 
 from __future__ import annotations
 

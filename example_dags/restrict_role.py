@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep a role of another MWAA environment that sees and runs only the DAGs of one team."""
+"""Maintain a role in another MWAA environment that sees and runs only the DAGs of one team."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DAG that ``trigger_in_other_environment`` runs: deploy it to the other environment."""
+"""The DAG that ``trigger_in_other_environment`` runs. Deploy it to the other environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_by_other_environment() -> None:
     def add_up(**context: Any) -> int:
         conf = context["dag_run"].conf or {}
         total = sum(conf.get("numbers", []))
-        print(f"Asked by {conf.get('asked_by')}: the sum is {total}")
+        print(f"Requested by {conf.get('asked_by')}: the sum is {total}")
         return total
 
     add_up()

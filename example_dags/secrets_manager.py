@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Use a connection whose secret is ``airflow/connections/myconn``, and read it again when it was rotated.
+"""Use a connection whose secret is ``airflow/connections/myconn``, and read it again if it was rotated.
 
-Nothing here names Secrets Manager: the environment's secrets backend does.
+This file does not name Secrets Manager: the environment's secrets backend finds the secret.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ CONN_ID = "myconn"
 
 
 class LoginFailed(Exception):
-    """What a client raises whose password is not taken."""
+    """A client raises this if its password is rejected."""
 
 
 def log_in(connection: Any) -> str:
-    """Stand for the client of a database or a service."""
+    """Stand in for the client of a database or a service."""
     if not connection.password:
         raise LoginFailed(connection.login)
     return f"{connection.conn_type} at {connection.host} as {connection.login}"
@@ -48,10 +48,10 @@ def secrets_manager() -> None:
             session = log_in(BaseHook.get_connection(CONN_ID))
         except LoginFailed:
             if not refresh(CONN_ID):
-                raise  # the password is wrong, and not only old
+                raise  # the password is wrong, not only outdated
             session = log_in(BaseHook.get_connection(CONN_ID))
         # [END refresh]
-        print(session)  # never the connection itself, and nothing of it returned: an XCom is in clear
+        print(session)  # never print the connection, or return any of it: XComs are not encrypted
 
     read_from_aws_sm()
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read an Airflow variable from Secrets Manager: the secret ``airflow/variables/test-variable``.
 
-Nothing here names Secrets Manager: the environment's secrets backend does. Where it has no such secret, Airflow's own
-variable of that name is read, and the default where there is none either.
+This file does not name Secrets Manager: the environment's secrets backend finds the secret. If there is no such secret,
+Airflow's own variable of that name is read, and if that does not exist, the default is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ except ImportError:  # Airflow 2
 def secrets_manager_var() -> None:
     @task
     def get_variable() -> None:
-        # Not at the top of the file: there it would be read at each parse. Not returned: an XCom is in clear.
+        # Not at the top of the file, where every parse would read it. Not returned, because XComs are not encrypted.
         value = Variable.get("test-variable", **{DEFAULT: "undefined"})
         print("test-variable has", len(value), "characters")
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Query Snowflake by a connection whose secret is ``airflow/connections/snowflake_conn``.
+"""Query Snowflake through a connection whose secret is ``airflow/connections/snowflake_conn``.
 
-Nothing here names Secrets Manager, an account, a warehouse or a role: the environment's secrets backend finds the
-connection, and the connection has the rest. The operator is of the common SQL provider, which every image has; that of
-Snowflake is imported when the task runs.
+This file names neither Secrets Manager, nor an account, a warehouse or a role: the environment's secrets backend finds
+the connection, which has the rest. The operator is part of the common SQL provider, which every image has. The
+Snowflake provider is imported when the task runs.
 """
 
 from __future__ import annotations

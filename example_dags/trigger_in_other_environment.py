@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a DAG of another MWAA environment, wait for it, and read its result.
 
-The user guide's sample "Invoking DAGs in different Amazon MWAA environments", with the run waited for, retries that
-never start a second run, and an error that says what went wrong over there.
+This is the user guide's sample "Invoking DAGs in different Amazon MWAA environments". It also waits for the run, never
+starts a second run when it is retried, and reports why a remote run failed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def trigger_in_other_environment() -> None:
     # [START read_result]
     @task
     def read_result(remote: dict[str, Any]) -> int:
-        # Imported here, so that parsing this file does not load boto3.
+        # Imported here so that parsing this file does not load boto3.
         from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 
         environment = MwaaEnvironmentHook().environment(remote["env_name"])

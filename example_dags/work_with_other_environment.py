@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What else one MWAA environment can do with another: run a DAG from a task, wait for runs and tasks, run the CLI."""
+"""Run a DAG of another MWAA environment from a task, wait for its runs and tasks, and run a CLI command there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def work_with_other_environment() -> None:
     # [START function]
     @task(retries=2)
     def add_up_there(**context: Any) -> dict[str, Any]:
-        # Imported here, so that parsing this file does not load it.
+        # Imported here so that parsing this file does not load it.
         from airflow_mwaa_provider.operators.trigger_and_wait import trigger_and_wait
 
         remote = trigger_and_wait(
@@ -48,14 +48,14 @@ def work_with_other_environment() -> None:
     remote_run_id = "{{ ti.xcom_pull(task_ids='add_up_there')['run_id'] }}"
     their_run = MwaaDagRunSensor(
         task_id="their_run",
-        external_env_name="{{ params.env_name }}",
+        env_name="{{ params.env_name }}",
         external_dag_id="run_by_other_environment",
         external_dag_run_id=remote_run_id,
         deferrable=True,
     )
     their_tasks = MwaaTaskSensor(
         task_id="their_tasks",
-        external_env_name="{{ params.env_name }}",
+        env_name="{{ params.env_name }}",
         external_dag_id="run_by_other_environment",
         external_dag_run_id=remote_run_id,
         external_task_id="add_*",

@@ -242,7 +242,7 @@ def test_a_fan_out_over_environments_one_of_which_is_unknown(world: World, sourc
     assert gathered == dict.fromkeys(NAMES, 42)
     log = here.get_task_log("fan_out", run.run_id, "run_there", map_index=len(NAMES))
     assert "no environment of that name" in log or "'nowhere'" in log
-    assert "No answer from: nowhere" in here.get_task_log("fan_out", run.run_id, "complete")
+    assert "No result from: nowhere" in here.get_task_log("fan_out", run.run_id, "complete")
     # Where all answer, all is well.
     run = here.trigger_dag_run("fan_out", conf={"env_names": NAMES, "numbers": [19, 23]})
     here.wait_for_dag_run("fan_out", run.run_id, timeout_s=240)
