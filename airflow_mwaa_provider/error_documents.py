@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["as_dict", "as_line", "class_of", "from_dict", "read_line"]
 
+# Parts of the message, which is sent whole: who receives it has no options of its own to name in it.
+_IN_THE_MESSAGE = {"advice", "parameter"}
 _LINE = re.compile(r"([A-Z]\w+)(?:\[([\w:]+)\])?: (.+)", re.DOTALL)
 
 
@@ -27,8 +29,9 @@ def as_dict(error: MwaaError) -> dict[str, Any]:
 
     Of a class that is not public the nearest public one is named. Fields that are not plain values are left out.
     """
-    plain = {name: value for name, value in vars(error).items() if isinstance(value, str | int | float | bool)}
-    lists = {name: list(value) for name, value in vars(error).items() if isinstance(value, tuple)}
+    fields = {name: value for name, value in vars(error).items() if name not in _IN_THE_MESSAGE}
+    plain = {name: value for name, value in fields.items() if isinstance(value, str | int | float | bool)}
+    lists = {name: list(value) for name, value in fields.items() if isinstance(value, tuple)}
     return {"type": _public_name(error), "message": str(error), "fields": plain | lists}
 
 
@@ -77,7 +80,8 @@ def _fields_of(kind: type[MwaaError]) -> set[str]:
         if issubclass(base, MwaaError)
         for parameter in inspect.signature(base).parameters.values()
     ]
-    return {parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
+    names = {parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
+    return names - _IN_THE_MESSAGE
 
 
 def _public_name(error: MwaaError) -> str:

@@ -27,6 +27,15 @@ def test_an_error_comes_back_as_it_was(name: str) -> None:
     assert vars(found) == vars(error)
 
 
+def test_advice_is_part_of_the_message_and_does_not_come_twice() -> None:
+    error = MwaaError("Table 'x' is unknown.", advice="Leave it out of {}.", parameter="tables")
+    document = as_dict(error)
+    assert document["fields"].keys() == {"transient", "ambiguous"}
+    assert str(from_dict(document)) == str(error) == "Table 'x' is unknown. Leave it out of tables."
+    again = from_dict({**document, "fields": {"advice": error.advice, "parameter": "tables"}})
+    assert str(again) == str(error)
+
+
 def test_lists_come_back_as_tuples() -> None:
     error = DagRunFailed("It failed.", dag_id="etl", failed_task_ids=("load[3]",))
     found = from_dict(json.loads(json.dumps(as_dict(error))))

@@ -255,6 +255,7 @@ def test_the_readme_and_the_docs_say_which_version_this_is_and_how_mature() -> N
 INTERNAL = {
     "hooks.secrets_migration": "the operator and the command share it",
     "hooks.templating": "base classes of operators",
+    "operators.renaming": "operators and hooks share it to warn of older parameter names",
     "sensors.remote_sensor": "base class of the sensors",
     "triggers.events": "what triggers send to operators",
     "triggers.pause": "operators defer to it",

@@ -158,7 +158,7 @@ def test_misuse(terminal: Terminal, arguments: list[str], says: str) -> None:
         (["--variables-file", "/nowhere"], "File '/nowhere' cannot be read"),
         (["--from-database", "mysql://x", "--fernet-key-file", "/nowhere"], "File '/nowhere' cannot be read"),
         (["--from-database", "mysql://x"], "Metadata of a mysql database cannot be read"),
-        (["--variables-file", "-", "--delete-source"], "nothing can be deleted from there. Leave --delete-source out."),
+        (["--variables-file", "-", "--delete-source"], "nothing can be deleted from there. Leave out --delete-source."),
     ],
 )
 def test_bad_input_is_one_line(terminal: Terminal, arguments: list[str], says: str) -> None:

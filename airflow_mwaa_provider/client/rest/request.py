@@ -48,8 +48,8 @@ class RestCaller(Backend):
 
     def _unsupported(self, what: str) -> UnsupportedByTransport:
         return UnsupportedByTransport(
-            f"Environment {self._env_name!r}: {what} cannot go through Airflow's REST API. Use transport='cli', or "
-            "leave it out.",
+            f"Environment {self._env_name!r}: {what} cannot go through Airflow's REST API. Use transport cli, or "
+            "let it be chosen automatically.",
             env_name=self._env_name,
         )
 
