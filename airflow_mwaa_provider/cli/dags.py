@@ -16,6 +16,7 @@ from airflow_mwaa_provider.cli.support.errors import exit_status_of, fail, unend
 from airflow_mwaa_provider.cli.support.inputs import read_conf
 from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest
 from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
+from airflow_mwaa_provider.cli.support.renamed import renamed_option
 from airflow_mwaa_provider.cli.waited_runs import Patience, leaving_the_run_alone, show_run, wait_for_run
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
 
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 
 _STATES = click.Choice(STATES)
 _WAIT_OPTIONS = (
-    click.option("--timeout", type=WAIT_TIME, help="Give up waiting after this time; 12h if not given."),
+    renamed_option(
+        "--wait-timeout",
+        "wait_timeout",
+        was="--timeout",
+        type=WAIT_TIME,
+        help="Give up waiting after this time; 12h if not given.",
+    ),
     click.option("--poll-interval", type=WAIT_TIME, help="Time between two looks; from 2s to 60s if not given."),
     click.option(
         "--allowed-state", "allowed_states", type=_STATES, multiple=True, help="A state that is success; repeatable."
@@ -86,7 +93,7 @@ def trigger(
     \b
     Example:
       airflow-mwaa dags trigger production etl
-      airflow-mwaa dags trigger production etl --conf @conf.json --wait --timeout 30m
+      airflow-mwaa dags trigger production etl --conf @conf.json --wait --wait-timeout 30m
     """
     how = Patience.of(patience, wait=wait)
     from airflow_mwaa_provider.client.parameters import parse_datetime
@@ -128,7 +135,7 @@ def wait_command(remote: Remote, *, dag_id: str, run_id: str, output: str, **pat
 
     \b
     Example:
-      airflow-mwaa dags wait production etl cli__20261122T031500-1f3a9c20 --timeout 1h
+      airflow-mwaa dags wait production etl cli__20261122T031500-1f3a9c20 --wait-timeout 1h
     """
     how = Patience.of(patience, wait=True)
     with naming_the_nearest(remote, dag_id, [run_id]):

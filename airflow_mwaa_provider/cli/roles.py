@@ -10,6 +10,7 @@ import click
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table
 from airflow_mwaa_provider.cli.support.questions import ask
 from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
+from airflow_mwaa_provider.cli.support.renamed import renamed_option
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:
@@ -99,14 +100,20 @@ def _dags(role: Role) -> dict[str, list[str]]:
     help="A DAG that it sees, and what it may do with it: read, edit (trigger, pause, clear), delete; read,edit if not "
     "given. Repeatable.",
 )
-@click.option(
-    "--base", default="User", show_default=True, metavar="ROLE", help="The role that says what else it may do."
+@renamed_option(
+    "--base-role",
+    "base_role",
+    was="--base",
+    default="User",
+    show_default=True,
+    metavar="ROLE",
+    help="The role that says what else it may do.",
 )
 @click.option("--update", is_flag=True, help="Change a role that is there until it is so; else that is an error.")
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
 @environment_command(interrupted=_UNKNOWN)
 def create(
-    remote: Remote, *, name: str, dags: tuple[str, ...], base: str, update: bool, dry_run: bool, output: str
+    remote: Remote, *, name: str, dags: tuple[str, ...], base_role: str, update: bool, dry_run: bool, output: str
 ) -> None:
     """Make a role that sees these DAGs and no others; it may do what its base may, on them alone.
 
@@ -121,7 +128,7 @@ def create(
 
     access = dict(map(_access, dags))
     environment = remote.environment
-    change = environment.roles.restrict(name, access, base_role=base, dry_run=True)
+    change = environment.roles.restrict(name, access, base_role=base_role, dry_run=True)
     is_change = change.created or change.added or change.removed
     if is_change and not change.created and not update:
         raise MwaaInputError(

@@ -22,6 +22,7 @@ from airflow_mwaa_provider.cli.support.output import (
     on_one_line,
 )
 from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
+from airflow_mwaa_provider.cli.support.renamed import renamed_option
 from airflow_mwaa_provider.exceptions import MwaaError
 
 if TYPE_CHECKING:
@@ -108,7 +109,9 @@ def _cells(task: TaskInstance) -> tuple[object, ...]:
 @dag_argument
 @run_argument
 @click.argument("task_id", metavar="TASK")
-@click.option("--try", "try_number", type=click.IntRange(1), help="Which try; the last one that has begun.")
+@renamed_option(
+    "--try-number", "try_number", was="--try", type=click.IntRange(1), help="Which try; the last one that has begun."
+)
 @click.option("--map-index", type=click.IntRange(0), help="Which one of a mapped task.")
 @click.option("--follow", is_flag=True, help="Until the task has ended, retries included; exit status 1 if it failed.")
 @click.option("--poll-interval", type=WAIT_TIME, help="Time between two looks; 2s if not given.")

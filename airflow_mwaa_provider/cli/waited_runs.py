@@ -46,7 +46,7 @@ class Patience:
             option = given[0].removesuffix("s") if given[0].endswith("_states") else given[0]
             raise click.UsageError(f"--{option.replace('_', '-')} needs --wait.")
         return cls(
-            timeout_s=options["timeout"].total_seconds() if options["timeout"] else _TIMEOUT_S,
+            timeout_s=options["wait_timeout"].total_seconds() if options["wait_timeout"] else _TIMEOUT_S,
             interval_s=options["poll_interval"].total_seconds() if options["poll_interval"] else None,
             allowed_states=options["allowed_states"] or cls.allowed_states,
             failed_states=options["failed_states"] or cls.failed_states,

@@ -479,7 +479,9 @@ def _ask_own_metadata(kind: Kind, secret_id: str) -> Source:
             source.outcome = Outcome.UNUSABLE
             source.detail = "It was encrypted with another Fernet key. Restore core.fernet_key, or set it again."
         else:
-            source.detail = f"It cannot be asked here ({type(error).__name__}). To ask an environment's, give --env."
+            source.detail = (
+                f"It cannot be asked here ({type(error).__name__}). To ask an environment's, give --env-name."
+            )
         return source
     source.outcome = Outcome.NOT_THERE if source.found is None else Outcome.FOUND
     return source

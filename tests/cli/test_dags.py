@@ -70,7 +70,7 @@ def test_a_wait_ends_as_the_run_does(
 
 def test_a_run_that_goes_on_when_the_time_is_over(terminal: Terminal, world: World) -> None:
     command = ("dags", "trigger", "env3", "etl", "--run-id", "it's one", "--wait")
-    result = terminal.run(*command, "--timeout", "0.3s", "--poll-interval", "0.1", status=1)
+    result = terminal.run(*command, "--wait-timeout", "0.3s", "--poll-interval", "0.1", status=1)
     assert "did not end within 0.3 s; it is queued. It goes on there" in result.stderr
     assert """To stop it: airflow-mwaa dags stop env3 etl 'it'"'"'s one'. To wait for it again: """ in result.stderr
     assert """airflow-mwaa dags wait env3 etl 'it'"'"'s one'\n""" in result.stderr
@@ -106,11 +106,11 @@ def test_what_is_refused_is_one_line(terminal: Terminal, arguments: list[str], s
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--timeout", "5m"], "--timeout needs --wait"),
+        (["--wait-timeout", "5m"], "--wait-timeout needs --wait"),
         (["--allowed-state", "failed"], "--allowed-state needs --wait"),
         (["--cancel-on-interrupt"], "--cancel-on-interrupt needs --wait"),
-        (["--wait", "--timeout", "soon"], "'soon' is no time above 0; write 45s, 30m or 1h30m."),
-        (["--wait", "--timeout", "0"], "'0' is no time above 0"),
+        (["--wait", "--wait-timeout", "soon"], "'soon' is no time above 0; write 45s, 30m or 1h30m."),
+        (["--wait", "--wait-timeout", "0"], "'0' is no time above 0"),
         (["--wait", "--poll-interval", "nan"], "'nan' is no time above 0"),
         (["--wait", "--failed-state", "bad"], "'bad' is not one of"),
         (["--transport", "pigeon"], "'pigeon' is not one of"),

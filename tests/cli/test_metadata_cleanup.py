@@ -83,7 +83,7 @@ def runs(lab: Lab, name: str) -> int:
 
 
 def test_a_plan_is_shown_and_carried_out(lab: Lab, database: str, command: Any) -> None:
-    status, out, err = command("plan", "--retention", "365d", "--retention-of", "log=2w")
+    status, out, err = command("plan", "--retention", "365d", "--retention-by-table", "log=2w")
     assert (status, err) == (0, "")
     lines = [line.split() for line in out.splitlines() if line.strip()]
     assert f"metadata of  Database '{database}' on 127.0.0.1:{lab.postgres.port}" in out
@@ -128,10 +128,10 @@ def test_what_was_archived_comes_back(lab: Lab, database: str, bucket: str, comm
         (["clean", "--yes", "--retention", "2h"], 2, "below one day"),
         (["clean", "--yes", "--retention", "soon"], 2, "no length of time"),
         (["plan", "--table", "dag_runs"], 2, "did you mean dag_run"),
-        (["plan", "--retention-of", "xcom"], 2, "TABLE=AGE"),
-        (["plan", "--route", "api"], 2, "give --env ENV"),
+        (["plan", "--retention-by-table", "xcom"], 2, "TABLE=AGE"),
+        (["plan", "--route", "api"], 2, "give --env-name ENV"),
         (["clean", "--yes", "--archive-to", "bucket/x"], 2, "s3://BUCKET/PREFIX"),
-        (["clean", "--yes", "--env", "e", "--route", "cli", "--archive-to", "s3://b/p"], 2, "do not archive"),
+        (["clean", "--yes", "--env-name", "e", "--route", "cli", "--archive-to", "s3://b/p"], 2, "do not archive"),
         (["restore", "s3://bucket"], 2, "no archive in S3"),
     ],
 )

@@ -297,7 +297,7 @@ def test_the_log_of_a_task(terminal: Terminal, world: World, env_name: str, tran
     airflow.tasks[3] |= {"try_number": 2, "state": "failed"}
     command = ("tasks", "log", env_name, "etl", "old", "load", "--transport", transport)
     assert terminal.run(*command).stdout == "red and \\x1b[2J\nthe end\n"
-    assert terminal.run(*command, "--try", "1").stdout == "first\n"
+    assert terminal.run(*command, "--try-number", "1").stdout == "first\n"
     found = terminal.json(*command)
     assert (found["try_number"], found["state"], found["lines"][1]) == (2, "failed", "the end")
 
@@ -465,7 +465,7 @@ def test_a_role_is_deleted(terminal: Terminal, world: World, env_name: str) -> N
             "no DAG 'none', so role 'team' was left as it is. Check the ids, and that the DAGs",
         ),
         (["Admin", "--dag", "etl"], 2, "Role 'Admin': Airflow gives this role its permissions back"),
-        (["team", "--dag", "etl", "--base", "Admin"], 2, "Base role 'Admin' has can_edit on Roles"),
+        (["team", "--dag", "etl", "--base-role", "Admin"], 2, "Base role 'Admin' has can_edit on Roles"),
     ],
 )
 def test_a_role_that_cannot_be(terminal: Terminal, world: World, arguments: list[str], status: int, words: str) -> None:

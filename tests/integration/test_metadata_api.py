@@ -308,7 +308,7 @@ def test_the_terminal_exports_by_it(world: World, env_name: str, s3: Any) -> Non
     done = subprocess.run(
         [
             sys.executable, "-m", "airflow_mwaa_provider.cli.main", "metadata", "export",
-            f"s3://{API_BUCKET}/terminal", "--env", env_name, "--table", "slot_pool", "--output", "json",
+            f"s3://{API_BUCKET}/terminal", "--env-name", env_name, "--table", "slot_pool", "--output", "json",
         ],
         env=variables, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
@@ -317,7 +317,7 @@ def test_the_terminal_exports_by_it(world: World, env_name: str, s3: Any) -> Non
     refused = subprocess.run(
         [
             sys.executable, "-m", "airflow_mwaa_provider.cli.main", "metadata", "export", "s3://elsewhere/x",
-            "--env", env_name, "--route", "api", "--table", "slot_pool",
+            "--env-name", env_name, "--route", "api", "--table", "slot_pool",
         ],
         env={**os.environ, **world.variables}, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip

@@ -53,7 +53,7 @@ def terminal(world: World, env_name: str) -> Terminal:
 def test_a_run_is_triggered_and_waited_for(terminal: Terminal, env_name: str) -> None:
     run_id = f"terminal-{uuid.uuid4().hex[:8]}"
     command = ("dags", "trigger", env_name, "echo", "--run-id", run_id, "--conf", json.dumps({"numbers": [1, 2]}))
-    done = terminal.run(*command, "--wait", "--timeout", "3m", "--output", "json")
+    done = terminal.run(*command, "--wait", "--wait-timeout", "3m", "--output", "json")
     ended = json.loads(done.stdout)
     assert (ended["state"], ended["created"], ended["run_id"]) == ("success", True, run_id)
     assert ended["start_date"] < ended["end_date"]
@@ -62,7 +62,7 @@ def test_a_run_is_triggered_and_waited_for(terminal: Terminal, env_name: str) ->
 
 
 def test_a_run_that_fails_says_why(terminal: Terminal, env_name: str) -> None:
-    done = terminal.run("dags", "trigger", env_name, "fails", "--wait", "--timeout", "3m", status=1)
+    done = terminal.run("dags", "trigger", env_name, "fails", "--wait", "--wait-timeout", "3m", status=1)
     [error] = [line for line in done.stderr.splitlines() if "Failed tasks:" in line]
     assert error.startswith(f"airflow-mwaa: Environment '{env_name}': run 'cli__")
 

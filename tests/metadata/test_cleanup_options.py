@@ -74,9 +74,9 @@ def test_a_parameter_below_0(name: str) -> None:
 
 
 ARGUMENTS = {
-    "--retention": "-1d", "--retention-of": "log=-1d", "--max-age": "-1d", "--statement-timeout": "-1s",
+    "--retention": "-1d", "--retention-by-table": "log=-1d", "--max-age": "-1d", "--statement-timeout": "-1s",
     "--batch-rows": "-1", "--max-transaction": "-1s", "--lock-timeout": "-1s", "--max-pause": "-1s",
-    "--max-duration": "-1s", "--workers": "-1", "--wait": "-1s",
+    "--max-duration": "-1s", "--workers": "-1", "--wait-timeout": "-1s",
 }  # fmt: skip
 
 
@@ -85,7 +85,7 @@ ARGUMENTS = {
 def test_an_argument_below_0(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     url = "postgresql://nobody@127.0.0.1:1/nothing"
     for command in (["clean", "--yes"], ["restore", "s3://b/a"]):
-        if command[0] == "restore" and option != "--wait":
+        if command[0] == "restore" and option != "--wait-timeout":
             continue
         with pytest.raises(SystemExit) as ended:
             main.main(["metadata", *command, "--database-url", url, option, ARGUMENTS[option]])

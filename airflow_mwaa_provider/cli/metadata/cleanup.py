@@ -18,6 +18,7 @@ from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_li
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, echo_text, output_option
 from airflow_mwaa_provider.cli.support.remote import Remote
+from airflow_mwaa_provider.cli.support.renamed import renamed_option
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.routes import Way, choose_route
 from airflow_mwaa_provider.s3_uri import S3Uri
@@ -44,15 +45,16 @@ _OPTIONS = (
         help="mwaa_environment: the settings of the MWAA container that it runs in; api: the plugin of the "
         "environment's web server; cli: Airflow's own db clean there.",
     ),
-    click.option("--env", "env_name", metavar="ENV", help="The environment of routes api and cli."),
+    renamed_option("--env-name", "env_name", was="--env", metavar="ENV", help="The environment of routes api and cli."),
     click.option(
         "--retention", type=DURATION, default="30d", show_default=True, help="How old what has ended must be: 30d, 36h."
     ),
     click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable."),
     click.option("--exclude", multiple=True, metavar="NAME", help="Without this table; repeatable."),
-    click.option(
-        "--retention-of",
-        "retentions",
+    renamed_option(
+        "--retention-by-table",
+        "retention_by_table",
+        was="--retention-of",
         multiple=True,
         metavar="TABLE=AGE",
         help="Another retention, xcom=7d; repeatable.",
@@ -80,8 +82,8 @@ def plan(*, output: str, **given: Any) -> None:
 
     \b
     Example:
-      airflow-mwaa metadata plan --retention 30d --retention-of xcom=7d
-      airflow-mwaa metadata plan --env my-environment --output json
+      airflow-mwaa metadata plan --retention 30d --retention-by-table xcom=7d
+      airflow-mwaa metadata plan --env-name my-environment --output json
     """
     try:
         with signals_as_interrupts(), _counting() as counting:
@@ -105,7 +107,14 @@ def plan(*, output: str, **given: Any) -> None:
 @click.option("--max-pause", type=DURATION, default="1m", show_default=True, help="Longest pause for a busy database.")
 @click.option("--max-duration", type=DURATION, help="End after this time; the next cleanup goes on there.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Connections that delete side by side.")
-@click.option("--wait", type=DURATION, default="0s", help="How long to wait for another cleanup to end.")
+@renamed_option(
+    "--wait-timeout",
+    "wait_timeout",
+    was="--wait",
+    type=DURATION,
+    default="0s",
+    help="How long to wait for another cleanup to end.",
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @mwaa_errors_in_one_line
 def clean(*, output: str, yes: bool, **given: Any) -> None:
@@ -145,7 +154,14 @@ def clean(*, output: str, yes: bool, **given: Any) -> None:
 @click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable.")
 @click.option("--keep-changed", is_flag=True, help="Leave rows alone that are there with other values.")
 @click.option("--other-database", is_flag=True, help="Restore into another database than the archive is of.")
-@click.option("--wait", type=DURATION, default="0s", help="How long to wait for a cleanup to end.")
+@renamed_option(
+    "--wait-timeout",
+    "wait_timeout",
+    was="--wait",
+    type=DURATION,
+    default="0s",
+    help="How long to wait for a cleanup to end.",
+)
 @output_option
 @region_option
 @profile_option
@@ -158,7 +174,7 @@ def restore(
     tables: tuple[str, ...],
     keep_changed: bool,
     other_database: bool,
-    wait: timedelta,
+    wait_timeout: timedelta,
     output: str,
     region: str | None,
     profile: str | None,
@@ -185,7 +201,7 @@ def restore(
                 keep_changed=keep_changed,
                 other_database=other_database,
                 tell=lambda words: click.echo(words, err=True),
-                wait_timeout_s=wait.total_seconds(),
+                wait_timeout_s=wait_timeout.total_seconds(),
             )
     except KeyboardInterrupt:
         fail("interrupted; tables that were told of are restored, the others are as they were")
@@ -226,15 +242,15 @@ def _cleaner(given: dict[str, Any], counting: Callable[[str], None] = lambda _: 
 
     route, env_name = given["route"], given["env_name"]
     options = _options(given)
-    wait_s = (given.get("wait") or timedelta(0)).total_seconds()
+    wait_s = (given.get("wait_timeout") or timedelta(0)).total_seconds()
 
     def by_environment() -> Any:
         if not env_name:
-            raise MwaaInputError(f"Route {route} goes through an environment: give --env ENV.")
+            raise MwaaInputError(f"Route {route} goes through an environment: give --env-name ENV.")
         if given.get("archive_to"):
             raise MwaaInputError(
                 "--archive-to needs the database itself: routes api and cli do not archive. Export first, with "
-                "metadata export --env, and leave --archive-to out."
+                "metadata export --env-name, and leave --archive-to out."
             )
         environment = Remote(env_name, given["region"], given["profile"]).environment
         return EnvironmentCleaner(environment, route, options, warn, wait_timeout_s=wait_s)
@@ -271,14 +287,14 @@ def _options(given: dict[str, Any]) -> CleanupOptions:
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
 
     by_table = {}
-    for text in given["retentions"]:
+    for text in given["retention_by_table"]:
         table, _, age = text.partition("=")
         if not table or not age:
-            raise MwaaInputError(f"--retention-of {text!r} is no TABLE=AGE; write xcom=7d.")
+            raise MwaaInputError(f"--retention-by-table {text!r} is no TABLE=AGE; write xcom=7d.")
         try:
             by_table[table] = DURATION.convert(age, None, None)
         except click.BadParameter as error:
-            raise click.BadParameter(error.message, param_hint="'--retention-of'") from None
+            raise click.BadParameter(error.message, param_hint="'--retention-by-table'") from None
     named = {
         name: given[name] for name in ("retention", "max_age", "keep_last_run", "statement_timeout", "force", "exclude")
     }

@@ -17,6 +17,7 @@ from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_li
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, output_option
 from airflow_mwaa_provider.cli.support.remote import Remote
+from airflow_mwaa_provider.cli.support.renamed import renamed_option
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.s3_uri import S3Uri
 
@@ -43,12 +44,20 @@ if TYPE_CHECKING:
     help="mwaa_environment: the settings of the MWAA container that it runs in; api: the plugin of the environment's "
     "web server; rest: what its REST API shows.",
 )
-@click.option("--env", "env_name", metavar="ENV", help="The environment of routes api and rest.")
+@renamed_option("--env-name", "env_name", was="--env", metavar="ENV", help="The environment of routes api and rest.")
 @click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable.")
 @click.option("--exclude", multiple=True, metavar="NAME", help="Without this table, or TABLE.COLUMN; repeatable.")
 @click.option("--since", metavar="ISO", help="Rows from this time on, with a time zone: 2026-11-22T00:00:00Z.")
 @click.option("--until", metavar="ISO", help="Rows before this time.")
-@click.option("--format", "file_format", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@renamed_option(
+    "--file-format",
+    "file_format",
+    was="--format",
+    type=click.Choice(["csv", "parquet"]),
+    default="csv",
+    show_default=True,
+    help="Of the objects.",
+)
 @click.option("--compression", type=click.Choice(["none", "gzip", "zstd", "snappy"]))
 @click.option("--layout", type=click.Choice(["table", "hive"]), help="One file a table, or partitions by date.")
 @click.option("--file-bytes", type=int, metavar="N", help="Begin another file when one has this size.")
@@ -79,7 +88,7 @@ def export(
 
     \b
     Example:
-      airflow-mwaa metadata export s3://my-bucket/history --format parquet
+      airflow-mwaa metadata export s3://my-bucket/history --file-format parquet
       airflow-mwaa metadata export s3://my-bucket/history --table dag_run --since 2026-11-01T00:00:00Z --dry-run
     """
     uri = S3Uri.parse(place)
@@ -152,7 +161,7 @@ def _source(
 
     def environment() -> Any:
         if not env_name:
-            raise MwaaInputError(f"Route {route} asks the web server of an environment: give --env ENV.")
+            raise MwaaInputError(f"Route {route} asks the web server of an environment: give --env-name ENV.")
         return Remote(env_name, region, profile).environment
 
     ways: list[Way[Any]] = [*database_ways(url, route, env_name), *source_ways(environment, destination)]

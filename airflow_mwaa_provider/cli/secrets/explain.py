@@ -13,6 +13,7 @@ from airflow_mwaa_provider.cli.support.errors import error_text
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table, on_one_line
 from airflow_mwaa_provider.cli.support.own_airflow import own_airflow
 from airflow_mwaa_provider.cli.support.remote import Remote, environment_command
+from airflow_mwaa_provider.cli.support.renamed import renamed_option
 from airflow_mwaa_provider.exceptions import MwaaError, RemoteNotFound, ValueMasked
 
 if TYPE_CHECKING:
@@ -28,22 +29,24 @@ _WIDTH = 78
 @click.argument("secret_id", metavar="CONN_OR_VARIABLE")
 @click.option("--connection", "only", flag_value="connection", help="It is a connection; else both are looked up.")
 @click.option("--variable", "only", flag_value="variable", help="It is a variable.")
-@click.option("--env", "env_name", metavar="ENV", help="With the configuration of an MWAA environment.")
+@renamed_option(
+    "--env-name", "env_name", was="--env", metavar="ENV", help="With the configuration of an MWAA environment."
+)
 @click.option("--team", metavar="TEAM", help="The team whose task asks, in an Airflow with several.")
 @environment_command(transports=("rest_api", "web_session"))
 def explain(remote: Remote, *, secret_id: str, only: str | None, team: str | None, output: str) -> None:
-    """Tell where Airflow looks for a connection or variable, what each place answers, and what a task gets.
+    """Show where Airflow looks for a connection or variable, what each place answers, and what a task gets.
 
-    No value and no password is printed. Without --env it is the configuration of the Airflow in this shell, asked with
-    this shell's credentials: in a BashOperator those of a task. With --env it is that of an MWAA environment, and
-    Secrets Manager is asked with your own credentials.
+    Neither values nor passwords are printed. Without --env-name, the command uses the configuration of the Airflow in
+    this shell, and the credentials of this shell: in a BashOperator, those of the task. With --env-name, it uses the
+    configuration of an MWAA environment, and your own credentials for Secrets Manager.
 
     The exit status is 1 if a task gets nothing.
 
     \b
     Example:
       airflow-mwaa secrets explain warehouse --connection
-      airflow-mwaa secrets explain warehouse --env production --output json
+      airflow-mwaa secrets explain warehouse --env-name production --output json
     """
     if not remote.env_name:
         _refuse_options_of_environments()
@@ -68,7 +71,7 @@ def _refuse_options_of_environments() -> None:
     for name in ("region", "profile", "endpoint_url", "proxy", "transport"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             option = name.replace("_", "-")
-            raise click.UsageError(f"--{option} belongs to --env; without it, the backend's own keywords count.")
+            raise click.UsageError(f"--{option} belongs to --env-name; without it, the backend's own keywords count.")
 
 
 def _of_shell(kinds: Sequence[Kind], secret_id: str, team: str | None) -> tuple[dict[str, Any], list[Explanation]]:

@@ -17,7 +17,7 @@ def secrets() -> None:
 
     \b
     Example:
-      airflow-mwaa secrets explain warehouse --env production
+      airflow-mwaa secrets explain warehouse --env-name production
       airflow-mwaa secrets stats
       airflow-mwaa secrets migrate production --variables 'sales_*' --dry-run
       airflow-mwaa secrets uri --type postgres --login etl --ask-password --host db.example.com
