@@ -59,10 +59,12 @@ def clear_after_a_look(
 
     with naming_the_nearest(remote, dag_id, [run_id], task_ids or ()):
         tasks = clear(dry_run=True)
+    rows = [("TASK", "STATE"), *((task.label, task.state.value) for task in tasks)]
     if output == "text" and tasks:
-        echo_table([("TASK", "STATE"), *((task.label, task.state.value) for task in tasks)])
+        echo_table(rows)
     if tasks and not dry_run:
-        ask(f"Clear {_counted(tasks)} of run {run_id!r} of DAG {dag_id!r} in {remote.env_name}?", yes=yes)
+        question = f"Clear {_counted(tasks)} of run {run_id!r} of DAG {dag_id!r} in {remote.env_name}?"
+        ask(question, yes=yes, about=rows if output == "json" else ())
         try:
             tasks = clear(dry_run=False)
         except MwaaError as error:

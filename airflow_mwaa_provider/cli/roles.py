@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest_role
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, echo_table
 from airflow_mwaa_provider.cli.support.questions import ask
 from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
@@ -63,7 +64,8 @@ def show(remote: Remote, *, name: str, output: str) -> None:
     """
     from airflow_mwaa_provider.client.roles import shown
 
-    role = remote.environment.roles.get(name)
+    with naming_the_nearest_role(remote, name):
+        role = remote.environment.roles.get(name)
     if output == "json":
         ids = {"env_name": remote.env_name, "name": role.name}
         echo_json({**ids, "dags": _dags(role), "permissions": shown(role.permissions)})
@@ -128,7 +130,8 @@ def create(
 
     access = dict(map(_access, dags))
     environment = remote.environment
-    change = environment.roles.restrict(name, access, base_role=base_role, dry_run=True)
+    with naming_the_nearest_role(remote, base_role, list(access)):
+        change = environment.roles.restrict(name, access, base_role=base_role, dry_run=True)
     is_change = change.created or change.added or change.removed
     if is_change and not change.created and not update:
         raise MwaaInputError(
@@ -173,7 +176,8 @@ def delete(remote: Remote, *, name: str, yes: bool, output: str) -> None:
       airflow-mwaa roles delete production sales-team
     """
     ask(f"Delete role {name!r} of {remote.env_name}?", yes=yes)
-    remote.environment.roles.delete(name)
+    with naming_the_nearest_role(remote, name):
+        remote.environment.roles.delete(name)
     if output == "json":
         echo_json({"env_name": remote.env_name, "deleted": name})
     else:

@@ -76,10 +76,13 @@ _ARGUMENTS = r"(?=[\s\"',\\]|$)(?=(?P<arguments>(?:(?!\\n)[^\n;&|]){0,1000}))"
 _COMMAND = rf"(?<![^\s\"',(])({'|'.join(_COMMANDS)}){_ARGUMENTS}"
 _COMMAND_OF = rf"(?<![^\s\"',(])(users|roles)[\s\"',\\]{{1,8}}(create|import|delete){_ARGUMENTS}"
 # In a shell's command as in a list of arguments: between the two are spaces, quotes or commas.
-_OPTION = r"(?<![\w-])(?:{names})(?:=|[\s\"',\\]+)(?P<value>[^\s\"',\\\]]+)"
-_USER = _OPTION.format(names="-u|--username|-e|--email")
-_ROLE = _OPTION.format(names="-r|--role")
-_FIRST_ARGUMENT = r"[\s\"',\\]+(?P<value>[^\s\"',\\\]-][^\s\"',\\\]]*)"
+_BETWEEN = r"[\s\"',\\]+?"
+# A value with spaces is quoted, and in a quoted command the quotes may have backslashes.
+_QUOTED = r"\\?(?P<quote>[\"'])(?P<quoted>(?:(?!(?P=quote))[^\\\n]){1,256})\\?(?P=quote)"
+_VALUE = rf"(?:=|{_BETWEEN})(?:{_QUOTED}|(?P<value>[^\s\"',\\\]]+))"
+_USER = rf"(?<![\w-])(?:-u|--username|-e|--email){_VALUE}"
+_ROLE = rf"(?<![\w-])(?:-r|--role){_VALUE}"
+_FIRST_ARGUMENT = rf"{_BETWEEN}(?:{_QUOTED}|(?P<value>[^\s\"',\\\]-][^\s\"',\\\]]*))"
 _CONTROL = r"\x1b\[[0-9;]*[A-Za-z]|\r"
 
 FILTER_PATTERN = " ".join(
@@ -172,7 +175,7 @@ def _text(message: str) -> str:
 
 def _value(option: str, arguments: str, *, at_start: bool = False) -> str | None:
     match = (re.match if at_start else re.search)(option, arguments)
-    return match["value"] if match else None
+    return match["quoted"] or match["value"] if match else None
 
 
 def log_groups(environment: Mapping[str, Any]) -> tuple[list[LogGroup], list[str]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -248,23 +249,29 @@ def test_clearing_over_the_cli_is_refused_by_name(terminal: Terminal, world: Wor
     assert "clearing tasks cannot go through MWAA's CLI endpoint" in line
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
 @pytest.mark.parametrize("is_redirected", [False, True])
 @pytest.mark.parametrize("answer", ["y", "n"])
 def test_a_person_is_asked_before_tasks_are_cleared(
-    terminal: Terminal, world: World, answer: str, *, is_redirected: bool
+    terminal: Terminal, world: World, answer: str, output: str, *, is_redirected: bool
 ) -> None:
     airflow = with_runs(world)
     ours, theirs = os.openpty()
     stderr = subprocess.PIPE if is_redirected else theirs
-    process = terminal.start("dags", "clear", "env3", "etl", "old", stdin=theirs, stderr=stderr)
+    command = ("dags", "clear", "env3", "etl", "old", "--output", output)
+    process = terminal.start(*command, stdin=theirs, stderr=stderr)
     os.close(theirs)
     seen = b""
     while b"Clear 4 tasks of run 'old' of DAG 'etl' in env3? [y/N]" not in seen:
         seen += os.read(ours, 4096)
     assert airflow.run("etl", "old")["state"] == "failed"
     os.write(ours, f"{answer}\n".encode())
-    process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=20)
     os.close(ours)
+    # In json the list is shown with the question, because stdout has nothing but the document.
+    assert (b"transform[0]  success" in seen) is (output == "json")
+    if output == "json":
+        assert out == b"" if answer == "n" else len(json.loads(out)["cleared"]) == 4
     assert process.returncode == (0 if answer == "y" else 1)
     assert airflow.run("etl", "old")["state"] == ("queued" if answer == "y" else "failed")
 
@@ -405,6 +412,12 @@ def test_which_of_the_mapped_ones_is_meant(terminal: Terminal, world: World) -> 
         (["tasks", "list", "env3", "etl", "olt"], "The nearest to run 'olt': 'old'."),
         (["tasks", "log", "env3", "etl", "old", "lod"], "The nearest to task 'lod': 'load'."),
         (["tasks", "log", "env3", "etl", "olt", "load"], "The nearest to run 'olt': 'old'."),
+        (["dags", "list", "evn3"], "The nearest to environment 'evn3': 'env3'."),
+        (["variables", "get", "evn3", "greeting"], "The nearest to environment 'evn3': 'env3'."),
+        (["roles", "show", "env3", "Users"], "The nearest to role 'Users': 'User'."),
+        (["roles", "delete", "env3", "Users"], "The nearest to role 'Users': 'User'."),
+        (["roles", "create", "env3", "team", "--dag", "etl", "--base-role", "Users"], "nearest to role 'Users': 'User'."),
+        (["roles", "create", "env3", "team", "--dag", "elt"], "The nearest to DAG 'elt': 'etl'."),
         (["tasks", "clear", "env3", "etl", "old", "zzz"], "Its tasks: 'extract', 'load', 'transform'."),
     ],
     ids=" ".join,

@@ -91,6 +91,16 @@ TELLING = [
     ('User "mallory" deleted', [("user-deleted", "result", "mallory", None)]),
     ("airflow users create -u m -r Admin --use-random-password", [("user-created", "command", "m", "Admin")]),
     ("['airflow', 'users', 'delete', '-u', 'm']", [("user-deleted", "command", "m", None)]),
+    ("airflow users add-role -u mallory -r 'My Role'", [("role-given", "command", "mallory", "My Role")]),
+    (
+        "Running command: ['airflow', 'users', 'add-role', '-u', 'mallory', '-r', \"Alice's Role\"]",
+        [("role-given", "command", "mallory", "Alice's Role")],
+    ),
+    (
+        r"Running command: ['bash', '-c', 'airflow users add-role -r \'My Role\' --username=\"a b\"']",
+        [("role-given", "command", "a b", "My Role")],
+    ),
+    ("airflow roles create 'My Role' Other", [("role-created", "command", "My Role", None)]),
     ("airflow roles create Evil Worse", [("role-created", "command", "Evil", None)]),
     (
         "(airflow roles delete Op; airflow roles import x.json)",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import os
@@ -10,7 +11,7 @@ import shutil
 import sys
 import unicodedata
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -36,17 +37,19 @@ def echo_table(
     shorten: Sequence[str] = (),
     drop: Sequence[str] = (),
     piped_width: int | None = None,
+    err: bool = False,
 ) -> None:
     """Print rows, of which the first is the heading, in columns; within the width of a terminal, if stdout is one.
 
     :param shorten: headings of columns whose cells may end with an ellipsis where the terminal is too narrow.
     :param drop: headings of columns that may be left out then, the least important first. A line on stderr names them.
-    :param piped_width: the width where stdout is no terminal and COLUMNS is not set; ``None`` for a line a row.
+    :param piped_width: the width where the output is no terminal and COLUMNS is not set; ``None`` for a line a row.
+    :param err: print to stderr.
     """
-    width = _width_of_stdout()
+    width = _width_of(sys.stderr if err else sys.stdout)
     lines, dropped = table_lines(rows, piped_width if width is None else width, shorten=shorten, drop=drop)
     for line in lines:
-        click.echo(line)
+        click.echo(line, err=err)
     if dropped:
         names = ", ".join(dropped)
         click.echo(f"airflow-mwaa: not shown, because the terminal is too narrow: {names}", err=True)
@@ -158,20 +161,20 @@ def _cells_wide(text: str) -> int:
     return sum(0 if category in ("Mn", "Me") else 1 + (wide in "WF") for wide, category in kinds)
 
 
-def _width_of_stdout() -> int | None:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+def _width_of(stream: TextIO) -> int | None:
+    return shutil.get_terminal_size().columns if stream.isatty() or "COLUMNS" in os.environ else None
 
 
 def echo_fields(fields: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one a line, as wide as a terminal; skip those without a value."""
     shown = [(name, on_one_line(value)) for name, value in fields if value not in (None, "")]
-    for line in field_lines(shown, _width_of_stdout(), max((_cells_wide(name) for name, _ in shown), default=0)):
+    for line in field_lines(shown, _width_of(sys.stdout), max((_cells_wide(name) for name, _ in shown), default=0)):
         click.echo(line)
 
 
 def echo_text(text: str) -> None:
     """Print a sentence for people, indented and broken between words within the width of a terminal."""
-    width = _width_of_stdout()
+    width = _width_of(sys.stdout)
     for line in _wrapped(on_one_line(text), None if width is None else width - 2, whole_words=True):
         click.echo(f"  {line}")
 
@@ -198,6 +201,12 @@ def some_of(names: Sequence[str], most: int = 5) -> str:
     """Join names with commas; of many, the first ones and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def nearest_to(noun: str, name: str, known: Sequence[str]) -> str | None:
+    """Return a sentence with the names that are nearest to one that was not found, if any are near."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    return f"The nearest to {noun} {name!r}: {', '.join(map(repr, close))}." if close else None
 
 
 def on_one_line(value: object) -> str:
