@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mwaa_provider.client.models import DagRunState, TaskState
+from airflow_mwaa_provider.client.waits.blocking import wait_until_done
 from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, PollInterval, RunWait, Wait
 from airflow_mwaa_provider.client.waits.task_wait import TaskSelection, TasksSeen, TaskWait
 from airflow_mwaa_provider.client.waits.watcher import Watcher
@@ -252,6 +253,17 @@ def test_a_run_that_stays_queued_because_its_dag_is_paused(world: World, caplog:
         world.environment("env3", REST[0]).wait_for_dag_run(
             "paused", "run_1", timeout_s=200, sleep=fake.sleep, clock=fake.clock
         )
+    assert caplog.text.count("DAG 'paused' is paused, so that its run stays queued. Unpause it there.") == 1
+
+
+def test_tasks_of_a_run_that_stays_queued_because_its_dag_is_paused(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    airflow, fake = world.airflow(), FakeTime()
+    airflow.create("paused", "run_1")
+    wait = TaskWait("env3", "paused", "run_1", fake.clock(), 200, tasks=TaskSelection(("load",)))
+    with caplog.at_level("INFO"), pytest.raises(MwaaError, match="did not end within 200 s"):
+        wait_until_done(world.environment("env3", REST[0]), wait, sleep=fake.sleep, clock=fake.clock)
     assert caplog.text.count("DAG 'paused' is paused, so that its run stays queued. Unpause it there.") == 1
 
 

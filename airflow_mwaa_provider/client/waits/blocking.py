@@ -9,15 +9,16 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_mwaa_provider.client.http.retrying import within
-from airflow_mwaa_provider.client.models import DagRunState, TaskState
+from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskState
 from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, RunWait, Wait
+from airflow_mwaa_provider.client.waits.task_wait import TasksSeen
 from airflow_mwaa_provider.client.waits.watcher import Watched, Watcher
 from airflow_mwaa_provider.exceptions import DagRunFailed, MwaaError, TaskInstanceFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_mwaa_provider.client.models import DagRun, TaskInstance
+    from airflow_mwaa_provider.client.models import TaskInstance
     from airflow_mwaa_provider.client.waits.task_wait import TaskWait
     from airflow_mwaa_provider.client.waits.watcher import Seen
 
@@ -88,7 +89,9 @@ def wait_until_done(
         )
         if on_look is not None:
             on_look(step.note)
-        if not warned and now - wait.started_at > _QUEUED_FOR_LONG_S and step.note == DagRunState.QUEUED.value:
+        run = last.run if isinstance(last, TasksSeen) else last
+        is_queued = isinstance(run, DagRun) and run.state is DagRunState.QUEUED
+        if is_queued and not warned and now - wait.started_at > _QUEUED_FOR_LONG_S:
             warned = True
             _warn_if_paused(environment, wait.dag_id)
         sleep(step.delay_s)
