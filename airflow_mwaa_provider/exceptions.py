@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One error tree. Every error is one line that names the environment, the call, its answer and the way out.
+"""One error tree. Every error is one line that names the environment, the call, its answer and what to do.
 
 ::
 
     MwaaError
     ├── MwaaInputError (also a ValueError)     refused before anything was sent
-    │   ├── UnsendableCommand                  a CLI argument that cannot travel in one line of text
+    │   ├── UnsendableCommand                  a CLI argument that cannot be sent in one line of text
     │   ├── UnsupportedByTransport             the transport in use has no such call
     │   ├── TableNotFound                      the metadata database has no such table, or no such column
     │   ├── UnsupportedColumn                  a column whose type the file format cannot hold
-    │   ├── NoMetadataRoute                    no way to the metadata can be used from here
+    │   ├── NoMetadataRoute                    no route to the metadata can be used from here
     │   ├── MigrationRefused                   something cannot be moved to Secrets Manager, or back; .keys
     │   └── PluginsRefused                     a plugins.zip would have errors; .problems
-    ├── AccessDenied                           IAM or Airflow refused; .action says what to allow
-    ├── EnvironmentUnavailable                 .status of the environment, where known
+    ├── AccessDenied                           IAM or Airflow denied the call; .action is what to allow
+    ├── EnvironmentUnavailable                 .status of the environment, if known
     │   ├── EnvironmentNotFound
-    │   └── WebServerUnreachable               no route, no DNS, TLS or proxy trouble
-    ├── TokenExpired                           a token or session was refused, also after renewing it once
-    ├── Throttled                              the deadline passed while the service said "slow down"
+    │   └── WebServerUnreachable               no network route, no DNS, a TLS or proxy problem
+    ├── TokenExpired                           a token or session was rejected, and a renewed one too
+    ├── Throttled                              the deadline passed while the service throttled
     ├── CallTimeout                            no answer in time; .ambiguous: it may have taken effect
-    ├── UnexpectedAnswer                       HTML, a cut connection, an answer of another shape
+    ├── UnexpectedAnswer                       HTML, an interrupted connection, another form
     │   └── AnswerTooLarge                     over the limit of InvokeRestApi
-    ├── AirflowError                           Airflow's REST API refused; .status, .detail
+    ├── AirflowError                           Airflow's REST API answered with an error; .status, .detail
     │   ├── RemoteNotFound
     │   │   ├── DagNotFound
     │   │   ├── DagRunNotFound
@@ -29,29 +29,29 @@
     │   └── RemoteConflict
     │       └── DagRunAlreadyExists
     ├── CliError
-    │   ├── CliCommandNotAllowed               MWAA does not let this command through
+    │   ├── CliCommandNotAllowed               MWAA does not allow this command
     │   └── CliCommandFailed                   the command ran and failed; .result
     ├── DagPaused
-    ├── ValueMasked                            the environment hides the value that was asked for
-    ├── ImportFailed                           an import ended half-way; .restored, .left
+    ├── ValueMasked                            the environment hides the requested value
+    ├── ImportFailed                           an import failed after its first write; .restored, .left
     ├── DagRunFailed                           a run that was waited for ended badly; .state, .failed_task_ids
     ├── TaskInstanceFailed                     a task that was waited for ended badly; .state, .task_ids
-    ├── WaitTimeout                            the wait's deadline passed; the remote run goes on
+    ├── WaitTimeout                            the wait's deadline passed; the remote run continues
     ├── MetadataError                          the metadata database; .sqlstate
     │   ├── NotAirflowMetadata                 the database is not Airflow's
-    │   ├── DatabaseUnavailable                it could not be opened, went away, or lags behind
-    │   ├── DatabaseRefused                    it refused a statement: permission, time, disk
-    │   ├── CleanupUnderWay                    another cleanup has the database
-    │   ├── ExportUnderWay                     another export writes to the same place
-    │   └── CleanupFailed                      rows of some tables stayed that should have gone; .failures
-    ├── StorageError                           S3 refused, or could not be reached; .code, .bucket, .key
-    ├── AwsError                               another AWS service refused, or did not answer; .code
-    │   └── MetricsNotSent                     CloudWatch did not take metrics; .sent, .doubtful, .unsent
+    │   ├── DatabaseUnavailable                it could not be opened, was lost, or lags behind
+    │   ├── DatabaseRefused                    it rejected a statement: permission, time, disk
+    │   ├── CleanupUnderWay                    another cleanup of the database is running
+    │   ├── ExportUnderWay                     another export writes to the same location
+    │   └── CleanupFailed                      rows of some tables were not deleted; .failures
+    ├── StorageError                           S3 rejected a call, or could not be reached; .code, .bucket, .key
+    ├── AwsError                               another AWS service rejected a call, or did not answer; .code
+    │   └── MetricsNotSent                     CloudWatch did not accept metrics; .sent, .doubtful, .unsent
     ├── ResolverUnavailable                    neither uv nor pip can be used, or the package index cannot be reached
     ├── SecretsUnavailable                     Secrets Manager or Parameter Store did not answer
-    └── SecretsError                           Secrets Manager refused a call of a migration; .code, .secret
+    └── SecretsError                           Secrets Manager rejected a call of a migration; .code, .secret
 
-All are picklable: what they carry is in keyword fields with defaults. None ever carries a token or a secret.
+All are picklable: their attributes are keyword fields with defaults. None ever contains a token or a secret.
 """
 
 from __future__ import annotations
@@ -75,20 +75,20 @@ __all__ = [
 ]  # fmt: skip
 
 
-# A remote's own words are part of many messages; they must neither break the line nor move a terminal's cursor.
+# Many messages quote the remote's own words, which must neither break the line nor move a terminal's cursor.
 _NOT_FOR_ONE_LINE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class MwaaError(Exception):
     """Root of every error that this package raises on purpose.
 
-    :param message: one line: what was asked, what was answered, what to do.
-    :param advice: the end of that line, where it names a parameter of the caller: ``Leave them out with {}.``
+    :param message: one line: what was requested, what was answered, what to do.
+    :param advice: the end of that line, if it names a parameter of the caller: ``Leave them out with {}.``
     :param parameter: that parameter, as DAGs spell it; :meth:`worded` spells it otherwise.
-    :param env_name: the environment that was spoken to, where there is one.
-    :param transient: the same call may well succeed later.
+    :param env_name: the environment that was called, if any.
+    :param transient: the same call may succeed later.
     :param ambiguous: the call may have taken effect although it failed.
-    :param retry_after_s: seconds to wait before another attempt, where the remote named them.
+    :param retry_after_s: seconds to wait before another attempt, if the remote named them.
     """
 
     def __init__(
@@ -112,16 +112,16 @@ class MwaaError(Exception):
         self.retry_after_s = retry_after_s
 
     def worded(self, spelled: Callable[[str], str]) -> str:
-        """Return the text of the error for a caller who spells parameters in another way than a DAG does.
+        """Return the message for a caller that spells parameters differently from a DAG.
 
-        :param spelled: turns the name of a parameter into what that caller writes: ``--dry-run``.
+        :param spelled: returns what that caller writes for a parameter's name: ``--dry-run``.
         """
         said = str(self).removesuffix(self.advice.format(self.parameter))
         return said + self.advice.format(spelled(self.parameter))
 
 
 class MwaaInputError(MwaaError, ValueError):
-    """What the caller gave cannot be used; nothing was sent."""
+    """An argument cannot be used; nothing was sent."""
 
 
 class UnsendableCommand(MwaaInputError):
@@ -129,14 +129,14 @@ class UnsendableCommand(MwaaInputError):
 
 
 class UnsupportedByTransport(MwaaInputError):
-    """The transport that was chosen cannot carry this call."""
+    """The chosen transport cannot carry this call."""
 
 
 class AccessDenied(MwaaError):
-    """IAM, or Airflow's own permissions, refused the call.
+    """IAM, or Airflow's own permissions, denied the call.
 
-    :param action: the IAM action to allow, such as ``airflow:CreateCliToken``; ``None`` when Airflow refused.
-    :param status: the HTTP status that Airflow refused it with; ``None`` when AWS refused.
+    :param action: the IAM action to allow, such as ``airflow:CreateCliToken``; ``None`` if Airflow denied the call.
+    :param status: the HTTP status with which Airflow denied it; ``None`` if AWS did.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class AccessDenied(MwaaError):
 class EnvironmentUnavailable(MwaaError):
     """The environment exists but cannot be used now.
 
-    :param status: its status as GetEnvironment says it, where known.
+    :param status: its status as returned by GetEnvironment, if known.
     """
 
     def __init__(self, message: str = "", *, status: str | None = None, **fields: Any) -> None:
@@ -167,21 +167,21 @@ class WebServerUnreachable(EnvironmentUnavailable):
 
 
 class TokenExpired(MwaaError):
-    """A token or web session was refused, and a renewed one too."""
+    """A token or web session was rejected, and a renewed one too."""
 
 
 class Throttled(MwaaError):
-    """The service asked to slow down until the deadline had passed."""
+    """The service throttled the calls until the deadline passed."""
 
 
 class CallTimeout(MwaaError):
-    """No answer within the call's time."""
+    """No answer arrived in the call's time."""
 
 
 class UnexpectedAnswer(MwaaError):
-    """Something answered, but not in the form of the API: HTML, a cut connection, other JSON.
+    """The answer was not in the form of the API: HTML, an interrupted connection, other JSON.
 
-    :param status: HTTP status of the answer, where there was one.
+    :param status: HTTP status of the answer, if any.
     """
 
     def __init__(self, message: str = "", *, status: int | None = None, **fields: Any) -> None:
@@ -190,15 +190,16 @@ class UnexpectedAnswer(MwaaError):
 
 
 class AnswerTooLarge(UnexpectedAnswer):
-    """The answer exceeds what InvokeRestApi carries (6 MB)."""
+    """The answer exceeds the limit of InvokeRestApi (6 MB)."""
 
 
 class AirflowError(MwaaError):
     """Airflow's REST API answered with an error.
 
-    :param status: HTTP status that Airflow gave.
-    :param detail: its own words, shortened, without the values that were sent.
-    :param remote: the error of this package's plugin there, as :mod:`~airflow_mwaa_provider.error_documents` writes it.
+    :param status: Airflow's HTTP status.
+    :param detail: Airflow's own words, truncated, without the values that were sent.
+    :param remote: the error of this package's plugin there, as written by
+        :mod:`~airflow_mwaa_provider.error_documents`.
     """
 
     def __init__(
@@ -217,7 +218,7 @@ class AirflowError(MwaaError):
 
 
 class RemoteNotFound(AirflowError):
-    """The environment's Airflow has no such thing."""
+    """The environment's Airflow has no such object."""
 
 
 class DagNotFound(RemoteNotFound):
@@ -233,19 +234,19 @@ class TaskInstanceNotFound(RemoteNotFound):
 
 
 class RemoteConflict(AirflowError):
-    """Something of that name, or for that date, is already there."""
+    """An object with that name, or a run for that date, already exists."""
 
 
 class DagRunAlreadyExists(RemoteConflict):
-    """The DAG already has a run of that id, or for that logical date."""
+    """The DAG already has a run with that id, or for that logical date."""
 
 
 class CliError(MwaaError):
-    """A command sent to the environment's CLI endpoint did not succeed."""
+    """A command that was sent to the environment's CLI endpoint did not succeed."""
 
 
 class CliCommandNotAllowed(CliError):
-    """MWAA does not let this command through its CLI endpoint."""
+    """MWAA does not allow this command through its CLI endpoint."""
 
 
 class CliCommandFailed(CliError):
@@ -260,18 +261,18 @@ class CliCommandFailed(CliError):
 
 
 class DagPaused(MwaaError):
-    """The remote DAG is paused: a new run of it would stay queued."""
+    """The remote DAG is paused, so that a new run would stay queued."""
 
 
 class ValueMasked(MwaaError):
-    """The environment answers with a mask instead of the value."""
+    """The environment returns a mask instead of the value."""
 
 
 class ImportFailed(MwaaError):
     """An import of variables, connections or pools failed after its first write, or was stopped.
 
-    :param restored: all is as it was before the import.
-    :param left: keys of those that are not certain to be as before; empty when ``restored``.
+    :param restored: everything is as it was before the import.
+    :param left: keys of those that may differ from before; empty if ``restored``.
     """
 
     def __init__(self, message: str = "", *, restored: bool = False, left: tuple[str, ...] = (), **fields: Any) -> None:
@@ -284,7 +285,7 @@ class DagRunFailed(MwaaError):
     """A remote run that was waited for ended in a state that counts as failed.
 
     :param state: the state it ended in.
-    :param failed_task_ids: tasks of it that failed, map index in brackets: ``load[3]``.
+    :param failed_task_ids: its failed tasks, with the map index in brackets: ``load[3]``.
     """
 
     def __init__(
@@ -307,7 +308,7 @@ class DagRunFailed(MwaaError):
 class TaskInstanceFailed(MwaaError):
     """Tasks of a remote run that were waited for ended in a state that counts as failed.
 
-    :param task_ids: those tasks, map index in brackets: ``load[3]``.
+    :param task_ids: those tasks, with the map index in brackets: ``load[3]``.
     :param state: the state of the first of them.
     """
 
@@ -329,13 +330,13 @@ class TaskInstanceFailed(MwaaError):
 
 
 class WaitTimeout(MwaaError):
-    """A wait ended by its own deadline; what it waited for goes on."""
+    """A wait ended at its own deadline; what it waited for continues."""
 
 
 class TableNotFound(MwaaInputError):
-    """The metadata database of this version has no such table, or the table no such column.
+    """The metadata database of this version has no such table, or the table has no such column.
 
-    :param table: the name that was asked for.
+    :param table: the requested name.
     """
 
     def __init__(self, message: str = "", *, table: str | None = None, **fields: Any) -> None:
@@ -348,13 +349,13 @@ class UnsupportedColumn(MwaaInputError):
 
 
 class NoMetadataRoute(MwaaInputError):
-    """No way to the metadata can be used from here; the message says of each why not."""
+    """No route to the metadata can be used from here; the message gives the reason for each."""
 
 
 class MetadataError(MwaaError):
-    """The metadata database could not do what was asked.
+    """The metadata database could not do what was requested.
 
-    :param sqlstate: PostgreSQL's five-character code, where there was one.
+    :param sqlstate: PostgreSQL's five-character code, if any.
     """
 
     def __init__(self, message: str = "", *, sqlstate: str | None = None, **fields: Any) -> None:
@@ -371,21 +372,21 @@ class DatabaseUnavailable(MetadataError):
 
 
 class DatabaseRefused(MetadataError):
-    """The metadata database refused a statement: no permission, too long, a full disk."""
+    """The metadata database rejected a statement: no permission, a timeout, a full disk."""
 
 
 class CleanupUnderWay(MetadataError):
-    """Another cleanup of the same metadata database is under way."""
+    """Another cleanup of the same metadata database is running."""
 
 
 class ExportUnderWay(MetadataError):
-    """Another export writes to the same place."""
+    """Another export is writing to the same location."""
 
 
 class CleanupFailed(MetadataError):
-    """Rows that a cleanup should have deleted are still there, because something went wrong.
+    """A cleanup did not delete all rows that it should have, because of an error.
 
-    :param failures: by table, what.
+    :param failures: the error by table.
     """
 
     def __init__(self, message: str = "", *, failures: dict[str, str] | None = None, **fields: Any) -> None:
@@ -394,11 +395,11 @@ class CleanupFailed(MetadataError):
 
 
 class StorageError(MwaaError):
-    """S3 refused a call, or could not be reached.
+    """S3 rejected a call, or could not be reached.
 
     :param code: S3's own code, such as ``NoSuchBucket``.
     :param bucket: the bucket.
-    :param key: the object, where one was meant.
+    :param key: the object, if the call was about one.
     """
 
     def __init__(
@@ -417,9 +418,9 @@ class StorageError(MwaaError):
 
 
 class AwsError(MwaaError):
-    """An AWS service did not answer, or refused a call for another reason than lacking permission.
+    """An AWS service did not answer, or rejected a call for another reason than a missing permission.
 
-    :param code: the service's own code; boto3's name of the failure where there was no answer.
+    :param code: the service's own code, or boto3's name of the failure if there was no answer.
     """
 
     def __init__(self, message: str = "", *, code: str | None = None, **fields: Any) -> None:
@@ -428,11 +429,11 @@ class AwsError(MwaaError):
 
 
 class MetricsNotSent(AwsError):
-    """CloudWatch did not take metrics; ``__cause__`` is why.
+    """CloudWatch did not accept metrics; ``__cause__`` is the reason.
 
     :param sent: how many were sent.
-    :param doubtful: those that CloudWatch may have taken or not.
-    :param unsent: those that it has not taken.
+    :param doubtful: those that CloudWatch may or may not have accepted.
+    :param unsent: those that it has not accepted.
     """
 
     def __init__(
@@ -453,7 +454,7 @@ class MetricsNotSent(AwsError):
 class ResolverUnavailable(MwaaError):
     """Requirements cannot be resolved: neither uv nor pip can be used, or the package index cannot be reached.
 
-    :param fix: what to do, as the message's end says it.
+    :param fix: what to do: the end of the message.
     """
 
     def __init__(self, message: str = "", *, fix: str = "", **fields: Any) -> None:
@@ -462,12 +463,12 @@ class ResolverUnavailable(MwaaError):
 
     @property
     def what(self) -> str:
-        """The message without what to do."""
+        """The message without ``fix``."""
         return str(self).removesuffix(self.fix).rstrip()
 
 
 class SecretsUnavailable(MwaaError):
-    """Secrets Manager or Parameter Store did not answer, and the cache has nothing to answer with."""
+    """Secrets Manager or Parameter Store did not answer, and the cache has no usable answer."""
 
 
 class SecretsError(MwaaError):
@@ -484,9 +485,9 @@ class SecretsError(MwaaError):
 
 
 class MigrationRefused(MwaaInputError):
-    """Connections or variables cannot be moved, or a secret is there and holds something else; nothing was written.
+    """Connections or variables cannot be moved, or a secret exists and holds something else; nothing was written.
 
-    :param keys: theirs.
+    :param keys: their keys.
     """
 
     def __init__(self, message: str = "", *, keys: tuple[str, ...] = (), **fields: Any) -> None:
@@ -495,9 +496,9 @@ class MigrationRefused(MwaaInputError):
 
 
 class PluginsRefused(MwaaInputError):
-    """What was put together for a plugins.zip has errors, and was not written.
+    """The content of a plugins.zip has errors, and was not written.
 
-    :param problems: all that was found, errors first: each says where, what and what to do.
+    :param problems: all of them, errors first, each with where, what and what to do.
     """
 
     def __init__(self, message: str = "", *, problems: tuple[Any, ...] = (), **fields: Any) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         Role,
         RunRequest,
         TaskInstance,
-        TaskSelection,
         TaskState,
+        TasksToClear,
         Variable,
     )
     from airflow_mwaa_provider.exceptions import UnsupportedByTransport
@@ -142,7 +142,7 @@ class Backend(ABC):
         raise self._unsupported("the task instances of runs")
 
     def clear_tasks(
-        self, dag_id: str, run_id: str, selection: TaskSelection, *, dry_run: bool
+        self, dag_id: str, run_id: str, selection: TasksToClear, *, dry_run: bool
     ) -> list[tuple[str, str, int | None]]:
         """Clear task instances of a run, so that they run again; the run is queued again.
 

@@ -23,8 +23,8 @@ __all__ = [
     "Role",
     "RunRequest",
     "TaskInstance",
-    "TaskSelection",
     "TaskState",
+    "TasksToClear",
     "TransportName",
     "Variable",
     "parse_time",
@@ -181,7 +181,7 @@ class RunRequest:
 
 
 @dataclass(frozen=True)
-class TaskSelection:
+class TasksToClear:
     """Which task instances of a run are cleared.
 
     :param task_ids: the tasks, each with all of its mapped instances; ``None`` for all of the run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.models import TaskSelection, TaskState
+from airflow_mwaa_provider.client.models import TaskState, TasksToClear
 from airflow_mwaa_provider.exceptions import DagRunNotFound, TaskInstanceNotFound, UnexpectedAnswer
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class TaskCalls:
                 status=404,
             )
 
-        selection = TaskSelection(task_ids, downstream, only_failed)
+        selection = TasksToClear(task_ids, downstream, only_failed)
 
         def clear(*, dry_run: bool) -> list[tuple[str, str, int | None]]:
             return self._access.call(

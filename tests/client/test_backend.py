@@ -21,7 +21,7 @@ from airflow_mwaa_provider.client.models import (
     RestRequest,
     Role,
     RunRequest,
-    TaskSelection,
+    TasksToClear,
     Variable,
 )
 from airflow_mwaa_provider.client.rest.airflow_api import AirflowApi
@@ -83,7 +83,7 @@ VALUES: dict[str, Any] = {
     "pool": Pool("pool", 1),
     "request": RunRequest(),
     "role": Role("dag-etl"),
-    "selection": TaskSelection(),
+    "selection": TasksToClear(),
     "since": datetime(2026, 1, 1, tzinfo=UTC),
     "state": DagRunState.FAILED,
     "dry_run": False,

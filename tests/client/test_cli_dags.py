@@ -23,7 +23,7 @@ def test_a_dag_that_the_web_server_cannot_import_is_there(world: World, caplog: 
     assert environment.missing_dags(["etl", "paused", "nothing"]) == ["nothing"]
     with caplog.at_level(logging.WARNING):
         assert environment.is_dag_paused("etl") is None
-    assert "whether it is paused cannot be told" in caplog.text
+    assert "The CLI does not show whether it is paused" in caplog.text
     assert environment.is_dag_paused("paused") is True
     assert [run.run_id for run in environment.get_recent_dag_runs("etl", 5)] == ["run_1"]
     with pytest.raises(DagNotFound, match="no DAG 'nothing'"):

@@ -186,7 +186,7 @@ def test_somebody_elses_creation_is_found(world: World, env_name: str) -> None:
         write(item, there)
 
     kind.write = write_too_late  # type: ignore[method-assign]
-    with pytest.raises(ImportFailed, match=r"all is as before.*'a'.*already there"):
+    with pytest.raises(ImportFailed, match=r"all is as before.*'a'.*already exists"):
         import_stored(kind, kind.parse({"a": "new"}), sleep=time.sleep, clock=time.clock)
     assert values(world, env_name) == {"a": "somebody else's"}
 

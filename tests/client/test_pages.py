@@ -102,7 +102,7 @@ def test_what_an_import_cannot_see_stays_as_it_is(world: World, transport: str, 
     stored, time = kind(environment), FakeTime()
     honest = hide(airflow, kind.nouns, unseen)
     try:
-        with pytest.raises(ImportFailed, match="already there") as caught:
+        with pytest.raises(ImportFailed, match="already exists") as caught:
             import_stored(stored, stored.parse({unseen: item, "aaa": item}), sleep=time.sleep, clock=time.clock)
     finally:
         airflow._object = honest  # type: ignore[method-assign]

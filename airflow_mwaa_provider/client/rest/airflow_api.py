@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from airflow_mwaa_provider.client.models import RunRequest, TaskSelection
+    from airflow_mwaa_provider.client.models import RunRequest, TasksToClear
 
 # Rows that are read in search of a run whose own path is too long for InvokeRestApi: ten calls.
 _NEWEST_RUNS = 10 * PAGE_ROWS
@@ -215,7 +215,7 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
     # -- tasks -------------------------------------------------------------------------------------
 
     def clear_tasks(
-        self, dag_id: str, run_id: str, selection: TaskSelection, *, dry_run: bool
+        self, dag_id: str, run_id: str, selection: TasksToClear, *, dry_run: bool
     ) -> list[tuple[str, str, int | None]]:
         body: dict[str, Any] = {
             "dag_run_id": run_id,

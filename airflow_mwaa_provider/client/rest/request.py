@@ -175,7 +175,7 @@ def _refusal(
         return not_found(f"{where} answered HTTP 404: {detail}. {advice}", **fields)
     if status == 409:
         return RemoteConflict(
-            f"{where}: already there (HTTP 409: {detail}). Use another id or date, or the existing one.", **fields
+            f"{where}: already exists (HTTP 409: {detail}). Use another id or date, or the existing one.", **fields
         )
     if status >= 500:
         doubt = " It may have taken effect." if is_mutating else ""
