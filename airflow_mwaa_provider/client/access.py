@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an environment is reached: its version, the transport that is used, and the deadline of every call."""
+"""How an environment is reached: its version, the transport in use, and the deadline of every call."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# A transport that IAM refused is tried again after this time: the permission may have been gone for a moment only.
-_REFUSED_FOR_S = 300.0
+# A transport that IAM denied is tried again after this time, because the permission may have been missing only briefly.
+_DENIED_FOR_S = 300.0
 
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """How an environment is spoken to.
+    """How an environment is called.
 
-    :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"`` to force one; ``None`` chooses by itself.
+    :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"`` to force one; ``None`` chooses automatically.
     :param web_server: proxy, CA bundle and time-outs for the environment's web server.
     :param retry: deadline and pauses of one call.
-    :param airflow_major: Airflow's major version there, 2 or 3, which saves asking; ``None`` asks GetEnvironment,
-        or the version endpoint.
+    :param airflow_major: the environment's major Airflow version, 2 or 3, which saves a call; ``None`` reads it from
+        GetEnvironment, or from the version endpoint.
     """
 
     transport: TransportName | str | None = None
@@ -69,7 +69,7 @@ class ClientSettings:
 
 
 class TransportSelector:
-    """The way to one environment; made once for it and kept. Thread-safe.
+    """The choice of a transport to one environment; created once for it and kept. Thread-safe.
 
     :param control_plane: the MWAA API of the environment's account and region.
     """
@@ -78,16 +78,16 @@ class TransportSelector:
         self.name = env_name
         self._control_plane = control_plane
         self._settings = settings
-        # Guards what is kept; never held during a call.
+        # Guards the attributes; never held during a call.
         self._lock = threading.Lock()
-        # Held while the environment is described, so that many threads that start together ask once.
+        # Held while the environment is described, so that threads that start together make one call.
         self._describing = threading.RLock()
         self._description: dict[str, Any] | None = None
         self._version: str | None = None
         self._transports: dict[TransportName, Transport] = {}
         self._backends: dict[TransportName, Backend] = {}
         self._cli_endpoint: CliEndpoint | None = None
-        # When IAM refused a transport; kept until it is permitted again.
+        # When IAM denied a transport; kept until it is permitted again.
         self._denied: dict[TransportName, float] = {}
         self.chosen: TransportName | None = None
 
@@ -105,14 +105,14 @@ class TransportSelector:
         """
         return self._with_retries(lambda: self._through_chosen(send, idempotent), idempotent, may_repeat)
 
-    def call_by(self, ways: Sequence[TransportName], send: Callable[[Backend], T]) -> T:
-        """Send through the first of these ways that is open, whatever the transport in use.
+    def call_by(self, transports: Sequence[TransportName], send: Callable[[Backend], T]) -> T:
+        """Send through the first of these transports that works, whatever the transport in use.
 
         :param send: may be carried out twice without harm.
-        :raises MwaaError: why the first of them is closed, where all are.
+        :raises MwaaError: none works; the error of the first one.
         """
         refusal: MwaaError | None = None
-        for name in ways:
+        for name in transports:
             try:
                 return self._with_retries(lambda name=name: send(self.backend(name)), True, None)  # type: ignore[misc]
             except (AccessDenied, CliCommandNotAllowed, UnsupportedByTransport) as error:
@@ -124,7 +124,7 @@ class TransportSelector:
 
     @property
     def forced(self) -> TransportName | None:
-        """The transport that was asked for."""
+        """The transport that was requested."""
         return TransportName(self._settings.transport) if self._settings.transport is not None else None
 
     def run_cli(self, argv: Sequence[str], *, idempotent: bool) -> CliResult:
@@ -141,7 +141,7 @@ class TransportSelector:
             try:
                 return send()
             except (EnvironmentNotFound, MwaaInputError) as error:
-                # AWS words its refusal of an environment that isn't ready like that of a wrong name.
+                # AWS uses the same words for an environment that is not ready and for a wrong name.
                 explained = self._explained(error)
                 if explained is error:
                     raise
@@ -175,17 +175,17 @@ class TransportSelector:
                 if name is not TransportName.REST_API or self._settings.transport is not None:
                     raise
                 if isinstance(error, AnswerTooLarge) and not idempotent:
-                    raise  # the call was carried out; only its answer is lost
-                log.info("%s This one call goes another way.", error)
+                    raise  # the call was carried out, and only its answer is lost
+                log.info("%s Using another transport for this call.", error)
                 try:
                     return self._around_rest_api(send)
                 except AccessDenied as denied:
-                    raise denied from error  # this call alone is refused, not the transport in use
+                    raise denied from error  # only this call is denied, not the transport in use
             except CallTimeout as error:
                 if name is not TransportName.REST_API or self.forced is not None or error.ambiguous:
                     raise
-                # The same call would take as long again, and Airflow goes on with the one that nobody waits for.
-                log.info("%s This one call goes another way.", error)
+                # The same call would take as long again, while Airflow continues with the abandoned one.
+                log.info("%s Using another transport for this call.", error)
                 try:
                     return self._around_rest_api(send)
                 except MwaaError as other:
@@ -207,9 +207,9 @@ class TransportSelector:
                 raise denied from None
 
     def _turn_from(self, name: TransportName, error: AccessDenied, tried: set[TransportName]) -> TransportName | None:
-        """Give the transport to try after an IAM refusal, which did nothing; Airflow's own refusal stays.
+        """Return the transport to try after IAM denied a call, which then had no effect; ``None`` if Airflow denied it.
 
-        Where there is none left, what was refused earlier is tried too, and the next call begins with the first again.
+        If none is left, those that were denied earlier are tried too, and the next call begins with the first again.
         """
         if not _by_iam(error) or self.forced is not None:
             return None
@@ -229,20 +229,20 @@ class TransportSelector:
         with self._lock:
             was_denied = self._denied.pop(name, None) is not None
         if was_denied:
-            log.info("Environment %r: %s is permitted again, and used again.", self.name, name.value)
+            log.info("Environment %r: %s is permitted again and will be used.", self.name, name.value)
 
     def _candidates(self) -> list[TransportName]:
-        """The transports that IAM hasn't refused lately, the best first; at least one."""
+        """Return the transports that IAM has not denied recently, the best first; at least one."""
         if self.forced is not None:
             return [self.forced]
         known = [TransportName.REST_API, TransportName.WEB_SESSION, TransportName.CLI]
         if not self._control_plane.supports_invoke_rest_api:
             known = known[1:]
-        refused_until = self._settings.retry.clock() - _REFUSED_FOR_S
-        return [name for name in known if self._denied.get(name, -math.inf) <= refused_until]
+        denied_until = self._settings.retry.clock() - _DENIED_FOR_S
+        return [name for name in known if self._denied.get(name, -math.inf) <= denied_until]
 
     def backend(self, name: TransportName) -> Backend:
-        """Give the API behind a transport."""
+        """Return the API behind a transport."""
         with self._lock:
             backend = self._backends.get(name)
         if backend is None:
@@ -271,21 +271,21 @@ class TransportSelector:
             return self._transports[name]
 
     def cli_endpoint(self) -> CliEndpoint:
-        """Give the environment's CLI endpoint, whatever the transport in use."""
+        """Return the environment's CLI endpoint, whatever the transport in use."""
         with self._lock:
             if self._cli_endpoint is None:
                 self._cli_endpoint = CliEndpoint(self._control_plane, self.name, settings=self._settings.web_server)
             return self._cli_endpoint
 
     def major(self) -> int:
-        """Give the major version of the Airflow there."""
+        """Return the environment's major Airflow version."""
         return self._settings.airflow_major or int(self.airflow_version().split(".")[0])
 
     def _known_major(self) -> int | None:
         return self._settings.airflow_major or (int(self._version.split(".")[0]) if self._version else None)
 
     def describe(self) -> dict[str, Any]:
-        """Describe the environment by GetEnvironment; asked once and kept."""
+        """Describe the environment by GetEnvironment; called once and kept."""
         with held(self._describing, self.name, "GetEnvironment"):
             if self._description is None:
                 self._description = call_with_retries(
@@ -294,7 +294,7 @@ class TransportSelector:
             return self._description
 
     def web_server_host(self) -> str:
-        """Give the web server's host name: from GetEnvironment, or where that isn't permitted from a token."""
+        """Return the web server's host name: from GetEnvironment, or if that is not permitted, from a token."""
         try:
             url = str(self.describe().get("WebserverUrl", ""))
         except AccessDenied as denied:
@@ -307,7 +307,7 @@ class TransportSelector:
         return url.removeprefix("https://").rstrip("/")
 
     def airflow_version(self) -> str:
-        """The Airflow version there; from GetEnvironment, else from Airflow itself."""
+        """Return the environment's Airflow version: from GetEnvironment, else from Airflow itself."""
         with held(self._describing, self.name, "GetEnvironment"):
             if self._version is None:
                 self._version = self._ask_version()
@@ -319,14 +319,14 @@ class TransportSelector:
         except AccessDenied as denied:
             if not _by_iam(denied):
                 raise
-            log.info("%s Asking Airflow itself for its version.", denied)
+            log.info("%s Reading the version from Airflow itself.", denied)
             return self._ask_airflow_for_version(denied)
         version = description.get("AirflowVersion")
         if not version:
             status = str(description.get("Status"))
             self._description = None
             raise EnvironmentUnavailable(
-                f"Environment {self.name!r} is {status}, with no Airflow version yet. Wait until it is AVAILABLE.",
+                f"Environment {self.name!r} is {status}, and has no Airflow version yet. Wait until it is AVAILABLE.",
                 status=status,
                 env_name=self.name,
             )
@@ -344,24 +344,23 @@ class TransportSelector:
                 denied = error
                 continue
             except MwaaError as error:
-                error.ambiguous = False  # nothing but a question was sent
+                error.ambiguous = False  # only a reading call was sent
                 raise
             found = re.findall(r"(?m)^\s*(\d+\.\d+\S*)\s*$", text)
             if found:
                 return str(found[-1])
             raise UnexpectedAnswer(
-                f"Environment {self.name!r}: its Airflow, asked for its version, named none. Allow "
-                "airflow:GetEnvironment.",
+                f"Environment {self.name!r}: its Airflow returned no version. Allow airflow:GetEnvironment.",
                 env_name=self.name,
             )
         raise denied
 
     def _explained(self, error: MwaaError) -> MwaaError:
-        """Add the environment's status, which tells an environment that is being made from a wrong name."""
+        """Add the environment's status, which distinguishes an environment that is being created from a wrong name."""
         from botocore.exceptions import ClientError
 
         if isinstance(error, MwaaInputError) and not isinstance(error.__cause__, ClientError):
-            return error  # refused here, and not by AWS
+            return error  # refused by this package, and not by AWS
         try:
             status = str(self._control_plane.get_environment(self.name).get("Status"))
         except MwaaError as unknown:
@@ -381,5 +380,5 @@ class TransportSelector:
 
 
 def _by_iam(error: AccessDenied) -> bool:
-    """Whether IAM refused this MWAA call, so that another call may be allowed."""
+    """Return whether IAM denied this MWAA call, so that another transport may be allowed."""
     return error.action is not None and error.action.startswith("airflow:")

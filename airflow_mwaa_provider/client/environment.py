@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A remote MWAA environment: one object that picks a transport and answers in our own types.
+"""A remote MWAA environment: one object that chooses a transport and answers in our own types.
 
-The transport is chosen at the first call that needs one and kept for all others, waits included: InvokeRestApi where
-boto3 has it and the role may call it, else a web session, else the CLI endpoint. What IAM refuses is left out for five
-minutes, and tried again after them, or when the others are refused as well. Only a call that InvokeRestApi cannot
-carry (a path over 64 characters, an answer over 6 MB) goes through the web session instead.
+The transport is chosen at the first call that needs one and kept for all others, waits included: InvokeRestApi if
+boto3 has it and the role may call it, else a web session, else the CLI endpoint. A transport that IAM denies is not
+used for five minutes; then it is tried again, or earlier if the others are denied as well. Only a call that
+InvokeRestApi cannot carry (a path over 64 characters, an answer over 6 MB) goes through the web session instead.
 
-Every call has a deadline that its retries consume. Calls that only read are repeated after any transient error; calls
-that act are repeated only when repeating cannot act twice.
+Every call has a deadline that its retries consume. Reading calls are repeated after any transient error; mutating calls
+only if repeating them cannot take effect twice.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Printable ASCII without a query, and without segments that would lead elsewhere.
+# Printable ASCII without a query, and without segments that would change the path.
 _PATH = re.compile(r"(?!.*/\.{1,2}(/|$))/[!\"$-.0->@-~/]*", re.ASCII)
 
 
 class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
-    """The Airflow of one MWAA environment, from outside.
+    """The Airflow of one MWAA environment, called from outside.
 
     Thread-safe. Makes no call before the first method is used.
 
@@ -71,15 +71,15 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
 
     @property
     def airflow_version(self) -> str:
-        """The Airflow version there, such as ``"2.10.3"``; from GetEnvironment, else from Airflow itself.
+        """The environment's Airflow version, such as ``"2.10.3"``; from GetEnvironment, else from Airflow itself.
 
-        :raises EnvironmentNotFound: there is no such environment.
+        :raises EnvironmentNotFound: the environment does not exist.
         """
         return self._access.airflow_version()
 
     @property
     def transport(self) -> TransportName | None:
-        """The transport in use; ``None`` as long as no call has needed one."""
+        """The transport in use; ``None`` until a call needs one."""
         return self._access.chosen
 
     @property
@@ -88,7 +88,7 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
         return self._access.web_server_host()
 
     def dag_run_url(self, dag_id: str, run_id: str) -> str:
-        """The page of a run in the environment's own UI. Whoever opens it must be logged in there."""
+        """Return the address of a run's page in the environment's own UI, which requires a login there."""
         host, dag, run = self.web_server_host, quote(dag_id, safe=""), quote(run_id, safe="")
         if self._access.major() == 2:
             return f"https://{host}/dags/{dag}/grid?dag_run_id={run}"
@@ -110,14 +110,14 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> DagRun:
-        """Wait until a run ends; throttling, and a web server that is away for a while, are waited out.
+        """Wait until a run ends, also through throttling and a web server that is temporarily unavailable.
 
-        :param timeout_s: seconds after which the wait gives up; the run itself goes on.
+        :param timeout_s: seconds after which the wait ends; the run itself continues.
         :param allowed_states: states that end the wait with success.
         :param failed_states: states that end it with :class:`DagRunFailed`.
-        :param seen: the run as it has just been seen, or made: the first look can come later.
-        :param on_look: is told what each look saw that did not end the wait: a state, or what went wrong.
-        :raises DagRunFailed: it ended badly; names the tasks that failed.
+        :param seen: the run as just read or created; the first look is postponed then.
+        :param on_look: called with what each look saw that did not end the wait: a state, or an error.
+        :raises DagRunFailed: it failed; names the tasks that failed.
         :raises DagRunNotFound: it was deleted meanwhile.
         :raises WaitTimeout: ``timeout_s`` passed.
         """
@@ -140,15 +140,15 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
     # -- anything else -----------------------------------------------------------------------------
 
     def request(self, method: str, path: str, params: Mapping[str, Any] | None = None, json: Any = None) -> Any:
-        """Call any endpoint of Airflow's REST API there.
+        """Call any endpoint of the environment's Airflow REST API.
 
-        What only reads (GET, and POST to a path that ends in ``/list``) is repeated after transient errors; nothing
-        else is repeated once it may have taken effect.
+        Reading calls (GET, and POST to a path that ends in ``/list``) are repeated after transient errors; others are
+        not repeated once they may have taken effect.
 
         :param path: without ``/api/v1`` or ``/api/v2``, ids percent-encoded: ``/dags?limit=5`` is ``/dags`` and
-            ``params={"limit": 5}``. A path that begins with ``/auth/`` is one of the auth manager of Airflow 3, which a
-            web session alone reaches.
-        :return: the answer's JSON, ``None`` where it is empty.
+            ``params={"limit": 5}``. A path that begins with ``/auth/`` belongs to the auth manager of Airflow 3, which
+            only a web session reaches.
+        :return: the answer's JSON, ``None`` if it is empty.
         :raises AirflowError: Airflow answered 400 or above.
         :raises UnsupportedByTransport: the transport is ``cli``.
         """
@@ -157,8 +157,8 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
             raise MwaaInputError(f"method={method!r} is none of GET, HEAD, POST, PUT, PATCH, DELETE.")
         if not _PATH.fullmatch(path) or path.startswith(("/api/v1/", "/api/v2/")):
             raise MwaaInputError(
-                f"path={path!r}: write it from the first slash on, without /api/v…, percent-encoded, what follows the "
-                "question mark in params: '/dags'."
+                f"path={path!r} must begin with a slash, without /api/v…, and be percent-encoded, such as '/dags'. "
+                "Give what follows a question mark as params."
             )
 
         request = RestRequest(method, path, params, json)
@@ -167,34 +167,34 @@ class MwaaEnvironment(DagCalls, DagRunCalls, TaskCalls):
     def call_plugin(self, method: str, path: str, json: Any = None) -> Any:
         """Call what a plugin of this package has added to the environment's web server, through a web session.
 
-        Repeated after transient errors: such calls do no harm when they are carried out twice.
+        Repeated after transient errors, because such calls may be carried out twice without harm.
 
-        :param path: whole, from ``/mwaa-provider/`` on.
+        :param path: the whole path, which begins with ``/mwaa-provider/``.
         :return: the answer's JSON.
-        :raises AirflowError: it answered 400 or above; :class:`RemoteNotFound` where there is no such plugin.
-        :raises UnsupportedByTransport: another transport than the web session was asked for.
+        :raises AirflowError: it answered 400 or above; :class:`RemoteNotFound` if the plugin does not exist.
+        :raises UnsupportedByTransport: another transport than the web session was requested.
         """
         if not path.startswith(PLUGIN_PREFIX) or not _PATH.fullmatch(path):
             raise MwaaInputError(f"path={path!r} does not begin with {PLUGIN_PREFIX}.")
         if self._access.forced not in (None, TransportName.WEB_SESSION):
             raise UnsupportedByTransport(
-                f"Environment {self.name!r}: {method} {path} goes through a web session only, and transport="
-                f"{self._access.forced.value!r} was asked for.",
+                f"Environment {self.name!r}: {method} {path} needs a web session, and transport "
+                f"{self._access.forced.value} was requested. Leave it out, or use web_session.",
                 env_name=self.name,
             )
         request = RestRequest(method, path, json=json)
         return self._access.call_by([TransportName.WEB_SESSION], lambda backend: backend.request(request))
 
     def run_cli(self, argv: Sequence[str], *, idempotent: bool = False) -> CliResult:
-        """Run an Airflow CLI command through the CLI endpoint; not repeated once it may have run.
+        """Run an Airflow CLI command through the CLI endpoint; it is not repeated once it may have run.
 
         :param argv: the command without the leading ``airflow``: ``["variables", "list"]``.
-        :param idempotent: running it twice does no harm: repeat it after any transient error, such as an endpoint
-            that is busy with four other commands.
-        :return: what it printed; a command that ran and failed has ``exit_status`` 1 and raises nothing.
-        :raises UnsendableCommand: an argument cannot travel unchanged.
-        :raises CliCommandNotAllowed: MWAA does not let the command through.
+        :param idempotent: running it twice does no harm, so that it is repeated after any transient error, such as an
+            endpoint that is busy with four other commands.
+        :return: its output; a command that ran and failed has ``exit_status`` 1 and raises no error.
+        :raises UnsendableCommand: an argument cannot be sent unchanged.
+        :raises CliCommandNotAllowed: MWAA does not allow the command.
         """
         if isinstance(argv, str):
-            raise MwaaInputError("argv is one text: give the command as a list, ['dags', 'list'].")
+            raise MwaaInputError("argv is a string. Give the command as a list: ['dags', 'list'].")
         return self._access.run_cli(list(argv), idempotent=idempotent)

@@ -86,7 +86,7 @@ def test_a_paused_dag_is_told_at_once(terminal: Terminal) -> None:
     ("arguments", "status", "words"),
     [
         (["env3", "no_dag"], 1, "Check the ids, that the DAG is deployed there"),
-        (["no-env", "etl"], 1, "no such environment, or it isn't ready. Check its name, the account and the region."),
+        (["no-env", "etl"], 1, "no such environment, or it is not ready. Check its name, the account and the region."),
         (["", "etl"], 2, "The environment's name is empty."),
         (["env3", "etl", "--conf", "{"], 2, "--conf is no JSON: Expecting property name"),
         (["env3", "etl", "--conf", ""], 2, "--conf is no JSON"),

@@ -92,7 +92,7 @@ def test_a_parameter_in_an_error_is_an_option_in_a_terminal() -> None:
 
 def test_a_wrong_region_is_told_as_one(terminal: Terminal) -> None:
     line = terminal.error("variables", "list", "env3", "--region", "eu-west-9", status=1)
-    assert "in eu-west-9: the endpoint is of another region" in line
+    assert "in eu-west-9: the endpoint belongs to another region" in line
     assert "Check the region" in line
     assert "clock" not in line
 

@@ -30,7 +30,7 @@ def test_a_command_that_fails(terminal: Terminal) -> None:
 
 def test_a_command_that_mwaa_refuses(terminal: Terminal) -> None:
     line = terminal.error("run", "env3", "--", "db", "reset", "--yes", status=1)
-    assert "`airflow db reset` was not let through (HTTP 400). MWAA allows only some commands" in line
+    assert "`airflow db reset` was not allowed (HTTP 400). MWAA allows only some commands" in line
 
 
 @pytest.mark.parametrize("arguments", [[], ["--"], ["--", "airflow"], ["-o", "json"]])

@@ -100,7 +100,7 @@ def test_every_error_of_boto3_is_one_of_ours(
     [
         (
             client_error("InvalidSignatureException", 403, "Credential should be scoped to a valid region."),
-            "the endpoint is of another region .* Check the region, and that of the endpoint",
+            "the endpoint belongs to another region .* Check the region, and that of the endpoint",
         ),
         (client_error("UnrecognizedClientException", 403), "Check the AWS connection or profile, and the region"),
         (

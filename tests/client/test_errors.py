@@ -104,7 +104,7 @@ def test_wrong_credentials_are_no_missing_permission(world: World) -> None:
     from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 
     plane = ControlPlane(session, endpoint_url=world.url)
-    with Failure(world, AccessDenied, "credentials were refused", "Check the AWS connection") as failure:
+    with Failure(world, AccessDenied, "credentials were rejected", "Check the AWS connection") as failure:
         world.environment("env3", control_plane=plane, airflow_major=3).trigger_dag_run("etl", "run_1")
     assert failure.error.action is None
 

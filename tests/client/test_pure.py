@@ -230,7 +230,7 @@ def test_a_thread_that_hangs_holds_no_other_up_beyond_its_deadline(monkeypatch: 
         with held(lock, "env", "the login"):
             raise AssertionError
 
-    with pytest.raises(CallTimeout, match="the login, begun by another thread"):
+    with pytest.raises(CallTimeout, match="the login, which another thread started"):
         call_with_retries(attempt, time.policy(deadline_s=0))
     lock.release()
 

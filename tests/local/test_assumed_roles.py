@@ -234,5 +234,5 @@ def test_the_hook_with_a_role_that_nobody_gives(role_connection: str, monkeypatc
 def test_the_hook_with_a_role_of_a_stranger(source: Lab, role_connection: str, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, "AKIASTRANGER", "any")
     environment = MwaaEnvironmentHook(role_connection).environment("source")
-    with pytest.raises(AccessDenied, match="the AWS credentials were refused"):
+    with pytest.raises(AccessDenied, match="the AWS credentials were rejected"):
         environment.request("GET", "/dags")

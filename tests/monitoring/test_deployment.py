@@ -342,5 +342,5 @@ def test_all_pages_of_alarms_are_read() -> None:
 
 def test_pages_without_an_end_are_an_error() -> None:
     client = Answering(describe_alarms={"MetricAlarms": [], "NextToken": "again"})
-    with pytest.raises(AwsError, match=r"DescribeAlarms: .* would have no end"):
+    with pytest.raises(AwsError, match=r"DescribeAlarms: .* would never end"):
         AlarmDeployment(client, ["prod"]).deletion()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of any AWS service: retried within a deadline, and every error one line that says what to do.
+"""Calls of any AWS service: retried within a deadline, with every error one line that says what to do.
 
-botocore's own retries are to be off in the clients that are used here: it repeats what may already have taken effect.
+botocore's own retries must be off in the clients used here, because it repeats what may already have taken effect.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _INVALID = ("InvalidFormat", "InvalidParameter", "Malformed", "Missing", "Valida
 
 
 class _AnotherAnswered(Exception):
-    """An answer is none of the service's."""
+    """An answer is not from the service."""
 
 
 class AwsCalls:
@@ -49,7 +49,7 @@ class AwsCalls:
     :param client: boto3's client, without retries of its own.
     :param service: the service's name, for errors.
     :param prefix: what its actions begin with in IAM, such as ``"cloudwatch"``.
-    :param policy: how long, and how patiently, a call is repeated.
+    :param policy: how long, and with which pauses, a call is repeated.
     """
 
     def __init__(self, client: Any, service: str, prefix: str, *, policy: RetryPolicy | None = None) -> None:
@@ -70,15 +70,15 @@ class AwsCalls:
         action: str | None = None,
         **request: Any,
     ) -> Any:
-        """Call an operation until it succeeds, fails for good, or the deadline passes.
+        """Call an operation until it succeeds, fails permanently, or the deadline passes.
 
         :param operation: its name in the API, such as ``"PutMetricData"``.
         :param what: what it is about, for errors.
         :param is_mutating: whether doing it twice differs from doing it once.
-        :param repeat_unsure: repeat it even so when nobody knows whether it was done.
-        :param member: a part that the service's answer always has: without it, something else has answered.
-        :param action: the IAM action that allows it, where that has another name.
-        :raises MwaaError: it failed; ``ambiguous`` says whether it may have been done all the same.
+        :param repeat_unsure: repeat it nevertheless if it is unknown whether it was done.
+        :param member: a part that the service's answer always has; without it, something else has answered.
+        :param action: the IAM action that allows it, if that has another name.
+        :raises MwaaError: it failed; ``ambiguous`` if it may have been done nevertheless.
         """
         from botocore import xform_name
         from botocore.exceptions import BotoCoreError, ClientError
@@ -91,16 +91,16 @@ class AwsCalls:
             where = f"{what}: {operation}"
             try:
                 answer = method(**request)
-                # What acts often answers nothing: then the request's id is all that only the service can know.
+                # A mutating call often has an empty answer; then only the request's id shows that the service answered.
                 is_answer = not is_mutating or answer.get("ResponseMetadata", {}).get("RequestId")
                 if is_answer and (member is None or member in answer):
                     return answer
                 found: MwaaError = _no_answer(where, self._service, is_mutating=is_mutating)
-            except (_AnotherAnswered, ResponseParserError, KeyError):  # KeyError: botocore's, of XML of another kind
+            except (_AnotherAnswered, ResponseParserError, KeyError):  # KeyError: botocore's, for unexpected XML
                 found = _no_answer(where, self._service, is_mutating=is_mutating)
             except (BotoCoreError, ClientError) as error:
                 found = aws_error(where, self._service, error, action=allowing, is_mutating=is_mutating)
-            # Outside of the except: botocore's own words may repeat what was sent.
+            # Outside of the except, because botocore's own words may repeat what was sent.
             raise found
 
         return call_with_retries(
@@ -108,12 +108,12 @@ class AwsCalls:
         )
 
     def pages(self, operation: str, what: str, *, next_part: str = "NextToken", **request: Any) -> Iterator[Any]:
-        """Call an operation that only reads until it has no more pages; some of them can be empty.
+        """Call a reading operation until it has no more pages; some of them can be empty.
 
         :param operation: its name in the API.
         :param what: what it is about, for errors.
-        :param next_part: name of the part that says where the next page begins, in requests and answers.
-        :raises MwaaError: a call failed, or the pages do not come to an end.
+        :param next_part: name of the part that holds the next page's token, in requests and answers.
+        :raises MwaaError: a call failed, or the pages never end.
         """
         seen = set()
         more: dict[str, Any] = {}
@@ -124,17 +124,17 @@ class AwsCalls:
                 return
             if page[next_part] in seen:
                 raise AwsError(
-                    f"{what}: {operation}: {self._service} answered with a page that was there before, and would have "
-                    "no end. Try again later."
+                    f"{what}: {operation}: {self._service} returned the same page again, so that the pages would "
+                    "never end. Try again later."
                 )
             seen.add(page[next_part])
             more = {next_part: page[next_part]}
 
 
 def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating: bool) -> MwaaError:
-    """Judge an error of boto3's; nothing of what was sent is in what is returned.
+    """Return the error for one of boto3's; it repeats nothing that was sent.
 
-    :param where: what was called, for the error's words.
+    :param where: what was called, for the message.
     :param service: the service's name.
     :param error: botocore's ``ClientError`` or ``BotoCoreError``.
     :param action: the IAM action of the call.
@@ -152,7 +152,9 @@ def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating:
     if code in _DENIED:
         return AccessDenied(f"{where}: access denied. Allow {action}. AWS says: {words}.", action=action)
     if code in _BAD_CREDENTIALS:
-        return AccessDenied(f"{where}: the AWS credentials were refused ({code}). Check the AWS connection or profile.")
+        return AccessDenied(
+            f"{where}: the AWS credentials were rejected ({code}). Check the AWS connection or profile."
+        )
     if status >= 500 or status < 300 or status == 408 or code == "RequestTimeout":
         doubt = " It may have taken effect." if is_mutating else ""
         return AwsError(
@@ -160,7 +162,7 @@ def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating:
             code=code, transient=True, ambiguous=is_mutating,
         )  # fmt: skip
     if code.startswith(_INVALID):
-        return MwaaInputError(f"{where}: {service} refused it as invalid ({words}). Correct it.")
+        return MwaaInputError(f"{where}: {service} rejected it as invalid ({words}). Correct it.")
     return AwsError(f"{where}: {service} answered {code} ({words}). Correct that, and try again.", code=code)
 
 
@@ -169,24 +171,24 @@ def _unanswered(where: str, service: str, error: Any, *, is_mutating: bool) -> M
     if kind in _WITHOUT_CREDENTIALS:
         return AccessDenied(f"{where}: no AWS credentials or region ({kind}). Check the AWS connection or profile.")
     if kind == "ParamValidationError":  # its own words repeat the values
-        return MwaaInputError(f"{where}: boto3 refused a parameter. Correct what was given.")
+        return MwaaInputError(f"{where}: boto3 rejected a parameter. Correct it.")
     if bundle_unreadable(error):
         return MwaaInputError(
-            f"{where}: the CA bundle cannot be read ({reason(error)}). Check verify of the AWS connection, and "
+            f"{where}: the CA bundle cannot be read ({reason(error)}). Check verify of the AWS connection and "
             "AWS_CA_BUNDLE."
         )
     unsent = never_connected(error) or handshake_failed(error) or kind in _UNSENT
     doubt = " It may have taken effect." if is_mutating and not unsent else ""
     return AwsError(
-        f"{where}: {service} did not answer ({reason(error)}).{doubt} Check the network, and try again.",
+        f"{where}: {service} did not answer ({reason(error)}).{doubt} Check the network and try again.",
         code=kind, transient=True, ambiguous=is_mutating and not unsent,
     )  # fmt: skip
 
 
 def _check_body(response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
-    """Refuse a page that came as if all were well: botocore reads it as an answer without any of its parts.
+    """Refuse a page with a status of success, which botocore reads as an answer without any of its parts.
 
-    Neither the kind of its content nor a missing request id tells: stand-ins of AWS call their XML HTML, and have none.
+    Neither its content type nor a missing request id identifies it: stand-ins for AWS label XML as HTML, and have none.
 
     :raises _AnotherAnswered: it is one.
     """
@@ -198,17 +200,17 @@ def _check_body(response_dict: Mapping[str, Any] | None = None, **_: Any) -> Non
 
 
 def _no_answer(where: str, service: str, *, is_mutating: bool) -> MwaaError:
-    """Return the error for what something before the service has answered, as if all were well."""
+    """Return the error for a successful answer that is not from the service."""
     doubt = " It may have taken effect." if is_mutating else ""
     return AwsError(
-        f"{where}: what answered is not {service}: a page, or something else that it never sends.{doubt} Check the "
-        "endpoint, and that no proxy or firewall answers for it.",
+        f"{where}: what answered is not {service}: it sent a page, or another unknown form.{doubt} Check the endpoint, "
+        "and that no proxy or firewall answers for it.",
         ambiguous=is_mutating,
     )
 
 
 def _words(details: Mapping[str, Any]) -> str:
-    """AWS's own words; a page is named and not quoted."""
+    """Return AWS's own words; a page is named and not quoted."""
     text = str(details.get("Message", "") or details.get("Code", "") or "no reason given")
     if text.lstrip().startswith("<"):
         return "a page instead of the service's answer, from a proxy or load balancer"

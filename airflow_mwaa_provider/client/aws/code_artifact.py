@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens of CodeArtifact: what pip and other clients of its repositories log in with."""
+"""Tokens of CodeArtifact, with which pip and other clients log in to its repositories."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["make_token"]
 def make_token(client: Any, domain: str, domain_owner: str, lifetime: timedelta) -> tuple[str, datetime]:
     """Return a new token of a domain, and when it expires. It is in no log.
 
-    :param client: boto3's client of CodeArtifact, without retries of its own.
+    :param client: boto3's client for CodeArtifact, without retries of its own.
     :param lifetime: 15 minutes to 12 hours.
-    :raises AccessDenied: CodeArtifact refused; names the action to allow.
-    :raises AwsError: it gave no token.
+    :raises AccessDenied: CodeArtifact denied it; names the action to allow.
+    :raises AwsError: it returned no token.
     """
     with values_kept_out_of_logs():
         made = AwsCalls(client, "CodeArtifact", "codeartifact").call(

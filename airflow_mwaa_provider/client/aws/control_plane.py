@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The boto3 ``mwaa`` API: environments, tokens and InvokeRestApi, with its errors told apart.
+"""The boto3 ``mwaa`` API: environments, tokens and InvokeRestApi, with its errors turned into ours.
 
-botocore's own retries are off: it repeats POSTs, and a repeated InvokeRestApi could act twice. What may be
-repeated is decided above, where the meaning of the call is known.
+botocore's own retries are off, because it repeats POSTs, and a repeated InvokeRestApi could act twice. The layers above
+decide what may be repeated, because they know the meaning of the call.
 
 Source: botocore's service model ``mwaa/2020-07-01``.
 """
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class _AnotherShape(Exception):
-    """An answer lacks what the service model promises."""
+    """An answer lacks a part that the service model promises."""
 
 
 @dataclass(frozen=True)
 class WebServerToken:
-    """A short-lived token and the web server that takes it. Lives 60 seconds."""
+    """A token, valid for 60 seconds, and the web server that accepts it."""
 
     value: str = field(repr=False)
     host: str
@@ -41,16 +41,16 @@ class WebServerToken:
 class ControlPlane:
     """The MWAA service API of one account and region.
 
-    Thread-safe: one boto3 client, made at first use.
+    Thread-safe: one boto3 client, created at first use.
 
     :param session: a boto3 session; ``None`` uses boto3's default credentials and region.
     :param region_name: AWS region; ``None`` leaves it to the session.
     :param verify: ``False``, or the path of a CA bundle, for the service's endpoint.
-    :param config: botocore's ``Config``, or a dict of its keywords. Its retries are ignored: see the module.
+    :param config: botocore's ``Config``, or a dict of its keywords. Its retries are ignored; see the module.
     :param endpoint_url: another endpoint, such as a VPC endpoint or the local MWAA.
-    :param connect_timeout_s: bound on connecting.
-    :param read_timeout_s: bound on one answer; InvokeRestApi itself ends after 10 s. Fixed for all calls, because
-        botocore takes no other per call: a call's deadline can be passed by this much.
+    :param connect_timeout_s: limit for connecting.
+    :param read_timeout_s: limit for one answer; InvokeRestApi itself ends after 10 s. Fixed for all calls, because
+        botocore cannot set it per call: a call's deadline can be exceeded by this much.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class ControlPlane:
 
     @property
     def region_name(self) -> str:
-        """The region that is spoken to."""
+        """The AWS region of the calls."""
         return str(self._client.meta.region_name)
 
     @property
     def supports_invoke_rest_api(self) -> bool:
-        """Whether the installed boto3 knows InvokeRestApi; that of images before Airflow 2.11 does not."""
+        """Whether the installed boto3 has InvokeRestApi; in images before Airflow 2.11 it does not."""
         return "InvokeRestApi" in self._client.meta.service_model.operation_names
 
     def list_environments(self) -> list[str]:
@@ -103,11 +103,11 @@ class ControlPlane:
         return dict(answer["Environment"])
 
     def create_cli_token(self, env_name: str) -> WebServerToken:
-        """Make a token for the environment's CLI endpoint."""
+        """Create a token for the environment's CLI endpoint."""
         return self._token("CreateCliToken", env_name, lambda c: c.create_cli_token(Name=env_name), "CliToken")
 
     def create_web_login_token(self, env_name: str) -> WebServerToken:
-        """Make a token that the environment's web server exchanges for a session of 12 hours."""
+        """Create a token that the environment's web server exchanges for a session of 12 hours."""
         return self._token(
             "CreateWebLoginToken", env_name, lambda c: c.create_web_login_token(Name=env_name), "WebToken"
         )
@@ -117,7 +117,7 @@ class ControlPlane:
 
         :param request: with a path of at most 64 characters.
         :return: Airflow's HTTP status, 4xx and 5xx included, and its body.
-        :raises UnsupportedByTransport: the installed boto3 does not know InvokeRestApi.
+        :raises UnsupportedByTransport: the installed boto3 has no InvokeRestApi.
         """
         if not self.supports_invoke_rest_api:
             raise UnsupportedByTransport(
@@ -165,15 +165,15 @@ class ControlPlane:
             own = Config(connect_timeout=self._connect_timeout_s, read_timeout=self._read_timeout_s)
             own = own.merge(given or Config()).merge(Config(retries={"total_max_attempts": 1}))
             client = make(own)
-            # The model's host prefixes (env., api.) belong to AWS's own host names only: before a VPC endpoint's
-            # name or an address they make a host that doesn't exist.
+            # The model's host prefixes (env., api.) belong to AWS's own host names only. With a VPC endpoint's name or
+            # an address, the resulting host does not exist.
             host = urlsplit(client.meta.endpoint_url).hostname or ""
             if not host.startswith(("airflow.", "airflow-fips.")):
                 client = make(own.merge(Config(inject_host_prefix=False)))
         except (BotoCoreError, TypeError, ValueError) as error:
             words = unended(without_credentials(str(error)))
             raise MwaaInputError(
-                f"The AWS client for MWAA cannot be made: {words}. Check the region, the endpoint URL, and the AWS "
+                f"The AWS client for MWAA cannot be created: {words}. Check the region, the endpoint URL, and the AWS "
                 "connection or profile."
             ) from error
         return client
@@ -213,8 +213,8 @@ class ControlPlane:
         except (ResponseParserError, _AnotherShape) as error:
             lack = f"without {error}" if isinstance(error, _AnotherShape) else "in a form that boto3 cannot read"
             raise UnexpectedAnswer(
-                f"{where} was answered {lack}, so it was not the MWAA service that answered. Check the endpoint, and "
-                "that no proxy answers for it.",
+                f"{where}: the answer is {lack}, so it is not from the MWAA service. Check the endpoint, and that no "
+                "proxy answers for it.",
                 env_name=env_name,
                 ambiguous=is_mutating,
             ) from None
@@ -225,7 +225,7 @@ class ControlPlane:
 
 
 def _with_members(answer: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Check that an answer is one: botocore gives whatever a proxy's page parses to."""
+    """Check that an answer has its parts: botocore returns whatever a proxy's page parses to."""
     for name in names:
         if name not in answer:
             raise _AnotherShape(name)

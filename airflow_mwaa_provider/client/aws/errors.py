@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an error of the MWAA API means: boto3's exceptions told apart and turned into ours.
+"""What an error of the MWAA API means: boto3's exceptions turned into ours.
 
 Source: botocore's service model ``mwaa/2020-07-01``; FACTS on the service's error shapes.
 """
@@ -29,7 +29,7 @@ from airflow_mwaa_provider.exceptions import (
     UnexpectedAnswer,
 )
 
-# States of an environment that end by themselves, mostly within the patience of a wait.
+# States of an environment that end automatically, usually within the time of a wait.
 _PASSING = {"CREATING_SNAPSHOT", "MAINTENANCE", "PENDING", "ROLLING_BACK", "UPDATING"}
 
 _THROTTLED = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
@@ -58,7 +58,7 @@ _NOT_SENT_FOR_LACK_OF_CREDENTIALS = (
 
 
 def rest_api_answer(error: Any) -> dict[str, Any] | None:
-    """Airflow's own answer inside an InvokeRestApi error; ``None`` when the service itself answered."""
+    """Return Airflow's own answer inside an InvokeRestApi error; ``None`` if the service itself answered."""
     if error.response.get("Error", {}).get("Code") not in ("RestApiClientException", "RestApiServerException"):
         return None
     if "RestApiStatusCode" not in error.response:
@@ -67,10 +67,10 @@ def rest_api_answer(error: Any) -> dict[str, Any] | None:
 
 
 def service_error(operation: str, env_name: str, where: str, error: Any, *, is_mutating: bool) -> MwaaError:
-    """Judge an error that AWS answered.
+    """Return the error for one that AWS answered.
 
     :param error: botocore's ``ClientError``.
-    :param where: environment, operation and region, for the error's words.
+    :param where: environment, operation and region, for the message.
     :param is_mutating: whether the call changes anything, so that a failure of the service leaves a doubt.
     """
     code = str(error.response.get("Error", {}).get("Code", ""))
@@ -94,41 +94,42 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, is_m
             **fields,
         )
     if code in _BAD_CREDENTIALS and "valid region" in text:
-        # The endpoint is another region's than the one that the call is signed for: a VPC endpoint, or one of a test.
+        # The call is signed for another region than the endpoint's: a VPC endpoint, or one of a test.
         return AccessDenied(
-            f"{where}: the endpoint is of another region ({code}: {text}). Check the region, and that of the endpoint.",
+            f"{where}: the endpoint belongs to another region ({code}: {text}). Check the region, and that of the "
+            "endpoint.",
             **fields,
         )
     if code == "UnrecognizedClientException":
-        # So says a region, too, that the account has not opted into.
+        # A region that the account has not enabled answers the same.
         return AccessDenied(
-            f"{where}: the AWS credentials were refused ({code}: {text}). Check the AWS connection or profile, and the "
-            "region: one that the account has not enabled gives the same answer.",
+            f"{where}: the AWS credentials were rejected ({code}: {text}). Check the AWS connection or profile, and "
+            "the region: one that the account has not enabled gives the same answer.",
             **fields,
         )
     if code in _BAD_CREDENTIALS:
         return AccessDenied(
-            f"{where}: the AWS credentials were refused ({code}: {text}). Check the AWS connection or profile, and "
+            f"{where}: the AWS credentials were rejected ({code}: {text}). Check the AWS connection or profile, and "
             "the clock.",
             **fields,
         )
     if code == "ResourceNotFoundException":
         return EnvironmentNotFound(
-            f"{where}: no such environment, or it isn't ready. Check its name, the account and the region. "
+            f"{where}: no such environment, or it is not ready. Check its name, the account and the region. "
             f"AWS says: {text}.",
             **fields,
         )
     if code == "ValidationException":
-        return MwaaInputError(f"{where}: refused as invalid. Correct what was given. AWS says: {text}.", **fields)
+        return MwaaInputError(f"{where}: rejected as invalid. Correct the arguments. AWS says: {text}.", **fields)
     if status == 413:
         return AnswerTooLarge(
-            f"{where}: too large ({text}). Ask for less at once, or use transport web_session.",
+            f"{where}: too large ({text}). Request less at once, or use transport web_session.",
             status=status,
             **{**fields, "ambiguous": is_mutating},
         )
     doubtful = status >= 500 or status < 300 or code == "RestApiServerException"
     doubt = " It may have taken effect." if is_mutating and doubtful else ""
-    # Where there is no answer of the API, botocore gives the HTTP status as its code.
+    # Without an answer of the API, botocore uses the HTTP status as its code.
     answer = f"HTTP {status}" if code in ("", str(status)) else f"HTTP {status}, {code}"
     return UnexpectedAnswer(
         f"{where} answered {answer} ({text}).{doubt} "
@@ -139,31 +140,31 @@ def service_error(operation: str, env_name: str, where: str, error: Any, *, is_m
 
 
 def credentials_error(where: str, error: Any, *, env_name: str | None = None) -> MwaaError:
-    """Judge the error of a call that was to bring credentials: a role to assume, for example.
+    """Return the error for a failed call for credentials, such as assuming a role.
 
     :param error: botocore's ``ClientError`` or ``BotoCoreError``.
-    :param where: what they were wanted for.
+    :param where: what they were needed for.
     """
     from botocore.exceptions import ParamValidationError
 
     response = getattr(error, "response", None)
     if isinstance(error, ParamValidationError):
-        # Its own words repeat the values, an external id for example.
+        # Its own words repeat the values, such as an external id.
         return MwaaInputError(
-            f"{where}: the AWS credentials cannot be had: boto3 refused a parameter. Check role_arn and "
-            "assume_role_kwargs of the AWS connection.",
+            f"{where}: no AWS credentials, because boto3 rejected a parameter. Check role_arn and assume_role_kwargs "
+            "of the AWS connection.",
             env_name=env_name,
         )
     if response is None:
         return UnexpectedAnswer(
-            f"{where}: the AWS credentials cannot be had ({reason(error)}). Check the AWS connection or profile, and "
+            f"{where}: no AWS credentials ({reason(error)}). Check the AWS connection or profile, and "
             "the network to AWS STS.",
             env_name=env_name,
             transient=never_connected(error),
         )
     code = str(response.get("Error", {}).get("Code", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    what = f"{where}: the AWS credentials cannot be had: {error.operation_name} answered {code}: {_words(error)}."
+    what = f"{where}: no AWS credentials. {error.operation_name} answered {code}: {_words(error)}."
     if code in _THROTTLED or status == 429:
         return Throttled(f"{what} Make fewer calls at once, or allow more time.", env_name=env_name, transient=True)
     if status >= 500:
@@ -176,7 +177,7 @@ def credentials_error(where: str, error: Any, *, env_name: str | None = None) ->
 def network_error(
     env_name: str, where: str, error: Any, *, is_mutating: bool, endpoint_url: str, read_timeout_s: float
 ) -> MwaaError:
-    """Judge a failure below HTTP, and what boto3 refused to send.
+    """Return the error for a failure below HTTP, or for a request that boto3 refused to send.
 
     :param error: botocore's ``BotoCoreError``.
     """
@@ -192,7 +193,7 @@ def network_error(
     if isinstance(error, botocore_errors.ParamValidationError):
         # Its own words repeat the values, which may be secret.
         return MwaaInputError(
-            f"{where} was not sent: boto3 refused a parameter. Check the environment's name, the path and the body.",
+            f"{where} was not sent: boto3 rejected a parameter. Check the environment's name, the path and the body.",
             env_name=env_name,
         )
     by_proxy = isinstance(error, botocore_errors.ProxyConnectionError)
@@ -224,21 +225,23 @@ def network_error(
     if isinstance(error, botocore_errors.ReadTimeoutError):
         return CallTimeout(f"{where}: no answer within {read_timeout_s:g} s.{doubt} Try again later.", **unsure)
     proxy = " Check the proxy of the process (HTTPS_PROXY, NO_PROXY)." if by_proxy else ""
-    return UnexpectedAnswer(f"{where}: the connection broke ({words}).{doubt}{proxy} Try again later.", **unsure)
+    return UnexpectedAnswer(
+        f"{where}: the connection was interrupted ({words}).{doubt}{proxy} Try again later.", **unsure
+    )
 
 
 def not_available(env_name: str, status: str, error: Any, *, ambiguous: bool) -> MwaaError:
-    """Say that a call was refused because of its environment's status.
+    """Return the error for a call that was rejected because of its environment's status.
 
-    :param error: botocore's ``ClientError``, of which AWS's words alone do not tell that.
+    :param error: botocore's ``ClientError``, which does not name the status.
     """
     way_out = (
         "Wait until it is AVAILABLE."
         if status in _PASSING | {"CREATING"}
-        else "It does not become AVAILABLE by itself: see the environment's page in the MWAA console."
+        else "It does not become AVAILABLE automatically: see the environment's page in the MWAA console."
     )
     return EnvironmentUnavailable(
-        f"Environment {env_name!r} is {status}: {error.operation_name} was refused. {way_out} AWS says: "
+        f"Environment {env_name!r} is {status}, so that {error.operation_name} was rejected. {way_out} AWS says: "
         f"{_words(error)}.",
         status=status,
         env_name=env_name,
@@ -248,7 +251,7 @@ def not_available(env_name: str, status: str, error: Any, *, ambiguous: bool) ->
 
 
 def _words(error: Any) -> str:
-    """AWS's own words; a page is named and not quoted."""
+    """Return AWS's own words; a page is named and not quoted."""
     details = error.response.get("Error", {})
     text = str(details.get("Message", "") or details.get("Code", "") or "no reason given")
     if text.lstrip().startswith("<"):

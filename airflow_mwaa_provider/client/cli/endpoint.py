@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The CLI endpoint of an environment: one line of text in, base64 out.
 
-The body is a single line that the server splits like a shell. How exactly is not documented, so a line is written
-for a POSIX splitter (``shlex``) and nothing is sent that other splitters would read differently; see
-:func:`command_line`.
+The body is a single line that the server splits like a shell, in an undocumented way. So a line is written for a POSIX
+splitter (``shlex``), and nothing is sent that other splitters would read differently; see :func:`command_line`.
 
 Source: guide "Creación de un token de la CLI de Apache Airflow"; FACTS on limits and answers.
 """
@@ -42,35 +41,35 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.aws.control_plane import ControlPlane, WebServerToken
 
 MAX_CONCURRENT_COMMANDS = 4
-# A token lives 60 s. It is used for less, because the command's way to the server takes time too.
+# A token is valid for 60 s. It is used for less, because the command also needs time to reach the server.
 TOKEN_REUSE_S = 45.0
-# How long a command waits for one of the slots, outside of a call that has a deadline of its own.
+# How long a command waits for one of the slots, outside of a call that has its own deadline.
 SLOT_WAIT_S = 60.0
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)+[A-Z]\w*: |[A-Z]\w*(?:Error|Exception): ")
 SEE_OUTPUT = "Correct the command."
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """Quote an Airflow command so that the server's splitter gives back exactly these arguments.
+    """Quote an Airflow command so that the server's splitter returns exactly these arguments.
 
     :param argv: without the leading ``airflow``: ``["variables", "set", "key", "it's"]``.
     :raises UnsendableCommand: an argument cannot arrive unchanged: a NUL character, or half of a surrogate pair.
     """
     if not argv:
-        raise UnsendableCommand("The command is empty; write it as ['dags', 'list'].")
+        raise UnsendableCommand("The command is empty. Write it as ['dags', 'list'].")
     for argument in argv:
         if not isinstance(argument, str):
-            raise UnsendableCommand(f"An argument of the command is a {type(argument).__name__}; give text alone.")
+            raise UnsendableCommand(f"An argument of the command is a {type(argument).__name__}. Give strings only.")
         if "\x00" in argument:
             raise UnsendableCommand(
-                f"An argument of {' '.join(argv[:2])!r} holds a NUL character, which no command line carries. Encode "
-                "the value, as JSON for example."
+                f"An argument of {' '.join(argv[:2])!r} contains a NUL character, which no command line can carry. "
+                "Encode the value, as JSON for example."
             )
         try:
             argument.encode()
         except UnicodeEncodeError:
             raise UnsendableCommand(
-                f"An argument of {' '.join(argv[:2])!r} holds half a surrogate pair, which UTF-8 cannot write."
+                f"An argument of {' '.join(argv[:2])!r} contains half a surrogate pair, which UTF-8 cannot encode."
             ) from None
     line = " ".join(shlex.quote(argument) for argument in argv)
     if shlex.split(line) != list(argv):
@@ -81,11 +80,11 @@ def command_line(argv: Sequence[str]) -> str:
 def json_argument(value: Any) -> str:
     r"""Write JSON in printable ASCII without space, ``'``, ``$`` and ``` ` ```.
 
-    Inside JSON's strings these characters are written as ``\uXXXX``; between them JSON needs no space. What
-    :func:`command_line` makes of it, its text in single quotes, a POSIX splitter reads back as it was, a non-POSIX
-    one and ``str.split`` as one word.
+    Inside JSON's strings these characters are written as ``\uXXXX``; between them JSON needs no space.
+    :func:`command_line` puts it in single quotes. A POSIX splitter returns it unchanged, a non-POSIX one and
+    ``str.split`` return it as one word.
 
-    :raises UnsendableCommand: the value isn't JSON.
+    :raises UnsendableCommand: the value is not JSON.
     """
     try:
         text = jsonlib.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -97,7 +96,7 @@ def json_argument(value: Any) -> str:
 class CliEndpoint:
     """Runs Airflow CLI commands in an environment, at most four at once per instance; thread-safe.
 
-    A command is sent once; nothing is repeated here but a command whose token was refused.
+    A command is sent once; only a command whose token was rejected is repeated here.
 
     :param token_reuse_s: seconds for which one token serves several commands.
     """
@@ -124,9 +123,9 @@ class CliEndpoint:
         """Run one command.
 
         :param argv: the command without the leading ``airflow``.
-        :param check: raise for a command that failed.
+        :param check: raise an error for a command that failed.
         :raises UnsendableCommand: nothing was sent.
-        :raises CliCommandNotAllowed: MWAA does not let the command through.
+        :raises CliCommandNotAllowed: MWAA does not allow the command.
         :raises CliCommandFailed: the command ran and failed (with ``check``).
         """
         line = command_line(argv)
@@ -166,7 +165,7 @@ class CliEndpoint:
                 return response
             refused = token
         raise TokenExpired(
-            f"Environment {self._env_name!r}: the CLI endpoint refused a fresh token "
+            f"Environment {self._env_name!r}: the CLI endpoint rejected a new token "
             f"(HTTP {response.status_code}). Check the clock, and that {token.host} is this environment's web server.",
             env_name=self._env_name,
         )
@@ -188,7 +187,7 @@ class CliEndpoint:
                 for name in ("stdout", "stderr")
             )
         except (ValueError, KeyError, TypeError, binascii.Error):
-            pass  # told apart below by the status: refused, busy, or not the CLI endpoint at all
+            pass  # distinguished below by the status: rejected, busy, or not the CLI endpoint at all
         else:
             return CliResult(stdout, stderr, 0 if status == 200 else 1)
         where = f"Environment {self._env_name!r}: `airflow {_shown(argv)}`"
@@ -199,27 +198,27 @@ class CliEndpoint:
         }
         if status == 429 or (status == 503 and isinstance(answer, dict)):
             raise Throttled(
-                f"{where}: the CLI endpoint is busy (HTTP {status}); it takes {MAX_CONCURRENT_COMMANDS} commands at "
+                f"{where}: the CLI endpoint is busy (HTTP {status}). It runs {MAX_CONCURRENT_COMMANDS} commands at "
                 "once. Send fewer, or use the REST API.",
                 transient=True,
-                # A server in trouble answers 503 as well, and it may do so after the command ran.
+                # A server with a problem answers 503 as well, possibly after the command ran.
                 ambiguous=status == 503,
                 **fields,
             )
         if status == 413:
             raise UnsendableCommand(
-                f"{where} is longer than the CLI endpoint takes (HTTP 413). Send less, or use the REST API.", **fields
+                f"{where} is longer than the CLI endpoint accepts (HTTP 413). Send less, or use the REST API.", **fields
             )
         if status == 400 or (400 < status < 500 and isinstance(answer, dict) and status not in (404, 405)):
             raise CliCommandNotAllowed(
-                f"{where} was not let through (HTTP {status}). MWAA allows only some commands; see its list, or use "
+                f"{where} was not allowed (HTTP {status}). MWAA allows only some commands; see its list, or use "
                 "the REST API.",
                 **fields,
             )
         if status < 300 or status >= 500:
             raise UnexpectedAnswer(
-                f"{where} answered HTTP {status} without the command's output. It may have taken effect. Either the "
-                "web server is restarting: try again later; or MWAA does not allow this command: see its list.",
+                f"{where} answered HTTP {status} without the command's output. It may have taken effect. The web "
+                "server may be restarting: try again later. Or MWAA does not allow this command: see its list.",
                 status=status,
                 transient=status >= 500,
                 ambiguous=True,
@@ -227,42 +226,42 @@ class CliEndpoint:
             )
         raise UnexpectedAnswer(
             f"{where} was not answered by a CLI endpoint (HTTP {status}). Check that the host is the environment's web "
-            "server, and that no proxy stands in between.",
+            "server, and that no proxy is in between.",
             status=status,
             **fields,
         )
 
 
 def parse_json_output(result: CliResult, env_name: str, command: str) -> list[dict[str, Any]]:
-    """Read the rows that a command printed with ``-o json``; log lines before and after them are passed over.
+    """Read the rows that a command printed with ``-o json``; log lines before and after them are skipped.
 
-    :raises UnexpectedAnswer: there is no list of objects in it that begins and ends with a line.
+    :raises UnexpectedAnswer: the output has no list of objects that begins and ends with a line.
     """
     decoder = jsonlib.JSONDecoder()
-    # From the end, because Airflow prints its rows last, and a log may itself be in JSON.
+    # From the end, because Airflow prints its rows last, and a log may be JSON itself.
     for match in reversed(list(re.finditer(r"^[ \t]*(\[)", result.stdout, flags=re.MULTILINE))):
         try:
             value, end = decoder.raw_decode(result.stdout, match.start(1))
         except ValueError:
-            continue  # a log line that begins with a bracket, such as its time
+            continue  # a log line that begins with a bracket, for example around its time
         rest_of_line = result.stdout[end:].partition("\n")[0]
         if not rest_of_line.strip() and all(isinstance(row, dict) for row in value):
             return list(value)
     if "No data found" in result.stdout:
         return []
     raise UnexpectedAnswer(
-        f"Environment {env_name!r}: `airflow {command}` printed no JSON: {last_words(result)}. Let nothing there print "
-        "after its rows, or use transport rest_api or web_session.",
+        f"Environment {env_name!r}: `airflow {command}` printed no JSON: {last_words(result)}. Make sure that nothing "
+        "prints after its rows, or use transport rest_api or web_session.",
         env_name=env_name,
     )
 
 
 def last_words(result: CliResult, argv: Sequence[str] = (), length: int = 300) -> str:
-    """The last line, without a full stop, that a command wrote: where Airflow puts the reason why it failed.
+    """Return the last line that a command wrote, without a full stop: there Airflow prints why it failed.
 
-    What SQLAlchemy adds after an error (the statement, its parameters, a link) is passed over.
+    What SQLAlchemy adds after an error (the statement, its parameters, a link) is skipped.
 
-    :param argv: the command; what of it may be secret is masked, because argparse repeats what it refuses.
+    :param argv: the command; its possible secrets are masked, because argparse repeats what it rejects.
     """
     for text in (result.stderr, result.stdout):
         lines = [line for line in text.splitlines() if line.strip()]
@@ -282,7 +281,7 @@ def _shown(argv: Sequence[str]) -> str:
 
 
 def _secrets(argv: Sequence[str]) -> list[str]:
-    """Arguments whose value may be secret: what is set, and a run's conf."""
+    """Return the arguments that may be secret: values that are set, and a run's conf."""
     if list(argv[:2]) in (["variables", "set"], ["connections", "add"], ["users", "create"]):
         given = argv[2:]
     else:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Retries within a deadline: what may be repeated is decided by the error, how long by the caller.
+"""Retries within a deadline: the error decides what may be repeated, the caller for how long.
 
 The deadline of the call in progress is known to everything below it (:func:`time_left_s`), so that no time-out, no
-wait for another thread and no nested retry outlives it by more than one short attempt.
+wait for another thread and no nested retry exceeds it by more than one short attempt.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# An attempt that has begun gets this long even when the deadline is nearer: a call that acts and is cut short leaves
-# more doubt than a deadline that is passed by a few seconds.
+# An attempt that has begun gets this long even if the deadline is nearer: a mutating call that is interrupted leaves
+# more doubt than a deadline that is exceeded by a few seconds.
 MIN_ATTEMPT_S = 5.0
 
 _at_most_s: ContextVar[float | None] = ContextVar("at_most_s", default=None)
@@ -34,12 +34,12 @@ _time_left: ContextVar[Callable[[], float] | None] = ContextVar("time_left", def
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long, and how patiently, a call is tried again.
+    """How long, and with which pauses, a call is repeated.
 
     :param deadline_s: seconds after which no new attempt begins, counted from the first one.
-    :param first_delay_s: upper bound of the first pause; it doubles with every attempt. The pause itself is drawn
-        between half of the bound and all of it.
-    :param max_delay_s: upper bound of any pause that the service itself did not ask for.
+    :param first_delay_s: upper bound of the first pause; it doubles with every attempt. The pause itself is chosen at
+        random between half of the bound and all of it.
+    :param max_delay_s: upper bound of any pause that the service itself did not request.
     """
 
     deadline_s: float = 60.0
@@ -50,7 +50,7 @@ class RetryPolicy:
     random: Callable[[], float] = field(default=random.random, repr=False)
 
     def pause_s(self, attempt_number: int) -> float:
-        """Draw the pause after an attempt; the first is number 1."""
+        """Return a random pause after an attempt; the first attempt is number 1."""
         bound = min(self.max_delay_s, self.first_delay_s * 2.0 ** min(attempt_number - 1, 30))
         return bound * (0.5 + self.random() / 2)
 
@@ -61,13 +61,13 @@ def call_with_retries(
     *,
     may_repeat: Callable[[MwaaError], bool] = lambda error: error.transient,
 ) -> T:
-    """Call until it succeeds, fails for good, or the deadline passes; then the last error is raised.
+    """Call until it succeeds, fails permanently, or the deadline passes; then the last error is raised.
 
-    Within another call's retries it is called once, and that call's deadline and retries count.
+    Within another call's retries it is called once, and that call's deadline and retries apply.
 
     :param attempt: one attempt; only :class:`MwaaError` is ever retried.
-    :param may_repeat: whether this error allows another attempt. An error with ``retry_after_s`` is waited for
-        that long; one that asks for more time than is left is raised at once.
+    :param may_repeat: whether this error allows another attempt. After an error with ``retry_after_s`` the pause is
+        at least that long; one that requires more time than is left is raised at once.
     """
     if _time_left.get() is not None:
         return attempt()
@@ -97,7 +97,7 @@ def call_with_retries(
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Give every call that is made in here a deadline that is at most this far away."""
+    """Limit the deadline of every call that is made inside to this many seconds."""
     reset = _at_most_s.set(seconds)
     try:
         yield
@@ -106,27 +106,27 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def time_left_s(at_most_s: float) -> float:
-    """Bound a time-out by what the call in progress has left, but not below :data:`MIN_ATTEMPT_S`."""
+    """Limit a time-out to what the call in progress has left, but to no less than :data:`MIN_ATTEMPT_S`."""
     left_s = _time_left.get()
     return at_most_s if left_s is None else min(at_most_s, max(MIN_ATTEMPT_S, left_s()))
 
 
 def is_overdue() -> bool:
-    """Whether the call in progress has outlived its deadline by more than one short attempt."""
+    """Return whether the call in progress has exceeded its deadline by more than one short attempt."""
     left_s = _time_left.get()
     return left_s is not None and left_s() < -MIN_ATTEMPT_S
 
 
 @contextlib.contextmanager
 def held(lock: threading.Lock | threading.RLock, env_name: str, what: str) -> Iterator[None]:
-    """Hold a lock under which a call is made that many threads would otherwise make at the same moment.
+    """Hold a lock around a call that many threads would otherwise make at the same time.
 
     :param what: what is done under it, for the error: ``"the login"``.
-    :raises CallTimeout: the thread that has it did not end in time.
+    :raises CallTimeout: the thread that holds it did not finish in time.
     """
     if not lock.acquire(timeout=time_left_s(60.0)):
         raise CallTimeout(
-            f"Environment {env_name!r}: {what}, begun by another thread, did not end in time. Try again.",
+            f"Environment {env_name!r}: {what}, which another thread started, did not finish in time. Try again.",
             env_name=env_name,
             transient=True,
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTPS to the web server of an environment: time-outs, proxy, CA bundle, and what goes wrong on the way.
+"""HTTPS to the web server of an environment: time-outs, proxy, CA bundle, and errors of the connection.
 
 Private web servers are reached through a proxy, such as the SOCKS tunnel of the guide's bastion host
 (``socks5h://127.0.0.1:8080``), or from inside their VPC.
@@ -36,13 +36,12 @@ class WebServerSettings:
 
     :param proxy: ``http://…``, ``https://…``, ``socks5://…`` or ``socks5h://…``; ``None`` leaves it to the
         process's environment (``HTTPS_PROXY``, ``NO_PROXY``).
-    :param proxy_login: who logs in to the proxy; may stand in ``proxy`` instead, percent-encoded.
-    :param proxy_password: with which password; may stand there too.
+    :param proxy_login: login for the proxy; may be part of ``proxy`` instead, percent-encoded.
+    :param proxy_password: password for the proxy; may be part of it too.
     :param ca_bundle: path of a PEM file; ``True`` is the system's choice (``REQUESTS_CA_BUNDLE`` included), ``False``
         checks nothing.
-    :param connect_timeout_s: bound on connecting.
-    :param read_timeout_s: bound on waiting for the next byte of an answer; a call whose deadline is nearer waits
-        less.
+    :param connect_timeout_s: limit for connecting.
+    :param read_timeout_s: limit for waiting for the next byte of an answer; less if the call's deadline is nearer.
     """
 
     proxy: str | None = field(default=None, repr=False)
@@ -55,12 +54,12 @@ class WebServerSettings:
     def __post_init__(self) -> None:
         self.proxy_url()
         if self.ca_bundle == "":
-            raise MwaaInputError("ca_bundle is empty; give the path of a PEM file, or True for the system's choice.")
+            raise MwaaInputError("ca_bundle is empty. Give the path of a PEM file, or True for the system's choice.")
 
     def proxy_url(self) -> str | None:
-        """Give the proxy's address with its login and password: a secret.
+        """Return the proxy's address with its login and password: a secret.
 
-        :raises MwaaInputError: there is no making one.
+        :raises MwaaInputError: it cannot be built.
         """
         return proxy_url(self.proxy, self.proxy_login, self.proxy_password)
 
@@ -90,16 +89,16 @@ class WebServer:
 
         :param is_mutating: whether the request changes anything, so that a lost answer leaves a doubt.
         :param headers: their credentials, and the fields of a form, never appear in an error.
-        :raises WebServerUnreachable: the request did not reach a web server, or the connection broke;
-            ``ambiguous`` when it may have been carried out.
+        :raises WebServerUnreachable: the request did not reach a web server, or the connection was interrupted;
+            ``ambiguous`` if it may have been carried out.
         :raises CallTimeout: no answer in time.
-        :raises UnsupportedByTransport: the package requests isn't installed, as in Lambda.
+        :raises UnsupportedByTransport: the package requests is not installed, as in Lambda.
         """
         if find_spec("requests") is None:
             raise UnsupportedByTransport(
-                f"Environment {self._env_name!r}: {method} to its web server needs the package requests, which isn't "
-                "installed: pip install requests (into a Lambda zip: airflow-mwaa package lambda --with-requests), or "
-                "use transport rest_api.",
+                f"Environment {self._env_name!r}: {method} to its web server needs the package requests, which is not "
+                "installed. Run pip install requests (for a Lambda zip: airflow-mwaa package lambda --with-requests), "
+                "or use transport rest_api.",
                 env_name=self._env_name,
             )
         import requests
@@ -122,7 +121,7 @@ class WebServer:
                 data=data,
                 timeout=(time_left_s(self._settings.connect_timeout_s), read_timeout_s),
                 allow_redirects=False,
-                # Per request, because requests lets REQUESTS_CA_BUNDLE win over a session's own setting.
+                # Per request, because in requests REQUESTS_CA_BUNDLE takes precedence over a session's own setting.
                 verify=self._settings.ca_bundle,
                 proxies={"http": proxy, "https": proxy} if proxy else None,
                 # Otherwise an entry of ~/.netrc would replace the Authorization header.
@@ -130,8 +129,8 @@ class WebServer:
             )
         except requests.exceptions.InvalidSchema as error:
             raise MwaaInputError(
-                f"{where} was not sent: {reason(error, secrets)}. A SOCKS proxy needs the package PySocks: "
-                "pip install pysocks.",
+                f"{where} was not sent: {reason(error, secrets)}. A SOCKS proxy needs the package PySocks. "
+                "Run pip install pysocks.",
                 env_name=self._env_name,
             ) from None
         except (requests.exceptions.RequestException, OSError, ValueError) as error:
@@ -150,13 +149,13 @@ class WebServer:
                     f"{where} got no answer within {read_timeout_s:.3g} s.{doubt} Try again later.", **unsure
                 ) from None
             if isinstance(error, ValueError):
-                # A URL, a header or a proxy's address that requests refuses to send.
+                # A URL, a header or a proxy's address that requests rejects.
                 raise MwaaInputError(
-                    f"{where} was not sent: {words}. Check the host's name, and the proxy's address.",
+                    f"{where} was not sent: {words}. Check the host's name and the proxy's address.",
                     env_name=self._env_name,
                 ) from None
             raise WebServerUnreachable(
-                f"{where}: the connection broke ({words}).{doubt} Try again later.", **unsure
+                f"{where}: the connection was interrupted ({words}).{doubt} Try again later.", **unsure
             ) from None
 
     def _session(self) -> requests.Session:
@@ -165,13 +164,13 @@ class WebServer:
             import requests
 
             session = requests.Session()
-            # Cookies travel explicitly, so that one login never leaks into another's call.
+            # Cookies are sent explicitly, so that one login never leaks into another's call.
             session.cookies.set_policy(_NoCookies())
             self._sessions.session = session
         return session
 
     def _check_ca_bundle(self) -> None:
-        """Refuse a CA bundle that cannot be used, while it is still sure that nothing was sent."""
+        """Refuse a CA bundle that cannot be used, while it is certain that nothing was sent."""
         if self._ca_bundle_is_good:
             return
         import ssl
@@ -204,7 +203,7 @@ class WebServer:
         else:
             how = ""
             way_out = (
-                "A private web server answers only inside its VPC: run this there, set a proxy (http or "
+                "A private web server answers only inside its VPC. Run this there, set a proxy (http or "
                 "socks5h), or use transport rest_api."
             )
         return WebServerUnreachable(
@@ -215,7 +214,7 @@ class WebServer:
 
 
 class _NoCookies(DefaultCookiePolicy):
-    """Neither keeps nor sends cookies; ``Response.cookies`` still shows what an answer set."""
+    """Keep and send no cookies; ``Response.cookies`` still has what an answer set."""
 
     def set_ok(self, cookie: Cookie, request: Any) -> bool:
         return False

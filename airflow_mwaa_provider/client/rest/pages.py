@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists of the REST API, page by page.
 
-A list ends with the total that Airflow counts, or with an empty page, and never with a page that is shorter than what
-was asked for: ``[api] maximum_page_limit`` cuts every page to the environment's own size.
+A list ends with the total that Airflow counts, or with an empty page, and not with a page that is shorter than
+requested: ``[api] maximum_page_limit`` limits every page to the environment's own size.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["LOOKS", "PAGE_ROWS", "Page", "overlapping_pages", "pages"]
 
 PAGE_ROWS = 100
-"""Rows that are asked for: what Airflow sends at most, unless it is configured otherwise."""
+"""Rows that are requested: the most that Airflow returns by default."""
 
 LOOKS = 3
-"""Readings of a list that changes while it is read, before that is an error."""
+"""How often a list that changes while it is read is read before that is an error."""
 
 T = TypeVar("T")
 
@@ -28,13 +28,13 @@ class Page(NamedTuple, Generic[T]):
 
     rows: list[T]
     total: int | None
-    """Rows of the whole list; ``None`` where Airflow does not count them."""
+    """Rows of the whole list; ``None`` if Airflow does not count them."""
 
 
 def pages(ask: Callable[[int], Page[T]]) -> Iterator[Page[T]]:
     """Read a list to its end.
 
-    :param ask: reads the page that begins after so many rows.
+    :param ask: reads the page that begins after this many rows.
     """
     offset = 0
     while True:
@@ -46,16 +46,16 @@ def pages(ask: Callable[[int], Page[T]]) -> Iterator[Page[T]]:
 
 
 def overlapping_pages(ask: Callable[[int], Page[T]], key_of: Callable[[T], object]) -> Iterator[Page[T]]:
-    """Read a sorted list to its end, each page from the last row of the one before, while rows come and go.
+    """Read a sorted list to its end while rows are added and deleted, each page from the last row of the previous one.
 
-    A row that is deleted before a page lets the others move up, and one of them out of sight; then the page does not
-    begin with that row. The totals may agree all the same, where another row was made meanwhile.
+    If a row before a page is deleted, the others move up, and one of them out of sight; then the page does not begin
+    with the expected row. The totals may agree nevertheless, if another row was added meanwhile.
 
-    :return: pages without the rows that were there already; the last one has no total where the list has changed.
+    :return: pages without the repeated rows; the last one has no total if the list has changed.
     """
     offset, size, last = 0, 0, None
     while True:
-        overlaps = 1 if size > 1 else 0  # pages of a single row would never end
+        overlaps = 1 if size > 1 else 0  # pages of one row would never end
         page = ask(offset - overlaps)
         size = max(size, len(page.rows))
         if overlaps:

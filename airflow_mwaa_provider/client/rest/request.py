@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One REST call to an environment's Airflow, with Airflow's refusals turned into our errors."""
+"""One REST call to an environment's Airflow, with Airflow's errors turned into ours."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.rest.transports import Answer, Transport
 
 _DETAIL = 300
-# Our own errors, each with the way out at its end.
+# Our own errors, which end with what to do.
 _LONG_DETAIL = 2_000
 # Fields whose values Airflow may repeat in an error, and which may be secret.
 _MAY_BE_SECRET = ("conf", "extra", "login", "password", "value")
@@ -95,11 +95,11 @@ class RestCaller(Backend):
         return self.checked(answer, str(request), *fields, ambiguous=request.is_mutating)
 
     def rows_of(self, path: str, name: str, key: str, *fields: str, order_by: str) -> list[dict[str, Any]]:
-        """List all rows below a path, each once; what comes or goes meanwhile may be in it or not.
+        """List all rows below a path, each once; rows that are added or deleted meanwhile may be missing.
 
         :param name: the field of the answer that holds the rows.
-        :param key: the field that tells one row from another.
-        :param fields: others that each row must have.
+        :param key: the field that identifies a row.
+        :param fields: other fields that each row must have.
         """
 
         def ask(offset: int) -> Page[dict[str, Any]]:
@@ -111,32 +111,32 @@ class RestCaller(Backend):
         return list({row[key]: row for page in pages(ask) for row in page.rows}.values())
 
     def checked(self, value: Any, where: str, *fields: str, ambiguous: bool = False) -> dict[str, Any]:
-        """Give an object back that has these fields.
+        """Return an object that has these fields.
 
-        :param where: method and path of the call that gave it.
+        :param where: method and path of the call that returned it.
         :raises UnexpectedAnswer: it is something else.
         """
         if isinstance(value, dict) and all(name in value for name in fields):
             return value
         raise UnexpectedAnswer(
-            f"Environment {self._env_name!r}: {where} was answered without {', '.join(fields)}. Either it was not "
-            f"Airflow {self.major} that answered, or its API has changed: upgrade airflow-mwaa-provider.",
+            f"Environment {self._env_name!r}: {where} was answered without {', '.join(fields)}. Either the answer "
+            f"is not from Airflow {self.major}, or its API has changed: upgrade airflow-mwaa-provider.",
             env_name=self._env_name,
             ambiguous=ambiguous,
         )
 
 
 def quoted(part: str) -> str:
-    """Percent-encode one part of a path, with as few characters as it takes.
+    """Percent-encode one part of a path, and no more characters than necessary.
 
-    :raises MwaaInputError: a part that would change which path it is: empty, ``.`` or ``..``.
+    :raises MwaaInputError: the part would change the path: it is empty, ``.`` or ``..``.
     """
     if part in ("", ".", ".."):
-        raise MwaaInputError(f"{part!r} cannot be an id or a key in a call of the REST API; give another name.")
+        raise MwaaInputError(f"{part!r} cannot be an id or a key in a call of the REST API. Use another name.")
     try:
         return quote(part, safe="~:+")
     except UnicodeEncodeError:
-        raise MwaaInputError("An id or key holds half a surrogate pair, which UTF-8 cannot write.") from None
+        raise MwaaInputError("An id or key contains half a surrogate pair, which UTF-8 cannot encode.") from None
 
 
 def _refusal(
@@ -151,8 +151,8 @@ def _refusal(
         what = "a redirect" if 300 <= status < 400 else "a page instead of JSON"
         doubt = "It may have taken effect. " if is_mutating and doubtful else ""
         return UnexpectedAnswer(
-            f"{where} answered HTTP {status} with {what}, {whose_page(status)}. {doubt}Try again later; if it stays "
-            "so, check the path and what stands before the web server.",
+            f"{where} answered HTTP {status} with {what}, {whose_page(status)}. {doubt}Try again later. If it "
+            "persists, check the path and what is in front of the web server.",
             status=status,
             transient=status >= 500,
             ambiguous=is_mutating and doubtful,
@@ -160,8 +160,8 @@ def _refusal(
         )
     if status in (401, 403):
         return AccessDenied(
-            f"{where}: Airflow refused it with HTTP {status}: {detail}. The role needs that permission in Airflow: "
-            "see the roles page of its UI.",
+            f"{where}: Airflow denied it with HTTP {status}: {detail}. The role needs that permission in Airflow: see "
+            "the roles page of its UI.",
             status=status,
             **fields,
         )
@@ -180,17 +180,17 @@ def _refusal(
     if status >= 500:
         doubt = " It may have taken effect." if is_mutating else ""
         return AirflowError(
-            f"{where}: Airflow failed with HTTP {status}: {detail}.{doubt} Try again later, and see its web server's "
-            "log.",
+            f"{where}: Airflow failed with HTTP {status}: {detail}.{doubt} Try again later, and see the log of its web "
+            "server.",
             transient=True,
             ambiguous=is_mutating,
             **fields,
         )
-    return AirflowError(f"{where}: Airflow refused it with HTTP {status}: {detail}. Correct the call.", **fields)
+    return AirflowError(f"{where}: Airflow rejected it with HTTP {status}: {detail}. Correct the call.", **fields)
 
 
 def _plain_json(value: Any, env_name: str) -> Any:
-    """Make every transport send the same: what :mod:`json` makes of a value, and no NaN."""
+    """Return what :mod:`json` makes of a value, without NaN, so that every transport sends the same."""
     if value is None:
         return None
     try:
@@ -223,7 +223,7 @@ def _plain_param(value: Any) -> str | int | float:
 
 
 def _is_page(body: Any) -> bool:
-    """Whether an answer is HTML, which only something in front of Airflow sends here."""
+    """Return whether an answer is HTML, which only something in front of Airflow sends."""
     return isinstance(body, str) and body.lstrip()[:15].lower().startswith(
         ("<!doctype html", "<html", "<head", "<?xml")
     )
@@ -246,7 +246,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _detail(body: Any, longest: int) -> str:
-    """Airflow's own words about an error, without the input that it repeats (which may hold a secret)."""
+    """Return Airflow's own words about an error, without the input that it repeats, which may be secret."""
     detail = (
         body.get("detail") or body.get("title") or body.get("error") or body.get("message")
         if (isinstance(body, dict))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to carry one REST call to the Airflow of an environment: InvokeRestApi, or a web session.
+"""Transports that carry one REST call to the Airflow of an environment: InvokeRestApi, or a web session.
 
-A transport sends a request once and says honestly what happened; it never repeats a call that may have taken
-effect. Renewing an expired session is its own matter: a refusal is an answer that nothing was done.
+A transport sends a request once and reports what happened; it never repeats a call that may have taken effect. It
+renews an expired session itself, because a rejected call was not carried out.
 
 Source: guide "Uso de la API REST de Apache Airflow"; botocore's service model for InvokeRestApi's limits.
 """
@@ -41,24 +41,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PLUGIN_PREFIX = "/mwaa-provider/"
-"""Where this package's own plugins are on a web server."""
+"""The path of this package's own plugins on a web server."""
 INVOKE_REST_API_MAX_PATH = 64
 INVOKE_REST_API_MAX_BYTES = 6 * 1024 * 1024
 INVOKE_REST_API_TIMEOUT_S = 10
-# A session lives 12 hours; it is renewed a little earlier, so that no call is lost to the seam.
+# A session is valid for 12 hours; it is renewed a little earlier, so that no call meets its end.
 SESSION_LIFETIME_S = 12 * 3600 - 600
-# A 403 in a session younger than this is Airflow's own refusal, and no sign that the session has ended.
+# A 403 in a session younger than this is Airflow's own answer, and no sign that the session has ended.
 _FRESH_S = 60.0
 
 _INVOKE_REST_API_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
-# Unproven how MWAA answers for more than 6 MB; these are the words of the gateways that AWS builds such APIs from.
+# How MWAA answers for more than 6 MB is unverified; these are the words of the gateways that AWS builds such APIs with.
 SLOW_DOWN = "Make fewer calls at once, or allow more time."
 _TOO_LARGE = re.compile(r"payload size exceeded|response ?size ?too ?large|request entity too large", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Airflow's answer to one REST call: any status; ``body`` is parsed JSON, or text where it isn't JSON."""
+    """Airflow's answer to one REST call, with any status; ``body`` is parsed JSON, or text if it is not JSON."""
 
     status: int
     body: Any = field(default=None, repr=False)
@@ -78,7 +78,7 @@ class Transport(Protocol):
 
 
 class RestApiTransport:
-    """InvokeRestApi: no network path to the web server needed, IAM alone decides."""
+    """InvokeRestApi, which needs no network path to the web server and is permitted by IAM alone."""
 
     name = TransportName.REST_API
 
@@ -112,7 +112,7 @@ class RestApiTransport:
         if status == 413 or (status >= 400 and _TOO_LARGE.search(str(body)[:1000])):
             raise AnswerTooLarge(
                 f"{where}: the answer exceeds the {INVOKE_REST_API_MAX_BYTES >> 20} MB that InvokeRestApi "
-                f"carries.{doubt} Ask for less at once, or use transport web_session.",
+                f"carries.{doubt} Request less at once, or use transport web_session.",
                 status=status,
                 env_name=self._env_name,
                 ambiguous=request.is_mutating,
@@ -120,7 +120,7 @@ class RestApiTransport:
         if status == 504:
             raise CallTimeout(
                 f"{where}: no answer within InvokeRestApi's {INVOKE_REST_API_TIMEOUT_S} s (HTTP 504).{doubt} "
-                "Ask for less at once, or use transport web_session.",
+                "Request less at once, or use transport web_session.",
                 env_name=self._env_name,
                 transient=True,
                 ambiguous=request.is_mutating,
@@ -129,13 +129,13 @@ class RestApiTransport:
 
 
 class WebSessionTransport:
-    """A session of the environment's web server, as the browser has one; reused for its life.
+    """A session of the environment's web server, as a browser has one; reused for its lifetime.
 
-    Thread-safe: threads that find no session wait for one login. Needs a network path to the web server, and
+    Thread-safe: threads without a session wait for one login. Needs a network path to the web server, and
     ``airflow:CreateWebLoginToken``.
 
-    :param major: Airflow's major version; it decides the login's path and the session's cookie. ``None``: it is
-        found out at login.
+    :param major: Airflow's major version, which determines the login's path and the session's cookie; ``None``
+        determines it at login.
     """
 
     name = TransportName.WEB_SESSION
@@ -187,9 +187,9 @@ class WebSessionTransport:
         )
 
     def _has_ended(self, login: _Login, response: requests.Response) -> bool:
-        """Whether an answer says that nobody is logged in.
+        """Return whether an answer means that the session has ended.
 
-        Airflow 3 answers 401 to an expired token, and 403 to one that another start of the server has signed.
+        Airflow 3 answers 401 to an expired token, and 403 to one that was signed before the server restarted.
         """
         if response.status_code == 403:
             return self._clock() - login.made_at > _FRESH_S
@@ -208,7 +208,7 @@ class WebSessionTransport:
         status, retry_after_s = 0, None
         for major in (self._major,) if self._major else (3, 2):
             path, cookie = ("/aws_mwaa/login", "session") if major == 2 else ("/pluginsv2/aws_mwaa/login", "_token")
-            # A login that was made and whose answer was lost is no harm: it is made again.
+            # A login whose answer was lost does no harm: it is repeated.
             response = self._web_server.send(
                 "POST", f"https://{token.host}{path}", is_mutating=False, data={"token": token.value}
             )
@@ -223,8 +223,8 @@ class WebSessionTransport:
         where = f"Environment {self._env_name!r}: login at {token.host}"
         if status in (401, 403):
             raise TokenExpired(
-                f"{where} was refused (HTTP {status}). Tokens live 60 seconds: check the clock, and that the host is "
-                "this environment's.",
+                f"{where} was rejected (HTTP {status}). Tokens are valid for 60 seconds: check the clock, and that the "
+                "host is this environment's.",
                 env_name=self._env_name,
             )
         if status == 429:
@@ -235,7 +235,7 @@ class WebSessionTransport:
                 retry_after_s=retry_after_s,
             )
         raise UnexpectedAnswer(
-            f"{where} answered HTTP {status} and gave no session. "
+            f"{where} answered HTTP {status} without a session. "
             + (
                 "The web server is down or restarting: try again later."
                 if status >= 500
@@ -249,7 +249,7 @@ class WebSessionTransport:
 
 
 def _full_path(path: str, major: int) -> str:
-    """Put the API's prefix before a path, unless it is beside the API: the auth manager of Airflow 3, or a plugin."""
+    """Return a path with the API's prefix, unless it is outside of the API: Airflow 3's auth manager, or a plugin."""
     if path.startswith(PLUGIN_PREFIX) or (major >= 3 and path.startswith("/auth/")):
         return path
     return f"/api/{'v1' if major == 2 else 'v2'}{path}"
@@ -283,7 +283,7 @@ def _answer(response: requests.Response, env_name: str, request: RestRequest) ->
         + (
             "The web server is down or restarting: try again later."
             if status >= 500
-            else "Check that the path is one of Airflow's REST API, and that no proxy stands in between."
+            else "Check that the path is one of Airflow's REST API, and that no proxy is in between."
         ),
         status=status,
         env_name=env_name,
@@ -294,20 +294,20 @@ def _answer(response: requests.Response, env_name: str, request: RestRequest) ->
 
 
 def whose_page(status: int) -> str:
-    """Return who may have answered with a page: Airflow does so, too, for an error of its own that nobody expected."""
+    """Return who may have answered with a page: for an unexpected error of its own, Airflow does so too."""
     if status == 500:
-        return "so that either Airflow failed there (see its web server's log) or something before it"
-    return "so it was not Airflow's API that answered"
+        return "so that either Airflow failed (see its web server's log) or something in front of it"
+    return "so the answer is not from Airflow's API"
 
 
 def _form(response: requests.Response) -> str:
-    """What an answer that isn't the API's looks like."""
+    """Describe an answer that is not from the API."""
     if response.is_redirect:
-        return "a redirect, so it was not Airflow's API that answered"
+        return "a redirect, so the answer is not from Airflow's API"
     kind = response.headers.get("Content-Type", "").split(";")[0]
     if kind == "application/json":
-        return "broken JSON, cut or changed on its way"
-    return f"{truncate(kind, 40) or 'something untyped'} instead of JSON, {whose_page(response.status_code)}"
+        return "broken JSON, interrupted or changed on its way"
+    return f"{truncate(kind, 40) or 'an unknown type'} instead of JSON, {whose_page(response.status_code)}"
 
 
 def _json_or_none(response: requests.Response) -> Any:
@@ -318,6 +318,6 @@ def _json_or_none(response: requests.Response) -> Any:
 
 
 def _retry_after_s(response: requests.Response) -> float | None:
-    """Seconds that the server asked to wait; the form with a date is not read."""
+    """Return the seconds that the server asked to wait; the form with a date is not supported."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() else None
