@@ -19,28 +19,29 @@ if TYPE_CHECKING:
 
 __all__ = ["MwaaCliOperator"]
 
-# What may print secrets: its output is returned, and not logged.
+# Commands that may print secrets: their output is returned, but not logged.
 _SILENT = (["variables", "get"], ["variables", "export"], ["connections"], ["config"])
 
 
 class MwaaCliOperator(MwaaOperator):
     """Run an Airflow CLI command through the CLI endpoint of an MWAA environment.
 
-    Every argument arrives as it was, quotes and line breaks included; what cannot arrive unchanged is refused before
-    anything is sent. Once it may have run a command is not sent again, unless it is ``idempotent``; a retry of the task
-    runs it again.
+    Every argument arrives unchanged, quotes and line breaks included. An argument that cannot arrive unchanged is
+    refused before anything is sent. A command that may have run is not sent again, unless it is ``idempotent``. A retry
+    of the task runs it again.
 
     Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
 
     :param env_name: name of the environment (templated).
-    :param command: the command without the leading ``airflow`` (templated): a list of its arguments, or one text that
-        is split as a shell does. A list is safer where an argument comes out of a template.
-    :param check: fail when the command failed; ``False`` gives its exit status instead.
-    :param idempotent: running it twice does no harm: repeat it after any error that passes, such as an endpoint that is
-        busy with four other commands.
-    :param log_output: put what it printed into the task's log; not that of commands that print secrets.
-    :param airflow_version: major version there, 2 or 3 (templated); used only where GetEnvironment isn't permitted.
-    :return: ``{"stdout", "stderr", "exit_status"}``; the status is 0 or 1, MWAA tells no other.
+    :param command: the command without the leading ``airflow`` (templated): a list of its arguments, or a string that
+        is split as a shell does. A list is safer if an argument is rendered from a template.
+    :param check: fail if the command failed. ``False`` returns its exit status instead.
+    :param idempotent: running the command twice does no harm, so repeat it after any transient error, such as an
+        endpoint that is busy with four other commands.
+    :param log_output: write the command's output to the task's log, unless the command prints secrets.
+    :param airflow_version: major version of Airflow in the environment, 2 or 3 (templated). Used only where the role
+        may not call GetEnvironment.
+    :return: ``{"stdout", "stderr", "exit_status"}``; MWAA reports only the status 0 or 1.
     """
 
     template_fields: Sequence[str] = (*MwaaOperator.template_fields, "env_name", "command", "airflow_version")
@@ -66,11 +67,11 @@ class MwaaCliOperator(MwaaOperator):
         self.airflow_version = airflow_version
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Run it.
+        """Run the command.
 
-        :raises CliCommandFailed: it ran and failed; with ``check``.
-        :raises CliCommandNotAllowed: MWAA does not let the command through.
-        :raises UnsendableCommand: an argument cannot arrive unchanged; nothing was sent.
+        :raises CliCommandFailed: the command ran and failed (with ``check``).
+        :raises CliCommandNotAllowed: MWAA does not allow the command.
+        :raises UnsendableCommand: an argument cannot arrive unchanged. Nothing was sent.
         """
         self.read_rendered(required=("env_name", "command"))
         argv = _argv(self.command)
@@ -94,7 +95,7 @@ class MwaaCliOperator(MwaaOperator):
 def _argv(command: Any) -> list[str]:
     if not isinstance(command, Sequence) or isinstance(command, bytes):
         raise MwaaInputError(
-            f"command is a {type(command).__name__}: give a list of its arguments, ['dags', 'list'], or one text."
+            f"command is a {type(command).__name__}. Give a list of its arguments, ['dags', 'list'], or a string."
         )
     try:
         argv = shlex.split(command) if isinstance(command, str) else [str(argument) for argument in command]
@@ -104,5 +105,5 @@ def _argv(command: Any) -> list[str]:
     if argv[:1] == ["airflow"]:
         argv = argv[1:]
     if not argv:
-        raise MwaaInputError("command is empty: give an Airflow command, ['dags', 'list'].")
+        raise MwaaInputError("command is empty. Give an Airflow command, ['dags', 'list'].")
     return argv

@@ -14,14 +14,14 @@ __all__ = ["MwaaExportConnectionsOperator", "MwaaImportConnectionsOperator"]
 
 
 class MwaaImportConnectionsOperator(MwaaImportOperator):
-    """Write connections into an MWAA environment: all of them, or none.
+    """Import connections into an MWAA environment, all or nothing.
 
-    ``{"conn_id": {"conn_type": …, "host": …, …}}``, or the connection's URI instead of its fields. A password that
-    isn't given, or is null, stays as it is; all other fields are replaced. Giving a connection that is there another
-    password needs ``overwrite_hidden``.
+    The document is ``{"conn_id": {"conn_type": …, "host": …, …}}``, or has the connection's URI instead of its fields.
+    A password that is missing or null is kept; all other fields are replaced. Changing the password of an existing
+    connection requires ``overwrite_hidden``.
 
-    Takes all parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaImportOperator` and of
-    :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator` as well.
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaImportOperator` and of
+    :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator`.
 
     :param connections: a dict, the path of a JSON file, or ``s3://bucket/key`` (templated).
     """
@@ -35,11 +35,11 @@ class MwaaImportConnectionsOperator(MwaaImportOperator):
 
 
 class MwaaExportConnectionsOperator(MwaaExportOperator):
-    """Write all connections of an MWAA environment to a JSON file, on disk or in S3.
+    """Export all connections of an MWAA environment to a JSON file, on disk or in S3.
 
-    Airflow never gives passwords back, so that none is in the file.
+    Airflow never returns passwords, so the file contains none.
 
-    Takes all parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaExportOperator` and of
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaExportOperator` and of
     :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator`.
     """
 

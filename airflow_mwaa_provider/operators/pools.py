@@ -14,12 +14,12 @@ __all__ = ["MwaaExportPoolsOperator", "MwaaImportPoolsOperator"]
 
 
 class MwaaImportPoolsOperator(MwaaImportOperator):
-    """Write pools into an MWAA environment: all of them, or none.
+    """Import pools into an MWAA environment, all or nothing.
 
-    ``{"name": {"slots": 4, "description": "…", "include_deferred": false}}``.
+    The document is ``{"name": {"slots": 4, "description": "…", "include_deferred": false}}``.
 
-    Takes all parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaImportOperator` and of
-    :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator` as well.
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaImportOperator` and of
+    :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator`.
 
     :param pools: a dict, the path of a JSON file, or ``s3://bucket/key`` (templated).
     """
@@ -33,11 +33,9 @@ class MwaaImportPoolsOperator(MwaaImportOperator):
 
 
 class MwaaExportPoolsOperator(MwaaExportOperator):
-    """Write all pools of an MWAA environment to a JSON file, on disk or in S3.
+    """Export all pools of an MWAA environment, ``default_pool`` included, to a JSON file, on disk or in S3.
 
-    ``default_pool`` is among them.
-
-    Takes all parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaExportOperator` and of
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaExportOperator` and of
     :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator`.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tasks return of a remote run."""
+"""What tasks return about a remote run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ log = logging.getLogger(__name__)
 
 
 def url_of(environment: MwaaEnvironment, run: DagRun) -> str:
-    """Give the address of a run's page; nothing, and a warning, where it cannot be asked for."""
+    """Return the address of a run's page, or log a warning and return an empty string if it is not available."""
     try:
         return environment.dag_run_url(run.dag_id, run.run_id)
     except MwaaError as error:
-        # The run is there: a role that may not ask for the host's name must not make it look failed.
-        log.warning("There is no link to the run, because its address cannot be asked for: %s", error)
+        # The run exists. A role that may not read the host's name must not make it look failed.
+        log.warning("The task has no link to the run, because its address is not available: %s", error)
         return ""
 
 
 def result_of(env_name: str, run: DagRun, url: str) -> dict[str, Any]:
-    """Describe a run in JSON's own types; the last two keys as the amazon provider's operator gives them."""
+    """Describe a run as JSON types. The last two keys are those of the amazon provider's operator."""
 
     def text(moment: datetime | None) -> str | None:
         return moment.isoformat() if moment else None

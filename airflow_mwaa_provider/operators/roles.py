@@ -19,28 +19,28 @@ __all__ = ["MwaaDagRoleOperator"]
 
 
 class MwaaDagRoleOperator(MwaaEnvironmentOperator):
-    """Make a role of an MWAA environment that sees only the given DAGs.
+    """Create a role in an MWAA environment that sees only the given DAGs.
 
-    The role can do what ``base_role`` can, on these DAGs and no others. It is made, or changed until it is so: a DAG
-    that is no longer given is taken away from it, and what is so already is not written again. Users keep the role. An
-    action that the base does not have with DAGs is refused.
+    The role can do what ``base_role`` can do, on these DAGs and no others. It is created, or changed as needed: a DAG
+    that is no longer given is removed from it, and what is already correct is not written again. Users keep the role.
+    An action that the base role does not have on DAGs is refused.
 
-    Whoever runs it needs Airflow's role Admin there (``airflow:CreateCliToken`` or the like for role Admin). Taking
-    permissions away, and all of it on Airflow 3, goes through the CLI endpoint.
+    The caller needs Airflow's role Admin there (``airflow:CreateCliToken`` or the like for role Admin). Permissions are
+    removed through the CLI endpoint, which on Airflow 3 does everything.
 
     Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaEnvironmentOperator`.
 
     :param env_name: name of the environment (templated).
-    :param role_name: name of the role (templated); none of the five that come with Airflow.
-    :param dag_ids: ids of the DAGs (templated), or a dict of them with what the role may do with each:
+    :param role_name: name of the role (templated); not one of the five that come with Airflow.
+    :param dag_ids: ids of the DAGs (templated), or a dict of what the role may do with each:
         ``{"etl": ["read", "edit"], "report": ["read"]}``.
-    :param actions: what it may do with all of them, where ``dag_ids`` is a list: ``read``, ``edit`` (trigger, pause,
+    :param actions: what the role may do with all DAGs, if ``dag_ids`` is a list: ``read``, ``edit`` (trigger, pause,
         clear, mark), ``delete``.
-    :param base_role: the role that says what else it may do (templated).
-    :param read_only: resources of which the role keeps nothing but reading: through events of assets, and through
-        backfills, it would start DAGs of others.
-    :param dry_run: change nothing; return what would be.
-    :return: ``{"role_name", "created", "added", "removed", "dry_run"}``, permissions as in ``"can_read on DAG:etl"``.
+    :param base_role: the role that defines all other permissions (templated).
+    :param read_only: resources that the role may only read: through events of assets, and through backfills, it could
+        start DAGs of others.
+    :param dry_run: change nothing, and return what would be changed.
+    :return: ``{"role_name", "created", "added", "removed", "dry_run"}``. A permission is ``"can_read on DAG:etl"``.
     """
 
     template_fields: Sequence[str] = (
@@ -69,17 +69,17 @@ class MwaaDagRoleOperator(MwaaEnvironmentOperator):
         self.actions = actions
         self.base_role = base_role
         self.read_only = read_only
-        # Not dry_run: that is a method of every operator.
+        # Not named dry_run, which is a method of every operator.
         self.is_dry_run = dry_run
         _check_actions(actions, "actions")
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Make it so.
+        """Create or change the role.
 
-        :raises MwaaInputError: a name or an action cannot be used; nothing was changed.
-        :raises DagNotFound: a DAG isn't there; nothing was changed.
-        :raises RemoteNotFound: the base role isn't there; nothing was changed.
-        :raises UnsupportedByTransport: the transport cannot do it; nothing was changed.
+        :raises MwaaInputError: a name or an action cannot be used. Nothing was changed.
+        :raises DagNotFound: a DAG does not exist. Nothing was changed.
+        :raises RemoteNotFound: the base role does not exist. Nothing was changed.
+        :raises UnsupportedByTransport: the transport cannot do this. Nothing was changed.
         """
         self.read_rendered(required=("env_name", "role_name", "dag_ids", "base_role"))
         access = self._access()
@@ -96,11 +96,11 @@ class MwaaDagRoleOperator(MwaaEnvironmentOperator):
             "Environment %r: role %r %s: %d permissions %s, %d %s",
             self.env_name,
             self.role_name,
-            "would be made" if change.created and self.is_dry_run else "was made" if change.created else "was there",
+            "would be created" if change.created and self.is_dry_run else "was created" if change.created else "exists",
             len(added),
             "would be added" if self.is_dry_run else "added",
             len(removed),
-            "would be taken away" if self.is_dry_run else "taken away",
+            "would be removed" if self.is_dry_run else "removed",
         )
         for sign, permissions in (("-", removed), ("+", added)):
             for permission in permissions:
@@ -116,9 +116,9 @@ class MwaaDagRoleOperator(MwaaEnvironmentOperator):
     def _access(self) -> dict[str, Collection[str]]:
         given = self.dag_ids
         if isinstance(given, str) or not isinstance(given, Collection):
-            raise MwaaInputError(f"dag_ids={given!r} is no list: give the ids of the DAGs, ['etl', 'report'].")
+            raise MwaaInputError(f"dag_ids={given!r} must be a list. Give the ids of the DAGs, ['etl', 'report'].")
         if not given:
-            raise MwaaInputError(f"dag_ids is empty, and role {self.role_name!r} would see no DAG: give some.")
+            raise MwaaInputError(f"dag_ids is empty, so role {self.role_name!r} would see no DAG. Give at least one.")
         if not isinstance(given, Mapping):
             return {str(dag_id): self.actions for dag_id in given}
         for dag_id, actions in given.items():
@@ -128,6 +128,6 @@ class MwaaDagRoleOperator(MwaaEnvironmentOperator):
 
 def _check_actions(actions: Collection[str], parameter: str) -> None:
     if isinstance(actions, str) or not isinstance(actions, Collection) or not actions:
-        raise MwaaInputError(f"{parameter}={actions!r} is no list of actions: give some of {list(DAG_ACTIONS)}.")
+        raise MwaaInputError(f"{parameter}={actions!r} must be a list of actions. Give some of {list(DAG_ACTIONS)}.")
     if unknown := [action for action in actions if action not in DAG_ACTIONS]:
-        raise MwaaInputError(f"{parameter}: {unknown[0]!r} is none of {', '.join(DAG_ACTIONS)}.")
+        raise MwaaInputError(f"{parameter}: {unknown[0]!r} must be one of {', '.join(DAG_ACTIONS)}.")

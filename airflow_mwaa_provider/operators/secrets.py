@@ -27,43 +27,43 @@ _SOURCES = ("auto", "database", "task", "environment")
 
 
 class MigrateToSecretsManagerOperator(MwaaEnvironmentOperator):
-    """Move connections and variables of an environment to Secrets Manager, each verified.
+    """Move connections and variables of an environment to Secrets Manager, and verify each one.
 
-    First all of it is read and compared with what Secrets Manager has; what cannot be moved is named before anything
-    is written: a name or size that Secrets Manager refuses, a value that cannot be read, a secret that is there and
-    holds something else. Then one secret after the other is written, and read back as a task reads it. A migration
-    that ended half-way goes on when it is run again.
+    First everything is read and compared with the secrets in Secrets Manager. What cannot be moved is reported before
+    anything is written: a name or size that Secrets Manager rejects, a value that cannot be read, a secret that exists
+    with other content. Then the secrets are written one by one, and each is read back as a task reads it. A migration
+    that was interrupted continues when it is run again.
 
-    Values reach neither the log nor XCom nor an error.
+    Values appear neither in the log, nor in XCom, nor in an error.
 
     Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaEnvironmentOperator`.
 
-    :param env_name: name of the environment (templated); if not given, the one that the task runs in. Of another one
-        only that can be moved which its REST API shows: no connection with a password.
+    :param env_name: name of the environment (templated). The default is the one that the task runs in. From another
+        environment, only what its REST API shows can be moved: no connection with a password.
     :param connections: ids of connections, or patterns with ``*`` (templated); an empty list for none.
-        ``aws_default`` is meant only where its name is given.
+        ``aws_default`` is moved only if its name is given.
     :param variables: the same for keys of variables (templated).
-    :param connections_prefix: what the names of connections' secrets begin with, as in the backend's options
-        (templated).
+    :param connections_prefix: prefix of the names of connections' secrets, as in the backend's options (templated).
     :param variables_prefix: the same for variables (templated).
-    :param sep: what stands between the prefix and the id.
-    :param on_conflict: what to do with a secret that is there and holds something else: ``"fail"`` before anything is
-        written, ``"skip"`` or ``"overwrite"`` it (templated).
+    :param sep: separator of the prefix and the id.
+    :param on_conflict: what to do with a secret that exists with other content: ``"fail"`` before anything is written,
+        ``"skip"`` or ``"overwrite"`` (templated).
     :param form: ``"json"`` or ``"uri"``: how a secret holds a connection.
     :param tags: tags of secrets that are created (templated).
-    :param kms_key_id: the KMS key of secrets that are created (templated); if not given, the account's own.
-    :param restore_deleted: take back the deletion of secrets that are scheduled for it, and overwrite them.
-    :param leave_out_refused: leave out what cannot be moved, instead of failing before anything is written.
-    :param delete_source: delete from the environment what a secret holds, each after its secret was read back.
+    :param kms_key_id: KMS key of secrets that are created (templated). The default is the account's own key.
+    :param restore_deleted: restore secrets that are scheduled for deletion, and overwrite them.
+    :param leave_out_refused: skip what cannot be moved, instead of failing before anything is written.
+    :param delete_source: delete connections and variables from the environment, each after its secret was read back.
     :param dry_run: write nothing, and return what would happen (templated).
-    :param source: ``"database"``, ``"task"`` (what a task gets when it asks for each by name), ``"environment"`` (its
-        API), or ``"auto"``: the API of another environment; of the own one the database on Airflow 2, or with
-        ``metadata_conn_id``, else what the task gets.
-    :param metadata_conn_id: a ``postgres`` connection to the metadata database of the own environment (templated).
-    :param secrets_conn_id: connection for Secrets Manager (templated); ``None`` takes ``aws_conn_id``.
+    :param source: ``"database"``, ``"task"`` (what a task gets if it looks up each one by name), ``"environment"`` (its
+        API), or ``"auto"``. That is the API for another environment. For the task's own environment it is the database
+        on Airflow 2 or with ``metadata_conn_id``, and otherwise what the task gets.
+    :param metadata_conn_id: a ``postgres`` connection to the metadata database of the task's own environment
+        (templated).
+    :param secrets_conn_id: connection for Secrets Manager (templated). ``None`` uses ``aws_conn_id``.
     :return: ``{"connections": {"created": [...], "overwritten": [...], "restored": [...], "same": [...],
         "skipped": [...], "conflict": [...], "refused": {key: reason}, "deleted": [...]}, "variables": {...},
-        "dry_run": …}``, keys alone.
+        "dry_run": …}``, with keys only.
     """
 
     template_fields: Sequence[str] = (
@@ -122,7 +122,7 @@ class MigrateToSecretsManagerOperator(MwaaEnvironmentOperator):
         self.restore_deleted = restore_deleted
         self.leave_out_refused = leave_out_refused
         self.delete_source = delete_source
-        # Not dry_run: that is a method of every operator.
+        # Not named dry_run, which is a method of every operator.
         self.is_dry_run = dry_run
         self.source = source
         self.metadata_conn_id = metadata_conn_id
@@ -131,11 +131,11 @@ class MigrateToSecretsManagerOperator(MwaaEnvironmentOperator):
         self._check_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Move them.
+        """Move the connections and variables.
 
-        :raises MigrationRefused: something cannot be moved, or is there and differs; nothing was written.
-        :raises AccessDenied: Secrets Manager, KMS or the environment refused; names the action to allow.
-        :raises SecretsError: it ended half-way; run again, it goes on.
+        :raises MigrationRefused: something cannot be moved, or exists and differs. Nothing was written.
+        :raises AccessDenied: Secrets Manager, KMS or the environment denied access; names the action to allow.
+        :raises SecretsError: the migration was interrupted. It continues when it is run again.
         """
         from airflow_mwaa_provider.client.secrets_migration.migration import migrate
         from airflow_mwaa_provider.client.secrets_migration.reading_back import reader
@@ -170,13 +170,13 @@ class MigrateToSecretsManagerOperator(MwaaEnvironmentOperator):
             options,
             dry_run=flag(self.is_dry_run, "dry_run"),
             stop=self._stop,
-            progress=lambda done, total: self.log.info("%d of %d secrets are written and read back", done, total),
+            progress=lambda done, total: self.log.info("%d of %d secrets written and read back", done, total),
         )
         self._report(source.label, outcome)
         return outcome.as_dict()
 
     def on_kill(self) -> None:
-        """End between two secrets; what is written stays, and a retry goes on."""
+        """End between two secrets. What was written is kept, and a retry continues."""
         if self._stop is not None:
             self._stop.set()
 
@@ -195,9 +195,9 @@ class MigrateToSecretsManagerOperator(MwaaEnvironmentOperator):
         return Names(self.connections_prefix, self.variables_prefix, self.sep)
 
     def _check_literals(self) -> None:
-        """Refuse when the DAG is parsed what can be known then."""
+        """Check the values that are known when the DAG is parsed."""
         if self.source not in _SOURCES:
-            raise MwaaInputError(f"source={self.source!r} is none of {', '.join(map(repr, _SOURCES))}.")
+            raise MwaaInputError(f"source={self.source!r} must be one of {', '.join(map(repr, _SOURCES))}.")
         later = is_rendered_later
         MigrationOptions(
             "fail" if later(self.on_conflict) else self.on_conflict, self.form, delete_source=self.delete_source
@@ -213,5 +213,5 @@ class MigrateToSecretsManagerOperator(MwaaEnvironmentOperator):
 
 def _tags(tags: Mapping[str, str] | None) -> dict[str, str]:
     if tags is not None and not isinstance(tags, Mapping):
-        raise MwaaInputError(f"tags={tags!r} is no dict: give {{'team': 'sales'}}.")
+        raise MwaaInputError(f"tags={tags!r} must be a dict, such as {{'team': 'sales'}}.")
     return {str(key): str(value) for key, value in (tags or {}).items()}

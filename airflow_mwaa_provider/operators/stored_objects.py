@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the operators that import and export variables, connections and pools have in common."""
+"""The bases of the operators that import and export variables, connections and pools."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ON_CONFLICT = ("overwrite", "skip", "fail")
 
 
 class HiddenContent:
-    """A dict in a templated field, which Airflow renders, but shows neither in its UI nor in the stored DAG.
+    """A dict in a templated field that Airflow renders, but shows neither in its UI nor in the stored DAG.
 
-    Its values are attributes, one by one and at any depth: when rendering fails Airflow logs the field that it was at,
-    which must not be all of them.
+    Each value is an attribute, at any depth, because if rendering fails, Airflow logs the field that it was rendering.
+    That must not be the whole dict.
     """
 
     def __init__(self, content: Mapping[Any, Any]) -> None:
@@ -43,24 +43,24 @@ class HiddenContent:
 
     @property
     def template_fields(self) -> Sequence[str]:
-        """What Airflow is to render."""
+        """The attributes that Airflow renders."""
         return tuple(self._names)
 
     @property
     def content(self) -> dict[Any, Any]:
-        """The dict, with what has been rendered."""
+        """The dict, with rendered values."""
         values = {key: getattr(self, name) for name, key in self._names.items()}
         return {key: value.content if isinstance(value, HiddenContent) else value for key, value in values.items()}
 
 
 class MwaaStoredObjectsOperator(MwaaEnvironmentOperator):
-    """How an environment, and S3, are reached; base of the operators below.
+    """Base of the operators below: how they reach an environment, and S3.
 
     Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaEnvironmentOperator`. With
     ``transport="cli"``, variables are read and written by a command each, and connections and pools not at all.
 
     :param env_name: name of the environment (templated).
-    :param s3_conn_id: connection for ``s3://`` addresses (templated); ``None`` takes ``aws_conn_id``.
+    :param s3_conn_id: connection for ``s3://`` addresses (templated). ``None`` uses ``aws_conn_id``.
     """
 
     nouns: ClassVar[str]
@@ -85,29 +85,30 @@ class MwaaStoredObjectsOperator(MwaaEnvironmentOperator):
         return settings.aws_client("s3")
 
     def _kind(self) -> StoredKind[Any]:
-        # Imported here, because it brings requests, which a DAG file's parsing must not load.
+        # Imported here, because it imports requests, which parsing a DAG file must not load.
         from airflow_mwaa_provider.client.stored.kinds import KINDS
 
         return KINDS[self.nouns](self.hook_settings.environment(self.env_name))
 
 
 class MwaaImportOperator(MwaaStoredObjectsOperator):
-    """Write a file of variables, connections or pools into an MWAA environment; base of the operators that do.
+    """Import a file of variables, connections or pools into an MWAA environment; base of the operators that do.
 
-    *All or nothing.* The file is checked as a whole before anything is written. Then what is there is read, the new is
-    written, read back and compared; when anything fails, or the task is killed, what was there is put back, and
-    :class:`~airflow_mwaa_provider.exceptions.ImportFailed` says whether that succeeded. Only the end of the worker
-    itself leaves a half: a retry completes it. Importing the same again changes nothing.
+    *All or nothing.* The file is checked as a whole before anything is written. Then the existing content is read, and
+    the new content is written, read back and compared. If anything fails, or the task is killed, the previous content
+    is restored, and :class:`~airflow_mwaa_provider.exceptions.ImportFailed` reports whether that succeeded. Only the
+    end of the worker itself leaves an import incomplete. A retry completes it. Importing the same file again changes
+    nothing.
 
-    Values reach neither the log nor XCom nor an error, and a dict that is given in the DAG is not shown in the UI.
+    Values appear neither in the log, nor in XCom, nor in an error, and a dict in the DAG is not shown in the UI.
 
-    :param on_conflict: what to do with what is there and differs: ``"overwrite"``, ``"skip"``, or ``"fail"`` before
+    :param on_conflict: what to do with what exists and differs: ``"overwrite"``, ``"skip"``, or ``"fail"`` before
         anything is written.
     :param dry_run: write nothing, and return what would happen.
-    :param overwrite_hidden: also overwrite what Airflow hides, although a failed import cannot put it back: masked
+    :param overwrite_hidden: also overwrite what Airflow hides, although a failed import cannot restore it: masked
         variables, passwords of connections.
-    :param restore_timeout: a ``timedelta``; give up putting back after this time.
-    :return: ``{"created": [...], "changed": [...], "same": [...], "skipped": [...], "dry_run": …}``, keys alone.
+    :param restore_timeout: a ``timedelta``; stop restoring after this time.
+    :return: ``{"created": [...], "changed": [...], "same": [...], "skipped": [...], "dry_run": …}``, with keys only.
     """
 
     def __init__(
@@ -121,23 +122,23 @@ class MwaaImportOperator(MwaaStoredObjectsOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.on_conflict = on_conflict
-        # Not dry_run: that is a method of every operator.
+        # Not named dry_run, which is a method of every operator.
         self.is_dry_run = dry_run
         self.overwrite_hidden = overwrite_hidden
         self.restore_timeout = restore_timeout
         self._stop: threading.Event | None = None
         if on_conflict not in ON_CONFLICT:
             known = ", ".join(map(repr, ON_CONFLICT))
-            raise MwaaInputError(f"on_conflict={on_conflict!r} is none of {known}.")
+            raise MwaaInputError(f"on_conflict={on_conflict!r} must be one of {known}.")
         check_duration(restore_timeout, "restore_timeout")
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Import.
+        """Import the file or dict.
 
-        :raises MwaaInputError: the file cannot be used; nothing was written.
-        :raises ValueMasked: what is there could not be put back; nothing was written.
-        :raises RemoteConflict: with ``on_conflict="fail"``; nothing was written.
-        :raises ImportFailed: it failed later; ``.restored`` says whether all is as before.
+        :raises MwaaInputError: the file cannot be used. Nothing was written.
+        :raises ValueMasked: existing content could not be restored. Nothing was written.
+        :raises RemoteConflict: something differs, with ``on_conflict="fail"``. Nothing was written.
+        :raises ImportFailed: writing failed; ``.restored`` is whether everything is as before.
         """
         from airflow_mwaa_provider.client.transactional_import import import_stored
 
@@ -167,7 +168,7 @@ class MwaaImportOperator(MwaaStoredObjectsOperator):
         return result.as_dict()
 
     def on_kill(self) -> None:
-        """End the import as if it had failed: what was written is put back."""
+        """End the import as if it had failed: the previous content is restored."""
         if self._stop is not None:
             self._stop.set()
 
@@ -181,8 +182,8 @@ class MwaaImportOperator(MwaaStoredObjectsOperator):
             return read_document(source, self.nouns)
         if not isinstance(source, str) or not source:
             raise MwaaInputError(
-                f"{self.nouns} is {'empty' if source == '' else type(source).__name__}: give a dict, the path of a "
-                "JSON file, or s3://BUCKET/KEY."
+                f"{self.nouns} is {'empty' if source == '' else f'a {type(source).__name__}'}. Give a dict, the path "
+                "of a JSON file, or s3://BUCKET/KEY."
             )
         from airflow_mwaa_provider.client.stored.files import read_file
 
@@ -191,14 +192,14 @@ class MwaaImportOperator(MwaaStoredObjectsOperator):
 
 
 class MwaaExportOperator(MwaaStoredObjectsOperator):
-    """Write the variables, connections or pools of an MWAA environment to a file; base of the operators that do.
+    """Export the variables, connections or pools of an MWAA environment to a file; base of the operators that do.
 
-    The file has the form of Airflow's own export, as JSON, and is what the operators that import take. It is written
-    whole or not at all; on a disk with mode 0600.
+    The file has the format of Airflow's own export, as JSON, which the operators that import accept. It is written as a
+    whole or not at all, and on disk with mode 0600.
 
-    :param destination: path of the file, or ``s3://bucket/key`` (templated). It is replaced.
-    :param leave_out_hidden: leave out what Airflow masks, instead of failing.
-    :return: ``{"destination": …, "exported": [...], "left_out": [...]}``, keys alone.
+    :param destination: path of the file, or ``s3://bucket/key`` (templated). An existing file is replaced.
+    :param leave_out_hidden: omit what Airflow masks, instead of failing.
+    :return: ``{"destination": …, "exported": [...], "left_out": [...]}``, with keys only.
     """
 
     template_fields: Sequence[str] = (*MwaaStoredObjectsOperator.template_fields, "destination")
@@ -210,7 +211,7 @@ class MwaaExportOperator(MwaaStoredObjectsOperator):
         self.leave_out_hidden = leave_out_hidden
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Export.
+        """Export to the file.
 
         :raises ValueMasked: Airflow masks something; names it.
         """
@@ -219,11 +220,11 @@ class MwaaExportOperator(MwaaStoredObjectsOperator):
 
         self.read_rendered(required=("env_name", "destination"))
         if not self.destination:
-            raise MwaaInputError("destination is empty: give a path, or s3://BUCKET/KEY.")
+            raise MwaaInputError("destination is empty. Give a path, or s3://BUCKET/KEY.")
         document, left_out = export_stored(self._kind(), leave_out_hidden=self.leave_out_hidden)
         text = json.dumps(document, indent=4, sort_keys=True) + "\n"
         write_file(self.destination, text.encode(), self._s3)
         self.log.info("Environment %r: %d %s to %s", self.env_name, len(document), self.nouns, self.destination)
         if left_out:
-            self.log.warning("Left out, because Airflow masks them: %s", ", ".join(left_out))
+            self.log.warning("Omitted, because Airflow masks them: %s", ", ".join(left_out))
         return {"destination": self.destination, "exported": sorted(document), "left_out": left_out}

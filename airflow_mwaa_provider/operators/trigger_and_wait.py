@@ -36,20 +36,21 @@ def trigger_and_wait(
     verify: bool | str | None = None,
     botocore_config: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Trigger a run in another MWAA environment, exactly once, and wait for it in this task's slot.
+    """Trigger a run in another MWAA environment, exactly once, and wait for it in this task's worker slot.
 
-    To be called while a task runs. Without a run id it is derived from the source environment and run, the task
-    instance, the target environment, the DAG and the conf: a retry of the task, and a second call with the same
-    arguments, find the run that is there and wait for it instead of making another. Clearing the task makes new runs.
+    Call it from a running task. By default the run id is derived from the source environment and run, the task
+    instance, the target environment, the DAG and the conf. A retry of the task, and a second call with the same
+    arguments, therefore find the existing run and wait for it instead of creating another. Clearing the task creates
+    new runs.
 
-    :param conf: configuration of the run, JSON-serialisable.
-    :param run_id: id of the run; needed to run the same DAG with the same conf twice in one task.
-    :param wait_timeout: give up waiting after this time; the remote run goes on.
-    :param result_task_id: a task of the remote run whose XCom is added to what is returned, as ``result``.
-    :return: as :class:`~airflow_mwaa_provider.operators.dag_run.MwaaTriggerDagRunOperator`.
-    :raises DagRunFailed: the run ended badly; names the tasks that failed.
-    :raises DagRunAlreadyExists: the run of the given id has another conf.
-    :raises MwaaInputError: the conf isn't JSON; nothing was triggered.
+    :param conf: configuration of the run, JSON-serializable.
+    :param run_id: id of the run. Required to run the same DAG with the same conf twice in one task.
+    :param wait_timeout: stop waiting after this time. The remote run continues.
+    :param result_task_id: a task of the remote run whose XCom is added to the return value as ``result``.
+    :return: that of :class:`~airflow_mwaa_provider.operators.dag_run.MwaaTriggerDagRunOperator`.
+    :raises DagRunFailed: the run failed; names the tasks that failed.
+    :raises DagRunAlreadyExists: the run with the given id has another conf.
+    :raises MwaaInputError: the conf is not JSON-serializable. Nothing was triggered.
     """
     check_transport(transport)
     check_duration(wait_timeout, "wait_timeout")

@@ -14,13 +14,13 @@ __all__ = ["MwaaExportVariablesOperator", "MwaaImportVariablesOperator"]
 
 
 class MwaaImportVariablesOperator(MwaaImportOperator):
-    """Write variables into an MWAA environment: all of them, or none.
+    """Import variables into an MWAA environment, all or nothing.
 
-    ``{"key": value}``, or ``{"key": {"value": …, "description": …}}``. A text is stored as it is, any other value as
-    JSON text. A description that isn't mentioned stays as it is.
+    The document is ``{"key": value}``, or ``{"key": {"value": …, "description": …}}``. A string is stored as it is, any
+    other value as JSON. A description that is not mentioned is kept.
 
-    Takes all parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaImportOperator` and of
-    :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator` as well.
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaImportOperator` and of
+    :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator`.
 
     :param variables: a dict, the path of a JSON file, or ``s3://bucket/key`` (templated).
     """
@@ -34,11 +34,11 @@ class MwaaImportVariablesOperator(MwaaImportOperator):
 
 
 class MwaaExportVariablesOperator(MwaaExportOperator):
-    """Write all variables of an MWAA environment to a JSON file, on disk or in S3.
+    """Export all variables of an MWAA environment to a JSON file, on disk or in S3.
 
-    Importing the file stores the same texts again, but for the spacing of JSON where Airflow 3 shows it rewritten.
+    Importing the file stores the same strings again, except for the spacing of JSON, which Airflow 3 rewrites.
 
-    Takes all parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaExportOperator` and of
+    Also takes the parameters of :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaExportOperator` and of
     :class:`~airflow_mwaa_provider.operators.stored_objects.MwaaStoredObjectsOperator`.
     """
 

@@ -257,7 +257,7 @@ def test_a_template_that_fails_does_not_bring_the_rest_into_the_log(caplog: pyte
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"on_conflict": "merge"}, "on_conflict='merge' is none of 'overwrite', 'skip', 'fail'"),
+        ({"on_conflict": "merge"}, "on_conflict='merge' must be one of 'overwrite', 'skip', 'fail'"),
         ({"transport": "pigeon"}, "transport='pigeon'"),
         ({"restore_timeout": 300}, "restore_timeout=300 is no timedelta"),
     ],

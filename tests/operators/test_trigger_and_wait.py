@@ -25,4 +25,4 @@ def test_a_role_that_may_not_ask_for_the_address_gets_the_result_without_it(
     world.deny("GetEnvironment", "CreateWebLoginToken", "CreateCliToken")
     result = trigger_and_wait("env3", "etl", run_id="mine", transport="rest_api", aws_conn_id=connection())
     assert (result["state"], result["url"]) == ("success", "")
-    assert "There is no link to the run" in caplog.text
+    assert "The task has no link to the run" in caplog.text

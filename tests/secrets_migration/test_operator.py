@@ -125,12 +125,12 @@ def test_a_task_of_airflow_3_has_no_database(execute: Callable[..., Any]) -> Non
     [
         ({"on_conflict": "replace"}, "on_conflict='replace' is none of"),
         ({"form": "yaml"}, "form='yaml' is none of"),
-        ({"source": "cli"}, "source='cli' is none of 'auto', 'database', 'task', 'environment'"),
+        ({"source": "cli"}, "source='cli' must be one of 'auto', 'database', 'task', 'environment'"),
         ({"connections": "db"}, "connections='db' is no list"),
         ({"variables": None}, "variables=None is no list"),
         ({"connections_prefix": "a b"}, "connections_prefix='a b': Secrets Manager takes only"),
         ({"connections_prefix": "x", "variables_prefix": "x/"}, "are the same"),
-        ({"tags": ["x"]}, r"tags=\['x'\] is no dict"),
+        ({"tags": ["x"]}, r"tags=\['x'\] must be a dict"),
         ({"transport": "soap"}, "transport='soap' is none of"),
     ],
 )
