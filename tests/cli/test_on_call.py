@@ -416,7 +416,10 @@ def test_which_of_the_mapped_ones_is_meant(terminal: Terminal, world: World) -> 
         (["variables", "get", "evn3", "greeting"], "The nearest to environment 'evn3': 'env3'."),
         (["roles", "show", "env3", "Users"], "The nearest to role 'Users': 'User'."),
         (["roles", "delete", "env3", "Users"], "The nearest to role 'Users': 'User'."),
-        (["roles", "create", "env3", "team", "--dag", "etl", "--base-role", "Users"], "nearest to role 'Users': 'User'."),
+        (
+            ["roles", "create", "env3", "team", "--dag", "etl", "--base-role", "Users"],
+            "nearest to role 'Users': 'User'.",
+        ),
         (["roles", "create", "env3", "team", "--dag", "elt"], "The nearest to DAG 'elt': 'etl'."),
         (["tasks", "clear", "env3", "etl", "old", "zzz"], "Its tasks: 'extract', 'load', 'transform'."),
     ],

@@ -10,10 +10,11 @@ from typing import Any
 import boto3
 import pytest
 import trustme
+from botocore.exceptions import ClientError
 
-from airflow_mwaa_provider.client.aws.calls import AwsCalls
+from airflow_mwaa_provider.client.aws.calls import AwsCalls, aws_error
 from airflow_mwaa_provider.client.http.retrying import RetryPolicy
-from airflow_mwaa_provider.exceptions import AwsError, MwaaInputError
+from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaInputError
 from tests.client.page_server import PAGE, PageServer, _page_server, page_server
 
 __all__ = ["_page_server", "page_server"]
@@ -112,3 +113,32 @@ def test_a_connection_that_was_never_trusted_has_done_nothing(page_server: PageS
             calls = _calls_of(secured.url.replace("http:", "https:"), verify=str(bundle))
             with pytest.raises(MwaaInputError, match=r"the CA bundle cannot be read .* Check verify"):
                 calls.call("PutMetricData", "here", is_mutating=True, **CALLS["PutMetricData"])
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "action"),
+    [
+        (
+            "AccessDeniedException",
+            "role x is not authorized to perform: kms:Decrypt",
+            "kms:GenerateDataKey, kms:Decrypt",
+        ),
+        ("AccessDeniedException", "Access to KMS is not allowed", "kms:GenerateDataKey, kms:Decrypt"),
+        ("EncryptionFailure", "no such key", "kms:GenerateDataKey, kms:Decrypt"),
+        ("AccessDenied", "role x is not authorized to write arn:aws:s3:::my-kms-bucket/kms:x", "s3:PutObject"),
+    ],
+)
+def test_a_key_that_may_not_be_used_names_kms(code: str, words: str, action: str) -> None:
+    error = ClientError({"Error": {"Code": code, "Message": words}}, "PutObject")  # type: ignore[typeddict-item]
+    found = aws_error("here: PutObject", "S3", error, action="s3:PutObject", is_mutating=True)
+    assert isinstance(found, AccessDenied)
+    assert found.action == action
+
+
+def test_a_reason_that_repeats_a_hidden_value_is_left_out() -> None:
+    details = {"Code": "ValidationException", "Message": "Value 'hunter2' at 'secretString' is too long"}
+    error = ClientError({"Error": details}, "PutSecretValue")  # type: ignore[typeddict-item]
+    found = aws_error("here", "Secrets Manager", error, action="x", is_mutating=False, hidden="hunter2")
+    assert isinstance(found, MwaaInputError)
+    assert "hunter2" not in str(found)
+    assert "its reason repeats the value" in str(found)

@@ -12,13 +12,13 @@ import pytest
 from botocore.config import Config
 from cryptography.fernet import Fernet
 
+from airflow_mwaa_provider.client.aws.secrets_manager import SecretsManager
 from airflow_mwaa_provider.client.models import Connection
 from airflow_mwaa_provider.client.secrets_migration.items import Kind, Patterns
 from airflow_mwaa_provider.client.secrets_migration.migration import Outcome, migrate
 from airflow_mwaa_provider.client.secrets_migration.options import MigrationOptions, Names
 from airflow_mwaa_provider.client.secrets_migration.reading_back import reader
 from airflow_mwaa_provider.client.secrets_migration.source import DocumentSource
-from airflow_mwaa_provider.client.secrets_migration.vault import Vault
 from airflow_mwaa_provider.metadata.stored_values import StoredValues
 from airflow_mwaa_provider.secrets.read_back import ReadBack
 from tests.botocore_data import _botocore_data
@@ -69,14 +69,14 @@ def move(service: SecretsService) -> Callable[..., Outcome]:
 
     def run(source: Any, *, names: Names = NAMES, wanted: Any = ALL, **given: Any) -> Outcome:
         client = once_each(service)
-        vault_options = {name: given.pop(name) for name in ("tags", "kms_key_id") if name in given}
+        options_of_secrets = {name: given.pop(name) for name in ("tags", "kms_key_id") if name in given}
         more = {name: given.pop(name) for name in ("dry_run", "stop", "read_back", "progress") if name in given}
         backend = ReadBack(
             client, connections_prefix=names.connections_prefix, variables_prefix=names.variables_prefix, sep=names.sep
         )
-        vault = Vault(client, policy=FakeTime().policy(), **vault_options)
+        secrets = SecretsManager(client, policy=FakeTime().policy(), **options_of_secrets)
         more.setdefault("read_back", reader(backend, names))
-        return migrate(source, wanted, vault, names, options=MigrationOptions(**given), **more)
+        return migrate(source, wanted, secrets, names, options=MigrationOptions(**given), **more)
 
     return run
 

@@ -58,7 +58,7 @@ def test_from_files_there_and_back(terminal: Terminal, world: World, service: Se
         "would be created variable a",
         "would be created variable b",
     ]
-    assert planned[3].startswith("refused variable c : Secrets Manager takes only letters")
+    assert planned[3].startswith("refused variable c : Secrets Manager accepts only letters")
     assert planned[4] == f"- and {file}: 3 created, 1 refused; nothing was written"
     assert service.calls["CreateSecret"] == 0
     moved = text_of(terminal, "migrate", *given, "--tag", "team=sales", stdin=json.dumps(CONNECTIONS))
@@ -143,7 +143,7 @@ def test_a_killed_run_goes_on(terminal: Terminal, service: SecretsService, tmp_p
         ([], "Give one source: ENV, --from-database, or --connections-file and --variables-file."),
         (["env3", "--variables-file", "x"], "Give one source"),
         (["--variables-file", "-", "--connections-file", "-"], "Only one of --connections-file and --variables-file"),
-        (["env3", "--fernet-key-file", "x"], "--fernet-key-file goes with --from-database"),
+        (["env3", "--fernet-key-file", "x"], "--fernet-key-file requires --from-database"),
     ],
 )
 def test_misuse(terminal: Terminal, arguments: list[str], says: str) -> None:
@@ -154,7 +154,7 @@ def test_misuse(terminal: Terminal, arguments: list[str], says: str) -> None:
     ("arguments", "says"),
     [
         (["env3", "--tag", "=x"], "--tag '=x' has no key. Write --tag KEY=VALUE."),
-        (["env3", "--variables-prefix", "a b"], "variables_prefix='a b': Secrets Manager takes only letters"),
+        (["env3", "--variables-prefix", "a b"], "variables_prefix='a b': Secrets Manager accepts only letters"),
         (["--variables-file", "/nowhere"], "File '/nowhere' cannot be read"),
         (["--from-database", "mysql://x", "--fernet-key-file", "/nowhere"], "File '/nowhere' cannot be read"),
         (["--from-database", "mysql://x"], "Metadata of a mysql database cannot be read"),

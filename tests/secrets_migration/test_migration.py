@@ -96,8 +96,8 @@ def test_names_tags_key_and_description(service: SecretsService, move: Callable[
 @pytest.mark.parametrize(
     ("connections", "variables", "says"),
     [
-        ({"a:b": "aws://"}, {}, r"connection 'a:b': Secrets Manager takes only letters, .* and not ':'"),
-        ({}, {"ä b": "x"}, r"variable 'ä b': .* and not ' ' 'ä'"),
+        ({"a:b": "aws://"}, {}, r"connection 'a:b': Secrets Manager accepts only letters, .* not ':'"),
+        ({}, {"ä b": "x"}, r"variable 'ä b': .* not ' ' 'ä'"),
         ({}, {"big": CANARY.ljust(77_000)}, r"variable 'big': it has 77,000 bytes, and a secret holds 65,536"),
         ({}, {"empty": ""}, "variable 'empty': it is empty"),
         ({}, {"n" * 240: "x", "x": "***"}, "variable 'x': its value is, or holds, the mask"),
@@ -157,7 +157,7 @@ def test_one_that_ended_half_way_goes_on(service: SecretsService, move: Callable
         return None
 
     service.fault = refuse
-    with pytest.raises(SecretsError, match="CreateSecret answered LimitExceededException") as failed:
+    with pytest.raises(SecretsError, match="CreateSecret: Secrets Manager answered LimitExceededException") as failed:
         move(source)
     assert failed.value.code == "LimitExceededException"
     service.fault = None
@@ -266,7 +266,7 @@ def test_patterns(move: Callable[..., Any]) -> None:
     [
         (lambda: MigrationOptions("replace"), "on_conflict='replace' is none of 'fail', 'skip', 'overwrite'"),
         (lambda: MigrationOptions(form="yaml"), "form='yaml' is none of 'json', 'uri'"),
-        (lambda: Names("a b"), "connections_prefix='a b': Secrets Manager takes only letters"),
+        (lambda: Names("a b"), "connections_prefix='a b': Secrets Manager accepts only letters"),
         (lambda: Names("a", "a/"), "are the same"),
         (lambda: Names("").prefix(Kind.CONNECTION), "connections_prefix is empty, which would mean every secret"),
     ],

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
+from airflow_mwaa_provider.client.aws import secrets_manager
 from airflow_mwaa_provider.client.models import Connection
-from airflow_mwaa_provider.client.secrets_migration import vault
 from airflow_mwaa_provider.exceptions import MigrationRefused, MwaaError, MwaaInputError, NoMetadataRoute
 from airflow_mwaa_provider.operators.secrets import MigrateToSecretsManagerOperator
 from scripts.lib import canary
@@ -31,7 +31,7 @@ NOT_ENCRYPTED = "canary-b20f7d"
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vault, "RetryPolicy", lambda deadline_s: FakeTime().policy(deadline_s))
+    monkeypatch.setattr(secrets_manager, "RetryPolicy", lambda deadline_s: FakeTime().policy(deadline_s))
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_task_of_airflow_3_has_no_database(execute: Callable[..., Any]) -> Non
         ({"source": "cli"}, "source='cli' must be one of 'auto', 'database', 'task', 'environment'"),
         ({"connections": "db"}, "connections='db' is no list"),
         ({"variables": None}, "variables=None is no list"),
-        ({"connections_prefix": "a b"}, "connections_prefix='a b': Secrets Manager takes only"),
+        ({"connections_prefix": "a b"}, "connections_prefix='a b': Secrets Manager accepts only"),
         ({"connections_prefix": "x", "variables_prefix": "x/"}, "are the same"),
         ({"tags": ["x"]}, r"tags=\['x'\] must be a dict"),
         ({"transport": "soap"}, "transport='soap' is none of"),
@@ -228,6 +228,6 @@ def test_refusals_come_before_any_write(
     own_database: Metadata, service: SecretsService, execute: Callable[..., Any]
 ) -> None:
     own_database.fill([], {"bad name": ("1", None), "fine": ("1", None)})
-    with pytest.raises(MigrationRefused, match="variable 'bad name': Secrets Manager takes only"):
+    with pytest.raises(MigrationRefused, match="variable 'bad name': Secrets Manager accepts only"):
         execute(metadata_conn_id="metadata")
     assert service.calls["CreateSecret"] == 0

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from airflow_mwaa_provider.client.aws.secrets_manager import SecretsManager
 from airflow_mwaa_provider.client.models import Connection
 from airflow_mwaa_provider.client.secrets_migration.items import Kind
 from airflow_mwaa_provider.client.secrets_migration.migration import Step
 from airflow_mwaa_provider.client.secrets_migration.restoring import restore
-from airflow_mwaa_provider.client.secrets_migration.vault import Vault
 from airflow_mwaa_provider.client.stored.connection_uris import differing_fields
 from tests.client.world import World
 from tests.secrets.conftest import SecretsService, make
@@ -55,7 +55,7 @@ def test_500_are_moved_read_by_the_backend_and_brought_back(
     assert again.counts() == f"{2 * count} same"
 
     environment = world.environment(env_name, "web_session")
-    restored = restore(environment, ALL, Vault(service.client()), NAMES)
+    restored = restore(environment, ALL, SecretsManager(service.client()), NAMES)
     assert len(restored["connections"]["created"]) == len(restored["variables"]["created"]) == count
     stored = world.airflow(env_name).objects
     for item in connections:

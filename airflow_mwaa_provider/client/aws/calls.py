@@ -31,6 +31,9 @@ _BAD_CREDENTIALS = {
     "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidSignatureException",
     "MissingAuthenticationToken", "SignatureDoesNotMatch", "UnrecognizedClientException",
 }  # fmt: skip
+_KMS = {"DecryptionFailure", "EncryptionFailure", "InvalidKeyId", "KMSAccessDeniedException"}
+_OF_KMS = re.compile(r"\bKMS\b|\bkms:[A-Z]")
+_KMS_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
 _WITHOUT_CREDENTIALS = ("CredentialRetrievalError", "NoCredentialsError", "NoRegionError", "PartialCredentialsError")
 _HTML = re.compile(
     rb"\xef?\xbb?\xbf?(?:<\?[^>]*+>|<!--(?>.*?-->)|\s)*+<(?:!doctype\s+)?html\b", re.DOTALL | re.IGNORECASE
@@ -41,6 +44,17 @@ _INVALID = ("InvalidFormat", "InvalidParameter", "Malformed", "Missing", "Valida
 
 class _AnotherAnswered(Exception):
     """An answer is not from the service."""
+
+
+class _InvalidRequest(MwaaInputError):
+    """A request that the service, or boto3, rejects as invalid.
+
+    :param code: the service's own code, or boto3's name of the error.
+    """
+
+    def __init__(self, message: str = "", *, code: str | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.code = code
 
 
 class AwsCalls:
@@ -68,6 +82,7 @@ class AwsCalls:
         repeat_unsure: bool = False,
         member: str | None = None,
         action: str | None = None,
+        hidden: str = "",
         **request: Any,
     ) -> Any:
         """Call an operation until it succeeds, fails permanently, or the deadline passes.
@@ -78,6 +93,7 @@ class AwsCalls:
         :param repeat_unsure: repeat it nevertheless if it is unknown whether it was done.
         :param member: a part that the service's answer always has; without it, something else has answered.
         :param action: the IAM action that allows it, if that has another name.
+        :param hidden: a secret value in the request; a reason that repeats it is left out of the error.
         :raises MwaaError: it failed; ``ambiguous`` if it may have been done nevertheless.
         """
         from botocore import xform_name
@@ -99,7 +115,7 @@ class AwsCalls:
             except (_AnotherAnswered, ResponseParserError, KeyError):  # KeyError: botocore's, for unexpected XML
                 found = _no_answer(where, self._service, is_mutating=is_mutating)
             except (BotoCoreError, ClientError) as error:
-                found = aws_error(where, self._service, error, action=allowing, is_mutating=is_mutating)
+                found = aws_error(where, self._service, error, action=allowing, is_mutating=is_mutating, hidden=hidden)
             # Outside of the except, because botocore's own words may repeat what was sent.
             raise found
 
@@ -131,7 +147,7 @@ class AwsCalls:
             more = {next_part: page[next_part]}
 
 
-def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating: bool) -> MwaaError:
+def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating: bool, hidden: str = "") -> MwaaError:
     """Return the error for one of boto3's; it repeats nothing that was sent.
 
     :param where: what was called, for the message.
@@ -139,16 +155,22 @@ def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating:
     :param error: botocore's ``ClientError`` or ``BotoCoreError``.
     :param action: the IAM action of the call.
     :param is_mutating: whether a failure leaves a doubt that matters.
+    :param hidden: a secret value that was sent; a reason that repeats it is left out.
     """
     response = getattr(error, "response", None)
     if response is None:
         return _unanswered(where, service, error, is_mutating=is_mutating)
     details = response.get("Error", {})
     code = str(details.get("Code", ""))
-    words = _words(details)
+    words = _words(details, hidden)
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
     if code in _THROTTLED or status == 429:
         return Throttled(f"{where}: throttled ({words}). Make fewer calls at once, or try again later.", transient=True)
+    if code in _KMS or (code in _DENIED and _OF_KMS.search(words)):
+        return AccessDenied(
+            f"{where}: the KMS key may not be used ({code}: {words}). Allow {' and '.join(_KMS_ACTIONS)} on it.",
+            action=", ".join(_KMS_ACTIONS),
+        )
     if code in _DENIED:
         return AccessDenied(f"{where}: access denied. Allow {action}. AWS says: {words}.", action=action)
     if code in _BAD_CREDENTIALS:
@@ -162,7 +184,7 @@ def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating:
             code=code, transient=True, ambiguous=is_mutating,
         )  # fmt: skip
     if code.startswith(_INVALID):
-        return MwaaInputError(f"{where}: {service} rejected it as invalid ({words}). Correct it.")
+        return _InvalidRequest(f"{where}: {service} rejected it as invalid ({words}). Correct it.", code=code)
     return AwsError(f"{where}: {service} answered {code} ({words}). Correct that, and try again.", code=code)
 
 
@@ -171,7 +193,7 @@ def _unanswered(where: str, service: str, error: Any, *, is_mutating: bool) -> M
     if kind in _WITHOUT_CREDENTIALS:
         return AccessDenied(f"{where}: no AWS credentials or region ({kind}). Check the AWS connection or profile.")
     if kind == "ParamValidationError":  # its own words repeat the values
-        return MwaaInputError(f"{where}: boto3 rejected a parameter. Correct it.")
+        return _InvalidRequest(f"{where}: boto3 rejected a parameter. Correct it.", code=kind)
     if bundle_unreadable(error):
         return MwaaInputError(
             f"{where}: the CA bundle cannot be read ({reason(error)}). Check verify of the AWS connection and "
@@ -209,9 +231,11 @@ def _no_answer(where: str, service: str, *, is_mutating: bool) -> MwaaError:
     )
 
 
-def _words(details: Mapping[str, Any]) -> str:
-    """Return AWS's own words; a page is named and not quoted."""
+def _words(details: Mapping[str, Any], hidden: str) -> str:
+    """Return AWS's own words; neither a page nor a secret value is quoted."""
     text = str(details.get("Message", "") or details.get("Code", "") or "no reason given")
+    if hidden and hidden in text:
+        return "its reason repeats the value"
     if text.lstrip().startswith("<"):
         return "a page instead of the service's answer, from a proxy or load balancer"
     return unended(truncate(text, 300))

@@ -9,7 +9,6 @@ Source: botocore's service model ``mwaa/2020-07-01``.
 
 from __future__ import annotations
 
-import functools
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -86,14 +85,7 @@ class ControlPlane:
 
     def list_environments(self) -> list[str]:
         """List the names of all environments of the account in this region."""
-        names: list[str] = []
-        token: dict[str, str] = {}
-        while True:
-            answer = self._call("ListEnvironments", "*", functools.partial(_list_page, token))
-            names += answer["Environments"]
-            if not answer.get("NextToken"):
-                return names
-            token = {"NextToken": answer["NextToken"]}
+        return list(self._call("ListEnvironments", "*", _environment_names))
 
     def get_environment(self, env_name: str) -> dict[str, Any]:
         """Describe an environment: the ``Environment`` structure of GetEnvironment."""
@@ -182,11 +174,11 @@ class ControlPlane:
         self,
         operation: str,
         env_name: str,
-        send: Callable[[Any], dict[str, Any]],
+        send: Callable[[Any], Any],
         *,
         is_mutating: bool = False,
         carrying: str = "",
-    ) -> dict[str, Any]:
+    ) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
@@ -232,5 +224,6 @@ def _with_members(answer: dict[str, Any], *names: str) -> dict[str, Any]:
     return answer
 
 
-def _list_page(token: dict[str, str], client: Any) -> dict[str, Any]:
-    return _with_members(client.list_environments(**token), "Environments")
+def _environment_names(client: Any) -> list[str]:
+    pages = client.get_paginator("list_environments").paginate()
+    return [name for page in pages for name in _with_members(page, "Environments")["Environments"]]

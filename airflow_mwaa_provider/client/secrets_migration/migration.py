@@ -12,6 +12,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.client.aws.secrets_manager import (
+    MAX_DESCRIPTION_CHARS,
+    Secret,
+    SecretsManager,
+    SecretState,
+    problem_of_name,
+    problem_of_value,
+)
 from airflow_mwaa_provider.client.in_parallel import AT_ONCE, call_all
 from airflow_mwaa_provider.client.models import Connection
 from airflow_mwaa_provider.client.secrets_migration.items import (
@@ -25,14 +33,6 @@ from airflow_mwaa_provider.client.secrets_migration.secret_texts import (
     SecretForm,
     connection_of_secret,
     secret_of_connection,
-)
-from airflow_mwaa_provider.client.secrets_migration.vault import (
-    MAX_DESCRIPTION_CHARS,
-    Secret,
-    SecretState,
-    Vault,
-    problem_of_name,
-    problem_of_text,
 )
 from airflow_mwaa_provider.client.stored.connection_uris import differing_fields
 from airflow_mwaa_provider.exceptions import MigrationRefused, MwaaInputError, SecretsError
@@ -110,7 +110,7 @@ class Outcome:
 def migrate(
     source: Source,
     wanted: Sequence[Patterns],
-    vault: Vault,
+    secrets: SecretsManager,
     names: Names,
     read_back: ReadBack,
     options: MigrationOptions,
@@ -131,7 +131,7 @@ def migrate(
         raise MwaaInputError(
             f"{source.label}: nothing can be deleted from there.", advice="Leave out {}.", parameter="delete_source"
         )
-    planned = plan(source, wanted, vault, names, options)
+    planned = plan(source, wanted, secrets, names, options)
     if not dry_run:
         _check(planned, options)
     outcome = _outcome(planned, is_dry_run=dry_run)
@@ -142,8 +142,8 @@ def migrate(
         left = [item for item in planned if item.step not in (Step.SKIPPED, Step.REFUSED)]
 
     def move(item: _Planned) -> None:
-        _write(item, vault)
-        _check_read_back(item, vault, read_back)
+        _write(item, secrets)
+        _check_read_back(item, secrets, read_back)
         if options.delete_source:
             source.delete(item.found)
 
@@ -164,7 +164,7 @@ def migrate(
 
 
 def plan(
-    source: Source, wanted: Sequence[Patterns], vault: Vault, names: Names, options: MigrationOptions
+    source: Source, wanted: Sequence[Patterns], secrets: SecretsManager, names: Names, options: MigrationOptions
 ) -> list[_Planned]:
     """Read the source and what is in Secrets Manager, and say what is to become of each; write nothing."""
     found: list[Found] = []
@@ -174,19 +174,19 @@ def plan(
             patterns.check_found(of_kind)
             found += of_kind
     planned = [_planned(item, names, SecretForm(options.form)) for item in found]
-    there = vault.read([item.name for item in planned if not item.reason])
+    there = secrets.read([item.name for item in planned if not item.reason])
     for item in planned:
         if not item.reason:
             item.step, item.reason = _step(item, there[item.name], options)
     return planned
 
 
-def secrets_of(kind: Kind, patterns: Patterns, vault: Vault, names: Names) -> list[Found]:
+def secrets_of(kind: Kind, patterns: Patterns, secrets: SecretsManager, names: Names) -> list[Found]:
     """Read what Secrets Manager holds, for the way back."""
     prefix = names.prefix(kind)
-    listed = {name: text for name, text in vault.list(prefix).items() if patterns.mean(name.removeprefix(prefix))}
+    listed = {name: text for name, text in secrets.list(prefix).items() if patterns.mean(name.removeprefix(prefix))}
     found = []
-    for name, secret in vault.read(listed).items():
+    for name, secret in secrets.read(listed).items():
         key, description = name.removeprefix(prefix), listed[name] or None
         if secret.state is not SecretState.TEXT:
             found.append(Found(kind, key, problem=f"its secret is or has: {secret.state}"))
@@ -220,7 +220,7 @@ def _planned(found: Found, names: Names, form: SecretForm) -> _Planned:
     except ValueError as error:
         item.reason = f"{error}; keep it as JSON" if form is SecretForm.URI else str(error)
     else:
-        item.reason = problem_of_text(item.text)
+        item.reason = problem_of_value(item.text)
     return item
 
 
@@ -280,7 +280,7 @@ def _listed(labels: Iterable[str]) -> str:
     return "; ".join(shown[:_SHOWN]) + more
 
 
-def _write(item: _Planned, vault: Vault) -> None:
+def _write(item: _Planned, secrets: SecretsManager) -> None:
     found = item.found
     if item.step is Step.CREATED:
         description = found.value.description if isinstance(found.value, Connection) else found.description
@@ -289,9 +289,9 @@ def _write(item: _Planned, vault: Vault) -> None:
                 "%s %r: its description is cut to %d characters", found.kind.capitalize(), found.key,
                 MAX_DESCRIPTION_CHARS,
             )  # fmt: skip
-        if vault.create(item.name, item.text, description):
+        if secrets.create(item.name, item.text, description):
             return
-        there = vault.read([item.name])[item.name]
+        there = secrets.read([item.name])[item.name]
         if there.text is None or not _is_same(found, there.text):
             raise SecretsError(
                 f"Secret {item.name!r}: somebody else has made it meanwhile, with something else in it. Compare them, "
@@ -299,15 +299,15 @@ def _write(item: _Planned, vault: Vault) -> None:
                 secret=item.name,
             )
     elif item.step is Step.OVERWRITTEN:
-        vault.replace(item.name, item.text)
+        secrets.replace(item.name, item.text)
     elif item.step is Step.RESTORED:
-        vault.restore(item.name)
-        there = vault.read([item.name])[item.name]
+        secrets.restore(item.name)
+        there = secrets.read([item.name])[item.name]
         if there.text is None or not _is_same(found, there.text):
-            vault.replace(item.name, item.text)
+            secrets.replace(item.name, item.text)
 
 
-def _check_read_back(item: _Planned, vault: Vault, read_back: ReadBack) -> None:
+def _check_read_back(item: _Planned, secrets: SecretsManager, read_back: ReadBack) -> None:
     """Read a secret as a task would; again for a while, because it may be seen a moment later than it was written.
 
     :raises SecretsError: a task would get something else.
@@ -329,7 +329,7 @@ def _check_read_back(item: _Planned, vault: Vault, read_back: ReadBack) -> None:
                 transient=True,
             )
 
-    vault.repeated(attempt, deadline_s=_READ_BACK_S)
+    secrets.repeated(attempt, deadline_s=_READ_BACK_S)
 
 
 def _outcome(planned: Iterable[_Planned], *, is_dry_run: bool) -> Outcome:

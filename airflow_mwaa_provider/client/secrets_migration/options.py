@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from airflow_mwaa_provider.client.aws.secrets_manager import problem_of_name
 from airflow_mwaa_provider.client.secrets_migration.items import Kind
 from airflow_mwaa_provider.client.secrets_migration.secret_texts import SecretForm
-from airflow_mwaa_provider.client.secrets_migration.vault import problem_of_name
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 __all__ = ["CONFLICTS", "MigrationOptions", "Names"]

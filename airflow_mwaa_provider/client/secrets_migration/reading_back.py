@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.client.aws.secrets_manager import read_error
 from airflow_mwaa_provider.client.models import Connection
 from airflow_mwaa_provider.client.secrets_migration.items import Kind
-from airflow_mwaa_provider.client.secrets_migration.vault import vault_error
 from airflow_mwaa_provider.exceptions import SecretsError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def reader(backend: Any, names: Names) -> Callable[[Kind, str], Connection | str
                 return text
             found = backend.connection(key)
         except (BotoCoreError, ClientError) as error:
-            failure: Exception = vault_error("GetSecretValue", name, error)
+            failure: Exception = read_error(name, error)
         except Exception as error:  # noqa: BLE001 - Airflow's own, whose words may repeat the secret
             failure = SecretsError(
                 f"Secret {name!r}: Airflow cannot read the connection ({type(error).__name__}). Report it, with the "

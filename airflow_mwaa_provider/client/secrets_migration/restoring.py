@@ -14,10 +14,10 @@ from airflow_mwaa_provider.client.transactional_import import import_stored
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_mwaa_provider.client.aws.secrets_manager import SecretsManager
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
     from airflow_mwaa_provider.client.secrets_migration.items import Patterns
     from airflow_mwaa_provider.client.secrets_migration.options import Names
-    from airflow_mwaa_provider.client.secrets_migration.vault import Vault
 
 __all__ = ["restore"]
 
@@ -25,7 +25,7 @@ __all__ = ["restore"]
 def restore(
     environment: MwaaEnvironment,
     wanted: Sequence[Patterns],
-    vault: Vault,
+    secrets: SecretsManager,
     names: Names,
     *,
     on_conflict: str = "fail",
@@ -46,7 +46,7 @@ def restore(
     taken = []
     for patterns in wanted:
         if patterns.patterns:
-            found = secrets_of(patterns.kind, patterns, vault, names)
+            found = secrets_of(patterns.kind, patterns, secrets, names)
             patterns.check_found(found)
             taken.append((patterns.kind, *importable(found, leave_out_refused=leave_out_refused)))
     done: dict[str, Any] = {"dry_run": dry_run}
