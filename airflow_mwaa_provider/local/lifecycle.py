@@ -289,14 +289,13 @@ def _runs_already(where: state.StateFolder) -> str:
 
 def _explained(error: LocalMwaaError, where: state.StateFolder) -> LocalMwaaError:
     """Name a full disk and its remedy: programs that meet one fail in ways that don't."""
-    remedy = "free some space, or choose another disk with --folder"
     try:
         is_full = shutil.disk_usage(where.path).free < _FULL_BELOW_BYTES
     except OSError:
         is_full = False
     if not (is_full or "No space left" in str(error)):
         return error
-    return LocalMwaaError(f"the disk of {where} is full ({remedy}): {error}", error.log_tail)
+    return LocalMwaaError(f"the disk of {where} is full ({state.DISK_FULL_REMEDY}): {error}", error.log_tail)
 
 
 def _size(path: Path) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.secrets.look_up_cache import LookUpCache
     from airflow_mwaa_provider.secrets.store import Identity
 
-__all__ = ["connection_problem", "describe", "describe_stale"]
+__all__ = ["connection_problem", "describe", "describe_problem", "describe_stale", "subject"]
 
 _PREFIXES = {"connection": "connections_prefix", "variable": "variables_prefix", "config": "config_prefix"}
 _SERVICES = {"secretsmanager": "Secrets Manager", "ssm": "Parameter Store"}
@@ -47,40 +47,50 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def describe(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
-    """Return what is wrong with an answer, in one line; empty if nothing is, or nobody wants to know."""
-    return _NOT_FOR_ONE_LINE.sub(" ", _described(cache, identity, answer))
+    """Return what is wrong with an answer, in one line; empty if nothing is, or if nobody wants to know."""
+    problem = describe_problem(cache, identity, answer)
+    return f"{subject(identity)}: {problem}" if problem else ""
 
 
-def _described(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
+def subject(identity: Identity) -> str:
+    """Return what was looked up, as messages name it."""
+    return f"{identity[1].capitalize()} {identity[2]!r}"
+
+
+def describe_problem(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
+    """Return the same as :func:`describe`, without naming what was looked up."""
+    return _NOT_FOR_ONE_LINE.sub(" ", _problem(cache, identity, answer))
+
+
+def _problem(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
     _, kind, secret_id, _ = identity
-    what = f"{kind.capitalize()} {secret_id!r}"
     service = _SERVICES[cache.service]
     if answer.outcome == VALUE:
         text = answer.replies[-1].text if answer.replies else None
         if kind != "connection" or text is None:
             return ""
         problem = connection_problem(text, cache.given.get("extra_conn_words"))
-        return f"{what}: the secret {answer.replies[-1].name} {problem}" if problem else ""
+        return f"the secret {answer.replies[-1].name} {problem}" if problem else ""
     if not answer.replies:
         return ""
     operation = getattr(answer.error, "operation_name", "")
     if operation.startswith("AssumeRole"):
-        return f"{what}: {_no_role(cache, operation, answer.replies[-1])}"
+        return _no_role(cache, operation, answer.replies[-1])
     for cause in (Cause.ACCESS_DENIED, Cause.KMS, Cause.UNAVAILABLE, Cause.BINARY, Cause.TO_BE_DELETED, Cause.BAD_NAME):
         for reply in answer.replies:
             if reply.cause is cause:
-                return f"{what}: {_refusal(cache, identity, reply)}"
+                return _refusal(cache, identity, reply)
     if answer.error is not None and answer.replies[-1].cause is None:
         text = answer.replies[-1].text or ""
         problem = connection_problem(text, cache.given.get("extra_conn_words")) or (
             f"cannot be read as a {kind} ({type(answer.error).__name__}). Correct it"
         )
-        return f"{what}: the secret {answer.replies[-1].name} {problem}"
+        return f"the secret {answer.replies[-1].name} {problem}"
     if not cache.options.log_not_found:
         return ""
     names = " or ".join(reply.name for reply in answer.replies)
     return (
-        f"{what}: {service} has no {names} in {_place(cache, identity)}. {_next_source(kind, secret_id)} If it is "
+        f"{service} has no {names} in {_place(cache, identity)}. {_next_source(kind, secret_id)} If it is "
         f"meant to be a secret, create it under exactly that name there, or correct {_PREFIXES[kind]}, region_name or "
         "role_arn."
     )
@@ -151,11 +161,10 @@ def _region_if_known(cache: LookUpCache) -> str:
 
 def describe_stale(cache: LookUpCache, entry: Entry, problem: str) -> str:
     """Return why an answer is given that is past its time to live, and for how long it will be."""
-    _, kind, secret_id, _ = entry.identity
     age = entry.age_s() or 0.0
     ttl = cache.options.ttl_s if entry.outcome == VALUE else cache.options.negative_ttl_s
     left = max(0.0, ttl + cache.options.serve_stale_s - age)
-    why = problem or f"{kind.capitalize()} {secret_id!r}: {_SERVICES[cache.service]} did not answer lately."
+    why = problem or f"{subject(entry.identity)}: {_SERVICES[cache.service]} did not answer lately."
     return f"{why} The answer of {age:.0f} s ago is used, for {left:.0f} s more."
 
 

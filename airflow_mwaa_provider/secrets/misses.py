@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import AccessDenied, SecretsUnavailable
 from airflow_mwaa_provider.secrets.amazon_backend import Cause, Reply, cause_of
-from airflow_mwaa_provider.secrets.diagnosis import describe, describe_stale
+from airflow_mwaa_provider.secrets.diagnosis import describe, describe_problem, describe_stale, subject
 from airflow_mwaa_provider.secrets.look_up_cache import log, warn_once
 from airflow_mwaa_provider.secrets.store import ABSENT, DENIED, VALUE, Entry, now_s
 
@@ -166,9 +166,10 @@ def _without_answer(
     answer: Answer,
 ) -> Entry | None:
     cache.statistics.count(errors=1)
-    problem = describe(cache, identity, answer)
+    cause = describe_problem(cache, identity, answer)
+    problem = f"{subject(identity)}: {cause}" if cause else ""
     if cache.is_told_by_caller:
-        _write(cache, Entry(_silence_identity(identity), DENIED, problem=problem.removeprefix(_beginning(identity))))
+        _write(cache, Entry(_silence_identity(identity), DENIED, problem=cause))
     if before is not None and cache.may_be_stale(before):
         before.failed_at_s = now_s()
         _write(cache, before)
@@ -182,10 +183,6 @@ def _without_answer(
     return None
 
 
-def _beginning(identity: Identity) -> str:
-    return f"{identity[1].capitalize()} {identity[2]!r}: "
-
-
 def _silence_identity(identity: Identity) -> Identity:
     return (identity[0], "silence", "", "")
 
@@ -196,7 +193,7 @@ def _silence(cache: LookUpCache, identity: Identity) -> str:
     age = noted.age_s() if noted is not None else None
     if noted is None or age is None or age >= _RETRY_AFTER_S:
         return ""
-    return f"{_beginning(identity)}not asked for within {_RETRY_AFTER_S:.0f} s of a failure: {noted.problem}"
+    return f"{subject(identity)}: not asked for within {_RETRY_AFTER_S:.0f} s of a failure: {noted.problem}"
 
 
 def _stale(cache: LookUpCache, entry: Entry, problem: str = "") -> Entry:

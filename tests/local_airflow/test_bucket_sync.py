@@ -105,6 +105,16 @@ def test_nothing_is_deleted_when_the_bucket_is_gone(s3, sync, mirror, caplog):
     assert len([record for record in caplog.records if "can't list" in record.message]) == 1
 
 
+def test_a_bucket_that_is_gone_again_is_logged_again(s3, sync, mirror, caplog):
+    flickering = Mirror(mirror.env_name, f"{mirror.bucket}-more", "dags", mirror.folder)
+    sync.sync(flickering)
+    s3.create_bucket(Bucket=flickering.bucket)
+    sync.sync(flickering)
+    s3.delete_bucket(Bucket=flickering.bucket)
+    sync.sync(flickering)
+    assert len([record for record in caplog.records if "can't list" in record.message]) == 2
+
+
 def test_upload_and_mirror_are_inverse(sync, mirror, tmp_path):
     source = tmp_path / "project"
     (source / "sub" / "__pycache__").mkdir(parents=True)

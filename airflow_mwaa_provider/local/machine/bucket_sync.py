@@ -52,6 +52,8 @@ class _Known:
 
     etags: dict[str, str] = field(default_factory=dict)
     complaints: set[str] = field(default_factory=set)
+    listing_complaints: set[str] = field(default_factory=set)
+    """Forgotten once the bucket can be listed again, so that the next failure is logged, too."""
 
 
 class BucketSync:
@@ -101,9 +103,11 @@ class BucketSync:
         try:
             listing = self._list(mirror, known)
         except _ERRORS as error:
-            self._complain(known, mirror, f"can't list s3://{mirror.bucket}/{mirror.prefix}: {error}")
+            self._complain(
+                known.listing_complaints, mirror, f"can't list s3://{mirror.bucket}/{mirror.prefix}: {error}"
+            )
             return
-        known.complaints.difference_update({text for text in known.complaints if text.startswith("can't list")})
+        known.listing_complaints.clear()
         # Deletions first: a folder may have become a file.
         self._delete_others(mirror, known, set(listing))
         for name, etag in listing.items():
@@ -115,9 +119,9 @@ class BucketSync:
                     self._download(mirror, name, target)
                     log.info("environment %s: updated %s/%s", mirror.env_name, mirror.prefix, name)
             except _ERRORS as error:
-                self._complain(known, mirror, f"can't read {name}: {error}")
+                self._complain(known.complaints, mirror, f"can't read {name}: {error}")
             except OSError as error:
-                self._complain(known, mirror, f"can't write {name}: {describe_os_error(error)}")
+                self._complain(known.complaints, mirror, f"can't write {name}: {describe_os_error(error)}")
             else:
                 known.etags[name] = etag
 
@@ -130,7 +134,9 @@ class BucketSync:
                 if not name or name.endswith("/"):
                     continue  # the console's way of making a folder
                 if not is_safe_name(name):
-                    self._complain(known, mirror, f"refused the key {entry['Key']!r}: it leads out of the folder")
+                    self._complain(
+                        known.complaints, mirror, f"refused the key {entry['Key']!r}: it leads out of the folder"
+                    )
                     continue
                 listing[name] = entry["ETag"].strip('"')
         return listing
@@ -171,9 +177,9 @@ class BucketSync:
             Path(temporary).unlink(missing_ok=True)
 
     @staticmethod
-    def _complain(known: _Known, mirror: Mirror, text: str) -> None:
-        if text not in known.complaints:  # once, and not at every round
-            known.complaints.add(text)
+    def _complain(logged: set[str], mirror: Mirror, text: str) -> None:
+        if text not in logged:  # once, and not at every round
+            logged.add(text)
             log.warning("environment %s: %s", mirror.env_name, text)
 
 

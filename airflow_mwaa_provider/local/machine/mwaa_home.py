@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.local.machine.mwaa_home_program import MWAA_HOME, REMEDY
+from airflow_mwaa_provider.local.machine.mwaa_home_program import CANNOT_RUN, MWAA_HOME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def find_problem(folder: Path) -> str | None:
     if done.returncode == 0:
         return None
     lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-    reason = lines[-1].removeprefix(f"{MWAA_HOME}: ").removesuffix(REMEDY)
+    reason = lines[0 if done.returncode == CANNOT_RUN else -1]
     return f"this system refuses a mount namespace ({reason})"
 
 

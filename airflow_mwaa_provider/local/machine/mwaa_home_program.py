@@ -19,9 +19,9 @@ import sys
 from pathlib import Path
 
 MWAA_HOME = "/usr/local/airflow"
-REMEDY = ". Start the local MWAA with --no-mwaa-paths."
+_REMEDY = f"{MWAA_HOME} cannot be mounted. Start the local MWAA with --no-mwaa-paths."
 CANNOT_RUN = 126
-"""Exit status when the command was not started, as shells have it."""
+"""Exit status when the command was not started, as in shells; the first line of stderr is the reason."""
 _ABOVE = str(Path(MWAA_HOME).parent)
 # Of <sched.h> and <sys/mount.h>; os.unshare() is Python 3.12's, and os has no mount().
 _NEW_MOUNTS, _NEW_USERS = 0x00020000, 0x10000000
@@ -101,7 +101,7 @@ def main() -> None:
     try:
         enter(folder)
     except OSError as error:
-        sys.stderr.write(f"{MWAA_HOME}: {error.filename}: {error.strerror}{REMEDY}\n")
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n{_REMEDY}\n")
         sys.exit(CANNOT_RUN)
     try:
         os.execve(command[0], command, variables)  # noqa: S606

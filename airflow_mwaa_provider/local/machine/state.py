@@ -305,6 +305,7 @@ class DaemonLock:
 
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL_REMEDY = "free some space, or choose another disk with --folder"
 
 
 def names_full_disk(error: BaseException | None) -> bool:
@@ -321,7 +322,7 @@ def describe_os_error(error: OSError) -> str:
     reason = error.strerror or str(error)
     where = f": {error.filename}" if error.filename else ""
     if error.errno in _DISK_FULL:
-        return f"{reason}{where}; free some space, or choose another disk with --folder"
+        return f"{reason}{where}; {DISK_FULL_REMEDY}"
     return f"{reason}{where}"
 
 
