@@ -231,7 +231,7 @@ def _draw(found: Readings) -> None:
 
 
 def _max_workers(aws: Aws, env_names: Iterable[str]) -> dict[str, int]:
-    """Ask for the largest number of workers of each environment, and so whether it is there."""
+    """Ask for the maximum number of workers of each environment, and so whether it is there."""
     found = {}
     for env_name in env_names:
         described = _describe(aws, env_name)

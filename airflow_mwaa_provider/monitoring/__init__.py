@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an environment's state looks like in CloudWatch: metrics, dashboards and alarms."""
+"""An environment's state in CloudWatch: metrics, dashboards and alarms."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alarms on an MWAA environment: their thresholds and why, as calls of CloudWatch's API and as CloudFormation.
+"""Alarms on an MWAA environment: thresholds with their reasons, as CloudWatch API calls and as CloudFormation.
 
-Source: the MWAA user guide of 2026, "Monitoring dashboards and alarms", whose recommended alarms are here with its
-thresholds; AWS's CloudWatch dashboard automation for MWAA, for workers that stand still. The others are this package's.
+Source: the MWAA user guide of 2026, "Monitoring dashboards and alarms", whose recommended alarms are included with
+their thresholds; AWS's CloudWatch dashboard automation for MWAA, for idle workers. The others are this package's own.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["ALARMS", "Alarm", "alarm_name", "alarm_requests", "template"]
 
 MARK = "[airflow-mwaa]"
-"""Ends the description of each alarm, by which it is known that it was made here."""
+"""Ends the description of each alarm, and marks it as created by this package."""
 
 MAX_RESOURCES = 500
 MAX_TEMPLATE_BYTES = 1_000_000
-"""CloudFormation's limit of a template."""
+"""CloudFormation's limit for a template."""
 
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?")
 _COMPARISONS = {
@@ -47,16 +47,16 @@ _WRONG: dict[str, Callable[[float, float], bool]] = {
 class Alarm:
     """An alarm on one environment.
 
-    :param key: its name among those of an environment, such as ``"scheduler-cpu"``.
+    :param key: its name within an environment, such as ``"scheduler-cpu"``.
     :param title: what is wrong when it is in alarm.
-    :param series: what it looks at, by its id in the expression; without an expression there is one.
-    :param threshold: in the unit of the metric; ``None``: the environment's largest number of workers.
-    :param comparison: how a value compares to the threshold where it is wrong, in CloudWatch's words.
-    :param datapoints: so many values must be wrong.
-    :param evaluated: of so many, the newest; 0: of as many, so one after the other.
-    :param missing: what no value means: ``"breaching"``, ``"notBreaching"``, ``"missing"`` or ``"ignore"``.
-    :param why: why this threshold, and what to do.
-    :param unit: of the threshold, for people.
+    :param series: the series that it evaluates, by their ids in the expression; one series if there is no expression.
+    :param threshold: in the unit of the metric; ``None``: the environment's maximum number of workers.
+    :param comparison: how a value beyond the threshold compares to it, in CloudWatch's terms.
+    :param datapoints: how many values must be beyond the threshold.
+    :param evaluated: out of how many of the newest values; 0: out of the same number, so consecutive ones.
+    :param missing: how missing values count: ``"breaching"``, ``"notBreaching"``, ``"missing"`` or ``"ignore"``.
+    :param why: the reason for the threshold, and what to do.
+    :param unit: the unit of the threshold, for people.
     :param expression: CloudWatch's metric math over the series.
     """
 
@@ -74,12 +74,12 @@ class Alarm:
 
     @property
     def period_s(self) -> int:
-        """Seconds that one value is about."""
+        """The seconds that one value covers."""
         return next(iter(self.series.values())).period_s
 
     @property
     def is_of_low_values(self) -> bool:
-        """Whether it goes off when a value is low."""
+        """Whether low values set it off."""
         return self.comparison.startswith("LessThan")
 
     def is_wrong(self, value: float) -> bool:
@@ -88,24 +88,24 @@ class Alarm:
         return _WRONG[self.comparison](value, self.threshold)
 
     def excess(self, value: float) -> float:
-        """Return how far a value is from the threshold, in thresholds; where that is 0, in units."""
+        """Return how far a value is from the threshold, as a multiple of it; in units if it is 0."""
         assert self.threshold is not None
         return abs(value - self.threshold) / (abs(self.threshold) or 1.0)
 
     def condition(self) -> str:
-        """Return when it goes off, for people."""
+        """Return what sets it off, for people."""
         wrong_s, of_s = self.datapoints * self.period_s, self.evaluated * self.period_s
         value, unit = self.threshold, self.unit
         if unit == "bytes" and value is not None:
             value, unit = value / 2**20, "MiB"
-        shown = "the largest number of" if value is None else f"{value:,g}"
+        shown = "the maximum number of" if value is None else f"{value:,g}"
         length = f"{wrong_s // 60} of {of_s // 60} minutes" if of_s else f"{wrong_s // 60} minutes"
         return f"{_COMPARISONS[self.comparison]} {shown} {unit} for {length}"
 
     def request(self, env_name: str, topics: Iterable[str] = ()) -> dict[str, Any]:
-        """Return the parameters of PutMetricAlarm; they are those of ``AWS::CloudWatch::Alarm`` too.
+        """Return the parameters of PutMetricAlarm, which are also those of ``AWS::CloudWatch::Alarm``.
 
-        :param topics: ARNs of SNS topics that are told of an alarm, and of its end.
+        :param topics: ARNs of SNS topics that are notified when the alarm starts and ends.
         """
         told = list(topics)
         request: dict[str, Any] = {
@@ -167,7 +167,7 @@ def _operator_failures(key: str, title: str, operator_name: str, advice: str) ->
         comparison="GreaterThanThreshold",
         datapoints=1,
         missing="notBreaching",
-        why=f"Every failed attempt of {operator_name} counts, retries too. {advice}",
+        why=f"Every failed attempt of {operator_name} counts, including retries. {advice}",
         unit="failures",
     )
 
@@ -186,20 +186,20 @@ ALARMS: tuple[Alarm, ...] = (
         comparison="LessThanThreshold",
         datapoints=2,
         missing="breaching",
-        why="A scheduler beats every few seconds; none for two periods, or no data, means that nothing is scheduled. "
-        "See the scheduler's log group.",
+        why="A scheduler sends a heartbeat every few seconds; none for two periods, or no data, means that "
+        "nothing is scheduled. See the scheduler's log group.",
         unit="heartbeat",
     ),
     Alarm(
         key="oldest-queued-task",
-        title="tasks wait long for a worker",
+        title="tasks wait too long for a worker",
         series=_one(of_containers("ApproximateAgeOfOldestTask", "Maximum")),
         threshold=1800,
         comparison="GreaterThanThreshold",
         datapoints=3,
         missing="notBreaching",
-        why="Half an hour is more than new workers take to start. Raise the largest number of workers, or their class. "
-        "An empty queue has no age, and is well.",
+        why="Half an hour is more than new workers take to start. Raise the maximum number of workers, or their class. "
+        "An empty queue has no age, and counts as OK.",
         unit="seconds",
     ),
     Alarm(
@@ -228,22 +228,22 @@ ALARMS: tuple[Alarm, ...] = (
         datapoints=25,
         evaluated=30,
         missing="notBreaching",
-        why="For half an hour there was no worker to add. Raise the largest number of workers, or spread the "
+        why="For half an hour there was no worker to add. Raise the maximum number of workers, or spread the "
         "schedules.",
         unit="workers",
     ),
     *_utilization(
         "scheduler", "Scheduler", 3,
-        "15 minutes without a pause are no parsing peak. Simplify DAG files, or take a larger class.",
+        "15 minutes without a pause are more than a parsing peak. Simplify DAG files, or take a larger class.",
     ),
     *_utilization(
         "workers", "BaseWorker", 6,
-        "Tasks may use all there is for a while; half an hour of it ends in killed tasks. Lower "
+        "Tasks may use all capacity for a while; after half an hour tasks get killed. Lower "
         "celery.worker_autoscale, or take a larger class.",
     ),
     *_utilization(
         "web server", "WebServer", 3,
-        "After 15 minutes the UI and the REST API hardly answer. Add web servers, or take a larger class.",
+        "After 15 minutes the UI and the REST API barely respond. Add web servers, or take a larger class.",
     ),
     Alarm(
         key="database-cpu",
@@ -277,8 +277,8 @@ ALARMS: tuple[Alarm, ...] = (
         comparison="GreaterThanThreshold",
         datapoints=3,
         missing="notBreaching",
-        why="The DAGs of such a file do not change, or are gone. 15 minutes leave time for the files of a deployment "
-        "to arrive. See the log group of DAG processing.",
+        why="The DAGs of such a file are outdated or missing. 15 minutes leave time for the files of a deployment "
+        "to arrive. See the DAG processing log group.",
         unit="files",
     ),
     _operator_failures(
@@ -291,7 +291,7 @@ ALARMS: tuple[Alarm, ...] = (
         "export-failed",
         "exporting the metadata failed",
         "MetadataToS3Operator",
-        "What is read from the last export is old. See the task's log.",
+        "Data read from the last export is out of date. See the task's log.",
     ),
     Alarm(
         key="privileges-changed",
@@ -301,7 +301,7 @@ ALARMS: tuple[Alarm, ...] = (
         comparison="GreaterThanThreshold",
         datapoints=1,
         missing="notBreaching",
-        why="What PrivilegeChangesOperator has found is in its task's XCom: who, when and by which DAG. Without that "
+        why="PrivilegeChangesOperator returns its findings as XCom: who, when and by which DAG. Without that "
         "operator this alarm stays quiet.",
         unit="changes",
     ),
@@ -310,7 +310,7 @@ ALARMS: tuple[Alarm, ...] = (
 
 
 def alarm_on(series: Series) -> Alarm | None:
-    """Return the alarm that looks at the metric of a series alone, whatever its statistic is; ``None`` without one."""
+    """Return the alarm on just the metric of a series, with any statistic; ``None`` if there is none."""
     for alarm in ALARMS:
         looked_at = list(alarm.series.values())
         if len(looked_at) == 1 and replace(looked_at[0], label="", stat="") == replace(series, label="", stat=""):
@@ -324,7 +324,7 @@ def alarm_name(env_name: str, key: str) -> str:
 
 
 def name_prefix(env_name: str) -> str:
-    """Return what the names of an environment's alarms begin with, and of no other one's: no name has a slash."""
+    """Return the prefix of the names of an environment's alarms. It is unambiguous, because no name has a slash."""
     return f"mwaa/{env_name}/"
 
 
@@ -339,12 +339,12 @@ def alarm_requests(
     """Return the parameters of PutMetricAlarm for all alarms of environments.
 
     :param env_names: the environments, in their order.
-    :param max_workers: by environment the largest number of its workers, MaxWorkers of GetEnvironment; one without has
-        no alarm ``workers-at-maximum``.
-    :param topics: ARNs of SNS topics that are told of an alarm, and of its end; up to five.
+    :param max_workers: the maximum number of workers by environment, MaxWorkers of GetEnvironment; an environment
+        without it has no alarm ``workers-at-maximum``.
+    :param topics: ARNs of SNS topics that are notified when an alarm starts and ends; up to five.
     :param thresholds: other thresholds, by the key of an alarm, such as ``{"scheduler-cpu": 80}``.
     :param without: keys of alarms to leave out.
-    :raises MwaaInputError: CloudWatch would refuse something, or a key is of no alarm.
+    :raises MwaaInputError: CloudWatch would reject something, or there is no alarm with a key.
     """
     names = check_env_names(env_names)
     told = _checked_topics(topics)
@@ -363,8 +363,8 @@ def alarm_requests(
 def template(requests: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return alarms as a CloudFormation template.
 
-    :param requests: of :func:`alarm_requests`.
-    :raises MwaaInputError: there are more than CloudFormation takes in one template.
+    :param requests: the result of :func:`alarm_requests`.
+    :raises MwaaInputError: there are more alarms than CloudFormation accepts in one template.
     """
     resources = {
         logical_id(request["AlarmName"]): {"Type": "AWS::CloudWatch::Alarm", "Properties": dict(request)}
@@ -372,7 +372,7 @@ def template(requests: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     }
     if len(resources) > MAX_RESOURCES:
         raise MwaaInputError(
-            f"These are {len(resources)} alarms, and CloudFormation takes {MAX_RESOURCES} in a template. Name fewer "
+            f"{len(resources)} alarms: CloudFormation accepts {MAX_RESOURCES} in a template. Name fewer "
             "environments in one."
         )
     made = {
@@ -382,14 +382,14 @@ def template(requests: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     }
     if len(json.dumps(made, indent=2)) > MAX_TEMPLATE_BYTES:
         raise MwaaInputError(
-            f"These {len(resources)} alarms make a template of more than {MAX_TEMPLATE_BYTES:,} bytes, which "
-            "CloudFormation does not take. Name fewer environments in one."
+            f"{len(resources)} alarms: the template has more than {MAX_TEMPLATE_BYTES:,} bytes, which "
+            "CloudFormation rejects. Name fewer environments in one."
         )
     return made
 
 
 def logical_id(name: str) -> str:
-    """Return a name for CloudFormation that is always the same for a name, and another one for another name."""
+    """Return a name for CloudFormation that is deterministic and different for each name."""
     letters = "".join(part[:1].upper() + part[1:] for part in re.split(r"[^0-9A-Za-z]+", name))
     return f"{letters[:200]}{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
@@ -398,7 +398,7 @@ def _chosen(thresholds: Mapping[str, float], without: list[str]) -> list[Alarm]:
     known = [alarm.key for alarm in ALARMS]
     for key in [*thresholds, *without]:
         if key not in known:
-            raise MwaaInputError(f"There is no alarm {key[:80]!r}. Give one of {', '.join(known)}.")
+            raise MwaaInputError(f"No such alarm: {key[:80]!r}. Give one of {', '.join(known)}.")
     for key, value in thresholds.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not -1e300 < value < 1e300:
             raise MwaaInputError(f"The threshold of alarm {key!r} must be a number, not {str(value)[:80]!r}.")
@@ -414,9 +414,9 @@ def _checked_topics(topics: Iterable[str]) -> list[str]:
     for topic in found:
         if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
             raise MwaaInputError(
-                f"{str(topic)[:120]!r} is no ARN of an SNS topic. Give one such as "
+                f"{str(topic)[:120]!r} is not the ARN of an SNS topic. Give one such as "
                 "arn:aws:sns:eu-west-1:123456789012:on-call."
             )
     if len(found) > 5:
-        raise MwaaInputError(f"{len(found)} SNS topics are given, and an alarm takes 5. Give fewer.")
+        raise MwaaInputError(f"{len(found)} SNS topics: an alarm accepts 5. Give fewer.")
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A CloudWatch dashboard of MWAA environments: what the user guide's has, and what someone on call needs.
+"""A CloudWatch dashboard for MWAA environments: the user guide's graphs, and what someone on call needs.
 
 Source: the MWAA user guide of 2026, "Monitoring dashboards and alarms"; AWS's "Dashboard body structure and syntax".
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["build", "dashboard_name", "is_made_here", "template"]
 
 MARK = "Written by `airflow-mwaa monitor dashboard`; `--apply` writes over changes by hand."
-"""Stands on each dashboard, by which it is known that it was made here."""
+"""Marks each dashboard as created by this package."""
 
 MAX_WIDGETS = 500
 MAX_NAME = 255
@@ -43,9 +43,9 @@ class Graph:
     """One graph of an environment.
 
     :param lines: a series, or a search for all series of a metric.
-    :param short: what it is called where there is no room for a title; empty if the labels of its lines are enough.
+    :param short: its name where there is no room for the title; empty if the labels of its lines are enough.
     :param alarm: the key of an alarm whose threshold is drawn.
-    :param is_percent: the axis ends at 100.
+    :param is_percent: whether the axis ends at 100.
     """
 
     title: str
@@ -61,8 +61,8 @@ class Graph:
 class Search:
     """All series of a metric, one line for each value of a dimension.
 
-    :param dimensions: names of its dimensions, ``Environment`` among them.
-    :param by: the dimension whose values the lines are named by.
+    :param dimensions: the names of its dimensions, including ``Environment``.
+    :param by: the dimension whose values are the names of the lines.
     """
 
     namespace: str
@@ -73,7 +73,7 @@ class Search:
     period_s: int = 300
 
     def expression(self, env_name: str) -> str:
-        """Return it in CloudWatch's language. No environment's name has a character that would end its quotes."""
+        """Return the search expression. No environment's name has a character that would end its quotes."""
         parts = (self.namespace, *self.dimensions)
         schema = ",".join(part if re.fullmatch(r"[0-9A-Za-z/]+", part) else f'"{part}"' for part in parts)
         wanted = f'{{{schema}}} MetricName="{self.name}" Environment="{env_name}"'
@@ -239,23 +239,23 @@ GRAPHS = (
 
 
 def build(env_names: Iterable[str], region: str, *, max_workers: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Return the body of a dashboard of one or more environments, one below the other.
+    """Return the body of a dashboard with one or more environments, one below the other.
 
-    The same arguments give the same body, so that one which is there can be compared.
+    The same arguments return the same body, so it can be compared with an existing one.
 
     :param env_names: the environments, in the order in which they are shown; up to 19.
-    :param region: AWS region of all of them.
-    :param max_workers: by environment the largest number of its workers, MaxWorkers of GetEnvironment, which is drawn
-        as a line.
-    :raises MwaaInputError: a name or the region is none, or there are more environments than a dashboard has room for.
+    :param region: the AWS region of all of them.
+    :param max_workers: the maximum number of workers by environment, MaxWorkers of GetEnvironment, which is drawn as a
+        line.
+    :raises MwaaInputError: a name or the region is invalid, or a dashboard has no room for that many environments.
     """
     names = check_env_names(env_names)
     check_region(region)
     most = (MAX_WIDGETS - 1) // (len(GRAPHS) + 1)
     if len(names) > most:
         raise MwaaInputError(
-            f"{len(names)} environments: a dashboard has room for {most}, because CloudWatch takes {MAX_WIDGETS} "
-            "widgets. Make several, with a name for each."
+            f"{len(names)} environments: a dashboard has room for {most}, because CloudWatch accepts {MAX_WIDGETS} "
+            "widgets. Create several, each with its own name."
         )
     widgets = [_text(0, f"{_heading(names)}\n{MARK}", height=2)]
     y = 2
@@ -271,10 +271,10 @@ def build(env_names: Iterable[str], region: str, *, max_workers: Mapping[str, in
 
 
 def is_made_here(body: Mapping[str, Any], env_names: Iterable[str] | None = None) -> bool:
-    """Tell whether a dashboard was made by :func:`build`, as its first text says.
+    """Return whether a dashboard was created by :func:`build`, according to its first text.
 
-    :param body: of any dashboard.
-    :param env_names: also whether it was made for these environments.
+    :param body: the body of any dashboard.
+    :param env_names: also check that it was created for these environments.
     """
     widgets = body.get("widgets")
     first = widgets[0] if isinstance(widgets, list) and widgets else None
@@ -285,29 +285,28 @@ def is_made_here(body: Mapping[str, Any], env_names: Iterable[str] | None = None
 
 
 def dashboard_name(env_names: Iterable[str], name: str | None = None) -> str:
-    """Return the name of a dashboard: the given one, else one of the environments' names.
+    """Return the name of a dashboard: the given one, or one made of the environments' names.
 
-    :raises MwaaInputError: CloudWatch would refuse it.
+    :raises MwaaInputError: CloudWatch would reject it.
     """
     found = name or "MWAA-" + "-".join(check_env_names(env_names))
     if not _NAME.fullmatch(found):
         raise MwaaInputError(
-            f"Dashboard {found[:80]!r}: CloudWatch takes 1 to {MAX_NAME} letters, digits, - and _ as a name. Give "
-            "another."
+            f"Dashboard {found[:80]!r}: a name has 1 to {MAX_NAME} letters, digits, - and _. Give another."
         )
     return found
 
 
 def body_text(body: Mapping[str, Any]) -> str:
-    """Return a body as CloudWatch takes it."""
+    """Return a body in the form that CloudWatch takes."""
     return json.dumps(body, separators=(",", ":"))
 
 
 def template(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a dashboard as a CloudFormation template.
 
-    :param name: name of the dashboard.
-    :param body: of :func:`build`.
+    :param name: the name of the dashboard.
+    :param body: the result of :func:`build`.
     """
     properties = {"DashboardName": name, "DashboardBody": body_text(body)}
     return {
@@ -328,7 +327,7 @@ def _text(y: int, markdown: str, *, height: int) -> dict[str, Any]:
 
 
 def _markdown(name: str) -> str:
-    """Return a name so that its underscores are no emphasis."""
+    """Return a name with its underscores escaped, so that they are not emphasis."""
     return name.replace("_", "\\_")
 
 

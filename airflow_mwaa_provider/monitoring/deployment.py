@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Brings a dashboard and alarms to CloudWatch: compares with what is there, and writes only what differs.
+"""Write a dashboard and alarms to CloudWatch: compare with what exists, and write only what differs.
 
-What was made by other hands is never written over or deleted: a dashboard without this package's mark, an alarm whose
-description does not end in it.
+What this package did not create is never overwritten or deleted: a dashboard without its mark, an alarm whose
+description does not end with it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNNAMED = (
     "InsufficientDataActions", "OKActions", "AlarmActions", "Unit", "Statistic", "ExtendedStatistic", "Metrics",
     "Dimensions", "DatapointsToAlarm", "EvaluateLowSampleCountPercentile", "ThresholdMetricId",
 )  # fmt: skip
-"""Parts of an alarm that PutMetricAlarm removes if it does not name them."""
+"""Parts of an alarm that PutMetricAlarm removes if they are not in the request."""
 
 
 class Action(Enum):
@@ -48,9 +48,9 @@ class Change:
     """One dashboard or alarm, and what is to be done about it.
 
     :param name: its name in CloudWatch.
-    :param action: create, update, delete, or keep as it is.
-    :param differs: of an update: which parts differ from what is there.
-    :param wanted: what it is to be: a body, or parameters of PutMetricAlarm; ``None`` of what is to be deleted.
+    :param action: create, update, delete, or keep.
+    :param differs: for an update: the parts that differ from what exists.
+    :param wanted: the new body, or the parameters of PutMetricAlarm; ``None`` for a deletion.
     """
 
     name: str
@@ -59,18 +59,18 @@ class Change:
     wanted: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return JSON types."""
         return {"name": self.name, "action": self.action.value, "differs": list(self.differs), "wanted": self.wanted}
 
 
 class DashboardDeployment:
     """One dashboard in CloudWatch.
 
-    :param client: boto3's client of CloudWatch.
-    :param name: name of the dashboard.
-    :param env_names: the environments that a dashboard of this name must be of, if it is there; any, if not given.
-        Names that are put together can be the same for others: ``MWAA-a-b`` is of ``a`` and ``b``, and of ``a-b``.
-    :param policy: how long, and how patiently, a call is repeated.
+    :param client: a boto3 client for CloudWatch.
+    :param name: the name of the dashboard.
+    :param env_names: the environments that an existing dashboard of this name must show; by default any. Default names
+        can be ambiguous: ``MWAA-a-b`` is the dashboard of ``a`` and ``b``, and of ``a-b``.
+    :param policy: how calls are retried.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class DashboardDeployment:
         self._calls = AwsCalls(client, "CloudWatch", "cloudwatch", policy=policy)
 
     def plan(self, body: Mapping[str, Any]) -> Change:
-        """Return what is to be done so that the dashboard has a body. Writes nothing.
+        """Return what must be done to give the dashboard a body; write nothing.
 
-        :param body: of :func:`dashboard.build`.
-        :raises MwaaInputError: a dashboard of this name is there that was not made here, or of other environments.
+        :param body: the result of :func:`dashboard.build`.
+        :raises MwaaInputError: a dashboard of this name exists that was not created here, or shows other environments.
         :raises MwaaError: a call failed.
         """
         there = self._there()
@@ -96,7 +96,7 @@ class DashboardDeployment:
         return Change(self.name, Action.UPDATE, differs, body)
 
     def apply(self, change: Change) -> list[str]:
-        """Carry a change out; return what CloudWatch remarks on the body.
+        """Carry out a change; return CloudWatch's remarks on the body.
 
         :raises MwaaError: a call failed.
         """
@@ -117,7 +117,7 @@ class DashboardDeployment:
     def deletion(self) -> list[Change]:
         """Return what is to be deleted: the dashboard, or nothing.
 
-        :raises MwaaInputError: it was not made here, or is of other environments.
+        :raises MwaaInputError: it was not created here, or shows other environments.
         :raises MwaaError: a call failed.
         """
         return [] if self._there() is None else [Change(self.name, Action.DELETE)]
@@ -135,13 +135,13 @@ class DashboardDeployment:
             found = None
         if not isinstance(found, dict) or not dashboard.is_made_here(found):
             raise MwaaInputError(
-                f"Dashboard {self.name!r} was not made by airflow-mwaa. Give another name, or delete it in "
+                f"Dashboard {self.name!r} was not created by airflow-mwaa. Give another name, or delete it in "
                 "CloudWatch first."
             )
         if self.env_names is not None and not dashboard.is_made_here(found, self.env_names):
             raise MwaaInputError(
-                f"Dashboard {self.name!r} is there, and of other environments than {', '.join(self.env_names)}. Give "
-                "another name, or its own name to change it all the same."
+                f"Dashboard {self.name!r} exists, and shows other environments than {', '.join(self.env_names)}. "
+                "Give another name, or its own name to change it anyway."
             )
         return found
 
@@ -152,10 +152,10 @@ class DashboardDeployment:
 class AlarmDeployment:
     """The alarms of environments in CloudWatch.
 
-    :param client: boto3's client of CloudWatch.
+    :param client: a boto3 client for CloudWatch.
     :param env_names: the environments.
-    :param policy: how long, and how patiently, a call is repeated.
-    :raises MwaaInputError: a name is none of an environment.
+    :param policy: how calls are retried.
+    :raises MwaaInputError: a name is not one of an environment.
     """
 
     def __init__(self, client: Any, env_names: Iterable[str], *, policy: RetryPolicy | None = None) -> None:
@@ -163,12 +163,10 @@ class AlarmDeployment:
         self._calls = AwsCalls(client, "CloudWatch", "cloudwatch", policy=policy)
 
     def plan(self, requests: Iterable[Mapping[str, Any]]) -> list[Change]:
-        """Return what is to be done so that the environments have these alarms, and no others made here.
+        """Return what must be done to give the environments these alarms, and no others created here; write nothing.
 
-        Writes nothing.
-
-        :param requests: of :func:`alarms.alarm_requests`.
-        :raises MwaaInputError: an alarm of such a name is there that was not made here.
+        :param requests: the result of :func:`alarms.alarm_requests`.
+        :raises MwaaInputError: an alarm of such a name exists that was not created here.
         :raises MwaaError: a call failed.
         """
         there = self._there()
@@ -181,25 +179,25 @@ class AlarmDeployment:
                 continue
             if not _is_ours(found):
                 raise MwaaInputError(
-                    f"Alarm {name!r} was not made by airflow-mwaa. Rename it in CloudWatch, or leave this one out."
+                    f"Alarm {name!r} was not created by airflow-mwaa. Rename it in CloudWatch, or leave this one out."
                 )
             differs = _differences(found, request)
             changes.append(Change(name, Action.UPDATE if differs else Action.KEEP, differs, request))
         return [*changes, *(Change(name, Action.DELETE) for name, found in there.items() if _is_ours(found))]
 
     def deletion(self) -> list[Change]:
-        """Return all alarms of the environments that were made here, as what is to be deleted.
+        """Return the deletion of all alarms of the environments that were created here.
 
         :raises MwaaError: a call failed.
         """
         return [Change(name, Action.DELETE) for name, found in self._there().items() if _is_ours(found)]
 
     def apply(self, changes: Iterable[Change], done: Callable[[Change], None] | None = None) -> None:
-        """Carry changes out, those that write first.
+        """Carry out changes, writes first.
 
-        When a call fails, what was done stays, and the same plan made anew goes on from there.
+        If a call fails, what was done is kept; a new plan continues from there.
 
-        :param done: is told each change that is carried out.
+        :param done: called with each change that was carried out.
         :raises MwaaError: a call failed.
         """
         listed = list(changes)
@@ -216,7 +214,7 @@ class AlarmDeployment:
                 _tell(done, change)
 
     def _there(self) -> dict[str, Mapping[str, Any]]:
-        """Return the alarms under the names of these environments, by name, whoever made them."""
+        """Return the alarms under the names of these environments, by name, whoever created them."""
         found: dict[str, Mapping[str, Any]] = {}
         for env_name in self.env_names:
             pages = self._calls.pages(
@@ -240,15 +238,15 @@ def _is_ours(alarm: Mapping[str, Any]) -> bool:
 
 
 def _differences(found: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the parts in which an alarm is not what a request would make it."""
+    """Return the parts in which an alarm differs from a request."""
     given = [key for key in request if _plain(found.get(key)) != _plain(request[key])]
-    # What the request does not name it would reset: that somebody has set it by hand is a difference, too.
+    # The request would reset what it does not contain, so a value that was set manually is also a difference.
     added = [key for key in _UNNAMED if key not in request and found.get(key)]
     return (*given, *added)
 
 
 def _plain(value: Any) -> Any:
-    """Return a part of an alarm so that what is the same is equal: the order of dimensions says nothing."""
+    """Return a part of an alarm in a form that can be compared: the order of dimensions does not matter."""
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list):

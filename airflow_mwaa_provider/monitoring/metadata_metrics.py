@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in a metadata database as metrics: their names, units, dimensions and meaning."""
+"""Metrics of a metadata database: their names, units, dimensions and meaning."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ METADATA_METRICS: dict[str, tuple[str | None, str, str]] = {
     "database_size": (None, "Bytes", "size of the database on disk"),
     "oldest_row_age": ("Table", "Seconds", "age of a table's oldest row; 0 when it is empty"),
 }
-"""Dimension besides Environment, unit and meaning of each metric."""
+"""The dimension besides Environment, the unit and the meaning of each metric."""
 
 
 def metadata_metrics(numbers: Mapping[str, Any], env_name: str) -> list[Metric]:
-    """Return numbers as metrics with the dimension Environment, and State or Table where there is one for each.
+    """Return numbers as metrics with the dimension Environment, and State or Table if there is one for each.
 
-    :param numbers: by a metric's name; names that are not in :data:`METADATA_METRICS` are passed over, as a newer
+    :param numbers: by the metric's name; names that are not in :data:`METADATA_METRICS` are skipped, since a newer
         version of the other end may have them.
     """
     found = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics as CloudWatch takes them, checked before anything is sent.
+"""Metrics in the form that CloudWatch takes, checked before anything is sent.
 
 Source: the API reference of PutMetricData, MetricDatum, Dimension and StatisticSet (API version 2010-08-01).
 """
@@ -22,11 +22,11 @@ __all__ = ["UNITS", "Metric", "StatisticSet", "check_namespace", "metrics_of"]
 _RATES = ("Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes", "Bits", "Kilobits", "Megabits", "Gigabits",
           "Terabits", "Count")  # fmt: skip
 UNITS = ("Seconds", "Microseconds", "Milliseconds", *_RATES, "Percent", *(f"{each}/Second" for each in _RATES), "None")
-"""The units that CloudWatch knows."""
+"""CloudWatch's units."""
 
 MAX_DIMENSIONS = 30
 MAX_VALUES = 150
-"""Different values in one entry of a request; the values of one metric are divided into entries."""
+"""The different values in one entry of a request; a metric with more has several entries."""
 MAX_MAGNITUDE = 2.0**360
 OLDEST_S = 14 * 86_400.0
 NEWEST_S = 2 * 3600.0
@@ -38,7 +38,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class StatisticSet:
-    """Many values in four numbers, where the values themselves are no longer known."""
+    """Many values summarized in four numbers, if the values themselves are no longer known."""
 
     sample_count: float
     sum: float
@@ -48,23 +48,23 @@ class StatisticSet:
 
 @dataclass(frozen=True)
 class Metric:
-    """One number, or several, under a name, with dimensions, at a time.
+    """One or more numbers with a name, dimensions and a time.
 
     Give one of ``value``, ``values`` and ``statistics``.
 
-    A number is Python's, a ``Decimal``, one of numpy's or of another library that turns into a float, or its text, as
-    templates render it.
+    A number is a Python number, a ``Decimal``, a number of numpy or another library that converts to a float, or a
+    string of one, as templates render it.
 
     :param name: up to 255 printable ASCII characters.
-    :param value: a number of a magnitude of at most 2^360.
+    :param value: a number with a magnitude of at most 2^360.
     :param unit: one of :data:`UNITS`; ``"None"`` for a number without one.
     :param dimensions: up to 30, none of them empty.
-    :param timestamp: when it was so: a datetime or numpy's (one without a time zone counts as UTC), ISO 8601 text, or
-        seconds since 1970; at most two weeks ago and two hours ahead. ``None``: when it is sent.
+    :param timestamp: the time of the value: a datetime (Python or numpy; UTC if it has no time zone), an ISO 8601
+        string, or seconds since 1970; at most two weeks ago and two hours ahead. ``None``: when it is sent.
     :param resolution_s: 60, or 1 for a high-resolution metric.
-    :param values: several numbers of the same time: a list, an array, or a generator, which is read at once.
-    :param counts: how often each of ``values`` was seen; once each if not given.
-    :param statistics: what many values came to.
+    :param values: several numbers of the same time: a list, an array, or a generator, which is read immediately.
+    :param counts: how often each of ``values`` occurred; by default once.
+    :param statistics: a summary of many values.
     """
 
     name: str
@@ -78,15 +78,15 @@ class Metric:
     statistics: StatisticSet | Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        # Read once here: a generator is empty the second time, and an array has no truth value.
+        # Read once, here: a generator is empty the second time, and an array has no truth value.
         for name in ("values", "counts"):
             object.__setattr__(self, name, _listed(getattr(self, name)))
 
     def entries(self, now_s: float | None = None) -> list[dict[str, Any]]:
-        """Return it as entries of a request; more than one if it has more than 150 different values.
+        """Return the metric as entries of a request; more than one if it has more than 150 different values.
 
-        :param now_s: the time now, in seconds since 1970.
-        :raises MwaaInputError: CloudWatch would refuse it; names the metric and what is wrong.
+        :param now_s: the current time, in seconds since 1970.
+        :raises MwaaInputError: CloudWatch would reject it; the message names the metric and the problem.
         """
         now_s = time.time() if now_s is None else now_s
         where = f"Metric {_shown(self.name)}"
@@ -121,7 +121,8 @@ class Metric:
             raise MwaaInputError(f"{where}: its dimensions must be a dict such as {{'Environment': 'prod'}}.")
         if len(self.dimensions) > MAX_DIMENSIONS:
             raise MwaaInputError(
-                f"{where} has {len(self.dimensions)} dimensions, and CloudWatch takes {MAX_DIMENSIONS}. Leave some out."
+                f"{where} has {len(self.dimensions)} dimensions, and CloudWatch accepts {MAX_DIMENSIONS}. Leave some "
+                "out."
             )
         found = []
         for name, value in self.dimensions.items():
@@ -142,7 +143,7 @@ class Metric:
         if not now_s - OLDEST_S <= seconds <= now_s + NEWEST_S:
             raise MwaaInputError(
                 f"{where}: its time {_shown(self.timestamp)} is more than two weeks ago or two hours ahead, which "
-                "CloudWatch refuses. Check the clock, or leave it out."
+                "CloudWatch rejects. Check the clock, or leave it out."
             )
         return datetime.fromtimestamp(seconds, UTC)
 
@@ -171,7 +172,7 @@ class Metric:
         if not isinstance(given, StatisticSet):
             raise MwaaInputError(f"{where}: its statistics must be a StatisticSet, or a dict of {', '.join(names)}.")
         count, total, low, high = (number_of(getattr(given, name), where, f"statistics: {name}") for name in names)
-        # Rounding aside, the mean lies between the least and the greatest.
+        # Apart from rounding, the mean is between the minimum and the maximum.
         slack = 1e-9 * max(abs(low), abs(high), abs(total))
         if count <= 0 or low > high or not low * count - slack * count <= total <= high * count + slack * count:
             raise MwaaInputError(
@@ -189,7 +190,7 @@ class Metric:
         if len(counts) != len(numbers):
             raise MwaaInputError(f"{where} has {len(numbers)} values and {len(counts)} counts. Give one for each.")
         if min(counts) <= 0:
-            raise MwaaInputError(f"{where}: a count is {min(counts):g}. Each must be above 0.")
+            raise MwaaInputError(f"{where}: a count is {min(counts):g}. Each must be positive.")
         seen: dict[float, float] = {}
         for number, count in zip(numbers, counts, strict=True):
             seen[number] = seen.get(number, 0.0) + count
@@ -201,29 +202,29 @@ class Metric:
 def metrics_of(given: Any) -> list[Metric]:
     """Return metrics from a metric, a dict of its fields, or any iterable of these.
 
-    :raises MwaaInputError: something is none, or has a field that no metric has.
+    :raises MwaaInputError: something is not a metric, or has an unknown field.
     """
     if isinstance(given, Metric | Mapping):
         given = [given]
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise MwaaInputError(f"metrics: {type(given).__name__} is no list of metrics. Give Metric values, or dicts.")
+        raise MwaaInputError(f"metrics: {type(given).__name__} is not a list of metrics. Give Metric values, or dicts.")
     return [_metric(each, number) for number, each in enumerate(given, 1)]
 
 
 def check_namespace(namespace: str) -> None:
-    """Refuse a namespace that CloudWatch does.
+    """Check a namespace.
 
-    :raises MwaaInputError: it would be refused.
+    :raises MwaaInputError: CloudWatch would reject it.
     """
     if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace) or not namespace.strip():
         raise MwaaInputError(
-            f"Namespace {_shown(namespace)}: CloudWatch takes 1 to 255 letters, digits, spaces and . - _ / # : in one. "
+            f"Namespace {_shown(namespace)}: a namespace has 1 to 255 letters, digits, spaces and . - _ / # : in it. "
             "Give another."
         )
     if namespace.startswith(":"):
-        raise MwaaInputError(f"Namespace {namespace!r} begins with a colon, which CloudWatch refuses. Give another.")
+        raise MwaaInputError(f"Namespace {namespace!r} begins with a colon, which CloudWatch rejects. Give another.")
     if namespace.lower().startswith("aws/"):
-        raise MwaaInputError(f"Namespace {namespace!r}: those that begin with AWS/ belong to AWS. Give another.")
+        raise MwaaInputError(f"Namespace {namespace!r}: namespaces that begin with AWS/ belong to AWS. Give another.")
 
 
 def _metric(given: Any, number: int) -> Metric:
@@ -236,49 +237,49 @@ def _metric(given: Any, number: int) -> Metric:
     known = [each.name for each in fields(Metric)]
     unknown = [str(name) for name in given if name not in known]
     if unknown:
-        raise MwaaInputError(f"Metric {number}: {', '.join(unknown)} is no field. There are {', '.join(known)}.")
+        raise MwaaInputError(f"Metric {number}: {', '.join(unknown)}: no such field. Fields are {', '.join(known)}.")
     if "name" not in given:
         raise MwaaInputError(f"Metric {number} has no name. Give one.")
     return Metric(**given)
 
 
 def number_of(value: Any, where: str, what: str) -> float:
-    """Return a number as CloudWatch takes it.
+    """Return a number in the form that CloudWatch takes.
 
-    :param where: what has it, for the error.
-    :param what: what it is there, such as ``"value"``.
-    :raises MwaaInputError: it is none, or larger than CloudWatch takes.
+    :param where: the metric that has it, for the error.
+    :param what: its field, such as ``"value"``.
+    :raises MwaaInputError: it is not a number, or larger than CloudWatch accepts.
     """
     try:
         number = float(value) if isinstance(value, str) or _is_number(value) else None
     except OverflowError:
         number = math.inf
-    except (ArithmeticError, RuntimeError, TypeError, ValueError):  # text, or something of many numbers
+    except (ArithmeticError, RuntimeError, TypeError, ValueError):  # a string, or something with many numbers
         number = None
     if number is None:
-        raise MwaaInputError(f"{where}: {what} {_shown(value)} is no number. Give one.")
+        raise MwaaInputError(f"{where}: {what} {_shown(value)} is not a number. Give one.")
     if math.isnan(number):
         raise MwaaInputError(f"{where}: {what} is not a number (NaN). Leave the metric out.")
     if abs(number) > MAX_MAGNITUDE:
-        raise MwaaInputError(f"{where}: {what} {number:g} is above 2^360, the largest that CloudWatch takes.")
+        raise MwaaInputError(f"{where}: {what} {number:g} is above 2^360, the largest that CloudWatch accepts.")
     return number
 
 
 def _is_number(value: Any) -> bool:
     kind = _kind_of_array(value)
-    if kind:  # numpy's durations would pass for integers, and its truth values and arrays of one number for floats
+    if kind:  # numpy's durations would pass as integers, and its Booleans and arrays of one number as floats
         return kind in "iuf" and getattr(value, "ndim", None) == 0
     return not isinstance(value, bool) and (isinstance(value, Real) or hasattr(value, "__float__"))
 
 
 def _kind_of_array(value: Any) -> str:
-    """Return numpy's letter for what a number or array of its holds; an empty string for anything else."""
+    """Return numpy's letter for the kind of a number or array; an empty string for anything else."""
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     return kind if isinstance(kind, str) else ""
 
 
 def _listed(given: Any) -> Any:
-    """Return numbers as a tuple, and what has none as it is."""
+    """Return numbers as a tuple, and anything else unchanged."""
     if given is None:
         return ()
     if isinstance(given, str | bytes | Mapping):
@@ -308,24 +309,26 @@ def _seconds(moment: Any, where: str) -> float:
     if isinstance(moment, datetime):
         try:
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (OverflowError, TypeError, ValueError):  # pandas has a datetime that is none
-            raise MwaaInputError(f"{where}: its time {_shown(moment)} is none. Give one, or leave it out.") from None
+        except (OverflowError, TypeError, ValueError):  # pandas has a datetime that is not a time
+            raise MwaaInputError(
+                f"{where}: its time {_shown(moment)} is not a time. Give one, or leave it out."
+            ) from None
     return number_of(moment, where, "timestamp")
 
 
 def _problem_of_text(text: Any, longest: int) -> str:
-    """Return what CloudWatch would not take of a name or value; an empty string if it takes it."""
+    """Return why CloudWatch would reject a name or value; an empty string if it would not."""
     if not isinstance(text, str):
-        return f"is {_shown(text)}, and no text"
+        return f"is {_shown(text)}, not a string"
     if not text.strip():
         return "is empty"
     if len(text) > longest:
-        return f"has {len(text)} characters, and CloudWatch takes {longest}"
+        return f"has {len(text)} characters, and CloudWatch accepts {longest}"
     if not _PRINTABLE.fullmatch(text):
         return "has characters that are not printable ASCII"
     return ""
 
 
 def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())  # an array's has lines
+    text = " ".join(repr(value).split())  # that of an array has several lines
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who changed whose privileges, as an environment's log groups tell.
+"""Find out from an environment's log groups who changed whose privileges.
 
 Source: the user guide's page on security best practices, which searches for ``add-role``; the messages of Airflow's
 ``users`` and ``roles`` commands and of Flask-AppBuilder's security manager; CloudWatch Logs' filter pattern syntax.
@@ -34,10 +34,10 @@ CHANGES = (
     "role-given", "role-taken", "permission-given", "permission-taken", "role-created", "role-deleted", "user-created",
     "user-deleted", "user-added",
 )  # fmt: skip
-"""The changes that can be told apart; the last one is what each person's first login makes, too."""
+"""The kinds of changes; each person's first login also produces the last one."""
 
 PRIVILEGES_METRIC = "privilege_changes"
-"""Name of the metric that counts them: dimension Environment, and another with Change."""
+"""The name of the metric that counts them, with the dimension Environment, and again with Change."""
 
 _COMMANDS = {
     "add-role": "role-given",
@@ -45,7 +45,7 @@ _COMMANDS = {
     "add-perms": "permission-given",
     "del-perms": "permission-taken",
 }
-"""Words that are commands of Airflow's wherever they stand, as in the guide's query."""
+"""Words that are Airflow commands wherever they occur, as in the guide's query."""
 _COMMANDS_OF = {
     ("users", "create"): "user-created",
     ("users", "import"): "user-created",
@@ -54,8 +54,8 @@ _COMMANDS_OF = {
     ("roles", "import"): "role-created",
     ("roles", "delete"): "role-deleted",
 }
-# Patterns are compiled at their first use: whoever only reads the names above, as each parse of a DAG does, needs none.
-# A name can hold quotes: it ends at the end of the line, or where the logger's name follows, as on Airflow 3.
+# Patterns are compiled at their first use: parsing a DAG reads only the names above, and needs none.
+# A name can contain quotes: it ends at the end of the line, or before the logger's name, as on Airflow 3.
 _SUBJECT, _GRANTED = r"(?P<subject>.{1,256}?)", r"(?P<granted>.{1,256}?)"
 _PERMISSION = r"(?P<granted>(?:can|menu)[ _][\w ]{1,40}? on .{1,256}?)"
 _END = r"[ ]{0,8}(?= \[[\w.]+\]|$)"
@@ -71,11 +71,11 @@ _RESULTS = (
     ("user-deleted", rf'User "{_SUBJECT}" deleted{_END}'),
     ("user-added", rf"Added user {_SUBJECT}{_END}"),
 )
-# A command ends where a shell's does; a list of arguments shows the end of a line as a backslash and an n.
+# A command ends where a shell's does; in a list of arguments, a line ends with a backslash and an n.
 _ARGUMENTS = r"(?=[\s\"',\\]|$)(?=(?P<arguments>(?:(?!\\n)[^\n;&|]){0,1000}))"
 _COMMAND = rf"(?<![^\s\"',(])({'|'.join(_COMMANDS)}){_ARGUMENTS}"
 _COMMAND_OF = rf"(?<![^\s\"',(])(users|roles)[\s\"',\\]{{1,8}}(create|import|delete){_ARGUMENTS}"
-# In a shell's command as in a list of arguments: between the two are spaces, quotes or commas.
+# In a shell command or a list of arguments: the two are separated by spaces, quotes or commas.
 _BETWEEN = r"[\s\"',\\]+?"
 # A value with spaces is quoted, and in a quoted command the quotes may have backslashes.
 _QUOTED = r"\\?(?P<quote>[\"'])(?P<quoted>(?:(?!(?P=quote))[^\\\n]){1,256})\\?(?P=quote)"
@@ -92,8 +92,8 @@ FILTER_PATTERN = " ".join(
         "created with role", "deleted", "Inserted Role", "Deleting role", "Added user",
     )
 )  # fmt: skip
-"""CloudWatch Logs' pattern of the lines that may tell of a change: any of these words. It is wider than the guide's
-query; which of the lines tell of one is decided by :func:`changes_in`."""
+"""A CloudWatch Logs pattern for lines that may report a change: any of these words. It is wider than the guide's query;
+:func:`changes_in` decides which of the lines report one."""
 
 _STREAM_OF_TASK = r"dag_id=(?P<dag_id>[^/]*)/run_id=(?P<run_id>[^/]*)/task_id=(?P<task_id>[^/]*)/"
 
@@ -102,8 +102,8 @@ _STREAM_OF_TASK = r"dag_id=(?P<dag_id>[^/]*)/run_id=(?P<run_id>[^/]*)/task_id=(?
 class LogGroup:
     """A log group of an environment.
 
-    :param component: whose log it is, as the end of its name says: ``"Task"``, ``"WebServer"``, ….
-    :param name: its name in CloudWatch Logs.
+    :param component: the component, from the end of the group's name: ``"Task"``, ``"WebServer"``, ….
+    :param name: the group's name in CloudWatch Logs.
     """
 
     component: str
@@ -112,14 +112,14 @@ class LogGroup:
 
 @dataclass(frozen=True)
 class Finding:
-    """A line that tells of a change. It has no text of the line, which can hold a password.
+    """A line that reports a change. The text of the line is not included, because it can contain a password.
 
     :param time: when the line was written.
     :param change: one of :data:`CHANGES`.
-    :param evidence: ``"command"`` that asks for it, or ``"result"``, which says that it was done.
-    :param subject: the user or role that was changed, where the line says so.
-    :param granted: the role or permission that it got or lost, where the line says so.
-    :param dag_id: whose task wrote the line; as in the name of the log stream, where a colon is an underscore.
+    :param evidence: ``"command"`` that requests it, or ``"result"``, which confirms it.
+    :param subject: the user or role that was changed, if the line names it.
+    :param granted: the role or permission that it got or lost, if the line names it.
+    :param dag_id: the DAG whose task wrote the line, as in the log stream's name, where a colon is an underscore.
     """
 
     time: datetime
@@ -135,12 +135,12 @@ class Finding:
     task_id: str | None = None
 
     def as_dict(self) -> dict[str, str | None]:
-        """Return it as values of JSON."""
+        """Return JSON types."""
         return {**asdict(self), "time": self.time.isoformat()}
 
 
 def changes_in(message: str) -> list[tuple[str, str, str | None, str | None]]:
-    """Return the changes that a log message tells of, each once: change, evidence, subject and what was granted.
+    """Return the changes that a log message reports, each once: change, evidence, subject and what was granted.
 
     >>> changes_in('User "alice" added to role "Op"')
     [('role-given', 'result', 'alice', 'Op')]
@@ -155,7 +155,7 @@ def changes_in(message: str) -> list[tuple[str, str, str | None, str | None]]:
         arguments = match["arguments"]
         if change.startswith("user") or match[1] in ("add-role", "remove-role"):
             found.append((change, "command", _value(_USER, arguments), _value(_ROLE, arguments)))
-        else:  # the names of roles come first; what is theirs follows in options
+        else:  # the names of roles come first, followed by options
             found.append((change, "command", _value(_FIRST_ARGUMENT, arguments, at_start=True), None))
     for change, pattern in _RESULTS:
         for match in re.finditer(pattern, message, re.MULTILINE):
@@ -165,9 +165,9 @@ def changes_in(message: str) -> list[tuple[str, str, str | None, str | None]]:
 
 
 def _text(message: str) -> str:
-    """Return what a message says, without colours; on Airflow 3 a task's is JSON, in which quotes are escaped."""
+    """Return the text of a message, without colors; on Airflow 3 a task's is JSON, in which quotes are escaped."""
     if message.startswith("{"):
-        # Or it is text that looks so.
+        # Or it is text that looks like JSON.
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             message = str(json.loads(message)["event"])
     return re.sub(_CONTROL, "", message)
@@ -186,13 +186,13 @@ def log_groups(environment: Mapping[str, Any]) -> tuple[list[LogGroup], list[str
     groups, blind = [], []
     for key, module in sorted((environment.get("LoggingConfiguration") or {}).items()):
         if not module.get("Enabled") or not module.get("CloudWatchLogGroupArn"):
-            blind.append(f"{key} are not enabled, so changes that they would tell of are not found.")
+            blind.append(f"{key} are not enabled, so changes that they would report are not found.")
             continue
         name = module["CloudWatchLogGroupArn"].rpartition(":log-group:")[2].partition(":")[0]
         groups.append(LogGroup(name.rpartition("-")[2], name))
         if module.get("LogLevel") not in ("INFO", "DEBUG"):
             blind.append(
-                f"{key} have level {module.get('LogLevel')}, and changes are logged at INFO, so none is found there."
+                f"{key} have level {module.get('LogLevel')}, and changes are logged at INFO, so none are found there."
             )
     return groups, blind
 
@@ -202,9 +202,9 @@ def find_changes(
 ) -> Iterator[Finding]:
     """Search a log group, page by page.
 
-    :param logs: calls of CloudWatch Logs.
-    :param start: first moment that is searched.
-    :param end: first moment after it.
+    :param logs: makes calls of CloudWatch Logs.
+    :param start: the beginning of the period that is searched.
+    :param end: its end, exclusive.
     :param changes: which of :data:`CHANGES`.
     :raises MwaaError: the group cannot be searched.
     """

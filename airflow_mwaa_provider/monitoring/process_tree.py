@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process and its descendants use, as Linux tells it in ``/proc``, and what was left in temporary folders.
+"""Measure what a process and its descendants use, from Linux's ``/proc``, and what was left in temporary folders.
 
-psutil is not used: importing it costs more than all that is measured here, and it knows no memory that forked processes
-share.
+psutil is not used: importing it costs more than everything that is measured here, and it does not report the memory
+that forked processes share.
 
 Source: the kernel's Documentation/filesystems/proc.rst and proc_pid_stat(5).
 """
@@ -28,19 +28,19 @@ Measured = TypeVar("Measured")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _KIB = 1024
-_GONE = (OSError, ValueError, IndexError)  # a process that ends meanwhile
+_GONE = (OSError, ValueError, IndexError)  # the process ended meanwhile
 _LITTLE_BYTES = 4_000_000
 
 
 @dataclass
 class Usage:
-    """What a process and its descendants use; a number that cannot be had is ``None``, and ``missing`` says why.
+    """What a process and its descendants use; a number that is not available is ``None``, and ``missing`` says why.
 
     :param memory_bytes: proportional set size: memory that processes share counts once, divided among them.
-    :param peak_bytes: the most that is known of, also from between two measurements.
-    :param cpu_s: CPU time since the beginning, of user and kernel, of processes that have ended too.
-    :param written_bytes: what was written to files, pipes and sockets since the beginning.
-    :param processes: how many there are.
+    :param peak_bytes: the largest known value, including between two measurements.
+    :param cpu_s: user and kernel CPU time since the beginning, including processes that have ended.
+    :param written_bytes: bytes written to files, pipes and sockets since the beginning.
+    :param processes: the number of processes.
     """
 
     memory_bytes: int | None = None
@@ -52,11 +52,11 @@ class Usage:
 
 
 class ProcessTree:
-    """Measures this process and its descendants, from the moment that it is made.
+    """Measures this process and its descendants, from its creation on.
 
-    A process that has left the tree, because its parent ended before it, is not seen.
+    A process that has left the tree, because its parent ended first, is not seen.
 
-    :param proc: where the kernel's files about processes are.
+    :param proc: the folder of the kernel's files about processes.
     """
 
     def __init__(self, proc: str = "/proc") -> None:
@@ -75,8 +75,8 @@ class ProcessTree:
     def measure(self, *, roughly: bool = False) -> Usage:
         """Measure now.
 
-        :param roughly: take memory for what it was when little seems to have changed: measuring it takes about a
-            millisecond for each 30 MB. What a process no longer shares is seen later.
+        :param roughly: reuse the last memory value if little seems to have changed: measuring takes about a millisecond
+            for each 30 MB. Memory that a process no longer shares is seen with a delay.
         """
         usage = Usage()
         pids = [self._pid, *(_try(usage, "processes", lambda: list(self._descendants())) or ())]
@@ -107,13 +107,13 @@ class ProcessTree:
         if most > self._hwm_bytes:
             self._peak_bytes = max(self._peak_bytes, most - (resident - own))
         child = _largest_child()
-        # A child begins with what its parent has.
+        # A child begins with its parent's memory.
         if child > max(self._child_bytes, most):
             self._peak_bytes = max(self._peak_bytes, child)
         return total
 
     def _proportional(self, pid: int) -> tuple[int, int]:
-        """Return resident and proportional bytes; the former for both where the kernel does not tell the latter."""
+        """Return resident and proportional bytes; the former for both if the kernel does not report the latter."""
         try:
             numbers = _kib(self._read(pid, "smaps_rollup"))
             return numbers["Rss"], numbers["Pss"]
@@ -175,7 +175,7 @@ class ProcessTree:
                 continue
 
     def _children_by_parent(self) -> dict[int, list[int]]:
-        """Return all processes by their parents, where the kernel keeps no lists of children."""
+        """Return all processes by their parents, for kernels without lists of children."""
         children: dict[int, list[int]] = defaultdict(list)
         for name in os.listdir(self._proc):  # noqa: PTH208
             if name.isdigit():
@@ -190,9 +190,9 @@ class ProcessTree:
 
 
 def start_ticks(pid: int, proc: str = "/proc") -> int:
-    """Return when a process began, in ticks since the machine did; 0 where that cannot be read.
+    """Return when a process began, in ticks since the machine's start; 0 if that cannot be read.
 
-    With the process id it names one process for good: ids are used again.
+    Together with the process id it identifies one process forever, since ids are reused.
     """
     try:
         return int(_stat(proc, pid)[19])
@@ -203,14 +203,14 @@ def start_ticks(pid: int, proc: str = "/proc") -> int:
 def is_alive(pid: int, began_ticks: int, proc: str = "/proc") -> bool:
     """Whether a process still runs; one that has ended and was not waited for does not.
 
-    :param began_ticks: what :func:`start_ticks` said of it.
+    :param began_ticks: the result of :func:`start_ticks` for it.
     """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # another user's: the id was used again, or not
+        pass  # another user's process, whether or not the id was reused
     try:
         fields = _stat(proc, pid)
         return fields[0] not in ("Z", "X") and began_ticks in (0, int(fields[19]))
@@ -220,7 +220,7 @@ def is_alive(pid: int, began_ticks: int, proc: str = "/proc") -> bool:
 
 @dataclass(frozen=True)
 class Left:
-    """Bytes of files; ``complete`` is false when there were too many to look at."""
+    """Bytes of files; ``complete`` is false if there were too many to examine."""
 
     size_bytes: int
     complete: bool
@@ -235,17 +235,17 @@ def bytes_left(
     most_s: float = 0.02,
     clock: Callable[[], float] = time.monotonic,
 ) -> Left:
-    """Return the disk space of this user's files in folders that were made or changed since a moment.
+    """Return the disk space of this user's files in folders that were created or changed since a given time.
 
-    Folders that changed last are looked at first. Links are not followed.
+    Folders that changed last are examined first. Links are not followed.
 
     :param since_s: seconds since 1970.
     :param skip: folders to leave out.
-    :param most_entries: how many files and folders are looked at.
+    :param most_entries: how many files and folders are examined.
     :param most_s: how long that may take, in seconds.
     """
     uid, end_s = os.geteuid(), clock() + most_s
-    # A file is dated by the kernel's tick, which may be up to 10 ms late.
+    # Files are dated by the kernel's tick, which may be up to 10 ms late.
     since_ns = int((since_s - 0.01) * 1e9)
     waiting: list[tuple[float, str]] = []
     seen, size_bytes, entries = set(), 0, 0
@@ -286,12 +286,12 @@ def _try(usage: Usage, what: str, measure: Callable[[], Measured]) -> Measured |
 
 
 def _largest_child() -> int:
-    """Return the most memory that a child had which has ended and was waited for."""
+    """Return the largest memory of a child that has ended and was waited for."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _KIB
 
 
 def _stat(proc: str, pid: int) -> list[str]:
-    """Return what ``stat`` says after the command's name, which may have spaces and brackets."""
+    """Return the fields of ``stat`` after the command's name, which may contain spaces and brackets."""
     return _read(f"{proc}/{pid}/stat").rpartition(b")")[2].decode().split()
 
 
@@ -306,7 +306,7 @@ def _kib(text: bytes) -> dict[str, int]:
 
 
 def _read(path: str) -> bytes:
-    """Read a small file. ``open()`` asks the kernel three more things, and lets other threads in each time."""
+    """Read a small file. ``open()`` makes three more system calls, and lets other threads run each time."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics on their way to CloudWatch: as few requests as its limits allow."""
+"""Send metrics to CloudWatch, in as few requests as its limits allow."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ __all__ = ["MAX_REQUEST_BYTES", "MAX_REQUEST_METRICS", "put_metrics"]
 
 MAX_REQUEST_METRICS = 1000
 MAX_REQUEST_BYTES = 1_000_000
-"""Of a request's body, before it is compressed."""
+"""The limit for a request's body before compression."""
 _ROOM_BYTES = 200
-"""For what a body has beside its metrics: action and version; the namespace comes on top."""
+"""Room for the rest of a body, action and version; the namespace is added."""
 _NAMES_SHOWN, _NAME_CHARS_SHOWN = 5, 60
 
 
@@ -39,18 +39,18 @@ def put_metrics(
     repeat_unsure: bool = False,
     policy: RetryPolicy | None = None,
 ) -> int:
-    """Send metrics; return by how many requests.
+    """Send metrics; return the number of requests.
 
-    All are checked before the first request. A request of which nobody knows whether it was taken is not repeated,
-    because CloudWatch would count its values twice. A metric is sent by one request as a whole; one that no request
-    has room for is sent, and counted, as several of up to 150 values.
+    All metrics are checked before the first request. If it is unknown whether a request was accepted, it is not
+    repeated, because CloudWatch would count its values twice. Each metric is sent whole, in one request; a metric too
+    large for any request is sent, and counted, as several with up to 150 values each.
 
-    :param client: boto3's client of CloudWatch, without retries of its own.
-    :param metrics: a metric, or any number of them; dicts of a metric's fields will do.
-    :param repeat_unsure: repeat such a request: right where a sum or a number of samples is never looked at.
-    :param policy: how long, and how patiently, one request is repeated.
-    :raises MwaaInputError: CloudWatch would refuse something; nothing was sent.
-    :raises MetricsNotSent: a request failed; says which metrics were sent.
+    :param client: a boto3 client for CloudWatch, without retries of its own.
+    :param metrics: one metric or several, as objects or as dicts of their fields.
+    :param repeat_unsure: repeat such a request anyway; right if sums and sample counts are never used.
+    :param policy: how a request is retried.
+    :raises MwaaInputError: CloudWatch would reject something; nothing was sent.
+    :raises MetricsNotSent: a request failed; the error has the metrics that were sent and not sent.
     """
     check_namespace(namespace)
     now_s = time.time()
@@ -76,7 +76,7 @@ def put_metrics(
 
 
 def _pieces(metric: Metric, now_s: float, room: int, size_of: Callable[[Any], int]) -> Sequence[Metric]:
-    """Return a metric as it is; one that no request has room for as one metric for each of its entries."""
+    """Return a metric, or if it is too large for any request, one metric for each of its entries."""
     entries = metric.entries(now_s)
     if len(entries) == 1 or (len(entries) <= MAX_REQUEST_METRICS and sum(map(size_of, entries)) <= room):
         return [metric]
@@ -86,7 +86,7 @@ def _pieces(metric: Metric, now_s: float, room: int, size_of: Callable[[Any], in
 def _requests(
     metrics: Sequence[Metric], now_s: float, room: int, size_of: Callable[[Any], int]
 ) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
-    """Divide metrics into requests: of each the first metric, the one after its last, and its entries."""
+    """Divide metrics into requests. Yield the first metric of each, the one after its last, and its entries."""
     begin, used = 0, 0
     entries: list[dict[str, Any]] = []
     for number, metric in enumerate(metrics):
@@ -103,20 +103,20 @@ def _requests(
 
 
 def _protocol(client: Any) -> str:
-    """Return the protocol that the installed botocore speaks with CloudWatch."""
+    """Return the protocol that the installed botocore uses for CloudWatch."""
     model = client.meta.service_model
-    return str(getattr(model, "resolved_protocol", None) or model.protocol)  # the first is of newer ones
+    return str(getattr(model, "resolved_protocol", None) or model.protocol)  # the former in newer versions
 
 
 def _json_bytes(entry: dict[str, Any]) -> int:
-    """Return how many bytes an entry has in JSON."""
+    """Return the size of an entry in JSON."""
     return len(json.dumps(entry, default=datetime.timestamp)) + len(", ")
 
 
 def _form_bytes(entry: Any, path_bytes: int = len("&MetricData.member.1000")) -> int:
-    """Return how many bytes an entry has in a form, where each text and number stands behind its whole path.
+    """Return the size of an entry in a form, where each string and number follows its whole path.
 
-    No other protocol has more, because none repeats the paths.
+    No other protocol needs more, because none repeats the paths.
     """
     if isinstance(entry, dict):
         return sum(_form_bytes(each, path_bytes + len(f".{name}")) for name, each in entry.items())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a dashboard shows of one environment, as numbers: read from CloudWatch in few calls."""
+"""Read the numbers of one environment's dashboard from CloudWatch, in few calls."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 __all__ = ["MAX_HOURS", "PERIOD_S", "Reading", "Readings", "read_dashboard"]
 
 PERIOD_S = 300
-"""Of most series; all of a dashboard's periods are in it without a rest."""
+"""The period of most series; a multiple of all of a dashboard's periods."""
 MAX_HOURS = 336
-"""CloudWatch lists no metric that was not published for two weeks, and keeps values of a minute for 15 days."""
+"""CloudWatch does not list metrics without values for two weeks, and keeps one-minute values for 15 days."""
 _QUERIES_A_CALL = 500
 _LISTED_AS_ACTIVE_HOURS = 3
 _PERIODS_LATE = 3
-"""The newest value may begin so long ago: the period that is not over may have none, and the one before it."""
+"""The newest value may begin this many periods ago: the unfinished period, and the one before it, may have none."""
 
 
 @dataclass(frozen=True)
 class Reading:
     """The values of one line of a dashboard.
 
-    :param name: what it is called in a terminal, such as ``"CPU, schedulers"``.
-    :param graph: title of its graph.
+    :param name: its name in a terminal, such as ``"CPU, schedulers"``.
+    :param graph: the title of its graph.
     :param series: the metric and its statistic.
-    :param unit: of the values, as CloudWatch names it.
-    :param points: time, in seconds since 1970, and value of each period that has one; the oldest first.
-    :param end_s: end of what was asked for, in seconds since 1970.
+    :param unit: the unit of the values, in CloudWatch's terms.
+    :param points: the time, in seconds since 1970, and the value of each period that has one, oldest first.
+    :param end_s: the end of the requested time, in seconds since 1970.
     :param alarm: the alarm on it.
-    :param is_found: whether it is one of a search, such as one DAG of all that there are.
+    :param is_found: whether it is one of the results of a search, such as one of all DAGs.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Reading:
 
     @property
     def lowest_counts(self) -> bool:
-        """Whether of several values the lowest is the worst."""
+        """Whether the lowest of several values is the worst."""
         return self.series.stat == "Minimum" or (self.alarm is not None and self.alarm.is_of_low_values)
 
     @property
@@ -77,12 +77,12 @@ class Reading:
 
     @property
     def is_late(self) -> bool:
-        """Whether its newest value is so old that it says nothing of now."""
+        """Whether its newest value is too old to describe the present."""
         return not self.points or self.end_s - self.points[-1][0] > _PERIODS_LATE * self.series.period_s
 
     @property
     def is_over(self) -> bool:
-        """Whether it is beyond its alarm's threshold now; where none is a sign of trouble, without a value."""
+        """Whether it is beyond its alarm's threshold now, or has no value although missing values set the alarm off."""
         if self.alarm is None:
             return False
         if self.is_late:
@@ -91,13 +91,13 @@ class Reading:
 
     @property
     def was_over(self) -> bool:
-        """Whether it was beyond its alarm's threshold at some time, now included."""
+        """Whether it was beyond its alarm's threshold at any time, including now."""
         is_wrong = self.alarm is not None and self.worst is not None and self.alarm.is_wrong(self.worst)
         return self.is_over or is_wrong
 
     @property
     def excess(self) -> float:
-        """How far it is beyond its threshold, or was; infinite where a value should be and is not."""
+        """How far it is or was beyond its threshold; infinite if a required value is missing."""
         if self.alarm is None or not self.was_over:
             return 0.0
         if self.is_over and self.is_late:
@@ -107,7 +107,7 @@ class Reading:
         return self.alarm.excess(value)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return JSON types."""
         alarm = self.alarm
         return {
             "name": self.name,
@@ -133,10 +133,10 @@ class Readings:
     """What a dashboard shows of one environment.
 
     :param env_name: the environment.
-    :param start_s: begin of it, in seconds since 1970.
-    :param end_s: end of it.
-    :param shown: what has values, or should have: the worst first, see :func:`read_dashboard`.
-    :param without_data: names of what has no values.
+    :param start_s: the beginning of the time, in seconds since 1970.
+    :param end_s: its end.
+    :param shown: the lines that have values, or should have, worst first; see :func:`read_dashboard`.
+    :param without_data: the names of lines without values.
     """
 
     env_name: str
@@ -154,17 +154,19 @@ class Readings:
 def read_dashboard(
     client: Any, env_name: str, *, hours: int = 3, now_s: float | None = None, policy: RetryPolicy | None = None
 ) -> Readings:
-    """Read the last hours of what a dashboard shows of an environment.
+    """Read the last hours of what a dashboard shows for an environment.
 
-    First comes what is beyond its alarm's threshold, the farthest first; then what was in these hours; then the rest in
-    the dashboard's order, of a search the largest first. The thresholds are those of :mod:`monitoring.alarms`.
+    Lines beyond their alarm's threshold come first, the furthest beyond it on top; then those that were beyond it in
+    these hours; then the rest in the dashboard's order, with the largest results of a search first. The thresholds are
+    those of
+    :mod:`monitoring.alarms`.
 
     :param client: boto3's client of CloudWatch, without retries of its own.
     :param env_name: the environment.
     :param hours: 1 to 336.
-    :param now_s: the end, in seconds since 1970; now if not given. The period that it is in is read, too.
-    :param policy: how long, and how patiently, a call is repeated.
-    :raises MwaaInputError: a name that is none, or hours that are none.
+    :param now_s: the end, in seconds since 1970; by default now. The unfinished period is included.
+    :param policy: how calls are retried.
+    :raises MwaaInputError: the name or the number of hours is invalid.
     :raises MwaaError: a call failed.
     """
     check_env_names([env_name])
@@ -200,7 +202,7 @@ def read_dashboard(
 
 
 def iso(at_s: float) -> str:
-    """Return a time as text in ISO 8601, in UTC."""
+    """Return a time as an ISO 8601 string in UTC."""
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -222,7 +224,7 @@ def _lines(calls: AwsCalls, env_name: str, *, recent: bool) -> Iterator[tuple[Gr
 
 
 def _found(calls: AwsCalls, env_name: str, search: Search, *, recent: bool) -> list[Series]:
-    """Return the series of a search, by name. Not by its expression: an answer to that does not say which they are."""
+    """Return the series of a search, by listing metrics: an answer to the search expression does not name them."""
     found: dict[str, Series] = {}
     pages = calls.pages(
         "ListMetrics",
@@ -237,7 +239,7 @@ def _found(calls: AwsCalls, env_name: str, search: Search, *, recent: bool) -> l
         for metric in page["Metrics"]:
             dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
             if dimensions.keys() == set(search.dimensions):
-                label = dimensions[search.by]  # asked for in the order as listed, which stand-ins of AWS insist on
+                label = dimensions[search.by]  # in the listed order, which stand-ins for AWS require
                 found[label] = Series(search.namespace, search.name, search.stat, dimensions, label, search.period_s)
     return [found[label] for label in sorted(found)]
 
@@ -266,7 +268,7 @@ def _points(
 
 
 def _name(graph: Graph, series: Series) -> str:
-    """Return what a line is called: of a graph with one line its short name is enough."""
+    """Return the name of a line. For a graph with one line, its short name is enough."""
     is_alone = len(graph.lines) == 1 and not isinstance(graph.lines[0], Search)
     parts = (graph.short, "" if is_alone and graph.short else series.label)
     return ", ".join(part for part in parts if part)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One line of a graph, or what an alarm looks at: a metric of an environment, and a statistic of it."""
+"""Series of graphs and alarms: a metric of an environment, and a statistic of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 OWN = "MWAA-Custom"
-"""Where this package's operators publish, unless they are told otherwise."""
+"""The default namespace of this package's operators."""
 _ENV_NAME = re.compile(r"[a-zA-Z][0-9a-zA-Z_-]{0,79}")
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 
@@ -23,12 +23,12 @@ _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 class Series:
     """A statistic of one metric of an environment.
 
-    :param namespace: namespace of the metric.
+    :param namespace: the namespace of the metric.
     :param name: its name.
     :param stat: ``"Average"``, ``"Maximum"``, ``"Minimum"``, ``"Sum"`` or ``"SampleCount"``.
-    :param dimensions: those beside ``Environment``.
-    :param label: what a graph calls it.
-    :param period_s: seconds that one value is about.
+    :param dimensions: the dimensions besides ``Environment``.
+    :param label: its name in a graph.
+    :param period_s: the seconds that one value covers.
     """
 
     namespace: str
@@ -67,35 +67,35 @@ def of_containers(name: str, stat: str, label: str = "", **dimensions: str) -> S
 
 
 def of_own(name: str, stat: str, label: str = "", **dimensions: str) -> Series:
-    """Return a series that an operator of this package publishes, unless it is told another namespace."""
+    """Return a series that an operator of this package publishes to its default namespace."""
     return Series(OWN, name, stat, dimensions, label)
 
 
 def check_env_names(env_names: Iterable[str]) -> list[str]:
     """Return names of environments as a list.
 
-    :raises MwaaInputError: there is none, one twice, or one that MWAA would refuse.
+    :raises MwaaInputError: there is no name, a name occurs twice, or MWAA would reject one.
     """
     if isinstance(env_names, str):
-        raise MwaaInputError(f"env_names is the text {env_names[:80]!r}. Give a list of names.")
+        raise MwaaInputError(f"env_names is the string {env_names[:80]!r}. Give a list of names.")
     found = list(env_names)
     if not found:
-        raise MwaaInputError("No environment is named. Give at least one name.")
+        raise MwaaInputError("No environment is given. Give at least one name.")
     for number, name in enumerate(found):
         if not isinstance(name, str) or not _ENV_NAME.fullmatch(name):
             raise MwaaInputError(
-                f"Environment {str(name)[:80]!r}: MWAA has no such names. Give 1 to 80 letters, digits, - and _, "
-                "of which the first is a letter."
+                f"Environment {str(name)[:80]!r}: not a name that MWAA accepts. Give 1 to 80 letters, digits, - and _, "
+                "beginning with a letter."
             )
         if name in found[:number]:
-            raise MwaaInputError(f"Environment {name!r} is named twice. Name each once.")
+            raise MwaaInputError(f"Environment {name!r} is given twice. Give each once.")
     return found
 
 
 def check_region(region: str) -> None:
-    """Refuse what is no AWS region.
+    """Refuse what is not an AWS region.
 
     :raises MwaaInputError: it is none.
     """
     if not isinstance(region, str) or not _REGION.fullmatch(region):
-        raise MwaaInputError(f"Region {str(region)[:80]!r} is no AWS region. Give one such as eu-west-1.")
+        raise MwaaInputError(f"Region {str(region)[:80]!r} is not an AWS region. Give one such as eu-west-1.")

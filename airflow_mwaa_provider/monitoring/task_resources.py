@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one task uses, measured in its own process by a thread that looks now and then.
+"""Measure what one task uses, in its own process, by a thread that takes samples.
 
-It never raises into the task: what cannot be had is named in the line that it logs at the end.
+It never raises into the task: numbers that are not available are named in the line that it logs at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["TaskTry", "TaskWatch", "killed_line"]
 log = logging.getLogger(__name__)
 
 TEMPORARY_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - they are only looked at
-"""Beside the one that Python's ``tempfile`` uses."""
+"""Temporary folders besides the one that Python's ``tempfile`` uses."""
 
 _FIRST_S, _LONGEST_S = 0.2, 2.0
 _SHARE = 50
@@ -38,13 +38,13 @@ _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
 
 _logging = threading.Lock()
-# A child that is forked while the thread logs would get whatever lock the log has, and wait for it forever.
+# A child that is forked while the thread logs would inherit the log's lock, and wait for it forever.
 os.register_at_fork(before=_logging.acquire, after_in_parent=_logging.release, after_in_child=_logging.release)
 
 
 @dataclass(frozen=True)
 class TaskTry:
-    """A try of a task instance."""
+    """One try of a task instance."""
 
     dag_id: str
     task_id: str
@@ -57,11 +57,11 @@ class TaskTry:
 class TaskWatch:
     """Watches this process and its descendants from now to :meth:`end`.
 
-    :param task: which task it is that this process runs.
-    :param results: where samples and the result are left; ``None`` leaves them nowhere.
-    :param missing: what is known beforehand not to be had, and why.
-    :param temporary_folders: where files are looked for that the task leaves.
-    :param proc: where the kernel's files about processes are.
+    :param task: the task that this process runs.
+    :param results: where samples and the result are stored; ``None`` stores nothing.
+    :param missing: numbers that are known to be unavailable, and why.
+    :param temporary_folders: the folders that are searched for files that the task leaves.
+    :param proc: the folder of the kernel's files about processes.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class TaskWatch:
         threading.Thread(target=self._look, name="mwaa-task-resources", daemon=True).start()
 
     def end(self, state: str) -> dict[str, Any] | None:
-        """End the watch, log one line, and leave the result to be published; the second time nothing happens.
+        """End the watch, log one line, and store the result for publishing. A second call does nothing.
 
-        :param state: how the task ended, in Airflow's words.
+        :param state: how the task ended, in Airflow's terms.
         :return: what was measured; ``None`` the second time, and in a process that the task has forked.
         """
         if self._ended.is_set() or os.getpid() != self._pid:
@@ -113,10 +113,10 @@ class TaskWatch:
         return result
 
     def _left(self, written_bytes: int | None) -> dict[str, Any]:
-        """Return what the task has left in temporary folders, which are those of all tasks of the container."""
+        """Return what the task has left in temporary folders, which all tasks of the container share."""
         if written_bytes is None:  # why, is known
             return {"left_bytes": None}
-        if written_bytes < _LITTLE_BYTES:  # looking would take longer than many a task
+        if written_bytes < _LITTLE_BYTES:  # searching would take longer than many tasks
             return {"left_bytes": 0}
         left = bytes_left(self._folders, self._began_s, skip=[self._results.folder] if self._results else [])
         return {"left_bytes": min(left.size_bytes, written_bytes), "left_complete": left.complete}
@@ -136,7 +136,7 @@ class TaskWatch:
             rest_s = max(min((now - self._began) / 5, _LONGEST_S), _FIRST_S, _SHARE * (now - began))
 
     def _keep(self, usage: Usage) -> None:
-        """Leave a sample behind, which tells of the task when it is killed."""
+        """Store a sample, which describes the task if it is killed."""
         if self._file is None:
             return
         sample = self._sample(usage, RUNNING)
@@ -174,14 +174,14 @@ class TaskWatch:
 
 
 def killed_line(sample: Mapping[str, Any]) -> str:
-    """Return the line that tells of a task that was killed.
+    """Return the log line for a task that was killed.
 
-    :param sample: the last that it has left.
+    :param sample: its last sample.
     """
     mapped = f", map index {sample['map_index']}" if sample["map_index"] >= 0 else ""
     taken = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(sample["taken_s"]))
     return (
-        f"A task's process on this worker was killed, or ended without a word: DAG {sample['dag_id']}, task "
+        f"A task's process on this worker was killed, or ended unexpectedly: DAG {sample['dag_id']}, task "
         f"{sample['task_id']}, run {sample['run_id']}{mapped}, try {sample['try_number']}. Its last sample, of "
         f"{taken}: {_used(sample)}"
     )
@@ -217,10 +217,9 @@ def _mb(number: float | None) -> str:
 
 
 def _doing(frame: FrameType | None) -> str | None:
-    """Return the innermost line of code that belongs to no library: function, file and line.
+    """Return the innermost line of code that does not belong to a library: function, file and line.
 
-    Where there is none, the innermost of all; and ``None`` while the thread is in here, before the task's code or
-    after it.
+    If there is none, return the innermost line of all; ``None`` before or after the task's own code.
     """
     shown = frame
     while frame is not None:

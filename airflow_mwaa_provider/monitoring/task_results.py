@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resources of tasks on their way to CloudWatch: kept in a folder of the container, published by one process of it.
+"""Publish the resources of tasks to CloudWatch: stored in a folder of the container, published by one of its processes.
 
 A call to AWS takes longer than a task may be kept waiting, so a task only writes a file. ``running-PID-TICKS`` has the
-last sample of a task that runs; at its end it has the result, and is renamed to ``done-…``. One with a sample whose
-process is gone belongs to a task that was killed: whoever renames it first tells so. A process in a session of its own,
-one in a container, reads what is done once a minute, and publishes it.
+last sample of a running task; when the task ends, it has the result, and is renamed to ``done-…``. A file with a sample
+whose process has disappeared belongs to a task that was killed: the process that renames it first reports that. One
+process per container, in its own session, reads finished results once a minute and publishes them.
 
-Nothing is published twice: a file is renamed to ``sent-…`` before the request that it goes into, and what nobody knows
-the fate of is dropped. What could not be sent, and surely was not, is tried again for an hour: the files, or, when they
-became several requests and one was taken, a file of the metrics that are left.
+Nothing is published twice: a file is renamed to ``sent-…`` before its request, and results in doubt are dropped. What
+was certainly not sent is tried again for an hour: the files, or, if they became several requests and one was accepted,
+a file with the remaining metrics.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 __all__ = ["TaskFile", "TaskResults", "main", "metrics_of_results"]
 
 RUNNING = "running"
-"""State of a task in its samples. It stays there when the task is killed."""
+"""The state of a task in its samples; it remains there if the task is killed."""
 KILLED = "killed"
 OTHER = "other"
-"""DAG and task of those that come after the first so many."""
+"""DAG and task of all tasks beyond the limit."""
 MOST_WAITING = 5000
-"""Results that nobody publishes; more are dropped."""
+"""The number of waiting results; more are dropped."""
 BATCH_S, IDLE_S = 60.0, 900.0
-"""How often is published, and how long the publisher stays without a task, in seconds."""
+"""How often results are published, and how long the publisher runs without a task, in seconds."""
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only a folder in it, 0700 and checked for its owner
 _PREFIX = "airflow-mwaa-task-resources"
@@ -59,20 +59,20 @@ _LEFT_TO_PARENT_S = 60.0
 _DEADLINE_S, _LAST_DEADLINE_S = 20.0, 3.0
 _PAGE_BYTES = 4096
 _MOST_CHARACTERS = 1024  # in the value of a dimension
-_RESULTS_A_REQUEST = 200  # of five metrics each: the thousand that a request may have
-# What reaching AWS takes. A task's own process may have more, such as what its code has put there.
+_RESULTS_A_REQUEST = 200  # with five metrics each, which makes the thousand that a request may have
+# The variables for access to AWS. A task's own process may have more, for example from its code.
 _VARIABLES = (
     "HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
-_PREFIXES = ("AWS_", "PYTHON", "AIRFLOW_MWAA_")  # by the last the local MWAA finds its processes
+_PREFIXES = ("AWS_", "PYTHON", "AIRFLOW_MWAA_")  # the last one is how the local MWAA finds its processes
 
 
 class TaskResults:
-    """The folder of a container in which tasks leave what they have used.
+    """A container's folder in which tasks store what they have used.
 
-    :param folder: it is made where it is missing, and must be this user's alone.
-    :raises OSError: it cannot be used; says why.
+    :param folder: created if missing; only this user may have access to it.
+    :raises OSError: the folder cannot be used.
     """
 
     def __init__(self, folder: str) -> None:
@@ -86,10 +86,10 @@ class TaskResults:
 
     @classmethod
     def of_environment(cls, namespace: str, shared_memory: str = _SHARED_MEMORY, proc: str = "/proc") -> TaskResults:
-        """Return the folder of this Airflow and namespace: in shared memory, else where temporary files are.
+        """Return the folder for this Airflow and namespace: in shared memory, otherwise with the temporary files.
 
-        Containers that share shared memory have a folder each, because the process ids in one mean nothing in another.
-        So do those that share process ids, and have another file system in the same place.
+        Containers with common shared memory each have their own folder, because process ids of one mean nothing in
+        another. So do containers with common process ids but different file systems.
         """
         known = [namespace, os.environ.get("AIRFLOW_ENV_NAME", ""), os.environ.get("AIRFLOW_HOME", "")]
         for kind in ("pid", "mnt"):
@@ -103,7 +103,7 @@ class TaskResults:
         return cls(f"{shared_memory if usable else tempfile.gettempdir()}/{name}")
 
     def write(self, path: str, result: Mapping[str, Any]) -> None:
-        """Write a file in one step: a reader finds what was there before, or all of it."""
+        """Write a file atomically: a reader finds the previous contents or the new ones."""
         part = f"{self.folder}/part-{os.getpid()}"
         try:
             with open(part, "w") as file:  # noqa: PTH123
@@ -115,10 +115,10 @@ class TaskResults:
             raise
 
     def killed(self, *, leave_to_parents: bool = False, proc: str = "/proc") -> list[dict[str, Any]]:
-        """Return the last samples of tasks whose processes are gone; each of them is returned once, to one caller.
+        """Return the last samples of tasks whose processes have disappeared, each once, to one caller.
 
-        :param leave_to_parents: those of the last minute only to the parent of the task's process, while that runs: in
-            Airflow 2 it supervises the task, and what it tells is in the task's own log.
+        :param leave_to_parents: for a minute, return a sample only to the parent of the task's process, while that
+            runs: in Airflow 2 it supervises the task, and logs to the task's own log.
         """
         found = []
         for name in self._gone(proc):
@@ -135,7 +135,7 @@ class TaskResults:
         return found
 
     def take_ended(self, proc: str = "/proc") -> None:
-        """Take the results of tasks that could not rename their files, and whose processes are gone."""
+        """Take the results of tasks that could not rename their files, and whose processes have disappeared."""
         for name in self._gone(proc):
             path = f"{self.folder}/{name}"
             found = _read(path)
@@ -144,17 +144,17 @@ class TaskResults:
                     os.rename(path, self._done(name))  # noqa: PTH104
 
     def publish_soon(self, namespace: str, most_tasks: int, variables: Mapping[str, str]) -> None:
-        """Start the container's publisher, unless it runs or another task has just started it.
+        """Start the container's publisher, unless it is running or another task has just started it.
 
-        It is no child of this process, which it does not keep.
+        It is not a child of this process, and does not keep it alive.
 
-        :param variables: environment variables; those that AWS is reached with are passed on.
+        :param variables: environment variables; those for access to AWS are passed on.
         :raises OSError: it cannot be started.
         """
         with self._lock() as file:
             if file is None or _is_starting(file):
                 return
-            with contextlib.suppress(OSError):  # in a full folder several may be started; all but one leave
+            with contextlib.suppress(OSError):  # in a full folder several may be started; all but one exit
                 file.truncate(0)
                 file.write(b"starts")
             self._start_publisher(namespace, most_tasks, variables)
@@ -162,7 +162,7 @@ class TaskResults:
     def _start_publisher(self, namespace: str, most_tasks: int, variables: Mapping[str, str]) -> None:
         command = [sys.executable, "-m", __name__, self.folder, namespace, str(most_tasks)]
         passed = {name: each for name, each in variables.items() if name in _VARIABLES or name.startswith(_PREFIXES)}
-        # The shell ends at once, and leaves it to the container's first process.
+        # The shell ends at once, which makes it a child of the container's first process.
         subprocess.run(
             ["/bin/sh", "-c", '"$@" &', "sh", *command],
             env=passed,
@@ -176,11 +176,11 @@ class TaskResults:
         )
 
     def publish(self, client: Any, namespace: str, most_tasks: int, policy: RetryPolicy | None = None) -> int:
-        """Publish what is done; return of how many tasks. Only the publisher calls it.
+        """Publish finished results; return the number of tasks. Only the publisher calls this.
 
-        :param client: boto3's client of CloudWatch, without retries of its own.
-        :param most_tasks: how many tasks have metrics of their own in a day.
-        :param policy: how long, and how patiently, one request is repeated; 60 seconds by default.
+        :param client: a boto3 client for CloudWatch, without retries of its own.
+        :param most_tasks: how many tasks have their own metrics per day.
+        :param policy: how a request is retried; for 60 seconds by default.
         """
         from airflow_mwaa_provider.exceptions import MetricsNotSent, MwaaError
         from airflow_mwaa_provider.monitoring.metrics import Metric
@@ -188,9 +188,11 @@ class TaskResults:
 
         lost = self._names("sent-")
         if lost:
-            self.fail(f"of {len(lost)} tasks it is not known whether they were published, and they are not again")
+            self.fail(
+                f"it is unknown whether the results of {len(lost)} tasks were published; they are not published again"
+            )
             self._unlink(lost)
-        # Of processes that were killed while they wrote.
+        # From processes that were killed while writing.
         self._unlink(name for name in self._names("part-") if not is_alive(int(name[5:]), 0))
         published = 0
         names = self._names("done-")
@@ -201,7 +203,7 @@ class TaskResults:
             metrics = metrics_of_results(results, self._named(results, most_tasks))
             metrics += [Metric(**each) for found in left for each in found.get("metrics", ())]
             metrics = [metric for metric in metrics if self._is_accepted(metric)]
-            # From here to the request nothing may fail: what is found with this name is not sent again.
+            # Nothing may fail from here to the request: files with this name are not sent again.
             sent = [f"sent-{name.partition('-')[2]}" for name in batch]
             for name, target in zip(batch, sent, strict=True):
                 os.rename(f"{self.folder}/{name}", f"{self.folder}/{target}")  # noqa: PTH104
@@ -227,7 +229,7 @@ class TaskResults:
         return text
 
     def fail(self, text: str) -> None:
-        """Have the next task of the container tell why nothing is published, once an hour for each reason."""
+        """Let the next task of the container log why nothing is published, once an hour for each reason."""
         last = Path(self.folder) / "last-failure"
         with contextlib.suppress(OSError):
             if last.read_text() == text and time.time() - last.stat().st_mtime < _KEPT_S:
@@ -237,17 +239,17 @@ class TaskResults:
             Path(self.folder, "failure").write_text(text)
 
     def remove_if_idle(self) -> None:
-        """Remove the folder unless a task runs or a result waits: where Airflow ends, and the machine does not."""
+        """Remove the folder unless a task runs or a result waits, for when Airflow ends but the machine does not."""
         if not self.has_results() and not self._names(f"{RUNNING}-"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def has_publisher(self) -> bool:
-        """Whether a process of the container publishes what is left here."""
+        """Whether a process of the container publishes these results."""
         with self._lock() as file:
             return file is None
 
     def is_in_use(self, proc: str = "/proc") -> bool:
-        """Whether a result waits, or a task runs that will leave one."""
+        """Whether a result waits, or a running task will store one."""
         return self.has_results() or any(self._is_alive(name, proc) for name in self._names(f"{RUNNING}-"))
 
     def has_results(self) -> bool:
@@ -255,7 +257,7 @@ class TaskResults:
         return bool(self._names("done-"))
 
     def _is_accepted(self, metric: Metric) -> bool:
-        """Whether CloudWatch would take a metric; one that it would not is told of, and takes no other with it."""
+        """Return whether CloudWatch would accept a metric; log one that it would not."""
         from airflow_mwaa_provider.exceptions import MwaaInputError
 
         try:
@@ -267,11 +269,11 @@ class TaskResults:
         return True
 
     def _keep(self, names: Sequence[str], metrics: Sequence[Metric], unsent: Sequence[Metric]) -> None:
-        """Keep what was not sent of these results; a request may have been refused after another was taken."""
+        """Keep the unsent part of these results: a request may have been rejected after another was accepted."""
         if len(unsent) == len(metrics):
             self._give_back(names)
             return
-        self._unlink(names)  # first: it makes room in a full folder
+        self._unlink(names)  # first, because it makes room in a full folder
         if unsent:
             self.write(self._done(f"{RUNNING}-rest"), {"metrics": [asdict(metric) for metric in unsent]})
 
@@ -286,7 +288,7 @@ class TaskResults:
                     os.rename(path, f"{self.folder}/done-{name.partition('-')[2]}")  # noqa: PTH104
 
     def _named(self, results: Iterable[Mapping[str, Any]], most: int) -> set[tuple[str, str]]:
-        """Return the pairs of DAG and task that have metrics of their own today: the first so many."""
+        """Return the pairs of DAG and task that have their own metrics today, up to the limit."""
         path, today = f"{self.folder}/names", time.strftime("%Y-%m-%d", time.gmtime())
         known = _read(path) or {}
         before = {(dag_id, task_id) for dag_id, task_id in known.get("names", ()) if known.get("day") == today}
@@ -295,7 +297,7 @@ class TaskResults:
             pair = (result["dag_id"], result["task_id"])
             if pair not in named and len(named) < most:
                 named.add(pair)
-        if named != before:  # a full folder takes no name more
+        if named != before:  # a full folder has no room for another name
             self.write(path, {"day": today, "names": sorted(named)})
         return named
 
@@ -306,7 +308,7 @@ class TaskResults:
         return [name for name in self._names(f"{RUNNING}-") if not self._is_alive(name, proc)]
 
     def _has_parent(self, path: str, proc: str) -> bool:
-        """Whether another process than this one is the parent of a task's, and has had no time to look."""
+        """Return whether another process is the parent of a task's process, and has not had time to look."""
         sample = _read(path) or {}
         pid, ticks = sample.get("parent", (0, 0))
         is_recent = time.time() - sample.get("taken_s", 0.0) < _LEFT_TO_PARENT_S
@@ -327,9 +329,10 @@ class TaskResults:
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[BinaryIO | None]:
-        """Try to become the publisher; what it gives is the file that is locked, and ``None`` if somebody else is.
+        """Try to become the publisher; the value is the locked file, or ``None`` if another process is the publisher.
 
-        The lock belongs to the process: flock's would pass to a child that a thread of the task forks meanwhile.
+        The lock belongs to the process. A lock by flock would pass to a child that a thread of the task forks
+        meanwhile.
         """
         with open(f"{self.folder}/publisher", "ab", buffering=0) as file:  # noqa: PTH123
             try:
@@ -341,14 +344,14 @@ class TaskResults:
 
 
 class TaskFile:
-    """The file of the task that this process runs: its last sample, and at the end its result.
+    """The file of the task that this process runs: its last sample, and finally its result.
 
-    It stays open and is overwritten in place. That takes no room in a folder that is full, and no right that a task may
-    have given up at its end, by ``setuid()`` or ``chroot()``. What a page holds is overwritten at once, also when the
-    process is killed meanwhile.
+    It remains open and is overwritten in place. That needs no room in a full folder, and no rights that a task may have
+    given up by ``setuid()`` or ``chroot()``. The contents of a page are overwritten at once, even if the process is
+    killed meanwhile.
 
-    :param results: the folder that it is in.
-    :param proc: where the kernel's files about processes are.
+    :param results: the folder that contains it.
+    :param proc: the folder of the kernel's files about processes.
     """
 
     def __init__(self, results: TaskResults, proc: str = "/proc") -> None:
@@ -359,9 +362,9 @@ class TaskFile:
         self._size = _PAGE_BYTES
 
     def write(self, result: Mapping[str, Any]) -> None:
-        """Write a sample or the result over what is there.
+        """Overwrite the file with a sample or the result.
 
-        :raises OSError: it cannot be written; what is there then is of no use.
+        :raises OSError: it cannot be written; the file is then useless.
         """
         if not self._is_open():
             self._open()
@@ -371,9 +374,9 @@ class TaskFile:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def finish(self) -> None:
-        """Give it to whoever publishes: at once, or where this process no longer may, when it has ended.
+        """Pass it to the publisher: at once, or, if this process no longer may, when it has ended.
 
-        :raises OSError: it cannot be, such as when so many wait that nobody seems to publish.
+        :raises OSError: that is impossible, for example because so many wait that nobody seems to publish.
         """
         try:
             waiting = len(self._results._names("done-"))
@@ -389,7 +392,7 @@ class TaskFile:
         self._close()
 
     def drop(self) -> None:
-        """Remove it, so that nobody takes it for that of a task that was killed."""
+        """Remove it, so that it is not mistaken for that of a killed task."""
         with contextlib.suppress(OSError):
             if self._is_open():
                 os.ftruncate(self._descriptor, 0)
@@ -403,7 +406,7 @@ class TaskFile:
         self._known = found.st_dev, found.st_ino
 
     def _is_open(self) -> bool:
-        """Whether the descriptor is still this file's: a task may close all that it finds, and open others."""
+        """Return whether the descriptor is still this file's: a task may close all descriptors and open others."""
         try:
             found = os.fstat(self._descriptor)
         except OSError:
@@ -417,7 +420,7 @@ class TaskFile:
 
 
 def _is_starting(file: BinaryIO) -> bool:
-    """Whether a publisher was started that has not had the time to take the lock: then it empties the file."""
+    """Return whether a publisher was started that has not acquired the lock; when it does, it empties the file."""
     found = os.fstat(file.fileno())
     return found.st_size > 0 and 0 <= time.time() - found.st_mtime < _STARTS_S
 
@@ -425,7 +428,7 @@ def _is_starting(file: BinaryIO) -> bool:
 def metrics_of_results(results: Iterable[Mapping[str, Any]], named: set[tuple[str, str]]) -> list[Metric]:
     """Return what tasks have used as metrics, by DAG, task and minute.
 
-    :param named: the pairs of DAG and task that have metrics of their own; the others are summed up as ``other``.
+    :param named: the pairs of DAG and task that have their own metrics; all others are combined as ``other``.
     """
     from airflow_mwaa_provider.monitoring.metrics import Metric
 
@@ -450,13 +453,12 @@ def metrics_of_results(results: Iterable[Mapping[str, Any]], named: set[tuple[st
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Publish what tasks leave in a folder, once a minute, until for a quarter of an hour no task has run.
+    """Publish what tasks store in a folder, once a minute, until no task has run for a quarter of an hour.
 
-    A process of its own does each request, so that this one stays small. SIGTERM ends the waiting: what is there is
-    published at once.
+    A separate process makes each request, so that this one stays small. After SIGTERM, everything is published at once.
 
-    :param arguments: folder, namespace, number of tasks with metrics of their own; with a fourth, the seconds that a
-        request is repeated for, it publishes once, now.
+    :param arguments: the folder, the namespace, and the number of tasks with their own metrics. With a fourth, the
+        seconds for which a request is retried, it publishes once, now.
     """
     folder, namespace, most_tasks = arguments[:3]
     results = TaskResults(folder)
@@ -476,13 +478,13 @@ def main(arguments: Sequence[str]) -> None:
                 file.truncate(0)
                 is_idle = _publish_by_the_minute(results, [*arguments])
         if file is None:
-            time.sleep(0.1)  # a task looks whether there is one
-        elif not is_idle or not results.is_in_use():  # a task that began meanwhile has found this one
+            time.sleep(0.1)  # a task checks whether there is one
+        elif not is_idle or not results.is_in_use():  # a task that began meanwhile relies on this one
             return
 
 
 def _publish_by_the_minute(results: TaskResults, arguments: list[str]) -> bool:
-    """Publish until there is nothing to do, and return true, or until it is told to end."""
+    """Publish until there is nothing to do, and return true; or until asked to end."""
     last_s = time.monotonic()
     while time.monotonic() - last_s < IDLE_S:
         is_told = signal.sigtimedwait({signal.SIGTERM}, BATCH_S) is not None
@@ -518,9 +520,9 @@ def _read(path: str) -> dict[str, Any] | None:
 
 
 def _accepted(text: str) -> str:
-    """Return an id or a name as CloudWatch takes it.
+    """Return an id or a name in a form that CloudWatch takes.
 
-    One of Airflow may have letters of any script, end in a line feed, or be ``None``.
+    In Airflow it may have letters of any script, end in a line feed, or be ``None``.
     """
     printable = "".join(each if " " <= each <= "~" else "?" for each in text[:_MOST_CHARACTERS])
     return "None." if text == "None" else printable

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws readings as lines of text within a width: a sparkline each, the newest, lowest and highest value.
+"""Draw readings as lines of text with a given width: a sparkline, and the newest, lowest and highest value.
 
-A sparkline reaches from its own lowest to its own highest value, which stand beside it, as that of Zach Holman's
-``spark``. All of them have the same columns of time; each is the worst of its values, and blank without one.
+A sparkline ranges from its own lowest to its own highest value, which are shown beside it, as in Zach Holman's
+``spark``. All have the same time columns; each shows the worst of its values, and is blank if there is none.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["ASCII_LEVELS", "LEVELS", "Emphasis", "Line", "draw", "sparkline", "t
 LEVELS = "▁▂▃▄▅▆▇█"
 ASCII_LEVELS = "_.-:=+*#"
 _MOST_FOUND = 10
-"""So many lines of a search are drawn, such as DAGs with failed runs."""
+"""How many results of a search are drawn, such as DAGs with failed runs."""
 _FEWEST_COLUMNS, _LEAST_ROOM, _NAME_BEFORE_COLUMNS = 12, 32, 30
 """Of a sparkline; of a name and a sparkline, below which a column of numbers is left out; and of a name, above which
 more columns are worth more."""
 
 
 class Emphasis(Enum):
-    """What a line deserves."""
+    """The emphasis of a line."""
 
     NONE = "none"
     OVER = "over"
@@ -41,17 +41,17 @@ class Emphasis(Enum):
 
 @dataclass(frozen=True)
 class Line:
-    """A line, and what it deserves; a terminal's colours are not in it."""
+    """A line and its emphasis; it contains no terminal colors."""
 
     text: str
     emphasis: Emphasis = Emphasis.NONE
 
 
 def draw(readings: Readings, width: int, *, is_ascii: bool = False) -> list[Line]:
-    """Return readings as lines of at most so many cells of a terminal.
+    """Return readings as lines that fit a terminal.
 
-    :param width: cells of a line; 40 at least are used.
-    :param is_ascii: draw with what every terminal has.
+    :param width: the cells of a line; at least 40 are used.
+    :param is_ascii: use only characters that every terminal has.
     """
     width = max(width, 40)
     levels, rest = (ASCII_LEVELS, "..") if is_ascii else (LEVELS, "…")
@@ -88,10 +88,10 @@ def draw(readings: Readings, width: int, *, is_ascii: bool = False) -> list[Line
 
 
 def sparkline(values: Sequence[float | None], levels: str = LEVELS) -> str:
-    """Return values as one character each, from the first level for the lowest to the last for the highest.
+    """Return one character per value, from the first level for the lowest to the last for the highest.
 
-    :param values: ``None``, where there is none, is a blank. Equal ones are in the middle, or at the bottom if 0.
-    :param levels: characters, the lowest first.
+    :param values: ``None`` becomes a blank. If all are equal, they are in the middle, or at the bottom if 0.
+    :param levels: the characters, lowest first.
     """
     there = [value for value in values if value is not None]
     low, high = min(there, default=0.0), max(there, default=0.0)
@@ -99,17 +99,17 @@ def sparkline(values: Sequence[float | None], levels: str = LEVELS) -> str:
     top = len(levels) - 1
 
     def drawn(value: float) -> str:
-        # Halves, because the difference of two numbers may be no number any more.
+        # Halves, because the difference of two numbers may overflow.
         return levels[round((value / 2 - low / 2) / (high / 2 - low / 2) * top)] if high > low else flat
 
     return "".join(" " if value is None else drawn(value) for value in values)
 
 
 def time_columns(reading: Reading, start_s: float, columns: int, periods_a_column: int) -> list[float | None]:
-    """Return the worst value of each column of time, ``None`` where there is none.
+    """Return the worst value of each time column, ``None`` if there is none.
 
-    :param start_s: begin of the first column, in seconds since 1970.
-    :param periods_a_column: so many periods of 300 seconds.
+    :param start_s: the beginning of the first column, in seconds since 1970.
+    :param periods_a_column: how many periods of 300 seconds.
     """
     worse = min if reading.lowest_counts else max
     found: list[float | None] = [None] * columns
@@ -135,7 +135,7 @@ def value_text(value: float, unit: str) -> str:
 
 
 def cell_width(text: str) -> int:
-    """Return how many cells of a terminal a text takes."""
+    """Return how many terminal cells a string takes."""
     from rich.cells import cell_len
 
     return cell_len(text)
@@ -186,7 +186,7 @@ def _row(mark: str, name: str, name_width: int, spark: str, cells: Sequence[tupl
 
 
 def _shown(readings: Sequence[Reading]) -> tuple[list[Reading], dict[str, int]]:
-    """Return what is drawn, and how many lines of each search are not."""
+    """Return the readings that are drawn, and how many results of each search are not."""
     shown: list[Reading] = []
     counted: dict[str, int] = {}
     for reading in readings:
@@ -219,7 +219,7 @@ def _remarks(readings: Readings, left_out: dict[str, int], width: int, rest: str
 
 
 def _grouped(names: Sequence[str]) -> str:
-    """Return names with what they begin with written once: ``CPU (schedulers, web server); triggers (fired)``."""
+    """Return names grouped by their beginnings: ``CPU (schedulers, web server); triggers (fired)``."""
     groups: dict[str, list[str]] = {}
     for name in names:
         first, _, label = name.partition(", ")
@@ -228,7 +228,7 @@ def _grouped(names: Sequence[str]) -> str:
 
 
 def _wrapped(text: str, width: int, rest: str) -> Iterator[str]:
-    """Break a text between words, the lines after the first indented."""
+    """Wrap a string between words, and indent all lines but the first."""
     line = ""
     for word in text.split(" "):
         if line and cell_width(f"{line} {word}") > width:
@@ -240,7 +240,7 @@ def _wrapped(text: str, width: int, rest: str) -> Iterator[str]:
 
 
 def _fitted(text: str, width: int, rest: str) -> str:
-    """Return a text that is cut in its middle if it is too wide: names differ at both ends."""
+    """Return a string, shortened in the middle if it is too wide, because names differ at both ends."""
     from rich.cells import set_cell_size
 
     if cell_width(text) <= width:
@@ -253,7 +253,7 @@ def _fitted(text: str, width: int, rest: str) -> str:
 
 
 def _printable(readings: Readings, is_ascii: bool) -> Readings:
-    """Return readings whose names neither move a cursor nor need characters that a terminal lacks."""
+    """Return readings whose names contain no control characters, and no characters that a terminal lacks."""
 
     def plain(name: str) -> str:
         return "".join(each if each.isprintable() and (each.isascii() or not is_ascii) else "?" for each in name)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a worker has of memory, CPU, disk and processes: of its host as psutil tells, of its container as cgroups do.
+"""Measure a worker's memory, CPU, disk and processes: its host's with psutil, its container's from cgroups.
 
-A container's limits are not its host's: on MWAA a worker sees the memory of the machine below it, and is killed at the
-limit of its container.
+A container's limits are not its host's: on MWAA a worker sees the memory of the underlying machine, but is killed at
+its container's limit.
 
 Source: the kernel's documentation of cgroup v1 and v2; psutil's.
 """
@@ -23,46 +23,54 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Found: TypeAlias = Iterable[tuple[str, float | str]]
-    """Metrics by name: each with its number, or why there is none."""
+    """Metrics by name, each with its number or the reason why there is none."""
 
 __all__ = ["WORKER_METRICS", "Measured", "measure_worker"]
 
 WORKER_METRICS: dict[str, tuple[str, str, str]] = {
     "virtual_memory_total": ("virtual_memory", "Bytes", "memory of the host"),
-    "virtual_memory_available": ("virtual_memory", "Bytes", "what of it can be had without swapping"),
-    "virtual_memory_used": ("virtual_memory", "Bytes", "what of it is used"),
-    "virtual_memory_free": ("virtual_memory", "Bytes", "what of it is used for nothing at all"),
-    "virtual_memory_active": ("virtual_memory", "Bytes", "what of it was used lately"),
-    "virtual_memory_inactive": ("virtual_memory", "Bytes", "what of it was not used lately"),
-    "virtual_memory_percent": ("virtual_memory", "Percent", "what of it cannot be had"),
-    "cpu_times_percent_user": ("cpu_times_percent", "Percent", "CPU time of programs, of all processors of the host"),
-    "cpu_times_percent_system": ("cpu_times_percent", "Percent", "CPU time of the kernel"),
-    "cpu_times_percent_idle": ("cpu_times_percent", "Percent", "CPU time that nobody wanted"),
-    "container_memory_used": ("container_memory", "Bytes", "memory of the container, without what can be dropped"),
+    "virtual_memory_available": ("virtual_memory", "Bytes", "memory available without swapping"),
+    "virtual_memory_used": ("virtual_memory", "Bytes", "memory in use"),
+    "virtual_memory_free": ("virtual_memory", "Bytes", "memory that is not used at all"),
+    "virtual_memory_active": ("virtual_memory", "Bytes", "memory that was used recently"),
+    "virtual_memory_inactive": ("virtual_memory", "Bytes", "memory that was not used recently"),
+    "virtual_memory_percent": ("virtual_memory", "Percent", "share of memory that is not available"),
+    "cpu_times_percent_user": ("cpu_times_percent", "Percent", "CPU time in programs, on all processors of the host"),
+    "cpu_times_percent_system": ("cpu_times_percent", "Percent", "CPU time in the kernel"),
+    "cpu_times_percent_idle": ("cpu_times_percent", "Percent", "idle CPU time"),
+    "container_memory_used": (
+        "container_memory",
+        "Bytes",
+        "memory of the container, without caches that can be dropped",
+    ),
     "container_memory_limit": ("container_memory", "Bytes", "the limit at which its processes are killed"),
-    "container_memory_percent": ("container_memory", "Percent", "used of the limit"),
-    "container_memory_kills": ("container_memory", "Count", "processes killed at the limit since it was started"),
-    "container_cpu_used": ("container_cpu", "Seconds", "CPU time since it was started"),
-    "container_cpu_throttled": ("container_cpu", "Seconds", "time it was kept from the CPU since it was started"),
+    "container_memory_percent": ("container_memory", "Percent", "share of the limit in use"),
+    "container_memory_kills": (
+        "container_memory",
+        "Count",
+        "processes killed at the limit since the container started",
+    ),
+    "container_cpu_used": ("container_cpu", "Seconds", "CPU time since the container started"),
+    "container_cpu_throttled": ("container_cpu", "Seconds", "time that it was throttled since the container started"),
     "container_cpu_limit": ("container_cpu", "Count", "processors that it may use"),
     "container_pids": ("container_pids", "Count", "processes and threads"),
-    "container_pids_limit": ("container_pids", "Count", "how many there may be"),
+    "container_pids_limit": ("container_pids", "Count", "how many processes and threads it may have"),
     "disk_total": ("disk", "Bytes", "size of the file system that tasks write to"),
-    "disk_used": ("disk", "Bytes", "what of it is used"),
-    "disk_free": ("disk", "Bytes", "what of it can be written"),
-    "disk_percent": ("disk", "Percent", "used of what can be"),
-    "open_files": ("processes", "Count", "open files of all processes of the worker that can be seen"),
+    "disk_used": ("disk", "Bytes", "space in use"),
+    "disk_free": ("disk", "Bytes", "space that can be written"),
+    "disk_percent": ("disk", "Percent", "share of the usable space in use"),
+    "open_files": ("processes", "Count", "open files of all visible processes of the worker"),
     "processes": ("processes", "Count", "processes of the worker"),
-    "load_average_1": ("load", "None", "processes that run or wait to, mean of a minute"),
+    "load_average_1": ("load", "None", "processes running or waiting to run, mean of one minute"),
     "load_average_5": ("load", "None", "mean of five minutes"),
     "load_average_15": ("load", "None", "mean of fifteen minutes"),
 }
-"""Category, unit and meaning of each metric."""
+"""The category, unit and meaning of each metric."""
 
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 _UNLIMITED = 1 << 60
-"""cgroup v1 says "no limit" by a number near the largest that there is."""
+"""In cgroup v1, a number near the largest possible means "no limit"."""
 _UNSAID, _NO_LIMIT = "its cgroup does not say", "no limit is set"
 
 
@@ -71,17 +79,17 @@ class Measured:
     """What was measured.
 
     :param numbers: by the metric's name.
-    :param missing: why a number is missing, by the metric's name, or by what was not measured at all.
+    :param missing: why a number is missing, by the metric's name or by what was not measured at all.
     """
 
     numbers: Mapping[str, float]
     missing: Mapping[str, str]
 
     def metrics(self, env_name: str | None, host: str | None = None) -> list[Metric]:
-        """Return them as metrics with the dimensions Environment, Category and Host.
+        """Return the numbers as metrics with the dimensions Environment, Category and Host.
 
-        :param env_name: name of the environment; without one the dimension is left out.
-        :param host: if not given, the worker's address.
+        :param env_name: the name of the environment; without it the dimension is left out.
+        :param host: by default the worker's address.
         """
         host = host or _address()
         common = {**({"Environment": env_name} if env_name else {}), "Host": host}
@@ -92,11 +100,11 @@ class Measured:
 
 
 def measure_worker(path: str, *, cgroups: Path = _ROOT, own: Path = _OWN) -> Measured:
-    """Measure the worker that this process runs on; nothing that fails is raised.
+    """Measure the worker that this process runs on; failures are not raised.
 
     :param path: a folder on the disk that tasks write to.
     :param cgroups: where cgroups are mounted.
-    :param own: the file that tells this process's.
+    :param own: the file with this process's cgroups.
     """
     numbers: dict[str, float] = {}
     missing: dict[str, str] = {}
@@ -153,7 +161,7 @@ def _processes() -> Found:
             try:
                 files += sum(1 for _ in os.scandir(each / "fd"))
             except OSError:
-                continue  # of another user, or gone
+                continue  # another user's, or already ended
     if not count:
         raise ValueError("/proc shows no process")
     yield "processes", count
@@ -165,7 +173,7 @@ def _load() -> Found:
 
 
 class _Level(NamedTuple):
-    """What one cgroup has of something.
+    """One resource of a cgroup.
 
     :param events: how often, or how long, it was at its limit.
     """
@@ -176,7 +184,7 @@ class _Level(NamedTuple):
 
 
 def _container(cgroups: Path, own: Path) -> Found:
-    """Measure the cgroup of this process, or whichever around it has the least room: that is where the limit is met."""
+    """Measure the cgroup of this process, or the enclosing one with the least room, whose limit is reached first."""
     memory, cpu, pids = (_levels_2 if (cgroups / "cgroup.controllers").exists() else _levels_1)(cgroups, own)
     if all(value is None for levels in (memory, cpu, pids) for level in levels for value in level):
         raise ValueError(f"{cgroups} has no cgroup of this process")
@@ -214,7 +222,7 @@ def _percent(used: float | None, whole: float | None) -> float | str:
 
 
 def _levels_2(cgroups: Path, own: Path) -> tuple[list[_Level], list[_Level], list[_Level]]:
-    """Return what cgroups of v2 say of memory, CPU and processes: this process's own, then those around it."""
+    """Return memory, CPU and processes from cgroups v2: this process's own, then the enclosing ones."""
     groups = _with_parents(_group(cgroups, _own_path(own, "")), cgroups)
     memory, cpu, pids = [], [], []
     for group in groups:
@@ -235,12 +243,12 @@ def _levels_2(cgroups: Path, own: Path) -> tuple[list[_Level], list[_Level], lis
 
 
 def _levels_1(cgroups: Path, own: Path) -> tuple[list[_Level], list[_Level], list[_Level]]:
-    """Return the same of v1, where each controller has cgroups of its own."""
+    """Return the same from v1, where each controller has its own cgroups."""
     memory, cpu = [], []
     for group in _groups_1(cgroups, own, "memory"):
         stat = _table(group / "memory.stat")
         used = _less(_number(group / "memory.usage_in_bytes"), stat.get("total_inactive_file"))
-        # The first counts those around it, also where they cannot be seen.
+        # The first includes the enclosing ones, even if they cannot be seen.
         limits = [stat.get("hierarchical_memory_limit"), _number(group / "memory.limit_in_bytes")]
         limit = min((each for each in limits if each is not None and each < _UNLIMITED), default=None)
         memory.append(_Level(used, limit, _table(group / "memory.oom_control").get("oom_kill")))
@@ -256,7 +264,7 @@ def _levels_1(cgroups: Path, own: Path) -> tuple[list[_Level], list[_Level], lis
 
 
 def _groups_1(cgroups: Path, own: Path, controller: str) -> list[Path]:
-    """Return this process's cgroup of a controller, and those around it. Several may be mounted as one folder."""
+    """Return this process's cgroup of a controller, and the enclosing ones. Several may be mounted as one folder."""
     together = (each for each in sorted(cgroups.glob("*,*")) if controller in each.name.split(","))
     mounted = cgroups / controller
     if not mounted.is_dir():
@@ -265,7 +273,7 @@ def _groups_1(cgroups: Path, own: Path, controller: str) -> list[Path]:
 
 
 def _less(used: float | None, part: float | None) -> float | None:
-    """Return memory without what can be dropped; the kernel counts the two at different moments."""
+    """Return memory without what can be dropped; the kernel counts the two at different times."""
     return None if used is None else max(0.0, used - (part or 0.0))
 
 
@@ -274,12 +282,12 @@ def _seconds(number: float | None, in_a_second: float) -> float | None:
 
 
 def _ratio(quota: float | None, period: float | None) -> float | None:
-    """Return how many processors a quota is; v1 has a negative one for none."""
+    """Return a quota as a number of processors; in v1 a negative quota means none."""
     return quota / period if quota is not None and quota > 0 and period else None
 
 
 def _own_path(own: Path, controller: str) -> str:
-    """Return the path of this process's cgroup: of a controller in v1, of all of them in v2."""
+    """Return the path of this process's cgroup: for one controller in v1, for all of them in v2."""
     for line in (_text(own) or "").splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controller in controllers.split(","):
@@ -288,13 +296,13 @@ def _own_path(own: Path, controller: str) -> str:
 
 
 def _group(mounted: Path, path: str) -> Path:
-    """Return the folder of a cgroup. In a container its path is often the host's, and what is mounted is its own."""
+    """Return the folder of a cgroup. In a container the path is often the host's, but its own cgroup is mounted."""
     is_within = path and ".." not in path.split("/")
     return mounted / path if is_within and (mounted / path).is_dir() else mounted
 
 
 def _with_parents(group: Path, cgroups: Path) -> list[Path]:
-    """Return a cgroup and those around it, whose limits hold for it, too."""
+    """Return a cgroup and those that enclose it, whose limits also apply to it."""
     return [group, *(each for each in group.parents if each == cgroups or cgroups in each.parents)]
 
 
@@ -308,7 +316,7 @@ def _table(path: Path) -> dict[str, float]:
 
 
 def _number(path: Path) -> float | None:
-    """Return the number in a file; ``None`` if there is no such file, or it says that there is no limit."""
+    """Return the number in a file; ``None`` if the file does not exist, or says that there is no limit."""
     return _parsed(_text(path) or "")
 
 
@@ -325,7 +333,7 @@ def _text(path: Path) -> str | None:
 
 
 def _address() -> str:
-    """Return the worker's own address; its name where that has none."""
+    """Return the worker's address; its name if it has no address."""
     name = socket.gethostname()
     try:
         return socket.gethostbyname(name)

@@ -111,8 +111,8 @@ def test_templates_are_printed_and_nothing_is_written(terminal: Terminal, cloudw
     [
         (("alarms", "nowhere", "--apply"), 1, "'nowhere'"),
         (("dashboard", "nowhere", "--apply"), 1, "'nowhere'"),
-        (("alarms", "env3", "--without", "cpu", "--apply"), 2, "There is no alarm 'cpu'"),
-        (("alarms", "env3", "--sns-topic", "on-call", "--apply"), 2, "is no ARN of an SNS topic"),
+        (("alarms", "env3", "--without", "cpu", "--apply"), 2, "No such alarm: 'cpu'"),
+        (("alarms", "env3", "--sns-topic", "on-call", "--apply"), 2, "is not the ARN of an SNS topic"),
         (("alarms", "env3", "env3"), 2, "is named twice"),
         (("dashboard", "1st"), 2, "MWAA has no such names"),
         (("dashboard", "env3", "--name", "a b"), 2, "Give another"),
@@ -133,7 +133,7 @@ def test_a_dashboard_of_other_hands_is_left_alone(terminal: Terminal, cloudwatch
     cloudwatch.put_dashboard(DashboardName="MWAA-env3", DashboardBody='{"widgets": []}')
     for action in ("--apply", "--delete"):
         said = terminal.error("monitor", "dashboard", "env3", action, status=2)
-        assert "was not made by airflow-mwaa. Give another name" in said
+        assert "was not created by airflow-mwaa. Give another name" in said
     assert cloudwatch.get_dashboard(DashboardName="MWAA-env3")["DashboardBody"] == '{"widgets": []}'
 
 

@@ -109,11 +109,11 @@ def test_thresholds_can_be_others_and_alarms_left_out() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"thresholds": {"cpu": 1}}, "There is no alarm 'cpu'"),
-        ({"without": ["cpu"]}, "There is no alarm 'cpu'"),
+        ({"thresholds": {"cpu": 1}}, "No such alarm: 'cpu'"),
+        ({"without": ["cpu"]}, "No such alarm: 'cpu'"),
         ({"thresholds": {"scheduler-cpu": float("nan")}}, "must be a number"),
         ({"thresholds": {"scheduler-cpu": "80"}}, "must be a number"),
-        ({"topics": ["on-call"]}, "is no ARN of an SNS topic"),
+        ({"topics": ["on-call"]}, "is not the ARN of an SNS topic"),
         ({"topics": [TOPIC] * 6}, "an alarm takes 5"),
     ],
 )
@@ -126,7 +126,7 @@ def test_the_condition_is_told_to_people() -> None:
     told = {alarm.key: alarm.condition() for alarm in alarms.ALARMS}
     assert told["scheduler-heartbeat"] == "below 1 heartbeat for 10 minutes"
     assert told["database-memory"] == "below 512 MiB for 15 minutes"
-    assert told["workers-at-maximum"] == "at least the largest number of workers for 25 of 30 minutes"
+    assert told["workers-at-maximum"] == "at least the maximum number of workers for 25 of 30 minutes"
 
 
 def test_a_template_has_no_more_than_cloudformation_takes() -> None:

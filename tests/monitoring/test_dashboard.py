@@ -216,7 +216,7 @@ def test_more_environments_than_there_is_room_for_are_refused() -> None:
 
 @pytest.mark.parametrize("region", ["", "Ireland", "eu-west", "eu-west-1'"])
 def test_a_region_that_is_none_is_refused(region: str) -> None:
-    with pytest.raises(MwaaInputError, match="is no AWS region"):
+    with pytest.raises(MwaaInputError, match="is not an AWS region"):
         dashboard.build(["prod"], region)
 
 

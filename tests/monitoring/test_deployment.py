@@ -166,7 +166,7 @@ def test_an_alarm_of_other_hands_is_not_written_over(recorded: Recorded) -> None
     [request] = [each for each in requests_of("prod") if each["AlarmName"].endswith("scheduler-cpu")]
     recorded.client.put_metric_alarm(**{**request, "AlarmDescription": "mine"})
     recorded.writes()
-    with pytest.raises(MwaaInputError, match="'mwaa/prod/scheduler-cpu' was not made by airflow-mwaa"):
+    with pytest.raises(MwaaInputError, match="'mwaa/prod/scheduler-cpu' was not created by airflow-mwaa"):
         apply_alarms(recorded, "prod")
     assert recorded.writes() == []
 
@@ -221,9 +221,9 @@ def test_a_deleted_dashboard_leaves_nothing(recorded: Recorded) -> None:
 def test_a_dashboard_of_other_hands_is_neither_written_over_nor_deleted(recorded: Recorded) -> None:
     recorded.client.put_dashboard(DashboardName="MWAA", DashboardBody='{"widgets": []}')
     there = DashboardDeployment(recorded.client, "MWAA")
-    with pytest.raises(MwaaInputError, match="'MWAA' was not made by airflow-mwaa"):
+    with pytest.raises(MwaaInputError, match="'MWAA' was not created by airflow-mwaa"):
         there.plan(dashboard.build(["prod"], "eu-west-1"))
-    with pytest.raises(MwaaInputError, match="'MWAA' was not made by airflow-mwaa"):
+    with pytest.raises(MwaaInputError, match="'MWAA' was not created by airflow-mwaa"):
         there.deletion()
 
 
@@ -232,9 +232,9 @@ def test_a_dashboard_of_other_hands_with_a_copied_text_is_one_of_other_hands(rec
     theirs["widgets"].insert(0, {"type": "text", "width": 6, "height": 2, "properties": {"markdown": "# Team"}})
     recorded.client.put_dashboard(DashboardName="MWAA", DashboardBody=json.dumps(theirs))
     there = DashboardDeployment(recorded.client, "MWAA")
-    with pytest.raises(MwaaInputError, match="'MWAA' was not made by airflow-mwaa"):
+    with pytest.raises(MwaaInputError, match="'MWAA' was not created by airflow-mwaa"):
         there.plan(dashboard.build(["prod"], "eu-west-1"))
-    with pytest.raises(MwaaInputError, match="'MWAA' was not made by airflow-mwaa"):
+    with pytest.raises(MwaaInputError, match="'MWAA' was not created by airflow-mwaa"):
         there.deletion()
 
 
