@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a task finds the connections and variables of an environment: in its database, by itself, or over the API."""
+"""Where a task reads the connections and variables of an environment: its database, its own look-ups, or the API."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _TaskSource:
         self._environment = environment
 
     def read(self, patterns: Patterns) -> Sequence[Found]:
-        """Read what is meant."""
+        """Read what is selected."""
         if patterns.kind is Kind.CONNECTION:
             documents: dict[str, Any] = {key: self._connection(key) for key in self._keys(patterns)}
         else:

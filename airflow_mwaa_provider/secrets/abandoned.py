@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of environments that are gone: with another Fernet key nobody reads or sweeps what is in them."""
+"""Remove the folders of environments that no longer exist: with another Fernet key, nobody reads or cleans them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _CONTENT = re.compile(r"locks|swept|statistics|.+\.(entry|tmp)")
 def remove_abandoned(parent: str, own: str, longest_s: float = 0.0) -> None:
     """Remove the caches of other environments in which nothing was looked up for seven days.
 
-    A process that begins to use one meanwhile loses what it had and nothing else: the folder is moved away in one step,
-    and the next write makes it anew. Folders of other users, and those with anything that is not a cache's, are left
-    alone.
+    A process that begins to use one meanwhile loses its cached answers and nothing else: the folder is moved away in
+    one step, and the next write creates it again. Folders of other users, and those that contain other files, are not
+    touched.
 
-    :param parent: the folder that all of them are in.
-    :param own: the name of that one which is kept however long it is unused.
-    :param longest_s: for how long an answer may be used; nothing younger is removed.
+    :param parent: the folder that contains all caches.
+    :param own: the name of the cache that is kept, however long it is unused.
+    :param longest_s: how long an answer may be used; nothing younger is removed.
     """
     with contextlib.suppress(OSError), os.scandir(parent) as listed:
         for item in listed:
@@ -40,7 +40,7 @@ def remove_abandoned(parent: str, own: str, longest_s: float = 0.0) -> None:
                 ):
                     os.rename(path, path + _ASIDE)
                     name, path = name + _ASIDE, path + _ASIDE
-                # Also what a process that was killed has moved away.
+                # Also folders that a killed process has moved away.
                 if name.endswith(_ASIDE) and _NAME.fullmatch(name.removesuffix(_ASIDE)) and _is_cache(path):
                     import shutil
 
@@ -54,7 +54,7 @@ def _is_cache(path: str) -> bool:
 
 
 def _unused_s(path: str) -> float:
-    """Return for how long nothing was looked up: each look-up is counted, and each new answer changes the folder."""
+    """Return how long nothing was looked up: each look-up is counted, and each new answer changes the folder."""
     used_s = os.stat(path).st_mtime
     with contextlib.suppress(FileNotFoundError):
         used_s = max(used_s, os.stat(os.path.join(path, "statistics")).st_mtime)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks AWS through the amazon provider's own backend, and notes what AWS answered.
+"""Ask AWS through the amazon provider's own backend, and record what AWS answered.
 
-That backend decides which names are asked for, and what becomes of an answer; it turns most errors into "not found".
-Here its client is watched, so that one can tell a name that is not there from a key that may not be used.
+That backend decides which names are asked for and how answers are used; it turns most errors into "not found". Here its
+client is watched, so that a missing secret can be told from a key that may not be used.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ _CAUSES = {
 
 
 class Reply:
-    """What AWS said to one request.
+    """What AWS answered to one request.
 
-    :param name: the name that was asked for.
+    :param name: the name that was requested.
     :param cause: why there is no value; ``None`` if there is one.
     :param code: AWS's own name for an error, or the exception's.
-    :param message: AWS's own words about an error.
+    :param message: AWS's own message for an error.
     :param text: the value as it is stored.
     """
 
@@ -85,10 +85,10 @@ class Reply:
 
 
 class Answer:
-    """What a look-up has come to.
+    """The result of a look-up.
 
-    :param outcome: one of those of an entry; ``None`` if nothing was asked, or nobody answered.
-    :param replies: what was asked, in its order.
+    :param outcome: one of an entry's outcomes; ``None`` if nothing was requested, or nobody answered.
+    :param replies: the replies, in the order of the requests.
     :param error: what the amazon provider's backend raised.
     """
 
@@ -107,15 +107,15 @@ class Answer:
 
     @property
     def is_unavailable(self) -> bool:
-        """Whether somebody did not answer who may do so later."""
+        """Whether a service did not answer that may answer another time."""
         return self.value is None and any(reply.cause is Cause.UNAVAILABLE for reply in self.replies)
 
 
 class AmazonBackend:
-    """The amazon provider's backend, watched.
+    """The amazon provider's backend with a watched client.
 
-    :param class_path: its class.
-    :param service: its service, by boto3's name.
+    :param class_path: the backend's class.
+    :param service: boto3's name of its service.
     :param given: its keywords.
     """
 
@@ -126,21 +126,21 @@ class AmazonBackend:
         self.stock: Any = _watched(getattr(import_module(module), name), service, self._asked)(**given)
 
     def fetch(self, kind: str, secret_id: str, team: str | None, prepared: Mapping[str, Reply] | None = None) -> Answer:
-        """Ask.
+        """Look up an id.
 
-        :param prepared: replies, by name, for which nobody need be asked any more.
+        :param prepared: replies, by name, that need not be requested again.
         """
         with self._watching(prepared or {}) as replies:
             try:
                 value = self._call(kind, secret_id, team)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller raises it or answers without
-                if not replies:  # there is no client: no region, no such profile
+                if not replies:  # there is no client, because there is no region or no such profile
                     replies.append(cause_of(secret_id, error))
                 return Answer(_outcome(None, replies, error), None, replies, error)
         return Answer(_outcome(value, replies, None), value, replies)
 
     def refuse(self, kind: str, secret_id: str, team: str | None) -> str | None:
-        """Let the amazon provider's backend say what it does about an id, outside of any cache."""
+        """Let the amazon provider's backend decide about an id, bypassing the cache."""
         with self._watching({}):
             return self._call(kind, secret_id, team)
 
@@ -155,7 +155,7 @@ class AmazonBackend:
     @contextlib.contextmanager
     def _watching(self, prepared: Mapping[str, Reply]) -> Iterator[list[Reply]]:
         replies: list[Reply] = []
-        before = self._asked.__dict__.copy()  # a look-up may need another one, of an option of Airflow's
+        before = self._asked.__dict__.copy()  # a look-up may need another one, for an Airflow option
         self._asked.__dict__.update(replies=replies, prepared=prepared)
         try:
             yield replies
@@ -165,11 +165,11 @@ class AmazonBackend:
 
     @property
     def region(self) -> str:
-        """The region that is asked."""
+        """The region of the requests."""
         return str(self.stock.client.meta.region_name)
 
     def account(self) -> str | None:
-        """Return the account whose secrets are read; ``None`` if nobody says so at once."""
+        """Return the account whose secrets are read; ``None`` if that cannot be found out at once."""
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -184,16 +184,16 @@ class AmazonBackend:
         return str(found)
 
     def read_batch(self, names: list[str]) -> dict[str, Reply]:
-        """Ask for up to 20 secrets by one request.
+        """Read up to 20 secrets in one request.
 
-        :return: by name; one that is missing in the answer is missing here.
-        :raises botocore.exceptions.ClientError: the request was refused.
+        :return: replies by name; a secret that is missing in the answer is missing here.
+        :raises botocore.exceptions.ClientError: the request was rejected.
         """
         with values_kept_out_of_logs():
             return self._replies_of(self.stock.client.batch_get_secret_value(SecretIdList=names))
 
     def read_prefix(self, prefix: str, max_secrets: int) -> Iterator[dict[str, Reply]]:
-        """Ask for all secrets whose names begin alike, 20 a request."""
+        """Read all secrets whose names begin with a prefix, 20 per request. boto3 has no paginator for this."""
         more: dict[str, Any] = {}
         count = 0
         while count < max_secrets:
@@ -227,12 +227,12 @@ def _outcome(value: str | None, replies: list[Reply], error: Exception | None) -
         return VALUE
     if not replies or Cause.UNAVAILABLE in causes:
         return None
-    # What the amazon provider's backend takes for "not found" stays that.
+    # What counts as "not found" for the amazon provider's backend still does.
     return DENIED if error is not None and causes & {Cause.ACCESS_DENIED, Cause.KMS} else ABSENT
 
 
 def _watched(stock_class: type[Any], service: str, asked: threading.local) -> type[Any]:
-    """Return the class with a client that is watched, and that does not wait for minutes."""
+    """Return the class with a watched client that does not wait for minutes."""
 
     class Watched(stock_class):  # type: ignore[misc]
         @property
@@ -243,14 +243,14 @@ def _watched(stock_class: type[Any], service: str, asked: threading.local) -> ty
                 return _WatchedClient(self.__dict__["client"], service, asked)
             return _WatchedClient(super().client, service, asked)
 
-    # It names its connection and its logger by them.
+    # The backend uses these to name its connection and its logger.
     Watched.__name__ = Watched.__qualname__ = stock_class.__name__
     Watched.__module__ = stock_class.__module__
     return Watched
 
 
 def _make_client(stock: Any, service: str) -> Any:
-    """Make the client as the amazon provider's backend does, but for time-outs and retries."""
+    """Create the client like the amazon provider's backend, except for timeouts and retries."""
     from airflow.providers.amazon.aws.hooks import base_aws
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from botocore.config import Config
@@ -269,7 +269,7 @@ def _make_client(stock: Any, service: str) -> Any:
         read_timeout=_READ_TIMEOUT_S,
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
     )
-    session = base_aws.SessionFactory(conn=connection, config=bounds).create_session()  # for a role to be assumed
+    session = base_aws.SessionFactory(conn=connection, config=bounds).create_session()  # for assuming a role
     session._session.set_default_client_config(bounds)
     stock.__dict__[_SESSION] = session
     return session.client(
@@ -278,7 +278,7 @@ def _make_client(stock: Any, service: str) -> Any:
 
 
 class _WatchedClient:
-    """A client whose reads are noted, or answered with what is known already."""
+    """A client whose reads are recorded, or answered with what is already known."""
 
     def __init__(self, client: Any, service: str, asked: threading.local) -> None:
         self._client = client
@@ -309,10 +309,10 @@ class _WatchedClient:
         text = holder.get(field)
         reply = Reply(name, text=text)
         if text is None:
-            # What has neither is no answer of the service's, but of something before it.
+            # An answer with neither is not from the service, but from something in front of it.
             is_answer = field in holder or "SecretBinary" in holder
             reply.cause = Cause.BINARY if is_answer else Cause.UNAVAILABLE
-            reply.code = "" if is_answer else "an answer of another form"
+            reply.code = "" if is_answer else "an unexpected answer"
         self._asked.replies.append(reply)
         return response
 
@@ -327,7 +327,7 @@ class _WatchedClient:
 
 
 def cause_of(name: str, error: Exception) -> Reply:
-    """Return what an exception of boto3's means."""
+    """Return what a boto3 exception means."""
     response = getattr(error, "response", None)
     if type(error).__name__ == "ParamValidationError":  # boto3's own: an empty name, one that is too long
         return Reply(name, cause=Cause.BAD_NAME, code=type(error).__name__)
@@ -345,5 +345,5 @@ def _cause(code: str, status: int, message: str) -> Cause:
     known = _CAUSES.get(code)
     if known is not None and status < 500:
         return known
-    # Throttling, errors of the service, tokens that have expired: all that may be over in a moment.
+    # Throttling, service errors, expired tokens: all of these may be over in a moment.
     return Cause.UNAVAILABLE

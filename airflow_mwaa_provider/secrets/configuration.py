@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which secrets backend Airflow's configuration names, with which keywords, for which processes.
 
-Airflow itself takes keywords that it cannot read for none, and says so in a line that few people see.
+Airflow itself ignores keywords that it cannot read, and logs that in a line that few people see.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 MWAA_PRESET = '{"connections_lookup_pattern": "^(?!aws_default$).*$"}'
-"""What every image sets ``secrets.backend_kwargs`` to, those of Airflow 3 ``workers.secrets_backend_kwargs`` too.
+"""What every image sets ``secrets.backend_kwargs`` to; those of Airflow 3 also ``workers.secrets_backend_kwargs``.
 
 Source: ``mwaa/config/airflow.py`` of aws/amazon-mwaa-docker-images, all images of August 2026.
 """
@@ -30,11 +30,11 @@ _OF_WORKERS = ("workers", "secrets_backend", "secrets_backend_kwargs", "secrets_
 
 @dataclass(frozen=True)
 class ConfiguredBackend:
-    """A backend as the configuration names it.
+    """A configured backend.
 
     :param class_path: its class.
-    :param keywords: what it is made with.
-    :param option: the option that its keywords are from.
+    :param keywords: its keywords.
+    :param option: the option that has its keywords.
     """
 
     class_path: str
@@ -46,9 +46,9 @@ class ConfiguredBackend:
 class Configuration:
     """The backends of an Airflow.
 
-    :param task: the one that tasks ask; ``None`` for none.
-    :param server: the one that all other processes ask, of Airflow 3 the API server for tasks too.
-    :param problems: what cannot be meant so, in sentences without values.
+    :param task: the backend of tasks; ``None`` if there is none.
+    :param server: the backend of all other processes; on Airflow 3 the API server also asks it for tasks.
+    :param problems: mistakes in the configuration, in sentences without values.
     """
 
     task: ConfiguredBackend | None
@@ -62,12 +62,12 @@ def read_configuration(
     *,
     has_workers: bool,
 ) -> Configuration:
-    """Read it as Airflow does.
+    """Read the configuration as Airflow does.
 
-    :param option: returns the text of an option, given a section and a name.
-    :param single_keywords: returns the keywords that an Airflow takes from options of their own, given a section and
-        what their names begin with; ``None`` for an Airflow that knows none.
-    :param has_workers: whether tasks may have another backend than the rest, as on Airflow 3.
+    :param option: returns the value of an option, given its section and name.
+    :param single_keywords: returns the keywords that Airflow takes from separate options, given a section and the
+        beginning of their names; ``None`` if this Airflow has no such options.
+    :param has_workers: whether tasks may have a different backend, as on Airflow 3.
     """
     problems: list[str] = []
     server = _read_backend(_OF_SERVERS, option, single_keywords, problems)
@@ -101,7 +101,7 @@ def _read_backend(
 
 
 def single_keywords_in_variables(section: str, name: str) -> dict[str, str]:
-    """Return the keywords that Airflow 3.2 and later take from environment variables of their own, as texts."""
+    """Return the keywords that Airflow 3.2 and newer take from separate environment variables, as strings."""
     start = f"AIRFLOW__{section}__{name}__".upper()
     return {
         variable.removeprefix(start).lower(): value
@@ -111,29 +111,29 @@ def single_keywords_in_variables(section: str, name: str) -> dict[str, str]:
 
 
 def keywords_of(name: str, text: str) -> tuple[dict[str, Any], str]:
-    """Return keywords, as Airflow reads them, and what is wrong with their text; empty if nothing is."""
+    """Return keywords as Airflow reads them, and what is wrong with the option; empty if nothing is."""
     if not text.strip():
         return {}, ""
-    ignored = f"{name} is ignored, and the backend made without keywords:"
+    ignored = f"{name} is ignored, and the backend is created without keywords:"
     try:
         found = json.loads(text)
     except ValueError as error:
         where = f"line {getattr(error, 'lineno', 1)}, column {getattr(error, 'colno', 1)}"
-        return {}, f"{ignored} it is no valid JSON ({where}). {_advice(text.strip())}"
+        return {}, f"{ignored} it is not valid JSON ({where}). {_advice(text.strip())}"
     if isinstance(found, dict):
         return found, ""
     if isinstance(found, str) and found.lstrip().startswith("{"):
-        return {}, f"{ignored} it is JSON within a text. Leave out the outer quotation marks, and the backslashes."
-    return ({}, f"{ignored} it is JSON, but no object. Write {{}} around it.") if found else ({}, "")
+        return {}, f"{ignored} it is JSON inside a string. Leave out the outer quotation marks, and the backslashes."
+    return ({}, f"{ignored} it is JSON, but not an object. Put {{}} around it.") if found else ({}, "")
 
 
 def _advice(text: str) -> str:
     if text[0] in "'\"" and text[-1:] == text[:1]:
-        return "Leave out the quotation marks around it."
+        return "Remove the quotation marks around it."
     if "'" in text and '"' not in text:
         return "Write \" instead of '."
     if any(word in text for word in ("None", "True", "False")):
-        return "Write null, true and false as JSON does."
+        return "Write null, true and false, as in JSON."
     return "Correct it."
 
 
@@ -147,7 +147,7 @@ def _differences(own: ConfiguredBackend, server: ConfiguredBackend) -> list[str]
         return []
     what = f" ({', '.join(names)})" if names else ""
     problem = (
-        f"Tasks ask the backend of {own.option}, all other processes that of {server.option}, and the two differ"
-        f"{what}. Remove workers.secrets_backend, or set both alike."
+        f"Tasks use the backend in {own.option}, all other processes the one in {server.option}, and the two differ"
+        f"{what}. Remove workers.secrets_backend, or set both to the same values."
     )
     return [problem]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of the backend's configuration cannot be meant so: told once, when the backend is made."""
+"""Mistakes in the backend's configuration, logged once when the backend is created."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_CONNECTION = (
     "config_kwargs", "endpoint_url", "external_id", "profile_name", "region_name", "role_arn", "service_config",
     "session_kwargs", "verify",
 )  # fmt: skip
-"""Fields of an AWS connection's extra, which the amazon provider's backend takes as keywords."""
+"""Fields of an AWS connection's extra, which the amazon provider's backend accepts as keywords."""
 _OF_BACKEND = (
     *_PREFIXES, *_PATTERNS, "sep", "extra_conn_words", "api_version", "use_ssl", "full_url_mode",
     "are_secret_values_urlencoded",
@@ -35,7 +35,7 @@ _NAME = {
 
 
 def problems(service: str, given: Mapping[str, Any]) -> Iterator[str]:
-    """Return each as a sentence that names the keyword and the way out."""
+    """Return each mistake as a sentence that names the keyword and what to do."""
     known = (*_OF_BACKEND, *_OF_CONNECTION)
     for name in given:
         if name not in known:
@@ -43,7 +43,7 @@ def problems(service: str, given: Mapping[str, Any]) -> Iterator[str]:
 
             close = difflib.get_close_matches(name, known, 1)
             hint = f" Did you mean {close[0]}?" if close else ""
-            yield f"nobody knows the keyword {name!r}, which has no effect.{hint} Correct or remove it."
+            yield f"unknown keyword {name!r}, which has no effect.{hint} Correct or remove it."
     for name in _PREFIXES:
         prefix = given.get(name)
         if not isinstance(prefix, str):
@@ -51,7 +51,7 @@ def problems(service: str, given: Mapping[str, Any]) -> Iterator[str]:
         if prefix[:1] in ("'", '"') and prefix[-1:] == prefix[:1]:
             yield f"{name} has quotation marks around it, so no secret can match. Remove them."
         elif not _NAME[service].issuperset(prefix):
-            yield f"{name} {prefix!r} has characters that no name can have, so no secret can match. Correct it."
+            yield f"{name} {prefix!r} has characters that names cannot have, so no secret can match. Correct it."
         elif _ends_with_other_separator(service, given, prefix):
             yield (
                 f"{name} {prefix!r} ends with a slash, but sep is {given['sep']!r}, so names begin with "
@@ -64,7 +64,7 @@ def problems(service: str, given: Mapping[str, Any]) -> Iterator[str]:
         try:
             compiled = re.compile(pattern)
         except re.error as error:
-            yield f"{name} {pattern!r} is no regular expression ({error}), so every look-up fails. Correct it."
+            yield f"{name} {pattern!r} is not a regular expression ({error}), so every look-up fails. Correct it."
             continue
         if compiled.match("") is None and _begins_with_prefix(given, name, pattern):
             yield (
@@ -74,7 +74,7 @@ def problems(service: str, given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def configured_problems() -> tuple[str, ...]:
-    """Return what of Airflow's options for its secrets backend cannot be meant so."""
+    """Return mistakes in Airflow's options for its secrets backend."""
     for name in _CONFIGURATIONS:
         configuration = getattr(sys.modules.get(name), "conf", None)
         if configuration is not None:
@@ -87,7 +87,7 @@ def configured_problems() -> tuple[str, ...]:
         return None if text is None else str(text)
 
     if not option("workers", "secrets_backend") and _is_object(option("secrets", "backend_kwargs")):
-        return ()  # as nearly always; the rest takes time
+        return ()  # nearly always; the rest takes time
     from airflow_mwaa_provider.secrets.configuration import read_configuration, single_keywords_in_variables
 
     return read_configuration(option, single_keywords_in_variables, has_workers=True).problems

@@ -18,21 +18,21 @@ __all__ = ["configured_backend", "own_airflow_version", "own_configuration"]
 
 
 def configured_backend() -> CachedBackend:
-    """Return it.
+    """Return the backend.
 
-    :raises MwaaInputError: it is none of ours.
+    :raises MwaaInputError: it is not one of this package's.
     """
     for backend in secrets_backends():
         if isinstance(backend, CachedBackend):
             return backend
     raise MwaaInputError(
-        "The secrets backend of this process is none of airflow-mwaa-provider's. Set secrets.backend to "
+        "The secrets backend of this process is not one of airflow-mwaa-provider's. Set secrets.backend to "
         "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend."
     )
 
 
 def own_airflow_version() -> str:
-    """Return the version of the Airflow of this process."""
+    """Return the Airflow version of this process."""
     return AIRFLOW_VERSION
 
 

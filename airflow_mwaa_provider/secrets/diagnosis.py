@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with an answer, and what to do: in one line, and never with the value."""
+"""What is wrong with an answer and what to do about it, in one line that never contains the value."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _UNREACHED = (
 )  # fmt: skip
 _EXPIRED = ("ExpiredTokenException", "ExpiredToken", "RequestExpired", "TokenRefreshRequired")
 _WITHOUT_CLIENT = {
-    "NoRegionError": "no AWS region is known. Set region_name in the backend's keywords, or AWS_DEFAULT_REGION.",
-    "InvalidRegionError": "region_name is no name of a region. Correct it.",
-    "ProfileNotFound": "there is no such AWS profile. Correct profile_name; MWAA has no profiles.",
+    "NoRegionError": "no AWS region is configured. Set region_name in the backend's keywords, or AWS_DEFAULT_REGION.",
+    "InvalidRegionError": "region_name is not the name of a region. Correct it.",
+    "ProfileNotFound": "no such AWS profile. Correct profile_name; MWAA has no profiles.",
     "NoCredentialsError": "no AWS credentials were found. Give the process a role, or log in.",
-    "PartialCredentialsError": "half of the AWS credentials is missing. Give both the key and the secret, or neither.",
+    "PartialCredentialsError": "the AWS credentials are incomplete. Set both the key and the secret, or neither.",
 }
-"""What keeps a client from being made."""
+"""What prevents a client from being created."""
 _ACCOUNT_S = 24 * 3600.0
 _NOT_FOR_ONE_LINE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*://")
@@ -90,8 +90,8 @@ def _problem(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
         return ""
     names = " or ".join(reply.name for reply in answer.replies)
     return (
-        f"{service} has no {names} in {_place(cache, identity)}. {_next_source(kind, secret_id)} If it is "
-        f"meant to be a secret, create it under exactly that name there, or correct {_PREFIXES[kind]}, region_name or "
+        f"{service} has no {names} in {_place(cache, identity)}. {_next_source(kind, secret_id)} If it should "
+        f"be a secret, create it under exactly that name there, or correct {_PREFIXES[kind]}, region_name or "
         "role_arn."
     )
 
@@ -99,7 +99,7 @@ def _problem(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
 def _next_source(kind: str, secret_id: str) -> str:
     variable = f"{_VARIABLES.get(kind, '')}{secret_id.upper()}"
     if kind in _VARIABLES and variable in os.environ:
-        return f"The environment variable {variable} is taken instead."
+        return f"The environment variable {variable} is used instead."
     return "Airflow asks its other sources next."
 
 
@@ -132,7 +132,7 @@ def _refusal(cache: LookUpCache, identity: Identity, reply: Reply) -> str:
             f"it: aws secretsmanager restore-secret --secret-id {reply.name}."
         )
     return (
-        f"{service} refuses the name {reply.name!r}: letters, digits and /_+=.@- are allowed. Rename the {identity[1]}."
+        f"{service} rejects the name {reply.name!r}: letters, digits and /_+=.@- are allowed. Rename the {identity[1]}."
     )
 
 
@@ -141,10 +141,10 @@ def _no_answer(cache: LookUpCache, reply: Reply) -> str:
         return _WITHOUT_CLIENT[reply.code]
     what = f"{_SERVICES[cache.service]} did not answer for {reply.name} ({reply.code})."
     if reply.code in _THROTTLED:
-        return f"{what} It throttles: raise cache_ttl_s, or look up at run time what is looked up at each parse."
+        return f"{what} The request was throttled: raise cache_ttl_s, or move look-ups from parse time to run time."
     if reply.code in _UNREACHED:
         endpoint = f"com.amazonaws.{_region_if_known(cache)}.{cache.service}"
-        return f"{what} It was not reached: check the VPC's endpoint {endpoint}, its security group, or the NAT."
+        return f"{what} It could not be reached: check the VPC endpoint {endpoint}, its security group, or the NAT."
     if reply.code in _EXPIRED:
         return f"{what} The credentials have expired. Check where they come from, and the clock."
     return f"{what} Try again, or check network and quotas."
@@ -155,21 +155,21 @@ def _region_if_known(cache: LookUpCache) -> str:
 
     try:
         return cache.amazon_backend.region
-    except (BotoCoreError, ClientError):  # it was the role that nobody answered about: there is no client yet
+    except (BotoCoreError, ClientError):  # assuming the role had no answer, so there is no client
         return "REGION"
 
 
 def describe_stale(cache: LookUpCache, entry: Entry, problem: str) -> str:
-    """Return why an answer is given that is past its time to live, and for how long it will be."""
+    """Return why an answer past its time to live is used, and for how much longer."""
     age = entry.age_s() or 0.0
     ttl = cache.options.ttl_s if entry.outcome == VALUE else cache.options.negative_ttl_s
     left = max(0.0, ttl + cache.options.serve_stale_s - age)
-    why = problem or f"{subject(entry.identity)}: {_SERVICES[cache.service]} did not answer lately."
-    return f"{why} The answer of {age:.0f} s ago is used, for {left:.0f} s more."
+    why = problem or f"{subject(entry.identity)}: {_SERVICES[cache.service]} has not answered recently."
+    return f"{why} Using the answer from {age:.0f} s ago, for {left:.0f} s more."
 
 
 def connection_problem(text: str, extra_words: Any = None) -> str:
-    """Return what is wrong with a stored connection, in words that follow "the secret NAME"; empty if nothing is."""
+    """Return what is wrong with a stored connection, to follow "the secret NAME"; empty if nothing is."""
     stripped = text.strip()
     if not stripped:
         return "is empty. Store a URI or JSON in it."
@@ -187,9 +187,9 @@ def _json_problem(text: str, extra_words: Any) -> str:
         return "is JSON that is nested too deeply. Correct it."
     except ValueError as error:
         where = f"line {getattr(error, 'lineno', 1)}, column {getattr(error, 'colno', 1)}"
-        return f"is no valid JSON ({where}). Correct it."
+        return f"is not valid JSON ({where}). Correct it."
     if not isinstance(fields, dict):
-        return "is JSON, but no object. Store an object with conn_type, or a URI."
+        return "is JSON, but not an object. Store an object with conn_type, or a URI."
     words = [*_TYPE_WORDS, *((extra_words or {}).get("conn_type", ()) if isinstance(extra_words, dict) else ())]
     if not any(fields.get(word) for word in words):
         return f"is JSON without conn_type, so Airflow cannot tell what to connect to. Add conn_type (or {words[-1]})."
@@ -198,7 +198,7 @@ def _json_problem(text: str, extra_words: Any) -> str:
         return f"is JSON with {first} before conn_type, which is taken for the type. Remove {first}."
     port = fields.get("port")
     if port is not None and not re.fullmatch(r"\d*", str(port)):
-        return "is JSON whose port is no number. Correct it."
+        return "is JSON whose port is not a number. Correct it."
     return ""
 
 
@@ -215,7 +215,7 @@ def _uri_problem(text: str) -> str:
     try:
         urlsplit(text).port  # noqa: B018 - it is read to see whether it can be
     except ValueError:
-        return f"has a port that is no number, or a character that must be encoded before it. {advice}"
+        return f"has a port that is not a number, or a character that must be encoded before it. {advice}"
     return ""
 
 
@@ -231,7 +231,7 @@ def _arn(cache: LookUpCache, identity: Identity, reply: Reply) -> str:
 
 
 def _account(cache: LookUpCache, identity: Identity) -> str | None:
-    """Return the account that is asked, which a container finds out once a day."""
+    """Return the account that is asked; a container finds it out once a day."""
     whose = (identity[0], "account", "", "")
     known = cache.store.read(whose)
     age = known.age_s() if known is not None else None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a look-up gives what it gives: each source in the order in which Airflow asks, what it answers, what comes of it.
+"""Explain a look-up: each source in the order in which Airflow asks, its answer, and the result.
 
-Nothing in an explanation is a value, a password or the text of a keyword that may be one.
+An explanation contains no value, no password, and no keyword whose value may be one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _AMAZON_CLASSES = {
 _TITLES = {"secretsmanager": "Secrets Manager", "ssm": "Parameter Store"}
 _MOST_SIMILAR = 5
 _MOST_PAGES = 10
-"""Of 100 secrets each, that are looked through for a name that may have been meant."""
+"""Pages of 100 secrets that are searched for a name that may have been meant."""
 
 
 class Kind(StrEnum):
@@ -73,13 +73,13 @@ class Outcome(StrEnum):
 
 
 _LookUp = tuple[Kind, str, str | None]
-"""What is looked up, its id, and the team that asks."""
+"""The kind that is looked up, its id, and the team that asks."""
 _OUTCOMES = {VALUE: Outcome.FOUND, ABSENT: Outcome.NOT_THERE, DENIED: Outcome.REFUSED}
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a source has, without what is secret in it."""
+    """What a source has, without its secrets."""
 
     fields: Mapping[str, Any]
 
@@ -88,15 +88,15 @@ class Found:
 class Source:
     """One of the places that Airflow asks.
 
-    :param title: what it is.
-    :param process: which process asks it.
-    :param names: what it is asked for, in order.
-    :param detail: why, and what to do; empty if there is nothing to say.
-    :param cached: what the cache of this container has instead; empty if nothing else.
+    :param title: its name.
+    :param process: the process that asks it.
+    :param names: the names that it is asked for, in order.
+    :param detail: the reason, and what to do; empty if there is nothing to say.
+    :param cached: the different answer in this container's cache; empty if there is none.
     :param similar: names of secrets that may have been meant.
     :param region: the AWS region that is asked.
     :param account: the AWS account that is asked.
-    :param option: the option that its keywords are from.
+    :param option: the option that has its keywords.
     :param found: what it has.
     """
 
@@ -113,7 +113,7 @@ class Source:
     found: Found | None = field(default=None, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return JSON types."""
         return {
             "source": self.title,
             "process": self.process,
@@ -130,9 +130,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All of it.
+    """An explained look-up.
 
-    :param problems: what cannot be meant so in the configuration.
+    :param problems: mistakes in the configuration.
     """
 
     kind: Kind
@@ -142,11 +142,11 @@ class Explanation:
 
     @property
     def used(self) -> Source | None:
-        """The source whose answer a task gets; ``None`` if there is none."""
+        """The source whose answer a task gets; ``None`` if it gets nothing."""
         return next((source for source in self.sources if source.outcome is Outcome.FOUND), None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return JSON types."""
         used = self.used
         result = None
         if used is not None and used.found is not None:
@@ -161,7 +161,7 @@ class Explanation:
 
 
 class _Uncached(LookUpCache):
-    """Asks as a backend does, and keeps nothing for anybody."""
+    """Asks like a backend, and caches nothing."""
 
     def __init__(self, service: str, keywords: Mapping[str, Any]) -> None:
         given = dict(keywords)
@@ -196,10 +196,10 @@ def explain(
 
     :param team: the team of the task that asks.
     :param is_airflow_3: whether tasks ask the API server last, which asks its own sources, instead of the database.
-    :param extra_keywords: for the backend where its own don't say otherwise, such as a region.
+    :param extra_keywords: defaults for the backend's keywords, such as a region.
     :param looks_into_cache: whether tasks are answered from the cache of this container.
-    :param variables: the environment variables of a task; ``None`` where they cannot be known.
-    :param metadata: asks the metadata.
+    :param variables: the environment variables of a task; ``None`` if they are unknown.
+    :param metadata: asks the metadata database.
     """
     found: list[str] = list(configuration.problems)
     look_up = (kind, secret_id, team)
@@ -235,7 +235,7 @@ def explain_here(kind: Kind, secret_id: str, team: str | None = None) -> Explana
 
 
 def _want_type(kind: Kind, source: Source) -> None:
-    """Airflow 3 takes a connection without a type for none."""
+    """Mark a connection without a type as unusable, as Airflow 3 does."""
     is_typeless = source.found is not None and not source.found.fields.get("type")
     if kind is Kind.CONNECTION and source.outcome is Outcome.FOUND and is_typeless:
         source.outcome = Outcome.UNUSABLE
@@ -262,7 +262,7 @@ def _ask_backend(
     try:
         cache = _Uncached(service, backend.keywords)
     except MwaaInputError as error:
-        source.detail = f"The backend cannot be made: {error}"
+        source.detail = f"The backend cannot be created: {error}"
         return source
     found_problems += (f"{problem} ({backend.option})" for problem in problems(service, cache.given))
     for name, value in extra_keywords.items():
@@ -270,7 +270,7 @@ def _ask_backend(
     try:
         source.detail = why_not_looked_up(cache.given, kind, secret_id)
     except re.error:
-        source.detail = f"{kind.value}s_lookup_pattern is no regular expression, so the look-up fails. Correct it."
+        source.detail = f"{kind.value}s_lookup_pattern is not a regular expression, so the look-up fails. Correct it."
         return source
     if source.detail:
         source.outcome = Outcome.NOT_LOOKED_UP
@@ -282,7 +282,7 @@ def _ask_backend(
 
 
 def _ask_cache(cache: _Uncached, source: Source, look_up: _LookUp) -> None:
-    """Let a source answer as the cache of this container does, as long as that has an answer."""
+    """Let a source answer like the cache of this container, if that has an answer."""
     kind, secret_id, team = look_up
     try:
         kept = KeptCache(cache.options.cache_dir)
@@ -300,10 +300,10 @@ def _ask_cache(cache: _Uncached, source: Source, look_up: _LookUp) -> None:
         return
     options = cache.options
     left = (options.ttl_s if entry.has_value else options.negative_ttl_s) * entry.jitter - (entry.age_s() or 0.0)
-    what = {VALUE: "a value", ABSENT: "that it is not there", DENIED: "that access was denied"}[entry.outcome]
+    what = {VALUE: "a value", ABSENT: "that it does not exist", DENIED: "that access was denied"}[entry.outcome]
     source.cached = (
-        f"The cache of this container has an older answer, {what}, of {entry.age_s() or 0.0:.0f} s ago, and gives it "
-        f"for {max(0.0, left):.0f} s more. To ask at once: airflow-mwaa secrets invalidate {secret_id}."
+        f"The cache of this container has an older answer, {what}, from {entry.age_s() or 0.0:.0f} s ago, and uses "
+        f"it for {max(0.0, left):.0f} s more. To ask at once: airflow-mwaa secrets invalidate {secret_id}."
     )
     source.outcome = _OUTCOMES[entry.outcome] if entry.value is None or found else Outcome.UNUSABLE
     source.found = found
@@ -347,12 +347,12 @@ def _region(cache: _Uncached) -> str | None:
 
     try:
         return cache.amazon_backend.region
-    except (BotoCoreError, ClientError):  # no client could be made, which the answer has said already
+    except (BotoCoreError, ClientError):  # no client could be created, which the answer already shows
         return None
 
 
 def _similar(cache: _Uncached, answer: Answer, secret_id: str) -> tuple[str, ...]:
-    """Return names of secrets that end like the one that is missing, in whatever case and under whatever prefix."""
+    """Return names of secrets that end like the missing one, in any case and under any prefix."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if cache.service != "secretsmanager":
@@ -365,13 +365,13 @@ def _similar(cache: _Uncached, answer: Answer, secret_id: str) -> tuple[str, ...
         for page in islice(pages, _MOST_PAGES):
             names = (secret["Name"] for secret in page["SecretList"])
             similar += (name for name in names if name.casefold().endswith(wanted) and name not in asked)
-    except (BotoCoreError, ClientError):  # who may not list may still read
+    except (BotoCoreError, ClientError):  # a role that may not list may still read
         return ()
     return tuple(sorted(similar)[:_MOST_SIMILAR])
 
 
 def _ask_other(kind: Kind, secret_id: str, backend: ConfiguredBackend) -> Source:
-    """Ask a backend that is none of Amazon's, as far as that can be done from here."""
+    """Ask a backend other than Amazon's, as far as possible from here."""
     title = backend.class_path.rpartition(".")[2]
     source = Source(title, "task", Outcome.UNKNOWN, option=backend.option)
     module, _, name = backend.class_path.rpartition(".")
@@ -380,7 +380,7 @@ def _ask_other(kind: Kind, secret_id: str, backend: ConfiguredBackend) -> Source
         text = made.get_conn_value(secret_id) if kind is Kind.CONNECTION else made.get_variable(secret_id)
     except Exception as error:  # noqa: BLE001 - it is somebody else's code, and its failure is the answer
         is_absent = isinstance(error, ModuleNotFoundError | AttributeError)
-        hint = _meant(backend.class_path) if is_absent else "Look into its log."
+        hint = _meant(backend.class_path) if is_absent else "Check its log."
         source.outcome = Outcome.UNUSABLE
         source.detail = f"The backend {backend.class_path} fails ({type(error).__name__}). {hint}"
         return source
@@ -391,7 +391,7 @@ def _meant(class_path: str) -> str:
     import difflib
 
     close = difflib.get_close_matches(class_path, _SERVICES, 1, 0.5)
-    return f"Did you mean {close[0]}?" if close else "Correct its name, or install what it is in."
+    return f"Did you mean {close[0]}?" if close else "Correct its name, or install its package."
 
 
 def _ask_variables(kind: Kind, secret_id: str, team: str | None, variables: Mapping[str, str] | None) -> Source:
@@ -419,7 +419,7 @@ def _answered(source: Source, kind: Kind, secret_id: str, text: str | None) -> S
 
 
 def _found(kind: Kind, secret_id: str, text: str) -> Found | None:
-    """Return what of a value may be seen; ``None`` if Airflow cannot read it."""
+    """Return the visible part of a value; ``None`` if Airflow cannot read it."""
     if kind is Kind.VARIABLE:
         return Found({"characters": len(text), "is_json": _is_json(text)})
     from airflow.secrets import BaseSecretsBackend
@@ -432,7 +432,7 @@ def _found(kind: Kind, secret_id: str, text: str) -> Found | None:
 
 
 def connection_fields(connection: Any, extra_keys: list[str]) -> dict[str, Any]:
-    """Return of a connection, ours or Airflow's, what may be seen."""
+    """Return the visible fields of a connection, this package's or Airflow's."""
     return {
         "type": connection.conn_type,
         "login": connection.login,
@@ -460,7 +460,7 @@ def _is_json(text: str) -> bool:
 
 
 def _ask_own_metadata(kind: Kind, secret_id: str) -> Source:
-    """Ask the metadata database that this process is configured with."""
+    """Ask the metadata database of this process's configuration."""
     source = Source("metadata database", "task", Outcome.UNKNOWN, (secret_id,))
     try:
         backend = import_module("airflow.secrets.metastore").MetastoreBackend()
@@ -477,7 +477,7 @@ def _ask_own_metadata(kind: Kind, secret_id: str) -> Source:
             source.detail = "It was encrypted with another Fernet key. Restore core.fernet_key, or set it again."
         else:
             source.detail = (
-                f"It cannot be asked here ({type(error).__name__}). To ask an environment's, give --env-name."
+                f"It cannot be asked here ({type(error).__name__}). To ask an environment's, use --env-name."
             )
         return source
     source.outcome = Outcome.NOT_THERE if source.found is None else Outcome.FOUND

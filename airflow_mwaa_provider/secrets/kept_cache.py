@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cache of this container as somebody finds it who isn't a backend: read and deleted from, never made."""
+"""The cache of this container for everything but a backend: it is read and deleted from, never created."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class KeptCache:
     """The folder of this environment's cache.
 
     :param cache_dir: the backend's ``cache_dir``; ``None`` for its default.
-    :raises MwaaInputError: this environment has no key, or no cache there.
+    :raises MwaaInputError: this environment has no Fernet key, or no cache in that folder.
     """
 
     def __init__(self, cache_dir: str | None) -> None:
@@ -40,32 +40,32 @@ class KeptCache:
         keys = environment_keys()
         if keys is None:
             raise MwaaInputError(
-                "Secrets cache: this environment has no Fernet key (core.fernet_key), so each process has a cache of "
-                "its own. Run this where tasks run."
+                "Secrets cache: this environment has no Fernet key (core.fernet_key), so each process has its own "
+                "cache. Run this command where tasks run."
             )
         parent = cache_dir or default_parent()
         self.folder = os.path.join(parent, keys.folder_name)
         if not os.path.isdir(self.folder):
             raise MwaaInputError(
-                f"Secrets cache: {parent} has none of this environment. Run this in the container whose tasks use it, "
-                "with their Fernet key, or give another --cache-dir."
+                f"Secrets cache: {parent} has no cache of this environment. Run this in the container whose tasks use "
+                "it, with their Fernet key, or name another --cache-dir."
             )
         try:
             self._store = FileStore(
                 parent, keys, max_entries=_UNBOUNDED, max_bytes=_UNBOUNDED, max_age_s=float(_UNBOUNDED)
             )
         except UnusableFolder as error:
-            raise MwaaInputError(f"Secrets cache: {error}. Become the user that tasks run as.") from None
+            raise MwaaInputError(f"Secrets cache: {error}. Run this as the user that tasks run as.") from None
 
     def entries(self, secret_id: str | None = None, kind: str | None = None) -> Iterator[Entry]:
-        """Return the answers to look-ups, whatever configuration and team asked; those given longest ago first."""
+        """Return the answers to look-ups, for every configuration and team, oldest first."""
         for entry in self._store.entries():
             _, entry_kind, entry_id, _ = entry.identity
             if entry_kind in _KINDS and secret_id in (None, entry_id) and kind in (None, entry_kind):
                 yield entry
 
     def invalidate(self, secret_ids: Iterable[str], kind: str | None = None) -> dict[str, int]:
-        """Delete the answers to look-ups of these ids; return how many there were of each."""
+        """Delete the answers for these ids; return how many were deleted for each."""
         deleted = dict.fromkeys(secret_ids, 0)
         for entry in self.entries(kind=kind):
             if entry.identity[2] in deleted:
@@ -73,7 +73,7 @@ class KeptCache:
         return deleted
 
     def invalidate_all(self, kind: str | None = None) -> int:
-        """Delete all answers; return how many there were."""
+        """Delete all answers; return how many were deleted."""
         found = self._store.entries() if kind is None else self.entries(kind=kind)
         kinds = (*_KINDS, "batch", "prefetch", "account", "silence")
         return sum(
@@ -83,17 +83,17 @@ class KeptCache:
         )
 
     def statistics(self) -> dict[str, Any]:
-        """Return what was counted, from ``since`` on.
+        """Return what was counted since ``since``.
 
-        :raises MwaaInputError: nothing was.
+        :raises MwaaInputError: nothing was counted.
         """
         try:
             return read_statistics(os.path.join(self.folder, "statistics"))
         except OSError as error:
             raise MwaaInputError(
-                f"Secrets cache: nothing was counted in {self.folder} ({error.strerror}). Look something up first."
+                f"Secrets cache: nothing was counted in {self.folder} ({error.strerror}). Look up a secret first."
             ) from None
 
     def secrets(self) -> int:
-        """Return how many secrets the cache has a value of."""
+        """Return how many secrets have a cached value."""
         return len({entry.names[-1] for entry in self.entries() if entry.outcome == VALUE and entry.names})

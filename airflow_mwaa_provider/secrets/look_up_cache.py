@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cache as a backend uses it: what it is allowed to answer with, where that is kept, and whom to ask otherwise."""
+"""The cache as a backend uses it: which answers it may use, where they are stored, and whom to ask otherwise."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _CREDENTIALS = (
     "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM", "AWS_PROFILE", "AWS_REGION", "AWS_ROLE_ARN",
     "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
 )  # fmt: skip
-"""Variables that decide which secrets a process is given: what one reads is not for another that differs in them."""
+"""Variables that decide which secrets a process gets: processes that differ in them do not share answers."""
 
 _TRUE = ("true", "t", "yes", "y", "1", "on")
 _FALSE = ("false", "f", "no", "n", "0", "off")
@@ -50,13 +50,13 @@ _PARSER_OF_SCHEDULER = "DagFileProcessor"
 _LONGEST_PARSE_S = 60.0
 _FORGET_WAIT_S = 5.0
 _NOTES_S = 7200.0
-"""For how long the cache keeps at least what it has noted for itself, such as that batches are refused."""
+"""How long the cache at least keeps its own notes, such as that batches are denied."""
 
 
 class CacheOptions:
-    """What was asked of a cache, checked.
+    """The options of a cache, checked.
 
-    :raises MwaaInputError: something cannot be what it is; the message names it.
+    :raises MwaaInputError: a value is invalid; the message names it.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class CacheOptions:
     )  # fmt: skip
 
     def __init__(self, given: dict[str, Any]) -> None:
-        """Take the keywords about the cache out of those given, or their defaults."""
+        """Remove the cache's keywords from ``given``, and use their values or defaults."""
         take = given.pop
         self.ttl_s = _seconds("cache_ttl_s", take("cache_ttl_s", 300.0))
         self.negative_ttl_s = _seconds("negative_ttl_s", take("negative_ttl_s", 60.0))
@@ -86,12 +86,12 @@ class CacheOptions:
 class LookUpCache:
     """The cache of one configuration.
 
-    :param amazon_class: the class of the amazon provider that is asked for what the cache lacks.
-    :param service: its service, by boto3's name.
+    :param amazon_class: the amazon provider's class that is asked for what is not cached.
+    :param service: boto3's name of its service.
     :param given: its keywords.
-    :param options: keywords that are about the cache.
-    :param is_told_by_caller: whoever looks up is told by an exception that nobody answered, and no line is logged. For
-        half a minute nothing else is asked then: who looks up goes on without, and is not to wait for each secret.
+    :param options: the options of the cache.
+    :param is_told_by_caller: if nobody answers, the caller gets an exception, and no line is logged. For half a minute
+        nothing else is asked then: the caller continues without, and shall not wait for each secret.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class LookUpCache:
         self._scope = ""
 
     def identity(self, kind: str, secret_id: str, team: str | None) -> Identity:
-        """Return what a look-up is known by."""
+        """Return the identity of a look-up."""
         if not self._scope:
             environment = {name: os.environ.get(name) for name in _CREDENTIALS}
             parts = [self.service, self.given, environment]
@@ -121,7 +121,7 @@ class LookUpCache:
         return (self._scope, kind, secret_id, team or "")
 
     def is_fresh(self, entry: Entry) -> bool:
-        """Return whether an entry may be answered with, without asking."""
+        """Return whether an entry may be used without asking."""
         age = entry.age_s()
         if age is None:
             return False
@@ -132,14 +132,14 @@ class LookUpCache:
         return age < ttl * entry.jitter
 
     def may_be_stale(self, entry: Entry) -> bool:
-        """Return whether an entry may be answered with while nobody else answers."""
+        """Return whether an entry may be used while the service does not answer."""
         age = entry.age_s()
         ttl = self.options.ttl_s if entry.outcome == VALUE else self.options.negative_ttl_s
         return age is not None and entry.outcome != DENIED and age < ttl + self.options.serve_stale_s
 
     @property
     def store(self) -> Store:
-        """Where answers are kept."""
+        """Where answers are stored."""
         return self._opened()[0]
 
     @property
@@ -148,15 +148,15 @@ class LookUpCache:
         return self._opened()[1]
 
     def _opened(self) -> tuple[Store, Statistics]:
-        """Open the cache; the same for all backends of a process."""
+        """Open the cache, which all backends of a process share."""
         keys = environment_keys()
         if keys is None and is_asking_for_key():
             return _in_memory(self.options)
         if keys is None:
             warn_once(
                 ("no key",),
-                "Secrets cache: this environment has no Fernet key (core.fernet_key), so nothing is kept on disk, and "
-                "each process has a cache of its own. Set one to share it.",
+                "Secrets cache: this environment has no Fernet key (core.fernet_key), so nothing is cached on disk, "
+                "and each process has its own cache. Set a key to share the cache.",
             )
             return _in_memory(self.options)
         parent = self.options.cache_dir or default_parent()
@@ -175,7 +175,7 @@ class LookUpCache:
         except UnusableFolder as error:
             warn_once(
                 ("folder", str(error)),
-                "Secrets cache: %s. Each process has a cache of its own. Name another folder with cache_dir.",
+                "Secrets cache: %s. Each process has its own cache. Name another folder with cache_dir.",
                 error,
             )
             return _in_memory(self.options)
@@ -185,28 +185,28 @@ class LookUpCache:
 
     @property
     def amazon_backend(self) -> AmazonBackend:
-        """What asks AWS; made by the first look-up that needs it, once a process for all backends that are alike."""
+        """The backend that asks AWS, created by the first look-up that needs it, once per process and configuration."""
         from airflow_mwaa_provider.secrets.amazon_backend import AmazonBackend
 
         scope = self.identity("", "", None)[0]
         found = _amazon_backends.get((os.getpid(), scope))
         if found is None:
             found = AmazonBackend(self._amazon_class, self.service, self.given)
-            # Of the process before a fork nothing is kept: two must not share its open connections.
+            # Nothing is kept from before a fork: two processes must not share open connections.
             for key in [key for key in _amazon_backends if key[0] != os.getpid()]:
                 del _amazon_backends[key]
             _amazon_backends[os.getpid(), scope] = found
         return found
 
     def pinned(self, identity: Identity) -> Entry | None:
-        """Return what this process has already read, where it parses a DAG file: within it a value stays the same."""
+        """Return what this process already read, if it parses a DAG file: within one file, values do not change."""
         found = _pins.get((os.getpid(), *identity))
         if found is None or now_s() - found[0] > _LONGEST_PARSE_S:
             return None
         return found[1]
 
     def pin(self, entry: Entry) -> None:
-        """Keep to an answer, where this process parses a DAG file."""
+        """Stick to an answer, if this process parses a DAG file."""
         if is_parser() and self.pinned(entry.identity) is None:
             process = os.getpid()
             for key in [key for key in _pins if key[0] != process]:
@@ -214,26 +214,26 @@ class LookUpCache:
             _pins[process, *entry.identity] = (now_s(), entry)
 
     def note_given(self, entry: Entry) -> None:
-        """Remember what this process was given last, to tell whether a refresh has something else."""
+        """Remember what this process was given last, to detect whether a refresh changes it."""
         if len(_given) > _MOST_GIVEN:
             _given.clear()
         _given[entry.identity] = hash((entry.outcome, entry.value))
 
     def was_given(self, entry: Entry) -> bool | None:
-        """Return whether this process was given this answer last; ``None`` if none, or nobody knows."""
+        """Return whether this process was given this answer last; ``None`` if that is unknown."""
         known = _given.get(entry.identity)
         return None if known is None else known == hash((entry.outcome, entry.value))
 
     def forget(self, identity: Identity) -> bool:
-        """Delete an answer; return whether there was one."""
+        """Delete an answer; return whether it existed."""
         self.unpin(identity)
         with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # a look-up that is under way would put it back
+            with contextlib.suppress(OSError):  # a look-up in progress would put it back
                 stack.enter_context(self.store.lock(identity, _FORGET_WAIT_S))
             return self.store.delete(identity)
 
     def unpin(self, identity: Identity) -> None:
-        """Keep to an answer no longer."""
+        """No longer stick to an answer."""
         _pins.pop((os.getpid(), *identity), None)
 
 
@@ -256,7 +256,7 @@ def _in_memory(options: CacheOptions) -> tuple[Store, Statistics]:
 
 
 def is_parser() -> bool:
-    """Return whether this process parses DAG files: of the DAG processor, or forked by Airflow 2's scheduler."""
+    """Return whether this process parses DAG files: in the DAG processor, or forked by Airflow 2's scheduler."""
     arguments = sys.argv[1:3]
     if "dag-processor" in arguments:
         return True
@@ -269,7 +269,7 @@ def is_parser() -> bool:
 
 
 def as_flag(name: str, value: Any) -> bool:
-    """Return a truth value, from one or from its text."""
+    """Return a Boolean, from a Boolean or a string."""
     text = str(value).strip().lower()
     if text in _TRUE:
         return True
@@ -279,9 +279,9 @@ def as_flag(name: str, value: Any) -> bool:
 
 
 def amazon_keywords(given: dict[str, Any]) -> dict[str, Any]:
-    """Return keywords as the amazon provider's backend takes them, of which Airflow may give text.
+    """Return keywords in the types that the amazon provider's backend takes; Airflow may pass strings.
 
-    :raises MwaaInputError: one cannot be what it is.
+    :raises MwaaInputError: a value is invalid.
     """
     for name in ("use_ssl", "verify"):
         if isinstance(given.get(name), str) and given[name].lower() in ("true", "false"):
@@ -292,7 +292,7 @@ def amazon_keywords(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _names(name: str, value: Any) -> tuple[str, ...]:
-    """Return names, from a list, its JSON or a text with commas."""
+    """Return names, from a list, its JSON or a comma-separated string."""
     if _is_unset(value):
         return ()
     if isinstance(value, str):
@@ -301,12 +301,12 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
         except ValueError:
             value = None
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise _refused(f"{name}: it must be a list of texts, or a text with commas.")
+        raise _refused(f"{name}: must be a list of strings, or a comma-separated string.")
     return tuple(item.strip() for item in value if item.strip())
 
 
 def _mapping(name: str, value: Any) -> Any:
-    """Return a dictionary, from one or from its JSON."""
+    """Return a dictionary, from a dictionary or its JSON."""
     if not isinstance(value, str):
         return value
     try:
@@ -314,7 +314,7 @@ def _mapping(name: str, value: Any) -> Any:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise _refused(f"{name}: it must be a JSON object.")
+        raise _refused(f"{name}: must be a JSON object.")
     return found
 
 
@@ -343,7 +343,7 @@ def _count(name: str, value: Any) -> int:
 
 
 def _refused(message: str) -> Exception:
-    from airflow_mwaa_provider.exceptions import MwaaInputError  # the whole tree, which few processes need
+    from airflow_mwaa_provider.exceptions import MwaaInputError  # the whole error tree, which few processes need
 
     return MwaaInputError(message)
 

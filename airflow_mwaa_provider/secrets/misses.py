@@ -25,21 +25,21 @@ __all__ = ["denied", "read_again", "read_through"]
 
 _WAIT_S = 20.0
 _RETRY_AFTER_S = 30.0
-"""For how long nobody asks again after an answer that did not come: where a stale one can be given, or for any secret
-where whoever looks up is told."""
+"""How long nobody asks again after a request without an answer: if a stale answer can be used, or for any secret if
+callers are told."""
 _BATCH = 20
 _LOOKED_AT = 200
 _REVALIDATED_EARLY = 0.8
-"""The share of its time to live after which an entry is read again along with others."""
+"""The share of its time to live after which an entry is read again together with others."""
 _NO_BATCH_S = 3600.0
 _JITTER = 0.1
 
 
 def read_through(cache: LookUpCache, identity: Identity) -> Entry | None:
-    """Return an answer: a fresh one if anybody gives it, else one that is past its time to live.
+    """Return an answer: a fresh one if possible, otherwise one past its time to live.
 
-    :return: ``None`` if the amazon provider's backend takes what happened for "not found", without being sure.
-    :raises SecretsUnavailable: nobody answered, or did so for another look-up of this kind less than half a minute ago.
+    :return: ``None`` if the amazon provider's backend treats the result as "not found" without being sure.
+    :raises SecretsUnavailable: nobody answered, now or for another look-up of this kind in the last half minute.
     """
     cache.statistics.count(misses=1)
     began_s = now_s()
@@ -47,7 +47,7 @@ def read_through(cache: LookUpCache, identity: Identity) -> Entry | None:
         is_locked = _lock(stack, cache, identity)
         entry = cache.store.read(identity)
         if entry is not None:
-            # Who held the lock has read it: also an answer that may be used but once is one for all who waited.
+            # The process that held the lock has read it. Even an answer that may be used only once serves all who wait.
             if cache.is_fresh(entry) or (entry.age_s() is not None and entry.read_at_s >= began_s):
                 return entry
             if cache.may_be_stale(entry) and (not is_locked or _failed_lately(entry)):
@@ -62,7 +62,7 @@ def read_through(cache: LookUpCache, identity: Identity) -> Entry | None:
 
 
 def read_again(cache: LookUpCache, identity: Identity, min_age_s: float) -> bool:
-    """Read an answer again, unless that was done just now; return whether it is another one."""
+    """Read an answer again, unless that was done just now; return whether it has changed."""
     with contextlib.ExitStack() as stack:
         _lock(stack, cache, identity)
         entry = cache.store.read(identity)
@@ -80,7 +80,7 @@ def read_again(cache: LookUpCache, identity: Identity, min_age_s: float) -> bool
 
 
 def denied(cache: LookUpCache, entry: Entry) -> Exception:
-    """Return the exception for an entry that says that access was denied."""
+    """Return the exception for an entry whose outcome is "denied"."""
     if cache.options.access_denied_ends_search:
         from airflow_mwaa_provider._compat import secrets_access_denied
 
@@ -94,7 +94,7 @@ def _lock(stack: contextlib.ExitStack, cache: LookUpCache, identity: Identity) -
     try:
         return stack.enter_context(cache.store.lock(identity, _WAIT_S))
     except OSError:
-        return True  # there are no locks here: each asks for itself
+        return True  # there are no locks here, so each process asks
 
 
 def _failed_lately(entry: Entry) -> bool:
@@ -108,7 +108,7 @@ def _ask(
     *,
     is_alone: bool = False,
 ) -> Entry | None:
-    """Ask AWS, and keep the answer."""
+    """Ask AWS, and cache the answer."""
     _, kind, secret_id, team = identity
     prepared: dict[str, Reply] = {}
     others: list[Entry] = []
@@ -126,12 +126,12 @@ def _ask(
     if answer.outcome is None:
         if answer.error is not None:
             raise answer.error
-        return None  # nothing was asked: a rule of the amazon provider's backend that isn't known here
+        return None  # nothing was requested, by a rule of the amazon provider's backend that is unknown here
     return _keep(cache, identity, answer, began_s)
 
 
 def _keep(cache: LookUpCache, identity: Identity, answer: Answer, read_at_s: float) -> Entry:
-    """Keep an answer."""
+    """Cache an answer."""
     assert answer.outcome is not None
     entry = Entry(
         identity,
@@ -153,7 +153,7 @@ def _write(cache: LookUpCache, entry: Entry) -> None:
         cache.statistics.count(not_cached=1)
         warn_once(
             ("write", str(error.errno)),
-            "Secrets cache: an answer could not be kept (%s), so it is asked for again each time. Make room in the "
+            "Secrets cache: an answer could not be cached (%s), so it is requested every time. Make room in the "
             "folder, or name another one with cache_dir.",
             error.strerror or type(error).__name__,
         )
@@ -178,7 +178,7 @@ def _without_answer(
         raise SecretsUnavailable(problem) from answer.error
     warn_once((*identity, problem), "%s", problem)
     if answer.error is not None:
-        # In one line; the amazon provider's backend raises what boto3 does.
+        # In one line; the amazon provider's backend raises boto3's error.
         raise SecretsUnavailable(problem) from answer.error
     return None
 
@@ -188,12 +188,12 @@ def _silence_identity(identity: Identity) -> Identity:
 
 
 def _silence(cache: LookUpCache, identity: Identity) -> str:
-    """Return why nothing is asked now: a moment ago nobody answered, for whatever secret; empty if somebody may."""
+    """Return why AWS is not asked now: it has just not answered, for any secret; empty if it may be asked."""
     noted = cache.store.read(_silence_identity(identity))
     age = noted.age_s() if noted is not None else None
     if noted is None or age is None or age >= _RETRY_AFTER_S:
         return ""
-    return f"{subject(identity)}: not asked for within {_RETRY_AFTER_S:.0f} s of a failure: {noted.problem}"
+    return f"{subject(identity)}: not requested within {_RETRY_AFTER_S:.0f} s of a failure: {noted.problem}"
 
 
 def _stale(cache: LookUpCache, entry: Entry, problem: str = "") -> Entry:
@@ -203,7 +203,7 @@ def _stale(cache: LookUpCache, entry: Entry, problem: str = "") -> Entry:
 
 
 def _revalidate(cache: LookUpCache, before: Entry) -> tuple[dict[str, Reply], list[Entry]]:
-    """Read what was asked for, and others that are in use and whose time is nearly over, by one request."""
+    """Read what was requested, and other secrets in use that are about to expire, in one request."""
     if cache.service != "secretsmanager" or not cache.options.ttl_s or _batch_is_denied(cache, before.identity):
         return {}, []
     names = dict.fromkeys(before.names)
@@ -222,14 +222,14 @@ def _revalidate(cache: LookUpCache, before: Entry) -> tuple[dict[str, Reply], li
     except Exception as error:  # noqa: BLE001 - what it means is found out
         reply = _note_batch(cache, before.identity, error)
         if reply.cause is Cause.UNAVAILABLE and cache.may_be_stale(before):
-            # Who does not answer this does not answer the next request either, and there is an answer to give.
+            # A service that does not answer this will not answer the next request, and a cached answer is available.
             return {name: Reply(name, cause=reply.cause, code=reply.code) for name in before.names}, []
-        return {}, []  # each is read for itself, and says what is wrong
+        return {}, []  # each is read separately, which shows what is wrong
     return found, [other for other in others if set(other.names) <= set(found)]
 
 
 def _ending(cache: LookUpCache, before: Entry) -> Iterator[Entry]:
-    # Written longest ago first: past some that are young there is hardly one that ends.
+    # Oldest first: after some young entries, hardly any more are about to expire.
     for entry in itertools.islice(cache.store.entries(used_since_written=True), _LOOKED_AT):
         is_alike = entry.identity[0] == before.identity[0] and entry.identity != before.identity
         age = entry.age_s()
@@ -251,14 +251,14 @@ def _batch_is_denied(cache: LookUpCache, identity: Identity) -> bool:
 
 
 def _note_batch(cache: LookUpCache, identity: Identity, error: Exception) -> Reply:
-    """Note that batches are refused, unless that may be over in a moment; return what the exception means."""
+    """Note that batches are denied, unless that may be temporary; return what the exception means."""
     cache.statistics.count(errors=1)
     reply = cause_of("", error)
     if reply.cause is Cause.UNAVAILABLE:
         return reply
     _write(cache, Entry(_batch_identity(identity), DENIED))
     log.info(
-        "Secrets cache: BatchGetSecretValue is refused (%s), so secrets are read one by one. Allow the execution role "
+        "Secrets cache: BatchGetSecretValue is denied (%s), so secrets are read one by one. Allow the execution role "
         "secretsmanager:BatchGetSecretValue on * to save calls.",
         reply.code,
     )
@@ -273,7 +273,7 @@ def _keep_prepared(cache: LookUpCache, identity: Identity, prepared: dict[str, R
 
 
 def _prefetch(cache: LookUpCache, identity: Identity) -> dict[str, Reply]:
-    """Read all secrets under the prefixes that were asked for, once for each time to live."""
+    """Read all secrets under the configured prefixes, once per time to live."""
     found: dict[str, Reply] = {}
     began_s = now_s()
     if cache.service != "secretsmanager" or _batch_is_denied(cache, identity):
@@ -291,7 +291,7 @@ def _prefetch(cache: LookUpCache, identity: Identity) -> dict[str, Reply]:
         except Exception as error:  # noqa: BLE001 - then each is read for itself, and says what is wrong
             _note_batch(cache, identity, error)
             with contextlib.suppress(OSError):
-                cache.store.delete(marker)  # another look-up may try
+                cache.store.delete(marker)  # so that another look-up can try
             break
     for name in found:
         for other in _named(cache, identity, name):
@@ -301,7 +301,7 @@ def _prefetch(cache: LookUpCache, identity: Identity) -> dict[str, Reply]:
 
 
 def _named(cache: LookUpCache, identity: Identity, name: str) -> Iterator[Identity]:
-    """Return the look-ups that a secret of this name answers."""
+    """Return the look-ups that a secret with this name answers."""
     stock = cache.amazon_backend.stock
     for kind, prefix in (
         ("connection", stock.connections_prefix),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what a migration has written as a task would: through the amazon provider's backend, past any cache."""
+"""Read what a migration has written as a task would: through the amazon provider's backend, bypassing any cache."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["ReadBack"]
 
 
 class ReadBack:
-    """The backend that tasks have, with the client that the migration writes with.
+    """The backend of tasks, with the client that the migration writes with.
 
-    The cached backend answers with what this one does; here nothing may come from a cache.
+    The cached backend gives the same answers as this one; here nothing may come from a cache.
 
-    :param client: boto3's client of Secrets Manager.
+    :param client: a boto3 client for Secrets Manager.
     """
 
     def __init__(self, client: Any, *, connections_prefix: str, variables_prefix: str, sep: str) -> None:
@@ -22,13 +22,13 @@ class ReadBack:
         self._backend = SecretsManagerBackend(
             connections_prefix=connections_prefix, variables_prefix=variables_prefix, sep=sep
         )
-        # A cached property there: what it finds in its place it takes.
+        # A cached property of the backend: a value that is already there is used.
         self._backend.__dict__["client"] = client
 
     def connection(self, conn_id: str) -> Any:
-        """Return a connection of Airflow's; ``None`` if there is none."""
+        """Return an Airflow connection; ``None`` if it does not exist."""
         return self._backend.get_connection(conn_id)
 
     def variable(self, key: str) -> str | None:
-        """Return the text of a variable; ``None`` if there is none."""
+        """Return the value of a variable; ``None`` if it does not exist."""
         return self._backend.get_variable(key)

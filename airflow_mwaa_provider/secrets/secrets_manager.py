@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The amazon provider's backend for Secrets Manager, with a cache that all processes of a container share.
 
-A look-up that the cache answers imports nothing heavy, because tasks are fresh processes and most of them need no more.
-What the backends have in common is in this file too: each module that is imported takes a tenth of a millisecond.
+A look-up that the cache answers imports nothing heavy, because tasks are new processes and most of them need no more.
+What the backends have in common is also in this file: importing a module takes a tenth of a millisecond.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ log = logging.getLogger("airflow_mwaa_provider.secrets")
 _PREFIXES = {"connection": "connections", "variable": "variables", "config": "config"}
 _TEAM_SEPARATOR = "--"
 _COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server", "webserver", "celery")
-"""Processes that run for long. Tasks are told of a wrong configuration when they need more than the cache has."""
+"""Long-running processes. Tasks check the configuration only when they need more than the cache has."""
 
 
 class CachedBackend(BaseSecretsBackend):
-    """Answers from the cache, and asks the amazon provider's backend for what that lacks.
+    """Answers from the cache, and asks the amazon provider's backend for the rest.
 
-    :param given: all keywords: those about the cache, and those for the amazon provider's backend.
+    :param given: all keywords, of the cache and of the amazon provider's backend.
     """
 
     amazon_class: ClassVar[str]
-    """The class of the amazon provider that is asked."""
+    """The amazon provider's class that is asked."""
     service: ClassVar[str]
-    """Its service, by boto3's name."""
+    """boto3's name of its service."""
 
     cache: LookUpCache
 
@@ -53,13 +53,13 @@ class CachedBackend(BaseSecretsBackend):
             self._check_once()
 
     def __getattr__(self, name: str) -> Any:
-        # What the amazon provider's backend has beside look-ups: its client, its attributes.
+        # What the amazon provider's backend has besides look-ups: its client, its attributes.
         if name.startswith("__") or "cache" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self.cache.amazon_backend.stock, name)
 
     def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
-        """Return a connection as the secret has it: a URI, or JSON.
+        """Return a connection in the form of its secret: a URI or JSON.
 
         :param team_name: the team of the task that asks, in an Airflow with several teams.
         """
@@ -74,11 +74,11 @@ class CachedBackend(BaseSecretsBackend):
         return self._look_up("config", key, None)
 
     def refresh(self, kind: str, secret_id: str, team: str | None = None, *, min_age_s: float = 10.0) -> bool:
-        """Ask again for what the cache may have, unless that was done just now.
+        """Ask again for what may be cached, unless that was done just now.
 
         :param kind: ``"connection"``, ``"variable"`` or ``"config"``.
-        :return: whether the answer is another one than this process was given last.
-        :raises SecretsUnavailable: nobody answered, and the cache has nothing to answer with.
+        :return: whether the answer differs from the one that this process was given last.
+        :raises SecretsUnavailable: nobody answered, and nothing is cached.
         """
         from airflow_mwaa_provider.secrets.misses import read_again
 
@@ -87,7 +87,7 @@ class CachedBackend(BaseSecretsBackend):
         return read_again(self.cache, identity, min_age_s)
 
     def invalidate(self, kind: str, secret_id: str, team: str | None = None) -> bool:
-        """Forget what the cache has; return whether there was something."""
+        """Delete a cached answer; return whether it existed."""
         return self.cache.forget(self.cache.identity(kind, secret_id, team))
 
     def _look_up(self, kind: str, secret_id: str, team: str | None) -> str | None:
@@ -120,7 +120,7 @@ class CachedBackend(BaseSecretsBackend):
         return self._answer(entry, cached)
 
     def _answer(self, entry: Entry, more: str = "") -> str | None:
-        """Return the value of an entry, or raise what it stands for; what is wrong with it is logged once a process."""
+        """Return the value of an entry, or raise its error. Problems with it are logged once per process."""
         self.cache.note_given(entry)
         if entry.problem:
             from airflow_mwaa_provider.secrets.look_up_cache import warn_once
@@ -136,7 +136,7 @@ class CachedBackend(BaseSecretsBackend):
         age = entry.age_s() or 0.0
         left = max(0.0, self.cache.options.negative_ttl_s * entry.jitter - age)
         return (
-            f"This is the answer of {age:.0f} s ago, used for {left:.0f} s more; to ask at once: airflow-mwaa secrets "
+            f"This answer is {age:.0f} s old, and used for {left:.0f} s more; to ask at once: airflow-mwaa secrets "
             f"invalidate {entry.identity[2]}."
         )
 
@@ -146,7 +146,7 @@ class CachedBackend(BaseSecretsBackend):
         except re.error:
             self._check_once()
             raise
-        if why and kind != "config":  # of options Airflow asks for dozens
+        if why and kind != "config":  # Airflow asks for dozens of options
             key = (kind, secret_id, why)
             if key not in _excluded:
                 _excluded.add(key)
@@ -155,7 +155,7 @@ class CachedBackend(BaseSecretsBackend):
         return not why
 
     def _check_once(self) -> None:
-        """Say once a process what of the configuration cannot be meant so."""
+        """Log mistakes in the configuration, once per process."""
         given = self.cache.given
         key = repr(sorted(given.items()))
         if key in _checked:
@@ -168,35 +168,35 @@ class CachedBackend(BaseSecretsBackend):
 
 
 class CachedSecretsManagerBackend(CachedBackend):
-    """Read connections, variables and options from Secrets Manager, each once a time to live and container.
+    """Read connections, variables and options from Secrets Manager, each once per time to live and container.
 
-    Takes every keyword of the amazon provider's ``SecretsManagerBackend``, which it asks for what the cache lacks, and
-    those below. All take text too.
+    Accepts every keyword of the amazon provider's ``SecretsManagerBackend``, which it asks for what is not cached, and
+    those below. All of them also accept strings.
 
-    A value that was changed in Secrets Manager is seen after ``cache_ttl_s`` at the latest, in each container for
-    itself: a DAG whose shape depends on one may be parsed with the new value while a worker still has the old one.
+    A value that was changed in Secrets Manager is used after ``cache_ttl_s`` at the latest, in each container
+    separately: a DAG whose shape depends on one may be parsed with the new value while a worker still has the old one.
 
-    :param connections_prefix: what names of connections' secrets begin with; ``None`` to read none.
+    :param connections_prefix: the prefix of the names of connections' secrets; ``None`` to read no connections.
     :param connections_lookup_pattern: only connections whose ids match are looked up.
     :param variables_prefix: the same for variables.
     :param variables_lookup_pattern: the same for variables.
-    :param config_prefix: the same for options of Airflow.
-    :param config_lookup_pattern: the same for options of Airflow.
-    :param sep: what stands between the prefix and the id.
-    :param extra_conn_words: further names of the fields of a connection in JSON.
-    :param cache_ttl_s: for how many seconds an answer is used; a tenth less at random. 0 asks each time.
-    :param negative_ttl_s: the same for the answer that there is no such secret, or no access.
-    :param serve_stale_s: for how many seconds more an answer is used while Secrets Manager does not answer.
+    :param config_prefix: the same for Airflow options.
+    :param config_lookup_pattern: the same for Airflow options.
+    :param sep: the separator between the prefix and the id.
+    :param extra_conn_words: further names for the fields of a connection in JSON.
+    :param cache_ttl_s: how many seconds an answer is used, up to a tenth less at random. 0 asks every time.
+    :param negative_ttl_s: the same for "no such secret" and "access denied".
+    :param serve_stale_s: how many more seconds an answer is used while Secrets Manager does not answer.
     :param cache_dir: the folder for the cache; by default in shared memory.
-    :param dag_processor_ttl_s: ``cache_ttl_s`` where DAG files are parsed, if it shall be another one there.
-    :param max_entries: the cache keeps this many answers.
-    :param max_bytes: the cache takes no more space than this.
-    :param prefetch: prefixes of names; what they name is read along with the first look-up, 20 secrets a request.
+    :param dag_processor_ttl_s: replaces ``cache_ttl_s`` where DAG files are parsed.
+    :param max_entries: the number of answers that the cache keeps.
+    :param max_bytes: the space that the cache may take.
+    :param prefetch: prefixes of names; all secrets under them are read with the first look-up, 20 per request.
     :param access_denied_ends_search: whether Airflow asks none of its other sources after access was denied; Airflow
-        3.3 and later.
-    :param log_not_found: whether a secret that is not there is worth a warning.
+        3.3 and newer.
+    :param log_not_found: whether a secret that does not exist is logged as a warning.
     :param kwargs: extra fields of an AWS connection, such as ``region_name`` and ``role_arn``.
-    :raises MwaaInputError: an option about the cache cannot be what it is.
+    :raises MwaaInputError: an option of the cache is invalid.
     """
 
     amazon_class = "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend"
@@ -250,25 +250,25 @@ class CachedSecretsManagerBackend(CachedBackend):
 
 
 def why_not_looked_up(given: Mapping[str, Any], kind: str, secret_id: str) -> str:
-    """Return why the keywords exclude a look-up, in a sentence; empty if they don't.
+    """Return why the keywords exclude a look-up, in a sentence; empty if they do not.
 
-    :raises re.error: the pattern is none.
+    :raises re.error: the pattern is invalid.
     """
     name = _PREFIXES[kind]
     what = f"{kind.capitalize()} {secret_id!r} is not looked up by the secrets backend:"
     if given.get(f"{name}_prefix", "") is None:
-        return f"{what} {name}_prefix is null. If it is meant to be a secret, set {name}_prefix."
+        return f"{what} {name}_prefix is null. If it should be a secret, set {name}_prefix."
     pattern = given.get(f"{name}_lookup_pattern")
     if pattern and re.match(pattern, secret_id, re.IGNORECASE) is None:
         return (
-            f"{what} {name}_lookup_pattern {pattern!r} excludes it. If it is meant to be a secret, change the pattern "
+            f"{what} {name}_lookup_pattern {pattern!r} excludes it. If it should be a secret, change the pattern "
             "in the backend's keywords."
         )
     return ""
 
 
 def has_teams() -> bool:
-    """Return whether this Airflow has several teams, whose secrets have names of their own."""
+    """Return whether this Airflow has several teams, each with its own names of secrets."""
     from airflow.configuration import conf
 
     return bool(conf.getboolean("core", "multi_team", fallback=False))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the cache keeps: entries, in encrypted files that all processes of a container share or in memory, and counts.
+"""The cache's storage: entries, in memory or in encrypted files that all processes of a container share, and counts.
 
-One file, because each module that a look-up imports takes a tenth of a millisecond.
+This is one file, because each module that a look-up imports takes a tenth of a millisecond.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ABSENT = "absent"
 DENIED = "denied"
 
 Identity = tuple[str, str, str, str]
-"""Scope, kind, id and team of a look-up."""
+"""The scope, kind, id and team of a look-up."""
 
 _VARIABLE = "AIRFLOW__CORE__FERNET_KEY"
 _CONFIGURATIONS = ("airflow.sdk.configuration", "airflow.configuration")
@@ -63,13 +63,13 @@ _LOCKS = 64
 _SWEPT = struct.Struct("<dQQ")
 _SWEEP_EVERY_S = 10.0
 _LONGEST_ENTRY_BYTES = 512 * 1024
-"""A secret has up to 64 KiB, each of which may take six bytes of JSON, and a third more by the encryption."""
+"""A secret has up to 64 KiB; each byte may take six bytes in JSON, and encryption adds a third."""
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WAIT_S = (0.002, 0.05)
 
 COUNTED = ("hits", "negative_hits", "misses", "calls", "batch_calls", "stale", "errors", "not_cached")
-"""Look-ups answered from the cache with a value, and with the absence of one; look-ups that were not; requests to AWS;
-answers that were past their time to live; requests that failed; answers that could not be kept."""
+"""Look-ups answered from the cache with a value, and with the absence of one; other look-ups; requests to AWS; answers
+past their time to live; requests that failed; answers that could not be cached."""
 
 _COUNTS = struct.Struct(f"<d{len(COUNTED)}Q")
 _COUNT_WAIT_S = 0.1
@@ -79,21 +79,21 @@ _METRICS = (
     "airflow._shared.observability.metrics.stats",
     "airflow.stats",
 )
-"""Airflow's metrics: of tasks since 3.2, of its other processes since 3.2, and before."""
+"""Modules with Airflow's metrics: in tasks since 3.2, in other processes since 3.2, and before 3.2."""
 
 
 class Entry:
     """The answer to one look-up, and when it was given.
 
-    Plain on purpose: the code that ``dataclass`` writes takes longer to compile than a look-up.
+    Not a ``dataclass`` on purpose: the code that it generates takes longer to compile than a look-up.
 
-    :param outcome: whether there was a value, none, or access was denied.
+    :param outcome: whether there was a value, there was none, or access was denied.
     :param value: the value; ``None`` unless there was one.
-    :param names: the names that were asked for in Secrets Manager, in their order.
+    :param names: the names that were requested from Secrets Manager, in order.
     :param problem: what is wrong with the answer, in a sentence without the value; empty if nothing is.
-    :param jitter: the share of the time to live after which this entry is no longer fresh, so that not all end at once.
-    :param read_at_s: when Secrets Manager gave the answer, by :func:`~airflow_mwaa_provider.secrets.store.now_s`.
-    :param failed_at_s: when it was last asked again in vain; 0 if never.
+    :param jitter: the share of the time to live after which this entry expires, so that not all expire at once.
+    :param read_at_s: when Secrets Manager answered, by :func:`~airflow_mwaa_provider.secrets.store.now_s`.
+    :param failed_at_s: when it was last requested again without an answer; 0 if never.
     """
 
     __slots__ = (
@@ -139,15 +139,15 @@ class Entry:
         return self.outcome == DENIED
 
     def age_s(self) -> float | None:
-        """Return how old the answer is; ``None`` if that cannot be told: it is of another start of the machine."""
+        """Return the age of the answer; ``None`` if it is unknown, because the machine was restarted."""
         age = now_s() - self.read_at_s
         if self.boot != boot_id() or age < 0:
             return None
-        # Without a name for the start of the machine, the two clocks must confirm each other.
+        # Without an id of the machine's start, the two clocks must confirm each other.
         return age if self.boot else max(age, time.time() - self.wall_s)
 
     def to_bytes(self) -> bytes:
-        """Return it as it is encrypted."""
+        """Return the form that is encrypted."""
         fields = {
             "form": _FORM,
             "identity": self.identity,
@@ -165,7 +165,7 @@ class Entry:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Entry | None:
-        """Return the entry; ``None`` if another version of this package has written it."""
+        """Return the entry; ``None`` if another version of this package wrote it."""
         fields: dict[str, Any] = json.loads(data)
         if fields.pop("form", None) != _FORM:
             return None
@@ -175,12 +175,12 @@ class Entry:
 
 
 def now_s() -> float:
-    """Return the seconds since the machine was started: time that its processes share, and that nobody can set."""
+    """Return the seconds since the machine started: a clock that its processes share, and that nobody can set."""
     return time.clock_gettime(_CLOCK)
 
 
 def boot_id() -> str:
-    """Return what names this start of this machine; empty where the system does not tell."""
+    """Return an id of this start of the machine; empty if the system has none."""
     global _boot_id
     if _boot_id is None:
         try:
@@ -195,16 +195,16 @@ def boot_id() -> str:
 
 
 class UnusableFolder(OSError):
-    """The folder of the cache cannot be used; the text says why. Who writes takes it for any other failure to write."""
+    """The folder of the cache cannot be used; the message says why. To a writer it is like any other error."""
 
 
 class CacheKeys:
-    """The keys of one environment: for contents, for file names and for the name of its folder."""
+    """The keys of one environment: for file contents, file names and the name of its folder."""
 
     __slots__ = ("_fernet_key", "_name_key", "_secret", "folder_name")
 
     def __init__(self, fernet_key: str) -> None:
-        # The first of several is the one that Airflow encrypts with.
+        # Airflow encrypts with the first of several.
         self._secret = hashlib.blake2b(fernet_key.partition(",")[0].strip().encode()).digest()
         self._fernet_key: bytes | None = None
         self._name_key = self._derive("file names")
@@ -214,11 +214,11 @@ class CacheKeys:
         return "<CacheKeys ***>"
 
     def _derive(self, purpose: str) -> bytes:
-        # BLAKE2 is in Python itself: to have OpenSSL begin takes longer than all else of a look-up.
+        # BLAKE2 is in Python itself: loading OpenSSL takes longer than the rest of a look-up.
         return hashlib.blake2b(f"secrets cache 1: {purpose}".encode(), key=self._secret, digest_size=32).digest()
 
     def file_name(self, identity: Identity) -> str:
-        """Return the name of an entry's file, which tells nothing about the secret."""
+        """Return the name of an entry's file, which reveals nothing about the secret."""
         parts = b"".join(
             len(data).to_bytes(4, "big") + data for data in (part.encode("utf-8", "surrogatepass") for part in identity)
         )
@@ -231,7 +231,7 @@ class CacheKeys:
         return Fernet(self._key()).encrypt(data)
 
     def decrypt(self, token: bytes) -> bytes | None:
-        """Return what was encrypted; ``None`` if it was not with this key, or is damaged."""
+        """Return the decrypted data; ``None`` if it is damaged, or was encrypted with another key."""
         from cryptography.fernet import Fernet, InvalidToken
 
         try:
@@ -257,12 +257,12 @@ def environment_keys() -> CacheKeys | None:
 
 
 def is_asking_for_key() -> bool:
-    """Return whether this thread is finding out the Fernet key, and looks something up for it."""
+    """Return whether this thread is looking something up in order to find the Fernet key."""
     return bool(getattr(_asking, "is_asking", False))
 
 
 def _configured_key() -> str:
-    """Ask Airflow's configuration, which may ask the secrets backend in turn: then there is no key for that moment."""
+    """Ask Airflow's configuration. It may ask the secrets backend in turn, which has no key at that time."""
     if is_asking_for_key():
         return ""
     for name in _CONFIGURATIONS:
@@ -277,7 +277,7 @@ def _configured_key() -> str:
 
 
 class MemoryStore:
-    """Keeps entries in this process; forked ones begin with a copy. What it has is what a :class:`FileStore` has."""
+    """Stores entries in this process, with the interface of :class:`FileStore`; forked processes begin with a copy."""
 
     def __init__(self, *, max_entries: int, max_bytes: int) -> None:
         self._max_entries = max_entries
@@ -286,11 +286,11 @@ class MemoryStore:
         self._lock = threading.Lock()
 
     def read(self, identity: Identity) -> Entry | None:
-        """Return what is kept."""
+        """Return an entry."""
         return self._entries.get(identity)
 
     def write(self, entry: Entry) -> None:
-        """Keep an entry."""
+        """Store an entry."""
         with self._lock:
             self._entries.pop(entry.identity, None)
             self._entries[entry.identity] = entry
@@ -299,27 +299,27 @@ class MemoryStore:
                 size -= len(self._entries.pop(next(iter(self._entries))).value or "")
 
     def delete(self, identity: Identity) -> bool:
-        """Forget an entry."""
+        """Delete an entry."""
         return self._entries.pop(identity, None) is not None
 
     def entries(self, *, used_since_written: bool = False) -> Iterator[Entry]:
-        """Return entries; which of them were read is not known."""
+        """Return entries; which of them were read is unknown."""
         yield from () if used_since_written else tuple(self._entries.values())
 
     @contextlib.contextmanager
     def lock(self, identity: Identity, wait_s: float) -> Iterator[bool]:  # noqa: ARG002 - a store's signature
-        """Let everybody ask: another process would not see the answer."""
+        """Let every process ask: it would not see another's answer."""
         yield True
 
 
 class FileStore:
-    """Keeps entries in files, one for each, encrypted.
+    """Stores each entry in an encrypted file.
 
-    A file is written beside and moved into its place, so that readers see the entry before or the one after, and a
-    writer that is killed leaves nothing but a file to be swept up. What cannot be decrypted, or is the entry of another
-    identity, counts as missing.
+    A file is written under another name and then renamed, so readers see the previous entry or the new one, and a
+    writer that is killed leaves nothing but a file to be swept. A file that cannot be decrypted, or has the entry of
+    another identity, counts as missing.
 
-    :param parent: the folder that this environment's own is made in.
+    :param parent: the folder in which this environment's folder is created.
     :raises UnusableFolder: there is no folder that only this user can read.
     """
 
@@ -340,7 +340,7 @@ class FileStore:
             _make_private(folder)
 
     def read(self, identity: Identity) -> Entry | None:
-        """Return what is kept; ``None`` if there is nothing, or nothing to be trusted."""
+        """Return an entry; ``None`` if there is none that can be trusted."""
         path = self._path(identity)
         data = _read_private(path)
         if data is None:
@@ -349,7 +349,7 @@ class FileStore:
         if entry is None or entry.identity != identity:
             return None
         with contextlib.suppress(OSError):
-            # The time of access says that it is still wanted; the other one stays.
+            # The access time shows that it is still in use; the modification time is kept.
             os.utime(path, ns=(time.time_ns(), os.stat(path).st_mtime_ns))
         return entry
 
@@ -358,9 +358,9 @@ class FileStore:
         return None if plain is None else Entry.from_bytes(plain)
 
     def write(self, entry: Entry) -> None:
-        """Keep an entry.
+        """Store an entry.
 
-        :raises OSError: it could not be written, even after the oldest ones were removed.
+        :raises OSError: it could not be written, even after the oldest entries were removed.
         """
         token = self._keys.encrypt(entry.to_bytes())
         if len(token) > min(_LONGEST_ENTRY_BYTES, self._max_bytes):
@@ -373,7 +373,7 @@ class FileStore:
             if error.errno == errno.ENOENT:  # somebody has deleted the folder
                 self._make_folders()
             elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self._sweep(self._max_bytes)  # what is cached is worth less than what is wanted now
+                self._sweep(self._max_bytes)  # older answers are worth less than the new one
             else:
                 raise
             self._replace(path, token)
@@ -395,7 +395,7 @@ class FileStore:
             raise
 
     def delete(self, identity: Identity) -> bool:
-        """Forget an entry; return whether there was one."""
+        """Delete an entry; return whether it existed."""
         try:
             os.unlink(self._path(identity))
         except FileNotFoundError:
@@ -403,7 +403,7 @@ class FileStore:
         return True
 
     def entries(self, *, used_since_written: bool = False) -> Iterator[Entry]:
-        """Return entries, those written longest ago first; only those read since they were written, if asked."""
+        """Return entries, oldest first; on request only those that were read since they were written."""
         for path, found in sorted(self._files(), key=lambda each: each[1].st_mtime_ns):
             if path.endswith(_SUFFIX) and (found.st_atime_ns > found.st_mtime_ns or not used_since_written):
                 data = _read_private(path)
@@ -413,9 +413,9 @@ class FileStore:
 
     @contextlib.contextmanager
     def lock(self, identity: Identity, wait_s: float) -> Iterator[bool]:
-        """Hold the right to ask Secrets Manager; the value is whether it was had within this time.
+        """Hold the lock for asking Secrets Manager; the value is whether it was acquired in time.
 
-        The system ends the lock of a process that is killed.
+        The system releases the lock of a process that is killed.
         """
         number = int(self._keys.file_name(identity)[:8], 16) % _LOCKS
         path = os.path.join(self._locks, str(number))
@@ -423,7 +423,7 @@ class FileStore:
         try:
             yield _locked(file, wait_s)
         finally:
-            # A process that was forked meanwhile has the file open too, and would keep the lock.
+            # A process that was forked meanwhile also has the file open, and would keep the lock.
             with contextlib.suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_UN)
             os.close(file)
@@ -441,7 +441,7 @@ class FileStore:
         return found
 
     def _make_room(self, needed_bytes: int) -> None:
-        """Look at all files now and then, and each time where they may be near the bounds; else only count one more."""
+        """Sweep all files now and then, and every time they may be near the limits; otherwise only count one more."""
         try:
             with open(self._swept, "rb") as file:
                 swept_s, count, size = _SWEPT.unpack(file.read())
@@ -454,7 +454,7 @@ class FileStore:
             self._replace(self._swept, _SWEPT.pack(swept_s, count + 1, size + needed_bytes))
 
     def _sweep(self, needed_bytes: int) -> None:
-        """Remove what killed writers have left, what nobody may use any more, and the oldest past the bounds."""
+        """Remove what killed writers have left, entries that have expired, and the oldest ones beyond the limits."""
         from airflow_mwaa_provider.secrets.abandoned import remove_abandoned
 
         now = time.time()
@@ -480,9 +480,9 @@ class FileStore:
 
 
 class Statistics:
-    """Counts, in a file that processes share, or in memory.
+    """Counts look-ups and requests, in a file that processes share or in memory.
 
-    :param folder: where the file is; ``None`` for memory.
+    :param folder: the folder of the file; ``None`` for memory.
     """
 
     def __init__(self, folder: str | None) -> None:
@@ -491,7 +491,7 @@ class Statistics:
         self._since = time.time()
 
     def count(self, **more: int) -> None:
-        """Add to the numbers. What cannot be counted is not: a look-up never fails for it."""
+        """Add to the numbers. If that fails, nothing is counted: a look-up never fails because of it."""
         for name, number in more.items():
             _tell_airflow(name, number)
         if self._path is None:
@@ -513,20 +513,20 @@ class Statistics:
                 numbers[COUNTED.index(name)] += number
             os.pwrite(file, _COUNTS.pack(since, *numbers), 0)
         finally:
-            # A process that was forked meanwhile has the file open too, and would keep the lock.
+            # A process that was forked meanwhile also has the file open, and would keep the lock.
             with contextlib.suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_UN)
             os.close(file)
 
     def read(self) -> dict[str, Any]:
-        """Return the numbers, and ``since``, the time from which they are counted."""
+        """Return the numbers, and ``since``, the time since which they are counted."""
         if self._path is None:
             return {"since": self._since, **self._here}
         return read_statistics(self._path)
 
 
 def read_statistics(path: str) -> dict[str, Any]:
-    """Return what a file has counted.
+    """Return the counts in a file.
 
     :raises OSError: it cannot be read.
     """
@@ -544,16 +544,16 @@ def _numbers(data: bytes) -> tuple[Any, ...]:
 
 
 def _tell_airflow(name: str, number: int) -> None:
-    """Count it among Airflow's own metrics too, in processes that have these."""
+    """Also count in Airflow's own metrics, in processes that have them."""
     metrics = _metrics()
     if metrics is not None:
         metrics.incr(f"mwaa_secrets.{name}", number)
 
 
 def _metrics() -> Any:
-    """Return what takes the metrics of this process; ``None`` if nothing does.
+    """Return the object that takes the metrics of this process; ``None`` if there is none.
 
-    Since 3.2 Airflow has two copies of it. A process may have loaded both, and has told one of them where to send.
+    Since 3.2 Airflow has two copies of it. A process may have loaded both, and has configured one of them.
     """
     for name in _METRICS:
         module = sys.modules.get(name)
@@ -564,7 +564,7 @@ def _metrics() -> Any:
 
 
 def default_parent() -> str:
-    """Return the folder for the caches of this user: in memory where the system has such a place, else temporary."""
+    """Return the folder for this user's caches: in shared memory if the system has any, otherwise a temporary one."""
     name = f"airflow-mwaa-secrets-{os.geteuid()}"
     if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK):
         return os.path.join(_SHARED_MEMORY, name)
@@ -574,7 +574,7 @@ def default_parent() -> str:
 
 
 def _make_parent(folder: str) -> None:
-    """Make the folder that ours is in, or check that nobody else can put another in its place."""
+    """Create the parent folder, or check that nobody else can replace folders in it."""
     found = _made(folder)
     if found.st_uid not in (os.geteuid(), 0):
         raise UnusableFolder(f"{folder}: it belongs to another user")
@@ -583,14 +583,14 @@ def _make_parent(folder: str) -> None:
 
 
 def _made(folder: str) -> os.stat_result:
-    """Make a folder unless it is there; return what is known of it."""
+    """Create a folder unless it exists; return its status."""
     try:
         os.mkdir(folder, 0o700)
         os.chmod(folder, 0o700)  # whatever the umask
     except FileExistsError:
         pass
     except OSError as error:
-        raise UnusableFolder(f"{folder}: it cannot be made ({error.strerror})") from None
+        raise UnusableFolder(f"{folder}: it cannot be created ({error.strerror})") from None
     try:
         found = os.lstat(folder)
     except OSError as error:
@@ -601,7 +601,7 @@ def _made(folder: str) -> os.stat_result:
 
 
 def _make_private(folder: str) -> None:
-    """Make a folder that only this user can read, or check that it is one."""
+    """Create a folder that only this user can read, or check that it is one."""
     found = _made(folder)
     if found.st_uid != os.geteuid():
         raise UnusableFolder(f"{folder}: it belongs to another user")
@@ -612,9 +612,9 @@ def _make_private(folder: str) -> None:
 
 
 def _read_private(path: str) -> bytes | None:
-    """Return what a file has; ``None`` unless it is a plain file of this user alone."""
+    """Return the contents of a file; ``None`` unless it is a regular file that only this user can access."""
     try:
-        # By the time of access it is known what is still read: reading it here is none.
+        # The access time shows which entries are in use; reading one here must not change it.
         file = os.open(path, _OPEN | os.O_RDONLY | getattr(os, "O_NOATIME", 0))
     except OSError:
         return None
@@ -634,7 +634,7 @@ def _read_private(path: str) -> bytes | None:
 
 
 def _locked(file: int, wait_s: float) -> bool:
-    """Wait for a lock, and return whether it was had in time."""
+    """Wait for a lock; return whether it was acquired in time."""
     pause, longest = _WAIT_S
     deadline = time.monotonic() + wait_s
     while True:

@@ -11,11 +11,11 @@ __all__ = ["CachedSystemsManagerParameterStoreBackend"]
 
 
 class CachedSystemsManagerParameterStoreBackend(CachedBackend):
-    """Read connections, variables and options from Parameter Store, each once a time to live and container.
+    """Read connections, variables and options from Parameter Store, each once per time to live and container.
 
-    Takes every keyword of the amazon provider's ``SystemsManagerParameterStoreBackend``, and those about the cache of
-    :class:`~airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend`, but ``prefetch``. Parameters
-    are read one by one: there is no request for several that tells which of them was refused, and why.
+    Accepts every keyword of the amazon provider's ``SystemsManagerParameterStoreBackend``, and those about the cache of
+    :class:`~airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend`, except ``prefetch``.
+    Parameters are read one by one: a request for several would not show which of them was denied, and why.
     """
 
     amazon_class = "airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend"

@@ -84,7 +84,9 @@ def test_a_backend_of_the_workers_has_their_keywords(terminal: Terminal, options
     assert [source["outcome"] for source in found["sources"]][:3] == ["not there", "not asked", "found"]
     assert found["result"]["source"] == 3
     [problem] = found["problems"]
-    assert problem.startswith("Tasks ask the backend of workers.secrets_backend_kwargs, all other processes that of ")
+    assert problem.startswith(
+        "Tasks use the backend in workers.secrets_backend_kwargs, all other processes the one in "
+    )
     options["workers.secrets_backend_kwarg__connections_prefix"] = "explained/connections"
     assert explained(terminal, "warehouse", "--env-name", "env3")["result"]["source"] == 1
 
@@ -107,7 +109,7 @@ def test_another_account_than_the_environments_is_told(
     monkeypatch.setattr(environment, "spec", replace(environment.spec, execution_role_arn=role))
     found = explained(terminal, "nope", "--env-name", "env2", status=1)
     assert found["execution_role"] == role
-    assert "but the environment is in 999999999999. Give a --profile of that one" in found["notes"][1]
+    assert "but the environment is in 999999999999. Use a --profile of that account" in found["notes"][1]
 
 
 def test_an_environment_that_is_not_there_is_one_line(terminal: Terminal) -> None:

@@ -360,7 +360,7 @@ def test_when_nobody_answers_one_is_asked_for_once_in_half_a_minute(
     first, second = lines()
     assert first.startswith("mwaa_env.q1: Secrets Manager did not answer for db (InternalServiceError). ")
     assert second.startswith(
-        "mwaa_env.q2: not asked for within 30 s of a failure: Secrets Manager did not answer for db"
+        "mwaa_env.q2: not requested within 30 s of a failure: Secrets Manager did not answer for db"
     )
     # As any other process.
     assert set_all() == {"KNOWN": f"{CANARY}-plain"}

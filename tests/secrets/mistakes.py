@@ -118,7 +118,7 @@ MISTAKES = [
     ),
     Mistake(
         "invalid regular expression",
-        "is no regular expression",
+        "is not a regular expression",
         "Correct it",
         put("airflow/connections/db"),
         {"connections_lookup_pattern": "*db"},
@@ -157,13 +157,13 @@ MISTAKES = [
     ),
     Mistake(
         "not reached",
-        "Secrets Manager did not answer for airflow/connections/db (EndpointConnectionError). It was not reached",
+        "Secrets Manager did not answer for airflow/connections/db (EndpointConnectionError). It could not be reached",
         "endpoint com.amazonaws.eu-west-1.secretsmanager",
         options={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
     ),
     Mistake(
         "throttled",
-        "(ThrottlingException). It throttles",
+        "(ThrottlingException). The request was throttled",
         "raise cache_ttl_s",
         fail("ThrottlingException", "Rate exceeded"),
     ),
@@ -183,7 +183,7 @@ MISTAKES = [
     Mistake("blank", "is empty", "Store a URI or JSON in it", put("airflow/connections/db", " \n")),
     Mistake(
         "malformed JSON",
-        "is no valid JSON (line 1, column 27)",
+        "is not valid JSON (line 1, column 27)",
         "Correct it",
         put("airflow/connections/db", '{"conn_type": "postgres", password: "' + CANARY + '"}'),
     ),
@@ -200,8 +200,8 @@ MISTAKES = [
         put("airflow/connections/db", json.dumps({"conn_id": "db", "conn_type": "postgres", "password": CANARY})),
     ),
     Mistake(
-        "port that is no number",
-        "is JSON whose port is no number",
+        "port that is not a number",
+        "is JSON whose port is not a number",
         "Correct it",
         put("airflow/connections/db", json.dumps({"conn_type": "postgres", "port": "x", "password": CANARY})),
     ),
@@ -224,7 +224,7 @@ MISTAKES = [
         put("airflow/connections/db", f"postgres://me:1?{CANARY}@h/db"),
     ),
     Mistake(
-        "per cent sign in the password",
+        "percent sign in the password",
         "has a % that does not begin an encoded character",
         "write %25",
         put("airflow/connections/db", f"postgres://me:%z{CANARY}@h/db"),
@@ -236,31 +236,31 @@ MISTAKES = [
         put("airflow/connections/db", CANARY),
     ),
     Mistake(
-        "name that is refused",
-        "Secrets Manager refuses the name 'airflow/connections/my db'",
+        "name that is rejected",
+        "Secrets Manager rejects the name 'airflow/connections/my db'",
         "Rename the connection",
         fail("ValidationException", "Invalid name. Must be a valid name"),
         conn_id="my db",
     ),
     Mistake(
-        "keywords that are no JSON",
-        "secrets.backend_kwargs is ignored, and the backend made without keywords: it is no valid JSON (line 1, ",
+        "keywords that are not JSON",
+        "secrets.backend_kwargs is ignored, and the backend is created without keywords: it is not valid JSON (line 1",
         "Write \" instead of '",
         put("prod/db"),
         options={"AIRFLOW__SECRETS__BACKEND_KWARGS": "{'connections_prefix': 'prod'}"},
     ),
     Mistake(
         "keywords quoted twice",
-        "secrets.backend_kwargs is ignored, and the backend made without keywords: it is JSON within a text",
+        "secrets.backend_kwargs is ignored, and the backend is created without keywords: it is JSON inside a string",
         "Leave out the outer quotation marks",
         put("prod/db"),
         options={"AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps('{"connections_prefix": "prod"}')},
     ),
     Mistake(
         "keywords of the workers",
-        "Tasks ask the backend of workers.secrets_backend_kwargs, all other processes that of secrets.backend_kwargs, "
-        "and the two differ (connections_lookup_pattern, connections_prefix)",
-        "Remove workers.secrets_backend, or set both alike",
+        "Tasks use the backend in workers.secrets_backend_kwargs, all other processes the one in "
+        "secrets.backend_kwargs, and the two differ (connections_lookup_pattern, connections_prefix)",
+        "Remove workers.secrets_backend, or set both to the same values",
         put("prod/db"),
         options={
             "AIRFLOW__SECRETS__BACKEND_KWARGS": '{"connections_prefix": "prod"}',
@@ -270,7 +270,7 @@ MISTAKES = [
     ),
     Mistake(
         "unknown keyword",
-        "nobody knows the keyword 'connection_prefix'",
+        "unknown keyword 'connection_prefix'",
         "Did you mean connections_prefix?",
         put("prod/db"),
         {"connection_prefix": "prod"},
@@ -307,7 +307,7 @@ MISTAKES = [
     Mistake(
         "shadowed by an environment variable",
         "Secrets Manager has no airflow/connections/db in",
-        "The environment variable AIRFLOW_CONN_DB is taken instead",
+        "The environment variable AIRFLOW_CONN_DB is used instead",
         options={"AIRFLOW_CONN_DB": SECRET},
         is_found=True,
     ),

@@ -146,10 +146,10 @@ def test_another_folder_can_be_named(
 ) -> None:
     make(folder).get_variable("v")
     [line] = run("stats", status=2).stderr.splitlines()
-    assert "none of airflow-mwaa-provider's" in line
+    assert "not one of airflow-mwaa-provider's" in line
     assert "misses         1" in run("stats", "--cache-dir", str(folder)).stdout
 
 
 @pytest.mark.parametrize("arguments", [(), ("a", "--all")])
 def test_names_or_all(arguments: tuple[str, ...]) -> None:
-    assert "Give either names, or --all." in run("invalidate", *arguments, status=2).stderr
+    assert "Give either names or --all." in run("invalidate", *arguments, status=2).stderr

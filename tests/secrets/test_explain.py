@@ -202,7 +202,7 @@ def test_who_may_not_list_secrets_gets_an_explanation_too(
             "{}",
             "Did you mean airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend?",
         ),
-        (CLASS, '{"cache_ttl_s": "soon"}', "The backend cannot be made: cache_ttl_s: 'soon' must be a number"),
+        (CLASS, '{"cache_ttl_s": "soon"}', "The backend cannot be created: cache_ttl_s: 'soon' must be a number"),
     ],
 )
 def test_a_backend_that_airflow_cannot_even_make_is_explained(

@@ -118,7 +118,7 @@ def test_while_nobody_answers_the_last_answer_is_used(
     with caplog.at_level(logging.WARNING):
         assert [backend.get_variable("v") for _ in range(5)] == ["old"] * 5
     [line] = [record.getMessage() for record in caplog.records if record.name == "airflow_mwaa_provider.secrets"]
-    assert re.search(r"The answer of 40\d s ago is used, for (900|89\d) s more\.$", line)
+    assert re.search(r"Using the answer from 40\d s ago, for (900|89\d) s more\.$", line)
     assert service.reads() <= 3  # one look-up with its retries
     clock.pass_s(31)
     assert backend.get_variable("v") == "old"

@@ -62,7 +62,7 @@ def test_an_answer_of_before_is_told_with_its_age(
     for _ in range(2):
         assert make(folder).get_conn_value("new") is None
     [line] = [record.getMessage() for record in caplog.records if record.name == "airflow_mwaa_provider.secrets"]
-    assert "This is the answer of 2" in line
+    assert "This answer is 2" in line
     assert line.endswith("to ask at once: airflow-mwaa secrets invalidate new.")
 
 
@@ -86,4 +86,4 @@ def test_no_answer_about_a_role_is_told_without_a_client(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with contextlib.suppress(Exception):
         make(folder, role_arn="arn:aws:iam::999999999999:role/secrets").get_conn_value("db")
-    assert "It was not reached: check the VPC's endpoint com.amazonaws.REGION.secretsmanager" in caplog.text
+    assert "It could not be reached: check the VPC endpoint com.amazonaws.REGION.secretsmanager" in caplog.text

@@ -257,15 +257,15 @@ def test_patterns(move: Callable[..., Any]) -> None:
     assert planned.keys(Kind.VARIABLE, Step.CREATED) == ["sales_1", "sales_2"]
     with pytest.raises(MwaaInputError, match=r"connections: the source has no 'nope'. Check the names"):
         move(source, wanted=[Patterns(Kind.CONNECTION, ["nope", "d*"])])
-    with pytest.raises(MwaaInputError, match="variables='x' is no list of names or patterns"):
+    with pytest.raises(MwaaInputError, match="variables='x' is not a list of names or patterns"):
         Patterns(Kind.VARIABLE, "x")
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: MigrationOptions("replace"), "on_conflict='replace' is none of 'fail', 'skip', 'overwrite'"),
-        (lambda: MigrationOptions(form="yaml"), "form='yaml' is none of 'json', 'uri'"),
+        (lambda: MigrationOptions("replace"), "on_conflict='replace' must be one of 'fail', 'skip', 'overwrite'"),
+        (lambda: MigrationOptions(form="yaml"), "form='yaml' must be one of 'json', 'uri'"),
         (lambda: Names("a b"), "connections_prefix='a b': Secrets Manager accepts only letters"),
         (lambda: Names("a", "a/"), "are the same"),
         (lambda: Names("").prefix(Kind.CONNECTION), "connections_prefix is empty, which would mean every secret"),

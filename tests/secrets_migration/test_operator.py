@@ -123,11 +123,11 @@ def test_a_task_of_airflow_3_has_no_database(execute: Callable[..., Any]) -> Non
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"on_conflict": "replace"}, "on_conflict='replace' is none of"),
-        ({"form": "yaml"}, "form='yaml' is none of"),
+        ({"on_conflict": "replace"}, "on_conflict='replace' must be one of"),
+        ({"form": "yaml"}, "form='yaml' must be one of"),
         ({"source": "cli"}, "source='cli' must be one of 'auto', 'database', 'task', 'environment'"),
-        ({"connections": "db"}, "connections='db' is no list"),
-        ({"variables": None}, "variables=None is no list"),
+        ({"connections": "db"}, "connections='db' is not a list"),
+        ({"variables": None}, "variables=None is not a list"),
         ({"connections_prefix": "a b"}, "connections_prefix='a b': Secrets Manager accepts only"),
         ({"connections_prefix": "x", "variables_prefix": "x/"}, "are the same"),
         ({"tags": ["x"]}, r"tags=\['x'\] must be a dict"),

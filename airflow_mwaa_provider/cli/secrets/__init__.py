@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands for what the secrets backends keep and look up."""
+"""Commands for secrets and their cache."""

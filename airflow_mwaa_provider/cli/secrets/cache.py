@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MONTH_S = 30 * 24 * 3600.0
 _SHORTEST_S = 60.0
-"""A month is not told from less than this."""
+"""No monthly figures are estimated from less than this."""
 
 _SHOWN = (
     "folder", "since", "look_ups", "hits", "negative_hits", "misses", "calls", "batch_calls", "stale", "errors",
@@ -29,7 +29,7 @@ _SHOWN = (
 )  # fmt: skip
 
 _cache_dir_option = click.option(
-    "--cache-dir", metavar="FOLDER", help="The backend's cache_dir; else that of this shell's configuration."
+    "--cache-dir", metavar="FOLDER", help="The backend's cache_dir. By default that of this shell's configuration."
 )
 
 
@@ -49,7 +49,7 @@ def _cache(cache_dir: str | None) -> KeptCache:
         raise
     except Exception as error:
         raise MwaaInputError(
-            f"Airflow cannot make its secrets backend ({type(error).__name__}). To see why: airflow-mwaa secrets "
+            f"Airflow cannot create its secrets backend ({type(error).__name__}). To see why: airflow-mwaa secrets "
             "explain NAME."
         ) from error
     return KeptCache(backend.cache.options.cache_dir)
@@ -62,18 +62,18 @@ def _cache(cache_dir: str | None) -> KeptCache:
     type=click.FloatRange(min=0),
     default=0.05,
     show_default=True,
-    help="In dollars; prices differ by region and over time.",
+    help="In dollars; prices vary by region and over time.",
 )
 @click.option(
-    "--price-per-secret", type=click.FloatRange(min=0), default=0.40, show_default=True, help="In dollars and month."
+    "--price-per-secret", type=click.FloatRange(min=0), default=0.40, show_default=True, help="In dollars per month."
 )
 @output_option
 @mwaa_errors_in_one_line
 def stats(*, cache_dir: str | None, price_per_10000_calls: float, price_per_secret: float, output: str) -> None:
-    """Show what the cache of this container was asked, what it asked AWS, and what that costs a month.
+    """Show how often this container's cache was asked, how often it asked AWS, and the cost per month.
 
-    All processes of a container count together; each container has a cache of its own. On MWAA, run it in a
-    BashOperator to see that of a worker.
+    All processes of a container are counted together; each container has its own cache. On MWAA, run the command in a
+    BashOperator to see a worker's cache.
 
     \b
     Example:
@@ -129,7 +129,7 @@ def _print(document: dict[str, Any]) -> None:
     month = document["month"]
     click.echo()
     if month is None:
-        click.echo(f"Counted for {document['seconds']} s: too short to tell a month.")
+        click.echo(f"Counted for {document['seconds']} s: too short to estimate a month.")
         return
     rows = [
         [title, f"{month[key]['calls']:,}", f"${month[key]['calls_cost']:,.2f}"]
@@ -137,7 +137,7 @@ def _print(document: dict[str, Any]) -> None:
     ]
     echo_table([["A MONTH LIKE THIS", "CALLS", "COST"], *rows])
     click.echo(
-        f"At ${document['price_per_10000_calls']:g} for 10,000 calls; prices differ by region. The "
+        f"At ${document['price_per_10000_calls']:g} for 10,000 calls; prices vary by region. The "
         f"{document['secrets']} secrets\nthemselves cost ${month['secrets_cost']:,.2f} a month either way. This "
         "container alone."
     )
@@ -145,19 +145,19 @@ def _print(document: dict[str, Any]) -> None:
 
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All that is cached.")
-@click.option("--connection", "kind", flag_value="connection", help="Only a connection of that name.")
-@click.option("--variable", "kind", flag_value="variable", help="Only a variable of that name.")
+@click.option("--all", "everything", is_flag=True, help="Delete everything that is cached.")
+@click.option("--connection", "kind", flag_value="connection", help="Delete only a connection of that name.")
+@click.option("--variable", "kind", flag_value="variable", help="Delete only a variable of that name.")
 @_cache_dir_option
 @output_option
 @mwaa_errors_in_one_line
 def invalidate(
     *, names: tuple[str, ...], everything: bool, kind: str | None, cache_dir: str | None, output: str
 ) -> None:
-    """Delete cached answers of this container, so that the next look-up asks AWS.
+    """Delete cached answers in this container, so that the next look-up asks AWS.
 
-    Each container has a cache of its own: on MWAA, run it in a BashOperator for that of one worker. A name that is not
-    cached fails the command.
+    Each container has its own cache: on MWAA, run the command in a BashOperator for a worker's cache. The command fails
+    for a name that is not cached.
 
     \b
     Example:
@@ -165,7 +165,7 @@ def invalidate(
       airflow-mwaa secrets invalidate --all
     """
     if bool(names) == everything:
-        raise click.UsageError("Give either names, or --all.")
+        raise click.UsageError("Give either names or --all.")
     with signals_as_interrupts(), own_airflow():
         cache = _cache(cache_dir)
         deleted = {} if everything else cache.invalidate(names, kind)
@@ -176,6 +176,6 @@ def invalidate(
     elif count or not missing:
         click.echo(f"{count} cached answer{'' if count == 1 else 's'} deleted in {cache.folder}")
     for name in missing:
-        warn(f"{name!r} is not cached in {cache.folder}. Check its name, and that this is the container.")
+        warn(f"{name!r} is not cached in {cache.folder}. Check its name, and that this is the right container.")
     if missing:
         sys.exit(1)

@@ -27,19 +27,21 @@ _WIDTH = 78
 
 @click.command()
 @click.argument("secret_id", metavar="CONN_OR_VARIABLE")
-@click.option("--connection", "only", flag_value="connection", help="It is a connection; else both are looked up.")
-@click.option("--variable", "only", flag_value="variable", help="It is a variable.")
-@renamed_option(
-    "--env-name", "env_name", was="--env", metavar="ENV", help="With the configuration of an MWAA environment."
+@click.option(
+    "--connection", "only", flag_value="connection", help="Look up a connection. By default both are looked up."
 )
-@click.option("--team", metavar="TEAM", help="The team whose task asks, in an Airflow with several.")
+@click.option("--variable", "only", flag_value="variable", help="Look up a variable.")
+@renamed_option(
+    "--env-name", "env_name", was="--env", metavar="ENV", help="Use the configuration of an MWAA environment."
+)
+@click.option("--team", metavar="TEAM", help="The team of the task that asks, in an Airflow with several teams.")
 @environment_command(transports=("rest_api", "web_session"))
 def explain(remote: Remote, *, secret_id: str, only: str | None, team: str | None, output: str) -> None:
     """Show where Airflow looks for a connection or variable, what each place answers, and what a task gets.
 
-    Neither values nor passwords are printed. Without --env-name, the command uses the configuration of the Airflow in
-    this shell, and the credentials of this shell: in a BashOperator, those of the task. With --env-name, it uses the
-    configuration of an MWAA environment, and your own credentials for Secrets Manager.
+    No value and no password is printed. Without --env-name, the command uses the configuration and the credentials of the
+    Airflow in this shell; in a BashOperator, these are a task's. With --env-name, it uses the configuration of an MWAA
+    environment, and your own credentials for Secrets Manager.
 
     The exit status is 1 if a task gets nothing.
 
@@ -71,7 +73,7 @@ def _refuse_options_of_environments() -> None:
     for name in ("region", "profile", "endpoint_url", "proxy", "transport"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             option = name.replace("_", "-")
-            raise click.UsageError(f"--{option} belongs to --env-name; without it, the backend's own keywords count.")
+            raise click.UsageError(f"--{option} requires --env-name; without it, the backend's own keywords are used.")
 
 
 def _of_shell(kinds: Sequence[Kind], secret_id: str, team: str | None) -> tuple[dict[str, Any], list[Explanation]]:
@@ -111,15 +113,15 @@ def _of_environment(
     ]
     note = (
         f"AWS was asked with your own credentials. Tasks have the execution role {role or 'of the environment'}, which "
-        "may be allowed less, or more."
+        "may be allowed less or more."
     )
     notes = [note]
     accounts = {source.account for each in explanations for source in each.sources if source.account}
     own = role.split(":")[4] if role.count(":") >= 5 else ""
     if own and accounts - {own}:
         notes.append(
-            f"Account {', '.join(sorted(accounts - {own}))} was asked, but the environment is in {own}. Give a "
-            "--profile of that one, unless the backend takes a role of another."
+            f"Account {', '.join(sorted(accounts - {own}))} was asked, but the environment is in {own}. Use a "
+            "--profile of that account, unless the backend assumes a role in another one."
         )
     return {
         "env_name": remote.env_name,
@@ -135,7 +137,7 @@ def _version(text: str) -> tuple[int, int]:
 
 
 def _configuration_of(options: Mapping[str, str], version: str) -> Configuration:
-    """Return what an environment's configuration options come to, with what its image presets."""
+    """Return the configuration from an environment's options and its image's presets."""
     from airflow_mwaa_provider.secrets.configuration import MWAA_PRESET, read_configuration
 
     presets = {"secrets.backend_kwargs": MWAA_PRESET, "workers.secrets_backend_kwargs": MWAA_PRESET}
@@ -156,7 +158,7 @@ def _configuration_of(options: Mapping[str, str], version: str) -> Configuration
 
 
 def _metadata_of(remote: Remote) -> Callable[[Kind, str], Source]:
-    """Return what asks the metadata database of an environment, through its Airflow."""
+    """Return a function that asks an environment's metadata database through its Airflow."""
     from airflow_mwaa_provider.secrets.explanation import Found, Kind, Outcome, Source, connection_fields
 
     def ask(kind: Kind, secret_id: str) -> Source:
@@ -182,7 +184,7 @@ def _metadata_of(remote: Remote) -> Callable[[Kind, str], Source]:
 
 
 def extra_keys_of(extra: str | None) -> list[str]:
-    """Return the keys of a connection's extra, as far as it has some."""
+    """Return the keys of a connection's extra, if it has any."""
     import json
 
     try:
@@ -221,7 +223,7 @@ def _print_one(explanation: Explanation) -> None:
         _echo(f"Configuration: {problem}")
     used = explanation.used
     if used is None or used.found is None:
-        _echo("A task gets none.")
+        _echo("A task gets nothing.")
         return
     _echo(f"A task gets the answer of {explanation.sources.index(used) + 1}:")
     echo_fields((name.replace("_", " "), _shown(value)) for name, value in used.found.fields.items())
@@ -234,7 +236,7 @@ def _title(source: Source) -> str:
 
 
 def _similar_text(source: Source) -> str:
-    return f"Secrets that may be meant: {', '.join(source.similar)}." if source.similar else ""
+    return f"Secrets with similar names: {', '.join(source.similar)}." if source.similar else ""
 
 
 def _shown(value: object) -> object:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa secrets``: connections and variables that are kept in Secrets Manager."""
+"""``airflow-mwaa secrets``: connections and variables in Secrets Manager."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_mwaa_provider.cli.secrets.uri import uri
 
 @click.group()
 def secrets() -> None:
-    """Work with connections and variables that are kept in Secrets Manager, and look after their cache.
+    """Work with connections and variables in Secrets Manager, and with their cache.
 
     \b
     Example:

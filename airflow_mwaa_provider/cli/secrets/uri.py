@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa secrets uri``: a connection as a URI with every field rightly encoded, and a URI taken apart."""
+"""``airflow-mwaa secrets uri``: build the URI of a connection with every field encoded, or split a URI."""
 
 from __future__ import annotations
 
@@ -22,27 +22,31 @@ if TYPE_CHECKING:
 
 _MAX_BYTES = 64 * 1024
 _FIELDS = ("conn_type", "login", "password", "host", "port", "schema", "extra", "description")
-# Airflow's own words for what is secret, and some more: what is masked too often is shown by --show-secrets.
+# Airflow's own words for secrets, and some more: --show-secrets shows what is masked unnecessarily.
 _SECRET = re.compile(r"pass(word|wd|phrase)?|secret|token|key|auth|credential|connection_?string|dsn|account", re.I)
 _MASK = "***"
 
 
 @click.command()
-@click.option("--type", "conn_type", metavar="TYPE", help="Type of the connection, such as postgres.")
+@click.option("--type", "conn_type", metavar="TYPE", help="The type of the connection, such as postgres.")
 @click.option("--login", help="Who logs in.")
 @click.option(
-    "--password-file", metavar="FILE", help="Read the password from a file, or - for stdin; one line break at its end"
-    " is not part of it.",
+    "--password-file", metavar="FILE", help="Read the password from a file, or - for stdin. One trailing line break"
+    " is removed.",
 )  # fmt: skip
-@click.option("--ask-password", is_flag=True, help="Ask for the password; what is typed is not shown.")
+@click.option("--ask-password", is_flag=True, help="Ask for the password, without showing what is typed.")
 @click.option("--host")
 @click.option("--port", type=click.IntRange(0, 65535))
 @click.option("--schema", help="Schema, or database.")
 @click.option(
-    "--extra", "extras", multiple=True, metavar="NAME=VALUE", help="A value of extra, or all of it as JSON; repeatable."
+    "--extra",
+    "extras",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A value of extra, or all of extra as JSON. Repeatable.",
 )
-@click.option("--extra-file", metavar="FILE", help="Read extra, a JSON object, from a file, or - for stdin.")
-@click.option("--read", "is_read", is_flag=True, help="Take apart the URI, or the JSON, that stdin has.")
+@click.option("--extra-file", metavar="FILE", help="Read extra as a JSON object from a file, or - for stdin.")
+@click.option("--read", "is_read", is_flag=True, help="Split the URI or JSON on stdin into its fields.")
 @click.option("--show-secrets", is_flag=True, help="With --read: show the password and what looks secret in extra.")
 @output_option
 @mwaa_errors_in_one_line
@@ -61,10 +65,10 @@ def uri(
     show_secrets: bool,
     output: str,
 ) -> None:
-    """Build the URI of a connection, with every field rightly encoded; or take one apart.
+    """Build the URI of a connection, with every field encoded; or split one into its fields.
 
-    Any character may be in any field, and Airflow 2 and 3 read the same connection from it. The password is asked for,
-    or comes from a file or stdin: arguments are seen by others, and kept in a shell's history.
+    Any field may contain any character, and Airflow 2 and 3 read the same connection from the URI. The command asks for
+    the password, or reads it from a file or stdin: arguments are visible to others, and stored in a shell's history.
 
     \b
     Example:
@@ -78,13 +82,13 @@ def uri(
     given = {"conn_type": conn_type, "login": login, "host": host, "port": port, "schema": schema}
     if is_read:
         if any(value is not None for value in (*given.values(), password_file, extra_file)) or extras or ask_password:
-            raise click.UsageError("--read takes the connection from stdin, and no field beside it.")
+            raise click.UsageError("--read takes the connection from stdin, and no other fields.")
         _show(_read_connection(_text(STDIN)), output, show_secrets=show_secrets)
         return
     if conn_type is None:
         raise click.UsageError("Give the connection's --type, or --read.")
     if show_secrets:
-        raise click.UsageError("--show-secrets goes with --read; a URI that is built holds the password.")
+        raise click.UsageError("--show-secrets requires --read; a URI that is built contains the password.")
     if password_file == STDIN and extra_file == STDIN:
         raise click.UsageError("Only one of --password-file and --extra-file can be stdin.")
     given["extra"] = json.dumps(_extra(extras, extra_file)) if extras or extra_file else None
@@ -93,7 +97,7 @@ def uri(
     try:
         built = uri_of_connection(connection)
     except ValueError as error:
-        raise MwaaInputError(f"The connection: {error}. Keep it as JSON instead.") from None
+        raise MwaaInputError(f"The connection: {error}. Store it as JSON instead.") from None
     if output == "json":
         echo_json({"uri": built})
     else:
@@ -119,7 +123,9 @@ def _extra(extras: tuple[str, ...], file: str | None) -> dict[str, Any]:
             continue
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise MwaaInputError('--extra: it has no name. Write --extra NAME=VALUE, or --extra \'{"NAME": "VALUE"}\'.')
+            raise MwaaInputError(
+                '--extra: a value has no name. Write --extra NAME=VALUE, or --extra \'{"NAME": "VALUE"}\'.'
+            )
         found[name] = value
     return found
 
@@ -131,7 +137,7 @@ def _json_object(text: str, where: str) -> dict[str, Any]:
 
 
 def _text(place: str) -> str:
-    where = "What came on stdin" if place == STDIN else f"File {place!r}"
+    where = "The input on stdin" if place == STDIN else f"File {place!r}"
     try:
         if place == STDIN:
             if sys.stdin is not None and sys.stdin.isatty():
@@ -147,14 +153,14 @@ def _text(place: str) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise MwaaInputError(f"{where} is no text in UTF-8 (byte {error.start}). Write it in UTF-8.") from None
+        raise MwaaInputError(f"{where} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
 
 
 def _read_connection(text: str) -> Connection:
     from airflow_mwaa_provider.client.stored.documents import connections_of
 
     if not text.strip():
-        raise MwaaInputError("What came on stdin is empty. Give a URI, or a connection as JSON.")
+        raise MwaaInputError("The input on stdin is empty. Give a URI, or a connection as JSON.")
     return connections_of({"connection": text})["connection"]
 
 

@@ -85,7 +85,7 @@ class ControlPlane:
 
     def list_environments(self) -> list[str]:
         """List the names of all environments of the account in this region."""
-        return list(self._call("ListEnvironments", "*", _environment_names))
+        return list(self._call("ListEnvironments", "*", _all_environments)["Environments"])
 
     def get_environment(self, env_name: str) -> dict[str, Any]:
         """Describe an environment: the ``Environment`` structure of GetEnvironment."""
@@ -224,6 +224,6 @@ def _with_members(answer: dict[str, Any], *names: str) -> dict[str, Any]:
     return answer
 
 
-def _environment_names(client: Any) -> list[str]:
+def _all_environments(client: Any) -> dict[str, Any]:
     pages = client.get_paginator("list_environments").paginate()
-    return [name for page in pages for name in _with_members(page, "Environments")["Environments"]]
+    return {"Environments": [name for page in pages for name in _with_members(page, "Environments")["Environments"]]}

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moves connections and variables of an environment to Secrets Manager, and back; imports no Airflow."""
+"""Move connections and variables of an environment to Secrets Manager, and back; imports no Airflow."""

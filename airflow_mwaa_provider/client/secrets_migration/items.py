@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is moved: connections and variables, which of them are meant, and what is wrong with one."""
+"""What is moved: connections and variables, which of them are selected, and what is wrong with one."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Kind(StrEnum):
 class Found:
     """A connection or a variable of the source.
 
-    :param value: a :class:`Connection`, or the text of a variable; ``None`` where it cannot be read.
-    :param problem: why not; never with a value.
-    :param description: of a variable; a connection has its own.
+    :param value: a :class:`Connection`, or the value of a variable; ``None`` if it cannot be read.
+    :param problem: why not; never contains a value.
+    :param description: the description of a variable; a connection has its own.
     """
 
     kind: Kind
@@ -49,34 +49,34 @@ class Found:
 
 
 class Patterns:
-    """Which keys are meant: names, or patterns with ``*`` and ``?``.
+    """Which keys are selected: names, or patterns with ``*`` and ``?``.
 
-    ``aws_default`` is meant only by its name: MWAA sets it, and has it never looked up in a secret.
+    ``aws_default`` is selected only by its name: MWAA sets it, and never looks it up in a secret.
 
-    :raises MwaaInputError: they are no list.
+    :raises MwaaInputError: the patterns are not a list.
     """
 
     def __init__(self, kind: Kind, patterns: Collection[str]) -> None:
         if isinstance(patterns, str) or not isinstance(patterns, Collection):
-            raise MwaaInputError(f"{kind.nouns}={patterns!r} is no list of names or patterns: give ['sales_*'].")
+            raise MwaaInputError(f"{kind.nouns}={patterns!r} is not a list of names or patterns. Give ['sales_*'].")
         self.kind = kind
         self.patterns = [str(pattern) for pattern in patterns]
 
     def mean(self, key: str) -> bool:
-        """Return whether a key is meant."""
+        """Return whether a key is selected."""
         if key == "aws_default" and self.kind is Kind.CONNECTION:
             return key in self.patterns
         return any(key == pattern or fnmatchcase(key, pattern) for pattern in self.patterns)
 
     @property
     def names(self) -> list[str]:
-        """Those that are names."""
+        """The patterns that are names."""
         return [pattern for pattern in self.patterns if not set(pattern) & set("*?[")]
 
     def check_found(self, found: Sequence[Found]) -> None:
-        """Refuse a name that is not there.
+        """Check that every name was found.
 
-        :raises MwaaInputError: names it.
+        :raises MwaaInputError: one was not found; the message names it.
         """
         if missing := sorted(set(self.names) - {item.key for item in found}):
             raise MwaaInputError(
@@ -85,7 +85,7 @@ class Patterns:
 
 
 def connection_found(key: str, fields: Any) -> Found:
-    """Check the fields, or the text, of a connection as an import into Airflow does; a mask is refused."""
+    """Check the fields or the URI of a connection like an import into Airflow; a mask is refused."""
     try:
         return Found(Kind.CONNECTION, key, connections_of({key: fields})[key])
     except MwaaInputError as error:
@@ -93,7 +93,7 @@ def connection_found(key: str, fields: Any) -> Found:
 
 
 def variable_found(key: str, item: Any, description: str | None = None) -> Found:
-    """Check the value of a variable, or ``{"value": …, "description": …}``, as an import into Airflow does."""
+    """Check the value of a variable, or ``{"value": …, "description": …}``, like an import into Airflow."""
     if isinstance(item, dict) and "value" in item and set(item) <= {"value", "description"}:
         item, description = item["value"], item.get("description") or description
     try:

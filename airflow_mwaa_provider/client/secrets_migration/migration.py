@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plans what becomes of each connection and variable, then writes one after the other and reads each back.
+"""Plan what becomes of each connection and variable, then write them one by one and read each back.
 
-A migration that was ended half-way goes on when it is run again: what is there already with the same value is
-"same". No value is in a log, an error or a result.
+A migration that was interrupted continues when it is run again: secrets that already have the same value are "same". No
+value is in a log, an error or a result.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _READ_BACK_S = 20.0
 
 
 class Step(StrEnum):
-    """What becomes of a connection or variable; in a plan, what would."""
+    """What becomes of a connection or variable; in a plan, what would become of it."""
 
     CREATED = "created"
     OVERWRITTEN = "overwritten"
@@ -78,7 +78,7 @@ class _Planned:
 
 @dataclass
 class Outcome:
-    """What became of each; names alone."""
+    """What became of each; only names."""
 
     steps: dict[Kind, dict[str, Step]]
     reasons: dict[tuple[Kind, str], str]
@@ -86,11 +86,11 @@ class Outcome:
     is_dry_run: bool
 
     def keys(self, kind: Kind, step: Step) -> list[str]:
-        """Return the keys of which one became that."""
+        """Return the keys with this outcome."""
         return [key for key, became in self.steps.get(kind, {}).items() if became is step]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it in JSON's own types."""
+        """Return the outcome as JSON types."""
         made: dict[str, Any] = {"dry_run": self.is_dry_run}
         for kind in Kind:
             refused = self.keys(kind, Step.REFUSED)
@@ -102,7 +102,7 @@ class Outcome:
         return made
 
     def counts(self) -> str:
-        """Say in a few words what became of how many."""
+        """Return in a few words how many there are of each outcome."""
         counted = {step: sum(len(self.keys(kind, step)) for kind in Kind) for step in Step}
         return ", ".join(f"{count} {step}" for step, count in counted.items() if count) or "nothing found"
 
@@ -122,14 +122,14 @@ def migrate(
     """Move connections and variables to Secrets Manager.
 
     :param read_back: reads a connection or variable as a task would.
-    :param stop: when it is set, the migration ends between two secrets.
-    :param progress: is told how many of how many are done.
-    :raises MigrationRefused: something cannot be moved, or is there and differs; nothing was written.
-    :raises SecretsError: it ended half-way; run again, it goes on.
+    :param stop: when it is set, the migration stops before the next secret.
+    :param progress: called with the number of secrets that are done, and of all.
+    :raises MigrationRefused: something cannot be moved, or already exists and differs; nothing was written.
+    :raises SecretsError: the migration was interrupted; run it again to continue.
     """
     if options.delete_source and not source.can_delete:
         raise MwaaInputError(
-            f"{source.label}: nothing can be deleted from there.", advice="Leave out {}.", parameter="delete_source"
+            f"{source.label}: nothing can be deleted from it.", advice="Leave out {}.", parameter="delete_source"
         )
     planned = plan(source, wanted, secrets, names, options)
     if not dry_run:
@@ -150,7 +150,7 @@ def migrate(
     for start in range(0, len(left), AT_ONCE):
         if stop is not None and stop.is_set():
             raise SecretsError(
-                f"The migration was stopped after {start} of {len(left)} secrets. Run it again, and it goes on."
+                f"The migration was stopped after {start} of {len(left)} secrets. Run it again to continue."
             )
         some = left[start : start + AT_ONCE]
         call_all(move, some)
@@ -166,7 +166,7 @@ def migrate(
 def plan(
     source: Source, wanted: Sequence[Patterns], secrets: SecretsManager, names: Names, options: MigrationOptions
 ) -> list[_Planned]:
-    """Read the source and what is in Secrets Manager, and say what is to become of each; write nothing."""
+    """Read the source and Secrets Manager, and return what is to become of each; write nothing."""
     found: list[Found] = []
     for patterns in wanted:
         if patterns.patterns:
@@ -182,7 +182,7 @@ def plan(
 
 
 def secrets_of(kind: Kind, patterns: Patterns, secrets: SecretsManager, names: Names) -> list[Found]:
-    """Read what Secrets Manager holds, for the way back."""
+    """Read secrets in order to restore them."""
     prefix = names.prefix(kind)
     listed = {name: text for name, text in secrets.list(prefix).items() if patterns.mean(name.removeprefix(prefix))}
     found = []
@@ -231,7 +231,7 @@ def _step(item: _Planned, there: Secret, options: MigrationOptions) -> tuple[Ste
         if options.restore_deleted:
             return Step.RESTORED, ""
         return Step.REFUSED, (
-            f"secret {item.name!r} is scheduled for deletion; wait until it is gone, or set restore_deleted"
+            f"secret {item.name!r} is scheduled for deletion; wait until it is deleted, or set restore_deleted"
         )
     if there.text is not None and _is_same(item.found, there.text):
         return Step.SAME, ""
@@ -262,7 +262,7 @@ def _check(planned: Iterable[_Planned], options: MigrationOptions) -> None:
     conflicts = [item for item in items if item.step is Step.CONFLICT]
     if conflicts:
         raise MigrationRefused(
-            f"{len(conflicts)} already in Secrets Manager with something else in it, so nothing was written: "
+            f"{len(conflicts)} already in Secrets Manager with another value, so nothing was written: "
             f"{_listed(map(_label, conflicts))}.",
             advice="Compare them, or set {} to overwrite or skip.",
             parameter="on_conflict",
@@ -286,7 +286,7 @@ def _write(item: _Planned, secrets: SecretsManager) -> None:
         description = found.value.description if isinstance(found.value, Connection) else found.description
         if len(description or "") > MAX_DESCRIPTION_CHARS:
             log.warning(
-                "%s %r: its description is cut to %d characters", found.kind.capitalize(), found.key,
+                "%s %r: its description is truncated to %d characters", found.kind.capitalize(), found.key,
                 MAX_DESCRIPTION_CHARS,
             )  # fmt: skip
         if secrets.create(item.name, item.text, description):
@@ -294,8 +294,8 @@ def _write(item: _Planned, secrets: SecretsManager) -> None:
         there = secrets.read([item.name])[item.name]
         if there.text is None or not _is_same(found, there.text):
             raise SecretsError(
-                f"Secret {item.name!r}: somebody else has made it meanwhile, with something else in it. Compare them, "
-                "and run it again.",
+                f"Secret {item.name!r}: it was created meanwhile, with another value. Compare them, and run the "
+                "migration again.",
                 secret=item.name,
             )
     elif item.step is Step.OVERWRITTEN:
@@ -308,7 +308,7 @@ def _write(item: _Planned, secrets: SecretsManager) -> None:
 
 
 def _check_read_back(item: _Planned, secrets: SecretsManager, read_back: ReadBack) -> None:
-    """Read a secret as a task would; again for a while, because it may be seen a moment later than it was written.
+    """Read a secret as a task would. Retry for a while, because a new value may not be visible immediately.
 
     :raises SecretsError: a task would get something else.
     """
@@ -324,7 +324,7 @@ def _check_read_back(item: _Planned, secrets: SecretsManager, read_back: ReadBac
         if different:
             raise SecretsError(
                 f"Secret {item.name!r}: a task that reads {_label(item)} would get another one ({different}). Compare "
-                "the backend's prefixes with those given here; the source is as it was.",
+                "the backend's prefixes with those given here. The source was not changed.",
                 secret=item.name,
                 transient=True,
             )
@@ -342,14 +342,14 @@ def _outcome(planned: Iterable[_Planned], *, is_dry_run: bool) -> Outcome:
 
 
 def importable(found: Sequence[Found], *, leave_out_refused: bool) -> tuple[dict[str, Found], dict[str, str]]:
-    """Return what was read for the way back, by key, and why some of it cannot be taken.
+    """Return what can be restored, by key, and why the rest cannot.
 
-    :raises MigrationRefused: something cannot be taken, and is not to be left out.
+    :raises MigrationRefused: something cannot be restored, and is not to be skipped.
     """
     refused = {item.key: item.problem for item in found if item.problem}
     if refused and not leave_out_refused:
         raise MigrationRefused(
-            f"{len(refused)} cannot be taken from Secrets Manager, so nothing was written: "
+            f"{len(refused)} cannot be restored from Secrets Manager, so nothing was written: "
             f"{_listed(f'{key!r}: {problem}' for key, problem in refused.items())}.",
             advice="Correct that, or leave them out with {}.",
             parameter="leave_out_refused",

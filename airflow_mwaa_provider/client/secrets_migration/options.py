@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a migration is asked to do, checked; light enough for the parsing of a DAG file."""
+"""The options of a migration, checked; light enough to import when a DAG file is parsed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CONFLICTS = ("fail", "skip", "overwrite")
 
 @dataclass(frozen=True)
 class Names:
-    """How secrets are named, as the backend's options say.
+    """How secrets are named, in the terms of the backend's options.
 
-    :raises MwaaInputError: a prefix cannot be one.
+    :raises MwaaInputError: a prefix is invalid.
     """
 
     connections_prefix: str = "airflow/connections"
@@ -33,8 +33,8 @@ class Names:
                 raise MwaaInputError(f"{parameter}={prefix!r}: {problem}.")
         if self._prefix(Kind.CONNECTION) == self._prefix(Kind.VARIABLE):
             raise MwaaInputError(
-                "connections_prefix and variables_prefix are the same, so that a connection and a variable of one name "
-                "would be one secret. Give two."
+                "connections_prefix and variables_prefix are the same, so a connection and a variable of the same name "
+                "would be one secret. Give two different prefixes."
             )
 
     def of(self, kind: Kind, key: str) -> str:
@@ -42,12 +42,12 @@ class Names:
         return f"{self._prefix(kind)}{key}"
 
     def prefix(self, kind: Kind) -> str:
-        """Return what the names of all secrets of a kind begin with.
+        """Return the prefix of the names of all secrets of a kind.
 
-        :raises MwaaInputError: there is none, and so every secret of the account would be meant.
+        :raises MwaaInputError: the prefix is empty, so it would select every secret of the account.
         """
         if not self._prefix(kind):
-            raise MwaaInputError(f"{kind.nouns}_prefix is empty, which would mean every secret. Give a prefix.")
+            raise MwaaInputError(f"{kind.nouns}_prefix is empty, which would select every secret. Give a prefix.")
         return self._prefix(kind)
 
     def _prefix(self, kind: Kind) -> str:
@@ -57,15 +57,15 @@ class Names:
 
 @dataclass(frozen=True)
 class MigrationOptions:
-    """What is to become of what.
+    """What is to become of each connection and variable.
 
-    :param on_conflict: what to do with a secret that is there and holds something else: ``"fail"`` before anything
-        is written, ``"skip"`` or ``"overwrite"`` it.
-    :param form: the form of connections.
-    :param restore_deleted: take back the deletion of secrets that are scheduled for it, and overwrite them.
-    :param leave_out_refused: leave out what cannot be moved, instead of failing before anything is written.
-    :param delete_source: delete at the source what a secret holds, each after its secret was read back.
-    :raises MwaaInputError: one is unknown.
+    :param on_conflict: what to do with a secret that already has another value: ``"fail"`` before anything is written,
+        ``"skip"`` or ``"overwrite"`` it.
+    :param form: the form in which connections are stored.
+    :param restore_deleted: restore secrets that are scheduled for deletion, and overwrite them.
+    :param leave_out_refused: skip what cannot be moved, instead of failing before anything is written.
+    :param delete_source: delete each connection and variable from the source once its secret was read back.
+    :raises MwaaInputError: a value is unknown.
     """
 
     on_conflict: str = "fail"
@@ -76,6 +76,8 @@ class MigrationOptions:
 
     def __post_init__(self) -> None:
         if self.on_conflict not in CONFLICTS:
-            raise MwaaInputError(f"on_conflict={self.on_conflict!r} is none of {', '.join(map(repr, CONFLICTS))}.")
+            raise MwaaInputError(f"on_conflict={self.on_conflict!r} must be one of {', '.join(map(repr, CONFLICTS))}.")
         if self.form not in tuple(SecretForm):
-            raise MwaaInputError(f"form={self.form!r} is none of {', '.join(repr(str(form)) for form in SecretForm)}.")
+            raise MwaaInputError(
+                f"form={self.form!r} must be one of {', '.join(repr(str(form)) for form in SecretForm)}."
+            )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a task reads from a secret, in types and errors of our own."""
+"""What a task reads from a secret, in this package's own types and errors."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FIELDS = ("conn_type", "host", "login", "password", "schema", "port", "extra")
 
 
 def reader(backend: Any, names: Names) -> Callable[[Kind, str], Connection | str | None]:
-    """Return what reads a connection or a variable as a task would.
+    """Return a function that reads a connection or a variable as a task would.
 
-    :param backend: has ``connection`` and ``variable``, which answer with Airflow's own types.
+    :param backend: has ``connection`` and ``variable``, which return Airflow's own types.
     """
 
     def read(kind: Kind, key: str) -> Connection | str | None:
@@ -47,6 +47,6 @@ def reader(backend: Any, names: Names) -> Callable[[Kind, str], Connection | str
             if found is None:
                 return None
             return Connection(conn_id=key, **{field: getattr(found, field) for field in _FIELDS})
-        raise failure  # not within the except: the chain would repeat the secret
+        raise failure  # outside of the except block: the chained exception would repeat the secret
 
     return read

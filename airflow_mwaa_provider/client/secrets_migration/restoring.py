@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way back: what Secrets Manager holds into the connections and variables of an environment."""
+"""Restore secrets to the connections and variables of an environment."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def restore(
     overwrite_hidden: bool = False,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Write what secrets hold into an environment; of each kind all, or nothing. The secrets stay.
+    """Write secrets to an environment, all of a kind or none. The secrets are kept.
 
-    :param on_conflict: what to do with what is there and differs: ``"fail"``, ``"skip"`` or ``"overwrite"``.
-    :param overwrite_hidden: also overwrite what Airflow hides, and which a failed import could not put back.
+    :param on_conflict: what to do with those that already exist and differ: ``"fail"``, ``"skip"`` or ``"overwrite"``.
+    :param overwrite_hidden: also overwrite values that Airflow hides, which a failed import could not put back.
     :return: by kind ``{"created": [...], "changed": [...], "same": [...], "skipped": [...], "refused": {key:
-        reason}}``, keys alone.
-    :raises MigrationRefused: a secret cannot be taken; nothing was written.
-    :raises RemoteConflict: something is there and differs; nothing of its kind was written.
-    :raises ImportFailed: it failed later; what was written is put back where that is possible.
+        reason}}``, only keys.
+    :raises MigrationRefused: a secret cannot be restored; nothing was written.
+    :raises RemoteConflict: something already exists and differs; nothing of its kind was written.
+    :raises ImportFailed: writing failed; previous values are put back where possible.
     """
     taken = []
     for patterns in wanted:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection as the text of a secret, and back.
+"""A connection as the value of a secret, and back.
 
 Source: ``SecretsManagerBackend._standardize_secret_keys`` of the amazon provider 9.0.0 and 9.34.0, and
 ``Connection.from_json`` of Airflow 2.10.3 and 3.3.1.
@@ -22,7 +22,7 @@ _ALIASES = {
     "remote_host": "host", "server": "host", "database": "schema", "conn_id": "conn_type",
     "connection_type": "conn_type", "engine": "conn_type",
 }  # fmt: skip
-"""Other names of fields that the amazon provider takes."""
+"""Other names of fields that the amazon provider accepts."""
 
 
 class SecretForm(StrEnum):
@@ -33,9 +33,9 @@ class SecretForm(StrEnum):
 
 
 def secret_of_connection(connection: Connection, form: SecretForm) -> str:
-    """Write a connection so that a task that reads the secret gets the same one.
+    """Return the value of a secret from which a task reads the same connection.
 
-    :raises ValueError: this form cannot hold it; the text names the field, and no value but a type.
+    :raises ValueError: this form cannot hold it; the message names the field, and no value except a type.
     """
     if form is SecretForm.URI:
         return uri_of_connection(connection)
@@ -51,8 +51,8 @@ def secret_of_connection(connection: Connection, form: SecretForm) -> str:
     different = differing_fields(connection, connection_of_secret(connection.conn_id, text))
     if different == ["conn_type"]:
         raise ValueError(
-            f"a secret cannot hold the type {connection.conn_type!r}: Airflow makes a dash an underscore, and postgres "
-            "of postgresql"
+            f"a secret cannot hold the type {connection.conn_type!r}: Airflow changes a dash to an underscore, and "
+            "postgresql to postgres"
         )
     if different:
         raise ValueError(f"a secret cannot hold its {different[0]}")
@@ -62,7 +62,7 @@ def secret_of_connection(connection: Connection, form: SecretForm) -> str:
 def connection_of_secret(conn_id: str, text: str) -> Connection:
     """Read a connection as Airflow reads a secret.
 
-    :raises ValueError: it holds none; the text repeats nothing of it.
+    :raises ValueError: it is not a connection; the message repeats nothing of it.
     """
     text = text.strip()
     if not text.startswith("{"):
@@ -72,7 +72,7 @@ def connection_of_secret(conn_id: str, text: str) -> Connection:
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
     except ValueError:
-        raise ValueError("it begins like JSON, and is none") from None
+        raise ValueError("it begins like JSON but is not") from None
     fields: dict[str, Any] = {}
     for name, value in document.items():
         fields.setdefault(name if name in _FIELDS else _ALIASES.get(name, ""), value)
@@ -94,7 +94,7 @@ def connection_of_secret(conn_id: str, text: str) -> Connection:
 
 
 def _extra(text: str) -> Any:
-    """Return an extra as the object that it is, so that people can read it; as text where JSON would change it."""
+    """Return an extra as an object, so that people can read it, or as a string if JSON would change it."""
     try:
         value = json.loads(text)
         json.dumps(value, allow_nan=False)
@@ -109,7 +109,7 @@ def _port(value: Any) -> int | None:
     try:
         return int(value)
     except (TypeError, ValueError):
-        raise ValueError("its port is no number") from None
+        raise ValueError("its port is not a number") from None
 
 
 def _text(value: Any, name: str) -> str | None:
@@ -117,4 +117,4 @@ def _text(value: Any, name: str) -> str | None:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"its {name} is no text")
+    raise ValueError(f"its {name} is not a string")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a migration reads connections and variables: whole, or with the reason why one cannot be read."""
+"""Where a migration reads connections and variables, each with its value or the reason why it cannot be read."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ WAYS_OUT = (
 
 
 class Source(Protocol):
-    """Reads what is to be moved, and deletes what has been."""
+    """Reads what is to be moved, and deletes what was moved."""
 
     label: str
     can_delete: bool
 
     def read(self, patterns: Patterns) -> Sequence[Found]:
-        """Read what is meant, sorted by key; all of it, with what is wrong with each."""
+        """Read everything that is selected, sorted by key, with what is wrong with each."""
 
     def delete(self, found: Found) -> None:
         """Delete one that was read.
 
-        :raises MwaaError: it cannot be, or has been changed meanwhile.
+        :raises MwaaError: it cannot be deleted, or was changed meanwhile.
         """
 
 
 class DocumentSource:
-    """What a file holds, in the form of Airflow's own export, or a database, or a task was given.
+    """Connections and variables from a file in the form of Airflow's own export, from a database, or from a task.
 
-    :param documents: by kind the document: of connections by id their fields or text, of variables by key the value,
-        or a dict with ``value`` and ``description``.
-    :param problems: by kind and key why one could not be read.
-    :param delete: deletes one; ``None`` where that cannot be.
+    :param documents: a document by kind: connections as their fields or URI by id, variables as their value, or a dict
+        with ``value`` and ``description``, by key.
+    :param problems: why one could not be read, by kind and key.
+    :param delete: deletes one; ``None`` if that is impossible.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class DocumentSource:
         self.can_delete = delete is not None
 
     def read(self, patterns: Patterns) -> list[Found]:
-        """Read what is meant."""
+        """Read what is selected."""
         kind = patterns.kind
         document = self._documents.get(kind, {})
         keys = {*document, *(key for of_kind, key in self._problems if of_kind == kind)}
         return [self._found(kind, key, document.get(key)) for key in sorted(keys) if patterns.mean(key)]
 
     def delete(self, found: Found) -> None:
-        """Delete one, where that can be."""
+        """Delete one, if that is possible."""
         if self._delete is None:
             raise MwaaInputError(
-                f"{self.label}: nothing can be deleted from there.", advice="Leave out {}.", parameter="delete_source"
+                f"{self.label}: nothing can be deleted from it.", advice="Leave out {}.", parameter="delete_source"
             )
         self._delete(found.kind.value, found.key)
 
@@ -95,8 +95,8 @@ class DocumentSource:
 class EnvironmentSource:
     """Another environment, as its REST API and its CLI show it.
 
-    Airflow's REST API shows no passwords. Airflow 3 at least tells that there is one; of Airflow 2 no connection can
-    be read for certain. The CLI shows the text of any variable, and no connection.
+    Airflow's REST API shows no passwords. Airflow 3 at least shows that there is one; with Airflow 2, no connection can
+    be read reliably. The CLI shows the value of any variable, but no connections.
     """
 
     def __init__(self, environment: MwaaEnvironment) -> None:
@@ -105,7 +105,7 @@ class EnvironmentSource:
         self.can_delete = True
 
     def read(self, patterns: Patterns) -> list[Found]:
-        """Read what is meant."""
+        """Read what is selected."""
         if not patterns.patterns:
             return []
         if patterns.kind is Kind.VARIABLE:
@@ -120,14 +120,14 @@ class EnvironmentSource:
         try:
             collection.delete(found.key)
         except RemoteNotFound:
-            return  # an attempt before this one has, or somebody else
+            return  # already deleted, by an earlier attempt or somebody else
 
     def _connection(self, conn_id: str) -> Found:
         if self.environment.airflow_version.startswith("2."):
             return Found(
                 Kind.CONNECTION,
                 conn_id,
-                problem=f"the REST API of Airflow 2 does not tell whether it has a password; {WAYS_OUT}",
+                problem=f"the REST API of Airflow 2 does not show whether it has a password; {WAYS_OUT}",
             )
         row = self.environment.request("GET", f"/connections/{quoted(conn_id)}")
         hidden = "password" if row.get("password") else "extra" if MASK in (row.get("extra") or "") else ""
@@ -157,7 +157,7 @@ class EnvironmentSource:
 
 
 def _is_shown_as(shown: str | None, text: str) -> bool:
-    """Return whether the REST API may show a text so: with parts masked, or its JSON written anew."""
+    """Return whether the REST API may show a value this way: with parts masked, or its JSON rewritten."""
     if shown is None or MASK in shown:
         return True
     try:
