@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an environment finds in its bucket when ``local up`` starts it.
+"""Fill an environment's bucket when ``local up`` starts it.
 
-The local S3 forgets everything when it ends. So DAG files come back from the DAGs folder, which mirrors the bucket,
+The local S3 forgets everything when it ends. So DAG files are restored from the DAGs folder, which mirrors the bucket,
 and plugins.zip, requirements.txt and startup script from the copies that the environment last ran with.
 """
 
@@ -35,11 +35,11 @@ class BucketContents:
     bucket: str
     folder: EnvironmentFolder
     sources: dict[FileKind, tuple[str, Path]]
-    """Key in the bucket, and the file to upload there."""
+    """The key in the bucket, and the file to upload."""
 
     @classmethod
     def plan(cls, request: EnvironmentRequest, folder: EnvironmentFolder) -> BucketContents:
-        """Find out what is to be uploaded."""
+        """Return what is to be uploaded."""
         sources = environment_files.recall(folder)
         for name, path in request.files.items():
             kind = FileKind(name)
@@ -51,18 +51,18 @@ class BucketContents:
 
     @property
     def files(self) -> dict[FileKind, S3File]:
-        """Return what CreateEnvironment is told of them."""
+        """Return the parameters of CreateEnvironment for them."""
         return {kind: S3File(key) for kind, (key, _) in self.sources.items()}
 
     def upload(self, sync: BucketSync, files: BucketFiles) -> None:
-        """Make the bucket, and put everything into it."""
+        """Create the bucket, and upload everything to it."""
         self.folder.create()
         sync.ensure_bucket(self.bucket)
         if self.request.dags is None:
             sync.upload(self.folder.dags, self.bucket, DAGS_PREFIX)
         else:
             count = sync.upload(Path(self.request.dags), self.bucket, DAGS_PREFIX)
-            log.info("environment %s: uploaded %d files of %s", self.request.name, count, self.request.dags)
+            log.info("environment %s: uploaded %d files from %s", self.request.name, count, self.request.dags)
         for key, path in self.sources.values():
             files.upload(path, self.bucket, key)
         sync.sync(Mirror(self.request.name, self.bucket, DAGS_PREFIX, self.folder.dags))

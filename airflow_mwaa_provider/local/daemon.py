@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The long-running process of the local MWAA: database server, moto, AWS side and environments.
 
-Started by :func:`airflow_mwaa_provider.local.lifecycle.up` in a session of its own::
+Started by :func:`airflow_mwaa_provider.local.lifecycle.up` in its own session::
 
     python -m airflow_mwaa_provider.local.daemon < REQUEST > EVENTS 2>> daemon.log
 
-REQUEST is the JSON of :class:`~airflow_mwaa_provider.local.up_request.UpRequest`. EVENTS are JSON objects, one a
+REQUEST is the JSON of :class:`~airflow_mwaa_provider.local.up_request.UpRequest`. EVENTS are JSON objects, one per
 line, until it is ready or has failed:
-``{"event": "progress" | "ready" | "failed", …}``. It ends on SIGTERM, with all that it has started.
+``{"event": "progress" | "ready" | "failed", …}``. On SIGTERM it ends, with everything that it has started.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Daemon:
         self._metric_publishing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Start everything, report, and serve until cancelled; whatever happens, leave nothing running."""
+        """Start everything, report, and serve until canceled; in any case leave nothing running."""
         try:
             sync = await self._start()
             self.report({"event": "ready", "status": self._status()})
@@ -101,10 +101,10 @@ class Daemon:
         certificates = CertificateAuthority.load_or_create(self._folder.tls)
         certificates.write_bundle(self._folder.ca_bundle)
         _add_users_authorities(self._folder.ca_bundle)
-        # Clients may have another botocore than this one, which may not heed AWS_DISABLE_HOST_PREFIX_INJECTION.
+        # Clients may have another botocore, which may not support AWS_DISABLE_HOST_PREFIX_INJECTION.
         aws_models.write_without_host_prefix(Path(botocore.__file__).parent, self._folder.aws_models)
         pythons = list(dict.fromkeys(request.python for request in self._request.environments))
-        # moto's start overlaps with Airflow's: nobody needs it before the buckets are made.
+        # moto starts at the same time as Airflow: it is not needed before the buckets are created.
         moto = asyncio.create_task(self._moto.start())
         try:
             inspected, self._no_mwaa_paths, _ = await asyncio.gather(
@@ -151,7 +151,7 @@ class Daemon:
         context.aws = self._aws_world
         await run_whole(self._logs.mark, self._folder.environments)
         contents = self._create_environments(by_python)
-        # From here on: what keeps an environment from starting is in its logs, too.
+        # From here on, what prevents an environment from starting is also in its logs.
         self._log_shipping = asyncio.create_task(self._logs.run(self._log_sources))
         context.bucket_sync = sync = await asyncio.to_thread(BucketSync, self._moto.url, self._request.region)
         context.bucket_files = await asyncio.to_thread(BucketFiles, self._moto.url, self._request.region)
@@ -160,7 +160,7 @@ class Daemon:
         return sync
 
     def _aws_world(self, spec: EnvironmentSpec) -> AwsWorld:
-        """Give an environment credentials of its own: those of its execution role, as its containers have on MWAA."""
+        """Give an environment the credentials of its execution role, which its containers have on MWAA."""
         assert self._mwaa is not None
         keys = self._secrets.setdefault("environment_keys", {})
         if spec.name not in keys:
@@ -175,7 +175,7 @@ class Daemon:
         return AwsWorld(self._endpoint_url, key["id"], key["secret"], self._request.region, self._folder.ca_bundle)
 
     def _create_environments(self, by_python: dict[str, interpreter.Interpreter]) -> list[BucketContents]:
-        """Begin to create all environments; return what shall be in their buckets."""
+        """Begin to create all environments; return the contents of their buckets."""
         assert self._mwaa is not None
         contents = []
         gateway_ports = self._secrets.setdefault("gateway_ports", {})
@@ -201,7 +201,7 @@ class Daemon:
             settings={logging_configuration.MEMBER: logging_configuration.EVERYTHING},
         )
         if gateway_port:
-            # The same address at every start, so that bookmarks stay right.
+            # The same address at every start, so that bookmarks remain valid.
             with contextlib.suppress(OSError):
                 return create(gateway_port=gateway_port)
         return create()
@@ -278,7 +278,7 @@ class Daemon:
         return content
 
     async def _keep_status(self) -> None:
-        """Write what runs into the status file whenever it changes, and say how far the start has got."""
+        """Write what is running to the status file whenever it changes, and report the progress of the start."""
         while True:
             status = self._status()
             if status != self._last_status:
@@ -341,19 +341,19 @@ class Daemon:
         self.report({"event": "progress", "environment": environment, "message": message})
 
     def report(self, event: dict[str, Any]) -> None:
-        """Tell the process that started us."""
+        """Report an event to the process that started this one."""
         with contextlib.suppress(OSError, ValueError):  # nobody listens any more
             sys.stdout.write(json.dumps(event) + "\n")
             sys.stdout.flush()
 
 
 def _make_access_key_id() -> str:
-    # The form of an access key; moto and AWS's tools take nothing else.
+    # The form of an access key; moto and AWS's tools accept nothing else.
     return "AKIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16))
 
 
 def _add_users_authorities(bundle: Path) -> None:
-    """Keep trusting whom the user's shell trusts: its network may need an authority of its own."""
+    """Also trust the authorities that the user's shell trusts: its network may need a special one."""
     for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"):
         theirs = os.environ.get(variable)
         if not theirs or not Path(theirs).is_file() or Path(theirs).samefile(bundle):
@@ -365,12 +365,12 @@ def _add_users_authorities(bundle: Path) -> None:
 
 def _creation_error(environment: Environment | None) -> LocalMwaaError:
     if environment is None:
-        return LocalMwaaError("an environment was deleted while it was created")
+        return LocalMwaaError("an environment was deleted while it was being created")
     return LocalMwaaError(f"environment {environment.name}: {environment.error}", environment.error_log_tail)
 
 
 def _close_events() -> None:
-    """Let go of the pipe to the process that started us: it waits for its end."""
+    """Close the pipe to the process that started this one, which waits for its end."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -410,7 +410,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
     request = UpRequest.from_json(sys.stdin.read())
-    os.chdir(request.folder)  # the caller's folder may be removed, or its disk unmounted
+    os.chdir(request.folder)  # the caller's folder may be deleted, or its disk unmounted
     with state.StateFolder(Path(request.folder)).lock() as lock:
         if not lock.acquire():
             sys.exit("another daemon works in this folder")

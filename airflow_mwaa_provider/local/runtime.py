@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the local MWAA's AWS side needs of the Airflow behind an environment.
+"""The interface between the local MWAA's AWS side and the Airflow behind an environment.
 
 The AWS side (``local/aws``) knows only this file; ``local/airflow/runtime.py`` implements it with real
 processes. Everything here is asyncio: one event loop serves all environments.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FileKind(StrEnum):
-    """The files besides DAGs that an environment is made of."""
+    """The files of an environment besides its DAGs."""
 
     PLUGINS = "plugins"
     REQUIREMENTS = "requirements"
@@ -24,7 +24,7 @@ class FileKind(StrEnum):
 
 
 class LogKind(StrEnum):
-    """The logs of an environment; each has a group of CloudWatch Logs, whose name ends in this."""
+    """The logs of an environment; each has a CloudWatch Logs group, whose name ends with this."""
 
     DAG_PROCESSING = "DAGProcessing"
     SCHEDULER = "Scheduler"
@@ -40,30 +40,30 @@ class S3File:
     path: str
     """Its key."""
     version: str | None = None
-    """Of the object; None for the newest, and in a bucket without versions."""
+    """The object's version; None for the newest, and in a bucket without versions."""
     sha256: str = ""
-    """Of its content, once :meth:`RuntimeFactory.read_files` has read it."""
+    """The hash of its contents, once :meth:`RuntimeFactory.read_files` has read it."""
 
 
 @dataclass(frozen=True)
 class EnvironmentSpec:
-    """What an environment is made of, as CreateEnvironment and UpdateEnvironment give it."""
+    """The specification of an environment, from CreateEnvironment and UpdateEnvironment."""
 
     name: str
     airflow_version: str
     bucket: str
     dag_s3_path: str
-    """Folder of the DAG files in the bucket, without slashes at its ends: ``dags``."""
+    """The folder of the DAG files in the bucket, without leading or trailing slashes: ``dags``."""
     configuration: Mapping[str, str] = field(default_factory=dict)
     """AirflowConfigurationOptions: ``{"core.default_timezone": "utc"}``."""
     files: Mapping[FileKind, S3File] = field(default_factory=dict)
     execution_role_arn: str = ""
-    """The role that its tasks call AWS with; empty for the local MWAA's own."""
+    """The role with which its tasks call AWS; empty for the local MWAA's own."""
 
 
 @dataclass(frozen=True)
 class ApiSession:
-    """A login of the environment's Airflow, good for its UI and its REST API."""
+    """A login to the environment's Airflow, valid for its UI and its REST API."""
 
     cookie_name: str
     """``session`` on Airflow 2, ``_token`` on Airflow 3."""
@@ -82,7 +82,7 @@ class CliOutcome:
 
 
 class RuntimeStartError(Exception):
-    """An Airflow did not start; the text is one line and ``log_tail`` the end of the log that says why."""
+    """An Airflow did not start; the message is one line, and ``log_tail`` the end of the log that shows why."""
 
     def __init__(self, message: str, log_tail: str = "") -> None:
         super().__init__(message)
@@ -96,7 +96,7 @@ class Runtime(Protocol):
 
     @property
     def base_url(self) -> str:
-        """Where the web server listens, plain HTTP on loopback: ``http://127.0.0.1:PORT``."""
+        """The URL of the web server, plain HTTP on loopback: ``http://127.0.0.1:PORT``."""
 
     @property
     def api_prefix(self) -> str:
@@ -106,46 +106,46 @@ class Runtime(Protocol):
         """Start everything and return once the web server and the scheduler are healthy.
 
         :param public_url: the TLS gateway's URL, which Airflow puts into its own links.
-        :raises RuntimeStartError: nothing of it is left running then.
+        :raises RuntimeStartError: it did not start; nothing is left running.
         """
 
     async def drain(self) -> None:
-        """Start no more tasks, and return when those that run have ended, after 12 hours at the latest."""
+        """Start no more tasks, and return when the running ones have ended, after 12 hours at the latest."""
 
     async def stop(self) -> None:
-        """End every process of it. Does nothing when none runs."""
+        """End all its processes. Do nothing if none is running."""
 
     async def delete(self) -> None:
-        """Stop, and remove what it kept: another environment of this name begins empty."""
+        """Stop, and delete its data: another environment of this name begins empty."""
 
     async def login(self) -> ApiSession:
-        """Log in as the environment's administrator; each call is a new login, good for 12 hours."""
+        """Log in as the environment's administrator; each call is a new login, valid for 12 hours."""
 
     async def run_cli(self, argv: Sequence[str], timeout_s: float) -> CliOutcome:
         """Run ``airflow ARGV`` in a warm interpreter.
 
-        :raises TimeoutError: the command has been killed.
+        :raises TimeoutError: the command took too long, and was killed.
         """
 
 
 class RuntimeFactory(Protocol):
-    """Makes the Airflow of an environment; asked by the control plane for every environment it creates."""
+    """Creates the Airflow of each environment for the control plane."""
 
     def versions(self) -> Sequence[str]:
-        """Airflow versions that can be started here, the default first."""
+        """The Airflow versions that can be started here, the default first."""
 
     def create(self, spec: EnvironmentSpec) -> Runtime:
-        """Make a runtime, not started yet.
+        """Return a runtime that has not been started.
 
-        It takes the files from the copies that :meth:`read_files` has made of them.
+        It uses the copies of the files that :meth:`read_files` has made.
 
-        :raises ValueError: ``spec.airflow_version`` isn't one of :meth:`versions`.
+        :raises ValueError: ``spec.airflow_version`` is not one of :meth:`versions`.
         """
 
     async def read_files(self, spec: EnvironmentSpec) -> EnvironmentSpec:
-        """Keep copies of the files that a spec names; return the spec with the versions and contents that were read.
+        """Store copies of the files that a spec names; return the spec with the versions and hashes that were read.
 
-        Nothing of the environment changes by that, and what it had can still be started.
+        The environment is not changed, and can still be started with its previous files.
 
-        :raises RuntimeStartError: one can't be read, or isn't what MWAA would take.
+        :raises RuntimeStartError: a file cannot be read, or MWAA would reject it.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a daemon is asked to start; apart from it, because whoever asks needs nothing of what it imports."""
+"""What a daemon is asked to start. This is a separate file, because callers do not need the daemon's imports."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ import json
 from dataclasses import asdict, dataclass, field
 
 METRICS_INTERVAL_S = 60.0
-"""MWAA's time between two publications of an environment's metrics."""
+"""The time between two publications of an environment's metrics on MWAA."""
 
 
 @dataclass(frozen=True)
 class EnvironmentRequest:
-    """One environment that shall run."""
+    """One environment to run."""
 
     name: str
     python: str
     dags: str | None = None
-    """A folder whose files are uploaded into the environment's bucket first."""
+    """A folder whose files are uploaded to the environment's bucket first."""
     bucket: str | None = None
     files: dict[str, str] = field(default_factory=dict)
-    """A file of this machine for each kind (the values of :class:`~airflow_mwaa_provider.local.runtime.FileKind`)
-    that is uploaded first; empty for none. A kind that isn't named stays what it last was."""
+    """The file to upload for each kind (the values of :class:`~airflow_mwaa_provider.local.runtime.FileKind`); empty
+    for none. Other kinds keep their last file."""
     options: dict[str, str] = field(default_factory=dict)
     """AirflowConfigurationOptions, ``section.key``."""
 
 
 @dataclass(frozen=True)
 class UpRequest:
-    """What the daemon shall start."""
+    """What the daemon is to start."""
 
     folder: str
     port: int
-    """Of the endpoint; 0 for the last one, or one that is free."""
+    """The port of the endpoint; 0 for the last one, or a free one."""
     region: str
     environments: list[EnvironmentRequest] = field(default_factory=list)
     mwaa_paths: bool = True
-    """Whether environments' processes shall have ``/usr/local/airflow``, where the system permits it."""
+    """Whether environments' processes get ``/usr/local/airflow``, if the system permits it."""
     metrics_interval_s: float = METRICS_INTERVAL_S
-    """Time between two publications of environments' metrics."""
+    """The time between two publications of environments' metrics."""
 
     def to_json(self) -> str:
         """Return the request as the daemon reads it."""

@@ -41,18 +41,18 @@ def test_help_has_an_example(command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--environment", "1"], "'1' can't be an environment's name"),
+        (["--environment", "1"], "'1' is not a valid environment name"),
         (["-e", "a", "-e", "a"], "two environments have the same name"),
         (["-e", "a", "--python", "/no/such/python"], "there is no Python interpreter at /no/such/python"),
-        (["-e", "a", "--python", "b=/no/such"], "--python b=/no/such: there is no environment 'b'"),
+        (["-e", "a", "--python", "b=/no/such"], "--python b=/no/such: no such environment: 'b'"),
         (["-e", "a", "--python", "a=/bin/true"], "doesn't behave like a Python 3 interpreter"),
         (["-e", "a", "--dags", "/tmp"], "--dags /tmp: write NAME=DIR"),
-        (["-e", "a", "--dags", "a=/no/such/folder"], "there is no folder /no/such/folder"),
+        (["-e", "a", "--dags", "a=/no/such/folder"], "no such folder: /no/such/folder"),
         (["-e", "a", "--dags", "a="], "--dags a=: write NAME=DIR"),
         (["-e", "a", "--plugins", "b=/no/such"], "--plugins b=/no/such: write NAME=FILE"),
-        (["-e", "a", "--plugins", "a=/no/such/file"], "there is no file /no/such/file: check --plugins"),
+        (["-e", "a", "--plugins", "a=/no/such/file"], "no such file: /no/such/file. Check --plugins"),
         (["-e", "a", "--metrics-interval", "500ms"], "--metrics-interval must be at least 1s"),
-        (["-e", "a", "--startup-script", "a=/no/such"], "there is no file /no/such: check --startup-script"),
+        (["-e", "a", "--startup-script", "a=/no/such"], "no such file: /no/such. Check --startup-script"),
     ],
 )
 def test_misuse_is_one_line_and_status_2(run, arguments, message):
@@ -80,7 +80,7 @@ def test_a_taken_port(run):
         taken.listen()
         result = run("up", "--port", str(taken.getsockname()[1]), "--python", sys.executable)
     assert result.exit_code == 1
-    assert "is taken: choose another with --port" in result.stderr
+    assert "is in use: choose another with --port" in result.stderr
 
 
 def test_up_twice(run, tmp_path):
@@ -91,7 +91,7 @@ def test_up_twice(run, tmp_path):
         assert lock.acquire()
         result = run("up")
     assert result.exit_code == 1
-    assert "runs already at http://127.0.0.1:1: `airflow-mwaa local down --folder" in result.stderr
+    assert "is already running at http://127.0.0.1:1: `airflow-mwaa local down --folder" in result.stderr
     assert result.stderr.endswith("; it is just starting\n")
 
 
@@ -111,7 +111,7 @@ def test_up_while_it_starts_or_runs(run, tmp_path, status):
         assert "its environment source is CREATING" in named.stderr
         assert "it is just starting" in any_.stderr
     else:
-        assert "runs already, and was not changed: http://127.0.0.1:1" in named.stdout
+        assert "is already running, and was not changed: http://127.0.0.1:1" in named.stdout
     assert other.exit_code == 1
     assert "it has no environment other" in other.stderr
 

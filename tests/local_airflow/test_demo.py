@@ -56,7 +56,7 @@ def test_demo_once(tmp_path: Path) -> None:
     assert calls[1:] == [0, 0]
     used = done.stdout.split("What tasks in source used")[1]
     assert re.search(r"export_metadata, export +ended success, peak memory [1-9]\d*\.\d MB", used)
-    seen = used.split("What tasks in source see of its configuration options")[1]
+    seen = used.split("The effect of source's configuration options on its tasks")[1]
     assert re.search(
         r"^  mwaa_provider\.task_timezone +America/Los_Angeles +tz_aware_task +.* P[SD]T\b", seen, re.MULTILINE
     )

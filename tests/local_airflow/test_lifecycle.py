@@ -57,7 +57,7 @@ def test_an_interrupted_start_leaves_nothing(local, number):
     up.send_signal(number)
     stdout, stderr = up.communicate(timeout=40)
     assert up.returncode == 1
-    assert "interrupted; all that had been started has been ended" in stderr
+    assert "interrupted; everything that was started has been ended" in stderr
     assert stdout == ""
     assert local.processes() == []
 
@@ -97,11 +97,11 @@ def test_status_env_and_files_of_a_running_one(running):
     assert all(psutil.pid_exists(pid) for pid in source["pids"].values())
     again = running.run("up", "-e", "source", "--option", "source=core.parallelism=3")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith(f"The local MWAA runs already, and was not changed: {now['endpoint_url']}\n")
+    assert again.stdout.startswith(f"The local MWAA is already running, and was not changed: {now['endpoint_url']}\n")
     assert json.loads(running.run("up", "--output", "json").stdout)["pid"] == now["pid"]
     other = running.run("up", "-e", "source", "-e", "other")
     assert other.returncode == 1
-    assert f"runs already at {now['endpoint_url']}" in other.stderr
+    assert f"is already running at {now['endpoint_url']}" in other.stderr
     assert "it has no environment other" in other.stderr
     variables = running.variables()
     assert variables["AWS_ENDPOINT_URL"] == now["endpoint_url"]
@@ -188,7 +188,7 @@ def test_the_metadata_database_can_be_followed_from_a_terminal(running):
     assert "tables" in json.loads(plan.stdout)
     refused = running.run("env", "--environment", "nope")
     assert refused.returncode == 2
-    assert "there is no environment nope: choose one of those that run (source)" in refused.stderr
+    assert "no such environment: nope. Choose a running one (source)" in refused.stderr
 
 
 def test_the_web_server_has_no_port_where_the_machine_permits_it(running):
@@ -267,11 +267,11 @@ def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):
         opened.writestr("plugin.py", "NUMBER = 42")
     nowhere = local.run("up", "-e", "source", "--region", "eu-west-9")
     assert nowhere.returncode == 2
-    assert "--region eu-west-9: there is no such region. Choose " in nowhere.stderr
+    assert "--region eu-west-9: no such region. Choose " in nowhere.stderr
     assert "eu-west-1" in nowhere.stderr
     first = local.run("up", "-e", "source", "--plugins", f"source={archive}", "--region", "eu-west-1")
     assert first.returncode == 0, first.stderr
-    assert "  source has plugins.zip of s3://local-mwaa-source\n" in first.stdout
+    assert "  source has plugins.zip from s3://local-mwaa-source\n" in first.stdout
     archive.unlink()
     kept = kept_of(local)
     url = local.status()["endpoint_url"]
@@ -282,8 +282,8 @@ def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):
     second = local.run("up", "-e", "source", before=drop_the_right_to_mount)
     assert second.returncode == 0, second.stderr
     if os.geteuid() == 0:
-        why = "this system refuses a mount namespace (unshare: Operation not permitted)"
-        assert f"DAGs have no /usr/local/airflow: {why}. Use $AIRFLOW_HOME.\n" in second.stdout
+        why = "this system denies a mount namespace (unshare: Operation not permitted)"
+        assert f"DAGs cannot use /usr/local/airflow: {why}. Use $AIRFLOW_HOME.\n" in second.stdout
         home = str(local.environment("source").airflow_home)
         assert {home_of(pid) for pid in local.status()["environments"]["source"]["pids"].values()} == {home}
         # Airflow has written its paths into it at the first start; in comments it shows options with examples.

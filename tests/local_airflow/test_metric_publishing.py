@@ -76,7 +76,7 @@ def test_a_sender_that_runs_wild_does_not_fill_the_memory(caplog):
     for number in range(20_100):
         totals.add(b"name%d:1|c" % number)
     assert len(totals.take()) == 20_000
-    assert "over 20000 names" in caplog.text
+    assert "more than 20000 names" in caplog.text
     assert len(caplog.records) == 1
 
 

@@ -155,7 +155,7 @@ print(mwaa_home.find_problem(Path({str(tmp_path)!r})))
         preexec_fn=dropped_capability,
         timeout=60,
     )
-    why = "this system refuses a mount namespace (unshare: Operation not permitted)"
+    why = "this system denies a mount namespace (unshare: Operation not permitted)"
     assert done.stdout == f"{why}\n", done.stderr
 
 
@@ -164,11 +164,11 @@ def test_a_folder_of_this_machines_own_is_not_hidden(tmp_path: Path, monkeypatch
     monkeypatch.setattr(mwaa_home, "MWAA_HOME", str(theirs))
     theirs.mkdir()
     (theirs / "dags").mkdir()
-    assert mwaa_home.find_problem(tmp_path) == "this machine has something of its own there"
+    assert mwaa_home.find_problem(tmp_path) == "this machine has its own files there"
     (theirs / "dags").rmdir()
     theirs.rmdir()
     theirs.symlink_to(tmp_path)
-    assert mwaa_home.find_problem(tmp_path) == "this machine has something of its own there"
+    assert mwaa_home.find_problem(tmp_path) == "this machine has its own files there"
 
 
 def test_an_empty_folder_of_this_machine_is_covered(home: AirflowHome) -> None:

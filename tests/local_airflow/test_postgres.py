@@ -104,7 +104,7 @@ def test_data_of_another_version_are_refused(tmp_path):
     data = tmp_path / "postgres" / "data"
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("9\n")
-    with pytest.raises(LocalMwaaError, match=r"are PostgreSQL 9's, and \d+ is installed: .*--purge"):
+    with pytest.raises(LocalMwaaError, match=r"are from PostgreSQL 9, but \d+ is installed: .*--purge"):
         asyncio.run(make_server(tmp_path).start())
 
 

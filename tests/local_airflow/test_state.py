@@ -23,7 +23,7 @@ def test_environment_names_that_mwaa_takes(name):
 
 @pytest.mark.parametrize("name", ["", "1a", "-a", "a b", "a/b", "..", "a.b", "x" * 81, "a\n", "ü"])
 def test_environment_names_that_mwaa_refuses(name):
-    with pytest.raises(LocalMwaaError, match="can't be an environment's name") as caught:
+    with pytest.raises(LocalMwaaError, match="is not a valid environment name") as caught:
         state.check_environment_name(name)
     assert caught.value.misuse
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa local``: MWAA on this machine."""
+"""``airflow-mwaa local``: MWAA on your machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ mwaa_paths_option = click.option(
     "--no-mwaa-paths",
     is_flag=True,
     envvar=NO_MWAA_PATHS,
-    help=f"Without /usr/local/airflow for the environments' processes; so does {NO_MWAA_PATHS}=1.",
+    help=f"Do not give the environments' processes /usr/local/airflow; {NO_MWAA_PATHS}=1 does the same.",
 )
 _DEFAULT_FOLDER = "~/.airflow-mwaa/local"
 folder_option = click.option(
@@ -44,12 +44,12 @@ folder_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=_DEFAULT_FOLDER,
     show_default=True,
-    help="Holds all state; one local MWAA per folder.",
+    help="The folder for all state; one local MWAA per folder.",
 )
 
 
 def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn an expected error into one line on stderr, with the end of the log below, and an exit status."""
+    """Turn an expected error into one line on stderr, followed by the end of the log, and an exit status."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -59,14 +59,14 @@ def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
         except LocalMwaaError as error:
             fail(str(error), error.log_tail, 2 if error.misuse else 1)
         except KeyboardInterrupt:
-            fail("interrupted; all that had been started has been ended")
+            fail("interrupted; everything that was started has been ended")
 
     return mwaa_errors_in_one_line(wrapper)
 
 
 @click.group()
 def local() -> None:
-    """MWAA on this machine: its endpoints, real Airflows, and the other AWS services by moto.
+    """Run MWAA on your machine: its endpoints, real Airflows, and the other AWS services through moto.
 
     \b
     Example:
@@ -78,16 +78,16 @@ def local() -> None:
 
 
 @local.command()
-@click.option("--environment", "-e", "names", multiple=True, help="An environment's name; repeatable.")
+@click.option("--environment", "-e", "names", multiple=True, help="The name of an environment. Repeatable.")
 @click.option(
     "--python",
     "pythons",
     multiple=True,
     metavar="[NAME=]PATH",
-    help="Interpreter with the Airflow to run, for all environments or for one; this one's if not given.",
+    help="The interpreter with the Airflow to run, for all environments or for one. By default the current one.",
 )
 @click.option(
-    "--dags", "dags", multiple=True, metavar="NAME=DIR", help="Files to put into an environment's bucket first."
+    "--dags", "dags", multiple=True, metavar="NAME=DIR", help="DAG files to upload to an environment's bucket first."
 )
 @click.option("--plugins", "plugins", multiple=True, metavar="NAME=FILE", help="An environment's plugins.zip.")
 @click.option(
@@ -98,23 +98,23 @@ def local() -> None:
     "startup_scripts",
     multiple=True,
     metavar="NAME=FILE",
-    help="An environment's startup script. These files stay with the environment; NAME= goes on without one.",
+    help="An environment's startup script. The environment keeps these files; NAME= removes one.",
 )
 @click.option(
     "--option",
     "options",
     multiple=True,
     metavar="NAME=SECTION.KEY=VALUE",
-    help="An Airflow configuration option of an environment; repeatable.",
+    help="An Airflow configuration option for an environment. Repeatable.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), help="Of the AWS endpoint; any free one if not given.")
-@click.option("--region", default="", help="Of AWS; the last one if not given, and us-east-1 at first.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The port of the AWS endpoint. By default any free one.")
+@click.option("--region", default="", help="The AWS region. By default the last one, initially us-east-1.")
 @click.option(
     "--metrics-interval",
     type=DURATION,
     default="1m",
     show_default=True,
-    help="How often environments publish MWAA's own metrics to CloudWatch: 10s, 1m.",
+    help="How often environments publish MWAA's own metrics to CloudWatch, such as 10s or 1m.",
 )
 @mwaa_paths_option
 @folder_option
@@ -136,7 +136,7 @@ def up(
     folder: Path,
     output: str,
 ) -> None:
-    """Start, and return when all environments are available; where they run already, say so and change nothing.
+    """Start the environments, and return when all are available. If they are already running, change nothing.
 
     \b
     Example:
@@ -153,7 +153,7 @@ def up(
     option = "" if folder == Path(_DEFAULT_FOLDER) else f" --folder {shlex.quote(str(folder))}"
     result = lifecycle.running(folder, names)
     if result is not None:
-        how = "runs already, and was not changed"
+        how = "is already running, and was not changed"
     else:
         with make_progress() as progress:
             result = lifecycle.up(
@@ -165,7 +165,7 @@ def up(
                 metrics_interval_s=metrics_interval.total_seconds(),
                 on_progress=progress.show,
             )
-        how = f"runs after {time.monotonic() - started:.0f} s"
+        how = f"is running after {time.monotonic() - started:.0f} s"
     if output == "json":
         echo_json(result)
         return
@@ -176,11 +176,11 @@ def up(
 
 
 @local.command()
-@click.option("--purge", is_flag=True, help="Remove all its data, too: databases, DAG files, logs, credentials.")
+@click.option("--purge", is_flag=True, help="Also delete all data: databases, DAG files, logs, credentials.")
 @folder_option
 @errors_in_one_line
 def down(*, purge: bool, folder: Path) -> None:
-    """End every process of it, also after a crash; does nothing when none runs.
+    """End every process of the local MWAA, even after a crash. If none is running, do nothing.
 
     \b
     Example:
@@ -199,7 +199,7 @@ def down(*, purge: bool, folder: Path) -> None:
 @output_option
 @errors_in_one_line
 def status(folder: Path, output: str) -> None:
-    """Show what runs; exit status 1 when nothing does.
+    """Show what is running. The exit status is 1 if nothing is.
 
     \b
     Example:
@@ -211,24 +211,27 @@ def status(folder: Path, output: str) -> None:
     if output == "json":
         echo_json(now)
     elif now["running"]:
-        click.echo(f"The local MWAA in {now['folder']} runs: {now.get('endpoint_url', 'just starting')}")
+        click.echo(f"The local MWAA in {now['folder']} is running: {now.get('endpoint_url', 'just starting')}")
         _echo_environments(now)
     elif now["left_over_pids"]:
         count = len(now["left_over_pids"])
-        click.echo(f"The daemon in {now['folder']} has died and left {count} processes: `airflow-mwaa local down`")
+        click.echo(f"The daemon in {now['folder']} died and left {count} processes. Run `airflow-mwaa local down`.")
     else:
-        click.echo(f"Nothing runs in {now['folder']}.")
+        click.echo(f"Nothing is running in {now['folder']}.")
     sys.exit(0 if now["running"] else 1)
 
 
 @local.command()
 @click.option(
-    "--environment", "-e", "name", help="Whose metadata database AIRFLOW_MWAA_DATABASE_URL names, if there are several."
+    "--environment",
+    "-e",
+    "name",
+    help="The environment that AIRFLOW_MWAA_DATABASE_URL refers to, if there are several.",
 )
 @folder_option
 @errors_in_one_line
 def env(name: str | None, folder: Path) -> None:
-    """Print what to export so that boto3, the AWS CLI, curl, requests and psql use it.
+    """Print the settings that make boto3, the AWS CLI, curl, requests and psql use the local MWAA.
 
     \b
     Example:
@@ -257,7 +260,7 @@ def _environment_requests(
         if equals and name in names:
             by_name[name] = path
         elif equals and not Path(value).expanduser().exists():
-            raise LocalMwaaError(f"--python {value}: there is no environment {name!r}", misuse=True)
+            raise LocalMwaaError(f"--python {value}: no such environment: {name!r}", misuse=True)
         else:
             default = value
     configured = _options_by_environment(options, names)
@@ -278,36 +281,36 @@ def _environment_requests(
 
 
 def _options_by_environment(values: tuple[str, ...], names: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    """Read ``NAME=SECTION.KEY=VALUE`` values."""
+    """Parse ``NAME=SECTION.KEY=VALUE`` values."""
     found: dict[str, dict[str, str]] = {name: {} for name in names}
     for given in values:
         name, _, option = given.partition("=")
         key, equals, value = option.partition("=")
         if not equals or name not in found or not all(key.partition(".")):
             raise LocalMwaaError(
-                f"--option {name}={key}: write NAME=SECTION.KEY=VALUE with the name of an environment", misuse=True
+                f"--option {name}={key}: write NAME=SECTION.KEY=VALUE, with the name of an environment", misuse=True
             )
         found[name][key] = value
     return found
 
 
 def _by_environment(option: str, what: str, values: tuple[str, ...], names: tuple[str, ...]) -> dict[str, str]:
-    """Read ``NAME=PATH`` values; a file's path may be empty."""
+    """Parse ``NAME=PATH`` values; the path of a file may be empty."""
     paths: dict[str, str] = {}
     for value in values:
         name, equals, path = value.partition("=")
         if not equals or name not in names or not (path or what == "FILE"):
-            raise LocalMwaaError(f"{option} {value}: write NAME={what} with the name of an environment", misuse=True)
+            raise LocalMwaaError(f"{option} {value}: write NAME={what}, with the name of an environment", misuse=True)
         paths[name] = os.path.abspath(os.path.expanduser(path)) if path else ""  # noqa: PTH100, PTH111
     return paths
 
 
 def _echo_paths(now: dict[str, Any]) -> None:
-    """Say whether DAGs have MWAA's paths, once it is known."""
+    """Print whether DAGs have MWAA's paths, once it is known."""
     if now.get("mwaa_paths"):
-        click.echo("DAGs have their files in /usr/local/airflow, as on MWAA.")
+        click.echo("DAGs find their files in /usr/local/airflow, as on MWAA.")
     elif now.get("mwaa_paths_error"):
-        click.echo(f"DAGs have no /usr/local/airflow: {now['mwaa_paths_error']}. Use $AIRFLOW_HOME.")
+        click.echo(f"DAGs cannot use /usr/local/airflow: {now['mwaa_paths_error']}. Use $AIRFLOW_HOME.")
 
 
 def _echo_environments(now: dict[str, Any]) -> None:
@@ -318,11 +321,11 @@ def _echo_environments(now: dict[str, Any]) -> None:
     echo_table(rows)
     for name, environment in now["environments"].items():
         if environment.get("database_url"):
-            # On a line of its own: it is long, and made to be copied.
-            click.echo(f"  {name} has its metadata in\n    {environment['database_url']}")
+            # On a separate line, because it is long and meant to be copied.
+            click.echo(f"  {name}: its metadata database is\n    {environment['database_url']}")
         paths = [file["path"] for file in environment.get("files", {}).values()]
         if paths:
-            click.echo(f"  {name} has {', '.join(paths)} of s3://{environment['bucket']}")
+            click.echo(f"  {name} has {', '.join(paths)} from s3://{environment['bucket']}")
         if environment.get("requirements_error"):
             click.echo(f"  {name} runs without its requirements: {environment['requirements_error']}")
     _echo_paths(now)

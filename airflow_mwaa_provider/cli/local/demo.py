@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another, then one exports the metadata, what has
-ended is deleted, tasks read a secret, metrics are published, and tasks see what configuration options set; and a screen
+"""``airflow-mwaa local demo``: a DAG in one environment runs a DAG in another. Then one exports the metadata, what has
+ended is deleted, tasks read a secret, metrics are published, and tasks see what configuration options set. A summary
 shows what happened.
 """
 
@@ -57,7 +57,7 @@ SEEN_BY = {
     "mwaa_provider.task_timezone": ("tz_test", "tz_aware_task"),
     "mwaa_env.java_home": ("environment_variables", "in_bash"),
 }
-"""DAG and task that show what an option does."""
+"""The DAG and task that show what an option does."""
 READERS = 3
 NUMBERS = [19, 23]
 OLD_RUNS = 3
@@ -70,13 +70,14 @@ _RUN_TIMEOUT_S = 240.0
 class Story:
     """What happened in a demo.
 
-    :param calls: those that the DAG in source made to target.
-    :param manifest: of the export of source's metadata.
-    :param outcome: of the cleanup of target's.
-    :param secret_calls: how many calls to Secrets Manager each of some tasks in source made that read a connection.
-    :param resources: what the logs of tasks in source say that they used, by DAG and task.
-    :param seen: what a task in source printed that sees what a configuration option does, by the option.
-    :param readings: what CloudWatch has of source.
+    :param calls: the calls that the DAG in source made to target.
+    :param manifest: the manifest of the export of source's metadata.
+    :param outcome: the outcome of the cleanup of target's metadata.
+    :param secret_calls: how many calls to Secrets Manager were made by each of the tasks in source that read a
+        connection.
+    :param resources: what tasks in source used according to their logs, by DAG and task.
+    :param seen: what a task in source printed to show the effect of a configuration option, by the option.
+    :param readings: source's metrics in CloudWatch.
     """
 
     source_run: DagRun
@@ -94,7 +95,7 @@ class Story:
 def dag_folder() -> Path:
     """Find the example DAGs of the checkout that this package runs from.
 
-    :raises LocalMwaaError: it doesn't run from a checkout.
+    :raises LocalMwaaError: the package does not run from a checkout.
     """
     folder = Path(airflow_mwaa_provider.__file__).resolve().parents[1] / "example_dags"
     if not (folder / f"{SOURCE_DAG}.py").is_file():
@@ -107,7 +108,7 @@ def start(
 ) -> dict[str, Any]:
     """Start the two environments with the example DAGs in their buckets."""
     dags = str(dag_folder())
-    # Lets the web server export and clean what tasks of Airflow 3 have no access to.
+    # Lets the web server export and clean the metadata, which tasks of Airflow 3 cannot access.
     options = {
         "mwaa_provider.metadata_api_export_to": f"s3://{EXPORT_BUCKET}",
         "mwaa_provider.metadata_api_cleanup": "True",
@@ -135,7 +136,7 @@ def control_plane(folder: Path) -> tuple[ControlPlane, WebServerSettings]:
     import boto3
 
     variables = lifecycle.client_variables(folder)
-    # boto3 and requests look there for whom not to ask a proxy for.
+    # boto3 and requests read here which hosts need no proxy.
     os.environ.update({name: variables[name] for name in ("NO_PROXY", "no_proxy") if name in variables})
     session = boto3.Session(
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
@@ -147,12 +148,12 @@ def control_plane(folder: Path) -> tuple[ControlPlane, WebServerSettings]:
 
 
 def play(folder: Path, say: Callable[[str], None]) -> Story:
-    """Trigger the source's DAG as a person would, wait for it, and collect what happened.
+    """Trigger source's DAG as a user would, wait for it, and collect what happened.
 
     :raises MwaaError: a DAG doesn't appear, or a run fails; the error names it.
     """
     plane, web_server = control_plane(folder)
-    # As a person at a terminal: the web session, so that the calls of the DAG itself stand out in the list.
+    # Like a user at a terminal, through a web session, so that the calls of the DAG itself stand out in the list.
     settings = ClientSettings(transport=TransportName.WEB_SESSION, web_server=web_server)
     source = MwaaEnvironment(plane, "source", settings)
     target = MwaaEnvironment(plane, "target", settings)
@@ -164,7 +165,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
         (source, METRICS_DAG),
         *((source, dag_id) for dag_id, _ in SEEN_BY.values()),
     ):
-        say(f"{environment.name}: waiting for DAG {dag_id} to come from its S3 bucket")
+        say(f"{environment.name}: waiting for DAG {dag_id} to arrive from its S3 bucket")
         _wait_for_dag(environment, dag_id)
     _admin(folder, "DELETE", "calls")
     say(f"source: DAG {SOURCE_DAG} runs DAG {TARGET_DAG} in target")
@@ -180,7 +181,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
     target_run = target.get_dag_run(TARGET_DAG, remote["run_id"])
     for number in range(OLD_RUNS):
         _run(target, TARGET_DAG, {"numbers": [number]}, say)
-    say("target: what has ended is deleted from its metadata, but the last run of each DAG")
+    say("target: runs that have ended are deleted from its metadata, except the last run of each DAG")
     options = CleanupOptions(retention=timedelta(0), force=True, tables=["dag_run"])
     outcome = EnvironmentCleaner(target, "api", options, say).run()
     say(f"source: tasks of DAG {SECRETS_DAG} read the secret {MYCONN}")
@@ -190,7 +191,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
         before = _calls_to(folder, "aws:secretsmanager")
         _run(source, SECRETS_DAG, {}, say)
         secret_calls.append(_calls_to(folder, "aws:secretsmanager") - before)
-    say(f"source: DAG {METRICS_DAG} publishes what its worker has of memory, CPU and disk")
+    say(f"source: DAG {METRICS_DAG} publishes the memory, CPU and disk of its worker")
     source.request("PATCH", f"/dags/{METRICS_DAG}", json={"is_paused": False})
     measured = _run(source, METRICS_DAG, {}, say)
     resources = {
@@ -204,7 +205,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
 
 
 def show(story: Story, now: dict[str, Any]) -> None:
-    """Show what happened, and where to look further."""
+    """Show what happened, and where to find more."""
     runs: list[tuple[object, ...]] = [("ENVIRONMENT", "DAG", "RUN", "STATE", "SECONDS")]
     for name, run in (("source", story.source_run), ("target", story.target_run)):
         version = now["environments"][name]["airflow_version"]
@@ -226,16 +227,16 @@ def show(story: Story, now: dict[str, Any]) -> None:
         if gone.deleted:
             longest = f"{gone.longest_transaction_s:.2f}"
             cleaned.append((name, f"{gone.matched:,}", f"{gone.deleted:,}", gone.batches, longest))
-    _echo_titled("What was deleted from target's metadata database, by its web server", cleaned)
+    _echo_titled("What target's web server deleted from its metadata database", cleaned)
     read: list[tuple[object, ...]] = [("TASK", "SECRET", "CALLS TO SECRETS MANAGER")]
     read += [(f"{SECRETS_DAG}, {number + 1}", MYCONN, calls) for number, calls in enumerate(story.secret_calls)]
-    _echo_titled("Tasks in source that read a connection, whose secret is cached", read)
+    _echo_titled("Tasks in source that read a connection with a cached secret", read)
     used: list[tuple[object, ...]] = [("DAG, TASK", "ITS LOG SAYS")]
-    _echo_titled("What tasks in source used, as a listener measured it", [*used, *story.resources.items()])
+    _echo_titled("What tasks in source used, as measured by a listener", [*used, *story.resources.items()])
     options: list[tuple[object, ...]] = [("OPTION", "VALUE", "TASK", "PRINTED")]
     options += [(each, PLUGIN_OPTIONS[each], SEEN_BY[each][1], printed) for each, printed in story.seen.items()]
-    _echo_titled("What tasks in source see of its configuration options", options)
-    click.echo("\nMetrics of source, read back from CloudWatch, as airflow-mwaa monitor show draws them")
+    _echo_titled("The effect of source's configuration options on its tasks", options)
+    click.echo("\nSource's metrics in CloudWatch, drawn by airflow-mwaa monitor show")
     for line in draw(story.readings, 80):
         click.echo(line.text)
     numbers = " + ".join(map(str, NUMBERS))
@@ -258,7 +259,9 @@ def _run(environment: MwaaEnvironment, dag_id: str, conf: dict[str, Any], say: C
         say(f"{environment.name}: {now.state.value}; {shown}")
         time.sleep(1)
     if now.state.value != "success":
-        environment.wait_for_dag_run(dag_id, run.run_id, timeout_s=1)  # raises, with the tasks that failed
+        environment.wait_for_dag_run(
+            dag_id, run.run_id, timeout_s=1
+        )  # raises an error that names the tasks that failed
     return now
 
 
@@ -302,7 +305,7 @@ def _xcom(environment: MwaaEnvironment, run: DagRun, task_id: str) -> Any:
     value = _xcom_as_shown(environment, run, task_id)
     if not isinstance(value, str):
         return value
-    # Airflow 2 gives the value as Python writes it.
+    # Airflow 2 returns the value in Python's notation.
     return ast.literal_eval(value)
 
 
@@ -338,16 +341,16 @@ def _admin(folder: Path, method: str, path: str) -> Any:
 
 
 def login_url(folder: Path, name: str) -> str:
-    """Make the address that logs a browser in, as the console's "Open Airflow UI" does; good for 60 seconds."""
+    """Return a URL that logs a browser in, like the console's "Open Airflow UI"; it is valid for 60 seconds."""
     plane, _ = control_plane(folder)
     token = plane.create_web_login_token(name)
     return f"https://{token.host}/aws_mwaa/aws-console-sso?login=true#{token.value}"
 
 
 def echo_ways_on(folder: Path) -> None:
-    """Say where both web UIs are and how to stop."""
+    """Print where both web UIs are, and how to stop."""
     option = f" --folder {folder}"
-    click.echo(f"Both environments go on running; their files are in {folder}.")
+    click.echo(f"Both environments are still running; their files are in {folder}.")
     for name in ("source", "target"):
         click.echo(f"  Airflow UI of {name}: airflow-mwaa local login {name}{option}")
     click.echo(f'  In a terminal:        eval "$(airflow-mwaa local env{option})"')

@@ -18,19 +18,19 @@ _DEMO_FOLDER = "~/.airflow-mwaa/demo"
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End everything when the run is over, and remove its files.")
-@click.option("--python", "pythons", multiple=True, metavar="NAME=PATH", help="Interpreter for source or target.")
+@click.option("--once", is_flag=True, help="Stop everything when the run has ended, and delete its files.")
+@click.option("--python", "pythons", multiple=True, metavar="NAME=PATH", help="The interpreter for source or target.")
 @mwaa_paths_option
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     default=_DEMO_FOLDER,
     show_default=True,
-    help="Holds all state of the demo.",
+    help="The folder for all state of the demo.",
 )
 @errors_in_one_line
 def demo(*, once: bool, pythons: tuple[str, ...], no_mwaa_paths: bool, folder: Path) -> None:
-    """Two environments: a DAG in one runs a DAG in the other, waits for it and reads its result.
+    """Start two environments: a DAG in one runs a DAG in the other, waits for it and reads its result.
 
     \b
     Example:
@@ -63,7 +63,7 @@ def demo(*, once: bool, pythons: tuple[str, ...], no_mwaa_paths: bool, folder: P
         if once or not finished:
             lifecycle.down(folder, purge=finished)
     if once:
-        click.echo("All of it has been stopped and removed.")
+        click.echo("Everything was stopped and deleted.")
     else:
         story.echo_ways_on(folder)
 
@@ -73,7 +73,7 @@ def demo(*, once: bool, pythons: tuple[str, ...], no_mwaa_paths: bool, folder: P
 @folder_option
 @errors_in_one_line
 def login(name: str, folder: Path) -> None:
-    """Print the address that logs a browser in to the Airflow UI of an environment; good for 60 seconds.
+    """Print a URL that logs a browser in to an environment's Airflow UI; it is valid for 60 seconds.
 
     \b
     Example:

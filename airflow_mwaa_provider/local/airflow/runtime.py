@@ -160,7 +160,7 @@ class AirflowRuntime:
     async def start(self, public_url: str) -> None:
         """Start everything and return once all components are healthy.
 
-        :raises RuntimeStartError: nothing of it is left running then.
+        :raises RuntimeStartError: it did not start; nothing is left running.
         """
         if self._components:
             raise RuntimeStartError(f"environment {self.spec.name} runs already")
@@ -250,7 +250,7 @@ class AirflowRuntime:
         return await preparation.carry_out(say)
 
     async def drain(self) -> None:
-        """Start no more tasks, and return when those that run have ended, after 12 hours at the latest."""
+        """Start no more tasks, and return when the running ones have ended, after 12 hours at the latest."""
         scheduler, supervisor = self._components.get("scheduler"), self._supervisors.get("scheduler")
         if scheduler is None or supervisor is None:
             return
@@ -264,7 +264,7 @@ class AirflowRuntime:
             await asyncio.wait_for(scheduler.wait(), _DRAIN_TIMEOUT_S)
 
     async def stop(self) -> None:
-        """End every process of it. Does nothing when none runs."""
+        """End all its processes. Do nothing if none is running."""
         self.phase = "stopping"
         self._metrics = None
         for task in self._supervisors.values():
@@ -294,7 +294,7 @@ class AirflowRuntime:
         await asyncio.to_thread(shutil.rmtree, self.folder.root, ignore_errors=True)
 
     async def login(self) -> ApiSession:
-        """Log in as the environment's administrator; each call is a new login, good for 12 hours.
+        """Log in as the environment's administrator; each call is a new login, valid for 12 hours.
 
         :raises LocalMwaaError: Airflow refused it, or doesn't run.
         """
@@ -306,7 +306,7 @@ class AirflowRuntime:
     async def run_cli(self, argv: Sequence[str], timeout_s: float) -> CliOutcome:
         """Run ``airflow ARGV`` in a warm interpreter.
 
-        :raises TimeoutError: the command has been killed.
+        :raises TimeoutError: the command took too long, and was killed.
         :raises LocalMwaaError: the environment doesn't run, or its command line can't be started.
         """
         if self._interpreter is None:

@@ -122,7 +122,7 @@ class WarmInterpreter:
     async def run(self, argv: Sequence[str], timeout_s: float) -> CliOutcome:
         """Run ``airflow ARGV``; several may run at once.
 
-        :raises TimeoutError: the command has been killed.
+        :raises TimeoutError: the command took too long, and was killed.
         :raises LocalMwaaError: there is no interpreter to run it.
         """
         async with asyncio.timeout(timeout_s):

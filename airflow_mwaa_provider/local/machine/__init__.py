@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all of it needs of this machine: processes, the state folder, PostgreSQL, moto, the mirror of buckets, logs."""
+"""The machine's resources: processes, the state folder, PostgreSQL, moto, mirrors of buckets, logs."""

@@ -18,16 +18,16 @@ from airflow_mwaa_provider.local.errors import LocalMwaaError
 
 _CHUNK_BYTES = 1 << 20
 _ABSENT = {
-    "NoSuchKey": "there is no such object",
-    "NoSuchVersion": "there is no such version",
-    "NoSuchBucket": "there is no such bucket",
-    "MethodNotAllowed": "it has been deleted",  # a delete marker
-    "404": "there is no such object",
+    "NoSuchKey": "no such object",
+    "NoSuchVersion": "no such version",
+    "NoSuchBucket": "no such bucket",
+    "MethodNotAllowed": "it was deleted",  # a delete marker
+    "404": "no such object",
 }
 
 
 def make_s3_client(s3_url: str, region: str) -> Any:
-    """Make a client that goes straight to moto, which asks for credentials but checks none."""
+    """Return a client that calls moto directly, which requires credentials but does not check them."""
     return boto3.session.Session().client(
         "s3",
         endpoint_url=s3_url,
@@ -65,9 +65,9 @@ class BucketFiles:
         self._s3.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
 
     def download(self, bucket: str, key: str, version: str | None, target: Path) -> ReadObject:
-        """Write an object, or a version of it, to a file, whole or not at all.
+        """Write an object, or a version of it, to a file, atomically.
 
-        :raises LocalMwaaError: it can't be read; the text names it and says why.
+        :raises LocalMwaaError: it cannot be read; the message names it and says why.
         """
         wanted = {"VersionId": version} if version is not None else {}
         # The guide's words for a version that has been deleted.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DAG files travel from an environment's bucket into its DAGs folder, as on MWAA."""
+"""Copy DAG files from an environment's bucket to its DAGs folder, as on MWAA."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ class Mirror:
     env_name: str
     bucket: str
     prefix: str
-    """Without slashes at its ends; empty for the whole bucket."""
+    """Without leading or trailing slashes; empty for the whole bucket."""
     folder: Path
 
     @property
     def key_prefix(self) -> str:
-        """What all keys of the mirror begin with."""
+        """The prefix of all keys of the mirror."""
         return f"{self.prefix}/" if self.prefix else ""
 
 
 @dataclass
 class _Known:
-    """What the last rounds have learned about a mirror."""
+    """What is known about a mirror from earlier rounds."""
 
     etags: dict[str, str] = field(default_factory=dict)
     complaints: set[str] = field(default_factory=set)
     listing_complaints: set[str] = field(default_factory=set)
-    """Forgotten once the bucket can be listed again, so that the next failure is logged, too."""
+    """Cleared once the bucket can be listed again, so that the next failure is logged, too."""
 
 
 class BucketSync:
@@ -66,7 +66,7 @@ class BucketSync:
         self._lock = threading.Lock()
 
     def ensure_bucket(self, bucket: str) -> None:
-        """Create a bucket, versioned as MWAA wants it, unless it is there."""
+        """Create a versioned bucket, as MWAA requires, unless it exists."""
         try:
             self._s3.head_bucket(Bucket=bucket)
         except ClientError:
@@ -75,7 +75,7 @@ class BucketSync:
             self._s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
     def upload(self, folder: Path, bucket: str, prefix: str) -> int:
-        """Upload a folder's files, those of hidden and cache folders left out; return how many there were."""
+        """Upload a folder's files, except those in hidden and cache folders; return how many."""
         count = 0
         for path in sorted(folder.rglob("*")):
             relative = path.relative_to(folder)
@@ -87,14 +87,14 @@ class BucketSync:
         return count
 
     async def run(self, mirrors: Callable[[], Iterable[Mirror]]) -> None:
-        """Mirror for ever; what fails is logged and tried again."""
+        """Mirror forever; failures are logged and retried."""
         while True:
             for mirror in mirrors():
                 await asyncio.to_thread(self.sync, mirror)
             await asyncio.sleep(SYNC_INTERVAL_S)
 
     def sync(self, mirror: Mirror) -> None:
-        """Make the folder equal to the bucket's; nothing is deleted unless the whole listing was read."""
+        """Make the folder equal to the bucket's. Nothing is deleted unless the whole listing was read."""
         with self._lock:
             self._sync(mirror)
 
@@ -132,10 +132,10 @@ class BucketSync:
             for entry in page.get("Contents", ()):
                 name = entry["Key"][len(mirror.key_prefix) :]
                 if not name or name.endswith("/"):
-                    continue  # the console's way of making a folder
+                    continue  # the console's way of creating a folder
                 if not is_safe_name(name):
                     self._complain(
-                        known.complaints, mirror, f"refused the key {entry['Key']!r}: it leads out of the folder"
+                        known.complaints, mirror, f"skipped the key {entry['Key']!r}, which leads out of the folder"
                     )
                     continue
                 listing[name] = entry["ETag"].strip('"')
@@ -155,7 +155,7 @@ class BucketSync:
             for folder in folders:
                 path = Path(parent) / folder
                 if path.is_symlink():
-                    path.unlink()  # nothing of ours: it could lead anywhere
+                    path.unlink()  # not created here: it could lead anywhere
                 elif folder == _CACHE_FOLDER and not files:
                     shutil.rmtree(path, ignore_errors=True)
                 elif folder != _CACHE_FOLDER:
@@ -164,9 +164,9 @@ class BucketSync:
 
     def _download(self, mirror: Mirror, name: str, target: Path) -> None:
         if not mirror.folder.is_dir():
-            return  # its environment has been deleted, and must not come back in half
+            return  # its environment was deleted, and must not be partly restored
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Written beside the DAGs folder and moved: Airflow never sees half a file.
+        # Written beside the DAGs folder and then renamed, so that Airflow never sees an incomplete file.
         descriptor, temporary = tempfile.mkstemp(dir=mirror.folder.parent, prefix=".incoming.")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -178,13 +178,13 @@ class BucketSync:
 
     @staticmethod
     def _complain(logged: set[str], mirror: Mirror, text: str) -> None:
-        if text not in logged:  # once, and not at every round
+        if text not in logged:  # once, not in every round
             logged.add(text)
             log.warning("environment %s: %s", mirror.env_name, text)
 
 
 def is_safe_name(name: str) -> bool:
-    """Tell whether a key's rest names a file below the folder, whatever else is in it."""
+    """Return whether the rest of a key is the name of a file below the folder."""
     parts = name.split("/")
     return (
         "\0" not in name
@@ -195,7 +195,7 @@ def is_safe_name(name: str) -> bool:
 
 
 def _has_etag(path: Path, etag: str) -> bool:
-    """Tell whether a file is there and equal to an object that was uploaded in one piece."""
+    """Return whether a file exists and is equal to an object that was uploaded in one piece."""
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

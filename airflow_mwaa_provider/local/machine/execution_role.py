@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The role that environments call AWS with, in the local IAM."""
+"""Create the role with which environments call AWS, in the local IAM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRUST = {
 
 
 def make_execution_role(iam_url: str, region: str, name: str) -> None:
-    """Make a role that MWAA may assume."""
+    """Create a role that MWAA may assume."""
     iam = boto3.session.Session().client(
         "iam",
         endpoint_url=iam_url,

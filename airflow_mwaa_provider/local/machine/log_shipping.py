@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log files become streams of the local CloudWatch Logs.
+"""Send log files to streams of the local CloudWatch Logs.
 
-The files are the buffer: nothing is kept in memory but how far each has been read, and what could not be sent is read
-again. So whoever writes a log never waits for CloudWatch Logs, and no line is lost while moto is away.
+The files are the buffer: only how far each was read is kept in memory, and what could not be sent is read again. So
+writers of logs never wait for CloudWatch Logs, and no line is lost while moto is not running.
 
 Source: the API reference of PutLogEvents, for its limits.
 """
@@ -31,22 +31,22 @@ LOG_SUFFIX = ".log"
 _INTERVAL_S = 1.0
 _LAST_INTERVAL_S = 30.0
 _PAUSE_PER_WORK = 10
-"""The pause is at least this many times as long as the round before took: a tenth of one core at most."""
+"""The pause is at least this many times as long as the previous round, to use at most a tenth of one core."""
 _TIMEOUT_S = 30.0
-# One piece is one call: JSON that is written anew grows to three times its size at most, and a call takes 1 MiB.
+# One piece is one call: rewritten JSON grows to at most three times its size, and a call accepts 1 MiB.
 _PIECE_BYTES = 256 * 1024
 _PIECE_LINES = 5_000
 _PIECES_PER_ROUND = 4
 _MESSAGE_BYTES = 256 * 1024 - 26
 _UNFINISHED_S = 5.0
-"""A last line without its end is sent after this time: whoever wrote it has ended."""
+"""An unfinished last line is sent after this time, since its writer must have ended."""
 _OLDEST_S, _NEWEST_S = 13 * 86_400, 3_600
-"""What is older or newer is refused by CloudWatch Logs (14 days, 2 hours): it gets the time when it was written."""
+"""CloudWatch Logs rejects older or newer events (14 days, 2 hours): they get the time when they were written."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """What one event of a stream says."""
+    """One event of a stream."""
 
     timestamp_ms: int
     message: str
@@ -54,7 +54,7 @@ class Event:
 
 @dataclass(slots=True)
 class Position:
-    """How far a file has been read, and what the last line was: those without a time or a level belong to it."""
+    """How far a file was read, and its last line, to which lines without a time or a level belong."""
 
     inode: int
     offset: int
@@ -64,10 +64,10 @@ class Position:
 
 
 class LineReader(Protocol):
-    """Makes events of the lines of a log."""
+    """Turns the lines of a log into events."""
 
     def __call__(self, lines: Sequence[str], position: Position) -> list[Event]:
-        """Return the events of some lines that follow those which the position tells of."""
+        """Return the events of the lines that follow the position."""
 
 
 @dataclass(frozen=True)
@@ -79,22 +79,22 @@ class Tail:
     group: str
     stream: str
     read: LineReader | None
-    """None to pass over what it gets."""
+    """None to skip its lines."""
 
 
 class LogSource(Protocol):
-    """Whatever writes logs."""
+    """A source of logs."""
 
     @property
     def groups(self) -> Iterable[str]:
-        """The log groups that there shall be, empty ones too."""
+        """The log groups to create, including empty ones."""
 
     def tails(self) -> Iterator[Tail]:
-        """Look for the files that there are now."""
+        """Return the files that exist now."""
 
 
 class CloudWatchLogsUnreachable(Exception):
-    """CloudWatch Logs does not answer, or not as it should."""
+    """CloudWatch Logs does not answer, or gives an unexpected answer."""
 
 
 class _Refused(Exception):
@@ -104,7 +104,7 @@ class _Refused(Exception):
 
 
 class LogShipping:
-    """Sends what log files get, as long as it runs."""
+    """Sends new lines of log files, as long as it runs."""
 
     def __init__(self, logs_url: str, region: str) -> None:
         self._client = _CloudWatchLogs(logs_url, region)
@@ -115,12 +115,12 @@ class LogShipping:
         self._complaints: set[str] = set()
 
     def mark(self, folder: Path) -> None:
-        """Leave out what the log files below a folder hold by now."""
+        """Skip the present contents of the log files below a folder."""
         for path, status in log_files(folder):
             self._begins[path] = Position(status.st_ino, status.st_size)
 
     async def run(self, sources: Callable[[], Iterable[LogSource]]) -> None:
-        """Send for ever; what fails is logged, and sent later."""
+        """Send forever; failures are logged and retried."""
         pause_s, reached = _INTERVAL_S, True
         while True:
             await asyncio.sleep(pause_s)
@@ -129,11 +129,11 @@ class LogShipping:
                 await run_whole(self.ship, list(sources()))
             except CloudWatchLogsUnreachable as error:
                 if reached:
-                    log.warning("CloudWatch Logs can't be reached, so that logs wait in their files: %s", error)
+                    log.warning("CloudWatch Logs can't be reached, so logs wait in their files: %s", error)
                 reached = False
                 pause_s = min(_LAST_INTERVAL_S, 2 * pause_s)
             except Exception:
-                # Logs are not worth the end of what is logged.
+                # A failure to send logs must not end what is logged.
                 log.exception("logs could not be sent to CloudWatch Logs")
                 pause_s = _LAST_INTERVAL_S
             else:
@@ -141,9 +141,9 @@ class LogShipping:
                 pause_s = max(_INTERVAL_S, _PAUSE_PER_WORK * (time.monotonic() - began))
 
     def ship(self, sources: Iterable[LogSource]) -> None:
-        """Send what is new, a bounded piece of each file; the rest is for the next round.
+        """Send new lines, at most a fixed amount per file; the rest is sent in the next round.
 
-        :raises CloudWatchLogsUnreachable: the next round begins where this one has stopped.
+        :raises CloudWatchLogsUnreachable: the next round continues where this one stopped.
         """
         found = set()
         try:
@@ -154,7 +154,7 @@ class LogShipping:
                     found.add((tail.path, tail.group))
                     self._ship(tail)
         except CloudWatchLogsUnreachable:
-            # Whatever answers next may be another, which has no groups.
+            # The next moto that answers may be a new one without groups.
             self._groups.clear()
             self._streams.clear()
             raise
@@ -171,7 +171,7 @@ class LogShipping:
                 position.offset = begin.offset
             self._positions[(tail.path, tail.group)] = position
         if position.inode != tail.status.st_ino or tail.status.st_size < position.offset:
-            position.inode, position.offset = tail.status.st_ino, 0  # another file took its place
+            position.inode, position.offset = tail.status.st_ino, 0  # another file has replaced it
         if tail.status.st_size == position.offset:
             return
         if tail.read is None:
@@ -228,7 +228,7 @@ class LogShipping:
             except _Refused as error:
                 if is_last or error.code != "ResourceNotFoundException":
                     raise CloudWatchLogsUnreachable(f"{error.code}: {error}") from error
-                # Somebody has deleted it, or moto has been started again.
+                # Somebody has deleted it, or moto was restarted.
                 self._groups.discard(tail.group)
                 self._streams.discard((tail.group, tail.stream))
             else:
@@ -254,13 +254,13 @@ class LogShipping:
             raise CloudWatchLogsUnreachable(f"{error.code}: {error}") from error
 
     def _complain(self, text: str) -> None:
-        if text not in self._complaints:  # once, and not at every round
+        if text not in self._complaints:  # once, not in every round
             self._complaints.add(text)
             log.warning("%s", text)
 
 
 class _CloudWatchLogs:
-    """Calls of moto's CloudWatch Logs, over one connection; botocore would spend more on a batch than moto does."""
+    """Calls moto's CloudWatch Logs over one connection; botocore would take longer for a batch than moto."""
 
     def __init__(self, url: str, region: str) -> None:
         parts = urlsplit(url)
@@ -275,8 +275,8 @@ class _CloudWatchLogs:
     def call(self, action: str, body: dict[str, Any]) -> None:
         """Call an action.
 
-        :raises _Refused: an error of the API.
-        :raises CloudWatchLogsUnreachable: there was no answer of the API's.
+        :raises _Refused: the API answered with an error.
+        :raises CloudWatchLogsUnreachable: the API did not answer.
         """
         headers = {**self._headers, "X-Amz-Target": f"Logs_20140328.{action}"}
         try:
@@ -297,7 +297,7 @@ class _CloudWatchLogs:
 
 
 def log_files(folder: str | Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Find the log files below a folder, which need not exist; links are left out."""
+    """Return the log files below a folder, which need not exist; links are skipped."""
     folders = [os.fspath(folder)]
     while folders:
         try:
@@ -308,11 +308,11 @@ def log_files(folder: str | Path) -> Iterator[tuple[str, os.stat_result]]:
                     elif entry.name.endswith(LOG_SUFFIX) and entry.is_file(follow_symlinks=False):
                         yield entry.path, entry.stat(follow_symlinks=False)
         except OSError:
-            continue  # it has just been removed
+            continue  # it was just removed
 
 
 def _end_of_characters(text: bytes) -> int:
-    """Return where UTF-8 can be cut: before the last character, if it is one of several bytes."""
+    """Return where UTF-8 can be split: before the last character, if it has several bytes."""
     for back in range(1, 4):
         if text[-back] & 0xC0 != 0x80:
             return len(text) - back if text[-back] >= 0xC0 else len(text)
@@ -327,12 +327,12 @@ def _bounded(event: Event, tail: Tail) -> Event:
 
 
 def _messages(text: str) -> list[str]:
-    """Cut a text into messages that CloudWatch Logs takes."""
+    """Split a string into messages that CloudWatch Logs accepts."""
     if len(text) <= _MESSAGE_BYTES // 4:
         return [text]
     encoded, messages = text.encode("utf-8", "replace"), []
     while encoded:
-        # A character that is cut is given back to the rest.
+        # An incomplete character is left for the next part.
         message = encoded[:_MESSAGE_BYTES].decode("utf-8", "ignore")
         messages.append(message)
         encoded = encoded[len(message.encode()) :]

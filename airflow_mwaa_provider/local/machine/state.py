@@ -4,10 +4,10 @@
 ::
 
     FOLDER/
-      daemon.lock       held by the daemon as long as it lives
+      daemon.lock       held by the daemon while it runs
       daemon.log        what the daemon did
       status.json       what runs now, and where
-      secrets.json      credentials and the admin token: made once, kept over restarts
+      secrets.json      credentials and the admin token, kept across restarts
       tls/              the certificate authority and the CA bundle
       aws-models/       MWAA's service model for clients with an old botocore
       postgres/         the database server: data, its passwords, its log
@@ -17,10 +17,10 @@
         components/     one log per Airflow process
         airflow/        AIRFLOW_HOME: dags, plugins, logs
         files/          copies of plugins.zip, requirements.txt and the startup script in use
-        overlay/        virtual environment with what the requirements install
+        overlay/        virtual environment with the installed requirements
         aws-models/     for a botocore that needs them
 
-Files are written whole or not at all, readable to their owner only.
+Files are written atomically, readable by their owner only.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ _ENVIRONMENT_NAME = re.compile(r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}\Z")
 
 
 def check_environment_name(name: str) -> str:
-    """Return the name if MWAA would take it.
+    """Return the name if MWAA would accept it.
 
-    :raises LocalMwaaError: it wouldn't.
+    :raises LocalMwaaError: it would not.
     Source: botocore's service model "mwaa" of 2020-07-01, shape EnvironmentName.
     """
     if not _ENVIRONMENT_NAME.match(name):
         raise LocalMwaaError(
-            f"{name!r} can't be an environment's name: a letter, then up to 79 letters, digits, '_' and '-'",
+            f"{name!r} is not a valid environment name: use a letter, then up to 79 letters, digits, '_' and '-'",
             misuse=True,
         )
     return name
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object whole or not at all, with mode 0600."""
+    """Write a JSON object atomically, with mode 0600."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -80,18 +80,19 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; empty when there is no such file.
+    """Read a JSON object; empty if the file does not exist.
 
-    :raises LocalMwaaError: the file holds something else.
+    :raises LocalMwaaError: the file contains something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise LocalMwaaError(f"{path} is damaged ({error}); remove it or `airflow-mwaa local down --purge`") from error
+        message = f"{path} is damaged ({error}); delete it, or run `airflow-mwaa local down --purge`"
+        raise LocalMwaaError(message) from error
     if not isinstance(content, dict):
-        raise LocalMwaaError(f"{path} is damaged (not a JSON object); `airflow-mwaa local down --purge`")
+        raise LocalMwaaError(f"{path} is damaged (not a JSON object); run `airflow-mwaa local down --purge`")
     return content
 
 
@@ -118,22 +119,22 @@ class EnvironmentFolder:
 
     @property
     def plugins(self) -> Path:
-        """What plugins.zip holds."""
+        """The contents of plugins.zip."""
         return self.airflow_home / "plugins"
 
     @property
     def files(self) -> Path:
-        """Copies of the files in the bucket that the environment is made of."""
+        """Copies of the environment's files in the bucket."""
         return self.root / "files"
 
     @property
     def overlay(self) -> Path:
-        """The virtual environment over the interpreter; there only when the environment needs one."""
+        """The virtual environment over the interpreter; it exists only if the environment needs one."""
         return self.root / "overlay"
 
     @property
     def components(self) -> Path:
-        """Logs of the Airflow processes, one file each."""
+        """Logs of the Airflow processes, one file for each."""
         return self.root / "components"
 
     @property
@@ -142,7 +143,7 @@ class EnvironmentFolder:
         return self.root / "aws-models"
 
     def create(self) -> None:
-        """Make the folders that aren't there."""
+        """Create missing folders."""
         for folder in (self.root, self.airflow_home, self.components, self.files):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("dags", "plugins", "logs"):
@@ -170,7 +171,7 @@ class StateFolder:
 
     @property
     def status_path(self) -> Path:
-        """What runs now."""
+        """What is running now."""
         return self.path / "status.json"
 
     @property
@@ -185,7 +186,7 @@ class StateFolder:
 
     @property
     def ca_bundle(self) -> Path:
-        """Public certificate authorities and ours."""
+        """Public certificate authorities and the local one."""
         return self.tls / "bundle.pem"
 
     @property
@@ -213,14 +214,14 @@ class StateFolder:
         return EnvironmentFolder(self.environments / check_environment_name(name))
 
     def create(self) -> None:
-        """Make the folder.
+        """Create the folder.
 
-        :raises LocalMwaaError: it can't be made, isn't a folder, holds something else, or isn't writable.
+        :raises LocalMwaaError: it cannot be created, is not a folder, has other contents, or is not writable.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._refuse_a_stranger()
-            # The database runs as another user where we are root, and has to get through to its folder.
+            # As root, the database runs as another user, which must be able to reach its folder.
             self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
             for folder in (self.environments, self.tls, self.moto):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -230,17 +231,17 @@ class StateFolder:
             raise LocalMwaaError(f"can't keep state in {self.path}: {describe_os_error(error)}") from error
 
     def _refuse_a_stranger(self) -> None:
-        # `down --purge` removes this folder: it must never have been somebody's home or project.
+        # `down --purge` deletes this folder, so it must never be somebody's home or project.
         strangers = [entry.name for entry in self.path.iterdir() if entry.name not in _OURS]
         if strangers and not self.lock_path.exists():
             raise LocalMwaaError(
-                f"{self.path} isn't a local MWAA's folder (it holds {sorted(strangers)[0]!r}); "
+                f"{self.path} isn't a local MWAA's folder (it contains {sorted(strangers)[0]!r}); "
                 "name an empty one with --folder",
                 misuse=True,
             )
 
     def purge(self) -> None:
-        """Remove what a local MWAA has put into the folder, and the folder if nothing else is in it."""
+        """Delete a local MWAA's files from the folder, and the folder if nothing else is in it."""
         for name in _OURS:
             path = self.path / name
             if path.is_dir() and not path.is_symlink():
@@ -256,19 +257,19 @@ class StateFolder:
                 raise
 
     def lock(self) -> DaemonLock:
-        """Return the lock that tells whether a daemon works here."""
+        """Return the lock that shows whether a daemon is running here."""
         return DaemonLock(self.lock_path)
 
 
 class DaemonLock:
-    """An exclusive lock on a folder that the system gives up when its holder dies, however it dies."""
+    """An exclusive lock on a folder, which the system releases when its holder dies for any reason."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock and keep it; False when another process has it."""
+        """Acquire the lock; return False if another process has it."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -281,13 +282,13 @@ class DaemonLock:
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def is_held(self) -> bool:
-        """Tell whether a process has the lock."""
+        """Return whether a process has the lock."""
         if not self._path.exists():
             return False
         if not self.acquire():
@@ -318,7 +319,7 @@ def names_full_disk(error: BaseException | None) -> bool:
 
 
 def describe_os_error(error: OSError) -> str:
-    """Say in a few words what the system refused, and how to go on where that is known."""
+    """Return a short description of a system error, with a remedy if one is known."""
     reason = error.strerror or str(error)
     where = f": {error.filename}" if error.filename else ""
     if error.errno in _DISK_FULL:
@@ -329,7 +330,7 @@ def describe_os_error(error: OSError) -> str:
 def make_traversable(path: Path) -> list[Path]:
     """Let other users pass through (not list) the folders above a path; return those that were changed.
 
-    Only needed as root, where the database runs as another user.
+    This is needed only as root, when the database runs as another user.
     """
     changed = []
     for folder in path.parents:

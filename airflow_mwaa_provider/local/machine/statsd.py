@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A StatsD server that only adds up: what a sender reports over UDP on loopback, until it is taken.
+"""A StatsD server that only aggregates what is reported over UDP on loopback, until it is collected.
 
-Source: StatsD's "Metric Types Supported". Tags, as DataDog and InfluxDB have them, are left out.
+Source: StatsD's "Metric Types Supported". Tags, as in DataDog and InfluxDB, are ignored.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
 _MAX_SERIES = 20_000
-"""Names that are kept until they are taken: a name may hold any task's id, and a sender may run wild."""
+"""The limit for names until they are collected: a name may contain any task's id, and there may be too many."""
 
 
 class Kind(StrEnum):
-    """The types of StatsD's metrics, as its lines name them."""
+    """The types of StatsD metrics, as in its lines."""
 
     COUNTER = "c"
     GAUGE = "g"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 @dataclass(slots=True)
 class Series:
-    """What was reported under one name since it was last taken; a gauge is its last value."""
+    """What was reported under one name since the last collection; for a gauge, its last value."""
 
     count: int
     total: float
@@ -45,7 +45,7 @@ class Series:
 
 
 class Totals:
-    """Adds up lines of StatsD."""
+    """Aggregates StatsD lines."""
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, Kind], Series] = {}
@@ -53,7 +53,7 @@ class Totals:
         self._is_full = False
 
     def add(self, datagram: bytes) -> None:
-        """Add the lines of a datagram; what is no line of StatsD is left out."""
+        """Add the lines of a datagram; anything that is not a StatsD line is skipped."""
         for line in datagram.decode("utf-8", "replace").splitlines():
             name, separator, rest = line.partition(":")
             value, *fields = rest.split("|")
@@ -68,11 +68,11 @@ class Totals:
     def _add(self, name: str, text: str, kind: Kind, rate: float) -> None:
         value = float(text)
         if not math.isfinite(value):
-            return  # CloudWatch takes none
+            return  # CloudWatch accepts none
         if kind is Kind.COUNTER:
             value /= rate
         elif kind is Kind.GAUGE:
-            # A sign makes it a change of what the gauge was.
+            # With a sign, it is added to the gauge's previous value.
             value += self._gauges.get(name, 0.0) if text[:1] in "+-" else 0.0
             self._gauges[name] = value
         found = self._series.get((name, kind))
@@ -81,14 +81,14 @@ class Totals:
                 self._series[name, kind] = Series(1, value, value, value)
             elif not self._is_full:
                 self._is_full = True
-                log.warning("over %d names of metrics at a time: the others are left out", _MAX_SERIES)
+                log.warning("more than %d names of metrics at a time: the others are dropped", _MAX_SERIES)
         elif kind is Kind.GAUGE:
             self._series[name, kind] = Series(1, value, value, value)
         else:
             found.add(value)
 
     def take(self) -> dict[tuple[str, Kind], Series]:
-        """Return what has come since the last time, and begin anew."""
+        """Return what was reported since the last call, and start again."""
         taken, self._series = self._series, {}
         self._is_full = False
         if len(self._gauges) > _MAX_SERIES:
@@ -107,7 +107,7 @@ class StatsdListener(asyncio.DatagramProtocol):
     async def open(cls) -> StatsdListener:
         """Begin to listen.
 
-        :raises OSError: there is no port.
+        :raises OSError: there is no free port.
         """
         _, listener = await asyncio.get_running_loop().create_datagram_endpoint(cls, local_addr=(_HOST, 0))
         return listener
@@ -120,11 +120,11 @@ class StatsdListener(asyncio.DatagramProtocol):
         return host, port
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember what ends it."""
+        """Store the transport, which ends it."""
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:  # noqa: ARG002
-        """Add what has come."""
+        """Add a datagram."""
         self.totals.add(data)
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts a process again whenever it ends by itself, as MWAA replaces a container that dies."""
+"""Restart a process whenever it ends unexpectedly, as MWAA replaces a container that dies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 3.0
 LAST_PAUSE_S = 60.0
 STABLE_AFTER_S = 60.0
-"""What has lived this long counts as sound: its next end is answered as quickly as the first."""
+"""A process that has run this long counts as healthy: it is then restarted as quickly as the first time."""
 
 
 async def keep_running(
@@ -32,11 +32,11 @@ async def keep_running(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Start it again whenever it ends, until cancelled: after 3 s at first, up to a minute later if it keeps ending.
+    """Restart a process whenever it ends, until canceled: after 3 s, and up to a minute if it keeps ending.
 
     :param what: its name for the log: ``environment source: triggerer``.
-    :param process: the one that runs.
-    :param start: starts the next one; where it can't, it is tried again like one that ended at once.
+    :param process: the running process.
+    :param start: starts the next one; a failure counts as a process that ended at once.
     :param ended: called whenever one has ended.
     """
     pause_s = 0.0
@@ -46,7 +46,7 @@ async def keep_running(
         ended()
         lived_s = clock() - began
         pause_s = FIRST_PAUSE_S if lived_s >= STABLE_AFTER_S else min(LAST_PAUSE_S, max(FIRST_PAUSE_S, 2 * pause_s))
-        log.error("%s ended with status %d after %.0f s; starting it again in %.0f s", what, status, lived_s, pause_s)
+        log.error("%s ended with status %d after %.0f s; restarting it in %.0f s", what, status, lived_s, pause_s)
         process = await _started(what, process, start, pause_s, sleep)
 
 
@@ -59,7 +59,7 @@ async def _started(
 ) -> ProcessGroup:
     while True:
         await sleep(pause_s)
-        # What it has left behind of its group would hold its port.
+        # Remaining processes of its group would keep its port.
         await process.stop(grace_s=1.0)
         try:
             return await start()

@@ -14,9 +14,9 @@ R = TypeVar("R")
 
 
 async def run_whole(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a function in a thread; when this is cancelled, the function still comes to its end first.
+    """Run a function in a thread; on cancellation, wait for the function to end first.
 
-    So whoever removes what it makes, after the cancellation, finds all of it.
+    So everything that it creates can be removed after the cancellation.
     """
     work = asyncio.create_task(asyncio.to_thread(function, *args, **kwargs))
     try:
