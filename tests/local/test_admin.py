@@ -57,13 +57,13 @@ def test_limits(source: Lab) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "words"),
     [
-        ("PATCH", "limits", {"colour": 1}, 400, "no limit is called 'colour'"),
+        ("PATCH", "limits", {"colour": 1}, 400, "no such limit: 'colour'"),
         ("PATCH", "limits", {"token_lifetime_s": 5, "cli_concurrency": -1}, 400, "cli_concurrency must be"),
         ("PATCH", "limits", {"cli_concurrency": 1.5}, 400, "a whole number"),
-        ("PATCH", "limits", {"cli_concurrency": True}, 400, "a number above 0"),
+        ("PATCH", "limits", {"cli_concurrency": True}, 400, "a positive number"),
         ("POST", "faults", {"target": "cli"}, 400, "kind must be one of"),
         ("DELETE", "faults?id=99", None, 404, "no fault has the id"),
-        ("POST", "expire", {}, 400, "say what to expire"),
+        ("POST", "expire", {}, 400, "name what to expire"),
         ("POST", "identities", {"denied_actions": "x"}, 400, "lists of text"),
         ("POST", "identities", {"colour": "x"}, 400, "an identity has"),
         ("PATCH", "identities", {}, 400, "a change of an identity has access_key_id"),

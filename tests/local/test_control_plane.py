@@ -216,7 +216,7 @@ def test_a_graceful_update_lets_running_tasks_end(source: Lab) -> None:
 @pytest.mark.parametrize(
     ("members", "words"),
     [
-        ({"SourceBucketArn": "arn:aws:s3:::no-such-bucket"}, "there is no bucket no-such-bucket"),
+        ({"SourceBucketArn": "arn:aws:s3:::no-such-bucket"}, "no such bucket: no-such-bucket"),
         ({"EnvironmentClass": "mw1.huge"}, "EnvironmentClass: mw1.huge isn't valid. Choose mw1.micro, mw1.small"),
         ({"MinWorkers": 5, "MaxWorkers": 4}, "MinWorkers: 5 is above MaxWorkers, 4"),
         ({"MinWorkers": 11}, "MinWorkers: 11 is above MaxWorkers, 10"),
@@ -249,8 +249,14 @@ def test_a_network_that_is_not_there_is_refused(lab: Lab) -> None:
         VpcId=found["VpcId"], CidrBlock="172.31.240.0/24", AvailabilityZone=found["AvailabilityZone"]
     )["Subnet"]["SubnetId"]
     for broken, words in (
-        ({"SubnetIds": [subnet, "subnet-0123"], "SecurityGroupIds": groups}, "there is no subnet subnet-0123"),
-        ({"SubnetIds": [subnet, other], "SecurityGroupIds": ["sg-0123"]}, "there is no security group sg-0123"),
+        (
+            {"SubnetIds": [subnet, "subnet-0123"], "SecurityGroupIds": groups},
+            "no such subnet in us-east-1: subnet-0123",
+        ),
+        (
+            {"SubnetIds": [subnet, other], "SecurityGroupIds": ["sg-0123"]},
+            "no such security group in us-east-1: sg-0123",
+        ),
         ({"SubnetIds": [subnet, same_zone], "SecurityGroupIds": groups}, "are in one Availability Zone"),
     ):
         refused = refusal(client.create_environment, **{**lab.create_arguments(), "NetworkConfiguration": broken})
@@ -361,7 +367,7 @@ def test_tags(source: Lab) -> None:
     for key in ("aws:owner", "AWS:owner"):
         refused = refusal(client.tag_resource, ResourceArn=ARN + "source", Tags={key: "b"})
         assert isinstance(refused, client.exceptions.ValidationException)
-        assert f"Tags: {key} begins with aws:, which is AWS's own. Choose another key." in str(refused)
+        assert f"Tags: {key} begins with aws:, which is reserved by AWS. Choose another key." in str(refused)
         assert key in str(refusal(client.create_environment, **source.create_arguments(Tags={key: "b"})))
     many = {f"tag-{number}": "x" for number in range(50)}
     refused = refusal(client.tag_resource, ResourceArn=ARN + "source", Tags=many)

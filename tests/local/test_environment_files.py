@@ -65,8 +65,8 @@ def test_an_environment_without_files_describes_none(source: Lab) -> None:
 @pytest.mark.parametrize(
     ("members", "words"),
     [
-        ({"PluginsS3Path": "missing.zip"}, "Bucket bucket: there is no file missing.zip. Upload it first."),
-        ({"RequirementsS3Path": "missing.txt"}, "there is no file missing.txt"),
+        ({"PluginsS3Path": "missing.zip"}, "Bucket bucket: no such file: missing.zip. Upload it first."),
+        ({"RequirementsS3Path": "missing.txt"}, "no such file: missing.txt"),
         ({"StartupScriptS3Path": "startup.sh", "StartupScriptS3ObjectVersion": "v0"}, "startup.sh in version v0"),
     ],
 )

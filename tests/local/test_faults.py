@@ -233,9 +233,9 @@ class TestPlan:
             ({"target": "cli", "kind": "html", "times": 0}, "times must be"),
             ({"target": "cli", "kind": "html", "times": 1.5}, "times must be"),
             ({"target": "cli", "kind": "html", "probability": 2}, "probability must be"),
-            ({"target": "cli", "kind": "html", "seed": 1}, "seed goes with probability"),
-            ({"target": "cli", "kind": "html", "path": 1}, "path must be text"),
-            ({"target": "cli", "kind": "html", "colour": "red"}, "a fault has no colour"),
+            ({"target": "cli", "kind": "html", "seed": 1}, "seed requires probability"),
+            ({"target": "cli", "kind": "html", "path": 1}, "path must be a string"),
+            ({"target": "cli", "kind": "html", "colour": "red"}, "unknown fields of a fault: colour"),
         ],
     )
     def test_what_can_not_be_used(self, description: dict[str, Any], words: str) -> None:

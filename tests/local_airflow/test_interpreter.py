@@ -80,7 +80,7 @@ def test_airflow_2_needs_no_fab_provider(pretend):
 
 @pytest.mark.parametrize("path", ["/no/such/python", "no-such-python-anywhere", "/etc/passwd", "/bin"])
 def test_no_interpreter(path):
-    with pytest.raises(LocalMwaaError, match="there is no Python interpreter at"):
+    with pytest.raises(LocalMwaaError, match="no Python interpreter at"):
         interpreter.inspect(path)
 
 

@@ -151,7 +151,7 @@ def test_an_overlay_is_made_anew_and_removed(install, tmp_path):
 
 def test_pip_that_takes_too_long_is_ended(install, monkeypatch):
     monkeypatch.setattr(requirements, "INSTALL_TIMEOUT_S", 0.01)
-    assert install("upper\n")[0] == "pip was not done after 0 minutes"
+    assert install("upper\n")[0] == "pip did not finish within 0 minutes"
 
 
 def test_an_interpreter_without_venv_is_named_with_the_remedy(tmp_path, base):
@@ -160,6 +160,6 @@ def test_an_interpreter_without_venv_is_named_with_the_remedy(tmp_path, base):
     broken.chmod(0o755)
     interpreter = Interpreter(broken, tmp_path, "3.11.0", "3.3.1", None, None)
     log = MaskedLog(tmp_path / "log", [])
-    with pytest.raises(LocalMwaaError, match="can't make a virtual environment: install its venv") as caught:
+    with pytest.raises(LocalMwaaError, match="can't create a virtual environment: install its venv") as caught:
         asyncio.run(overlay.create(tmp_path / "overlay", interpreter, overlay.look_at(base), variables={}, log=log))
     assert "no module named venv" in caught.value.log_tail

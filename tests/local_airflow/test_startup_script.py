@@ -116,7 +116,7 @@ def test_an_exit_status_is_in_the_log_only(run, log):
 
 @pytest.mark.parametrize("ending", ["set -e; false", "set -u; echo $NOT_THERE", "kill -9 $$", "exec true"])
 def test_one_that_is_ended_before_it_leaves_its_variables_fails(run, log, ending):
-    with pytest.raises(LocalMwaaError, match=r"before it could leave its variables .* as worker; its log is") as caught:
+    with pytest.raises(LocalMwaaError, match=r"before its variables were written .* as worker; its log is") as caught:
         run(f"echo begun\nexport ONE=1\n{ending}\nexport TWO=2\n")
     assert "begun" in caught.value.log_tail
     assert "ERROR: the startup script was ended" in log()
@@ -124,7 +124,7 @@ def test_one_that_is_ended_before_it_leaves_its_variables_fails(run, log, ending
 
 def test_one_that_takes_too_long_is_ended_with_its_children(run, monkeypatch, tmp_path):
     monkeypatch.setattr(startup_script, "TIMEOUT_S", 0.5)
-    with pytest.raises(LocalMwaaError, match="was not done after"):
+    with pytest.raises(LocalMwaaError, match="did not finish within"):
         run("sleep 1000 & sleep 1000")
     assert processes.find(tmp_path) == []
 

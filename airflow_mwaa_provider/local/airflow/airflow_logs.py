@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which log of an environment goes where in CloudWatch Logs: MWAA's groups and streams.
+"""Where each log of an environment is sent in CloudWatch Logs: MWAA's groups and streams.
 
-A group is ``airflow-ENVIRONMENT-KIND``. A task's stream is named as the amazon provider names it, by its log's path
-with underscores for colons; all others as MWAA's images name them: with the component, the host and the time when it
-began.
+A group is ``airflow-ENVIRONMENT-KIND``. A task's stream is named as by the amazon provider, after its log's path with
+underscores for colons; all others as in MWAA's images, with the component, the host and the time when it began.
 
 Source: MWAA's guide, "Viewing Airflow logs in Amazon CloudWatch"; the published images up to 3.0.6. How the images name
 the logs of single DAG files on Airflow 3 is taken from their settings, and unproven.
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.local.machine.state import EnvironmentFolder
 
 PREPARATION = "preparation"
-"""Name of what comes before the components: startup script and requirements."""
+"""The name of what precedes the components: startup script and requirements."""
 _TRIGGER = re.compile(r"\.trigger\.\d+\.log\Z")
-# Tasks are run by children of the scheduler here, and by workers on MWAA.
+# Here tasks are run by children of the scheduler, on MWAA by workers.
 _OF_WORKERS = re.compile(
     r"^\[[^\]]*\] \{(?:local_executor|task_command|standard_task_runner)\.py:"
     r"|\[(?:airflow\.executors\.local_executor\.LocalExecutor|airflow\.(?:task|sdk)\b[^\]]*|supervisor|task)\]"
@@ -47,8 +46,8 @@ _GROUP_OF_COMPONENT = {
 class AirflowLogs:
     """The logs of one environment (a :class:`~airflow_mwaa_provider.local.machine.log_shipping.LogSource`).
 
-    :param began: when each component, and what came before them, began: seconds since 1970.
-    :param levels: the lowest level of each kind of log that is switched on, as a number of :mod:`logging`.
+    :param began: when each component, and what preceded them, began, in seconds since 1970.
+    :param levels: the lowest level of each enabled kind of log, as a :mod:`logging` level.
     """
 
     env_name: str
@@ -59,11 +58,11 @@ class AirflowLogs:
 
     @property
     def groups(self) -> list[str]:
-        """The groups of what is switched on."""
+        """The groups of enabled logs."""
         return [self._group(kind) for kind in self.levels]
 
     def tails(self) -> Iterator[Tail]:
-        """Look for the logs that there are now; those of what is switched off are to be passed over."""
+        """Return the logs that exist now; those that are disabled are to be skipped."""
         for path, status in log_files(self.folder.components):
             name = os.path.basename(path).removesuffix(LOG_SUFFIX)  # noqa: PTH119 - many, and each second
             for kind, stream, lines in self._of_component(name):
@@ -78,7 +77,7 @@ class AirflowLogs:
         return f"airflow-{self.env_name}-{kind}"
 
     def _of_component(self, name: str) -> Iterator[tuple[LogKind, str, LogLines]]:
-        """Tell where the output of a process goes: nowhere, or to one group or more."""
+        """Return where the output of a process is sent: nowhere, or to one or more groups."""
         if name == "requirements_install":
             for kind in (LogKind.SCHEDULER, LogKind.WORKER, LogKind.WEB_SERVER):
                 yield from self._of_preparation(kind, name)
@@ -98,7 +97,7 @@ class AirflowLogs:
 
     def _of_preparation(self, kind: LogKind, prefix: str) -> Iterator[tuple[LogKind, str, LogLines]]:
         if PREPARATION in self.began:
-            # Whatever the group's level: MWAA always publishes these.
+            # Regardless of the group's level: MWAA always publishes these.
             yield kind, self._stream(prefix, PREPARATION), LogLines(0, prefixed=True)
 
     def _of_process(
@@ -120,7 +119,7 @@ class AirflowLogs:
         return f"{prefix}_{socket.gethostname()}_{self.began[process]:.6f}.log".replace(":", "_").replace("*", "_")
 
     def _of_airflow(self, path: str) -> tuple[LogKind, str]:
-        """Tell the kind and the stream of a log that Airflow itself writes, by its path below its log folder."""
+        """Return the kind and the stream of a log that Airflow itself writes, from its path below the log folder."""
         top, name = path.partition(os.sep)[0], os.path.basename(path)  # noqa: PTH119
         if top == "dag_processor_manager":
             return LogKind.DAG_PROCESSING, name
@@ -129,6 +128,6 @@ class AirflowLogs:
         if top == "dag_processor":
             return LogKind.DAG_PROCESSING, f"scheduler_dag_processor_{name}"
         if not self.is_airflow_3:
-            # A deferred task's trigger writes on in the task's own stream; since Airflow 3, in one beside it.
+            # A deferred task's trigger continues in the task's own stream; since Airflow 3, in a separate one.
             path = _TRIGGER.sub("", path)
         return LogKind.TASK, path.replace(":", "_").replace("*", "_")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MWAA's service model for a botocore that can't be told to leave host names alone.
+"""MWAA's service model for versions of botocore that always add prefixes to host names.
 
-Most of MWAA's operations are called at ``env.HOST`` or ``api.HOST``, and ``env.127.0.0.1`` is no host. Newer
-versions of botocore heed AWS_DISABLE_HOST_PREFIX_INJECTION; those of the images up to Airflow 2.10 don't. They all
-read service models from AWS_DATA_PATH before their own, so such an environment gets a copy of its own botocore's
-model of ``mwaa`` without the prefixes: no code of ours in its processes, and nothing else changed.
+Most of MWAA's operations are called at ``env.HOST`` or ``api.HOST``, and ``env.127.0.0.1`` is not a host. Newer
+versions of botocore support AWS_DISABLE_HOST_PREFIX_INJECTION; those of the images up to Airflow 2.10 do not. All of
+them read service models from AWS_DATA_PATH before their own, so such an environment gets a copy of its own botocore's
+model of ``mwaa`` without the prefixes. Nothing else is changed, and no code of this package runs in its processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SERVICE = "mwaa"
 
 
 def heeds_variable(botocore: Path) -> bool:
-    """Tell whether a botocore (the folder of the package) knows AWS_DISABLE_HOST_PREFIX_INJECTION."""
+    """Return whether a botocore (the package's folder) supports AWS_DISABLE_HOST_PREFIX_INJECTION."""
     try:
         return "AWS_DISABLE_HOST_PREFIX_INJECTION" in (botocore / "configprovider.py").read_text(encoding="utf-8")
     except OSError:
@@ -32,7 +32,7 @@ def heeds_variable(botocore: Path) -> bool:
 def write_without_host_prefix(botocore: Path, folder: Path) -> None:
     """Write a copy of a botocore's models of MWAA, without host prefixes, for AWS_DATA_PATH.
 
-    :raises OSError: the models can't be read, or the folder can't be written.
+    :raises OSError: the models cannot be read, or the folder cannot be written.
     """
     for version in (botocore / "data" / _SERVICE).iterdir():
         plain, compressed = version / "service-2.json", version / "service-2.json.gz"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Copies of the files in the bucket that an environment is made of: plugins.zip, requirements.txt, startup script.
+"""Copies of an environment's files in the bucket: plugins.zip, requirements.txt, startup script.
 
-Airflow starts from these copies, never from the bucket: what was uploaded since then changes nothing, and an
-update that fails can go back. The local S3 forgets its objects when it ends; the copies in use bring them back.
+Airflow starts from these copies, never from the bucket, so later uploads change nothing, and a failed update can be
+rolled back. The local S3 forgets its objects when it ends; they are restored from the copies in use.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ DEFAULT_PATHS = {
     FileKind.REQUIREMENTS: "requirements.txt",
     FileKind.STARTUP_SCRIPT: "startup.sh",
 }
-"""Where ``local up`` puts them, as the guide does."""
+"""Where ``local up`` stores them, as in the guide."""
 _IN_USE = "in_use.json"
 
 
 def copy_of(folder: EnvironmentFolder, files: Mapping[FileKind, S3File], kind: FileKind) -> Path | None:
-    """Return the copy of a file that has been read; None when the environment has no such file."""
+    """Return the copy of a file that was read; None if the environment has no such file."""
     file = files.get(kind)
     return _copy(folder, kind, file.sha256) if file is not None else None
 
 
 async def read(spec: EnvironmentSpec, folder: EnvironmentFolder, buckets: BucketFiles) -> EnvironmentSpec:
-    """Copy the files that a spec names out of the bucket, and check them.
+    """Copy the files that a spec names from the bucket, and check them.
 
-    :raises RuntimeStartError: one can't be read, or isn't what it should be.
+    :raises RuntimeStartError: a file cannot be read, or is invalid.
     """
     if not spec.files:
         return spec
@@ -61,7 +61,7 @@ async def read(spec: EnvironmentSpec, folder: EnvironmentFolder, buckets: Bucket
 
 
 def remember(folder: EnvironmentFolder, files: Mapping[FileKind, S3File]) -> None:
-    """Record the files that an environment runs with, and remove the copies of others."""
+    """Record the files that an environment uses, and delete the copies of others."""
     state.write_json(
         folder.files / _IN_USE, {kind: {"path": file.path, "sha256": file.sha256} for kind, file in files.items()}
     )
@@ -72,7 +72,7 @@ def remember(folder: EnvironmentFolder, files: Mapping[FileKind, S3File]) -> Non
 
 
 def recall(folder: EnvironmentFolder) -> dict[FileKind, tuple[str, Path]]:
-    """Return the files that an environment last ran with: their keys, and their copies."""
+    """Return the files that an environment last used: their keys and their copies."""
     found = {}
     for name, file in state.read_json(folder.files / _IN_USE).items():
         kind = FileKind(name)

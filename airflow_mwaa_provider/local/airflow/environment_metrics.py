@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metrics of one environment: Airflow's own, and those of its processes, queue and database.
 
-On MWAA the second kind come from containers, queues and database servers. Here all components are processes of this
-machine, so that percentages are of this machine's processors and memory; the queue is that of the executor, in the
-metadata database.
+On MWAA, the latter come from containers, queues and database servers. Here all components are processes of this
+machine, so percentages refer to its processors and memory; the queue is that of the executor, in the metadata database.
 
 Source: MWAA's user guide, "Container, queue, and database metrics for Amazon MWAA"; values of ``Cluster`` and
 ``DatabaseRole`` are those that environments publish.
@@ -37,7 +36,7 @@ _TASK_TITLES = ("airflow worker", "airflow task", "LocalExecutor")
 
 @dataclass(frozen=True)
 class ProcessUse:
-    """What the processes of a component use: seconds of processors since they began, and bytes of memory."""
+    """What the processes of a component use: CPU seconds since they began, and bytes of memory."""
 
     cpu_s: float = 0.0
     memory_bytes: int = 0
@@ -46,12 +45,12 @@ class ProcessUse:
 class EnvironmentMetrics:
     """Measures one environment (a :class:`~airflow_mwaa_provider.local.machine.metric_publishing.MetricSource`).
 
-    :param statsd: gets Airflow's own metrics; without it there are none.
+    :param statsd: collects Airflow's own metrics; without it there are none.
     :param prefix: Airflow's option ``metrics.statsd_prefix``.
     """
 
     pids: Mapping[str, int]
-    """Process ids of the components that run, by name."""
+    """The process ids of running components, by name."""
 
     def __init__(
         self,
@@ -71,7 +70,7 @@ class EnvironmentMetrics:
         self._last: tuple[float, Mapping[str, ProcessUse]] | None = None
 
     async def measure(self) -> Sequence[Datum]:
-        """Return what there is to tell since the last time."""
+        """Return the metrics since the last call."""
         found = []
         if self._statsd is not None:
             found = statsd_names.translate(
@@ -91,7 +90,7 @@ class EnvironmentMetrics:
             dimensions = {"Cluster": cluster}
             data.append(self._datum("MemoryUtilization", "Percent", 100 * use.memory_bytes / capacity, **dimensions))
             if last is not None and cluster in last[1]:
-                # A component that was started again begins at nothing.
+                # A component that was restarted begins at zero.
                 cpu_s = max(0.0, use.cpu_s - last[1][cluster].cpu_s)
                 share = cpu_s / max(now - last[0], 0.001) / (os.cpu_count() or 1)
                 data.append(self._datum("CPUUtilization", "Percent", min(100.0, 100 * share), **dimensions))
@@ -111,9 +110,9 @@ class EnvironmentMetrics:
 
 
 def use_by_cluster(pids: Mapping[str, int]) -> dict[str, ProcessUse]:
-    """Return what the processes below each component use, under the name that MWAA has for its containers.
+    """Return what each component's processes use, under MWAA's name for its containers.
 
-    Times of processes that have ended count with their parents', as the kernel keeps them.
+    The kernel adds the times of processes that have ended to those of their parents.
     """
     children: dict[int, list[psutil.Process]] = {}
     by_pid: dict[int, psutil.Process] = {}
@@ -161,7 +160,7 @@ def _use(processes: Iterable[psutil.Process]) -> ProcessUse:
 
 
 def _memory_bytes(process: psutil.Process) -> int:
-    """Return a process's own memory and its share of what forks have in common; all of it where none is told."""
+    """Return a process's own memory and its share of the memory of forks; all of it if shares are unknown."""
     try:
         return int(getattr(process.memory_full_info(), "pss", 0)) or process.memory_info().rss
     except psutil.AccessDenied:

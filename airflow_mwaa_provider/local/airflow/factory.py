@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the Airflows of all environments of one local MWAA."""
+"""Create the Airflows of all environments of one local MWAA."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class AirflowRuntimeFactory:
-    """Makes runtimes from the interpreters of this machine.
+    """Creates runtimes from the interpreters of this machine.
 
-    :param interpreters: the first one's Airflow is the default.
-    :param by_environment: the interpreter of an environment, where it has been chosen by name.
+    :param interpreters: the Airflow of the first one is the default.
+    :param by_environment: the interpreter of an environment, if one was selected.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class AirflowRuntimeFactory:
         self._runtimes: dict[str, AirflowRuntime] = {}
 
     def runtime(self, env_name: str) -> AirflowRuntime | None:
-        """Return the runtime that was last made for an environment."""
+        """Return the runtime that was last created for an environment."""
         return self._runtimes.get(env_name)
 
     async def read_files(self, spec: EnvironmentSpec) -> EnvironmentSpec:
-        """Keep copies of the files that a spec names; return the spec with what was read.
+        """Store copies of the files that a spec names; return the spec with what was read.
 
-        :raises RuntimeStartError: one can't be read, or isn't what it should be.
+        :raises RuntimeStartError: a file cannot be read, or is invalid.
         """
         if not spec.files:
             return spec
@@ -53,7 +53,7 @@ class AirflowRuntimeFactory:
         assert context.bucket_sync is not None
         folder = context.folder.environment(spec.name)
         read = await environment_files.read(spec, folder, context.bucket_files)
-        # The files may name others among the DAGs, which must be there when these are used.
+        # The files may refer to others among the DAGs, which must exist when these are used.
         mirror = Mirror(spec.name, spec.bucket, spec.dag_s3_path, folder.dags)
         await run_whole(context.bucket_sync.sync, mirror)
         return read
@@ -64,7 +64,7 @@ class AirflowRuntimeFactory:
         return list(dict.fromkeys(interpreter.airflow_version for interpreter in every))
 
     def create(self, spec: EnvironmentSpec) -> AirflowRuntime:
-        """Make a runtime, not started yet.
+        """Return a runtime that has not been started.
 
         :raises ValueError: there is no interpreter with that version.
         """
@@ -75,4 +75,6 @@ class AirflowRuntimeFactory:
                 runtime = AirflowRuntime(spec, interpreter, self._context)
                 self._runtimes[spec.name] = runtime
                 return runtime
-        raise ValueError(f"Airflow {spec.airflow_version} isn't installed here; there are {', '.join(self.versions())}")
+        raise ValueError(
+            f"Airflow {spec.airflow_version} is not installed here. Available: {', '.join(self.versions())}."
+        )

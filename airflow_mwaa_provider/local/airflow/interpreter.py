@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which Airflow a Python interpreter has, and whether it can be an environment."""
+"""Inspect a Python interpreter: which Airflow it has, and whether an environment can use it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Interpreter:
     airflow_version: str
     fab_version: str | None
     async_driver: str | None
-    """``asyncpg``, ``psycopg_async`` or None: what Airflow 3's asynchronous queries can use."""
+    """``asyncpg``, ``psycopg_async`` or None: the driver for Airflow 3's asynchronous queries."""
     botocore: Path | None = None
     """The folder of its botocore."""
     has_statsd: bool = True
@@ -64,7 +64,7 @@ class Interpreter:
 
     @property
     def is_airflow_3(self) -> bool:
-        """Tell whether Airflow's commands, API and configuration are those of its third generation."""
+        """Return whether Airflow's commands, API and configuration are those of Airflow 3."""
         return self.airflow_release >= (3, 0, 0)
 
 
@@ -82,10 +82,10 @@ def release_of(version: str) -> tuple[int, int, int]:
 
 
 def inspect(path: str | Path) -> Interpreter:
-    """Look at an interpreter without importing Airflow.
+    """Inspect an interpreter without importing Airflow.
 
-    :raises LocalMwaaError: it isn't one, it has no Airflow, or what the local MWAA needs is missing there; the
-        text names the command that installs it.
+    :raises LocalMwaaError: it is not an interpreter, it has no Airflow, or it lacks what the local MWAA needs; the
+        message names the command that installs it.
     """
     executable = _find_executable(str(path))
     facts = ask(executable, _INSPECT, ("prefix", "python", "modules"))
@@ -133,15 +133,15 @@ def inspect(path: str | Path) -> Interpreter:
 def _find_executable(path: str) -> Path:
     found = shutil.which(os.path.expanduser(path))  # noqa: PTH111 - which() takes names as well as paths
     if found is None:
-        raise LocalMwaaError(f"there is no Python interpreter at {path}: check --python", misuse=True)
-    # Not resolved: a virtual environment's python is a link, and following it would leave the environment.
+        raise LocalMwaaError(f"no Python interpreter at {path}: check --python", misuse=True)
+    # Not resolved: a virtual environment's python is a link, which leads out of the environment.
     return Path(os.path.abspath(found))  # noqa: PTH100
 
 
 def ask(executable: Path, program: str, keys: Iterable[str]) -> dict[str, Any]:
     """Run a short program in an interpreter and return the JSON object that it prints.
 
-    :raises LocalMwaaError: there is none, or it lacks a key.
+    :raises LocalMwaaError: there is no such object, or it lacks a key.
     """
     try:
         answer = subprocess.run(
@@ -152,12 +152,12 @@ def ask(executable: Path, program: str, keys: Iterable[str]) -> dict[str, Any]:
             timeout=_INSPECT_TIMEOUT_S,
             env=clean_python_environment(dict(os.environ)),
             stdin=subprocess.DEVNULL,
-            cwd=executable.anchor,  # -c puts the working folder first, and it may hold one called "airflow"
+            cwd=executable.anchor,  # -c puts the working folder first, which may contain a folder named "airflow"
         )
         facts = json.loads(answer.stdout)
         return {**facts, **{key: facts[key] for key in keys}}
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         raise LocalMwaaError(
-            f"{executable} doesn't behave like a Python 3 interpreter ({type(error).__name__}): check --python",
+            f"{executable} does not behave like a Python 3 interpreter ({type(error).__name__}): check --python",
             misuse=True,
         ) from error

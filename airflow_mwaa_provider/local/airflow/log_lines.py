@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an Airflow's log lines say of their time and level, and what becomes of them in CloudWatch Logs.
+"""Read the time and level of Airflow's log lines, and turn them into events for CloudWatch Logs.
 
 Airflow 2 writes ``[TIME] {FILE:LINE} LEVEL - TEXT``, Airflow 3 JSON objects for tasks and ``TIME [LEVEL] TEXT`` for
-its components, gunicorn ``[TIME] [PID] [LEVEL] TEXT``, and web servers lines with a time alone. All others belong to
-the line before them.
+its components, gunicorn ``[TIME] [PID] [LEVEL] TEXT``, and web servers lines with only a time. All other lines
+belong to the line before them.
 
 Source: the amazon provider's ``CloudwatchTaskHandler`` (9.0.0) and ``CloudWatchRemoteLogIO`` (9.34.0) for the messages.
 """
@@ -44,11 +44,11 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class LogLines:
     """Reads the lines of one kind of log (a :class:`~airflow_mwaa_provider.local.machine.log_shipping.LineReader`).
 
-    :param least: the lowest level that counts, as a number of :mod:`logging`.
-    :param joined: one record is one event, its traceback included; otherwise each line is.
-    :param prefixed: lines get a level before them, as those of pip on MWAA.
-    :param only: whose lines count, of those that several processes write; None for all.
-    :param without: whose lines don't.
+    :param least: the lowest level that is sent, as a :mod:`logging` level.
+    :param joined: one record, including its traceback, is one event; otherwise each line is.
+    :param prefixed: prefix lines with a level, like those of pip on MWAA.
+    :param only: the processes whose lines are sent, if several write; None for all.
+    :param without: the processes whose lines are not sent.
     """
 
     least: int
@@ -58,7 +58,7 @@ class LogLines:
     without: re.Pattern[str] | None = None
 
     def __call__(self, lines: Sequence[str], position: Position) -> list[Event]:
-        """Return the events of some lines, and let the position tell of the last one."""
+        """Return the events of some lines, and update the position with the last one."""
         if self.prefixed:
             return [Event(position.timestamp_ms, f"[INFO] - {line}") for line in lines]
         events: list[Event] = []
@@ -83,7 +83,7 @@ class LogLines:
 
 
 def _read(line: str) -> tuple[tuple[int, int] | None, str]:
-    """Return a line's time and level, None where it has neither, and the message that it becomes."""
+    """Return a line's time and level, None if it has neither, and its message."""
     structured = _structured(line) if line.startswith("{") else None
     return structured or (_of_text(line), line)
 
@@ -112,7 +112,7 @@ def _of_text(line: str) -> tuple[int, int] | None:
 
 
 def _milliseconds(text: str) -> int:
-    """Return a time as CloudWatch Logs has it; 0 when the text is none."""
+    """Return a time in the form of CloudWatch Logs; 0 if the string is not a time."""
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
     except (ValueError, OverflowError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logging in to an Airflow web server as its administrator."""
+"""Log in to an Airflow web server as its administrator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CSRF_FIELD = re.compile(r'<input[^>]*name="csrf_token"[^>]*value="([^"]*)"')
 async def log_in_2(base_url: str, password: str) -> ApiSession:
     """Log in to Airflow 2 through its login form, as a browser does; the result is the cookie ``session``.
 
-    :raises LocalMwaaError: it refused.
+    :raises LocalMwaaError: the login was rejected.
     """
     login_url = f"{base_url}/login/"
     async with aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
@@ -30,19 +30,19 @@ async def log_in_2(base_url: str, password: str) -> ApiSession:
                 raise LocalMwaaError(f"Airflow's login page answered {answer.status} without a form")
         form = {"username": ADMIN, "password": password, "csrf_token": html.unescape(field.group(1))}
         async with client.post(login_url, data=form, allow_redirects=False) as answer:
-            # A refusal shows the form again, or leads back to it.
+            # If it is rejected, the form is shown again, or is the redirect's target.
             if answer.status != 302 or "/login" in answer.headers.get("Location", ""):
                 raise LocalMwaaError(f"Airflow's login form answered {answer.status}")
         cookie = client.cookie_jar.filter_cookies(URL(base_url)).get("session")
     if cookie is None:
-        raise LocalMwaaError("Airflow's login form gave no session")
+        raise LocalMwaaError("Airflow's login form returned no session")
     return ApiSession("session", cookie.value, {"Cookie": f"session={cookie.value}"})
 
 
 async def log_in_3(base_url: str, password: str) -> ApiSession:
     """Log in to Airflow 3 at its token endpoint; the result is a JWT, as cookie ``_token`` and as bearer token.
 
-    :raises LocalMwaaError: it refused.
+    :raises LocalMwaaError: the login was rejected.
     """
     credentials = {"username": ADMIN, "password": password}
     async with (

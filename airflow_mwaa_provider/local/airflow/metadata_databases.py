@@ -41,12 +41,12 @@ FROM task_instance WHERE state IN ('queued', 'running')
 
 @dataclass(frozen=True)
 class DatabaseState:
-    """What an environment's database is busy with: task instances by state, and connections."""
+    """The load of an environment's database: task instances by state, and connections."""
 
     queued: int
     running: int
     oldest_queued_s: float
-    """Seconds that the first queued task has waited; 0 if none is queued."""
+    """How many seconds the first queued task has waited; 0 if none is queued."""
     connections: int
 
 
@@ -58,7 +58,7 @@ class MetadataDatabases:
         self._template_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def database(self, env_name: str, interpreter: Interpreter) -> Database:
-        """Return where an environment's metadata are, or will be."""
+        """Return the location of an environment's metadata, which may not exist."""
         name, driver = postgres.database_name(env_name), interpreter.async_driver
         return Database(
             url=self._server.url(name),
@@ -76,11 +76,11 @@ class MetadataDatabases:
         return self._server.url_without_password(postgres.database_name(env_name))
 
     async def exists(self, env_name: str) -> bool:
-        """Tell whether the environment has a database."""
+        """Return whether the environment has a database."""
         return await self._server.database_exists(postgres.database_name(env_name))
 
     async def create(self, env_name: str, interpreter: Interpreter, set_up: Callable[[], Awaitable[None]]) -> None:
-        """Create an environment's database, schema and roles included, in place of any it has.
+        """Create an environment's database, including schema and roles, and replace any existing one.
 
         :param set_up: lets the environment's Airflow fill the empty database; called for the first environment of
             an installation only, and must leave no connection open.
@@ -105,9 +105,9 @@ class MetadataDatabases:
         await self._server.drop_database(postgres.database_name(env_name))
 
     async def measure(self, env_name: str) -> DatabaseState:
-        """Return what an environment's database is busy with.
+        """Return the load of an environment's database.
 
-        :raises LocalMwaaError: it can't be asked.
+        :raises LocalMwaaError: it cannot be read.
         """
         ((queued, running, oldest_s, connections),) = await self._server.execute(
             _MEASURE, (), postgres.database_name(env_name)
@@ -124,7 +124,7 @@ class MetadataDatabases:
 
 
 def hash_password(password: str) -> str:
-    """Return a password's hash in the form that werkzeug, and so Airflow's user table, has."""
+    """Return a password's hash in werkzeug's form, which Airflow's user table uses."""
     salt = secrets.token_hex(8)
     digest = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), _PASSWORD_HASH_ROUNDS)
     return f"pbkdf2:sha256:{_PASSWORD_HASH_ROUNDS}${salt}${digest.hex()}"
@@ -136,7 +136,7 @@ def make_fernet_key() -> str:
 
 
 def _template_name(interpreter: Interpreter) -> str:
-    # Its providers may bring tables and permissions of their own: one template per installation.
+    # Its providers may add tables and permissions, so there is one template per installation.
     identity = f"{interpreter.prefix}|{interpreter.airflow_version}|{interpreter.fab_version}"
     version = interpreter.airflow_version.replace(".", "_")
     return f"template_{version}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}"

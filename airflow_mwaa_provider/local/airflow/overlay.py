@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A virtual environment over an interpreter: it has all of the interpreter's packages, and its own before them.
 
-So an environment's requirements are installed without a trace in the interpreter that the user gave. ``venv`` alone
-can't do that where the interpreter is a virtual environment itself: it would sit beside that one, not over it.
+So an environment's requirements leave no trace in the user's interpreter. ``venv`` alone cannot do that if the
+interpreter is itself in a virtual environment: the new one would be beside it, not over it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _CREATE_TIMEOUT_S = 180.0
 _PTH = "_below.pth"
-# Names that pip reads the versions of; what came from a folder or an address is no version of an index.
+# Packages whose versions pip can find; what came from a folder or a URL is not a version of an index.
 _FACTS = """
 import importlib.metadata as metadata, importlib.util as util, json, os, site
 
@@ -48,16 +48,16 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Base:
-    """What an interpreter has that others can be put over."""
+    """The installed packages of an interpreter that can have an overlay."""
 
     site_packages: tuple[str, ...]
     has_pip: bool
     packages: dict[str, str]
-    """Name, as pip normalizes it, to version; without what was installed from a folder or an address."""
+    """Versions by pip's normalized names, without packages that were installed from a folder or a URL."""
 
 
 def look_at(interpreter: Interpreter) -> Base:
-    """Ask an interpreter what it has. :raises LocalMwaaError: it doesn't answer."""
+    """Ask an interpreter for its packages. :raises LocalMwaaError: it does not answer."""
     facts: dict[str, Any] = interpreters.ask(interpreter.path, _FACTS, ("site_packages", "has_pip", "packages"))
     return Base(tuple(facts["site_packages"]), facts["has_pip"], facts["packages"])
 
@@ -70,13 +70,13 @@ def python_of(folder: Path) -> Path:
 async def create(
     folder: Path, interpreter: Interpreter, base: Base, *, variables: Mapping[str, str], log: MaskedLog
 ) -> None:
-    """Make the virtual environment anew, with pip.
+    """Create the virtual environment again, with pip.
 
-    :raises LocalMwaaError: the interpreter has no ``venv``, or can't bring pip.
-    :raises OSError: the folder can't be written.
+    :raises LocalMwaaError: the interpreter has no ``venv``, or cannot provide pip.
+    :raises OSError: the folder cannot be written.
     """
     await run_whole(remove, folder)
-    log.begin("making a virtual environment")
+    log.begin("creating a virtual environment")
     without_pip = ["--without-pip"] if base.has_pip else []
     end = await logged_command.run(
         "venv",
@@ -88,7 +88,7 @@ async def create(
     )
     if end.exit_status != 0:
         raise LocalMwaaError(
-            f"{interpreter.path} can't make a virtual environment: install its venv and ensurepip, or pip into it; "
+            f"{interpreter.path} can't create a virtual environment: install its venv and ensurepip, or pip; "
             f"the log is {log.path}",
             tail(log.path),
         )
@@ -101,20 +101,20 @@ def _fill(folder: Path, interpreter: Interpreter, base: Base) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove the virtual environment, if there is one."""
+    """Remove the virtual environment, if it exists."""
     if folder.exists():
         shutil.rmtree(folder)
 
 
 def _show_packages_below(folder: Path, base: Base) -> None:
-    # addsitedir, not plain lines: the interpreter may have .pth files of its own, as editable installs do.
+    # addsitedir, not plain lines: the interpreter may have .pth files, for example from editable installs.
     lines = [f"import site; site.addsitedir({path!r})\n" for path in base.site_packages]
     for site_packages in folder.glob("lib/python*/site-packages"):
         (site_packages / _PTH).write_text("".join(lines), encoding="utf-8")
 
 
 def _copy_scripts(target: Path, source: Path) -> None:
-    """Give the virtual environment the interpreter's commands, such as ``airflow``; they would run without it."""
+    """Copy the interpreter's commands, such as ``airflow``, which would otherwise bypass the virtual environment."""
     old, new = f"{source}/python".encode(), f"{target}/python".encode()
     for script in source.iterdir():
         copy = target / script.name

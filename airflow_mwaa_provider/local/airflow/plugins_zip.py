@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""plugins.zip becomes ``$AIRFLOW_HOME/plugins``."""
+"""Unpack plugins.zip to ``$AIRFLOW_HOME/plugins``."""
 
 from __future__ import annotations
 
@@ -23,28 +23,30 @@ _NAME_BYTES = 255
 _PATH_BYTES = 4095 - len("/usr/local/airflow/plugins/")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-"""What :mod:`zipfile` raises; RuntimeError where a password is needed."""
+"""The errors that :mod:`zipfile` raises; RuntimeError if a password is needed."""
 
 
 def check(archive: Path, name: str) -> None:
-    """Read the whole archive and look at every name in it.
+    """Read the whole archive and check every name in it.
 
-    :param name: of the archive, for people.
-    :raises LocalMwaaError: it isn't a zip file, is damaged, or holds what could reach out of the plugins folder.
+    :param name: the archive's name, for people.
+    :raises LocalMwaaError: it is not a zip file, is damaged, or has entries that could lead out of the plugins folder.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
             for entry in opened.infolist():
                 problem = _problem(entry)
                 if problem:
-                    raise LocalMwaaError(f"{name} holds {entry.filename!r}, which {problem}: make the archive without")
+                    raise LocalMwaaError(
+                        f"{name} contains {entry.filename!r}, which {problem}: create the archive without it"
+                    )
             damaged = opened.testzip()
             links = _links(opened)
             for link in links:
                 if not _stays_inside(link, links):
                     raise LocalMwaaError(
-                        f"{name} holds {str(link)!r}, a symbolic link that leads out of the plugins folder: make the "
-                        "archive without"
+                        f"{name} contains {str(link)!r}, a symbolic link that leads out of the plugins folder: create "
+                        "the archive without it"
                     )
     except _BROKEN as error:
         raise LocalMwaaError(f"{name} can't be read as a zip file: {error}") from error
@@ -53,13 +55,13 @@ def check(archive: Path, name: str) -> None:
 
 
 def unpack(archive: Path | None, folder: Path) -> None:
-    """Make a folder hold what a checked archive holds, and nothing else; None empties it.
+    """Replace a folder's contents with those of a checked archive; None empties it.
 
-    A folder at the top of the archive is kept, and so are the permissions to execute, and symbolic links, as Info-ZIP's
-    unzip makes them: after all files, so that nothing is written through one.
+    A top folder in the archive is kept, and so are execute permissions and symbolic links. Like Info-ZIP's unzip, links
+    are created after all files, so that nothing is written through one.
 
-    :raises LocalMwaaError: the archive contradicts itself.
-    :raises OSError: it can't be written.
+    :raises LocalMwaaError: the archive is inconsistent.
+    :raises OSError: the folder cannot be written.
     """
     unfinished = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -83,7 +85,7 @@ def unpack(archive: Path | None, folder: Path) -> None:
 
 
 def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
-    # Some tools on Windows write backslashes, which unzip takes for slashes.
+    # Some tools on Windows write backslashes, which unzip treats as slashes.
     return PurePosixPath(entry.filename.replace("\\", "/"))
 
 
@@ -94,9 +96,9 @@ def _problem(entry: zipfile.ZipInfo) -> str | None:
     if ".." in path.parts:
         return "leads out of the plugins folder"
     if any(len(os.fsencode(part)) > _NAME_BYTES for part in path.parts):
-        return "has a longer name than Linux takes"
+        return "has a longer name than Linux permits"
     if len(os.fsencode(path)) > _PATH_BYTES:
-        return "has a longer path than Linux takes"
+        return "has a longer path than Linux permits"
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
         return "is neither a file nor a folder"
@@ -114,9 +116,9 @@ def _links(opened: zipfile.ZipFile) -> dict[PurePosixPath, str]:
 
 
 def _stays_inside(link: PurePosixPath, links: dict[PurePosixPath, str]) -> bool:
-    """Follow a link without the disk.
+    """Follow a link without accessing the disk.
 
-    What leads on through another link is refused, whether it would leave the folder or not.
+    A link through another link is rejected, whether or not it would leave the folder.
     """
     target = PurePosixPath(links[link])
     if target.is_absolute() or not links[link]:

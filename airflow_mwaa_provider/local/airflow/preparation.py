@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to an environment's files before its Airflow starts, in the order of MWAA's containers."""
+"""Process an environment's files before its Airflow starts, in the order of MWAA's containers."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What Airflow shall start with."""
+    """What Airflow starts with."""
 
     interpreter: Interpreter
     variables: Mapping[Component, dict[str, str]] = field(repr=False)
     requirements_error: str | None = None
-    """Why the requirements aren't installed, and where the log is."""
+    """Why the requirements are not installed, and where the log is."""
 
     def changes(self, begin: Component, end: Component) -> dict[str, str | None]:
-        """Return what makes one component's environment another's; None for a variable to remove."""
+        """Return the changes from one component's environment to another's; None for a variable to remove."""
         old, new = self.variables[begin], self.variables[end]
         changed: dict[str, str | None] = {name: value for name, value in new.items() if old.get(name) != value}
         return {**dict.fromkeys(old.keys() - new.keys()), **changed}
@@ -52,9 +52,9 @@ class Prepared:
 class Preparation:
     """Prepares an environment's start.
 
-    :param variables: what all components have, before the startup script.
-    :param overridable: names among them that the startup script may change.
-    :param secrets: what no log may show.
+    :param variables: the variables of all components before the startup script.
+    :param overridable: the names that the startup script may change.
+    :param secrets: values that no log may show.
     """
 
     files: Mapping[FileKind, S3File]
@@ -68,9 +68,9 @@ class Preparation:
     async def carry_out(self, say: Callable[[str], None]) -> Prepared:
         """Unpack plugins, run the startup script, install requirements.
 
-        :param say: called with what it does, for people who wait.
-        :raises LocalMwaaError: Airflow can't start with these files.
-        :raises OSError: a file can't be written.
+        :param say: called with what it is doing, for people who wait.
+        :raises LocalMwaaError: Airflow cannot start with these files.
+        :raises OSError: a file cannot be written.
         """
         if FileKind.PLUGINS in self.files:
             say("unpacking plugins")
@@ -80,9 +80,9 @@ class Preparation:
         if script is None and text is None:
             await run_whole(overlay.remove, self.folder.overlay)
             return Prepared(self.interpreter, self._of_components({}))
-        say("making a virtual environment")
+        say("creating a virtual environment")
         base = await run_whole(overlay.look_at, self.interpreter)
-        # For a script's `pip install`, too: the user's interpreter stays as it is.
+        # Also for a script's `pip install`, so that the user's interpreter is not changed.
         log = self._log(self.folder.components / "overlay.log")
         await overlay.create(self.folder.overlay, self.interpreter, base, variables=self.variables, log=log)
         exported = {}
@@ -102,7 +102,7 @@ class Preparation:
                 if text is None:
                     raise
                 error = error or f"{unusable}; the log is {self._requirements_log}"
-        # Half of what pip was about to do may keep Airflow from starting.
+        # A half-finished installation may prevent Airflow from starting.
         await run_whole(overlay.remove, self.folder.overlay)
         return Prepared(self.interpreter, self._of_components(exported), error)
 
@@ -114,7 +114,7 @@ class Preparation:
         return environment_files.copy_of(self.folder, self.files, kind)
 
     def _startup_script(self) -> Path | None:
-        """Put the script where MWAA has it, with its paths mapped."""
+        """Write the script to MWAA's location, with its paths mapped."""
         copy, place = self._copy(FileKind.STARTUP_SCRIPT), self.home.folder / "startup"
         shutil.rmtree(place, ignore_errors=True)
         if copy is None:
@@ -166,7 +166,7 @@ class Preparation:
     def _overlay_interpreter(self) -> Interpreter:
         found = interpreter.inspect(overlay.python_of(self.folder.overlay))
         if found.airflow_version != self.interpreter.airflow_version:
-            raise LocalMwaaError(f"requirements would make it Airflow {found.airflow_version}")
+            raise LocalMwaaError(f"requirements would change it to Airflow {found.airflow_version}")
         return found
 
     def _log(self, path: Path, *variables: Mapping[str, str]) -> MaskedLog:

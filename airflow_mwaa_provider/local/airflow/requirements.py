@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An environment's requirements.txt, installed into its overlay as MWAA's containers install it.
+"""Install an environment's requirements.txt in its overlay, as MWAA's containers do.
 
 Source: MWAA's guide, "Installing Python dependencies", and the behaviour of the published images up to 3.3.1.
 """
@@ -44,9 +44,9 @@ PROTECTED = frozenset(
         *("sqlalchemy", "sqlalchemy-jsonfield", "sqlalchemy-utils", "statsd", "watchtower"),
     }
 )
-"""Packages that MWAA doesn't let requirements change, whatever constraints they bring."""
+"""Packages that requirements may not change on MWAA, whatever their constraints."""
 _UNPINNED = frozenset({"airflow-mwaa-provider", "pip", "setuptools", "uv", "wheel"})
-"""What no image's constraints hold: tools, and this package, whose releases are what users try here."""
+"""Packages without constraints in any image: tools, and this package, whose releases users try here."""
 # Settings of pip in a user's shell that say where, what or how much it installs, rather than from which index.
 _NOT_FROM_THE_SHELL = frozenset(
     f"PIP_{name}"
@@ -60,7 +60,7 @@ _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA
 
 
 def decode(content: bytes) -> str:
-    """Return a requirements file's text: by its byte order mark, else UTF-8, else Latin-1."""
+    """Return the text of a requirements file, decoded by its byte order mark, or as UTF-8, or as Latin-1."""
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return content.decode(encoding, "replace")
@@ -71,34 +71,34 @@ def decode(content: bytes) -> str:
 
 
 def asks_for_something(text: str) -> bool:
-    """Tell whether any line is more than a comment: an empty file is MWAA's way to have no requirements."""
+    """Return whether any line is more than a comment: on MWAA, an empty file means no requirements."""
     return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
 
 
 def brings_constraints(text: str) -> bool:
-    """Tell whether a line has the option; one in a comment counts, as on MWAA: users' way to have none."""
+    """Return whether a line has the option. One in a comment counts, as on MWAA, where users do this to have none."""
     return any(_CONSTRAINED.search(line) for line in text.splitlines())
 
 
 def map_paths(text: str, home: Path) -> str:
-    """Let MWAA's AIRFLOW_HOME in a requirements file mean this environment's."""
+    """Replace MWAA's AIRFLOW_HOME in a requirements file with this environment's."""
     return "\n".join(_map_line(line, str(home)) for line in text.splitlines()) + "\n"
 
 
 def forced_constraints(packages: Mapping[str, str]) -> list[str]:
-    """Return the pins of an interpreter's packages, for requirements that bring no constraints."""
+    """Return the pins of an interpreter's packages, for requirements without constraints."""
     return [f"{name}=={version}" for name, version in sorted(packages.items()) if name not in _UNPINNED]
 
 
 def protected_constraints(packages: Mapping[str, str]) -> list[str]:
-    """Return the pins of those packages that no requirement may change."""
+    """Return the pins of the packages that no requirement may change."""
     return [f"{name}=={version}" for name, version in sorted(packages.items()) if name in PROTECTED]
 
 
 def pip_variables(component: Mapping[str, str], shell: Mapping[str, str], home: AirflowHome) -> dict[str, str]:
     """Return pip's environment: a component's, with the index settings and authorities of the user's shell.
 
-    :param home: AIRFLOW_HOME, where a startup script's ``pip config`` has written to.
+    :param home: AIRFLOW_HOME, where a startup script's ``pip config`` writes.
     """
     variables = {name: value for name, value in component.items() if name not in (*_CERTIFICATES, *_NOT_FROM_THE_SHELL)}
     variables.update({name: shell[name] for name in _CERTIFICATES if name in shell})
@@ -129,12 +129,12 @@ async def install(
     variables: Mapping[str, str],
     log: MaskedLog,
 ) -> str | None:
-    """Install requirements into an overlay; return None, or in a few words why they aren't installed.
+    """Install requirements in an overlay; return None, or the reason why they are not installed.
 
-    :param folder: of the overlay.
-    :param variables: of the component whose startup script came before.
-    :raises LocalMwaaError: pip can't be started.
-    :raises OSError: a file can't be written.
+    :param folder: the overlay's folder.
+    :param variables: the environment of the component whose startup script came before.
+    :raises LocalMwaaError: pip cannot be started.
+    :raises OSError: a file cannot be written.
     """
     requirements = Path("requirements", "requirements.txt")
     (home.folder / requirements).parent.mkdir(mode=0o700, exist_ok=True)
@@ -157,10 +157,10 @@ async def install(
     if end.exit_status == 0:
         return None
     if end.exit_status is None:
-        return f"pip was not done after {INSTALL_TIMEOUT_S / 60:.0f} minutes"
+        return f"pip did not finish within {INSTALL_TIMEOUT_S / 60:.0f} minutes"
     log.write(
         f"ERROR: pip ended with status {end.exit_status}: Airflow starts without these packages. Those that MWAA "
-        "protects, such as Airflow, Celery, Flask and SQLAlchemy, can't be changed."
+        "protects, such as Airflow, Celery, Flask and SQLAlchemy, cannot be changed."
     )
     return f"pip ended with status {end.exit_status}"
 
@@ -180,5 +180,5 @@ def _map_line(line: str, home: str) -> str:
 
 
 def all_secrets(ours: Iterable[str], *variables: Mapping[str, str]) -> set[str]:
-    """Return what a log of pip or of a startup script must not show."""
+    """Return the values that a log of pip or of a startup script must not show."""
     return {*ours, *(secret for some in variables for secret in secrets_in_index_settings(some))}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Airflow behind an environment of the local MWAA: its processes and its logins.
 
-The components are started one by one rather than with ``airflow standalone``, whose end leaves servers behind.
+The components are started separately and not with ``airflow standalone``, which leaves servers behind when it ends.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _STOP_GRACE_S = 6.0
 _DRAIN_TIMEOUT_S = 12 * 3600.0
 _HEALTH_POLL_S = 0.5
 _FIRST_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=120)
-# What the warm interpreter runs as each component; the web server first.
+# The command of each component in the warm interpreter; the web server first.
 _COMPONENTS_2: dict[str, Request] = {
     "webserver": {"script": webserver_2.__file__},
     "scheduler": {"argv": ["scheduler", "--skip-serve-logs"]},
@@ -86,19 +86,19 @@ _HEALTH_3 = {**_HEALTH_2, "dag_processor": "latest_dag_processor_heartbeat"}
 
 @dataclass
 class RuntimeContext:
-    """What all environments of one local MWAA share."""
+    """The shared parts of all environments of one local MWAA."""
 
     folder: StateFolder
     databases: MetadataDatabases
     ports: processes.PortAllocator
     aws: Callable[[EnvironmentSpec], AwsWorld] | None = None
-    """Tells how an environment's processes reach AWS; set once the endpoint listens, before the first one starts."""
+    """How an environment's processes reach AWS; set once the endpoint listens, before the first one starts."""
     bucket_files: BucketFiles | None = None
     bucket_sync: BucketSync | None = None
     mwaa_paths: bool = False
     """Whether environments' processes have their AIRFLOW_HOME at MWAA's path."""
     buckets_filled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the environments' buckets hold what they shall, and the two above are there."""
+    """Set once the environments' buckets are filled, and the two above are set."""
 
 
 class AirflowRuntime:
@@ -107,16 +107,16 @@ class AirflowRuntime:
     def __init__(self, spec: EnvironmentSpec, interpreter: Interpreter, context: RuntimeContext) -> None:
         self.spec = spec
         self.interpreter = interpreter
-        """The one it runs with: the given one, or an overlay of it."""
+        """The interpreter in use: the given one, or an overlay over it."""
         self.requirements_error: str | None = None
-        """Why its requirements aren't installed, and where the log is."""
+        """Why its requirements are not installed, and where the log is."""
         self.phase = "not started"
         """What it is doing, for people who wait for it."""
         self.folder = context.folder.environment(spec.name)
         self.restarts: dict[str, int] = {}
-        """How often each component has ended by itself since the environment started."""
+        """How often each component has ended unexpectedly since the environment started."""
         self.began: dict[str, float] = {}
-        """When each component, and :data:`~.airflow_logs.PREPARATION`, began: seconds since 1970."""
+        """When each component, and :data:`~.airflow_logs.PREPARATION`, began, in seconds since 1970."""
         self._given_interpreter = interpreter
         self._context = context
         self._home = AirflowHome(self.folder.airflow_home, context.mwaa_paths)
@@ -147,12 +147,12 @@ class AirflowRuntime:
     def logs(self, levels: Mapping[LogKind, int]) -> AirflowLogs:
         """Return its logs, for CloudWatch Logs.
 
-        :param levels: the lowest level of each kind of log that is switched on.
+        :param levels: the lowest level of each enabled kind of log.
         """
         return AirflowLogs(self.spec.name, self.folder, self.interpreter.is_airflow_3, dict(self.began), levels)
 
     def metrics(self) -> EnvironmentMetrics | None:
-        """Return what measures it; None while it does not run."""
+        """Return the source of its metrics; None while it is not running."""
         if self._metrics is not None:
             self._metrics.pids = self.pids
         return self._metrics
@@ -163,7 +163,7 @@ class AirflowRuntime:
         :raises RuntimeStartError: it did not start; nothing is left running.
         """
         if self._components:
-            raise RuntimeStartError(f"environment {self.spec.name} runs already")
+            raise RuntimeStartError(f"environment {self.spec.name} is already running")
         started = time.monotonic()
         try:
             await self._start(public_url)
@@ -198,7 +198,7 @@ class AirflowRuntime:
             prepared.variables[_WARM],
             self.folder.components / "interpreter.log",
             self._home,
-            # The command line is the web server's on MWAA.
+            # On MWAA, the command line runs in the web server.
             prepared.changes(_WARM, Component.WEBSERVER),
         )
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
@@ -257,7 +257,7 @@ class AirflowRuntime:
         self.phase = "waiting for running tasks"
         supervisor.cancel()
         await asyncio.gather(supervisor, return_exceptions=True)
-        # Its executor waits for what it runs. The tasks are in the scheduler's group: they must not get the signal.
+        # Its executor waits for running tasks, which are in the scheduler's group, and must not get the signal.
         with contextlib.suppress(ProcessLookupError):
             os.kill(scheduler.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
@@ -275,7 +275,7 @@ class AirflowRuntime:
         await asyncio.gather(*running)
         if self._interpreter is not None:
             await self._interpreter.stop()
-        # Tasks run in sessions of their own; what the components have left is found by its marker.
+        # Tasks run in their own sessions; processes that the components leave behind are found by their marker.
         await asyncio.to_thread(processes.end_all, self._context.folder.path, self.spec.name, 1.0)
         self._components = {}
         self._interpreter = None
@@ -288,7 +288,7 @@ class AirflowRuntime:
         self.phase = "stopped"
 
     async def delete(self) -> None:
-        """Stop, and remove the environment's database and files for good."""
+        """Stop, and permanently delete the environment's database and files."""
         await self.stop()
         await self._context.databases.drop(self.spec.name)
         await asyncio.to_thread(shutil.rmtree, self.folder.root, ignore_errors=True)
@@ -296,10 +296,10 @@ class AirflowRuntime:
     async def login(self) -> ApiSession:
         """Log in as the environment's administrator; each call is a new login, valid for 12 hours.
 
-        :raises LocalMwaaError: Airflow refused it, or doesn't run.
+        :raises LocalMwaaError: Airflow rejected it, or is not running.
         """
         if not self._components:
-            raise LocalMwaaError(f"environment {self.spec.name} doesn't run")
+            raise LocalMwaaError(f"environment {self.spec.name} is not running")
         log_in = login.log_in_3 if self.interpreter.is_airflow_3 else login.log_in_2
         return await log_in(self.base_url, self._record["admin_password"])
 
@@ -307,14 +307,14 @@ class AirflowRuntime:
         """Run ``airflow ARGV`` in a warm interpreter.
 
         :raises TimeoutError: the command took too long, and was killed.
-        :raises LocalMwaaError: the environment doesn't run, or its command line can't be started.
+        :raises LocalMwaaError: the environment is not running, or its command line cannot be started.
         """
         if self._interpreter is None:
-            raise LocalMwaaError(f"environment {self.spec.name} doesn't run")
+            raise LocalMwaaError(f"environment {self.spec.name} is not running")
         return await self._interpreter.run(argv, timeout_s)
 
     def _load_record(self) -> None:
-        """Load the environment's keys, passwords and ports, or make them."""
+        """Load the environment's keys, passwords and ports, or create them."""
         self.folder.create()
         record = state.read_json(self.folder.record_path)
         if not record:
@@ -324,11 +324,11 @@ class AirflowRuntime:
                 "jwt_secret": secrets.token_urlsafe(64),
                 "admin_password": secrets.token_urlsafe(24),
             }
-        # The same ports at every start, so that bookmarks and scripts stay right.
+        # The same ports at every start, so that bookmarks and scripts remain valid.
         for port in ("web_port", "worker_log_port", "triggerer_log_port"):
             record[port] = self._context.ports.take(record.get(port))
         if record.get("airflow_home", str(self.folder.airflow_home)) != str(self._home.path):
-            # Airflow has written the old paths into it; it writes another one.
+            # It contains the old paths; Airflow writes a new one.
             (self.folder.airflow_home / "airflow.cfg").unlink(missing_ok=True)
         record["airflow_home"] = str(self._home.path)
         self._record = record
@@ -343,8 +343,8 @@ class AirflowRuntime:
         elif found != wanted:
             if release_of(found) > release_of(wanted):
                 raise LocalMwaaError(
-                    f"the metadata of {self.spec.name} are Airflow {found}'s and can't go back to {wanted}: "
-                    "delete the environment, or `airflow-mwaa local down --purge`"
+                    f"the metadata of {self.spec.name} are from Airflow {found} and cannot be downgraded to {wanted}: "
+                    "delete the environment, or run `airflow-mwaa local down --purge`"
                 )
             self.phase = f"migrating the metadata database from Airflow {found}"
             await self._set_up_database()
@@ -423,14 +423,14 @@ class AirflowRuntime:
             if time.monotonic() > deadline:
                 suspect = self._components.get(missing[0].replace("_", "-"), next(iter(self._components.values())))
                 raise LocalMwaaError(
-                    f"Airflow's {missing[0]} isn't healthy after {_START_TIMEOUT_S:.0f} s; "
+                    f"Airflow's {missing[0]} is not healthy after {_START_TIMEOUT_S:.0f} s; "
                     f"its log is {suspect.log_path}",
                     suspect.log_tail(),
                 )
             await asyncio.sleep(_HEALTH_POLL_S)
 
     async def _make_first_requests(self) -> None:
-        """Bear what Airflow puts off to the first request of a kind: 5-10 s, in which it answers nobody else."""
+        """Make the first request of each kind, for which Airflow takes 5-10 s without answering anybody else."""
         assert self._http is not None
         self.phase = "warming up the web server"
         if self.interpreter.is_airflow_3:
@@ -454,7 +454,7 @@ class AirflowRuntime:
         return [name for name, beat in wanted.items() if not self._reports(health.get(name) or {}, beat)]
 
     def _reports(self, component: Mapping[str, Any], beat_field: str) -> bool:
-        # A heartbeat of the last run, seconds ago, doesn't count.
+        # A heartbeat of the previous start, seconds ago, does not count.
         beat = component.get(beat_field)
         return component.get("status") == "healthy" and bool(beat) and _at(str(beat)) >= self._started_at
 

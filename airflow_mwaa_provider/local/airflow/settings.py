@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The environment variables that make an Airflow process part of a local MWAA environment.
 
-Everything goes through variables: they override ``airflow.cfg``, they need no file with secrets in it, and all
-processes of an environment agree. What the user's shell says about Airflow or AWS isn't inherited.
+Everything is set through variables: they override ``airflow.cfg``, they need no file with secrets, and all processes of
+an environment agree. Airflow and AWS variables of the user's shell are not inherited.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.local.airflow.interpreter import Interpreter
 
 _LOOKED_UP = json.dumps({"connections_lookup_pattern": "^(?!aws_default$).*$"})
-"""What MWAA presets for a secrets backend: every hook looks ``aws_default`` up, and few have a secret for it."""
+"""MWAA's preset for a secrets backend: every hook looks up ``aws_default``, but few users have a secret for it."""
 
 _METRICS_ELSEWHERE = ("metrics.statsd_on", "metrics.statsd_host", "metrics.statsd_port", "metrics.otel_on")
 
 SESSION_LIFETIME_S = 12 * 3600
-"""How long MWAA's web sessions live."""
+"""The lifetime of MWAA's web sessions."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class AwsWorld:
     ca_bundle: Path
 
     def variables(self) -> dict[str, str]:
-        """Return what makes boto3, the AWS CLI, requests, curl and Python's own ssl work against it."""
+        """Return the variables that make boto3, the AWS CLI, requests, curl and Python's ssl use the local AWS."""
         bundle = str(self.ca_bundle)
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
@@ -59,7 +59,7 @@ class AwsWorld:
 
 @dataclass(frozen=True)
 class Database:
-    """Where an environment's metadata are."""
+    """The location of an environment's metadata."""
 
     url: str = field(repr=False)
     async_url: str = field(repr=False)
@@ -72,7 +72,7 @@ class Database:
 
 @dataclass(frozen=True)
 class EnvironmentKeys:
-    """An environment's own secrets, random and kept as long as its folder."""
+    """An environment's own secrets, which are random and kept with its folder."""
 
     fernet_key: str = field(repr=False)
     web_secret_key: str = field(repr=False)
@@ -81,7 +81,7 @@ class EnvironmentKeys:
 
 @dataclass(frozen=True)
 class WebServer:
-    """Where an environment's web server listens, and where its users believe it to be."""
+    """The internal and the public address of an environment's web server."""
 
     port: int
     public_url: str
@@ -108,12 +108,12 @@ def airflow_variables(
 ) -> dict[str, str]:
     """Return the whole environment of an Airflow process.
 
-    :param home: AIRFLOW_HOME, where these processes find it.
-    :param configuration: AirflowConfigurationOptions, ``section.key``; they beat our defaults, but not what
-        holds the local MWAA together (database, addresses, keys), as MWAA refuses such options.
-    :param aws_data_path: service models that botocore shall prefer to its own.
-    :param statsd: host and port that Airflow sends its metrics to, unless AirflowConfigurationOptions say where.
-    :raises LocalMwaaError: an option isn't ``section.key``.
+    :param home: AIRFLOW_HOME, as these processes see it.
+    :param configuration: AirflowConfigurationOptions, ``section.key``; they override the defaults, but not what the
+        local MWAA depends on (database, addresses, keys), since MWAA rejects such options.
+    :param aws_data_path: service models that botocore prefers to its own.
+    :param statsd: the host and port for Airflow's metrics, unless AirflowConfigurationOptions set others.
+    :raises LocalMwaaError: an option is not ``section.key``.
     """
     metrics = {} if statsd is None or sends_metrics_elsewhere(configuration) else _metrics(*statsd)
     options = {
@@ -139,7 +139,7 @@ def airflow_variables(
         "MWAA__DB__POSTGRES_HOST": database.host,
         "MWAA__DB__POSTGRES_PORT": str(database.port),
         "MWAA__DB__POSTGRES_DB": database.name,
-        # MWAA says "require"; the embedded server has no TLS, and a client that insists on it would be refused.
+        # MWAA sets "require"; the embedded server has no TLS, and would reject a client that requires it.
         "MWAA__DB__POSTGRES_SSLMODE": "prefer",
         "FORWARDED_ALLOW_IPS": "127.0.0.1",
         **without_proxy(os.environ),
@@ -151,9 +151,9 @@ def airflow_variables(
 
 
 def overridable_names(interpreter: Interpreter, configuration: Mapping[str, str]) -> set[str]:
-    """Return the variables of :func:`airflow_variables` that a startup script may change: no more than it can on MWAA.
+    """Return the variables of :func:`airflow_variables` that a startup script may change, the same as on MWAA.
 
-    AirflowConfigurationOptions beat it, and what holds the local MWAA together stays.
+    AirflowConfigurationOptions take precedence, and what the local MWAA depends on is kept.
     """
     defaults = {configuration_variable(option) for option in _defaults(interpreter) if option not in configuration}
     return {*inherited(), *defaults, "PATH", "TZ"} - {"NO_PROXY", "no_proxy", "SPT_NOENV"}
@@ -163,24 +163,24 @@ def configuration_variable(option: str) -> str:
     """Return the variable of a configuration option: ``core.default_timezone`` is
     ``AIRFLOW__CORE__DEFAULT_TIMEZONE``.
 
-    :raises LocalMwaaError: the option isn't ``section.key``.
+    :raises LocalMwaaError: the option is not ``section.key``.
     """
     section, dot, key = option.partition(".")
     if not (section and dot and key):
-        raise LocalMwaaError(f"configuration option {option!r} isn't of the form section.key", misuse=True)
+        raise LocalMwaaError(f"configuration option {option!r} does not have the form section.key", misuse=True)
     return f"AIRFLOW__{section.upper()}__{key.upper()}"
 
 
 def _defaults(interpreter: Interpreter) -> dict[str, str]:
-    """Options that AirflowConfigurationOptions may change."""
+    """Return the options that AirflowConfigurationOptions may change."""
     shared = {
-        # One machine runs all environments: idle workers and parsers cost more than they bring.
+        # One machine runs all environments: idle workers and parsers cost more than they help.
         "core.parallelism": "8",
         "core.load_examples": "False",
-        # MWAA sets this to True: every task then pays two cold starts of Airflow, 5-10 s of a small machine.
+        # MWAA sets this to True: every task then takes two cold starts of Airflow, 5-10 s on a small machine.
         "core.execute_tasks_new_python_interpreter": "False",
         "database.load_default_connections": "False",
-        # Every CLI command would read all migrations to compare; the set-up has run them before the first command.
+        # Every CLI command would read all migrations to compare; the setup ran them before the first command.
         "database.check_migrations": "False",
         "usage_data_collection.enabled": "False",
         "fab.auth_rate_limited": "False",
@@ -196,11 +196,11 @@ def _defaults(interpreter: Interpreter) -> dict[str, str]:
             # after this time; until then a failed task is not told, and a deferred one holds its slot. MWAA: 5 s.
             "workers.min_heartbeat_interval": "1",
             "dag_processor.parsing_processes": "1",
-            # A new file is seen at the next refresh: MWAA's 300 s would make every try a coffee break.
+            # A new file is seen at the next refresh; MWAA's 300 s would be too long for trying things out.
             "dag_processor.refresh_interval": "5",
             "dag_processor.bundle_refresh_check_interval": "3",
         }
-    # The same option, before it was moved to the auth manager's own section.
+    # The same option before it was moved to the auth manager's section.
     limits = {"webserver.auth_rate_limited": "False"} if interpreter.airflow_release < (2, 9, 0) else {}
     return {
         **shared,
@@ -211,7 +211,7 @@ def _defaults(interpreter: Interpreter) -> dict[str, str]:
 
 
 def sends_metrics_elsewhere(configuration: Mapping[str, str]) -> bool:
-    """Tell whether options say where Airflow's metrics go, or that they go nowhere."""
+    """Return whether options set where Airflow's metrics are sent, or turn them off."""
     return any(option in configuration for option in _METRICS_ELSEWHERE)
 
 
@@ -222,13 +222,13 @@ def _metrics(host: str, port: int) -> dict[str, str]:
 def _required(
     interpreter: Interpreter, home: Path, database: Database, keys: EnvironmentKeys, web: WebServer
 ) -> dict[str, str]:
-    """Options that hold the local MWAA together."""
+    """Return the options that the local MWAA depends on."""
     shared = {
         "core.executor": "LocalExecutor",
         "core.dags_folder": str(home / "dags"),
         "core.plugins_folder": str(home / "plugins"),
         "core.fernet_key": keys.fernet_key,
-        # The default looks the machine's full name up in the DNS, which takes seconds where there is none.
+        # The default looks up the machine's full name in the DNS, which takes seconds if there is none.
         "core.hostname_callable": "socket.gethostname",
         "database.sql_alchemy_conn": database.url,
         "logging.base_log_folder": str(home / "logs"),
@@ -266,15 +266,15 @@ def _required(
 
 
 def without_proxy(variables: Mapping[str, str], hosts: Iterable[str] = ()) -> dict[str, str]:
-    """Return the variables that keep a proxy of the user's machine out of calls to loopback.
+    """Return the variables that exempt calls to loopback from a proxy of the user's machine.
 
-    :param hosts: addresses that are known, beside those that are likely.
+    :param hosts: known addresses, in addition to the likely ones.
     """
     listed = (variables.get("NO_PROXY") or variables.get("no_proxy") or "").split(",")
     if [name.strip() for name in listed] == ["*"]:
         # Not among others: that means nothing to many programs.
         return {"NO_PROXY": "*", "no_proxy": "*"}
-    # Each gateway has a loopback address of its own, and not every program reads 127.0.0.0/8 here.
+    # Each gateway has its own loopback address, and not every program understands 127.0.0.0/8 here.
     likely = (f"127.0.0.{number}" for number in range(1, 20))
     value = ",".join(filter(None, dict.fromkeys((*listed, "localhost", *likely, *hosts, "127.0.0.0/8"))))
     return {"NO_PROXY": value, "no_proxy": value}

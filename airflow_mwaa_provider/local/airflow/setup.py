@@ -4,7 +4,7 @@
 Run by its path inside the environment's interpreter, which need not have this package: standard library and
 Airflow only. Cold ``airflow db migrate`` and ``airflow users create`` would import Airflow twice.
 
-The administrator's password is random and forgotten: whoever copies the database sets another.
+The administrator's password is random and not stored: a copy of the database gets a new one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ADMIN = "admin"
 
 
 def main() -> None:
-    """Migrate, then make the administrator if there is none."""
+    """Migrate, then create the administrator if there is none."""
     import airflow
     from airflow.providers_manager import ProvidersManager
     from airflow.utils import db
@@ -35,7 +35,7 @@ def main() -> None:
         role = appbuilder.sm.find_role("Admin")
         email = f"{ADMIN}@example.invalid"
         if not appbuilder.sm.add_user(ADMIN, "Local", "Administrator", email, role, secrets.token_urlsafe(24)):
-            sys.exit("the administrator could not be made")
+            sys.exit("the administrator could not be created")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An environment's startup script: run for each component, for what it exports.
+"""Run an environment's startup script for each component, and read what it exports.
 
 Source: MWAA's guide, "Using a startup script", and the behaviour of the published images up to 3.3.1: the exit
-status doesn't count, but a script that is killed before it could leave its variables fails the start.
+status does not count, but a script that is killed before its variables were written fails the start.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ _RESERVED = frozenset(
         ),
     }
 )
-"""What MWAA gives its own value back, whatever a script exports: the guide's list, and the images'."""
+"""Variables that MWAA resets, whatever a script exports: the guide's list, and the images'."""
 
 
 class Component(StrEnum):
-    """MWAA's kinds of container, as MWAA_AIRFLOW_COMPONENT names them."""
+    """MWAA's kinds of container, as in MWAA_AIRFLOW_COMPONENT."""
 
     WEBSERVER = "webserver"
     SCHEDULER = "scheduler"
@@ -63,22 +63,22 @@ class Component(StrEnum):
 
 
 def map_paths(script: bytes, home: Path) -> bytes:
-    """Let MWAA's AIRFLOW_HOME in a script mean this environment's."""
+    """Replace MWAA's AIRFLOW_HOME in a script with this environment's."""
     return _HOME_PATH.sub(lambda _: os.fsencode(home), script)
 
 
 async def run(
     script: Path, component: Component, *, variables: Mapping[str, str], home: AirflowHome, log: MaskedLog
 ) -> dict[str, str]:
-    """Run a (mapped) script for a component and return what it has exported, or changed.
+    """Run a (mapped) script for a component, and return the variables that it has exported or changed.
 
-    :param script: in ``home.folder``.
+    :param script: a file in ``home.folder``.
     :param variables: the component's environment.
-    :raises LocalMwaaError: it ended without leaving its variables; carries the end of its log.
+    :raises LocalMwaaError: it ended before its variables were written; has the end of its log.
     """
     exports = script.with_name(f"exports.{component}")
     exports.unlink(missing_ok=True)
-    # Written for a container, whose home this is: what it does in "~" must not hit the user's.
+    # The script is written for a container with this home: what it does in "~" must not affect the user's.
     given = {**variables, "HOME": str(home.path)}
     bash = shutil.which("bash") or "/bin/bash"
     log.begin(f"startup script, as {component}")
@@ -96,9 +96,9 @@ async def run(
         exports.unlink(missing_ok=True)
     if exported is None:
         why = (
-            f"was not done after {TIMEOUT_S / 60:.0f} minutes"
+            f"did not finish within {TIMEOUT_S / 60:.0f} minutes"
             if end.exit_status is None
-            else f"was ended with status {end.exit_status} before it could leave its variables (`set -e`?)"
+            else f"was ended with status {end.exit_status} before its variables were written (`set -e`?)"
         )
         log.write(f"ERROR: the startup script {why}")
         raise LocalMwaaError(f"the startup script {why}, as {component}; its log is {log.path}", tail(log.path))
@@ -108,7 +108,7 @@ async def run(
 
 
 def read_exports(path: Path) -> dict[str, str] | None:
-    """Return the variables that the wrapper wrote; None when it didn't get to write all."""
+    """Return the variables that the wrapper wrote; None if it did not write all of them."""
     try:
         records = path.read_bytes().split(b"\0")
     except FileNotFoundError:
@@ -120,9 +120,9 @@ def read_exports(path: Path) -> dict[str, str] | None:
 
 
 def allowed(exported: Mapping[str, str], protected: Iterable[str], log: MaskedLog) -> dict[str, str]:
-    """Drop what a script can't change, and say so in its log.
+    """Remove what a script cannot change, and log that.
 
-    :param protected: names of what holds the local MWAA together, and of AirflowConfigurationOptions, which win.
+    :param protected: names of variables that the local MWAA depends on, and of AirflowConfigurationOptions.
     """
     kept = {}
     refused = []
@@ -135,5 +135,5 @@ def allowed(exported: Mapping[str, str], protected: Iterable[str], log: MaskedLo
     if refused:
         log.write(f"WARNING: reserved variables keep their values: {', '.join(sorted(refused))}")
     if "PYTHONPATH" in kept:
-        log.write("WARNING: MWAA's images since Airflow 2.9 put their own PYTHONPATH back, unlike the local MWAA")
+        log.write("WARNING: MWAA's images since Airflow 2.9 reset PYTHONPATH to their own value, unlike the local MWAA")
     return kept

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What MWAA makes of Airflow's StatsD metrics: names, units and dimensions in CloudWatch.
+"""Convert Airflow's StatsD metrics to MWAA's names, units and dimensions in CloudWatch.
 
-Ids are told apart by the dots between them: the first part is the DAG's, all others are the task's. An id of a DAG with
-a dot in it is cut there; what MWAA does with one is unproven.
+Ids are separated by dots: the first part is the DAG's, all others are the task's. A DAG id that contains a dot is split
+there; what MWAA does with one is unproven.
 
-Source: MWAA's user guide, "Apache Airflow environment metrics in CloudWatch". Names that Airflow 3 changed stand beside
-those of the guide's table: that MWAA publishes them under the same names is unproven.
+Source: MWAA's user guide, "Apache Airflow environment metrics in CloudWatch". Names that Airflow 3 changed are listed
+beside those of the guide's table; that MWAA publishes them under the same names is unproven.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEFAULT_PREFIX = "airflow"
 _UNITS = {Kind.COUNTER: "Count", Kind.GAUGE: "Count", Kind.TIMER: "Milliseconds"}
 _SECONDS = ("TotalParseTime", "DAGFileProcessingLastRunSecondsAgo", "DAGFileProcessingLastDuration")
 _TIMES_PER = {"Seconds": 1_000.0}
-"""Milliseconds, in which StatsD has times."""
+"""Milliseconds, StatsD's unit of time."""
 _PERCENT = ("TaskCpuUsage", "TaskMemoryUsage")
 
 _OF_FUNCTIONS: Mapping[str, Mapping[str, str]] = {
@@ -134,10 +134,10 @@ _PARTS = {
 
 @dataclass(frozen=True)
 class Rule:
-    """A metric that MWAA publishes of Airflow's.
+    """An Airflow metric that MWAA publishes.
 
-    :param pattern: matches Airflow's name of it, without the prefix.
-    :param dimensions: names and values beside ``Environment``; a value in braces is a group of the pattern.
+    :param pattern: matches Airflow's name, without the prefix.
+    :param dimensions: names and values besides ``Environment``; a value in braces is a group of the pattern.
     """
 
     pattern: re.Pattern[str]
@@ -165,7 +165,7 @@ RULES: tuple[Rule, ...] = (
     *(Rule(re.compile(re.escape(airflow_name)), name, _ALL_TASKS) for airflow_name, name in _OF_ALL_TASKS.items()),
     *(Rule(_compiled(pattern), name, dimensions) for pattern, name, dimensions in _WITH_IDS),
 )
-"""All that the local MWAA publishes of Airflow's metrics."""
+"""All Airflow metrics that the local MWAA publishes."""
 
 
 def translate(
@@ -175,10 +175,10 @@ def translate(
     *,
     is_airflow_3: bool = True,
 ) -> list[Datum]:
-    """Return as MWAA's metrics what Airflow has reported; what MWAA does not publish is left out.
+    """Convert Airflow's metrics to MWAA's; those that MWAA does not publish are left out.
 
     :param prefix: Airflow's option ``metrics.statsd_prefix``.
-    :param is_airflow_3: it reports how long a file was parsed in seconds, and calls them milliseconds.
+    :param is_airflow_3: Airflow 3 reports the parsing time of a file in seconds, labeled as milliseconds.
     """
     begin = f"{prefix}." if prefix else ""
     added: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[tuple[Kind, Series]]] = {}
@@ -204,7 +204,7 @@ def _matches(name: str, kind: Kind) -> Iterator[tuple[str, tuple[tuple[str, str]
 
 
 def _value(reported: list[tuple[Kind, Series]], scale: float) -> float | Statistics:
-    """Return the sum of counters, the last value of a gauge, the statistics of timers divided by a scale."""
+    """Return the sum of a counter, the last value of a gauge, or the statistics of a timer divided by a scale."""
     kind = reported[0][0]
     if kind is Kind.COUNTER:
         return sum(series.total for _, series in reported)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon's side of the warm Airflow interpreter (``cli_server.py``).
 
-Importing Airflow takes 4-8 s of a processor, and an environment has three or four components besides its command
-line. All of them are forks of one interpreter: an environment starts in half the time, a command in under a second.
+Importing Airflow takes 4-8 s of CPU time, and an environment has three or four components besides its command line. All
+of them are forks of one interpreter, so an environment starts in half the time, and a command in under a second.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.local.machine.mwaa_home import AirflowHome
 
 OUTPUT_MAX_BYTES = 64 * 1024 * 1024
-"""More than MWAA answers anyway; the rest is read and dropped, so that the command doesn't block."""
+"""More than MWAA returns; the rest is read and dropped, so that the command does not block."""
 _WARM_UP_TIMEOUT_S = 180.0
 _POLL_S = 0.2
 
 Changes = Mapping[str, str | None]
-"""Environment variables that differ from the interpreter's; None for one that isn't there."""
+"""Environment variables that differ from the interpreter's; None for one that is unset."""
 Request = Mapping[str, str | Sequence[str] | Changes]
 """``{"argv": [...]}`` for an Airflow command, ``{"script": PATH}`` for a Python file; ``{"variables": Changes}``."""
 
 
 class ForkedProcess(ProcessGroup):
-    """A fork of the warm interpreter: its grandchild to us, ended like a child."""
+    """A fork of the warm interpreter: a grandchild of this process, ended like a child."""
 
     def __init__(self, name: str, pid: int, log_path: Path, answers: asyncio.StreamReader, writer: Any) -> None:
         super().__init__(name, pid, log_path)
@@ -48,7 +48,7 @@ class ForkedProcess(ProcessGroup):
 
     @property
     def exit_status(self) -> int | None:
-        """How it ended; None while it runs."""
+        """Its exit status; None while it runs."""
         return self._ended.result() if self._ended.done() and not self._ended.cancelled() else None
 
     async def wait(self) -> int:
@@ -60,7 +60,7 @@ class ForkedProcess(ProcessGroup):
             line = await answers.readline()
             if line:
                 return int(json.loads(line)["exit_status"])
-            # The interpreter has died and can't tell; the fork may well live on.
+            # The interpreter has died and cannot report it; the fork may still be running.
             while lives(self.pid):
                 await asyncio.sleep(_POLL_S)
             return 128
@@ -69,7 +69,7 @@ class ForkedProcess(ProcessGroup):
 
 
 class WarmInterpreter:
-    """Starts the interpreter when it is needed, and again when it has died."""
+    """Starts the interpreter when it is needed, and restarts it when it has died."""
 
     def __init__(
         self,
@@ -89,9 +89,9 @@ class WarmInterpreter:
         self._starting = asyncio.Lock()
 
     async def warm_up(self) -> None:
-        """Start the interpreter if it doesn't run, and wait until it can fork.
+        """Start the interpreter if it is not running, and wait until it can fork.
 
-        :raises LocalMwaaError: it ended, or took too long; the error carries the end of its log.
+        :raises LocalMwaaError: it ended, or took too long; the error has the end of its log.
         """
         async with self._starting:
             if self._process is not None and self._process.is_running and self._socket is not None:
@@ -103,7 +103,7 @@ class WarmInterpreter:
             with contextlib.closing(theirs):
                 self._process = await ManagedProcess.start(
                     "Airflow's interpreter",
-                    # -P: the file's folder has modules named like some of Airflow's dependencies ("limits").
+                    # -P: the file's folder has modules with the names of some of Airflow's dependencies ("limits").
                     self._home.command([self._python, "-P", cli_server.__file__, str(theirs.fileno())]),
                     environment=self._variables,
                     log_path=self._log_path,
@@ -117,7 +117,7 @@ class WarmInterpreter:
             if not ready:
                 log_tail = self._process.log_tail()
                 await self._stop()
-                raise LocalMwaaError(f"Airflow can't be imported; the log is {self._log_path}", log_tail)
+                raise LocalMwaaError(f"Airflow cannot be imported; the log is {self._log_path}", log_tail)
 
     async def run(self, argv: Sequence[str], timeout_s: float) -> CliOutcome:
         """Run ``airflow ARGV``; several may run at once.
@@ -158,7 +158,7 @@ class WarmInterpreter:
             self._socket.close()
             self._socket = None
         if self._process is not None:
-            # It ends by itself when its socket closes, its forks first.
+            # When its socket closes, it ends its forks and then itself.
             await self._process.stop(grace_s=1.0)
             self._process = None
 
@@ -204,7 +204,7 @@ class WarmInterpreter:
                 try:
                     socket.send_fds(self._socket, [b"f"], [theirs.fileno(), stdout, stderr])
                 except OSError:
-                    # It has died since; the request never got there, so it may be sent again.
+                    # It has died since; the request never arrived, so it may be sent again.
                     control.close()
                     await asyncio.sleep(_POLL_S)
                     continue
@@ -227,7 +227,7 @@ class WarmInterpreter:
 
 
 async def _read_pipe(pipe: FileIO) -> bytes:
-    """Read a pipe to its end; what is beyond the limit is dropped."""
+    """Read a pipe to its end; everything beyond the limit is dropped."""
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow 2's web server, in the warm interpreter rather than in two new ones.
+"""Airflow 2's web server, in the warm interpreter instead of two new ones.
 
 Run by its path inside the environment's interpreter: standard library, Airflow and gunicorn only. ``airflow
-webserver`` starts gunicorn as another process, which imports Airflow again, and stays to watch over it; when
-gunicorn can't start, that takes it minutes to notice. This is what it starts, with the same arguments.
+webserver`` starts gunicorn as another process, which imports Airflow again, and monitors it; if gunicorn
+cannot start, it notices only after minutes. This program starts the same server, with the same arguments.
 """
 
 from __future__ import annotations

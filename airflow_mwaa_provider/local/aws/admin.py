@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin API under ``/_local/``: state, faults, limits, calls, identities, expiry.
 
-Only for this machine, and only with the header ``X-Local-Admin``: a web page that a browser has open can send
-requests to loopback, but can't know the token (and a header of its own makes the browser ask first).
+Only for this machine, and only with the header ``X-Local-Admin``: an open web page can send requests to loopback, but
+does not know the token (and a custom header makes the browser ask for permission first).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ADMIN_PREFIX = "/_local/"
 ADMIN_HEADER = "X-Local-Admin"
-_PERMISSIONS = "denied_actions and allowed_actions (lists of text)"
+_PERMISSIONS = "denied_actions and allowed_actions (lists of strings)"
 
 
 class _Refusal(Exception):
@@ -84,7 +84,7 @@ class AdminApi:
             route = self._routes.get((request.method, name))
             if route is None:
                 known = ", ".join(f"{method} {path}" for method, path in self._routes)
-                raise _Refusal(404, f"no {request.method} {ADMIN_PREFIX}{name}; there are {known}")
+                raise _Refusal(404, f"no {request.method} {ADMIN_PREFIX}{name}; known are {known}")
             return json_answer(200, route(request, await _body(request)))
         except _Refusal as refusal:
             return json_answer(refusal.status, {"error": str(refusal)})
@@ -145,14 +145,14 @@ class AdminApi:
         arn = body.pop("arn", "")
         denied, allowed = _permissions(body)
         if body or not isinstance(arn, str):
-            raise _Refusal(400, f"an identity has arn (text), {_PERMISSIONS}")
+            raise _Refusal(400, f"an identity has arn (a string), {_PERMISSIONS}")
         return _shown(self._identities.create(arn, denied, allowed))
 
     def _change_identity(self, _request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
         key = body.pop("access_key_id", None)
         denied, allowed = _permissions(body)
         if body or not isinstance(key, str):
-            raise _Refusal(400, f"a change of an identity has access_key_id (text), {_PERMISSIONS}")
+            raise _Refusal(400, f"a change of an identity has access_key_id (a string), {_PERMISSIONS}")
         changed = self._identities.change(key, denied, allowed)
         if changed is None:
             raise _Refusal(404, f"no identity has the access key id {key[:40]!r}")
@@ -161,7 +161,7 @@ class AdminApi:
     def _expire(self, _request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
         env_name = body.get("environment")
         if set(body) - {"tokens", "sessions", "environment"} or not (body.get("tokens") or body.get("sessions")):
-            raise _Refusal(400, 'say what to expire: {"tokens": true, "sessions": true}, optionally an environment')
+            raise _Refusal(400, 'name what to expire: {"tokens": true, "sessions": true}, optionally an environment')
         return {
             "tokens": self._tokens.expire(env_name) if body.get("tokens") else 0,
             "sessions": self._sessions.expire(env_name) if body.get("sessions") else 0,
@@ -169,7 +169,7 @@ class AdminApi:
 
 
 def _permissions(body: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Take what an identity may do out of a request."""
+    """Return an identity's permissions from a request."""
     denied, allowed = body.pop("denied_actions", []), body.pop("allowed_actions", ["*"])
     if not all(isinstance(value, list) and all(isinstance(x, str) for x in value) for value in (denied, allowed)):
         raise _Refusal(400, f"an identity has {_PERMISSIONS}")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of the AWS side, in the shape in which AWS answers them.
+"""Errors of the AWS side, in the shape of AWS's answers.
 
 AwsError
-  NotImplementedByLocalMwaa   an operation of the service model that the local MWAA doesn't have
+  NotImplementedByLocalMwaa   an operation of the service model that the local MWAA lacks
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Errors which every AWS service may answer and which service models don't list, with their HTTP status.
+# Errors that every AWS service may return and that service models do not list, with their HTTP status.
 # Source: "Common errors" of the MWAA API reference, and what botocore's retry handlers look for.
 _COMMON_STATUS = {
     "AccessDeniedException": 403,
@@ -33,8 +33,8 @@ _COMMON_STATUS = {
 class AwsError(Exception):
     """An error answer: a code that becomes the exception's class in boto3, an HTTP status and a message.
 
-    :param status: left out for the codes whose status is known; the service model's errors bring theirs.
-    :param members: further members of the error's shape, such as ``RestApiStatusCode``.
+    :param status: not needed for codes with a known status, or for errors of the service model.
+    :param members: other members of the error's shape, such as ``RestApiStatusCode``.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class AwsError(Exception):
 
 
 class NotImplementedByLocalMwaa(AwsError):
-    """The operation is in the service model; the local MWAA says so instead of pretending."""
+    """The local MWAA lacks an operation of the service model, and says so instead of pretending."""
 
     def __init__(self, operation_name: str) -> None:
         super().__init__("NotImplementedException", f"not implemented: {operation_name}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resources of other AWS services that a request of MWAA names: are they there? Asked of moto."""
+"""Check with moto whether the resources of other AWS services in a request exist."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.local.runtime import S3File
 
 ANY_NAMESPACE = "{*}"
-"""EC2's name space, whose last slash moto writes or not, by release."""
+"""EC2's XML namespace; releases of moto write it with or without the last slash."""
 
 
 class AwsResources:
-    """Looks at the buckets and networks that moto has."""
+    """Checks moto's buckets and networks."""
 
     def __init__(self, http: aiohttp.ClientSession, moto_url: str, region: str) -> None:
         self._http = http
@@ -29,41 +29,41 @@ class AwsResources:
         self._region = region
 
     async def check_bucket(self, bucket: str) -> None:
-        """Check that there is a bucket. :raises EnvironmentProblem: there is none of that name."""
+        """Check that a bucket exists. :raises EnvironmentProblem: it does not."""
         if not await self._is_in_s3(bucket):
-            raise EnvironmentProblem(f"SourceBucketArn: there is no bucket {bucket}. Create it first.")
+            raise EnvironmentProblem(f"SourceBucketArn: no such bucket: {bucket}. Create it first.")
 
     async def check_files(self, bucket: str, files: Iterable[S3File]) -> None:
-        """Check that files are in a bucket. :raises EnvironmentProblem: names the first that isn't."""
+        """Check that files are in a bucket. :raises EnvironmentProblem: the first missing file."""
         for file in files:
             if not await self._is_in_s3(bucket, file.path, file.version):
                 version = f" in version {file.version}" if file.version is not None else ""
-                raise EnvironmentProblem(f"Bucket {bucket}: there is no file {file.path}{version}. Upload it first.")
+                raise EnvironmentProblem(f"Bucket {bucket}: no such file: {file.path}{version}. Upload it first.")
 
     async def check_network(self, network: Mapping[str, Sequence[str]]) -> None:
         """Check a NetworkConfiguration.
 
-        :raises EnvironmentProblem: a subnet or a security group isn't there, or the subnets are in one zone.
+        :raises EnvironmentProblem: a subnet or a security group does not exist, or the subnets are in one zone.
         """
         groups = network.get("SecurityGroupIds", ())
         known = await self._ids("DescribeSecurityGroups", "securityGroupInfo", "groupId")
         for group in groups:
             if group not in known:
-                raise EnvironmentProblem(f"SecurityGroupIds: there is no security group {group} in {self._region}.")
+                raise EnvironmentProblem(f"SecurityGroupIds: no such security group in {self._region}: {group}.")
         subnets = network.get("SubnetIds", ())
         zones = await self._ids("DescribeSubnets", "subnetSet", "subnetId", "availabilityZone")
         for subnet in subnets:
             if subnet not in zones:
-                raise EnvironmentProblem(f"SubnetIds: there is no subnet {subnet} in {self._region}.")
+                raise EnvironmentProblem(f"SubnetIds: no such subnet in {self._region}: {subnet}.")
         if subnets and len({zones[subnet] for subnet in subnets}) < 2:
             raise EnvironmentProblem(
                 f"SubnetIds: {', '.join(subnets)} are in one Availability Zone. Name subnets in two of them."
             )
 
     async def query_ec2(self, action: str) -> ElementTree.Element:
-        """Call an action of EC2 that takes no more than its name.
+        """Call an EC2 action without parameters.
 
-        :raises aiohttp.ClientError: moto doesn't answer, or refuses it.
+        :raises aiohttp.ClientError: moto does not answer, or rejects the call.
         """
         form = {"Action": action, "Version": "2016-11-15"}
         async with self._http.post(self._moto_url, data=form, headers=self._signed("ec2")) as answer:
@@ -72,7 +72,7 @@ class AwsResources:
         return ElementTree.fromstring(text)  # noqa: S314 - moto's own
 
     async def _ids(self, action: str, found: str, member: str, value: str = "") -> dict[str, str]:
-        """Return the ids of all resources of a kind, and for each one more of its members."""
+        """Return the ids of all resources of a kind, each with another of its members."""
         items = (await self.query_ec2(action)).iterfind(f"./{ANY_NAMESPACE}{found}/{ANY_NAMESPACE}item")
         return {
             item.findtext(f"{ANY_NAMESPACE}{member}", ""): item.findtext(f"{ANY_NAMESPACE}{value or member}", "")

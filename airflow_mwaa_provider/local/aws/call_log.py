@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was called, how often, and how it ended: for tests that count requests and for the demo's last screen.
+"""A log of calls and their results, for tests that count requests and for the demo's summary.
 
-Never a body, a token or a query string: those may hold secrets.
+It never contains a body, a token or a query string, because those may contain secrets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _KEPT = 1_000
 
 @dataclass(frozen=True)
 class Call:
-    """One call, as it ended."""
+    """One finished call."""
 
     at: str
     target: str
@@ -24,12 +24,12 @@ class Call:
     environment: str | None
     method: str
     path: str
-    """Without its query; for InvokeRestApi the path of Airflow's API."""
+    """The path without its query; for InvokeRestApi the path of Airflow's API."""
     status: int | None
-    """None when the connection was cut by a fault."""
+    """None if a fault closed the connection."""
     milliseconds: float
     fault: str | None = None
-    """Kind of the fault that was injected into this call."""
+    """The kind of fault that was injected into this call."""
     command: str | None = None
     """For ``cli``: the allowed command's words, without its arguments."""
 
@@ -53,25 +53,25 @@ class CallLog:
         fault: str | None = None,
         command: str | None = None,
     ) -> None:
-        """Note one call."""
+        """Record one call."""
         self._counts[environment or "", target] += 1
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         milliseconds = round(seconds * 1000, 1)
         self._calls.append(Call(at, target, environment, method, path, status, milliseconds, fault, command))
 
     def clear(self) -> None:
-        """Forget all calls and counts."""
+        """Delete all calls and counts."""
         self._calls.clear()
         self._counts.clear()
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return how often each target was called, by environment; ``""`` is what belongs to none."""
+        """Return how often each target was called, by environment; ``""`` stands for no environment."""
         table: dict[str, dict[str, int]] = {}
         for (environment, target), count in sorted(self._counts.items()):
             table.setdefault(environment, {})[target] = count
         return table
 
     def last(self, limit: int | None = None, environment: str | None = None) -> list[dict[str, Any]]:
-        """Return the last calls, the oldest first."""
+        """Return the last calls, oldest first."""
         calls = [call for call in self._calls if environment is None or call.environment == environment]
         return [asdict(call) for call in calls[-limit if limit else 0 :]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CBOR as far as AWS's protocol rpc-v2-cbor needs it: newer SDKs speak it to CloudWatch.
+"""The part of CBOR that AWS's protocol rpc-v2-cbor needs; newer SDKs use it for CloudWatch.
 
 Source: RFC 8949; Smithy's description of the protocol, for the types that occur.
 """
@@ -18,32 +18,32 @@ _INDEFINITE = 31
 _FLOATS = {25: ">e", 26: ">f", 27: ">d"}
 _SIMPLE_VALUES = {20: False, 21: True, 22: None, 23: None}
 _EPOCH_SECONDS = 1
-"""The tag of a time: seconds since 1970."""
+"""The tag of a time in seconds since 1970."""
 _BREAK = object()
 _DEEPEST = 32
 
 
 class CborError(ValueError):
-    """The bytes are not what CBOR of a request can be."""
+    """The bytes are not the CBOR of a request."""
 
 
 def loads(content: bytes) -> Any:
-    """Return the one value that some bytes hold; times become :class:`datetime`.
+    """Return the single value in some bytes; times become :class:`datetime`.
 
-    :raises CborError: they hold none, or more than one.
+    :raises CborError: there is no value, or more than one.
     """
     reader = _Reader(content)
     try:
         value = reader.item()
     except (struct.error, IndexError, OverflowError, OSError, UnicodeDecodeError) as error:
-        raise CborError(f"CBOR that breaks off or can't be read: {type(error).__name__}") from error
+        raise CborError(f"CBOR that is incomplete or can't be read: {type(error).__name__}") from error
     if value is _BREAK or reader.position != len(content):
         raise CborError("CBOR that is not one value")
     return value
 
 
 def dumps(value: Mapping[str, Any] | list[Any] | str) -> bytes:
-    """Return strings, lists of them and maps of them as CBOR: what errors are made of."""
+    """Return strings, and lists and maps of them, as CBOR; errors consist of these."""
     if isinstance(value, str):
         text = value.encode()
         return _head(_TEXT, len(text)) + text
@@ -53,7 +53,7 @@ def dumps(value: Mapping[str, Any] | list[Any] | str) -> bytes:
 
 
 def _head(kind: int, length: int) -> bytes:
-    # Four bytes of length for every one: shorter forms are allowed, and not required.
+    # Always four bytes of length: shorter forms are allowed, but not required.
     return bytes([kind << 5 | 26]) + length.to_bytes(4, "big")
 
 
@@ -84,7 +84,7 @@ class _Reader:
             flat = self._items(None if length is None else 2 * length)
             return dict(zip(flat[::2], flat[1::2], strict=True))
         if length is None:
-            raise CborError("CBOR with a number of no length")
+            raise CborError("CBOR with a number of invalid length")
         if kind == _TAG:
             value = self.item()
             is_time = length == _EPOCH_SECONDS and isinstance(value, int | float)
@@ -100,7 +100,7 @@ class _Reader:
             value = self.item()
             if value is _BREAK:
                 if count is not None:
-                    raise CborError("CBOR that breaks off")
+                    raise CborError("CBOR that is incomplete")
                 break
             items.append(value)
         return items
@@ -112,14 +112,14 @@ class _Reader:
             form = _FLOATS[info]
             return struct.unpack(form, self._take(struct.calcsize(form)))[0]
         if info not in _SIMPLE_VALUES:
-            raise CborError("CBOR with a value of no known kind")
+            raise CborError("CBOR with a value of an unknown kind")
         return _SIMPLE_VALUES[info]
 
     def _number(self, info: int) -> int:
         if info < 24:
             return info
         if info > 27:
-            raise CborError("CBOR with a length of no known form")
+            raise CborError("CBOR with a length of an unknown form")
         return int.from_bytes(self._take(1 << (info - 24)), "big")
 
     def _take(self, count: int) -> bytes:

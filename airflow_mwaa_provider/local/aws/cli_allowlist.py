@@ -59,12 +59,12 @@ _AIRFLOW_2: dict[str, tuple[int, int]] = {
 }
 # Source: FACTS.md (2026-11): Airflow 3 has "db clean, variables get/set/list/delete, dags …, tasks …" and lacks
 # "variables import, connections list/export, pools, db export-archived, db drop-archived". Unproven: the rest,
-# taken over from version 2 without what Airflow 3 itself no longer has.
+# taken from version 2, without what Airflow 3 itself no longer has.
 _GONE_IN_3 = {"dags backfill"}
 
 
 def command_of(argv: Sequence[str], airflow_version: str) -> str | None:
-    """Return the allowed command that a line begins with: ``dags trigger``; None means MWAA refuses it."""
+    """Return the allowed command at the beginning of a line: ``dags trigger``; None if MWAA rejects it."""
     major, minor = (int(part) for part in airflow_version.split(".")[:2])
     for words in (2, 1):
         command = " ".join(argv[:words])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MWAA's CLI endpoint: one line of text in, the command's output as base64 out.
+"""MWAA's CLI endpoint: it takes one line of text, and returns the command's output as base64.
 
-What is known, and from where: the request, its token and the answer's ``stdout`` and ``stderr`` from the user
+What is known, with its sources: the request, its token and the answer's ``stdout`` and ``stderr`` from the user
 guide ("Creating an Apache Airflow CLI token"); four commands at once and 503 beyond, and that a command which
 isn't on the list answers HTTP 400 to 500, from FACTS.md (2026-11).
 Unproven: the splitter (POSIX ``shlex`` here), that a failing command answers 400 with the same two members, and
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class CliLine:
-    """The text of one request, split and looked up in the list of allowed commands."""
+    """The line of one request, split and looked up in the list of allowed commands."""
 
     def __init__(self, body: bytes, airflow_version: str) -> None:
         self.argv: Sequence[str] = ()
         self.command: str | None = None
         """The allowed command's words, without arguments."""
         self.refusal: str | None = None
-        """Why the line can't be run, one line."""
+        """Why the line cannot be run, in one line."""
         try:
             self.argv = shlex.split(body.decode("utf-8"))
         except UnicodeDecodeError:
@@ -48,7 +48,7 @@ class CliLine:
 
 
 class CliEndpoint:
-    """Runs the commands of one environment, so many at once and no more."""
+    """Runs the commands of one environment, a limited number at once."""
 
     def __init__(self, environment: Environment, limits: Limits) -> None:
         self._environment = environment
@@ -56,7 +56,7 @@ class CliEndpoint:
         self._running = 0
 
     async def run(self, line: CliLine) -> web.Response:
-        """Run a line whose token has been accepted."""
+        """Run a line whose token was accepted."""
         if line.refusal is not None:
             return json_error(400, line.refusal)
         runtime = self._environment.runtime

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What CloudWatch refuses of metrics, alarms and dashboards, and moto does not.
+"""Reject metrics, alarms and dashboards that CloudWatch rejects and moto accepts.
 
-Limits are those that CloudWatch publishes. Messages are worded like the service's where users have quoted them in
+The limits are those that CloudWatch publishes. Messages are worded like the service's if users have quoted them in
 public; a code that nobody has quoted is the service's general one for the operation, and unproven.
 
 Source: the API reference of PutMetricData, MetricDatum, Dimension, PutMetricAlarm and PutDashboard (2026), which is the
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.local.aws.cloudwatch_requests import CloudWatchRequest
 
 REQUEST_MAX_BYTES = 1_048_576
-"""1 MB; of what is compressed, before that."""
+"""1 MB, before compression."""
 _MAX_BYTES = {"PutMetricData": REQUEST_MAX_BYTES}
 METRICS_MAX = 1_000
 DIMENSIONS_MAX = 30
@@ -66,10 +66,10 @@ _EXTENDED_STATISTIC = re.compile(
 
 
 def check(request: CloudWatchRequest, now: datetime | None = None) -> None:
-    """Refuse what CloudWatch would refuse.
+    """Reject what CloudWatch would reject.
 
-    :param now: the time by which metrics are too old or too new.
-    :raises CloudWatchError: with the service's code.
+    :param now: the time that decides which metrics are too old or too new.
+    :raises CloudWatchError: has the service's code.
     """
     size_bytes, max_bytes = len(request.content), _MAX_BYTES.get(request.operation, ANY_REQUEST_MAX_BYTES)
     if size_bytes > max_bytes:
@@ -86,7 +86,7 @@ def check(request: CloudWatchRequest, now: datetime | None = None) -> None:
 def check_metric_data(members: Mapping[str, Any], now: datetime) -> None:
     """Check a call of PutMetricData.
 
-    :raises CloudWatchError: for the first metric that is wrong; nothing is stored then.
+    :raises CloudWatchError: for the first wrong metric; nothing is stored.
     """
     namespace = members.get("Namespace")
     if not namespace:
@@ -201,7 +201,7 @@ def _check_number(value: float, at: str) -> None:
 def check_metric_alarm(members: Mapping[str, Any]) -> None:
     """Check a call of PutMetricAlarm.
 
-    :raises CloudWatchError: ValidationError, for what the model or the documentation of its members forbids.
+    :raises CloudWatchError: ValidationError, for what the model or its documentation forbids.
     """
     shape = service_model().operation_model("PutMetricAlarm").input_shape
     assert shape is not None
@@ -216,7 +216,7 @@ def check_metric_alarm(members: Mapping[str, Any]) -> None:
             if not _ACTION.fullmatch(action):
                 raise _alarm_fault(f"Invalid arn syntax: {action}")
     if "EvaluationCriteria" in members:
-        return  # PromQL: all is in there
+        return  # PromQL: it contains everything
     if "Metrics" in members:
         _check_queries(members)
     else:

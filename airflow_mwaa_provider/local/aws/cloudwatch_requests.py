@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to CloudWatch in each of its three protocols: what they ask, and how a refusal is worded in them.
+"""Parse requests to CloudWatch in each of its three protocols, and write errors in them.
 
-``query`` is that of boto3 up to 1.40 or so and of ``curl``; ``json`` and ``rpc-v2-cbor`` are those of newer SDKs. Error
-codes are the query protocol's everywhere: newer SDKs take them from the header ``x-amzn-query-error``.
+``query`` is used by boto3 up to about 1.40 and by ``curl``; ``json`` and ``rpc-v2-cbor`` by newer SDKs. Error codes are
+always the query protocol's: newer SDKs read them from the header ``x-amzn-query-error``.
 
 Source: botocore's service model; AWS's and Smithy's descriptions of the protocols.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SIGNING_NAME = "monitoring"
 ANY_REQUEST_MAX_BYTES = 8 * 1024 * 1024
-"""Of what is decompressed: no more is kept in memory. The limits of operations are far below."""
+"""The limit for decompressed data in memory; the limits of operations are far below."""
 _NAMESPACE = "http://monitoring.amazonaws.com/doc/2010-08-01/"
 _CBOR_PATH = re.compile(r"/service/[^/]+/operation/(\w+)")
 _JSON_TYPE = "application/x-amz-json-1.0"
@@ -41,7 +41,7 @@ _ERROR_PREFIX = "com.amazonaws.cloudwatch.v2010_08_01#"
 
 
 class Protocol(Enum):
-    """The protocols that CloudWatch speaks."""
+    """CloudWatch's protocols."""
 
     QUERY = "query"
     JSON = "json"
@@ -49,10 +49,10 @@ class Protocol(Enum):
 
 
 class CloudWatchError(Exception):
-    """A refusal by CloudWatch.
+    """An error of CloudWatch.
 
-    :param code: the query protocol's: ``InvalidParameterValue``.
-    :param messages: of a dashboard's body: ``{"DataPath": …, "Message": …}`` each.
+    :param code: the query protocol's code: ``InvalidParameterValue``.
+    :param messages: for a dashboard's body: ``{"DataPath": …, "Message": …}`` each.
     """
 
     def __init__(self, code: str, message: str, *, status: int = 400, messages: list[dict[str, str]] | None = None):
@@ -65,19 +65,19 @@ class CloudWatchError(Exception):
 
 @dataclass(frozen=True)
 class CloudWatchRequest:
-    """What a request asks, before it is known whether it is right."""
+    """A request, before it is validated."""
 
     operation: str
     protocol: Protocol
     content: bytes
-    """The body, decompressed; of a GET request, its query string. One that is too large is cut."""
+    """The decompressed body, truncated if it is too large; for a GET request, its query string."""
     was_compressed: bool = False
 
     @property
     def members(self) -> dict[str, Any]:
         """Read the members, in the types of the service model.
 
-        :raises CloudWatchError: they can't be read.
+        :raises CloudWatchError: they cannot be read.
         """
         shape = service_model().operation_model(self.operation).input_shape
         try:
@@ -89,7 +89,7 @@ class CloudWatchRequest:
             raise CloudWatchError("SerializationException", f"The request can't be read: {error}") from error
 
     def refusal(self, error: CloudWatchError) -> web.Response:
-        """Word a refusal as the caller's protocol does."""
+        """Return an error in the caller's protocol."""
         request_id = str(uuid.uuid4())
         headers = {"x-amzn-RequestId": request_id, "x-amzn-query-error": f"{error.code};Sender"}
         if self.protocol is Protocol.QUERY:
@@ -111,17 +111,17 @@ def service_model() -> ServiceModel:
 
 
 def read(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> CloudWatchRequest | None:
-    """Return what a request asks of CloudWatch; ``None`` if the model has no such operation.
+    """Return the parsed request; ``None`` if the model has no such operation.
 
     :param query: the raw query string.
-    :param body: as it was sent; compressed, if the headers say so.
+    :param body: the body as it was sent; compressed if the headers say so.
     """
     was_compressed = headers.get("Content-Encoding", "").strip().lower() == "gzip"
     if was_compressed:
         try:
             body = zlib.decompressobj(_GZIP).decompress(body, ANY_REQUEST_MAX_BYTES + 1)
         except zlib.error:
-            return None  # moto says what is wrong with it
+            return None  # moto reports what is wrong with it
     at_path = _CBOR_PATH.fullmatch(path)
     target = headers.get("X-Amz-Target", "")
     if at_path is not None:
@@ -151,9 +151,9 @@ def _tree(content: bytes) -> dict[str, Any]:
     return tree
 
 
-# Shapes are Any: botocore makes their members at run time, and its stubs don't know which kind is at hand.
+# Shapes are Any: botocore creates their members at run time, and its stubs do not distinguish the kinds.
 def _typed(shape: Any, value: Any) -> Any:
-    """Return a value in the type of its shape; members that the shape does not have are left out."""
+    """Return a value in the type of its shape; members that the shape lacks are left out."""
     if value is None or shape is None:
         return None
     if shape.type_name == "structure":

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """MWAA's control plane: the operations of the service model, over signed HTTP requests.
 
-What an operation takes and answers comes from the model (``service_model``); who may call it from ``sigv4`` and
-``identity``; what it does is here.
+The model (``service_model``) defines what an operation takes and returns, ``sigv4`` and ``identity`` who may call it;
+this file has what it does.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _PAGE = 25
-# What becomes the environment's specification, and so isn't kept among its settings.
+# These become the environment's specification, and are therefore not among its settings.
 _SPEC_MEMBERS = FILE_MEMBERS | {
     "AirflowConfigurationOptions",
     "AirflowVersion",
@@ -156,11 +156,11 @@ class ControlPlane:
         return response
 
     def knows(self, method: str, raw_path: str) -> bool:
-        """Tell whether a request without a signature is for us, by its path."""
+        """Return whether a request without a signature is for MWAA, by its path."""
         return self._model.match(method, raw_path) is not None
 
     def _accept(self, request: web.Request, body: bytes) -> _Call:
-        """Check who asks, what for, and whether it is well-formed."""
+        """Check a request's identity, permission and form."""
         raw_path, _, query = request.raw_path.partition("?")
         identity = verify(
             read_scope(request.headers, query),
@@ -190,7 +190,7 @@ class ControlPlane:
         if identity.may(action):
             return
         if operation_name == "InvokeRestApi":
-            # Source: MWAA's own words, as the amazon provider's tests and several users' notes quote them.
+            # Source: MWAA's own wording, quoted in the amazon provider's tests and by several users.
             raise AwsError("AccessDeniedException", "No Airflow role granted in IAM.")
         prefix = f"arn:aws:airflow:{self._region}:{self._account_id}:"
         name = labels.get("Name", "*")
@@ -269,10 +269,10 @@ class ControlPlane:
         await self._resources.check_network(network)
         if bucket is not None:
             await self._resources.check_bucket(bucket)
-        # Nothing is waited for from here on: the environment stays what it is while it is looked at.
+        # Nothing is awaited from here on, so the environment does not change while it is examined.
         environment = self._environments.get(members["Name"])
         if network:
-            # An update names the security groups alone; the subnets can't change.
+            # An update names only security groups; the subnets cannot change.
             settings["NetworkConfiguration"] = {**environment.settings.get("NetworkConfiguration", {}), **network}
         if MEMBER in settings:
             settings[MEMBER] = merge(environment.settings.get(MEMBER, {}), settings[MEMBER])
@@ -326,7 +326,7 @@ class ControlPlane:
         return {"Tags": dict(self._environments.by_arn(call.members["ResourceArn"]).tags)}
 
     async def _create_cli_token(self, call: _Call) -> Members:
-        # CreateCliToken has one error in the model, whatever is wrong.
+        # CreateCliToken has only one error in the model.
         environment = self._usable(call, "ResourceNotFoundException")
         token = self._tokens.issue(TokenKind.CLI, environment.name)
         return {"CliToken": token, "WebServerHostname": environment.address}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What CloudWatch refuses of a dashboard's body: where, and why, in the words of its validation messages.
+"""Find what CloudWatch rejects in a dashboard's body: where and why, in the words of its validation messages.
 
-Source: AWS's page "Dashboard Body Structure and Syntax", and the dashboards' quotas (2026). The messages that users
-have quoted in public are the service's own, and the others are worded alike. Properties that the page does not name
-are taken: the service has more of them from time to time.
+Source: AWS's page "Dashboard Body Structure and Syntax", and the dashboards' quotas (2026). Messages that users have
+quoted in public are the service's own, and the others are modeled on them. Properties that the page does not name are
+accepted, because the service adds some from time to time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WIDGETS_MAX = 500
 LINES_MAX = 500
-"""Metrics of one widget."""
+"""The limit for metrics of one widget."""
 LINES_OF_DASHBOARD_MAX = 2_500
 COLUMNS = 24
 HEIGHT_MAX = 1_000
@@ -28,7 +28,7 @@ _START = re.compile(r"-PT\d+[MH]|-P\d+[DWM]|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d
 _COLOR = re.compile(r"#(?:[0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})")
 _SHORT_PERIODS = (1, 5, 10, 20, 30)
 _VIEWS = ("timeSeries", "singleValue", "gauge", "bar", "pie", "table")
-# What a widget of each type must have; those of metrics have rules of their own.
+# What a widget of each type must have; metric widgets have separate rules.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "alarm": ("alarms",),
     "chart": (),
@@ -46,8 +46,8 @@ _Fault = tuple[str, str]
 def check_dashboard(members: Mapping[str, Any]) -> None:
     """Check a call of PutDashboard.
 
-    :raises CloudWatchError: InvalidParameterInput (boto3's DashboardInvalidInputError) with all that is wrong with the
-        body, or the code for what is wrong with the name.
+    :raises CloudWatchError: InvalidParameterInput (boto3's DashboardInvalidInputError) with all problems of the body,
+        or the code for a problem of the name.
     """
     for name in ("DashboardName", "DashboardBody"):
         if not members.get(name):

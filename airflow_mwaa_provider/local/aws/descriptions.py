@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What GetEnvironment says of an environment."""
+"""Describe an environment, as GetEnvironment returns it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from airflow_mwaa_provider.local.aws.vpc_endpoints import endpoint_services
 if TYPE_CHECKING:
     from airflow_mwaa_provider.local.aws.environment import Environment
 
-# Defaults of CreateEnvironment, from its documentation; except the access mode: the local gateway can be reached
-# by all that runs on this machine.
+# Defaults of CreateEnvironment, from its documentation, except the access mode: every process on this machine can reach
+# the local gateway.
 _DEFAULTS = {
     "EndpointManagement": "SERVICE",
     "WebserverAccessMode": "PUBLIC_ONLY",
     "WeeklyMaintenanceWindowStart": "SUN:03:30",
 }
 EXECUTION_ROLE = "local-mwaa-execution"
-"""The name of the role that an environment has which was told none."""
+"""The name of the default role of environments."""
 _NEVER_REACHED = {EnvironmentStatus.CREATING, EnvironmentStatus.PENDING, EnvironmentStatus.CREATE_FAILED}
 _ERROR_MAX_CHARS = 1024
-"""Of the shape ErrorMessage."""
+"""The limit of the shape ErrorMessage."""
 
 
 def describe(environment: Environment, region: str, account_id: str) -> dict[str, Any]:
-    """Return the members of the shape ``Environment``; those that the installed model lacks fall away later."""
+    """Return the members of the shape ``Environment``; those that the installed model lacks are removed afterwards."""
     spec = environment.spec
     role = f"arn:aws:iam::{account_id}:role"
     described: dict[str, Any] = {
@@ -54,7 +54,7 @@ def describe(environment: Environment, region: str, account_id: str) -> dict[str
         "Tags": dict(environment.tags),
     }
     if environment.status not in _NEVER_REACHED:
-        # A host and no scheme, unlike the shape's pattern: so does MWAA, and scripts put https:// before it.
+        # A host without a scheme, unlike the shape's pattern: MWAA does this, and scripts prepend https://.
         described["WebserverUrl"] = environment.address
     return described
 

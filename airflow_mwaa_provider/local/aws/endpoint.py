@@ -46,21 +46,22 @@ _SIGNING_NAME = "airflow"
 class LocalMwaa:
     """The AWS side of the local MWAA.
 
-    One plain-HTTP endpoint serves every AWS service: requests signed for ``airflow`` are MWAA's, those under
-    ``/_local/`` the admin API's, and all others go to moto, but for what CloudWatch would refuse. Credentials that
-    moto's STS hands out to somebody known count for MWAA too. Each environment has a TLS gateway of its own.
+    One plain-HTTP endpoint serves every AWS service: requests signed for ``airflow`` are for MWAA, those under
+    ``/_local/`` for the admin API, and all others are passed on to moto, except those that CloudWatch would reject.
+    Credentials that moto's STS issues to a known caller are also valid for MWAA. Each environment has its own TLS
+    gateway.
 
-    :param runtimes: makes the Airflow of an environment.
-    :param moto_url: base URL of a moto server: ``http://127.0.0.1:5000``.
+    :param runtimes: creates the Airflow of an environment.
+    :param moto_url: the base URL of a moto server: ``http://127.0.0.1:5000``.
     :param certificates: signs the gateways' certificates.
-    :param admin_token: what the header ``X-Local-Admin`` must hold.
-    :param wants_https_port: gateways that are told no port take that of HTTPS, where the machine permits it.
-    :param limits: MWAA's own when not given; changes to it count at once.
-    :param clock: seconds that only go up; tokens, sessions and rates are measured by it.
+    :param admin_token: the required value of the header ``X-Local-Admin``.
+    :param wants_https_port: gateways without a given port use that of HTTPS, if the machine permits it.
+    :param limits: by default MWAA's own; changes take effect at once.
+    :param clock: a monotonic clock in seconds, for tokens, sessions and rates.
     """
 
     environments: EnvironmentStore
-    """All environments; there from :meth:`start` on."""
+    """All environments; available after :meth:`start`."""
 
     def __init__(
         self,
@@ -99,8 +100,8 @@ class LocalMwaa:
         """Listen and return the endpoint's URL.
 
         :param host: a loopback address.
-        :param port: 0 for one that is free.
-        :raises OSError: the port is taken; the message names it.
+        :param port: 0 for a free one.
+        :raises OSError: the port is in use; the message names it.
         """
         listener = listen(host, port)
         self._http = client_session()
@@ -145,7 +146,7 @@ class LocalMwaa:
         return url
 
     async def stop(self) -> None:
-        """Stop the endpoint, all gateways and all Airflows. Does nothing when stopped already."""
+        """Stop the endpoint, all gateways and all Airflows. Do nothing if already stopped."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -157,9 +158,9 @@ class LocalMwaa:
     def add_identity(
         self, access_key_id: str, secret_access_key: str, arn: str = "", denied_actions: Iterable[str] = ()
     ) -> None:
-        """Let a credential in.
+        """Add a credential.
 
-        :param arn: an assumed role of this account when not given.
+        :param arn: by default an assumed role of this account.
         :param denied_actions: such as ``airflow:InvokeRestApi``; ``*`` matches as in IAM.
         """
         self._identities.add(access_key_id, secret_access_key, arn, denied_actions)
@@ -180,7 +181,7 @@ class LocalMwaa:
         return Gateway(environment, listener or listen_apart(port, taken), services)
 
     def _forget(self, env_name: str) -> None:
-        """Forget what belonged to a deleted environment: a later one of the same name is another."""
+        """Delete what belonged to a deleted environment: another one of the same name does not inherit it."""
         self._rest_api.forget(env_name)
         self._tokens.expire(env_name)
         self._sessions.expire(env_name)

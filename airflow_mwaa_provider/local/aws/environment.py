@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One environment of the local MWAA: its state, what is known of its last change, and what can be wrong with it.
+"""One environment of the local MWAA: its state, its last change, and its errors.
 
 Source: the documentation of ``Environment.Status`` in botocore's service model.
 """
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 
 class EnvironmentProblem(ValueError):
-    """What was asked of an environment can't be done; the text is one line that says why."""
+    """A request for an environment cannot be carried out; the message is one line that says why."""
 
 
 class EnvironmentExists(EnvironmentProblem):
-    """The name is taken."""
+    """The name is in use."""
 
 
 class EnvironmentNotFound(EnvironmentProblem, KeyError):
-    """There is no environment of that name."""
+    """No environment has that name."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class UnsupportedVersion(EnvironmentProblem):
-    """That Airflow version can't be started here."""
+    """That Airflow version cannot be started here."""
 
 
 class WrongState(EnvironmentProblem):
-    """The environment's state doesn't allow it."""
+    """The environment's state does not allow it."""
 
 
 class EnvironmentStatus(StrEnum):
@@ -54,7 +54,7 @@ class EnvironmentStatus(StrEnum):
 
     @property
     def is_usable(self) -> bool:
-        """Tell whether tokens are given out and the REST API may be invoked."""
+        """Return whether tokens are issued and the REST API may be invoked."""
         return self in _USABLE
 
 
@@ -68,7 +68,7 @@ _USABLE = {
 
 @dataclass(frozen=True)
 class LastUpdate:
-    """How the last create or update ended, or that it is under way."""
+    """The result of the last create or update, or that it is in progress."""
 
     status: str
     """PENDING, SUCCESS or FAILED."""
@@ -77,15 +77,15 @@ class LastUpdate:
 
 
 class GatewayHandle(Protocol):
-    """The TLS gateway of an environment: bound when it is made, answering once started."""
+    """The TLS gateway of an environment: bound when it is created, answering once started."""
 
     address: str
 
     async def start(self) -> None:
-        """Begin to answer."""
+        """Start answering."""
 
     async def stop(self) -> None:
-        """Stop answering and free the port. Does nothing when stopped already."""
+        """Stop answering and free the port. Do nothing if already stopped."""
 
 
 @dataclass(eq=False)
@@ -98,13 +98,13 @@ class Environment:
     last_update: LastUpdate
     status: EnvironmentStatus = EnvironmentStatus.CREATING
     address: str = ""
-    """``127.0.0.2``, or ``127.0.0.2:41234``: where its gateway listens; WebserverUrl and WebServerHostname."""
+    """The address of its gateway, ``127.0.0.2`` or ``127.0.0.2:41234``; WebserverUrl and WebServerHostname."""
     runtime: Runtime | None = None
-    """The Airflow behind it, once started; None while it is restarted."""
+    """The Airflow behind it, once started; None while it is being restarted."""
     error_log_tail: str = ""
-    """The end of the log that says why the last create or update failed."""
+    """The end of the log that shows why the last create or update failed."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Members of CreateEnvironment and UpdateEnvironment that only GetEnvironment gives back."""
+    """Members of CreateEnvironment and UpdateEnvironment that are only returned by GetEnvironment."""
     tags: dict[str, str] = field(default_factory=dict)
     gateway: GatewayHandle | None = field(default=None, repr=False)
 

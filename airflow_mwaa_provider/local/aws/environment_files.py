@@ -22,10 +22,10 @@ FILE_MEMBERS = frozenset(member for members in _MEMBERS.values() for member in m
 def read_files(members: Mapping[str, Any], known: Mapping[FileKind, S3File] | None = None) -> dict[FileKind, S3File]:
     """Return the files that a request names.
 
-    A version without a path is another version of the file that the environment has; a path without a version is
-    the newest one of that file.
+    A version without a path is another version of the environment's file; a path without a version is the newest
+    version of that file.
 
-    :raises EnvironmentProblem: a version of a file that the environment hasn't.
+    :raises EnvironmentProblem: there is a version of a file that the environment lacks.
     """
     named = {}
     for kind, (path_member, version_member) in _MEMBERS.items():
@@ -41,7 +41,7 @@ def read_files(members: Mapping[str, Any], known: Mapping[FileKind, S3File] | No
 
 
 def describe_files(files: Mapping[FileKind, S3File]) -> dict[str, str]:
-    """Return what GetEnvironment says of the files."""
+    """Return the files' members of GetEnvironment."""
     described = {}
     for kind, file in files.items():
         path_member, version_member = _MEMBERS[kind]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The environments of the local MWAA and the states they go through.
 
-    CREATING -> AVAILABLE | CREATE_FAILED; with endpoints of the customer's own -> PENDING -> CREATING
+    CREATING -> AVAILABLE | CREATE_FAILED; with customer-managed endpoints -> PENDING -> CREATING
     UPDATING -> AVAILABLE | ROLLING_BACK -> UPDATE_FAILED (the old Airflow runs again) | UNAVAILABLE
     DELETING -> gone
 
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class EnvironmentStore:
-    """All environments of one local MWAA; changes run as tasks of the event loop that asked for them."""
+    """All environments of one local MWAA; changes run as tasks of the calling event loop."""
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class EnvironmentStore:
     ) -> Environment:
         """Begin to create an environment and return it in state CREATING; its gateway's address is known then.
 
-        Needs the running event loop.
+        Requires a running event loop.
 
-        :param airflow_version: the factory's default when not given.
-        :param gateway_port: 0 for one that is free.
-        :raises EnvironmentExists: the name is taken.
-        :raises UnsupportedVersion: the version can't be started here.
-        :raises EnvironmentProblem: a configuration option can't be set.
-        :raises OSError: the gateway's port is taken; names it.
+        :param airflow_version: by default the factory's.
+        :param gateway_port: 0 for a free one.
+        :raises EnvironmentExists: the name is in use.
+        :raises UnsupportedVersion: the version cannot be started here.
+        :raises EnvironmentProblem: a configuration option cannot be set.
+        :raises OSError: the gateway's port is in use; the message names it.
         """
         if name in self._environments:
             raise EnvironmentExists(f"An environment with the name {name} already exists")
@@ -126,14 +126,14 @@ class EnvironmentStore:
         settings: Mapping[str, Any] | None = None,
         lets_tasks_end: bool = False,
     ) -> Environment:
-        """Begin to change an environment; what isn't given stays. Airflow restarts if it is concerned.
+        """Begin to change an environment; everything else is kept. Airflow restarts if it is affected.
 
-        :param files: those to read again, also where nothing but their content may have changed.
-        :param lets_tasks_end: Airflow stops when the tasks that run have ended; otherwise they are cut short.
+        :param files: the files to read again, even if only their contents may have changed.
+        :param lets_tasks_end: wait for running tasks before Airflow is stopped; otherwise they are interrupted.
         :raises EnvironmentNotFound: no such environment.
         :raises WrongState: it is neither AVAILABLE nor UPDATE_FAILED.
-        :raises UnsupportedVersion: the version can't be started here.
-        :raises EnvironmentProblem: a configuration option can't be set.
+        :raises UnsupportedVersion: the version cannot be started here.
+        :raises EnvironmentProblem: a configuration option cannot be set.
         """
         environment = self.get(name)
         check_options(configuration or {})
@@ -161,7 +161,7 @@ class EnvironmentStore:
         """Begin to delete an environment, whatever it is doing.
 
         :raises EnvironmentNotFound: no such environment.
-        :raises WrongState: it is being deleted already.
+        :raises WrongState: it is already being deleted.
         """
         environment = self.get(name)
         if environment.status is EnvironmentStatus.DELETING:
@@ -189,12 +189,12 @@ class EnvironmentStore:
         return [environment for _, environment in sorted(self._environments.items())]
 
     async def wait_until_settled(self, name: str, timeout_s: float | None = None) -> Environment | None:
-        """Wait until no change of an environment is under way.
+        """Wait until no change of an environment is in progress.
 
-        A failure isn't raised: look at ``.status``, ``.error`` and ``.error_log_tail``.
+        A failure is not raised: check ``.status``, ``.error`` and ``.error_log_tail``.
 
-        :return: the environment; None when it has been deleted or never was.
-        :raises TimeoutError: it is still under way; nothing is cancelled.
+        :return: the environment; None if it was deleted or never existed.
+        :raises TimeoutError: a change is still in progress; it is not canceled.
         """
         async with asyncio.timeout(timeout_s):
             while (task := self._tasks.get(name)) is not None and not task.done():
@@ -202,7 +202,7 @@ class EnvironmentStore:
         return self._environments.get(name)
 
     async def stop(self) -> None:
-        """Stop all gateways and all Airflows, those that are just starting too."""
+        """Stop all gateways and all Airflows, including those that are just starting."""
         tasks = [task for task in self._tasks.values() if not task.done()]
         for task in tasks:
             task.cancel()
@@ -239,7 +239,7 @@ class EnvironmentStore:
     async def _update(
         self, environment: Environment, spec: EnvironmentSpec | None, settings: dict[str, Any], *, lets_tasks_end: bool
     ) -> None:
-        """Change an environment; without a spec, Airflow isn't concerned."""
+        """Change an environment; without a spec, Airflow is not affected."""
         at_least = asyncio.create_task(asyncio.sleep(self._limits.update_min_s))
         error, status = None, EnvironmentStatus.AVAILABLE
         old = environment.spec
@@ -255,7 +255,7 @@ class EnvironmentStore:
                     environment.runtime = await self._started(spec, environment)
                 except Exception as failure:  # noqa: BLE001 - as above
                     error = self._failed(environment, failure)
-                    # Where the old Airflow still runs there is nothing to roll back.
+                    # If the old Airflow is still running, there is nothing to roll back.
                     status = await self._roll_back(environment, old) if touched else EnvironmentStatus.UPDATE_FAILED
             await at_least
         finally:
@@ -270,7 +270,7 @@ class EnvironmentStore:
         try:
             environment.runtime = await self._started(spec, environment)
         except Exception:  # noqa: BLE001 - as above
-            _log.exception("environment %s: the previous Airflow doesn't start again either", environment.name)
+            _log.exception("environment %s: the previous Airflow does not start again, either", environment.name)
             return EnvironmentStatus.UNAVAILABLE
         return EnvironmentStatus.UPDATE_FAILED
 
@@ -278,15 +278,15 @@ class EnvironmentStore:
         if running is not None and not running.done():
             running.cancel()
             await asyncio.wait({running})
-            # The change may have got to its end before the cancellation reached it.
+            # The change may have ended before the cancellation reached it.
             environment.status = EnvironmentStatus.DELETING
         runtime = environment.runtime
         await self._close(environment)
         try:
-            # One that doesn't run has data as well: its creation got as far as it got.
+            # An environment that is not running also has data, from an incomplete creation.
             await (runtime or self._runtimes.create(environment.spec)).delete()
         except Exception:  # noqa: BLE001 - what stays behind is disk space; the environment itself is gone
-            _log.exception("environment %s: its data were not all removed", environment.name)
+            _log.exception("environment %s: not all of its data were deleted", environment.name)
         self._forget(environment.name)
         del self._environments[environment.name]
         _log.info("environment %s is deleted", environment.name)
@@ -296,7 +296,7 @@ class EnvironmentStore:
         try:
             await runtime.start(environment.public_url)
         except BaseException:
-            # A cancelled start (delete, stop) leaves nothing running either.
+            # A canceled start (delete, stop) leaves nothing running, either.
             await runtime.stop()
             raise
         return runtime
@@ -331,7 +331,7 @@ class EnvironmentStore:
 
 
 def _kept_files(spec: EnvironmentSpec, new_bucket: str | None) -> dict[FileKind, S3File]:
-    """Return the files that stay, in the versions in use; another bucket has none of these versions."""
+    """Return the files that are kept, in the versions in use; another bucket has none of these versions."""
     if new_bucket in (None, spec.bucket):
         return dict(spec.files)
     return {kind: S3File(file.path) for kind, file in spec.files.items()}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults that can be injected: answers that lie, come late or never come.
+"""Faults that can be injected: wrong, late or missing answers.
 
-``reset_before`` and ``reset_after`` look alike to the client (a connection reset, no answer); in the second the
-request has taken effect. That is the difference that an exactly-once client must find out by asking.
+``reset_before`` and ``reset_after`` look the same to the client (a connection reset, no answer), but with the second
+the request has taken effect. An exactly-once client must find out which by another request.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _HTML = (
 
 
 class FaultError(ValueError):
-    """A fault's description can't be used; the text is one line that says why."""
+    """A fault's description is invalid; the message is one line that says why."""
 
 
 class FaultKind(StrEnum):
@@ -56,17 +56,17 @@ class FaultKind(StrEnum):
     HTML = "html"
     """An error page of a load balancer; the request takes no effect."""
     DELAY = "delay"
-    """The request is held back, then carried out."""
+    """The request is delayed, then carried out."""
     RESET_BEFORE = "reset_before"
     """The connection is reset; the request takes no effect."""
     RESET_AFTER = "reset_after"
-    """The request is carried out; the connection is reset instead of an answer."""
+    """The request is carried out; then the connection is reset instead of an answer."""
     STATUS_AFTER = "status_after"
     """The request is carried out; the answer is an error page of a load balancer."""
 
     @property
     def takes_effect(self) -> bool:
-        """Tell whether the request is carried out and its true answer thrown away."""
+        """Return whether the request is carried out and its real answer discarded."""
         return self in (FaultKind.RESET_AFTER, FaultKind.STATUS_AFTER)
 
 
@@ -87,11 +87,11 @@ class Fault:
     seed: int | None = None
     fired: int = 0
     seen: int = 0
-    """Requests that it could have hit."""
+    """The number of requests that it could have hit."""
     _random: random.Random = field(default_factory=random.Random, repr=False)
 
     def matches(self, call: FaultCall) -> bool:
-        """Tell whether it is meant for such a call."""
+        """Return whether it applies to a call."""
         return (
             (self.target == "any" or self.target in call.targets)
             and self.environment in (None, call.environment)
@@ -100,7 +100,7 @@ class Fault:
         )
 
     def fires(self) -> bool:
-        """Draw whether it hits the call at hand; one draw a call, so that a seed gives one sequence."""
+        """Draw whether it hits this call; once per call, so that a seed determines the sequence."""
         self.seen += 1
         if self.times is not None and self.fired >= self.times:
             return False
@@ -110,7 +110,7 @@ class Fault:
         return True
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as the admin API shows it."""
+        """Return the fault in the admin API's form."""
         names = ["target", "kind", "environment", "method", "path", "status", "delay_s", "times"]
         names += ["probability", "seed", "fired", "seen"]
         return {"id": self.fault_id, **{name: getattr(self, name) for name in names}}
@@ -124,7 +124,7 @@ class FaultCall:
     environment: str | None
     method: str
     paths: Sequence[str]
-    """All names that a glob may match: the URL's path, Airflow's API path, a CLI command's words."""
+    """All names that a pattern may match: the URL's path, Airflow's API path, a CLI command's words."""
 
 
 class FaultPlan:
@@ -139,11 +139,13 @@ class FaultPlan:
 
         :param description: ``{"target", "kind"}`` and optionally environment, method, path (a glob), status,
             delay_s, times, probability, seed.
-        :raises FaultError: it can't be used.
+        :raises FaultError: it is invalid.
         """
         unknown = set(description) - _FIELDS
         if unknown:
-            raise FaultError(f"a fault has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(_FIELDS))}")
+            raise FaultError(
+                f"unknown fields of a fault: {', '.join(sorted(unknown))}; known are {', '.join(sorted(_FIELDS))}"
+            )
         values = {name: value for name, value in description.items() if value is not None}
         if values.get("target") not in _TARGETS:
             raise FaultError(f"target must be one of {', '.join(_TARGETS)}")
@@ -153,27 +155,27 @@ class FaultPlan:
             raise FaultError(f"kind must be one of {', '.join(FaultKind)}") from None
         for name in ("environment", "method", "path"):
             if not isinstance(values.get(name, ""), str):
-                raise FaultError(f"{name} must be text")
+                raise FaultError(f"{name} must be a string")
         _number(values, "status", int, 400, 599)
         _number(values, "delay_s", float, 0, 3600)
         _number(values, "times", int, 1, 1_000_000)
         _number(values, "probability", float, 0, 1)
         _number(values, "seed", int, 0, 2**63)
         if values["kind"] is FaultKind.DELAY and not values.get("delay_s"):
-            raise FaultError("a fault of kind delay needs delay_s above 0")
+            raise FaultError("a fault of kind delay needs a positive delay_s")
         if "seed" in values and "probability" not in values:
-            raise FaultError("seed goes with probability")
+            raise FaultError("seed requires probability")
         generator = random.Random(values.get("seed"))  # noqa: S311 - chance, not cryptography
         fault = Fault(fault_id=next(self._ids), _random=generator, **values)
         self._faults[fault.fault_id] = fault
         return fault
 
     def all(self) -> list[Fault]:
-        """Return all faults, spent ones too: they tell how often they fired."""
+        """Return all faults, including used-up ones, which show how often they fired."""
         return list(self._faults.values())
 
     def remove(self, fault_id: int) -> bool:
-        """Remove one; False when there is none of that id."""
+        """Remove one; return False if there is none with that id."""
         return self._faults.pop(fault_id, None) is not None
 
     def clear(self) -> None:
@@ -181,7 +183,7 @@ class FaultPlan:
         self._faults.clear()
 
     def pick(self, call: FaultCall) -> Fault | None:
-        """Return the fault that hits this call, if one does."""
+        """Return the fault that hits this call, if any."""
         for fault in self._faults.values():
             if fault.matches(call) and fault.fires():
                 return fault
@@ -199,14 +201,14 @@ def _number(values: dict[str, Any], name: str, kind: type, least: float, most: f
 
 
 def html_page(status: int) -> web.Response:
-    """Return an error as a load balancer shows it."""
+    """Return a load balancer's error page."""
     response = web.Response(status=status, content_type="text/html", headers={"Server": "awselb/2.0"})
     response.text = _HTML.format(status=status, reason=response.reason)
     return response
 
 
 def reset_connection(request: web.Request) -> None:
-    """Cut a client's connection with a TCP reset, so that it can't mistake it for an empty answer."""
+    """Close a client's connection with a TCP reset, so that it cannot be mistaken for an empty answer."""
     transport = request.transport
     if transport is None:
         return
@@ -218,13 +220,13 @@ def reset_connection(request: web.Request) -> None:
 
 
 async def hold_body(request: web.Request) -> bytes | None:
-    """Read a small body now, so that the request can be carried out even if the client goes away meanwhile.
+    """Read a small body now, so that the request can be carried out even if the client disconnects meanwhile.
 
-    :return: None for a body that is large or of unknown size: it stays a stream.
+    :return: None for a body that is large or of unknown size, which remains a stream.
     """
     if not request.body_exists or request.content_length is None or request.content_length > _SMALL_BODY_BYTES:
         return None
-    # aiohttp keeps what has been read with the request: the next read gets the same.
+    # aiohttp keeps what was read with the request: the next read returns the same.
     return await request.read()
 
 
@@ -236,11 +238,11 @@ async def carry_out(
     effect_only: Callable[[], Awaitable[object]],
     error: Callable[[int], web.StreamResponse],
 ) -> web.StreamResponse:
-    """Answer a request with the fault that was picked for it, or truly.
+    """Answer a request with the selected fault, or normally.
 
-    :param answer: carries the request out and answers it.
-    :param effect_only: carries it out and reads the answer to its end without sending it on.
-    :param error: makes the API's own error answer of a status.
+    :param answer: carries out the request and answers it.
+    :param effect_only: carries it out and reads the whole answer without sending it.
+    :param error: creates the API's own error answer for a status.
     """
     if fault is None:
         return await answer()
@@ -257,5 +259,5 @@ async def carry_out(
     if fault.kind is FaultKind.STATUS_AFTER:
         return html_page(fault.status)
     reset_connection(request)
-    # aiohttp wants a response object; there is no connection left to send it on.
+    # aiohttp requires a response object, although there is no connection to send it on.
     return web.Response(status=fault.status)

@@ -53,7 +53,7 @@ _SESSION_COOKIES = ("session", "_token")
 
 @dataclass(frozen=True)
 class GatewayServices:
-    """What all gateways of one local MWAA share."""
+    """The shared parts of all gateways of one local MWAA."""
 
     tokens: TokenStore
     sessions: SessionStore
@@ -66,7 +66,7 @@ class GatewayServices:
 
 @dataclass
 class _Plan:
-    """How a request will be served, decided before any fault is drawn."""
+    """How a request will be answered, decided before any fault is drawn."""
 
     target: str
     answer: Handler
@@ -77,8 +77,8 @@ class _Plan:
 class Gateway:
     """Serves ``https://ADDRESS`` of one environment.
 
-    Unproven: the bodies of MWAA's refusals. Known is that a refused token is HTTP 403; the JSON
-    ``{"message": "Forbidden"}`` is how AWS's gateways word it. The path of the other Airflow major answers 404
+    Unproven: the bodies of MWAA's error answers. It is known that a rejected token gives HTTP 403; the JSON
+    ``{"message": "Forbidden"}`` is the wording of AWS's gateways. The path of the other Airflow major answers 404
     (seen by users who posted to Airflow 3's login path on a 2.11 environment).
     """
 
@@ -93,7 +93,7 @@ class Gateway:
         self.address = self.host if port == HTTPS_PORT else f"{self.host}:{port}"
 
     async def start(self) -> None:
-        """Begin to answer."""
+        """Start answering."""
         context = self._services.certificates.server_context([self.host])
         self._runner = await serve(self._handle, self._listener, context)
 
@@ -103,9 +103,9 @@ class Gateway:
             await self._runner.cleanup()
             self._runner = None
         for connection, connected in self._connections.items():
-            # TLS would wait half a minute for the farewell of a client that holds on to an idle connection.
+            # TLS would wait half a minute for a client that keeps an idle connection open.
             connection.abort()
-            # Python 3.11's TLS forgets its socket when it is closed twice, as older releases of aiohttp do.
+            # Python 3.11's TLS loses its socket if it is closed twice, as by older releases of aiohttp.
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -201,7 +201,7 @@ class Gateway:
         return response
 
     def _set_cookie(self, session: ApiSession) -> str:
-        # Airflow 3.0's own UI reads the cookie in a script; later versions and Airflow 2 don't.
+        # Airflow 3.0's own UI reads the cookie in a script; newer versions and Airflow 2 do not.
         http_only = "" if self._environment.spec.airflow_version.startswith("3.0.") else "; HttpOnly"
         return f"{session.cookie_name}={session.cookie_value}; Path=/; Secure{http_only}; SameSite=Lax"
 
@@ -233,7 +233,7 @@ class Gateway:
         )
 
     def _carried_sessions(self, request: web.Request) -> dict[str, SessionState]:
-        """Return the sessions of a request that this gateway has given out, and whether they still live."""
+        """Return the sessions of a request that this gateway issued, and whether they are still valid."""
         bearer = _bearer(request)
         values = [bearer] if bearer else [request.cookies.get(name) for name in _SESSION_COOKIES]
         sessions, name = self._services.sessions, self._environment.name
@@ -252,7 +252,7 @@ class Gateway:
         return response
 
     def _note_renewals(self, answer: aiohttp.ClientResponse, carried: dict[str, SessionState]) -> None:
-        """Let a session that Airflow gives a new value end when the old one would have."""
+        """Let a session with a new value from Airflow expire when the old one would have."""
         for header in answer.headers.getall("Set-Cookie", []) if carried else []:
             try:
                 cookies = SimpleCookie(header)
@@ -264,7 +264,7 @@ class Gateway:
 
 
 def _same(target: str, handler: Handler) -> _Plan:
-    """Plan an answer that is small enough to be made and thrown away."""
+    """Plan an answer that is small enough to be created and discarded."""
     return _Plan(target, handler, handler)
 
 
@@ -285,7 +285,7 @@ def _bearer(request: web.Request) -> str | None:
 
 
 def _public_location(location: str, backend: str, public: str) -> str:
-    """Return where a redirect leads from the outside: what names the backend, or us without TLS, is rewritten."""
+    """Return the external target of a redirect: the addresses of the backend and of plain HTTP are rewritten."""
     parts = urlsplit(location)
     if parts.scheme == "http" and parts.netloc in (urlsplit(backend).netloc, urlsplit(public).netloc):
         return public + location.split(parts.netloc, 1)[1]

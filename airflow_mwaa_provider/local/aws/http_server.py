@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP server under the endpoint and the gateways: what it takes, and how it ends."""
+"""The HTTP server of the endpoint and the gateways: its limits, and how it ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _BODY_MAX_BYTES = 8 * 1024 * 1024
-"""Of requests that are read whole. What is passed on is streamed and has no limit."""
+"""The limit for requests that are read whole. Requests that are passed on are streamed, without a limit."""
 _HEADER_MAX_BYTES = 65_536
 """Presigned URLs are long, and so are Airflow's session cookies."""
 _SHUTDOWN_S = 2.0
@@ -26,17 +26,17 @@ async def serve(
 ) -> web.AppRunner:
     """Answer every request on a bound socket with one function.
 
-    :return: what ends it, by ``cleanup()``; the socket is closed then too.
+    :return: the runner, whose ``cleanup()`` ends it and closes the socket.
     """
     app = web.Application(client_max_size=_BODY_MAX_BYTES)
-    # A dot matches no line break, which a variable's key may have.
+    # A dot does not match a line break, which a variable's key may contain.
     app.router.add_route("*", r"/{path:[\s\S]*}", handle)
     runner = web.AppRunner(
         app,
         access_log=None,
         handle_signals=False,
         shutdown_timeout=_SHUTDOWN_S,
-        # Bodies pass through as they came, gzip included.
+        # Bodies are passed through unchanged, including gzip.
         auto_decompress=False,
         max_line_size=_HEADER_MAX_BYTES,
         max_field_size=_HEADER_MAX_BYTES,

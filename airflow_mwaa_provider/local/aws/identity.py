@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may call the control plane: credentials that exist, and what each of them may do."""
+"""Who may call the control plane: the credentials that exist, and their permissions."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-# For so long an expired session is told from one that never was.
+# How long an expired session can be told from one that never existed.
 _REMEMBERED = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A credential and its permissions; the secret is in no ``repr``.
+    """A credential and its permissions; the secret is not in its ``repr``.
 
-    :param expires_at: for temporary credentials, which count only together with their session token.
+    :param expires_at: for temporary credentials, which are valid only with their session token.
     """
 
     access_key_id: str
@@ -32,7 +32,7 @@ class Identity:
     expires_at: datetime | None = None
 
     def may(self, action: str) -> bool:
-        """Tell whether it may do ``airflow:ACTION``, or ``sts:``; a denial wins, ``*`` and ``?`` match as in IAM."""
+        """Return whether ``airflow:ACTION`` or ``sts:…`` is allowed; a denial wins, ``*`` and ``?`` match as in IAM."""
         if any(fnmatchcase(action, pattern) for pattern in self.denied_actions):
             return False
         return any(fnmatchcase(action, pattern) for pattern in self.allowed_actions)
@@ -44,12 +44,12 @@ class Identity:
 
 
 class IdentityStore:
-    """The credentials that this local MWAA knows, in memory only."""
+    """The credentials of this local MWAA, in memory only."""
 
     def __init__(self, account_id: str) -> None:
         self._account_id = account_id
         self._by_key: dict[str, Identity] = {}
-        # moto's GetSessionToken gives the same key to everyone, with tokens that differ.
+        # moto's GetSessionToken issues the same key to everyone, with different tokens.
         self._sessions: dict[tuple[str, str], Identity] = {}
 
     def add(
@@ -74,16 +74,16 @@ class IdentityStore:
     def create(
         self, arn: str = "", denied_actions: Iterable[str] = (), allowed_actions: Iterable[str] = ("*",)
     ) -> Identity:
-        """Make a credential of random key and secret."""
+        """Create a credential with a random key and secret."""
         key = "AKIALOCAL" + secrets.token_hex(6).upper()[:11]
         return self.add(key, secrets.token_urlsafe(30), arn, denied_actions, allowed_actions)
 
     def change(
         self, access_key_id: str, denied_actions: Iterable[str] = (), allowed_actions: Iterable[str] = ("*",)
     ) -> Identity | None:
-        """Change what a credential may do from now on, or return None: there is none of that key.
+        """Change the permissions of a credential; return None if no credential has that key.
 
-        Sessions that it has begun keep what they had, as those of a role do that has other policies of its own.
+        Sessions that it has begun keep their permissions, like those of a role with its own policies.
         """
         known = self._by_key.get(access_key_id)
         if known is None:
@@ -101,7 +101,7 @@ class IdentityStore:
         denied_actions: Iterable[str] = (),
         allowed_actions: Iterable[str] = ("*",),
     ) -> None:
-        """Add temporary credentials, good until they expire and only with their token."""
+        """Add temporary credentials, valid until they expire and only with their token."""
         forgotten = datetime.now(UTC) - _REMEMBERED
         for key in [key for key, known in self._sessions.items() if known.expires_at and known.expires_at < forgotten]:
             del self._sessions[key]
@@ -115,7 +115,7 @@ class IdentityStore:
         )
 
     def get(self, access_key_id: str, session_token: str | None = None) -> Identity | None:
-        """Return the credential of a key, if there is one; with a token, the one that came with it."""
+        """Return the credential for a key, if any; with a token, the one that was issued with it."""
         if session_token:
             return self._sessions.get((access_key_id, session_token))
         return self._by_key.get(access_key_id)

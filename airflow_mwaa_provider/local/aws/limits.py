@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limits of the local MWAA, in one place and changeable while it runs."""
+"""The limits of the local MWAA, which can be changed while it runs."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
 
 class LimitError(ValueError):
-    """A limit of that name doesn't exist, or can't have that value; the text is one line."""
+    """A limit of that name does not exist, or cannot have that value; the message is one line."""
 
 
 @dataclass
 class Limits:
-    """What MWAA allows, with MWAA's own figures as defaults.
+    """MWAA's limits, with MWAA's own values as defaults.
 
     Source: the user guide's chapter "Access to Apache Airflow" (tokens 60 s, session 12 h), FACTS.md (4 CLI
     commands at once, 10 s, 6 MB, path of 64, about 10 calls a second), both of 2026-11.
     """
 
     update_min_s: float = 3.0
-    """How long an update is UPDATING at least, also one that restarts nothing: MWAA takes minutes for each."""
+    """The minimum time of an update, even if it restarts nothing: MWAA takes minutes for each."""
     token_lifetime_s: float = 60.0
     session_lifetime_s: float = 12 * 3600.0
     cli_concurrency: int = 4
     cli_timeout_s: float = 300.0
-    """Unproven: MWAA's own figure isn't published. Long enough for any command its web server finishes."""
+    """Unproven: MWAA's own value is not published. Long enough for any command that its web server finishes."""
     rest_timeout_s: float = 10.0
     rest_response_max_bytes: int = 6 * 1024 * 1024
     rest_path_max_chars: int = 64
@@ -37,15 +37,15 @@ class Limits:
     def change(self, values: Mapping[str, object]) -> None:
         """Change some limits, or none of them.
 
-        :raises LimitError: a name is unknown or a value isn't a positive number of the limit's type.
+        :raises LimitError: a name is unknown, or a value is not a positive number of the limit's type.
         """
         checked: dict[str, float | int] = {}
         known = self.as_dict()
         for name, value in values.items():
             if name not in known:
-                raise LimitError(f"no limit is called {name!r}; there are {', '.join(sorted(known))}")
+                raise LimitError(f"no such limit: {name!r}; known are {', '.join(sorted(known))}")
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-                raise LimitError(f"{name} must be a number above 0, not {value!r}")
+                raise LimitError(f"{name} must be a positive number, not {value!r}")
             whole = isinstance(known[name], int)
             if whole and value != int(value):
                 raise LimitError(f"{name} must be a whole number, not {value!r}")

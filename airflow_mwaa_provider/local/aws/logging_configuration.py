@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LoggingConfiguration: which of an environment's logs go to CloudWatch Logs, and from which level on.
+"""LoggingConfiguration: which of an environment's logs are sent to CloudWatch Logs, and from which level.
 
 Source: the shapes LoggingConfiguration and LoggingConfigurationInput of botocore's service model.
 """
@@ -25,21 +25,21 @@ _KINDS = {
     "WorkerLogs": LogKind.WORKER,
 }
 EVERYTHING = {name: {"Enabled": True, "LogLevel": "INFO"} for name in _KINDS}
-"""What `local up` asks for."""
+"""The configuration of `local up`."""
 
 
 def default(name: str) -> dict[str, Any]:
-    """Return what a kind of log is without being asked for: those of tasks are sent, all others are not."""
+    """Return the default for a kind of log: only those of tasks are sent."""
     return {"Enabled": _KINDS[name] is LogKind.TASK, "LogLevel": "INFO"}
 
 
 def merge(old: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration after an update; what it doesn't name stays."""
+    """Return the configuration after an update; everything else is kept."""
     return {**old, **{name: {**old.get(name, {}), **module} for name, module in asked.items()}}
 
 
 def describe(environment: Environment, region: str, account_id: str) -> dict[str, Any]:
-    """Return what GetEnvironment says of the logs."""
+    """Return the logs' members of GetEnvironment."""
     prefix = f"arn:aws:logs:{region}:{account_id}:log-group:airflow-{environment.name}-"
     return {
         name: {**module, "CloudWatchLogGroupArn": prefix + _KINDS[name]}
@@ -48,7 +48,7 @@ def describe(environment: Environment, region: str, account_id: str) -> dict[str
 
 
 def levels(environment: Environment) -> dict[LogKind, int]:
-    """Return the lowest level of each kind of log that is switched on, as a number of :mod:`logging`."""
+    """Return the lowest level of each enabled kind of log, as a :mod:`logging` level."""
     return {
         _KINDS[name]: logging.getLevelNamesMapping()[module["LogLevel"]]
         for name, module in _modules(environment).items()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small page that a browser sees of the gateway itself.
+"""The gateway's own small web page.
 
-The login token comes behind a ``#``, which a browser keeps to itself: a script has to hand it on.
+The login token follows a ``#``, which a browser does not send: a script must pass it on.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ if (!token) {{
 
 
 def login_page(env_name: str, login_path: str) -> web.Response:
-    """Return the page behind ``/aws_mwaa/aws-console-sso``: it logs in and goes on to Airflow's UI.
+    """Return the page at ``/aws_mwaa/aws-console-sso``: it logs in and continues to Airflow's UI.
 
-    Without a token it says what to do; requests whose session has ended are sent there.
+    Without a token it says what to do; requests whose session has ended are redirected there.
     """
     nonce = secrets.token_urlsafe(16)
     script = _SCRIPT.format(
         nonce=nonce,
         login_path=login_path,
-        without='"You are not logged in, or your session has ended: make a web login token and open its URL."',
-        refused='"The login token was refused. It is good for 60 seconds: make a new one."',
+        without='"You are not logged in, or your session has ended. Create a web login token and open its URL."',
+        refused='"The login token was rejected. It is valid for 60 seconds. Create a new one."',
         unreachable='"The environment did not answer."',
     )
     title = f"Airflow of {env_name}"

@@ -16,7 +16,7 @@ HTTPS_PORT = 443
 
 
 def is_loopback(address: str | None) -> bool:
-    """Tell whether a peer's address is this machine's own."""
+    """Return whether a peer's address belongs to this machine."""
     try:
         return address is not None and ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -27,8 +27,8 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a bound socket.
 
     :param host: a loopback address, or ``localhost``.
-    :raises ValueError: the host isn't loopback: what listens here trusts its neighbours.
-    :raises OSError: names the address and the port when it is taken.
+    :raises ValueError: the host is not loopback; servers here trust their neighbors.
+    :raises OSError: the port is in use; the message names the address and the port.
     """
     address = "127.0.0.1" if host == "localhost" else host
     if not is_loopback(address):
@@ -36,10 +36,10 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # Not SO_REUSEPORT: a second local MWAA must find the port taken.
+        # Not SO_REUSEPORT: a second local MWAA must find the port in use.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
-        # Listening now, and not when the server starts, is what claims the port on every system.
+        # Listen now, and not when the server starts: this claims the port on every system.
         listener.listen(128)
     except OSError as error:
         listener.close()
@@ -49,9 +49,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def listen_on_https_port(taken: Container[str]) -> socket.socket | None:
-    """Return a socket bound to port 443 of a loopback address of its own; None where the system doesn't let us.
+    """Return a socket bound to port 443 of an unused loopback address; None if the system does not permit it.
 
-    :param taken: addresses in use already.
+    :param taken: addresses already in use.
     """
     for number in range(2, 255):
         address = f"127.0.0.{number}"
@@ -61,17 +61,17 @@ def listen_on_https_port(taken: Container[str]) -> socket.socket | None:
             return listen(address, HTTPS_PORT)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                break  # a port for root alone, or an address that isn't configured: so are all others
+                break  # a port only for root, or an address that is not configured; the same is true of all others
     return None
 
 
 def listen_apart(port: int, taken: Container[str]) -> socket.socket:
-    """Return a bound socket on a loopback address of its own, where the system has more than one.
+    """Return a bound socket on an unused loopback address, if the system has more than one.
 
-    Cookies belong to a host whatever its port: two environments on one address would log each other out.
+    Cookies belong to a host, not to its port: two environments on one address would log each other out.
 
-    :param taken: addresses in use already.
-    :raises OSError: the given port is taken.
+    :param taken: addresses already in use.
+    :raises OSError: the given port is in use.
     """
     for number in range(2, 255):
         address = f"127.0.0.{number}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passes a request on to another HTTP server on this machine and its answer back, both as streams."""
+"""Pass a request on to another HTTP server on this machine, and its answer back, both as streams."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _DEFAULT_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 def client_session() -> aiohttp.ClientSession:
-    """Return a session that changes nothing of what passes through it.
+    """Return a session that changes nothing that passes through it.
 
-    Each request gets its own connection: on a kept one that the server closes at the same moment a request is
-    lost, and the caller would see a fault that nobody injected.
+    Each request gets its own connection. On a reused connection that the server closes at the same time, a request
+    would be lost, and the caller would see a fault that nobody injected.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True, limit=0),
@@ -65,11 +65,11 @@ async def forward(
     on_answer: Callable[[aiohttp.ClientResponse], None] | None = None,
     on_body: Callable[[int, bytes], None] | None = None,
 ) -> web.StreamResponse:
-    """Pass a request on; memory stays at a buffer's size whatever the bodies' size.
+    """Pass a request on, with the memory of one buffer regardless of the size of the bodies.
 
-    :param body: the request's, where the caller has read it; otherwise it is passed on as it comes.
-    :param send_answer: False reads the answer to its end and throws it away.
-    :param on_body: gets the answer's status and all of its body before the client does; for small answers.
+    :param body: the request's body, if the caller has read it; otherwise it is streamed.
+    :param send_answer: False reads the whole answer and discards it.
+    :param on_body: gets the answer's status and its whole body before the client does; for small answers.
     """
     headers = _end_to_end(request.headers)
     headers.update(extra_headers or {})
@@ -123,10 +123,10 @@ async def _pass_back(
                 await response.write(chunk)
         await response.write_eof()
     except aiohttp.ClientPayloadError:
-        # The server broke off: so must we, or the client would take half an answer for the whole.
+        # The server was interrupted. The client must see that, too, and not take a part for the whole answer.
         reset_connection(request)
     except ConnectionError:
-        _log.debug("%s %s: the client went away", request.method, request.path)
+        _log.debug("%s %s: the client disconnected", request.method, request.path)
     return response
 
 

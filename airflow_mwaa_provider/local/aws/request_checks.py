@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What CreateEnvironment and UpdateEnvironment refuse beyond the forms of the service model.
+"""Check what CreateEnvironment and UpdateEnvironment reject beyond the constraints of the service model.
 
 Source: the documentation of CreateEnvironment in botocore's service model (classes, counts); MWAA's user guide on
 networking (two subnets, in two Availability Zones) and on configuration options (``section.key``), and its list of
-reserved variables. Which of those options the service itself refuses isn't published: here it is those that would have
+reserved variables. Which of those options the service itself rejects is not published. Here it is those that would have
 no effect, because MWAA sets them for each environment. MWAA's own wording is unproven.
 """
 
@@ -42,7 +42,7 @@ _SET_BY_MWAA = frozenset(
 
 
 def default_sizes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the class and the counts that an environment has where it was not told any."""
+    """Return the default class and counts of an environment."""
     if settings.get("EnvironmentClass") == _SMALLEST:
         return {**_DEFAULTS, "MaxWebservers": 1, "MinWebservers": 1, "Schedulers": 1}
     return dict(_DEFAULTS)
@@ -51,7 +51,7 @@ def default_sizes(settings: Mapping[str, Any]) -> dict[str, Any]:
 def check_options(configuration: Mapping[str, str]) -> None:
     """Check AirflowConfigurationOptions.
 
-    :raises EnvironmentProblem: one has no section, or is MWAA's own; names it, and never its value.
+    :raises EnvironmentProblem: an option has no section, or is reserved by MWAA; the message never contains its value.
     """
     for option in configuration:
         section, _, key = option.partition(".")
@@ -64,17 +64,17 @@ def check_options(configuration: Mapping[str, str]) -> None:
 
 
 def check_tags(tags: Mapping[str, str]) -> None:
-    """Check an environment's tags. :raises EnvironmentProblem: a key is one of AWS's own."""
+    """Check an environment's tags. :raises EnvironmentProblem: a key is reserved by AWS."""
     for key in tags:
         if key.lower().startswith("aws:"):
-            raise EnvironmentProblem(f"Tags: {key} begins with aws:, which is AWS's own. Choose another key.")
+            raise EnvironmentProblem(f"Tags: {key} begins with aws:, which is reserved by AWS. Choose another key.")
 
 
 def check_sizes(settings: Mapping[str, Any]) -> None:
-    """Check the class of an environment, and how many of its containers there are.
+    """Check the class of an environment, and the numbers of its containers.
 
-    :param settings: members of CreateEnvironment; after an update, all that it has then.
-    :raises EnvironmentProblem: names the member, its value, and what is valid.
+    :param settings: members of CreateEnvironment; for an update, the resulting ones.
+    :raises EnvironmentProblem: the message names the member, its value, and the valid values.
     """
     sizes = {**default_sizes(settings), **{name: settings[name] for name in _DEFAULTS if name in settings}}
     environment_class = sizes["EnvironmentClass"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""InvokeRestApi: one call of an environment's Airflow REST API on the caller's behalf, within MWAA's limits."""
+"""InvokeRestApi: call an environment's Airflow REST API on the caller's behalf, within MWAA's limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHUNK_BYTES = 256 * 1024
 
 
 class TokenBucket:
-    """Lets a number of calls a second through, a second's worth of them at once."""
+    """Admits a number of calls per second, and at most a second's worth at once."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -34,7 +34,7 @@ class TokenBucket:
         self._at = clock()
 
     def take(self, per_second: float) -> bool:
-        """Take one call's worth; False when there is none."""
+        """Admit one call; return False if the limit is reached."""
         now, capacity = self._clock(), max(per_second, 1.0)
         level = capacity if self._level is None else self._level
         level = min(capacity, level + (now - self._at) * per_second)
@@ -46,10 +46,9 @@ class TokenBucket:
 class RestApiCaller:
     """Makes the calls of InvokeRestApi, with one login per runtime that is renewed when Airflow ends it.
 
-    Unproven are the errors for limits that the service model doesn't name: an answer that takes longer than the
-    limit is a RestApiServerException of status 504, one that is too large a RestApiClientException of status
-    413 (it is the caller who has to ask for a smaller page, and trying again wouldn't help). A call that was
-    given up may still take effect in Airflow.
+    The errors for limits that are not in the service model are unproven: an answer that takes too long is a
+    RestApiServerException with status 504, one that is too large a RestApiClientException with status 413 (the caller
+    must request a smaller page, and a retry would not help). A call that timed out may still take effect in Airflow.
     """
 
     def __init__(self, http: aiohttp.ClientSession, limits: Limits, clock: Callable[[], float]) -> None:
@@ -67,12 +66,12 @@ class RestApiCaller:
             raise AwsError("ThrottlingException", "Rate exceeded")
 
     def forget(self, env_name: str) -> None:
-        """Forget an environment that is gone."""
+        """Delete the state of a deleted environment."""
         self._buckets.pop(env_name, None)
         self._logins.pop(env_name, None)
 
     async def invoke(self, environment: Environment, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Carry out one validated request; return RestApiStatusCode and RestApiResponse.
+        """Carry out a validated request; return RestApiStatusCode and RestApiResponse.
 
         :raises AwsError: RestApiClientException, RestApiServerException or ValidationException.
         """
@@ -100,7 +99,7 @@ class RestApiCaller:
     @staticmethod
     def _url(runtime: Runtime, request: Mapping[str, Any]) -> URL:
         path: str = request["Path"]
-        # Unproven: that MWAA wants the slash. A client that sends it is right either way.
+        # Unproven: that MWAA requires the slash. A client that sends it is right either way.
         if not path.startswith("/") or any(part in (".", "..") for part in path.split("?")[0].split("/")):
             raise AwsError("ValidationException", "Path must begin with '/' and name a path of the REST API")
         pairs = _query_pairs(request.get("QueryParameters") or {})
@@ -112,7 +111,7 @@ class RestApiCaller:
     async def _call(self, env_name: str, runtime: Runtime, request: Mapping[str, Any], url: URL) -> tuple[int, bytes]:
         content: dict[str, Any] = {}
         body = request.get("Body")
-        # The amazon provider's hook sends an empty body with every GET; Airflow gets none of those.
+        # The amazon provider's hook sends an empty body with every GET, which is not passed on to Airflow.
         if body is not None and (body or request["Method"] not in ("GET", "DELETE")):
             content = {"json": body}
         for attempt in (1, 2):
@@ -163,11 +162,11 @@ def _query_text(name: str, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
         return str(value)
-    raise AwsError("ValidationException", f"QueryParameters: {name} must be text, a number or a list of them")
+    raise AwsError("ValidationException", f"QueryParameters: {name} must be a string, a number or a list of them")
 
 
 def _document(body: bytes) -> Any:
-    """Return an answer of Airflow as a document; what isn't JSON (a proxy's page) becomes its text."""
+    """Return an answer of Airflow as JSON; anything else (a proxy's page) as a string."""
     if not body.strip():
         return {}
     try:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MWAA's own service model, as botocore carries it: routes, requests, answers and errors.
+"""MWAA's own service model from botocore: routes, requests, answers and errors.
 
-Nothing about an operation's form is written by hand here; a newer botocore brings its new members, limits and
-operations along. With an old botocore the operations that its model lacks don't exist here either
-(InvokeRestApi came with botocore 1.35.43).
+The form of operations is not written by hand: a newer botocore adds its new members, limits and operations. With an old
+botocore, operations that its model lacks do not exist here, either (InvokeRestApi was added in botocore 1.35.43).
 """
 
 from __future__ import annotations
@@ -52,14 +51,14 @@ class MwaaServiceModel:
     @staticmethod
     def _route(operation: OperationModel) -> _Route:
         pieces = _LABEL.split(operation.http["requestUri"])
-        # Odd pieces are labels. A label never spans a slash: clients send it percent-encoded.
+        # Every other piece is a label. A label never contains a slash: clients send it percent-encoded.
         pattern = "".join(
             f"(?P<{piece}>[^/]+)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
         )
         return _Route(operation.http["method"], re.compile(pattern + "/?"), operation.name)
 
     def match(self, method: str, raw_path: str) -> tuple[OperationModel, dict[str, str]] | None:
-        """Find the operation that a request is for, and the labels of its path.
+        """Return the operation of a request, and the labels of its path.
 
         :param raw_path: the path as sent, percent-encoded and without the query.
         """
@@ -80,10 +79,10 @@ class MwaaServiceModel:
     ) -> dict[str, Any]:
         """Return a request's members by name, validated against the model.
 
-        A member that the model doesn't have is refused: AWS would ignore it, but a newer model may well have it.
+        A member that the model lacks is rejected: AWS would ignore it, but a newer model may have it.
 
-        :param max_lengths: lengths that replace those of the model, by name of the shape.
-        :raises AwsError: SerializationException for what isn't JSON, ValidationException for the rest.
+        :param max_lengths: lengths that replace those of the model, by the name of the shape.
+        :raises AwsError: SerializationException for invalid JSON, ValidationException for the rest.
         """
         shape = cast("Any", operation.input_shape)
         if shape is None:
@@ -93,8 +92,8 @@ class MwaaServiceModel:
         unknown = [*_unknown_members(shape, document), *_unknown_in_query(shape, query_values)]
         if unknown:
             text = (
-                f"{', '.join(unknown)}: botocore {botocore.__version__}, by whose model the local MWAA answers, does "
-                "not know it. Remove it, or install a newer boto3 beside airflow-mwaa."
+                f"{', '.join(unknown)}: unknown to botocore {botocore.__version__}, whose model the local MWAA "
+                "uses. Remove it, or install a newer boto3 beside airflow-mwaa."
             )
             raise AwsError("ValidationException", text)
         members: dict[str, Any] = {}
@@ -112,19 +111,19 @@ class MwaaServiceModel:
         return members
 
     def serialize_response(self, operation: OperationModel, members: Mapping[str, Any]) -> bytes:
-        """Return an answer's body; what the model doesn't have is left out."""
+        """Return an answer's body, without members that the model lacks."""
         shape = operation.output_shape
         return json.dumps({} if shape is None else _to_wire(shape, members)).encode("utf-8")
 
     def modelled_error(self, code: str, message: str, **members: Any) -> AwsError:
-        """Return an error of the model with its HTTP status; an unmodelled one gets the common status."""
+        """Return an error of the model with its HTTP status; other errors get their common status."""
         for shape in self._model.error_shapes:
             if shape.name == code:
                 return AwsError(code, message, status=shape.metadata["error"]["httpStatusCode"], members=members)
         return AwsError(code, message, members=members)
 
     def serialize_error(self, error: AwsError) -> bytes:
-        """Return an error's body: its message under the name which its shape gives it, and its members."""
+        """Return an error's body: its message under the name in its shape, and its members."""
         body: dict[str, Any] = {"message": error.message}
         for shape in cast("list[Any]", self._model.error_shapes):
             if shape.name == error.code:
@@ -136,7 +135,7 @@ class MwaaServiceModel:
 
 
 def _unknown_members(shape: Any, value: Any, path: str = "") -> Iterator[str]:
-    """Find the members of a document that a shape doesn't have, at any depth."""
+    """Return the members of a document that a shape lacks, at any depth."""
     if getattr(shape, "is_document_type", False):
         return
     if shape.type_name == "structure" and isinstance(value, dict):
@@ -185,7 +184,7 @@ def _from_query(shape: Any, name: str, values: list[str]) -> Any:
 
 
 def _to_wire(shape: Any, value: Any) -> Any:
-    """Turn a value into JSON, guided by its shape; times become seconds since 1970, as rest-json has them."""
+    """Convert a value to JSON according to its shape; times become seconds since 1970, as in rest-json."""
     if value is None or getattr(shape, "is_document_type", False):
         return value
     if shape.type_name == "structure":

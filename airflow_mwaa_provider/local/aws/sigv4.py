@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads and verifies AWS signatures, version 4: recomputed with botocore's own signer, never believed."""
+"""Verify AWS signatures, version 4, by recomputing them with botocore's own signer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MISMATCH = (
 
 @dataclass(frozen=True)
 class SignedScope:
-    """What a signature claims to be: read from the request, not verified yet."""
+    """The claims of a signature, read from the request; not verified yet."""
 
     access_key_id: str
     date: str
@@ -44,15 +44,15 @@ class SignedScope:
     timestamp: str
     content_sha256: str | None
     expires_s: int | None = None
-    """For a presigned URL; None when the signature is in the Authorization header."""
+    """For a presigned URL; None if the signature is in the Authorization header."""
     session_token: str | None = field(default=None, repr=False)
     """Of temporary credentials."""
 
 
 def read_scope(headers: Mapping[str, str], query: str) -> SignedScope | None:
-    """Return the signature of a request, or None when it carries none that can be read.
+    """Return the signature of a request, or None if it has none that can be read.
 
-    :param query: the raw query string, which holds the signature of a presigned URL.
+    :param query: the raw query string, which contains the signature of a presigned URL.
     """
     authorization = headers.get("Authorization", "")
     if authorization.startswith(_ALGORITHM):
@@ -65,7 +65,7 @@ def read_scope(headers: Mapping[str, str], query: str) -> SignedScope | None:
         values = {name: found[-1] for name, found in parse_qs(query, keep_blank_values=True).items()}
         fields = {name: values.get(f"X-Amz-{name}", "") for name in ("SignedHeaders", "Signature")}
         expires = values.get("X-Amz-Expires", "")
-        # Seven days is also what AWS allows at most.
+        # AWS also allows at most seven days.
         expires_s = min(int(expires), _MAX_PRESIGNED_S) if expires.isdigit() else 0
         scope = _scope(values["X-Amz-Credential"], fields, values.get("X-Amz-Date", ""), None, expires_s)
         return scope and replace(scope, session_token=values.get("X-Amz-Security-Token"))
@@ -92,7 +92,7 @@ def _scope(
 
 
 class _Verifier(SigV4Auth):
-    """botocore's signer, told which headers the client has signed."""
+    """botocore's signer for the headers that the client has signed."""
 
     def __init__(self, identity: Identity, scope: SignedScope) -> None:
         credentials = Credentials(identity.access_key_id, identity.secret_access_key)
@@ -100,7 +100,7 @@ class _Verifier(SigV4Auth):
         self._signed_headers = scope.signed_headers
 
     def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
-        """Return the headers of the signature, in place of those which botocore would sign."""
+        """Return the headers of the signature, instead of those that botocore would sign."""
         chosen = HTTPHeaders()
         for name in self._signed_headers:
             for value in request.headers.get_all(name, []):
@@ -124,7 +124,7 @@ def verify(
 
     :param raw_path: the path as sent; what was signed is the encoded form.
     :raises AwsError: MissingAuthenticationTokenException, UnrecognizedClientException, ExpiredTokenException or
-        InvalidSignatureException, all of them HTTP 403, in AWS's words.
+        InvalidSignatureException, all with HTTP 403 and AWS's messages.
     """
     if scope is None:
         raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token")
@@ -138,10 +138,10 @@ def verify(
         raise AwsError("InvalidSignatureException", "'Host' must be a 'SignedHeader' in the AWS Authorization.")
     body_sha256 = hashlib.sha256(body).hexdigest()
     if scope.content_sha256 is not None and scope.content_sha256 != body_sha256:
-        # UNSIGNED-PAYLOAD is for services whose model says so; MWAA's doesn't.
+        # UNSIGNED-PAYLOAD is for services whose model says so; MWAA's does not.
         raise AwsError("InvalidSignatureException", _MISMATCH)
     unsigned_query = "&".join(pair for pair in query.split("&") if not pair.startswith("X-Amz-Signature="))
-    # The scheme only keeps botocore from leaving the body unsigned; the host that counts is in the headers.
+    # The scheme only prevents botocore from leaving the body unsigned; the actual host is in the headers.
     request = AWSRequest(method, f"http://localhost{raw_path}?{unsigned_query}", data=body)
     for name, value in headers:
         request.headers[name] = value

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temporary credentials: what moto's STS hands out on its way through the endpoint counts for MWAA as well.
+"""Temporary credentials: those that moto's STS issues through the endpoint are also valid for MWAA.
 
-moto answers whoever asks. So that nobody gets in by asking, its credentials count only where the request for them was
-signed by somebody whom the local MWAA knows, and who may ask for them. AssumeRoleWithWebIdentity and
-AssumeRoleWithSAML are not signed, and what they prove moto does not check: their credentials do not count.
+moto issues credentials to everybody. They are valid for MWAA only if the request was signed by an identity that the
+local MWAA knows and that may make it. AssumeRoleWithWebIdentity and AssumeRoleWithSAML are not signed, and moto does
+not check their proofs, so their credentials are not valid.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _OF_THE_CALLER = {"GetFederationToken", "GetSessionToken"}
-"""What these hand out may do what their caller may; a role has permissions of its own: all."""
+"""Credentials from these have their caller's permissions; a role has all permissions."""
 _WHO_AM_I = "GetCallerIdentity"
 _WATCHED = {"AssumeRole", *_OF_THE_CALLER}
 
@@ -51,7 +51,7 @@ class _Issued:
 async def forward_to_sts(
     request: web.Request, http: aiohttp.ClientSession, moto_url: str, scope: SignedScope, identities: IdentityStore
 ) -> web.StreamResponse:
-    """Pass a request that is signed for STS on to moto, and remember the credentials in its answer."""
+    """Pass a request that is signed for STS on to moto, and store the credentials in its answer."""
     body = await request.read()
     raw_path, _, query = request.raw_path.partition("?")
     action = (parse_qs(body.decode("utf-8", "replace")) | parse_qs(query)).get("Action", [""])[-1]
@@ -67,13 +67,13 @@ async def forward_to_sts(
             query=query,
             headers=request.headers.items(),
             body=body,
-            region=scope.region,  # STS has an endpoint in every one
+            region=scope.region,  # STS has an endpoint in every region
             now=datetime.now(UTC),
         )
     except AwsError as error:
         if action == _WHO_AM_I:
             return await forward(request, http, moto_url, body=body)
-        _log.warning("%s by %s: what moto answers won't count for MWAA: %s", action, scope.access_key_id, error)
+        _log.warning("%s by %s: moto's credentials will not be valid for MWAA: %s", action, scope.access_key_id, error)
     if caller is not None and not caller.may(f"sts:{action}"):
         text = f"User: {caller.arn} is not authorized to perform: sts:{action}"
         return _refusal(text)
@@ -99,7 +99,7 @@ async def forward_to_sts(
 
 
 def _introduce(caller: Identity) -> web.Response:
-    """Answer GetCallerIdentity; moto knows nobody, and calls everybody the same."""
+    """Answer GetCallerIdentity; moto does not know the caller, and returns the same identity for everybody."""
     account, resource = caller.arn.split(":", 5)[4:]
     role, _, session = resource.rpartition("/")
     user_id = f"AROA{hashlib.sha256(role.encode()).hexdigest()[:17].upper()}:{session}"
@@ -113,7 +113,7 @@ def _introduce(caller: Identity) -> web.Response:
 
 
 def _refusal(message: str) -> web.Response:
-    """Word a refusal as STS does, which speaks another protocol than MWAA."""
+    """Return an error in the protocol of STS, which differs from MWAA's."""
     text = (
         '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
         f"<Code>AccessDenied</Code><Message>{escape(message)}</Message></Error></ErrorResponse>"
@@ -122,7 +122,7 @@ def _refusal(message: str) -> web.Response:
 
 
 def _read(answer: bytes) -> _Issued | None:
-    """Read the credentials in an answer of STS, in XML or in the JSON that it gives to whoever accepts that."""
+    """Return the credentials in an answer of STS, in XML or, for clients that accept it, in JSON."""
     try:
         found = _from_json(json.loads(answer)) if answer.lstrip()[:1] == b"{" else _from_xml(answer)
         expires_at = _moment(found["Expiration"])
@@ -139,7 +139,7 @@ def _from_xml(answer: bytes) -> dict[str, Any]:
 
 
 def _from_json(value: Any) -> dict[str, Any]:
-    """Flatten nested objects; every name occurs once in an answer of STS."""
+    """Flatten nested objects; every name occurs only once in an answer of STS."""
     flat: dict[str, Any] = {}
     for name, item in value.items():
         flat.update(_from_json(item) if isinstance(item, dict) else {name: item})

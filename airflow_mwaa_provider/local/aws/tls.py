@@ -21,8 +21,8 @@ _ALWAYS = ("localhost", "127.0.0.1")
 class CertificateAuthority:
     """A private certificate authority in a folder; its key never leaves the machine.
 
-    Certificates of the gateways are made anew in memory at each start; only the authority itself is kept, so
-    that a browser or a script that trusts it once trusts it for as long as the folder exists.
+    The gateways' certificates are created in memory at each start; only the authority is kept, so a browser or a script
+    that trusts it once trusts it as long as the folder exists.
     """
 
     def __init__(self, authority: trustme.CA, ca_pem_path: Path) -> None:
@@ -32,10 +32,10 @@ class CertificateAuthority:
 
     @classmethod
     def load_or_create(cls, folder: Path) -> CertificateAuthority:
-        """Load the authority of a folder, or make one there.
+        """Load the authority in a folder, or create one there.
 
-        :raises OSError: the folder can't be written.
-        :raises ValueError: what the folder holds isn't a certificate and its key.
+        :raises OSError: the folder cannot be written.
+        :raises ValueError: the folder contains something other than a certificate and its key.
         """
         certificate_path, key_path = folder / "ca.pem", folder / "ca.key"
         if certificate_path.exists() and key_path.exists():
@@ -45,7 +45,7 @@ class CertificateAuthority:
         authority = trustme.CA(
             organization_name="airflow-mwaa-provider", organization_unit_name="local MWAA on this machine"
         )
-        # The key first: a crash between the two leaves no certificate without its key.
+        # The key first, so that a crash in between leaves no certificate without its key.
         _write_whole(key_path, authority.private_key_pem.bytes(), mode=0o600)
         _write_whole(certificate_path, authority.cert_pem.bytes(), mode=0o644)
         return cls(authority, certificate_path)
@@ -70,7 +70,7 @@ class CertificateAuthority:
 
 
 def _write_whole(path: Path, content: bytes, mode: int) -> None:
-    """Write a file so that it is there whole or not at all, and never readable to more than ``mode``."""
+    """Write a file atomically, with at most the permissions ``mode`` at any time."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Short-lived tokens of the control plane, and the web sessions that they were exchanged for.
 
-Kept as hashes: whoever reads this process's memory dump or an error report finds no token to use.
+They are stored as hashes, so a memory dump or an error report contains no usable token.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.local.aws.limits import Limits
 
 _MAX_REMEMBERED = 10_000
-"""Tokens and sessions remembered at once; the oldest make room. A token lives a minute, so none is missed."""
+"""The limit for stored tokens and sessions; the oldest are dropped. Tokens live only a minute, so none is missed."""
 
 
 class TokenKind(StrEnum):
-    """What a token is good for; one kind is never good for the other."""
+    """The use of a token; one kind cannot be used for the other."""
 
     CLI = "cli"
     WEB_LOGIN = "web_login"
 
 
 class SessionState(Enum):
-    """What the gateway knows of a session that a request carries."""
+    """What the gateway knows about a request's session."""
 
     UNKNOWN = "unknown"
     VALID = "valid"
@@ -45,7 +45,7 @@ class _Entry:
 
 
 class _Hashed:
-    """Entries under the hash of their secret, the oldest forgotten first."""
+    """Entries by the hash of their secret; the oldest are dropped first."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
@@ -70,7 +70,7 @@ class _Hashed:
 class TokenStore:
     """Tokens of CreateCliToken and CreateWebLoginToken.
 
-    A token may be used more than once in its lifetime. Unproven: whether MWAA takes a web login token twice.
+    A token may be used more than once in its lifetime. Unproven: whether MWAA accepts a web login token twice.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
@@ -79,25 +79,25 @@ class TokenStore:
         self._tokens = _Hashed()
 
     def issue(self, kind: TokenKind, env_name: str) -> str:
-        """Make a token for one environment."""
+        """Create a token for one environment."""
         token = secrets.token_urlsafe(96)
         self._tokens.put(token, _Entry(env_name, self._clock() + self._limits.token_lifetime_s, kind))
         return token
 
     def accepts(self, kind: TokenKind, env_name: str, token: str) -> bool:
-        """Tell whether a token is of this kind, for this environment and still alive."""
+        """Return whether a token is of this kind, for this environment and still valid."""
         entry = self._tokens.get(token)
         return (
             entry is not None and entry.kind is kind and entry.env_name == env_name and entry.expires_at > self._clock()
         )
 
     def expire(self, env_name: str | None = None) -> int:
-        """End all tokens (of one environment) at once; return how many."""
+        """Expire all tokens (of one environment) at once; return how many."""
         return self._tokens.expire(self._clock(), env_name)
 
 
 class SessionStore:
-    """Web sessions that gateways have given out, by the value of their cookie or Bearer token."""
+    """Web sessions that gateways have issued, by the value of their cookie or bearer token."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._limits = limits
@@ -105,24 +105,24 @@ class SessionStore:
         self._sessions = _Hashed()
 
     def remember(self, env_name: str, value: str) -> None:
-        """Start the life of a session."""
+        """Start a session."""
         self._sessions.put(value, _Entry(env_name, self._clock() + self._limits.session_lifetime_s))
 
     def renewed(self, old_value: str, new_value: str) -> None:
-        """Carry a session's end over to the value by which Airflow replaced it."""
+        """Transfer a session's expiry to the value with which Airflow replaced it."""
         entry = self._sessions.get(old_value)
         if entry is not None:
             self._sessions.put(new_value, _Entry(entry.env_name, entry.expires_at))
 
     def state(self, env_name: str, value: str) -> SessionState:
-        """Tell what is known of a session; one of another environment is unknown."""
+        """Return what is known about a session; one of another environment is unknown."""
         entry = self._sessions.get(value)
         if entry is None or entry.env_name != env_name:
             return SessionState.UNKNOWN
         return SessionState.VALID if entry.expires_at > self._clock() else SessionState.EXPIRED
 
     def expire(self, env_name: str | None = None) -> int:
-        """End all sessions (of one environment) at once; return how many."""
+        """Expire all sessions (of one environment) at once; return how many."""
         return self._sessions.expire(self._clock(), env_name)
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks requests against the constraints of the service model, in the words that AWS uses.
+"""Check requests against the constraints of the service model, with AWS's messages.
 
-botocore's own validator looks at required members, types and minimum lengths only; the service checks
-patterns, maximum lengths, ranges and enumerations too, and so does this one. A message never repeats the value
-that it rejects: configuration options may be secrets.
+botocore's own validator checks only required members, types and minimum lengths. The service also checks patterns,
+maximum lengths, ranges and enumerations, and so does this one. A message never repeats the rejected value, since
+configuration options may be secrets.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {
     "map": dict,
     "structure": dict,
 }
-# The service's patterns are Java's. In a character class \p{L} and \p{N} together are \w without the underscore,
-# which every pattern of the model that has them allows anyway; \p{Z} are Unicode's separators.
+# The service's patterns are Java's. In a character class, \p{L} and \p{N} together are \w without the underscore, which
+# every pattern of the model with them allows anyway; \p{Z} are Unicode's separators.
 _JAVA_CLASSES = {
     r"\p{L}": r"\w",
     r"\p{N}": r"\d",
@@ -44,12 +44,12 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-# Shapes are Any: botocore makes their members at run time, and its stubs don't know which kind is at hand.
+# Shapes are Any: botocore creates their members at run time, and its stubs do not distinguish the kinds.
 def validate(shape: Any, members: Mapping[str, Any], max_lengths: Mapping[str, int]) -> None:
     """Check a request's members against its shape.
 
     :param max_lengths: lengths that replace those of the model, by name of the shape.
-    :raises AwsError: ValidationException (a wrong type: SerializationException) that names every fault.
+    :raises AwsError: ValidationException (a wrong type: SerializationException) that names every problem.
     """
     faults = list(_structure_faults(shape, members, "", max_lengths))
     if faults:
@@ -73,7 +73,7 @@ def _value_faults(shape: Any, value: Any, path: str, max_lengths: Mapping[str, i
     if getattr(shape, "is_document_type", False):
         return
     expected = _PYTHON_TYPES.get(shape.type_name)
-    # bool is an int to Python, and to no one else.
+    # bool is an int only in Python.
     if expected and (not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool)):
         raise AwsError("SerializationException", f"{path} must be of type {shape.type_name}")
     if shape.type_name == "structure":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VPC endpoints that the customer manages: an environment with such stays PENDING until they are there.
+"""Customer-managed VPC endpoints: an environment remains PENDING until they exist.
 
 Source: botocore's service model (``EndpointManagement``, ``DatabaseVpcEndpointService`` and the web server's,
 status ``PENDING``); the user guide's page on customer-managed endpoints.
@@ -28,7 +28,7 @@ _PATIENCE_S = 72 * 3600
 
 
 def endpoint_services(environment: Environment, region: str) -> dict[str, str]:
-    """Return the names of the services that an environment's endpoints lead to, as GetEnvironment has them."""
+    """Return the names of the services for an environment's endpoints, as in GetEnvironment."""
     members = ["DatabaseVpcEndpointService"]
     if environment.settings.get("WebserverAccessMode") == "PRIVATE_ONLY":
         members.append("WebserverVpcEndpointService")
@@ -41,33 +41,33 @@ def _number(environment: Environment, member: str) -> str:
 
 
 class VpcEndpoints:
-    """Looks at the endpoints that moto's EC2 has."""
+    """Checks the endpoints in moto's EC2."""
 
     def __init__(self, resources: AwsResources, region: str) -> None:
         self._resources = resources
         self._region = region
 
     async def wait_for(self, environment: Environment) -> None:
-        """Return at once, or where the customer manages the endpoints, when they are there.
+        """Return at once, or, with customer-managed endpoints, when they exist.
 
-        :raises TimeoutError: they were not made within 72 hours.
+        :raises TimeoutError: they were not created within 72 hours.
         """
         if environment.settings.get("EndpointManagement") != "CUSTOMER":
             return
         wanted = set(endpoint_services(environment, self._region).values())
         environment.status = EnvironmentStatus.PENDING
-        _log.info("environment %s is PENDING until there are endpoints for %s", environment.name, ", ".join(wanted))
+        _log.info("environment %s is PENDING until endpoints exist for %s", environment.name, ", ".join(wanted))
         async with asyncio.timeout(_PATIENCE_S):
             while not wanted <= await self._available():
                 await asyncio.sleep(_LOOK_EVERY_S)
         environment.status = EnvironmentStatus.CREATING
 
     async def _available(self) -> set[str]:
-        """Return the services that have an endpoint in state available."""
+        """Return the services with an endpoint in state available."""
         try:
             answer = await self._resources.query_ec2("DescribeVpcEndpoints")
         except (aiohttp.ClientError, TimeoutError) as error:
-            _log.warning("EC2 does not say which endpoints there are: %s", error)
+            _log.warning("EC2 does not list its endpoints: %s", error)
             return set()
         endpoints = answer.iterfind(f"./{ANY_NAMESPACE}vpcEndpointSet/{ANY_NAMESPACE}item")
         return {

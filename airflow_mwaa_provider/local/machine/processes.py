@@ -102,7 +102,7 @@ class ProcessGroup(abc.ABC):
     @property
     @abc.abstractmethod
     def exit_status(self) -> int | None:
-        """How it ended; None while it runs."""
+        """Its exit status; None while it runs."""
 
     @abc.abstractmethod
     async def wait(self) -> int:
@@ -174,7 +174,7 @@ class ManagedProcess(ProcessGroup):
 
     @property
     def exit_status(self) -> int | None:
-        """How it ended; None while it runs."""
+        """Its exit status; None while it runs."""
         return self._process.returncode
 
     async def wait(self) -> int:
