@@ -47,8 +47,8 @@ def test_a_good_request_passes() -> None:
 def test_a_member_that_the_installed_botocore_does_not_know_is_refused_by_name() -> None:
     newer = {"Teams": 1, "NetworkConfiguration": {**GOOD["NetworkConfiguration"], "Ipv6": "secret"}}
     assert faults_of({**GOOD, **newer}) == (
-        f"NetworkConfiguration.Ipv6, Teams: unknown to botocore {botocore.__version__}, whose model the local MWAA uses. "
-        "Remove it, or install a newer boto3 beside airflow-mwaa."
+        f"NetworkConfiguration.Ipv6, Teams: unknown to botocore {botocore.__version__}, whose model the local MWAA "
+        "uses. Remove it, or install a newer boto3 beside airflow-mwaa."
     )
     assert "Unknown" in faults_of({"Unknown": 1}, method="PATCH")
 
