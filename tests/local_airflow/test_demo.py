@@ -47,7 +47,7 @@ def test_demo_once(tmp_path: Path) -> None:
     assert "run_by_other_environment" in done.stdout
     assert "What DAG export_metadata wrote to s3://demo-export" in done.stdout
     assert "files/export/task_instance.csv" in done.stdout
-    cleaned = done.stdout.split("What was deleted from target's metadata database")[1]
+    cleaned = done.stdout.split("What target's web server deleted from its metadata database")[1]
     assert "task_instance" in cleaned
     read = done.stdout.split("Tasks in source that read a connection")[1]
     calls = [int(line.split()[-1]) for line in read.splitlines() if line.strip().startswith("secrets-manager, ")]
@@ -63,7 +63,7 @@ def test_demo_once(tmp_path: Path) -> None:
     assert re.search(
         r"^  mwaa_env\.java_home +/usr/lib/jvm/jre +in_bash +JAVA_HOME is /usr/lib/jvm/jre,", seen, re.MULTILINE
     )
-    metrics = used.split("Metrics of source, read back from CloudWatch")[1]
+    metrics = used.split("Source's metrics in CloudWatch")[1]
     assert re.search(r"^  worker disk\b.*%", metrics, re.MULTILINE)
     assert re.search(r"^  scheduler\b", metrics, re.MULTILINE)
     drawn = {html.unescape(line) for line in recording.lines_of(PICTURE.read_text(encoding="utf-8"))}
