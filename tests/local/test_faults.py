@@ -228,7 +228,7 @@ class TestPlan:
             ({"target": "cli"}, "kind must be one of"),
             ({"target": "moto", "kind": "html"}, "target must be one of"),
             ({"target": "cli", "kind": "explode"}, "kind must be one of"),
-            ({"target": "cli", "kind": "delay"}, "needs delay_s"),
+            ({"target": "cli", "kind": "delay"}, "needs a positive delay_s"),
             ({"target": "cli", "kind": "html", "status": 200}, "status must be"),
             ({"target": "cli", "kind": "html", "times": 0}, "times must be"),
             ({"target": "cli", "kind": "html", "times": 1.5}, "times must be"),

@@ -56,7 +56,7 @@ def test_a_member_that_the_installed_botocore_does_not_know_is_refused_by_name()
 def test_one_in_the_query_is_refused_as_well_and_a_signature_there_is_none() -> None:
     listing: dict[str, Any] = {"method": "GET", "path": "/environments"}
     assert faults_of({}, **listing, query="MaxResults=1&Teams=secret&Teams=2&Empty=").startswith(
-        "Empty, Teams: botocore"
+        "Empty, Teams: unknown to botocore"
     )
     signed = "X-Amz-Credential=1&X-Amz-Signature=2&MaxResults=1"
     assert parse({}, **listing, query=signed) == {"MaxResults": 1}

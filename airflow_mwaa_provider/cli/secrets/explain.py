@@ -39,9 +39,9 @@ _WIDTH = 78
 def explain(remote: Remote, *, secret_id: str, only: str | None, team: str | None, output: str) -> None:
     """Show where Airflow looks for a connection or variable, what each place answers, and what a task gets.
 
-    No value and no password is printed. Without --env-name, the command uses the configuration and the credentials of the
-    Airflow in this shell; in a BashOperator, these are a task's. With --env-name, it uses the configuration of an MWAA
-    environment, and your own credentials for Secrets Manager.
+    No value and no password is printed. Without --env-name, the command uses the configuration and the credentials of
+    the Airflow in this shell; in a BashOperator, these are a task's. With --env-name, it uses the configuration of an
+    MWAA environment, and your own credentials for Secrets Manager.
 
     The exit status is 1 if a task gets nothing.
 
