@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publish what is in Airflow's metadata database to CloudWatch, every hour.
+"""Publish metrics of Airflow's metadata database to CloudWatch, every hour.
 
-Runs and tasks by state, how long tasks wait in the queue, how late runs begin, and how large and how old tables are.
-One request carries all metrics.
+Runs and tasks by state, how long tasks wait in the queue, how late runs start, and the size and age of tables. One
+request contains all metrics.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from airflow_mwaa_provider.operators.cloudwatch import MetadataMetricsOperator
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=15),
-    # On Airflow 3 "auto" is the metadata API of the environment's web server, where it is turned on, else its REST API.
+    # On Airflow 3, "auto" is the metadata API of the environment's web server if it is turned on, otherwise its REST
+    # API.
     params={"route": "auto"},
     tags=["mwaa", "cloudwatch"],
 )
