@@ -29,7 +29,7 @@ DAGS_PREFIX = "dags"
 
 @dataclass(frozen=True)
 class BucketContents:
-    """What goes into one environment's bucket."""
+    """What is uploaded to one environment's bucket."""
 
     request: EnvironmentRequest
     bucket: str

@@ -161,7 +161,7 @@ def read_dashboard(
     those of
     :mod:`monitoring.alarms`.
 
-    :param client: boto3's client of CloudWatch, without retries of its own.
+    :param client: a boto3 client for CloudWatch, without retries of its own.
     :param env_name: the environment.
     :param hours: 1 to 336.
     :param now_s: the end, in seconds since 1970; by default now. The unfinished period is included.

@@ -326,7 +326,7 @@ def _ask_amazon(cache: _Uncached, source: Source, kind: Kind, secret_id: str, te
         source.detail = source.detail or ("" if source.found else _unreadable(source.names[-1], kind))
     elif not answer.replies:
         source.outcome = Outcome.NOT_LOOKED_UP
-        source.detail = f"The amazon provider's backend refuses the id {secret_id!r}. Rename the {kind}."
+        source.detail = f"The amazon provider's backend rejects the id {secret_id!r}. Rename the {kind}."
     elif answer.outcome == DENIED or causes & {Cause.ACCESS_DENIED, Cause.KMS}:
         source.outcome = Outcome.REFUSED
     elif answer.is_unavailable:

@@ -91,7 +91,7 @@ class LookUpCache:
     :param given: its keywords.
     :param options: the options of the cache.
     :param is_told_by_caller: if nobody answers, the caller gets an exception, and no line is logged. For half a minute
-        nothing else is asked then: the caller continues without, and shall not wait for each secret.
+        nothing else is asked then: the caller continues without, and should not wait for each secret.
     """
 
     def __init__(

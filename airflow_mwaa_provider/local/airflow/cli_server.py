@@ -103,7 +103,7 @@ class _Command:
         return request
 
     def answer(self, content: dict[str, int]) -> None:
-        """Tell the caller, if it still listens."""
+        """Send a result to the caller, if it is still listening."""
         with contextlib.suppress(OSError):
             self.control.sendall(json.dumps(content).encode() + b"\n")
 
@@ -131,7 +131,7 @@ class _Server:
         self._selector.register(self._wake_in, selectors.EVENT_READ, None)
 
     def run(self) -> dict[str, Any] | None:
-        """Serve until the caller goes away (returns None), or until this is the child for a request."""
+        """Serve until the caller disconnects (return None), or until this is the child for a request."""
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._listener:
@@ -307,7 +307,7 @@ def main() -> None:
     listener = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(listener.fileno(), False)
     _warm_up()
-    # Objects made so far stay where they are: no copying of pages by reference counts moved by the collector.
+    # Freeze existing objects, so that the collector does not copy shared pages by changing them.
     gc.collect()
     gc.freeze()
     listener.send(b"r")  # ready

@@ -62,7 +62,7 @@ class MetadataDatabases:
         name, driver = postgres.database_name(env_name), interpreter.async_driver
         return Database(
             url=self._server.url(name),
-            # Empty: Airflow goes without its asynchronous engine, and only "wait for a DAG run" misses it.
+            # Empty: Airflow runs without its asynchronous engine, which only "wait for a DAG run" needs.
             async_url=self._server.url(name, driver) if driver else "",
             host=postgres.HOST,
             port=self._server.port,

@@ -193,7 +193,7 @@ def _defaults(interpreter: Interpreter) -> dict[str, str]:
             "workers.secrets_backend_kwargs": _LOOKED_UP,
             "api.workers": "1",
             # A task's supervisor that misses the end of its process, as it often does on a busy machine, looks again
-            # after this time; until then a failed task is not told, and a deferred one holds its slot. MWAA: 5 s.
+            # after this time; until then a failed task is not reported, and a deferred one holds its slot. MWAA: 5 s.
             "workers.min_heartbeat_interval": "1",
             "dag_processor.parsing_processes": "1",
             # A new file is seen at the next refresh; MWAA's 300 s would be too long for trying things out.
