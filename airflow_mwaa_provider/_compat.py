@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only file that asks which Airflow it runs in. Everything version-dependent is imported from here.
+"""The only file that checks which Airflow it runs in. Everything version-dependent is imported from here.
 
-Import-light on purpose: DAG files are parsed through it.
+It imports little on purpose, because parsing a DAG file imports it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ __all__ = [
     "variable_or_none",
 ]
 
-# Where these moved to, newer Airflows warn about the old place.
+# Newer Airflow versions warn about the old module.
 _EXCEPTIONS = "airflow.sdk.exceptions" if AIRFLOW_V_3_2 else "airflow.exceptions"
 
 
@@ -78,7 +78,7 @@ _LAZY = {
     "BaseTrigger": "airflow.triggers.base",
     "TriggerEvent": "airflow.triggers.base",
 }
-"""Base classes: imported when something is derived from them. Plugins need none, and every process imports those."""
+"""Base classes, which are imported on first use. Every process imports the plugins, and these need no base class."""
 
 
 def __getattr__(name: str) -> Any:
@@ -88,26 +88,26 @@ def __getattr__(name: str) -> Any:
 
 
 def triggers_are_told_of_kills() -> bool:
-    """Whether this Airflow calls a trigger's ``on_kill``; older ones only cancel it."""
+    """Return whether this Airflow calls a trigger's ``on_kill``. Older versions only cancel the trigger."""
     return hasattr(import_module("airflow.triggers.base").BaseTrigger, "on_kill")
 
 
 def metadata_dialect() -> str | None:
-    """Name the kind of the database that this process is connected to as Airflow's own; ``None`` for none."""
+    """Return the dialect of Airflow's own database that this process is connected to; ``None`` if there is none."""
     engine = import_module("airflow.settings").engine
     return None if engine is None else str(engine.dialect.name)
 
 
 def metadata_connection() -> Any:
-    """Open a psycopg2 connection to the environment's own database, where the process has one: not in a task of 3.
+    """Open a psycopg2 connection to the environment's own database, which tasks of Airflow 3 do not have.
 
-    It is made by Airflow's own engine, and so with what listens there, such as MWAA's tokens of RDS; then it is taken
-    out of the engine's pool, and closed by whoever asked.
+    Airflow's own engine makes it, and therefore its event listeners, such as MWAA's for RDS tokens, apply. Then it is
+    removed from the engine's pool, and the caller closes it.
     """
     errors = import_module("sqlalchemy.exc")
     try:
         pooled = import_module("airflow.settings").engine.raw_connection()
-    except errors.DBAPIError as error:  # psycopg2's own, in several lines of SQLAlchemy's
+    except errors.DBAPIError as error:  # psycopg2's own error, which SQLAlchemy wraps in several lines
         raise (error.orig or error) from None
     except errors.TimeoutError:
         raise import_module("psycopg2").OperationalError("no connection of Airflow's pool is free") from None
@@ -123,14 +123,14 @@ def fernet_key() -> str:
 
 
 def mask_secret(text: str | list[str]) -> None:
-    """Let logs of this process show ``***`` in place of a text, or of each of several."""
+    """Mask a string, or each of several, as ``***`` in the logs of this process."""
     import_module("airflow.sdk.log" if AIRFLOW_V_3 else "airflow.utils.log.secrets_masker").mask_secret(text)
 
 
 def keep_masked(texts: list[str]) -> None:
-    """Let logs of this process show ``***`` in place of texts, also after Airflow 3.0 has taken its masks away.
+    """Mask strings as ``***`` in the logs of this process, also after Airflow 3.0 has reset its masks.
 
-    It does so where tasks are supervised, in the triggerer and in the DAG processor, after they have loaded plugins.
+    It resets them in the supervisor of tasks, the triggerer and the DAG processor, after these have loaded plugins.
     """
     mask_secret(texts)
     if not AIRFLOW_V_3 or AIRFLOW_V_3_1:
@@ -146,7 +146,7 @@ def keep_masked(texts: list[str]) -> None:
 
 
 def variable_or_none(key: str) -> str | None:
-    """Return the text of a variable as a task gets it; ``None`` if there is none."""
+    """Return the string of a variable as a task gets it; ``None`` if it does not exist."""
     if AIRFLOW_V_3:
         found: str | None = import_module("airflow.sdk").Variable.get(key, default=None)
         return found
@@ -155,18 +155,18 @@ def variable_or_none(key: str) -> str | None:
 
 
 def auth_manager() -> Any:
-    """Give what decides in this web server who may do what."""
+    """Return the auth manager of this web server."""
     module = "airflow.api_fastapi.app" if AIRFLOW_V_3 else "airflow.www.extensions.init_auth_manager"
     return import_module(module).get_auth_manager()
 
 
 def dag_access_entity(name: str) -> Any:
-    """Give what belongs to a DAG, as the auth manager wants it named: ``"XCOM"``, ``"AUDIT_LOG"``."""
+    """Return the auth manager's name of a part of a DAG: ``"XCOM"``, ``"AUDIT_LOG"``."""
     return getattr(_resource_details().DagAccessEntity, name)
 
 
 def dag_details(dag_id: str) -> Any:
-    """Give a DAG as the auth manager wants it named."""
+    """Return the auth manager's description of a DAG."""
     return _resource_details().DagDetails(id=dag_id)
 
 
@@ -176,23 +176,23 @@ def _resource_details() -> Any:
 
 
 def api_user() -> Any:
-    """Give FastAPI's dependency that finds out who calls, and refuses who isn't logged in; since Airflow 3."""
+    """Return the FastAPI dependency that identifies the caller and rejects one who is not logged in. Airflow 3 only."""
     return import_module("airflow.api_fastapi.core_api.security").get_user
 
 
 def exempt_from_csrf(blueprint: Any) -> None:
-    """Let a blueprint of Airflow 2's web server take requests that carry no token of a form."""
+    """Let a blueprint of Airflow 2's web server accept requests without a CSRF token."""
     import_module("airflow.www.app").csrf.exempt(blueprint)
 
 
 def read_xcom(ti_key: Any, key: str) -> Any:
-    """Read an XCom of a task instance where an operator link is made: web server on 2, worker on 3."""
+    """Read an XCom of a task instance where operator links are made: the web server on 2, the worker on 3."""
     module = "airflow.sdk.execution_time.xcom" if AIRFLOW_V_3 else "airflow.models.xcom"
     return import_module(module).XCom.get_value(ti_key=ti_key, key=key)
 
 
 def current_context() -> Context:
-    """Give the context of the task that is running."""
+    """Return the context of the running task."""
     module = "airflow.sdk" if AIRFLOW_V_3 else "airflow.operators.python"
     context: Context = import_module(module).get_current_context()
     return context
@@ -211,7 +211,7 @@ def failure_without_retry(message: str) -> Exception:
 
 
 def connection_not_found() -> type[Exception]:
-    """Give the exception that says that a connection isn't there."""
+    """Return the type of the exception for a connection that does not exist."""
     found: type[Exception] = import_module(_EXCEPTIONS).AirflowNotFoundException
     return found
 
@@ -223,23 +223,23 @@ def sensor_timeout(message: str) -> Exception:
 
 
 def default_deferrable() -> bool:
-    """Whether operators shall defer where a DAG doesn't say: option ``operators.default_deferrable``."""
+    """Return whether operators defer by default: Airflow's option ``operators.default_deferrable``."""
     module = "airflow.sdk.configuration" if AIRFLOW_V_3_2 else "airflow.configuration"
     return bool(import_module(module).conf.getboolean("operators", "default_deferrable", fallback=False))
 
 
 def deferral_errors() -> tuple[type[Exception], ...]:
-    """Give the exceptions that a task meets when Airflow itself has ended its deferral, such as after a time-out."""
+    """Return the types of the exceptions of a task whose deferral Airflow itself has ended, such as after a timeout."""
     module = import_module(_EXCEPTIONS)
     names = ("TaskDeferralError", "TaskDeferralTimeout")  # the second since 2.10 only
     return tuple(getattr(module, name) for name in names if hasattr(module, name))
 
 
 def deferral_settles_s() -> float:
-    """Give the seconds after which Airflow surely knows that a process has ended whose task has deferred.
+    """Return the seconds after which Airflow certainly knows that the process of a deferred task has ended.
 
-    Airflow 3 may notice it one heartbeat late. When the task was resumed by then, its scheduler takes the end of the
-    old process for that of the new one, and fails the task.
+    Airflow 3 may notice the end one heartbeat late. If the task has been resumed by then, the scheduler mistakes the
+    end of the old process for that of the new one, and fails the task.
     """
     if not AIRFLOW_V_3:
         return 0.0
@@ -248,7 +248,7 @@ def deferral_settles_s() -> float:
 
 
 def first_start(sensor: BaseSensorOperator, context: Context) -> datetime:
-    """Say when a sensor's present try began: with ``mode="reschedule"`` that is long before its present process."""
+    """Return when a sensor's current try began. With ``mode="reschedule"`` that is long before its current process."""
     ti: Any = context["ti"]
     found: datetime | None = None
     if sensor.reschedule and AIRFLOW_V_3:
@@ -256,12 +256,12 @@ def first_start(sensor: BaseSensorOperator, context: Context) -> datetime:
     elif sensor.reschedule:
         found = _first_start_in_database(ti)
     if sensor.reschedule and found is None:
-        found = getattr(ti, "start_date", None)  # what the next poke is told
+        found = getattr(ti, "start_date", None)  # as the next poke does
     return found or datetime.now(UTC)
 
 
 def _first_start_in_database(ti: Any) -> Any:
-    """Ask what Airflow 2's own sensors ask; its function for that is there since 2.10 only, and private."""
+    """Query what Airflow 2's own sensors query. Their function for that is private, and exists only since 2.10."""
     model: Any = import_module("airflow.models.taskreschedule").TaskReschedule
     with import_module("airflow.utils.session").create_session() as session:
         return (
@@ -275,9 +275,9 @@ def _first_start_in_database(ti: Any) -> Any:
 
 
 async def is_still_deferred(trigger: Any) -> bool:
-    """Whether the task of a trigger that is being cancelled still waits for it.
+    """Return whether the task of a trigger that is being cancelled still waits for it.
 
-    It does when the triggerer goes down, and doesn't when somebody has ended or cleared it.
+    It does if the triggerer stops, and does not if somebody has ended or cleared the task.
     """
     ti = trigger.task_instance
     if ti is None:
@@ -308,7 +308,7 @@ def _state_in_database(ti: Any) -> Any:
 
 
 def stats() -> Any:
-    """Give what takes Airflow's metrics: it has ``incr``, ``gauge`` and ``timing``."""
+    """Return the object for Airflow's metrics, which has ``incr``, ``gauge`` and ``timing``."""
     if AIRFLOW_V_3_2:
         module = import_module("airflow.sdk.observability.stats")
         return module if hasattr(module, "incr") else module.Stats
@@ -316,7 +316,7 @@ def stats() -> Any:
 
 
 def secrets_backends() -> list[Any]:
-    """Return the secrets backends that this process asks, in their order."""
+    """Return the secrets backends of this process, in the order in which it tries them."""
     if AIRFLOW_V_3:
         supervisor = import_module("airflow.sdk.execution_time.supervisor")
         found: list[Any] = supervisor.ensure_secrets_backend_loaded()
@@ -326,7 +326,7 @@ def secrets_backends() -> list[Any]:
 
 
 def secrets_access_denied() -> type[Exception] | None:
-    """Return the exception with which a secrets backend ends the search; ``None`` where Airflow knows none."""
+    """Return the type of the exception that ends the search for a secret; ``None`` if this Airflow has none."""
     if not AIRFLOW_V_3_2:
         return None
     found: type[Exception] | None = getattr(

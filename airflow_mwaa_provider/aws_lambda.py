@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Lambda function that triggers a DAG: ``airflow_mwaa_provider.aws_lambda.handler``.
 
-Needs boto3 and nothing else; ``airflow-mwaa package lambda`` builds its zip. It is invoked with the run that is wanted,
-or by events of SQS, EventBridge and S3, whose content becomes the run's conf.
+It needs only boto3; ``airflow-mwaa package lambda`` builds its zip. It is invoked with a description of the run, or by
+events of SQS, EventBridge and S3, whose content becomes the run's conf.
 
-Set up by environment variables:
+Its environment variables:
 
 - ``MWAA_ENV_NAME``: the MWAA environment.
 - ``MWAA_DAG_ID``: the DAG.
-- ``MWAA_REGION``: region of the environment; the function's own when not set.
-- ``MWAA_CONF``: a JSON object that every run gets; what the event says goes before it, key by key.
-- ``MWAA_TRANSPORT``: ``rest_api``, ``web_session`` or ``cli``; the first that works when not set. A zip without
-  ``requests`` has ``rest_api`` alone.
-- ``MWAA_AIRFLOW_MAJOR``: 2 or 3; saves the permission to call GetEnvironment.
+- ``MWAA_REGION``: region of the environment. The default is the function's region.
+- ``MWAA_CONF``: a JSON object that is part of every run's conf. The event's keys override it.
+- ``MWAA_TRANSPORT``: ``rest_api``, ``web_session`` or ``cli``. The default is the first that works. A zip without
+  ``requests`` has only ``rest_api``.
+- ``MWAA_AIRFLOW_MAJOR``: 2 or 3. The function then does not need permission to call GetEnvironment.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ VARIABLES = (
     "MWAA_TRANSPORT",
     "MWAA_AIRFLOW_MAJOR",
 )
-"""The environment variables that are read."""
+"""The environment variables that the function reads."""
 
 MAX_CONF_BYTES = 1024 * 1024
-"""Of a run's conf as JSON: what the largest event or message brings. Airflow keeps it in its metadata database."""
+"""Limit of a run's conf as JSON, the size of the largest event or message. Airflow stores it in its database."""
 
 _WITH_REQUESTS = "build the zip with `airflow-mwaa package lambda --with-requests`"
 
@@ -84,20 +84,21 @@ _environments: dict[tuple[str, str | None, str | None, int | None], MwaaEnvironm
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Trigger a run for what the event asks for; the same event, delivered again, gives the same run.
+    """Trigger the run that an event requests. The same event, delivered again, returns the same run.
 
     The run's id is derived from the function and the event, so that neither Lambda's retries nor a queue's redeliveries
-    make a second run. An attempt of unknown fate, such as a lost answer, is looked up before anything is sent again.
+    create a second run. If the result of an attempt is unknown, such as after a lost answer, the function checks
+    whether the run exists before it sends anything again.
 
     :param event: ``{"env_name", "dag_id", "run_id", "conf", "logical_date", "note"}``, each of them optional; or an
         event of SQS, EventBridge or S3, as AWS sends it.
-    :param context: Lambda's; the time that it has left bounds all calls.
+    :param context: Lambda's context, whose remaining time limits all calls.
     :return: the run, ``{"env_name", "dag_id", "run_id", "state", "created"}``; for a notification of S3
-        ``{"runs": [...]}``; for SQS ``{"batchItemFailures": [{"itemIdentifier": ...}]}``, the messages that shall be
-        delivered again.
+        ``{"runs": [...]}``; for SQS ``{"batchItemFailures": [{"itemIdentifier": ...}]}``, the messages to deliver
+        again.
     :raises MwaaInputError: the event or the function's environment variables cannot be used.
     :raises DagRunAlreadyExists: the run of the given ``run_id`` has another conf or logical date.
-    :raises MwaaError: the run could not be triggered; Lambda retries an asynchronous invocation by itself.
+    :raises MwaaError: the run could not be triggered. Lambda retries an asynchronous invocation automatically.
     """
     let_info_through()
     invocation = _Invocation(function_of(context), time_left(context))
@@ -111,7 +112,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _failed(messages: list[Message], invocation: _Invocation) -> list[str]:
-    """Give the ids of the messages that did not get their runs. In a FIFO queue none overtakes one of these."""
+    """Return the ids of the messages without a run. In a FIFO queue, no message is processed after one of these."""
     settings = _settings(os.environ)
     failed: list[str] = []
     for message in messages:
@@ -121,13 +122,13 @@ def _failed(messages: list[Message], invocation: _Invocation) -> list[str]:
         try:
             _trigger_all(message.runs(), settings, invocation)
         except MwaaError as error:
-            log.error("SQS message %r goes back to its queue: %s", message.message_id, error)
+            log.error("SQS message %r is returned to its queue: %s", message.message_id, error)
             failed.append(message.message_id)
     return failed
 
 
 def _trigger_all(wanted: list[WantedRun], settings: _Settings, invocation: _Invocation) -> list[dict[str, Any]]:
-    """Trigger each of them, whatever became of the others; that is safe to repeat as a whole."""
+    """Trigger each run, whether or not others fail. It is safe to repeat all of them."""
     runs: list[dict[str, Any]] = []
     errors: list[MwaaError] = []
     for run in wanted:
@@ -139,7 +140,7 @@ def _trigger_all(wanted: list[WantedRun], settings: _Settings, invocation: _Invo
                 log.error("%s: %s", run.label, error)
     if len(errors) > 1:
         raise MwaaError(
-            f"{len(errors)} of {len(wanted)} records have no run; the log names all. The first: {errors[0]}",
+            f"{len(errors)} of {len(wanted)} records have no run. The log names all of them. The first: {errors[0]}",
             env_name=errors[0].env_name,
             transient=all(error.transient for error in errors),
             ambiguous=any(error.ambiguous for error in errors),
@@ -152,16 +153,16 @@ def _trigger_all(wanted: list[WantedRun], settings: _Settings, invocation: _Invo
 def _trigger(wanted: WantedRun, settings: _Settings, invocation: _Invocation) -> dict[str, Any]:
     env_name, dag_id = wanted.env_name or settings.env_name, wanted.dag_id or settings.dag_id
     if not env_name:
-        raise MwaaInputError(f"{wanted.label} names no environment: set MWAA_ENV_NAME, or give env_name in the event.")
+        raise MwaaInputError(f"{wanted.label} names no environment. Set MWAA_ENV_NAME, or give env_name in the event.")
     if not dag_id:
-        raise MwaaInputError(f"{wanted.label} names no DAG: set MWAA_DAG_ID, or give dag_id in the event.")
+        raise MwaaInputError(f"{wanted.label} names no DAG. Set MWAA_DAG_ID, or give dag_id in the event.")
     conf = {**settings.conf, **wanted.conf}
     _check_size(conf, wanted.label)
     seconds = invocation.left_s()
     if seconds <= 0:
         raise CallTimeout(
-            f"{wanted.label}: nothing was sent, the function's time is over. Give the function a longer timeout, or "
-            "smaller batches.",
+            f"{wanted.label}: nothing was sent, because the function's time was over. Give the function a longer "
+            "timeout, or smaller batches.",
             env_name=env_name,
             transient=True,
         )
@@ -180,12 +181,12 @@ def _trigger(wanted: WantedRun, settings: _Settings, invocation: _Invocation) ->
                 identified_by=wanted.compared_keys(),
             )
     except MwaaError as error:
-        # A function lives for hours: what it knows of the environment may be what is wrong by now.
+        # A function lives for hours, and what it knows of the environment may be outdated.
         _forget(environment)
         if isinstance(error, UnsupportedByTransport) and not _has_requests():
             raise UnsupportedByTransport(f"{error} In Lambda, {_WITH_REQUESTS}.", env_name=env_name) from error
         raise
-    done = "made" if run.created else "was there"
+    done = "created" if run.created else "already exists"
     log.info("%s: environment %r, DAG %r, run %r %s", wanted.label, env_name, dag_id, run.run_id, done)
     return {
         "env_name": env_name,
@@ -203,8 +204,8 @@ def _check_size(conf: dict[str, Any], label: str) -> None:
         raise MwaaInputError(f"{label}: the conf cannot be written as JSON ({error}).") from None
     if size > MAX_CONF_BYTES:
         raise MwaaInputError(
-            f"{label}: the conf has {size} bytes, and {MAX_CONF_BYTES} are allowed. Put the data into S3, and "
-            "its address into the event."
+            f"{label}: the conf has {size} bytes, and {MAX_CONF_BYTES} are allowed. Store the data in S3, and put its "
+            "address into the event."
         )
 
 
@@ -212,9 +213,9 @@ def _settings(variables: Mapping[str, str]) -> _Settings:
     try:
         conf = json.loads(variables.get("MWAA_CONF") or "{}")
     except ValueError as error:
-        raise MwaaInputError(f"MWAA_CONF is no JSON ({error}); write an object, such as {{}}.") from None
+        raise MwaaInputError(f"MWAA_CONF is not JSON ({error}). Write an object, such as {{}}.") from None
     if not isinstance(conf, dict):
-        raise MwaaInputError("MWAA_CONF is JSON, but no object; write one, such as {}.")
+        raise MwaaInputError("MWAA_CONF is JSON, but not an object. Write one, such as {}.")
     transport = variables.get("MWAA_TRANSPORT") or None
     try:
         check_transport(transport)
@@ -232,7 +233,7 @@ def _settings(variables: Mapping[str, str]) -> _Settings:
 
 
 def _environment(env_name: str, settings: _Settings) -> MwaaEnvironment:
-    """Give the client, which the invocations to come use again."""
+    """Return the client, which further invocations reuse."""
     key = (env_name, settings.region_name, settings.transport, settings.airflow_major)
     if key not in _environments:
         mwaa = control_plane(settings.region_name)
@@ -240,17 +241,17 @@ def _environment(env_name: str, settings: _Settings) -> MwaaEnvironment:
         if not _has_requests():
             if transport in (TransportName.WEB_SESSION, TransportName.CLI):
                 raise UnsupportedByTransport(
-                    f"MWAA_TRANSPORT={transport!r} needs the package requests, which isn't here: {_WITH_REQUESTS}, or "
-                    "unset MWAA_TRANSPORT.",
+                    f"MWAA_TRANSPORT={transport!r} needs the package requests, which is not installed. Either "
+                    f"{_WITH_REQUESTS}, or unset MWAA_TRANSPORT.",
                     env_name=env_name,
                 )
             if not mwaa.supports_invoke_rest_api:
                 raise UnsupportedByTransport(
-                    f"Environment {env_name!r}: the boto3 of this runtime has no InvokeRestApi (1.35.43 and later "
-                    f"have). Either {_WITH_REQUESTS}, or add a newer boto3 to the zip or in a layer.",
+                    f"Environment {env_name!r}: the boto3 of this runtime has no InvokeRestApi, which needs "
+                    f"1.35.43 or later. Either {_WITH_REQUESTS}, or add a newer boto3 to the zip or in a layer.",
                     env_name=env_name,
                 )
-            # Named, so that an error is about what can be had here, and not about the next transport.
+            # Forced, so that an error is about a transport that is available here, not about the next one.
             transport = TransportName.REST_API
         client = ClientSettings(transport=transport, airflow_major=settings.airflow_major)
         _environments[key] = MwaaEnvironment(mwaa, env_name, client)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Lambda handlers share: the time that is left, the clients that warm invocations use again, the log."""
+"""What the Lambda handlers share: the remaining time, clients that warm invocations reuse, and the log."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["account_of", "control_plane", "function_of", "let_info_through", "request_id_of", "time_left"]
 
-# Kept back for the answer: Lambda counts a function that is a moment late as failed.
+# Reserved for the answer, because Lambda counts a function that is slightly late as failed.
 RESERVE_S = 1.0
 
 _control_planes: dict[str | None, ControlPlane] = {}
 
 
 def control_plane(region_name: str | None) -> ControlPlane:
-    """Give the MWAA API of a region; made once and kept for the invocations to come.
+    """Return the MWAA API of a region, which is made once and kept for further invocations.
 
-    :param region_name: ``None`` for the function's own.
+    :param region_name: ``None`` for the function's own region.
     """
     if region_name not in _control_planes:
         _control_planes[region_name] = ControlPlane(region_name=region_name)
@@ -32,7 +32,7 @@ def control_plane(region_name: str | None) -> ControlPlane:
 
 
 def time_left(context: Any) -> Callable[[], float]:
-    """Give a clock of the seconds that an invocation still has; without a context they have no end."""
+    """Return a function that returns the remaining seconds of an invocation; infinity without a context."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     if remaining is None:
         return lambda: math.inf
@@ -42,19 +42,19 @@ def time_left(context: Any) -> Callable[[], float]:
 def _milliseconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise MwaaInputError(
-            f"The context's get_remaining_time_in_millis() gave {value!r}, which is no number of milliseconds; pass "
-            "the context on as Lambda gives it."
+            f"The context's get_remaining_time_in_millis() returned {value!r}, which is not a number of milliseconds. "
+            "Pass the context on unchanged."
         )
     return float(value)
 
 
 def request_id_of(context: Any) -> str | None:
-    """Give the invocation's id; the same when Lambda retries."""
+    """Return the invocation's id, which is the same when Lambda retries."""
     return str(getattr(context, "aws_request_id", None) or "") or None
 
 
 def account_of(context: Any) -> str | None:
-    """Give the account that the function runs in."""
+    """Return the account that the function runs in."""
     parts = str(getattr(context, "invoked_function_arn", None) or "").split(":")
     return parts[4] if len(parts) > 5 else None
 
@@ -66,7 +66,7 @@ def function_of(context: Any) -> str | None:
 
 
 def let_info_through() -> None:
-    """Let the package's own lines into the function's log, whose level is WARNING unless someone chose another."""
+    """Log this package's lines at level INFO, unless another level was set. Lambda's default is WARNING."""
     logger = logging.getLogger(__package__)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)

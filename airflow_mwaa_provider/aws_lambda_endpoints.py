@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Lambda function that makes an environment's VPC endpoints: ``airflow_mwaa_provider.aws_lambda_endpoints.handler``.
+"""A Lambda function that creates VPC endpoints: ``airflow_mwaa_provider.aws_lambda_endpoints.handler``.
 
-For environments whose endpoints their owner manages: MWAA stops creating such an environment, says so in an event
-(status ``PENDING``), and goes on when the endpoints are there. The handler makes them, once, and deletes nothing.
+It is for environments with customer-managed endpoints. MWAA stops creating such an environment, sends an event (status
+``PENDING``), and continues when the endpoints exist. The handler creates them, once, and deletes nothing.
 
-Set up by environment variables:
+Its environment variables:
 
-- ``MWAA_REGION``: region of the environments; the function's own when not set.
-- ``MWAA_SECURITY_GROUP_IDS``: security groups of the endpoints, separated by commas; those of the environment when not
-  set.
+- ``MWAA_REGION``: region of the environments. The default is the function's region.
+- ``MWAA_SECURITY_GROUP_IDS``: security groups of the endpoints, separated by commas. The default is those of the
+  environment.
 
 Source: guide, "Tutorial: Automatice la administración de los puntos de enlace"; the user guide's page on
 customer-managed endpoints (2026-11); the EC2 API reference on CreateVpcEndpoint.
@@ -37,13 +37,13 @@ __all__ = ["VARIABLES", "handler"]
 log = logging.getLogger(__name__)
 
 VARIABLES = ("MWAA_REGION", "MWAA_SECURITY_GROUP_IDS")
-"""The environment variables that are read."""
+"""The environment variables that the function reads."""
 
 _DETAIL_TYPE = "MWAA Environment Status Change"
 _PENDING = "PENDING"
-# Of botocore's model of MWAA, VpcEndpointServiceName.
+# VpcEndpointServiceName in botocore's model of MWAA.
 _SERVICE_NAME = re.compile(r"([a-z.-]+)?com\.amazonaws\.vpce\.[a-z0-9-]+\.[\w+=,.@/-]+", re.ASCII)
-# An endpoint in one of these states will never be of use.
+# An endpoint in one of these states never becomes usable.
 _DEAD = {"deleted", "deleting", "expired", "failed", "rejected"}
 
 _ec2_clients: dict[str | None, Any] = {}
@@ -58,22 +58,22 @@ class _Asked:
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Make the VPC endpoints that a PENDING environment waits for; at any other status do nothing.
+    """Create the VPC endpoints that a PENDING environment waits for. With any other status, do nothing.
 
-    They are those of the services that GetEnvironment names: of the database, and of the web server where it is
-    private. The queue of the Celery executor has no service of its own: your VPC needs a way to SQS.
+    These are endpoints for the services that GetEnvironment names: that of the database, and that of the web server if
+    it is private. The queue of the Celery executor has no service of its own, so your VPC needs access to SQS.
 
-    Called twice, also at the same moment, it makes each endpoint once: it looks whether there is one, and its call
-    carries a token that is the same for the same environment and service. It waits for nothing: MWAA itself sees when
-    the endpoints are available.
+    If it is called twice, even at the same time, it creates each endpoint once: it checks whether the endpoint exists,
+    and its call carries a token that is the same for the same environment and service. It waits for nothing, because
+    MWAA detects when the endpoints are available.
 
     :param event: EventBridge's "MWAA Environment Status Change"; or ``{"env_name": ...}``, because such events may get
         lost.
-    :param context: Lambda's; the time that it has left bounds the calls.
+    :param context: Lambda's context, whose remaining time limits the calls.
     :return: ``{"env_name", "status", "created": {service: endpoint id}, "existing": {service: endpoint id},
         "celery_queue"}``.
     :raises MwaaInputError: the event is none of these.
-    :raises AccessDenied: ``action`` says what to allow.
+    :raises AccessDenied: a permission is missing; ``action`` names it.
     """
     let_info_through()
     asked = _read(event)
@@ -96,9 +96,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         living, dead = with_ec2.endpoints(vpc_id, service)
         if living:
             answer["existing"][service] = living[0]
-            log.info("Environment %r: %s has endpoint %s already", asked.env_name, service, living[0])
+            log.info("Environment %r: %s already has endpoint %s", asked.env_name, service, living[0])
             continue
-        # An endpoint that has failed is not given back in answer to its token once more.
+        # With the ids of failed endpoints in it, the token is another, and does not return a failed endpoint again.
         identity = [described.get("Arn"), str(described.get("CreatedAt")), vpc_id, service, *sorted(dead)]
         made = with_ec2.create(vpc_id, service, network, f"{asked.env_name}-{purpose}", json.dumps(identity))
         answer["created"][service] = made
@@ -111,7 +111,7 @@ def _read(event: Any) -> _Asked:
         return _Asked(event["env_name"])
     if not isinstance(event, dict) or event.get("source") != "aws.airflow" or event.get("detail-type") != _DETAIL_TYPE:
         raise MwaaInputError(
-            f"The event is no {_DETAIL_TYPE!r} of aws.airflow: give the rule that event pattern, or invoke the "
+            f"The event is not a {_DETAIL_TYPE!r} of aws.airflow. Give the rule that event pattern, or invoke the "
             'function with {"env_name": "…"}.'
         )
     detail = event.get("detail")
@@ -119,16 +119,16 @@ def _read(event: Any) -> _Asked:
     arns = [str(arn) for arn in event.get("resources") or [] if ":environment/" in str(arn)]
     name = detail.get("name") or next((arn.partition(":environment/")[2] for arn in arns), None)
     if not isinstance(name, str) or not name:
-        raise MwaaInputError(f"The {_DETAIL_TYPE!r} event names no environment; pass it on as EventBridge gives it.")
+        raise MwaaInputError(f"The {_DETAIL_TYPE!r} event names no environment. Pass it on unchanged.")
     status = detail.get("status")
     return _Asked(name, str(status) if status else None, str(event.get("account") or "") or None, detail)
 
 
 def _describe(asked: _Asked, own_account: str | None, seconds: float) -> dict[str, Any]:
     if asked.detail is not None and own_account and asked.account and asked.account != own_account:
-        # A shared VPC: the environment is in another account, whose GetEnvironment isn't ours to call. Its event says
-        # the same in camelCase, and no one but AWS can send events of aws.airflow.
-        log.info("Environment %r is of account %s: its event is all that is known", asked.env_name, asked.account)
+        # A shared VPC: the environment is in another account, whose GetEnvironment cannot be called. The event has the
+        # same content in camelCase, and only AWS can send events of aws.airflow.
+        log.info("Environment %r is in account %s, so only its event is used", asked.env_name, asked.account)
         return {**_capitalised(asked.detail)}
     mwaa = control_plane(os.environ.get("MWAA_REGION") or None)
     with within(seconds):
@@ -149,8 +149,8 @@ def _services(described: Mapping[str, Any], env_name: str) -> dict[str, str]:
     for purpose, service in services.items():
         if not isinstance(service, str) or not _SERVICE_NAME.fullmatch(service):
             raise EnvironmentUnavailable(
-                f"Environment {env_name!r} is PENDING, but names no {members[purpose]} (it says {service!r}). Invoke "
-                "the function again when it does.",
+                f"Environment {env_name!r} is PENDING, but has no valid {members[purpose]} ({service!r}). Invoke the "
+                "function again when it does.",
                 status=_PENDING,
                 env_name=env_name,
                 transient=True,
@@ -168,7 +168,8 @@ def _network(described: Mapping[str, Any], env_name: str) -> dict[str, list[str]
     for name, ids in found.items():
         if not ids:
             raise EnvironmentUnavailable(
-                f"Environment {env_name!r} names no {name}. See what GetEnvironment says, and invoke it again.",
+                f"Environment {env_name!r} has no {name}. Check what GetEnvironment returns, and invoke the function "
+                "again.",
                 env_name=env_name,
                 transient=True,
             )
@@ -176,26 +177,26 @@ def _network(described: Mapping[str, Any], env_name: str) -> dict[str, list[str]
 
 
 class _Ec2:
-    """The calls of EC2 that it takes. boto3 may retry all of them: they read, or carry a client token."""
+    """The calls to EC2. boto3 may retry all of them, because they read, or carry a client token."""
 
     def __init__(self, env_name: str, region_name: str | None) -> None:
         self._env_name = env_name
         self._client = _ec2_client(region_name)
 
     def vpc_of(self, subnet_ids: list[str]) -> str:
-        """Give the VPC that the subnets are in."""
+        """Return the VPC that the subnets are in."""
         answer = self._call("DescribeSubnets", lambda: self._client.describe_subnets(SubnetIds=subnet_ids))
         vpc_ids = {str(subnet["VpcId"]) for subnet in answer["Subnets"]}
         if len(vpc_ids) != 1:
             raise UnexpectedAnswer(
-                f"Environment {self._env_name!r}: its subnets {', '.join(subnet_ids)} are in {len(vpc_ids)} VPCs, and "
+                f"Environment {self._env_name!r}: its subnets {', '.join(subnet_ids)} are in {len(vpc_ids)} VPCs, but "
                 "must be in one. Check the account and the region of the function.",
                 env_name=self._env_name,
             )
         return vpc_ids.pop()
 
     def endpoints(self, vpc_id: str, service: str) -> tuple[list[str], list[str]]:
-        """Give the ids of a service's endpoints in a VPC: of those that are, or will be, of use, and of the others."""
+        """Return the ids of a service's endpoints in a VPC: those that are, or may become, usable, and the others."""
         filters = [{"Name": "vpc-id", "Values": [vpc_id]}, {"Name": "service-name", "Values": [service]}]
         living: list[str] = []
         dead: list[str] = []
@@ -207,7 +208,7 @@ class _Ec2:
         return sorted(living), dead
 
     def create(self, vpc_id: str, service: str, network: dict[str, list[str]], name: str, identity: str) -> str:
-        """Make an endpoint, or give the one that a call with the same identity has made."""
+        """Create an endpoint, or return the one that a call with the same identity has created."""
         answer = self._call(
             "CreateVpcEndpoint",
             lambda: self._client.create_vpc_endpoint(
@@ -216,7 +217,7 @@ class _Ec2:
                 ServiceName=service,
                 SubnetIds=network["SubnetIds"],
                 SecurityGroupIds=network["SecurityGroupIds"],
-                # MWAA's services have no private name of their own; EC2's default would ask for one.
+                # MWAA's services have no private DNS name, which EC2's default would require.
                 PrivateDnsEnabled=False,
                 ClientToken=hashlib.sha256(identity.encode()).hexdigest(),
                 TagSpecifications=[{"ResourceType": "vpc-endpoint", "Tags": [{"Key": "Name", "Value": name}]}],
@@ -248,8 +249,8 @@ class _Ec2:
             ) from error
         except BotoCoreError as error:
             raise UnexpectedAnswer(
-                f"{where}: no answer ({reason(error)}). A function in a VPC needs a way to EC2: a NAT gateway, or an "
-                "endpoint of EC2.",
+                f"{where}: no answer ({reason(error)}). A function in a VPC needs access to EC2: a NAT gateway, or an "
+                "endpoint for EC2.",
                 transient=True,
                 env_name=self._env_name,
             ) from None

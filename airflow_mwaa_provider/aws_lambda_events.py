@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the events that reach a Lambda function ask for: the runs, their conf, and run ids that survive a redelivery.
+"""What the events of a Lambda function request: the runs, their conf, and run ids that survive a redelivery.
 
 A run id is derived from the function and from what identifies the event, so that the same event, delivered to it again,
-asks for the same run: the id of an EventBridge event, the id of an SQS message or of the SNS notification that it
-carries, and for an invocation by hand the request id, which Lambda keeps when it retries. An object that S3 created or
-deleted is told by its key and its place in the order of changes, by whichever way the event came; any other change,
-such as new tags, makes neither a version nor a place in that order, and is told by its request and its time.
+requests the same run. This is the id of an EventBridge event, the id of an SQS message or of the SNS notification that
+it carries, and for an invocation by hand the request id, which Lambda keeps when it retries. An object that S3 created
+or deleted is identified by its key and its place in the order of changes, however the event arrived. Any other change,
+such as new tags, has neither a version nor a place in that order, and is identified by its request and its time.
 
-What others may write into a message, an object's name or an event chooses neither the environment nor the DAG: it goes
-into the conf.
+What others may write into a message, an object's name or an event chooses neither the environment nor the DAG. It only
+becomes part of the conf.
 
 Source: the AWS Lambda Developer Guide's pages on SQS, S3 and EventBridge; the Amazon S3 User Guide on the structure
 of event messages, which has the sequencer for PUT and DELETE alone, and on EventBridge; the Amazon SNS Developer Guide
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 __all__ = ["DIRECT_KEYS", "Message", "WantedRun", "is_s3_notification", "messages_of", "runs_of"]
 
 DIRECT_KEYS = ("env_name", "dag_id", "run_id", "conf", "logical_date", "note")
-"""Keys of an event by which a function is invoked by hand, or by code."""
+"""Keys of an event for an invocation by hand, or by code."""
 
 
 @dataclass(frozen=True)
 class WantedRun:
-    """One run that an event asks for; what is ``None`` is left to the function's environment variables."""
+    """One run that an event requests. Fields that are ``None`` come from the function's environment variables."""
 
     label: str
-    """What asks for it, for an error's words: ``"SQS message '…'"``."""
+    """What requests it, for error messages: ``"SQS message '…'"``."""
     run_id: str
     conf: dict[str, Any] = field(default_factory=dict, repr=False)
     env_name: str | None = None
@@ -48,16 +48,16 @@ class WantedRun:
     logical_date: str | None = None
     note: str | None = None
     is_derived: bool = True
-    """Whether the id is made out of the event, and was not chosen by whoever invoked the function."""
+    """Whether the id is derived from the event, not given by the caller."""
     former_run_id: str = ""
-    """The id that releases up to 0.1 made out of the event, where that was another one."""
+    """The id that releases up to 0.1 derived from the event, if it was another one."""
     identified_by: tuple[str, ...] | None = None
-    """Keys of the conf that tell the event from others; ``None``: all of them."""
+    """Keys of the conf that distinguish the event from others; ``None`` for all keys."""
 
     def run_ids_for(self, function: str | None) -> tuple[str, str | None]:
-        """Return the id for what a function asks for, and the one that releases up to 0.1 would have given it.
+        """Return the id of the run that a function requests, and the id that releases up to 0.1 would have derived.
 
-        :param function: what tells the function from others; ``None`` outside of Lambda.
+        :param function: what identifies the function; ``None`` outside of Lambda.
         """
         if not self.is_derived:
             return self.run_id, None
@@ -67,9 +67,9 @@ class WantedRun:
         return _run_id(self.run_id.partition("__")[0], json.dumps([function, self.run_id])), former
 
     def compared_keys(self) -> tuple[str, ...] | None:
-        """Return the keys of the conf that a run must share to be the one of this event; ``None``: the whole conf.
+        """Return the keys of the conf that must match for a run to be that of this event; ``None`` for the whole conf.
 
-        What the function adds by itself is not among them: it may be set up anew between two deliveries.
+        They do not include what the function itself adds, because its configuration may change between two deliveries.
         """
         if not self.is_derived:
             return None
@@ -78,7 +78,7 @@ class WantedRun:
 
 @dataclass(frozen=True)
 class Message:
-    """An SQS message as Lambda hands it over."""
+    """An SQS message as Lambda passes it."""
 
     message_id: str
     record: Mapping[str, Any] = field(repr=False)
@@ -86,13 +86,13 @@ class Message:
     """Whether its queue is a FIFO queue."""
 
     def runs(self) -> list[WantedRun]:
-        """Read what it asks for: one run, or those of the S3 notification or EventBridge event that it carries.
+        """Return the runs that it requests: one, or those of the S3 notification or EventBridge event in it.
 
-        What it carries may be in the envelope that SNS puts around it.
+        The event may be in the envelope that SNS adds.
         """
         body = _parsed(self.record.get("body"))
         if _is_about_a_subscription(body):
-            return []  # what a topic sends to a queue before anybody publishes
+            return []  # a topic sends this to a queue before anybody publishes
         notification_id = _sns_message_id(body)
         carried = body if notification_id is None else _parsed(body["Message"])
         if is_s3_notification(carried):
@@ -120,9 +120,9 @@ class Message:
 
 
 def messages_of(event: Any) -> list[Message] | None:
-    """Read an event of SQS; ``None`` when it is something else.
+    """Read an SQS event; return ``None`` for any other event.
 
-    :raises MwaaInputError: a record has no message id, so that it could not be reported either.
+    :raises MwaaInputError: a record has no message id, so it could not be reported as failed.
     """
     if _sources(event) != {"aws:sqs"}:
         return None
@@ -130,18 +130,18 @@ def messages_of(event: Any) -> list[Message] | None:
     for record in event["Records"]:
         message_id = record.get("messageId")
         if not isinstance(message_id, str) or not message_id:
-            raise MwaaInputError("A record of the SQS event has no messageId; pass the event on as Lambda gives it.")
+            raise MwaaInputError("A record of the SQS event has no messageId. Pass the event on unchanged.")
         in_order = str(record.get("eventSourceARN") or "").endswith(".fifo")
         messages.append(Message(message_id, record, in_order))
     return messages
 
 
 def runs_of(event: Any, request_id: str | None) -> list[WantedRun]:
-    """Read any event but those of SQS.
+    """Read any event except those of SQS.
 
-    :param request_id: the invocation's, which Lambda keeps when it retries; ``None`` outside of Lambda, where the
-        event's own content identifies it.
-    :raises MwaaInputError: the event has none of the forms that are known.
+    :param request_id: the invocation's request id, which Lambda keeps when it retries; ``None`` outside of Lambda,
+        where the event's own content identifies it.
+    :raises MwaaInputError: the event has none of the supported forms.
     """
     if is_s3_notification(event):
         return _s3_runs(event)
@@ -151,28 +151,28 @@ def runs_of(event: Any, request_id: str | None) -> list[WantedRun]:
 
 
 def is_s3_notification(event: Any) -> bool:
-    """Whether this is a notification of S3 itself, the test that S3 sends when it is set up included."""
+    """Return whether this is a notification from S3, or the test event that S3 sends when notifications are set up."""
     return _sources(event) == {"aws:s3"} or _is_s3_test(event)
 
 
 def _direct_run(event: Any, request_id: str | None) -> WantedRun:
     if not isinstance(event, dict):
-        raise MwaaInputError(f"The event is a {type(event).__name__}; give an object with {', '.join(DIRECT_KEYS)}.")
+        raise MwaaInputError(f"The event is a {type(event).__name__}. Give an object with {', '.join(DIRECT_KEYS)}.")
     if sources := _sources(event):
         _refuse_records(sources)
     unknown = [str(key) for key in event if key not in DIRECT_KEYS]
     if unknown:
         named = ", ".join(repr(key[:60]) for key in unknown[:5]) + (" and more" if len(unknown) > 5 else "")
         raise MwaaInputError(
-            f"The event has unknown keys: {named}. It takes {', '.join(DIRECT_KEYS)}; events of SQS, S3 and "
-            "EventBridge are taken as they are."
+            f"The event has unknown keys: {named}. Use {', '.join(DIRECT_KEYS)}, or an unchanged event of SQS, S3 or "
+            "EventBridge."
         )
     for name in DIRECT_KEYS:
         value = event.get(name)
         wanted: type = dict if name == "conf" else str
         if value is not None and not isinstance(value, wanted):
             raise MwaaInputError(
-                f"{name} of the event is {_kind(value)}; give {'an object' if wanted is dict else 'text'}."
+                f"{name} of the event is {_kind(value)}. Give {'an object' if wanted is dict else 'a string'}."
             )
     identity = request_id or json.dumps(event, sort_keys=True, default=str)
     return WantedRun(
@@ -223,14 +223,14 @@ def _eventbridge_run(event: dict[str, Any]) -> WantedRun:
 
 def _s3_runs(event: dict[str, Any]) -> list[WantedRun]:
     if _is_s3_test(event):
-        return []  # "your notifications arrive", and no object
+        return []  # notifications work, and no object has changed
     return [_s3_run(record) for record in event["Records"]]
 
 
 def _s3_run(record: Mapping[str, Any]) -> WantedRun:
     try:
         bucket, described = record["s3"]["bucket"]["name"], record["s3"]["object"]
-        # Unlike those in EventBridge's events, keys of notifications are encoded like a form's fields.
+        # Unlike in EventBridge's events, keys in notifications are encoded like form fields.
         key = unquote_plus(described["key"])
         conf = {
             "source": "s3",
@@ -246,8 +246,7 @@ def _s3_run(record: Mapping[str, Any]) -> WantedRun:
         }
     except (AttributeError, KeyError, TypeError) as error:
         raise MwaaInputError(
-            f"A record of the S3 event cannot be read ({type(error).__name__}: {error}); pass the event on "
-            "as S3 sends it."
+            f"A record of the S3 event cannot be read ({type(error).__name__}: {error}). Pass the event on unchanged."
         ) from None
     answered = record.get("responseElements")
     told_by = [
@@ -259,9 +258,9 @@ def _s3_run(record: Mapping[str, Any]) -> WantedRun:
 
 
 def _run_of_s3(label: str, conf: dict[str, Any], *, told_by: list[Any], former_fallback: str) -> WantedRun:
-    """Make the run of what happened to an object.
+    """Return the run for a change of an object.
 
-    :param told_by: tells changes of one object at one time from each other, where S3 gives them no order.
+    :param told_by: what distinguishes changes of one object at one time that S3 does not put in order.
     :param former_fallback: what releases up to 0.1 used for events without a version and a place in that order.
     """
     name, place = str(conf["event"]), [conf["bucket"], conf["key"], conf["version_id"], conf["sequencer"]]
@@ -290,12 +289,12 @@ def _s3_run_id(identity: list[Any]) -> str:
 
 
 def _run_id(kind: str, identity: str) -> str:
-    """Make a run id that is short enough for the paths that InvokeRestApi takes."""
+    """Derive a run id that is short enough for the paths that InvokeRestApi accepts."""
     return f"{kind}__{hashlib.sha256(identity.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
 
 def _sources(event: Any) -> set[str]:
-    """Name the services that an event's records come from; empty for an event without records."""
+    """Return the services that an event's records come from; empty for an event without records."""
     records = event.get("Records") if isinstance(event, dict) else None
     if not isinstance(records, list) or not records or not all(isinstance(record, dict) for record in records):
         return set()
@@ -304,8 +303,8 @@ def _sources(event: Any) -> set[str]:
 
 def _refuse_records(sources: set[str]) -> NoReturn:
     raise MwaaInputError(
-        f"The event has records of {', '.join(sorted(sources))}; known are those of aws:sqs and aws:s3, one of them at "
-        "a time. Put an SQS queue in between."
+        f"The event has records of {', '.join(sorted(sources))}. Only aws:sqs or aws:s3 is supported, one of them per "
+        "event. Put an SQS queue in between."
     )
 
 
@@ -327,7 +326,7 @@ def _is_about_a_subscription(body: Any) -> bool:
 
 
 def _sns_message_id(body: Any) -> str | None:
-    """Return the id of the notification of SNS that a message carries; ``None`` when it carries none."""
+    """Return the id of the SNS notification that a message carries; ``None`` if it carries none."""
     names = ("MessageId", "TopicArn", "Message")
     if not isinstance(body, dict) or body.get("Type") != "Notification":
         return None
@@ -339,7 +338,7 @@ def _member(value: Any, name: str) -> Any:
 
 
 def _parsed(body: Any) -> Any:
-    """Give a message's JSON object or list; any other text stays text."""
+    """Return a message's JSON object or list; return any other string unchanged."""
     text = str(body or "")
     if not text.lstrip().startswith(("{", "[")):
         return text
@@ -351,7 +350,7 @@ def _parsed(body: Any) -> Any:
 
 
 def _is_shallow(value: Any, levels: int = 100) -> bool:
-    """Whether JSON can be written again by anyone; what is nested deeper than that overflows one writer or another."""
+    """Return whether any JSON writer can write a value again. Some writers overflow on deeper nesting."""
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
         return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
@@ -359,11 +358,11 @@ def _is_shallow(value: Any, levels: int = 100) -> bool:
 
 
 def _no_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _message_attributes(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """Give the values by name; binary ones stay in base64."""
+    """Return the values by name; binary values remain in base64."""
     values = {name: (item.get("stringValue") or item.get("binaryValue")) for name, item in attributes.items()}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -377,5 +376,12 @@ def _filled(conf: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(value: Any) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", str: "text", dict: "an object"}
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        str: "a string",
+        dict: "an object",
+    }
     return names.get(type(value), type(value).__name__)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps what boto3 sends and is answered out of the log."""
+"""Keeps boto3's requests and answers out of the log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _levels: dict[str, int] = {}
 
 @contextlib.contextmanager
 def values_kept_out_of_logs() -> Iterator[None]:
-    """Keep botocore from logging requests and answers: at level DEBUG it logs them whole, with the values."""
+    """Keep botocore from logging requests and answers. At level DEBUG it logs them whole, including the values."""
     global _quiet_calls
     with _quiet:
         if not _quiet_calls:

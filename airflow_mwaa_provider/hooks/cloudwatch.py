@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of one's own in CloudWatch: from a hook, and from the body of a task."""
+"""Custom metrics in CloudWatch: from a hook, and from the body of a task."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _READ_TIMEOUT_S = 30.0
 class CloudWatchMetricsHook(BaseHook):
     """Publishes metrics to CloudWatch.
 
-    :param aws_conn_id: connection of type ``aws`` or ``mwaa``; ``None`` uses the role that the task runs with. See
+    :param aws_conn_id: connection of type ``aws`` or ``mwaa``. ``None`` uses the role that the task runs with. See
         :class:`~airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook`.
-    :param region_name: AWS region; if not given, the connection's, else boto3's.
-    :param verify: ``False`` or the path of a CA bundle.
-    :param botocore_config: keywords of botocore's ``Config``.
+    :param region_name: AWS region. The default is the connection's region, then boto3's.
+    :param verify: ``False``, or the path of a CA bundle.
+    :param botocore_config: keyword arguments of botocore's ``Config``.
     """
 
     conn_name_attr = "aws_conn_id"
@@ -65,7 +65,7 @@ class CloudWatchMetricsHook(BaseHook):
 
     @cached_property
     def conn(self) -> Any:
-        """boto3's client of CloudWatch, without retries of its own."""
+        """boto3's CloudWatch client, without its own retries."""
         from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 
         return MwaaEnvironmentHook(self.aws_conn_id, self.region_name, self.verify, self.botocore_config).aws_client(
@@ -73,33 +73,34 @@ class CloudWatchMetricsHook(BaseHook):
         )
 
     def get_conn(self) -> Any:
-        """Return boto3's client of CloudWatch."""
+        """Return boto3's CloudWatch client."""
         return self.conn
 
     def put_metrics(
         self, namespace: str, metrics: Any, *, repeat_unsure: bool = False, policy: RetryPolicy | None = None
     ) -> int:
-        """Publish metrics, up to 1,000 or 1 MB a request; return the number of requests.
+        """Publish metrics, up to 1,000 or 1 MB per request, and return the number of requests.
 
-        All are checked before the first request. A request of which nobody knows whether CloudWatch took it, because
-        no answer came, is not repeated: its values would be counted twice. So would all that CloudWatch has when a task
-        that failed is retried; what the error calls ``unsent`` may be sent again.
+        All metrics are checked before the first request. If no answer arrives, CloudWatch may have accepted the
+        request. It is not repeated, because its values would be counted twice. The same holds for everything that
+        CloudWatch has when a failed task is retried. The error's ``unsent`` metrics may be sent again.
 
-        :param namespace: theirs, such as ``"Sales"``; none of AWS's own.
+        :param namespace: namespace of the metrics, such as ``"Sales"``; not one of AWS's own.
         :param metrics: one or many :class:`~airflow_mwaa_provider.monitoring.metrics.Metric`, or dicts of its fields.
-        :param repeat_unsure: repeat such a request; right where nobody looks at the metrics' sums and sample counts.
-        :param policy: how long, and how patiently, one request is repeated; 60 seconds by default.
-        :raises MwaaInputError: CloudWatch would refuse something; nothing was sent.
+        :param repeat_unsure: repeat a request that CloudWatch may have accepted. Safe if nobody uses the metrics' sums
+            and sample counts.
+        :param policy: how long and how often one request is repeated. Default: for 60 seconds.
+        :raises MwaaInputError: CloudWatch would reject a metric. Nothing was sent.
         :raises MetricsNotSent: a request failed; says which metrics were sent.
         """
         return put_metrics(self.conn, namespace, metrics, repeat_unsure=repeat_unsure, policy=policy)
 
 
 class _Block:
-    """What is measured between the begin and the end of a :class:`task_metrics` block.
+    """The measurements of one :class:`task_metrics` block.
 
-    :param owner: the object whose block it is.
-    :param outer: the block around it.
+    :param owner: the object that the block belongs to.
+    :param outer: the enclosing block.
     """
 
     def __init__(self, owner: task_metrics, outer: _Block | None) -> None:
@@ -116,7 +117,7 @@ class _Block:
 
     @property
     def is_open(self) -> bool:
-        """Whether what is added will be sent. In a forked process it is a copy, which nobody sends."""
+        """Whether what is added will be sent. In a forked process the block is a copy, which nobody sends."""
         return not self._has_ended and self._process_id == os.getpid()
 
     def add_time(self, name: str, took_s: float, dimensions: Mapping[str, str] | None) -> None:
@@ -126,9 +127,9 @@ class _Block:
             self._timed.append(metric)
 
     def add_count(self, name: str, number: Any, unit: str, dimensions: Mapping[str, str] | None) -> None:
-        """Add to a sum; what is no number, or no metric, is found here or at the end, and fails neither."""
+        """Add to a sum. An invalid number or metric is detected here or at the end, and raises in neither place."""
         merged = self._merged(dimensions)
-        # Of text, because what was given may be nothing that can be sorted, or be a key.
+        # A string, because the given values may be neither sortable nor hashable.
         key = repr((name, unit, sorted(merged.items(), key=repr) if isinstance(merged, Mapping) else merged))
         try:
             added = number_of(number, f"Metric {truncate(repr(name), 60)}", "count")
@@ -141,7 +142,7 @@ class _Block:
             self._totals[key] = self._totals.get(key, 0.0) + added
 
     def end(self) -> tuple[list[Metric], list[MwaaInputError]]:
-        """Return the metrics, those that were counted once each, with their sums; and why others are left out."""
+        """Return the metrics, with one sum for each that was counted, and the errors of those that are left out."""
         with self._lock:
             self._has_ended = True
         metrics, refused = [], list(self._refused.values())
@@ -162,25 +163,25 @@ class _Block:
 
 _innermost: ContextVar[_Block | None] = ContextVar("innermost", default=None)
 _open: list[_Block] = []
-"""The blocks of this process, in the order of their begin; a generator's are known to the generator alone."""
+"""The blocks of this process, in the order in which they began. Only a generator itself knows its blocks."""
 
 
 class task_metrics:  # noqa: N801 - used as a function is: a block, or a decorator
-    """Collects what :func:`timed_metric` and :func:`count_metric` measure, and sends it at the end, in one request.
+    """Collects what :func:`timed_metric` and :func:`count_metric` measure, and sends it at the end in one request.
 
-    Use it as a block in a task, or as a decorator below ``@task``: of a function, an ``async`` function or a generator
-    function. It is sent whether the block ended well or not. What cannot be sent, for whatever reason, is logged as a
-    warning: it neither fails the task nor takes the place of the task's own error.
+    Use it as a block in a task, or as a decorator below ``@task``, of a function, an ``async`` function or a generator
+    function. The metrics are sent even if the block fails. If they cannot be sent, for whatever reason, a warning is
+    logged. It neither fails the task nor replaces the task's own error.
 
-    Threads that are started in a block count for it. Processes do not: let them return their numbers, and count those
-    in the task.
+    Threads that are started in a block count towards it. Processes do not: let them return their numbers, and count
+    these in the task.
 
     :param namespace: namespace of the metrics.
-    :param dimensions: what all of them have in common.
-    :param hook: how CloudWatch is reached; a :class:`CloudWatchMetricsHook` of its defaults if not given.
-    :param timeout_s: how long the task waits for CloudWatch at the end, in seconds, all attempts together; short,
-        because it counts for the task's ``execution_timeout``.
-    :raises MwaaInputError: the namespace is one that CloudWatch refuses; or what is decorated is a task already, or an
+    :param dimensions: dimensions that all metrics have.
+    :param hook: the hook to send with. The default is a :class:`CloudWatchMetricsHook` with its defaults.
+    :param timeout_s: how long the task waits for CloudWatch at the end, in seconds, for all attempts together. It is
+        short, because it counts towards the task's ``execution_timeout``.
+    :raises MwaaInputError: CloudWatch would reject the namespace, or the decorated function is already a task, or an
         asynchronous generator.
     """
 
@@ -206,7 +207,7 @@ class task_metrics:  # noqa: N801 - used as a function is: a block, or a decorat
         _innermost.set(block)
 
     def __exit__(self, *_: object) -> None:
-        # The object may have several blocks: it can be entered again, and by many threads and coroutines at once.
+        # The object may have several blocks: it can be entered again, even by many threads and coroutines at once.
         block = next(each for each in (*_around(), *reversed(_open)) if each.owner is self)
         _open.remove(block)
         if _innermost.get() is block:
@@ -214,10 +215,10 @@ class task_metrics:  # noqa: N801 - used as a function is: a block, or a decorat
         self._finish(block)
 
     def __call__(self, function: Function) -> Function:
-        """Decorate a function with it."""
+        """Decorate a function."""
         name = getattr(function, "__name__", "this")
-        if hasattr(function, "override"):  # what @task makes of a function has it
-            raise MwaaInputError(f"task_metrics: {name} is a task already. Put @task_metrics below @task.")
+        if hasattr(function, "override"):  # which @task adds to a function
+            raise MwaaInputError(f"task_metrics: {name} is already a task. Put @task_metrics below @task.")
         if inspect.isasyncgenfunction(function):
             raise MwaaInputError(
                 f"task_metrics: {name} is an asynchronous generator, which cannot be measured. Decorate the function "
@@ -248,24 +249,24 @@ class task_metrics:  # noqa: N801 - used as a function is: a block, or a decorat
         return generated if inspect.isgeneratorfunction(function) else measured  # type: ignore[return-value]
 
     def _finish(self, block: _Block) -> None:
-        """End a block and send what it has; nothing but a log says how that went."""
+        """End a block and send its metrics. The result is only logged."""
         if not block.is_open:
             return
         metrics, refused = block.end()
         if refused:
-            log.warning("%d metrics of this task were left out, and it goes on: %s", len(refused), refused[0])
+            log.warning("%d metrics of this task were left out. The task continues. %s", len(refused), refused[0])
         if not metrics:
             return
         try:
             self._send(metrics)
-        except Exception as error:  # noqa: BLE001 - the task goes on, or ends with its own error, whatever it is
+        except Exception as error:  # noqa: BLE001 - whatever it is, the task continues, or ends with its own error
             why = error if isinstance(error, MwaaError) else f"{type(error).__name__}: {reason(error)}"
-            log.warning("Sending %d metrics of this task failed, and it goes on: %s", len(metrics), why)
+            log.warning("Sending %d metrics of this task failed. The task continues. %s", len(metrics), why)
         else:
             log.info("Sent %d metrics of this task to namespace %r", len(metrics), self.namespace)
 
     def _send(self, metrics: list[Metric]) -> None:
-        """Send metrics by a thread, because no time-out of the network's bounds all that a request may wait for."""
+        """Send metrics in a thread, because no network timeout limits everything that a request may wait for."""
         hook = self.hook or CloudWatchMetricsHook()
         hook.get_conn()  # in the task's own thread, because it may ask Airflow for a connection
         outcome: SimpleQueue[Exception | None] = SimpleQueue()
@@ -284,14 +285,14 @@ class task_metrics:  # noqa: N801 - used as a function is: a block, or a decorat
         except Empty:
             raise CallTimeout(
                 f"Namespace {self.namespace!r}: CloudWatch did not answer within {self.timeout_s:g} seconds. It may "
-                "have taken them all the same. Check the network."
+                "have accepted them anyway. Check the network."
             ) from None
         if error:
             raise error
 
 
 class _InContext(Generator[Any, Any, Any]):
-    """Runs each step of a generator in a context of its own, which its reader does not see between the steps."""
+    """Runs each step of a generator in its own context, which the code that reads it does not see between the steps."""
 
     def __init__(self, generator: Generator[Any, Any, Any], context: Context) -> None:
         self._generator = generator
@@ -306,9 +307,9 @@ class _InContext(Generator[Any, Any, Any]):
 
 @contextlib.contextmanager
 def timed_metric(name: str, *, dimensions: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Measure how long a block takes, in milliseconds; one that fails is measured too.
+    """Measure how long a block takes, in milliseconds, even if it fails.
 
-    :raises MwaaInputError: it is not used within :class:`task_metrics`.
+    :raises MwaaInputError: it is used outside of :class:`task_metrics`.
     """
     block = _current()
     began = time.monotonic()
@@ -321,17 +322,17 @@ def timed_metric(name: str, *, dimensions: Mapping[str, str] | None = None) -> I
 def count_metric(
     name: str, number: float = 1, *, unit: str = "Count", dimensions: Mapping[str, str] | None = None
 ) -> None:
-    """Add to a metric; what is sent at the end is the sum.
+    """Add to a metric. The sum is sent at the end.
 
-    A metric to which something was added that is no number is left out, with a warning.
+    If a value that is not a number was added to a metric, the metric is left out, with a warning.
 
-    :raises MwaaInputError: it is not used within :class:`task_metrics`.
+    :raises MwaaInputError: it is used outside of :class:`task_metrics`.
     """
     _current().add_count(name, number, unit, dimensions)
 
 
 def _around() -> Iterator[_Block]:
-    """Yield the open blocks around the caller, the innermost first."""
+    """Yield the open blocks around the caller, innermost first."""
     block = _innermost.get()
     while block is not None:
         if block.is_open:
@@ -341,12 +342,12 @@ def _around() -> Iterator[_Block]:
 
 def _current() -> _Block:
     block = next(_around(), None)
-    if block is None:  # a thread does not begin with the context of the one that started it
+    if block is None:  # a thread does not inherit the context of the thread that started it
         of_process = [each for each in _open if each.is_open]
         block = next((each for each in reversed(of_process) if each.thread_id == of_process[0].thread_id), None)
     if block is None:
         raise MwaaInputError(
-            "timed_metric and count_metric: nothing collects them here. Decorate the task's function with "
+            "timed_metric and count_metric must be used within task_metrics. Decorate the task's function with "
             "@task_metrics('NAMESPACE'), below @task. Let processes that a task starts return their numbers, and count "
             "them in the task."
         )

@@ -30,13 +30,13 @@ AWS_TYPES = ("aws",)
 
 
 def aws_connection(conn_id: str | None, types: tuple[str, ...], *, named_by: str | None = None) -> Any:
-    """Look up a connection by which AWS is reached.
+    """Look up the connection to AWS.
 
-    :param types: what it may be.
-    :param named_by: who names it, where that is not a parameter.
-    :return: ``None`` for none, and for an ``aws_default`` that isn't defined: boto3's own rules apply.
-    :raises MwaaInputError: it isn't there, or is of another type. It is never replaced by the task's own role, which
-        may belong to another account.
+    :param types: the allowed types of the connection.
+    :param named_by: what names the connection, if that is not a parameter.
+    :return: ``None`` if no id is given, and for an ``aws_default`` that is not defined. boto3's own rules then apply.
+    :raises MwaaInputError: the connection does not exist, or has another type. It is never replaced by the task's own
+        role, which may belong to another account.
     """
     if not conn_id:
         return None
@@ -48,12 +48,11 @@ def aws_connection(conn_id: str | None, types: tuple[str, ...], *, named_by: str
             _log_default_chain()
             return None
         raise MwaaInputError(
-            f"{label} isn't defined, or may not be read. Define it, or name none (None) to use the role that the task "
-            "runs with."
+            f"{label} is not defined, or may not be read. Define it, or use None for the role that the task runs with."
         ) from None
     if (connection.conn_type or AWS_TYPES[0]) not in types:
         raise MwaaInputError(
-            f"{label} is of type {connection.conn_type!r}, which holds no AWS credentials. Give one of type "
+            f"{label} is of type {connection.conn_type!r}, which holds no AWS credentials. Use one of type "
             f"{' or '.join(types)}."
         )
     return connection
@@ -61,24 +60,24 @@ def aws_connection(conn_id: str | None, types: tuple[str, ...], *, named_by: str
 
 @cache
 def _log_default_chain() -> None:
-    """Say it once a process: the connection is looked up by every task, and by every wait of a triggerer."""
+    """Log this once per process, because every task, and every wait of a triggerer, looks up the connection."""
     log.info(
-        "Connection 'aws_default' isn't defined: using the credentials that boto3 finds by itself, on MWAA the role of "
-        "the environment"
+        "Connection 'aws_default' is not defined. Using boto3's default credentials, which on MWAA are those of the "
+        "environment's role"
     )
 
 
 class MwaaEnvironmentHook(BaseHook):
-    """Speaks to MWAA environments, with the credentials of an AWS connection or the settings of an ``mwaa`` one.
+    """Connects to MWAA environments, with the credentials of an ``aws`` connection or the settings of an ``mwaa`` one.
 
     :param aws_conn_id: a connection of type ``aws`` (credentials, region, endpoint), or of type ``mwaa``, which names
-        such a connection and adds how web servers are reached (transport, proxy, CA bundle). ``None`` uses boto3's
-        own rules: the role of the environment, on MWAA; and so does ``aws_default`` where it isn't defined, as in the
-        amazon provider. Any other connection that isn't there, or has another type, is refused.
-    :param region_name: region of the environments; ``None`` takes the connection's, then boto3's.
-    :param verify: ``False``, or the path of a CA bundle, for AWS's API and for web servers; goes before what the
-        connections say. ``None`` leaves it to them.
-    :param botocore_config: keywords of botocore's ``Config``.
+        such a connection and adds how to reach web servers (transport, proxy, CA bundle). ``None`` uses boto3's own
+        rules, which on MWAA means the role of the environment. So does ``aws_default`` if it is not defined, as in the
+        amazon provider. Any other connection that does not exist, or has another type, is refused.
+    :param region_name: region of the environments. ``None`` uses the connection's, then boto3's.
+    :param verify: ``False``, or the path of a CA bundle, for AWS's API and for web servers; overrides the connections.
+        ``None`` uses the connections' settings.
+    :param botocore_config: keyword arguments of botocore's ``Config``.
     """
 
     conn_name_attr = "aws_conn_id"
@@ -96,7 +95,7 @@ class MwaaEnvironmentHook(BaseHook):
         super().__init__()
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
-        # An empty path would switch the check off, in boto3 and in requests.
+        # An empty path would disable verification, in boto3 and in requests.
         self.verify = None if verify == "" else verify
         self.botocore_config = botocore_config
         self._environments: dict[tuple[str, str | None, int | None], MwaaEnvironment] = {}
@@ -104,11 +103,11 @@ class MwaaEnvironmentHook(BaseHook):
     def environment(
         self, env_name: str, *, transport: TransportName | str | None = None, airflow_major: int | None = None
     ) -> MwaaEnvironment:
-        """Give the environment of that name; no call is made yet, and the same object comes back the next time.
+        """Return the environment of that name, and the same object the next time. No call is made.
 
-        :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``; ``None`` takes the connection's, else
-            chooses by itself.
-        :param airflow_major: what to assume where GetEnvironment isn't permitted.
+        :param transport: ``"rest_api"``, ``"web_session"`` or ``"cli"``. ``None`` uses the connection's transport, or
+            chooses one automatically.
+        :param airflow_major: the Airflow version to assume where the role may not call GetEnvironment.
         """
         key = (env_name, transport, airflow_major)
         if key not in self._environments:
@@ -121,7 +120,7 @@ class MwaaEnvironmentHook(BaseHook):
         return self._environments[key]
 
     def get_conn(self) -> ControlPlane:
-        """Give the MWAA API; what Airflow calls a hook's connection."""
+        """Return the MWAA API, which is this hook's connection in Airflow's terms."""
         return self.control_plane
 
     @cached_property
@@ -144,12 +143,12 @@ class MwaaEnvironmentHook(BaseHook):
     ) -> Any:
         """Make a boto3 client of another AWS service, with the same credentials and region.
 
-        :param service: boto3's name of it: ``"s3"``.
-        :param connect_timeout: bound on connecting, in seconds.
-        :param read_timeout: bound on one answer, in seconds.
-        :param attempts: how often boto3 itself tries a call; 1 where the caller decides what may be repeated.
+        :param service: boto3's name of the service, such as ``"s3"``.
+        :param connect_timeout: limit for connecting, in seconds.
+        :param read_timeout: limit for one answer, in seconds.
+        :param attempts: how often boto3 itself tries a call; 1 if the caller decides what may be repeated.
         :raises AccessDenied: the connection's role cannot be assumed.
-        :raises MwaaInputError: boto3 makes no client with what is configured, such as a region that it does not know.
+        :raises MwaaInputError: boto3 cannot make a client with this configuration, such as an unknown region.
         """
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
@@ -160,7 +159,7 @@ class MwaaEnvironmentHook(BaseHook):
             aws = self._aws_hook
             if aws.conn_config.botocore_config:
                 config = config.merge(aws.conn_config.botocore_config)
-            if attempts == 1:  # not to be overruled: the caller counts on it
+            if attempts == 1:  # must not be overridden, because the caller relies on it
                 config = config.merge(retries)
             return self._session().client(
                 service,
@@ -172,12 +171,12 @@ class MwaaEnvironmentHook(BaseHook):
             raise
         except (BotoCoreError, TypeError, ValueError) as error:
             raise MwaaInputError(
-                f"Connection {self.aws_conn_id!r}: boto3 makes no client of {service} ({type(error).__name__}: "
+                f"Connection {self.aws_conn_id!r}: boto3 cannot make a client of {service} ({type(error).__name__}: "
                 f"{reason(error)}). Check the region, the endpoint and botocore_config."
             ) from None
 
     def _session(self) -> Any:
-        """Make boto3's session; where the connection names a role, it is assumed here."""
+        """Make boto3's session. If the connection names a role, it is assumed here."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -197,17 +196,17 @@ class MwaaEnvironmentHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Hide the standard fields; for Airflows that do not read them from the provider's info."""
+        """Hide the standard fields, for Airflow versions that do not read this from the provider's info."""
         return {"hidden_fields": HIDDEN_FIELDS, "relabeling": {}}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Give the form's own fields; for Airflows that do not read them from the provider's info."""
+        """Return the form's own fields, for Airflow versions that do not read them from the provider's info."""
         from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
         from wtforms import PasswordField, StringField
 
         return {
-            # By its class Airflow knows what it must not show again.
+            # Airflow recognizes by the class which value it must not show again.
             name: PasswordField(field["label"], description=field["description"], widget=BS3PasswordFieldWidget())
             if field["schema"].get("format") == "password"
             else StringField(field["label"], description=field["description"], widget=BS3TextFieldWidget())
@@ -216,7 +215,7 @@ class MwaaEnvironmentHook(BaseHook):
 
     @cached_property
     def _extra(self) -> dict[str, Any]:
-        """Settings of an ``mwaa`` connection; empty for any other."""
+        """Settings of an ``mwaa`` connection; empty for any other connection."""
         connection = aws_connection(self.aws_conn_id, (*AWS_TYPES, self.conn_type))
         if connection is None or connection.conn_type != self.conn_type:
             return {}
@@ -224,7 +223,7 @@ class MwaaEnvironmentHook(BaseHook):
         unknown = sorted(set(extra) - set(CONNECTION_FIELDS))
         if unknown:
             raise MwaaInputError(
-                f"Connection {self.aws_conn_id!r}: unknown field {unknown[0]!r} in extra; there are "
+                f"Connection {self.aws_conn_id!r}: unknown field {unknown[0]!r} in extra. The fields are "
                 f"{', '.join(CONNECTION_FIELDS)}."
             )
         return {"aws_conn_id": None, **extra}
@@ -234,7 +233,7 @@ class MwaaEnvironmentHook(BaseHook):
         from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
         conn_id = (self._extra.get("aws_conn_id") or None) if self._extra else self.aws_conn_id
-        # The amazon provider's hook would warn of a connection that isn't there, and go on with the task's own role.
+        # If the connection does not exist, the amazon provider's hook would only warn, and use the task's own role.
         named_by = f"connection {self.aws_conn_id!r}" if self._extra else None
         is_there = aws_connection(conn_id, AWS_TYPES, named_by=named_by) is not None
         return AwsGenericHook(

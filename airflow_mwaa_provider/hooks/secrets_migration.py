@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a task reads the connections and variables of an environment: its database, its own look-ups, or the API."""
+"""Where a task reads the connections and variables of an environment: the database, the task itself, or the API."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ _FIELDS = ("conn_type", "description", "host", "login", "password", "schema", "p
 def migration_source(
     settings: HookSettings, *, source: str, env_name: str | None, metadata_conn_id: str | None
 ) -> Source:
-    """Return where connections and variables are read.
+    """Return the source to read connections and variables from.
 
-    :param source: ``"database"``, ``"task"``, ``"environment"``, or ``"auto"``: another environment over its API; the
-        task's own from its database on Airflow 2 and with ``metadata_conn_id``, else as the task gets them.
+    :param source: ``"database"``, ``"task"``, ``"environment"``, or ``"auto"``. That is the API for another
+        environment. For the task's own environment it is the database on Airflow 2 or with ``metadata_conn_id``, and
+        otherwise what the task gets.
     :param env_name: the environment; ``None`` is the task's own.
     """
     own = os.environ.get("AIRFLOW_ENV_NAME") or None
@@ -55,7 +56,7 @@ def migration_source(
     if not is_own:
         raise MwaaInputError(
             f"source={source!r} reads the environment that the task runs in, and env_name={env_name!r} is another one. "
-            "Leave one of them out."
+            "Omit one of them."
         )
     if source == "task":
         return _TaskSource(settings.environment(own) if own else None)
@@ -69,11 +70,11 @@ def migration_source(
 
 
 class _TaskSource:
-    """Connections and variables as a task gets them: on Airflow 3 it has no database, and may ask for each by name.
+    """Connections and variables as a task gets them. On Airflow 3 it has no database, and looks up each one by name.
 
-    Airflow looks in environment variables and in the secrets backend first, and so does this.
+    Airflow looks in environment variables and in the secrets backend first, and so does this class.
 
-    :param environment: where names are listed, for patterns, and where what was moved is deleted.
+    :param environment: lists the names for patterns, and deletes what was moved.
     """
 
     def __init__(self, environment: MwaaEnvironment | None) -> None:
@@ -82,7 +83,7 @@ class _TaskSource:
         self._environment = environment
 
     def read(self, patterns: Patterns) -> Sequence[Found]:
-        """Read what is selected."""
+        """Read what the patterns match."""
         if patterns.kind is Kind.CONNECTION:
             documents: dict[str, Any] = {key: self._connection(key) for key in self._keys(patterns)}
         else:
@@ -91,7 +92,7 @@ class _TaskSource:
         return DocumentSource(self.label, {patterns.kind: there}).read(patterns)
 
     def delete(self, found: Found) -> None:
-        """Delete one over the API."""
+        """Delete a connection or variable through the API."""
         if self._environment is not None:
             EnvironmentSource(self._environment).delete(found)
 
@@ -100,7 +101,7 @@ class _TaskSource:
             return patterns.names
         if self._environment is None:
             raise MwaaInputError(
-                f"{patterns.kind.nouns}: patterns need a list of the names, and AIRFLOW_ENV_NAME is not set here. Give "
+                f"{patterns.kind.nouns}: patterns need a list of all names, and AIRFLOW_ENV_NAME is not set here. Give "
                 "names, or env_name."
             )
         if patterns.kind is Kind.CONNECTION:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators and sensors share of Airflow's templating: text stays text, whatever the DAG says.
+"""Templating that operators and sensors share: strings remain strings, whatever the DAG's setting.
 
-With ``render_template_as_native_obj=True`` Airflow reads what a template renders to as Python, even where no template
-is in it: ``20261128`` becomes a number, ``1e5`` becomes ``100000.0`` and ``1.10`` becomes ``1.1``, from which the text
-cannot be got back. So text parameters are rendered as in a DAG without that setting. The others get the object that an
-expression gives, and no text is read as a number.
+With ``render_template_as_native_obj=True`` Airflow evaluates rendered fields as Python, even those without a template:
+``20261128`` becomes a number, ``1e5`` becomes ``100000.0`` and ``1.10`` becomes ``1.1``, from which the string cannot
+be recovered. Text parameters are therefore rendered as in a DAG without that setting. Other parameters get the object
+that an expression evaluates to, and no string is read as a number.
 """
 
 from __future__ import annotations
@@ -70,15 +70,15 @@ def _check_is_no_spelled_list(value: object, parameter: str) -> None:
 
 
 class TextTemplates(_Base):
-    """Base of operators and sensors whose text parameters are text in every DAG."""
+    """Base of operators and sensors whose text parameters are strings in every DAG."""
 
     text_fields: ClassVar[Collection[str]] = ()
-    """Templated fields that take text alone."""
+    """Templated fields that accept only strings."""
     narrowing_fields: ClassVar[Collection[str]] = ()
-    """Templated fields that leave something out, or say where: where a template of one renders to nothing, all of it,
-    or another place, would be taken, and that is refused."""
+    """Templated fields that narrow what is done, or say where. If a template of one rendered to nothing, everything, or
+    another place, would be used, so that is refused."""
     native_fields: ClassVar[Collection[str]] = ()
-    """Templated fields that are left to Airflow, because their values are the DAG author's own data."""
+    """Templated fields that Airflow renders as usual, because their values are the DAG author's own data."""
 
     _templated: frozenset[str] = frozenset()
     _rendered_field: str | None = None
@@ -87,7 +87,7 @@ class TextTemplates(_Base):
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
     ) -> None:
-        if parent is not self:  # within a field: what it holds has templated fields of its own
+        if parent is not self:  # inside a field, whose value has its own templated fields
             super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
             return
         for name in template_fields:
@@ -110,10 +110,10 @@ class TextTemplates(_Base):
         return "".join(map(str, nodes))
 
     def read_rendered(self, required: Collection[str]) -> None:
-        """Take what a template rendered to ``None``, or to nothing, as not given, and check that text is text.
+        """Treat fields that rendered to ``None``, or to nothing, as not given, and check that text fields are strings.
 
         :param required: fields that must be given, or that may be empty.
-        :raises MwaaInputError: a field that takes text has something else, or one that must be given is missing.
+        :raises MwaaInputError: a text field has another type, or a required field is missing.
         """
         for name in self.template_fields:
             value = getattr(self, name)
@@ -122,13 +122,13 @@ class TextTemplates(_Base):
             if name not in required and (value in ("", "None") or (value is None and name in self._templated)):
                 if name in self.narrowing_fields and name in self._templated:
                     raise MwaaInputError(
-                        f"{name} is given, and its template rendered to nothing, which would mean all, or another "
-                        "place. Give a value, or leave the parameter out."
+                        f"{name} is given, but its template rendered to nothing, which would mean everything, or "
+                        "another place. Give a value, or omit the parameter."
                     )
                 value = None
             is_text = name in self.text_fields and value in (None, "None")
             if name in required and (is_text or (value is None and name in self._templated)):
-                raise MwaaInputError(f"{name} is missing: it is None, or its template rendered to that. Give a value.")
+                raise MwaaInputError(f"{name} is missing: it is None, or its template rendered to None. Give a value.")
             setattr(self, name, value)
         verify = getattr(self, "verify", None)
         if isinstance(verify, str) and verify.lower() in ("true", "false"):
@@ -136,7 +136,7 @@ class TextTemplates(_Base):
 
 
 def _nodes(template: Any, context: Any) -> list[Any]:
-    """Render a template to its parts: text, and the values of expressions, which only a native environment keeps."""
+    """Render a template to its parts: strings, and values of expressions, which only a native environment keeps."""
     environment = template.environment
     known = copy(context)
     for name, value in template.globals.items():
@@ -158,7 +158,7 @@ def _is_native(template: Any) -> bool:
 
 
 def _collection(text: str) -> Any:
-    """Read text that spells a list, or another collection, as Python does; any other text stays text."""
+    """Evaluate a string that is a Python list, or another collection; return any other string unchanged."""
     if text.lstrip().startswith(_BEGINS_A_COLLECTION):
         with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             read = ast.literal_eval(text.lstrip())
@@ -167,11 +167,11 @@ def _collection(text: str) -> Any:
 
 
 def _text(value: Any, name: str) -> str | None:
-    """Read text that may be a number, as another task may have returned it."""
+    """Return a string, also for a number, which another task may have returned."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MwaaInputError(
-            f"{name} is a {type(value).__name__}, not text. Give a text, or a template that makes one."
+            f"{name} is a {type(value).__name__}, not a string. Give a string, or a template that renders to one."
         )
     return str(value)

@@ -14,30 +14,31 @@ if TYPE_CHECKING:
 
 
 class MwaaDagRunLink(BaseOperatorLink):
-    """Opens the remote run in the UI of its environment; whoever follows it must be logged in there."""
+    """Opens the remote run in the UI of its environment. Users who follow it must be logged in there."""
 
     key = "mwaa_dag_run_url"
 
     @property
     def name(self) -> str:
-        """Text of the button."""
+        """The button's label."""
         return "Remote DAG run"
 
     @property
     def xcom_key(self) -> str:
-        """Where Airflow 3 looks for the URL.
+        """The XCom key that Airflow 3 reads the URL from.
 
-        Its own default is filled in when the task has ended, which is too late for a task that waits for hours.
+        The XCom of Airflow's own default key is written when the task has ended, too late for a task that waits for
+        hours.
         """
         return self.key
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        """Give the URL that the task left behind; empty as long as there is none."""
+        """Return the URL that the task stored, or an empty string."""
         return str(read_xcom(ti_key, self.key) or "")
 
     @classmethod
     def persist(cls, context: Context, url: str) -> None:
-        """Leave the URL behind, unless the task was told to push nothing."""
+        """Store the URL as an XCom, unless the task pushes none."""
         ti: Any = context["ti"]
         if getattr(ti.task, "do_xcom_push", True):
             ti.xcom_push(key=cls.key, value=url)

@@ -29,10 +29,10 @@ __all__ = ["MwaaDagRunTrigger", "MwaaTaskTrigger"]
 
 
 class _WaitTrigger(BaseTrigger):
-    """A wait that shares its polling with all others of this process on the same environment.
+    """A wait that shares its polling with all other waits of this process on the same environment.
 
-    Every parameter is of JSON's own types, and all of them go into :meth:`serialize`: a triggerer that is started again
-    goes on with the same wait, deadline included.
+    Every parameter has a JSON type, and :meth:`serialize` includes them all. A triggerer that is restarted therefore
+    continues the same wait, with its deadline.
     """
 
     def __init__(self, *, hook: Mapping[str, Any], **parameters: Any) -> None:
@@ -41,17 +41,17 @@ class _WaitTrigger(BaseTrigger):
         self.parameters = parameters
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give the class's path and what makes an equal trigger; holds no secrets."""
+        """Return the class's path, and the arguments that make an equal trigger. They hold no secrets."""
         kind = type(self)
         return f"{kind.__module__}.{kind.__qualname__}", {"hook": self.hook.serialize(), **self.parameters}
 
     def waits_for(self) -> RunWait | TaskWait:
-        """Give the wait that this trigger is about."""
+        """Return the wait that this trigger performs."""
         raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event: see :func:`~airflow_mwaa_provider.triggers.events.event_of`."""
-        # Imported here, because it needs more than a DAG file's parsing may load.
+        # Imported here, because it imports more than parsing a DAG file may load.
         from airflow_mwaa_provider.triggers.shared_polling import shared_poller
 
         wait, began = self.waits_for(), time.monotonic()
@@ -70,12 +70,12 @@ class MwaaDagRunTrigger(_WaitTrigger):
     :param hook: :meth:`HookSettings.serialize() <airflow_mwaa_provider.hooks.settings.HookSettings.serialize>`.
     :param allowed_states: states of the run that count as success.
     :param failed_states: states that count as failure.
-    :param waiter_delay: seconds between two looks; ``None`` adapts to the age of the wait.
-    :param started_at: when the wait began, seconds since 1970; now.
-    :param deadline_s: seconds after which the wait gives up.
-    :param created_at: when the run was made, if it was made for this wait, seconds since 1970.
-    :param may_appear: the run need not be there yet.
-    :param cancel_on_kill: mark the run as failed when somebody ends or clears the deferred task.
+    :param waiter_delay: seconds between two looks. ``None`` adapts to the age of the wait.
+    :param started_at: when the wait began, in seconds since 1970. The default is now.
+    :param deadline_s: seconds after which the wait ends with an error.
+    :param created_at: when the run was created, in seconds since 1970, if it was created for this wait.
+    :param may_appear: wait for the run to be created, if it does not exist.
+    :param cancel_on_kill: mark the run as failed if somebody ends or clears the deferred task.
     """
 
     def __init__(
@@ -108,12 +108,12 @@ class MwaaDagRunTrigger(_WaitTrigger):
             may_appear=may_appear,
             cancel_on_kill=cancel_on_kill,
         )
-        self.waits_for()  # refuses times that cannot be
+        self.waits_for()  # checks the times
         if created_at is not None:
             check_seconds(created_at, "created_at")
 
     def waits_for(self) -> RunWait:
-        """Give the wait that this trigger is about."""
+        """Return the wait that this trigger performs."""
         return RunWait(
             env_name=self.parameters["env_name"],
             dag_id=self.parameters["dag_id"],
@@ -132,14 +132,14 @@ class MwaaDagRunTrigger(_WaitTrigger):
             async for event in super().run():
                 yield event
         except asyncio.CancelledError:
-            # Older Airflows cancel alike when the task is killed and when the triggerer goes down.
+            # Older Airflow versions cancel the trigger both when the task is killed and when the triggerer stops.
             asks = self.parameters["cancel_on_kill"] and not triggers_are_told_of_kills()
             if asks and not await is_still_deferred(self):
                 await self.on_kill()
             raise
 
     async def on_kill(self) -> None:
-        """Mark the run as failed, if that was asked for, because somebody ended or cleared the deferred task."""
+        """Mark the run as failed, with ``cancel_on_kill``, because somebody ended or cleared the deferred task."""
         if not self.parameters["cancel_on_kill"]:
             return
         env_name, run_id = self.parameters["env_name"], self.parameters["run_id"]
@@ -147,7 +147,7 @@ class MwaaDagRunTrigger(_WaitTrigger):
         try:
             await asyncio.to_thread(self._mark_as_failed)
         except MwaaError as error:
-            self.log.error("The remote run goes on, because it could not be marked: %s", error)
+            self.log.error("The remote run continues, because it could not be marked as failed: %s", error)
 
     def _mark_as_failed(self) -> None:
         environment = self.hook.environment(self.parameters["env_name"])
@@ -161,15 +161,15 @@ class MwaaTaskTrigger(_WaitTrigger):
     :param dag_id: id of the DAG there.
     :param run_id: id of the run.
     :param hook: :meth:`HookSettings.serialize() <airflow_mwaa_provider.hooks.settings.HookSettings.serialize>`.
-    :param task_ids: task ids, or globs of them; none at all waits for every task of the run.
-    :param map_index: one instance of a mapped task; ``None`` waits for all of them.
+    :param task_ids: task ids, or globs. An empty list waits for every task of the run.
+    :param map_index: index of one instance of a mapped task. ``None`` waits for all instances.
     :param success_states: states of a task that count as success.
-    :param failed_states: states that count as failure; other final states do too.
-    :param skipped_states: states that count as neither.
-    :param waiter_delay: seconds between two looks; ``None`` adapts to the age of the wait.
-    :param started_at: when the wait began, seconds since 1970; now.
-    :param deadline_s: seconds after which the wait gives up.
-    :param may_appear: the run need not be there yet.
+    :param failed_states: states of a task that count as failure. Other final states do, too.
+    :param skipped_states: states of a task that count as neither.
+    :param waiter_delay: seconds between two looks. ``None`` adapts to the age of the wait.
+    :param started_at: when the wait began, in seconds since 1970. The default is now.
+    :param deadline_s: seconds after which the wait ends with an error.
+    :param may_appear: wait for the run to be created, if it does not exist.
     """
 
     def __init__(
@@ -204,10 +204,10 @@ class MwaaTaskTrigger(_WaitTrigger):
             deadline_s=deadline_s,
             may_appear=may_appear,
         )
-        self.waits_for()  # refuses times that cannot be
+        self.waits_for()  # checks the times
 
     def waits_for(self) -> TaskWait:
-        """Give the wait that this trigger is about."""
+        """Return the wait that this trigger performs."""
         return TaskWait(
             env_name=self.parameters["env_name"],
             dag_id=self.parameters["dag_id"],

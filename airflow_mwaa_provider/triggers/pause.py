@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pause without a worker's slot."""
+"""A pause without a worker slot."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["PauseTrigger"]
 
 
 class PauseTrigger(BaseTrigger):
-    """Let a deferred task go on at a moment; Airflow has moved its own triggers for that from one package to another.
+    """Resume a deferred task at a given time. Airflow's own triggers for that have moved between packages.
 
-    :param until: seconds since 1970.
+    :param until: the time, in seconds since 1970.
     """
 
     def __init__(self, *, until: float) -> None:
@@ -28,10 +28,10 @@ class PauseTrigger(BaseTrigger):
         self.until = until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give the class's path and what makes an equal trigger."""
+        """Return the class's path, and the arguments that make an equal trigger."""
         return f"{__name__}.{type(self).__qualname__}", {"until": self.until}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Sleep, and fire one event that says nothing."""
+        """Sleep, and fire one empty event."""
         await asyncio.sleep(max(deferral_settles_s(), self.until - time.time()))
         yield TriggerEvent({})  # type: ignore[no-untyped-call]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One poller for all waits of a triggerer process on one environment and credential.
+"""One poller for all waits of a triggerer process on one environment with one credential.
 
-However many triggers wait, one look is made at a time and it serves all of them: see
-:mod:`~airflow_mwaa_provider.client.waits.watcher` for what it costs. Calls are made in a thread of the poller's own,
-so that an environment that doesn't answer holds up nothing but its own waits.
+However many triggers wait, one look at a time serves all of them: see
+:mod:`~airflow_mwaa_provider.client.waits.watcher` for its cost. Each poller makes its calls in its own thread, so that
+    an environment that does not answer delays only its own waits.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# Triggers arrive one by one, many at a time: a look waits so long for others to come along.
+# Triggers arrive one by one, but in bursts: a look waits this long for others to arrive.
 _GATHER_S = 0.2
-# What will be due within this part of its own pause is looked at as well.
+# A look includes waits that are due within this fraction of their pause.
 _SLACK = 0.25
-# An environment that nobody has waited for that long is forgotten, with its web session and its connection's settings.
+# An environment that nothing has waited for this long is forgotten, with its web session and connection settings.
 _FORGET_AFTER_S = 600.0
 
 
@@ -53,10 +53,10 @@ class _Waiting:
 
 
 class SharedPoller:
-    """Looks after all waits on one environment, as long as there are any.
+    """Polls for all waits on one environment, while there are any.
 
-    :param connect: makes the environment; called in the poller's thread, at the first look.
-    :param clock: seconds since 1970.
+    :param connect: makes the environment. It is called in the poller's thread, at the first look.
+    :param clock: returns the time in seconds since 1970.
     """
 
     def __init__(self, connect: Callable[[], Watched], clock: Callable[[], float] = time.time) -> None:
@@ -69,16 +69,16 @@ class SharedPoller:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mwaa-poller")
         self._created: list[tuple[str, str, float]] = []
         self.looks = 0
-        """Looks made so far."""
+        """How many looks were made."""
         self.used_at = clock()
-        """When it was last waited with."""
+        """When a wait last used it."""
 
     async def wait(self, wait: RunWait | TaskWait, *, created_at: float | None = None) -> Done | Failed:
-        """Wait, together with all others.
+        """Wait, together with all other waits.
 
         :param wait: its clock is seconds since 1970.
-        :param created_at: when the run was made, if it was made for this wait: it hadn't ended then.
-        :return: how it ended; all errors of the environment are in there.
+        :param created_at: when the run was created, if it was created for this wait. It had not ended then.
+        :return: how the wait ended, including errors of the environment.
         """
         now = self.used_at = self._clock()
         pause_s = 0.0
@@ -89,7 +89,7 @@ class SharedPoller:
         self._waiting.add(waiting)
         self._changed.set()
         if self._task is None or self._task.done():
-            # In a context of its own: it outlives this wait, and in this one Airflow keeps whose log lines go to.
+            # In its own context, because it outlives this wait, whose context routes log lines to one task's log.
             self._task = asyncio.create_task(
                 self._poll(), name=f"mwaa-poller-{wait.env_name}", context=contextvars.Context()
             )
@@ -102,11 +102,11 @@ class SharedPoller:
 
     @property
     def is_used(self) -> bool:
-        """Whether anyone waits with it."""
+        """Whether any wait uses it."""
         return bool(self._waiting)
 
     async def close(self) -> None:
-        """End the thread; nobody waits with it any more."""
+        """End the thread. No wait may use the poller any more."""
         if self._task is not None:
             self._task.cancel()
         self._thread.shutdown(wait=False)
@@ -124,11 +124,11 @@ class SharedPoller:
                 looked = await self._in_thread(self._look, [waiting.wait for waiting in batch], created)
                 now = self._clock()
                 for waiting, (seen, expected_s) in zip(batch, looked, strict=True):
-                    self._tell(waiting, seen, expected_s, now)
-                go_on = [one.wait for one, (seen, _) in zip(batch, looked, strict=True) if _goes_on(one, seen)]
-                if go_on and self._watcher is not None:
-                    await self._in_thread(self._watcher.learn, go_on, now)
-            except Exception as error:  # noqa: BLE001 - whoever waits gets it
+                    self._report(waiting, seen, expected_s, now)
+                continuing = [one.wait for one, (seen, _) in zip(batch, looked, strict=True) if _continues(one, seen)]
+                if continuing and self._watcher is not None:
+                    await self._in_thread(self._watcher.learn, continuing, now)
+            except Exception as error:  # noqa: BLE001 - passed on to the waits
                 for waiting in batch:
                     if not waiting.outcome.done():
                         waiting.outcome.set_exception(error)
@@ -137,7 +137,7 @@ class SharedPoller:
         return await sync_to_async(function, thread_sensitive=False, executor=self._thread)(*args, **kwargs)
 
     async def _until_due(self) -> None:
-        """Sleep until the first wait is due, and a little longer, for others to come along."""
+        """Sleep until the first wait is due, and a little longer, so that others can join."""
         while self._waiting:
             self._changed.clear()
             left_s = min(waiting.due for waiting in self._waiting) - _GATHER_S - self._clock()
@@ -153,7 +153,7 @@ class SharedPoller:
         now = self._clock()
         due = [waiting for waiting in self._waiting if waiting.due - _SLACK * waiting.pause_s <= now]
         if any(isinstance(waiting.wait, RunWait) for waiting in due):
-            # What has ended is asked for all runs at once: to look at the others too costs nothing.
+            # One call returns what has ended for all runs, so looking at the others as well costs nothing.
             due += [waiting for waiting in self._waiting.difference(due) if isinstance(waiting.wait, RunWait)]
         return due
 
@@ -176,7 +176,7 @@ class SharedPoller:
         now = self._clock()
         return [(one, self._watcher.expected_s(wait, now)) for one, wait in zip(seen, waits, strict=True)]
 
-    def _tell(self, waiting: _Waiting, seen: Seen, expected_s: float | None, now: float) -> None:
+    def _report(self, waiting: _Waiting, seen: Seen, expected_s: float | None, now: float) -> None:
         if waiting.outcome.done():
             return
         step = waiting.wait.step(seen, now, expected_s)  # type: ignore[arg-type]  # a look answers each wait in its kind
@@ -187,8 +187,8 @@ class SharedPoller:
             waiting.outcome.set_result(step)
 
 
-def _goes_on(waiting: _Waiting, seen: Seen) -> bool:
-    """Whether a wait for a run goes on after a look that saw something."""
+def _continues(waiting: _Waiting, seen: Seen) -> bool:
+    """Return whether a wait for a run continues after a look that returned its state."""
     return isinstance(waiting.wait, RunWait) and not isinstance(seen, MwaaError) and not waiting.outcome.done()
 
 
@@ -197,7 +197,7 @@ _pollers = weakref.WeakKeyDictionary()
 
 
 async def shared_poller(settings: HookSettings, env_name: str) -> SharedPoller:
-    """Give the one poller of this process for an environment and the settings it is reached with."""
+    """Return the one poller of this process for an environment and its settings."""
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     for key, poller in list(pollers.items()):
         if not poller.is_used and time.time() - poller.used_at > _FORGET_AFTER_S:

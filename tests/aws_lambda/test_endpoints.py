@@ -167,16 +167,16 @@ def test_what_cannot_be_used_is_refused_in_one_line(endpoints: Function, make: C
     network = {"subnetIds": ["subnet-00000000"], "securityGroupIds": ["sg-1"]}
     named = {"databaseVpcEndpointService": pending.described["DatabaseVpcEndpointService"]}
     refused = [
-        ({}, "MwaaInputError", "no 'MWAA Environment Status Change' of aws.airflow"),
-        (samples.eventbridge(), "MwaaInputError", "no 'MWAA Environment Status Change' of aws.airflow"),
+        ({}, "MwaaInputError", "is not a 'MWAA Environment Status Change' of aws.airflow"),
+        (samples.eventbridge(), "MwaaInputError", "is not a 'MWAA Environment Status Change' of aws.airflow"),
         (samples.status_change("absent"), "EnvironmentNotFound", "'absent'"),
-        (samples.status_change("x", **other), "EnvironmentUnavailable", "names no DatabaseVpcEndpointService"),
+        (samples.status_change("x", **other), "EnvironmentUnavailable", "has no valid DatabaseVpcEndpointService"),
         (
             samples.status_change("x", **other, databaseVpcEndpointService="com.amazonaws.us-east-1.s3"),
             "EnvironmentUnavailable",
             "com.amazonaws.us-east-1.s3",
         ),
-        (samples.status_change("x", **other, **named), "EnvironmentUnavailable", "names no SubnetIds"),
+        (samples.status_change("x", **other, **named), "EnvironmentUnavailable", "has no SubnetIds"),
         (
             samples.status_change("x", **other, **named, networkConfiguration=network),
             "UnexpectedAnswer",

@@ -227,31 +227,31 @@ def test_of_several_s3_records_the_good_ones_run_and_the_bad_ones_fail_the_invoc
     world.airflow().dags.clear()
     more = [samples.s3_record(f"k{number}") for number in (7, 8)]
     [answer] = trigger.invoke(("r", samples.s3_notification(*more)))
-    assert answer["error"]["message"].startswith("2 of 2 records have no run; the log names all. The first: ")
+    assert answer["error"]["message"].startswith("2 of 2 records have no run. The log names all of them. The first: ")
 
 
 REFUSED: list[tuple[Any, str]] = [
-    ({"dag": "etl", "Conf": {}}, "unknown keys: 'dag', 'Conf'. It takes env_name, dag_id"),
+    ({"dag": "etl", "Conf": {}}, "unknown keys: 'dag', 'Conf'. Use env_name, dag_id"),
     ([1], "The event is a list"),
     ("etl", "The event is a str"),
-    ({"conf": "a=1"}, "conf of the event is text; give an object"),
-    ({"dag_id": 7}, "dag_id of the event is a number; give text"),
+    ({"conf": "a=1"}, "conf of the event is a string. Give an object"),
+    ({"dag_id": 7}, "dag_id of the event is a number. Give a string"),
     ({"logical_date": "yesterday"}, "logical_date='yesterday' is no ISO 8601 date"),
     ({"logical_date": "2026-01-31"}, "has no time zone"),
     ({"dag_id": "absent"}, "not found"),
-    ({"Records": [{"EventSource": "aws:sns", "Sns": {}}]}, "records of aws:sns; known are those of aws:sqs"),
+    ({"Records": [{"EventSource": "aws:sns", "Sns": {}}]}, "records of aws:sns. Only aws:sqs or aws:s3 is supported"),
     ({"Records": [{"eventSource": "aws:sqs"}, {"eventSource": "aws:s3"}]}, "records of aws:s3, aws:sqs"),
     ({"Records": [{"eventSource": "aws:sqs", "body": "x"}]}, "no messageId"),
-    ({"conf": {"x": "x" * 1_100_000}}, "are allowed. Put the data into S3"),
+    ({"conf": {"x": "x" * 1_100_000}}, "are allowed. Store the data in S3"),
 ]
 SET_UP_WRONG = [
-    ({"MWAA_ENV_NAME": ""}, "names no environment: set MWAA_ENV_NAME"),
-    ({"MWAA_DAG_ID": ""}, "names no DAG: set MWAA_DAG_ID"),
-    ({"MWAA_CONF": "{"}, "MWAA_CONF is no JSON"),
-    ({"MWAA_CONF": "[]"}, "MWAA_CONF is JSON, but no object"),
+    ({"MWAA_ENV_NAME": ""}, "names no environment. Set MWAA_ENV_NAME"),
+    ({"MWAA_DAG_ID": ""}, "names no DAG. Set MWAA_DAG_ID"),
+    ({"MWAA_CONF": "{"}, "MWAA_CONF is not JSON"),
+    ({"MWAA_CONF": "[]"}, "MWAA_CONF is JSON, but not an object"),
     ({"MWAA_TRANSPORT": "ftp"}, "transport='ftp' is none of"),
     ({"MWAA_AIRFLOW_MAJOR": "4"}, "neither 2 nor 3"),
-    ({"MWAA_TRANSPORT": "cli"}, "needs the package requests, which isn't here: build the zip with"),
+    ({"MWAA_TRANSPORT": "cli"}, "needs the package requests, which is not installed. Either build the zip with"),
 ]
 
 

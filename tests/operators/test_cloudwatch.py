@@ -351,7 +351,7 @@ def test_a_task_does_not_wait_for_cloudwatch(
         count_metric("rows")
     assert not is_over.is_set()
     is_over.set()
-    assert "did not answer within 0.2 seconds. It may have taken them" in caplog.text
+    assert "did not answer within 0.2 seconds. It may have accepted them" in caplog.text
 
 
 def test_what_cannot_be_measured_is_refused_when_it_is_decorated() -> None:

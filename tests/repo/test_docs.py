@@ -315,7 +315,7 @@ NO_PROMISES = {
     r"cannot be opened yet": "a database that is away",
     r"it is yet to come": "a moment",
     r"planned first, then": "a cleanup has a plan",
-    r"questions so far|Looks made so far": "a count that goes on",
+    r"questions so far": "a count that goes on",
     # What an Airflow has, or has not.
     r"not scheduled yet|(?:run|nothing) is(?:n't)? known yet": "a run, or a task of one",
     r"run that isn't there yet|run need not be there yet": "a run that is waited for",
@@ -327,7 +327,6 @@ NO_PROMISES = {
     r"\b(?:that|what) (?:is|are)(?:n't| not) there(?! yet)": "an object of an Airflow, a database, S3 or a disk",
     r"these DAGs aren't there|because the run isn't there any more": "DAGs and runs",
     r"it most likely isn't there|it wasn't there before|the run is new or not there": "what is about to be made",
-    r"says that a connection isn't there": "connections",
     r"why the others are not there": "tables that the REST API does not show",
 }
 """What reads like a promise and is none, as a regular expression, and what it speaks of."""
