@@ -17,7 +17,7 @@ from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.operators.base import MwaaEnvironmentOperator, MwaaOperator
 
-REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 AWS = {"aws_conn_id", "region_name", "region", "verify", "botocore_config"}
 WHOSE = {**dict.fromkeys(AWS, MwaaOperator), "transport": MwaaEnvironmentOperator}
 """The class that declares each shared parameter, and nobody else."""
@@ -75,10 +75,12 @@ def test_it_is_an_operator_of_airflow() -> None:
 
 def public_classes() -> list[type]:
     """Return the operators and sensors that the reference shows, and that are no mere bases."""
-    names = re.findall(r"(?m)^::: (airflow_mwaa_provider\.(?:operators|sensors)\.\S+)$", REFERENCE.read_text("utf-8"))
-    found = [pkgutil.resolve_name(name) for name in names]
+    pages = [*REFERENCE.glob("operators/*.md"), *REFERENCE.glob("sensors/*.md")]
+    names = re.findall(r"(?m)^::: (\S+)$", "\n".join(page.read_text("utf-8") for page in pages))
+    found = [pkgutil.resolve_name(name) for name in sorted(names)]
     bases = {base for kind in found if inspect.isclass(kind) for base in kind.__mro__[1:]}
-    return [kind for kind in found if inspect.isclass(kind) and kind not in bases]
+    kinds = [kind for kind in found if inspect.isclass(kind) and kind not in bases]
+    return [kind for kind in kinds if issubclass(kind, BaseOperator)]
 
 
 PUBLIC = public_classes()
