@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow mwaa …``: the same tree inside Airflow's own command, where the installed Airflow lets providers add any.
+"""``airflow mwaa …``: the same commands inside Airflow's own, where the installed Airflow lets providers add some.
 
-Every start of ``airflow`` reads this file, so that it imports nothing that Airflow hasn't imported by then.
+Every start of ``airflow`` imports this file, so it imports nothing that Airflow has not imported already.
 
 Source: ``airflow.cli.cli_parser`` of Airflow 3.3.1; the key ``cli`` in ``provider_info.schema.json``.
 """
@@ -14,18 +14,18 @@ from typing import Any, NoReturn
 
 
 class _AllArguments:
-    """All that stands after ``airflow mwaa``, ``--help`` included, as it is."""
+    """All arguments after ``airflow mwaa``, unchanged, ``--help`` included."""
 
     flags = ("arguments",)
 
     def add_to_parser(self, parser: argparse.ArgumentParser) -> None:
-        # With no character that begins an option argparse takes none for its own, and leaves them to click.
+        # Without a prefix character, argparse parses no options, and leaves them to click.
         parser.prefix_chars = "\0"
         parser.add_argument(*self.flags, nargs=argparse.REMAINDER, help="see airflow mwaa --help")
 
 
 def get_commands() -> list[Any]:
-    """Give Airflow the command that it adds; named in the provider's info."""
+    """Return the command for Airflow to add. The provider info names this function."""
     from airflow.cli.cli_config import ActionCommand
 
     return [
@@ -41,7 +41,7 @@ def get_commands() -> list[Any]:
 def _run(given: argparse.Namespace) -> NoReturn:
     from airflow_mwaa_provider.cli.main import main
 
-    # Airflow logs to stdout, where it would stand between what is printed for machines.
+    # Airflow logs to stdout, where its lines would mix with output for machines.
     logging.getLogger().handlers.clear()
     main(args=given.arguments, prog_name="airflow mwaa")
     raise AssertionError("click ends the process")

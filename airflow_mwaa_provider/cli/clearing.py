@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clearing tasks from a terminal: what it would clear is shown first, and asked for where a person looks."""
+"""Clear tasks from a terminal: show what would be cleared, and ask first."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.models import TaskInstance
 
 _OPTIONS = (
-    click.option("--only-failed", is_flag=True, help="Only tasks that failed, or whose upstream did."),
+    click.option("--only-failed", is_flag=True, help="Only tasks that failed, or whose upstream failed."),
     click.option("--dry-run", is_flag=True, help="Show what would be cleared, and change nothing."),
     click.option("--yes", is_flag=True, help="Do not ask."),
 )
 
 
 def clearing_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that both kinds of clearing have."""
+    """Add the options of ``dags clear`` and ``tasks clear`` to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -71,7 +71,7 @@ def clear_after_a_look(
             if not error.ambiguous:
                 raise
             look = remote.again("tasks", "list", remote.env_name, dag_id, run_id)
-            fail(f"{unended(error)}. Look before you clear it again: {look}", exit_status=exit_status_of(error))
+            fail(f"{unended(error)}. Before you clear it again, check: {look}", exit_status=exit_status_of(error))
     if output == "json":
         cleared = [{"task_id": task.task_id, "map_index": task.map_index, "state": task.state.value} for task in tasks]
         ids = {"env_name": remote.env_name, "dag_id": dag_id, "run_id": run_id}
@@ -89,7 +89,7 @@ def clear_after_a_look(
 
 
 def warn_if_paused(remote: Remote, dag_id: str) -> None:
-    """Tell that a run will not begin, because its DAG is paused."""
+    """Print that a run will not start because its DAG is paused, if so."""
     with contextlib.suppress(MwaaError):
         if remote.environment.is_dag_paused(dag_id):
             warn(f"DAG {dag_id!r} is paused in {remote.env_name}: its run stays queued until it is unpaused.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa dags``: run a DAG of an environment, and wait for it; the rest of the group is in dags_on_call."""
+"""``airflow-mwaa dags``: run a DAG of an environment, and wait for it. The other commands are in dags_on_call."""
 
 from __future__ import annotations
 
@@ -30,14 +30,22 @@ _WAIT_OPTIONS = (
         "wait_timeout",
         was="--timeout",
         type=WAIT_TIME,
-        help="Give up waiting after this time; 12h if not given.",
+        help="Stop waiting after this time. Default: 12h.",
     ),
-    click.option("--poll-interval", type=WAIT_TIME, help="Time between two looks; from 2s to 60s if not given."),
+    click.option("--poll-interval", type=WAIT_TIME, help="Time between two polls. Default: 2s, growing to 60s."),
     click.option(
-        "--allowed-state", "allowed_states", type=_STATES, multiple=True, help="A state that is success; repeatable."
+        "--allowed-state",
+        "allowed_states",
+        type=_STATES,
+        multiple=True,
+        help="A state that counts as success; repeatable.",
     ),
     click.option(
-        "--failed-state", "failed_states", type=_STATES, multiple=True, help="A state that is failure; repeatable."
+        "--failed-state",
+        "failed_states",
+        type=_STATES,
+        multiple=True,
+        help="A state that counts as failure; repeatable.",
     ),
     click.option("--cancel-on-interrupt", is_flag=True, help="Mark the run as failed when Ctrl-C ends the wait."),
 )
@@ -51,7 +59,7 @@ def _wait_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def dags() -> None:
-    """Look at the DAGs of an environment, run them, wait for runs, and stop or clear them.
+    """List, run, stop and clear DAGs of an environment, and wait for runs.
 
     \b
     Example:
@@ -67,11 +75,13 @@ for command in (list_dags, runs_of_dag, stop, clear):
 @dags.command()
 @env_argument
 @click.argument("dag_id", metavar="DAG")
-@click.option("--conf", metavar="JSON|@FILE|-", help="The run's conf: a JSON object, a file of it, or stdin.")
-@click.option("--run-id", help="Id of the run; where it is there with the same conf, no other is made.")
-@click.option("--logical-date", metavar="ISO", help="With a time zone: 2026-11-22T00:00:00Z.")
-@click.option("--note", help="A note on the run; not with --transport cli.")
-@click.option("--wait", is_flag=True, help="Wait until it ends; exit status 1 if it failed.")
+@click.option(
+    "--conf", metavar="JSON|@FILE|-", help="Configuration of the run: a JSON object, a file with one, or stdin."
+)
+@click.option("--run-id", help="ID of the run. A run that exists with the same conf is not created again.")
+@click.option("--logical-date", metavar="ISO", help="Logical date, with a time zone: 2026-11-22T00:00:00Z.")
+@click.option("--note", help="Note on the run; not with --transport cli.")
+@click.option("--wait", is_flag=True, help="Wait until the run ends; exit status 1 if it failed.")
 @_wait_options
 @environment_command()
 def trigger(
@@ -86,9 +96,9 @@ def trigger(
     output: str,
     **patience: Any,
 ) -> None:
-    """Run a DAG, exactly once, and wait for it if asked.
+    """Run a DAG exactly once, and optionally wait for the run.
 
-    Repeated with the same --run-id it never makes a second run. Ctrl-C ends the wait, and not the run.
+    Repeated with the same --run-id, it never creates a second run. Ctrl-C ends the wait, not the run.
 
     \b
     Example:
@@ -100,9 +110,9 @@ def trigger(
 
     given = read_conf(remote, conf)
     date = parse_datetime(logical_date, "--logical-date")
-    # Short, because a path of InvokeRestApi has 64 characters; and made here, so that every error can name it.
+    # Short, because paths of InvokeRestApi have at most 64 characters; made here, so that every error can name it.
     run_id = run_id or f"cli__{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-    once_more = f"Trigger it again with --run-id {run_id}: that makes no second run"
+    once_more = f"Trigger it again with --run-id {run_id}, which creates no second run"
     environment = remote.environment
     try:
         with naming_the_nearest(remote, dag_id):
@@ -112,10 +122,10 @@ def trigger(
             raise
         fail(f"{unended(error)}. {once_more}.", exit_status=exit_status_of(error))
     except KeyboardInterrupt:
-        fail(f"interrupted; whether the run was made is unknown. {once_more}.")
+        fail(f"interrupted; it is unknown whether the run was created. {once_more}.")
     with leaving_the_run_alone(remote, run, how):
         if not run.created:
-            warn(f"run {run_id!r} of DAG {dag_id!r} was there before; no other was made.")
+            warn(f"run {run_id!r} of DAG {dag_id!r} already existed; no other was created.")
         elif not run.state.is_final and environment.transport != "cli":
             warn_if_paused(remote, dag_id)
         if wait:
@@ -131,7 +141,7 @@ def trigger(
 @_wait_options
 @environment_command()
 def wait_command(remote: Remote, *, dag_id: str, run_id: str, output: str, **patience: Any) -> None:
-    """Wait until a run ends; exit status 1 if it failed.
+    """Wait until a run ends. The exit status is 1 if it failed.
 
     \b
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa dags list``, ``runs``, ``stop`` and ``clear``: what someone on call asks for and does."""
+"""``airflow-mwaa dags list``, ``runs``, ``stop`` and ``clear``: the commands for people on call."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _MOST_RUNS = 1_000
 @click.command("list")
 @env_argument
 @click.argument("pattern", metavar="[PATTERN]", required=False)
-@click.option("--failed", is_flag=True, help="Only those whose last run failed.")
-@click.option("--paused/--active", default=None, help="Only those that are paused, or that are not.")
+@click.option("--failed", is_flag=True, help="Only DAGs whose last run failed.")
+@click.option("--paused/--active", default=None, help="Only DAGs that are paused, or that are not.")
 @environment_command()
 def list_dags(remote: Remote, *, pattern: str | None, failed: bool, paused: bool | None, output: str) -> None:
-    """List DAGs: paused or not, schedule, last run; and the DAG files that Airflow cannot import.
+    """List DAGs with their state, schedule and last run, and the DAG files that Airflow cannot import.
 
-    PATTERN is a part of the id, or a glob such as 'sales_*'.
+    PATTERN is a part of the DAG ID, or a glob such as 'sales_*'.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def list_dags(remote: Remote, *, pattern: str | None, failed: bool, paused: bool
         for dag in environment.list_dags()
         if _matches(dag.dag_id, pattern) and (paused is None or dag.is_paused is paused)
     ]
-    # No command of Airflow tells the last runs of all DAGs. Who asks for them is told that; a list has no such columns.
+    # No Airflow command lists the last runs of all DAGs: --failed ends with an error, and the list has fewer columns.
     over_cli = environment.transport == "cli" and not failed
     last = {} if over_cli else environment.get_last_dag_runs([dag.dag_id for dag in dags])
     if failed:
@@ -66,7 +66,7 @@ def list_dags(remote: Remote, *, pattern: str | None, failed: bool, paused: bool
         broken = environment.list_dag_file_errors()
     except AccessDenied as refused:
         broken = []
-        warn(f"Which DAG files cannot be imported is not known: {refused}")
+        warn(f"It is unknown which DAG files cannot be imported. {refused}")
     if output == "json":
         echo_json(
             {
@@ -83,10 +83,10 @@ def list_dags(remote: Remote, *, pattern: str | None, failed: bool, paused: bool
             [row[:2] for row in (heading, *rows)] if over_cli else [heading, *rows], drop=("SCHEDULE", "BEGAN (UTC)")
         )
     else:
-        narrowed = " that fit" if pattern or failed or paused is not None else ""
+        narrowed = " that match" if pattern or failed or paused is not None else ""
         click.echo(f"There are no DAGs{narrowed} in {remote.env_name}.", err=True)
     if over_cli:
-        warn("neither schedules nor last runs are known: MWAA's CLI endpoint, which is in use, does not tell them.")
+        warn("schedules and last runs are unknown: MWAA's CLI endpoint, which is in use, does not report them.")
     for file in broken:
         warn(on_one_line(f"DAG file {file.filename} cannot be imported: {file.last_line}"))
 
@@ -115,9 +115,9 @@ def _dag_cells(dag: Dag, run: DagRun | None) -> tuple[object, ...]:
 
 
 def run_document(run: DagRun, failed_tasks: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return a run for machines.
+    """Return a run as a document for machines.
 
-    :param failed_tasks: ``None`` where they were not asked for.
+    :param failed_tasks: ``None`` if they were not read.
     """
     return {
         "run_id": run.run_id,
@@ -135,11 +135,15 @@ def run_document(run: DagRun, failed_tasks: Sequence[str] | None = None) -> dict
 @click.command("runs")
 @env_argument
 @click.argument("dag_id", metavar="DAG")
-@click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only those in a state; repeatable.")
-@click.option("--limit", type=click.IntRange(1, _MOST_RUNS), default=20, show_default=True, help="So many at most.")
+@click.option(
+    "--state", "states", type=click.Choice(STATES), multiple=True, help="Only runs in this state; repeatable."
+)
+@click.option(
+    "--limit", type=click.IntRange(1, _MOST_RUNS), default=20, show_default=True, help="Number of runs at most."
+)
 @environment_command()
 def runs_of_dag(remote: Remote, *, dag_id: str, states: tuple[str, ...], limit: int, output: str) -> None:
-    """List the runs of a DAG, the newest first, with the tasks that failed.
+    """List the runs of a DAG, newest first, with the tasks that failed.
 
     \b
     Example:
@@ -149,7 +153,7 @@ def runs_of_dag(remote: Remote, *, dag_id: str, states: tuple[str, ...], limit: 
     environment = remote.environment
     with naming_the_nearest(remote, dag_id):
         runs = environment.get_recent_dag_runs(dag_id, limit, states=_states(states))
-    # Over the CLI it would take a command for each run.
+    # Over the CLI this would take one command per run.
     tasks = [] if environment.transport == "cli" else _failed_tasks(remote, runs)
     failed = [(run, [task for task in tasks if task.run_id == run.run_id]) for run in runs]
     if output == "json":
@@ -194,14 +198,16 @@ def _run_cells(run: DagRun) -> tuple[object, ...]:
 @env_argument
 @click.argument("dag_id", metavar="DAG")
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1)
-@click.option("--all-running", is_flag=True, help="All runs of the DAG that run or are queued; needs --yes.")
+@click.option("--all-running", is_flag=True, help="All running and queued runs of the DAG; needs --yes.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@environment_command(interrupted="interrupted; runs of {env_name} that were not named as stopped may go on")
+@environment_command(
+    interrupted="interrupted; runs in {env_name} that were not reported as stopped may still be running"
+)
 def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: bool, yes: bool, output: str) -> None:
     """Stop runs: mark them as failed.
 
     Airflow then marks their running tasks as failed and ends them at their next heartbeat, seconds later; tasks that
-    have not begun are skipped. A run that has ended is left as it is.
+    have not started are skipped. Runs that have ended do not change.
 
     \b
     Example:
@@ -209,7 +215,7 @@ def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: 
       airflow-mwaa dags stop production etl --all-running --yes
     """
     if bool(run_ids) == all_running:
-        raise click.UsageError("Give either RUN..., or --all-running.")
+        raise click.UsageError("Name runs, or use --all-running, but not both.")
     if all_running and not yes and not somebody_looks():
         raise click.UsageError("--all-running needs --yes, because nobody can be asked here.")
     environment = remote.environment
@@ -231,15 +237,15 @@ def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: 
             failed[run.run_id] = refused
             warn(refused)
             if not isinstance(refused, AirflowError):
-                break  # what is wrong is not this run
+                break  # the problem is not this run
             continue
         if run.state.is_final or now.state.value != "failed":
             ended[run.run_id] = now.state.value
-            told(f"{subject} had ended before: {now.state.value}")
+            told(f"{subject} had already ended: {now.state.value}")
         else:
             stopped.append(run.run_id)
             labels = [task.label for task in running if task.run_id == run.run_id]
-            told(f"{subject} is marked as failed; running tasks that this ends: {some_of(labels) or 'none'}")
+            told(f"{subject} is marked as failed; running tasks that end with it: {some_of(labels) or 'none'}")
     untried = [run.run_id for run in runs if run.run_id not in (*stopped, *ended, *failed)]
     if output == "json":
         echo_json(
@@ -253,7 +259,7 @@ def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: 
             }
         )
     elif not runs:
-        click.echo(f"No run of DAG {dag_id!r} runs in {remote.env_name}.", err=True)
+        click.echo(f"DAG {dag_id!r} has no running or queued runs in {remote.env_name}.", err=True)
     if untried:
         warn(f"not tried: {some_of(untried)}")
     if failed:
@@ -261,7 +267,7 @@ def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: 
 
 
 def _runs_to_stop(remote: Remote, dag_id: str, run_ids: Sequence[str]) -> list[DagRun]:
-    """Read the runs that are meant, all of them, before anything is changed."""
+    """Read all runs to stop before anything changes."""
     environment = remote.environment
     if not run_ids:
         return environment.get_recent_dag_runs(dag_id, _MOST_RUNS, states=_states(["queued", "running"]))
@@ -283,7 +289,7 @@ def _running_tasks(remote: Remote, runs: Sequence[DagRun]) -> list[TaskInstance]
 
     pairs = [(run.dag_id, run.run_id) for run in runs if run.state.value == "running"]
     if remote.environment.transport == "cli":
-        return []  # marking a run is refused there anyway
+        return []  # the CLI cannot mark runs anyway
     return remote.environment.get_tasks_of_runs(pairs, states=[TaskState.RUNNING, TaskState.DEFERRED])
 
 
@@ -292,11 +298,11 @@ def _running_tasks(remote: Remote, runs: Sequence[DagRun]) -> list[TaskInstance]
 @click.argument("dag_id", metavar="DAG")
 @click.argument("run_id", metavar="RUN")
 @clearing_options
-@environment_command(interrupted="interrupted; whether the run was cleared in {env_name} is unknown")
+@environment_command(interrupted="interrupted; it is unknown whether the run in {env_name} was cleared")
 def clear(remote: Remote, *, dag_id: str, run_id: str, output: str, **options: Any) -> None:
-    """Clear a run, so that its tasks run again under the same id: all of them, or those that failed.
+    """Clear all tasks of a run, or those that failed, so that they run again under the same run ID.
 
-    What would be cleared is shown first, and asked for at a terminal. A task that runs is ended and begins again.
+    The tasks are shown first, and on a terminal the command asks. Running tasks are ended and start again.
 
     \b
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa environments``: what there is in an account and region, and how it is."""
+"""``airflow-mwaa environments``: the environments of an account and region, and their status."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def environments(aws: Aws, *, endpoint_url: str | None, output: str) -> None:
     """List the environments of an account and region: status, version, size, and how the last update ended.
 
-    One that may not be described is listed without what it has; the exit status is 1 then.
+    An environment that you may not describe is listed by its name only, and the exit status is 1.
 
     \b
     Example:

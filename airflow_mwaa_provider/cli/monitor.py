@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa monitor``: what CloudWatch shows of environments, and when it tells someone."""
+"""``airflow-mwaa monitor``: dashboards and alarms of environments in CloudWatch."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.monitoring.deployment import Change
     from airflow_mwaa_provider.monitoring.readings import Readings
 
-_DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "as it was"}
+_DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "unchanged"}
 
 
 def _actions(command: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.argument("env_names", metavar="ENV...", nargs=-1, required=True),
-        click.option("--plan", "action", flag_value="plan", help="Show what would be done (the default)."),
+        click.option("--plan", "action", flag_value="plan", help="Show what would change (the default)."),
         click.option("--apply", "action", flag_value="apply", help="Create what is missing, and update what differs."),
         click.option("--delete", "action", flag_value="delete", help="Delete all of it."),
         click.option(
@@ -43,7 +43,7 @@ def _actions(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def monitor() -> None:
-    """Have CloudWatch show how environments are, and tell when something is wrong.
+    """Show the metrics of environments, and create dashboards and alarms for them in CloudWatch.
 
     \b
     Example:
@@ -61,10 +61,10 @@ def monitor() -> None:
 @output_option
 @aws_command
 def show_command(aws: Aws, *, env_name: str, hours: int, output: str) -> None:
-    """Show the last hours of what the dashboard shows, the worst first.
+    """Show the last hours of the metrics on the dashboard, the worst first.
 
-    Lines that are beyond the threshold of an alarm come first (!), then those that were earlier (*). Each sparkline
-    reaches from its own lowest to its own highest value. Neither the dashboard nor the alarms need be deployed.
+    Metrics that are beyond the threshold of an alarm come first (!), then those that were earlier (*). Each sparkline
+    is scaled from its own lowest to its own highest value. Neither the dashboard nor the alarms need to be deployed.
 
     \b
     Example:
@@ -79,8 +79,8 @@ def show_command(aws: Aws, *, env_name: str, hours: int, output: str) -> None:
     if not found.has_data:
         raise AwsError(
             f"Environment {env_name!r} is {status}, and CloudWatch in {aws.session.region_name} has no metrics of its "
-            f"last {hours} hours. MWAA publishes every minute while one is AVAILABLE, and the first metrics take up to "
-            "15 minutes. Wait, give more --hours, or check its options metrics.*."
+            f"last {hours} hours. MWAA publishes metrics every minute while an environment is AVAILABLE, and the first "
+            "ones take up to 15 minutes. Wait, increase --hours, or check its options metrics.*."
         )
     if output == "json":
         echo_json(
@@ -99,16 +99,16 @@ def show_command(aws: Aws, *, env_name: str, hours: int, output: str) -> None:
 
 @monitor.command("dashboard")
 @_actions
-@click.option("--body", "action", flag_value="body", help="Print the dashboard's body, as PutDashboard takes it.")
-@click.option("--name", metavar="NAME", help="Name of the dashboard; else MWAA- and the environments' names.")
+@click.option("--body", "action", flag_value="body", help="Print the body of the dashboard, as PutDashboard takes it.")
+@click.option("--name", metavar="NAME", help="Name of the dashboard. Default: MWAA- and the names of the environments.")
 @output_option
 @aws_command
 def dashboard_command(
     aws: Aws, *, env_names: tuple[str, ...], action: str | None, name: str | None, output: str
 ) -> None:
-    """Make a dashboard of one or more environments, one below the other.
+    """Create a dashboard of one or more environments, one below the other.
 
-    A dashboard that is as it should be is left alone, and so is one that was not made by this command.
+    A dashboard that needs no change is not written, nor is one that this command did not create.
 
     \b
     Example:
@@ -120,7 +120,7 @@ def dashboard_command(
     from airflow_mwaa_provider.monitoring.deployment import DashboardDeployment
 
     named = dashboard.dashboard_name(env_names, name)
-    # A name that is given says which dashboard is meant, whatever it is of.
+    # With --name, that dashboard is meant, whatever it shows.
     there = DashboardDeployment(aws.client("cloudwatch", attempts=1), named, None if name else env_names)
     remarks: list[str] = []
     if action == "delete":
@@ -146,16 +146,16 @@ def dashboard_command(
     "topics",
     multiple=True,
     metavar="ARN",
-    help="Topic that is told of an alarm and its end; repeatable.",
+    help="SNS topic for alarms and their ends; repeatable.",
 )
 @click.option(
     "--threshold",
     "thresholds",
     multiple=True,
     metavar="ALARM=NUMBER",
-    help="Another threshold, scheduler-cpu=80; repeatable.",
+    help="Another threshold, such as scheduler-cpu=80; repeatable.",
 )
-@click.option("--without", multiple=True, metavar="ALARM", help="Leave this alarm out; repeatable.")
+@click.option("--without", multiple=True, metavar="ALARM", help="Omit this alarm; repeatable.")
 @output_option
 @aws_command
 def alarms_command(
@@ -168,9 +168,9 @@ def alarms_command(
     without: tuple[str, ...],
     output: str,
 ) -> None:
-    """Make alarms on environments: schedulers, workers, queue, database, DAG files, cleanups and exports.
+    """Create alarms for environments: schedulers, workers, queue, database, DAG files, cleanups and exports.
 
-    Alarms that are as they should be are left alone; those of an environment that were made by this command before, and
+    Alarms that need no change are not written. Alarms that this command created earlier for an environment, and that
     are no longer wanted, are deleted.
 
     \b
@@ -187,7 +187,7 @@ def alarms_command(
         changes = there.deletion()
     else:
         chosen: dict[str, Any] = {"topics": topics, "thresholds": _numbers(thresholds), "without": without}
-        alarms.alarm_requests(env_names, **chosen)  # what is misused is told before anything is asked
+        alarms.alarm_requests(env_names, **chosen)  # misuse is reported before any call
         requests = alarms.alarm_requests(env_names, max_workers=_max_workers(aws, env_names), **chosen)
         if action == "cloudformation":
             echo_json(alarms.template(requests))
@@ -200,13 +200,13 @@ def alarms_command(
 
             def tell(change: Change) -> None:
                 done.append(change.name)
-                progress.show("", f"{len(done)} of {to_do} alarms are written")
+                progress.show("", f"{len(done)} of {to_do} alarms written")
 
             try:
                 there.apply(changes, tell)
             except MwaaError:
                 if done:
-                    warn(f"{len(done)} of {to_do} alarms are written: {', '.join(done)}.")
+                    warn(f"{len(done)} of {to_do} alarms written: {', '.join(done)}.")
                 raise
     _show(changes, is_plan=action not in ("apply", "delete"), what="alarm", output=output)
 
@@ -231,7 +231,7 @@ def _draw(found: Readings) -> None:
 
 
 def _max_workers(aws: Aws, env_names: Iterable[str]) -> dict[str, int]:
-    """Ask for the maximum number of workers of each environment, and so whether it is there."""
+    """Return the maximum number of workers of each environment; raise if one does not exist."""
     found = {}
     for env_name in env_names:
         described = _describe(aws, env_name)
@@ -254,7 +254,7 @@ def _numbers(thresholds: Iterable[str]) -> dict[str, float]:
         try:
             found[key] = float(number)
         except ValueError:
-            raise click.UsageError(f"--threshold {given!r} is no ALARM=NUMBER, such as scheduler-cpu=80.") from None
+            raise click.UsageError(f"--threshold {given!r} is not ALARM=NUMBER, such as scheduler-cpu=80.") from None
     return found
 
 
@@ -268,5 +268,5 @@ def _show(changes: list[Change], *, is_plan: bool, what: str, output: str) -> No
         echo_table([["TO DO" if is_plan else "DONE", what.upper(), "DIFFERS IN"], *rows])
     words = list(said.values())
     counted = [f"{words.count(word)} {'to ' if is_plan else ''}{word}" for word in dict.fromkeys(words)]
-    summary = ", ".join(counted) or f"there is no {what} of airflow-mwaa's"
+    summary = ", ".join(counted) or f"no {what} was created by airflow-mwaa"
     click.echo(f"{summary}{'; nothing was written' if is_plan else ''}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa roles``: who may do what with which DAGs of an environment."""
+"""``airflow-mwaa roles``: what the roles of an environment may do with which DAGs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ name_argument = click.argument("name", metavar="ROLE")
 
 @click.group()
 def roles() -> None:
-    """Look at Airflow's roles, and make one that sees some DAGs only.
+    """List, show, create and delete Airflow roles that see only some DAGs.
 
     \b
     Example:
@@ -37,7 +37,7 @@ def roles() -> None:
 @env_argument
 @environment_command()
 def list_roles(remote: Remote, *, output: str) -> None:
-    """List the roles, with the DAGs that each is given by name.
+    """List the roles, and the DAGs that each has permissions on by name.
 
     \b
     Example:
@@ -82,7 +82,7 @@ def show(remote: Remote, *, name: str, output: str) -> None:
 
 
 def _dags(role: Role) -> dict[str, list[str]]:
-    """Return what the role may do with which DAGs, of those that it names."""
+    """Return the actions of the role on each DAG that it names."""
     found: dict[str, list[str]] = {}
     for action, resource in sorted(role.permissions):
         if resource.startswith(_DAG):
@@ -99,8 +99,8 @@ def _dags(role: Role) -> dict[str, list[str]]:
     metavar="DAG[=ACTIONS]",
     multiple=True,
     required=True,
-    help="A DAG that it sees, and what it may do with it: read, edit (trigger, pause, clear), delete; read,edit if not "
-    "given. Repeatable.",
+    help="A DAG that the role sees, and its actions on it: read, edit (trigger, pause, clear), delete. Default: "
+    "read,edit. Repeatable.",
 )
 @renamed_option(
     "--base-role",
@@ -109,17 +109,17 @@ def _dags(role: Role) -> dict[str, list[str]]:
     default="User",
     show_default=True,
     metavar="ROLE",
-    help="The role that says what else it may do.",
+    help="The role whose other permissions it gets.",
 )
-@click.option("--update", is_flag=True, help="Change a role that is there until it is so; else that is an error.")
+@click.option("--update", is_flag=True, help="Change the role if it exists and differs, instead of failing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
 @environment_command(interrupted=_UNKNOWN)
 def create(
     remote: Remote, *, name: str, dags: tuple[str, ...], base_role: str, update: bool, dry_run: bool, output: str
 ) -> None:
-    """Make a role that sees these DAGs and no others; it may do what its base may, on them alone.
+    """Create a role that sees only these DAGs, and on them may do what its base role may do.
 
-    A role that is there and is so already is left as it is.
+    A role that already has exactly these permissions does not change.
 
     \b
     Example:
@@ -135,9 +135,8 @@ def create(
     is_change = change.created or change.added or change.removed
     if is_change and not change.created and not update:
         raise MwaaInputError(
-            f"Environment {remote.env_name!r}: role {name!r} is there, and differs in {len(change.added)} permissions "
-            f"to add and {len(change.removed)} to take away; nothing was changed. Give --update to change it, or "
-            "another name."
+            f"Environment {remote.env_name!r}: role {name!r} exists, and differs in {len(change.added)} permissions to "
+            f"add and {len(change.removed)} to remove; nothing was changed. Use --update to change it, or another name."
         )
     if is_change and not dry_run:
         change = environment.roles.set(change.role)
@@ -150,7 +149,7 @@ def create(
         for permission in permissions:
             click.echo(f"  {sign} {permission}")
     would = "would be " if dry_run else ""
-    what = f"{would}created" if change.created else f"{would}changed" if is_change else "is so already"
+    what = f"{would}created" if change.created else f"{would}changed" if is_change else "has these permissions already"
     click.echo(f"role {name!r} {what} in {remote.env_name}")
 
 
@@ -169,7 +168,7 @@ def _access(given: str) -> tuple[str, list[str]]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @environment_command(transports=("rest_api", "web_session"), interrupted=_UNKNOWN)
 def delete(remote: Remote, *, name: str, yes: bool, output: str) -> None:
-    """Delete a role; its users lose what it gave them. Asks at a terminal.
+    """Delete a role. Its users lose its permissions. On a terminal, the command asks first.
 
     \b
     Example:

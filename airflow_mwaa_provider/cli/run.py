@@ -16,13 +16,14 @@ from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, envir
 @env_argument
 @click.argument("argv", metavar="-- AIRFLOW-ARGS", nargs=-1, required=True, type=click.UNPROCESSED)
 @environment_command(
-    transports=("cli",), interrupted="interrupted; a command that was sent goes on in {env_name}, and may take effect"
+    transports=("cli",),
+    interrupted="interrupted; a command that was sent still runs in {env_name}, and may take effect",
 )
 def run(remote: Remote, *, argv: tuple[str, ...], output: str) -> None:
-    """Run an Airflow CLI command in an environment, and print what it prints.
+    """Run an Airflow CLI command in an environment, and print its output.
 
-    Every argument arrives as it was. Exit status 1 if the command failed: MWAA tells no other. What stands after -- is
-    left to Airflow, its options included.
+    The arguments after -- are passed to Airflow unchanged, options included. The exit status is 1 if the command
+    failed: MWAA reports no other.
 
     \b
     Example:
@@ -31,7 +32,7 @@ def run(remote: Remote, *, argv: tuple[str, ...], output: str) -> None:
     """
     command = list(argv[1:] if argv[0] == "airflow" else argv)
     if not command:
-        raise click.UsageError("Give an Airflow command after --, such as: -- dags list")
+        raise click.UsageError("Write an Airflow command after --, such as: -- dags list")
     result = remote.environment.run_cli(command)
     if output == "json":
         echo_json({"stdout": result.stdout, "stderr": result.stderr, "exit_status": result.exit_status})

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def _writes_a_script(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of all commands that make a script."""
+    """Add the options of all commands that write a script."""
     for option in (
-        click.option("--force", is_flag=True, help="Replace the file also when it differs."),
+        click.option("--force", is_flag=True, help="Replace the file even if it differs."),
         file_option(".sh", "stdout"),
     ):
         command = option(command)
@@ -34,9 +34,9 @@ def _writes_a_script(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def startup() -> None:
-    """Make startup scripts for an environment's containers.
+    """Generate startup scripts for the containers of an environment.
 
-    Each command makes one part. Parts can be put one after another: write the first, and add the others with >>.
+    Each command generates one part. To combine parts, write the first with > and append the others with >>.
 
     \b
     Example:
@@ -46,10 +46,10 @@ def startup() -> None:
 
 @startup.command("codeartifact")
 @click.option("--domain", required=True, help="Name of the CodeArtifact domain.")
-@click.option("--domain-owner", required=True, help="Account id of the domain's owner.")
+@click.option("--domain-owner", required=True, help="Account ID of the owner of the domain.")
 @click.option("--repository", required=True, help="Name of the repository.")
-@click.option("--region", help="The domain's region; the environment's own if not given.")
-@click.option("--replace-pypi", is_flag=True, help="Let pip look nowhere else: the repository has PyPI as an upstream.")
+@click.option("--region", help="Region of the domain. Default: that of the environment.")
+@click.option("--replace-pypi", is_flag=True, help="Use no other index: the repository has PyPI as an upstream.")
 @_writes_a_script
 @mwaa_errors_in_one_line
 def startup_codeartifact(
@@ -64,8 +64,8 @@ def startup_codeartifact(
 ) -> None:
     """Let pip read a CodeArtifact repository.
 
-    The script holds no secret. pip asks for a token each time it needs one, so that none is ever out of date, and none
-    is in a variable, a file or a log. With json, and beside a file, it shows the policy that the execution role needs.
+    The script contains no secret. pip requests a token each time it needs one, so tokens never expire in use, and none
+    is in a variable, a file or a log. With json or a file, the output shows the policy that the execution role needs.
 
     \b
     Example:
@@ -86,7 +86,7 @@ def startup_codeartifact(
     required=True,
     multiple=True,
     metavar="NAME[==VERSION]",
-    help="postgres, redshift, snowflake and so on; more than one if needed.",
+    help="Adapter, such as postgres, redshift or snowflake; repeatable.",
 )
 @click.option(
     "--component",
@@ -95,7 +95,7 @@ def startup_codeartifact(
     type=click.Choice([component.value for component in Component]),
     default=[Component.WORKER.value],
     show_default=True,
-    help="Which containers get it; more than one if needed. DAG files are parsed in the scheduler's.",
+    help="Container that gets it; repeatable. DAG files are parsed in that of the scheduler.",
 )
 @_writes_a_script
 @mwaa_errors_in_one_line
@@ -107,9 +107,9 @@ def startup_dbt(
     output: tuple[Path | None, str],
     force: bool,
 ) -> None:
-    """Install dbt beside Airflow, in a virtual environment of its own.
+    """Install dbt beside Airflow, in its own virtual environment.
 
-    The command dbt is on PATH for tasks, and DBT_VENV names the environment.
+    The command dbt is on the PATH of tasks, and DBT_VENV is the path of the virtual environment.
 
     \b
     Example:
@@ -124,14 +124,14 @@ def startup_dbt(
 def _by_component(
     _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
 ) -> list[tuple[Component, str]]:
-    """Read ``COMPONENT=VALUE``; a value alone is for the containers that run tasks and parse DAG files."""
+    """Parse ``COMPONENT=VALUE``; a value alone applies to the containers that run tasks and parse DAG files."""
     found = []
     for value in values:
         name, equals, rest = value.partition("=")
         if equals and name not in set(Component):
-            raise click.BadParameter(f"{value!r}: {name!r} is none of {', '.join(Component)}.")
+            raise click.BadParameter(f"{value!r}: {name!r} is not one of {', '.join(Component)}.")
         if equals and not rest:
-            raise click.BadParameter(f"{value!r}: nothing is named for the {name}.")
+            raise click.BadParameter(f"{value!r}: the value for the {name} is empty.")
         components = [Component(name)] if equals else [Component.WORKER, Component.SCHEDULER]
         found += [(component, rest if equals else value) for component in components]
     return found
@@ -144,14 +144,14 @@ def _by_component(
     multiple=True,
     callback=_by_component,
     metavar="[COMPONENT=]NAME",
-    help="A package of Amazon Linux for worker, scheduler or webserver; without one, for worker and scheduler.",
+    help="Package of Amazon Linux for worker, scheduler or webserver. Default: worker and scheduler.",
 )
 @click.option(
     "--requirements",
     multiple=True,
     callback=_by_component,
     metavar="[COMPONENT=]FILE",
-    help="A requirements file for these containers alone. Its lines are put into the script.",
+    help="Requirements file for these containers only. Its lines are copied into the script.",
 )
 @_writes_a_script
 @mwaa_errors_in_one_line
@@ -162,9 +162,9 @@ def startup_runtime(
     output: tuple[Path | None, str],
     force: bool,
 ) -> None:
-    """Install packages of the operating system and of Python, in the containers that need them.
+    """Install packages of the operating system and of Python in the containers that need them.
 
-    A private web server reaches no repository: nothing is installed there unless its name is given.
+    Nothing is installed on the web server unless you name it: a private one reaches no repository.
 
     \b
     Example:
@@ -186,15 +186,15 @@ def _text_of(file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise MwaaInputError(f"{file}: cannot be read: {why}. Give a requirements file.") from None
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise MwaaInputError(f"{file}: cannot be read: {why}. Name a requirements file.") from None
 
 
 def _line_break_before() -> str:
-    """Return what ends a line that is there already, where stdout is a file that is added to."""
+    """Return a line break if stdout is a file that is appended to."""
     try:
         status = os.fstat(sys.stdout.fileno())
-    except (OSError, ValueError):  # no file at all
+    except (OSError, ValueError):  # not a file
         return ""
     return "\n" if stat.S_ISREG(status.st_mode) and status.st_size else ""
 
@@ -202,7 +202,7 @@ def _line_break_before() -> str:
 def _hand_over(
     script: str, output: tuple[Path | None, str], *, force: bool, policy: dict[str, Any] | None = None
 ) -> None:
-    """Print the script, or write it and say what comes next."""
+    """Print the script, or write it and print the next steps."""
     from airflow_mwaa_provider.packaging.startup.script import write_script
 
     path, form = output
@@ -215,8 +215,8 @@ def _hand_over(
         echo_exactly(f"{_line_break_before()}{script}")
         return
     click.echo(f"{'Wrote' if changed else 'Unchanged:'} {path}: {len(script.encode())} bytes")
-    click.echo("  Upload it to the environment's bucket, and give the environment its path and version.")
+    click.echo("  Upload it to the bucket of the environment, and set its path and version in the environment.")
     if policy:
-        click.echo("  The execution role's permissions for it:")
+        click.echo("  Permissions that the execution role needs:")
         for line in json.dumps(policy, indent=2).splitlines():
             click.echo(f"    {line}")

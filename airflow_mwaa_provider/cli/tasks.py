@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa tasks``: the tasks of a run, what they log, and clearing them."""
+"""``airflow-mwaa tasks``: list the tasks of a run, read their logs, and clear them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ run_argument = click.argument("run_id", metavar="RUN")
 
 @click.group()
 def tasks() -> None:
-    """Look at the tasks of a run, read what they log, and clear them.
+    """List the tasks of a run, read their logs, and clear them.
 
     \b
     Example:
@@ -62,11 +62,11 @@ def tasks() -> None:
     type=click.Choice(_STATES),
     metavar="STATE",
     multiple=True,
-    help="Only those in a state, such as failed; repeatable.",
+    help="Only tasks in this state, such as failed; repeatable.",
 )
 @environment_command()
 def list_tasks(remote: Remote, *, dag_id: str, run_id: str, states: tuple[str, ...], output: str) -> None:
-    """List the tasks of a run, each mapped one by itself, in the order in which they began.
+    """List the tasks of a run in the order in which they started; each mapped instance has its own row.
 
     \b
     Example:
@@ -76,7 +76,7 @@ def list_tasks(remote: Remote, *, dag_id: str, run_id: str, states: tuple[str, .
     with naming_the_nearest(remote, dag_id, [run_id]):
         found = environment.get_task_instances(dag_id, run_id)
         if not found:
-            environment.get_dag_run(dag_id, run_id)  # says so where there is none
+            environment.get_dag_run(dag_id, run_id)  # raises where the run does not exist
     chosen = [task for task in found if not states or task.state.value in states]
     chosen.sort(key=lambda task: (task.start_date is None, task.start_date and task.start_date.timestamp(), task.label))
     if output == "json":
@@ -84,7 +84,7 @@ def list_tasks(remote: Remote, *, dag_id: str, run_id: str, states: tuple[str, .
     elif chosen:
         echo_table([("TASK", "STATE", "TRY", "BEGAN (UTC)", "TOOK"), *map(_cells, chosen)], drop=("TRY", "BEGAN (UTC)"))
     else:
-        click.echo(f"There are no such tasks in run {run_id!r} of DAG {dag_id!r}.", err=True)
+        click.echo(f"Run {run_id!r} of DAG {dag_id!r} has no such tasks.", err=True)
 
 
 def _document(task: TaskInstance) -> dict[str, Any]:
@@ -110,11 +110,17 @@ def _cells(task: TaskInstance) -> tuple[object, ...]:
 @run_argument
 @click.argument("task_id", metavar="TASK")
 @renamed_option(
-    "--try-number", "try_number", was="--try", type=click.IntRange(1), help="Which try; the last one that has begun."
+    "--try-number",
+    "try_number",
+    was="--try",
+    type=click.IntRange(1),
+    help="Number of the try. Default: the last one that has started.",
 )
-@click.option("--map-index", type=click.IntRange(0), help="Which one of a mapped task.")
-@click.option("--follow", is_flag=True, help="Until the task has ended, retries included; exit status 1 if it failed.")
-@click.option("--poll-interval", type=WAIT_TIME, help="Time between two looks; 2s if not given.")
+@click.option("--map-index", type=click.IntRange(0), help="Instance of a mapped task.")
+@click.option(
+    "--follow", is_flag=True, help="Continue until the task has ended, retries included; exit status 1 if it failed."
+)
+@click.option("--poll-interval", type=WAIT_TIME, help="Time between two polls. Default: 2s.")
 @environment_command()
 def log(
     remote: Remote,
@@ -128,7 +134,7 @@ def log(
     poll_interval: timedelta | None,
     output: str,
 ) -> None:
-    """Print what a task has logged, and with --follow what it logs until it has ended.
+    """Print the log of a task, and with --follow what it logs until it has ended.
 
     \b
     Example:
@@ -143,7 +149,7 @@ def log(
     with naming_the_nearest(remote, dag_id, [run_id], [task_id]):
         task = one_task_instance(environment, dag_id, run_id, task_id, map_index)
         if task.try_number is None:
-            # The CLI tells no try, and has no logs: what it says of that is the answer.
+            # The CLI reports no tries and has no logs; this raises the error that says so.
             environment.get_task_log(dag_id, run_id, task_id)
         number = try_number or last_begun_try(task)
         if not follow:
@@ -159,7 +165,7 @@ def log(
         task, number, lines = _follow(looks, is_shown=output == "text")
     except KeyboardInterrupt:
         stop = remote.again("dags", "stop", remote.env_name, dag_id, run_id)
-        fail(f"interrupted; task {task.label!r} goes on in {remote.env_name}. To stop its run: {stop}")
+        fail(f"interrupted; task {task.label!r} is still running in {remote.env_name}. To stop its run: {stop}")
     except MwaaError as error:
         which = (remote.env_name, dag_id, run_id, task_id, *index)
         fail(f"{unended(error)}. To follow it again: {remote.again('tasks', 'log', *which, '--follow')}")
@@ -171,7 +177,7 @@ def log(
 
 
 def _follow(looks: Iterator[LogLines], *, is_shown: bool) -> tuple[TaskInstance, int, list[str]]:
-    """Pass on what comes; return how the task was at the end, its last try, and the lines of that one."""
+    """Print lines as they come; return the task at its end, its last try, and the lines of that try."""
     told, last_try, lines = "", 0, list[str]()
     for look in looks:
         task, number = look.instance, look.try_number
@@ -182,7 +188,7 @@ def _follow(looks: Iterator[LogLines], *, is_shown: bool) -> tuple[TaskInstance,
         lines += look.lines
         if is_shown:
             _echo_lines(look.lines)
-        waits = "has not begun" if not number and not task.state.is_final else ""
+        waits = "has not started" if not number and not task.state.is_final else ""
         if number and task.state.value == "up_for_retry":
             waits = "waits for its next try"
         note = f"task {task.label!r} {waits}: it is {task.state.value}. Ctrl-C ends the wait." if waits else ""
@@ -195,11 +201,11 @@ def _follow(looks: Iterator[LogLines], *, is_shown: bool) -> tuple[TaskInstance,
 def _end_without_log(remote: Remote, task: TaskInstance) -> None:
     subject = f"Environment {remote.env_name!r}: task {task.label!r} of run {task.run_id!r}"
     if task.state.is_final:
-        fail(f"{subject} has no log: it is {task.state.value}, and no try of it has begun.")
+        fail(f"{subject} has no log: it is {task.state.value}, and no try of it has started.")
     index = ("--map-index", str(task.map_index)) if task.map_index >= 0 else ()
     which = (remote.env_name, task.dag_id, task.run_id, task.task_id)
     again = remote.again("tasks", "log", *which, *index, "--follow")
-    fail(f"{subject} has not begun: it is {task.state.value}. To wait for it: {again}")
+    fail(f"{subject} has not started: it is {task.state.value}. To wait for it: {again}")
 
 
 def _show(remote: Remote, task: TaskInstance, number: int, lines: list[str], output: str) -> None:
@@ -211,7 +217,7 @@ def _show(remote: Remote, task: TaskInstance, number: int, lines: list[str], out
 
 
 def _echo_lines(lines: list[str]) -> None:
-    """Print lines of a log; what would move a terminal's cursor is written out."""
+    """Print lines of a log; escape characters that would move the cursor of a terminal."""
     for line in lines:
         echo_exactly(on_one_line(_COLOURS.sub("", line).expandtabs()) + "\n")
     sys.stdout.flush()
@@ -224,11 +230,11 @@ def _echo_lines(lines: list[str]) -> None:
 @click.argument("task_ids", metavar="TASK...", nargs=-1, required=True)
 @click.option("--downstream", is_flag=True, help="Also the tasks that depend on them.")
 @clearing_options
-@environment_command(interrupted="interrupted; whether the tasks were cleared in {env_name} is unknown")
+@environment_command(interrupted="interrupted; it is unknown whether the tasks in {env_name} were cleared")
 def clear(remote: Remote, *, dag_id: str, run_id: str, task_ids: tuple[str, ...], output: str, **options: Any) -> None:
-    """Clear tasks of a run, so that they run again; a mapped task with all that it has.
+    """Clear tasks of a run, so that they run again; a mapped task with all its instances.
 
-    What would be cleared is shown first, and asked for at a terminal. A task that runs is ended and begins again.
+    The tasks are shown first, and on a terminal the command asks. Running tasks are ended and start again.
 
     \b
     Example:

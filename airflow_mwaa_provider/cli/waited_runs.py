@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run that a person waits for: what is shown meanwhile, at its end, and when the wait ends before it."""
+"""Wait for a run in a terminal: what is shown meanwhile, at its end, and if the wait ends first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TIMEOUT_S = 12 * 3600.0
 
 @dataclass(frozen=True)
 class Patience:
-    """How a run is waited for."""
+    """How to wait for a run."""
 
     timeout_s: float = _TIMEOUT_S
     interval_s: float | None = None
@@ -39,7 +39,7 @@ class Patience:
     def of(cls, options: Mapping[str, Any], *, wait: bool) -> Patience:
         """Read the options of a command.
 
-        :param wait: whether it waits at all; where it doesn't, these options say nothing.
+        :param wait: whether the command waits; if it does not, these options are refused.
         """
         given = [name for name, value in options.items() if value]
         if given and not wait:
@@ -55,11 +55,11 @@ class Patience:
 
 
 def show_run(remote: Remote, run: DagRun, output: str, failed_tasks: tuple[str, ...] = ()) -> None:
-    """Print a run: fields for people, a document for machines."""
+    """Print a run, as fields for people or a document for machines."""
     try:
         url = remote.environment.dag_run_url(run.dag_id, run.run_id)
     except MwaaError:
-        url = None  # a role that may trigger need not be allowed to ask for the address
+        url = None  # a role that may trigger runs may lack the permission to read the address
     document = {
         "env_name": remote.env_name,
         "dag_id": run.dag_id,
@@ -81,12 +81,12 @@ def show_run(remote: Remote, run: DagRun, output: str, failed_tasks: tuple[str, 
 
 
 def wait_for_run(remote: Remote, run: DagRun, how: Patience, output: str) -> None:
-    """Wait until a run ends, print it, and end the command with 1 where it ended badly."""
+    """Wait until a run ends and print it; end the command with status 1 if the run failed."""
     from airflow_mwaa_provider.client.parameters import run_states
     from airflow_mwaa_provider.client.waits.run_wait import PollInterval
 
     subject = f"run {run.run_id} of DAG {run.dag_id}"
-    # Also where nobody looks: whoever reads a log wants to know which run it was, however the wait ends.
+    # Also without a terminal: readers of a log want to know which run it was, however the wait ends.
     click.echo(f"airflow-mwaa: waiting for {subject} in {remote.env_name}", err=True)
     began = time.monotonic()
     with Progress(is_plain_too=False) as progress:
@@ -122,7 +122,7 @@ def wait_for_run(remote: Remote, run: DagRun, how: Patience, output: str) -> Non
 
 @contextlib.contextmanager
 def leaving_the_run_alone(remote: Remote, run: DagRun, how: Patience) -> Iterator[None]:
-    """End the command when it is interrupted in here, and not the run, unless that was asked for."""
+    """End the command when it is interrupted in this context, but the run only with --cancel-on-interrupt."""
     try:
         yield
     except KeyboardInterrupt:
@@ -135,11 +135,11 @@ def _end_interrupted(remote: Remote, run: DagRun, how: Patience) -> NoReturn:
         try:
             stopped = remote.environment.stop_dag_run(run.dag_id, run.run_id)
         except MwaaError as error:
-            fail(f"interrupted; {subject} goes on, because it could not be marked as failed: {error}")
+            fail(f"interrupted; {subject} is still running, because it could not be marked as failed. {error}")
         if stopped.state.value == "success":
-            fail(f"interrupted; {subject} in {remote.env_name} had ended by itself: success.")
+            fail(f"interrupted; {subject} in {remote.env_name} had already ended: success.")
         fail(f"interrupted; {subject} in {remote.env_name} has been marked as failed, which ends its tasks.")
-    fail(f"interrupted; {subject} goes on in {remote.env_name}. {_look_again(remote, run)}")
+    fail(f"interrupted; {subject} is still running in {remote.env_name}. {_look_again(remote, run)}")
 
 
 def _look_again(remote: Remote, run: DagRun) -> str:

@@ -37,7 +37,7 @@ def test_a_run_is_made_once_and_shown(terminal: Terminal, world: World, env_name
         "url": made["url"],
     }
     again = terminal.run(*command, "--run-id", "one")
-    assert "run 'one' of DAG 'etl' was there before; no other was made" in again.stderr
+    assert "run 'one' of DAG 'etl' already existed; no other was created" in again.stderr
     assert "queued" in again.stdout
     assert len(world.airflow(env_name).runs) == 1
     terminal.run(*command)
@@ -88,8 +88,8 @@ def test_a_paused_dag_is_told_at_once(terminal: Terminal) -> None:
         (["env3", "no_dag"], 1, "Check the ids, that the DAG is deployed there"),
         (["no-env", "etl"], 1, "no such environment, or it is not ready. Check its name, the account and the region."),
         (["", "etl"], 2, "The environment's name is empty."),
-        (["env3", "etl", "--conf", "{"], 2, "--conf is no JSON: Expecting property name"),
-        (["env3", "etl", "--conf", ""], 2, "--conf is no JSON"),
+        (["env3", "etl", "--conf", "{"], 2, "--conf is not JSON: Expecting property name"),
+        (["env3", "etl", "--conf", ""], 2, "--conf is not JSON"),
         (["env3", "etl", "--conf", "[1]"], 2, "--conf is a list, not a JSON object"),
         (["env3", "etl", "--conf", "null"], 2, "--conf is null, not a JSON object"),
         (["env3", "etl", "--conf", '{"a": NaN}'], 2, "conf cannot be written as JSON"),
@@ -109,9 +109,9 @@ def test_what_is_refused_is_one_line(terminal: Terminal, arguments: list[str], s
         (["--wait-timeout", "5m"], "--wait-timeout needs --wait"),
         (["--allowed-state", "failed"], "--allowed-state needs --wait"),
         (["--cancel-on-interrupt"], "--cancel-on-interrupt needs --wait"),
-        (["--wait", "--wait-timeout", "soon"], "'soon' is no time above 0; write 45s, 30m or 1h30m."),
-        (["--wait", "--wait-timeout", "0"], "'0' is no time above 0"),
-        (["--wait", "--poll-interval", "nan"], "'nan' is no time above 0"),
+        (["--wait", "--wait-timeout", "soon"], "'soon' is not a positive duration; write 45s, 30m or 1h30m."),
+        (["--wait", "--wait-timeout", "0"], "'0' is not a positive duration"),
+        (["--wait", "--poll-interval", "nan"], "'nan' is not a positive duration"),
         (["--wait", "--failed-state", "bad"], "'bad' is not one of"),
         (["--transport", "pigeon"], "'pigeon' is not one of"),
     ],
@@ -135,7 +135,7 @@ def test_conf_from_a_file_and_from_stdin(terminal: Terminal, world: World, tmp_p
     assert [run["conf"] for run in world.airflow().runs] == [conf, conf]
     path.write_bytes(b'{"a": "\xff"}')
     line = terminal.error("dags", "trigger", "env3", "etl", "--conf", f"@{path}", status=2)
-    assert "is no text in UTF-8 (byte 7)." in line
+    assert "is not UTF-8 (byte 7)." in line
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -143,7 +143,7 @@ def test_an_unknown_fate_says_how_to_go_on(terminal: Terminal, world: World) -> 
     world.fault("rest", "html", status=502)
     line = terminal.error("dags", "trigger", "env3", "etl", "--run-id", "one", "--transport", "web_session", status=1)
     assert "<html" not in line
-    assert line.endswith("Trigger it again with --run-id one: that makes no second run.")
+    assert line.endswith("Trigger it again with --run-id one, which creates no second run.")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -164,7 +164,7 @@ def test_an_interrupted_wait_leaves_the_run_alone(
     assert (process.returncode, output) == (1, b"")
     assert run["state"] == ("failed" if cancels else "queued")
     [line] = errors.decode().splitlines()
-    words = "in env3 has been marked as failed, which ends its tasks." if cancels else "goes on in env3."
+    words = "in env3 has been marked as failed, which ends its tasks." if cancels else "is still running in env3."
     assert line.startswith(f"airflow-mwaa: interrupted; run 'one' of DAG 'etl' {words}")
     if not cancels:
         assert "To stop it: airflow-mwaa dags stop env3 etl one --region us-east-1. " in line

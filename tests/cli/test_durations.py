@@ -47,7 +47,7 @@ def test_a_number_alone_is_seconds_of_a_wait_and_nothing_of_an_age() -> None:
     with pytest.raises(click.BadParameter, match="'30' has no unit; write 30d for days, 30h for hours"):
         DURATION.convert("30", None, None)
     assert DURATION.convert("0s", None, None) == timedelta(0)
-    with pytest.raises(click.BadParameter, match="'0s' is no time above 0"):
+    with pytest.raises(click.BadParameter, match="'0s' is not a positive duration"):
         WAIT_TIME.convert("0s", None, None)
 
 

@@ -102,15 +102,15 @@ def test_without_region_credentials_or_profile(terminal: Terminal, command: list
     split = 1 if command[0] in ("run", "environments") else 2
     before, after = command[:split], command[split:]
     line = terminal.error(*before, "--profile", "none", *after, status=2)
-    assert "The config profile (none) could not be found. Give another with --profile or AWS_PROFILE" in line
+    assert "The config profile (none) could not be found. Use another one (--profile or AWS_PROFILE)" in line
     terminal.variables["AWS_REGION"] = None
-    assert terminal.error(*command, status=2) == "No AWS region is known. Give --region, or set AWS_REGION."
+    assert terminal.error(*command, status=2) == "No AWS region is configured. Use --region, or set AWS_REGION."
     terminal.variables["AWS_SECRET_ACCESS_KEY"] = None
     terminal.variables["AWS_REGION"] = "us-east-1"
     assert "Partial credentials" in terminal.error(*command, status=1)
     terminal.variables["AWS_ACCESS_KEY_ID"] = None
     line = terminal.error(*command, status=1)
-    assert line.startswith("No AWS credentials were found. Give --profile, set AWS_PROFILE, or log in: aws sso login")
+    assert line.startswith("No AWS credentials were found. Use --profile, set AWS_PROFILE, or log in: aws sso login")
 
 
 def test_a_profile_of_the_environment_and_one_that_is_broken(terminal: Terminal, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_profile_of_the_environment_and_one_that_is_broken(terminal: Terminal,
     assert "profile (none)" in terminal.error("variables", "list", "env3", status=2)
     terminal.variables |= {"AWS_PROFILE": None, "AWS_CONFIG_FILE": str(config)}
     line = terminal.error("variables", "list", "env3", status=1)
-    assert line.startswith("The AWS credentials cannot be had: Unable to parse config file")
+    assert line.startswith("The AWS credentials cannot be loaded: Unable to parse config file")
 
 
 def test_the_region_of_a_profile_and_of_the_option(terminal: Terminal, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_what_airflow_masks_is_left_out_when_asked(terminal: Terminal, world: Wo
         "exported": ["open"],
         "left_out": ["a_secret"],
     }
-    assert result.stderr == "airflow-mwaa: left out, because Airflow masks them: 'a_secret'\n"
+    assert result.stderr == "airflow-mwaa: omitted, because Airflow masks them: 'a_secret'\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -142,7 +142,7 @@ def test_an_interrupted_import_puts_back_what_it_wrote(
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
     assert errors.decode().splitlines() == [
-        "airflow-mwaa: interrupted; putting back what was written ...",
+        "airflow-mwaa: interrupted; rolling back what was written ...",
         "airflow-mwaa: interrupted; the variables of env3 are as they were before.",
     ]
     assert (process.returncode, output) == (1, b"")

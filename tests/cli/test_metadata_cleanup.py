@@ -106,7 +106,7 @@ def test_a_plan_is_shown_and_carried_out(lab: Lab, database: str, command: Any) 
 def test_nobody_is_deleted_for_without_being_asked(lab: Lab, database: str, command: Any) -> None:
     status, out, err = command("clean")
     assert (status, out) == (2, "")
-    assert "give --yes" in err
+    assert "use --yes" in err
     assert runs(lab, database) == 40
 
 
@@ -126,13 +126,13 @@ def test_what_was_archived_comes_back(lab: Lab, database: str, bucket: str, comm
     ("arguments", "status", "message"),
     [
         (["clean", "--yes", "--retention", "2h"], 2, "below one day"),
-        (["clean", "--yes", "--retention", "soon"], 2, "no length of time"),
+        (["clean", "--yes", "--retention", "soon"], 2, "not a duration"),
         (["plan", "--table", "dag_runs"], 2, "did you mean dag_run"),
         (["plan", "--retention-by-table", "xcom"], 2, "TABLE=AGE"),
-        (["plan", "--route", "api"], 2, "give --env-name ENV"),
+        (["plan", "--route", "api"], 2, "Name it with --env-name"),
         (["clean", "--yes", "--archive-to", "bucket/x"], 2, "s3://BUCKET/PREFIX"),
         (["clean", "--yes", "--env-name", "e", "--route", "cli", "--archive-to", "s3://b/p"], 2, "do not archive"),
-        (["restore", "s3://bucket"], 2, "no archive in S3"),
+        (["restore", "s3://bucket"], 2, "not an archive in S3"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -199,7 +199,7 @@ def test_a_cleanup_ends_in_the_middle_of_a_delete(lab: Lab, database: str, comma
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
-    assert "interrupted; what was deleted until then is gone" in err
+    assert "interrupted; rows that were already deleted stay deleted" in err
     assert runs(lab, database) == 40
 
 

@@ -86,7 +86,7 @@ def test_a_dry_run_estimates_and_writes_nothing(lab, command, bucket) -> None:
 def test_misuse_and_failure_are_one_line_each(lab, command, bucket) -> None:
     place = f"s3://{bucket}/x"
     wrong = [
-        (2, "is no place in S3", ("x/y",), {}),
+        (2, "is not a location in S3", ("x/y",), {}),
         (2, "No database was named", (place,), {"AIRFLOW_MWAA_DATABASE_URL": None}),
         (2, "did you mean dag_run", (place, "--table", "dag_runs"), {}),
         (2, "MWAA__DB__POSTGRES_HOST is not set", (place, "--route", "mwaa_environment"), {}),

@@ -90,9 +90,9 @@ def test_people_see_what_is_to_be_done_and_what_was(terminal: Terminal, cloudwat
     lines = terminal.run(*changed).stdout.splitlines()
     assert ["update", "mwaa/env3/scheduler-cpu", "Threshold"] in [line.split() for line in lines]
     assert max(map(len, lines)) <= 80
-    assert terminal.run(*changed, "--apply").stdout.splitlines()[-1] == "14 as it was, 1 updated, 1 deleted"
+    assert terminal.run(*changed, "--apply").stdout.splitlines()[-1] == "14 unchanged, 1 updated, 1 deleted"
     assert (
-        terminal.run("monitor", "dashboard", "env3", "--delete").stdout == "there is no dashboard of airflow-mwaa's\n"
+        terminal.run("monitor", "dashboard", "env3", "--delete").stdout == "no dashboard was created by airflow-mwaa\n"
     )
 
 

@@ -116,7 +116,7 @@ def test_dags_with_their_last_runs(terminal: Terminal, world: World, env_name: s
     assert ids("--active") == ["etl", "report"]
     assert ids("e*") == ["etl"]
     assert ids("p") == ["paused", "report"]
-    assert "There are no DAGs that fit in" in terminal.run(*command, "nothing").stderr
+    assert "There are no DAGs that match in" in terminal.run(*command, "nothing").stderr
 
 
 @both
@@ -129,7 +129,7 @@ def test_dags_over_the_cli_say_what_is_not_known(terminal: Terminal, world: Worl
         ["paused", "paused"],
     ]
     first, second = shown.stderr.splitlines()
-    assert first.startswith("airflow-mwaa: neither schedules nor last runs are known: MWAA's CLI endpoint")
+    assert first.startswith("airflow-mwaa: schedules and last runs are unknown: MWAA's CLI endpoint")
     assert second == "airflow-mwaa: DAG file bad.py cannot be imported: SyntaxError: x"
     line = terminal.error("dags", "list", env_name, "--failed", "--transport", "cli", status=2)
     assert "the last run of each DAG cannot go through MWAA's CLI endpoint" in line
@@ -166,20 +166,20 @@ def test_runs_are_stopped(terminal: Terminal, world: World, env_name: str, trans
     command = ("dags", "stop", env_name, "etl", "--transport", transport)
     result = terminal.run(*command, "old", "new")
     assert "run 'new' of DAG 'etl' in" in result.stdout
-    assert "is marked as failed; running tasks that this ends: transform[0]\n" in result.stdout
-    assert f"run 'old' of DAG 'etl' in {env_name} had ended before: failed\n" in result.stdout
+    assert "is marked as failed; running tasks that end with it: transform[0]\n" in result.stdout
+    assert f"run 'old' of DAG 'etl' in {env_name} had already ended: failed\n" in result.stdout
     assert airflow.run("etl", "new")["state"] == "failed"
     airflow.create("etl", "third")
     found = terminal.json(*command, "--all-running", "--yes")
     assert (found["stopped"], found["ended_before"], found["failed"]) == (["third"], {}, {})
-    assert "No run of DAG 'etl' runs in" in terminal.run(*command, "--all-running", "--yes").stderr
+    assert "DAG 'etl' has no running or queued runs in" in terminal.run(*command, "--all-running", "--yes").stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "Give either RUN..., or --all-running"),
-        (["new", "--all-running", "--yes"], "Give either RUN..., or --all-running"),
+        ([], "Name runs, or use --all-running, but not both"),
+        (["new", "--all-running", "--yes"], "Name runs, or use --all-running, but not both"),
         (["--all-running"], "--all-running needs --yes, because nobody can be asked here"),
         (["new", "--transport", "cli"], "marking a run cannot go through MWAA's CLI endpoint"),
     ],
@@ -240,7 +240,7 @@ def test_a_clearing_of_unknown_fate_says_where_to_look(terminal: Terminal, world
     result = terminal.run(command, "clear", "env3", "etl", "old", *more, status=1)
     [line] = result.stderr.splitlines()
     assert "It may have taken effect." in line
-    assert line.endswith("Look before you clear it again: airflow-mwaa tasks list env3 etl old")
+    assert line.endswith("Before you clear it again, check: airflow-mwaa tasks list env3 etl old")
 
 
 def test_clearing_over_the_cli_is_refused_by_name(terminal: Terminal, world: World) -> None:
@@ -318,7 +318,7 @@ def test_a_log_is_followed_to_its_end(terminal: Terminal, world: World, env_name
     process = terminal.start(*command)
     assert process.stdout is not None
     assert process.stderr is not None
-    waits = b"airflow-mwaa: task 'extract' has not begun: it is queued. Ctrl-C ends the wait.\n"
+    waits = b"airflow-mwaa: task 'extract' has not started: it is queued. Ctrl-C ends the wait.\n"
     assert process.stderr.readline() == waits
     world.do(airflow.tasks[4].update, state="up_for_retry")
     assert process.stdout.readline() == b"one\n"
@@ -351,7 +351,9 @@ def test_ctrl_c_ends_following_and_not_the_task(terminal: Terminal, world: World
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 1
-    message = "interrupted; task 'extract' goes on in env3. To stop its run: airflow-mwaa dags stop env3 etl new"
+    message = (
+        "interrupted; task 'extract' is still running in env3. To stop its run: airflow-mwaa dags stop env3 etl new"
+    )
     assert errors.decode() == f"airflow-mwaa: {message}\n"
 
 
@@ -372,9 +374,9 @@ def test_a_log_that_cannot_be_read_any_more_says_how_to_go_on(terminal: Terminal
             {"state": "queued"},
             [],
             1,
-            "has not begun: it is queued. To wait for it: airflow-mwaa tasks log env3 etl old ",
+            "has not started: it is queued. To wait for it: airflow-mwaa tasks log env3 etl old ",
         ),
-        ({"state": "skipped", "try_number": 0}, [], 1, "has no log: it is skipped, and no try of it has begun."),
+        ({"state": "skipped", "try_number": 0}, [], 1, "has no log: it is skipped, and no try of it has started."),
         ({}, ["--poll-interval", "1s"], 2, "--poll-interval needs --follow"),
         ({}, ["--map-index", "7"], 1, "has no map index 7"),
         ({}, ["--transport", "cli"], 2, "the log of a task cannot go through MWAA's CLI endpoint"),
@@ -445,7 +447,7 @@ def test_a_role_is_made_shown_and_changed(terminal: Terminal, world: World, env_
     made = terminal.json(*command)
     assert made["created"]
     assert {"can_read on DAG:etl", "can_edit on DAG:etl"} <= set(made["added"])
-    assert "role 'team' is so already" in terminal.run(*command).stdout
+    assert "role 'team' has these permissions already" in terminal.run(*command).stdout
     shown = terminal.json("roles", "show", env_name, "team", *options)
     assert shown["dags"] == {"etl": ["edit", "read"]}
     text = terminal.run("roles", "show", env_name, "team", *options).stdout
@@ -456,7 +458,7 @@ def test_a_role_is_made_shown_and_changed(terminal: Terminal, world: World, env_
     assert "  team " in terminal.run("roles", "list", env_name, *options).stdout
     changed = ("roles", "create", env_name, "team", "--dag", "etl=read", "--dag", "paused", *options)
     line = terminal.error(*changed, status=2)
-    assert "differs in 2 permissions to add and 1 to take away; nothing was changed. Give --update" in line
+    assert "differs in 2 permissions to add and 1 to remove; nothing was changed. Use --update" in line
     assert terminal.json(*changed, "--update")["removed"] == ["can_edit on DAG:etl"]
     assert ("can_edit", "DAG:etl") not in airflow.roles.roles["team"]
 

@@ -90,7 +90,7 @@ def test_offline(index: WheelIndex, tmp_path: Path) -> None:
     assert found[1].startswith(f"Wrote {tmp_path}/plugins.zip: 2 wheels, ")
     assert (tmp_path / "packaged_requirements.txt").is_file()
     found = printed(tmp_path, "# nothing\n", "--offline", str(tmp_path / "none.zip"), "--force")
-    assert found[1:] == ["There is nothing to package: no file is written."]
+    assert found[1:] == ["There is nothing to package; no file was written."]
     assert not (tmp_path / "none.zip").exists()
     found = printed(tmp_path, "folium==99\n", "--offline", str(tmp_path / "other.zip"), status=1)
     assert not (tmp_path / "other.zip").exists()
@@ -124,7 +124,7 @@ def test_without_uv_and_with_an_old_one(index: WheelIndex, tmp_path: Path, monke
         "is neither. Install it: pip install --upgrade uv. [not-resolved]"
     )
     assert second.startswith("error: requirements.txt:2: 'numpy=1' is no requirement that pip can read. Write numpy==1")
-    assert last.startswith("requirements.txt: not checked to the end, so that it is unknown whether MWAA can install ")
+    assert last.startswith("requirements.txt: not checked completely; it is unknown whether MWAA can install ")
     old = tmp_path / "uv"
     old.write_text("#!/bin/sh\necho uv 0.4.1\n")
     old.chmod(0o755)
@@ -164,13 +164,13 @@ def test_another_version_of_a_provider(index: WheelIndex, tmp_path: Path) -> Non
     assert found[1:] == [
         "  apache-airflow-providers-amazon 9.34.0 to 9.35.0",
         "  boto3 1.43.56 to 1.44.8",
-        f"Wrote {written}: upload it into dags/, and let requirements.txt have these lines:",
+        f"Wrote {written}: upload it into dags/, and put these lines into requirements.txt:",
         '  --constraint "/usr/local/airflow/dags/constraints-3.12-updated.txt"',
         "  apache-airflow-providers-amazon==9.35.0",
     ]
     found = printed(tmp_path, "boto3==1.30.0\n", "--update-provider", "amazon==9.35.0", "--force", status=1)
     assert (
-        "Nothing is written. requirements.txt was checked with these lines, at its end or in place of its own:" in found
+        "Nothing was written. requirements.txt was checked with these lines, at its end or replacing its own:" in found
     )
     printed(tmp_path, "", "--update-provider", "amazon==9.35.0", "--offline", "x.zip", status=2)
 

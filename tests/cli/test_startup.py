@@ -89,10 +89,10 @@ def test_what_is_for_which_container(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--package", "wrker=libaio"], "'wrker=libaio': 'wrker' is none of worker, scheduler, webserver."),
-        (["--requirements", "worker="], "'worker=': nothing is named for the worker."),
-        (["--package", "worker="], "'worker=': nothing is named for the worker."),
-        (["--requirements", "/no/such/file"], "/no/such/file: cannot be read: No such file or directory. Give a req"),
+        (["--package", "wrker=libaio"], "'wrker=libaio': 'wrker' is not one of worker, scheduler, webserver."),
+        (["--requirements", "worker="], "'worker=': the value for the worker is empty."),
+        (["--package", "worker="], "'worker=': the value for the worker is empty."),
+        (["--requirements", "/no/such/file"], "/no/such/file: cannot be read: No such file or directory. Name a req"),
         ([], "airflow-mwaa: runtime: there is nothing to install. Give packages or requirements."),
     ],
 )
@@ -137,7 +137,7 @@ def test_an_output_that_takes_nothing_is_named(
             main(["startup", *DBT], standalone_mode=False)
         os.dup2(null.fileno(), full.fileno())  # what is left in its buffer
     assert capsys.readouterr().err == (
-        "airflow-mwaa: output: cannot be written: No space left on device. Free some space, or write it elsewhere.\n"
+        "airflow-mwaa: output: cannot be written: No space left on device. Free some space, or write to another disk.\n"
     )
 
 

@@ -182,7 +182,7 @@ def test_a_masked_value_says_how_it_can_be_read(terminal: Terminal, world: World
 
 
 def test_a_value_that_is_no_text(terminal: Terminal) -> None:
-    assert "What came on stdin is no text in UTF-8" in terminal.error(
+    assert "The input on stdin is not UTF-8" in terminal.error(
         "variables", "set", "env3", "k", "-", stdin=b"\xff", status=2
     )
 
@@ -190,7 +190,7 @@ def test_a_value_that_is_no_text(terminal: Terminal) -> None:
 @pytest.mark.parametrize("arguments", [["k"], ["k", "v", "--from-file", "f"]])
 def test_a_value_is_given_once(terminal: Terminal, arguments: list[str]) -> None:
     result = terminal.run("variables", "set", "env3", *arguments, status=2)
-    assert "Give either VALUE (- for stdin), or --from-file." in result.stderr
+    assert "Pass either VALUE (- for stdin) or --from-file." in result.stderr
 
 
 @pytest.mark.parametrize("nouns", KINDS)

@@ -110,7 +110,7 @@ def test_a_running_task_is_followed_and_its_run_is_stopped(terminal: Terminal, w
     assert process.returncode == 1
     assert errors.endswith(f"airflow-mwaa: task 'sleep' of run '{run.run_id}' is failed.\n")
     assert environment.get_dag_run("sleeps", run.run_id).state is DagRunState.FAILED
-    assert "had ended before: failed" in terminal.run("dags", "stop", *of_run).stdout
+    assert "had already ended: failed" in terminal.run("dags", "stop", *of_run).stdout
 
 
 def test_airflows_own_command(terminal: Terminal, env_name: str) -> None:

@@ -194,5 +194,5 @@ def test_the_command_prints_the_version(moto_url: str, tmp_path: Path, monkeypat
     for uri in ("s3://bucket", f"s3://{BUCKET}/requirements.txt"):
         refused = CliRunner().invoke(main, [*arguments[:-1], uri])
         assert refused.exit_code == 2, uri
-    assert "requirements.txt: the key of a zip ends in .zip. Write s3://BUCKET/plugins.zip." in refused.output
+    assert "requirements.txt: the key must end in .zip. Write s3://BUCKET/plugins.zip." in refused.output
     assert not (tmp_path / "p.zip").exists(), "found before anything was written"

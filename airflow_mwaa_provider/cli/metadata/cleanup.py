@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa metadata plan``, ``clean`` and ``restore``: what is old in a metadata database."""
+"""``airflow-mwaa metadata plan``, ``clean`` and ``restore``: old rows of a metadata database."""
 
 from __future__ import annotations
 
@@ -35,34 +35,42 @@ _OPTIONS = (
         "--database-url",
         envvar="AIRFLOW_MWAA_DATABASE_URL",
         metavar="URL",
-        help="postgresql://USER@HOST:5432/DATABASE; the password from PGPASSWORD or ~/.pgpass. Also: "
+        help="postgresql://USER@HOST:5432/DATABASE; the password comes from PGPASSWORD or ~/.pgpass. Default: "
         "AIRFLOW_MWAA_DATABASE_URL.",
     ),
     click.option(
         "--route",
         type=click.Choice(["auto", "database", "mwaa_environment", "api", "cli"]),
         default="auto",
-        help="mwaa_environment: the settings of the MWAA container that it runs in; api: the plugin of the "
-        "environment's web server; cli: Airflow's own db clean there.",
+        help="mwaa_environment: the settings of the MWAA container that the command runs in; api: the plugin "
+        "metadata_api of the environment's web server; cli: Airflow's own db clean there.",
     ),
-    renamed_option("--env-name", "env_name", was="--env", metavar="ENV", help="The environment of routes api and cli."),
+    renamed_option("--env-name", "env_name", was="--env", metavar="ENV", help="Environment, for routes api and cli."),
     click.option(
-        "--retention", type=DURATION, default="30d", show_default=True, help="How old what has ended must be: 30d, 36h."
+        "--retention",
+        type=DURATION,
+        default="30d",
+        show_default=True,
+        help="Minimum age of rows to delete, such as 30d or 36h.",
     ),
     click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable."),
-    click.option("--exclude", multiple=True, metavar="NAME", help="Without this table; repeatable."),
+    click.option("--exclude", multiple=True, metavar="NAME", help="Not this table; repeatable."),
     renamed_option(
         "--retention-by-table",
         "retention_by_table",
         was="--retention-of",
         multiple=True,
         metavar="TABLE=AGE",
-        help="Another retention, xcom=7d; repeatable.",
+        help="Retention of one table, such as xcom=7d; repeatable.",
     ),
-    click.option("--max-age", type=DURATION, help="Leave alone what is older than this."),
+    click.option("--max-age", type=DURATION, help="Do not touch rows that are older than this."),
     click.option("--dag", "dag_ids", multiple=True, metavar="DAG_ID", help="Only rows of this DAG; repeatable."),
-    click.option("--keep-last-run/--no-keep-last-run", default=True, show_default=True, help="Of each DAG."),
-    click.option("--statement-timeout", type=DURATION, default="1h", show_default=True, help="Of queries that count."),
+    click.option(
+        "--keep-last-run/--no-keep-last-run", default=True, show_default=True, help="Keep the last run of each DAG."
+    ),
+    click.option(
+        "--statement-timeout", type=DURATION, default="1h", show_default=True, help="Longest query that counts rows."
+    ),
     click.option("--force", is_flag=True, help="Allow a retention below a day."),
     output_option,
     region_option,
@@ -78,7 +86,7 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_with_options
 @mwaa_errors_in_one_line
 def plan(*, output: str, **given: Any) -> None:
-    """Show what a cleanup would delete, table by table, what it would keep and why; delete nothing.
+    """Show what a cleanup would delete from each table, and what it would keep and why. Delete nothing.
 
     \b
     Example:
@@ -98,15 +106,23 @@ def plan(*, output: str, **given: Any) -> None:
 
 @click.command("clean")
 @_with_options
-@click.option("--archive-to", metavar="s3://BUCKET/PREFIX", help="Archive there first; delete what was archived only.")
-@click.option("--kms-key-id", help="Encrypt the archive with this key of KMS.")
-@click.option("--bucket-owner", metavar="ACCOUNT", help="Account that the bucket must belong to.")
-@click.option("--batch-rows", type=int, default=10_000, show_default=True, help="Rows a transaction at most.")
+@click.option(
+    "--archive-to", metavar="s3://BUCKET/PREFIX", help="Archive there first, and delete only what was archived."
+)
+@click.option("--kms-key-id", help="Encrypt the archive with this KMS key.")
+@click.option("--bucket-owner", metavar="ACCOUNT", help="Account that must own the bucket.")
+@click.option("--batch-rows", type=int, default=10_000, show_default=True, help="Rows per transaction at most.")
 @click.option("--max-transaction", type=DURATION, default="1s", show_default=True, help="Longest transaction.")
 @click.option("--lock-timeout", type=DURATION, default="500ms", show_default=True, help="Longest wait for a lock.")
-@click.option("--max-pause", type=DURATION, default="1m", show_default=True, help="Longest pause for a busy database.")
-@click.option("--max-duration", type=DURATION, help="End after this time; the next cleanup goes on there.")
-@click.option("--workers", type=int, default=1, show_default=True, help="Connections that delete side by side.")
+@click.option(
+    "--max-pause",
+    type=DURATION,
+    default="1m",
+    show_default=True,
+    help="Longest pause while the database is under load.",
+)
+@click.option("--max-duration", type=DURATION, help="Stop after this time; the next cleanup continues.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Connections that delete in parallel.")
 @renamed_option(
     "--wait-timeout",
     "wait_timeout",
@@ -118,7 +134,7 @@ def plan(*, output: str, **given: Any) -> None:
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @mwaa_errors_in_one_line
 def clean(*, output: str, yes: bool, **given: Any) -> None:
-    """Delete what is old, in short transactions; where a person looks, show the plan first and ask.
+    """Delete old rows in short transactions. On a terminal, show the plan first and ask.
 
     \b
     Example:
@@ -135,7 +151,7 @@ def clean(*, output: str, yes: bool, **given: Any) -> None:
             with _progress() as progress:
                 outcome = cleaner.run(progress)
     except KeyboardInterrupt:
-        fail("interrupted; what was deleted until then is gone, and the next cleanup goes on from there")
+        fail("interrupted; rows that were already deleted stay deleted, and the next cleanup continues from there")
     if output == "json":
         echo_json(outcome.document())
     else:
@@ -147,13 +163,11 @@ def clean(*, output: str, yes: bool, **given: Any) -> None:
 
 @click.command("restore")
 @click.argument("place", metavar="s3://BUCKET/ARCHIVE")
-@click.option("--database-url", envvar="AIRFLOW_MWAA_DATABASE_URL", metavar="URL", help="As metadata clean takes it.")
-@click.option(
-    "--route", type=click.Choice(["auto", "mwaa_environment"]), default="auto", help="As metadata clean has it."
-)
+@click.option("--database-url", envvar="AIRFLOW_MWAA_DATABASE_URL", metavar="URL", help="As for metadata clean.")
+@click.option("--route", type=click.Choice(["auto", "mwaa_environment"]), default="auto", help="As for metadata clean.")
 @click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable.")
-@click.option("--keep-changed", is_flag=True, help="Leave rows alone that are there with other values.")
-@click.option("--other-database", is_flag=True, help="Restore into another database than the archive is of.")
+@click.option("--keep-changed", is_flag=True, help="Skip rows that exist with other values.")
+@click.option("--other-database", is_flag=True, help="Restore into a database other than that of the archive.")
 @renamed_option(
     "--wait-timeout",
     "wait_timeout",
@@ -179,7 +193,7 @@ def restore(
     region: str | None,
     profile: str | None,
 ) -> None:
-    """Bring back what a cleanup with --archive-to has deleted, each table whole or not at all.
+    """Restore rows that a cleanup with --archive-to deleted, each table completely or not at all.
 
     \b
     Example:
@@ -187,7 +201,7 @@ def restore(
     """
     uri = S3Uri.parse(place)
     if uri is None or not uri.key:
-        raise MwaaInputError(f"{place!r} is no archive in S3; write s3://BUCKET/PREFIX/archive-DATE.")
+        raise MwaaInputError(f"{place!r} is not an archive in S3; write s3://BUCKET/PREFIX/archive-DATE.")
     from airflow_mwaa_provider.metadata.cleaning.restore import restore_archive
 
     try:
@@ -204,7 +218,7 @@ def restore(
                 wait_timeout_s=wait_timeout.total_seconds(),
             )
     except KeyboardInterrupt:
-        fail("interrupted; tables that were told of are restored, the others are as they were")
+        fail("interrupted; the tables listed above are restored, the others are unchanged")
     if output == "json":
         echo_json(found)
         return
@@ -214,20 +228,20 @@ def restore(
 
 def _plan_for_somebody(given: dict[str, Any], counting: Callable[[str], None]) -> Plan:
     if not sys.stdin.isatty():
-        raise MwaaInputError("Nobody is there to be asked: give --yes, or look with metadata plan first.")
+        raise MwaaInputError("There is nobody to ask: use --yes, or first look at metadata plan.")
     return _cleaner(given, counting).plan()
 
 
 def _ask(found: Plan) -> None:
     _show_plan(found)
-    until = f", from before {found.older_than:%Y-%m-%d %H:%M} UTC" if found.older_than else ""
+    until = f" from before {found.older_than:%Y-%m-%d %H:%M} UTC" if found.older_than else ""
     if not click.confirm(f"Delete these {found.rows:,} rows of {found.source}{until}?"):
         fail("nothing was deleted")
 
 
 @contextmanager
 def _counting() -> Iterator[Callable[[str], None]]:
-    """Show what is being counted, where a person looks."""
+    """Show on a terminal what is being counted."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -246,7 +260,7 @@ def _cleaner(given: dict[str, Any], counting: Callable[[str], None] = lambda _: 
 
     def by_environment() -> Any:
         if not env_name:
-            raise MwaaInputError(f"Route {route} goes through an environment: give --env-name ENV.")
+            raise MwaaInputError(f"Route {route} goes through an environment. Name it with --env-name.")
         if given.get("archive_to"):
             raise MwaaInputError(
                 "--archive-to needs the database itself: routes api and cli do not archive. Export first, with "
@@ -290,7 +304,7 @@ def _options(given: dict[str, Any]) -> CleanupOptions:
     for text in given["retention_by_table"]:
         table, _, age = text.partition("=")
         if not table or not age:
-            raise MwaaInputError(f"--retention-by-table {text!r} is no TABLE=AGE; write xcom=7d.")
+            raise MwaaInputError(f"--retention-by-table {text!r} is not TABLE=AGE; write xcom=7d.")
         try:
             by_table[table] = DURATION.convert(age, None, None)
         except click.BadParameter as error:
@@ -331,7 +345,7 @@ def _show_plan(plan: Plan) -> None:
         ]
         echo_table([("TABLE", "ROWS", "OF ALL", "BYTES", "OLDER THAN (UTC)", "WITH"), *rows], drop=("WITH", "OF ALL"))
     else:
-        click.echo("  Nothing is old enough to go.")
+        click.echo("  No rows are old enough to delete.")
     if plan.kept:
         click.echo()
         kept = [(k.table, "" if k.rows is None else f"{k.rows:,}", k.why) for k in plan.kept]
@@ -343,7 +357,7 @@ def _show_plan(plan: Plan) -> None:
             ("rows", f"{plan.rows:,}"),
             ("bytes", _size(plan.bytes)),
             ("time, about", _time(plan.seconds) if plan.rows else None),
-            ("tables with nothing to go", untouched or None),
+            ("tables without old rows", untouched or None),
             ("route", plan.route),
         ]
     )
@@ -394,7 +408,7 @@ def _time(seconds: float) -> str:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """Show a bar for the table that is under way, where a person looks."""
+    """Show a progress bar for the current table on a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which database the options of a command lead to."""
+"""The database that the options of a command name."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["database_ways"]
 
 
 def database_ways(url: str | None, route: str, env_name: str | None = None) -> list[Way[Database]]:
-    """Return the routes to a database. One that is named comes before an environment that is, and then it is told."""
+    """Return the routes to a database. A named database precedes an environment, and is logged then."""
     from airflow_mwaa_provider.metadata.database import Database
 
     def named() -> Database:
         if not url:
             raise MwaaInputError(
-                "No database was named: give --database-url, set AIRFLOW_MWAA_DATABASE_URL, or, in a container of "
-                "MWAA, --route mwaa_environment; or --env ENV for its web server."
+                "No database was named. Use --database-url, AIRFLOW_MWAA_DATABASE_URL, in a container of MWAA --route "
+                "mwaa_environment, or --env-name ENV for the web server of an environment."
             )
         return Database.from_url(url)
 

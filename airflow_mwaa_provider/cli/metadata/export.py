@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa metadata export``: tables of a metadata database to S3."""
+"""``airflow-mwaa metadata export``: export tables of a metadata database to S3."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     "--database-url",
     envvar="AIRFLOW_MWAA_DATABASE_URL",
     metavar="URL",
-    help="postgresql://USER@HOST:5432/DATABASE; the password from PGPASSWORD or ~/.pgpass. Also: "
+    help="postgresql://USER@HOST:5432/DATABASE; the password comes from PGPASSWORD or ~/.pgpass. Default: "
     "AIRFLOW_MWAA_DATABASE_URL.",
 )
 @click.option(
     "--route",
     type=click.Choice(["auto", "database", "mwaa_environment", "api", "rest"]),
     default="auto",
-    help="mwaa_environment: the settings of the MWAA container that it runs in; api: the plugin of the environment's "
-    "web server; rest: what its REST API shows.",
+    help="mwaa_environment: the settings of the MWAA container that the command runs in; api: the plugin metadata_api "
+    "of the environment's web server; rest: what its REST API shows.",
 )
-@renamed_option("--env-name", "env_name", was="--env", metavar="ENV", help="The environment of routes api and rest.")
+@renamed_option("--env-name", "env_name", was="--env", metavar="ENV", help="Environment, for routes api and rest.")
 @click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable.")
-@click.option("--exclude", multiple=True, metavar="NAME", help="Without this table, or TABLE.COLUMN; repeatable.")
+@click.option("--exclude", multiple=True, metavar="NAME", help="Not this table, or TABLE.COLUMN; repeatable.")
 @click.option("--since", metavar="ISO", help="Rows from this time on, with a time zone: 2026-11-22T00:00:00Z.")
 @click.option("--until", metavar="ISO", help="Rows before this time.")
 @renamed_option(
@@ -56,16 +56,20 @@ if TYPE_CHECKING:
     type=click.Choice(["csv", "parquet"]),
     default="csv",
     show_default=True,
-    help="Of the objects.",
+    help="Format of the objects.",
 )
-@click.option("--compression", type=click.Choice(["none", "gzip", "zstd", "snappy"]))
-@click.option("--layout", type=click.Choice(["table", "hive"]), help="One file a table, or partitions by date.")
-@click.option("--file-bytes", type=int, metavar="N", help="Begin another file when one has this size.")
-@click.option("--incremental", is_flag=True, help="Only what is new or changed since the last such export.")
-@click.option("--manifest-name", default="manifest.json", show_default=True)
-@click.option("--kms-key-id", help="Encrypt the objects with this key of KMS.")
-@click.option("--bucket-owner", metavar="ACCOUNT", help="Account that the bucket must belong to.")
-@click.option("--dry-run", is_flag=True, help="Estimate, and write nothing.")
+@click.option(
+    "--compression", type=click.Choice(["none", "gzip", "zstd", "snappy"]), help="Default: that of the format."
+)
+@click.option("--layout", type=click.Choice(["table", "hive"]), help="One file per table, or partitions by date.")
+@click.option("--file-bytes", type=int, metavar="N", help="Start a new file at this size.")
+@click.option(
+    "--incremental", is_flag=True, help="Only rows that are new or changed since the last incremental export."
+)
+@click.option("--manifest-name", default="manifest.json", show_default=True, help="Name of the manifest object.")
+@click.option("--kms-key-id", help="Encrypt the objects with this KMS key.")
+@click.option("--bucket-owner", metavar="ACCOUNT", help="Account that must own the bucket.")
+@click.option("--dry-run", is_flag=True, help="Estimate the size, and write nothing.")
 @output_option
 @region_option
 @profile_option
@@ -84,7 +88,7 @@ def export(
     bucket_owner: str | None,
     **options: Any,
 ) -> None:
-    """Export tables to S3, in constant memory; nothing is visible until all of them are there.
+    """Export tables to S3 in constant memory. Nothing is visible until all of them are written.
 
     \b
     Example:
@@ -93,7 +97,7 @@ def export(
     """
     uri = S3Uri.parse(place)
     if uri is None:
-        raise MwaaInputError(f"{place!r} is no place in S3; write s3://BUCKET/PREFIX.")
+        raise MwaaInputError(f"{place!r} is not a location in S3; write s3://BUCKET/PREFIX.")
     bucket = uri.bucket
     chosen = _options(uri.prefix, options)
     opened = _source(database_url, route, env_name, region, profile, (bucket, uri.prefix))
@@ -153,7 +157,7 @@ def _source(
     profile: str | None,
     destination: tuple[str, str],
 ) -> Iterator[Any]:
-    """Open what the options lead to; a database that is named comes before an environment that is."""
+    """Open the source that the options name; a database takes precedence over an environment."""
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.environment_source import opened, source_ways
     from airflow_mwaa_provider.metadata.routes import Way, choose_route
@@ -161,7 +165,7 @@ def _source(
 
     def environment() -> Any:
         if not env_name:
-            raise MwaaInputError(f"Route {route} asks the web server of an environment: give --env-name ENV.")
+            raise MwaaInputError(f"Route {route} reads from the web server of an environment. Name it with --env-name.")
         return Remote(env_name, region, profile).environment
 
     ways: list[Way[Any]] = [*database_ways(url, route, env_name), *source_ways(environment, destination)]
@@ -175,7 +179,7 @@ def _show_estimates(source: Any, options: ExportOptions, output: str) -> None:
     from airflow_mwaa_provider.metadata.export.estimate import estimate_export
 
     if source.route in {"api", "rest"}:
-        raise MwaaInputError(f"Route {source.route} cannot estimate: no query is run for it. Leave --dry-run out.")
+        raise MwaaInputError(f"Route {source.route} cannot estimate, because it runs no query. Omit --dry-run.")
     estimates = estimate_export(source.connection, source.schema, options)
     if output == "json":
         echo_json([asdict(item) for item in estimates])
@@ -184,12 +188,12 @@ def _show_estimates(source: Any, options: ExportOptions, output: str) -> None:
     echo_table([("TABLE", "ROWS", "BYTES", "CHOSEN BY"), *shown])
     total = sum(item.bytes for item in estimates)
     echo_fields([("rows", f"{sum(item.rows for item in estimates):,}"), ("bytes, uncompressed", f"{total:,}")])
-    click.echo("  PostgreSQL's own estimates; nothing was written.")
+    click.echo("  Estimates of PostgreSQL; nothing was written.")
 
 
 @contextmanager
 def _progress() -> Iterator[Progress | None]:
-    """Show a bar for the table that is under way, where a person looks."""
+    """Show a progress bar for the current table on a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -213,7 +217,7 @@ def _progress() -> Iterator[Progress | None]:
                 if bar:
                     bars.remove_task(bar["id"])
                 bar.update(table=table, id=bars.add_task(table, total=None, rows="0"))
-            # Bytes are what is counted; of the rows that are expected follows how many there will be.
+            # The bar counts bytes; their total is estimated from the expected number of rows.
             total = size * expected_rows / rows if expected_rows and rows and expected_rows >= rows else None
             bars.update(bar["id"], completed=size, total=total, rows=f"{rows:,}")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa metadata``: Airflow's metadata database, exports of it, and cleaning it."""
+"""``airflow-mwaa metadata``: export and clean Airflow's metadata database, and work with exports."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from airflow_mwaa_provider.cli.metadata.report import ddl, report
 
 @click.group()
 def metadata() -> None:
-    """Export Airflow's metadata database, work with exports of it, and delete what is old.
+    """Export Airflow's metadata database, work with exports, and delete old rows.
 
     \b
     Example:
-      airflow-mwaa metadata export s3://bucket/history --format parquet
+      airflow-mwaa metadata export s3://bucket/history --file-format parquet
       airflow-mwaa metadata report s3://bucket/history --output-file history.html
       airflow-mwaa metadata plan --retention 30d
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa metadata report`` and ``ddl``: what can be made out of an export."""
+"""``airflow-mwaa metadata report`` and ``ddl``: a page, or SQL, from an export."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ place_argument = click.argument("place", metavar="s3://BUCKET/PREFIX|DIR")
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("report.html"),
     show_default=True,
-    help="Where to write the page; - for stdout.",
+    help="Path of the page; - for stdout.",
 )
-@click.option("--since", metavar="ISO", help="Count what happened from this time on: 2026-11-01T00:00:00Z.")
-@click.option("--title", metavar="TEXT", help="What the page calls it, such as the environment's name.")
+@click.option("--since", metavar="ISO", help="Count only from this time on: 2026-11-01T00:00:00Z.")
+@click.option("--title", metavar="TEXT", help="Title of the page, such as the name of the environment.")
 @output_option
 @aws_command
 def report(aws: Aws, *, place: str, output_file: Path, since: str | None, title: str | None, output: str) -> None:
-    """Write a page with plots out of an export: what is open, failures, slow tasks, queue delay, growth.
+    """Write a page with plots from an export: open runs, failures, slow tasks, queue delay, growth.
 
-    The export is read as a stream, from S3 or from a folder with a copy of it, CSV or Parquet. The page is one file
+    The export, CSV or Parquet, is streamed from S3 or from a local folder with a copy of it. The page is a single file
     that needs no network.
 
     \b
@@ -77,13 +77,13 @@ def report(aws: Aws, *, place: str, output_file: Path, since: str | None, title:
 
 @click.command()
 @place_argument
-@click.option("--dialect", type=click.Choice(_DIALECTS), required=True, help="Who shall understand the statements.")
+@click.option("--dialect", type=click.Choice(_DIALECTS), required=True, help="SQL dialect of the statements.")
 @output_option
 @aws_command
 def ddl(aws: Aws, *, place: str, dialect: str, output: str) -> None:
-    """Print the SQL that makes an export's tables known to Athena or DuckDB.
+    """Print the SQL that creates the tables of an export in Athena or DuckDB.
 
-    Of an incremental export each row is there once, as it was last. Run it again after a further increment.
+    Each row of an incremental export appears once, in its last state. Run the command again after a further increment.
 
     \b
     Example:
@@ -101,7 +101,7 @@ def ddl(aws: Aws, *, place: str, dialect: str, output: str) -> None:
 
 
 def _check_writable(path: Path) -> None:
-    """Say before the export is read, and not after, that the page cannot be written."""
+    """Raise if the page cannot be written, before the export is read."""
     if path.exists() and not path.is_file():
         return
     try:
@@ -112,7 +112,7 @@ def _check_writable(path: Path) -> None:
 
 
 def _write(path: Path, page: str) -> None:
-    """Write the page as a whole or not at all."""
+    """Write the page completely or not at all."""
     beside = path.with_name(f".{path.name}.part")
     try:
         if path.exists() and not path.is_file():  # /dev/null, a pipe

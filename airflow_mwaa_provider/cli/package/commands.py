@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa package``: the files that are uploaded to AWS, and the pins of MWAA's images."""
+"""``airflow-mwaa package``: the files to upload to AWS, and the pins of MWAA images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAMBDA_ZIP = "mwaa-lambda.zip"
 
 @click.group()
 def package() -> None:
-    """Build and check the files that are uploaded to AWS; print what an image pins.
+    """Build and check the files to upload to AWS; print the pins of an image.
 
     \b
     Example:
@@ -48,15 +48,19 @@ package.add_command(package_plugins)
     type=click.Choice([name.value for name in HandlerName]),
     default=HandlerName.TRIGGER.value,
     show_default=True,
-    help="Whose setup to show: trigger runs a DAG, endpoints makes VPC endpoints. The zip holds both.",
+    help="Handler whose setup to show: trigger runs a DAG, endpoints creates VPC endpoints. The zip has both.",
 )
-@click.option("--with-requests", is_flag=True, help="Add requests, for web_session and cli, or where boto3 is old.")
-@click.option("--force", is_flag=True, help="Replace the file also when it is no zip of this command.")
+@click.option(
+    "--with-requests",
+    is_flag=True,
+    help="Add the package requests, for transports web_session and cli, or an old boto3.",
+)
+@click.option("--force", is_flag=True, help="Replace the file even if this command did not write it.")
 @mwaa_errors_in_one_line
 def package_lambda(*, output: tuple[Path | None, str], handler: str, with_requests: bool, force: bool) -> None:
     """Build the zip of a Lambda function that triggers a DAG, and show how to set the function up.
 
-    It needs no Airflow, and of Lambda's runtime only boto3. Built again it is the same, byte for byte.
+    It needs no Airflow, and only boto3 of the Lambda runtime. Builds are reproducible, byte for byte.
 
     \b
     Example:
@@ -109,7 +113,7 @@ def _echo(path: Path, built: LambdaZip, changed: bool, setup: FunctionSetup) -> 
     click.echo("  Environment variables:")
     for variable in setup.variables:
         click.echo(f"    {variable.name}{'' if variable.required else ' (optional)'}: {variable.says}")
-    click.echo("  The role's permissions, beside AWSLambdaBasicExecutionRole:")
+    click.echo("  Permissions of the role, in addition to AWSLambdaBasicExecutionRole:")
     for line in json.dumps(setup.policy, indent=2).splitlines():
         click.echo(f"    {line}")
 
@@ -121,8 +125,8 @@ def _echo(path: Path, built: LambdaZip, changed: bool, setup: FunctionSetup) -> 
 def package_constraints(*, version: str | None, output: str) -> None:
     """Print the constraints file of an MWAA image, or list the images.
 
-    VERSION is the image's Airflow. The file holds what the image pins, for pip's option -c. It comes with this
-    package: nothing is downloaded.
+    VERSION is the Airflow version of the image. The file has the pins of the image, for pip's option -c. It is part of
+    this package: nothing is downloaded.
 
     \b
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa package plugins``: builds a plugins.zip, uploads it, or says what is wrong with one."""
+"""``airflow-mwaa package plugins``: build, upload or check a plugins.zip."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class _Path(click.Path):
-    """A path; an empty one, as a variable that is not set makes it, would be the current folder."""
+    """A path. An empty one, as from a variable that is not set, would mean the current folder, and is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
-            self.fail("It is empty. Give a path; the current folder is '.'.", param, ctx)
+            self.fail("It is empty. Write a path; the current folder is '.'.", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -37,21 +37,23 @@ _ZIP = "plugins.zip"
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...", type=_FILE)
 @file_option(".zip", _ZIP)
 @click.option("--oracle", type=_FILE, metavar="FILE", help="Oracle's instantclient-basic-linux.x64-….zip.")
-@click.option("--libaio", type=_FILE, metavar="FILE", help="libaio.so.1 for --oracle, or a .deb that holds it.")
+@click.option("--libaio", type=_FILE, metavar="FILE", help="libaio.so.1 for --oracle, or a .deb with it.")
 @click.option("--hadoop", type=_FILE, metavar="FILE", help="Apache's hadoop-….tar.gz.")
 @click.option("--hive", type=_FILE, metavar="FILE", help="Apache's apache-hive-…-bin.tar.gz.")
 @click.option("--environment-plugin", is_flag=True, help="Add a plugin that sets the binaries' environment variables.")
-@click.option("--startup-script", type=_FILE, metavar="FILE", help="Write the exports of a startup script there.")
-@click.option("--upload", metavar="s3://BUCKET/KEY", help="Upload it, and print the version for the environment.")
 @click.option(
-    "--airflow-version", metavar="VERSION", help="The environment's Airflow; the newest image's if not given."
+    "--startup-script", type=_FILE, metavar="FILE", help="Write the exports for a startup script to this file."
 )
-@click.option("--stored", is_flag=True, help="Don't compress: the same bytes on any machine, whatever its zlib.")
+@click.option("--upload", metavar="s3://BUCKET/KEY", help="Upload the zip, and print its version for the environment.")
 @click.option(
-    "--copy-links", is_flag=True, help="Copy what symbolic links lead to: larger, but the same after any unzip."
+    "--airflow-version", metavar="VERSION", help="Airflow of the environment. Default: that of the newest image."
 )
-@click.option("--check", type=_FILE, metavar="FILE.zip", help="Build nothing: say what is wrong with this one.")
-@click.option("--force", is_flag=True, help="Replace files also when they are not of this command.")
+@click.option("--stored", is_flag=True, help="Do not compress: the same bytes on any machine, whatever its zlib.")
+@click.option(
+    "--copy-links", is_flag=True, help="Copy the targets of symbolic links: larger, but the same after any unzip."
+)
+@click.option("--check", type=_FILE, metavar="FILE.zip", help="Build nothing, and check this zip.")
+@click.option("--force", is_flag=True, help="Replace files even if this command did not write them.")
 @aws_command
 def package_plugins(
     aws: Aws,
@@ -71,10 +73,10 @@ def package_plugins(
     check: Path | None,
     force: bool,
 ) -> None:
-    """Build a plugins.zip out of plugins, wheels and binaries, or check one.
+    """Build a plugins.zip from plugins, wheels and binaries, or check one.
 
-    A SOURCE is a folder of plugins (its content is taken), a .py file, a wheel, or another plugins.zip. What MWAA
-    could not use is found before anything is written or uploaded. Built again, it is the same, byte for byte.
+    A SOURCE is a folder of plugins (its content is added), a .py file, a wheel, or another plugins.zip. What MWAA could
+    not use is reported before anything is written or uploaded. Builds are reproducible, byte for byte.
 
     \b
     Example:
@@ -88,12 +90,12 @@ def package_plugins(
     built_of = (named, oracle, libaio, hadoop, hive, startup_script, upload)
     if check is not None:
         if sources or any(built_of) or environment_plugin or stored or copy_links or force:
-            raise click.UsageError("--check builds nothing: give --check FILE.zip alone, or with --airflow-version.")
+            raise click.UsageError("--check builds nothing. Use --check FILE.zip alone, or with --airflow-version.")
         _check(check, form, airflow_version)
         return
     if not sources and not any((oracle, hadoop, hive)):
         raise click.UsageError(
-            "Nothing to build from: give a SOURCE, --oracle, --hadoop or --hive, or --check FILE.zip."
+            "There is nothing to build from. Name a SOURCE, or use --oracle, --hadoop, --hive or --check FILE.zip."
         )
     from airflow_mwaa_provider.exceptions import PluginsRefused
     from airflow_mwaa_provider.packaging.plugins_zip.building import Binaries, build_plugins
@@ -104,7 +106,7 @@ def package_plugins(
     if upload is not None:
         key = parse_s3_uri(upload).key
         if not key.lower().endswith(".zip"):
-            raise click.UsageError(f"--upload {upload}: the key of a zip ends in .zip. Write s3://BUCKET/plugins.zip.")
+            raise click.UsageError(f"--upload {upload}: the key must end in .zip. Write s3://BUCKET/plugins.zip.")
         client = aws.client("s3", attempts=1)
     try:
         with Progress(is_plain_too=False) as progress:
@@ -153,7 +155,7 @@ def _upload(client: Any, path: Path, uri: str) -> Uploaded:
 
     whole_mb = path.stat().st_size / 1e6
     with make_progress() as progress:
-        # Told before the first call, which is repeated for a minute where S3 cannot be reached.
+        # Shown before the first call, which is retried for a minute if S3 cannot be reached.
         progress.show("", f"uploading {path} to {uri}")
         return upload_file(
             client,
@@ -194,13 +196,13 @@ def _echo(built: BuiltPlugins, uploaded: Uploaded | None, script: Path | None, *
     click.echo(f"{done} {built.zip.path}: {_files(len(built.zip.names))}, {size}, unpacked {unpacked}")
     echo_fields([("SHA-256", built.zip.sha256)])
     echo_fields((source, _files(count)) for source, count in built.counts.items())
-    echo_fields((f"left out: {kind}", _files(count)) for kind, count in built.left_out.items())
+    echo_fields((f"omitted: {kind}", _files(count)) for kind, count in built.left_out.items())
     echo_problems(built.problems)
     if built.variables:
         _echo_environment(built, script, has_plugin=has_plugin)
     if uploaded is not None:
         done = "Uploaded" if uploaded.changed else "Unchanged:"
-        click.echo(f"{done} s3://{uploaded.bucket}/{uploaded.key}; the environment needs its version:")
+        click.echo(f"{done} s3://{uploaded.bucket}/{uploaded.key}; set its version in the environment:")
         echo_fields([("PluginsS3Path", uploaded.key), ("PluginsS3ObjectVersion", uploaded.version_id)])
 
 
@@ -208,17 +210,17 @@ def _echo_environment(built: BuiltPlugins, script: Path | None, *, has_plugin: b
     from airflow_mwaa_provider.packaging.image import PLUGINS_FOLDER
 
     if has_plugin:
-        click.echo("The plugin in it sets the environment variables of the binaries.")
+        click.echo("The plugin in the zip sets the environment variables of the binaries.")
     else:
         click.echo("Configuration options for the binaries, where airflow-mwaa-provider is installed:")
         for name, value in built.options.items():
             click.echo(f"  {name}: {value}")
     if built.oracle is not None:
-        click.echo("Airflow 3 forks its tasks: LD_LIBRARY_PATH that a plugin sets comes too late for them.")
+        click.echo("Airflow 3 forks its tasks, so an LD_LIBRARY_PATH that a plugin sets comes too late for them.")
     if script is not None:
-        click.echo(f"Wrote {script}: the exports, for the environment's startup script.")
+        click.echo(f"Wrote {script}: the exports for the startup script of the environment.")
     else:
-        click.echo("The same for a startup script, with which they are there before any process starts:")
+        click.echo("The same for a startup script, which sets them before any process starts:")
         echo_exactly("".join(f"  {line}\n" for line in built.startup_script.splitlines()))
     if built.oracle is not None:
         click.echo(f'In the task: oracledb.init_oracle_client(lib_dir="{PLUGINS_FOLDER}/{built.oracle.folder}")')

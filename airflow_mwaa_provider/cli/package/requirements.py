@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa package requirements``: a requirements.txt, checked before it is uploaded."""
+"""``airflow-mwaa package requirements``: check a requirements.txt before it is uploaded."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(path_type=Path)
 _UNCHECKED = ("not-here", "variable", "version-control")
-"""Of the warnings, those of a line that no resolver was given."""
+"""Codes of warnings about lines that were not passed to the resolver."""
 
 
 @click.command("requirements")
 @click.argument("file", type=_FILE)
-@click.option("--airflow-version", required=True, metavar="X.Y.Z", help="Of the environment.")
+@click.option("--airflow-version", required=True, metavar="X.Y.Z", help="Airflow version of the environment.")
 @click.option("--private-web-server", is_flag=True, help="The web server reaches no package index.")
-@click.option("--wheels", type=_FILE, metavar="FOLDER", help="Wheels of your own, which go into plugins.zip.")
-@click.option("--constraints", type=_FILE, metavar="FILE", help="A copy of the file that a --constraint line names.")
-@click.option("--offline", type=_FILE, metavar="FILE.zip", help="Write a plugins.zip of all wheels.")
+@click.option(
+    "--wheels", type=_FILE, metavar="FOLDER", help="Folder of your own wheels, which are part of plugins.zip."
+)
+@click.option(
+    "--constraints", type=_FILE, metavar="FILE", help="Local copy of the file that a --constraint line names."
+)
+@click.option("--offline", type=_FILE, metavar="FILE.zip", help="Write a plugins.zip with all wheels.")
 @click.option("--update-provider", metavar="NAME==X", help="Write constraints with this version of a provider.")
-@click.option("--force", is_flag=True, help="Replace files also when this command did not write them.")
+@click.option("--force", is_flag=True, help="Replace files even if this command did not write them.")
 @output_option
 @mwaa_errors_in_one_line
 def package_requirements(
@@ -49,12 +53,12 @@ def package_requirements(
 ) -> None:
     """Check a requirements.txt as the image of an environment would install it.
 
-    FILE is read as pip reads it, and resolved for the image's Python and platform under the constraints that the
-    image gives pip, by uv, or by pip on the same Python. Exit status 1 says that MWAA cannot install it.
+    FILE is parsed as pip parses it, and resolved for the Python and platform of the image, under the constraints that
+    the image sets for pip: by uv, or by pip on the same Python. The exit status is 1 if MWAA cannot install it.
 
-    With --offline, what it needs is downloaded into a plugins.zip; packaged_requirements.txt beside it has the lines
-    that install from there, without a package index. With --update-provider, the image's constraints with another
-    version of a provider are written beside FILE, and FILE is checked with them.
+    With --offline, all packages are downloaded into a plugins.zip, and packaged_requirements.txt beside it has the
+    lines that install from there, without a package index. With --update-provider, the constraints of the image with
+    another version of a provider are written beside FILE, and FILE is checked against them.
 
     \b
     Example:
@@ -69,9 +73,9 @@ def package_requirements(
     from airflow_mwaa_provider.packaging.requirements.report import RequirementsReport
 
     if update_provider is not None and (offline or constraints or private_web_server):
-        raise click.UsageError("Give --update-provider without --offline, --constraints and --private-web-server.")
+        raise click.UsageError("--update-provider excludes --offline, --constraints and --private-web-server.")
     done: OfflinePackage | ProviderUpdate | RequirementsReport
-    with signals_as_interrupts():  # what is in temporary folders is removed
+    with signals_as_interrupts():  # temporary folders are removed
         if update_provider is not None:
             done = provider_update.update_provider(
                 file, airflow_version, update_provider, wheels=wheels, replace_anything=force
@@ -101,9 +105,7 @@ def _echo(report: RequirementsReport) -> None:
     target = report.target
     image = f"Airflow {target.airflow_version}, Python {target.python}"
     if not report.is_complete:
-        click.echo(
-            f"{report.name}: not checked to the end, so that it is unknown whether MWAA can install it ({image})."
-        )
+        click.echo(f"{report.name}: not checked completely; it is unknown whether MWAA can install it ({image}).")
     elif report.errors:
         click.echo(f"{report.name}: MWAA cannot install it ({image}): {_count(len(report.errors), 'error')}.")
     elif not report.resolved:
@@ -125,16 +127,16 @@ def _echo_offline(done: OfflinePackage) -> None:
         click.echo(f"{changed} {done.zip.path}: {_count(len(done.zip.names), 'wheel')}, {done.zip.size_bytes:,} bytes.")
         click.echo(f"Wrote {done.requirements}: upload it as requirements.txt, after plugins.zip.")
     elif not done.report.errors:
-        click.echo("There is nothing to package: no file is written.")
+        click.echo("There is nothing to package; no file was written.")
 
 
 def _echo_update(done: ProviderUpdate, file: Path) -> None:
     for name, (old, new) in done.changes.items():
         click.echo(f"  {name} {old} to {new}")
     if done.constraints is not None:
-        click.echo(f"Wrote {done.constraints}: upload it into dags/, and let {file.name} have these lines:")
+        click.echo(f"Wrote {done.constraints}: upload it into dags/, and put these lines into {file.name}:")
     elif done.lines:
-        click.echo(f"Nothing is written. {file.name} was checked with these lines, at its end or in place of its own:")
+        click.echo(f"Nothing was written. {file.name} was checked with these lines, at its end or replacing its own:")
     for line in done.lines:
         click.echo(f"  {line}")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa variables``, ``connections`` and ``pools``: one implementation, made once for each kind."""
+"""``airflow-mwaa variables``, ``connections`` and ``pools``: one implementation, instantiated for each kind."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from airflow_mwaa_provider.exceptions import AirflowError, CliError, MwaaError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_UNKNOWN = "interrupted; whether it took effect in {env_name} is unknown"
+_UNKNOWN = "interrupted; it is unknown whether the change took effect in {env_name}"
 
 
 def stored_commands(nouns: str) -> click.Group:
-    """Make the group of commands of one kind.
+    """Build the command group of one kind.
 
     :param nouns: ``"variables"``, ``"connections"`` or ``"pools"``.
     """
@@ -42,7 +42,7 @@ def stored_commands(nouns: str) -> click.Group:
 
 
 def _get_command(words: Words) -> click.Command:
-    shown = "its value as it is stored, and a line break" if words.noun == "variable" else "what Airflow shows of it"
+    shown = "its stored value, and a line break" if words.noun == "variable" else "what Airflow shows of it"
     hidden = " Airflow shows no passwords." if words.noun == "connection" else ""
 
     @click.command(
@@ -92,7 +92,7 @@ def _list_command(words: Words) -> click.Command:
 def _set_command(words: Words) -> click.Command:
     @click.command(
         "set",
-        help=f"Create or replace a {words.noun}.\n\nVALUE is {words.value_help}. What is secret is better given with "
+        help=f"Create or replace a {words.noun}.\n\nVALUE is {words.value_help}. Pass secrets with "
         "--from-file, or - for stdin: every user of this machine can see the arguments of a command. One line break at "
         "the end of a file is not part of the value.\n\n\b\nExample:\n"
         f"  airflow-mwaa {words.nouns} set production {words.set_example}\n"
@@ -102,7 +102,9 @@ def _set_command(words: Words) -> click.Command:
     @click.argument("key", metavar=words.metavar)
     @click.argument("value", metavar="[VALUE]", required=False)
     @click.option("--from-file", metavar="FILE", help="Take the value from a file, s3://BUCKET/KEY, or - for stdin.")
-    @click.option("--description", help="What it is for; a variable or a number of slots keeps the one that is there.")
+    @click.option(
+        "--description", help="Description. Without it, a variable, or a pool set by its slots, keeps its own."
+    )
     @environment_command(interrupted=_UNKNOWN)
     def set_one(
         remote: Remote, *, key: str, value: str | None, from_file: str | None, description: str | None, output: str
@@ -120,8 +122,8 @@ def _set_command(words: Words) -> click.Command:
 def _delete_command(words: Words) -> click.Command:
     @click.command(
         "delete",
-        help=f"Delete {words.nouns}. Several are asked for at a terminal; one that isn't there fails the command, and "
-        "the others are deleted all the same.\n\n\b\nExample:\n"
+        help=f"Delete {words.nouns}. On a terminal, the command asks before it deletes several. If one does not exist, "
+        "the others are deleted, and the exit status is 1.\n\n\b\nExample:\n"
         f"  airflow-mwaa {words.nouns} delete production old_one older_one --yes",
     )
     @env_argument
@@ -151,7 +153,7 @@ def _delete_command(words: Words) -> click.Command:
 
 
 def _delete_each(collection: Any, keys: Sequence[str]) -> tuple[list[str], dict[str, MwaaError]]:
-    """Delete one by one; what is wrong with one key alone does not end it, anything else does."""
+    """Delete one by one. An error of one key does not stop the others; any other error does."""
     deleted: list[str] = []
     failed: dict[str, MwaaError] = {}
     for key in keys:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``import`` and ``export`` of variables, connections and pools: all or nothing, and as a file that is whole."""
+"""``import`` and ``export`` of variables, connections and pools: all or nothing, and never half a file."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ _PLANNED = {"created": "would create", "changed": "would change", "skipped": "wo
 
 
 def import_command(words: Words) -> click.Command:
-    """Make the command that imports."""
+    """Build the command ``import``."""
 
     @click.command(
         "import",
-        help=f"Write a JSON file of {words.nouns} into an environment: all of it, or nothing.\n\n"
-        "FILE is a path, s3://BUCKET/KEY, or - for stdin, in the form of Airflow's own export. What it does not "
-        "mention stays as it is. When anything fails, or Ctrl-C ends it, what was written is put back.\n\n"
+        help=f"Import a JSON file of {words.nouns} into an environment: all of it, or nothing.\n\n"
+        "FILE is a path, s3://BUCKET/KEY, or - for stdin, in the format of Airflow's own export. What it does not "
+        "contain is not changed. If anything fails, or on Ctrl-C, what was written is rolled back.\n\n"
         "\b\nExample:\n"
         f"  airflow-mwaa {words.nouns} import production {words.nouns}.json --dry-run\n"
         f"  airflow-mwaa {words.nouns} export staging - | airflow-mwaa {words.nouns} import production -",
     )
     @env_argument
     @click.argument("place", metavar="FILE")
-    @click.option("--dry-run", is_flag=True, help="Write nothing; say which keys would be created and changed.")
+    @click.option("--dry-run", is_flag=True, help="Write nothing; list the keys that would be created or changed.")
     @click.option(
         "--on-conflict",
         type=click.Choice(["overwrite", "skip", "fail"]),
         default="overwrite",
         show_default=True,
-        help="What to do with what is there and differs.",
+        help="What to do with those that exist and differ.",
     )
     @click.option(
-        "--overwrite-hidden", is_flag=True, help="Also overwrite what Airflow hides, and which cannot be put back."
+        "--overwrite-hidden",
+        is_flag=True,
+        help="Also overwrite values that Airflow masks, which cannot be rolled back.",
     )
     @environment_command()
     def import_file(
@@ -63,7 +65,7 @@ def import_command(words: Words) -> click.Command:
         try:
             with (
                 Progress(is_plain_too=False) as progress,
-                signals_as_interrupts("" if dry_run else "interrupted; putting back what was written ..."),
+                signals_as_interrupts("" if dry_run else "interrupted; rolling back what was written ..."),
             ):
                 progress.show(remote.env_name, f"{'comparing' if dry_run else 'importing'} {len(wanted)} {noun}")
                 result = import_stored(
@@ -93,19 +95,19 @@ def _echo(remote: Remote, words: Words, result: ImportResult) -> None:
 
 
 def export_command(words: Words) -> click.Command:
-    """Make the command that exports."""
-    passwords = " Airflow never gives passwords back, so that they are not in it." * (words.noun == "connection")
+    """Build the command ``export``."""
+    passwords = " It has no passwords, because Airflow never returns them." * (words.noun == "connection")
 
     @click.command(
         "export",
-        help=f"Write all {words.nouns} of an environment to a JSON file that import takes.{passwords}\n\n"
-        "FILE is a path, s3://BUCKET/KEY, or - for stdout. It is written whole or not at all; on a disk only its owner "
-        "may read it.\n\n\b\nExample:\n"
+        help=f"Export all {words.nouns} of an environment to a JSON file for import.{passwords}\n\n"
+        "FILE is a path, s3://BUCKET/KEY, or - for stdout. It is written completely or not at all. On disk, only its "
+        "owner may read it.\n\n\b\nExample:\n"
         f"  airflow-mwaa {words.nouns} export production {words.nouns}.json",
     )
     @env_argument
     @click.argument("place", metavar="FILE")
-    @click.option("--leave-out-hidden", is_flag=True, help="Leave out what Airflow masks, instead of failing.")
+    @click.option("--leave-out-hidden", is_flag=True, help="Omit values that Airflow masks, instead of failing.")
     @environment_command()
     def export_file(remote: Remote, *, place: str, leave_out_hidden: bool, output: str) -> None:
         from airflow_mwaa_provider.client.stored.files import write_file
@@ -120,7 +122,7 @@ def export_command(words: Words) -> click.Command:
         else:
             write_file(place, text.encode(), remote.s3)
         if left_out:
-            warn(f"left out, because Airflow masks them: {', '.join(map(repr, left_out))}")
+            warn(f"omitted, because Airflow masks them: {', '.join(map(repr, left_out))}")
         if place == STDIN:
             return
         if output == "json":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Variables, connections and pools as a terminal shows and takes them: the words and fields of each kind."""
+"""Variables, connections and pools in a terminal: the words and fields of each kind."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Words:
-    """What tells one kind from the others.
+    """What distinguishes one kind from the others.
 
-    :param key: its key, as ``list`` and ``get`` call it.
+    :param key: the name of its key in ``list`` and ``get``.
     :param columns: what ``list`` shows; never a value or a secret.
-    :param value_help: what ``set`` takes.
+    :param value_help: what ``set`` accepts.
     :param set_example: a key and a value.
-    :param store: creates or replaces one, given its key, the text of its value and a description.
+    :param store: creates or replaces one, from its key, the string of its value and a description.
     """
 
     noun: str
@@ -36,22 +36,22 @@ class Words:
 
     @property
     def nouns(self) -> str:
-        """The plural: the name of the group of commands."""
+        """The plural, which is the name of the command group."""
         return f"{self.noun}s"
 
     @property
     def metavar(self) -> str:
-        """The key, as help calls it."""
+        """The key, as the help names it."""
         return self.key.upper()
 
 
 def fields_of(item: Any) -> dict[str, Any]:
-    """Return what Airflow shows of an item, without what is about a password."""
+    """Return the fields that Airflow shows of an item, without those about its password."""
     return {name: value for name, value in asdict(item).items() if name not in ("password", "has_password")}
 
 
 def read(environment: MwaaEnvironment, words: Words, key: str) -> Any:
-    """Read one; a variable with the text that is stored, which Airflow 3's REST API does not always show."""
+    """Read an item; a variable with its stored value, which Airflow 3's REST API does not always show."""
     item = getattr(environment, words.nouns).get(key)
     if words.noun != "variable":
         return item
@@ -78,7 +78,7 @@ def _store_variable(environment: MwaaEnvironment, key: str, text: str, descripti
         environment.variables.set(key, value, keep_description=True)
     except UnsupportedByTransport:
         environment.variables.set(key, value)
-        warn(f"if variable {key!r} had a description, it is gone: the CLI cannot keep one.")
+        warn(f"if variable {key!r} had a description, it was removed: the CLI cannot keep one.")
 
 
 def _store_connection(environment: MwaaEnvironment, key: str, text: str, description: str | None) -> None:
@@ -116,7 +116,7 @@ WORDS = {
             "variable",
             "key",
             ("key", "description"),
-            "any text, stored to the byte",
+            "any string, stored byte for byte",
             "greeting 'hello'",
             _store_variable,
         ),
@@ -124,7 +124,7 @@ WORDS = {
             "connection",
             "conn_id",
             ("conn_id", "conn_type", "host", "port", "schema", "login", "description"),
-            "a URI, or a JSON object of the fields; a password that isn't mentioned stays",
+            "a URI, or a JSON object of the fields; without a password, the stored one is kept",
             "warehouse --from-file warehouse.json",
             _store_connection,
         ),

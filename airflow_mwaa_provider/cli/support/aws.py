@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How commands reach AWS: the options, and a session of boto3 that they make."""
+"""How commands reach AWS: the common options, and the boto3 session that they configure."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-region_option = click.option("--region", envvar="AWS_REGION", help="AWS region; AWS_REGION, or the profile's.")
-profile_option = click.option("--profile", help="AWS profile; AWS_PROFILE, or boto3's own rules.")
+region_option = click.option(
+    "--region", envvar="AWS_REGION", help="AWS region. Default: AWS_REGION, or that of the profile."
+)
+profile_option = click.option("--profile", help="AWS profile. Default: AWS_PROFILE, or what boto3 finds.")
 
 
 @dataclass(frozen=True)
 class Aws:
-    """The account and region that a command's options name. Makes no call itself."""
+    """The account and region that the options of a command name. Makes no calls."""
 
     region: str | None = None
     profile: str | None = None
 
     def s3(self) -> Any:
-        """Make a client of S3."""
+        """Return an S3 client."""
         return self.client("s3")
 
     def client(self, service: str, *, attempts: int = 4) -> Any:
-        """Make a client of another service.
+        """Return a client of another service.
 
-        :param service: boto3's name of it.
-        :param attempts: how often boto3 itself tries; 1 where calls are repeated above.
+        :param service: its name in boto3.
+        :param attempts: how often boto3 tries a call; 1 where the caller retries.
         """
         from botocore.config import Config
 
@@ -45,9 +47,9 @@ class Aws:
 
     @functools.cached_property
     def session(self) -> Any:
-        """A session of boto3.
+        """The boto3 session.
 
-        :raises MwaaInputError: the profile isn't there, or no region is known.
+        :raises MwaaInputError: the profile does not exist, or no region is configured.
         :raises AccessDenied: there are no credentials.
         """
         import boto3
@@ -58,23 +60,25 @@ class Aws:
             region, credentials = session.region_name, session.get_credentials()
         except ProfileNotFound as error:
             raise MwaaInputError(
-                f"{unended(error)}. Give another with --profile or AWS_PROFILE, or make it: aws configure --profile "
-                "NAME."
+                f"{unended(error)}. Use another one (--profile or AWS_PROFILE), or create it: aws configure "
+                "--profile NAME."
             ) from None
         except BotoCoreError as error:
-            raise AccessDenied(f"The AWS credentials cannot be had: {unended(error)}. Check the AWS profile.") from None
+            raise AccessDenied(
+                f"The AWS credentials cannot be loaded: {unended(error)}. Check the AWS profile."
+            ) from None
         if not region:
-            raise MwaaInputError("No AWS region is known. Give --region, or set AWS_REGION.")
+            raise MwaaInputError("No AWS region is configured. Use --region, or set AWS_REGION.")
         if credentials is None:
             raise AccessDenied(
-                "No AWS credentials were found. Give --profile, set AWS_PROFILE, or log in: aws sso login, aws "
+                "No AWS credentials were found. Use --profile, set AWS_PROFILE, or log in: aws sso login, aws "
                 'configure. For the local MWAA: eval "$(airflow-mwaa local env)".'
             )
         return session
 
 
 def aws_command(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of AWS, and an :class:`Aws` as its first argument."""
+    """Add the AWS options to a command, and pass it an :class:`Aws` as its first argument."""
 
     @functools.wraps(command)
     def wrapper(*, region: str | None, profile: str | None, **own: Any) -> None:

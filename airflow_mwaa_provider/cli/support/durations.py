@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lengths of time as people write them, in every command: ``30d``, ``1h30m``, ``90m``, ``10s``, ``500ms``."""
+"""Durations as people write them, in every command: ``30d``, ``1h30m``, ``90m``, ``10s``, ``500ms``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
 class _Duration(click.ParamType):  # type: ignore[type-arg]
-    """A length of time.
+    """A duration.
 
-    :param is_wait: it must be above 0, and a number alone is so many seconds.
+    :param is_wait: it must be positive, and a number without a unit means seconds.
     """
 
     name = "duration"
@@ -45,14 +45,14 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
         except OverflowError:
             self.fail(f"{value!r} is too long.", param, ctx)
         if self._is_wait and not read:
-            self.fail(f"{value!r} is no time above 0; write 45s, 30m or 1h30m.", param, ctx)
+            self.fail(f"{value!r} is not a positive duration; write 45s, 30m or 1h30m.", param, ctx)
         if not parts:
-            self.fail(f"{value!r} is no length of time; write 30d, 1h30m, 90m, 10s or 500ms.", param, ctx)
+            self.fail(f"{value!r} is not a duration; write 30d, 1h30m, 90m, 10s or 500ms.", param, ctx)
         return read
 
 
 def duration_text(seconds: float) -> str:
-    """Write a length of time in its two largest units: ``2h05m``, ``5m09s``, ``9s``."""
+    """Format a duration in its two largest units: ``2h05m``, ``5m09s``, ``9s``."""
     minutes, rest = divmod(int(seconds), 60)
     return (
         f"{minutes // 60}h{minutes % 60:02}m" if minutes >= 60 else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
@@ -60,6 +60,6 @@ def duration_text(seconds: float) -> str:
 
 
 DURATION = _Duration(is_wait=False)
-"""Type of an option that takes a length of time."""
+"""Type of an option that takes a duration."""
 WAIT_TIME = _Duration(is_wait=True)
-"""Type of an option that says how long to wait."""
+"""Type of an option for how long to wait."""

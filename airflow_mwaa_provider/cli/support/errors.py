@@ -41,12 +41,12 @@ def fail(message: str | MwaaError, log_tail: str = "", exit_status: int = 1) -> 
 
 
 def exit_status_of(error: MwaaError) -> int:
-    """Tell misuse from failure."""
+    """Return 2 for misuse, 1 for any other failure."""
     return 2 if isinstance(error, MwaaInputError) else 1
 
 
 def mwaa_errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn an expected error of a command, or Ctrl-C, into one line and an exit status."""
+    """Turn an expected error of a command, or Ctrl-C, into one line on stderr and an exit status."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -57,10 +57,10 @@ def mwaa_errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             fail("interrupted")
         except BrokenPipeError:
-            raise  # click's: whoever read the output has gone
+            raise  # handled by click: the reader of the output has gone
         except OSError as error:
-            if error.errno in _FULL:  # of a write, which names no file
-                fail(f"output: cannot be written: {error.strerror}. Free some space, or write it elsewhere.")
+            if error.errno in _FULL:  # from a write, which names no file
+                fail(f"output: cannot be written: {error.strerror}. Free some space, or write to another disk.")
             fail(str(error))
 
     return wrapper

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signals that end a command: each is treated like Ctrl-C, so that a command can leave things in order."""
+"""Signals that end a command. Each is treated like Ctrl-C, so that the command can clean up."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def interrupt(_number: int, _frame: object) -> NoReturn:
-    """Treat a signal like Ctrl-C: what has been started is ended."""
+    """Treat a signal like Ctrl-C."""
     raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def signals_as_interrupts(at_once: str = "") -> Iterator[None]:
-    """Raise ``KeyboardInterrupt`` in here for SIGTERM and SIGHUP too; one that is ignored (``nohup``) stays so.
+    """Raise ``KeyboardInterrupt`` in this context for SIGTERM and SIGHUP, too, unless they are ignored (``nohup``).
 
-    :param at_once: what to say when it comes, before anything else is done about it.
+    :param at_once: a message to print as soon as a signal arrives.
     """
 
     def handle(number: int, frame: object) -> NoReturn:

@@ -23,7 +23,9 @@ _SHORTENED = 12
 """Columns that are left at least of a column that is shortened."""
 
 FORMATS = ("text", "json")
-output_option = click.option("--output", type=click.Choice(FORMATS), default="text", help="json for machines.")
+output_option = click.option(
+    "--output", type=click.Choice(FORMATS), default="text", help="json prints one document, for machines."
+)
 
 
 def echo_json(document: Any) -> None:
@@ -78,7 +80,7 @@ def table_lines(
 
 
 def _fitting_widths(shown: Sequence[Sequence[str]], room: int, shorten: Sequence[str]) -> list[int] | None:
-    """Return widths of columns that fit into a room together, or ``None`` where there are none."""
+    """Return widths of columns that fit into a room together, or ``None`` if there are none."""
     columns = list(zip(*shown, strict=True))
     widths = [max(map(_cells_wide, column)) for column in columns]
     # No column gets narrower than its longest word, or than what is left of one that may be shortened.
@@ -115,7 +117,7 @@ def _as_lists(shown: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def field_lines(fields: Iterable[tuple[str, str]], width: int | None, names_wide: int) -> list[str]:
-    """Lay out names and values, one a line, without those that have no value; long values go on below themselves."""
+    """Lay out names and values, one per line. Values that are empty are skipped, long ones continue below."""
     lines = []
     for name, value in fields:
         if not value:

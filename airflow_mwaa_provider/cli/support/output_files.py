@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``--output`` of commands that write a file: where to, and in which form to say what was done."""
+"""``--output`` of commands that write a file: the path, and the format of the report on stdout."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def file_option(suffix: str, default: str) -> Callable[[F], F]:
-    """Add ``--output``, which may be given twice: for the file and for the form of what is printed.
+    """Add ``--output``, which may be used twice: for the file, and for the format of what is printed.
 
-    The command gets a pair: the path that was given, or None, and ``text`` or ``json``.
+    The command receives a pair: the path or ``None``, and ``text`` or ``json``.
 
-    :param suffix: of the file's name, such as ``.zip``.
-    :param default: where the command writes if no file is given, as its help says.
+    :param suffix: of the file name, such as ``.zip``.
+    :param default: where the command writes without a path, for the help.
     """
 
     def read(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[Path | None, str]:
@@ -31,7 +31,7 @@ def file_option(suffix: str, default: str) -> Callable[[F], F]:
             if Path(value).suffix.lower() != suffix:
                 raise click.BadParameter(f"{value!r} is neither a FILE{suffix} nor one of {', '.join(FORMATS)}.")
         if len(files) > 1:
-            raise click.BadParameter(f"{' and '.join(files)}: give one file.")
+            raise click.BadParameter(f"{' and '.join(files)}: name only one file.")
         return Path(files[0]) if files else None, "json" if "json" in values else "text"
 
     return click.option(
@@ -39,5 +39,5 @@ def file_option(suffix: str, default: str) -> Callable[[F], F]:
         multiple=True,
         callback=read,
         metavar=f"FILE{suffix}|text|json",
-        help=f"Where to write ({default} if not given); and, given a second time, json for machines.",
+        help=f"Where to write. Default: {default}. Use it a second time for json on stdout.",
     )

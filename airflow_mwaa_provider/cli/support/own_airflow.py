@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Airflow that is installed beside a command: imported for its configuration, and without a word."""
+"""The Airflow that is installed beside this package, imported silently for its configuration."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _BACKEND = "AIRFLOW__SECRETS__BACKEND"
 
 @contextlib.contextmanager
 def own_airflow() -> Iterator[None]:
-    """Import Airflow, and keep what it logs off the command's output.
+    """Import Airflow, and keep its logs out of the output of the command.
 
-    Airflow 2 makes its secrets backend while it is imported, and fails if that one does. Here it is made only by who
-    wants it.
+    Airflow 2 creates its secrets backend on import, and fails if that fails. Here only callers that need the backend
+    create it.
 
     :raises MwaaInputError: Airflow cannot be imported.
     """

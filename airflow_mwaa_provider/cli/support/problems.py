@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a file, as commands print it."""
+"""Problems of a file, as commands print them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["echo_problems"]
 
 
 def echo_problems(problems: Iterable[Problem]) -> None:
-    """Print problems, one a line: how bad it is, where, what, what to do, and its code."""
+    """Print problems, one per line: severity, where, what, what to do, and the code."""
     for problem in problems:
         text = on_one_line(" ".join(str(problem).split()))
         click.echo(f"{problem.severity.value}: {text} [{problem.code}]")

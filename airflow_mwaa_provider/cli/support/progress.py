@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a long work has got, for people."""
+"""Progress of a long operation, for people."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import click
 
 
 class Progress:
-    """Shows what each environment does: a live line on a terminal, plain lines elsewhere; on stderr.
+    """Shows on stderr what happens in each environment: one live line on a terminal, plain lines elsewhere.
 
-    :param is_plain_too: show plain lines where there is no terminal.
+    :param is_plain_too: print plain lines where stderr is no terminal.
     """
 
     def __init__(self, *, is_plain_too: bool = True) -> None:
@@ -34,12 +34,12 @@ class Progress:
         self.close()
 
     def close(self) -> None:
-        """Take the live line away, so that other lines can be printed."""
+        """Remove the live line, so that other lines can be printed."""
         if self._status is not None:
             self._status.stop()
 
     def show(self, environment: str, message: str) -> None:
-        """Show what an environment does now; an empty name for what they share."""
+        """Show the current step of an environment, or with an empty name a step that all share."""
         if self._phases.get(environment) == message:
             return
         self._phases[environment] = message
@@ -53,9 +53,9 @@ class Progress:
         line = "; ".join(f"{name}: {phase}" if name else phase for name, phase in named.items())
         from rich.text import Text
 
-        self._status.update(Text(line))  # as text: brackets in it, load[3], are no markup
+        self._status.update(Text(line))  # as Text, because the brackets of load[3] are not markup
 
 
 def make_progress() -> Progress:
-    """Return a context in which ``.show(environment, message)`` tells people how far a long work has got."""
+    """Return a context whose ``.show(environment, message)`` reports progress."""
     return Progress()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands for a remote environment have in common: how AWS is reached, and how they end."""
+"""What the commands for a remote environment share: how AWS is reached, and how they end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ endpoint_option = click.option(
 
 @dataclass(frozen=True)
 class Remote:
-    """An environment that a command was given, and the options that say how it is reached. Makes no call itself."""
+    """The environment of a command, and the options for how it is reached. Makes no calls."""
 
     env_name: str
     region: str | None = None
@@ -47,7 +47,7 @@ class Remote:
     def environment(self) -> MwaaEnvironment:
         """The client of the environment.
 
-        :raises MwaaInputError: the profile isn't there, or no region is known.
+        :raises MwaaInputError: the profile does not exist, or no region is configured.
         :raises AccessDenied: there are no credentials.
         """
         from airflow_mwaa_provider.client.access import ClientSettings
@@ -58,7 +58,7 @@ class Remote:
         return MwaaEnvironment(self._control_plane, self.env_name, settings)
 
     def describe(self) -> dict[str, Any]:
-        """Describe the environment by GetEnvironment, and say in which region it is: ``region_name``."""
+        """Return the answer of GetEnvironment, with the region added as ``region_name``."""
         from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
 
         plane = self._control_plane
@@ -66,15 +66,15 @@ class Remote:
         return {**found, "region_name": plane.region_name}
 
     def s3(self) -> Any:
-        """Make a client of S3."""
+        """Return an S3 client."""
         return self._aws.s3()
 
     def aws_client(self, service: str) -> Any:
-        """Make a client of another AWS service."""
+        """Return a client of another AWS service."""
         return self._aws.client(service)
 
     def again(self, *command: str) -> str:
-        """Write a command for the same environment, to be copied into a shell."""
+        """Return a command line for the same environment, to be copied into a shell."""
         options = (("--region", self.region), ("--profile", self.profile), ("--endpoint-url", self.endpoint_url))
         given = [part for name, value in options if value and not _from_environment(name) for part in (name, value)]
         return shlex.join(["airflow-mwaa", *command, *given])
@@ -112,10 +112,10 @@ def _from_environment(option: str) -> bool:
 def environment_command(
     *, transports: Sequence[str] = TRANSPORTS, interrupted: str = "interrupted"
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the common options, and a :class:`Remote` as its first argument.
+    """Add the common options to a command, and pass it a :class:`Remote` as its first argument.
 
     :param transports: those that the command can use.
-    :param interrupted: what is true when Ctrl-C ends it; ``{env_name}`` is filled in.
+    :param interrupted: the message when Ctrl-C ends the command; ``{env_name}`` is filled in.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -147,13 +147,13 @@ def environment_command(
                 "--proxy",
                 envvar="AIRFLOW_MWAA_PROXY",
                 metavar="URL",
-                help="How a private web server is reached: http://HOST:PORT or socks5h://HOST:PORT.",
+                help="Proxy to a private web server: http://HOST:PORT or socks5h://HOST:PORT.",
             ),
             click.option(
                 "--transport",
                 type=click.Choice(list(transports)),
                 hidden=len(transports) == 1,
-                help="The way that calls take; the first that works.",
+                help="How the environment is called. Default: the first transport that works.",
             ),
         )
         made: Callable[..., None] = mwaa_errors_in_one_line(wrapper)

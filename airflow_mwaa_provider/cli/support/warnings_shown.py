@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the client logs, for a person: on stderr, in the form of the commands' own lines.
+"""Log records of the client, shown on stderr in the form of the commands' own lines.
 
-Warnings, and worse, such as the end of a failed task's log; at a terminal also why nothing seems to happen, because a
-call is being repeated.
+These are warnings and above, such as the end of the log of a failed task. On a terminal, retries of a call are shown,
+too: otherwise nothing would seem to happen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Lines(logging.Handler):
 
 @contextlib.contextmanager
 def warnings_shown() -> Iterator[None]:
-    """Show them in here, and nowhere else: inside ``airflow mwaa`` Airflow would write them to stdout."""
+    """Show them in this context, and propagate none: inside ``airflow mwaa``, Airflow would write them to stdout."""
     logger = logging.getLogger("airflow_mwaa_provider.client")
     retries = logger.getChild("retrying")
     before = logger.propagate, retries.propagate, retries.level
