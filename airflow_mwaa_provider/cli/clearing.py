@@ -34,7 +34,7 @@ def clearing_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def clear_after_a_look(
+def preview_and_clear(
     remote: Remote,
     dag_id: str,
     run_id: str,

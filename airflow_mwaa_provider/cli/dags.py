@@ -17,7 +17,7 @@ from airflow_mwaa_provider.cli.support.inputs import read_conf
 from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest
 from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.cli.support.renamed import renamed_option
-from airflow_mwaa_provider.cli.waited_runs import Patience, leaving_the_run_alone, show_run, wait_for_run
+from airflow_mwaa_provider.cli.waited_runs import WaitOptions, keeping_the_run, show_run, wait_for_run
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def trigger(
       airflow-mwaa dags trigger production etl
       airflow-mwaa dags trigger production etl --conf @conf.json --wait --wait-timeout 30m
     """
-    how = Patience.of(patience, wait=wait)
+    how = WaitOptions.of(patience, wait=wait)
     from airflow_mwaa_provider.client.parameters import parse_datetime
 
     given = read_conf(remote, conf)
@@ -123,7 +123,7 @@ def trigger(
         fail(f"{unended(error)}. {once_more}.", exit_status=exit_status_of(error))
     except KeyboardInterrupt:
         fail(f"interrupted; it is unknown whether the run was created. {once_more}.")
-    with leaving_the_run_alone(remote, run, how):
+    with keeping_the_run(remote, run, how):
         if not run.created:
             warn(f"run {run_id!r} of DAG {dag_id!r} already existed; no other was created.")
         elif not run.state.is_final and environment.transport != "cli":
@@ -147,8 +147,8 @@ def wait_command(remote: Remote, *, dag_id: str, run_id: str, output: str, **pat
     Example:
       airflow-mwaa dags wait production etl cli__20261122T031500-1f3a9c20 --wait-timeout 1h
     """
-    how = Patience.of(patience, wait=True)
+    how = WaitOptions.of(patience, wait=True)
     with naming_the_nearest(remote, dag_id, [run_id]):
         run = remote.environment.get_dag_run(dag_id, run_id)
-    with leaving_the_run_alone(remote, run, how):
+    with keeping_the_run(remote, run, how):
         wait_for_run(remote, run, how, output)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.clearing import clear_after_a_look, clearing_options
+from airflow_mwaa_provider.cli.clearing import clearing_options, preview_and_clear
 from airflow_mwaa_provider.cli.support.durations import duration_text
 from airflow_mwaa_provider.cli.support.errors import error_text, exit_status_of, warn
 from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest
 from airflow_mwaa_provider.cli.support.output import (
     echo_json,
     echo_table,
-    json_moment,
-    moment_text,
+    format_datetime,
+    isoformat_or_none,
     on_one_line,
     some_of,
 )
-from airflow_mwaa_provider.cli.support.questions import ask, somebody_looks
+from airflow_mwaa_provider.cli.support.questions import ask, is_interactive
 from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
 from airflow_mwaa_provider.exceptions import AccessDenied, AirflowError, DagRunNotFound, MwaaError
 
@@ -102,7 +102,7 @@ def _dag_document(dag: Dag, run: DagRun | None) -> dict[str, Any]:
         "dag_id": dag.dag_id,
         "is_paused": dag.is_paused,
         "schedule": dag.schedule,
-        "next_run": json_moment(dag.next_run),
+        "next_run": isoformat_or_none(dag.next_run),
         "has_import_errors": dag.has_import_errors,
         "last_run": run and run_document(run),
     }
@@ -111,7 +111,7 @@ def _dag_document(dag: Dag, run: DagRun | None) -> dict[str, Any]:
 def _dag_cells(dag: Dag, run: DagRun | None) -> tuple[object, ...]:
     state = "paused" if dag.is_paused else "active"
     began = (run.start_date or run.run_after) if run else None
-    return dag.dag_id, state, dag.schedule or "", run.state.value if run else "", moment_text(began)
+    return dag.dag_id, state, dag.schedule or "", run.state.value if run else "", format_datetime(began)
 
 
 def run_document(run: DagRun, failed_tasks: Sequence[str] | None = None) -> dict[str, Any]:
@@ -123,10 +123,10 @@ def run_document(run: DagRun, failed_tasks: Sequence[str] | None = None) -> dict
         "run_id": run.run_id,
         "state": run.state.value,
         "run_type": run.run_type,
-        "logical_date": json_moment(run.logical_date),
-        "run_after": json_moment(run.run_after),
-        "start_date": json_moment(run.start_date),
-        "end_date": json_moment(run.end_date),
+        "logical_date": isoformat_or_none(run.logical_date),
+        "run_after": isoformat_or_none(run.run_after),
+        "start_date": isoformat_or_none(run.start_date),
+        "end_date": isoformat_or_none(run.end_date),
         "duration_s": run.duration_s,
         **({} if failed_tasks is None else {"failed_tasks": list(failed_tasks)}),
     }
@@ -191,7 +191,7 @@ def _run_cells(run: DagRun) -> tuple[object, ...]:
     if seconds is None and run.start_date and not run.state.is_final:
         seconds = (datetime.now(UTC) - run.start_date).total_seconds()
     took = "" if seconds is None else duration_text(max(seconds, 0))
-    return run.run_id, run.state.value, run.run_type or "", moment_text(run.start_date), took
+    return run.run_id, run.state.value, run.run_type or "", format_datetime(run.start_date), took
 
 
 @click.command("stop")
@@ -216,7 +216,7 @@ def stop(remote: Remote, *, dag_id: str, run_ids: tuple[str, ...], all_running: 
     """
     if bool(run_ids) == all_running:
         raise click.UsageError("Name runs, or use --all-running, but not both.")
-    if all_running and not yes and not somebody_looks():
+    if all_running and not yes and not is_interactive():
         raise click.UsageError("--all-running needs --yes, because nobody can be asked here.")
     environment = remote.environment
     with naming_the_nearest(remote, dag_id, run_ids):
@@ -309,4 +309,4 @@ def clear(remote: Remote, *, dag_id: str, run_id: str, output: str, **options: A
       airflow-mwaa dags clear production etl nightly-7 --only-failed
       airflow-mwaa dags clear production etl nightly-7 --dry-run
     """
-    clear_after_a_look(remote, dag_id, run_id, None, output=output, **options)
+    preview_and_clear(remote, dag_id, run_id, None, output=output, **options)

@@ -13,8 +13,8 @@ from airflow_mwaa_provider.cli.support.errors import error_text, warn
 from airflow_mwaa_provider.cli.support.output import (
     echo_json,
     echo_table,
-    json_moment,
-    moment_text,
+    format_datetime,
+    isoformat_or_none,
     on_one_line,
     output_option,
 )
@@ -93,7 +93,7 @@ def _update(found: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _json_update(update: dict[str, Any] | None) -> dict[str, Any] | None:
-    return update and {**update, "created_at": json_moment(update["created_at"])}
+    return update and {**update, "created_at": isoformat_or_none(update["created_at"])}
 
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
@@ -105,5 +105,5 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
         row["airflow_version"],
         row["environment_class"],
         "" if most is None else f"{least}-{most}" if least is not None and least != most else most,
-        f"{update.get('status') or ''} {moment_text(update.get('created_at'))}".strip(),
+        f"{update.get('status') or ''} {format_datetime(update.get('created_at'))}".strip(),
     )

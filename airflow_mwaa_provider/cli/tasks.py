@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.clearing import clear_after_a_look, clearing_options
+from airflow_mwaa_provider.cli.clearing import clearing_options, preview_and_clear
 from airflow_mwaa_provider.cli.support.durations import WAIT_TIME, duration_text
 from airflow_mwaa_provider.cli.support.errors import fail, unended, warn
 from airflow_mwaa_provider.cli.support.nearest import naming_the_nearest
@@ -17,8 +17,8 @@ from airflow_mwaa_provider.cli.support.output import (
     echo_exactly,
     echo_json,
     echo_table,
-    json_moment,
-    moment_text,
+    format_datetime,
+    isoformat_or_none,
     on_one_line,
 )
 from airflow_mwaa_provider.cli.support.remote import Remote, env_argument, environment_command
@@ -93,15 +93,15 @@ def _document(task: TaskInstance) -> dict[str, Any]:
         "map_index": task.map_index,
         "state": task.state.value,
         "try_number": task.try_number,
-        "start_date": json_moment(task.start_date),
-        "end_date": json_moment(task.end_date),
+        "start_date": isoformat_or_none(task.start_date),
+        "end_date": isoformat_or_none(task.end_date),
         "duration_s": task.duration_s,
     }
 
 
 def _cells(task: TaskInstance) -> tuple[object, ...]:
     took = "" if task.duration_s is None else duration_text(task.duration_s)
-    return task.label, task.state.value, task.try_number or "", moment_text(task.start_date), took
+    return task.label, task.state.value, task.try_number or "", format_datetime(task.start_date), took
 
 
 @tasks.command("log")
@@ -240,4 +240,4 @@ def clear(remote: Remote, *, dag_id: str, run_id: str, task_ids: tuple[str, ...]
     Example:
       airflow-mwaa tasks clear production etl nightly-7 load --downstream --dry-run
     """
-    clear_after_a_look(remote, dag_id, run_id, list(dict.fromkeys(task_ids)), output=output, **options)
+    preview_and_clear(remote, dag_id, run_id, list(dict.fromkeys(task_ids)), output=output, **options)

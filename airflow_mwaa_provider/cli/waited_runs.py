@@ -26,7 +26,7 @@ _TIMEOUT_S = 12 * 3600.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class WaitOptions:
     """How to wait for a run."""
 
     timeout_s: float = _TIMEOUT_S
@@ -36,7 +36,7 @@ class Patience:
     cancel_on_interrupt: bool = False
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], *, wait: bool) -> Patience:
+    def of(cls, options: Mapping[str, Any], *, wait: bool) -> WaitOptions:
         """Read the options of a command.
 
         :param wait: whether the command waits; if it does not, these options are refused.
@@ -80,7 +80,7 @@ def show_run(remote: Remote, run: DagRun, output: str, failed_tasks: tuple[str, 
     echo_fields((name.removesuffix("_name").replace("_", " "), value) for name, value in shown.items())
 
 
-def wait_for_run(remote: Remote, run: DagRun, how: Patience, output: str) -> None:
+def wait_for_run(remote: Remote, run: DagRun, how: WaitOptions, output: str) -> None:
     """Wait until a run ends and print it; end the command with status 1 if the run failed."""
     from airflow_mwaa_provider.client.parameters import run_states
     from airflow_mwaa_provider.client.waits.run_wait import PollInterval
@@ -121,7 +121,7 @@ def wait_for_run(remote: Remote, run: DagRun, how: Patience, output: str) -> Non
 
 
 @contextlib.contextmanager
-def leaving_the_run_alone(remote: Remote, run: DagRun, how: Patience) -> Iterator[None]:
+def keeping_the_run(remote: Remote, run: DagRun, how: WaitOptions) -> Iterator[None]:
     """End the command when it is interrupted in this context, but the run only with --cancel-on-interrupt."""
     try:
         yield
@@ -129,7 +129,7 @@ def leaving_the_run_alone(remote: Remote, run: DagRun, how: Patience) -> Iterato
         _end_interrupted(remote, run, how)
 
 
-def _end_interrupted(remote: Remote, run: DagRun, how: Patience) -> NoReturn:
+def _end_interrupted(remote: Remote, run: DagRun, how: WaitOptions) -> NoReturn:
     subject = f"run {run.run_id!r} of DAG {run.dag_id!r}"
     if how.cancel_on_interrupt:
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_mwaa_provider.cli.support.output import echo_fields, echo_table, echo_text, moment_text, table_lines
+from airflow_mwaa_provider.cli.support.output import echo_fields, echo_table, echo_text, format_datetime, table_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +35,9 @@ def laid_out(rows: Sequence[Sequence[object]], width: int | None) -> list[str]:
 
 def test_a_moment_of_long_ago_has_its_year_and_no_minute() -> None:
     now = datetime.now(UTC)
-    assert moment_text(now) == f"{now:%m-%d %H:%M}"
-    assert moment_text(datetime(2024, 1, 31, 23, 59, tzinfo=timezone(timedelta(hours=-1)))) == "2024-02-01"
-    assert moment_text(None) == ""
+    assert format_datetime(now) == f"{now:%m-%d %H:%M}"
+    assert format_datetime(datetime(2024, 1, 31, 23, 59, tzinfo=timezone(timedelta(hours=-1)))) == "2024-02-01"
+    assert format_datetime(None) == ""
 
 
 def test_a_table_that_fits_is_as_wide_as_it_needs():

@@ -11,7 +11,7 @@ import click
 
 from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line, unended
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
-from airflow_mwaa_provider.cli.support.warnings_shown import warnings_shown
+from airflow_mwaa_provider.cli.support.warnings_shown import show_warnings
 from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def aws_command(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapper(*, region: str | None, profile: str | None, **own: Any) -> None:
-        with warnings_shown(), signals_as_interrupts():
+        with show_warnings(), signals_as_interrupts():
             try:
                 command(Aws(region, profile), **own)
             except KeyboardInterrupt:

@@ -186,7 +186,7 @@ def echo_exactly(text: str, *, err: bool = False) -> None:
     click.echo(text.encode("utf-8", "replace"), nl=False, err=err)
 
 
-def moment_text(moment: datetime | None) -> str:
+def format_datetime(moment: datetime | None) -> str:
     """Format a time for a table, in UTC: month, day and minute, or only the date where it is long ago."""
     if moment is None:
         return ""
@@ -194,7 +194,7 @@ def moment_text(moment: datetime | None) -> str:
     return f"{moment.astimezone(UTC):{'%m-%d %H:%M' if is_recent else '%Y-%m-%d'}}"
 
 
-def json_moment(moment: datetime | None) -> str | None:
+def isoformat_or_none(moment: datetime | None) -> str | None:
     """Format a time for machines, in ISO 8601."""
     return moment.isoformat() if moment else None
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def somebody_looks() -> bool:
+def is_interactive() -> bool:
     """Return whether a person can answer, wherever the output goes."""
     return sys.stdin is not None and sys.stdin.isatty()
 
@@ -27,7 +27,7 @@ def ask(question: str, *, yes: bool, about: Sequence[Sequence[object]] = ()) -> 
     :param yes: do not ask.
     :param about: a table to show above the question, where stdout does not show it.
     """
-    if yes or not somebody_looks():
+    if yes or not is_interactive():
         return
     if sys.stderr.isatty():
         is_yes = _confirmed(question, about)

@@ -15,7 +15,7 @@ from airflow_mwaa_provider.cli.support.aws import Aws, profile_option, region_op
 from airflow_mwaa_provider.cli.support.errors import error_text, fail, mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
 from airflow_mwaa_provider.cli.support.output import nearest_to, output_option
-from airflow_mwaa_provider.cli.support.warnings_shown import warnings_shown
+from airflow_mwaa_provider.cli.support.warnings_shown import show_warnings
 from airflow_mwaa_provider.exceptions import EnvironmentNotFound, MwaaError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def environment_command(
             **own: Any,
         ) -> None:
             remote = Remote(env_name, region, profile, endpoint_url, transport, proxy)
-            with warnings_shown(), signals_as_interrupts():
+            with show_warnings(), signals_as_interrupts():
                 try:
                     with remote.naming_the_nearest_environment():
                         command(remote, **own)

@@ -30,7 +30,7 @@ class _Lines(logging.Handler):
 
 
 @contextlib.contextmanager
-def warnings_shown() -> Iterator[None]:
+def show_warnings() -> Iterator[None]:
     """Show them in this context, and propagate none: inside ``airflow mwaa``, Airflow would write them to stdout."""
     logger = logging.getLogger("airflow_mwaa_provider.client")
     retries = logger.getChild("retrying")
