@@ -511,7 +511,9 @@ def test_help_has_an_example_and_json(command: list[str]) -> None:
     assert max(map(len, result.output.splitlines())) <= 100
 
 
-def test_tables_fit_80_columns(terminal: Terminal, world: World) -> None:
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_tables_fit_the_terminal(terminal: Terminal, world: World, width: int) -> None:
+    terminal.variables["COLUMNS"] = str(width)
     airflow = world.airflow()
     dag_id, run_id = "a_dag_with_quite_a_long_name", "scheduled__2026-01-01T03:00:00.123456+00:00"
     airflow.dags[dag_id] = False
@@ -531,4 +533,6 @@ def test_tables_fit_80_columns(terminal: Terminal, world: World) -> None:
         ["tasks", "clear", "env3", dag_id, run_id, "group.a_long_task_name_1", "--dry-run"],
     ):
         lines = terminal.run(*command).stdout.splitlines()
-        assert [line for line in lines if len(line) > 80 and not line.startswith("To ")] == []
+        assert [line for line in lines if len(line) > width and not line.startswith("To ")] == []
+        shown = "\n".join(lines)
+        assert run_id in shown or command[1:2] != ["runs"], "an id is whole"

@@ -78,6 +78,8 @@ def test_cells_that_may_be_shortened_are_before_columns_are_dropped() -> None:
     lines, dropped = table_lines(RUNS, 60, shorten=("RUN",), drop=("TYPE",))
     assert dropped == []
     assert lines[1] == "  manual__2026-11-2…  success  scheduled  11-29 21:00  1h05m"
+    lines, _ = table_lines([("A", "B"), ("source (3.3.1)", "x" * 40)], 40, shorten=("B",))
+    assert lines[1] == f"  source (3.3.1)  {'x' * 21}…", "before a cell of another column is broken"
     lines, dropped = table_lines(RUNS, 52, shorten=("RUN",), drop=("TYPE",))
     assert dropped == ["TYPE"]
     assert lines[1].split()[1] == "success"

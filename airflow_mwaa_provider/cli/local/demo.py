@@ -219,8 +219,7 @@ def show(story: Story, now: dict[str, Any]) -> None:
     _echo_titled("Calls that the DAG in source made to target", calls, shorten="PATH")
     exported: list[tuple[object, ...]] = [("TABLE", "ROWS", "BYTES", "OBJECT", "SHA-256")]
     for name, table in story.manifest["tables"].items():
-        digest = f"{table['sha256'][:16]}..."
-        exported.append((name, f"{table['rows']:,}", f"{table['bytes']:,}", table["objects"][0], digest))
+        exported.append((name, f"{table['rows']:,}", f"{table['bytes']:,}", table["objects"][0], table["sha256"]))
     _echo_titled(f"What DAG {EXPORT_DAG} wrote to s3://{EXPORT_BUCKET}", exported, shorten="SHA-256")
     cleaned: list[tuple[object, ...]] = [("TABLE", "OLD ROWS", "DELETED", "TRANSACTIONS", "LONGEST (S)")]
     for name, gone in story.outcome.tables.items():

@@ -86,9 +86,10 @@ def _fitting_widths(shown: Sequence[Sequence[str]], room: int, shorten: Sequence
     # No column gets narrower than its longest word, or than what is left of one that may be shortened.
     least = [max(_cells_wide(word) for cell in column for word in _words(cell)) for column in columns]
     for place, column in enumerate(columns):
-        if column[0] in shorten and sum(least) > room:
-            enough = max(_cells_wide(column[0]), _SHORTENED, least[place] - (sum(least) - room))
-            least[place] = widths[place] = min(least[place], enough)
+        if column[0] in shorten and sum(widths) > room:
+            enough = max(_cells_wide(column[0]), _SHORTENED, widths[place] - (sum(widths) - room))
+            widths[place] = min(widths[place], enough)
+            least[place] = min(least[place], enough)
     if sum(least) > room:
         return None
     while sum(widths) > room:
