@@ -134,10 +134,12 @@ class MetadataHook(BaseHook):
         return self._aws.environment(self.env_name)
 
     def _chosen(self, *by_environment: Way[Any]) -> Choice[Any]:
-        """Take a route: to the database, else by the environment's web server, where that has a name."""
-        has_environment = self.route in _OF_ENVIRONMENT or self.env_name is not None
-        ways = [*self._database_ways(), *(by_environment if has_environment else ())]
-        return choose_route(self.route, ways, self.log.info)
+        """Take a route: to the database, or by the environment's web server if an environment is named."""
+        ways = self._database_ways()
+        if self.route in _OF_ENVIRONMENT or self.env_name is not None:
+            return choose_route(self.route, [*ways, *by_environment], self.log.info)
+        left_out = {way.route: "no environment is named (env_name)" for way in by_environment}
+        return choose_route(self.route, ways, self.log.info, left_out=left_out)
 
     @contextmanager
     def source(
@@ -215,15 +217,17 @@ class MetadataHook(BaseHook):
         bucket_owner: str | None = None,
         wait_timeout: timedelta = timedelta(0),
     ) -> Cleaner:
-        """Give what plans a cleanup and carries it out; opens nothing yet.
+        """Choose a route, and return an object that plans a cleanup and runs it by this route.
 
-        :param archive_to: ``s3://BUCKET/PREFIX``: archive there first, and delete what was archived only.
-        :param wait_timeout: how long the end of another cleanup is waited for.
+        Opens no database. With route ``auto`` the environment's web server is asked whether it cleans.
+
+        :param archive_to: ``s3://BUCKET/PREFIX``: archive rows there first, and delete only what was archived.
+        :param wait_timeout: how long to wait for another cleanup to end.
         :raises NoMetadataRoute: no route can be used from here.
-        :raises MwaaInputError: this route cannot archive, or the time to wait is below 0.
+        :raises MwaaInputError: this route cannot archive, or the time to wait is negative.
         """
         # Not with the hook: an export needs nothing of it.
-        from airflow_mwaa_provider.metadata.cleaners import DatabaseCleaner, EnvironmentCleaner
+        from airflow_mwaa_provider.metadata.cleaners import DatabaseCleaner, environment_ways
 
         check_duration(wait_timeout, "wait_timeout", or_zero=True)
         check_route(self.route, CLEANUP_ROUTES)
@@ -231,16 +235,17 @@ class MetadataHook(BaseHook):
         check_wait_timeout(wait_timeout_s)
         place = read_place(archive_to) if archive_to else None
 
-        def by_environment() -> EnvironmentCleaner:
-            environment = self._environment()
+        def environment() -> MwaaEnvironment:
+            found = self._environment()
             if place is not None:
                 raise MwaaInputError(
                     "archive_to needs a route to the database itself, such as metadata_conn_id: routes api and cli do "
                     "not archive. Export with MetadataToS3Operator first, and leave archive_to out."
                 )
-            return EnvironmentCleaner(environment, self.route, options, self.log.info, wait_timeout_s=wait_timeout_s)
+            return found
 
-        choice = self._chosen(Way("api", by_environment), Way("cli", by_environment))
+        ways = environment_ways(environment, self.route, options, self.log.info, wait_timeout_s=wait_timeout_s)
+        choice = self._chosen(*ways)
         if not isinstance(choice.taken, Database):
             cleaner: Cleaner = choice.taken
             return cleaner

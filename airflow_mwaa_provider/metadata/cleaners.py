@@ -3,24 +3,27 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_mwaa_provider.exceptions import MwaaError
 from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout
 from airflow_mwaa_provider.metadata.cleanup import plan_cleanup, run_cleanup
-from airflow_mwaa_provider.metadata.routes import Way, choose_route
+from airflow_mwaa_provider.metadata.routes import Way, is_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from airflow_mwaa_provider.metadata.cleaning.outcome import Progress
+    from airflow_mwaa_provider.metadata.cleaning.routes.api import ApiCleanup
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, Plan
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
-__all__ = ["Cleaner", "DatabaseCleaner", "EnvironmentCleaner"]
+__all__ = ["Cleaner", "DatabaseCleaner", "EnvironmentCleaner", "environment_ways"]
 
 log = logging.getLogger(__name__)
 
@@ -86,53 +89,70 @@ class DatabaseCleaner:
 class EnvironmentCleaner:
     """Clean an environment's database by its web server's metadata API, or by Airflow's own ``db clean``.
 
-    :param environment: a client of the environment.
-    :param route: ``api``, ``cli``, or ``auto``: the first of them that is available.
-    :param wait_timeout_s: how long to wait for another cleanup to end; at least ten minutes by route ``api``.
+    :param env_name: the environment.
+    :param make: makes what cleans by one of these routes; called anew for a plan and for the cleanup after it, because
+        what has changed since the plan must not be deleted.
     """
 
-    def __init__(
-        self,
-        environment: Any,
-        route: str,
-        options: CleanupOptions,
-        notify: Callable[[str], None],
-        *,
-        wait_timeout_s: float = 0.0,
-    ) -> None:
-        check_wait_timeout(wait_timeout_s)
-        self._wait_timeout_s = max(wait_timeout_s, _LEAST_WAIT_S)
-        self._environment = environment
-        self._route = route
-        self._options = options
-        self._notify = notify
+    def __init__(self, env_name: str, make: Callable[[], Cleaner]) -> None:
+        self._env_name = env_name
+        self._make = make
 
     def plan(self) -> Plan:
         """Count what would be deleted."""
-        plan: Plan = self._by_first_available(lambda cleaner: cleaner.plan())
-        return replace(plan, source=f"environment {self._environment.name!r}")
+        return replace(self._make().plan(), source=f"environment {self._env_name!r}")
 
     def run(self, progress: Progress | None = None) -> Outcome:
         """Delete it, and return what happened."""
-        outcome: Outcome = self._by_first_available(lambda cleaner: cleaner.run(progress))
-        return outcome
+        return self._make().run(progress)
 
-    def _by_first_available(self, work: Callable[[Cleaner], Any]) -> Any:
-        # The first call of a route shows whether it is available: nothing has been deleted by then.
-        ways = [Way("api", lambda: work(self._by_api())), Way("cli", lambda: work(self._by_cli()))]
-        return choose_route(self._route, ways, self._notify).taken
 
-    def _by_api(self) -> Cleaner:
+def environment_ways(
+    environment: Callable[[], Any],
+    route: str,
+    options: CleanupOptions,
+    notify: Callable[[str], None],
+    *,
+    wait_timeout_s: float = 0.0,
+) -> list[Way[EnvironmentCleaner]]:
+    """Return routes ``api`` and ``cli``, which lead to a cleaner.
+
+    :param environment: makes a client of the environment when it is needed.
+    :param route: the requested one; only with ``auto`` route ``api`` asks the web server whether it cleans.
+    :param wait_timeout_s: how long to wait for another cleanup to end; at least ten minutes by route ``api``.
+    """
+    check_wait_timeout(wait_timeout_s)
+    remote = functools.cache(environment)
+
+    def by_api() -> ApiCleanup:
         from airflow_mwaa_provider.metadata.cleaning.routes.api import ApiCleanup
 
-        label = f"environment {self._environment.name!r}"
-        wait_s = self._wait_timeout_s
-        return ApiCleanup(
-            self._environment.call_plugin, label, self._options, wait_timeout_s=wait_s, notify=self._notify
-        )
+        call, label = remote().call_plugin, f"environment {remote().name!r}"
+        return ApiCleanup(call, label, options, wait_timeout_s=max(wait_timeout_s, _LEAST_WAIT_S), notify=notify)
 
-    def _by_cli(self) -> Cleaner:
+    def by_cli() -> Cleaner:
         from airflow_mwaa_provider.metadata.cleaning.routes.db_clean import CliCleanup
 
-        self._notify(f"Route cli: airflow db clean of environment {self._environment.name!r}")
-        return CliCleanup(self._environment, self._options, notify=self._notify)
+        return CliCleanup(remote(), options, notify=notify)
+
+    def api() -> EnvironmentCleaner:
+        if route == "auto":
+            _check_available(by_api())
+        return EnvironmentCleaner(remote().name, by_api)
+
+    def cli() -> EnvironmentCleaner:
+        return EnvironmentCleaner(remote().name, by_cli)
+
+    return [
+        Way("api", api, lambda _: f"the web server of environment {remote().name!r}"),
+        Way("cli", cli, lambda _: f"airflow db clean of environment {remote().name!r}"),
+    ]
+
+
+def _check_available(cleaner: ApiCleanup) -> None:
+    try:
+        cleaner.check()
+    except MwaaError as error:
+        if is_absent(error):
+            raise
+        # The route exists; whatever else is wrong is retried or reported when the work begins.

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The routes to Airflow's metadata: their names, and the choice of one, in one place.
+"""The routes to Airflow's metadata: their names, and the one place that chooses among them.
 
-Whoever needs a route says what leads where (:class:`Way`), in the order of preference; :func:`choose_route` takes the
-first that is open, and says which it was, and why not the others.
+A caller lists where each route leads (:class:`Way`), in order of preference. :func:`choose_route` takes the first one
+that is open and returns a plan: the route taken and, for each other one, why it is not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, NoMetadataRoute, UnsupportedByTransport
 
@@ -28,21 +28,21 @@ __all__ = [
 ]
 
 ROUTES = ("database", "mwaa_environment", "api", "rest")
-"""Ways to the metadata. ``auto`` takes the first that can be used, and the second only when it is named."""
+"""Routes to read the metadata. ``auto`` takes the first one that can be used, and the second one only by name."""
 CLEANUP_ROUTES = ("database", "mwaa_environment", "api", "cli")
-"""Ways to clean it, likewise."""
+"""Routes to clean it, likewise."""
 _ONLY_NAMED = ("mwaa_environment",)
 
 Taken = TypeVar("Taken")
 
 
 def is_absent(error: MwaaError) -> bool:
-    """Return whether an error says that there is no such route from here, and nothing else is wrong."""
+    """Return whether an error means that the route does not exist from here, and that nothing else is wrong."""
     return isinstance(error, NoMetadataRoute | UnsupportedByTransport)
 
 
 def is_unusable(error: MwaaError) -> bool:
-    """Return whether an error lets another route be tried: all do but those of what was asked for."""
+    """Return whether another route may be tried after an error: after all but those of the caller's own input."""
     return is_absent(error) or not isinstance(error, MwaaInputError)
 
 
@@ -51,23 +51,23 @@ class Way(Generic[Taken]):
     """A route that may be open.
 
     :param route: its name.
-    :param take: takes it, and returns what it leads to.
-    :param place: where it leads, in words that are told; empty where nobody is to be told of it.
-    :param lets_pass: whether an error of ``take`` lets ``auto`` go on to the next way.
+    :param take: takes it and returns what it leads to.
+    :param place: where it leads, for logs.
+    :param lets_pass: whether ``auto`` goes on to the next way after an error of ``take``.
     """
 
     route: str
     take: Callable[[], Taken]
-    place: str | Callable[[Taken], str] = ""
+    place: str | Callable[[Taken], str]
     lets_pass: Callable[[MwaaError], bool] = is_absent
 
 
 @dataclass(frozen=True)
 class RoutePlan:
-    """Which route is taken, and why not the others.
+    """The route that is taken, and why the others are not.
 
     :param route: the one that is taken.
-    :param place: what was told of where it leads: a database, or an environment; never with a password.
+    :param place: where it leads: a database or an environment, never with a password.
     :param others: by the name of each other route, why it is not taken.
     """
 
@@ -75,27 +75,40 @@ class RoutePlan:
     place: str
     others: Mapping[str, str] = field(default_factory=dict)
 
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return a row for each route in JSON's own types, the one that is taken first."""
+        taken = {"route": self.route, "is_used": True, "place": self.place}
+        return [taken, *({"route": name, "is_used": False, "why": why} for name, why in self.others.items())]
+
 
 @dataclass(frozen=True)
 class Choice(Generic[Taken]):
-    """A route that was taken, and what it has led to."""
+    """A route that was taken, and what it leads to."""
 
     plan: RoutePlan
     taken: Taken
 
 
-def choose_route(asked: str, ways: Sequence[Way[Taken]], tell: Callable[[str], None]) -> Choice[Taken]:
-    """Take the route that is asked for, or, with ``auto``, the first that is open.
+def choose_route(
+    asked: str,
+    ways: Sequence[Way[Taken]],
+    notify: Callable[[str], None],
+    *,
+    left_out: Mapping[str, str] | None = None,
+) -> Choice[Taken]:
+    """Take the requested route or, with ``auto``, the first one that is open.
 
-    :param ways: in the order of preference.
-    :param tell: is told which one is taken, and why not those before it.
-    :raises NoMetadataRoute: there is none.
-    :raises MwaaError: the last one that could be taken is not open; what its ``take`` raises.
+    :param ways: in order of preference.
+    :param notify: is called with one line for each route: those that are closed, the one that is taken and, with
+        ``auto``, those that are not tried.
+    :param left_out: routes without a way, and why.
+    :raises NoMetadataRoute: no route is open.
+    :raises MwaaError: the last route that could be taken is not open; the error of its ``take``.
     """
     wanted = [way for way in ways if way.route == asked or (asked == "auto" and way.route not in _ONLY_NAMED)]
     if not wanted:
         raise NoMetadataRoute(
-            f"Route {asked} leads nowhere from here: there are {', '.join(way.route for way in ways)}."
+            f"Route {asked} leads nowhere from here. Use one of {', '.join(way.route for way in ways)}."
         )
     closed: dict[str, str] = {}
     for way in wanted:
@@ -104,50 +117,46 @@ def choose_route(asked: str, ways: Sequence[Way[Taken]], tell: Callable[[str], N
         except MwaaError as error:
             if way is wanted[-1] or not way.lets_pass(error):
                 raise
-            closed[way.route] = str(error)
+            closed[way.route] = str(error).removeprefix(f"Route {way.route}: ")
         else:
-            return _chosen(asked, way, taken, ways, closed, tell)
-        tell(f"Route {way.route} cannot be used: {closed[way.route]}")
+            place = way.place if isinstance(way.place, str) else way.place(taken)
+            untried = dict(left_out or {})
+            untried |= _untried(asked, way.route, [each.route for each in ways if each.route not in closed])
+            notify(f"Route {way.route}: {place}")
+            for route, why in untried.items() if asked == "auto" else ():
+                notify(f"Route {route} is not used: {why}")
+            return Choice(RoutePlan(way.route, place, {**closed, **untried}), taken)
+        notify(f"Route {way.route} cannot be used: {closed[way.route]}")
     raise AssertionError("the last way is taken, or has raised")
 
 
-def _chosen(
-    asked: str,
-    way: Way[Taken],
-    taken: Taken,
-    ways: Sequence[Way[Taken]],
-    closed: Mapping[str, str],
-    tell: Callable[[str], None],
-) -> Choice[Taken]:
-    place = way.place if isinstance(way.place, str) else way.place(taken)
-    if place:
-        tell(f"Route {way.route}: {place}")
-    others = {}
-    for other in ways:
-        if other.route in closed:
-            others[other.route] = closed[other.route]
-        elif asked != "auto":
-            others[other.route] = f"route {asked} was asked for"
-        elif other.route in _ONLY_NAMED:
-            others[other.route] = "it is taken only where it is named"
+def _untried(asked: str, taken: str, routes: Sequence[str]) -> dict[str, str]:
+    """Return why each of the routes is not tried, without the one that is taken."""
+    found = {}
+    for route in routes:
+        if route == taken:
+            continue
+        if asked != "auto":
+            found[route] = f"route {asked} was requested"
+        elif route in _ONLY_NAMED:
+            found[route] = "it is used only when it is requested by name"
         else:
-            others[other.route] = f"{way.route} comes before it"
-    others.pop(way.route, None)
-    return Choice(RoutePlan(way.route, place, others), taken)
+            found[route] = f"route {taken} is preferred"
+    return found
 
 
 def check_route(
     route: object, known: tuple[str, ...] = (*ROUTES, *CLEANUP_ROUTES), *, metadata_conn_id: object = None
 ) -> None:
-    """Refuse a route that there isn't, and a connection to the database where it would not be used.
+    """Refuse an unknown route, and a connection to the database that the route would not use.
 
-    :param known: routes that can be used for what is asked, beside ``auto``.
+    :param known: routes that can do what is asked, besides ``auto``.
     """
-    there_are = list(dict.fromkeys(("auto", *known)))
-    if route not in there_are:
+    supported = list(dict.fromkeys(("auto", *known)))
+    if route not in supported:
         if route in (*ROUTES, *CLEANUP_ROUTES):
             only = "export" if route in ROUTES else "clean"
-            raise NoMetadataRoute(f"Route {route} can only {only}: there are {', '.join(there_are)}.")
-        raise MwaaInputError(f"route={route!r} is unknown; there are {', '.join(there_are)}.")
+            raise NoMetadataRoute(f"Route {route} can only {only}. Use one of {', '.join(supported)}.")
+        raise MwaaInputError(f"route={route!r} is unknown. Use one of {', '.join(supported)}.")
     if metadata_conn_id and route not in {"auto", "database"}:
-        raise MwaaInputError(f"route={route!r} uses no connection to the database: leave metadata_conn_id out.")
+        raise MwaaInputError(f"route={route!r} uses no connection to the database. Leave metadata_conn_id out.")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -51,10 +52,10 @@ def command(lab: Lab, database: str) -> Callable[..., tuple[int, str, str]]:
     }
 
     @contextlib.contextmanager
-    def start(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def start(*arguments: str, stdin: int | None = None) -> Iterator[subprocess.Popen[str]]:
         line = [sys.executable, "-m", "airflow_mwaa_provider.cli.main", "metadata", *arguments]
         pipe = subprocess.PIPE
-        with subprocess.Popen(line, env=variables, stdout=pipe, stderr=pipe, text=True) as process:
+        with subprocess.Popen(line, env=variables, stdin=stdin, stdout=pipe, stderr=pipe, text=True) as process:
             try:
                 yield process
             finally:
@@ -99,6 +100,12 @@ def test_a_plan_is_shown_and_carried_out(lab: Lab, database: str, command: Any) 
     done = json.loads(out)
     assert (done["is_complete"], done["tables"]["dag_run"]["deleted"], runs(lab, database)) == (True, 38, 2)
     assert done["longest_transaction_s"] > 0
+    assert [(route["route"], route["is_used"]) for route in done["routes"]] == [
+        ("database", True),
+        ("mwaa_environment", False),
+        ("api", False),
+        ("cli", False),
+    ]
     status, out, _ = command("plan", "--retention", "365d", "--output", "json")
     assert (status, json.loads(out)["rows"]) == (0, 0)
 
@@ -108,6 +115,24 @@ def test_nobody_is_deleted_for_without_being_asked(lab: Lab, database: str, comm
     assert (status, out) == (2, "")
     assert "use --yes" in err
     assert runs(lab, database) == 40
+
+
+def test_a_cleanup_that_asks_chooses_its_route_once(lab: Lab, database: str, command: Any) -> None:
+    """With a database and an environment named, the plan of the routes is shown, and not again after the answer."""
+    terminal, stdin = pty.openpty()
+    with command.start("clean", "--retention", "365d", "--env", "my-environment", stdin=stdin) as process:
+        os.write(terminal, b"y\n")
+        out, err = process.communicate(timeout=90)
+    os.close(terminal)
+    os.close(stdin)
+    assert (process.returncode, runs(lab, database)) == (0, 2), err
+    assert "Delete these 428 rows" in out
+    assert err.splitlines() == [
+        f"airflow-mwaa: Route database: Database '{database}' on 127.0.0.1:{lab.postgres.port}",
+        "airflow-mwaa: Route mwaa_environment is not used: it is used only when it is requested by name",
+        "airflow-mwaa: Route api is not used: route database is preferred",
+        "airflow-mwaa: Route cli is not used: route database is preferred",
+    ]
 
 
 def test_what_was_archived_comes_back(lab: Lab, database: str, bucket: str, command: Any) -> None:

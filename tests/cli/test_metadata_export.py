@@ -66,7 +66,16 @@ def test_it_exports_and_shows_what(lab, command, bucket) -> None:
     assert keys(lab, bucket) == ["history/dag_run.csv.gz", "history/log.csv.gz", "history/manifest.json"]
     status, out, err = command(f"s3://{bucket}/json", "--exclude", "log", "--output", "json")
     assert (status, err) == (0, "")
-    assert json.loads(out) == manifest(lab, bucket, "json/manifest.json")
+    found = json.loads(out)
+    routes = found.pop("routes")
+    assert found == manifest(lab, bucket, "json/manifest.json")
+    assert [(each["route"], each["is_used"]) for each in routes] == [
+        ("database", True),
+        ("mwaa_environment", False),
+        ("api", False),
+        ("rest", False),
+    ]
+    assert routes[0]["place"].startswith("Database ")
 
 
 def test_a_dry_run_estimates_and_writes_nothing(lab, command, bucket) -> None:

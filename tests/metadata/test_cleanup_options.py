@@ -13,7 +13,7 @@ from airflow_mwaa_provider.cli.main import main
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.hooks.metadata import MetadataHook
 from airflow_mwaa_provider.metadata import cleanup
-from airflow_mwaa_provider.metadata.cleaners import DatabaseCleaner, EnvironmentCleaner
+from airflow_mwaa_provider.metadata.cleaners import DatabaseCleaner, environment_ways
 from airflow_mwaa_provider.metadata.cleaning import outcome
 from airflow_mwaa_provider.metadata.cleaning.archiving.cleanup import run_archived_cleanup
 from airflow_mwaa_provider.metadata.cleaning.restore import restore_archive
@@ -112,7 +112,7 @@ def test_a_wait_below_0(seconds: float) -> None:
         lambda: run_archived_cleanup(unopened(), options, None, "p", wait_timeout_s=seconds),  # type: ignore[arg-type]
         lambda: restore_archive(unopened(), None, "b", "a", wait_timeout_s=seconds),
         lambda: DatabaseCleaner(unopened(), options, print, wait_timeout_s=seconds),
-        lambda: EnvironmentCleaner(None, "api", options, print, wait_timeout_s=seconds),
+        lambda: environment_ways(lambda: None, "api", options, print, wait_timeout_s=seconds),
         lambda: ApiCleanup(None, "there", options, wait_timeout_s=seconds),  # type: ignore[arg-type]
     ]
     for call in calls:

@@ -30,8 +30,9 @@ from airflow_mwaa_provider.exceptions import DagNotFound, MwaaError
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.up_request import EnvironmentRequest
-from airflow_mwaa_provider.metadata.cleaners import EnvironmentCleaner
+from airflow_mwaa_provider.metadata.cleaners import environment_ways
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+from airflow_mwaa_provider.metadata.routes import choose_route
 from airflow_mwaa_provider.monitoring.readings import read_dashboard
 from airflow_mwaa_provider.monitoring.terminal import draw
 
@@ -183,7 +184,7 @@ def play(folder: Path, say: Callable[[str], None]) -> Story:
         _run(target, TARGET_DAG, {"numbers": [number]}, say)
     say("target: runs that have ended are deleted from its metadata, except the last run of each DAG")
     options = CleanupOptions(retention=timedelta(0), force=True, tables=["dag_run"])
-    outcome = EnvironmentCleaner(target, "api", options, say).run()
+    outcome = choose_route("api", environment_ways(lambda: target, "api", options, say), say).taken.run()
     say(f"source: tasks of DAG {SECRETS_DAG} read the secret {MYCONN}")
     _client(folder, "secretsmanager").create_secret(Name=MYCONN, SecretString="postgres://demo:demo@db.internal/demo")
     secret_calls = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.metadata.database import database_ways
+from airflow_mwaa_provider.cli.metadata.database import choose
 from airflow_mwaa_provider.cli.support.aws import Aws, profile_option, region_option
 from airflow_mwaa_provider.cli.support.durations import DURATION
 from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line, warn
@@ -20,7 +20,6 @@ from airflow_mwaa_provider.cli.support.output import echo_fields, echo_json, ech
 from airflow_mwaa_provider.cli.support.remote import Remote
 from airflow_mwaa_provider.cli.support.renamed import renamed_option
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.metadata.routes import Way, choose_route
 from airflow_mwaa_provider.s3_uri import S3Uri
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.cleaners import Cleaner
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions, Outcome, Plan
-    from airflow_mwaa_provider.metadata.routes import Choice
+    from airflow_mwaa_provider.metadata.routes import RoutePlan
 
 _OPTIONS = (
     click.option(
@@ -95,11 +94,12 @@ def plan(*, output: str, **given: Any) -> None:
     """
     try:
         with signals_as_interrupts(), _counting() as counting:
-            found = _cleaner(given, counting).plan()
+            cleaner, routes = _cleaner(given, counting)
+            found = cleaner.plan()
     except KeyboardInterrupt:
         fail("interrupted; a plan deletes nothing")
     if output == "json":
-        echo_json(found.document())
+        echo_json({**found.document(), "routes": routes.to_dicts()})
     else:
         _show_plan(found)
 
@@ -143,17 +143,19 @@ def clean(*, output: str, yes: bool, **given: Any) -> None:
     """
     try:
         with signals_as_interrupts():
-            if not yes:
-                with _counting() as counting:
-                    found = _plan_for_somebody(given, counting)
+            if not yes and not sys.stdin.isatty():
+                raise MwaaInputError("Nobody is there to be asked: give --yes, or look with metadata plan first.")
+            with _counting() as counting:
+                cleaner, routes = _cleaner(given, counting)
+                found = None if yes else cleaner.plan()
+            if found is not None:
                 _ask(found)
-            cleaner = _cleaner(given)
             with _progress() as progress:
                 outcome = cleaner.run(progress)
     except KeyboardInterrupt:
         fail("interrupted; rows that were already deleted stay deleted, and the next cleanup continues from there")
     if output == "json":
-        echo_json(outcome.document())
+        echo_json({**outcome.document(), "routes": routes.to_dicts()})
     else:
         _show_outcome(outcome)
     if outcome.failures:
@@ -207,7 +209,7 @@ def restore(
     try:
         with signals_as_interrupts():
             found = restore_archive(
-                choose_route(route, database_ways(database_url, route), warn).taken,
+                choose(database_url, route, warn).taken,
                 Aws(region, profile).s3(),
                 uri.bucket,
                 uri.key,
@@ -224,12 +226,6 @@ def restore(
         return
     rows = [(name, f"{table['rows']:,}", f"{table['inserted']:,}") for name, table in found.items()]
     echo_table([("TABLE", "ROWS", "INSERTED"), *rows])
-
-
-def _plan_for_somebody(given: dict[str, Any], counting: Callable[[str], None]) -> Plan:
-    if not sys.stdin.isatty():
-        raise MwaaInputError("There is nobody to ask: use --yes, or first look at metadata plan.")
-    return _cleaner(given, counting).plan()
 
 
 def _ask(found: Plan) -> None:
@@ -251,14 +247,14 @@ def _counting() -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
-def _cleaner(given: dict[str, Any], counting: Callable[[str], None] = lambda _: None) -> Cleaner:
-    from airflow_mwaa_provider.metadata.cleaners import DatabaseCleaner, EnvironmentCleaner
+def _cleaner(given: dict[str, Any], counting: Callable[[str], None]) -> tuple[Cleaner, RoutePlan]:
+    from airflow_mwaa_provider.metadata.cleaners import DatabaseCleaner, EnvironmentCleaner, environment_ways
 
     route, env_name = given["route"], given["env_name"]
     options = _options(given)
     wait_s = (given.get("wait_timeout") or timedelta(0)).total_seconds()
 
-    def by_environment() -> Any:
+    def environment() -> Any:
         if not env_name:
             raise MwaaInputError(f"Route {route} goes through an environment. Name it with --env-name.")
         if given.get("archive_to"):
@@ -266,26 +262,22 @@ def _cleaner(given: dict[str, Any], counting: Callable[[str], None] = lambda _: 
                 "--archive-to needs the database itself: routes api and cli do not archive. Export first, with "
                 "metadata export --env-name, and leave --archive-to out."
             )
-        environment = Remote(env_name, given["region"], given["profile"]).environment
-        return EnvironmentCleaner(environment, route, options, warn, wait_timeout_s=wait_s)
+        return Remote(env_name, given["region"], given["profile"]).environment
 
-    ways = [
-        *database_ways(given["database_url"], route, env_name),
-        Way("api", by_environment),
-        Way("cli", by_environment),
-    ]
-    choice: Choice[Any] = choose_route(route, ways, warn)
-    if isinstance(choice.taken, EnvironmentCleaner):
-        return choice.taken
-    return DatabaseCleaner(
-        choice.taken,
-        options,
-        warn,
-        route=choice.plan.route,
-        archive=_archive(given) if given.get("archive_to") else None,
-        wait_timeout_s=wait_s,
-        on_count=counting,
-    )
+    by_environment = environment_ways(environment, route, options, warn, wait_timeout_s=wait_s)
+    choice = choose(given["database_url"], route, warn, env_name, by_environment)
+    cleaner: Cleaner = choice.taken
+    if not isinstance(cleaner, EnvironmentCleaner):
+        cleaner = DatabaseCleaner(
+            choice.taken,
+            options,
+            warn,
+            route=choice.plan.route,
+            archive=_archive(given) if given.get("archive_to") else None,
+            wait_timeout_s=wait_s,
+            on_count=counting,
+        )
+    return cleaner, choice.plan
 
 
 def _archive(given: dict[str, Any]) -> tuple[Any, str]:

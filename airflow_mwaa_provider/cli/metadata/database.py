@@ -1,22 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The database that the options of a command name."""
+"""Which route the options of a command lead to."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.metadata.routes import Way
+from airflow_mwaa_provider.metadata.routes import Way, choose_route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from airflow_mwaa_provider.metadata.database import Database
+    from airflow_mwaa_provider.metadata.routes import Choice
 
-__all__ = ["database_ways"]
+__all__ = ["choose"]
 
 
-def database_ways(url: str | None, route: str, env_name: str | None = None) -> list[Way[Database]]:
-    """Return the routes to a database. A named database precedes an environment, and is logged then."""
+def choose(
+    url: str | None,
+    route: str,
+    notify: Callable[[str], None],
+    env_name: str | None = None,
+    by_environment: Sequence[Way[Any]] = (),
+) -> Choice[Any]:
+    """Choose a route: to the database that is named, or by the environment that is.
+
+    A named database is preferred to a named environment. The plan is reported where there is an environment.
+    """
     from airflow_mwaa_provider.metadata.database import Database
 
     def named() -> Database:
@@ -27,8 +39,16 @@ def database_ways(url: str | None, route: str, env_name: str | None = None) -> l
             )
         return Database.from_url(url)
 
-    ways = [
-        Way("database", named, (lambda database: database.label) if env_name else ""),
-        Way("mwaa_environment", lambda: Database.from_mwaa_environment(os.environ)),
-    ]
-    return ways[1:] if route == "auto" and env_name and not url else ways
+    def label(database: Database) -> str:
+        return database.label
+
+    database = Way("database", named, label)
+    settings = Way("mwaa_environment", lambda: Database.from_mwaa_environment(os.environ), label)
+    if route == "auto" and env_name and not url:
+        left_out = {"database": "no database is named (--database-url)"}
+        return choose_route(route, [settings, *by_environment], notify, left_out=left_out)
+    return choose_route(route, [database, settings, *by_environment], notify if env_name else _silent)
+
+
+def _silent(_: str) -> None:
+    """Report nothing: only one route was possible."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.metadata.database import database_ways
+from airflow_mwaa_provider.cli.metadata.database import choose
 from airflow_mwaa_provider.cli.support.aws import Aws, profile_option, region_option
 from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_mwaa_provider.metadata.export.run import ExportOptions
+    from airflow_mwaa_provider.metadata.routes import RoutePlan
     from airflow_mwaa_provider.metadata.sources import Progress
 
 
@@ -105,7 +106,7 @@ def export(
     from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
     try:
-        with signals_as_interrupts(), opened as source:
+        with signals_as_interrupts(), opened as (source, routes):
             if dry_run:
                 _show_estimates(source, chosen, output)
                 return
@@ -118,7 +119,7 @@ def export(
     except KeyboardInterrupt:
         fail("interrupted; nothing of this export is visible")
     if output == "json":
-        echo_json(manifest.document())
+        echo_json({**manifest.document(), "routes": routes.to_dicts()})
         return
     tables = manifest.tables
     rows, size = sum(table.rows for table in tables.values()), sum(table.bytes for table in tables.values())
@@ -156,11 +157,10 @@ def _source(
     region: str | None,
     profile: str | None,
     destination: tuple[str, str],
-) -> Iterator[Any]:
-    """Open the source that the options name; a database takes precedence over an environment."""
+) -> Iterator[tuple[Any, RoutePlan]]:
+    """Open what the options lead to, and return the plan of the routes with it."""
     from airflow_mwaa_provider.metadata.database import Database
     from airflow_mwaa_provider.metadata.environment_source import opened, source_ways
-    from airflow_mwaa_provider.metadata.routes import Way, choose_route
     from airflow_mwaa_provider.metadata.sources import DatabaseSource
 
     def environment() -> Any:
@@ -168,11 +168,10 @@ def _source(
             raise MwaaInputError(f"Route {route} reads from the web server of an environment. Name it with --env-name.")
         return Remote(env_name, region, profile).environment
 
-    ways: list[Way[Any]] = [*database_ways(url, route, env_name), *source_ways(environment, destination)]
-    choice = choose_route(route, ways, _tell)
+    choice = choose(url, route, _tell, env_name, source_ways(environment, destination))
     taken = choice.taken
     with DatabaseSource(taken, route=choice.plan.route) if isinstance(taken, Database) else opened(taken) as source:
-        yield source
+        yield source, choice.plan
 
 
 def _show_estimates(source: Any, options: ExportOptions, output: str) -> None:
@@ -187,8 +186,14 @@ def _show_estimates(source: Any, options: ExportOptions, output: str) -> None:
     shown = [(item.table, f"{item.rows:,}", f"{item.bytes:,}", item.by or "whole") for item in estimates]
     echo_table([("TABLE", "ROWS", "BYTES", "CHOSEN BY"), *shown])
     total = sum(item.bytes for item in estimates)
-    echo_fields([("rows", f"{sum(item.rows for item in estimates):,}"), ("bytes, uncompressed", f"{total:,}")])
-    click.echo("  Estimates of PostgreSQL; nothing was written.")
+    echo_fields(
+        [
+            ("rows", f"{sum(item.rows for item in estimates):,}"),
+            ("bytes, uncompressed", f"{total:,}"),
+            ("route", source.route),
+        ]
+    )
+    click.echo("  PostgreSQL's own estimates; nothing was written.")
 
 
 @contextmanager

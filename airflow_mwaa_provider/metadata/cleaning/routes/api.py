@@ -94,6 +94,14 @@ class ApiCleanup:
         self._notify = notify
         self._began = clock()
 
+    def check(self) -> None:
+        """Ask the web server how the cleanup would be done; deletes nothing.
+
+        :raises NoMetadataRoute: the web server has no such plugin, or it does not clean.
+        :raises MwaaError: whatever else is wrong, as for :meth:`run`.
+        """
+        self._ask(UNITS, {"options": self._options.document()})
+
     def plan(self) -> Plan:
         """Count what a cleanup would delete, and say what it would keep; deletes nothing.
 
