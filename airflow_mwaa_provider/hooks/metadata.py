@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
     from airflow_mwaa_provider.metadata.cleaners import Cleaner
     from airflow_mwaa_provider.metadata.cleanup import CleanupOptions
+    from airflow_mwaa_provider.metadata.export.source import Progress, RowSource, ServerSource
     from airflow_mwaa_provider.metadata.manifest import Manifest
     from airflow_mwaa_provider.metadata.measures import Measures
     from airflow_mwaa_provider.metadata.routes import Choice
-    from airflow_mwaa_provider.metadata.sources import Progress, RowSource, ServerSource
 
 __all__ = ["CLEANUP_ROUTES", "ROUTES", "MetadataHook"]
 

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
     from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
     from airflow_mwaa_provider.metadata.export.layout import ObjectKeys
+    from airflow_mwaa_provider.metadata.export.source import Progress
     from airflow_mwaa_provider.metadata.remote_api.client import Call
-    from airflow_mwaa_provider.metadata.sources import Progress
     from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 
 __all__ = ["PIECE_ROWS", "ApiSource"]

@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 
 class RestSource:
-    """The tables that the REST API shows; a :class:`~airflow_mwaa_provider.metadata.sources.RowSource`.
+    """The tables that the REST API shows; a :class:`~airflow_mwaa_provider.metadata.export.source.RowSource`.
 
     There is no snapshot: each row is as it was when its page was read. A row that is there before and after is given
     exactly once, but for one whose task is cleared and runs again meanwhile in an export of a span of time: it may be

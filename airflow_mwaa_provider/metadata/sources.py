@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where rows come from: the database itself, or something that shows what is in it."""
+"""The metadata database as the source of an export's rows."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import DatabaseUnavailable
 from airflow_mwaa_provider.metadata.catalog.schema import Schema, read_schema
@@ -21,109 +21,18 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.catalog.selection import TableRows
     from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
-    from airflow_mwaa_provider.metadata.export.formats import Compression, FileFormat
-    from airflow_mwaa_provider.metadata.export.layout import ObjectKeys
-    from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
+    from airflow_mwaa_provider.metadata.export.formats import FileFormat
 
-__all__ = ["DatabaseSource", "Progress", "RowSource", "ServerSource", "TableWriter"]
+__all__ = ["DatabaseSource"]
 
-# A row's updated_at is told by the clock of the worker that wrote it, and becomes visible when that commits.
+# A row's updated_at is set by the clock of the worker that wrote it, and becomes visible when the worker commits.
 _CLOCKS_DIFFER = timedelta(seconds=60)
 
 
-class Progress(Protocol):
-    """Is told how far an export is; called often, from one thread."""
-
-    def __call__(self, table: str, rows: int, size: int, expected_rows: int | None) -> None:
-        """Take the rows and bytes of a table that are under way."""
-
-
-class TableWriter(Protocol):
-    """Writes the rows of tables, here or where they are."""
-
-    def write(
-        self, rows: TableRows, object_keys: ObjectKeys, changed_before: datetime | None
-    ) -> Iterator[PendingObject]:
-        """Write the files of a table, all uploaded and none visible.
-
-        :param changed_before: rows of before were in an earlier export, and are told apart from new ones.
-        """
-
-
-class _Source(Protocol):
-    """Something that tells of tables."""
-
-    route: str
-
-    @property
-    def airflow_version(self) -> str | None:
-        """Of the environment, where it is known better than by the schema's revision."""
-
-    @property
-    def schema(self) -> Schema:
-        """The tables that it can see."""
-
-    @property
-    def now(self) -> datetime:
-        """The time that the tables are seen as of."""
-
-    @property
-    def snapshot(self) -> Snapshot | None:
-        """What can be seen, as transactions; ``None`` where these are not known."""
-
-    def witnesses(self) -> tuple[TableWitness, ...]:
-        """Return what is there with the snapshot, for a later export to compare."""
-
-    def find_contradiction(self, witnesses: Sequence[TableWitness]) -> str | None:
-        """Return what shows that the database was restored since, in words; ``None`` when nothing does."""
-
-    def horizon(self) -> datetime:
-        """Return the time up to which the tables are as good as complete; rows of before may come late."""
-
-    def check_until(self, until: datetime) -> None:
-        """Check that rows of before a time are not still to be replayed.
-
-        :raises DatabaseUnavailable: they may be.
-        """
-
-
-class RowSource(_Source, Protocol):
-    """Where rows come from: the database, or an API that shows them."""
-
-    def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> AbstractContextManager[Any]:
-        """Give a context with an iterator over :class:`~airflow_mwaa_provider.metadata.export.copy.Chunk`.
-
-        :param partition_sql: what :meth:`~airflow_mwaa_provider.metadata.export.layout.ObjectKeys.partition_sql` gives.
-        """
-
-
-@runtime_checkable
-class ServerSource(_Source, Protocol):
-    """What writes the rows to S3 itself, so that they never come here."""
-
-    def check(self, tables: Sequence[str], bucket: str, prefix: str) -> None:
-        """Check that it may write these tables there, before anything is written.
-
-        :raises NoMetadataRoute: it writes to other places only.
-        :raises AccessDenied: the caller may not read one of them.
-        """
-
-    def writer(
-        self,
-        storage: Storage,
-        form: FileFormat,
-        compression: Compression,
-        progress: Progress,
-        *,
-        limit_bytes: int | None = None,
-    ) -> TableWriter:
-        """Give what lets it write tables; its parameters are those of :class:`FileWriter`."""
-
-
 class DatabaseSource:
-    """All tables as one snapshot of a database; a context.
+    """All tables of a database in one snapshot; a context.
 
-    :param airflow_version: of the environment, where the caller knows it.
+    :param airflow_version: of the environment, if the caller knows it.
     """
 
     route = "database"
@@ -174,13 +83,13 @@ class DatabaseSource:
 
     @property
     def now(self) -> datetime:
-        """When the snapshot was taken, by the server's clock; of a standby, what the last that it replayed is of."""
+        """When the snapshot was taken, by the server's clock; for a standby, the time of what it replayed last."""
         assert self._now is not None
         return self._now if self._replayed is None else min(self._now, self._replayed)
 
     @property
     def snapshot(self) -> Snapshot:
-        """What can be seen, as transactions."""
+        """The snapshot as transactions."""
         assert self._snapshot is not None
         return self._snapshot
 
@@ -190,23 +99,23 @@ class DatabaseSource:
         return self._connection
 
     def witnesses(self) -> tuple[TableWitness, ...]:
-        """Return what is there with the snapshot, for a later export to compare."""
+        """Return evidence of the database's state, which a later export compares."""
         with self.errors("looking at its newest rows"):
             return read_witnesses(self._connection, self.schema)
 
     def find_contradiction(self, witnesses: Sequence[TableWitness]) -> str | None:
-        """Return what shows that the database was restored since, in words; ``None`` when nothing does."""
+        """Return a description of what shows that the database has been restored since; ``None`` if nothing does."""
         with self.errors("looking for what was exported"):
             return find_contradiction(self._connection, self.schema, witnesses)
 
     def errors(self, doing: str) -> AbstractContextManager[None]:
-        """Give a context in which psycopg2's errors become ours, and name what was being done."""
+        """Return a context that turns psycopg2's errors into ours, which name what was being done."""
         return database_errors(self._database.label, doing)
 
     def horizon(self) -> datetime:
-        """Return the time up to which the tables are as good as complete: none of those who write now began before it.
+        """Return the time up to which the tables are practically complete: no current writer began before it.
 
-        Of those whom this user may not see, such as all who write where this is a standby, the rows come late.
+        Rows of writers that this user cannot see, such as all writers of a standby's primary, may arrive late.
         """
         with self.errors("asking who writes"):
             oldest: datetime | None = self._ask(_WRITERS)
@@ -215,16 +124,16 @@ class DatabaseSource:
     def check_until(self, until: datetime) -> None:
         """Check that a standby has replayed what was written before a time.
 
-        :raises DatabaseUnavailable: it may not have; ``transient`` where it says how far it is.
+        :raises DatabaseUnavailable: it may not have; ``transient`` if it reports how far it is.
         """
         if not self._is_standby:
             return
         if self._replayed is None:
             raise DatabaseUnavailable(
-                f"{self._database.label} is a standby that does not say until when it has replayed, and rows before "
+                f"{self._database.label} is a standby that does not report up to when it has replayed, and rows before "
                 f"until={until.isoformat()} may be missing. Export from the primary, or leave out until."
             )
-        # Those who write date their rows by their own clocks, and some time before they commit.
+        # Writers date their rows by their own clocks, and some time before they commit.
         replayed = self._replayed - _CLOCKS_DIFFER
         if until > replayed:
             raise DatabaseUnavailable(
@@ -235,18 +144,18 @@ class DatabaseSource:
             )
 
     def limit(self, seconds: float) -> None:
-        """Let statements take no longer than this from now on."""
+        """Limit the time of each statement from now on."""
         with self.connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout TO %s", (f"{max(1, round(seconds * 1000))}",))
 
     def lock_one_of(self, key: int, count: int) -> bool:
-        """Take one of so many locks that all processes share, until the snapshot ends; ``False`` if none is free."""
+        """Acquire one of ``count`` locks of all processes, until the snapshot ends; ``False`` if none is free."""
         with self.errors("asking who else exports"):
             return any(self._ask(f"SELECT pg_try_advisory_xact_lock({int(key)}, {number})") for number in range(count))
 
     @contextmanager
     def chunks(self, rows: TableRows, form: FileFormat, partition_sql: str | None) -> Iterator[Iterator[Chunk]]:
-        """Read rows of a table."""
+        """Read the rows of a table."""
         query = rows.select(value_writer(form), first=partition_sql)
         with (
             self.errors(f"reading table {rows.name}"),
@@ -269,12 +178,12 @@ class DatabaseSource:
 
 
 _REPLAYED = "SELECT pg_last_xact_replay_timestamp()"
-# Who may not see others' statistics reads NULL there.
+# A user who may not see the statistics of others reads NULL here.
 _WRITERS = """
 SELECT min(xact_start) FILTER (WHERE backend_xid IS NOT NULL)
 FROM pg_stat_activity WHERE datname = current_database()
 """
-# A server that was restored to an earlier moment goes on in another timeline, and uses numbers of transactions again.
+# A server that was restored to an earlier time continues in another timeline, and reuses transaction numbers.
 _SERVER = "SELECT s.system_identifier, c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c"
 _TRANSACTIONS = """
 SELECT oid, txid_snapshot_xmin(txid_current_snapshot()) FROM pg_database WHERE datname = current_database()

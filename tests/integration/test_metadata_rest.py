@@ -18,8 +18,9 @@ from airflow_mwaa_provider.client.models import DagRunState
 from airflow_mwaa_provider.metadata.catalog.selection import Window, by_change, select_tables
 from airflow_mwaa_provider.metadata.database import Database
 from airflow_mwaa_provider.metadata.export.formats import FileFormat
+from airflow_mwaa_provider.metadata.export.source import RowSource
 from airflow_mwaa_provider.metadata.rest_source import RestSource
-from airflow_mwaa_provider.metadata.sources import DatabaseSource, RowSource
+from airflow_mwaa_provider.metadata.sources import DatabaseSource
 from tests.integration.world import World
 from tests.metadata import history
 

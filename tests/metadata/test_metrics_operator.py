@@ -173,7 +173,7 @@ def test_the_ways_that_fail_say_so_in_one_line(
 def test_what_is_wrong_when_the_dag_is_parsed() -> None:
     with pytest.raises(NoMetadataRoute, match="can only clean"):
         MetadataMetricsOperator(task_id="t", route="cli")
-    with pytest.raises(MwaaInputError, match="leave metadata_conn_id out"):
+    with pytest.raises(MwaaInputError, match="Leave metadata_conn_id out"):
         MetadataMetricsOperator(task_id="t", route="rest", metadata_conn_id="m")
     with pytest.raises(MwaaInputError, match="statement_timeout"):
         MetadataMetricsOperator(task_id="t", statement_timeout=timedelta(0))

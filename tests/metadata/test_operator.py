@@ -167,7 +167,7 @@ def test_what_cannot_be_is_said_in_one_line(lab, bucket, connections) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL", json.dumps({**postgres, "conn_type": "mysql"}))
     wrong = {
         "Use one of auto": {"route": "direct"},
-        "leave metadata_conn_id out": {"route": "mwaa_environment", "metadata_conn_id": "metadata"},
+        "Leave metadata_conn_id out": {"route": "mwaa_environment", "metadata_conn_id": "metadata"},
         "give one of type postgres": {"metadata_conn_id": "mysql"},
         "is no list of names": {"metadata_conn_id": "metadata", "tables": "dag_run"},
         "has no time zone": {"metadata_conn_id": "metadata", "since": "2026-01-01"},

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_mwaa_provider.metadata.export.run import ExportOptions
+    from airflow_mwaa_provider.metadata.export.source import Progress
     from airflow_mwaa_provider.metadata.routes import RoutePlan
-    from airflow_mwaa_provider.metadata.sources import Progress
 
 
 @click.command("export")

@@ -14,16 +14,16 @@ from airflow_mwaa_provider.metadata.export.formats import check_format, file_suf
 from airflow_mwaa_provider.metadata.export.journal import Journal, keys_of_other_windows, previous_keys
 from airflow_mwaa_provider.metadata.export.layout import CHANGED, Layout, ObjectKeys, check_layout, stamp
 from airflow_mwaa_provider.metadata.export.lease import ExportLease
+from airflow_mwaa_provider.metadata.export.source import ServerSource
 from airflow_mwaa_provider.metadata.export.writer import FileWriter
 from airflow_mwaa_provider.metadata.manifest import Manifest, TableExport
-from airflow_mwaa_provider.metadata.sources import ServerSource
 from airflow_mwaa_provider.metadata.storage.bucket import PART_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mwaa_provider.metadata.catalog.witnesses import TableWitness
-    from airflow_mwaa_provider.metadata.sources import Progress, RowSource, TableWriter
+    from airflow_mwaa_provider.metadata.export.source import Progress, RowSource, TableWriter
     from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 
 __all__ = ["ExportOptions", "export_metadata"]

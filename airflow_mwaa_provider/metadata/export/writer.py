@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.export.copy import Chunk
     from airflow_mwaa_provider.metadata.export.formats import Compression, Encoder
     from airflow_mwaa_provider.metadata.export.layout import ObjectKeys
-    from airflow_mwaa_provider.metadata.sources import Progress, RowSource
+    from airflow_mwaa_provider.metadata.export.source import Progress, RowSource
     from airflow_mwaa_provider.metadata.storage.bucket import ObjectWriter, PendingObject, Storage
 
 __all__ = ["FileWriter"]

@@ -107,7 +107,7 @@ class PieceRequest:
     :param columns: names of the columns that shall leave; secret ones leave masked, whatever is asked.
     :param by: ``time`` or ``change``: what ``since`` and ``until`` are compared with.
     :param written_since: with ``change``: and rows that this transaction or a later one has written.
-    :param told_apart: see :class:`~airflow_mwaa_provider.metadata.sources.TableWriter`.
+    :param told_apart: see :class:`~airflow_mwaa_provider.metadata.export.source.TableWriter`.
     :param after: key of the last row of the piece before.
     :param max_rows: rows of the table that the piece covers at most.
     :param first_number: of its files.
