@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From connections and settings to Airflow's metadata database, by the way that works from here."""
+"""Reach Airflow's metadata database, given connections and settings, by the route that works from here."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ __all__ = ["CLEANUP_ROUTES", "ROUTES", "MetadataHook"]
 
 _OF_ENVIRONMENT = ("api", "rest", "cli")
 
-# Of a postgres connection's extra, what libpq takes; the rest is for Airflow's own hook.
+# The fields of a postgres connection's extra that are libpq's; the others are for Airflow's own hook.
 _LIBPQ = {
     "application_name", "channel_binding", "connect_timeout", "gssencmode", "keepalives", "keepalives_count",
     "keepalives_idle", "keepalives_interval", "options", "sslcert", "sslcrl", "sslkey", "sslmode", "sslpassword",
@@ -52,18 +52,18 @@ _LIBPQ = {
 
 
 class MetadataHook(BaseHook):
-    """Reaches the metadata database of an Airflow.
+    """Access to the metadata database of an Airflow.
 
-    :param metadata_conn_id: a connection of type ``postgres`` to it. With ``"iam": true`` in its extra each connection
-        gets a token of RDS instead of a password. ``None``: on Airflow 2 the environment's own database.
+    :param metadata_conn_id: a connection of type ``postgres`` to it. With ``"iam": true`` in its extra, an RDS token
+        is generated for each connection instead of a password. ``None``: on Airflow 2, the environment's own database.
     :param route: ``"database"``, ``"mwaa_environment"`` (the settings of MWAA's containers, which are private details
         of its images), ``"api"`` (the plugin ``metadata_api`` of the web server of ``env_name``, which writes the rows
         to S3 itself), ``"rest"`` (the stock REST API of ``env_name``, which shows some tables; exports only),
-        ``"cli"`` (Airflow's own ``db clean`` there; cleanups only), or ``"auto"``: the first that can be used, which
-        is logged.
-    :param env_name: the MWAA environment of routes ``api``, ``rest`` and ``cli``; ``None``: the one that the task runs
-        in.
-    :param aws_conn_id: connection for S3, for RDS's tokens, and for the environment; of type ``aws`` or ``mwaa``.
+        ``"cli"`` (Airflow's own ``db clean`` there; cleanups only), or ``"auto"``: the first that can be used. The log
+        has a line for each route.
+    :param env_name: the MWAA environment of routes ``api``, ``rest`` and ``cli``; ``None``: the one in which the task
+        runs.
+    :param aws_conn_id: connection for S3, for RDS tokens, and for the environment; of type ``aws`` or ``mwaa``.
     :param region_name: their region.
     :param verify: ``False`` or the path of a CA bundle, for AWS.
     :param botocore_config: keywords of botocore's ``Config``.
@@ -94,12 +94,12 @@ class MetadataHook(BaseHook):
         return self.database()[0].open()
 
     def database(self) -> tuple[Database, str]:
-        """Say where the database is, and by which route; opens nothing.
+        """Return the database and the route to it, without opening anything.
 
-        :raises NoMetadataRoute: none can be reached from here; the message says why not.
+        :raises NoMetadataRoute: no database can be reached from here; the message says why.
         """
         if self.route in _OF_ENVIRONMENT:
-            raise NoMetadataRoute(f"Route {self.route} opens no database: the environment's web server does.")
+            raise NoMetadataRoute(f"Route {self.route} opens no database here. Use route database or mwaa_environment.")
         choice = choose_route(self.route, self._database_ways(), self.log.debug)
         return choice.taken, choice.plan.route
 
@@ -117,20 +117,20 @@ class MetadataHook(BaseHook):
             return self._of_connection(self.metadata_conn_id)
         if AIRFLOW_V_3:
             raise NoMetadataRoute(
-                "No way to the metadata database: tasks of Airflow 3 have none of their own. Give metadata_conn_id, a "
+                "No route to the metadata database: tasks of Airflow 3 cannot access it. Set metadata_conn_id, a "
                 "postgres connection to it, or route='mwaa_environment' on MWAA; or env_name, for routes api and rest."
             )
         dialect = metadata_dialect()
         if dialect != "postgresql":
             raise NoMetadataRoute(
-                f"The environment's own metadata database is {dialect or 'none'}, and MWAA's is PostgreSQL: give "
+                f"The environment's own metadata database is {dialect or 'none'}, and MWAA's is PostgreSQL. Set "
                 "metadata_conn_id, a postgres connection."
             )
         return Database(metadata_connection, "The environment's own metadata database")
 
     def _environment(self) -> MwaaEnvironment:
         if self.env_name is None:
-            raise NoMetadataRoute(f"Route {self.route} asks an environment's web server: give env_name.")
+            raise NoMetadataRoute(f"Route {self.route} needs an environment. Set env_name.")
         return self._aws.environment(self.env_name)
 
     def _chosen(self, *by_environment: Way[Any]) -> Choice[Any]:
@@ -145,11 +145,11 @@ class MetadataHook(BaseHook):
     def source(
         self, *, statement_timeout: timedelta = timedelta(hours=1), destination: tuple[str, str] | None = None
     ) -> Iterator[RowSource | ServerSource]:
-        """Open a snapshot of the database, or what shows it.
+        """Open a snapshot of the database, or an API that shows it.
 
-        :param destination: bucket and prefix that shall be written to: route ``api`` is taken only if it may.
+        :param destination: bucket and prefix to write to; route ``api`` is used only if the server may write there.
         :raises NoMetadataRoute: no route can be used from here.
-        :raises DatabaseUnavailable: it could not be opened.
+        :raises DatabaseUnavailable: the database could not be opened.
         """
         check_database_timeout(statement_timeout, "statement_timeout")
         check_route(self.route, ROUTES)
@@ -162,17 +162,17 @@ class MetadataHook(BaseHook):
             choice.taken,
             statement_timeout_s=statement_timeout.total_seconds(),
             route=choice.plan.route,
-            airflow_version=None if self.metadata_conn_id else AIRFLOW_VERSION,  # else it is this environment's own
+            airflow_version=None if self.metadata_conn_id else AIRFLOW_VERSION,  # the task's own environment
         ) as source:
             yield source
 
     def measure(self, *, statement_timeout: timedelta = timedelta(seconds=30)) -> Measures:
-        """Measure what is in the database now: runs and tasks by state, ages, and sizes.
+        """Measure the current contents of the database: runs and tasks by state, ages, and sizes.
 
-        :param statement_timeout: the database ends a question that takes longer, and its number is left out; route
+        :param statement_timeout: the database cancels a query that takes longer, and its number is left out; route
             ``api`` has the web server's own limit, and ``rest`` has none.
         :raises NoMetadataRoute: no route can be used from here.
-        :raises DatabaseUnavailable: it could not be opened, or was lost.
+        :raises DatabaseUnavailable: the database could not be opened, or the connection was lost.
         """
         check_database_timeout(statement_timeout, "statement_timeout")
         check_route(self.route, ROUTES)
@@ -195,9 +195,9 @@ class MetadataHook(BaseHook):
     ) -> Manifest:
         """Export tables to S3; see :func:`~airflow_mwaa_provider.metadata.export.run.export_metadata`.
 
-        :param kms_key_id: encrypt the objects with this key of KMS; ``None`` leaves it to the bucket.
-        :param bucket_owner: account that the bucket must belong to.
-        :param s3_conn_id: connection for S3, where it is not ``aws_conn_id``.
+        :param kms_key_id: encrypt the objects with this KMS key; ``None`` leaves it to the bucket.
+        :param bucket_owner: account that must own the bucket.
+        :param s3_conn_id: connection for S3, if it is not ``aws_conn_id``.
         """
         aws = self._aws if s3_conn_id is None else MwaaEnvironmentHook(s3_conn_id, *self._aws_settings)
         client = aws.aws_client("s3")
@@ -226,7 +226,7 @@ class MetadataHook(BaseHook):
         :raises NoMetadataRoute: no route can be used from here.
         :raises MwaaInputError: this route cannot archive, or the time to wait is negative.
         """
-        # Not with the hook: an export needs nothing of it.
+        # Imported here, because an export does not need it.
         from airflow_mwaa_provider.metadata.cleaners import DatabaseCleaner, environment_ways
 
         check_duration(wait_timeout, "wait_timeout", or_zero=True)
@@ -268,13 +268,13 @@ class MetadataHook(BaseHook):
             connection = self.get_connection(conn_id)
         except connection_not_found():
             raise MwaaInputError(
-                f"Connection {conn_id!r} isn't defined, or may not be read. Define it as one of type postgres, or "
+                f"Connection {conn_id!r} is not defined, or may not be read. Define it with type postgres, or "
                 "leave metadata_conn_id out."
             ) from None
         if connection.conn_type not in {"postgres", "postgresql"}:
             raise MwaaInputError(
-                f"Connection {conn_id!r} is of type {connection.conn_type!r}: the metadata database of MWAA is "
-                "PostgreSQL; give one of type postgres."
+                f"Connection {conn_id!r} is of type {connection.conn_type!r}, but the metadata database of MWAA is "
+                "PostgreSQL. Use a connection of type postgres."
             )
         extra = dict(connection.extra_dejson)
         options: dict[str, Any] = {

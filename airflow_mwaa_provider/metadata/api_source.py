@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Route ``api``: the environment's own web server writes its database to S3, in pieces that this process asks for.
+"""Route ``api``: the environment's own web server writes its database to S3, in pieces that this process requests.
 
-This process needs no access to the database, and none of the rows ever come here. Each request is short, for load
-balancers and the web server's other users; the uploads that it leaves become visible when this process commits them.
+This process needs no access to the database, and the rows never reach it. Each request is short, because of load
+balancers and the web server's other users; its uploads become visible when this process commits them.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ _PATIENCE_S = 3600.0
 _TRIES_OF_A_ROW = 4
 _PAUSE_S = 5.0
 PIECE_ROWS = 50_000
-"""Rows that one request covers at most: a second or two of a small database."""
+"""Maximum rows of one request: they take a small database a second or two."""
 _NEEDS = "read the configuration and all DAGs, such as Op or Admin, and the audit log for the table log"
 
 
 class ApiSource:
     """The tables of an environment whose web server has the plugin ``metadata_api``; a context.
 
-    There is no snapshot: each piece of a table is as it was when it was asked for. A row that is there before and after
-    is given exactly once, for pieces are divided by the primary key; but a task that is cleared, or fails and runs
-    again, gets another one on Airflow 3, and may be given as both.
+    There is no snapshot: each piece of a table shows its rows as they were when it was requested. A row that exists
+    before and after the export is returned exactly once, because pieces are divided by the primary key. But a task that
+    is cleared, or fails and runs again, gets another key on Airflow 3, and may be returned under both.
 
-    :param call: is repeated by whoever gives it, where an answer was lost: a piece that is written twice leaves an
-        upload that nobody commits, and that the export aborts at its end.
+    :param call: repeats a request if its answer was lost; a piece that is written twice leaves an upload that is never
+        committed, and that the export aborts at its end.
     """
 
     route = "api"
@@ -89,9 +89,9 @@ class ApiSource:
         self._description: Description | None = None
 
     def open(self) -> None:
-        """Ask the server what it has.
+        """Request the server's description.
 
-        :raises NoMetadataRoute: it has no such plugin, or that is turned off.
+        :raises NoMetadataRoute: it has no such plugin, or the plugin is turned off.
         :raises AccessDenied: the caller may not use it.
         """
         try:
@@ -113,7 +113,7 @@ class ApiSource:
 
     @property
     def description(self) -> Description:
-        """What the server says of itself."""
+        """The server's description of its database, and of what it may do."""
         assert self._description is not None
         return self._description
 
@@ -129,14 +129,14 @@ class ApiSource:
 
     @property
     def now(self) -> datetime:
-        """When the export began, by the database's clock."""
+        """When the export started, by the database's clock."""
         return self.description.now
 
     @property
     def snapshot(self) -> Snapshot:
-        """What can be seen since the export began, as transactions.
+        """The state of the database at the start of the export, as transactions.
 
-        :raises MwaaInputError: the server does not say.
+        :raises MwaaInputError: the server does not report it.
         """
         if self.description.snapshot is None:
             raise MwaaInputError(
@@ -146,11 +146,11 @@ class ApiSource:
         return self.description.snapshot
 
     def witnesses(self) -> tuple[TableWitness, ...]:
-        """Return what was there when the export began, for a later one to compare."""
+        """Return evidence of the database's state when the export started, which a later export compares."""
         return self.description.witnesses
 
     def find_contradiction(self, witnesses: Sequence[TableWitness]) -> str | None:
-        """Return what shows that the database was restored since; an older server shows nothing."""
+        """Return a description of what shows that the database was restored since; older servers report nothing."""
         document = {"witnesses": [asdict(witness) for witness in witnesses]}
         try:
             found = self._ask("POST", CONTRADICTION, document).get("found")
@@ -161,10 +161,10 @@ class ApiSource:
         return None if found is None else str(found)
 
     def measure(self) -> Measures:
-        """Have the server measure its database; needs no :meth:`open`.
+        """Let the server measure its database; :meth:`open` is not required.
 
-        :raises NoMetadataRoute: it has no such plugin, that is turned off, or of a version that does not measure.
-        :raises AccessDenied: the caller may not use it, or not read the runs and tasks of all DAGs.
+        :raises NoMetadataRoute: it has no such plugin, the plugin is turned off, or its version does not measure.
+        :raises AccessDenied: the caller may not use it, or may not read the runs and tasks of all DAGs.
         """
         try:
             return Measures.read(self._ask("POST", MEASURES, {}))
@@ -178,14 +178,14 @@ class ApiSource:
             ) from error
 
     def horizon(self) -> datetime:
-        """Return the time up to which the tables are as good as complete."""
+        """Return the time up to which the tables are practically complete."""
         return self.description.horizon
 
     def check_until(self, until: datetime) -> None:
-        """Nothing to check: Airflow's own database is no standby."""
+        """Check nothing, because Airflow's own database is not a standby."""
 
     def check_destination(self, bucket: str, prefix: str) -> None:
-        """Check that the server writes there.
+        """Check that the server writes to this place.
 
         :raises NoMetadataRoute: it does not.
         """
@@ -196,10 +196,10 @@ class ApiSource:
             )
 
     def check(self, tables: Sequence[str], bucket: str, prefix: str) -> None:
-        """Check that the server may write these tables there.
+        """Check that the server may write these tables to this place.
 
-        :raises NoMetadataRoute: it writes to other places only.
-        :raises AccessDenied: the caller may not read one of them.
+        :raises NoMetadataRoute: it writes only to other places.
+        :raises AccessDenied: the caller may not read one of the tables.
         """
         self.check_destination(bucket, prefix)
         refused = {name: self.description.refused[name] for name in tables if name in self.description.refused}
@@ -218,13 +218,13 @@ class ApiSource:
         *,
         limit_bytes: int | None = None,
     ) -> _ServerWriter:
-        """Give what lets the server write tables."""
+        """Return a writer that lets the server write tables."""
         return _ServerWriter(self, storage, form, compression, progress, limit_bytes)
 
     def piece(self, request: PieceRequest) -> Piece:
-        """Have one piece written; waits while the server is busy with those of others.
+        """Let the server write one piece; wait while it is busy with other exports.
 
-        :raises Throttled: it was for an hour.
+        :raises Throttled: it was busy for an hour.
         """
         deadline = self._clock() + _PATIENCE_S
         is_told = False
@@ -235,9 +235,9 @@ class ApiSource:
                 if self._clock() > deadline:
                     raise
             if not is_told:
-                log.info("Route api: %s exports for others; waiting", self.label)
+                log.info("Route api: %s is busy with other exports; waiting", self.label)
                 is_told = True
-            self.pause(random.uniform(0.2, 1.5))  # noqa: S311 - so that those who wait don't ask in step
+            self.pause(random.uniform(0.2, 1.5))  # noqa: S311 - so that waiting callers do not all ask at once
 
     def pause(self, seconds: float) -> None:
         """Wait."""
@@ -248,7 +248,7 @@ class ApiSource:
 
 
 class _ServerWriter:
-    """Asks for a table piece by piece."""
+    """Requests a table piece by piece."""
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ class _ServerWriter:
     def write(
         self, rows: TableRows, object_keys: ObjectKeys, changed_before: datetime | None
     ) -> Iterator[PendingObject]:
-        """Have the files of a table written."""
+        """Let the server write the files of a table."""
         expected = rows.table.estimated_rows if rows.is_whole else None
         count, size, number, max_rows = 0, 0, 0, PIECE_ROWS
         after: tuple[str, ...] | None = None
@@ -277,11 +277,11 @@ class _ServerWriter:
                 if tries == _TRIES_OF_A_ROW:
                     raise DatabaseRefused(
                         f"Route api: a single row of table {rows.name} takes {self._source.label} longer than a "
-                        f"request may: leave the table out with exclude, or large columns with exclude=['{rows.name}."
+                        f"request may. Leave out the table with exclude, or large columns with exclude=['{rows.name}."
                         "COLUMN']."
                     )
-                log.info("%s: %d row(s) took longer than a request may, asking for fewer", rows.name, max_rows)
-                if max_rows == 1:  # the database may be busy with something else for a while
+                log.info("%s: %d row(s) took longer than a request may; requesting fewer", rows.name, max_rows)
+                if max_rows == 1:  # the database may be busy for a while
                     self._source.pause(_PAUSE_S * tries)
                 max_rows = max(1, max_rows // 4)
                 continue

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a metadata database is and how to open it: an address, an engine's own connections, or MWAA's variables."""
+"""Locate and open a metadata database: by a URL, an engine's connections, or the variables of an MWAA container."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BEGIN", "Database", "ask_if_it_can", "database_errors"]
 
-# Those of MWAA's own images: a network that swallows packets is noticed within a minute.
+# The values of MWAA's own images, with which a network that drops packets is detected within a minute.
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 5}
 _CONNECT_TIMEOUT_S = 15
 _LOCK_TIMEOUT_S = 10
@@ -35,8 +35,8 @@ _IAM_USER = "airflow_user"
 _CANNOT = {"0A000", "55000", "42501", "42883"}
 _METADATA_TIMEOUT_S = 5.0
 
-# One transaction for everything, and every value written as text in one way whatever the server's defaults are. SET
-# LOCAL: MWAA's database is behind RDS Proxy, where a session's own settings would pin the connection.
+# One transaction for everything, with every value written in the same format whatever the server's defaults are. SET
+# LOCAL, because MWAA's database is behind RDS Proxy, where session settings would pin the connection.
 _SETTINGS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",
@@ -45,21 +45,21 @@ _SETTINGS = {
     "bytea_output": "hex",
     "client_encoding": "UTF8",
     "standard_conforming_strings": "on",
-    # Both make the order of rows depend on chance: an export that is repeated shall give the same objects.
+    # Both make the order of rows random, but a repeated export must write the same objects.
     "synchronize_seqscans": "off",
     "max_parallel_workers_per_gather": "0",
 }
 
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
-"""Begins a transaction that sees what others commit meanwhile, whatever the server's default is."""
+"""Begin a transaction that sees what others commit while it runs, whatever the server's default is."""
 
 
 class Database:
-    """A PostgreSQL database that can be opened as often as is needed. Opens nothing itself when made.
+    """A PostgreSQL database that can be opened any number of times. Creating the object opens nothing.
 
-    :param connect: makes a new psycopg2 connection, with credentials that are valid now.
-    :param label: what it is called in messages; never with a password.
+    :param connect: makes a new psycopg2 connection with currently valid credentials.
+    :param label: its name in messages, never with a password.
     """
 
     def __init__(self, connect: Callable[[], Any], label: str = "the metadata database") -> None:
@@ -71,22 +71,22 @@ class Database:
 
     @classmethod
     def from_url(cls, url: str) -> Database:
-        """Take it from an address: ``postgresql://user:password@host:5432/airflow?sslmode=require``.
+        """Create it from a URL: ``postgresql://user:password@host:5432/airflow?sslmode=require``.
 
-        A driver's name in it (``postgresql+psycopg2``) is passed over; the query's parameters are libpq's.
+        A driver's name in it (``postgresql+psycopg2``) is ignored; parameters of the query are libpq's.
 
-        :raises MwaaInputError: it is none of PostgreSQL.
+        :raises MwaaInputError: it is not a URL of a PostgreSQL database.
         """
         parts = urlsplit(url)
         if parts.scheme.partition("+")[0] not in {"postgres", "postgresql"}:
             raise MwaaInputError(
                 f"Metadata of a {parts.scheme.partition('+')[0] or 'nameless'} database cannot be read: MWAA's is "
-                "PostgreSQL. Give postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+                "PostgreSQL. Use postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
             )
         try:
             port = parts.port or 5432
         except ValueError:
-            raise MwaaInputError("The database's address has no number as its port.") from None
+            raise MwaaInputError("The port in the database's URL is not a number. Correct it.") from None
         options = {
             "host": unquote(parts.hostname or "localhost"),
             "port": port,
@@ -99,10 +99,10 @@ class Database:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], password: Callable[[], str | None]) -> Database:
-        """Take it from libpq's parameters: ``host``, ``port``, ``dbname``, ``user``, ``sslmode`` ...
+        """Create it from libpq's parameters: ``host``, ``port``, ``dbname``, ``user``, ``sslmode`` ...
 
-        :param password: gives the password, or a new token, for each connection; ``None`` leaves it to libpq, which
-            knows PGPASSWORD and the password file.
+        :param password: returns the password, or a new token, for each connection; ``None`` leaves it to libpq, which
+            reads PGPASSWORD and the password file.
         """
         given = {"connect_timeout": _CONNECT_TIMEOUT_S, **_KEEPALIVE, **options}
 
@@ -115,20 +115,20 @@ class Database:
 
     @classmethod
     def from_mwaa_environment(cls, variables: Mapping[str, str]) -> Database:
-        """Take it from the variables of an MWAA container, which are private details of its images.
+        """Create it from the variables of an MWAA container, which are private details of its images.
 
-        With ``USE_IAM_CREDENTIALS`` every connection gets a new token of RDS (they live 15 minutes), signed with the
+        With ``USE_IAM_CREDENTIALS`` every connection gets a new RDS token (valid for 15 minutes), signed with the
         credentials of the container's own role, as the images of 2.9.2 to 3.3.1 do.
 
         :param variables: the process's environment.
-        :raises NoMetadataRoute: they are not there: this is no container of MWAA, or a newer image.
+        :raises NoMetadataRoute: they are not set, so this is not an MWAA container, or it has a newer image.
         Source: ``mwaa/config/database.py`` and ``airflow_rds_iam_patch.py`` of aws/amazon-mwaa-docker-images, 2026-11.
         """
         wanted = [f"MWAA__DB__POSTGRES_{name}" for name in ("HOST", "PORT", "DB")]
         missing = [name for name in wanted if not variables.get(name)]
         if missing:
             raise NoMetadataRoute(
-                f"Route mwaa_environment: {missing[0]} is not set, so this is no container of MWAA that runs tasks."
+                f"Route mwaa_environment: {missing[0]} is not set, so this is not an MWAA container that runs tasks."
             )
         host, port, name = (variables[name] for name in wanted)
         where: dict[str, Any] = {
@@ -145,20 +145,20 @@ class Database:
     def open(self) -> Any:
         """Open a psycopg2 connection in autocommit mode; the caller closes it.
 
-        Its queries end when a signal's handler raises in the main thread.
+        A query ends when a signal handler raises in the main thread.
 
         :raises DatabaseUnavailable: it could not be opened.
         """
         with database_errors(self.label, "opening it"):
             connection = self._connect()
-            # So that each BEGIN is written here, with all that it needs to say.
+            # So that each BEGIN is written by this package, with all its options.
             connection.autocommit = True
             connection.cursor_factory = connection.cursor_factory or InterruptibleCursor
         return connection
 
     @contextmanager
     def connection(self) -> Iterator[Any]:
-        """Open a connection as :meth:`open` does, and close it at the end."""
+        """Open a connection as :meth:`open` does, and close it at the end of the context."""
         connection = self.open()
         try:
             yield connection
@@ -168,10 +168,10 @@ class Database:
 
     @contextmanager
     def snapshot(self, *, statement_timeout_s: float = 3600.0) -> Iterator[Any]:
-        """Open a read-only transaction that sees the database as it is now, however long it lasts.
+        """Open a read-only transaction that sees the database in its current state, however long it lasts.
 
         :param statement_timeout_s: the server ends a statement that takes longer.
-        :return: the psycopg2 connection; what it reads is UTF-8, in UTC, and in ISO's forms.
+        :return: the psycopg2 connection; what it reads is in UTF-8, in UTC, and in ISO formats.
         :raises DatabaseUnavailable: it could not be opened.
         """
         with self.connection() as connection:
@@ -185,17 +185,17 @@ class Database:
                 for name, value in settings.items():
                     cursor.execute(f"SET LOCAL {name} TO %s", (value,))
             yield connection
-            # Nothing was written: when the end of it fails, nothing is lost.
+            # Nothing was written, so nothing is lost if ending the transaction fails.
             with suppress(psycopg2.Error), connection.cursor() as cursor:
                 cursor.execute("COMMIT")
 
 
 def ask_if_it_can(connection: Any, query: str, *, excused: Collection[str] = ()) -> Any:
-    """Ask what not every server answers, or not every user: Aurora has none of the functions that speak of its log.
+    """Run a query that not every server or user may run: Aurora has none of the functions about its log.
 
     :param connection: psycopg2's, in a transaction.
-    :param excused: codes of errors besides that mean no answer, and not a failure.
-    :return: a row; ``None`` where it is not answered.
+    :param excused: further error codes that mean no answer, and not a failure.
+    :return: a row; ``None`` if the query cannot be run.
     """
     with connection.cursor() as cursor:
         cursor.execute("SAVEPOINT question")
@@ -213,10 +213,10 @@ def ask_if_it_can(connection: Any, query: str, *, excused: Collection[str] = ())
 
 @contextmanager
 def database_errors(label: str, doing: str) -> Iterator[None]:
-    """Turn psycopg2's errors into ours, in one line that names what was being done.
+    """Turn psycopg2's errors into ours, whose one line names what was being done.
 
     :raises DatabaseUnavailable: the connection could not be opened, or was lost; it is ``transient``.
-    :raises DatabaseRefused: the server refused a statement.
+    :raises DatabaseRefused: the server rejected a statement.
     """
     try:
         yield
@@ -229,7 +229,7 @@ def _translated(error: psycopg2.Error, label: str, doing: str) -> MetadataError:
     words = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     words = words.removeprefix("ERROR:").removeprefix("FATAL:").strip().rstrip(".")
     advice, transient = "", False
-    # libpq tells no code when it cannot connect.
+    # libpq reports no code if it cannot connect.
     if (state is None and "authentication failed" in words) or (state or "").startswith("28"):
         return DatabaseUnavailable(
             f"{label}: {doing} failed: {words}. Check the connection's user and password.", sqlstate=state
@@ -245,12 +245,12 @@ def _translated(error: psycopg2.Error, label: str, doing: str) -> MetadataError:
 
 
 _ADVICE = {
-    "unreachable": " Check its address, its security group and that it runs; then try again.",
-    "42501": " Give the user the right to read it, or leave the table out.",
+    "unreachable": " Check its address, its security group and that it is running; then try again.",
+    "42501": " Grant the user the right to read it, or leave the table out.",
     "57014": " Give it more time with statement_timeout, or fewer days with since and until.",
-    "53100": " The database's disk is full: free it first.",
-    "53200": " The database is out of memory: export fewer tables or days at once.",
-    "55P03": " Another session, such as an upgrade, holds a lock on it: try again later.",
+    "53100": " The database's disk is full. Free some space first.",
+    "53200": " The database is out of memory. Export fewer tables or days at a time.",
+    "55P03": " Another session, such as an upgrade, holds a lock on it. Try again later.",
 }
 
 
@@ -266,10 +266,10 @@ def _mwaa_credentials(variables: Mapping[str, str]) -> tuple[str, str]:
             found = json.loads(written)
             user, password = found["username"], found["password"]
         except (ValueError, KeyError, TypeError):
-            # Chained or shown, it would bring the password along.
+            # Chained or shown, the error would include the password.
             raise NoMetadataRoute(
-                "Route mwaa_environment: MWAA__DB__CREDENTIALS is no JSON object with username and password; this "
-                "image of MWAA is unknown here."
+                "Route mwaa_environment: MWAA__DB__CREDENTIALS is not a JSON object with username and password, so "
+                "this MWAA image is not supported."
             ) from None
     if not user or not password:
         raise NoMetadataRoute("Route mwaa_environment: neither MWAA__DB__CREDENTIALS nor a user and password are set.")
@@ -277,7 +277,7 @@ def _mwaa_credentials(variables: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _rds_token(variables: Mapping[str, str]) -> str:
-    """Make a token for one new connection, with the role of the container rather than that of the tasks."""
+    """Generate a token for one new connection, with the role of the container and not that of the tasks."""
     import boto3
 
     try:
@@ -285,9 +285,9 @@ def _rds_token(variables: Mapping[str, str]) -> str:
         address = f"{base.scheme}://{base.netloc}{variables['AWS_TASK_EXEC_CREDENTIALS_RELATIVE_URI']}"
     except KeyError as error:
         raise NoMetadataRoute(
-            f"Route mwaa_environment: {error.args[0]} is not set, and RDS's tokens are signed with what it leads to."
+            f"Route mwaa_environment: {error.args[0]} is not set; RDS tokens are signed with the credentials behind it."
         ) from None
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # link-local: never through a proxy
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # link-local, so never through a proxy
     try:
         with opener.open(address, timeout=_METADATA_TIMEOUT_S) as answer:
             found = json.loads(answer.read())
@@ -298,7 +298,7 @@ def _rds_token(variables: Mapping[str, str]) -> str:
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatabaseUnavailable(
-            f"Route mwaa_environment: the container's role could not be read ({type(error).__name__}); try again.",
+            f"Route mwaa_environment: the container's role could not be read ({type(error).__name__}). Try again.",
             transient=True,
         ) from None
     client: Any = boto3.client("rds", region_name=variables.get("AWS_REGION"), **keys)

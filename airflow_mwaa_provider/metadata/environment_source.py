@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metadata of an MWAA environment that is asked over the network: by its metadata API, else by its REST API."""
+"""Read the metadata of an MWAA environment over the network, by its metadata API or else by its REST API."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ __all__ = [
 
 
 class RemoteEnvironment(Protocol):
-    """What is needed of a client, such as ``MwaaEnvironment``."""
+    """What a client, such as ``MwaaEnvironment``, must provide."""
 
     name: str
 
     @property
     def airflow_version(self) -> str:
-        """The Airflow version there."""
+        """The environment's Airflow version."""
 
     def request(self, method: str, path: str, params: Mapping[str, Any] | None = None, json: Any = None) -> Any:
         """Call Airflow's REST API."""
 
     def call_plugin(self, method: str, path: str, json: Any = None) -> Any:
-        """Call what a plugin has added to the web server."""
+        """Call an endpoint that a plugin has added to the web server."""
 
 
 def source_ways(
     environment: Callable[[], RemoteEnvironment], destination: tuple[str, str] | None = None
 ) -> list[Way[Any]]:
-    """Return routes ``api`` and ``rest``, which lead to an :class:`ApiSource` that is open and a :class:`RestSource`.
+    """Return routes ``api`` and ``rest``, which lead to an open :class:`ApiSource` and to a :class:`RestSource`.
 
-    :param environment: makes the client, once it is needed.
-    :param destination: bucket and prefix that shall be written to: route ``api`` is open only if it may.
+    :param environment: makes the client when it is needed.
+    :param destination: bucket and prefix to write to; route ``api`` is open only if the server may write there.
     """
     remote = functools.cache(environment)
 
@@ -70,9 +70,9 @@ def source_ways(
 
 
 def measuring_ways(environment: Callable[[], RemoteEnvironment]) -> list[Way[Callable[[], Measures]]]:
-    """Return routes ``api`` and ``rest``, which lead to what measures.
+    """Return routes ``api`` and ``rest``, which lead to a function that measures.
 
-    :param environment: makes the client, once it is needed.
+    :param environment: makes the client when it is needed.
     """
     remote = functools.cache(environment)
 
@@ -92,7 +92,7 @@ def measuring_ways(environment: Callable[[], RemoteEnvironment]) -> list[Way[Cal
 
 @contextmanager
 def opened(source: ApiSource | RestSource) -> Iterator[ApiSource | RestSource]:
-    """Open what a route has led to, if it is not open."""
+    """Open the source to which a route leads, if it is not open."""
     if isinstance(source, RestSource):
         with source as rest:
             yield rest
@@ -106,27 +106,26 @@ def source_of_environment(
     route: str,
     *,
     destination: tuple[str, str] | None = None,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Iterator[ApiSource | RestSource]:
-    """Open route ``api`` or ``rest``; with ``auto`` the first of them that can be used.
+    """Open route ``api`` or ``rest``; with ``auto``, the first of them that can be used.
 
-    :param destination: bucket and prefix that shall be written to.
-    :param tell: is told which one is taken, and why not the other.
-    :raises NoMetadataRoute: route ``api`` was asked for, and isn't there, or may not write to the destination.
+    :param destination: bucket and prefix to write to.
+    :param notify: called with a line for each route: the one that is taken, and why the other is not.
+    :raises NoMetadataRoute: route ``api`` was requested, and does not exist or may not write to the destination.
     """
-    choice = choose_route(route, source_ways(lambda: environment, destination), tell)
+    choice = choose_route(route, source_ways(lambda: environment, destination), notify)
     with opened(choice.taken) as source:
         yield source
 
 
-def measure_environment(environment: RemoteEnvironment, route: str, *, tell: Callable[[str], None]) -> Measures:
-    """Measure what is in an environment's metadata database by route ``api`` or ``rest``; with ``auto`` by the first
-    of them that can be used.
+def measure_environment(environment: RemoteEnvironment, route: str, *, notify: Callable[[str], None]) -> Measures:
+    """Measure an environment's metadata database by route ``api`` or ``rest``; ``auto`` takes the first one available.
 
-    :param tell: is told which one is taken, and why not the other.
-    :raises NoMetadataRoute: route ``api`` was asked for, and cannot be used.
+    :param notify: called with a line for each route: the one that is taken, and why the other is not.
+    :raises NoMetadataRoute: route ``api`` was requested, and cannot be used.
     """
-    return choose_route(route, measuring_ways(lambda: environment), tell).taken()
+    return choose_route(route, measuring_ways(lambda: environment), notify).taken()
 
 
 def _api(environment: RemoteEnvironment) -> ApiSource:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which database it is: an archive may be brought back only into the one that it is of."""
+"""Identify a database: an archive may only be restored into the database that it is from."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["DatabaseIdentity", "identity_of"]
 class DatabaseIdentity:
     """A metadata database.
 
-    :param system_identifier: PostgreSQL's number of the cluster, made by initdb; a copy of its files has the same.
-        ``None`` where the server does not tell, as Aurora, or not this user.
-    :param initialized: when Airflow first wrote its log templates, which is when it made its tables; a copy of the
-        database has the same. ``None`` where there are none.
+    :param system_identifier: PostgreSQL's number of the cluster, set by initdb; a copy of its files has the same one.
+        ``None`` if the server, such as Aurora, does not report it, or not to this user.
+    :param initialized: when Airflow first wrote its log templates, which is when it created its tables; a copy of the
+        database has the same time. ``None`` if there are no templates.
     :param database: its name.
     :param revision: head of Airflow's migrations.
     """
@@ -32,7 +32,7 @@ class DatabaseIdentity:
     revision: str
 
     def differences(self, other: DatabaseIdentity) -> list[str]:
-        """Return what tells it from another, in words: ``database 'a' and not 'b'``; what is unknown tells nothing."""
+        """Return the differences from another, as ``database 'a' and not 'b'``; what is unknown does not count."""
         pairs = {
             "system identifier {}": (self.system_identifier, other.system_identifier),
             "tables made at {}": (self.initialized, other.initialized),
@@ -47,7 +47,7 @@ class DatabaseIdentity:
 
 
 def identity_of(connection: Any, schema: Schema) -> DatabaseIdentity:
-    """Ask a database which it is.
+    """Read the identity of a database.
 
     :param connection: psycopg2's, in a transaction.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queries that end when the process is asked to: Ctrl-C, SIGTERM.
+"""Queries that end when the process is told to stop, by Ctrl-C or SIGTERM.
 
-psycopg2 waits for an answer within C, where Python runs no signal handler until the query is over. So the main thread,
-the only one that handles signals, lets another one wait, and cancels the query when a handler raises.
+psycopg2 waits for an answer in C code, where Python runs no signal handler before the query has ended. So the main
+thread, the only one that handles signals, lets another thread wait, and cancels the query when a handler raises.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PATIENCE_S = 5.0
 
 
 class InterruptibleCursor(psycopg2_cursor):
-    """A cursor whose ``execute`` a signal's handler can end; what it raises comes out of ``execute``."""
+    """A cursor whose ``execute`` a signal handler can end; ``execute`` then raises what the handler raised."""
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - its name there
         """Run a statement."""
@@ -43,7 +43,7 @@ def _watched(connection: Any, run: Callable[[], None]) -> None:
     def work() -> None:
         try:
             run()
-        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
             errors.append(error)
         finally:
             is_over.set()
@@ -62,7 +62,7 @@ def _watched(connection: Any, run: Callable[[], None]) -> None:
 
 
 def cancel(connection: Any) -> None:
-    """Ask the server to end what a connection is doing; wait for no answer, because a server may hang."""
+    """Ask the server to cancel a connection's query, without waiting for an answer, because a server may hang."""
 
     def ask() -> None:
         with suppress(psycopg2.Error):
@@ -72,9 +72,9 @@ def cancel(connection: Any) -> None:
 
 
 def _break_off(connection: Any) -> None:
-    """Break a connection off whose server does not answer, so that nothing waits for it any more."""
+    """Break off a connection whose server does not answer, so that nothing waits for it."""
     with suppress(OSError, psycopg2.Error), socket.socket(fileno=connection.fileno()) as raw:
         try:
             raw.shutdown(socket.SHUT_RDWR)
         finally:
-            raw.detach()  # its descriptor is psycopg2's own
+            raw.detach()  # the descriptor belongs to psycopg2

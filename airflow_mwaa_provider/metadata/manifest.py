@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an export has written: the last object that it writes, so that its presence means that all is there."""
+"""The manifest of an export, which is written last: if it exists, all other objects do."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class TableExport:
     """What was written of one table.
 
     :param columns: names and PostgreSQL's types, in the files' order.
-    :param key: columns that say which row it is: of the primary key, where that never changes.
+    :param key: columns that identify a row: those of the primary key, if it never changes.
     :param since: rows from this time on; ``None`` from the beginning.
     :param watermark: where the next incremental export begins.
-    :param snapshot: where the next incremental export begins, as transactions; ``None`` where these are not known.
-    :param witnesses: what was in the database when ``snapshot`` was taken, and is there later unless it was restored.
-    :param written_since: rows too that were written since this snapshot, whatever their times.
-    :param by: what was compared with since and until: ``time``, ``change``, or ``None`` when all rows were taken.
-    :param may_lack_rows: policies of row-level security may have hidden rows from the user who exported.
-    :param rows_changed: of the rows, those whose time lies before ``since``: they were changed, or came late.
+    :param snapshot: where the next incremental export begins, as transactions; ``None`` if they are not known.
+    :param witnesses: evidence of the database's state at ``snapshot``, which holds later unless it was restored.
+    :param written_since: also includes rows written since this snapshot, whatever their times.
+    :param by: what was compared with since and until: ``time``, ``change``, or ``None`` if all rows were exported.
+    :param may_lack_rows: row-level security policies may have hidden rows from the exporting user.
+    :param rows_changed: how many rows have a time before ``since``: they were changed, or came late.
     """
 
     files: tuple[StoredFile, ...] = ()
@@ -52,7 +52,7 @@ class TableExport:
 
     @property
     def rows(self) -> int:
-        """How many rows there are in all files."""
+        """The number of rows in all files."""
         return sum(file.rows for file in self.files)
 
     @property
@@ -62,7 +62,7 @@ class TableExport:
 
     @property
     def sha256(self) -> str:
-        """The file's SHA-256; of several files that of their digests, one after the other, as S3 does it for parts."""
+        """The file's SHA-256; for several files, that of their concatenated digests, as S3 computes it for parts."""
         if len(self.files) == 1:
             return self.files[0].sha256
         return hashlib.sha256(b"".join(bytes.fromhex(file.sha256) for file in self.files)).hexdigest()
@@ -70,12 +70,12 @@ class TableExport:
 
 @dataclass(frozen=True)
 class Manifest:
-    """An export.
+    """The manifest of an export.
 
-    :param airflow_version: of the environment, where it is known; else the first release with its schema.
+    :param airflow_version: of the environment, if it is known; otherwise the first release with its schema.
     :param schema_version: head of Airflow's migrations.
-    :param exported_at: when the database was looked at: all tables are as they were then.
-    :param database: of an archive, which database it is of.
+    :param exported_at: time of the snapshot.
+    :param database: for an archive, the database that it is from.
     """
 
     bucket: str
@@ -95,11 +95,11 @@ class Manifest:
 
     @property
     def keys(self) -> list[str]:
-        """Keys of all objects, without the manifest's own."""
+        """Keys of all objects except the manifest's own."""
         return [file.key for table in self.tables.values() for file in table.files]
 
     def document(self) -> dict[str, Any]:
-        """Give it in JSON's own types."""
+        """Return it in JSON's own types."""
         document = _plain(asdict(self))
         if self.database is None:
             del document["database"]
@@ -114,10 +114,10 @@ class Manifest:
         return {"format_version": FORMAT_VERSION, **document}
 
     def summary(self) -> dict[str, Any]:
-        """Give what a task returns: the document without the files' own fields.
+        """Return what a task returns: the document without the fields of the files.
 
-        Beyond a thousand objects ``objects`` is empty, and the manifest object has them; ``object_count`` is right
-        in any case.
+        With more than a thousand objects, ``objects`` is empty, and the manifest object lists them; ``object_count`` is
+        always correct.
         """
         document = self.document()
         many = len(self.keys) > _KEYS_IN_SUMMARY
@@ -129,23 +129,23 @@ class Manifest:
         return document
 
     def write(self) -> bytes:
-        """Write it as JSON."""
+        """Return it as JSON."""
         return (json.dumps(self.document(), indent=1) + "\n").encode()
 
     @classmethod
     def read(cls, content: bytes, place: str) -> Manifest:
-        """Read it.
+        """Parse a manifest.
 
         :param place: where it is from, for the message.
-        :raises MwaaInputError: it is no manifest, or a newer one.
+        :raises MwaaInputError: it is not a manifest, or has a newer format.
         """
         try:
             document = json.loads(content)
             version = document.pop("format_version")
         except (ValueError, KeyError, AttributeError, TypeError):
-            raise MwaaInputError(f"{place} is no manifest of a metadata export; give another prefix.") from None
+            raise MwaaInputError(f"{place} is not the manifest of a metadata export. Use another prefix.") from None
         if version != FORMAT_VERSION:
-            raise MwaaInputError(f"{place} has format version {version!r}, and {FORMAT_VERSION} is known here.")
+            raise MwaaInputError(f"{place} has format version {version!r}; this version supports {FORMAT_VERSION}.")
         try:
             tables = {name: _table(fields) for name, fields in document.pop("tables").items()}
             for name in ("since", "until", "exported_at"):
@@ -154,7 +154,7 @@ class Manifest:
             identity = None if database is None else DatabaseIdentity(**database)
             return cls(tables=tables, database=identity, **document)
         except (KeyError, TypeError, ValueError) as error:
-            raise MwaaInputError(f"{place} is no whole manifest: {error}; give another prefix.") from None
+            raise MwaaInputError(f"{place} is not a complete manifest ({error}). Use another prefix.") from None
 
 
 def _table(fields: dict[str, Any]) -> TableExport:

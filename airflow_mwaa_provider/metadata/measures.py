@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in a metadata database now, in numbers that cost it little: runs and tasks by state, ages, and sizes.
+"""Measure the current contents of a metadata database at little cost: runs and tasks by state, ages, and sizes.
 
-No table with a history is read as a whole. Each question is answered by an index that every version of Airflow has, or
-by a fixed number of the newest or oldest rows, and the server ends it after a time; what could not be answered is left
-out, with the reason.
+No table with a history is read completely. Each query uses an index that every version of Airflow has, or a fixed
+number of the newest or oldest rows, and the server cancels it after a time; a number that is not available is left out,
+with the reason.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ SIZED_TABLES = (
     "dag_run", "task_instance", "task_instance_history", "rendered_task_instance_fields", "xcom", "log", "job",
     "serialized_dag", "session", "celery_taskmeta",
 )  # fmt: skip
-"""Those that fill a database. Those that a version does not have are passed over."""
+"""The tables that fill a database. Those that a version does not have are skipped."""
 WINDOW_S = 3600
-"""What ended, or began, so many seconds ago at most is counted."""
+"""What ended or began within this many seconds is counted."""
 NEWEST_RUNS = 10_000
-"""So many of the runs that were created last are looked at for what ended or began within the window: no version of
-Airflow has an index by these times."""
+"""Number of the most recently created runs that are searched for what ended or began within the window, because no
+version of Airflow has an index on these times."""
 
 _OLDEST_ROWS = 100
 _DATED_TABLES = ("dag_run", "task_instance", "xcom", "log", "job")
 _NOT_PERIODIC = ("Once, as soon as possible", "As frequently as possible, but only one run at a time.")
-"""How Airflow describes the timetables that are on no schedule; newer versions say it in a column of its own."""
-# An index is to be used however small a table is, or how little the server knows of it. A plan that has no other way
-# than to read a whole table looks so expensive then that it would be compiled, which takes longer than to run it.
+"""How Airflow describes timetables without a schedule; newer versions have a column for it."""
+# An index is to be used however small a table is, and however little the server knows about it. A plan that must read a
+# whole table then looks so expensive that it would be compiled, which takes longer than running it.
 _SETTINGS = ("enable_seqscan", "jit")
 _EXCUSED = {"42501": "the database's user may not read it", "55P03": "another session holds a lock on it"}
 _CANCELLED = "57014"
@@ -67,12 +67,12 @@ _CANCELLED = "57014"
 
 @dataclass(frozen=True)
 class Measures:
-    """What was measured.
+    """The results of measuring a database.
 
-    :param numbers: by a metric's name: a number, or one by state or table; ``scheduling_delay`` has ``sample_count``,
-        ``sum``, ``minimum`` and ``maximum``, or is ``None`` when no run began. Ages and delays in seconds, sizes in
-        bytes.
-    :param missing: by a metric's name, or ``NAME of TABLE``: why there is no number.
+    :param numbers: by a metric's name, a number, or numbers by state or table; ``scheduling_delay`` has
+        ``sample_count``, ``sum``, ``minimum`` and ``maximum``, or is ``None`` if no run began. Ages and delays are in
+        seconds, sizes in bytes.
+    :param missing: by a metric's name, or ``NAME of TABLE``, why there is no number.
     """
 
     numbers: dict[str, Any] = field(default_factory=dict)
@@ -84,9 +84,9 @@ class Measures:
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Measures:
-        """Read it.
+        """Parse what :meth:`document` returned.
 
-        :raises MwaaInputError: it is something else.
+        :raises MwaaInputError: it has another form.
         """
         with reading("what the server measured"):
             numbers = {str(name): _read_number(number) for name, number in document["numbers"].items()}
@@ -97,7 +97,7 @@ class Measures:
 class _Question:
     """A query, and how its rows become a metric's number.
 
-    :param of: the table whose number it is, for a metric with one for each.
+    :param of: the table, for a metric with a number for each table.
     """
 
     metric: str
@@ -107,7 +107,7 @@ class _Question:
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
         return f"{self.metric} of {self.of}" if self.of else self.metric
 
 
@@ -120,9 +120,9 @@ def measure_database(
 ) -> Measures:
     """Measure a database, in one short transaction that only reads.
 
-    :param statement_timeout_s: the server ends a question that takes longer, and its number is left out.
-    :param budget_s: seconds for all of it.
-    :raises DatabaseUnavailable: it could not be opened, or was lost.
+    :param statement_timeout_s: the server cancels a query that takes longer, and its number is left out.
+    :param budget_s: seconds for all queries.
+    :raises DatabaseUnavailable: the database could not be opened, or the connection was lost.
     :raises NotAirflowMetadata: it has no Airflow schema.
     """
     deadline = clock() + budget_s
@@ -149,7 +149,7 @@ def measure_database(
 
 
 def _answer(cursor: Any, sql: str, limit_s: float) -> tuple[Sequence[Any], str | None]:
-    """Return rows, or why there are none."""
+    """Return rows, or the reason why there are none."""
     cursor.execute("SET LOCAL statement_timeout TO %s", (f"{max(1, round(limit_s * 1000))}",))
     cursor.execute("SAVEPOINT question")
     try:
@@ -164,13 +164,13 @@ def _answer(cursor: Any, sql: str, limit_s: float) -> tuple[Sequence[Any], str |
 
 
 def _questions(schema: Schema) -> Iterator[_Question]:
-    """Write the queries for a database."""
+    """Return the queries for a database."""
     runs, tasks = schema.qualified("dag_run"), schema.qualified("task_instance")
     newest = f"(SELECT * FROM {runs} ORDER BY id DESC LIMIT {NEWEST_RUNS})"
     since = f"now() - interval '{WINDOW_S} seconds'"
     yield _Question(
         "dag_runs",
-        # One by one: each state has an index of its own, with its runs alone.
+        # One by one, because each state has an index of its own.
         " UNION ALL ".join(f"SELECT '{state}', count(*) FROM {runs} WHERE state = '{state}'"
                            for state in UNFINISHED_RUNS),
         _by_state(UNFINISHED_RUNS),
@@ -191,8 +191,7 @@ def _questions(schema: Schema) -> Iterator[_Question]:
     )
     yield _Question(
         "task_instances_ended",
-        # A run that has ended did so after its tasks. OFFSET 0 keeps the tasks from being read in another way than run
-        # by run.
+        # A run ends after its tasks. OFFSET 0 forces the tasks to be read run by run.
         f"SELECT t.state, count(*) FROM (SELECT dag_id, run_id FROM {newest} n WHERE end_date > {since} {unfinished}) "
         f"r CROSS JOIN LATERAL (SELECT state FROM {tasks} t WHERE t.dag_id = r.dag_id AND t.run_id = r.run_id AND "
         f"t.end_date > {since} AND t.state IN {_texts(ENDED_TASKS)} OFFSET 0) t GROUP BY t.state",
@@ -219,7 +218,7 @@ def _questions(schema: Schema) -> Iterator[_Question]:
 
 
 def _delay_sql(schema: Schema, newest: str, since: str) -> str:
-    """Write how late runs began, as ``dagrun.schedule_delay`` of Airflow's own metrics has it.
+    """Return the query for how late runs began, as ``dagrun.schedule_delay`` of Airflow's own metrics.
 
     Source: ``SchedulerJobRunner._start_queued_dagruns`` of Airflow 2.8.1 to 3.3.1.
     """
@@ -238,16 +237,16 @@ def _delay_sql(schema: Schema, newest: str, since: str) -> str:
 
 
 def _oldest_sql(schema: Schema, name: str) -> str | None:
-    """Write how old a table's oldest row is, by the order in which rows were created.
+    """Return the query for the age of a table's oldest row, by the order in which rows were created.
 
-    Rows of task_instance have no such order in Airflow 2; that of the oldest run that has tasks counts.
+    Rows of task_instance have no such order in Airflow 2, where those of the oldest run with tasks count.
     """
     table = schema.tables.get("dag_run" if name == "task_instance" else name)
     if table is None or not table.key or (when := schema.time_sql(table)) is None:
         return None
     has_tasks, rows = "", _OLDEST_ROWS
     if name == "task_instance":
-        # OFFSET 0 keeps it from becoming a join of all runs with all tasks.
+        # OFFSET 0 prevents a join of all runs with all tasks.
         has_tasks = (
             f"WHERE EXISTS (SELECT 1 FROM {schema.qualified(name)} c WHERE c.dag_id = t.dag_id AND c.run_id = t.run_id "
             "OFFSET 0) "
@@ -260,7 +259,7 @@ def _oldest_sql(schema: Schema, name: str) -> str | None:
 
 
 def _age(moment: str) -> str:
-    """Write the seconds since a time; 0 for none, and for one of a clock that is ahead."""
+    """Return the expression of the seconds since a time; 0 for no time, and for one from a clock that is ahead."""
     return f"COALESCE(GREATEST(EXTRACT(EPOCH FROM now() - {moment}), 0), 0)::float8"
 
 
@@ -269,7 +268,7 @@ def _texts(values: Sequence[str]) -> str:
 
 
 def _read_number(found: Any) -> Any:
-    """Read a number, several by name, or none."""
+    """Parse a number, several by name, or none."""
     if isinstance(found, dict):
         return {str(name): _read_number(each) for name, each in found.items()}
     if found is not None and (isinstance(found, bool) or not isinstance(found, int | float)):

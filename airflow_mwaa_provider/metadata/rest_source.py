@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Route ``rest``: an export's rows out of Airflow's own REST API, where no plugin may be installed.
+"""Route ``rest``: an export's rows from Airflow's own REST API, where no plugin may be installed.
 
-What the API shows is written as the database would write it; which tables and columns that are, and why the others are
-not there, says :mod:`~airflow_mwaa_provider.metadata.rest.tables`.
+What the API shows is written as the database would write it. :mod:`~airflow_mwaa_provider.metadata.rest.tables` lists
+the tables and columns, and why others are missing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["PARTITIONED_BYTES", "RestSource"]
 
 PARTITIONED_BYTES = 32 << 20
-"""Rows that wait for others of their partition: the API does not sort by it."""
+"""Size of the rows that wait for others of their partition, by which the API does not sort."""
 
 _CLOCKS_DIFFER = timedelta(seconds=60)
 _RUNS_KNOWN = 2_000
@@ -47,20 +47,20 @@ Row = dict[str, Any]
 class RestSource:
     """The tables that the REST API shows; a :class:`~airflow_mwaa_provider.metadata.export.source.RowSource`.
 
-    There is no snapshot: each row is as it was when its page was read. A row that is there before and after is given
-    exactly once, but for one whose task is cleared and runs again meanwhile in an export of a span of time: it may be
-    given twice, or, in an incremental export, appear only in the next one. Holds some 40 MB of rows at most.
+    There is no snapshot: each row is as it was when its page was read. A row that exists before and after the export is
+    returned exactly once, with one exception: a task that is cleared and runs again during an export of a time span may
+    be returned twice or, in an incremental export, appear only in the next one. Keeps at most 40 MB of rows in memory.
 
-    A whole table is read by the dates of the runs, which every row has and none ever changes, so that what has not
-    started is there as well. A span of time is read by start dates, and then once more what has none. What has changed
-    is read by ``updated_at``, which the API filters by and does not show; where that is NULL, by the row's other times.
+    A whole table is read by the dates of the runs, which every row has and which never change, so that it includes what
+    has not started. A time span is read by start dates, and then once more for rows without one. Changes are read by
+    ``updated_at``, by which the API filters and which it does not show; if that is NULL, by the row's other times.
 
-    Needs to see all DAGs: with a role that sees some of them, the rows of these are the export. On Airflow 2 SubDAGs
-    are in no list of DAGs, and on Airflow 3 no log entry without a time is in any.
+    The role must see all DAGs: if it sees only some of them, only their rows are exported. On Airflow 2, SubDAGs are in
+    no list of DAGs, and on Airflow 3, log entries without a time are in no list.
 
     :param request: calls the API, such as ``MwaaEnvironment.request``.
-    :param airflow_version: of the environment, such as ``"3.3.1"``; decides names of fields, and which are there.
-    :param clock: tells the time.
+    :param airflow_version: of the environment, such as ``"3.3.1"``; determines which fields exist, and their names.
+    :param clock: returns the time.
     """
 
     route = "rest"
@@ -94,7 +94,7 @@ class RestSource:
 
     @property
     def now(self) -> datetime:
-        """When the export began, by the clock of this machine."""
+        """When the export started, by the clock of this machine."""
         return self._now
 
     @property
@@ -111,11 +111,11 @@ class RestSource:
         return None
 
     def horizon(self) -> datetime:
-        """Return the time before which no row can appear any more: a minute ago, if clocks differ by less."""
+        """Return the time before which no row can still appear: a minute ago, if clocks differ by less."""
         return self._now - _CLOCKS_DIFFER
 
     def check_until(self, until: datetime) -> None:
-        """Nothing to check: Airflow's own database is no standby."""
+        """Check nothing, because Airflow's own database is not a standby."""
 
     @contextmanager
     def chunks(
@@ -124,13 +124,15 @@ class RestSource:
         form: FileFormat,  # noqa: ARG002 - what the API shows fits both
         partition_sql: str | None,
     ) -> Iterator[Iterator[Chunk]]:
-        """Read rows of a table.
+        """Read the rows of a table.
 
-        The rows of a partition come in one piece as long as all that wait for theirs fit
-        :data:`PARTITIONED_BYTES`, else in several.
+        The rows of a partition are in one chunk as long as all waiting rows fit :data:`PARTITIONED_BYTES`, otherwise in
+        several.
         """
         if partition_sql is not None and not isinstance(partition_sql, Partitioning):
-            raise MwaaInputError("Route rest divides rows by what ObjectKeys.partition_sql gives, and by no other SQL.")
+            raise MwaaInputError(
+                "Route rest divides rows only by what ObjectKeys.partition_sql returns, and by no other SQL."
+            )
         yield self._chunks(rows, partition_sql)
 
     def _chunks(self, rows: TableRows, partitioning: Partitioning | None) -> Iterator[Chunk]:
@@ -168,19 +170,19 @@ class RestSource:
                     yield row, time
 
     def _rows_by_time(self, table: RestTable, rows: TableRows) -> Iterator[Row]:
-        """Read the rows of a span of time, and maybe some others."""
+        """Read the rows of a time span, and possibly some others."""
         paginator = self._paginator(table)
         if table.born is not None and rows.is_whole:
             yield from paginator.within(table.born)
         elif table.born is not None:
             assert table.began is not None
-            # Rows of the last minute and rows that have not begun are one kind here: none leaves it by beginning now.
+            # Rows of the last minute and rows that have not started are one group: a row that starts now stays in it.
             recently = micros(self.horizon())
             low, high = _span(rows.window)
             yield from paginator.within(table.began, low, min(high, recently))
             assert table.began.shown is not None
             for row in paginator.within(table.born, without={table.began.high: written(recently - 1)}):
-                # One that was deleted since its page was read looks like one that has not begun.
+                # A row that was deleted since its page was read looks like one that has not started.
                 began = self._time(table, row, table.began.shown)
                 if began is None or micros(began) >= recently:
                     yield row
@@ -190,14 +192,14 @@ class RestSource:
             yield from paginator.all()
 
     def _rows_by_change(self, table: RestTable, window: Window) -> Iterator[Row]:
-        """Read the rows that were changed in a span of time, as far as the database notes it.
+        """Read the rows that were changed in a time span, as far as the database records it.
 
-        Rows without any time are in every span: they may be new.
+        Rows without any time are in every span, because they may be new.
         """
         low, high = _span(window)
         if table.changes is not None and table.changed is not None:
             paginator = Paginator(self._request, table.changes, table.key)
-            # An open end would let in what has no time of change.
+            # An open end would include rows without a time of change.
             yield from paginator.within(table.changed, max(low, LONG_AGO_US), high)
             assert table.born is not None
             rows = paginator.within(table.born, without={table.changed.low: written(LONG_AGO_US)})
@@ -214,7 +216,7 @@ class RestSource:
                 yield row
 
     def _rows_that_began(self, table: RestTable, window: Window, *, with_dateless: bool) -> Iterator[Row]:
-        """Read rows that are never changed, and so have one time only."""
+        """Read rows that never change, and so have only one time."""
         assert table.began is not None
         yield from self._paginator(table).within(table.began, *_span(window))
         if table.began.may_lack and with_dateless:
@@ -225,7 +227,7 @@ class RestSource:
         return Paginator(self._request, table.listing, table.key, dags_of)
 
     def _dags_of(self, filters: Mapping[str, Any]) -> Iterator[str]:
-        """Give the DAGs of the runs of one moment; no others have tasks then."""
+        """Return the DAGs that have runs at one time; only these have tasks then."""
         runs = self._tables["dag_run"]
         assert runs.born is not None
         if set(filters) != {runs.born.low, runs.born.high}:
@@ -249,7 +251,7 @@ class RestSource:
         return [self._run_times.get(key) if time is None else time for key, time in zip(keys, times, strict=True)]
 
     def _learn_runs(self, table: RestTable, wanted: dict[tuple[Any, ...], Row]) -> None:
-        """Look up when the runs were of tasks that have no time of their own."""
+        """Look up the times of the runs of tasks that have no time themselves."""
         runs = self._tables["dag_run"]
         assert runs.born is not None
         assert runs.born.shown is not None
@@ -305,7 +307,7 @@ def _span(window: Window) -> tuple[int, int]:
 
 
 def _holds(window: Window, time: datetime | None) -> bool:
-    """Whether a row of that time is one of a window's, as :meth:`Window.condition` says it."""
+    """Return whether a row with this time is in a window, as :meth:`Window.condition` defines it."""
     if time is None:
         return window.since is None
     return (window.since is None or window.since <= time) and (window.until is None or time < window.until)

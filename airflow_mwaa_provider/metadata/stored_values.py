@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections and variables as the metadata database holds them, decrypted with the environment's Fernet key.
+"""Connections and variables from the metadata database, decrypted with the environment's Fernet key.
 
 Source: the tables ``connection`` and ``variable`` of Airflow 2.8.1 to 3.3.1.
 """
@@ -23,19 +23,19 @@ _UNCHANGED = ("conn_type", "host", "login", "password", "schema", "port", "extra
 
 
 class StoredValues:
-    """Reads them all, in one snapshot.
+    """All connections and variables, read in one snapshot.
 
     :param database: the metadata database.
-    :param fernet_key: the environment's, or several with commas; nothing where values are not encrypted.
-    :raises MwaaInputError: a key is none.
+    :param fernet_key: the environment's, or several separated by commas; empty if values are not encrypted.
+    :raises MwaaInputError: a key is invalid.
     """
 
     def __init__(self, database: Database, fernet_key: str | None) -> None:
         self.database = database
         self.documents: dict[str, dict[str, Any]] = {"connection": {}, "variable": {}}
-        """By kind: of connections by id their fields, of variables by key ``{"value": …, "description": …}``."""
+        """By kind: the fields of connections by id, and ``{"value": …, "description": …}`` of variables by key."""
         self.problems: dict[tuple[str, str], str] = {}
-        """By kind and key, why one cannot be read."""
+        """By kind and key, why a value cannot be read."""
         self._fernet = _fernet(fernet_key)
         self._rows: dict[tuple[str, str], Mapping[str, Any]] = {}
 
@@ -55,9 +55,9 @@ class StoredValues:
         return self
 
     def delete(self, kind: str, key: str) -> None:
-        """Delete one, unless it has been changed since it was read.
+        """Delete one, unless it has changed since it was read.
 
-        :raises DatabaseRefused: it has been.
+        :raises DatabaseRefused: it has changed.
         """
         table, id_column = ("connection", "conn_id") if kind == "connection" else ("variable", "key")
         row = self._rows[kind, key]
@@ -79,7 +79,7 @@ class StoredValues:
             if cursor.fetchone() is None:
                 return  # somebody else has deleted it
         raise DatabaseRefused(
-            f"{label}: {kind} {key!r} has been changed since it was read, and was not deleted. Run it again."
+            f"{label}: {kind} {key!r} has changed since it was read, and was not deleted. Run it again."
         )
 
     def _add_connection(self, row: Mapping[str, Any]) -> None:
@@ -92,7 +92,7 @@ class StoredValues:
         except ValueError as error:
             self.problems["connection", key] = str(error)
             return
-        # Airflow 2 takes an extra that is empty, and an empty object, for none.
+        # Airflow 2 treats an empty extra, and an empty object, as none.
         self.documents["connection"][key] = {**fields, "extra": fields["extra"] or None}
 
     def _add_variable(self, row: Mapping[str, Any]) -> None:

@@ -38,13 +38,13 @@ _LOG_EVERY_S = 30.0
 class MetadataToS3Operator(MwaaOperator):
     """Export tables of Airflow's metadata database to S3, in constant memory.
 
-    All tables are as they were at one moment. Nothing is visible until all are uploaded; then all objects appear, and
-    last the manifest, so its presence means that all is there. A task that fails, or is killed, leaves the export
-    before it as it was; the next one clears away what it has left. Repeated for the same ``since`` and ``until`` it
-    writes the same objects.
+    All tables are exported from one snapshot. Nothing is visible until all tables are uploaded; then all objects
+    appear, and last the manifest: if it exists, all objects do. A task that fails or is killed leaves an earlier export
+    as it was; the next task removes what it has left. Repeated for the same ``since`` and ``until``, it writes the same
+    objects.
 
-    Credentials, sessions and people are left out, and so are secret columns of other tables: name the table to take
-    it along, and ``table.column`` for the column, which then leaves encrypted as it is stored, or as ``***``.
+    Credentials, sessions and people are left out, and so are secret columns of other tables. Name a table to include
+    it, and ``table.column`` to include a column, which is then exported encrypted as it is stored, or as ``***``.
 
     Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
 
@@ -52,32 +52,32 @@ class MetadataToS3Operator(MwaaOperator):
     :param prefix: where in it (templated).
     :param tables: tables to export (templated); ``None``: all of this version's.
     :param exclude: tables, or ``table.column``, to leave out (templated).
-    :param since: rows from this time on (templated): by a run's and a task's start, and what else says when a row came
-        to be. Tables without a history, such as ``dag``, are always whole.
+    :param since: rows from this time on (templated), compared with the start of a run or task, or whatever else dates
+        a row. Tables without a history, such as ``dag``, are always exported completely.
     :param until: rows before this time (templated).
     :param file_format: ``"csv"`` or ``"parquet"`` (templated); Parquet needs the extra ``[parquet]``.
-    :param compression: ``"none"``, ``"gzip"``, ``"zstd"``, for Parquet also ``"snappy"`` (templated). If not given:
-        nothing for CSV, zstd for Parquet.
+    :param compression: ``"none"``, ``"gzip"``, ``"zstd"``, for Parquet also ``"snappy"`` (templated). Default:
+        none for CSV, zstd for Parquet.
     :param layout: ``"table"``: ``PREFIX/dag_run.csv``; ``"hive"``: ``PREFIX/table=dag_run/date=2026-11-22/...``
-        (templated). If not given: ``"hive"`` when ``incremental``, else ``"table"``.
-    :param file_bytes: begin another file when one has this size, in bytes; at least 6 MiB.
-    :param incremental: only what is new or changed since the last such export to this prefix; a row that was exported
-        before and has changed since is exported again, under ``change=changed``.
+        (templated). Default: ``"hive"`` if ``incremental``, otherwise ``"table"``.
+    :param file_bytes: start a new file when one has this size, in bytes; at least 6 MiB.
+    :param incremental: only what is new or has changed since the last incremental export to this prefix; a row that was
+        exported before and has changed since is exported again, under ``change=changed``.
     :param manifest_name: name of the manifest under the prefix (templated). Mapped tasks that share a prefix need one
         each.
     :param route: ``"database"``, ``"mwaa_environment"``, ``"api"``, ``"rest"`` or ``"auto"`` (templated); see
         :class:`~airflow_mwaa_provider.hooks.metadata.MetadataHook`.
-    :param env_name: the environment whose web server routes ``api`` and ``rest`` ask (templated); the task's own if
-        not given.
-    :param metadata_conn_id: a ``postgres`` connection to the database (templated); on Airflow 2 the environment's own
-        if not given.
-    :param kms_key_id: encrypt the objects with this key of KMS (templated).
-    :param bucket_owner: account that the bucket must belong to (templated).
-    :param statement_timeout: the database ends a table's query after this time.
-    :param s3_conn_id: connection for S3 (templated); ``None`` takes ``aws_conn_id``.
-    :return: the manifest without the files' own fields: ``{"tables": {name: {"rows", "bytes", "objects", "sha256"}},
+    :param env_name: the environment whose web server routes ``api`` and ``rest`` call (templated); by default the
+        task's own.
+    :param metadata_conn_id: a ``postgres`` connection to the database (templated); by default, on Airflow 2, the
+        environment's own.
+    :param kms_key_id: encrypt the objects with this KMS key (templated).
+    :param bucket_owner: account that must own the bucket (templated).
+    :param statement_timeout: the database cancels a table's query after this time.
+    :param s3_conn_id: connection for S3 (templated); ``None`` uses ``aws_conn_id``.
+    :return: the manifest without the fields of the files: ``{"tables": {name: {"rows", "bytes", "objects", "sha256"}},
         "schema_version", "airflow_version", "since", "until", "bucket", "key", ...}``; sizes in bytes. With more than
-        1,000 objects ``objects`` is empty, and the manifest in S3 has them.
+        1,000 objects, ``objects`` is empty, and the manifest in S3 lists them.
     """
 
     template_fields: Sequence[str] = (

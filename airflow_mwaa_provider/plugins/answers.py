@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the parts of the metadata API answer, and how an error becomes an answer that the other end understands."""
+"""The answers of the metadata API's parts, and how errors become answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_mwaa_provider.exceptions import DatabaseRefused, MwaaError, MwaaInp
 __all__ = ["BUDGET_S", "CANCELLED", "Answer", "refusal", "status_of", "turned_off"]
 
 BUDGET_S = 8.0
-"""Of one request, so that neither a load balancer nor another user of the web server waits for it."""
+"""Time of one request, so that neither a load balancer nor another user of the web server waits for it."""
 CANCELLED = "57014"
 """PostgreSQL's code for a statement that took longer than it may."""
 _LOCKED = "55P03"
@@ -33,16 +33,16 @@ def refusal(status: int, error: MwaaError, retry_after_s: int | None = None) -> 
 
 
 def status_of(error: MwaaError) -> int:
-    """Say with which status an error is answered."""
+    """Return the status with which an error is answered."""
     if isinstance(error, MwaaInputError):
         return 400
-    # Locked, or with no time left for the first questions: nothing that fewer rows would help.
+    # Locked, or without time for the first queries; fewer rows would not help.
     is_passing = isinstance(error, DatabaseRefused) and error.sqlstate in (CANCELLED, _LOCKED)
     return 503 if error.transient or is_passing else 422
 
 
 def turned_off(what: str, option: str) -> Answer:
-    """Answer for a part of the API that the configuration does not turn on.
+    """Return the answer of a part of the API that the configuration does not turn on.
 
     :param what: that part, as the beginning of a sentence.
     :param option: what turns it on, and how.

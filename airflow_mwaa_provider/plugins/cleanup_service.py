@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the metadata API of a web server does to clean the database: short steps, one at a time in the environment."""
+"""Clean the database by the metadata API of a web server, in short steps, one at a time in the environment."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ __all__ = ["CleanupService"]
 log = logging.getLogger(__name__)
 
 STEP_S = 6.0
-"""How long a step takes, with the questions before it, of which some are asked anew in each; the last transaction comes
-on top."""
+"""Time of a step, including the queries before it, some of which each step repeats; the last transaction may exceed
+it."""
 MAX_TRANSACTION = timedelta(seconds=1)
 _NEXT_TURN_S = 2
 _PASSING_S = 30
 _HOPELESS_S = 600
-"""Longer than anybody repeats the request: a second try would take as long."""
+"""Longer than any caller repeats the request, because a second try would take as long."""
 
 
 class _TooSlow(Exception):
-    """The questions so far have taken as long as a request may."""
+    """The queries have already taken as long as a request may."""
 
 
 class CleanupService:
-    """Plans cleanups of a database, and does them step by step. Thread-safe.
+    """Plans cleanups of a database, and runs them step by step. Thread-safe.
 
-    All processes of all web servers of an environment do one step at a time together, and refuse more; so does every
+    All processes of all web servers of an environment together run one step at a time, and refuse more; so does every
     other cleanup of the same database.
 
-    :param step_s: how long a step may take before it begins no other transaction.
-    :param budget_s: how long a query may take, and how long after its begin a request sends no other that only asks.
+    :param step_s: time after which a step begins no other transaction.
+    :param budget_s: maximum time of a query, and the time after which a request begins no other read-only query.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class CleanupService:
         self._clock = clock
 
     def units(self, caller: Caller, document: Any) -> Answer:
-        """Say in which parts a cleanup is done, and which of them the caller may not do.
+        """Return the parts of a cleanup, and which of them the caller may not do.
 
         :param document: ``{"options": ...}``.
         """
         return self._answered(caller, None, lambda: self._units(caller, _options(document), self._in_time()).to_dict())
 
     def plan(self, caller: Caller, document: Any) -> Answer:
-        """Count what a cleanup would delete; for those who may do it.
+        """Count what a cleanup would delete, for callers who may do it.
 
         :param document: ``{"options": ...}``.
         """
@@ -89,12 +89,12 @@ class CleanupService:
             caller,
             None,
             lambda: self._plan(caller, _options(document)),
-            way_out="plan by a database route, or clean without a plan",
+            way_out="Plan by a database route, or clean without a plan",
             retry_after_s=_HOPELESS_S,
         )
 
     def step(self, caller: Caller, document: Any) -> Answer:
-        """Delete some of what goes of a part.
+        """Delete some rows of a part.
 
         :param document: a :class:`StepRequest`.
         """
@@ -110,7 +110,7 @@ class CleanupService:
         unit: str | None,
         work: Callable[[], dict[str, Any]],
         *,
-        way_out: str = "clean by a database route",
+        way_out: str = "Clean by a database route",
         retry_after_s: int = _PASSING_S,
     ) -> Answer:
         try:
@@ -128,8 +128,8 @@ class CleanupService:
                 return refusal(status_of(error), error)
             log.warning("The metadata API gave up: %s", error)
         slow = DatabaseRefused(
-            f"{self._database.label}: asking what is to go takes longer than the {self._budget_s:g} s that a request "
-            f"may: {way_out}."
+            f"{self._database.label}: finding the rows to delete takes longer than the {self._budget_s:g} s that a "
+            f"request may. {way_out}."
         )
         return refusal(503, slow, retry_after_s)
 
@@ -153,9 +153,9 @@ class CleanupService:
         except ValueError as error:
             if isinstance(error, MwaaInputError) or begin is None:
                 raise
-            words = f"after={list(begin)} is no key that a step of {request.unit} ends at."
+            words = f"after={list(begin)} is not a key at which a step of {request.unit} ends."
             raise MwaaInputError(words) from error
-        # That a step's own time was up doesn't mean that anything stays: the next one goes on.
+        # The end of a step's time does not mean that rows are kept: the next step continues.
         if outcome.timed_out is not None:
             after = () if after is None else after
             outcome.skipped.remove(outcome.timed_out)
@@ -171,7 +171,7 @@ class CleanupService:
         return Step(outcome, after)
 
     def _bounded(self, options: CleanupOptions) -> CleanupOptions:
-        """Bound what a caller may ask of a web server."""
+        """Limit what a caller may request from a web server."""
         return replace(
             options,
             max_duration=min(options.max_duration or self._step, self._step),
@@ -181,11 +181,11 @@ class CleanupService:
         )
 
     def _in_time(self) -> Database:
-        """Give the database for questions that together end in time, but for the last of them."""
+        """Return the database for queries that together end in time, except for the last of them."""
         return self._opened_until(self._clock() + self._budget_s)
 
     def _opened_until(self, deadline: float) -> Database:
-        """Give the database, where no query waits for longer than a request may, and none begins after a deadline."""
+        """Return the database, with each query limited to the time of a request, and none begun after a deadline."""
         return Database(partial(self._open, deadline), self._database.label)
 
     def _open(self, deadline: float) -> Any:
@@ -195,7 +195,7 @@ class CleanupService:
             def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - its name there
                 if clock() > deadline:
                     raise _TooSlow
-                # Where a transaction is begun its own limits are set; a query alone would wait for ever for a lock.
+                # A transaction sets its own limits when it begins; a single query would wait forever for a lock.
                 is_alone = self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
                 super().execute(query if not is_alone or query.startswith("BEGIN") else f"{limit}{query}", vars)
 
@@ -206,5 +206,5 @@ class CleanupService:
 
 def _options(document: Any) -> CleanupOptions:
     if not isinstance(document, dict):
-        raise MwaaInputError("The request is no object.")
+        raise MwaaInputError("The request is not a JSON object.")
     return read_options(document.get("options"))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metadata API: an environment's web server exports and cleans the metadata database, which tasks cannot reach.
 
-Off until a configuration option turns a part of it on: ``mwaa_provider.metadata_api_export_to`` names where exports may
-go, and ``mwaa_provider.metadata_api_cleanup`` lets it delete what is old. Airflow mounts a plugin's endpoints without
-any authentication; each of these asks Airflow who the caller is, and whether he may do what it would do.
+It is off until a configuration option turns on a part of it: ``mwaa_provider.metadata_api_export_to`` names the places
+to export to, and ``mwaa_provider.metadata_api_cleanup`` lets it delete old rows. Airflow mounts a plugin's endpoints
+without authentication, so each of these asks Airflow who the caller is, and whether they are allowed to do this.
 
-This module is imported by every process of Airflow: what it needs is imported where it is used.
+Every Airflow process imports this module, so it imports what it needs where it is used.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 _making_client = threading.Lock()
 
 _NAME = "mwaa_metadata_api"
-# Another site's page can send a form with the user's cookie, and cannot send JSON.
+# A page of another site can send a form with the user's cookie, but not JSON.
 _NO_JSON = "MwaaInputError: the request's body is no JSON"
-# As Airflow's own options are read.
+# As Airflow reads its own options.
 _YES, _NO = ("true", "t", "1"), ("", "false", "f", "0")
 
 
 class _WhenConfigured:
-    """An attribute of the plugin that is empty unless the plugin is turned on, and this is its Airflow."""
+    """An attribute of the plugin that is empty unless the plugin is turned on, and Airflow has this major version."""
 
     def __init__(self, make: Callable[[], Any], major: int) -> None:
         self._make = make
@@ -70,7 +70,7 @@ def _database() -> Database:
 
 @cache
 def _exports() -> MetadataService | None:
-    """Give the part that exports; ``None`` where the configuration doesn't turn it on."""
+    """Return the part that exports; ``None`` if the configuration does not turn it on."""
     from airflow_mwaa_provider._compat import AIRFLOW_VERSION
     from airflow_mwaa_provider.exceptions import MwaaInputError
     from airflow_mwaa_provider.metadata.storage.destinations import read_destinations
@@ -80,14 +80,14 @@ def _exports() -> MetadataService | None:
     try:
         return MetadataService(_database(), read_destinations(option), _s3, AIRFLOW_VERSION) if option else None
     except MwaaInputError as error:
-        # Raised, it would keep the web server from starting.
+        # If it were raised, the web server would not start.
         log.error("The metadata API stays off: mwaa_provider.metadata_api_export_to: %s", error)
         return None
 
 
 @cache
 def _cleanups() -> CleanupService | None:
-    """Give the part that cleans; ``None`` where the configuration doesn't turn it on."""
+    """Return the part that cleans; ``None`` if the configuration does not turn it on."""
     from airflow_mwaa_provider.plugins.cleanup_service import CleanupService
 
     option = _option("metadata_api_cleanup").lower()
@@ -117,7 +117,7 @@ def _cleaned(work: Callable[[CleanupService], Answer]) -> Answer:
 
 
 def _posts() -> dict[str, Callable[[Caller, Any], Answer]]:
-    """Give what is asked with a document, by its path."""
+    """Return the handlers of POST requests by path."""
     from airflow_mwaa_provider.metadata.cleaning.routes.api_messages import PLAN, STEPS, UNITS
     from airflow_mwaa_provider.metadata.remote_api.messages import CONTRADICTION, MEASURES
 
@@ -136,7 +136,7 @@ def _describe(caller: Caller) -> Answer:
 
 
 def _s3() -> Any:
-    """Give a client with the web server's own role, that gives up within the time of a request."""
+    """Return a client with the web server's own role, which gives up within the time of a request."""
     with _making_client:
         return _s3_client()
 
@@ -152,7 +152,7 @@ def _s3_client() -> Any:
         retries={"total_max_attempts": 2, "mode": "standard"},
         max_pool_connections=20,
     )
-    # Of its own: boto3's shared one must not be used by two threads at once.
+    # A separate session, because two threads must not use boto3's shared one at the same time.
     return boto3.session.Session().client("s3", config=config)
 
 
@@ -165,7 +165,7 @@ def _fastapi_app() -> dict[str, Any]:
     from airflow_mwaa_provider.metadata.remote_api.messages import PREFIX
     from airflow_mwaa_provider.plugins.permissions import Caller
 
-    # No pages that describe it: they would be there for everybody.
+    # No pages that describe it, because everyone could read them.
     app = FastAPI(title="MWAA metadata API", openapi_url=None, docs_url=None, redoc_url=None)
     logged_in = Depends(api_user())
 
@@ -173,13 +173,13 @@ def _fastapi_app() -> dict[str, Any]:
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise HTTPException(415, _NO_JSON)
 
-    require_json.__annotations__["request"] = Request  # the class itself: by its name FastAPI would not find it here
+    require_json.__annotations__["request"] = Request  # the class itself, because FastAPI cannot resolve its name here
 
     def response(answer: Answer) -> Any:
         headers = {"Retry-After": str(answer.retry_after_s)} if answer.retry_after_s else None
         return JSONResponse(answer.body, answer.status, headers)
 
-    # Not async: they run in a thread, for they wait for the database.
+    # Not async, so that they run in a thread, because they wait for the database.
     @app.get("/schema")
     def schema(user: Any = logged_in) -> Any:
         return response(_describe(Caller(auth_manager(), user)))

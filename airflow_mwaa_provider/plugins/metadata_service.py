@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the metadata API of a web server does, whatever framework it is served by: short, bounded pieces of work."""
+"""The work of a web server's metadata API, in short, bounded pieces and independent of the web framework."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["MetadataService"]
 log = logging.getLogger(__name__)
 
 PIECE_BYTES = 8 << 20
-"""What a piece's long values take in the database, compressed; as text some times as much."""
+"""Size of a piece's long values in the database, compressed; as text they are several times as large."""
 MAX_PIECE_ROWS = 200_000
 _AT_ONCE = 2
 _LOCK = 0x4D57_4141  # the first half of advisory locks, whose second half counts to _AT_ONCE
@@ -49,16 +49,16 @@ class _TooSlow(Exception):
 
 
 class _Busy(Exception):
-    """As many pieces are under way as may be."""
+    """The maximum number of pieces is being written."""
 
 
 class MetadataService:
-    """Tells of a database, and writes pieces of it to S3. Thread-safe.
+    """Describes a database, and writes pieces of it to S3. Thread-safe.
 
-    All processes of all web servers of an environment write two pieces at once together, and refuse more.
+    All processes of all web servers of an environment together write two pieces at a time, and refuse more.
 
-    :param destinations: where it may write to.
-    :param s3: gives boto3's client.
+    :param destinations: the places that it may write to.
+    :param s3: returns boto3's client.
     :param budget_s: seconds that a piece may take.
     """
 
@@ -80,7 +80,7 @@ class MetadataService:
         self._clock = clock
 
     def describe(self, caller: Caller) -> Answer:
-        """Tell of the database."""
+        """Describe the database."""
         return self._answered(caller, (None,), lambda: self._describe(caller))
 
     def measure(self, caller: Caller) -> Answer:
@@ -97,7 +97,7 @@ class MetadataService:
         )
 
     def find_contradiction(self, caller: Caller, document: Any) -> Answer:
-        """Tell whether the database was restored since an earlier export."""
+        """Report whether the database was restored since an earlier export."""
         return self._answered(caller, (None,), lambda: self._find_contradiction(caller, document))
 
     def write_piece(self, caller: Caller, document: Any) -> Answer:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may use the metadata API: callers that Airflow's own auth manager lets read, or delete, what it would."""
+"""Check who may use the metadata API: callers whom Airflow's own auth manager allows to read, or delete, the same."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ENTITIES = {
     "task_instance_history": "TASK_INSTANCE",
     "xcom": "XCOM",
 }
-"""What a table shows, as Airflow names it where it asks for permission; all tables want that of the configuration."""
+"""What a table contains, as Airflow names it for permissions; every table also needs that for the configuration."""
 
 
 class Caller:
-    """A user of Airflow, as its auth manager knows him.
+    """A user of Airflow, and what the auth manager allows them.
 
     :param manager: Airflow's auth manager.
     :param user: one of its users, who is logged in.
@@ -38,12 +38,12 @@ class Caller:
         self.name = str(user.get_name())
 
     def check(self, table: str | None = None) -> None:
-        """Check that he may read everything that a table holds; without one, that he may use this API at all.
+        """Check that the user may read everything in a table; without a table, that they may use this API at all.
 
-        Rows of all DAGs leave together, and so he must see all DAGs; and the environment's configuration, which by
-        default only the roles Admin and Op may see.
+        Rows of all DAGs are exported together, so the user must be allowed to see all DAGs, and the environment's
+        configuration, which by default only the roles Admin and Op may see.
 
-        :raises AccessDenied: he may not.
+        :raises AccessDenied: they may not.
         """
         manager, user = self._manager, self._user
         self._require(manager.is_authorized_configuration(method="GET", user=user), "read the configuration")
@@ -61,15 +61,15 @@ class Caller:
             self._require(allowed, f"read {_ENTITIES[table].lower().replace('_', ' ')}s of all DAGs")
 
     def check_cleanup(self, unit: str | None = None) -> None:
-        """Check that he may do a part of a cleanup; without one, that he may clean at all.
+        """Check that the user may do a part of a cleanup; without a part, that they may clean at all.
 
-        Whatever the part, he must be one who may use this API, and who may delete runs and task instances of all DAGs:
-        by default the roles Op and Admin. That is enough for what only tells of what has happened, sessions, revoked
-        tokens and jobs of schedulers among it. For the audit log he must be allowed to read it too, as by default
-        Admin is alone; for tests of connections to delete connections; and for old versions of DAGs to delete DAGs.
+        Every part requires permission to use this API, and to delete runs and task instances of all DAGs, as the roles
+        Op and Admin have by default. That is enough for records of past events, which include sessions, revoked
+        tokens and scheduler jobs. The audit log also requires permission to read it, which by default only
+        Admin has; tests of connections, to delete connections; and old versions of DAGs, to delete DAGs.
 
-        :param unit: the table that it is about.
-        :raises AccessDenied: he may not.
+        :param unit: the table of the part.
+        :raises AccessDenied: they may not.
         """
         manager, user = self._manager, self._user
         self.check()
@@ -84,7 +84,7 @@ class Caller:
             self._require(self._may_of_all_dags(None, "DELETE"), "delete all DAGs")
 
     def cleanup_refusal(self, unit: str) -> str | None:
-        """Say why he may not do a part of a cleanup; ``None`` if he may."""
+        """Return why the user may not do a part of a cleanup; ``None`` if they may."""
         try:
             self.check_cleanup(unit)
         except AccessDenied as error:
@@ -92,16 +92,16 @@ class Caller:
         return None
 
     def _may_of_all_dags(self, entity: Any, method: str = "GET") -> bool:
-        """Ask about a DAG that nobody can have been allowed by its name.
+        """Return whether the user may access a DAG for which no permission by name can exist.
 
-        Asked about none, newer auth managers of FAB say whether the user may see any DAG at all.
+        Without a DAG, newer FAB auth managers return whether the user may see any DAG at all.
         """
         details = dag_details(f"no-dag-{uuid.uuid4()}")
         allowed = self._manager.is_authorized_dag(method=method, access_entity=entity, details=details, user=self._user)
         return bool(allowed)
 
     def refusal(self, table: str) -> str | None:
-        """Say why he may not have a table; ``None`` if he may."""
+        """Return why the user may not read a table; ``None`` if they may."""
         try:
             self.check(table)
         except AccessDenied as error:

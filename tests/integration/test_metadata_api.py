@@ -258,7 +258,7 @@ def test_a_web_server_without_the_plugin_is_told_from_one_that_has_it(
 ) -> None:
     monkeypatch.setattr(api_source, "PREFIX", "/mwaa-provider/nothing/v1")
     told: list[str] = []
-    with source_of_environment(world.environment(env_name), "auto", tell=told.append) as source:
+    with source_of_environment(world.environment(env_name), "auto", notify=told.append) as source:
         assert source.route == "rest"
     assert "has no metadata API. Install airflow-mwaa-provider there" in told[0]
 
@@ -286,7 +286,7 @@ def test_auto_takes_the_api_where_it_may_and_else_the_stock_one(world: World, en
     for bucket, route in ((API_BUCKET, "api"), (other, "rest")):
         told: list[str] = []
         with source_of_environment(
-            world.environment(env_name), "auto", destination=(bucket, "x"), tell=told.append
+            world.environment(env_name), "auto", destination=(bucket, "x"), notify=told.append
         ) as source:
             assert source.route == route
         assert told[-1].startswith(f"Route {route}: ")
@@ -296,7 +296,7 @@ def test_auto_takes_the_api_where_it_may_and_else_the_stock_one(world: World, en
         if transport == "cli" or world.control_plane().supports_invoke_rest_api:
             with (
                 pytest.raises(UnsupportedByTransport, match="web session"),
-                source_of_environment(world.environment(env_name, transport), "api", tell=told.append),
+                source_of_environment(world.environment(env_name, transport), "api", notify=told.append),
             ):
                 pass
 

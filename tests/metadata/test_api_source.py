@@ -220,7 +220,7 @@ def test_what_takes_too_long_is_done_in_smaller_pieces(lab, filled, bucket, capl
     server = Server(lab, filled, f"s3://{bucket}", budget_s=7, clock=clock)
     with caplog.at_level("INFO"):
         written = export_by(server, lab, bucket, tables=["log"])
-    assert "longer than a request may, asking for fewer" in caplog.text
+    assert "longer than a request may; requesting fewer" in caplog.text
     assert written.tables["log"].rows == export(lab, filled, bucket, prefix="other").tables["log"].rows
     assert len(written.tables["log"].files) > 1
     assert uploads(lab, bucket) == []
@@ -417,7 +417,7 @@ def test_no_more_than_two_at_once(lab, template, bucket, caplog) -> None:
     with caplog.at_level("INFO"), server.source(sleep=sleep) as source, Storage(lab.s3(), bucket) as storage:
         assert export_metadata(source, storage, ExportOptions(tables=["dag"])).tables["dag"].rows
     assert len(server.pauses) == 3
-    assert caplog.text.count("exports for others; waiting") == 1
+    assert caplog.text.count("busy with other exports; waiting") == 1
     holders[1].cursor().execute(f"SELECT pg_advisory_xact_lock({0x4D57_4141}, 1)")
     now = [0.0]
     with (
@@ -534,12 +534,12 @@ def test_auto_falls_back_to_rest_and_says_why(error, falls_back) -> None:
 
     told: list[str] = []
     if not falls_back:
-        with pytest.raises(MwaaInputError), source_of_environment(Environment(), "auto", tell=told.append):
+        with pytest.raises(MwaaInputError), source_of_environment(Environment(), "auto", notify=told.append):
             pass
         return
-    with source_of_environment(Environment(), "auto", tell=told.append) as source:
+    with source_of_environment(Environment(), "auto", notify=told.append) as source:
         assert source.route == "rest"
     assert told[0].startswith("Route api cannot be used: ")
     assert told[1].startswith("Route rest: ")
-    with pytest.raises(MwaaError), source_of_environment(Environment(), "api", tell=told.append):
+    with pytest.raises(MwaaError), source_of_environment(Environment(), "api", notify=told.append):
         pass

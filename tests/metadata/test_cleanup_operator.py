@@ -138,7 +138,7 @@ def test_lengths_of_time_are_checked_at_once() -> None:
 
 
 def test_without_a_way_to_the_database_it_says_so(connections: Any) -> None:
-    with pytest.raises(NoMetadataRoute, match="tasks of Airflow 3 have none" if AIRFLOW_V_3 else "is sqlite"):
+    with pytest.raises(NoMetadataRoute, match="tasks of Airflow 3 cannot access it" if AIRFLOW_V_3 else "is sqlite"):
         MetadataCleanupOperator(task_id="t", env_name="").execute({})
 
 

@@ -362,8 +362,11 @@ def test_a_server_that_does_not_measure_is_named_or_passed_over() -> None:
         name="production", airflow_version="3.3.1", request=api, call_plugin=Older().call
     )
     with pytest.raises(NoMetadataRoute, match=r"older version, which does not measure\. Install this version"):
-        measure_environment(environment, "api", tell=told.append)
-    assert measure_environment(environment, "auto", tell=told.append).numbers["dag_runs"] == {"queued": 0, "running": 0}
+        measure_environment(environment, "api", notify=told.append)
+    assert measure_environment(environment, "auto", notify=told.append).numbers["dag_runs"] == {
+        "queued": 0,
+        "running": 0,
+    }
     assert [line.partition(":")[0] for line in told] == ["Route api cannot be used", "Route rest"]
 
 
@@ -381,7 +384,7 @@ def test_a_server_that_does_not_measure_is_named_or_passed_over() -> None:
 def test_an_answer_of_another_form_is_refused(answer: Any) -> None:
     environment: Any = types.SimpleNamespace(name="production", call_plugin=lambda *_, **__: answer)
     with pytest.raises(MwaaInputError, match="install the same version on both sides"):
-        measure_environment(environment, "auto", tell=print)
+        measure_environment(environment, "auto", notify=print)
 
 
 @pytest.mark.once

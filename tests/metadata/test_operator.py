@@ -49,7 +49,7 @@ def test_on_airflow_2_the_environments_own_database_needs_no_connection(
     monkeypatch, _ = connections
     operator = MetadataToS3Operator(task_id="export", bucket=bucket, tables=["dag_run"])
     if AIRFLOW_V_3:
-        with pytest.raises(NoMetadataRoute, match="tasks of Airflow 3 have none"):
+        with pytest.raises(NoMetadataRoute, match="tasks of Airflow 3 cannot access it"):
             operator.execute({})
         return
     with pytest.raises(NoMetadataRoute, match="is sqlite, and MWAA's is PostgreSQL"):
@@ -168,7 +168,7 @@ def test_what_cannot_be_is_said_in_one_line(lab, bucket, connections) -> None:
     wrong = {
         "Use one of auto": {"route": "direct"},
         "Leave metadata_conn_id out": {"route": "mwaa_environment", "metadata_conn_id": "metadata"},
-        "give one of type postgres": {"metadata_conn_id": "mysql"},
+        "Use a connection of type postgres": {"metadata_conn_id": "mysql"},
         "is no list of names": {"metadata_conn_id": "metadata", "tables": "dag_run"},
         "has no time zone": {"metadata_conn_id": "metadata", "since": "2026-01-01"},
         "is not before until": {

@@ -349,7 +349,7 @@ def test_a_connection_that_breaks_goes_on_where_it_broke() -> None:
     with pytest.raises(StorageError, match="ended early"):
         dead.read(1)
     s3.calls = 0
-    with pytest.raises(StorageError, match="its manifest says 5"):
+    with pytest.raises(StorageError, match="instead of the 5 in its manifest"):
         BucketFiles(lambda: s3, "bucket", "prefix").open("file", 5)
 
 
@@ -361,7 +361,7 @@ def test_damaged_files_are_named(lab: Lab, varied: str, tmp_path: Path, way: dic
     path = folder / manifest.tables["dag_run"].files[0].key.removeprefix("files/export/")
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    with pytest.raises(StorageError, match="its manifest says"):
+    with pytest.raises(StorageError, match="in its manifest"):
         read_figures(open_export(str(folder), never))
     path.write_bytes(b"\xff" * len(whole))
     with pytest.raises(StorageError, match="is damaged"):
@@ -377,7 +377,7 @@ def test_what_is_no_export(tmp_path: Path) -> None:
     with pytest.raises(MwaaInputError, match=r"has no manifest\.json"):
         open_export(str(tmp_path), never)
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(MwaaInputError, match="is no manifest"):
+    with pytest.raises(MwaaInputError, match="is not the manifest"):
         open_export(str(tmp_path), never)
 
 

@@ -85,7 +85,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(lab, data
         "No table is left": {"tables": ["dag_run"], "exclude": ["dag_run"]},
         "there are csv and parquet": {"file_format": "xlsx"},
         "unknown for csv": {"compression": "snappy"},
-        "there are table and hive": {"layout": "flat"},
+        "Use table or hive": {"layout": "flat"},
         "cannot grow": {"layout": "table", "incremental": True},
         "many small files": {"file_bytes": 1000},
         "no name like manifest.json": {"manifest_name": "a/b"},

@@ -62,7 +62,7 @@ def test_a_cleanup_that_cannot_be(more: dict[str, Any], message: str) -> None:
         ({"route": None}, "route=None is unknown"),
         ({"file_format": "json"}, "file_format='json' is unknown; there are csv and parquet"),
         ({"compression": "snappy"}, "compression='snappy' is unknown for csv"),
-        ({"layout": "flat"}, "layout='flat' is unknown; there are table and hive"),
+        ({"layout": "flat"}, "layout='flat' is unknown. Use table or hive"),
         ({"layout": "table", "incremental": True}, "An incremental export needs the layout hive"),
         ({"since": "yesterday"}, "since='yesterday' is no ISO 8601 date"),
         ({"since": "2026-01-01"}, "since='2026-01-01' has no time zone"),

@@ -316,7 +316,7 @@ def test_what_was_changed_since_it_was_read_is_not_deleted(
     metadata.fill([], {"v": ("1", None)})
     source = metadata.source()
     metadata.lab.execute(metadata.name, "UPDATE variable SET val = 'other', is_encrypted = false")
-    with pytest.raises(DatabaseRefused, match="variable 'v' has been changed since it was read, and was not deleted"):
+    with pytest.raises(DatabaseRefused, match="variable 'v' has changed since it was read, and was not deleted"):
         move(source, delete_source=True)
     assert metadata.keys() == ["v"]
 

@@ -116,7 +116,7 @@ def test_of_another_environment_over_its_api(
 
 @pytest.mark.skipif(not AIRFLOW_V_3, reason="on Airflow 2 a task has the database")
 def test_a_task_of_airflow_3_has_no_database(execute: Callable[..., Any]) -> None:
-    with pytest.raises(NoMetadataRoute, match="tasks of Airflow 3 have none"):
+    with pytest.raises(NoMetadataRoute, match="tasks of Airflow 3 cannot access it"):
         execute(source="database")
 
 

@@ -12,7 +12,7 @@ __all__ = ["ExportOptions", "export_metadata"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what an export needs once it is asked for: DAG files are parsed with the names of formats alone."""
+    """Import what an export needs when it is used: parsing a DAG file needs only the names of the formats."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from airflow_mwaa_provider.metadata.export import run

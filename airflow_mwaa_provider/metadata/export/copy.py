@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of a query as a stream of CSV, out of PostgreSQL's COPY.
+"""The rows of a query as a stream of CSV from PostgreSQL's COPY.
 
-A thread reads, so that what is done with the rows goes on meanwhile, and so that a signal, such as Airflow's end of a
-task, is seen at once and not after the query.
+A thread reads them, so that the rows are processed in parallel, and so that a signal, such as Airflow's at the end of a
+task, is handled immediately and not after the query.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _END_S = 15.0
 
 
 class Chunk(NamedTuple):
-    """Some whole rows.
+    """Some complete rows.
 
-    :param partition: the text of the query's first column where that is the partition's; else empty.
-    :param data: the rows as CSV, each with the line break at its end.
+    :param partition: the value of the query's first column if it is the partition, otherwise an empty string.
+    :param data: the rows as CSV, each with a line break at its end.
     """
 
     partition: str
@@ -38,11 +38,11 @@ class Chunk(NamedTuple):
 
 
 class _Stopped(Exception):
-    """Nobody takes the rows any more."""
+    """The rows are no longer needed."""
 
 
 class _RowFile:
-    """The file that COPY writes to. libpq gives it one whole row at a time."""
+    """The file that COPY writes to. libpq writes one complete row at a time."""
 
     def __init__(self, chunks: queue.Queue[Any], is_stopped: threading.Event) -> None:
         self._chunks = chunks
@@ -72,7 +72,7 @@ class _RowFile:
 
 
 class _PartitionedRowFile(_RowFile):
-    """The same for rows that begin with the text of their partition, sorted by it."""
+    """The same for rows that begin with their partition and are sorted by it."""
 
     _partition: bytes = b""
 
@@ -89,14 +89,14 @@ class _PartitionedRowFile(_RowFile):
 
 @contextmanager
 def copied(connection: Any, query: str, *, is_partitioned: bool = False) -> Iterator[Iterator[Chunk]]:
-    """Run a query, and give its rows in chunks of some :data:`CHUNK_BYTES`.
+    """Run a query, and return its rows in chunks of about :data:`CHUNK_BYTES`.
 
-    Holds a few chunks, whatever the size of the result. When the context ends early the query is cancelled.
+    Keeps a few chunks in memory, whatever the size of the result. If the context ends early, the query is canceled.
 
     :param query: a SELECT.
-    :param is_partitioned: its first column is the partition's text, without comma or quote, which the rows are sorted
-        by; it is taken off the rows, and a chunk holds rows of one partition.
-    :raises psycopg2.Error: what the query met, while iterating.
+    :param is_partitioned: its first column is the partition, without comma or quote, by which the rows are sorted; it
+        is removed from the rows, and a chunk has rows of one partition.
+    :raises psycopg2.Error: while iterating, the error of the query.
     """
     chunks: queue.Queue[Any] = queue.Queue(_CHUNKS_AHEAD)
     is_stopped = threading.Event()
@@ -109,7 +109,7 @@ def copied(connection: Any, query: str, *, is_partitioned: bool = False) -> Iter
                 cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", file, CHUNK_BYTES)
             file.flush()
             end.append(None)
-        except BaseException as error:  # noqa: BLE001 - raised again where the rows are taken
+        except BaseException as error:  # noqa: BLE001 - raised again where the rows are consumed
             end.append(error)
         with suppress(_Stopped):
             file.put(None)
@@ -130,5 +130,5 @@ def copied(connection: Any, query: str, *, is_partitioned: bool = False) -> Iter
         if thread.is_alive():
             with suppress(psycopg2.Error):
                 connection.cancel()
-            # Over a dead network even the cancellation may hang: the connection is closed under it then.
+            # Over a dead network even the cancellation may hang; then the connection is closed underneath it.
             thread.join(_END_S)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How large an export will be, by what PostgreSQL itself expects; reads no rows."""
+"""Estimate the size of an export from PostgreSQL's own statistics, without reading rows."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["TableEstimate", "estimate_export"]
 
 @dataclass(frozen=True)
 class TableEstimate:
-    """What is expected of a table.
+    """The estimate for a table.
 
-    :param rows: that will leave; PostgreSQL's guess, which may be far off for a window of time.
-    :param bytes: of those rows in the table, without compression.
-    :param by: ``time`` or ``None`` when all rows are taken.
+    :param rows: rows to export; PostgreSQL's estimate, which can be far off for a time window.
+    :param bytes: their size in the table, uncompressed.
+    :param by: ``time``, or ``None`` if all rows are exported.
     """
 
     table: str
@@ -32,10 +32,10 @@ class TableEstimate:
 
 
 def estimate_export(connection: Any, schema: Schema, options: ExportOptions) -> list[TableEstimate]:
-    """Estimate each table of an export; an incremental one as if it were the first.
+    """Estimate each table of an export; an incremental export as if it were the first one.
 
-    :param connection: a psycopg2 connection to the database of that schema.
-    :raises MwaaInputError: the export cannot be done as asked.
+    :param connection: a psycopg2 connection to the database with that schema.
+    :raises MwaaInputError: the export cannot be done as requested.
     """
     tables = select_tables(schema, options.tables, options.exclude, Window(options.since, options.until))
     return [_estimate(connection, rows) for rows in tables]

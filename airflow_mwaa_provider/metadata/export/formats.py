@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows as files: CSV as PostgreSQL writes it, and Parquet with the columns' own types.
 
-Both are made of the same stream, the text that ``COPY ... TO STDOUT (FORMAT csv)`` gives: a row a line, NULL as nothing
-at all, an empty text as ``""``.
+Both are made from the same stream, the output of ``COPY ... TO STDOUT (FORMAT csv)``: one row per line, NULL as nothing
+at all, an empty string as ``""``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Compression", "Encoder", "FileFormat", "check_format", "file_suffix", "make_encoder", "value_writer"]
 
 GZIP_LEVEL = 4
-"""A tenth larger than gzip's own default, 6, and twice as fast."""
+"""A tenth larger than with gzip's default, 6, and twice as fast."""
 ZSTD_LEVEL = 1
 ROW_GROUP_BYTES = 8 << 20
-"""CSV text that goes into a row group: some 25,000 task instances, and what bounds the memory of Parquet."""
+"""Size of the CSV text of a row group: some 25,000 task instances. It limits the memory that Parquet needs."""
 
 _MOMENTS = ("0001-01-01 00:00:00", "9999-12-31 23:59:59.999999")
 _BOUNDS = {
@@ -35,7 +35,7 @@ _BOUNDS = {
     "date": ("0001-01-01", "9999-12-31"),
     "time": ("00:00:00", "23:59:59.999999"),
 }
-"""The least and the greatest values that readers of Parquet know: PostgreSQL has infinity, years beyond, and 24:00."""
+"""The smallest and largest values that Parquet's readers support; PostgreSQL has infinity, later years, and 24:00."""
 
 _ARROW = {
     "bool": "bool",
@@ -52,11 +52,11 @@ _ARROW = {
     "bytea": "binary",
 }
 _WRITTEN = {"A", "C", "E", "R"}
-"""Arrays, rows, enums and ranges, which may be called like a type that Parquet has."""
+"""Arrays, rows, enums and ranges, whose name may be that of a type that Parquet has."""
 
 
 class FileFormat(StrEnum):
-    """The form of an export's files."""
+    """The format of an export's files."""
 
     CSV = "csv"
     PARQUET = "parquet"
@@ -72,20 +72,20 @@ class Compression(StrEnum):
 
 
 class Encoder(Protocol):
-    """Turns rows into the bytes of one file, which it hands on as they come."""
+    """Turns rows into the bytes of one file, and writes them as they come."""
 
     def write(self, rows: bytes) -> None:
-        """Take whole rows, as CSV."""
+        """Write complete rows, given as CSV."""
 
     def close(self) -> None:
-        """Write what is left, and the end of the file."""
+        """Write the rest, and the end of the file."""
 
 
 def check_format(file_format: str, compression: str | None) -> tuple[FileFormat, Compression]:
-    """Check both, and that what they need is installed.
+    """Check both, and that the packages that they need are installed.
 
-    :param compression: ``None`` for what is usual: nothing for CSV, zstd for Parquet.
-    :raises MwaaInputError: unknown, not made for each other, or pyarrow is missing.
+    :param compression: ``None`` for the default: none for CSV, zstd for Parquet.
+    :raises MwaaInputError: one is unknown, they do not fit together, or pyarrow is missing.
     """
     form, chosen = read_format(file_format, compression)
     if form is FileFormat.PARQUET or chosen is Compression.ZSTD:
@@ -94,9 +94,9 @@ def check_format(file_format: str, compression: str | None) -> tuple[FileFormat,
 
 
 def read_format(file_format: str, compression: str | None) -> tuple[FileFormat, Compression]:
-    """Check both as names, and load nothing.
+    """Check both names without importing anything.
 
-    :raises MwaaInputError: unknown, or not made for each other.
+    :raises MwaaInputError: one is unknown, or they do not fit together.
     """
     try:
         form = FileFormat(file_format)
@@ -118,27 +118,27 @@ def read_format(file_format: str, compression: str | None) -> tuple[FileFormat, 
 
 
 FILE_SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".parquet")
-"""All that :func:`file_suffix` may give."""
+"""All suffixes that :func:`file_suffix` can return."""
 
 
 def file_suffix(form: FileFormat, compression: Compression) -> str:
-    """Give the end of a file's name, by which readers know what it is: ``.csv.gz``, ``.parquet``."""
+    """Return the suffix of a file's name, by which readers recognize its format: ``.csv.gz``, ``.parquet``."""
     if form is FileFormat.PARQUET:
         return ".parquet"
     return ".csv" + {Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}.get(compression, "")
 
 
 def value_writer(form: FileFormat) -> Callable[[str, Column], str]:
-    """Return what writes a column's value in a query, so that readers take it for what it is."""
+    """Return a function that writes a column's value in a query so that readers of the format understand it."""
     return _parquet_value if form is FileFormat.PARQUET else _csv_value
 
 
 def make_encoder(
     form: FileFormat, compression: Compression, rows: TableRows, write: Callable[[bytes], None]
 ) -> Encoder:
-    """Make what writes one file.
+    """Return a writer of one file.
 
-    :param write: takes its bytes, in pieces of any size.
+    :param write: called with its bytes, in pieces of any size.
     """
     if form is FileFormat.PARQUET:
         return _ParquetEncoder(rows, compression, write)
@@ -168,7 +168,7 @@ class _Plain:
 
 
 class _Gzip:
-    """One gzip member without a time in it, so that equal rows make equal files."""
+    """One gzip member without a timestamp, so that equal rows make equal files."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
@@ -182,7 +182,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """One zstd frame: several would be valid too, but pandas reads the first of them only."""
+    """One zstd frame: several would be valid too, but pandas reads only the first."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         arrow = _pyarrow("zstd needs pyarrow")
@@ -201,7 +201,7 @@ def _compressor(compression: Compression, write: Callable[[bytes], None]) -> Any
 
 
 class _Sink:
-    """The little of a binary file that pyarrow writes to."""
+    """The part of a binary file's interface that pyarrow needs for writing."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
@@ -209,7 +209,7 @@ class _Sink:
         self.closed = False
 
     def write(self, data: Any) -> int:
-        # What pyarrow gives may be a view of memory that it uses again.
+        # pyarrow may pass a view of memory that it reuses.
         taken = bytes(data)
         self._write(taken)
         self._at += len(taken)
@@ -235,7 +235,7 @@ class _Sink:
 
 
 class _ParquetEncoder:
-    """Parquet; a row group for every :data:`ROW_GROUP_BYTES` of CSV."""
+    """Parquet, with a row group for each :data:`ROW_GROUP_BYTES` of CSV."""
 
     def __init__(self, rows: TableRows, compression: Compression, write: Callable[[bytes], None]) -> None:
         arrow = _pyarrow("Parquet needs pyarrow")
@@ -255,7 +255,7 @@ class _ParquetEncoder:
             compression_level=ZSTD_LEVEL if compression is Compression.ZSTD else None,
             write_statistics=True,
         )
-        # Parsed as text where arrow's own reader does not know the form: \x... for binary.
+        # Parsed as strings if arrow's own reader does not support the format: \x... for binary.
         parsed = {name: arrow.string() for name in self._binary}
         self._convert = pyarrow.csv.ConvertOptions(
             column_types={field.name: parsed.get(field.name, field.type) for field in self._schema},
@@ -287,7 +287,7 @@ class _ParquetEncoder:
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
 
     def _table(self, rows: bytes) -> Any:
-        # One block: a row may be longer than any size that could be named here.
+        # One block, because a row may be longer than any size set here.
         read = self._csv.ReadOptions(column_names=self._schema.names, block_size=min(len(rows) + 1, (1 << 31) - 1))
         table = self._csv.read_csv(self._arrow.BufferReader(rows), read, self._parse, self._convert)
         for name in self._binary:
@@ -296,7 +296,7 @@ class _ParquetEncoder:
         return table
 
     def _unhexed(self, column: Any) -> Any:
-        r"""Read ``\x4f`` as bytes; each different value once, for executor_config is mostly the same."""
+        r"""Read ``\x4f`` as bytes; each distinct value once, because executor_config is mostly the same."""
         arrow = self._arrow
         encoded = column.combine_chunks().dictionary_encode()
         if isinstance(encoded, arrow.ChunkedArray):
@@ -306,7 +306,7 @@ class _ParquetEncoder:
 
 
 def _csv_value(written: str, column: Column) -> str:
-    # "true" is taken for what it is by every reader, "t" by few.
+    # Every reader understands "true", few understand "t".
     return f"{written}::text" if column.type == "bool" else written
 
 
@@ -320,7 +320,7 @@ def _parquet_value(written: str, column: Column) -> str:
 
 
 def _arrow_type(column: Column) -> str:
-    # Whatever has no type of its own there is written as PostgreSQL writes it.
+    # A type that Parquet does not have is written as PostgreSQL writes it.
     return "string" if column.category in _WRITTEN else _ARROW.get(column.type, "string")
 
 
@@ -339,7 +339,7 @@ def _pyarrow(need: str) -> Any:
 
     if importlib.util.find_spec("pyarrow") is None:
         raise MwaaInputError(
-            f"{need}, which is in no image of MWAA: add airflow-mwaa-provider[parquet] to requirements.txt, or choose "
+            f"{need}, which no MWAA image has. Add airflow-mwaa-provider[parquet] to requirements.txt, or use "
             "file_format='csv' with compression gzip."
         )
     import pyarrow

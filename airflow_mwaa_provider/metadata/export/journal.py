@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A note in S3 of what is about to become visible, so that the next export can clean up after one that was killed then.
+"""A note in S3 of what is about to become visible, by which the next export cleans up after one that was killed.
 
-Between the first object of an export and its manifest lie seconds. A process that is killed in them leaves objects
-that no manifest names. Where exports of several windows lie beside each other, and one manifest names the last of them
-only, the note of a window stays, and says what its repetition replaces.
+Between the first object of an export and its manifest there are some seconds. A process that is killed then leaves
+objects that no manifest names. If a prefix has exports of several windows, whose one manifest names only the last of
+them, the note of a window is kept, and lists what a repetition of it replaces.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Journal", "keys_of_other_windows", "previous_keys"]
 
 
 class Journal:
-    """The note at one place.
+    """The note in one place.
 
     :param key: its key.
     """
@@ -36,7 +36,7 @@ class Journal:
     def write(self, manifest: Manifest, stale: Iterable[str], replaces: Manifest | None = None) -> None:
         """Note what will be written, and what will be deleted.
 
-        :param replaces: the manifest that will be deleted before the new one is there, to go on with after a kill.
+        :param replaces: the manifest that is deleted before the new one exists; needed to continue after a kill.
         """
         document = {
             "manifest": manifest.key,
@@ -49,11 +49,11 @@ class Journal:
         self._storage.put(self.key, json.dumps(document).encode())
 
     def left_by_the_killed(self, manifest: Manifest, *, of_any_window: bool = False) -> set[str]:
-        """Return the keys of objects that a killed export may have left, and that no manifest names.
+        """Return the keys of objects that a killed export may have left and that no manifest names.
 
-        :param manifest: of the export that is under way. Of one of another window nothing is told: its objects are
-            whole files of other days, which its own repetition sets right.
-        :param of_any_window: whether exports of all windows have the same names.
+        :param manifest: of the running export. Objects of another window's export are not returned: they are complete
+            files of other days, which a repetition of that export replaces.
+        :param of_any_window: whether exports of all windows use the same names.
         """
         note = self._read()
         if note is None:
@@ -69,7 +69,7 @@ class Journal:
         return keys
 
     def replaced(self) -> Manifest | None:
-        """Return the manifest of an increment whose repetition was killed before it was there again."""
+        """Return the manifest of an increment whose repetition was killed before it had written the manifest again."""
         note = self._read()
         try:
             if note is None or "replaces" not in note or self._storage.get(note["manifest"]) is not None:
@@ -87,17 +87,17 @@ class Journal:
 
 
 def previous_keys(previous: Manifest, manifest: Manifest, *, of_any_window: bool = False) -> set[str]:
-    """Return the keys of the export that a new one replaces; of one of another window none, which stays beside it.
+    """Return the keys of the export that a new one replaces; none if it is of another window, which is kept.
 
-    :param of_any_window: whether exports of all windows have the same names.
+    :param of_any_window: whether exports of all windows use the same names.
     """
     return set(previous.keys) if of_any_window or _window(previous) == _window(manifest) else set()
 
 
 def keys_of_other_windows(storage: Storage, note_key: str, manifest: Manifest) -> set[str]:
-    """Return the keys of what exports of other windows have written that overlap with this one.
+    """Return the keys of what exports of overlapping windows have written.
 
-    :param note_key: of this window's note; those of the others are beside it.
+    :param note_key: of this window's note; those of the others are in the same folder.
     :raises AccessDenied: the role may not list them.
     """
     found: set[str] = set()
@@ -109,12 +109,12 @@ def keys_of_other_windows(storage: Storage, note_key: str, manifest: Manifest) -
             if _overlap(note["window"], _window(manifest)):
                 found.update(note["keys"])
         except (ValueError, KeyError, TypeError):
-            continue  # none of ours
+            continue  # not one of ours
     return found
 
 
 def _overlap(one: list[str], other: list[str]) -> bool:
-    """Whether two windows have a moment in common; an end that is empty is open."""
+    """Return whether two windows overlap; an empty end is open."""
     (since, until), (other_since, other_until) = ([_moment(written) for written in window] for window in (one, other))
     ends_before = until is not None and other_since is not None and until <= other_since
     begins_after = since is not None and other_until is not None and other_until <= since

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an export's objects lie, and how its rows are divided among them."""
+"""The names of an export's objects, and how rows are divided among them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Layout", "ObjectKeys", "Partitioning", "check_layout", "stamp"]
 
 NO_DATE = "__HIVE_DEFAULT_PARTITION__"
-"""Hive's own word for NULL in a partition's name."""
+"""Hive's name for NULL in a partition."""
 NEW, CHANGED = "new", "changed"
 _UNKNOWN = "-"
 
@@ -28,7 +28,7 @@ class Layout(StrEnum):
     """How objects are named.
 
     ``table``: one file per table, ``PREFIX/dag_run.csv``. ``hive``: ``PREFIX/table=dag_run/date=2026-11-22/...``, which
-    Athena, Redshift Spectrum, DuckDB and pandas take for columns.
+    Athena, Redshift Spectrum, DuckDB and pandas read as columns.
     """
 
     TABLE = "table"
@@ -36,21 +36,21 @@ class Layout(StrEnum):
 
 
 def check_layout(layout: str | None, *, incremental: bool) -> Layout:
-    """Check it; ``None`` is ``hive`` for an incremental export, which has many files a table, else ``table``."""
+    """Check a layout; ``None`` is ``hive`` for an incremental export, which has many files a table, else ``table``."""
     try:
         chosen = Layout(layout or ("hive" if incremental else "table"))
     except ValueError:
-        raise MwaaInputError(f"layout={layout!r} is unknown; there are table and hive.") from None
+        raise MwaaInputError(f"layout={layout!r} is unknown. Use table or hive.") from None
     if incremental and chosen is Layout.TABLE:
         raise MwaaInputError("An incremental export needs the layout hive: one file per table cannot grow in S3.")
     return chosen
 
 
 class Partitioning(str):
-    """The expression of a row's partition, as SQL; also tells the partition of a row that is in no database.
+    """The SQL expression of a row's partition; also computes the partition of a row that is not from a database.
 
-    :param is_increment: whether partitions say besides if a row is new or changed.
-    :param changed_before: rows of before are the changed ones.
+    :param is_increment: whether partitions also distinguish new from changed rows.
+    :param changed_before: rows from before this time are the changed ones.
     """
 
     __slots__ = ("_changed_before", "_is_increment")
@@ -58,8 +58,8 @@ class Partitioning(str):
     _changed_before: datetime | None
 
     def __new__(cls, time_sql: str, *, is_increment: bool, changed_before: datetime | None) -> Self:
-        """Write the expression."""
-        # A year before our era would be written like one of it, and one after 9999 has five digits: no reader's dates.
+        """Build the expression."""
+        # A year BC would be written like one AD, and one after 9999 has five digits: readers support neither.
         written = f"to_char({time_sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD AD')"
         date = rf"COALESCE(substring({written} FROM '^(\d{{4}}-\d\d-\d\d) AD$'), '{_UNKNOWN}')"
         if not is_increment:
@@ -75,7 +75,7 @@ class Partitioning(str):
         return made
 
     def of(self, time: datetime | None) -> str:
-        """Give the partition of a row of this time, as the database would."""
+        """Return the partition of a row with this time, as the database would."""
         date = time.astimezone(UTC).date().isoformat() if time else _UNKNOWN
         if not self._is_increment:
             return date
@@ -87,10 +87,10 @@ class Partitioning(str):
 class ObjectKeys:
     """Names of an export's objects.
 
-    :param suffix: end of the files' names.
-    :param export: names the increment, where it is one.
-    :param since: the window's beginning, and below its end: exports of several windows may share a prefix.
-    :param is_numbered: files are numbered from their first on, because there may be several.
+    :param suffix: of the files' names.
+    :param export: the name of the increment, if it is one.
+    :param since: the start of the window, and ``until`` its end: exports of several windows may share a prefix.
+    :param is_numbered: also the first file has a number, because there may be several.
     """
 
     prefix: str
@@ -109,21 +109,21 @@ class ObjectKeys:
 
     @property
     def journal(self) -> str:
-        """Key of the note that is there while objects become visible."""
+        """Key of the note that exists while objects become visible."""
         return self._under(f"{self.manifest_name.removesuffix('.json')}.writing.json")
 
     @property
     def window_note(self) -> str | None:
-        """Key of the note of what the last export of this window has written; ``None`` where each replaces the last."""
+        """Key of the note of what the last export of this window wrote; ``None`` if each export replaces the last."""
         if self.layout is Layout.TABLE or self.export:
             return None
         window = "-".join(stamp(moment) if moment else "open" for moment in (self.since, self.until))
         return self._under(f"{self.manifest_name.removesuffix('.json')}-windows/{window}.json")
 
     def lease(self, *, is_incremental: bool) -> str:
-        """Return the key of the note that is there while an export is under way.
+        """Return the key of the note that exists while an export is running.
 
-        Windows that are exported side by side have one each.
+        Windows that are exported in parallel have one each.
         """
         window = "" if is_incremental or self.layout is Layout.TABLE else self._whole_window.rstrip("-")
         return self._under(f"{self.manifest_name.removesuffix('.json')}.exporting{window and '-'}{window}.json")
@@ -133,7 +133,7 @@ class ObjectKeys:
         return self._under(f"{self.manifest_name.removesuffix('.json')}s/{export}.json")
 
     def partition(self, text: str) -> dict[str, str]:
-        """Read a partition out of what :meth:`partition_sql` gives: ``changed/2026-11-22``."""
+        """Parse a partition as :meth:`partition_sql` writes it: ``changed/2026-11-22``."""
         if self.layout is Layout.TABLE:
             return {}
         found = {"until": self.export} if self.export else {}
@@ -155,11 +155,11 @@ class ObjectKeys:
         return self._under(f"{table}{f'-{number:05d}' if number else ''}{self.suffix}")
 
     def is_replaced(self, key: str, tables: set[str]) -> bool:
-        """Whether an object of that key is a file of these tables that an earlier export has written, in any format."""
+        """Return whether a key is that of a file of these tables from an earlier export, in any format."""
         return any(replace(self, suffix=suffix).is_file_of(key, tables) for suffix in FILE_SUFFIXES)
 
     def is_file_of(self, key: str, tables: set[str]) -> bool:
-        """Whether an object of that key is one that this export may write."""
+        """Return whether a key is one that this export may write."""
         if not key.startswith(self._under("")):
             return False
         name = key.removeprefix(self._under(""))
@@ -170,8 +170,9 @@ class ObjectKeys:
         return name.endswith(self.suffix) and (stem in tables or re.sub(r"-\d{5}$", "", stem) in tables)
 
     def may_have_left(self, key: str, tables: set[str]) -> bool:
-        """Whether an unfinished upload of that key is one of an earlier try of this export, rather than of another
-        window's, which may be under way beside it.
+        """Return whether an unfinished upload of a key is from an earlier try of this export.
+
+        It may also be from the export of another window that is running in parallel.
         """
         if not self.is_file_of(key, tables):
             return False
@@ -190,14 +191,14 @@ class ObjectKeys:
 
     @property
     def _window(self) -> str:
-        """What tells files of windows apart that divide a day; nothing where they end at midnight."""
+        """What distinguishes files of windows that divide a day; empty if they end at midnight."""
         if all(_is_midnight(moment) for moment in (self.since, self.until) if moment):
             return ""
         return self._whole_window
 
     @property
     def _whole_window(self) -> str:
-        """What tells files of windows apart that are in no partition by date, and so in the same folder."""
+        """What distinguishes files of windows that are not in partitions by date, and so in the same folder."""
         if self.export or (self.since is None and self.until is None):
             return ""
         if self.since is not None:
@@ -206,9 +207,9 @@ class ObjectKeys:
         return f"before-{stamp(self.until)}-"
 
     def partition_sql(self, rows: TableRows, changed_before: datetime | None) -> Partitioning | None:
-        """Write the expression of a row's partition; ``None`` where rows are not divided.
+        """Return the expression of a row's partition; ``None`` if rows are not divided.
 
-        :param changed_before: rows of before were in an earlier export, and are told apart from new ones.
+        :param changed_before: rows from before this time were in an earlier export, and go to files of their own.
         """
         if self.layout is Layout.TABLE or rows.time_sql is None:
             return None
@@ -224,6 +225,6 @@ def _is_midnight(moment: datetime) -> bool:
 
 
 def stamp(moment: datetime) -> str:
-    """Write a point in time for a name: ``20261122T031500Z``, with microseconds where it has some."""
+    """Return a time as it is part of a name: ``20261122T031500Z``, with microseconds if it has any."""
     moment = moment.astimezone(UTC)
     return f"{moment:%Y%m%dT%H%M%S}{f'.{moment.microsecond:06d}' if moment.microsecond else ''}Z"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""That one export at a time writes to a place: a note in S3, which its export renews for as long as it lives."""
+"""Let one export at a time write to a place, by a note in S3 that the export renews while it runs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["ExportLease"]
 log = logging.getLogger(__name__)
 
 RENEW_S = 10.0
-"""A bucket with versions keeps each of them."""
+"""A versioned bucket keeps each of them."""
 DEAD_AFTER_S = 40.0
-"""A note that has not changed for so long is of an export that was killed."""
+"""A note that has not changed for this long is from an export that was killed."""
 _LOOK_S = 0.5
 _SETTLE_S = 1.0
 
@@ -32,11 +32,11 @@ _SETTLE_S = 1.0
 class ExportLease:
     """The right to write to a place; a context.
 
-    Nobody's clock is compared with another's: who finds a note waits to see whether it changes. An export that was
-    thought dead, because S3 or its machine hung, finds out by :meth:`check` before anything becomes visible.
+    No clocks are compared: an export that finds a note waits to see whether it changes. An export that was
+    presumed dead, because S3 or its machine hung, notices this by :meth:`check` before anything becomes visible.
 
     :param key: of the note.
-    :param is_needed: ``False`` where the role may not be allowed to read: then nobody is kept away.
+    :param is_needed: ``False`` if the role may lack the permission to read; then no other export is kept out.
     """
 
     def __init__(self, storage: Storage, key: str, *, is_needed: bool) -> None:
@@ -54,7 +54,11 @@ class ExportLease:
         except AccessDenied:
             if self._is_needed:
                 raise
-            log.info("s3://%s/%s cannot be read: nothing keeps two exports apart", self._storage.bucket, self._key)
+            log.info(
+                "s3://%s/%s cannot be read, so two exports to this place are not detected",
+                self._storage.bucket,
+                self._key,
+            )
             return self
         self._take()
         self._is_held = True
@@ -73,7 +77,7 @@ class ExportLease:
             log.warning("The next export will wait for %g s: %s", DEAD_AFTER_S, failure)
 
     def check(self) -> None:
-        """Check that no other export has taken the place.
+        """Check that no other export has taken over the place.
 
         :raises ExportUnderWay: one has.
         """
@@ -83,7 +87,9 @@ class ExportLease:
     def _wait_for_the_dead(self) -> None:
         found = self._storage.get(self._key)
         if found is not None:
-            log.info("Looking for %g s at most whether the export is alive that has left a note", DEAD_AFTER_S)
+            log.info(
+                "Another export has left a note; checking for at most %g s whether it is still running", DEAD_AFTER_S
+            )
         deadline = time.monotonic() + DEAD_AFTER_S
         while found is not None and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
@@ -99,7 +105,7 @@ class ExportLease:
             is_sure = self._storage.put_new(self._key, self._note())
         except ObjectExists:
             raise self._refusal(self._storage.get(self._key)) from None
-        if not is_sure:  # another one may just have written its own: the last one counts
+        if not is_sure:  # another one may just have written its own, and the last one counts
             time.sleep(_SETTLE_S)
             if not self._is_mine(content := self._storage.get(self._key)):
                 raise self._refusal(content)
@@ -127,7 +133,7 @@ class ExportLease:
         except (ValueError, KeyError, TypeError):
             since = ""
         return ExportUnderWay(
-            f"{place}: another export writes there{since}. Let it end, and let one at a time write to a prefix: "
-            "max_active_runs=1 in the DAG.",
+            f"{place}: another export has been writing there{since}. Let it finish, and run one export to a prefix at "
+            "a time, with max_active_runs=1 in the DAG.",
             transient=True,
         )

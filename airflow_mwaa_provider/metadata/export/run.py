@@ -33,19 +33,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What shall be exported, and how; checked when made, before anything is opened.
+    """What to export, and how; checked when it is created, before anything is opened.
 
-    :param tables: names of tables; ``None`` for all but those of credentials, sessions and people. ``table.column``
-        takes a secret column along: encrypted as it is stored, or ``***``.
+    :param tables: names of tables; ``None`` for all except those of credentials, sessions and people.
+        ``table.column`` includes a secret column: encrypted as it is stored, or as ``***``.
     :param exclude: tables, or ``table.column``, to leave out.
     :param since: rows from this time on, with a time zone; ``None`` from the beginning.
     :param until: rows before this time; ``None`` to the end.
-    :param prefix: where the objects go in the bucket, without slashes at its ends.
+    :param prefix: of the objects in the bucket, without slashes at its ends.
     :param file_format: ``csv`` or ``parquet``.
     :param compression: ``none``, ``gzip`` or ``zstd``; Parquet also ``snappy``.
     :param layout: ``table``: one file per table. ``hive``: partitions by table and date.
-    :param file_bytes: begin another file once one has this size; ``None``: files grow to S3's own limit.
-    :param incremental: only what is new or changed since the last export to this prefix.
+    :param file_bytes: start a new file when one has this size; ``None``: files grow to S3's own limit.
+    :param incremental: only what is new or has changed since the last export to this prefix.
     :param manifest_name: name of the manifest object under the prefix.
     """
 
@@ -67,13 +67,13 @@ class ExportOptions:
         Window(self.since, self.until)
         if self.file_bytes is not None and self.file_bytes < PART_BYTES:
             raise MwaaInputError(
-                f"file_bytes={self.file_bytes:,} is less than {PART_BYTES:,}: many small files make every reader slow."
+                f"file_bytes={self.file_bytes:,} is less than {PART_BYTES:,}: many small files slow down every reader."
             )
         if not self.manifest_name.endswith(".json") or "/" in self.manifest_name:
-            raise MwaaInputError(f"manifest_name={self.manifest_name!r} is no name like manifest.json.")
+            raise MwaaInputError(f"manifest_name={self.manifest_name!r} is not a name such as manifest.json.")
 
     def object_keys(self, export: str | None) -> ObjectKeys:
-        """Give the names of its objects."""
+        """Return the names of its objects."""
         form, compression = check_format(self.file_format, self.compression)
         return ObjectKeys(
             prefix=self.prefix.strip("/"),
@@ -96,21 +96,21 @@ def export_metadata(
 ) -> Manifest:
     """Export tables, and write the manifest last.
 
-    Until all tables are uploaded nothing can be seen; then all objects become visible, and last the manifest. Where it
-    fails before, nothing is left. Repeated for the same window, it writes the same objects in the place of the old.
+    Until all tables are uploaded nothing is visible; then all objects become visible, and last the manifest. If the
+    export fails before, it leaves nothing. Repeated for the same window, it replaces the objects by the same ones.
 
     :return: what was written.
-    :raises MwaaInputError: something cannot be done as asked; nothing was written.
-    :raises MetadataError: the database refused, or was lost.
+    :raises MwaaInputError: something cannot be done as requested; nothing was written.
+    :raises MetadataError: the database rejected a statement, or the connection was lost.
     :raises ExportUnderWay: another export writes to the same place.
-    :raises StorageError: S3 refused; nothing is visible, unless it refused in the last seconds: then no manifest is.
-    :raises AccessDenied: the role may not do it; nothing was written.
+    :raises StorageError: S3 rejected a call; nothing is visible or, in the last seconds, everything but the manifest.
+    :raises AccessDenied: the role lacks a permission; nothing was written.
     """
     return _Export(source, storage, options, progress or _silent).run()
 
 
 def _silent(table: str, rows: int, size: int, expected_rows: int | None) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 class _Export:
@@ -141,7 +141,7 @@ class _Export:
             try:
                 return self._run(first_keys, lease)
             except StorageError:
-                lease.check()  # where another export took the place it has aborted the uploads of this one
+                lease.check()  # an export that took over the place has aborted the uploads of this one
                 raise
 
     def _run(self, first_keys: ObjectKeys, lease: ExportLease) -> Manifest:
@@ -213,7 +213,7 @@ class _Export:
         lease.check()
         self._commit(manifest, pending, previous)
         if isinstance(source, ServerSource):
-            self._abort_left_uploads(object_keys)  # of requests that were repeated, for their answer was lost
+            self._abort_left_uploads(object_keys)  # of requests that were repeated because their answer was lost
         if object_keys.export and (last is None or last.until is None or (until and until >= last.until)):
             storage.put(object_keys.manifest, manifest.write())
         return manifest
@@ -222,19 +222,19 @@ class _Export:
         names = [rows.name for rows in self.tables if rows.may_lack_rows]
         if names:
             log.warning(
-                "Tables %s: row-level security may hide rows from the user who exports, and these are not in the "
-                "export. Export as a role with BYPASSRLS, or as the tables' owner where that is exempt.",
+                "Tables %s: row-level security may hide rows from the exporting user, which are then missing from the "
+                "export. Export as a role with BYPASSRLS, or as the tables' owner if it is exempt.",
                 ", ".join(names),
             )
 
     def _check_names(self, pending: list[PendingObject]) -> None:
-        """Check that no file would take another one's place."""
+        """Check that no file would overwrite another one."""
         seen: set[str] = set()
         for item in pending:
             if item.file.key in seen:
                 raise MwaaInputError(
                     f"s3://{self.storage.bucket}/{item.file.key}: two files of this export would have this name, and "
-                    "one of them would be lost. Choose layout='hive', or export one of their tables elsewhere."
+                    "one of them would be lost. Choose layout='hive', or export one of the tables to another prefix."
                 )
             seen.add(item.file.key)
 
@@ -247,11 +247,11 @@ class _Export:
         until: datetime,
         horizon: datetime,
     ) -> tuple[TableRows, TableExport]:
-        """Choose which rows of a table this increment has: those changed since the last, or the same when repeated.
+        """Choose the rows of a table for this increment: those changed since the last, or the same ones if repeated.
 
-        What the database notes of transactions goes before what rows say of their times, wherever it is known: a row
-        may come late, with old times or none. A table is whole each time where its rows have no times, or no key to
-        tell which of them an older version is of.
+        The transactions that the database records, if known, take precedence over the times of rows: a row
+        may come late, with old times or none. A table is exported completely each time if its rows have no times, or no
+        key that identifies older versions of a row.
         """
         if rows.time_sql is None or not rows.table.identity:
             return replace(rows, window=Window()), replace(table, since=None, by=None)
@@ -266,7 +266,7 @@ class _Export:
         seen = self.source.snapshot
         watermark = min(until, horizon)
         if seen is None:
-            # What this one misses is left for the next that sees transactions.
+            # What this one misses is in the next one that sees transactions.
             rows = by_change(rows, Window(since, until))
             table = replace(table, since=since, by="change", watermark=watermark)
             return rows, replace(table, snapshot=written_since, witnesses=earlier.witnesses)
@@ -277,14 +277,14 @@ class _Export:
             and not self._was_restored(earlier.witnesses)
         )
         if since is not None and self.options.since is None and not is_known:
-            log.info("%s is exported whole: what was written since the last export cannot be told", rows.name)
+            log.info("%s is exported completely: what was written since the last export is unknown", rows.name)
             since = None
         if not is_known:
             written_since = None
         rows = by_change(rows, Window(since, until), None if written_since is None else written_since.oldest)
         table = replace(table, since=since, by="change", watermark=watermark)
         if self.options.since is not None:
-            # What came late, with times of before it, is left for the next one.
+            # What came late, with earlier times, is in the next one.
             kept = last.tables[rows.name] if last is not None and rows.name in last.tables else TableExport()
             return rows, replace(table, snapshot=kept.snapshot, witnesses=kept.witnesses)
         if self._witnesses is None:
@@ -292,14 +292,14 @@ class _Export:
         return rows, replace(table, snapshot=seen, witnesses=self._witnesses, written_since=written_since)
 
     def _was_restored(self, witnesses: tuple[TableWitness, ...]) -> bool:
-        """Whether the database is in a state that it cannot be in, had it gone on since these were noted."""
+        """Return whether the database's state contradicts what was recorded, so that it must have been restored."""
         if witnesses not in self._contradictions:
             found = self.source.find_contradiction(witnesses) if witnesses else None
             if found:
                 log.warning(
                     "The database was restored to an earlier state since the last export: %s. Its tables are exported "
-                    "whole once. Rows that are gone since stay in the earlier increments: for an export without them "
-                    "give another prefix.",
+                    "completely, once. Rows that were lost stay in the earlier increments; for an export without them, "
+                    "use another prefix.",
                     found,
                 )
             self._contradictions[witnesses] = found
@@ -324,7 +324,7 @@ class _Export:
         note = Journal(storage, note_key) if note_key else journal
         note.write(manifest, stale | of_other_tables, previous if manifest.incremental else None)
         if previous is not None:
-            # From here on until the new one is written there is none: objects of both exports are visible meanwhile.
+            # Until the new manifest is written there is none, because objects of both exports are visible.
             self._delete([manifest.key])
         storage.commit(pending)
         storage.put(manifest.key, manifest.write())
@@ -335,9 +335,9 @@ class _Export:
             self._delete([journal.key])
 
     def _replaced_by_the_killed(self, object_keys: ObjectKeys) -> Manifest | None:
-        """Return the manifest of this increment that a killed repetition of it has deleted, if one has.
+        """Return the manifest of this increment if a killed repetition has deleted it.
 
-        :raises MwaaInputError: one has deleted that of another increment, whose rows would be in no file.
+        :raises MwaaInputError: a repetition has deleted that of another increment, whose rows would be in no file.
         """
         key = self.options.object_keys(None).journal
         replaced = Journal(self.storage, key).replaced()
@@ -345,7 +345,7 @@ class _Export:
             return replaced
         raise MwaaInputError(
             f"s3://{self.storage.bucket}/{replaced.key}: an export that repeated this increment was killed before it "
-            f"had written all of it again. Export again with until={replaced.until and replaced.until.isoformat()}, "
+            f"had rewritten all of it. Export again with until={replaced.until and replaced.until.isoformat()}, "
             "then go on."
         )
 
@@ -353,14 +353,14 @@ class _Export:
         try:
             return keys_of_other_windows(self.storage, note_key, manifest)
         except AccessDenied as error:
-            log.warning("What an earlier export has written stays: %s", error)
+            log.warning("Files of an earlier export are not deleted: %s", error)
             return stale
 
     def _delete(self, keys: list[str]) -> bool:
         try:
             self.storage.delete(keys)
         except AccessDenied as error:
-            log.warning("What an earlier export has written stays: %s", error)
+            log.warning("Files of an earlier export are not deleted: %s", error)
             return False
         return True
 
@@ -370,21 +370,21 @@ class _Export:
         except AccessDenied:
             if self.options.incremental:
                 raise
-            # S3 says so too of what isn't there, to those who may not list the bucket.
-            log.info("s3://%s/%s cannot be read: whatever export it is of is written over.", self.storage.bucket, key)
+            # S3 also answers this for a missing object, if the role may not list the bucket.
+            log.info("s3://%s/%s cannot be read. If it is from an export, it is overwritten.", self.storage.bucket, key)
             return None
         return None if content is None else Manifest.read(content, f"s3://{self.storage.bucket}/{key}")
 
     def _abort_left_uploads(self, object_keys: ObjectKeys) -> None:
         tables = {rows.name for rows in self.tables}
         prefix = f"{object_keys.prefix}/" if object_keys.prefix else ""
-        tried = self.options.object_keys(None).manifest  # the upload that is begun to see whether one may write
+        tried = self.options.object_keys(None).manifest  # the upload that tests the permission to write
         try:
             count = self.storage.abort_left_uploads(
                 prefix, lambda key: key == tried or object_keys.may_have_left(key, tables)
             )
         except AccessDenied as error:
-            log.info("Uploads that an earlier export may have left stay: %s", error)
+            log.info("Uploads that an earlier export may have left are not aborted: %s", error)
             return
         if count:
-            log.info("Aborted %d upload(s) that nobody would have completed.", count)
+            log.info("Aborted %d unfinished upload(s) of earlier exports.", count)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of a table as files of an export: all uploaded, and none visible yet."""
+"""Write rows of a table as files of an export: uploaded, and not visible before they are committed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _CONTENT_TYPES = {
 
 
 class FileWriter:
-    """Reads rows here, and writes them as files.
+    """Reads rows in this process, and writes them as files.
 
-    :param limit_bytes: begin another file once one has this size.
-    :param first_number: of the files of a table or partition; later ones follow.
-    :param writes_empty: a table without rows gets a file as well, unless it is divided into partitions.
+    :param limit_bytes: start a new file when one has this size.
+    :param first_number: number of the first file of a table or partition.
+    :param writes_empty: also write a file for a table without rows, unless it is divided into partitions.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class FileWriter:
         partition_sql = object_keys.partition_sql(rows, changed_before)
         expected = rows.table.estimated_rows if rows.is_whole else None
         count, size = 0, 0
-        # Not every source has a partition's rows in one piece.
+        # Not every source returns a partition's rows in one piece.
         numbers: defaultdict[str, int] = defaultdict(lambda: self._first_number)
         file: _File | None = None
         partition = ""
@@ -79,7 +79,7 @@ class FileWriter:
                 self._progress(rows.name, count, size + file.size, expected)
         if file is None:
             if partition_sql is not None or not self._writes_empty:
-                return  # no partition has a row: no file either
+                return  # without a row in any partition there is no file
             file = self._file(rows, object_keys, "", self._first_number)
         yield file.finish()
         self._progress(rows.name, count, size + file.size, count)
@@ -100,7 +100,7 @@ class _File:
 
     @property
     def size(self) -> int:
-        """Bytes that it has by now."""
+        """Its current size."""
         return self._writer.size
 
     def write(self, chunk: Chunk) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an export is read from: a folder, or a bucket. Files are opened as streams, and never fetched as a whole."""
+"""Read an export from a folder or a bucket. Files are opened as streams, and never fetched completely."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _TRIES = 4
 
 
 class Files(Protocol):
-    """Files under one place; names are relative to it, with ``/`` between folders."""
+    """Files in one place; names are relative to it, with ``/`` between folders."""
 
     label: str
 
     def get(self, name: str) -> bytes | None:
-        """Read a small file as a whole; ``None`` when it isn't there."""
+        """Return a small file's content; ``None`` if it does not exist."""
 
     def names(self, folder: str) -> list[str]:
-        """Name the files right under a folder, sorted."""
+        """List the files directly in a folder, sorted."""
 
     def open(self, name: str, size: int) -> io.RawIOBase:
-        """Open a file to read; it can seek.
+        """Open a file for reading; it can seek.
 
-        :param size: what it must have: a file of another size is another than the one that was written.
-        :raises StorageError: it isn't there, or has another size.
+        :param size: its expected size; a file with another size is not the one that was written.
+        :raises StorageError: it does not exist, or has another size.
         """
 
     def url(self, name: str) -> str:
-        """Say where a file lies, as other programs want it."""
+        """Return a file's location in the form that other programs need."""
 
 
 class FolderFiles:
@@ -49,7 +49,7 @@ class FolderFiles:
         self.label = str(folder)
 
     def get(self, name: str) -> bytes | None:
-        """Read a small file as a whole; ``None`` when it isn't there."""
+        """Return a small file's content; ``None`` if it does not exist."""
         try:
             return self._path(name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -58,14 +58,14 @@ class FolderFiles:
             raise MwaaInputError(f"{self.url(name)} cannot be read: {error.strerror}.") from None
 
     def names(self, folder: str) -> list[str]:
-        """Name the files right under a folder, sorted."""
+        """List the files directly in a folder, sorted."""
         found = self._path(folder)
         if not found.is_dir():
             return []
         return sorted(f"{folder}/{path.name}" for path in found.iterdir() if path.is_file())
 
     def open(self, name: str, size: int) -> io.RawIOBase:
-        """Open a file to read."""
+        """Open a file for reading."""
         path = self._path(name)
         try:
             file = path.open("rb", buffering=0)
@@ -80,7 +80,7 @@ class FolderFiles:
         return file
 
     def url(self, name: str) -> str:
-        """Say where a file lies, as an absolute path."""
+        """Return a file's absolute path."""
         return str(self._path(name).absolute())
 
     def _path(self, name: str) -> Path:
@@ -92,7 +92,7 @@ class FolderFiles:
 class BucketFiles:
     """Files under a prefix of a bucket.
 
-    :param client: boto3's client of S3; it is asked for when the first call is made.
+    :param client: makes boto3's S3 client at the first call.
     :param prefix: without slashes at its ends.
     """
 
@@ -103,7 +103,7 @@ class BucketFiles:
         self._made: Any = None
 
     def get(self, name: str) -> bytes | None:
-        """Read a small object as a whole; ``None`` when it isn't there."""
+        """Return a small object's content; ``None`` if it does not exist."""
         key = self._key(name)
         try:
             with storage_errors(self.bucket, key, "s3:GetObject"):
@@ -117,7 +117,7 @@ class BucketFiles:
         return content
 
     def names(self, folder: str) -> list[str]:
-        """Name the objects right under a folder, sorted."""
+        """List the objects directly in a folder, sorted."""
         prefix = self._key(f"{folder}/")
         with storage_errors(self.bucket, prefix, "s3:ListBucket"):
             pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -127,11 +127,11 @@ class BucketFiles:
         return sorted(f"{folder}/{key.removeprefix(prefix)}" for key in keys if key != prefix)
 
     def open(self, name: str, size: int) -> io.RawIOBase:
-        """Open an object to read."""
+        """Open an object for reading."""
         return _ObjectStream(self._client, self.bucket, self._key(name), size)
 
     def url(self, name: str) -> str:
-        """Say where an object lies, as ``s3://...``."""
+        """Return an object's location as ``s3://...``."""
         return f"s3://{self.bucket}/{self._key(name)}"
 
     def _key(self, name: str) -> str:
@@ -145,9 +145,9 @@ class BucketFiles:
 
 
 class _ObjectStream(io.RawIOBase):
-    """An object as a file: one call while it is read from beginning to end, then one for each piece.
+    """An object as a file: one call while it is read from beginning to end, otherwise one for each piece.
 
-    A connection that breaks is opened again where it broke; all calls see the same version of the object.
+    A broken connection is reopened at the same position; all calls see the same version of the object.
     """
 
     def __init__(self, client: Any, bucket: str, key: str, size: int) -> None:
@@ -178,7 +178,7 @@ class _ObjectStream(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read what is there, at most as much as the buffer holds."""
+        """Read what is available, at most the size of the buffer."""
         if self._at >= self._size:
             return 0
         wanted = len(buffer)
@@ -232,6 +232,6 @@ class _ObjectStream(io.RawIOBase):
 
 def _changed(label: str, found: int, size: int) -> StorageError:
     return StorageError(
-        f"{label} has {found:,} bytes, and its manifest says {size:,}: it is damaged, or another export has begun to "
-        "replace it. Try again when that has ended, or export again."
+        f"{label} has {found:,} bytes instead of the {size:,} in its manifest: it is damaged, or another export is "
+        "replacing it. Try again when that export has ended, or export again."
     )

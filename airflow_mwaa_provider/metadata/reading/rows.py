@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of one file of an export, a batch at a time and of the columns that are wanted, as Python's own values."""
+"""Read the rows of one file of an export in batches, only the requested columns, as Python's own values."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Batch: TypeAlias = "list[Sequence[Any]]"
 
 BATCH_ROWS = 4096
 _FIELD_BYTES = 1 << 30
-"""PostgreSQL's own limit of a value; Python's csv module would refuse what is over 128 KiB."""
+"""PostgreSQL's limit for a value; by default Python's csv module rejects values over 128 KiB."""
 _BUFFER_BYTES = 1 << 20
 _WHOLE_BYTES = 4 << 20
-"""A Parquet file up to this size is fetched at once, which is quicker than its columns one by one."""
+"""A Parquet file up to this size is fetched at once, which is faster than fetching its columns one by one."""
 _MIN_MICROSECONDS = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 _MAX_MICROSECONDS = 253_402_300_799_999_999
-"""What stands in Parquet for -infinity and infinity."""
+"""The values that represent -infinity and infinity in Parquet."""
 _INTEGERS = {"int2", "int4", "int8", "oid"}
 _FLOATS = {"float4", "float8"}
 
@@ -48,14 +48,14 @@ def file_batches(
 ) -> Iterator[Batch]:
     """Read a file.
 
-    Times come as seconds since 1970, numbers as numbers, truths as ``bool``, all else as text. NULL is ``None``; so is
-    an empty text, which Python's csv module cannot tell from it, and a time without end.
+    Times are returned as seconds since 1970, numbers as numbers, booleans as ``bool``, everything else as strings. NULL
+    is ``None``; so is an empty string, which Python's csv module does not distinguish, and an infinite time.
 
-    :param raw: the file; it is closed in the end.
-    :param label: names it in errors.
+    :param raw: the file, which is closed at the end.
+    :param label: its name in errors.
     :param size: of the file, in bytes.
-    :param columns: names and PostgreSQL's types; for ``None`` there are as many ``None`` as rows.
-    :raises StorageError: it cannot be read as what it should be.
+    :param columns: names and PostgreSQL's types; for ``None``, each row has ``None``.
+    :raises StorageError: the file does not have the expected format.
     """
     with raw, io.BufferedReader(raw, _BUFFER_BYTES) as file, _damage(label):
         if form is FileFormat.PARQUET:
@@ -85,10 +85,10 @@ def _csv_batches(text: io.TextIOWrapper, columns: Sequence[tuple[str, str] | Non
     places = [header.index(name) for name, _ in wanted]
     read = [_csv_reader(kind) for _, kind in wanted]
     last = len(header) - 1
-    # One place more than wanted: itemgetter gives no tuple for a single one, and a row that is cut has no last value.
+    # One more than requested: itemgetter returns no tuple for a single one, and a truncated row has no last value.
     pick = itemgetter(*places, last, last)
     while True:
-        # A line without anything is a row of one column that is NULL.
+        # An empty line is a row with one column that is NULL.
         picked = [pick(row or [""]) for row in islice(rows, BATCH_ROWS)]
         if not picked:
             return
@@ -118,7 +118,7 @@ def _moment(text: str) -> float | None:
         return None
     try:
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:  # infinity, and what lies before our era
+    except ValueError:  # infinity, and years BC
         return None
 
 
@@ -158,7 +158,7 @@ def _values(arrow: Any, column: Any) -> list[Any]:
 
 
 def _written_as(arrow: Any, kind: Any) -> Callable[[Any], str] | None:
-    """Return what writes a value as PostgreSQL does, and so as it is in CSV; ``None`` for numbers and truths."""
+    """Return a function that writes a value as PostgreSQL and CSV do; ``None`` for numbers and booleans."""
     if arrow.types.is_binary(kind):
         return lambda value: f"\\x{value.hex()}"
     if arrow.types.is_date(kind):
@@ -173,7 +173,7 @@ def _pyarrow(what: str) -> Any:
 
     if importlib.util.find_spec("pyarrow") is None:
         raise MwaaInputError(
-            f"This export is {what}, which pyarrow reads: pip install pyarrow, or export CSV with compression none or "
+            f"This export is {what}, which only pyarrow reads. Install pyarrow, or export CSV with compression none or "
             "gzip."
         )
     import pyarrow

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Route ``api``: what this process and the plugin of the web server say to each other."""
+"""Route ``api``: the messages between this process and the web server's plugin."""

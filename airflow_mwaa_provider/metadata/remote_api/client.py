@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One call of the metadata API of an environment's web server, with the server's refusals turned into our errors."""
+"""Call the metadata API of an environment's web server, and turn the server's errors into ours."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ class Call(Protocol):
     """Calls the environment's web server, such as ``MwaaEnvironment.call_plugin``."""
 
     def __call__(self, method: str, path: str, json: Any = None) -> Any:
-        """Give the answer's JSON."""
+        """Return the answer's JSON."""
 
 
 def ask(call: Call, label: str, method: str, path: str, json: Any = None, *, needs: str) -> dict[str, Any]:
-    """Call once, and give the answer's object.
+    """Call once, and return the answer's object.
 
-    :param label: what the environment is called in messages.
-    :param needs: what the caller's role must be allowed, for the message where it isn't.
-    :raises AccessDenied: the caller may not; and whatever the server refused it with.
+    :param label: the environment's name in messages.
+    :param needs: the permissions that the caller's role needs, for the message if it lacks them.
+    :raises AccessDenied: the caller lacks a permission.
+    :raises MwaaError: the error that the server answered with.
     """
     try:
         answer = call(method, path, json)
@@ -54,10 +55,10 @@ def ask(call: Call, label: str, method: str, path: str, json: Any = None, *, nee
 
 
 def has_no_such_api(error: MwaaError) -> bool:
-    """Whether an error says that the web server doesn't know the path.
+    """Return whether an error means that the path is unknown to the web server.
 
-    To an unknown one Airflow 3 answers a GET with 200 and the page of its UI, anything else with 405; Airflow 2 answers
-    404 with another page.
+    For an unknown path, Airflow 3 answers a GET with 200 and the page of its UI, anything else with 405; Airflow 2
+    answers 404 with another page.
     """
     if isinstance(error, UnexpectedAnswer):
         return error.status in (200, 404)
@@ -65,10 +66,10 @@ def has_no_such_api(error: MwaaError) -> bool:
 
 
 def _remote_error(error: AirflowError, label: str) -> MwaaError:
-    """Make the error again that the plugin answered with; earlier releases have it in the detail alone."""
+    """Return the error that the plugin answered with; earlier releases have it only in the detail."""
     found = error.remote or read_line(error.detail)
     if found is None or not issubclass(class_of(found), _MAY_BE_RAISED):
         return error
     message = f"Route api, at {label}: {str(found.get('message')).rstrip('.')}."
     of_call = {name: getattr(error, name) for name in ("env_name", "transient", "retry_after_s")}
-    return from_dict({**found, "message": message}, ambiguous=False, **of_call)  # it answered: nothing was lost
+    return from_dict({**found, "message": message}, ambiguous=False, **of_call)  # it has answered, so nothing was lost

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What route ``api`` and the plugin ``metadata_api`` say to each other: plain JSON, no SQL, and no secret.
+"""The messages between route ``api`` and the plugin ``metadata_api``: plain JSON, without SQL or secrets.
 
-Both ends may have different versions of this package: each side passes over fields that it doesn't know, and
-:data:`PREFIX` changes where that is not enough.
+Both ends may have different versions of this package: each side ignores unknown fields, and :data:`PREFIX` changes if
+that is not enough.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ __all__ = [
 T = TypeVar("T")
 
 PREFIX = "/mwaa-provider/metadata/v1"
-"""Where the plugin is on a web server."""
+"""The plugin's path on a web server."""
 CONTRADICTION = "/contradiction"
-"""Whether what was in the database once shows that it was restored since; servers of older versions do not know it."""
+"""Path of the question whether the database was restored since earlier evidence; unknown to older servers."""
 MEASURES = "/measures"
-"""What is in the database now, in numbers; servers of older versions do not know it."""
+"""Path of the measures of the database; unknown to older servers."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What the server says of its database, and of what it may do.
+    """The server's description of its database, and of what it may do.
 
-    :param horizon: up to this time the tables are as good as complete.
-    :param snapshot: what could be seen then, as transactions; ``None`` of an older server.
-    :param witnesses: what was there then, of tables that this caller may have; none of an older server.
-    :param destinations: ``s3://BUCKET/PREFIX``: where it writes exports to.
-    :param refused: tables that this caller may not have, and why.
+    :param horizon: up to this time the tables are practically complete.
+    :param snapshot: the state of the database as transactions; ``None`` from an older server.
+    :param witnesses: evidence of that state, from tables that this caller may read; empty from an older server.
+    :param destinations: ``s3://BUCKET/PREFIX`` of the places that it exports to.
+    :param refused: tables that this caller may not read, and why.
     """
 
     schema: Schema
@@ -66,7 +66,7 @@ class Description:
     witnesses: tuple[TableWitness, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it in JSON's own types."""
+        """Return it in JSON's own types."""
         tables = [asdict(table) for table in self.schema.tables.values()]
         return {
             "schema": {"name": self.schema.name, "revision": self.schema.revision, "tables": tables},
@@ -81,9 +81,9 @@ class Description:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Description:
-        """Read it.
+        """Parse it.
 
-        :raises MwaaInputError: it is something else.
+        :raises MwaaInputError: it has another form.
         """
         with reading("the server's description"):
             schema = document["schema"]
@@ -102,16 +102,16 @@ class Description:
 
 @dataclass(frozen=True)
 class PieceRequest:
-    """The next piece of a table is to be written to S3.
+    """A request to write the next piece of a table to S3.
 
-    :param columns: names of the columns that shall leave; secret ones leave masked, whatever is asked.
+    :param columns: names of the columns to export; secret ones are always masked.
     :param by: ``time`` or ``change``: what ``since`` and ``until`` are compared with.
-    :param written_since: with ``change``: and rows that this transaction or a later one has written.
+    :param written_since: with ``change``, also export rows written by this transaction or a later one.
     :param told_apart: see :class:`~airflow_mwaa_provider.metadata.export.source.TableWriter`.
     :param after: key of the last row of the piece before.
-    :param max_rows: rows of the table that the piece covers at most.
-    :param first_number: of its files.
-    :param writes_empty: write a file although there is no row, where this piece is the last.
+    :param max_rows: maximum number of the table's rows in the piece.
+    :param first_number: number of its first file.
+    :param writes_empty: if this piece is the last, write a file even without rows.
     :param places: fields of :class:`~airflow_mwaa_provider.metadata.export.layout.ObjectKeys`, without the suffix.
     """
 
@@ -136,9 +136,9 @@ class PieceRequest:
 
     @classmethod
     def from_dict(cls, document: Any) -> PieceRequest:
-        """Read and check it.
+        """Parse and check it.
 
-        :raises MwaaInputError: it is something else.
+        :raises MwaaInputError: it has another form.
         """
         found = read_object(cls, document, "the request")
         texts = [found.table, found.bucket, found.file_format, found.compression, *found.columns]
@@ -155,13 +155,13 @@ class PieceRequest:
             and found.first_number >= 0
         )
         if not well:
-            raise MwaaInputError("The request has a field of another type than it takes.")
+            raise MwaaInputError("The request has a field of the wrong type.")
         return found
 
     def datetime_of(self, name: str) -> datetime | None:
-        """Read one of its times.
+        """Return one of its times.
 
-        :raises MwaaInputError: it is none, or has no time zone.
+        :raises MwaaInputError: it is not a time, or has no time zone.
         """
         written = getattr(self, name)
         if written is None:
@@ -173,7 +173,7 @@ class PieceRequest:
         return found
 
     def object_keys(self, suffix: str) -> ObjectKeys:
-        """Give the names of its objects."""
+        """Return the names of its objects."""
         given = self.places
         with reading("places of the request"):
             return ObjectKeys(
@@ -189,10 +189,10 @@ class PieceRequest:
 
 @dataclass(frozen=True)
 class Piece:
-    """What the server has written: uploads that nobody has committed yet.
+    """What the server has written: uploads that are not committed.
 
-    :param next: key of the last row of this piece, to go on from; ``None`` at the end of the table.
-    :param is_too_slow: nothing was written, for it would have taken longer than a request may: ask for fewer rows.
+    :param next: key of the last row of this piece, to continue from; ``None`` at the end of the table.
+    :param is_too_slow: nothing was written, because it would have taken longer than a request may; request fewer rows.
     """
 
     uploads: tuple[UploadHandle, ...] = ()
@@ -200,7 +200,7 @@ class Piece:
     is_too_slow: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it in JSON's own types."""
+        """Return it in JSON's own types."""
         uploads = [
             {
                 "file": asdict(upload.file),
@@ -218,9 +218,9 @@ class Piece:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Piece:
-        """Read it.
+        """Parse it.
 
-        :raises MwaaInputError: it is something else.
+        :raises MwaaInputError: it has another form.
         """
         with reading("the server's answer"):
             uploads = tuple(
@@ -237,16 +237,16 @@ class Piece:
 
 
 def read_witness_list(documents: Any) -> tuple[TableWitness, ...]:
-    """Read what was in a database.
+    """Parse evidence of a database's state.
 
-    :raises MwaaInputError: it is something else.
+    :raises MwaaInputError: it has another form.
     """
     with reading("what was in the database"):
         return tuple(map(TableWitness.from_dict, documents))
 
 
 def object_keys_document(object_keys: ObjectKeys) -> dict[str, Any]:
-    """Write names of objects for a request."""
+    """Return names of objects as fields of a request."""
     return {
         "prefix": object_keys.prefix,
         "layout": object_keys.layout.value,
@@ -258,7 +258,7 @@ def object_keys_document(object_keys: ObjectKeys) -> dict[str, Any]:
 
 
 def read_object(kind: type[T], document: Any, what: str) -> T:
-    """Make a dataclass of an object's fields; those that it doesn't have are passed over."""
+    """Create a dataclass from an object's fields; unknown fields are ignored."""
     with reading(what):
         known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
         return kind(**{name: value for name, value in document.items() if name in known})
@@ -287,9 +287,9 @@ def _moment(written: str | None) -> datetime | None:
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Let something be read that may be of another form.
+    """Return a context for parsing something that may have another form.
 
-    :raises MwaaInputError: it is.
+    :raises MwaaInputError: it has.
     """
     try:
         yield
@@ -297,6 +297,6 @@ def reading(what: str) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise MwaaInputError(
-            f"{what[0].upper()}{what[1:]} is not of the form that this version of airflow-mwaa-provider knows "
-            f"({type(error).__name__}: {error}): install the same version on both sides."
+            f"{what[0].upper()}{what[1:]} does not have the form that this version of airflow-mwaa-provider supports "
+            f"({type(error).__name__}: {error}). Install the same version on both sides."
         ) from None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Airflow's own REST API tells of the numbers that :mod:`~airflow_mwaa_provider.metadata.measures` has.
+"""The numbers of :mod:`~airflow_mwaa_provider.metadata.measures`, as far as Airflow's own REST API provides them.
 
-It filters by state, for which there is an index, and counts. What it would answer by reading the whole table of task
-instances, or not at all, is left out, with the reason.
+The API filters by state, for which there is an index, and counts. Numbers for which it would have to read the whole
+table of task instances, or which it does not provide, are left out, with the reason.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["MOST_QUEUED", "measure_rest"]
 
 MOST_QUEUED = 2_000
-"""Queued tasks that are read for the oldest of them: the API does not sort them by that."""
+"""Maximum number of queued tasks that are read to find the oldest, by which the API does not sort."""
 
 _RUNS = ("POST", "/dags/~/dagRuns/list", "dag_runs")
 _TASKS = ("POST", "/dags/~/dagRuns/~/taskInstances/list", "task_instances")
 _ERRORS = ("GET", "/importErrors", "import_errors")
 _QUEUED = "queued_when"
 _NEWER_STATES = {"awaiting_input": (3, 3)}
-_UNSEEN = "the REST API does not tell it"
-_DEAR = "the REST API tells it only at the cost of reading whole tables"
+_UNSEEN = "the REST API does not provide it"
+_DEAR = "the REST API provides it only by reading whole tables"
 _MISSING = {
     "task_instances_ended": _DEAR,
     "queued_dag_runs_of_paused_dags": _UNSEEN,
@@ -50,13 +50,13 @@ _MISSING = {
 def measure_rest(
     request: Request, airflow_version: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Measures:
-    """Ask what the REST API can tell, in some fifteen short calls.
+    """Measure what the REST API provides, in some fifteen short calls.
 
-    With a role that sees some of the DAGs, the numbers are these DAGs'.
+    If the role sees only some of the DAGs, the numbers are those of these DAGs.
 
     :param request: calls the API, such as ``MwaaEnvironment.request``.
     :param airflow_version: of the environment, such as ``"3.3.1"``.
-    :param clock: tells the time; ages are told by it.
+    :param clock: returns the time, from which ages are computed.
     :raises UnexpectedAnswer: what answers is not Airflow.
     """
     version, now = parsed_version(airflow_version), clock()
@@ -95,7 +95,7 @@ class _Lists:
     def page(
         self, listing: tuple[str, str, str], filters: Mapping[str, Any], rows: int, offset: int = 0
     ) -> tuple[list[dict[str, Any]], int]:
-        """Return rows, and how many the filters let through."""
+        """Return rows, and the number of rows that the filters let through."""
         method, path, name = listing
         is_body = method == "POST"
         paging = {"page_limit": rows, "page_offset": offset} if is_body else {"limit": rows, "offset": offset}
@@ -110,7 +110,7 @@ class _Lists:
         return found, total
 
     def queued_tasks(self) -> list[dict[str, Any]] | None:
-        """Return when each queued task was; ``None`` if there are too many."""
+        """Return when each queued task was queued; ``None`` if there are too many."""
         times: list[dict[str, Any]] = []
         rows, offset = PAGE_ROWS, 0
         while True:
@@ -119,7 +119,7 @@ class _Lists:
             except AnswerTooLarge:
                 if rows == 1:
                     raise
-                rows = max(1, rows // 4)  # a task is shown with its rendered fields
+                rows = max(1, rows // 4)  # each task comes with its rendered fields
                 continue
             if total > MOST_QUEUED:
                 return None

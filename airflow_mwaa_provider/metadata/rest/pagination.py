@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every row of a list of the REST API exactly once, in pages of a hundred, while rows come and go.
+"""Read every row of a list of the REST API exactly once, in pages of a hundred, while rows come and go.
 
-A list is cut by time until a piece fits one page: deep offsets are slow, and while an environment is live they show
-rows twice and others never. Only rows of one and the same microsecond are told apart by offsets, and then read again
-until their number is the one that the API counts.
+A list is divided by time until a piece fits one page, because deep offsets are slow, and in a live environment they
+return some rows twice and others never. Only rows of the same microsecond are read by offsets, repeatedly, until their
+number is the one that the API counts.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["LONG_AGO_US", "PAGE_ROWS", "Paginator", "Request", "field_of"]
 
 PAGE_ROWS = 100
-"""What Airflow gives at most, unless it is configured otherwise."""
+"""Airflow's maximum, unless it is configured otherwise."""
 
 LONG_AGO_US = -(10**9) * 2_000_000
 """1906, in microseconds since 1970: before any row of Airflow's."""
 
 _YEAR_US = 365 * 86_400 * 1_000_000
-_ERA_US = (40 * _YEAR_US, 70 * _YEAR_US)  # 2009 and 2039: Airflow's rows lie between
+_ERA_US = (40 * _YEAR_US, 70 * _YEAR_US)  # 2009 and 2039: Airflow's rows are in between
 _PARTS = 10
 _ROWS_A_PART = 70
-# Up to this many rows are read one page after the other. Each page costs the server a look at all that are left.
+# Up to this many rows are read page after page. For each page, the server examines all remaining rows.
 _IN_ORDER_ROWS = 2_000
 _PASSES = 8
 
@@ -40,16 +40,16 @@ Row = dict[str, Any]
 
 
 class Request(Protocol):
-    """Calls Airflow's REST API; the path is without ``/api/v1`` or ``/api/v2``. Gives the answer's JSON."""
+    """Calls Airflow's REST API; the path is without ``/api/v1`` or ``/api/v2``. Returns the answer's JSON."""
 
     def __call__(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None) -> Any:
-        """Send a call, and repeat it as is due."""
+        """Send a call, and repeat it if necessary."""
 
 
 class _Page(NamedTuple):
     rows: list[Row]
     total: int | None
-    """Rows that there are; ``None`` where the API doesn't count them."""
+    """The number of rows; ``None`` if the API does not count them."""
     limit: int
 
     @property
@@ -57,18 +57,18 @@ class _Page(NamedTuple):
         return self.ends(len(self.rows))
 
     def ends(self, at: int) -> bool:
-        """Whether there is nothing after the first ``at`` rows, of which these are the last."""
+        """Return whether the list ends after its first ``at`` rows, of which these are the last."""
         return len(self.rows) < self.limit if self.total is None else at >= self.total
 
 
 class Paginator:
-    """The rows of one list.
+    """Reads the rows of one list.
 
-    Holds a page, and the keys of rows of one microsecond.
+    Keeps a page in memory, and the keys of rows of one microsecond.
 
     :param request: sends a call.
-    :param key: fields that no two rows share.
-    :param dags_of: gives the DAGs that have rows among those of some filters, where the list can be cut by DAG.
+    :param key: fields that identify a row.
+    :param dags_of: returns the DAGs of the rows that some filters let through, if the list can be divided by DAG.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class Paginator:
         self._is_limit_proven = False
 
     def all(self, filters: Mapping[str, Any] | None = None) -> Iterator[Row]:
-        """Give all rows that the filters let through, told apart by offset: for what fits a few pages.
+        """Return all rows that the filters let through, read by offsets; for what fits a few pages.
 
-        :raises UnexpectedAnswer: rows came and went all the time.
+        :raises UnexpectedAnswer: rows kept coming and going.
         """
         filters = filters or {}
         given: set[tuple[Any, ...]] = set()
@@ -111,8 +111,8 @@ class Paginator:
             if totals <= {None, len(seen)}:
                 return
         raise UnexpectedAnswer(
-            f"{self._listing.method} {self._listing.path}: {len(given):,} rows of one time, and in each of {_PASSES} "
-            "readings some of them came or went. Export again when fewer tasks run, or by another route."
+            f"{self._listing.method} {self._listing.path}: {len(given):,} rows have the same time, and rows came or "
+            f"went during each of {_PASSES} readings. Export again when fewer tasks run, or use another route."
         )
 
     def within(
@@ -122,11 +122,11 @@ class Paginator:
         high: int = LATEST_US,
         without: Mapping[str, Any] | None = None,
     ) -> Iterator[Row]:
-        """Give the rows whose time lies in a span, roughly in its order.
+        """Return the rows whose time is in a span, roughly in its order.
 
-        :param low: its beginning in microseconds since 1970.
-        :param high: its end, which does not belong to it.
-        :param without: filters, of the same list, of rows that are left out. What has none but these costs two calls.
+        :param low: start of the span, in microseconds since 1970.
+        :param high: its end, exclusive.
+        :param without: filters of rows to leave out. A piece with only such rows costs two calls.
         """
         spans = [(low, high)] if low < high else []
         while spans:
@@ -146,7 +146,7 @@ class Paginator:
                 spans += reversed(_parts(low, high, page.total, self._most_common(page, time_filter)))
 
     def lacking(self, time_filter: TimeFilter) -> Iterator[Row]:
-        """Give the rows without a time, which such a list has first when the latest is to be first."""
+        """Return the rows without a time, which come first in a list that is sorted by time, latest first."""
         seen: set[tuple[Any, ...]] = set()
         offset = 0
         while True:
@@ -162,11 +162,11 @@ class Paginator:
                 return
 
     def key_of(self, row: Row) -> tuple[Any, ...]:
-        """Give what no other row has."""
+        """Return the fields that identify a row."""
         return tuple([field_of(row, name, self._listing.path) for name in self._key])
 
     def _of_a_moment(self, filters: Mapping[str, Any], without: Mapping[str, Any] | None) -> Iterator[Row]:
-        """Give more rows than a page of one microsecond, such as those of all daily runs at midnight."""
+        """Return the rows of one microsecond that do not fit a page, such as those of all daily runs at midnight."""
         groups = [sorted(set(self._dags_of(filters)))] if self._dags_of and self._listing.by_dag else []
         if not groups or len(groups[0]) < 2:
             yield from self._but(self.all(filters), filters, without)
@@ -186,7 +186,7 @@ class Paginator:
                 groups += [dags[first : first + size] for first in range(0, len(dags), size)]
 
     def _are_all(self, filters: Mapping[str, Any], kind: Mapping[str, Any]) -> bool:
-        """Whether all rows of some filters are those that other filters let through too."""
+        """Return whether all rows that some filters let through also pass other filters."""
         every, those = (self._page(asked, 0, None, limit=1).total for asked in (filters, {**filters, **kind}))
         return every == those
 
@@ -199,7 +199,7 @@ class Paginator:
         yield from (row for row in found if self.key_of(row) not in others)
 
     def _in_order(self, page: _Page, time_filter: TimeFilter) -> int | None:
-        """Say from which time on the rows after a page are, if it is read in the order of time."""
+        """Return the time from which the rows after a page begin, if it was read in order of time."""
         if time_filter.order is None or not page.rows or (page.total is not None and page.total > _IN_ORDER_ROWS):
             return None
         times = [self._time(row, time_filter) for row in page.rows]
@@ -207,7 +207,7 @@ class Paginator:
         return known[-1] if len(known) == len(times) and known == sorted(known) else None
 
     def _most_common(self, page: _Page, time_filter: TimeFilter) -> int | None:
-        """Give the time that more than half of a page's rows have, such as midnight."""
+        """Return the time that more than half of a page's rows have, such as midnight."""
         if time_filter.shown is None or not page.rows:
             return None
         time, count = Counter([self._time(row, time_filter) for row in page.rows]).most_common(1)[0]
@@ -228,7 +228,7 @@ class Paginator:
         page = self._asked(filters, offset, order, limit)
         if self._listing.counts or self._is_limit_proven or not 0 < len(page.rows) < page.limit:
             return page
-        # A short page is the last one, or the environment's own limit has cut it: what comes next tells.
+        # A short page is the last one, or was limited by the environment; the next row shows which.
         end = offset + len(page.rows)
         if not self._asked(filters, end, order, 1).rows:
             return page._replace(total=end)
@@ -250,7 +250,7 @@ class Paginator:
             except AnswerTooLarge:
                 if rows_wanted == 1:
                     raise
-                # Rows of an answer may be large (rendered fields): fewer of them, and so on to the list's end.
+                # Rows may be large (rendered fields): request fewer of them, from here to the end of the list.
                 self._limit = max(1, rows_wanted // 4)
                 continue
             rows, total = self._read(answer)
@@ -269,9 +269,9 @@ class Paginator:
 
 
 def field_of(row: Row, name: str, path: str) -> Any:
-    """Read a field of a row; a dot leads into an object, and into a null that stands for one.
+    """Return a field of a row; a dot leads into an object, or a null instead of one.
 
-    :raises UnexpectedAnswer: it isn't there.
+    :raises UnexpectedAnswer: the field is missing.
     """
     value: Any = row
     for part in name.split("."):
@@ -287,7 +287,7 @@ def field_of(row: Row, name: str, path: str) -> Any:
 
 
 def _cut(time_filter: TimeFilter, low: int, high: int) -> dict[str, str]:
-    """Write a span as filters. Where it is open there is none, unless rows without a time would then be shown too."""
+    """Return a span as filters. An open end has none, unless rows without a time would then be shown too."""
     found: dict[str, str] = {}
     if low > EARLIEST_US:
         found[time_filter.low] = written_time(low - 1 if time_filter.is_between else low)
@@ -301,7 +301,7 @@ def _cut(time_filter: TimeFilter, low: int, high: int) -> dict[str, str]:
 def _parts(low: int, high: int, total: int | None, crowded: int | None) -> list[tuple[int, int]]:
     """Divide a span.
 
-    :param crowded: a time that many rows have, and that becomes a part of its own.
+    :param crowded: a time that many rows have, which becomes a part of its own.
     """
     cuts = [low, *(cut for cut in _ERA_US if low < cut < high), high]
     if crowded is not None and low <= crowded < high:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Airflow's own REST API shows of the metadata database: which tables, and which columns of them, under what name.
+"""The tables and columns of the metadata database that Airflow's own REST API shows, and their names there.
 
-A column is here only if the API shows what is stored, unchanged. These it does not, and they are left out:
+A column is listed only if the API shows the stored value unchanged. Left out are:
 
 - what is no plain value: ``conf``, ``extra`` and other JSON, which arrives parsed, so that ``1.10`` and ``1.1`` are
   one; ``executor_config``, and ``conf`` of Airflow 2, which are pickled;
@@ -40,13 +40,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TimeFilter:
-    """A time that a list can be cut by.
+    """A time by which a list can be filtered.
 
-    :param low: parameter for its beginning; it is in the list, or just before it where ``is_between``.
-    :param high: parameter for its end, alike.
-    :param shown: the answer's field that has it, if any.
-    :param order: what to sort by, where the list can be sorted by it.
-    :param may_lack: the list also shows rows without it, where nothing is asked of it.
+    :param low: parameter for the start, which is included, or excluded if ``is_between``.
+    :param high: parameter for the end, likewise.
+    :param shown: the answer's field with the time, if any.
+    :param order: the field to sort by, if the list can be sorted by the time.
+    :param may_lack: without this filter, the list also shows rows without the time.
     """
 
     low: str
@@ -63,9 +63,9 @@ class Listing:
 
     :param rows: the answer's field with the rows.
     :param fixed: parameters of every call.
-    :param order: sorts by what no two rows share, or by that in the end, where it can be sorted.
-    :param counts: ``total_entries`` counts the rows that the filters let through, and not all there are.
-    :param by_dag: it takes ``dag_ids``.
+    :param order: sorts by what identifies a row, at least in the end, if the list can be sorted.
+    :param counts: ``total_entries`` is the number of rows that the filters let through, and not of all rows.
+    :param by_dag: it accepts ``dag_ids``.
     """
 
     method: str
@@ -79,7 +79,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class ExposedColumn:
-    """A column, and the field of an answer that has it; a dot leads into an object.
+    """A column, and the field of an answer with its value; a dot leads into an object.
 
     :param since: the first version that shows it.
     """
@@ -95,12 +95,12 @@ class ExposedColumn:
 class RestTable:
     """A table of the database, as the API shows it.
 
-    :param key: fields of an answer that no two rows share.
+    :param key: fields of an answer that identify a row.
     :param listing: the list of its rows.
-    :param born: a time of the list that every row has and none ever changes: what cuts a table into pieces.
-    :param began: the time of the list that is the row's own, ``None`` for what has not begun.
-    :param changes: another list, that can be cut by ``changed``.
-    :param changed: the time of that list when a row was last changed; it shows the time in no answer.
+    :param born: a time that every row has and that never changes, by which a table is divided into pieces.
+    :param began: the time of the row itself; rows that have not started do not have it.
+    :param changes: another list, which can be filtered by ``changed``.
+    :param changed: the time of a row's last change, which no answer shows.
     """
 
     name: str
@@ -114,14 +114,14 @@ class RestTable:
     changed: TimeFilter | None = None
 
     def fields_of(self, columns: tuple[str, ...]) -> list[str]:
-        """Give the fields that have these columns, of those that this table shows."""
+        """Return the fields of these columns, as far as the API shows them."""
         shown = {item.column: item.field for item in self.columns}
         return [shown[name] for name in columns if name in shown]
 
 
 @dataclass(frozen=True)
 class RestSchema(Schema):
-    """The tables, and of each the columns, that the API shows.
+    """The tables that the API shows, with their columns.
 
     :param version: Airflow's.
     """
@@ -130,11 +130,11 @@ class RestSchema(Schema):
 
     @property
     def airflow_version(self) -> str | None:
-        """The version that was given: the API does not tell the schema's revision."""
+        """The version that was given, because the API does not show the schema's revision."""
         return self.version
 
     def table(self, name: str) -> Table:
-        """Give a table.
+        """Return a table.
 
         :raises TableNotFound: the API does not show it.
         """
@@ -148,9 +148,9 @@ class RestSchema(Schema):
 
 
 def rest_tables(airflow_version: str) -> dict[str, RestTable]:
-    """Give the tables that this version's API shows.
+    """Return the tables that this version's API shows.
 
-    :raises MwaaInputError: the text is no version, or none of Airflow 2 or 3.
+    :raises MwaaInputError: it is not a version of Airflow 2 or 3.
     """
     version = parsed_version(airflow_version)
     tables = _tables_of_2(version) if version[0] == 2 else _tables_of_3()
@@ -178,18 +178,20 @@ _OF_A_RUN = (Reference(("dag_id", "run_id"), "dag_run", ("dag_id", "run_id"), "c
 
 
 def parsed_version(airflow_version: str) -> tuple[int, ...]:
-    """Read a version of Airflow 2 or 3 as three numbers.
+    """Parse a version of Airflow 2 or 3 into three numbers.
 
-    :raises MwaaInputError: the text is none.
+    :raises MwaaInputError: it is not such a version.
     """
     found = re.match(r"([23])\.(\d+)(?:\.(\d+))?", airflow_version)
     if found is None:
-        raise MwaaInputError(f"airflow_version={airflow_version!r} is none of Airflow 2 or 3, such as '3.3.1'.")
+        raise MwaaInputError(
+            f"airflow_version={airflow_version!r} is not a version of Airflow 2 or 3, such as '3.3.1'."
+        )
     return tuple(int(part or 0) for part in found.groups())
 
 
 def _revision_of(airflow_version: str) -> str:
-    """Tell the schema's revision by the version; the API does not say it. Empty for a minor version not known here."""
+    """Return the schema's revision for a version, because the API does not show it; empty for an unknown version."""
     version = parsed_version(airflow_version)
     known = sorted((parsed_version(release), revision) for revision, release in registry.REVISIONS.items())
     before = [(release, revision) for release, revision in known if release <= version]
@@ -197,7 +199,7 @@ def _revision_of(airflow_version: str) -> str:
 
 
 def _shown(texts: str, *, since: tuple[int, ...] = ()) -> Iterator[ExposedColumn]:
-    """Read ``column kind [field]``, one each; without a field it is called as the column is."""
+    """Parse ``column kind [field]``, one for each column; by default the field has the column's name."""
     for text in texts.split(","):
         column, kind, *named = text.split()
         yield ExposedColumn(column, kind, named[0] if named else column, since)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects in S3 that become visible together: uploaded in parts while they are made, completed when all are made.
+"""Objects in S3 that become visible together: uploaded in parts while they are written, and completed at the end.
 
-Until :meth:`PendingObject.commit` nothing of an object can be seen, and what was there before under its name stays.
+Until :meth:`PendingObject.commit`, nothing of an object is visible, and an earlier object with its name is kept.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ __all__ = ["MAX_OBJECT_BYTES", "PART_BYTES", "ObjectWriter", "PendingObject", "S
 log = logging.getLogger(__name__)
 
 PART_BYTES = 6 << 20
-"""Of an upload at least; S3 wants 5 MiB."""
+"""Minimum size of a part; S3 requires 5 MiB."""
 MAX_OBJECT_BYTES = 9_000 * PART_BYTES
-"""S3 takes 10,000 parts an object: 52 GiB here."""
+"""S3 accepts 10,000 parts per object, which are 52 GiB here."""
 UPLOADS_AT_ONCE = 3
 HELD_BYTES = 16 << 20
 _DELETED_AT_ONCE = 1000
 _MARK = "upload"
-# Newer releases of boto3 send one anyway; with it S3 refuses a part that was changed on its way.
+# Newer releases of boto3 send one anyway. With it, S3 rejects a part that was changed on its way.
 _CHECKSUM = {"ChecksumAlgorithm": "CRC32"}
 
 
@@ -45,7 +45,7 @@ class StoredFile:
 
     :param bytes: its size.
     :param sha256: of its bytes, hexadecimal.
-    :param partition: names and values of the partition that it lies in.
+    :param partition: names and values of its partition.
     """
 
     key: str
@@ -56,10 +56,10 @@ class StoredFile:
 
 
 class UploadHandle(NamedTuple):
-    """An object that one process has uploaded, and another is to commit.
+    """An object that one process has uploaded and another one commits.
 
-    :param parts: of each what S3 has said of it, as ``CompleteMultipartUpload`` wants it.
-    :param mark: what the object will say of the upload that it came of.
+    :param parts: S3's answer for each part, as ``CompleteMultipartUpload`` requires it.
+    :param mark: metadata by which the object names the upload that it is from.
     """
 
     file: StoredFile
@@ -69,17 +69,17 @@ class UploadHandle(NamedTuple):
 
 
 class Storage:
-    """A bucket, and how objects are put into it.
+    """A bucket, and how objects are written to it.
 
-    A context: it ends its threads, and aborts every upload that was not committed.
+    A context: its end stops the threads, and aborts every upload that was not committed.
 
-    :param client: boto3's client of S3.
-    :param put: parameters for each object, as S3's ``PutObject`` takes them.
-    :param kms_key_id: encrypt the objects with this key of KMS; ``None`` leaves it to the bucket.
-    :param owner: account that the bucket must belong to; ``None`` for any.
-    :param uploads_at_once: parts that are under way, each of 6 MiB or what an object has.
-    :param held_bytes: small objects that may be kept in memory until they are committed: one call each, instead of
-        three. 0 where somebody else is to commit them.
+    :param client: boto3's S3 client.
+    :param put: parameters for each object, as S3's ``PutObject`` accepts them.
+    :param kms_key_id: encrypt the objects with this KMS key; ``None`` leaves it to the bucket.
+    :param owner: account that must own the bucket; ``None`` for any.
+    :param uploads_at_once: parts that are uploaded in parallel, each of 6 MiB or the size of the object.
+    :param held_bytes: total size of small objects that are kept in memory until they are committed, with one call each
+        instead of three; 0 if another process commits them.
     """
 
     def __init__(
@@ -94,7 +94,9 @@ class Storage:
         uploads_at_once: int = UPLOADS_AT_ONCE,
     ) -> None:
         if not bucket or "/" in bucket:
-            raise MwaaInputError(f"bucket={bucket!r} is no bucket's name: give it without s3:// and without a path.")
+            raise MwaaInputError(
+                f"bucket={bucket!r} is not a bucket's name. Write it without s3:// and without a path."
+            )
         self.client = client
         self.bucket = bucket
         self.owner = owner
@@ -118,24 +120,24 @@ class Storage:
         self.close()
 
     def close(self) -> None:
-        """End the threads, and abort what was not committed."""
-        # After that every part is uploaded, or never will be: none comes after the abort of its upload.
+        """Stop the threads, and abort what was not committed."""
+        # After this, every part is uploaded or never will be, so that none follows the abort of its upload.
         self._pool.shutdown(wait=True, cancel_futures=True)
         with ThreadPoolExecutor(self._uploads_at_once, thread_name_prefix="s3-abort") as pool:
             list(pool.map(PendingObject.abort, list(self._open)))
 
     def check_writable(self, key: str) -> None:
-        """Begin an upload and abort it: what S3 would refuse later it refuses now.
+        """Begin an upload and abort it, so that S3 rejects now what it would reject later.
 
-        :raises StorageError: no such bucket, another region or account, a key of KMS that may not be used.
-        :raises AccessDenied: the role may not write, or not abort.
+        :raises StorageError: no such bucket, another region or account, a KMS key that may not be used.
+        :raises AccessDenied: the role may not write, or may not abort.
         """
         with storage_errors(self.bucket, key, "s3:PutObject"):
             upload_id = self.client.create_multipart_upload(**self._own, Key=key, **self.put_parameters)["UploadId"]
         self.abort_upload(key, upload_id)
 
     def get(self, key: str, *, max_bytes: int = 256 << 20) -> bytes | None:
-        """Read an object as a whole; ``None`` when it isn't there."""
+        """Return an object's content; ``None`` if it does not exist."""
         try:
             with storage_errors(self.bucket, key, "s3:GetObject"):
                 body = self.client.get_object(**self._own, Key=key)["Body"]
@@ -153,10 +155,10 @@ class Storage:
             self.client.put_object(**self._own, Key=key, Body=content, ContentType=content_type, **self.put_parameters)
 
     def put_new(self, key: str, content: bytes) -> bool:
-        """Write a small object where there is none.
+        """Write a small object that must not exist yet.
 
-        :return: whether S3 has looked that there is none; boto3 before 1.35.2 cannot ask it to.
-        :raises ObjectExists: there is one.
+        :return: whether S3 has checked this; boto3 before 1.35.2 cannot request the check.
+        :raises ObjectExists: it exists.
         """
         can_ask = "IfNoneMatch" in self.client.meta.service_model.operation_model("PutObject").input_shape.members
         only = {"IfNoneMatch": "*"} if can_ask else {}
@@ -167,7 +169,7 @@ class Storage:
         return can_ask
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects; those that aren't there are none."""
+        """Delete objects; missing ones are ignored."""
         listed = list(keys)
         for start in range(0, len(listed), _DELETED_AT_ONCE):
             some = listed[start : start + _DELETED_AT_ONCE]
@@ -175,15 +177,15 @@ class Storage:
                 answer = self.client.delete_objects(
                     **self._own, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
                 )
-            # S3 answers 200 to a role that may delete none of them, and says so of each.
+            # S3 answers 200 even if the role may delete none of them, with an error for each.
             for refused in answer.get("Errors", ())[:1]:
                 raise refusal(refused, self.bucket, refused["Key"], "s3:DeleteObject")
 
     def abort_left_uploads(self, prefix: str, is_ours: Callable[[str], bool]) -> int:
         """Abort uploads that a killed process has left.
 
-        :param is_ours: whether the object of that key is one that this export writes.
-        :return: how many there were.
+        :param is_ours: whether a key is one that this export writes.
+        :return: how many were aborted.
         """
         with storage_errors(self.bucket, prefix, "s3:ListBucketMultipartUploads"):
             pages = self.client.get_paginator("list_multipart_uploads").paginate(**self._own, Prefix=prefix)
@@ -198,13 +200,13 @@ class Storage:
         return len(left)
 
     def folders(self, prefix: str) -> list[str]:
-        """List the folders whose names begin so, each with its slash at the end."""
+        """List the folders whose names begin with a prefix, each with a slash at its end."""
         with storage_errors(self.bucket, prefix, "s3:ListBucket"):
             pages = self.client.get_paginator("list_objects_v2").paginate(**self._own, Prefix=prefix, Delimiter="/")
             return [found["Prefix"] for page in pages for found in page.get("CommonPrefixes", ())]
 
     def keys(self, prefix: str) -> list[str]:
-        """List the keys of objects that begin so."""
+        """List the keys that begin with a prefix."""
         with storage_errors(self.bucket, prefix, "s3:ListBucket"):
             pages = self.client.get_paginator("list_objects_v2").paginate(**self._own, Prefix=prefix)
             return [found["Key"] for page in pages for found in page.get("Contents", ())]
@@ -214,9 +216,9 @@ class Storage:
         return ObjectWriter(self, key, content_type, partition or {})
 
     def settle(self, pending: Iterable[PendingObject], *, timeout_s: float | None = None) -> None:
-        """Wait until all that was handed over is uploaded.
+        """Wait until all parts of these objects are uploaded.
 
-        :raises StorageError: a part could not be.
+        :raises StorageError: a part could not be uploaded.
         :raises TimeoutError: it takes longer than this.
         """
         parts = [part for item in pending for part in item.parts]
@@ -228,9 +230,9 @@ class Storage:
             raise TimeoutError
 
     def commit(self, pending: Iterable[PendingObject]) -> None:
-        """Make objects visible, several at once.
+        """Make objects visible, several in parallel.
 
-        :raises StorageError: one of them could not be; those before it are visible, the others never will be.
+        :raises StorageError: one of them failed; those before it are visible, the others never will be.
         """
         futures = [self._pool.submit(item.commit) for item in pending]
         wait(futures)
@@ -238,17 +240,17 @@ class Storage:
             future.result()
 
     def hand_over(self, pending: PendingObject) -> UploadHandle:
-        """Leave an object that is all uploaded to another process to commit; this one won't abort it any more.
+        """Leave the commit of an uploaded object to another process; this process no longer aborts it.
 
         :raises StorageError: a part could not be uploaded.
         """
-        assert pending.upload_id is not None, "held in memory: nobody else can commit it"
+        assert pending.upload_id is not None, "an object in memory cannot be committed by another process"
         parts = tuple(part.result() for part in pending.parts)
         self.forget(pending)
         return UploadHandle(pending.file, pending.upload_id, parts, pending.mark)
 
     def take_over(self, handed: UploadHandle) -> PendingObject:
-        """Take an object that another process has uploaded: to commit it, or to abort it."""
+        """Take over an object that another process has uploaded, to commit or abort it."""
         pending = PendingObject(self, handed.file, "")
         pending.upload_id, pending.mark = handed.upload_id, handed.mark
         for told in handed.parts:
@@ -258,10 +260,10 @@ class Storage:
         self.track(pending)
         return pending
 
-    # What follows is for the objects below.
+    # The following methods are for the classes below.
 
     def hold(self, size: int) -> bool:
-        """Take memory for a small object, if there is some left."""
+        """Reserve memory for a small object, if enough is left."""
         with self._lock:
             if self._held_bytes + size > self._may_hold_bytes:
                 return False
@@ -269,12 +271,12 @@ class Storage:
             return True
 
     def release(self, size: int) -> None:
-        """Give it back."""
+        """Release it."""
         with self._lock:
             self._held_bytes -= size
 
     def begin_upload(self, key: str, content_type: str, mark: str) -> str:
-        """Begin an upload in parts; gives its id."""
+        """Begin an upload in parts, and return its id."""
         with storage_errors(self.bucket, key, "s3:PutObject"):
             answer = self.client.create_multipart_upload(
                 **self._own,
@@ -288,7 +290,7 @@ class Storage:
         return upload_id
 
     def submit_part(self, pending: PendingObject, number: int, body: io.BytesIO) -> Future[dict[str, str]]:
-        """Upload a part in the background; waits while as many are under way as memory allows."""
+        """Upload a part in the background; wait while as many are being uploaded as memory allows."""
         self._in_flight.acquire()
         try:
             future = self._pool.submit(self._upload_part, pending, number, body)
@@ -318,7 +320,7 @@ class Storage:
             self._open.add(pending)
 
     def forget(self, pending: PendingObject) -> None:
-        """Forget one that has been."""
+        """Forget an object that was committed or aborted."""
         with self._lock:
             self._open.discard(pending)
 
@@ -331,19 +333,19 @@ class Storage:
                     **self._own, Key=key, UploadId=pending.upload_id, MultipartUpload={"Parts": parts}
                 )
             except self.client.exceptions.NoSuchUpload:
-                # botocore repeats a call whose answer was lost, and the first one may have done it.
+                # botocore repeats a call whose answer was lost, and the first call may have succeeded.
                 found = self.client.head_object(**self._own, Key=key)
                 if found.get("Metadata", {}).get(_MARK) != pending.mark:
                     raise
 
     def abort_upload(self, key: str, upload_id: str) -> None:
-        """End an upload; its parts are deleted."""
+        """Abort an upload; its parts are deleted."""
         with suppress(ObjectMissing), storage_errors(self.bucket, key, "s3:AbortMultipartUpload"):
             self.client.abort_multipart_upload(**self._own, Key=key, UploadId=upload_id)
 
 
 class PendingObject:
-    """An object that is all uploaded, and not visible yet."""
+    """An object that is uploaded, and becomes visible when it is committed."""
 
     def __init__(self, storage: Storage, file: StoredFile, content_type: str) -> None:
         self.file = file
@@ -356,15 +358,15 @@ class PendingObject:
         self._beginning = Lock()
 
     def begin(self) -> None:
-        """Begin the upload, if it has not begun; by whoever uploads the first part, so that many begin at once."""
+        """Begin the upload if it has not begun; the first part's thread does this, so that many begin in parallel."""
         with self._beginning:
             if self.upload_id is None:
                 self.upload_id = self._storage.begin_upload(self.file.key, self._content_type, self.mark)
 
     def commit(self) -> StoredFile:
-        """Make it visible, in place of what was there under its name.
+        """Make the object visible; it replaces an earlier one with its name.
 
-        :raises StorageError: it could not be.
+        :raises StorageError: this failed.
         """
         if self.body is not None:
             self._storage.put(self.file.key, self.body, self._content_type)
@@ -376,17 +378,17 @@ class PendingObject:
         return self.file
 
     def abort(self) -> None:
-        """Take it back; what cannot be aborted now the next export of the same name aborts."""
+        """Abort the upload; if this fails, the next export with the same name aborts it."""
         self._storage.forget(self)
         self._let_go()
         if self.upload_id is not None:
             try:
                 self._storage.abort_upload(self.file.key, self.upload_id)
             except MwaaError as error:
-                log.warning("An unfinished upload is left: %s", error)
+                log.warning("An unfinished upload could not be aborted: %s", error)
 
     def check(self) -> None:
-        """Raise what a part of it has met, if any has."""
+        """Raise the error of one of its parts, if any failed."""
         for part in self.parts:
             if part.done():
                 part.result()
@@ -398,7 +400,7 @@ class PendingObject:
 
 
 class ObjectWriter:
-    """Takes the bytes of one object as they come; of them it holds less than two parts."""
+    """Writes one object from bytes as they come, and keeps less than two parts of them in memory."""
 
     def __init__(self, storage: Storage, key: str, content_type: str, partition: dict[str, str]) -> None:
         self.key = key
@@ -411,7 +413,7 @@ class ObjectWriter:
         storage.track(self._pending)
 
     def write(self, data: bytes) -> None:
-        """Take some bytes; waits while S3 is behind. They make one part where they are many.
+        """Write some bytes, and wait while S3 is behind. Many bytes make one part.
 
         :raises StorageError: an earlier part could not be uploaded.
         """
@@ -419,14 +421,14 @@ class ObjectWriter:
             return
         self._sha256.update(data)
         self.size += len(data)
-        # In a buffer rather than a list that is joined: that would be there twice while S3 is behind.
+        # In a buffer and not in a list that is joined, which would be in memory twice while S3 is behind.
         self._part.write(data)
         if self._part.tell() >= PART_BYTES:
             part, self._part = self._part, io.BytesIO()
             self._upload(part)
 
     def finish(self, rows: int) -> PendingObject:
-        """Upload what is left; the object is complete, and not visible yet."""
+        """Upload the rest; the object is then complete, and becomes visible when it is committed."""
         pending = self._pending
         pending.file = StoredFile(self.key, rows, self.size, self._sha256.hexdigest(), self._partition)
         if not pending.parts and self._storage.hold(self.size):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a web server may write exports to: buckets and prefixes that its configuration names."""
+"""The buckets and prefixes to which a web server may export, as its configuration names them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ __all__ = ["is_within", "read_destinations"]
 
 
 def read_destinations(written: str) -> tuple[str, ...]:
-    """Read places, separated by commas: ``s3://bucket/exports, s3://other``.
+    """Parse places separated by commas: ``s3://bucket/exports, s3://other``.
 
     :return: each without a slash at its end.
-    :raises MwaaInputError: one of them is no place in S3.
+    :raises MwaaInputError: one of them is not a place in S3.
     """
     places = [place.strip() for place in written.split(",") if place.strip()]
     for place in places:
         if S3Uri.parse(place) is None:
-            raise MwaaInputError(f"{place!r} is no place in S3; write s3://BUCKET/PREFIX.")
+            raise MwaaInputError(f"{place!r} is not a place in S3. Write s3://BUCKET/PREFIX.")
     return tuple(place.rstrip("/") for place in places)
 
 
 def is_within(bucket: str, prefix: str, destinations: Iterable[str]) -> bool:
-    """Whether all objects below a prefix lie in one of these places.
+    """Return whether all objects below a prefix are in one of these places.
 
-    :param prefix: as keys will begin: with a slash at one of its ends it is another one, and none of these.
+    :param prefix: the beginning of keys; with a slash at one of its ends it is another prefix, and in none of them.
     """
     if prefix != prefix.strip("/"):
         return False

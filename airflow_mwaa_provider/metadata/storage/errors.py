@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What S3 says when it refuses, in one line that names the bucket, the call and the way out."""
+"""Turn S3's errors into ours, whose one line names the bucket, the call and what to do."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _REGION = {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintExce
 
 
 class ObjectMissing(StorageError):
-    """There is no such object, or no such upload."""
+    """No such object, or no such upload, exists."""
 
 
 class ObjectExists(StorageError):
-    """There is such an object already, and it was only to be written where there is none."""
+    """The object exists, although it should only be written if it does not."""
 
 
 @contextmanager
@@ -40,9 +40,9 @@ def storage_errors(bucket: str, key: str, action: str) -> Iterator[None]:
     """Turn botocore's errors into ours.
 
     :param action: the IAM action that the call needs.
-    :raises AccessDenied: the role may not do it, or KMS refused.
-    :raises ObjectMissing: there is no such object, or upload.
-    :raises StorageError: anything else; ``transient`` where trying again may help.
+    :raises AccessDenied: the role lacks the permission, or KMS denied it.
+    :raises ObjectMissing: no such object, or upload, exists.
+    :raises StorageError: anything else; ``transient`` if trying again may help.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -63,7 +63,7 @@ def storage_errors(bucket: str, key: str, action: str) -> Iterator[None]:
 
 
 def refusal(error: Mapping[str, Any], bucket: str, key: str, action: str) -> MwaaError:
-    """Make our error of what S3 says: its ``Code`` and ``Message``."""
+    """Return our error for one of S3, given its ``Code`` and ``Message``."""
     code = str(error.get("Code", ""))
     words = " ".join(str(error.get("Message", "")).split()).rstrip(".")
     where = {"code": code, "bucket": bucket, "key": key}
