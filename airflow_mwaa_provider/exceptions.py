@@ -34,8 +34,8 @@
     ├── DagPaused
     ├── ValueMasked                            the environment hides the requested value
     ├── ImportFailed                           an import failed after its first write; .restored, .left
-    ├── DagRunFailed                           a run that was waited for ended badly; .state, .failed_task_ids
-    ├── TaskInstanceFailed                     a task that was waited for ended badly; .state, .task_ids
+    ├── DagRunFailed                           a run that was waited for failed; .state, .failed_task_ids
+    ├── TaskInstanceFailed                     a task that was waited for failed; .state, .task_ids
     ├── WaitTimeout                            the wait's deadline passed; the remote run continues
     ├── MetadataError                          the metadata database; .sqlstate
     │   ├── NotAirflowMetadata                 the database is not Airflow's

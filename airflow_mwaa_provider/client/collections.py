@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Variables, connections and pools of a remote environment: ``get``, ``list``, ``set``, ``delete``.
 
-``set`` creates or replaces, ``create`` raises :class:`~airflow_mwaa_provider.exceptions.RemoteConflict` for what is
-there, and ``delete`` raises :class:`~airflow_mwaa_provider.exceptions.RemoteNotFound` for what isn't. All but
-``delete`` may be repeated without harm, and are repeated after transient errors.
+``set`` creates or replaces. ``create`` raises :class:`~airflow_mwaa_provider.exceptions.RemoteConflict` for an object
+that exists, and ``delete`` raises :class:`~airflow_mwaa_provider.exceptions.RemoteNotFound` for one that does not. All
+but ``delete`` may be repeated without harm, and are repeated after transient errors.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class Variables(_Collection):
     def get(self, key: str) -> Variable:
         """Read one.
 
-        Through the REST API of Airflow 3 a value that is JSON comes back rewritten (spaces, ``1.10`` as ``1.1``):
-        Airflow does that. ``transport="cli"`` gives the stored text.
+        The REST API of Airflow 3 returns a value that is JSON rewritten (spaces, ``1.10`` as ``1.1``).
+        ``transport="cli"`` returns the stored text.
 
-        :raises RemoteNotFound: it isn't there.
+        :raises RemoteNotFound: it does not exist.
         :raises ValueMasked: the environment hides the value.
         """
         return self._call(lambda backend: backend.get_variable(key))
 
     def list(self) -> builtins.list[Variable]:
-        """Read all, sorted by key; a value that isn't shown (masked, or over the CLI) is ``None``."""
+        """Read all, sorted by key; a value that is not shown (masked, or over the CLI) is ``None``."""
         return self._call(lambda backend: backend.list_variables())
 
     def set(
@@ -72,21 +72,21 @@ class Variables(_Collection):
     ) -> None:
         """Create or replace one; the value is stored to the byte.
 
-        :param keep_description: one that is there keeps its description; not over the CLI.
-        :param is_new: it most likely isn't there, which saves a call.
+        :param keep_description: an existing one keeps its description; not over the CLI.
+        :param is_new: it probably does not exist, which saves a call.
         :raises UnsendableCommand: over the CLI, a control character in the value.
         """
         variable = Variable(key, value, description)
         self._call(lambda backend: backend.set_variable(variable, keep_description=keep_description, is_new=is_new))
 
     def create(self, key: str, value: str, description: str | None = None) -> None:
-        """Create one that isn't there.
+        """Create one that does not exist.
 
-        Over the CLI, whose command always replaces, one that is there is replaced. On Airflow 2, whose REST API does so
-        too, it is looked for first: only one that is made between that look and the call is replaced.
+        The CLI's command always replaces an existing one. So does the REST API of Airflow 2, where the key is checked
+        first: only one that is created between that check and the call is replaced.
 
-        :raises RemoteConflict: it is there already, and nothing of it was changed; ``ambiguous`` where an attempt
-            before this one may have created it.
+        :raises RemoteConflict: it already exists and was not changed; ``ambiguous`` if an attempt before this one may
+            have created it.
         """
         variable = Variable(key, value, description)
         self._create(lambda backend: backend.create_variable(variable))
@@ -97,12 +97,12 @@ class Variables(_Collection):
 
 
 class Connections(_Collection):
-    """The Airflow connections of an environment. Passwords can be set and are never given back."""
+    """The Airflow connections of an environment. Passwords can be set and are never returned."""
 
     def get(self, conn_id: str) -> Connection:
         """Read one, without its password; what looks secret in ``extra`` is masked by Airflow.
 
-        :raises RemoteNotFound: it isn't there.
+        :raises RemoteNotFound: it does not exist.
         """
         return self._call(lambda backend: backend.get_connection(conn_id))
 
@@ -113,16 +113,16 @@ class Connections(_Collection):
     def set(self, connection: Connection, *, keep_password: bool = False, is_new: bool = False) -> None:
         """Create or replace one.
 
-        :param keep_password: one that is there keeps its password.
-        :param is_new: it most likely isn't there, which saves a call.
+        :param keep_password: an existing one keeps its password.
+        :param is_new: it probably does not exist, which saves a call.
         """
         self._call(lambda backend: backend.set_connection(connection, keep_password=keep_password, is_new=is_new))
 
     def create(self, connection: Connection) -> None:
-        """Create one that isn't there.
+        """Create one that does not exist.
 
-        :raises RemoteConflict: it is there already, and nothing of it was changed; ``ambiguous`` where an attempt
-            before this one may have created it.
+        :raises RemoteConflict: it already exists and was not changed; ``ambiguous`` if an attempt before this one may
+            have created it.
         """
         self._create(lambda backend: backend.create_connection(connection))
 
@@ -137,7 +137,7 @@ class Pools(_Collection):
     def get(self, name: str) -> Pool:
         """Read one.
 
-        :raises RemoteNotFound: it isn't there.
+        :raises RemoteNotFound: it does not exist.
         """
         return self._call(lambda backend: backend.get_pool(name))
 
@@ -148,15 +148,15 @@ class Pools(_Collection):
     def set(self, pool: Pool, *, is_new: bool = False) -> None:
         """Create or replace one.
 
-        :param is_new: it most likely isn't there, which saves a call.
+        :param is_new: it probably does not exist, which saves a call.
         """
         self._call(lambda backend: backend.set_pool(pool, is_new=is_new))
 
     def create(self, pool: Pool) -> None:
-        """Create one that isn't there.
+        """Create one that does not exist.
 
-        :raises RemoteConflict: it is there already, and nothing of it was changed; ``ambiguous`` where an attempt
-            before this one may have created it.
+        :raises RemoteConflict: it already exists and was not changed; ``ambiguous`` if an attempt before this one may
+            have created it.
         """
         self._create(lambda backend: backend.create_pool(pool))
 

@@ -49,29 +49,29 @@ class DagRunCalls:
     ) -> DagRun:
         """Trigger a run, exactly once.
 
-        The call carries the run's id. When its fate is unknown (a time-out, a cut connection, a 5xx) it is not sent
-        again before the environment has been asked whether the run is there. Called twice with the same id, conf and
-        date it returns the same run; ``created`` tells whether this call made it. After an attempt of unknown fate a
-        run that is found counts as made by it: whether it was there before cannot be told.
+        The call carries the run's id. If its outcome is unknown (a time-out, an interrupted connection, a 5xx), it is
+        not sent again before checking whether the run exists. Called twice with the same id, conf and date, it returns
+        the same run; ``created`` says whether this call created it. After an attempt with an unknown outcome, a run
+        that is found counts as created by it, because whether it existed before cannot be determined.
 
-        :param run_id: id of the run; a unique one is made when it is missing.
-        :param conf: JSON-serialisable configuration of the run.
-        :param logical_date: with a time zone. Left out, Airflow 2 takes the present, Airflow 3 none.
+        :param run_id: id of the run; a unique one is generated if it is omitted.
+        :param conf: JSON-serializable configuration of the run.
+        :param logical_date: with a time zone. If omitted, Airflow 2 uses the current time, Airflow 3 none.
         :param data_interval: start and end of the run's data interval.
-        :param former_run_id: the id that an earlier release of the caller gave to the same request. A run of this id
-            is returned instead of making one, if it is the same request; if it is another one, it is left alone.
-        :param identified_by: keys of ``conf`` that tell one request from another; ``None`` compares all of it.
+        :param former_run_id: the id that an earlier release of the caller gave to the same request. A run with this id
+            is returned instead of creating one, if it is the same request; otherwise it is not touched.
+        :param identified_by: keys of ``conf`` that distinguish requests; ``None`` compares all of it.
         :return: the run.
-        :raises DagNotFound: there is no such DAG.
-        :raises DagRunAlreadyExists: the run of this id has another conf, logical date or data interval; on Airflow 3
-            also if it has a date and none was asked for.
+        :raises DagNotFound: the DAG does not exist.
+        :raises DagRunAlreadyExists: the run with this id has another conf, logical date or data interval; on Airflow 3
+            also if it has a date and none was requested.
         :raises RemoteConflict: another run has this logical date.
-        :raises MwaaError: any other, with ``ambiguous`` set when the run may be there all the same.
+        :raises MwaaError: any other, with ``ambiguous`` set if the run may exist nevertheless.
         """
         run_id = run_id or f"mwaa__{uuid.uuid4().hex}"
         for moment in (logical_date, *(data_interval or ())):
             if moment is not None and moment.tzinfo is None:
-                raise MwaaInputError(f"The date {moment.isoformat()} has no time zone; add one, UTC for example.")
+                raise MwaaInputError(f"The date {moment.isoformat()} has no time zone. Add one, such as UTC.")
         try:
             jsonlib.dumps(conf, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
@@ -89,7 +89,7 @@ class DagRunCalls:
                 found = backend.find_run(dag_id, run_id, recent=True, with_conf=True)
                 if found is not None:
                     self._check_same_request(found, request)
-                    log.info("Environment %r: run %r had been created in spite of the error", self.name, run_id)
+                    log.info("Environment %r: run %r had been created despite the error", self.name, run_id)
                     return _with_created(found, True)
             try:
                 run = backend.create_run(dag_id, run_id, request)
@@ -109,9 +109,9 @@ class DagRunCalls:
                 attempt, idempotent=False, may_repeat=lambda error: error.transient or error.ambiguous
             )
         except DagRunAlreadyExists:
-            raise  # no doubt is left: the run of this id is another one
+            raise  # no doubt is left: the run with this id is another one
         except MwaaError as error:
-            # The last error may be about asking; the doubt is about the trigger before it.
+            # The last error may be about reading the run; the doubt is about the trigger before it.
             error.ambiguous = error.ambiguous or fate_unknown
             raise
 
@@ -126,8 +126,8 @@ class DagRunCalls:
     ) -> DagRun | None:
         """Find the run of a request to which an earlier release of the caller gave another id.
 
-        :return: ``None`` when there is no run of the former id, or when it was made for another request. Where there
-            is one of ``run_id`` as well, that one.
+        :return: ``None`` if no run has the former id, or if it was created for another request. If ``run_id`` exists
+            as well, that run.
         """
         return self._find_earlier(dag_id, run_id, former_run_id, _Request(conf or {}, logical_date))
 
@@ -139,39 +139,39 @@ class DagRunCalls:
         former = find(former_run_id)
         if former is None:
             return None
-        # Whoever has a run of the new id has made it, and the former one is somebody else's.
+        # If a run has the new id, this caller created it, and the former one is another caller's.
         return _with_created(find(run_id) or former, False)
 
     def _check_same_request(self, found: DagRun, request: _Request) -> None:
-        """Refuse a run that has the right id, and was made for something else."""
+        """Refuse a run that has the right id and was created for another request."""
         differences = self._differences(found, request)
         if differences:
             raise DagRunAlreadyExists(
-                f"Environment {self.name!r}: DAG {found.dag_id!r} already has a run {found.run_id!r}, made for another "
-                f"request than this one: {'; '.join(differences)}. Give another run id, or ask for the same: a conf "
-                "that is new at each try, such as the present time, makes a request of its own.",
+                f"Environment {self.name!r}: DAG {found.dag_id!r} already has a run {found.run_id!r}, created for "
+                f"another request: {'; '.join(differences)}. Use another run id, or repeat the same request. A conf "
+                "that changes with each try, such as the current time, makes another request.",
                 env_name=self.name,
                 status=409,
             )
 
     def _differences(self, found: DagRun, request: _Request) -> list[str]:
-        """Return how a run differs from what is asked for.
+        """Return how a run differs from a request.
 
-        A run that has a date was not made by a request without one on Airflow 3, which leaves its date empty. Airflow 2
-        dates every run, and nothing that it or its CLI shows tells a date that was asked for from the moment of the
-        request: the run type is the same, the data interval follows from the date either way, and both may be in whole
-        seconds. There such a run is taken for the same request. The ids that operators derive say whether a date was
-        asked for, so that this concerns ids that users give.
+        On Airflow 3, a request without a date leaves the date of its run empty. Airflow 2 dates every run, and nothing
+        that it or its CLI shows distinguishes a requested date from the time of the request: the run type is the same,
+        the data interval follows from the date either way, and both may be in whole seconds. There such a run is taken
+        for the same request. The ids that operators derive contain whether a date was requested, so that this only
+        concerns ids that users give.
         """
         differences = request.differences(found)
         if request.logical_date is None and found.logical_date is not None and self._access.major() >= 3:
-            return [f"its logical date is {found.logical_date.isoformat()}, asked for was none", *differences]
+            return [f"its logical date is {found.logical_date.isoformat()}, and none was requested", *differences]
         return differences
 
     def get_dag_run(self, dag_id: str, run_id: str) -> DagRun:
         """Read one run.
 
-        :raises DagRunNotFound: it isn't there, or its DAG isn't.
+        :raises DagRunNotFound: it, or its DAG, does not exist.
         """
         run = self._access.call(lambda backend: backend.find_run(dag_id, run_id))
         if run is None:
@@ -186,12 +186,12 @@ class DagRunCalls:
         """Read many runs in few calls.
 
         :param pairs: (dag_id, run_id) of each.
-        :return: the runs by their pair; those that aren't there are left out.
+        :return: the runs by their pair; those that do not exist are left out.
         """
         return self._access.call(lambda backend: backend.find_runs(pairs)) if pairs else {}
 
     def get_ended_dag_runs(self, dag_ids: Sequence[str], since: datetime) -> list[DagRun]:
-        """Read the runs of these DAGs that ended at a moment or later; one call for a hundred of them.
+        """Read the runs of these DAGs that ended at a time or after it; one call per hundred.
 
         :param since: with a time zone.
         """
@@ -202,19 +202,19 @@ class DagRunCalls:
     ) -> list[DagRun]:
         """Read the latest runs of a DAG, the latest first.
 
-        Latest by date (``run_after`` on Airflow 3, the logical date on Airflow 2), not by when they were made: a
-        backfill of last year is not the latest run.
+        Latest by date (``run_after`` on Airflow 3, the logical date on Airflow 2), not by creation: a backfill of last
+        year is not the latest run.
 
-        :param until: with a time zone; leaves out the runs that could begin only later (``run_after``). Over the CLI
-            of Airflow 2, which does not tell it, a scheduled run counts from its start.
-        :raises DagNotFound: there is no such DAG.
+        :param until: with a time zone; leaves out the runs that could only begin after it (``run_after``). The CLI of
+            Airflow 2 does not show that time; there a scheduled run counts from its start.
+        :raises DagNotFound: the DAG does not exist.
         """
         return self._access.call(lambda backend: backend.recent_runs(dag_id, limit, states=states, until=until))
 
     def set_dag_run_state(self, dag_id: str, run_id: str, state: DagRunState | str) -> DagRun:
         """Mark a run as queued, success or failed; Airflow ends its running tasks accordingly.
 
-        :raises DagRunNotFound: it isn't there.
+        :raises DagRunNotFound: it does not exist.
         """
         try:
             wanted = DagRunState(state)
@@ -224,36 +224,36 @@ class DagRunCalls:
         return self._access.call(lambda backend: backend.set_run_state(dag_id, run_id, wanted), idempotent=True)
 
     def stop_dag_run(self, dag_id: str, run_id: str) -> DagRun:
-        """Mark a run as failed, which ends its tasks; one that has ended by itself stays as it is.
+        """Mark a run as failed, which ends its tasks; one that has already ended is not changed.
 
-        :raises DagRunNotFound: it isn't there.
+        :raises DagRunNotFound: it does not exist.
         """
         run = self.get_dag_run(dag_id, run_id)
         return run if run.state.is_final else self.set_dag_run_state(dag_id, run_id, DagRunState.FAILED)
 
     def clear_dag_run(self, dag_id: str, run_id: str) -> None:
-        """Clear a run's tasks, so that it runs again under its id. Not repeated when its fate is unknown."""
+        """Clear a run's tasks, so that it runs again under its id. Not repeated if the outcome is unknown."""
         self._access.call(lambda backend: backend.clear_run(dag_id, run_id), idempotent=False)
 
 
 @dataclass(frozen=True)
 class _Request(RunRequest):
-    """A request, and which keys of its conf distinguish it from others."""
+    """A request, and the keys of its conf that distinguish it from others."""
 
     identified_by: Collection[str] | None = None
 
     def differences(self, run: DagRun) -> list[str]:
-        """Say how a run differs from what is asked for; values of the conf are not repeated."""
+        """Return how a run differs from this request; values of the conf are not repeated."""
         found = []
         if self.logical_date is not None and self.logical_date != run.logical_date:
             its_own = run.logical_date.isoformat() if run.logical_date else "none"
-            found.append(f"its logical date is {its_own}, asked for was {self.logical_date.isoformat()}")
+            found.append(f"its logical date is {its_own}, and {self.logical_date.isoformat()} was requested")
         if self.data_interval is not None and run.data_interval is not None and self.data_interval != run.data_interval:
             asked_for = _interval(self.data_interval)
-            found.append(f"its data interval is {_interval(run.data_interval)}, asked for was {asked_for}")
+            found.append(f"its data interval is {_interval(run.data_interval)}, and {asked_for} was requested")
         if run.conf is None:
             return found
-        # As it is when it has been there and back: a tuple is a list by then.
+        # As it comes back from JSON, where a tuple is a list.
         asked, there = jsonlib.loads(jsonlib.dumps(self.conf)), run.conf
         keys = {*asked, *there} if self.identified_by is None else set(self.identified_by)
         for keys_so, how in (
@@ -270,7 +270,7 @@ class _Request(RunRequest):
 
 
 def _is_same(asked: Any, there: Any) -> bool:
-    """Compare JSON's own types: true is not 1, and 1e23 may come back as the whole number that it is."""
+    """Compare JSON's own types: true is not 1, and 1e23 may come back as an integer."""
     if isinstance(asked, dict) and isinstance(there, dict):
         return asked.keys() == there.keys() and all(_is_same(asked[key], there[key]) for key in asked)
     if isinstance(asked, list) and isinstance(there, list):

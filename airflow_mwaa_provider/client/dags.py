@@ -16,25 +16,24 @@ _DAGS_AT_ONCE = 25
 
 
 class DagCalls:
-    """List DAGs, what is wrong with their files, and their last runs."""
+    """List DAGs, import errors of their files, and their last runs."""
 
     name: str
     _access: TransportSelector
 
     def list_dags(self) -> list[Dag]:
-        """List the DAGs that have a file there and that the role may see, sorted by id; one call for a hundred.
+        """List the DAGs that have a file and that the role may see, sorted by id; one call per hundred.
 
-        Over the CLI no schedule is told, and on Airflow 2 those DAGs are left out whose files its web server cannot
-        import.
+        The CLI shows no schedules, and on Airflow 2 it omits DAGs whose files the web server cannot import.
         """
         return self._access.call(lambda backend: backend.list_dags())
 
     def list_dag_file_errors(self) -> list[DagFileError]:
-        """List the DAG files that cannot be imported there, sorted by name."""
+        """List the DAG files that the environment cannot import, sorted by name."""
         return self._access.call(lambda backend: backend.list_dag_file_errors())
 
     def get_last_dag_runs(self, dag_ids: Sequence[str]) -> dict[str, DagRun]:
-        """Read the latest run of each of these DAGs, by its date; about one call for a hundred of them.
+        """Read the latest run of each of these DAGs, by its date; about one call per hundred DAGs.
 
         The CLI transport has no such call.
 
@@ -43,21 +42,21 @@ class DagCalls:
         return self._access.call(lambda backend: backend.last_runs(dag_ids)) if dag_ids else {}
 
     def is_dag_paused(self, dag_id: str) -> bool | None:
-        """Whether a DAG is paused there.
+        """Return whether a DAG is paused.
 
-        :return: ``None`` where it is there and no command tells: over the CLI of Airflow 2, of a DAG whose file the web
+        :return: ``None`` if it exists and no command shows it: over the CLI of Airflow 2, for a DAG whose file the web
             server cannot import, because its packages are installed only where tasks run.
-        :raises DagNotFound: there is no such DAG.
+        :raises DagNotFound: the DAG does not exist.
         """
         return self._access.call(lambda backend: backend.is_paused(dag_id))
 
     def missing_dags(self, dag_ids: Sequence[str]) -> list[str]:
-        """Which of these DAGs aren't there, or may not be seen."""
+        """Return which of these DAGs do not exist, or may not be seen."""
         return missing_dags(self._access, dag_ids)
 
 
 def missing_dags(access: TransportSelector, dag_ids: Sequence[str]) -> list[str]:
-    """Which of these DAGs aren't there, or may not be seen; some of them within one deadline."""
+    """Return which of these DAGs do not exist, or may not be seen; each batch has its own deadline."""
     missing: list[str] = []
     for start in range(0, len(dag_ids), _DAGS_AT_ONCE):
         some = dag_ids[start : start + _DAGS_AT_ONCE]

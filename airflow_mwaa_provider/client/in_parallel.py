@@ -16,13 +16,13 @@ R = TypeVar("R")
 __all__ = ["AT_ONCE", "call_all", "read_all"]
 
 AT_ONCE = 4
-"""MWAA runs as many CLI commands at once; of REST calls it takes about ten a second."""
+"""MWAA runs this many CLI commands at once, and accepts about ten REST calls a second."""
 
 
 def call_all(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Call for every item, a few at once, and give the results in order.
+    """Call for every item, a few at once, and return the results in order.
 
-    When it raises, the first error in the order of the items, no call is still under way.
+    It raises the first error in the order of the items, after all calls have ended.
     """
     if len(items) == 1:
         return [call(items[0])]
@@ -31,15 +31,15 @@ def call_all(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
             futures = [pool.submit(call, item) for item in items]
             wait(futures)
         except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)  # interrupted: what has begun ends first
+            pool.shutdown(wait=True, cancel_futures=True)  # interrupted: calls that have begun end first
             raise
     return [future.result() for future in futures]
 
 
 def read_all(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Call what only reads for every item, a few at once, and return the results in order.
+    """Make a reading call for every item, a few at once, and return the results in order.
 
-    Interrupted, it ends at once, and leaves the calls that are under way to themselves.
+    If it is interrupted, it ends at once and abandons the running calls.
     """
     futures = [Future[R]() for _ in items]
     left = iter(list(zip(items, futures, strict=True)))
@@ -53,7 +53,7 @@ def read_all(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
                 return
             try:
                 future.set_result(call(item))  # type: ignore[arg-type]
-            except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            except BaseException as error:  # noqa: BLE001 - raised where the result is read
                 future.set_exception(error)
 
     for _ in range(min(AT_ONCE, len(items))):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log of a task that runs, as it grows.
+"""The log of a running task, as it grows.
 
-Every look reads the whole log: a token to go on from is no help, because those of Airflow 2 count what its CloudWatch
-handler does not, and because a log that moves from the worker to CloudWatch changes above what was read. A line is new
-when the log holds it more often than it was passed on.
+Every look reads the whole log. Continuation tokens do not help: those of Airflow 2 count what its CloudWatch handler
+does not, and a log that moves from the worker to CloudWatch changes above what was read. A line is new if the log
+contains it more often than it was returned.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LogLines", "follow_task_log", "last_begun_try", "one_task_instance"]
 
-# Airflow puts above a log why it could not be read from the worker too: each time with the address of another object.
+# Above a log, Airflow may write why it could not also be read from the worker, each time with another object's address.
 _ADDRESS = re.compile(r"\b0x[0-9a-f]+")
 _NOT_BEGUN = (TaskState.NONE, TaskState.SCHEDULED, TaskState.QUEUED)
 _MAX_INDEXES_NAMED = 20
-# A log takes so many times its reading's time before it is read again.
+# A log is read again after this many times the duration of reading it.
 _REST_FACTOR = 2.0
 
 
@@ -50,8 +50,8 @@ class LogLines(NamedTuple):
     """What one look at a task saw.
 
     :param instance: the task as it was just before its log was read.
-    :param try_number: the try whose log it is; 0 where none has begun.
-    :param lines: of its log, those that are new.
+    :param try_number: the try of the log; 0 if none has begun.
+    :param lines: the new lines of its log.
     """
 
     instance: TaskInstance
@@ -61,7 +61,7 @@ class LogLines(NamedTuple):
 
 @dataclass
 class _NewLines:
-    """Tells which lines of a log that is read again are new."""
+    """Determine which lines of a log that is read again are new."""
 
     _passed_on: Counter[str] = field(default_factory=Counter)
 
@@ -80,11 +80,11 @@ class _NewLines:
 def one_task_instance(
     environment: _Environment, dag_id: str, run_id: str, task_id: str, map_index: int | None
 ) -> TaskInstance:
-    """Read the task instance that a person means.
+    """Read the task instance that a user names.
 
     :param map_index: ``None`` for the only one.
-    :raises TaskInstanceNotFound: it isn't there.
-    :raises MwaaInputError: the task has several mapped instances, and no index was given; those that failed are named.
+    :raises TaskInstanceNotFound: it does not exist.
+    :raises MwaaInputError: the task has several mapped instances, and no index was given; names those that failed.
     """
     found = environment.get_task_instances(dag_id, run_id, task_ids=[task_id])
     if map_index is None and len(found) == 1:
@@ -102,7 +102,7 @@ def one_task_instance(
             parameter="map_index",
             env_name=environment.name,
         )
-    what = f"has no map index {map_index}" if found else f"of DAG {dag_id!r} is not there"
+    what = f"has no map index {map_index}" if found else f"of DAG {dag_id!r} does not exist"
     raise TaskInstanceNotFound(f"{subject} {what}. Check the ids.", env_name=environment.name, status=404)
 
 
@@ -112,9 +112,9 @@ def _some(indexes: Sequence[int]) -> str:
 
 
 def last_begun_try(instance: TaskInstance) -> int:
-    """Return the number of the last try that has begun; 0 where none has."""
+    """Return the number of the last try that has begun; 0 if none has."""
     number = instance.try_number or 0
-    # From Airflow 2.10 on a task that is queued for another try has that try's number already.
+    # From Airflow 2.10 on, a task that is queued for another try already has that try's number.
     return max(number - 1, 0) if instance.state in _NOT_BEGUN else number
 
 
@@ -127,21 +127,21 @@ def follow_task_log(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[LogLines]:
-    """Read what a task logs until it has ended, each line once; its later tries too, unless one is asked for.
+    """Read what a task logs until it has ended, each line once; further tries too, unless one is given.
 
-    After the end the log is read once more, because CloudWatch has the last lines a little later.
+    After the end the log is read once more, because CloudWatch has the last lines with a delay.
 
-    :param instance: the task as it has just been seen.
+    :param instance: the task as just read.
     :param try_number: the only try to follow.
-    :param interval_s: seconds between two looks; more where reading takes long.
-    :raises MwaaError: it cannot be read any more; calls are repeated as all calls that read are.
+    :param interval_s: seconds between two looks; more if reading takes long.
+    :raises MwaaError: it can no longer be read; calls are repeated as all reading calls are.
     """
     current, new, is_over = try_number or 0, _NewLines(), False
     while True:
         number = try_number or last_begun_try(instance)
         if number > current:
             if current:
-                # The lines that the try before wrote between the last look and its end.
+                # The lines that the previous try wrote between the last look and its end.
                 yield LogLines(instance, current, new.of(_log(environment, instance, current)))
             current, new, is_over = number, _NewLines(), False
         began = clock()

@@ -12,7 +12,7 @@ MASK = "***"
 
 
 def is_masked(value: Any) -> bool:
-    """Whether Airflow shows asterisks instead of a value, or within one that is JSON."""
+    """Return whether Airflow shows asterisks instead of a value, or within one that is JSON."""
     if value == MASK:
         return True
     if not isinstance(value, str) or f'"{MASK}"' not in value:

@@ -49,7 +49,7 @@ class DagRunState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether a run in this state stays there unless someone clears it."""
+        """Whether a run keeps this state unless it is cleared."""
         return self in (DagRunState.SUCCESS, DagRunState.FAILED)
 
 
@@ -73,7 +73,7 @@ class TaskState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether a task in this state stays there unless someone clears it."""
+        """Whether a task keeps this state unless it is cleared."""
         return self in _FINAL_TASK_STATES
 
 
@@ -86,9 +86,9 @@ _FINAL_TASK_STATES = frozenset(
 class Dag:
     """A DAG of a remote environment.
 
-    :param schedule: as Airflow writes it, such as ``"0 3 * * *"``; ``None`` where it has none, or where that is not
-        told (the CLI).
-    :param next_run: when the scheduler makes its next run, where that is told.
+    :param schedule: as Airflow writes it, such as ``"0 3 * * *"``; ``None`` if it has none, or if it is not shown
+        (the CLI).
+    :param next_run: when the scheduler creates its next run, if that is shown.
     """
 
     dag_id: str
@@ -118,12 +118,12 @@ class DagFileError:
 class DagRun:
     """A run of a DAG in a remote environment.
 
-    :param created: for an answer to a trigger: ``True`` when that call created the run, ``False`` when a run of
-        this id was there before. ``None`` when the run was only read.
-    :param run_after: the earliest moment at which the run could begin; where Airflow doesn't tell it (Airflow 2), the
-        end of its data interval or its logical date, whichever is later.
-    :param data_interval: its start and its end; the CLI does not tell it.
-    :param run_type: ``"scheduled"``, ``"manual"``, ``"backfill"`` …, as Airflow calls it; the CLI does not tell it.
+    :param created: in the answer to a trigger: ``True`` if that call created the run, ``False`` if a run with this id
+        already existed. ``None`` if the run was only read.
+    :param run_after: the earliest time at which the run could begin; if Airflow does not show it (Airflow 2), the end
+        of its data interval or its logical date, whichever is later.
+    :param data_interval: its start and its end; the CLI does not show it.
+    :param run_type: ``"scheduled"``, ``"manual"``, ``"backfill"`` …, as Airflow calls it; the CLI does not show it.
     """
 
     dag_id: str
@@ -141,7 +141,7 @@ class DagRun:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from its start to its end; ``None`` where one of them is not known."""
+        """Seconds from its start to its end; ``None`` if one of them is unknown."""
         return _seconds_between(self.start_date, self.end_date)
 
 
@@ -196,7 +196,7 @@ class TasksToClear:
 
 @dataclass(frozen=True)
 class TaskInstance:
-    """A task of a remote run. ``map_index`` is -1 for a task that isn't mapped."""
+    """A task of a remote run. ``map_index`` is -1 for a task that is not mapped."""
 
     dag_id: str
     run_id: str
@@ -209,21 +209,21 @@ class TaskInstance:
 
     @property
     def label(self) -> str:
-        """The task id, with the map index in brackets where there is one: ``load[3]``."""
+        """The task id, with the map index, if any, in brackets: ``load[3]``."""
         return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from its start to its end; ``None`` where one of them is not known."""
+        """Seconds from its start to its end; ``None`` if one of them is unknown."""
         return _seconds_between(self.start_date, self.end_date)
 
 
 @dataclass(frozen=True)
 class CliResult:
-    """What one Airflow CLI command printed.
+    """The output of one Airflow CLI command.
 
-    ``exit_status`` is 0 when the endpoint answered 200, 1 when it answered that the command failed: MWAA does not
-    pass the process's own status on.
+    ``exit_status`` is 0 if the endpoint answered 200, and 1 if it answered that the command failed: MWAA does not
+    return the process's own status.
     """
 
     stdout: str = field(repr=False)
@@ -233,7 +233,7 @@ class CliResult:
 
 @dataclass(frozen=True)
 class Variable:
-    """An Airflow variable. ``value`` is ``None`` where the answer does not hold it."""
+    """An Airflow variable. ``value`` is ``None`` if the answer does not contain it."""
 
     key: str
     value: str | None = field(default=None, repr=False)
@@ -242,9 +242,9 @@ class Variable:
 
 @dataclass(frozen=True)
 class Connection:
-    """An Airflow connection. Airflow never gives a password back, and masks what looks secret in ``extra``.
+    """An Airflow connection. Airflow never returns a password, and masks what looks secret in ``extra``.
 
-    :param has_password: of one that was read, whether it has a password; ``None`` where Airflow doesn't tell
+    :param has_password: whether a connection that was read has a password; ``None`` if Airflow does not show it
         (Airflow 2).
     """
 
@@ -286,7 +286,7 @@ def _seconds_between(start: datetime | None, end: datetime | None) -> float | No
 
 
 def parse_time(value: object) -> datetime | None:
-    """Read an ISO 8601 time as Airflow writes it; what has no zone is UTC. Empty and null give ``None``."""
+    """Read an ISO 8601 time as Airflow writes it, in UTC if it has no zone; empty and null give ``None``."""
     if not value:
         return None
     moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))

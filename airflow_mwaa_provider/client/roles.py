@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Roles of a remote environment: read, made to be as wanted, and restricted to some DAGs.
+"""Roles of a remote environment: read, set, and restricted to some DAGs.
 
 Source: guide "Restricciones de acceso de los usuarios de Amazon MWAA a un subconjunto de DAG"; the fab provider's
 ``is_authorized_dag``.
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 DEFAULT_ROLES = ("Admin", "Op", "Public", "User", "Viewer")
 DAG_ACTIONS = {"read": "can_read", "edit": "can_edit", "delete": "can_delete"}
 READ_ONLY_RESOURCES = ("Asset Aliases", "Assets", "Backfills", "Datasets")
-"""Who may create events of assets, or backfills (Airflow 3.0), starts DAGs that the role doesn't have."""
+"""Creating events of assets, or backfills (Airflow 3.0), starts DAGs that the role does not have."""
 _HARMLESS = ("can_read", "menu_access")
 _MENUS_ARE_RIGHTS = ("2.8.0", "2.8.1", "2.8.2")
-# Airflow gives it to every role, at each start of its web server and of some commands.
+# Airflow adds it to every role, whenever its web server or some commands start.
 _GIVEN_TO_ALL = frozenset({("can_read", "Website")})
 _MAX_NAME = 64
 _UNSENDABLE = re.compile(r"[/\x00-\x1f\x7f]")
@@ -42,7 +42,7 @@ _UNSENDABLE = re.compile(r"[/\x00-\x1f\x7f]")
 class RoleChange:
     """What was changed of a role, or would be.
 
-    :param created: it wasn't there before.
+    :param created: it did not exist before.
     """
 
     role: Role
@@ -54,9 +54,9 @@ class RoleChange:
 class Roles:
     """The roles of an environment whose auth manager is FAB's, as MWAA's is.
 
-    They are reached through the transport in use; with none chosen, those of Airflow 3 through a web session, or where
-    there is none through the CLI. Permissions are taken away through the CLI alone, whatever the transport: nothing
-    else can.
+    They are reached through the transport in use. If none is chosen, those of Airflow 3 are reached through a web
+    session, or if there is none, through the CLI. Permissions are removed through the CLI, whatever the transport,
+    because nothing else can.
     """
 
     def __init__(self, access: TransportSelector) -> None:
@@ -65,19 +65,19 @@ class Roles:
     def get(self, name: str) -> Role:
         """Read one.
 
-        :raises RemoteNotFound: it isn't there.
+        :raises RemoteNotFound: it does not exist.
         """
         role = self.find(name)
         if role is None:
             raise RemoteNotFound(
-                f"Environment {self._access.name!r}: there is no role {name!r}. Check the name, and its case.",
+                f"Environment {self._access.name!r}: no role {name!r}. Check the name and its case.",
                 env_name=self._access.name,
                 status=404,
             )
         return role
 
     def find(self, name: str) -> Role | None:
-        """Read one; ``None`` when it isn't there."""
+        """Read one; ``None`` if it does not exist."""
         _check_name(name)
         return self._call(lambda backend: backend.get_role(name))
 
@@ -86,32 +86,32 @@ class Roles:
         return self._call(lambda backend: backend.list_roles())
 
     def delete(self, name: str) -> None:
-        """Delete one; its users lose what it gave them. The CLI has no such call.
+        """Delete one; its users lose its permissions. The CLI has no such call.
 
-        :raises RemoteNotFound: it isn't there.
-        :raises MwaaInputError: it is one of the five that come with Airflow.
+        :raises RemoteNotFound: it does not exist.
+        :raises MwaaInputError: it is one of Airflow's five own roles.
         """
         if name in DEFAULT_ROLES:
             raise MwaaInputError(
-                f"Role {name!r} comes with Airflow, which makes it again at every start; leave it there."
+                f"Role {name!r} is one of Airflow's own, which it creates again at every start. Keep it."
             )
         self.get(name)
 
         def delete(backend: Backend) -> None:
-            with contextlib.suppress(RemoteNotFound):  # it was there: an attempt whose answer was lost deleted it
+            with contextlib.suppress(RemoteNotFound):  # it existed: an attempt whose answer was lost deleted it
                 backend.delete_role(name)
 
         self._call(delete)
 
     def set(self, role: Role, *, dry_run: bool = False) -> RoleChange:
-        """Create one, or make its permissions these: what is to go is taken away before anything is added.
+        """Create one, or set its permissions: they are removed before any are added.
 
-        Users that have the role keep it. Repeated after an error, it completes what is missing.
+        Users that have the role keep it. Repeated after an error, it completes the change.
 
         :param dry_run: change nothing.
         :return: what was changed, or would be.
         :raises DagNotFound: Airflow has no permissions for a DAG yet.
-        :raises UnexpectedAnswer: it has other permissions afterwards.
+        :raises UnexpectedAnswer: it has other permissions afterward.
         """
         was = self.find(role.name)
         had = was.permissions if was is not None else frozenset()
@@ -125,8 +125,8 @@ class Roles:
         if other := (self.get(role.name).permissions ^ role.permissions) - _GIVEN_TO_ALL:
             differing = ", ".join(shown(other)[:5])
             raise UnexpectedAnswer(
-                f"Environment {self._access.name!r}: role {role.name!r} has other permissions than it was given "
-                f"({differing}). If someone else changes it too, settle who does; then run this again.",
+                f"Environment {self._access.name!r}: role {role.name!r} has other permissions than were set "
+                f"({differing}). If someone else changes it too, agree on who does, and run this again.",
                 env_name=self._access.name,
             )
         return change
@@ -140,19 +140,19 @@ class Roles:
         read_only: Collection[str] = READ_ONLY_RESOURCES,
         dry_run: bool = False,
     ) -> RoleChange:
-        """Make a role that sees some DAGs only, or change it until it is so; see :func:`restricted`.
+        """Create a role that sees only some DAGs, or change it accordingly; see :func:`restricted`.
 
         :param access: DAG id -> some of ``read``, ``edit``, ``delete``.
-        :param base_role: the role that says what else it may do.
-        :param read_only: resources of which nothing but reading remains.
+        :param base_role: the role whose other permissions it gets.
+        :param read_only: resources on which only reading is kept.
         :param dry_run: change nothing.
         :raises MwaaInputError: a name or an action cannot be used; nothing was changed.
-        :raises DagNotFound: a DAG isn't there; nothing was changed.
-        :raises RemoteNotFound: the base role isn't there; nothing was changed.
+        :raises DagNotFound: a DAG does not exist; nothing was changed.
+        :raises RemoteNotFound: the base role does not exist; nothing was changed.
         """
         if name in DEFAULT_ROLES:
             raise MwaaInputError(
-                f"Role {name!r}: Airflow gives this role its permissions back at every start; give another name, "
+                f"Role {name!r}: Airflow restores the permissions of this role at every start. Use another name, "
                 "and assign that to the users."
             )
         if missing := missing_dags(self._access, sorted(access)):
@@ -167,7 +167,7 @@ class Roles:
         return self.set(role, dry_run=dry_run)
 
     def _step(self, wanted: Role, now: Role | None) -> Role:
-        """Make one call, with a deadline of its own."""
+        """Make one call, with its own deadline."""
 
         def send(backend: Backend) -> Role:
             return backend.change_role(wanted, was=now)
@@ -177,7 +177,7 @@ class Roles:
         return self._call(send)
 
     def _call(self, send: Callable[[Backend], T]) -> T:
-        # All may be repeated: what has been done already is not done again.
+        # All may be repeated, because what is already done is not done again.
         if self._access.forced is None and self._access.major() >= 3:
             return self._access.call_by([TransportName.WEB_SESSION, TransportName.CLI], send)
         return self._access.call(send)
@@ -191,21 +191,21 @@ def restricted(
     read_only: Collection[str] = READ_ONLY_RESOURCES,
     airflow_version: str = "",
 ) -> Role:
-    """Make of a role one that reaches some DAGs only.
+    """Return a role that is restricted to some DAGs.
 
-    :param name: of the new role.
-    :param base: what it may do beside DAGs, such as the role User.
-    :param access: DAG id -> some of ``read``, ``edit`` (which is to trigger, pause and clear too), ``delete``.
-    :param read_only: resources of which nothing but reading remains.
-    :param airflow_version: of the environment. 2.8.0 to 2.8.2 take an entry of the menu for the right to read what it
-        leads to (CVE-2024-28746), so that a role there must go without those of DAGs.
-    :raises MwaaInputError: the base may change roles or users, and so could free itself; or it may not do with DAGs
-        what the new role shall.
+    :param name: name of the new role.
+    :param base: the role with its permissions other than on DAGs, such as User.
+    :param access: DAG id -> some of ``read``, ``edit`` (which includes trigger, pause and clear), ``delete``.
+    :param read_only: resources on which only reading is kept.
+    :param airflow_version: version of the environment. 2.8.0 to 2.8.2 treat a menu entry as the permission to read its
+        page (CVE-2024-28746), so that a role there must not have those of DAGs.
+    :raises MwaaInputError: the base may change roles or users, and so lift the restriction; or it lacks a permission on
+        DAGs that the new role needs.
     """
     for action, resource in sorted(base.permissions):
         if resource in ("Roles", "Users") and action not in _HARMLESS:
             raise MwaaInputError(
-                f"Base role {base.name!r} has {action} on {resource}, with which a user lifts any restriction; take "
+                f"Base role {base.name!r} has {action} on {resource}, with which a user can lift any restriction. Use "
                 "'User', 'Op' or 'Viewer'."
             )
     keeps_menus = airflow_version not in _MENUS_ARE_RIGHTS
@@ -221,8 +221,8 @@ def restricted(
             granted = (DAG_ACTIONS[action], f"DAG:{dag_id}")
             if base.permissions.isdisjoint({granted, (DAG_ACTIONS[action], "DAGs")}):
                 raise MwaaInputError(
-                    f"Base role {base.name!r} has no {DAG_ACTIONS[action]} on DAGs, and a role made of it would have "
-                    f"more than it has with {action!r} of DAG {dag_id!r}; leave that action out, or take another base."
+                    f"Base role {base.name!r} has no {DAG_ACTIONS[action]} on DAGs, and a role restricted from "
+                    f"it would exceed it with {action!r} of DAG {dag_id!r}. Leave that action out, or use another base."
                 )
             own.add(granted)
     return Role(name, frozenset(kept | own))
@@ -240,6 +240,5 @@ def shown(permissions: Collection[tuple[str, str]]) -> list[str]:
 def _check_name(name: str) -> None:
     if not name.strip() or len(name) > _MAX_NAME or _UNSENDABLE.search(name):
         raise MwaaInputError(
-            f"{name!r} cannot be the name of a role: give one of 1 to {_MAX_NAME} characters, without a slash or a "
-            "line break."
+            f"{name!r} cannot be the name of a role. Use 1 to {_MAX_NAME} characters, without a slash or a line break."
         )

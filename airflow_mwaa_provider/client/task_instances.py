@@ -19,7 +19,7 @@ _FAILED = (TaskState.FAILED, TaskState.UPSTREAM_FAILED)
 
 
 class TaskCalls:
-    """Read and clear task instances; read their logs and what they left behind."""
+    """Read and clear task instances; read their logs and XComs."""
 
     name: str
     _access: TransportSelector
@@ -27,7 +27,7 @@ class TaskCalls:
     def get_task_instance(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> TaskInstance:
         """Read one task instance.
 
-        :raises TaskInstanceNotFound: it isn't there.
+        :raises TaskInstanceNotFound: it does not exist.
         """
         for instance in self.get_task_instances(dag_id, run_id, task_ids=[task_id]):
             if instance.map_index == map_index:
@@ -47,7 +47,7 @@ class TaskCalls:
         task_ids: Sequence[str] | None = None,
         states: Sequence[TaskState] = (),
     ) -> list[TaskInstance]:
-        """List task instances of a run, each mapped one by itself; all of them where nothing narrows it."""
+        """List task instances of a run, mapped ones one by one; by default all of them."""
         return self.get_tasks_of_runs([(dag_id, run_id)], task_ids=task_ids, states=states)
 
     def get_tasks_of_runs(
@@ -57,9 +57,9 @@ class TaskCalls:
         task_ids: Sequence[str] | None = None,
         states: Sequence[TaskState] = (),
     ) -> list[TaskInstance]:
-        """List task instances of many runs; one call for a hundred runs, and for a hundred tasks of them.
+        """List task instances of many runs; one call per hundred runs, and per hundred tasks of them.
 
-        :param pairs: (dag_id, run_id) of each run; those that aren't there have no tasks.
+        :param pairs: (dag_id, run_id) of each run; those that do not exist have no tasks.
         """
         if not pairs:
             return []
@@ -77,15 +77,15 @@ class TaskCalls:
     ) -> list[TaskInstance]:
         """Clear task instances of a run, so that they run again; the run is queued again. The CLI has no such call.
 
-        Nothing is cleared before all of it was checked, and the call that clears is not repeated when its fate is
-        unknown. A running task that is cleared is ended, and begins anew.
+        Nothing is cleared before everything was checked, and the call that clears is not repeated if its outcome is
+        unknown. A running task that is cleared is stopped, and starts again.
 
         :param task_ids: the tasks, each with all of its mapped instances; ``None`` for all of the run.
-        :param downstream: also those that depend on them.
+        :param downstream: also the tasks that depend on them.
         :param only_failed: only those that failed, or whose upstream did.
         :param dry_run: change nothing.
-        :return: the task instances, as they were before, the mapped ones by their index.
-        :raises DagRunNotFound: the run isn't there.
+        :return: the task instances, as they were before, mapped ones sorted by index.
+        :raises DagRunNotFound: the run does not exist.
         :raises TaskInstanceNotFound: the run has no such task.
         :raises UnexpectedAnswer: Airflow would clear tasks of other runs too; nothing was cleared.
         """
@@ -116,13 +116,13 @@ class TaskCalls:
             )
         if others := sorted({of_run for of_run, _, _ in planned} - {run_id}):
             raise UnexpectedAnswer(
-                f"Environment {self.name!r}: its Airflow would clear tasks of run {others[0]!r} together with those of "
+                f"Environment {self.name!r}: its Airflow would also clear tasks of run {others[0]!r} with those of "
                 f"run {run_id!r}; nothing was cleared. Clear it in the Airflow UI.",
                 env_name=self.name,
             )
         if planned and not dry_run:
             clear(dry_run=False)
-        # Airflow 2 names no map index; what it clears of a mapped task is what the filter leaves of it.
+        # Airflow 2 returns no map index; it clears the instances of a mapped task that pass the filter.
         wanted = {(task_id, map_index) for _, task_id, map_index in planned}
         found = [
             instance
@@ -130,18 +130,18 @@ class TaskCalls:
             if (instance.task_id, instance.map_index) in wanted
             or ((instance.task_id, None) in wanted and (not only_failed or instance.state in _FAILED))
         ]
-        # The database gives mapped instances in any order; tasks keep theirs.
+        # The database returns mapped instances in any order; tasks keep their order.
         order = {task_id: number for number, task_id in enumerate(dict.fromkeys(each.task_id for each in found))}
         return sorted(found, key=lambda instance: (order[instance.task_id], instance.map_index))
 
     def get_xcom(
         self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1
     ) -> Any:
-        """Read what a task left behind. The CLI transport has no such call.
+        """Read an XCom. The CLI transport has no such call.
 
-        Airflow before 2.10 answers with text, in which anything but text is written as Python writes it.
+        Airflow before 2.10 returns a string, in which anything but a string is written as Python writes it.
 
-        :raises TaskInstanceNotFound: the task left nothing of that name.
+        :raises TaskInstanceNotFound: the task has no XCom of that name.
         """
         return self._access.call(lambda backend: backend.get_xcom(dag_id, run_id, task_id, key, map_index=map_index))
 
@@ -149,7 +149,7 @@ class TaskCalls:
         """Read the log of one try of a task. The CLI transport has no such call.
 
         :param try_number: 1 for the first try.
-        :raises TaskInstanceNotFound: it isn't there.
+        :raises TaskInstanceNotFound: the task instance does not exist.
         """
         return self._access.call(
             lambda backend: backend.get_task_log(dag_id, run_id, task_id, try_number=try_number, map_index=map_index)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts of somebody else's, on their way into Airflow's database."""
+"""Strings of unknown origin, before they are stored in Airflow's database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable(value: T) -> T:
-    """Return JSON's own types with each NUL and each half of a surrogate pair as U+FFFD: PostgreSQL refuses both."""
+    """Return JSON's own types with each NUL and each half of a surrogate pair as U+FFFD: PostgreSQL rejects both."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)  # type: ignore[return-value]
     if isinstance(value, dict):

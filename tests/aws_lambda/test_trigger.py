@@ -236,7 +236,7 @@ REFUSED: list[tuple[Any, str]] = [
     ("etl", "The event is a str"),
     ({"conf": "a=1"}, "conf of the event is a string. Give an object"),
     ({"dag_id": 7}, "dag_id of the event is a number. Give a string"),
-    ({"logical_date": "yesterday"}, "logical_date='yesterday' is no ISO 8601 date"),
+    ({"logical_date": "yesterday"}, "logical_date='yesterday' is not an ISO 8601 date"),
     ({"logical_date": "2026-01-31"}, "has no time zone"),
     ({"dag_id": "absent"}, "not found"),
     ({"Records": [{"EventSource": "aws:sns", "Sns": {}}]}, "records of aws:sns. Only aws:sqs or aws:s3 is supported"),

@@ -71,7 +71,7 @@ def test_a_wait_ends_as_the_run_does(
 def test_a_run_that_goes_on_when_the_time_is_over(terminal: Terminal, world: World) -> None:
     command = ("dags", "trigger", "env3", "etl", "--run-id", "it's one", "--wait")
     result = terminal.run(*command, "--wait-timeout", "0.3s", "--poll-interval", "0.1", status=1)
-    assert "did not end within 0.3 s; it is queued. It goes on there" in result.stderr
+    assert "did not end within 0.3 s; it is queued. It continues there" in result.stderr
     assert """To stop it: airflow-mwaa dags stop env3 etl 'it'"'"'s one'. To wait for it again: """ in result.stderr
     assert """airflow-mwaa dags wait env3 etl 'it'"'"'s one'\n""" in result.stderr
     assert "queued" in result.stdout
@@ -95,7 +95,7 @@ def test_a_paused_dag_is_told_at_once(terminal: Terminal) -> None:
         (["env3", "etl", "--conf", '{"a": NaN}'], 2, "conf cannot be written as JSON"),
         (["env3", "etl", "--conf", "@no/such"], 2, "File 'no/such' cannot be read: No such file or directory."),
         (["env3", "etl", "--logical-date", "2026-01-01"], 2, "--logical-date='2026-01-01' has no time zone"),
-        (["env3", "etl", "--logical-date", "now"], 2, "--logical-date='now' is no ISO 8601 date"),
+        (["env3", "etl", "--logical-date", "now"], 2, "--logical-date='now' is not an ISO 8601 date"),
         (["env3", "etl", "--note", "n", "--transport", "cli"], 2, "note cannot go through MWAA's CLI endpoint"),
     ],
 )

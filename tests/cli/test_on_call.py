@@ -467,8 +467,8 @@ def test_a_role_is_made_shown_and_changed(terminal: Terminal, world: World, env_
 def test_a_role_is_deleted(terminal: Terminal, world: World, env_name: str) -> None:
     world.airflow(env_name).roles.roles["team"] = {("can_read", "DAG:etl")}
     assert terminal.run("roles", "delete", env_name, "team").stdout == f"role 'team' deleted in {env_name}\n"
-    assert "there is no role 'team'" in terminal.error("roles", "delete", env_name, "team", status=1)
-    assert "comes with Airflow" in terminal.error("roles", "delete", env_name, "Admin", status=2)
+    assert "no role 'team'" in terminal.error("roles", "delete", env_name, "team", status=1)
+    assert "is one of Airflow's own" in terminal.error("roles", "delete", env_name, "Admin", status=2)
 
 
 @pytest.mark.parametrize(
@@ -482,7 +482,7 @@ def test_a_role_is_deleted(terminal: Terminal, world: World, env_name: str) -> N
             1,
             "no DAG 'none', so role 'team' was left as it is. Check the ids, and that the DAGs",
         ),
-        (["Admin", "--dag", "etl"], 2, "Role 'Admin': Airflow gives this role its permissions back"),
+        (["Admin", "--dag", "etl"], 2, "Role 'Admin': Airflow restores the permissions of this role"),
         (["team", "--dag", "etl", "--base-role", "Admin"], 2, "Base role 'Admin' has can_edit on Roles"),
     ],
 )

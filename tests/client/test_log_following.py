@@ -175,5 +175,5 @@ def test_which_of_the_mapped_ones(world: World) -> None:
     assert one_task_instance(environment, "etl", "one", "load", 17).map_index == 17
     with pytest.raises(TaskInstanceNotFound, match="has no map index 40"):
         one_task_instance(environment, "etl", "one", "load", 40)
-    with pytest.raises(TaskInstanceNotFound, match="task 'nope' of run 'one' of DAG 'etl' is not there"):
+    with pytest.raises(TaskInstanceNotFound, match="task 'nope' of run 'one' of DAG 'etl' does not exist"):
         one_task_instance(environment, "etl", "one", "nope", None)

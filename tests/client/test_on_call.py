@@ -138,7 +138,7 @@ def test_roles_are_listed_and_deleted(world: World, env_name: str) -> None:
     with pytest.raises(UnsupportedByTransport, match="deleting a role cannot go through"):
         world.environment(env_name, "cli").roles.delete("dag-etl")
     roles = world.environment(env_name).roles
-    with pytest.raises(MwaaInputError, match="comes with Airflow"):
+    with pytest.raises(MwaaInputError, match="is one of Airflow's own"):
         roles.delete("User")
     roles.delete("dag-etl")
     assert "dag-etl" not in airflow.roles.roles

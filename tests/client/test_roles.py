@@ -131,7 +131,7 @@ def test_a_dry_run_changes_nothing(world: World, roles: Roles, way: Any) -> None
 
 def test_a_role_without_permissions_is_there(roles: Roles) -> None:
     assert roles.find("Public") == Role("Public")
-    with pytest.raises(RemoteNotFound, match="there is no role 'public'"):
+    with pytest.raises(RemoteNotFound, match="no role 'public'"):
         roles.get("public")
 
 
@@ -225,7 +225,7 @@ def test_someone_else_who_changes_it_too_is_noticed(world: World) -> None:
         return found
 
     roles.find = find_and_disturb  # type: ignore[method-assign]
-    with pytest.raises(UnexpectedAnswer, match=r"other permissions than it was given.*can_edit on Jobs"):
+    with pytest.raises(UnexpectedAnswer, match=r"other permissions than were set.*can_edit on Jobs"):
         roles.set(Role(NAME, frozenset({READ, EDIT})))
 
 

@@ -125,7 +125,7 @@ def test_a_run_that_ended_without_the_task_ends_the_wait() -> None:
     assert wait("load").needs_run([])
     assert wait("load").needs_run([task("load", "none")])
     assert not wait("load").needs_run([task("load", "queued")])
-    assert step(wait("load"), GOING_ON) == Wait(2.0, "there is no load yet")
+    assert step(wait("load"), GOING_ON) == Wait(2.0, "load not created yet")
     assert step(wait("load"), GOING_ON, load="none") == Wait(2.0, "none")
     for tasks, error in (({}, TaskInstanceNotFound), ({"load": "none"}, TaskInstanceFailed)):
         found = step(wait("load"), ENDED, **tasks)
@@ -150,4 +150,4 @@ def test_ends_without_success(seen: Any, now: float, error: type[MwaaError]) -> 
 
 def test_trouble_that_passes_is_waited_out_and_a_run_may_appear() -> None:
     assert wait("load").step(Throttled("slow", transient=True, retry_after_s=9), 101.0) == Wait(9, "slow")
-    assert wait("load", may_appear=True).step(DagRunNotFound("no"), 101.0) == Wait(2.0, "not there yet")
+    assert wait("load", may_appear=True).step(DagRunNotFound("no"), 101.0) == Wait(2.0, "not created yet")

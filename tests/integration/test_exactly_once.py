@@ -81,7 +81,7 @@ def test_a_request_without_a_date_and_a_run_that_has_one(world: World, env_name:
     if environment.airflow_version.startswith("2."):
         assert environment.trigger_dag_run("paused", dated, {"n": 1}).created is False
         return
-    with pytest.raises(DagRunAlreadyExists, match=r"its logical date is 2026-.*, asked for was none"):
+    with pytest.raises(DagRunAlreadyExists, match=r"its logical date is 2026-.*, and none was requested"):
         environment.trigger_dag_run("paused", dated, {"n": 1})
 
 

@@ -102,7 +102,7 @@ def test_the_roles_of_airflow_3_are_not_in_reach_of_invoke_rest_api(world: World
     [
         ({"dag_ids": ["echo", "nope"]}, DagNotFound, "no DAG 'nope'"),
         ({"dag_ids": ["echo"], "base_role": "user"}, RemoteNotFound, "no role 'user'"),
-        ({"dag_ids": ["echo"], "base_role": "Admin"}, MwaaInputError, "lifts any restriction"),
+        ({"dag_ids": ["echo"], "base_role": "Admin"}, MwaaInputError, "can lift any restriction"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_changed(

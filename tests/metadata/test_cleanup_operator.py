@@ -109,9 +109,9 @@ def test_a_table_that_fails_fails_the_task(lab: Lab, of_old_time: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"retention": "30"}, "retention='30' is no timedelta"),
+        ({"retention": "30"}, "retention='30' is not a timedelta"),
         ({"retention": timedelta(hours=2)}, "below one day"),
-        ({"tables": "dag_run"}, "is no list of names"),
+        ({"tables": "dag_run"}, "is not a list of names"),
         ({"workers": "many"}, "workers='many' is no number"),
         ({"archive_to": "bucket/prefix"}, "write s3://BUCKET/PREFIX"),
         ({"route": "rest", "metadata_conn_id": None, "env_name": "e"}, "Route rest can only export"),
@@ -131,9 +131,9 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_lengths_of_time_are_checked_at_once() -> None:
-    with pytest.raises(MwaaInputError, match="max_transaction=1 is no timedelta"):
+    with pytest.raises(MwaaInputError, match="max_transaction=1 is not a timedelta"):
         MetadataCleanupOperator(task_id="t", max_transaction=1)
-    with pytest.raises(MwaaInputError, match=r"retention_by_table\['xcom'\]=7 is no timedelta"):
+    with pytest.raises(MwaaInputError, match=r"retention_by_table\['xcom'\]=7 is not a timedelta"):
         MetadataCleanupOperator(task_id="t", retention_by_table={"xcom": 7})
 
 

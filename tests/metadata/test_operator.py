@@ -169,7 +169,7 @@ def test_what_cannot_be_is_said_in_one_line(lab, bucket, connections) -> None:
         "Use one of auto": {"route": "direct"},
         "Leave metadata_conn_id out": {"route": "mwaa_environment", "metadata_conn_id": "metadata"},
         "Use a connection of type postgres": {"metadata_conn_id": "mysql"},
-        "is no list of names": {"metadata_conn_id": "metadata", "tables": "dag_run"},
+        "is not a list of names": {"metadata_conn_id": "metadata", "tables": "dag_run"},
         "has no time zone": {"metadata_conn_id": "metadata", "since": "2026-01-01"},
         "is not before until": {
             "metadata_conn_id": "metadata",

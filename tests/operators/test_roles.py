@@ -74,9 +74,9 @@ def test_templates() -> None:
         ({"dag_ids": ["etl"], "actions": "read"}, MwaaInputError, "actions='read' must be a list"),
         ({"dag_ids": ["etl"], "actions": ["write"]}, MwaaInputError, "'write' must be one of read, edit, delete"),
         ({"dag_ids": {"etl": ["can_read"]}}, MwaaInputError, r"dag_ids\['etl'\]: 'can_read' must be one of"),
-        ({"dag_ids": ["etl"], "role_name": "Viewer"}, MwaaInputError, "gives this role its permissions back"),
+        ({"dag_ids": ["etl"], "role_name": "Viewer"}, MwaaInputError, "restores the permissions of this role"),
         ({"dag_ids": ["etl"], "role_name": "a/b"}, MwaaInputError, "cannot be the name of a role"),
-        ({"dag_ids": ["etl"], "base_role": "Admin"}, MwaaInputError, "lifts any restriction"),
+        ({"dag_ids": ["etl"], "base_role": "Admin"}, MwaaInputError, "can lift any restriction"),
         ({"dag_ids": ["etl"], "transport": "soap"}, MwaaInputError, "transport='soap'"),
     ],
 )

@@ -193,7 +193,7 @@ def test_a_retry_that_asks_for_something_else_fails_and_names_what(
 ) -> None:
     trigger(in_run(FIRST), {"day": 1, "secret": "xyzzy", "list": (1, 2)}, transport=transport, **given)
     trigger(in_run(RETRY), {"day": 1, "secret": "xyzzy", "list": [1, 2]}, transport=transport, **given)
-    with pytest.raises(Exception, match=r"made for another request.*its conf has another 'day'") as caught:
+    with pytest.raises(Exception, match=r"created for another request.*its conf has another 'day'") as caught:
         trigger(in_run(RETRY), {"day": 2, "secret": "xyzzy", "list": [1, 2]}, transport=transport, **given)
     assert type(caught.value).__name__ == "AirflowFailException"
     assert "xyzzy" not in str(caught.value)
@@ -205,7 +205,7 @@ def test_a_retry_that_asks_for_something_else_fails_and_names_what(
 @pytest.mark.parametrize("trigger", ["function"], indirect=True)
 def test_a_run_id_that_is_given_twice_with_another_conf(trigger: Callable[..., Any], world: World) -> None:
     trigger(in_run(FIRST), {"day": 1}, run_id="mine")
-    with pytest.raises(Exception, match="already has a run 'mine', made for another request"):
+    with pytest.raises(Exception, match="already has a run 'mine', created for another request"):
         trigger(in_run(FIRST), {"day": 2}, run_id="mine")
     assert confs(world) == [{"day": 1}]
 
@@ -218,7 +218,7 @@ def test_a_run_of_another_request_is_skipped_where_any_run_of_that_id_is(
         trigger(in_run(FIRST), {"day": 2}, trigger_run_id="mine", skip_when_already_exists=True)
     assert type(caught.value).__name__ == "AirflowSkipException"
     # Clearing it would run the other request again.
-    with pytest.raises(Exception, match="made for another request"):
+    with pytest.raises(Exception, match="created for another request"):
         trigger(in_run(FIRST), {"day": 2}, trigger_run_id="mine", reset_dag_run=True)
     assert world.airflow().runs[0]["state"] == "success"
 
@@ -230,7 +230,9 @@ def test_another_date_under_one_id_names_both(world: World, transport: str, name
     one, other = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
     environment.trigger_dag_run("etl", "run_1", {"n": 1}, one)
     assert environment.trigger_dag_run("etl", "run_1", {"n": 1}, one).created is False
-    with pytest.raises(Exception, match=r"logical date is 2026-01-01T00:00:00\+00:00, asked for was 2026-01-02T00"):
+    with pytest.raises(
+        Exception, match=r"logical date is 2026-01-01T00:00:00\+00:00, and 2026-01-02T00.* was requested"
+    ):
         environment.trigger_dag_run("etl", "run_1", {"n": 1}, other)
     with pytest.raises(Exception, match="its conf has another 'n'"):
         environment.trigger_dag_run("etl", "run_1", {"n": 2}, one)
@@ -244,7 +246,7 @@ def test_another_data_interval_under_one_id_names_both(world: World, transport: 
     environment.trigger_dag_run("etl", "run_1", data_interval=(one, two))
     assert environment.trigger_dag_run("etl", "run_1", data_interval=(one, two)).created is False
     with pytest.raises(
-        DagRunAlreadyExists, match=r"interval is 2026-01-01.* to 2026-01-02.*, asked for was 2026-01-02"
+        DagRunAlreadyExists, match=r"interval is 2026-01-01.* to 2026-01-02.*, and 2026-01-02.* was requested"
     ):
         environment.trigger_dag_run("etl", "run_1", data_interval=(two, three))
 
@@ -253,7 +255,7 @@ def test_a_run_that_another_one_made_meanwhile_is_not_taken_for_ours_after_a_los
     environment = world.environment("env3", "web_session")
     world.airflow().create("etl", "run_1", {"n": 1})
     world.fault("rest", "reset_before", method="POST", times=1)
-    with pytest.raises(Exception, match="made for another request"):
+    with pytest.raises(Exception, match="created for another request"):
         environment.trigger_dag_run("etl", "run_1", {"n": 2})
 
 
@@ -270,7 +272,7 @@ def test_a_request_without_a_date_and_a_run_that_has_one(world: World, name: str
         assert environment.trigger_dag_run("etl", "dated", {"n": 1}).created is False
         return
     with pytest.raises(
-        DagRunAlreadyExists, match=r"its logical date is 2026-01-01T00:00:00\+00:00, asked for was none"
+        DagRunAlreadyExists, match=r"its logical date is 2026-01-01T00:00:00\+00:00, and none was requested"
     ):
         environment.trigger_dag_run("etl", "dated", {"n": 1})
     # Nor is one of these what an earlier release made for the request.

@@ -259,7 +259,7 @@ def test_a_template_that_fails_does_not_bring_the_rest_into_the_log(caplog: pyte
     [
         ({"on_conflict": "merge"}, "on_conflict='merge' must be one of 'overwrite', 'skip', 'fail'"),
         ({"transport": "pigeon"}, "transport='pigeon'"),
-        ({"restore_timeout": 300}, "restore_timeout=300 is no timedelta"),
+        ({"restore_timeout": 300}, "restore_timeout=300 is not a timedelta"),
     ],
 )
 def test_wrong_parameters_are_refused_when_the_dag_is_parsed(more: dict[str, Any], message: str) -> None:

@@ -23,17 +23,17 @@ def export(**more: Any) -> MetadataToS3Operator:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"retention": 30}, r"retention=30 is no timedelta; write timedelta\(days=30\)"),
-        ({"retention": "30d"}, r"retention='30d' is no timedelta; write timedelta\(days=30\)"),
-        ({"retention": None}, r"retention=None is no timedelta"),
-        ({"max_age": 365}, r"max_age=365 is no timedelta; write timedelta\(days=365\)"),
-        ({"retention_by_table": {"xcom": 7}}, r"\['xcom'\]=7 is no timedelta; write timedelta\(days=7\)"),
-        ({"max_duration": 2}, r"max_duration=2 is no timedelta; write timedelta\(hours=2\)"),
-        ({"lock_timeout": 0.5}, r"lock_timeout=0.5 is no timedelta; write timedelta\(seconds=0.5\)"),
+        ({"retention": 30}, r"retention=30 is not a timedelta. Write timedelta\(days=30\)"),
+        ({"retention": "30d"}, r"retention='30d' is not a timedelta. Write timedelta\(days=30\)"),
+        ({"retention": None}, r"retention=None is not a timedelta"),
+        ({"max_age": 365}, r"max_age=365 is not a timedelta. Write timedelta\(days=365\)"),
+        ({"retention_by_table": {"xcom": 7}}, r"\['xcom'\]=7 is not a timedelta. Write timedelta\(days=7\)"),
+        ({"max_duration": 2}, r"max_duration=2 is not a timedelta. Write timedelta\(hours=2\)"),
+        ({"lock_timeout": 0.5}, r"lock_timeout=0.5 is not a timedelta. Write timedelta\(seconds=0.5\)"),
         ({"retention": timedelta(hours=1)}, "is below one day"),
         ({"max_age": timedelta(days=3)}, "is not more than the retention"),
-        ({"max_duration": timedelta(0)}, "max_duration=0:00:00 is no length of time"),
-        ({"tables": "xcom"}, "tables='xcom' is no list of names"),
+        ({"max_duration": timedelta(0)}, "max_duration=0:00:00 must be more than 0"),
+        ({"tables": "xcom"}, "tables='xcom' is not a list of names"),
         ({"dag_ids": []}, "dag_ids is empty"),
         ({"batch_rows": 0}, "batch_rows=0"),
         ({"workers": 99}, "workers=99 is not between 1 and 8"),
@@ -53,25 +53,25 @@ def test_a_cleanup_that_cannot_be(more: dict[str, Any], message: str) -> None:
     [
         (
             {"bucket": "s3://b/files"},
-            "bucket='s3://b/files' is no name of a bucket: give the name alone, without s3://",
+            "bucket='s3://b/files' is not a bucket name. Give the name alone, without s3://",
         ),
-        ({"bucket": "b/files"}, "bucket='b/files' is no name of a bucket"),
-        ({"bucket": ""}, "bucket='' is no name of a bucket"),
-        ({"bucket": None}, "bucket=None is no name of a bucket"),
+        ({"bucket": "b/files"}, "bucket='b/files' is not a bucket name"),
+        ({"bucket": ""}, "bucket='' is not a bucket name"),
+        ({"bucket": None}, "bucket=None is not a bucket name"),
         ({"route": "cli"}, "Route cli can only clean. Use one of auto, database, mwaa_environment, api, rest"),
         ({"route": None}, "route=None is unknown"),
         ({"file_format": "json"}, "file_format='json' is unknown; there are csv and parquet"),
         ({"compression": "snappy"}, "compression='snappy' is unknown for csv"),
         ({"layout": "flat"}, "layout='flat' is unknown. Use table or hive"),
         ({"layout": "table", "incremental": True}, "An incremental export needs the layout hive"),
-        ({"since": "yesterday"}, "since='yesterday' is no ISO 8601 date"),
+        ({"since": "yesterday"}, "since='yesterday' is not an ISO 8601 date"),
         ({"since": "2026-01-01"}, "since='2026-01-01' has no time zone"),
         ({"until": datetime(2026, 1, 1)}, "has no time zone"),
-        ({"since": 30}, "since=30 is no ISO 8601 date"),
-        ({"since": timedelta(days=30)}, "is no ISO 8601 date"),
+        ({"since": 30}, "since=30 is not an ISO 8601 date"),
+        ({"since": timedelta(days=30)}, "is not an ISO 8601 date"),
         ({"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "is not before until"),
-        ({"exclude": "log"}, "exclude='log' is no list of names"),
-        ({"statement_timeout": 60}, r"statement_timeout=60 is no timedelta; write timedelta\(seconds=60\)"),
+        ({"exclude": "log"}, "exclude='log' is not a list of names"),
+        ({"statement_timeout": 60}, r"statement_timeout=60 is not a timedelta. Write timedelta\(seconds=60\)"),
     ],
 )
 def test_an_export_that_cannot_be(more: dict[str, Any], message: str) -> None:
@@ -88,7 +88,7 @@ def test_what_a_template_gives_is_left_to_the_task() -> None:
         export(**{name: "{{ params.x }}"})
         assert export(**{name: lambda context, jinja_env: None}) is not None
     # What is known beside it is checked all the same.
-    with pytest.raises(MwaaInputError, match="max_age=3 is no timedelta"):
+    with pytest.raises(MwaaInputError, match="max_age=3 is not a timedelta"):
         cleanup(retention="{{ params.x }}", max_age=3)
     # It may be fine with what is to come.
     cleanup(retention="{{ params.x }}", max_age=timedelta(days=3))

@@ -200,7 +200,7 @@ def test_one_instance_of_a_mapped_task(world: World, sensor: Callable[..., Any])
         (MwaaDagRunSensor, {"success_states": "success"}, "Give a list"),
         (MwaaDagRunSensor, {"success_states": ["failed"], "failure_states": ["failed"]}, "Name each state once"),
         (MwaaDagRunSensor, {"transport": "pigeon"}, "transport='pigeon'"),
-        (MwaaDagRunSensor, {"max_retries": 0}, "max_retries=0 is no number above 0"),
+        (MwaaDagRunSensor, {"max_retries": 0}, "max_retries=0 must be a positive number"),
         (MwaaTaskSensor, {"external_task_id": "x", "failure_states": ["sleeping"]}, "failure_states.*'sleeping'"),
         (MwaaTaskSensor, {"external_task_id": "x", "skipped_states": ["success"]}, "Name each state once"),
     ],

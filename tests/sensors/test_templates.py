@@ -74,8 +74,8 @@ def test_states_of_tasks_out_of_templates(world: World, rendered: Callable[..., 
 @pytest.mark.parametrize(
     ("field", "template", "said", "message"),
     [
-        ("poke_interval", "{{ params.x }}", "soon", "poke_interval='soon' is no number of 0 or more"),
-        ("max_retries", "{{ params.x }}", "0", "max_retries='0' is no number above 0"),
+        ("poke_interval", "{{ params.x }}", "soon", "poke_interval='soon' must be a number, 0 or more"),
+        ("max_retries", "{{ params.x }}", "0", "max_retries='0' must be a positive number"),
         ("success_states", ["{{ params.x }}"], "sleeping", "success_states: 'sleeping' is not a valid"),
         ("failure_states", ["{{ params.x }}"], "success", "success is in allowed_states and in failure_states"),
         ("success_states", "{{ params.x }}", ["success"], "needs a DAG with render_template_as_native_obj=True"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads of many things at once, in which one thing's own error must not become everyone's."""
+"""Reads of many objects at once, in which the error of one object must not fail all of them."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ __all__ = ["Batch"]
 K = TypeVar("K")
 T = TypeVar("T")
 
-# Deadline of each call that looks for whose error it is: the call before it had its time to be tried again.
+# Deadline of each call that searches for the cause of an error: the call before it had time for its retries.
 _SEARCH_S = 5.0
-# Transient failures in one read beyond those that it takes to find one key among all.
+# Transient failures in one read, beyond those that it takes to find one key among all.
 _SPARE_FAILURES = 4
 
 
 class Batch(Generic[K]):
-    """Reads many things together as long as that works; where it doesn't, finds out by halving whose error it is.
+    """Read many objects together as long as that works; otherwise find by bisection which one causes the error.
 
-    An error that isn't transient costs two calls for each halving, and what it belongs to is not asked for again. One
-    that is transient may as well be everyone's, and is searched for a few calls only; what it was found to belong to is
-    read by itself from then on, until that succeeds.
+    A permanent error costs two calls for each halving, and its object is not read again. A transient error may as well
+    concern all objects, and is searched for with a few calls only; the object that was found is read separately from
+    then on, until that succeeds.
     """
 
     def __init__(self) -> None:
-        self._apart: dict[K, None] = {}
-        """What failed for a time when it was read by itself; what was tried last stands last."""
+        self._separate: dict[K, None] = {}
+        """Keys that failed transiently when read separately; the one that was tried last is last."""
 
     def keep(self, keys: Collection[K]) -> None:
-        """Forget what isn't read any more."""
-        self._apart = {key: None for key in self._apart if key in keys}
+        """Forget keys that are no longer read."""
+        self._separate = {key: None for key in self._separate if key in keys}
 
     def read(
         self, wanted: Sequence[K], read: Callable[[Sequence[K]], Iterable[T]]
     ) -> tuple[list[T], dict[K, MwaaError]]:
-        """Read all of these, in as few calls as it takes.
+        """Read all of these, in as few calls as possible.
 
         :param read: reads several at once.
-        :return: what could be read, and the errors of what couldn't.
-        :raises MwaaError: nothing could be read, for a reason that has nothing to do with what was asked for.
+        :return: what could be read, and the errors of the others.
+        :raises MwaaError: nothing could be read, for a reason that is unrelated to the keys.
         """
         found: list[T] = []
         errors: dict[K, MwaaError] = {}
         alone: list[K] = []
-        together = [key for key in wanted if key not in self._apart]
-        # A stack: those together come first, then what is apart, the one that was tried last at the end.
-        left = [*([key] for key in reversed(self._apart) if key in wanted), together]
+        together = [key for key in wanted if key not in self._separate]
+        # A stack: those together come first, then the separate ones, the one that was tried last at the end.
+        left = [*([key] for key in reversed(self._separate) if key in wanted), together]
         failures_left = len(wanted).bit_length() + _SPARE_FAILURES
         while left:
             keys = left.pop()
@@ -74,9 +74,9 @@ class Batch(Generic[K]):
                 with contextlib.nullcontext() if keys is together else within(_SEARCH_S):
                     found += read(keys)
             except MwaaError as error:
-                if _is_everyones(error):
+                if _concerns_all(error):
                     raise
-                # What only reads can be asked again after a time-out, then perhaps with less at once.
+                # A reading call can be repeated after a time-out, then perhaps with fewer keys.
                 error.transient |= isinstance(error, CallTimeout)
                 failures_left -= error.transient
                 if len(keys) > 1 and failures_left:
@@ -90,19 +90,19 @@ class Batch(Generic[K]):
                     break
             else:
                 for key in keys:
-                    self._apart.pop(key, None)
+                    self._separate.pop(key, None)
         for key in alone:
-            self._apart.pop(key, None)
-            self._apart[key] = None
+            self._separate.pop(key, None)
+            self._separate[key] = None
         return found, errors
 
 
-def _is_everyones(error: MwaaError) -> bool:
-    """Whether a failure has nothing to do with what was asked for, so that to ask for less cannot help."""
+def _concerns_all(error: MwaaError) -> bool:
+    """Return whether a failure is unrelated to the keys, so that reading fewer cannot help."""
     if isinstance(error, AccessDenied):
-        # AWS refuses the caller, Airflow may refuse one DAG; and a call that goes its own way is refused by itself.
-        went_its_own_way = isinstance(error.__cause__, UnsupportedByTransport | AnswerTooLarge)
-        return error.status != 403 and not went_its_own_way
+        # AWS denies the caller, Airflow may deny one DAG; and a call over another transport is denied on its own.
+        used_another_transport = isinstance(error.__cause__, UnsupportedByTransport | AnswerTooLarge)
+        return error.status != 403 and not used_another_transport
     if isinstance(error, EnvironmentUnavailable):
         return not isinstance(error, WebServerUnreachable)
     return isinstance(error, Throttled | TokenExpired | CliCommandNotAllowed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits that sleep in the caller's thread, and what to say of a run that failed."""
+"""Waits that sleep in the caller's thread, and details about a run that failed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Awaited", "explained", "wait_until_done"]
 
 log = logging.getLogger(__name__)
 
-# A run that is still queued after this time may wait for somebody to unpause its DAG.
+# A run that is still queued after this time may have a paused DAG.
 _QUEUED_FOR_LONG_S = 60.0
 _LOGS_OF_TASKS = 3
 _LINES_OF_LOG = 15
@@ -35,10 +35,10 @@ _END_OF_TRACEBACK = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Failed|Timeout|
 
 
 class Awaited(Watched, Protocol):
-    """What a wait asks of an environment: what a watcher does, and what it says of a run that failed."""
+    """What a wait reads from an environment: what a watcher reads, and details about a run that failed."""
 
     def is_dag_paused(self, dag_id: str) -> bool | None:
-        """Return whether a DAG is paused; ``None`` where that is unknown."""
+        """Return whether a DAG is paused; ``None`` if that is unknown."""
 
     def get_task_instances(
         self, dag_id: str, run_id: str, *, task_ids: Sequence[str] | None = None, states: Sequence[TaskState] = ()
@@ -60,9 +60,9 @@ def wait_until_done(
 ) -> Done:
     """Look, sleep, and look again until the wait ends.
 
-    :param wait: started at the present time of ``clock``.
-    :param seen: the run as it has just been seen, or made: the first look can come later.
-    :param on_look: is told what each look saw that did not end the wait: a state, or what went wrong.
+    :param wait: started at the current time of ``clock``.
+    :param seen: the run as just read or created; the first look is postponed then.
+    :param on_look: called with what each look saw that did not end the wait: a state, or an error.
     :raises MwaaError: the wait ended without success.
     """
     watcher = Watcher(environment, clock)
@@ -70,7 +70,7 @@ def wait_until_done(
     last: Seen = _look(watcher, wait, wait.deadline_s) if seen is None else seen
     while True:
         now = clock()
-        step = wait.step(last, now)  # type: ignore[arg-type]  # a look answers each wait in its kind
+        step = wait.step(last, now)  # type: ignore[arg-type]  # a look returns what fits the wait
         if isinstance(step, Wait) and not isinstance(last, MwaaError):
             with within(wait.left_s(now)):
                 watcher.learn([wait], now)
@@ -121,9 +121,9 @@ def _warn_if_paused(environment: Awaited, dag_id: str) -> None:
 
 
 def explained(environment: Awaited, error: MwaaError) -> MwaaError:
-    """Add to the end of a wait what its reader wants to know next, as far as it can be asked.
+    """Add details to the error of a wait, as far as they can be read.
 
-    The error of a failed run says which tasks failed; the ends of their logs go to this process's log.
+    The error of a failed run names the failed tasks; the ends of their logs are written to this process's log.
     """
     if isinstance(error, DagRunFailed):
         return _with_failed_tasks(environment, error)
@@ -131,7 +131,7 @@ def explained(environment: Awaited, error: MwaaError) -> MwaaError:
         try:
             instances = environment.get_task_instances(error.dag_id, error.run_id, states=[TaskState.FAILED])
         except MwaaError as unknown:
-            log.warning("The logs of run %r cannot be found: %s", error.run_id, unknown)
+            log.warning("The logs of run %r cannot be read: %s", error.run_id, unknown)
             return error
         _show_logs(environment, [instance for instance in instances if instance.label in error.task_ids])
     return error
@@ -143,14 +143,14 @@ def _with_failed_tasks(environment: Awaited, error: DagRunFailed) -> DagRunFaile
     try:
         failed = environment.get_task_instances(error.dag_id, error.run_id, states=[TaskState.FAILED])
     except MwaaError as unknown:
-        log.warning("Which tasks of run %r failed is unknown: %s", error.run_id, unknown)
+        log.warning("The failed tasks of run %r cannot be read: %s", error.run_id, unknown)
         return error
     last_line = _show_logs(environment, failed)
     labels = tuple(instance.label for instance in failed)
     return DagRunFailed(
-        f"{error} Failed tasks: {', '.join(labels)}.{f' {failed[0].label} said: {last_line}' if last_line else ''}"
+        f"{error} Failed tasks: {', '.join(labels)}.{f' Error of {failed[0].label}: {last_line}' if last_line else ''}"
         if labels
-        else f"{error} None of its tasks failed: it was marked so by hand, or stopped.",
+        else f"{error} None of its tasks failed: it was marked as failed manually, or stopped.",
         dag_id=error.dag_id,
         run_id=error.run_id,
         state=error.state,
@@ -160,11 +160,11 @@ def _with_failed_tasks(environment: Awaited, error: DagRunFailed) -> DagRunFaile
 
 
 def _show_logs(environment: Awaited, failed: list[TaskInstance]) -> str:
-    """Put the ends of the first tasks' logs into our own; give the line of the first one that names its error."""
-    said = ""
+    """Log the ends of the first tasks' logs; return the line of the first one that names its error."""
+    error_line = ""
     for number, instance in enumerate(failed[:_LOGS_OF_TASKS]):
         if not instance.try_number:
-            continue  # the CLI tells no try, and shows no logs
+            continue  # the CLI shows neither tries nor logs
         try:
             text = environment.get_task_log(
                 instance.dag_id,
@@ -185,11 +185,11 @@ def _show_logs(environment: Awaited, failed: list[TaskInstance]) -> str:
             "\n".join(f"    {line}" for line in lines[-_LINES_OF_LOG:]),
         )
         if number == 0:
-            said = _error_line(lines)
-    return said
+            error_line = _error_line(lines)
+    return error_line
 
 
 def _error_line(lines: list[str]) -> str:
-    """Give the last line that looks like the end of a traceback, shortened."""
+    """Return the last line that looks like the end of a traceback, truncated."""
     found = next((line for line in reversed(lines) if _END_OF_TRACEBACK.match(line)), "")
     return found if len(found) <= _MAX_QUOTE_CHARS else f"{found[:_MAX_QUOTE_CHARS]}…"

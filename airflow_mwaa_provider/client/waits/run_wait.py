@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The logic of a wait, without a clock, a thread or a network: pure steps for sync and deferred waits alike.
 
-A driver looks at the remote runs, hands what it saw to a wait's ``step``, and does what the step says. There are two:
-:mod:`~airflow_mwaa_provider.client.waits.blocking` sleeps in a thread, the triggers share one poller in a process.
+A driver looks at the remote runs, passes what it saw to a wait's ``step``, and does what the step returns. There are
+two: :mod:`~airflow_mwaa_provider.client.waits.blocking` sleeps in a thread, and the triggers of a process share one
+poller.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Wait:
 class Done:
     """What was waited for ended in a state that counts as success.
 
-    ``skipped``: of the tasks that were waited for, all were skipped.
+    ``skipped``: all tasks that were waited for were skipped.
     """
 
     run: DagRun | None = None
@@ -42,7 +43,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """The wait is over without success. ``run`` is the last that was seen of the run."""
+    """The wait ended without success. ``run`` is the run as last seen."""
 
     error: MwaaError
     run: DagRun | None = None
@@ -53,11 +54,11 @@ Step = Wait | Done | Failed
 
 @dataclass(frozen=True)
 class PollInterval:
-    """How often to look: a fixed pace, or one that slows down with the age of the wait.
+    """How often to look: at a fixed interval, or at one that grows with the age of the wait.
 
-    :param fixed_s: a fixed pace; ``None`` adapts.
-    :param min_s: fastest pace, used at first and near the expected end.
-    :param max_s: slowest pace.
+    :param fixed_s: a fixed interval; ``None`` adapts it.
+    :param min_s: shortest interval, used at first and near the expected end.
+    :param max_s: longest interval.
     """
 
     fixed_s: float | None = None
@@ -65,7 +66,7 @@ class PollInterval:
     max_s: float = 60.0
 
     def delay_s(self, age_s: float, expected_s: float | None = None) -> float:
-        """Give the pause for a wait of this age: a tenth of it, within the bounds.
+        """Return the pause for a wait of this age: a tenth of it, within the bounds.
 
         :param expected_s: the age at which the end is expected; the nearer it is, the shorter the pause, but never
             shorter than a fiftieth of the age.
@@ -80,11 +81,11 @@ class PollInterval:
 
 @dataclass(frozen=True)
 class Patience:
-    """What all waits have: whom they wait for, how long, and how often they look.
+    """What all waits have: what they wait for, how long, and how often they look.
 
-    :param started_at: when the wait began, seconds of the driver's clock.
-    :param deadline_s: seconds after which the wait gives up; errors on the way consume it too.
-    :param may_appear: the run need not be there yet: where it isn't, it is waited for as well.
+    :param started_at: when the wait began, in seconds of the driver's clock.
+    :param deadline_s: seconds after which the wait ends; errors meanwhile consume it too.
+    :param may_appear: the run need not exist yet; if it does not, it is waited for as well.
     """
 
     env_name: str
@@ -96,17 +97,17 @@ class Patience:
     may_appear: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Refuse times with which a wait would never end, or never look."""
+        """Check the times: a wait must end, and must look."""
         check_seconds(self.started_at, "started_at")
         check_seconds(self.deadline_s, "deadline_s")
         if self.interval.fixed_s is not None:
             check_seconds(self.interval.fixed_s, "waiter_delay")
 
     def left_s(self, now: float) -> float:
-        """Give the seconds until the deadline; negative after it."""
+        """Return the seconds until the deadline; negative after it."""
         return self.deadline_s - (now - self.started_at)
 
-    def go_on(
+    def continue_or_time_out(
         self,
         what: str,
         note: str,
@@ -116,18 +117,18 @@ class Patience:
         error: MwaaError | None = None,
         expected_s: float | None = None,
     ) -> Wait | Failed:
-        """Wait on, or give up because the deadline has passed.
+        """Continue, or end because the deadline has passed.
 
         :param what: what is waited for, for the error.
         :param note: what the last look saw.
-        :param error: what the last look ended with.
+        :param error: the error of the last look.
         """
         left_s = self.left_s(now)
         if left_s <= 0:
             last = f"the last look failed ({str(error).rstrip('.')})" if error else f"it is {note}"
             gave_up = WaitTimeout(
                 f"Environment {self.env_name!r}: {what} did not end within {self.deadline_s:g} s; {last}. "
-                "It goes on there; wait longer, or stop it.",
+                "It continues there. Wait longer, or stop it.",
                 env_name=self.env_name,
             )
             return Failed(gave_up, run)
@@ -136,10 +137,10 @@ class Patience:
             delay_s = max(delay_s, error.retry_after_s)
         return Wait(min(delay_s, left_s), note)
 
-    def not_there(self, error: DagRunNotFound, now: float) -> Wait | Failed:
-        """Give up because the run isn't there any more, or wait for it to appear."""
+    def wait_or_fail(self, error: DagRunNotFound, now: float) -> Wait | Failed:
+        """End because the run no longer exists, or wait for it to appear."""
         if self.may_appear:
-            return self.go_on(f"run {self.run_id!r} of DAG {self.dag_id!r}", "not there yet", now)
+            return self.continue_or_time_out(f"run {self.run_id!r} of DAG {self.dag_id!r}", "not created yet", now)
         return Failed(
             DagRunNotFound(
                 f"Environment {self.env_name!r}: run {self.run_id!r} of DAG {self.dag_id!r} is gone: it, or its DAG, "
@@ -164,14 +165,14 @@ class RunWait(Patience):
 
     @property
     def ends_early(self) -> bool:
-        """Whether a state that isn't final can end the wait, so that each look must tell the very state."""
+        """Whether a state that is not final can end the wait, so that each look must return the exact state."""
         return not all(state.is_final for state in (*self.allowed_states, *self.failed_states))
 
     def step(self, seen: DagRun | MwaaError | None, now: float, expected_s: float | None = None) -> Step:
-        """Decide what one look means.
+        """Return what one look means.
 
-        :param seen: the run; ``None`` when nothing is known but that it hasn't ended; or the error that the look
-            ended with. A transient error is waited out within the deadline; any other ends the wait.
+        :param seen: the run; ``None`` if it is only known that it has not ended; or the error of the look. After a
+            transient error the wait continues within the deadline; any other error ends it.
         :param expected_s: the age of the wait at which the run's end is expected.
         """
         what = f"run {self.run_id!r} of DAG {self.dag_id!r}"
@@ -180,14 +181,14 @@ class RunWait(Patience):
                 return Done(seen)
             if seen.state in self.failed_states or seen.state.is_final:
                 return Failed(_failure(self, seen), seen)
-            return self.go_on(what, seen.state.value, now, run=seen, expected_s=expected_s)
+            return self.continue_or_time_out(what, seen.state.value, now, run=seen, expected_s=expected_s)
         if seen is None:
-            return self.go_on(what, "not at its end", now, expected_s=expected_s)
+            return self.continue_or_time_out(what, "not finished", now, expected_s=expected_s)
         if isinstance(seen, DagRunNotFound):
-            return self.not_there(seen, now)
+            return self.wait_or_fail(seen, now)
         if not seen.transient:
             return Failed(seen)
-        return self.go_on(what, str(seen), now, error=seen)
+        return self.continue_or_time_out(what, str(seen), now, error=seen)
 
 
 def _failure(wait: RunWait, run: DagRun) -> MwaaError:

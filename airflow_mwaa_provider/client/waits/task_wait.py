@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits for tasks of a remote run: which tasks, and what a look at them means. Pure, as all of polling."""
+"""Waits for tasks of a remote run: which tasks, and what a look at them means. Pure, as ``run_wait``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["TaskSelection", "TaskWait", "TasksSeen"]
 class TaskSelection:
     """Tasks of a run.
 
-    :param patterns: task ids, or globs of them (``load_*``); none at all selects every task of the run.
+    :param patterns: task ids, or globs of them (``load_*``); empty selects every task of the run.
     :param map_index: one instance of a mapped task; ``None`` selects all of them.
     """
 
@@ -31,13 +31,13 @@ class TaskSelection:
 
     @property
     def task_ids(self) -> tuple[str, ...] | None:
-        """The ids to ask for, where they are known without asking."""
+        """The ids to read, if they are known beforehand; ``None`` for all tasks."""
         return None if not self.patterns or any(map(_is_glob, self.patterns)) else self.patterns
 
     def select(self, instances: Iterable[TaskInstance]) -> tuple[TaskInstance, ...]:
-        """Give the instances that are meant.
+        """Return the instances that are selected.
 
-        A mapped task that hasn't been expanded stands for each of its instances.
+        A mapped task that is not expanded yet represents each of its instances.
         """
         return tuple(
             instance
@@ -47,7 +47,7 @@ class TaskSelection:
         )
 
     def missing(self, instances: Sequence[TaskInstance]) -> tuple[str, ...]:
-        """Give the patterns that none of these instances answers to."""
+        """Return the patterns that match none of these instances."""
         patterns = self.patterns or ("*",)
         return tuple(
             pattern for pattern in patterns if not any(fnmatchcase(instance.task_id, pattern) for instance in instances)
@@ -62,8 +62,8 @@ class TaskSelection:
 class TasksSeen:
     """What one look saw.
 
-    :param instances: the task instances of the run that were asked for.
-    :param run: the run; ``None`` where it was not needed, because all instances are there and have begun.
+    :param instances: the task instances of the run that were requested.
+    :param run: the run; ``None`` if it was not needed, because all instances exist and have begun.
     """
 
     instances: tuple[TaskInstance, ...]
@@ -74,14 +74,15 @@ class TasksSeen:
 class TaskWait(Patience):
     """A wait for tasks of one remote run.
 
-    One task that ends badly ends the wait; otherwise it lasts until all have ended. A task that can't run any more
-    (``upstream_failed``, or never begun by a run that has ended) has ended badly. ``removed`` counts as skipped: the
-    run goes on without such an instance, which a mapped task leaves behind that has fewer items after it was cleared.
-    A task that was removed with all its instances from a run that has failed has ended badly.
+    One task that fails ends the wait; otherwise it lasts until all have ended. A task that can no longer run
+    (``upstream_failed``, or not begun in a run that has ended) has failed. ``removed`` counts as skipped: the run
+    continues without such an instance, which remains of a mapped task that has fewer items after it was cleared. A task
+    of which all instances were removed has failed if its run has.
 
     :param success_states: final states that count as success.
-    :param failed_states: states that count as failure; any other final state does too.
-    :param skipped_states: final states that neither succeed nor fail: when all tasks are in them, the wait is skipped.
+    :param failed_states: states that count as failure; so does any other final state.
+    :param skipped_states: final states that are neither success nor failure; if all tasks are in them, the wait is
+        skipped.
     """
 
     tasks: TaskSelection = TaskSelection()
@@ -90,18 +91,18 @@ class TaskWait(Patience):
     skipped_states: AbstractSet[TaskState] = frozenset({TaskState.SKIPPED})
 
     def needs_run(self, instances: Sequence[TaskInstance]) -> bool:
-        """Whether the state of the run decides what these instances mean."""
+        """Return whether the state of the run determines what these instances mean."""
         mine = self.tasks.select(instances)
         unclear = (TaskState.NONE, TaskState.REMOVED)
         return bool(self.tasks.missing(mine)) or any(instance.state in unclear for instance in mine)
 
     def step(self, seen: TasksSeen | MwaaError, now: float, expected_s: float | None = None) -> Step:
-        """Decide what one look means; see :meth:`~airflow_mwaa_provider.client.waits.run_wait.RunWait.step`."""
+        """Return what one look means; see :meth:`~airflow_mwaa_provider.client.waits.run_wait.RunWait.step`."""
         what = f"task(s) {self.tasks} of run {self.run_id!r} of DAG {self.dag_id!r}"
         if isinstance(seen, DagRunNotFound):
-            return self.not_there(seen, now)
+            return self.wait_or_fail(seen, now)
         if isinstance(seen, MwaaError):
-            return self.go_on(what, str(seen), now, error=seen) if seen.transient else Failed(seen)
+            return self.continue_or_time_out(what, str(seen), now, error=seen) if seen.transient else Failed(seen)
         mine = self.tasks.select(seen.instances)
         present = {instance.task_id for instance in seen.instances if instance.state is not TaskState.REMOVED}
         bad = [instance for instance in mine if self._is_bad(instance, seen.run, present)]
@@ -111,12 +112,12 @@ class TaskWait(Patience):
         if missing:
             if seen.run is not None and seen.run.state.is_final:
                 return Failed(self._not_there(missing, seen.run), seen.run)
-            note = f"there is no {', '.join(missing)} yet"
-            return self.go_on(what, note, now, run=seen.run, expected_s=expected_s)
+            note = f"{', '.join(missing)} not created yet"
+            return self.continue_or_time_out(what, note, now, run=seen.run, expected_s=expected_s)
         left = [instance for instance in mine if not self._is_good(instance)]
         if left:
             note = ", ".join(sorted({instance.state.value for instance in left}))
-            return self.go_on(what, note, now, run=seen.run, expected_s=expected_s)
+            return self.continue_or_time_out(what, note, now, run=seen.run, expected_s=expected_s)
         skipped = all(instance.state not in self.success_states for instance in mine)
         return Done(seen.run, mine, skipped=skipped)
 
@@ -125,7 +126,7 @@ class TaskWait(Patience):
         return instance.state in self.success_states or instance.state in self.skipped_states or is_left_behind
 
     def _is_bad(self, instance: TaskInstance, run: DagRun | None, present: AbstractSet[str]) -> bool:
-        """Check whether a task has ended badly; ``present`` are those of which some instance was not removed."""
+        """Return whether a task has failed; ``present`` are the tasks of which an instance was not removed."""
         if self._is_good(instance):
             return (
                 instance.state is TaskState.REMOVED
@@ -145,7 +146,7 @@ class TaskWait(Patience):
             for instance in bad
         )
         return TaskInstanceFailed(
-            f"Environment {self.env_name!r}: {what} ended badly: {states}.",
+            f"Environment {self.env_name!r}: {what} failed: {states}.",
             env_name=self.env_name,
             dag_id=self.dag_id,
             run_id=self.run_id,

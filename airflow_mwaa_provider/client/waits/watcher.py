@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at what many waits of one environment wait for, with few calls.
+"""Look at what many waits of one environment wait for, with few calls.
 
-A look at N unfinished runs costs one call, not N: it asks which runs of these DAGs have ended since the last look. What
-that question could miss (a clock that is wrong, a run that was deleted) is found by a sweep, which reads the runs
-themselves, a hundred a call, every few minutes.
+A look at N unfinished runs costs one call, not N: it reads which runs of these DAGs have ended since the last look. A
+sweep finds what that could miss (a wrong clock, a deleted run): every few minutes it reads the runs themselves, a
+hundred per call.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 
 # How far the environment's clock may be behind ours before only the sweep finds an end.
 _CLOCK_SKEW_S = 120.0
-# A wait that was not looked at for longer than this is looked up by itself: "what has ended since" would be long.
+# A run that was not looked at for longer than this is read itself: "what has ended since" would be long.
 _FRESH_S = 600.0
 _SWEEP_EVERY_S = 300.0
 # Below this age a wait is looked at every few seconds anyway.
 _EXPECTATION_FROM_S = 20.0
 _EXPECTATION_LASTS_S = 1800.0
 _RUNS_TO_EXPECT_BY = 10
-# DAGs whose durations are asked for after one look: whoever waits for an end mustn't wait for these as well.
+# DAGs whose durations are read after one look, because they delay the next one.
 _DURATIONS_A_LOOK = 3
 
 Pair = tuple[str, str]
@@ -47,7 +47,7 @@ Seen = DagRun | TasksSeen | MwaaError | None
 
 
 class Watched(Protocol):
-    """What a watcher asks of an environment."""
+    """What a watcher reads from an environment."""
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class Watched(Protocol):
         """Read many runs in few calls."""
 
     def get_ended_dag_runs(self, dag_ids: Sequence[str], since: datetime) -> list[DagRun]:
-        """Read the runs that ended since a moment."""
+        """Read the runs that ended since a time."""
 
     def get_recent_dag_runs(self, dag_id: str, limit: int = 1, *, states: Sequence[DagRunState] = ()) -> list[DagRun]:
         """Read the latest runs of a DAG."""
@@ -67,7 +67,7 @@ class Watched(Protocol):
 
 
 class Watcher:
-    """Looks after the waits of one environment. Not thread-safe: one look at a time.
+    """Look at the waits of one environment. Not thread-safe: one look at a time.
 
     :param clock: seconds since 1970.
     """
@@ -83,14 +83,14 @@ class Watcher:
         self._reads_of_tasks: Batch[Pair] = Batch()
 
     def created(self, dag_id: str, run_id: str, at: float) -> None:
-        """Note that a run hadn't ended at that moment, because it had just been made."""
+        """Note that a run had not ended at that time, because it had just been created."""
         self._not_ended_at.setdefault((dag_id, run_id), at)
 
     def look(self, waits: Sequence[AnyWait]) -> list[Seen]:
         """Look at everything that is waited for; in the order of ``waits``.
 
-        :return: for each a run, ``None`` (nothing known but that it hasn't ended), the tasks, or an error of its own.
-        :raises MwaaError: nothing could be seen, for the same reason for all.
+        :return: for each a run, ``None`` (only known not to have ended), the tasks, or its own error.
+        :raises MwaaError: nothing could be read, for the same reason for all.
         """
         now = self._clock()
         runs = self._look_at_runs([wait for wait in waits if isinstance(wait, RunWait)], now)
@@ -105,15 +105,15 @@ class Watcher:
         ]
 
     def expected_s(self, wait: AnyWait, now: float) -> float | None:
-        """Say at which age of a wait its run's end is expected, as far as :meth:`learn` has asked; makes no call."""
+        """Return the age of a wait at which its run's end is expected, if :meth:`learn` has read it; makes no call."""
         if _needs_no_expectation(wait, now):
             return None
         return self._expected.get(wait.dag_id, (0.0, None))[1]
 
     def learn(self, waits: Iterable[AnyWait], now: float) -> None:
-        """Ask how long runs take, from those that succeeded lately, for a few DAGs whose waits go by it.
+        """Read how long recent successful runs took, for a few DAGs whose waits depend on it.
 
-        Called after the ends have been told, so that no end is told late for it.
+        Called after the ends have been reported, so that it delays none of them.
 
         :param now: by the clock of the waits.
         """
@@ -124,34 +124,32 @@ class Watcher:
             if dag_id not in self._expected or asked_at - self._expected[dag_id][0] >= _EXPECTATION_LASTS_S
         ]
         for dag_id in due[:_DURATIONS_A_LOOK]:
-            self._expected[dag_id] = asked_at, self._ask_for_durations(dag_id)
+            self._expected[dag_id] = asked_at, self._usual_duration_s(dag_id)
 
     # -- within ------------------------------------------------------------------------------------
 
     def _look_at_runs(self, waits: Sequence[RunWait], now: float) -> dict[Pair, DagRun | MwaaError | None]:
         pairs = list(dict.fromkeys((wait.dag_id, wait.run_id) for wait in waits))
-        must_tell_state = {(wait.dag_id, wait.run_id) for wait in waits if wait.ends_early}
+        needs_state = {(wait.dag_id, wait.run_id) for wait in waits if wait.ends_early}
         sweep = now - self._swept_at >= _SWEEP_EVERY_S
         fresh = [
             pair
             for pair in pairs
-            if not sweep
-            and pair not in must_tell_state
-            and self._not_ended_at.get(pair, float("-inf")) > now - _FRESH_S
+            if not sweep and pair not in needs_state and self._not_ended_at.get(pair, float("-inf")) > now - _FRESH_S
         ]
         if len(fresh) == 1:
-            fresh = []  # one call either way, and reading the run tells its state
+            fresh = []  # one call either way, and reading the run returns its state
         if sweep:
-            self._swept_at = now  # whether it succeeds or not: else all looks would be sweeps until it does
+            self._swept_at = now  # whether it succeeds or not; otherwise all looks would be sweeps until it does
         seen: dict[Pair, DagRun | MwaaError | None] = dict(self._read(set(pairs).difference(fresh), now))
         if fresh:
             seen.update(self._ended(fresh, now))
         return seen
 
     def _ended(self, pairs: Sequence[Pair], now: float) -> dict[Pair, DagRun | MwaaError | None]:
-        """Ask which of these runs have ended since they were last known not to have."""
+        """Read which of these runs have ended since they were last known not to have."""
         since = datetime.fromtimestamp(min(self._not_ended_at[pair] for pair in pairs) - _CLOCK_SKEW_S, UTC)
-        # Airflow leaves out the DAGs that the role may not see; the sweep finds them.
+        # Airflow omits the DAGs that the role may not see; the sweep finds them.
         runs, errors = self._reads_of_ends.read(
             sorted({dag_id for dag_id, _ in pairs}), lambda ids: self._environment.get_ended_dag_runs(ids, since)
         )
@@ -200,16 +198,16 @@ class Watcher:
             pair: errors.get(pair) or TasksSeen(tuple(instances), runs.get(pair)) for pair, instances in by_pair.items()
         }
 
-    def _ask_for_durations(self, dag_id: str) -> float | None:
+    def _usual_duration_s(self, dag_id: str) -> float | None:
         try:
             runs = self._environment.get_recent_dag_runs(dag_id, _RUNS_TO_EXPECT_BY, states=[DagRunState.SUCCESS])
         except MwaaError as error:
-            log.debug("How long a run of DAG %r takes is unknown: %s", dag_id, error)
+            log.debug("The duration of runs of DAG %r is unknown: %s", dag_id, error)
             return None
         durations = [(run.end_date - run.start_date).total_seconds() for run in runs if run.start_date and run.end_date]
         return statistics.median(durations) if durations else None
 
 
 def _needs_no_expectation(wait: AnyWait, now: float) -> bool:
-    """Whether the pace of a wait is fixed, or so fast that nothing is gained by knowing when its run may end."""
+    """Return whether the interval of a wait is fixed, or so short that an expected end would not change it."""
     return wait.interval.fixed_s is not None or now - wait.started_at < _EXPECTATION_FROM_S
