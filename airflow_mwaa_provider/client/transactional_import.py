@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Import variables, connections or pools: either all of them are there afterwards, or all is as it was before.
+"""Import variables, connections or pools: either all of them, or everything is restored.
 
-Airflow has no transaction over several calls, so this keeps a journal: read what is there, write, read back and
-compare; on any failure put back in reverse what the journal names, and look again whether it is there. What could not
-be put back is refused before the first write, unless the caller accepts it. What was not seen before the first write
-is created and never replaced; afterwards it is deleted only if this import is known to have made it: Airflow said so,
-or its answer was lost and all of what is there is what was sent. Where a part of that is hidden (a masked value, a
-password), and nothing that is shown differs, it cannot be told whose it is: it is left alone, and the error names it.
+Airflow has no transaction over several calls, so this keeps a journal: read what exists, write, read back and compare.
+On any failure it restores what the journal names, in reverse order, and checks the result. What could not be restored
+is refused before the first write, unless the caller accepts it. What did not exist before the first write is created
+and never replaced; it is deleted again only if this import is known to have created it: Airflow confirmed it, or its
+answer was lost and everything there is what was sent. If a part of that is hidden (a masked value, a password) and
+nothing that is shown differs, its origin cannot be determined: it is not touched, and the error names it.
 
-It does not survive the end of its own process (``kill -9``, a lost machine): what was written by then stays. Importing
-once more completes it. Nor does it know of others that write the same keys at the same time.
+It does not survive the end of its own process (``kill -9``, a lost machine): what was written by then is kept, and
+importing again completes it. Nor does it notice others that write the same keys at the same time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _NAMED = 10
 
 
 class OnConflict(StrEnum):
-    """What to do with what is there already and differs."""
+    """What to do with objects that exist and differ."""
 
     OVERWRITE = "overwrite"
     SKIP = "skip"
@@ -69,7 +69,7 @@ class ImportResult:
     dry_run: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as JSON's own types."""
+        """Return it as JSON's own types."""
         names = ("created", "changed", "same", "skipped")
         return {**{name: list(getattr(self, name)) for name in names}, "dry_run": self.dry_run}
 
@@ -103,17 +103,17 @@ def import_stored(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> ImportResult:
-    """Make what is wanted be there; all or nothing.
+    """Import objects, all or nothing.
 
-    :param wanted: by key, checked.
-    :param on_conflict: what to do with what is there and differs.
-    :param dry_run: only say what would happen; nothing is written.
-    :param overwrite_hidden: also overwrite what Airflow hides, which cannot be put back.
-    :param stop: when it is set, the import ends as if it had failed.
-    :param restore_timeout_s: seconds after which putting back gives up.
-    :raises RemoteConflict: something is there and differs, and ``on_conflict`` is ``fail``; nothing was written.
-    :raises ValueMasked: what is there could not be put back; nothing was written.
-    :raises ImportFailed: it failed after its first write; ``.restored`` says whether all is as before.
+    :param wanted: the objects by key, checked.
+    :param on_conflict: what to do with objects that exist and differ.
+    :param dry_run: only report what would happen; nothing is written.
+    :param overwrite_hidden: also overwrite what Airflow hides, which cannot be restored.
+    :param stop: if it is set, the import ends as if it had failed.
+    :param restore_timeout_s: seconds after which restoring ends.
+    :raises RemoteConflict: an object exists and differs, and ``on_conflict`` is ``fail``; nothing was written.
+    :raises ValueMasked: what exists could not be restored; nothing was written.
+    :raises ImportFailed: it failed after its first write; ``.restored`` says whether everything was restored.
     """
     changes, result = _plan(kind, wanted, OnConflict(on_conflict), overwrite_hidden, dry_run)
     if dry_run or not changes:
@@ -129,8 +129,8 @@ def import_stored(
             there = _compared(kind, change) if change.seen is None and conflict.ambiguous else _OTHER
             if there.is_same is None:
                 raise ValueMasked(
-                    f"The answer to creating {kind.noun} {change.key!r} was lost, and one is there that may be "
-                    f"somebody else's: {there.hidden}.",
+                    f"The answer to creating {kind.noun} {change.key!r} was lost, and one exists that somebody else "
+                    f"may have created: {there.hidden}.",
                     env_name=kind.environment.name,
                 ) from conflict
             if not there.is_same:
@@ -139,11 +139,11 @@ def import_stored(
         made.add(change.key)
 
     try:
-        # What cannot be undone comes last: most failures come before it.
+        # What cannot be undone comes last, because most failures come before it.
         certain = [change for change in changes if change.is_certain]
         for batch in (*_batches(certain), *_batches([change for change in changes if not change.is_certain])):
             if stop is not None and stop.is_set():
-                raise _Stopped("it was stopped.")
+                raise _Stopped("The import was stopped.")
             # Before the calls: one that fails may have taken effect.
             journal += batch
             call_all(write, batch)
@@ -157,13 +157,13 @@ def import_stored(
             raise _failure(kind, changes, error, {change.key: "" for change in journal}) from second
         if left or isinstance(error, MwaaError):
             raise _failure(kind, changes, error, left) from error
-        log.info("Environment %r: import interrupted, all %s put back", kind.environment.name, kind.nouns)
+        log.info("Environment %r: import interrupted, all %s restored", kind.environment.name, kind.nouns)
         raise
     return result
 
 
 def export_stored(kind: StoredKind[T], *, leave_out_hidden: bool = False) -> tuple[dict[str, Any], list[str]]:
-    """Read all, as a document that :func:`import_stored` takes, and the keys of those that were left out.
+    """Return all as a document for :func:`import_stored`, and the keys of those that were left out.
 
     :param leave_out_hidden: leave out what Airflow masks, instead of failing.
     :raises ValueMasked: Airflow masks something.
@@ -189,7 +189,7 @@ def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def _plan(
     kind: StoredKind[T], wanted: Mapping[str, T], on_conflict: OnConflict, overwrite_hidden: bool, dry_run: bool
 ) -> tuple[list[_Change[T]], ImportResult]:
-    """Compare what is wanted with what is there, and refuse what could not be undone."""
+    """Compare what is wanted with what exists, and refuse what could not be undone."""
     env_name, there = kind.environment.name, kind.read(wanted.keys()) if wanted else {}
     targets = {key: kind.completed(wanted[key], there.get(key)) for key in sorted(wanted)}
     new = [key for key in targets if key not in there]
@@ -197,7 +197,7 @@ def _plan(
     differing = sorted(targets.keys() - set(new) - set(same))
     if differing and on_conflict is OnConflict.FAIL:
         raise RemoteConflict(
-            f"Environment {env_name!r}: {_names(kind, differing)} already there with another content; nothing was "
+            f"Environment {env_name!r}: {_names(kind, differing)} already exist with other content; nothing was "
             "written.",
             advice="Leave them out, or set {} to overwrite or skip.",
             parameter="on_conflict",
@@ -209,7 +209,7 @@ def _plan(
     hidden = [key for key in changed if olds[key].hidden]
     if hidden and not overwrite_hidden:
         raise ValueMasked(
-            f"Environment {env_name!r}: if this import failed half-way, {_names(kind, hidden)} could not be put back: "
+            f"Environment {env_name!r}: if this import failed midway, {_names(kind, hidden)} could not be restored: "
             f"{olds[hidden[0]].hidden}. Nothing was written.",
             advice="Leave them out, or accept that with {}.",
             parameter="overwrite_hidden",
@@ -226,7 +226,7 @@ def _check_written(kind: StoredKind[T], changes: Sequence[_Change[T]]) -> None:
     ]
     if other:
         raise UnexpectedAnswer(
-            f"{_names(kind, other)} read back differently from what was written. Did somebody else write them too?",
+            f"{_names(kind, other)} differ from what was written. Check whether somebody else writes them too.",
             env_name=kind.environment.name,
         )
 
@@ -235,7 +235,7 @@ _OTHER = Comparison(is_same=False)
 
 
 def _compared(kind: StoredKind[T], change: _Change[T]) -> Comparison:
-    """Look whether what was to be created is there as it was sent."""
+    """Check whether what was to be created exists as it was sent."""
     now = kind.read([change.key]).get(change.key)
     return _OTHER if now is None else kind.compare(now, change.new)
 
@@ -248,11 +248,11 @@ def _restore(
     sleep: Callable[[float], None],
     clock: Callable[[], float],
 ) -> dict[str, str]:
-    """Put back what was written, in reverse, until it is seen to be as before.
+    """Restore what was written, in reverse order, until it is seen to be as before.
 
-    :param made: keys that were certainly written; of the others to be created it is first looked whether they are
-        there as they were sent.
-    :return: the keys of what is not as before; for one that may be somebody else's, what hides whose it is.
+    :param made: keys that were certainly written; for others to be created, it is first checked whether they exist as
+        they were sent.
+    :return: the keys that are not as before; for one that somebody else may have created, what hides that.
     """
     seen: dict[str, T] = {}
     hidden: dict[str, str] = {}
@@ -277,10 +277,10 @@ def _restore(
                 else:
                     kind.delete(change.key)
         except RemoteNotFound:
-            log.debug("%s %r isn't there", kind.noun, change.key)
+            log.debug("%s %r does not exist", kind.noun, change.key)
         except MwaaError as error:
-            # Whether it did harm is seen below.
-            log.warning("putting back %s %r: %s", kind.noun, change.key, error)
+            # The check below shows whether that matters.
+            log.warning("restoring %s %r: %s", kind.noun, change.key, error)
 
     for number in range(_ROUNDS):
         for batch in _batches([change for change in pending if is_ours(change)]):
@@ -297,14 +297,14 @@ def _restore(
 def _not_as_before(
     kind: StoredKind[T], pending: list[_Change[T]], seconds: float
 ) -> tuple[list[_Change[T]], dict[str, T]]:
-    """Return what isn't as it was, and what is seen of it."""
+    """Return what is not as it was, and what was read of it."""
     if not pending:
         return [], {}
     try:
         with within(seconds):
             seen = kind.read({change.key for change in pending})
     except MwaaError as error:
-        log.warning("looking whether all is as before: %s", error)
+        log.warning("checking whether everything was restored: %s", error)
         return pending, {}
 
     def is_as_before(change: _Change[T]) -> bool:
@@ -319,23 +319,23 @@ def _not_as_before(
 def _failure(
     kind: StoredKind[T], changes: Sequence[_Change[T]], error: BaseException, left: Mapping[str, str]
 ) -> ImportFailed:
-    reason = str(error) if isinstance(error, MwaaError) else f"interrupted by {type(error).__name__}."
+    reason = str(error) if isinstance(error, MwaaError) else f"it was interrupted by {type(error).__name__}."
     what = f"Environment {kind.environment.name!r}: importing {len(changes)} {kind.nouns} failed"
     if left:
-        untold = [key for key, hidden in left.items() if hidden]
+        unclear = [key for key, hidden in left.items() if hidden]
         words = (
-            f"{what}, and {_names(kind, left)} could not be put back for certain: compare them with the import and "
-            "with what was there. "
+            f"{what}, and {_names(kind, left)} may not have been restored. Compare them with the import and with what "
+            "existed before. "
             + (
-                f"Whether this import has created {_names(kind, untold)} cannot be told ({left[untold[0]]}): look "
-                "there whose it is, and delete what is the import's. "
-                if untold
+                f"Whether this import created {_names(kind, unclear)} is unknown ({left[unclear[0]]}). Check it there, "
+                "and delete what the import created. "
+                if unclear
                 else ""
             )
-            + f"All else is as before. The cause: {reason}"
+            + f"Everything else is as before. The cause: {reason}"
         )
     else:
-        words = f"{what}; all is as before. Mend the cause and import again: {reason}"
+        words = f"{what}; everything is as before. Fix the cause and import again: {reason}"
     return ImportFailed(
         words,
         restored=not left,
@@ -355,7 +355,7 @@ def _names(kind: StoredKind[Any], keys: Iterable[str]) -> str:
 
 
 def check_on_conflict(value: str) -> None:
-    """Refuse what isn't a way to treat conflicts."""
+    """Check a value of ``on_conflict``."""
     if value not in OnConflict.__members__.values():
         known = ", ".join(repr(way.value) for way in OnConflict)
         raise MwaaInputError(f"on_conflict={value!r} is none of {known}.")

@@ -74,7 +74,7 @@ def test_what_an_import_says_has_keys_and_no_values(terminal: Terminal, world: W
         "  created  line\\nbreak\n  skipped  other\nvariables of env3: 1 created, 0 changed, 1 skipped, 1 the same\n"
     )
     line = terminal.error("variables", "import", "env3", "-", "--on-conflict", "fail", status=1, stdin=text)
-    assert "'other' already there with another content; nothing was written." in line
+    assert "'other' already exist with other content; nothing was written." in line
     assert "set --on-conflict to overwrite or skip" in line
     assert terminal.run("variables", "import", "env3", "-", stdin=text).stdout.startswith("  changed  other\n")
 
@@ -82,13 +82,13 @@ def test_what_an_import_says_has_keys_and_no_values(terminal: Terminal, world: W
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (f'{{"a": "{HUSH}", "a": 1}}', "the key 'a' is there twice"),
+        (f'{{"a": "{HUSH}", "a": 1}}', "the key 'a' is repeated"),
         ("[1]", "a list, not a JSON object"),
-        (f'{{"a": "{HUSH}', "no JSON: "),
+        (f'{{"a": "{HUSH}', "is not JSON: "),
         ('{"a": "***"}', "the mask ***"),
-        ("", "no JSON: "),
-        (b'{"a": "\xff"}', "no text in UTF-8"),
-        ('{"a": NaN}', "NaN is no JSON value"),
+        ("", "is not JSON: "),
+        (b'{"a": "\xff"}', "is not UTF-8 text"),
+        ('{"a": NaN}', "NaN is not a JSON value"),
     ],
 )
 def test_a_bad_file_is_refused_and_not_quoted(
@@ -163,7 +163,7 @@ def test_from_s3_and_to_s3(terminal: Terminal, world: World, moto_url: str) -> N
     terminal.run("variables", "set", "env3", "b", "--from-file", f"s3://{bucket}/in.json")
     assert json.loads(values(world)["b"]) == {"a": AWKWARD}
     line = terminal.error("variables", "import", "env3", f"s3://{bucket}/none.json", status=2)
-    assert line == f"'s3://{bucket}/none.json' isn't there (NoSuchKey); check bucket and key."
+    assert line == f"'s3://{bucket}/none.json' does not exist (NoSuchKey). Check bucket and key."
 
 
 def test_the_end_of_a_pipe_ends_an_export_without_a_traceback(terminal: Terminal, world: World) -> None:

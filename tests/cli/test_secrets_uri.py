@@ -119,7 +119,7 @@ def test_a_connection_in_json_is_read_too() -> None:
         (["--type", "aws", "--password-file", "/nowhere"], "", "File '/nowhere' cannot be read: No such file"),
         (["--type", "aws", "--extra", CANARY], "", "--extra: it has no name. Write --extra NAME=VALUE"),
         (["--type", "aws", "--extra", f'{{"{CANARY}'], "", "The extra file of --extra: no JSON"),
-        (["--type", "Postgres"], "", "a URI cannot hold the type 'Postgres'"),
+        (["--type", "Postgres"], "", "a URI cannot represent the type 'Postgres'"),
         (["--type", "my_type!"], "", "its conn_type is none"),
         (["--type", "aws", "--password", CANARY], "", "--password"),
         (["--type", "aws", f"--password={CANARY}"], "", "--password"),

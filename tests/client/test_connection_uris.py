@@ -76,13 +76,13 @@ def test_every_airflow_reads_the_same_connection(connection: Connection) -> None
 
 @pytest.mark.parametrize("conn_type", ["Postgres", "my-type", "postgresql"])
 def test_a_type_that_a_uri_cannot_hold(conn_type: str) -> None:
-    with pytest.raises(ValueError, match=f"cannot hold the type '{conn_type}'"):
+    with pytest.raises(ValueError, match=f"cannot represent the type '{conn_type}'"):
         uri_of_connection(Connection("c", conn_type))
 
 
 @pytest.mark.parametrize("name", ["host", "login", "password", "schema"])
 def test_half_a_character_is_named_and_not_repeated(name: str) -> None:
-    with pytest.raises(ValueError, match=f"its {name} holds half a surrogate pair") as raised:
+    with pytest.raises(ValueError, match=f"its {name} contains half a surrogate pair") as raised:
         uri_of_connection(replace(Connection("c", "aws"), **{name: "canary\ud800"}))
     assert "canary" not in str(raised.value)
 

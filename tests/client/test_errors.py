@@ -180,7 +180,7 @@ def test_tokens_and_sessions_that_are_refused(world: World) -> None:
     world.limit(token_lifetime_s=0.000_001)
     with Failure(world, TokenExpired, "login", "clock"):
         world.environment("env3", "web_session").trigger_dag_run("etl", "run_1")
-    with Failure(world, TokenExpired, "fresh token", "clock"):
+    with Failure(world, TokenExpired, "new token", "clock"):
         world.environment("env3", "cli").trigger_dag_run("etl", "run_1")
     world.limit(token_lifetime_s=60, session_lifetime_s=0.000_001)
     with Failure(world, TokenExpired, "web session is new"):
@@ -230,7 +230,7 @@ def test_html_instead_of_json(world: World, transport: str, status: int) -> None
 def test_a_page_with_status_500_may_be_airflows_own(world: World, transport: str) -> None:
     world.airflow().special["/dags/etl"] = web.Response(status=500, text=PAGE, content_type="text/html")
     with Failure(
-        world, UnexpectedAnswer, "HTTP 500 with", "instead of JSON", "either Airflow failed there", "server's log"
+        world, UnexpectedAnswer, "HTTP 500 with", "instead of JSON", "either Airflow failed", "server's log"
     ) as failure:
         world.environment("env3", transport).is_dag_paused("etl")
     assert failure.error.transient
@@ -339,7 +339,7 @@ def test_waits_that_end_badly(world: World, transport: str) -> None:
     environment, time = world.environment("env3", transport), FakeTime()
     environment.trigger_dag_run("etl", "run_1")
     clock: dict[str, Any] = {"sleep": time.sleep, "clock": time.clock}
-    with Failure(world, WaitTimeout, "run_1", "queued", "wait longer"):
+    with Failure(world, WaitTimeout, "run_1", "queued", "Wait longer"):
         environment.wait_for_dag_run("etl", "run_1", timeout_s=100, **clock)
     airflow = world.airflow()
     airflow.runs[0]["state"] = "failed"

@@ -79,7 +79,7 @@ def test_a_dry_run_writes_nothing(world: World, env_name: str, transport: str) -
 def test_conflicts(world: World) -> None:
     environment = world.environment("env3", REST[0])
     put(world, "env3", a="1", b="1")
-    with pytest.raises(RemoteConflict, match="variable 'a' already there with another content"):
+    with pytest.raises(RemoteConflict, match="variable 'a' already exist with other content"):
         variables(environment, {"a": "2", "b": "1", "c": "1"}, on_conflict="fail")
     assert values(world, "env3") == {"a": "1", "b": "1"}
     result = variables(environment, {"a": "2", "b": "1", "c": "1"}, on_conflict="skip")
@@ -109,7 +109,7 @@ def test_what_is_masked_is_refused_unless_that_is_accepted(world: World) -> None
     put(world, "env3", my_secret=SECRET, plain="a *** b", other="1")
     before = state(world, "env3")
     for key in ("my_secret", "plain"):
-        with pytest.raises(ValueMasked, match=f"variable '{key}' could not be put back: Airflow masks") as caught:
+        with pytest.raises(ValueMasked, match=f"variable '{key}' could not be restored: Airflow masks") as caught:
             variables(environment, {key: "new", "other": "2", "another": "3"})
         assert SECRET not in str(caught.value)
         assert state(world, "env3") == before
@@ -149,7 +149,7 @@ def test_a_number_is_put_back_with_its_own_digits(world: World) -> None:
     assert variables(environment, {"version": "2.1", "whole": "7"})["changed"] == []
     world.deny("CreateCliToken")
     environment = world.environment("env3", "web_session")
-    with pytest.raises(ValueMasked, match=r"'version'.*the CLI cannot be asked"):
+    with pytest.raises(ValueMasked, match=r"'version'.*the CLI cannot be used"):
         variables(environment, {"version": "3.10"})
     assert variables(environment, {"version": "3.10"}, overwrite_hidden=True)["changed"] == ["version"]
     assert values(world, "env3")["version"] == "3.10"
@@ -272,7 +272,7 @@ def test_the_default_pool_keeps_its_description(world: World) -> None:
     world.airflow().objects["pools"]["default_pool"] = default
     kind = StoredPools(environment)
     assert import_stored(kind, kind.parse({"default_pool": {"slots": 64}})).changed == ("default_pool",)
-    with pytest.raises(MwaaInputError, match="nobody change its description"):
+    with pytest.raises(MwaaInputError, match="does not allow changing its description"):
         import_stored(kind, kind.parse({"a": {"slots": 1}, "default_pool": {"slots": 64, "description": "x"}}))
     assert "a" not in world.airflow().objects["pools"]
 

@@ -59,7 +59,7 @@ def test_an_import_sees_what_is_behind_the_first_page(world: World, transport: s
     airflow.page_limit = 50
     before = state(world, "env3")
     if how.get("on_conflict") == "fail":
-        with pytest.raises(RemoteConflict, match="'variables_070' already there with another content"):
+        with pytest.raises(RemoteConflict, match="'variables_070' already exist with other content"):
             variables(environment, {"variables_070": "new"}, **how)
         assert state(world, "env3") == before
         return

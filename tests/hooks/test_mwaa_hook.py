@@ -88,7 +88,7 @@ def test_an_mwaa_connection_adds_how_web_servers_are_reached(monkeypatch: pytest
     [
         ({"transprot": "cli"}, "unknown field 'transprot'"),
         ({"transport": "pigeon"}, "transport='pigeon' is none of"),
-        ({"proxy": "127.0.0.1:8080"}, "write it as http://HOST:PORT"),
+        ({"proxy": "127.0.0.1:8080"}, "Write it as http://HOST:PORT"),
     ],
 )
 def test_a_wrong_mwaa_connection_is_refused(

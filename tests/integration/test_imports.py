@@ -226,7 +226,7 @@ def test_a_masked_variable_after_a_lost_answer(
     if ours:
         assert load(variables, {key: SECRET})["created"] == [key]
     else:
-        with pytest.raises(ImportFailed, match="all is as before") as caught:
+        with pytest.raises(ImportFailed, match="everything is as before") as caught:
             load(variables, {key: SECRET})
         assert caught.value.restored
     stored = world.environment(environment.name, "cli").variables.get(key).value
@@ -239,7 +239,7 @@ def test_a_password_after_a_lost_answer(world: World, environment: MwaaEnvironme
     key = f"{prefix}db"
     connections.read([])  # chooses the transport
     lose_an_answer(world, environment, "connections", took_effect=True)
-    with pytest.raises(ImportFailed, match=r"cannot be told .Airflow does not show its password") as caught:
+    with pytest.raises(ImportFailed, match=r"is unknown .Airflow does not show its password") as caught:
         load(connections, {key: {"conn_type": "http", "host": "h", "password": SECRET}})
     assert (caught.value.left, caught.value.restored) == ((key,), False)
     shows = environment.airflow_version.startswith("3.")
@@ -250,7 +250,7 @@ def test_a_password_after_a_lost_answer(world: World, environment: MwaaEnvironme
     if shows:
         assert load(connections, {key: {"conn_type": "http", "host": "h"}})["created"] == [key]
         return
-    with pytest.raises(ImportFailed, match=r"cannot be told .Airflow does not show its password"):
+    with pytest.raises(ImportFailed, match=r"is unknown .Airflow does not show its password"):
         load(connections, {key: {"conn_type": "http", "host": "h"}})
 
 

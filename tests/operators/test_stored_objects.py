@@ -136,10 +136,10 @@ def test_a_dict_and_a_dry_run(world: World, common: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"a": 1, "a": 2}', "'a' is there twice"),
-        (b"a: 1\n", "no JSON"),
+        (b'{"a": 1, "a": 2}', "'a' is repeated"),
+        (b"a: 1\n", "is not JSON"),
         (json.dumps({"a": "ok", "b": "x" * 1_000_000}).encode(), "'b': its value has 1,000,000 bytes"),
-        (b"\x00\xff\x00binary", "no text in UTF-8"),
+        (b"\x00\xff\x00binary", "is not UTF-8 text"),
     ],
 )
 def test_bad_files_are_refused_before_the_first_write(
@@ -159,8 +159,8 @@ def test_bad_files_are_refused_before_the_first_write(
     ("place", "message"),
     [
         ("/no/such/file.json", "No such file"),
-        ("s3://stored/nothing.json", r"isn't there \(NoSuchKey\)"),
-        ("s3://no-such-bucket/a", r"isn't there \(NoSuchBucket\)"),
+        ("s3://stored/nothing.json", r"does not exist \(NoSuchKey\)"),
+        ("s3://no-such-bucket/a", r"does not exist \(NoSuchBucket\)"),
         ("s3://stored", "names no object"),
         ("s3://stored/folder/", "names no object"),
         ("", "is empty"),
@@ -211,7 +211,7 @@ def test_a_killed_task_puts_all_back(world: World, common: dict[str, Any]) -> No
             operator.on_kill()
 
     world.airflow().objects["variables"] = Watched(rows)
-    with pytest.raises(ImportFailed, match="it was stopped"):
+    with pytest.raises(ImportFailed, match="The import was stopped"):
         run(operator)
     assert world.airflow().objects["variables"] == {}
     MwaaImportPoolsOperator(**common, pools={}).on_kill()  # before it began: nothing to do

@@ -101,8 +101,8 @@ def test_names_tags_key_and_description(service: SecretsService, move: Callable[
         ({}, {"big": CANARY.ljust(77_000)}, r"variable 'big': it has 77,000 bytes, and a secret holds 65,536"),
         ({}, {"empty": ""}, "variable 'empty': it is empty"),
         ({}, {"n" * 240: "x", "x": "***"}, "variable 'x': its value is, or holds, the mask"),
-        ({"p": {"conn_type": "aws", "password": "***"}}, {}, "connection 'p': holds the mask"),
-        ({"e": {"conn_type": "aws", "extra": '{"k": "***"}'}}, {}, "connection 'e': holds the mask"),
+        ({"p": {"conn_type": "aws", "password": "***"}}, {}, "connection 'p': contains the mask"),
+        ({"e": {"conn_type": "aws", "extra": '{"k": "***"}'}}, {}, "connection 'e': contains the mask"),
         ({"t": {"conn_type": "my-type"}}, {}, "connection 't': a secret cannot hold the type 'my-type'"),
         ({"u": f"nonsense {CANARY}"}, {}, "connection 'u': its URI cannot be read"),
         ({}, {"nul": f"{CANARY}\0"}, "variable 'nul': its value holds a NUL"),
@@ -123,7 +123,7 @@ def test_what_cannot_be_moved_is_named_before_anything_is_written(
 
 def test_a_uri_holds_no_type_with_capital_letters(move: Callable[..., Any]) -> None:
     source = documents({"c": {"conn_type": "Http"}})
-    with pytest.raises(MigrationRefused, match=r"a URI cannot hold the type 'Http'.*; keep it as JSON"):
+    with pytest.raises(MigrationRefused, match=r"a URI cannot represent the type 'Http'.*; keep it as JSON"):
         move(source, form="uri")
     assert move(source, form="json").counts() == "1 created"
 

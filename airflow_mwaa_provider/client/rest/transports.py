@@ -318,6 +318,6 @@ def _json_or_none(response: requests.Response) -> Any:
 
 
 def _retry_after_s(response: requests.Response) -> float | None:
-    """Return the seconds that the server asked to wait; the form with a date is not supported."""
+    """Return the seconds that the server asked to wait; a date is ignored."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() else None

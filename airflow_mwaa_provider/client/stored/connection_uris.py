@@ -23,9 +23,9 @@ _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9._+-]{0,99}")
 def connection_of_uri(conn_id: str, uri: str) -> Connection:
     """Read a connection from Airflow's URI form: ``postgres://login:password@host:5432/schema?sslmode=require``.
 
-    What is JSON after the question mark (``?retries=3``) is read as such, which Airflow does since 3.0.
+    JSON after the question mark (``?retries=3``) is read as such, as Airflow does since 3.0.
 
-    :raises ValueError: it isn't one; the text does not repeat the URI, which may hold a password.
+    :raises ValueError: it is not one; the message does not repeat the URI, which may contain a password.
     """
     schemes = uri.count("://")
     scheme, _, rest = uri.partition("://")
@@ -57,11 +57,11 @@ def connection_of_uri(conn_id: str, uri: str) -> Connection:
 def uri_of_connection(connection: Connection) -> str:
     """Write a connection as a URI that every Airflow reads as the same connection.
 
-    More is encoded than Airflow's own ``get_uri`` does: Airflow makes a host's capital letters small, unless they are
-    encoded; and it takes a value of ``extra`` for a number that another version takes for text, unless ``extra`` is
+    It encodes more than Airflow's own ``get_uri``: Airflow converts a host's capital letters to lower case, unless they
+    are encoded, and some versions read a value of ``extra`` as a number and others as a string, unless ``extra`` is
     written as one value.
 
-    :raises ValueError: no URI gives this connection; the text names the field, and no value but a type.
+    :raises ValueError: no URI represents this connection; the message names the field, and no value except a type.
     """
     scheme = connection.conn_type.lower().replace("_", "-")
     login, password, host = (
@@ -70,7 +70,7 @@ def uri_of_connection(connection: Connection) -> str:
     )
     authority = (login or "") + ("" if password is None else f":{password}")
     authority += "@" if authority else ""
-    # Airflow reads no URI whose authority begins with a port.
+    # Airflow cannot read a URI whose authority begins with a port.
     authority += (host or "") if host or authority or not connection.port else "@"
     authority += f":{connection.port}" if connection.port else ""
     path = f"/{_quoted(connection.schema, 'schema')}" if connection.schema else ""
@@ -82,19 +82,19 @@ def uri_of_connection(connection: Connection) -> str:
         different = ["conn_type" if not is_connection_type(scheme) else "port"]
     if different == ["conn_type"]:
         raise ValueError(
-            f"a URI cannot hold the type {connection.conn_type!r}: Airflow makes capital letters small, a dash an "
-            "underscore, and postgres of postgresql"
+            f"a URI cannot represent the type {connection.conn_type!r}: Airflow converts it to lower case, a dash to "
+            "an underscore, and postgresql to postgres"
         )
     if different:
-        raise ValueError(f"a URI cannot hold its {different[0]}")
+        raise ValueError(f"a URI cannot represent its {different[0]}")
     return uri
 
 
 def differing_fields(connection: Connection, other: Connection) -> list[str]:
-    """Return the fields that a task would see a difference in.
+    """Return the fields in which a task would see a difference.
 
-    An empty text is nothing, a port of 0 is none, and ``extra`` is what its JSON says, however it is spelled.
-    Descriptions are for people.
+    An empty string equals ``None``, as does port 0, and ``extra`` is compared as JSON, however it is spelled.
+    Descriptions are ignored.
     """
     texts = ("conn_type", "host", "login", "password", "schema")
     found = [name for name in texts if (getattr(connection, name) or "") != (getattr(other, name) or "")]
@@ -106,7 +106,7 @@ def differing_fields(connection: Connection, other: Connection) -> list[str]:
 
 
 def _meant(extra: str | None) -> str:
-    """Return one spelling of what an extra says."""
+    """Return a canonical spelling of an extra."""
     try:
         value = json.loads(extra or "{}")
     except (ValueError, RecursionError):
@@ -118,7 +118,7 @@ def _quoted(text: str, name: str) -> str:
     try:
         quoted = quote(text, safe="")
     except UnicodeEncodeError:
-        raise ValueError(f"its {name} holds half a surrogate pair, which UTF-8 cannot write") from None
+        raise ValueError(f"its {name} contains half a surrogate pair, which UTF-8 cannot encode") from None
     if name != "host":
         return quoted
     return re.sub(
@@ -138,11 +138,11 @@ def _query(extra: str | None) -> str:
     try:
         return urlencode({_EXTRA_KEY: extra})
     except UnicodeEncodeError:
-        raise ValueError("its extra holds half a surrogate pair, which UTF-8 cannot write") from None
+        raise ValueError("its extra contains half a surrogate pair, which UTF-8 cannot encode") from None
 
 
 def is_connection_type(text: str) -> bool:
-    """Check whether text can be the type of a connection, or a protocol; it holds no secret then."""
+    """Return whether a string can be the type of a connection, or a protocol, and so contains no secret."""
     return _TYPE.fullmatch(text) is not None
 
 
@@ -152,7 +152,7 @@ def _type(scheme: str) -> str:
 
 
 def _host(parts: SplitResult) -> str:
-    """Give the host in lower case, but where it is a path: Airflow does that."""
+    """Return the host in lower case, unless it is a path, as Airflow does."""
     host = unquote(parts.hostname or "")
     if "/" in host:
         host = unquote(parts.netloc.rpartition("@")[2].partition(":")[0])
@@ -176,7 +176,7 @@ def _value(text: str) -> object:
 
 
 def _is_json(text: str) -> bool:
-    """Return whether Python reads text as JSON, or may; NaN and the like count."""
+    """Return whether Python reads a string as JSON, or may; NaN and Infinity count."""
     try:
         json.loads(text)
     except RecursionError:
@@ -187,4 +187,4 @@ def _is_json(text: str) -> bool:
 
 
 def _no_json(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

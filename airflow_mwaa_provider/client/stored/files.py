@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small files that are read or written as a whole: on the disk, or in S3."""
+"""Small files that are read or written as a whole: on disk, or in S3."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def read_file(place: str, s3: Callable[[], Any], *, max_bytes: int) -> bytes:
     """Read a file.
 
     :param place: a path, or ``s3://bucket/key``.
-    :param s3: makes the boto3 client of S3, where one is needed.
-    :raises MwaaInputError: it isn't there, or has more than ``max_bytes``.
+    :param s3: creates the boto3 client of S3, if one is needed.
+    :raises MwaaInputError: it does not exist, or has more than ``max_bytes``.
     :raises AccessDenied: the role may not read it.
     """
     if place.startswith("s3://"):
         uri = _object(place)
 
         def get(client: Any) -> bytes:
-            # One byte more than is allowed tells what is too large.
+            # One byte more than is allowed identifies a file that is too large.
             body = client.get_object(Bucket=uri.bucket, Key=uri.key)["Body"]
             try:
                 return bytes(body.read(max_bytes + 1))
@@ -48,18 +48,18 @@ def read_file(place: str, s3: Callable[[], Any], *, max_bytes: int) -> bytes:
         except OSError as error:
             raise MwaaInputError(f"File {place!r} cannot be read: {error.strerror or error}.") from None
     if len(content) > max_bytes:
-        raise MwaaInputError(f"File {place!r} is larger than {max_bytes:,} bytes; divide it.")
+        raise MwaaInputError(f"File {place!r} is larger than {max_bytes:,} bytes. Divide it.")
     return content
 
 
 def write_file(place: str, content: bytes, s3: Callable[[], Any]) -> None:
-    """Write a file, whole or not at all; on the disk only its owner may read it.
+    """Write a file completely or not at all; on disk, only its owner may read it.
 
-    What a link leads to is written, and what is no file (a pipe, ``/dev/stdout``) is written to and not replaced.
+    The target of a link is written. Anything but a regular file (a pipe, ``/dev/stdout``) is written to, not replaced.
 
     :param place: a path, or ``s3://bucket/key``.
-    :param s3: makes the boto3 client of S3, where one is needed.
-    :raises MwaaInputError: there is no such folder or bucket.
+    :param s3: creates the boto3 client of S3, if one is needed.
+    :raises MwaaInputError: the folder or bucket does not exist.
     :raises AccessDenied: the role may not write it.
     """
     if place.startswith("s3://"):
@@ -73,7 +73,7 @@ def write_file(place: str, content: bytes, s3: Callable[[], Any]) -> None:
             path.write_bytes(content)
             return
         path = path.resolve()
-        # mkstemp's files have mode 0600 from their first moment on.
+        # mkstemp's files have mode 0600 from the beginning.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -90,7 +90,7 @@ def write_file(place: str, content: bytes, s3: Callable[[], Any]) -> None:
 def _object(place: str) -> S3Uri:
     uri = S3Uri.parse(place)
     if uri is None or not uri.names_object:
-        raise MwaaInputError(f"{place!r} names no object; write s3://BUCKET/KEY.")
+        raise MwaaInputError(f"{place!r} names no object. Write s3://BUCKET/KEY.")
     return uri
 
 
@@ -102,9 +102,9 @@ def _with_s3(place: str, s3: Callable[[], Any], action: str, call: Callable[[Any
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in _MISSING:
-            raise MwaaInputError(f"{place!r} isn't there ({code}); check bucket and key.") from None
+            raise MwaaInputError(f"{place!r} does not exist ({code}). Check bucket and key.") from None
         if code in _DENIED:
-            raise AccessDenied(f"{place!r}: {action} was refused ({code}); allow it.", action=action) from None
-        raise MwaaError(f"{place!r}: S3 answered {code} to {action}; try again.", transient=True) from error
+            raise AccessDenied(f"{place!r}: {action} was denied ({code}). Allow it.", action=action) from None
+        raise MwaaError(f"{place!r}: S3 answered {code} to {action}. Try again.", transient=True) from error
     except BotoCoreError as error:
         raise MwaaError(f"{place!r}: {action} failed: {error}", transient=True) from error

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Variables, connections and pools of an environment, alike to what imports and exports them.
+"""Variables, connections and pools of an environment, with one interface for imports and exports.
 
-What each knows of its own: how it is read and written, what Airflow shows of it and in which words, and what of it
-could not be put back once it is overwritten.
+Each kind knows how it is read and written, what Airflow shows of it and how, and which part could not be restored after
+it was overwritten.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ __all__ = ["KINDS", "Comparison", "Old", "StoredConnections", "StoredKind", "Sto
 
 @dataclass(frozen=True)
 class Old(Generic[T]):
-    """What was there before.
+    """What existed before.
 
-    :param hidden: why it cannot all be put back; empty where it can.
-    :param is_useful: putting it back is worth while, although not all of it is known.
+    :param hidden: why it cannot be restored completely; empty if it can.
+    :param is_useful: restoring it is useful, although not all of it is known.
     """
 
     item: T
@@ -47,10 +47,10 @@ class Old(Generic[T]):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether what is there is what was written.
+    """Whether what exists is what was written.
 
-    :param is_same: ``None`` where it cannot be told.
-    :param hidden: why it cannot be told: ``"Airflow masks its value"``.
+    :param is_same: ``None`` if it cannot be determined.
+    :param hidden: why it cannot be determined: ``"Airflow masks its value"``.
     """
 
     is_same: bool | None
@@ -79,47 +79,47 @@ class StoredKind(ABC, Generic[T]):
 
     @abstractmethod
     def read(self, keys: Collection[str] | None = None) -> dict[str, T]:
-        """Read what is there, as Airflow shows it; ``None`` reads all."""
+        """Read what exists, as Airflow shows it; ``None`` reads all."""
 
     @abstractmethod
     def completed(self, wanted: T, seen: T | None) -> T:
-        """Fill in what a document doesn't mention with what is there.
+        """Complete what a document omits with what exists.
 
         :raises MwaaInputError: the environment cannot store it.
         """
 
     @abstractmethod
     def is_same(self, seen: T, wanted: T) -> bool:
-        """Whether writing would change nothing, as far as Airflow shows."""
+        """Return whether writing would change nothing, as far as Airflow shows."""
 
     @abstractmethod
     def is_shown_as(self, seen: T, written: T) -> bool:
-        """Whether this is how Airflow shows what was written."""
+        """Return whether this is how Airflow shows what was written."""
 
     def compare(self, seen: T, written: T) -> Comparison:
-        """Compare what is seen with what was written, and take nothing that is hidden for the same."""
+        """Compare what is shown with what was written; a hidden part never counts as the same."""
         if not self.is_shown_as(seen, written):
             return Comparison(is_same=False)
         hidden = self._hidden_from_comparison(seen, written)
         return Comparison(is_same=None if hidden else True, hidden=hidden)
 
     def _hidden_from_comparison(self, seen: T, written: T) -> str:  # noqa: ARG002 - of all kinds
-        """Say why two that are shown alike may differ; empty where they cannot."""
+        """Return why two objects that look the same may differ; empty if they cannot."""
         return ""
 
     @abstractmethod
     def old(self, seen: T, wanted: T) -> Old[T]:
-        """Give what must be put back if writing this over it has to be undone."""
+        """Return what must be restored if overwriting it has to be undone."""
 
     @abstractmethod
     def is_hidden(self, seen: T) -> bool:
-        """Whether Airflow masks a part of it."""
+        """Return whether Airflow masks a part of it."""
 
     @abstractmethod
     def write(self, item: T, there: T | None) -> None:
-        """Replace what is ``there``, or create it where that is ``None``; may be repeated.
+        """Replace what is ``there``, or create it if that is ``None``; may be repeated.
 
-        :raises RemoteConflict: it was to be created and is there already; nothing of it was changed.
+        :raises RemoteConflict: it was to be created and already exists; it was not changed.
         """
 
     @abstractmethod
@@ -141,7 +141,7 @@ class StoredVariables(StoredKind[Variable]):
         return stored_documents.variables_document(items, is_rewritten=self._rewrites)
 
     def read(self, keys: Collection[str] | None = None) -> dict[str, Variable]:
-        """Read what is there; over the CLI with one command for each value."""
+        """Read what exists; over the CLI with one command for each value."""
         found = {
             variable.key: variable
             for variable in self.environment.variables.list()
@@ -152,7 +152,7 @@ class StoredVariables(StoredKind[Variable]):
         return found
 
     def completed(self, wanted: Variable, seen: Variable | None) -> Variable:
-        """Keep the description that is there where none is given."""
+        """Keep the existing description if none is given."""
         if self._by_cli:
             description = [f"--description={wanted.description}"] if wanted.description is not None else []
             command_line(["variables", "set", *description, *positional(wanted.key, wanted.value or "")])
@@ -169,11 +169,11 @@ class StoredVariables(StoredKind[Variable]):
         return seen.value == wanted.value or (self._shows(seen, wanted) and not _is_fraction(seen.value))
 
     def is_shown_as(self, seen: Variable, written: Variable) -> bool:
-        """Compare what is seen with what was written; the CLI shows no description."""
+        """Compare what is shown with what was written; the CLI shows no description."""
         return self._is_described_as(seen, written) and (self.is_hidden(seen) or self._shows(seen, written))
 
     def compare(self, seen: Variable, written: Variable) -> Comparison:
-        """Compare; of a value that is masked, or whose digits Airflow 3 rewrites, the CLI is asked."""
+        """Compare; a value that is masked, or whose digits Airflow 3 rewrites, is read by the CLI."""
         if not self.is_shown_as(seen, written) or not (self.is_hidden(seen) or self._loses_digits(seen)):
             return super().compare(seen, written)
         try:
@@ -184,7 +184,7 @@ class StoredVariables(StoredKind[Variable]):
         if text is not None:
             return Comparison(is_same=text == (written.value or ""))
         hides = "masks its value" if self.is_hidden(seen) else "shows 2.10 as 2.1"
-        return Comparison(is_same=None, hidden=f"Airflow {hides}, and the CLI, which does not, cannot be asked")
+        return Comparison(is_same=None, hidden=f"Airflow {hides}, and the CLI, which does not, cannot be used")
 
     def _is_described_as(self, seen: Variable, other: Variable) -> bool:
         return self._by_cli or (seen.description or "") == (other.description or "")
@@ -193,7 +193,7 @@ class StoredVariables(StoredKind[Variable]):
         return seen.value == other.value or (self._rewrites and _rewritten(seen.value) == _rewritten(other.value))
 
     def old(self, seen: Variable, wanted: Variable) -> Old[Variable]:  # noqa: ARG002 - of all kinds
-        """Find out what is to be put back."""
+        """Return what is to be restored."""
         if self._by_cli:
             return Old(seen, "the CLI does not show its description, and setting a variable replaces that too")
         if self.is_hidden(seen):
@@ -206,26 +206,26 @@ class StoredVariables(StoredKind[Variable]):
         return self._rewrites and _is_fraction(seen.value)
 
     def may_be_rewritten(self, seen: Variable) -> bool:
-        """Whether it may be stored in another spelling than it is shown in."""
+        """Return whether it may be stored in another spelling than it is shown."""
         return self._rewrites and _has_spellings(seen.value)
 
     def exact(self, seen: Variable) -> Old[Variable]:
-        """Ask the CLI for the stored text: a version 2.10 is 2.1 to Airflow 3's REST API."""
+        """Read the stored text by the CLI: Airflow 3's REST API shows a version 2.10 as 2.1."""
         try:
             text = self._stored_text(seen.key)
         except MwaaError as error:
-            return Old(seen, f"Airflow 3 shows 2.10 as 2.1, and the CLI cannot be asked ({type(error).__name__})")
+            return Old(seen, f"Airflow 3 shows 2.10 as 2.1, and the CLI cannot be used ({type(error).__name__})")
         if text is None or _rewritten(text) != _rewritten(seen.value):
             return Old(seen, "Airflow 3 shows 2.10 as 2.1, and the CLI shows another value")
         return Old(replace(seen, value=text))
 
     def _stored_text(self, key: str) -> str | None:
-        """Ask the CLI, which shows a value as it is stored; ``None`` where it shows none."""
+        """Read a value by the CLI, which shows it as it is stored; ``None`` if it shows none."""
         result = self.environment.run_cli(["variables", "get", *positional(key)], idempotent=True)
         return None if result.exit_status else result.stdout.removesuffix("\n")
 
     def is_hidden(self, seen: Variable) -> bool:
-        """Whether its value is masked, or may be in part: asterisks in it can be its own or a mask's."""
+        """Return whether its value is masked, or may be in part: asterisks can be its own or a mask's."""
         return seen.value is None or (self._rewrites and MASK in seen.value)
 
     def write(self, item: Variable, there: Variable | None) -> None:
@@ -233,7 +233,7 @@ class StoredVariables(StoredKind[Variable]):
         if there is None:
             self.environment.variables.create(item.key, item.value or "", item.description)
             return
-        # Also because Airflow 2 would make an empty description of none.
+        # Also because Airflow 2 would turn a missing description into an empty one.
         keeps = there.description == item.description and not self._by_cli
         self.environment.variables.set(item.key, item.value or "", item.description, keep_description=keeps)
 
@@ -247,12 +247,12 @@ class StoredVariables(StoredKind[Variable]):
 
     @property
     def _rewrites(self) -> bool:
-        """Whether values come from Airflow 3's REST API, which masks, and writes JSON anew."""
+        """Whether values come from Airflow 3's REST API, which masks them and rewrites JSON."""
         return not self._by_cli and not self.environment.airflow_version.startswith("2.")
 
 
 class StoredConnections(StoredKind[Connection]):
-    """The connections of an environment. A password that isn't given stays as it is."""
+    """The connections of an environment. A password that is not given is kept."""
 
     noun, nouns = "connection", "connections"
 
@@ -265,7 +265,7 @@ class StoredConnections(StoredKind[Connection]):
         return stored_documents.connections_document(items)
 
     def read(self, keys: Collection[str] | None = None) -> dict[str, Connection]:
-        """Read what is there; on Airflow 2 one by one, because its list leaves ``extra`` out."""
+        """Read what exists; on Airflow 2 one by one, because its list omits ``extra``."""
         found = {
             connection.conn_id: connection
             for connection in self.environment.connections.list()
@@ -276,21 +276,21 @@ class StoredConnections(StoredKind[Connection]):
         return found
 
     def completed(self, wanted: Connection, seen: Connection | None) -> Connection:  # noqa: ARG002 - of all kinds
-        """Give it as it is: but for the password, a connection is replaced as a whole."""
+        """Return it unchanged: except for the password, a connection is replaced as a whole."""
         return wanted
 
     def is_same(self, seen: Connection, wanted: Connection) -> bool:
-        """Compare; a password, which Airflow doesn't show, is taken for another one."""
+        """Compare; a password, which Airflow does not show, counts as different."""
         return wanted.password is None and not self.is_hidden(seen) and self.is_shown_as(seen, wanted)
 
     def is_shown_as(self, seen: Connection, written: Connection) -> bool:
-        """Compare all but the password, and what is masked in ``extra``."""
+        """Compare all but the password and masked parts of ``extra``."""
         return _without_secrets(seen) == _without_secrets(written) and _is_masked_form(
             _json(seen.extra), _json(written.extra)
         )
 
     def compare(self, seen: Connection, written: Connection) -> Comparison:
-        """Compare with one that was created; Airflow 3 shows whether there is a password."""
+        """Compare with one that was created; Airflow 3 shows whether it has a password."""
         if seen.has_password is not None and seen.has_password != bool(written.password):
             return Comparison(is_same=False)
         return super().compare(seen, written)
@@ -301,7 +301,7 @@ class StoredConnections(StoredKind[Connection]):
         return "Airflow masks a part of its extra" if self.is_hidden(seen) else ""
 
     def old(self, seen: Connection, wanted: Connection) -> Old[Connection]:
-        """Find out what is to be put back."""
+        """Return what is to be restored."""
         if wanted.password is not None:
             return Old(seen, "Airflow does not show the password that it has", is_useful=False)
         if self.is_hidden(seen):
@@ -309,7 +309,7 @@ class StoredConnections(StoredKind[Connection]):
         return Old(seen)
 
     def is_hidden(self, seen: Connection) -> bool:
-        """Whether ``extra`` is masked, or may be in part."""
+        """Return whether ``extra`` is masked, or may be in part."""
         return MASK in (seen.extra or "")
 
     def write(self, item: Connection, there: Connection | None) -> None:
@@ -338,19 +338,19 @@ class StoredPools(StoredKind[Pool]):
         return stored_documents.pools_document(items)
 
     def read(self, keys: Collection[str] | None = None) -> dict[str, Pool]:
-        """Read what is there."""
+        """Read what exists."""
         return {pool.name: pool for pool in self.environment.pools.list() if keys is None or pool.name in keys}
 
     def completed(self, wanted: Pool, seen: Pool | None) -> Pool:
-        """Keep the description of ``default_pool``, which Airflow lets nobody change."""
+        """Keep the description of ``default_pool``, which Airflow does not allow changing."""
         if wanted.slots < 0 and self.environment.airflow_version.startswith("2."):
             raise MwaaInputError(
-                f"Pool {wanted.name!r}: with -1 slots Airflow 2's REST API cannot read pools; give a number."
+                f"Pool {wanted.name!r}: with -1 slots Airflow 2's REST API cannot read pools. Give another number."
             )
         if wanted.name != "default_pool" or seen is None:
             return wanted
         if wanted.description not in (None, seen.description):
-            raise MwaaInputError("Pool 'default_pool': Airflow lets nobody change its description; leave it out.")
+            raise MwaaInputError("Pool 'default_pool': Airflow does not allow changing its description. Leave it out.")
         return replace(wanted, description=seen.description)
 
     def is_same(self, seen: Pool, wanted: Pool) -> bool:
@@ -364,11 +364,11 @@ class StoredPools(StoredKind[Pool]):
         )
 
     def old(self, seen: Pool, wanted: Pool) -> Old[Pool]:  # noqa: ARG002 - of all kinds
-        """Give what is there: all of it is shown."""
+        """Return what exists, which Airflow shows completely."""
         return Old(seen)
 
     def is_hidden(self, seen: Pool) -> bool:  # noqa: ARG002 - of all kinds
-        """Nothing of it ever is."""
+        """Return that no part of it is masked."""
         return False
 
     def write(self, item: Pool, there: Pool | None) -> None:
@@ -389,7 +389,7 @@ KINDS: dict[str, type[StoredKind[Any]]] = {
 
 
 def _read_each(get: Callable[[str], T], keys: list[str]) -> dict[str, T]:
-    """Read one by one, but for those that somebody deletes meanwhile."""
+    """Read one by one, without those that are deleted meanwhile."""
 
     def read(key: str) -> T | None:
         try:
@@ -401,7 +401,7 @@ def _read_each(get: Callable[[str], T], keys: list[str]) -> dict[str, T]:
 
 
 def _rewritten(text: str | None) -> str | None:
-    """Give a value as Airflow 3's REST API shows it: what is JSON is read and written anew."""
+    """Return a value as Airflow 3's REST API shows it: JSON is parsed and written again."""
     try:
         return json.dumps(json.loads(text or ""))
     except (ValueError, RecursionError):
@@ -409,7 +409,7 @@ def _rewritten(text: str | None) -> str | None:
 
 
 def _is_fraction(text: str | None) -> bool:
-    """Whether a value is a number whose digits Airflow 3's REST API may change."""
+    """Return whether a value is a number whose digits Airflow 3's REST API may change."""
     try:
         return isinstance(json.loads(text or ""), float)
     except (ValueError, RecursionError):
@@ -417,7 +417,7 @@ def _is_fraction(text: str | None) -> bool:
 
 
 def _has_spellings(text: str | None) -> bool:
-    """Whether a value is JSON that can be spelled in several ways: anything but a whole number and the like."""
+    """Return whether a value is JSON with several spellings: anything but integers, booleans and null."""
     try:
         return not isinstance(json.loads(text or ""), int | None)
     except (ValueError, RecursionError):
@@ -437,7 +437,7 @@ def _json(text: str | None) -> Any:
 
 
 def _is_masked_form(seen: Any, written: Any) -> bool:
-    """Whether this is the other, but for what is masked."""
+    """Return whether both are the same, except for what is masked."""
     if isinstance(seen, str) and MASK in seen:
         return True
     if isinstance(seen, dict) and isinstance(written, dict):
