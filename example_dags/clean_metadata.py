@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep the metadata database small: look every day, delete every week, archive every month."""
+"""Keep the metadata database small: plan every day, clean every week, archive every month."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHARED: dict[str, Any] = {
     "render_template_as_native_obj": True,
     "tags": ["mwaa"],
 }
-# On Airflow 3 "auto" is the metadata API of the environment's web server, where its cleanup is turned on.
+# On Airflow 3 "auto" uses the metadata API of the environment's web server, if its cleanup is turned on.
 PARAMS = {"retention_days": 30, "route": "auto"}
 RETENTION = "{{ macros.timedelta(days=params.retention_days) }}"
 

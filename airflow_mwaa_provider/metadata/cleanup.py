@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deletes what is old from a metadata database that is in use: planned first, then in short transactions.
+"""Delete old rows from a metadata database that is in use: plan first, then delete in short transactions.
 
-:mod:`~airflow_mwaa_provider.metadata.cleaning.scope.rules` says what is deleted, and so do the references that the
-database's own catalog has; what they delete along is counted, and no more than was looked at.
+:mod:`~airflow_mwaa_provider.metadata.cleaning.scope.rules` decides what is deleted, together with the references in the
+database's own catalog. Rows that these references delete are counted, and checked before.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def plan_cleanup(
     route: str = "database",
     tell: Callable[[str], None] = log.debug,
 ) -> Plan:
-    """Count what a cleanup would delete, and say what it would keep; deletes nothing.
+    """Count what a cleanup would delete, and say what it would keep; delete nothing.
 
-    :param tell: is told what is counted, before each query that may take long.
-    :raises TableNotFound: a table is not there.
-    :raises MwaaInputError: something cannot be done as asked.
-    :raises MetadataError: the database refused, or could not be reached.
+    :param tell: called with what is counted, before each query that may take long.
+    :raises TableNotFound: a table does not exist.
+    :raises MwaaInputError: an option is wrong, or cannot be followed.
+    :raises MetadataError: the database rejected a query, or could not be reached.
     """
     with CleanupConnection(database, options) as connection:
 
@@ -84,16 +84,17 @@ def run_cleanup(
     wait_timeout_s: float = 0.0,
     route: str = "database",
 ) -> Outcome:
-    """Delete what is old. A cleanup that was cut off is gone on with by the next one.
+    """Delete old rows. If a cleanup is interrupted, the next one continues there.
 
-    :param progress: is called with a table, how many of its rows are gone, and how many there are to go.
-    :param tell: is told of pauses and lost connections.
-    :param wait_timeout_s: how long another cleanup's end is waited for.
-    :return: what happened; :attr:`Outcome.failures` says which tables went wrong.
-    :raises TableNotFound: a table is not there.
-    :raises MwaaInputError: something cannot be done as asked; nothing was deleted.
-    :raises CleanupUnderWay: another cleanup is at work.
-    :raises MetadataError: the database refused before anything was deleted, or was lost for longer than a minute.
+    :param progress: called with a table, how many of its rows are deleted, and how many are to be.
+    :param tell: called with each pause and each lost connection.
+    :param wait_timeout_s: how long to wait for another cleanup to end.
+    :return: what happened; :attr:`Outcome.failures` names the tables that failed.
+    :raises TableNotFound: a table does not exist.
+    :raises MwaaInputError: an option is wrong, or cannot be followed; nothing was deleted.
+    :raises CleanupUnderWay: another cleanup is running.
+    :raises MetadataError: the database rejected something before anything was deleted, or was lost for longer than a
+        minute.
     """
     units: list[CleanupUnit] = []
     with CleanupSession.open(
@@ -113,14 +114,13 @@ def run_cleanup_step(
     *,
     tell: Callable[[str], None] = log.info,
 ) -> tuple[Outcome, tuple[str, ...] | None]:
-    """Do a part of a cleanup, as long as ``max_duration``: for those who may not take longer at a time.
+    """Do a step of a cleanup, of ``max_duration`` at most: for callers with limited time, such as a web server.
 
-    :param options: with ``now`` given, and the same in every step.
-    :param unit_name: one of those that :func:`cleanup_units` gives.
-    :param after: what the step before has returned.
-    :return: what happened, and where to go on; ``None`` when nothing of the unit is left to do, and nothing in it when
-        all of it is.
-    :raises MwaaInputError: there is no such unit; and all that :func:`run_cleanup` raises.
+    :param options: with ``now``, and the same in every step.
+    :param unit_name: one of those that :func:`cleanup_units` returns.
+    :param after: what the step before returned.
+    :return: what happened, and where to continue: ``None`` if the unit is done, an empty tuple if it has not begun.
+    :raises MwaaInputError: there is no such unit; and everything that :func:`run_cleanup` raises.
     """
     units: list[CleanupUnit] = []
     with CleanupSession.open(database, options, _preparing(options, units, is_dated=False), tell) as session:
@@ -129,14 +129,14 @@ def run_cleanup_step(
             if unit.name == unit_name:
                 [found] = with_undated([unit], session.connection.ask)
                 return cleanup.step(found, tuple(after) if after else None)
-    raise MwaaInputError(f"A cleanup with these options has no part {unit_name!r}.")
+    raise MwaaInputError(f"A cleanup with these options has no unit {unit_name!r}.")
 
 
 def cleanup_units(database: Database, options: CleanupOptions) -> tuple[datetime, list[str]]:
-    """Say in which parts a cleanup is done, by name and in their order, and what time ages are counted from.
+    """Return the time that ages are counted from, and the names of the units of a cleanup, in their order.
 
-    :raises TableNotFound: a table is not there.
-    :raises MwaaInputError: something cannot be done as asked.
+    :raises TableNotFound: a table does not exist.
+    :raises MwaaInputError: an option is wrong, or cannot be followed.
     """
     with CleanupConnection(database, options) as connection:
         _, units, now = _prepare(connection, options, is_dated=False)
@@ -146,7 +146,7 @@ def cleanup_units(database: Database, options: CleanupOptions) -> tuple[datetime
 def _preparing(
     options: CleanupOptions, units: list[CleanupUnit], *, is_dated: bool = True
 ) -> Callable[[CleanupConnection], tuple[Schema, list[CleanupUnit]]]:
-    """Give what fills the list, when there is a connection."""
+    """Return a function that fills the list once there is a connection."""
 
     def prepare(connection: CleanupConnection) -> tuple[Schema, list[CleanupUnit]]:
         schema, found, _ = _prepare(connection, options, is_dated=is_dated)
@@ -167,14 +167,14 @@ def _prepare(
 
 
 class _Cleanup:
-    """One cleanup that is under way, without an archive."""
+    """One running cleanup, without an archive."""
 
     def __init__(self, session: CleanupSession) -> None:
         self._session = session
         self._outcome = session.outcome
 
     def run(self, units: list[CleanupUnit]) -> Outcome:
-        """Delete unit by unit; one that fails doesn't keep the others from it."""
+        """Delete unit by unit; if one fails, the others are still cleaned."""
         for unit in units:
             for name in unit.tables:
                 self._outcome.table(name)
@@ -184,7 +184,7 @@ class _Cleanup:
         return self._session.finish()
 
     def step(self, unit: CleanupUnit, after: tuple[str, ...] | None) -> tuple[Outcome, tuple[str, ...] | None]:
-        """Delete a part of a unit, and say where to go on."""
+        """Delete a part of a unit; return what happened, and where to continue."""
         for name in unit.tables:
             self._outcome.table(name)
         last = self._clean(unit, after)
@@ -193,7 +193,7 @@ class _Cleanup:
         return self._session.finish(), last
 
     def _clean(self, unit: CleanupUnit, after: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
-        """Delete what goes of a unit; where it was ended before, give the key that it came to."""
+        """Delete rows of a unit; if the time is over before the end, return the last key."""
         session = self._session
         try:
             keys, expected = self._bounds(unit, after)
@@ -223,7 +223,7 @@ class _Cleanup:
         return (windows.done or ()) if session.is_over() else None
 
     def _bounds(self, unit: CleanupUnit, after: tuple[str, ...] | None) -> tuple[KeyRange | None, int]:
-        """Say between which keys of the root there is something to do, and about how many rows."""
+        """Return the range of root keys that has rows to delete, and about how many."""
         key = unit.key
         table = unit.schema.qualified(unit.root_table.name)
         is_number = len(key) == 1 and key[0].type in _INTEGERS
@@ -232,7 +232,7 @@ class _Cleanup:
         beyond = f"{KeyRange(key, after).condition()} AND " if after is not None else ""
         [(count, first, last)] = self._session.connection.ask(
             f"SELECT count(*), {bounds} FROM {table} t WHERE {beyond}{unit.row_condition_sql}",
-            f"looking for what goes of {unit.name}",
+            f"looking for rows of {unit.name} to delete",
         )
         if not count:
             return None, 0
@@ -241,7 +241,7 @@ class _Cleanup:
         return KeyRange(key, after, (last,), None if after is not None else (first,)), count
 
     def _count(self, units: list[CleanupUnit]) -> None:
-        """Say how much there was to go: what is gone, and, where not all is, what isn't yet."""
+        """Count the rows to delete: those that were deleted, and those that are left, if any."""
         outcome = self._outcome
         for table in outcome.tables.values():
             table.matched = table.deleted
@@ -252,8 +252,8 @@ class _Cleanup:
                 for name, count in rows.items():
                     outcome.table(name).matched += count
         except DatabaseRefused as error:
-            # What was deleted is told all the same.
-            outcome.record_skipped(f"what is left could not be counted: {error}")
+            # Report what was deleted anyway.
+            outcome.record_skipped(f"the rows that are left could not be counted: {error}")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deleting what is old from Airflow's metadata database; public as ``operators.metadata``."""
+"""Delete old rows from Airflow's metadata database; public as ``operators.metadata``."""
 
 from __future__ import annotations
 
@@ -29,55 +29,54 @@ _UNITS = {
     "retention": "days", "max_age": "days", "max_duration": "hours", "max_transaction": "seconds",
     "lock_timeout": "seconds", "max_pause": "seconds", "statement_timeout": "seconds", "wait_timeout": "seconds",
 }  # fmt: skip
-"""Parameters that are lengths of time, and in which unit people think of them."""
+"""Parameters that are lengths of time, and the unit that errors name."""
 _OR_ZERO = ("retention", "max_pause", "wait_timeout")
 _OF_DATABASE = ("lock_timeout", "statement_timeout")
 _ASKED = ("retention", "tables", "exclude", "max_age", "dag_ids", "keep_last_run", "max_duration", "force")
-"""Templated parameters that say what is deleted."""
+"""Templated parameters that decide what is deleted."""
 _METRIC = "mwaa_provider.metadata_cleanup"
 
 
 class MetadataCleanupOperator(MwaaOperator):
-    """Delete what is old from Airflow's metadata database, while the environment goes on working.
+    """Delete old rows from Airflow's metadata database, while the environment keeps working.
 
-    Rows go in transactions of a fraction of a second, children before what they refer to. What has not ended stays
-    whatever its age, and so does what something else still needs: the last run of each DAG, triggers in use, versions
-    of DAGs that a task refers to. A task that is cut off, or that ends by ``max_duration``, is gone on with by the next
-    one.
+    Rows are deleted in transactions of a fraction of a second, children before their parents. Rows that have not ended
+    are kept at any age, and so are rows that are still needed: the last run of each DAG, triggers in use, versions of
+    DAGs that a task refers to. If a task is interrupted, or ends by ``max_duration``, the next one continues there.
 
     Also takes the parameters of :class:`~airflow_mwaa_provider.operators.base.MwaaOperator`.
 
-    :param retention: how old what has ended must be (templated); at least a day, unless ``force``.
-    :param tables: tables to clean (templated); ``dag_run`` takes along all that hangs on a run. ``None``: all that
-        grow.
-    :param exclude: tables to leave alone (templated).
-    :param retention_by_table: another retention for some tables, such as ``{"xcom": timedelta(days=7)}``.
-    :param max_age: leave alone what is older than this (templated).
-    :param dag_ids: rows of these DAGs only (templated).
+    :param retention: how long ago a row must have ended to be deleted (templated); at least a day, unless ``force``.
+    :param tables: tables to clean (templated); ``dag_run`` includes everything that depends on a run. ``None``: every
+        table that grows.
+    :param exclude: tables to skip (templated).
+    :param retention_by_table: a different retention for some tables, such as ``{"xcom": timedelta(days=7)}``.
+    :param max_age: do not touch rows older than this (templated).
+    :param dag_ids: delete rows of these DAGs only (templated).
     :param keep_last_run: keep the last run of each DAG and of each kind of run (templated).
-    :param dry_run: count what would go, log it, and delete nothing (templated).
-    :param archive_to: ``s3://BUCKET/PREFIX`` (templated): export the rows there first, read them back, and delete only
-        those that are there, unchanged.
-    :param batch_rows: rows that a transaction deletes at most.
-    :param max_transaction: a transaction that takes longer is given up, and tried again with fewer rows.
-    :param lock_timeout: what is locked for longer is passed over.
-    :param max_pause: longest pause while the environment suffers; then a transaction is tried all the same.
-    :param max_duration: begin no other transaction after this time (templated); what is left goes next time.
-    :param workers: connections that delete side by side, 1 to 8.
-    :param statement_timeout: of the queries that count what is to go.
-    :param wait_timeout: how long the end of another cleanup is waited for.
+    :param dry_run: count and log what would be deleted, and delete nothing (templated).
+    :param archive_to: ``s3://BUCKET/PREFIX`` (templated): archive the rows there first, read them back, and delete only
+        those that are in the archive and have not changed.
+    :param batch_rows: the most rows that a transaction deletes.
+    :param max_transaction: a transaction that takes longer is rolled back, and tried again with fewer rows.
+    :param lock_timeout: rows that stay locked for longer are skipped.
+    :param max_pause: the longest pause while the environment is under load; then the next transaction is tried anyway.
+    :param max_duration: start no transaction after this time (templated); the next cleanup deletes the rest.
+    :param workers: connections that delete in parallel, 1 to 8.
+    :param statement_timeout: for the queries that count rows.
+    :param wait_timeout: how long to wait for another cleanup to end.
     :param force: allow a retention below a day (templated).
     :param route: ``"database"``, ``"mwaa_environment"``, ``"api"``, ``"cli"`` or ``"auto"`` (templated); see
         :class:`~airflow_mwaa_provider.hooks.metadata.MetadataHook`.
-    :param env_name: the environment whose web server routes ``api`` and ``cli`` ask (templated); the task's own if not
-        given.
+    :param env_name: the environment whose web server routes ``api`` and ``cli`` call (templated); the task's own by
+        default.
     :param metadata_conn_id: a ``postgres`` connection to the database (templated); on Airflow 2 the environment's own
-        if not given.
-    :param kms_key_id: encrypt the archive with this key of KMS (templated).
-    :param bucket_owner: account that the archive's bucket must belong to (templated).
+        by default.
+    :param kms_key_id: encrypt the archive with this KMS key (templated).
+    :param bucket_owner: the account that must own the archive's bucket (templated).
     :param s3_conn_id: connection for S3 (templated); ``None`` takes ``aws_conn_id``.
-    :return: by table ``{"matched", "deleted", "batches", "seconds", "longest_transaction_s"}``: rows that were to go,
-        rows that are gone, transactions, and times in seconds.
+    :return: by table ``{"matched", "deleted", "batches", "seconds", "longest_transaction_s"}``: rows to delete, rows
+        deleted, transactions, and times in seconds.
     """
 
     template_fields: Sequence[str] = (
@@ -166,13 +165,13 @@ class MetadataCleanupOperator(MwaaOperator):
         self._check_when_parsed()
 
     def execute(self, context: Context) -> dict[str, dict[str, Any]]:
-        """Delete, or with ``dry_run`` count.
+        """Delete old rows; with ``dry_run``, count them.
 
-        :raises MwaaInputError: something cannot be done as asked; nothing was deleted.
-        :raises CleanupUnderWay: another cleanup of this database is under way.
-        :raises CleanupFailed: rows of some tables stayed because something went wrong; the others are gone.
-        :raises MetadataError: the database refused, or was lost; what was deleted until then is gone.
-        :raises StorageError: S3 refused, or gave back something else than was written; nothing was deleted.
+        :raises MwaaInputError: a parameter is wrong; nothing was deleted.
+        :raises CleanupUnderWay: another cleanup of this database is running.
+        :raises CleanupFailed: some tables failed; the others are cleaned.
+        :raises MetadataError: the database rejected something, or was lost; rows may have been deleted by then.
+        :raises StorageError: S3 rejected a request, or returned something else than was written; nothing was deleted.
         """
         self.read_rendered(required=("retention", "route", "exclude", "keep_last_run", "is_dry_run", "force"))
         cleaner = self._cleaner(self._options(context.get("dag_run")))
@@ -181,11 +180,11 @@ class MetadataCleanupOperator(MwaaOperator):
             self._log_plan(plan)
             return plan.summary()
         outcome = cleaner.run(self._progress())
-        self._tell(outcome)
+        self._report(outcome)
         return outcome.summary()
 
     def _check_when_parsed(self) -> None:
-        """Check what is known before the task runs."""
+        """Check the parameters that are known before the task runs."""
 
         def known(*names: str) -> bool:
             return not any(is_rendered_later(getattr(self, name)) for name in names)
@@ -212,7 +211,7 @@ class MetadataCleanupOperator(MwaaOperator):
         self._check_durations(*_UNITS)
         rows, workers = number(self.batch_rows, "batch_rows"), number(self.workers, "workers")
         if rows is None or workers is None:
-            raise MwaaInputError("batch_rows and workers need a number each.")
+            raise MwaaInputError("batch_rows and workers must be numbers.")
         return CleanupOptions(
             retention=self.retention,
             tables=names(self.tables, "tables"),
@@ -256,37 +255,39 @@ class MetadataCleanupOperator(MwaaOperator):
     def _log_plan(self, plan: Plan) -> None:
         if plan.older_than is not None:
             until = plan.older_than.strftime("%Y-%m-%d %H:%M")
-            self.log.info("Metadata of %s, from before %s UTC", plan.source or "this environment", until)
+            self.log.info("Metadata of %s, older than %s UTC", plan.source or "this environment", until)
         for table in plan.tables:
             if table.rows:
                 self.log.info(
-                    "%s: %s rows would go, about %s bytes", table.table, f"{table.rows:,}", f"{table.bytes:,}"
+                    "%s: %s rows would be deleted, about %s bytes", table.table, f"{table.rows:,}", f"{table.bytes:,}"
                 )
         for kept in plan.kept:
-            count = "" if kept.rows is None else f"{kept.rows:,} rows "
-            self.log.info("%s: %sstay: %s", kept.table, count, kept.why)
+            count = "rows" if kept.rows is None else f"{kept.rows:,} rows"
+            self.log.info("%s: %s are kept: %s", kept.table, count, kept.why)
         for advice in plan.advice:
             self.log.info("%s", advice)
-        self.log.info("%s rows would go, in about %.0f s; nothing was deleted", f"{plan.rows:,}", plan.seconds)
+        self.log.info(
+            "A cleanup would delete %s rows, in about %.0f s; nothing was deleted", f"{plan.rows:,}", plan.seconds
+        )
 
     def _progress(self) -> Any:
-        """Give what logs a table when it begins, and every half a minute how far it is."""
-        last: dict[str, Any] = {"table": "", "told": 0.0}
+        """Return a callback that logs the start of each table, and its progress every half a minute."""
+        last: dict[str, Any] = {"table": "", "logged": 0.0}
 
-        def tell(table: str, rows: int, expected: int | None) -> None:
+        def on_progress(table: str, rows: int, expected: int | None) -> None:
             now = time.monotonic()
             if table != last["table"]:
-                last.update(table=table, told=now)
+                last.update(table=table, logged=now)
                 self.log.info("Cleaning %s", table)
-            elif now - last["told"] >= _LOG_EVERY_S:
-                last["told"] = now
+            elif now - last["logged"] >= _LOG_EVERY_S:
+                last["logged"] = now
                 of = f" of {expected:,}" if expected else ""
-                self.log.info("%s: %s%s rows are gone", table, f"{rows:,}", of)
+                self.log.info("%s: %s%s rows are deleted", table, f"{rows:,}", of)
 
-        return tell
+        return on_progress
 
-    def _tell(self, outcome: Outcome) -> None:
-        """Log what happened, and give it to Airflow's metrics.
+    def _report(self, outcome: Outcome) -> None:
+        """Log what happened, and send it to Airflow's metrics.
 
         :raises CleanupFailed: a table failed.
         """
@@ -301,12 +302,12 @@ class MetadataCleanupOperator(MwaaOperator):
         for why in outcome.skipped:
             self.log.warning("Not done: %s", why)
         if outcome.archive:
-            self.log.info("What was deleted is in %s", outcome.archive)
+            self.log.info("The deleted rows are in %s", outcome.archive)
         self.log.info(
             "Deleted %s rows in %.1f s by route %s; the longest transaction took %.2f s",
             f"{outcome.deleted:,}", outcome.seconds, outcome.route, outcome.longest_transaction_s,
         )  # fmt: skip
         if outcome.failures:
             name, why = next(iter(outcome.failures.items()))
-            others = f" (and {len(outcome.failures) - 1} other tables)" if len(outcome.failures) > 1 else ""
+            others = f" and {len(outcome.failures) - 1} other tables" if len(outcome.failures) > 1 else ""
             raise CleanupFailed(f"Cleaning {name}{others} failed: {why}", failures=outcome.failures)

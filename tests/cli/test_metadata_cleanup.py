@@ -232,7 +232,7 @@ def test_a_dag_that_nobody_knows_is_an_error(lab: Lab, database: str, command: A
     for name, yes in (("plan", []), ("clean", ["--yes"])):
         status, out, err = command(name, "--retention", "30d", "--dag", "dag_01", *yes)
         assert (status, out) == (2, "")
-        assert "no DAG is called 'dag_01' (did you mean dag_001 or dag_000?)" in err
+        assert "no DAG is named 'dag_01' (did you mean dag_001 or dag_000?)" in err
         assert err.count("\n") == 1
     assert runs(lab, database) == 40
     assert command("plan", "--retention", "30d", "--dag", "dag_001")[0] == 0

@@ -113,7 +113,7 @@ def test_it_is_planned(world: World, env_name: str, old: int) -> None:
     run_id = environment.trigger_dag_run("plan_metadata_cleanup", conf=conf).run_id
     assert ended(world, env_name, "plan_metadata_cleanup", run_id) == "success"
     log = environment.get_task_log("plan_metadata_cleanup", run_id, "plan")
-    assert f"dag_run: {RUNS - 6:,} rows would go" in log
+    assert f"dag_run: {RUNS - 6:,} rows would be deleted" in log
     assert "it is the last run of its DAG" in log
     assert "the run has not ended" in log
     assert count(world, env_name, OLD) == RUNS

@@ -176,7 +176,7 @@ def test_it_ends_after_max_duration_and_another_one_goes_on(lab, filled, templat
     server, other = CleaningServer(lab, filled, step_s=STEP_S), lab.copy(template)
     first = server.cleanup(dataclasses.replace(GENTLY, max_duration=timedelta(seconds=12)), clock=clock).run()
     assert not first.is_complete
-    assert first.skipped == ["max_duration of 0:00:12 was over: the next cleanup goes on here"]
+    assert first.skipped == ["max_duration of 0:00:12 was over: the next cleanup continues here"]
     assert first.failures == {}
     assert 0 < first.deleted < sum(table.matched for table in first.tables.values())
     assert all(request["options"]["max_duration"] <= 12 for request in server.requests if "unit" in request)
@@ -240,7 +240,7 @@ def test_who_may_not_delete_it_deletes_nothing(lab, filled, refused, table, word
             ask()
         assert "\n" not in str(caught.value)
     if table is not None:
-        with pytest.raises(AccessDenied, match=rf"table {table}: .* leave out with exclude=\['{table}'\]"):
+        with pytest.raises(AccessDenied, match=rf"table {table}: .* or set exclude=\['{table}'\]"):
             server.cleanup(GENTLY).run()
     # One that does not ask first is refused all the same.
     request = {"options": GENTLY.document(), "unit": table or "dag_run", "after": None}
@@ -302,7 +302,9 @@ def test_what_the_server_refuses_is_told_as_it_is(lab, filled) -> None:
     server = CleaningServer(lab, filled)
     with pytest.raises(TableNotFound, match=r"Route api, at 'production': .*'dag_runs'"):
         server.cleanup(dataclasses.replace(GENTLY, tables=["dag_runs"])).run()
-    with pytest.raises(MwaaInputError, match=r"Route api, at 'production': .*its rows go with those of dag_run"):
+    with pytest.raises(
+        MwaaInputError, match=r"Route api, at 'production': .*its rows are deleted with those of dag_run"
+    ):
         server.cleanup(dataclasses.replace(GENTLY, tables=["task_map"])).plan()
     lab.run(lab.postgres.execute(f'ALTER DATABASE "{filled}" RENAME TO "{filled}_gone"'))
     with pytest.raises(DatabaseUnavailable, match="Route api"):
@@ -333,7 +335,7 @@ def test_one_cleanup_at_a_time(lab, filled) -> None:
     assert told == ["Route api: 'production' is busy with another cleanup; waiting"]
     other.acquire()
     now = [0.0]
-    with pytest.raises(CleanupUnderWay, match=r"Route api, at 'production': another cleanup is under way"):
+    with pytest.raises(CleanupUnderWay, match=r"Route api, at 'production': another cleanup is running"):
         server.cleanup(
             GENTLY,
             wait_timeout_s=20,
@@ -347,7 +349,7 @@ def test_one_cleanup_at_a_time(lab, filled) -> None:
         options, clock=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds)
     ).run()
     assert (outcome.deleted, outcome.is_complete, outcome.failures) == (0, False, {})
-    assert outcome.skipped == ["max_duration of 0:00:30 was over: the next cleanup goes on here"]
+    assert outcome.skipped == ["max_duration of 0:00:30 was over: the next cleanup continues here"]
     other.release()
 
 
@@ -368,7 +370,7 @@ def test_an_answer_that_is_lost_is_asked_for_again(lab, filled, template, in_ste
     assert (outcome.is_complete, outcome.skipped) == (True, [])
     assert contents(lab, filled) == contents(lab, other)
     assert 0 < outcome.deleted < whole.deleted
-    assert any("was lost, and what it deleted is not counted; asking again: no answer" in line for line in told)
+    assert any("was lost, and what it deleted is not counted. Repeating it: no answer" in line for line in told)
     assert len(server.pauses) == len(told)
 
 

@@ -260,16 +260,16 @@ def test_a_row_that_changed_since_stays_and_all_else_goes(lab, filled, bucket) -
     assert outcome.tables["dag_run"].matched == len(archived)
     assert outcome.tables["dag_run"].deleted == len(archived) - len(stay) - len(vanished)
     assert outcome.tables["log"].deleted == outcome.tables["log"].matched - 2
-    changed = "changed since it was archived, or what hangs on it did, and stays"
+    changed = "or a dependent row changed since it was archived, and is kept"
     assert set(outcome.skipped) == {
         f"dag_run {noted} (and 3 others) {changed}",
-        f"dag_run {last} is kept by something that came after it was archived",
-        f"dag_run {locked} is locked by somebody, or what hangs on it is, and stays",
+        f"dag_run {last} is kept because of other rows that changed after it was archived",
+        f"dag_run {locked} or a dependent row is locked, and is kept",
         f"log 5 {changed}",
     }
     # It is not put back over what has changed.
     before = dump(lab, filled)
-    with pytest.raises(DatabaseRefused, match=r"Table dag_run .* row id = 2 there are other values now") as caught:
+    with pytest.raises(DatabaseRefused, match=r"Table dag_run .* row id = 2.* has other values than in") as caught:
         restore(lab, filled, bucket, tables=["dag_run"])
     assert "\n" not in str(caught.value)
     assert dump(lab, filled) == before
@@ -311,7 +311,9 @@ def test_a_run_before_one_that_is_cleared_after_the_archive_stays(lab, filled, b
 
     outcome = clean(lab, filled, bucket, tell=once(clear), tables=["dag_run"])
     assert rows(lab, filled, lab_rows) == [(2,)]
-    assert [text for text in outcome.skipped if "is kept by something that came after it was archived" in text]
+    assert [
+        text for text in outcome.skipped if "is kept because of other rows that changed after it was archived" in text
+    ]
 
 
 def test_rows_that_two_units_take_are_archived_once(lab, filled, bucket) -> None:
@@ -408,7 +410,7 @@ def test_what_a_transaction_has_no_time_for_stays(lab, filled, bucket) -> None:
     outcome = clean(lab, filled, bucket, tables=["log"], max_transaction=timedelta(milliseconds=500))
     assert rows(lab, filled, "SELECT id FROM log WHERE id < 20") == [(4,)]
     assert [why.partition(":")[0] for why in outcome.skipped] == [
-        "log 4 takes longer than max_transaction to delete, and stays"
+        "log 4 takes longer than max_transaction to delete, and is kept"
     ]
 
 
@@ -423,7 +425,7 @@ def test_secrets_are_in_no_archive(lab, filled, bucket) -> None:
     assert not {"trigger", "session", "callback", "revoked_token", "connection_test_request"} & set(written["tables"])
     there = set(dump(lab, filled))
     for name in {"trigger", "session", "callback", "revoked_token", "connection_test_request"} & there:
-        with pytest.raises(MwaaInputError, match=f"{name} cannot be archived.*in a run without archive_to") as caught:
+        with pytest.raises(MwaaInputError, match=f"{name} cannot be archived.*in a task without archive_to") as caught:
             clean(lab, filled, bucket, tables=[name])
         assert "\n" not in str(caught.value)
 
@@ -468,12 +470,12 @@ def test_what_a_restore_refuses(lab, filled, bucket) -> None:
     )
     for content in damaged:
         lab.s3().put_object(Bucket=bucket, Key=key, Body=content)
-        refused(StorageError, r"Table task_instance was not restored, and is as it was: .*task_instance\.csv\.gz")
+        refused(StorageError, r"Table task_instance was not restored, and has not changed: .*task_instance\.csv\.gz")
         now = dump(lab, filled)
         assert now["task_instance"] == cleaned["task_instance"]
     lab.s3().put_object(Bucket=bucket, Key=key, Body=good)
     lab.execute(filled, "DELETE FROM dag_run WHERE id IN (SELECT id FROM dag_run ORDER BY id LIMIT 3)")
-    words = r'Table task_instance was not restored, .*not present in table "dag_run"\. Restore that first'
+    words = r'Table task_instance was not restored, .*not present in table "dag_run"\. Restore the row that it'
     refused(DatabaseRefused, words, tables=["task_instance"])
     assert dump(lab, filled)["task_instance"] == cleaned["task_instance"]
     refused(TableNotFound, "has no table 'dag'; it has ", tables=["dag"])
@@ -498,11 +500,9 @@ def test_another_database_is_noticed_before_anything_is_inserted(lab, filled, bu
     assert document["database"]["initialized"] == rows(lab, filled, made)[0][0]
     other = lab.copy(filled)
     before = dump(lab, other)
-    with pytest.raises(
-        MwaaInputError, match=f"of another database: of database '{filled}' and not '{other}'"
-    ) as caught:
+    with pytest.raises(MwaaInputError, match=f"of another database: database '{filled}' and not '{other}'") as caught:
         restore(lab, other, bucket)
-    assert "--other-database" in str(caught.value)
+    assert "other_database" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert dump(lab, other) == before
     assert restore(lab, other, bucket, other_database=True)["dag_run"]["inserted"] > 0
@@ -526,7 +526,7 @@ def test_another_database_is_noticed_before_anything_is_inserted(lab, filled, bu
     del document["database"]  # of an earlier version of this package
     lab.s3().put_object(Bucket=bucket, Key=f"{FOLDER}/manifest.json", Body=json.dumps(document).encode())
     assert restore(lab, filled, bucket, tell=told.append)["dag_run"]["inserted"] == 0
-    assert "does not say which database it is of" in told[0]
+    assert "does not name its database" in told[0]
 
 
 def test_the_next_archive_takes_away_what_a_killed_one_has_left(lab, filled, bucket) -> None:
@@ -563,7 +563,9 @@ def test_an_incompatible_unique_row_is_named(lab, filled, bucket) -> None:
         history.insert(cursor, "dag_run", {**history.DAG_RUN, **run}, "generate_series(1, 1) i", n=1, dags=1)
     connection.close()
     there = dump(lab, filled)
-    with pytest.raises(DatabaseRefused, match=r"Table dag_run was not restored, .* already exists\. Delete the row"):
+    with pytest.raises(
+        DatabaseRefused, match=r"Table dag_run was not restored, .* already exists\. Delete the existing row"
+    ):
         restore(lab, filled, bucket)
     assert dump(lab, filled) == there
 

@@ -243,7 +243,7 @@ def test_a_name_that_no_dag_has_is_refused() -> None:
         with pytest.raises(MwaaInputError) as caught:
             getattr(cleanup(there, dag_ids=["loading", "loadin"]), act)()
         assert str(caught.value) == (
-            "dag_ids: no DAG is called 'loadin' (did you mean loading?). Correct it, or leave it out."
+            "dag_ids: no DAG is named 'loadin' (did you mean loading?). Correct it, or leave it out."
         )
     assert not there.deletes
 
@@ -259,7 +259,7 @@ def test_a_dag_is_known_by_its_row_or_by_its_runs() -> None:
     there.tables["dag"] = [Old(NOW, row["dag_id"]) for row in there.api.tables["dags"]] + [Old(NOW, "hidden")]
     assert cleanup(there, dag_ids=["hidden"], tables=["log"]).plan().rows == 0
     assert cleanup(there, dag_ids=["hidden", "removed", "dag_249"], tables=["log"]).plan().rows == 0
-    with pytest.raises(MwaaInputError, match=r"no DAG is called 'dag_2490' \(did you mean dag_249 or "):
+    with pytest.raises(MwaaInputError, match=r"no DAG is named 'dag_2490' \(did you mean dag_249 or "):
         cleanup(there, dag_ids=["hidden", "removed", "dag_2490"], tables=["log"]).plan()
 
 
@@ -671,7 +671,7 @@ def test_the_real_db_clean(lab: Lab, database: str, real: RealEnvironment) -> No
     assert any("run run45 of DAG live is running" in sentence for sentence in outcome.skipped)
     if real.airflow_version.startswith("3.3"):
         assert CliCleanup(real, CleanupOptions(now=NOW, tables=["log"], dag_ids=["done"])).plan().rows == 0
-        with pytest.raises(MwaaInputError, match=r"no DAG is called 'lives' \(did you mean live\?\)"):
+        with pytest.raises(MwaaInputError, match=r"no DAG is named 'lives' \(did you mean live\?\)"):
             CliCleanup(real, CleanupOptions(now=NOW, tables=["log"], dag_ids=["done", "lives"])).plan()
     left = {row[0] for row in real.rows("SELECT relname FROM pg_class WHERE relname LIKE '\\_airflow\\_deleted%'")}
     assert {found for text in outcome.skipped for found in re.findall(r"_airflow_deleted__\w+", text)} == left

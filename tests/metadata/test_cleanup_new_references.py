@@ -254,7 +254,7 @@ def test_a_reference_that_is_switched_off_stops_it(lab: Lab, filled: str) -> Non
         outcome = clean(lab, filled, "database", once(lambda: lab.execute(filled, off)))
     finally:
         lab.run(lab.postgres.execute("ALTER ROLE airflow_user NOSUPERUSER"))
-    is_stopped(outcome, "task_instance", "switched off or on")
+    is_stopped(outcome, "task_instance", "disabled or enabled")
     assert orphans(lab, filled) == 0
 
 

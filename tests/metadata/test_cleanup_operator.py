@@ -88,8 +88,8 @@ def test_a_dry_run_deletes_nothing(lab: Lab, of_old_time: str, caplog: Any, caps
     assert old(lab, of_old_time) == before
     assert (returned["dag_run"]["matched"], returned["dag_run"]["deleted"]) == (10, 0)
     logged = caplog.text + capsys.readouterr().out
-    assert "dag_run: 10 rows would go" in logged
-    assert "dag_run: 2 rows stay: it is the last run of its DAG" in logged
+    assert "dag_run: 10 rows would be deleted" in logged
+    assert "dag_run: 2 rows are kept: it is the last run of its DAG" in logged
     assert "nothing was deleted" in logged
 
 
@@ -113,7 +113,7 @@ def test_a_table_that_fails_fails_the_task(lab: Lab, of_old_time: str) -> None:
         ({"retention": timedelta(hours=2)}, "below one day"),
         ({"tables": "dag_run"}, "is not a list of names"),
         ({"workers": "many"}, "workers='many' is no number"),
-        ({"archive_to": "bucket/prefix"}, "write s3://BUCKET/PREFIX"),
+        ({"archive_to": "bucket/prefix"}, "Write s3://BUCKET/PREFIX"),
         ({"route": "rest", "metadata_conn_id": None, "env_name": "e"}, "Route rest can only export"),
         ({"route": "api", "metadata_conn_id": None}, "give env_name"),
         ({"route": "cli", "metadata_conn_id": None, "env_name": "e", "archive_to": "s3://b/p"}, "do not archive"),

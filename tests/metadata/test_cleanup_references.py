@@ -64,7 +64,9 @@ def is_refused(lab: Lab, name: str, table: str, to: str, **options: Any) -> None
     before = ask(lab, name, "SELECT count(*) FROM dag_run")
     asked = CleanupOptions(**{"now": NOW, **options})
     for do in (plan_cleanup, run_cleanup):
-        with pytest.raises(MwaaInputError, match=f"Table {table} refers to {to}, and isn't known here") as caught:
+        with pytest.raises(
+            MwaaInputError, match=f"Table {table} refers to {to}, and is unknown to this version"
+        ) as caught:
             do(lab.database(name), asked)
         assert "\n" not in str(caught.value)
         assert "Nothing was deleted" in str(caught.value)
@@ -289,7 +291,7 @@ def test_a_deadline_keeps_the_version_that_its_alert_is_of(
     plan = plan_cleanup(lab.database(database), CleanupOptions(now=NOW))
     assert [kept.why for kept in plan.kept if kept.table == "dag_version"] == [
         "it is the DAG's latest version",
-        "deadline refers to a row of deadline_alert that hangs on it",
+        "deadline refers to its dependent row of deadline_alert",
     ]
     clean(lab, database)
     assert ask(lab, database, "SELECT version_number FROM dag_version ORDER BY 1") == [(1,), (3,)]
@@ -416,7 +418,7 @@ def test_random_histories_with_tables_of_others(lab: Lab, database: str, seed: s
     in_trees = [one for one in foreign if one.target in ("dag_run", "task_instance", "task_reschedule")]
     on_alerts = [o for o in foreign if o.target == "deadline_alert" and not o.action.startswith("SET")]
     if in_trees or on_alerts:
-        with pytest.raises(MwaaInputError, match=r"foreign_\d+ refers to (\w+), and isn't known here"):
+        with pytest.raises(MwaaInputError, match=r"foreign_\d+ refers to (\w+), and is unknown to this version"):
             run_cleanup(lab.database(database), asked)
         assert {table: keys(table) for table in tables} == before
         with connection.cursor() as cursor:

@@ -171,7 +171,7 @@ def test_what_cannot_be_is_said_in_one_line(lab, bucket, connections) -> None:
         "Use a connection of type postgres": {"metadata_conn_id": "mysql"},
         "is not a list of names": {"metadata_conn_id": "metadata", "tables": "dag_run"},
         "has no time zone": {"metadata_conn_id": "metadata", "since": "2026-01-01"},
-        "is not before until": {
+        "must be before until": {
             "metadata_conn_id": "metadata",
             "since": "2026-01-02T00:00Z",
             "until": "2026-01-01T00:00Z",

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in a metadata database: its tables, and which rows and columns of them are asked for."""
+"""The tables of a metadata database, and the choice of their rows and columns."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the catalog of a metadata database does not say of its tables: which column is a row's time, what is secret.
+"""What a metadata database's own catalog does not say about its tables: which column is a row's time, what is secret.
 
-A name that a version does not have is passed over, so one registry serves them all. A table that is not in it is
-still exported: its time is guessed from the usual names.
+Names that a version does not have are skipped, so one registry serves all versions. A table that is not in it is still
+exported: its time is guessed from the usual names.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ __all__ = ["FACTS", "REVISIONS", "TableFacts", "facts_of", "is_bookkeeping", "is
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What is known of a table.
+    """What is known about a table.
 
-    :param time: columns that say when a row came to be; the first that isn't NULL counts.
-    :param changed: columns that say when it was last changed; the latest of them counts. Empty: its time.
-    :param parent: the table whose row's time is used where its own columns are NULL, or it has none.
-    :param identity: columns that say which row it is, where its primary key does not: it may get another one.
-    :param secrets: columns that are left out unless they are asked for, and then never given in clear.
-    :param is_private: credentials, sessions or people: left out unless the table is asked for by name.
-    :param is_state: what is rather than what happened: it has no history, and is always exported whole.
+    :param time: columns with the time when a row was created; the first that isn't NULL counts.
+    :param changed: columns with the time of its last change; the latest counts. Empty: its time.
+    :param parent: the table whose row's time is used if its own columns are NULL, or if it has none.
+    :param identity: columns that identify a row if its primary key does not, because it may get another one.
+    :param secrets: columns that are left out unless they are requested, and are then never in clear.
+    :param is_private: credentials, sessions or people: left out unless the table is named.
+    :param is_state: what exists rather than what happened: the table has no history, and is always exported whole.
     """
 
     time: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ FACTS: dict[str, TableFacts] = {
     "asset_alias_asset_event": TableFacts(parent="asset_event"),
     "partitioned_asset_key_log": TableFacts(time=("created_at",)),
     "asset_partition_dag_run": TableFacts(time=("created_at",), changed=("updated_at", "created_at")),
-    # What is, and not what happened.
+    # What exists, not what happened.
     **dict.fromkeys(
         (
             "asset", "asset_active", "asset_alias", "asset_alias_asset", "asset_dag_run_queue", "asset_state_store",
@@ -145,25 +145,25 @@ REVISIONS: dict[str, str] = {
     "1d6611b6ab7c": "3.2.0",
     "d2f4e1b3c5a7": "3.3.0",
 }
-"""Head of Airflow's migrations, and the first release that has it."""
+"""Heads of Airflow's migrations, and the first release that has each."""
 
 
 def facts_of(table: str) -> TableFacts:
-    """Say what is known of a table; of an unknown one, what the usual names of columns mean."""
+    """Return what is known about a table; for an unknown one, the usual meaning of column names."""
     return FACTS.get(table) or TableFacts(time=_USUAL_TIMES, changed=_USUAL_CHANGES)
 
 
 def is_secret(table: str, column: str) -> bool:
-    """Whether a column may hold what must not leave in clear; in an unknown table also by its name."""
+    """Return whether a column may hold secrets; in an unknown table, judging by its name."""
     facts = FACTS.get(table)
     return column in facts.secrets if facts else bool(_SECRET_NAME.search(column))
 
 
 def is_bookkeeping(table: str) -> bool:
-    """Whether a table is the migrations' own, or an archive that ``db clean`` or an upgrade left."""
+    """Return whether a table belongs to the migrations, or is an archive that ``db clean`` or an upgrade left."""
     return bool(_BOOKKEEPING.match(table))
 
 
 def version_of_revision(revision: str) -> str | None:
-    """Name the first release of Airflow that has this head; ``None`` for one that isn't known here."""
+    """Return the first release of Airflow with this head; ``None`` if it is unknown to this version."""
     return REVISIONS.get(revision)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of a metadata database, as its own catalog describes them; no models, no class per version."""
+"""The tables of a metadata database, from its own catalog; no models, no class per version."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ __all__ = [
 class Column:
     """A column of a table.
 
-    :param type: PostgreSQL's short name of its type: ``int4``, ``timestamptz``, ``bytea``; of a domain its base's.
-    :param category: PostgreSQL's letter for what kind of type that is: ``E`` an enum, ``A`` an array, ``U`` one of
-        somebody's own.
+    :param type: PostgreSQL's short name of its type: ``int4``, ``timestamptz``, ``bytea``; for a domain, its base type.
+    :param category: PostgreSQL's letter for the kind of type: ``E`` an enum, ``A`` an array, ``U`` a user-defined type.
     """
 
     name: str
@@ -46,10 +45,11 @@ class Column:
 class Reference:
     """A foreign key.
 
-    One to a partition, or to a table that inherits from another, refers to those above it as well: their rows are its.
+    A reference to a partition, or to a table that inherits from another, is also one to its parent tables, because they
+    have its rows.
 
-    :param on_delete: what happens to this row when the other goes: ``a`` or ``r`` it cannot go, ``c`` this one goes
-        too, ``n`` or ``d`` this one forgets it.
+    :param on_delete: what happens when the other row is deleted: ``a`` or ``r`` it cannot be, ``c`` this row is deleted
+        too, ``n`` or ``d`` this row loses the reference.
     """
 
     columns: tuple[str, ...]
@@ -60,14 +60,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, with what PostgreSQL estimates of it.
+    """A table, with PostgreSQL's estimates.
 
-    :param key: columns of its primary key; empty where it has none.
-    :param indexes: columns of each index, in its order; of those alone that have all rows.
-    :param estimated_rows: as of the last ANALYZE; ``None`` before the first.
-    :param heap_bytes: what its rows take on disk, without indexes and without large values stored apart.
-    :param total_bytes: all that it takes on disk.
-    :param is_row_security_active: whether policies may hide rows of it from this user.
+    :param key: columns of its primary key; empty if it has none.
+    :param indexes: columns of each index, in their order; only of indexes with all rows.
+    :param estimated_rows: at the last ANALYZE; ``None`` before the first.
+    :param heap_bytes: size of its rows on disk, without indexes and without large values stored apart.
+    :param total_bytes: its whole size on disk.
+    :param is_row_security_active: whether policies may hide rows from this user.
     """
 
     name: str
@@ -81,9 +81,9 @@ class Table:
     is_row_security_active: bool = False
 
     def column(self, name: str) -> Column:
-        """Give a column.
+        """Return a column.
 
-        :raises TableNotFound: there is none of that name.
+        :raises TableNotFound: the table has no column of that name.
         """
         for column in self.columns:
             if column.name == name:
@@ -94,17 +94,17 @@ class Table:
         )
 
     def has(self, name: str) -> bool:
-        """Whether it has a column of that name."""
+        """Return whether it has a column of that name."""
         return any(column.name == name for column in self.columns)
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """Columns that say which row it is, as long as it exists: mostly the primary key."""
+        """Columns that identify a row as long as it exists: usually the primary key."""
         names = registry.facts_of(self.name).identity
         return names if names and all(map(self.has, names)) else self.key
 
     def first_of(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Give those names that are columns of it, in the order given."""
+        """Return those of the names that are columns of it, in the same order."""
         return tuple(name for name in names if self.has(name))
 
 
@@ -121,10 +121,9 @@ class OutsideTable:
 class Schema:
     """All tables of a metadata database.
 
-    :param name: PostgreSQL's schema that they are in, mostly ``public``.
+    :param name: the PostgreSQL schema that they are in, usually ``public``.
     :param revision: head of Airflow's migrations.
-    :param outside: by ``SCHEMA.TABLE``, in quotes where that could mean another one, tables of other schemas that refer
-        to these.
+    :param outside: tables of other schemas that refer to these, by ``SCHEMA.TABLE``, in quotes if that is ambiguous.
     """
 
     name: str
@@ -134,13 +133,13 @@ class Schema:
 
     @property
     def airflow_version(self) -> str | None:
-        """The first release of Airflow with this schema; ``None`` where the revision isn't known here."""
+        """The first release of Airflow with this schema; ``None`` if the revision is unknown to this version."""
         return registry.version_of_revision(self.revision)
 
     def table(self, name: str) -> Table:
-        """Give a table.
+        """Return a table.
 
-        :raises TableNotFound: this version has none of that name; the message names those that are like it.
+        :raises TableNotFound: the database has no table of that name; the message suggests similar names.
         """
         if name not in self.tables:
             version = f" of Airflow {self.airflow_version}" if self.airflow_version else ""
@@ -150,16 +149,16 @@ class Schema:
         return self.tables[name]
 
     def qualified(self, table: str) -> str:
-        """Write a table's name for SQL, whatever the search path is; one of :attr:`outside` by its key there."""
+        """Return the full SQL name of a table, for any search path; of one in :attr:`outside` by its key."""
         if table not in self.tables and table in self.outside:
             found = self.outside[table]
             return f"{quoted(found.schema)}.{quoted(found.name)}"
         return f"{quoted(self.name)}.{quoted(table)}"
 
     def time_sql(self, table: Table, alias: str = "t") -> str | None:
-        """Write the expression of a row's time; ``None`` for a table whose rows have none.
+        """Return the SQL expression for a row's time; ``None`` if rows of the table have none.
 
-        What never started has no time of its own: it takes that of the row that it belongs to.
+        A row that never started has no time of its own: it has that of its parent.
         """
         facts = registry.facts_of(table.name)
         if facts.is_state:
@@ -167,19 +166,19 @@ class Schema:
         return self._first_known(table, alias, facts.time, lambda parent, name: self.time_sql(parent, name))
 
     def parents(self, table: Table) -> list[Table]:
-        """Return the tables whose rows tell the time of a row of this one that has none of its own, nearest first."""
+        """Return the tables that give a row its time if it has none of its own, nearest first."""
         parent = self.tables.get(registry.facts_of(table.name).parent or "")
         return [] if parent is None else [parent, *self.parents(parent)]
 
     def changed_sql(self, table: Table, alias: str = "t") -> str | None:
-        """Write the expression of when a row was last changed; ``None`` for a table whose rows don't say."""
+        """Return the SQL expression for the time of a row's last change; ``None`` if rows of the table have none."""
         facts = registry.facts_of(table.name)
         if facts.is_state:
             return None
         own = table.first_of(facts.changed or facts.time)
         if not own:
             return self._first_known(table, alias, (), lambda parent, name: self.changed_sql(parent, name))
-        # GREATEST passes over NULLs; what has none at all has not begun, and changes when its parent does.
+        # GREATEST ignores NULLs; a row with NULLs alone has not begun, and changes when its parent does.
         latest = f"GREATEST({', '.join(timestamp_sql(table, alias, name) for name in own)})"
         parent = self._through_parent(table, alias, lambda up, name: self.changed_sql(up, name))
         return f"COALESCE({latest}, {parent})" if parent else latest
@@ -210,27 +209,27 @@ class Schema:
 
 
 def quoted(name: str) -> str:
-    """Write an identifier for SQL."""
+    """Return an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def text_literal(text: str) -> str:
-    """Write a text for SQL; standard_conforming_strings, PostgreSQL's default since 9.1, is assumed."""
+    """Return an SQL string literal; this assumes standard_conforming_strings, PostgreSQL's default since 9.1."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def read_schema(connection: Any) -> Schema:
-    """Read the tables of the database that a psycopg2 connection is open to; a handful of quick queries.
+    """Read the tables of a database by a psycopg2 connection, with a few fast queries.
 
-    :raises NotAirflowMetadata: it has no Airflow schema.
+    :raises NotAirflowMetadata: the database has no Airflow schema.
     """
     with connection.cursor() as cursor:
         cursor.execute(_SCHEMA)
         found = cursor.fetchone()
         if found is None:
             raise NotAirflowMetadata(
-                "The database has no tables dag_run and alembic_version in its search path: it is not the metadata "
-                "database of an Airflow, or that has not been migrated. Check the connection's database and schema."
+                "The database has no tables dag_run and alembic_version in its search path: it is not Airflow's "
+                "metadata database, or has not been migrated. Check the connection's database and schema."
             )
         name, alembic = found
         cursor.execute(f"SELECT version_num FROM {quoted(name)}.{quoted(alembic)} ORDER BY 1")
@@ -274,7 +273,7 @@ def read_schema(connection: Any) -> Schema:
 
 
 def timestamp_sql(table: Table, alias: str, name: str) -> str:
-    """Read a column as a point in time; one without a time zone (session.expiry, celery's) is in UTC."""
+    """Return the SQL for a column as a point in time; one without a time zone (session.expiry) is in UTC."""
     written = f"{alias}.{quoted(name)}"
     return f"({written} AT TIME ZONE 'UTC')" if table.column(name).type == "timestamp" else written
 
@@ -285,7 +284,7 @@ def _outside_name(schema: str, table: str, tables: dict[str, Table]) -> str:
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """Return, for an error, which of these names are like one that is none of them."""
+    """Return, for an error, which of these names are similar to an unknown one."""
     near = difflib.get_close_matches(name, list(names), n=3)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
@@ -325,7 +324,7 @@ SELECT k.conrelid, (SELECT array_agg(a.attname::text ORDER BY u.place) FROM unne
                     u(number, place) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number)
 FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE n.nspname = %s AND k.contype = 'p'
 """
-# Of all schemas, to what is in one. PostgreSQL repeats a partitioned table's references for each of its partitions.
+# From all schemas, to the tables of one. PostgreSQL repeats a partitioned table's references for each partition.
 _REFERENCES = """
 SELECT c.oid, n.nspname, c.relname,
        (SELECT array_agg(a.attname::text ORDER BY u.place) FROM unnest(k.conkey) WITH ORDINALITY u(number, place)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rows and columns of which tables: what was asked for, checked against the schema, and written as SQL."""
+"""Which rows and columns of which tables are read: the request, checked against the schema, and its SQL."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 MASK = "***"
-"""What stands where a value is secret and not encrypted."""
+"""Replaces a value that is secret and not encrypted."""
 
-# Fernet's tokens begin so: their first byte is the version, 0x80, and the next ones a time of this century.
+# The beginning of Fernet tokens: the first byte is the version, 0x80, and the next ones are a time of this century.
 _FERNET = "gAAAA%"
 
-# Types whose text, in the settings of a snapshot, is read back as the same value.
+# Types whose text, with the settings of a snapshot, is read back as the same value.
 _READABLE = {
     "bool", "bpchar", "date", "int2", "int4", "int8", "oid", "text", "timestamp", "timestamptz", "uuid", "varchar",
 }  # fmt: skip
@@ -49,7 +49,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Window:
-    """A span of time, with its beginning and without its end; ``None`` leaves a side open."""
+    """A time window that includes its beginning, but not its end; ``None`` leaves a side open."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -57,19 +57,17 @@ class Window:
     def __post_init__(self) -> None:
         for name, moment in (("since", self.since), ("until", self.until)):
             if moment is not None and moment.tzinfo is None:
-                raise MwaaInputError(f"{name}={moment} has no time zone; write {moment.isoformat()}+00:00.")
+                raise MwaaInputError(f"{name}={moment} has no time zone. Write {moment.isoformat()}+00:00.")
         if self.since and self.until and self.since >= self.until:
-            raise MwaaInputError(
-                f"since={self.since.isoformat()} is not before until={self.until.isoformat()}: nothing can lie between."
-            )
+            raise MwaaInputError(f"since={self.since.isoformat()} must be before until={self.until.isoformat()}.")
 
     @property
     def is_open(self) -> bool:
-        """Whether it leaves nothing out."""
+        """Whether both sides are open."""
         return self.since is None and self.until is None
 
     def condition(self, expression: str) -> str:
-        """Write that a point in time lies in it. Unknown ones do where its beginning is open."""
+        """Return the condition that a point in time lies in the window. NULL does if its beginning is open."""
         terms = []
         if self.since is not None:
             terms.append(f"{expression} >= {_moment(self.since)}")
@@ -81,15 +79,15 @@ class Window:
 
 @dataclass(frozen=True)
 class KeyRange:
-    """Rows whose key lies after one and up to, and with, another.
+    """Rows whose key lies after one key, and up to and including another.
 
-    A key never changes, so that a row which is there before and after all ranges of a table were read is in exactly one
-    of them. Which rows a range has depends on the rows alone: read again, it is the same.
+    A key never changes, so a row that exists while all ranges of a table are read is in exactly one of them. The rows
+    of a range depend on the rows alone: if it is read again, it is the same.
 
-    :param columns: of the key, in its order.
-    :param after: the values of a key as text; ``None``: from the first row on.
-    :param last: likewise; ``None``: to the end.
-    :param first: instead of ``after``: from this key on, and with it.
+    :param columns: the columns of the key, in their order.
+    :param after: the values of a key as strings; ``None``: from the first row.
+    :param last: the same; ``None``: to the last row.
+    :param first: instead of ``after``: from this key, included.
     """
 
     columns: tuple[Column, ...]
@@ -98,7 +96,7 @@ class KeyRange:
     first: Key | None = None
 
     def condition(self) -> str:
-        """Write it as SQL; the table is called ``t``."""
+        """Return the condition as SQL; the table is called ``t``."""
         terms = [self._compared(">", self.after)] if self.after is not None else []
         terms += [self._compared(">=", self.first)] if self.first is not None else []
         terms += [self._compared("<=", self.last)] if self.last is not None else []
@@ -114,17 +112,17 @@ class KeyRange:
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows and columns of one table that shall leave.
+    """The rows and columns of one table to read.
 
-    :param masked: columns of it whose values are secret.
-    :param time_sql: expression of a row's time; ``None`` for a table that is always taken whole.
-    :param changed_sql: expression of when it was last changed, where rows are chosen by that.
-    :param window: rows of which time; or changed when, with ``changed_sql``.
-    :param written_since: with ``changed_sql``: rows too that this transaction or a later one has written, whatever
-        their times before the window's end.
-    :param keys: only rows between these keys, in their order.
-    :param with_sql: common table expressions, ``WITH ...``, that ``condition`` speaks of.
-    :param condition: only rows of which this holds; the row is called ``t``.
+    :param masked: its columns with secret values.
+    :param time_sql: expression for a row's time; ``None`` for a table that is always read whole.
+    :param changed_sql: expression for the time of its last change, if rows are chosen by that.
+    :param window: the time of the rows; with ``changed_sql``, of their last change.
+    :param written_since: with ``changed_sql``: also rows that this transaction or a later one wrote, with any time
+        before the window's end.
+    :param keys: only rows in this range, ordered by key.
+    :param with_sql: common table expressions, ``WITH ...``, that ``condition`` uses.
+    :param condition: only rows that meet it; the row is called ``t``.
     """
 
     schema: Schema
@@ -146,23 +144,23 @@ class TableRows:
 
     @property
     def column_names(self) -> list[str]:
-        """Names of the columns, in the table's order."""
+        """The names of the columns, in the table's order."""
         return [column.name for column in self.columns]
 
     @property
     def is_whole(self) -> bool:
-        """Whether every row is taken, whatever its time."""
+        """Whether rows of any time are read."""
         return self.window.is_open or self.time_sql is None
 
     @property
     def may_lack_rows(self) -> bool:
-        """Whether policies may hide rows of it from this user, or the rows that tell their times."""
+        """Whether policies may hide its rows from this user, or the rows that give their times."""
         looked_at = [self.table, *([] if self.is_whole else self.schema.parents(self.table))]
         return any(table.is_row_security_active for table in looked_at)
 
     @property
     def where(self) -> str:
-        """The condition on rows as SQL, ``true`` for all of them; the table is called ``t``."""
+        """The condition on rows as SQL, ``true`` for all rows; the table is called ``t``."""
         terms = [] if self.keys is None else [self.keys.condition()]
         if not self.is_whole:
             within = self.window.condition(self.time_sql or "NULL")
@@ -172,7 +170,7 @@ class TableRows:
         return " AND ".join(terms) or "true"
 
     def _is_changed(self, changed: str) -> str:
-        # What has no time at all, or one that is still to come, waits for no later window: it might never be in one.
+        # A row without a time, or with one in the future, is read now: it might never be in a later window.
         until = self.window.until
         due = f"({changed} < {_moment(until)} OR {changed} IS NULL OR {changed} > now())" if until else "true"
         if self.window.since is None:
@@ -183,10 +181,10 @@ class TableRows:
         return f"({within} OR {written_since_sql(self.written_since)} AND {due})"
 
     def select(self, value: Callable[[str, Column], str], *, first: str | None = None) -> str:
-        """Write the query.
+        """Return the query.
 
-        :param value: writes a column's value, given as SQL and as what it is.
-        :param first: another expression before the columns, which the rows are then sorted by.
+        :param value: returns the SQL for the value of a column, from the SQL of the column and the column.
+        :param first: an expression before the columns, by which the rows are then sorted.
         """
         values = [value(self._written(column), column) for column in self.columns]
         items = ", ".join(
@@ -205,7 +203,7 @@ class TableRows:
         written = f"t.{quoted(column.name)}"
         if column.name not in self.masked:
             return written
-        # Airflow encrypts with Fernet where it has a key. What isn't encrypted is not shown, whatever it is.
+        # Airflow encrypts with Fernet if it has a key. Any value that isn't encrypted is masked.
         as_text = f"{written}::text"  # a bytea's is hexadecimal, and so masked
         return (
             f"CASE WHEN {written} IS NULL THEN NULL WHEN {as_text} LIKE {text_literal(_FERNET)} THEN {as_text} "
@@ -219,24 +217,24 @@ def select_tables(
     exclude: Sequence[str] = (),
     window: Window | None = None,
 ) -> list[TableRows]:
-    """Check what was asked for, and say what is to leave of each table.
+    """Check a request, and return the rows and columns to read of each table.
 
-    :param tables: names of tables; ``table.column`` takes a secret column of it along, never in clear. ``None`` takes
-        every table but those that hold credentials, sessions and people, and those whose columns are all secret.
+    :param tables: names of tables; ``table.column`` adds a secret column, never in clear. ``None``: every table except
+        those with credentials, sessions and people, and those whose columns are all secret.
     :param exclude: tables, or ``table.column``, to leave out.
-    :param window: rows of which time; tables without a history are taken whole all the same.
-    :raises TableNotFound: one of them is not there.
-    :raises MwaaInputError: nothing is left, or a name was given twice.
+    :param window: the time of the rows; tables without a history are always read whole.
+    :raises TableNotFound: a table does not exist.
+    :raises MwaaInputError: nothing is left, or a table is named twice.
     """
     asked, secrets = _asked(schema, tables)
     left_out, columns_left_out = _left_out(schema, exclude)
     asked = [name for name in asked if name not in left_out]
     if tables is None:
         for name in [name for name in asked if not _shown(schema.tables[name], set(), columns_left_out[name])]:
-            log.info("Table %s is left out: it has no column that may leave without being asked for", name)
+            log.info("Table %s is left out: all its columns are secret, and none was requested", name)
             asked.remove(name)
     if not asked:
-        raise MwaaInputError("No table is left to export: tables and exclude name the same ones.")
+        raise MwaaInputError("No table is left to export: tables and exclude name the same tables.")
     return [
         _rows_of(schema, schema.tables[name], secrets[name], columns_left_out[name], window or Window())
         for name in asked
@@ -244,9 +242,9 @@ def select_tables(
 
 
 def rows_of(schema: Schema, table: str, columns: Sequence[str], window: Window) -> TableRows:
-    """Say what is to leave of one table where its columns are given by name; secret ones never leave in clear.
+    """Return the rows of one table to read, with these columns; secret ones are never in clear.
 
-    :raises TableNotFound: there is no such table, or no such column.
+    :raises TableNotFound: the table or a column does not exist.
     """
     found = schema.table(table)
     wanted = {found.column(name).name for name in columns}
@@ -255,9 +253,9 @@ def rows_of(schema: Schema, table: str, columns: Sequence[str], window: Window) 
 
 
 def by_change(rows: TableRows, window: Window, written_since: int | None = None) -> TableRows:
-    """Choose rows by when they were last changed, rather than by their time.
+    """Choose rows by the time of their last change, not by their time.
 
-    :param written_since: and those that were written by this transaction or a later one.
+    :param written_since: also rows that this transaction or a later one has written.
     """
     changed = rows.schema.changed_sql(rows.table) or rows.time_sql
     return replace(rows, window=window, changed_sql=changed, written_since=written_since)
@@ -273,7 +271,7 @@ def _asked(schema: Schema, tables: Sequence[str] | None) -> tuple[list[str], def
         ]
         return named, secrets
     if isinstance(tables, str):
-        raise MwaaInputError(f"tables={tables!r} is a text: give a list of names, [{tables!r}].")
+        raise MwaaInputError(f"tables={tables!r} is a string. Pass a list of names: [{tables!r}].")
     named = []
     for given in tables:
         name, _, column = str(given).partition(".")
@@ -283,15 +281,15 @@ def _asked(schema: Schema, tables: Sequence[str] | None) -> tuple[list[str], def
         if name not in named:
             named.append(name)
         elif not column:
-            raise MwaaInputError(f"tables names {name!r} twice.")
+            raise MwaaInputError(f"tables names {name!r} twice. Name it once.")
     if not named:
-        raise MwaaInputError("tables is empty: name some, or give None for all of them.")
+        raise MwaaInputError("tables is empty. Name at least one, or pass None for all.")
     return named, secrets
 
 
 def _left_out(schema: Schema, exclude: Sequence[str]) -> tuple[set[str], defaultdict[str, set[str]]]:
     if isinstance(exclude, str):
-        raise MwaaInputError(f"exclude={exclude!r} is a text: give a list of names, [{exclude!r}].")
+        raise MwaaInputError(f"exclude={exclude!r} is a string. Pass a list of names: [{exclude!r}].")
     tables: set[str] = set()
     columns: defaultdict[str, set[str]] = defaultdict(set)
     for given in exclude:
@@ -308,7 +306,7 @@ def _rows_of(schema: Schema, table: Table, wanted: set[str], left_out: Iterable[
     columns = _shown(table, wanted, set(left_out))
     secret = _secret(table)
     if not columns:
-        advice = f" Its secret columns leave masked: tables=['{table.name}.{min(secret)}']." if secret else ""
+        advice = f" Request its secret columns, masked: tables=['{table.name}.{min(secret)}']." if secret else ""
         raise TableNotFound(f"Table {table.name} has no column left to export.{advice}", table=table.name)
     return TableRows(
         schema=schema,
@@ -321,7 +319,7 @@ def _rows_of(schema: Schema, table: Table, wanted: set[str], left_out: Iterable[
 
 
 def _shown(table: Table, wanted: set[str], left_out: set[str]) -> tuple[Column, ...]:
-    """Choose the columns that leave; a masked one is text, whatever it was."""
+    """Return the columns to read; a masked one becomes text."""
     secret = _secret(table)
     return tuple(
         replace(column, type="text", category="S") if column.name in secret else column
@@ -339,7 +337,7 @@ def _moment(moment: datetime) -> str:
 
 
 def has_readable_key(rows: TableRows) -> bool:
-    """Whether a table can be read in pieces: it has a key, of types that can be written as text and read back."""
+    """Return whether a table can be read in pieces: it has a key, whose types can be written as text and read back."""
     table = rows.table
     return bool(table.key) and all(table.column(name).type in _READABLE for name in table.key)
 
@@ -347,26 +345,26 @@ def has_readable_key(rows: TableRows) -> bool:
 def next_range(
     connection: Any, rows: TableRows, after: Sequence[str] | None, *, max_rows: int, max_bytes: int
 ) -> tuple[KeyRange, bool]:
-    """Find the next piece of a table: so many rows, whether they are asked for or not, that it stays in bounds.
+    """Find the next piece of a table: as many rows, requested or not, as these limits allow.
 
-    :param connection: of a snapshot.
-    :param after: the last key of the piece before; ``None`` for the first one.
-    :param max_rows: rows of a piece, at least one.
-    :param max_bytes: what their long values take in the table, compressed as PostgreSQL stores them; a single row may
-        have more.
-    :return: the piece, and whether it is the last one. A table without a key that can be read is one piece.
-    :raises MwaaInputError: ``after`` is no key of this table.
+    :param connection: a connection with a snapshot.
+    :param after: the last key of the previous piece; ``None`` for the first piece.
+    :param max_rows: the most rows of a piece, at least one.
+    :param max_bytes: the most bytes of their long values, compressed as PostgreSQL stores them; a single row may have
+        more.
+    :return: the piece, and whether it is the last. A table without a readable key is one piece.
+    :raises MwaaInputError: ``after`` is not a key of this table.
     """
     table = rows.table
     if not has_readable_key(rows):
         return KeyRange(()), True
     columns = tuple(table.column(name) for name in table.key)
     if after is not None and len(after) != len(columns):
-        raise MwaaInputError(f"A key of table {table.name} has {len(columns)} values, and not {len(after)}.")
+        raise MwaaInputError(f"A key of table {table.name} has {len(columns)} values, not {len(after)}.")
     begin = KeyRange(columns, tuple(after) if after is not None else None)
     key = ", ".join(f"t.{quoted(column.name)}" for column in columns)
     sizes = [f"COALESCE(pg_column_size(t.{quoted(c.name)}), 0)" for c in rows.columns if c.type in _LONG]
-    # The size of a large value is that of a pointer's target: it isn't read for it.
+    # The size of a large value is in the pointer to it: the value itself isn't read.
     numbered = (
         f"SELECT {', '.join(f't.{quoted(c.name)}::text AS k{i}' for i, c in enumerate(columns))}, "
         f"row_number() OVER (ORDER BY {key}) AS n, "

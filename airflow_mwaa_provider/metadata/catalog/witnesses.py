@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a database was put back to an earlier state since an increment was exported.
+"""Detect that a database was restored to an earlier state since an increment was exported.
 
-One that was restored from an image of its disk keeps its system identifier and its timeline, and gives the numbers of
-its transactions again. What was there when the increment was exported tells the difference: sequences never go back,
-and a row keeps its number, its time and its transaction.
+A database that was restored from an image of its disk keeps its system identifier and its timeline, and uses the same
+numbers of transactions again. Facts from the time of the export show the difference: sequences never go back, and a row
+keeps its id, its time and its transaction.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ _TIMES = {
     "log_template": None,
     "ab_permission_view": None,
 }
-"""Tables whose keys are of a sequence, the busiest first, and a time of their rows that never changes."""
+"""Tables with keys from a sequence, the busiest first, and a time of their rows that never changes."""
 _NEVER_UPDATED = {"log", "asset_event", "dataset_event", "task_fail"}
 _TABLES = 6
 _ROWS = 3
 _NUMBERS = 1 << 32
 _FIRST_NORMAL = 3
 _IS_LOCKED = ("55P03", "57014")
-"""Another session holds a lock on the table, or the question takes too long."""
+"""Another session holds a lock on the table, or the query takes too long."""
 
 
 @dataclass(frozen=True)
 class RowWitness:
-    """A row that was there.
+    """A row that existed.
 
-    :param key: its number.
-    :param transaction: that wrote it: its ``xmin``, 32 bits.
-    :param time: of it, as PostgreSQL writes it in UTC; ``None`` where it has none that never changes.
+    :param key: its id.
+    :param transaction: the transaction that wrote it, its ``xmin``, in 32 bits.
+    :param time: its time, as PostgreSQL writes it in UTC; ``None`` if it has none that never changes.
     """
 
     key: int
@@ -60,10 +60,10 @@ class RowWitness:
 
 @dataclass(frozen=True)
 class TableWitness:
-    """What was there of a table.
+    """The state of a table.
 
-    :param sequence: the last number that was given to a row; ``None`` where this user may not see it, or there is none.
-    :param rows: the newest ones.
+    :param sequence: the last id that its sequence gave; ``None`` if this user may not see it, or there was none.
+    :param rows: the newest rows.
     """
 
     table: str
@@ -72,9 +72,9 @@ class TableWitness:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> TableWitness:
-        """Read it out of JSON; fields that it does not have are passed over.
+        """Return the witness of a JSON object; unknown fields are ignored.
 
-        :raises KeyError, TypeError, ValueError: it is something else.
+        :raises KeyError, TypeError, ValueError: it is not such an object.
         """
         sequence = fields["sequence"]
         rows = (RowWitness(int(row["key"]), int(row["transaction"]), row["time"]) for row in fields["rows"])
@@ -82,16 +82,16 @@ class TableWitness:
 
 
 def read_witnesses(connection: Any, schema: Schema) -> tuple[TableWitness, ...]:
-    """Read what a later look at the database is compared with; some quick queries by primary keys.
+    """Read what a later state of the database is compared with, by a few fast queries on primary keys.
 
-    :param connection: psycopg2's, in a transaction that sees a snapshot.
+    :param connection: a psycopg2 connection in a transaction with a snapshot.
     """
     found = []
     [is_standby] = ask_if_it_can(connection, "SELECT pg_is_in_recovery()") or [False]
     for name, (sequence, key, may_read) in _sequences(connection, schema, _TIMES).items():
         rows = _rows(connection, schema, name, key, f"ORDER BY {quoted(key)} DESC LIMIT {_ROWS}") if may_read else ()
         if is_standby and sequence is not None:
-            # A standby has the numbers that the primary may give next without saying so: up to 32 that it never gives.
+            # A standby already has the next ids that the primary may give: up to 32 that may never be given.
             sequence = min(sequence, rows[0].key) if rows else None
         if sequence is not None or rows:
             found.append(TableWitness(name, sequence, tuple(rows)))
@@ -101,11 +101,11 @@ def read_witnesses(connection: Any, schema: Schema) -> tuple[TableWitness, ...]:
 
 
 def find_contradiction(connection: Any, schema: Schema, witnesses: Iterable[TableWitness]) -> str | None:
-    """Return what shows that the database was put back to an earlier state, in words; ``None`` when nothing does.
+    """Return what shows that the database was restored to an earlier state, in words; ``None`` if nothing does.
 
-    What cannot be seen shows nothing: rows that were deleted, and tables that this user may not read.
+    Rows that were deleted, and tables that this user may not read, show nothing.
 
-    :param connection: psycopg2's, in a transaction that sees a snapshot.
+    :param connection: a psycopg2 connection in a transaction with a snapshot.
     """
     before = {witness.table: witness for witness in witnesses if witness.table in schema.tables}
     for name, (sequence, key, may_read) in _sequences(connection, schema, before).items():
@@ -134,7 +134,7 @@ def _difference(table: str, before: RowWitness, now: RowWitness) -> str | None:
 
 
 def _sequences(connection: Any, schema: Schema, names: Iterable[str]) -> dict[str, tuple[int | None, str, bool]]:
-    """Return, of each table in the order given, its last number, its key, and whether its rows may be read."""
+    """Return for each table, in the given order, its last id, its key, and whether its rows may be read."""
     wanted = [name for name in names if name in schema.tables and len(schema.tables[name].key) == 1]
     listed = ", ".join(map(text_literal, wanted))
     query = _SEQUENCES.format(schema=text_literal(schema.name), tables=listed)
@@ -155,10 +155,10 @@ def _rows(connection: Any, schema: Schema, name: str, key: str, which: str) -> l
         f"xmin::text AS transaction, {time_sql} AS time FROM {schema.qualified(name)} {which}) t"
     )
     [rows] = ask_if_it_can(connection, query, excused=_IS_LOCKED) or [None]
-    return [RowWitness(int(number), int(transaction), told) for number, transaction, told in rows or ()]
+    return [RowWitness(int(number), int(transaction), time_text) for number, transaction, time_text in rows or ()]
 
 
-# The rows of a table with a policy are not looked at: to find that none may be seen can take as long as the table is.
+# Rows of a table with a policy are not read: to find that none is visible can take a scan of the whole table.
 _SEQUENCES = """
 SELECT json_agg(json_build_array(
     c.relname, a.attname,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cleanup is asked for, checked before a database is asked anything."""
+"""The options of a cleanup, checked before any query is run."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ MAX_WORKERS = 8
 MAX_PAUSE = timedelta(hours=1)
 MAX_AGE = timedelta(days=36_500)
 MIN_TIMEOUT, MAX_TIMEOUT = timedelta(milliseconds=1), timedelta(days=24)
-"""PostgreSQL counts milliseconds, in 31 bits, and takes 0 for no limit."""
+"""PostgreSQL counts milliseconds in 31 bits, and takes 0 for no limit."""
 
 
 @dataclass(frozen=True)
 class CleanupOptions:
-    """Which rows shall go, and how gently.
+    """Which rows a cleanup deletes, and how gently.
 
-    :param retention: how old what ended must be; at least a day, unless ``force``.
-    :param tables: what to clean, by table: ``dag_run`` takes along all that hangs on a run, a table of those (``xcom``)
-        only its own rows of finished runs. ``None``: every table that grows.
-    :param exclude: tables to leave alone.
-    :param retention_by_table: another retention for some tables; one that hangs on runs can only be shorter than
-        theirs, for it goes with them.
-    :param max_age: leave alone what is older than this: with ``retention`` it makes a window between two ages.
-    :param dag_ids: only rows of these DAGs; tables that name no DAG are left alone. ``None``: of all.
+    :param retention: how long ago a row must have ended to be deleted; at least a day, unless ``force``.
+    :param tables: what to clean, by table: ``dag_run`` includes everything that depends on a run; one of its dependents
+        (``xcom``) only its own rows of finished runs. ``None``: every table that grows.
+    :param exclude: tables to skip.
+    :param retention_by_table: a different retention for some tables. For dependents of runs it can only be shorter than
+        that of runs, because they are deleted with them.
+    :param max_age: do not touch rows older than this: with ``retention``, a window between two ages.
+    :param dag_ids: delete rows of these DAGs only; tables without a DAG are skipped. ``None``: of all DAGs.
     :param keep_last_run: keep the last run of each DAG, by logical date, of each kind (scheduled, manual ...).
-    :param batch_rows: rows that a transaction deletes at most, all tables together, as far as is known before.
-    :param max_transaction: a transaction that takes longer is given up, and tried again with fewer rows.
-    :param lock_timeout: what is locked for longer is passed over. It and ``statement_timeout`` are a millisecond at
-        least, and 24 days at most.
-    :param max_pause: longest pause while the environment suffers (a late scheduler, sessions that wait for locks, a
-        replica that lags behind); then a transaction is tried all the same. 0: never pause.
-    :param max_duration: begin no other transaction after this time; the next cleanup goes on there.
-    :param workers: connections that delete side by side.
-    :param statement_timeout: of the queries that count what is to go.
+    :param batch_rows: the most rows that a transaction deletes, all tables together, as far as is known before.
+    :param max_transaction: a transaction that takes longer is rolled back, and tried again with fewer rows.
+    :param lock_timeout: rows that stay locked for longer are skipped. This and ``statement_timeout`` must be between a
+        millisecond and 24 days.
+    :param max_pause: the longest pause while the environment is under load (a late scheduler, sessions that wait for
+        locks, a replica that lags behind); then the next transaction is tried anyway. 0: never pause.
+    :param max_duration: start no transaction after this time; the next cleanup continues there.
+    :param workers: connections that delete in parallel.
+    :param statement_timeout: for the queries that count rows.
     :param force: allow a retention below a day.
-    :param own_run: ``(dag_id, run_id)`` of the run that asks for it, which stays whatever its state.
-    :param now: ages are counted from here; ``None``: the database's own time.
+    :param own_run: ``(dag_id, run_id)`` of the run that the cleanup runs in, which is kept in any state.
+    :param now: the time that ages are counted from; ``None``: the database's own time.
     """
 
     retention: timedelta = timedelta(days=30)
@@ -79,30 +79,30 @@ class CleanupOptions:
         oldest = max([self.retention, *self.retention_by_table.values()])
         if self.max_age is not None and self.max_age <= oldest:
             raise MwaaInputError(
-                f"max_age={self.max_age} is not more than the retention of {oldest}: nothing can be in between."
+                f"max_age={self.max_age} is not longer than the retention of {oldest}: no row lies between. Raise it."
             )
         if self.max_age is not None and self.max_age > MAX_AGE:
-            raise MwaaInputError(f"max_age={self.max_age} is more than a hundred years; leave it out for no limit.")
+            raise MwaaInputError(f"max_age={self.max_age} is longer than a hundred years. Leave it out for no limit.")
         self._check_timeouts("lock_timeout", "statement_timeout")
         if self.max_duration is not None and self.max_duration <= timedelta(0):
-            raise MwaaInputError(f"max_duration={self.max_duration} is no length of time; give more than 0.")
+            raise MwaaInputError(f"max_duration={self.max_duration} must be positive.")
         if not timedelta(0) <= self.max_pause <= MAX_PAUSE:
-            raise MwaaInputError(f"max_pause={self.max_pause} is not between 0 and {MAX_PAUSE}.")
+            raise MwaaInputError(f"max_pause={self.max_pause} must be between 0 and {MAX_PAUSE}.")
         if self.max_transaction < MIN_TRANSACTION:
             raise MwaaInputError(
-                f"max_transaction={self.max_transaction} is too short to delete anything in; give 50 milliseconds or "
-                "more."
+                f"max_transaction={self.max_transaction} is too short to delete anything: it must be at least 50 "
+                "milliseconds."
             )
         self._check_timeouts("max_transaction")
         if self.batch_rows < 1:
-            raise MwaaInputError(f"batch_rows={self.batch_rows} is no number of rows; give 1 or more.")
+            raise MwaaInputError(f"batch_rows={self.batch_rows} must be a positive number.")
         if not 1 <= self.workers <= MAX_WORKERS:
-            raise MwaaInputError(f"workers={self.workers} is not between 1 and {MAX_WORKERS}.")
+            raise MwaaInputError(f"workers={self.workers} must be between 1 and {MAX_WORKERS}.")
         if self.now is not None and self.now.tzinfo is None:
-            raise MwaaInputError(f"now={self.now} has no time zone; write {self.now.isoformat()}+00:00.")
+            raise MwaaInputError(f"now={self.now} has no time zone. Write {self.now.isoformat()}+00:00.")
 
     def retention_of(self, table: str) -> timedelta:
-        """Say how old rows of a table must be."""
+        """Return the retention of a table."""
         return self.retention_by_table.get(table, self.retention)
 
     def _check_names(self, name: str) -> None:
@@ -110,24 +110,24 @@ class CleanupOptions:
         if value is None:
             return
         if isinstance(value, str):
-            raise MwaaInputError(f"{name}={value!r} is a text: give a list of names, [{value!r}].")
+            raise MwaaInputError(f"{name}={value!r} is a string. Pass a list of names: [{value!r}].")
         names = list(value)
         if not all(isinstance(item, str) and item for item in names):
-            raise MwaaInputError(f"{name}={names!r} has something in it that is no name.")
+            raise MwaaInputError(f"{name}={names!r} must contain only names.")
         if not names and name != "exclude":
-            raise MwaaInputError(f"{name} is empty: name some, or give None for all of them.")
+            raise MwaaInputError(f"{name} is empty. Name at least one, or pass None for all.")
         if doubled := sorted({item for item in names if names.count(item) > 1}):
             raise MwaaInputError(f"{name} names {doubled[0]!r} twice.")
 
     def _check_retention(self, name: str, retention: timedelta) -> None:
         if retention > MAX_AGE:
-            raise MwaaInputError(f"{name}={retention} is more than a hundred years: nothing is that old.")
+            raise MwaaInputError(f"{name}={retention} is longer than a hundred years: no row is that old. Shorten it.")
         if retention < timedelta(0):
-            raise MwaaInputError(f"{name}={retention} is negative: what has not happened yet cannot be cleaned.")
+            raise MwaaInputError(f"{name}={retention} must not be negative.")
         if retention < MIN_RETENTION and not self.force:
             raise MwaaInputError(
-                f"{name}={retention} is below one day, and would delete what people still look at.",
-                advice="If that is meant, set {}.",
+                f"{name}={retention} is below one day, and would delete rows that people still look at.",
+                advice="If you mean it, set {}.",
                 parameter="force",
             )
 
@@ -135,26 +135,26 @@ class CleanupOptions:
         for name in names:
             value: timedelta = getattr(self, name)
             if value <= timedelta(0):
-                raise MwaaInputError(f"{name}={value} is no length of time; give more than 0.")
+                raise MwaaInputError(f"{name}={value} must be positive.")
             if value < MIN_TIMEOUT:
                 raise MwaaInputError(
-                    f"{name}={value} is shorter than PostgreSQL can count; give 1 millisecond or more."
+                    f"{name}={value} is shorter than PostgreSQL can count: it must be at least 1 millisecond."
                 )
             if value > MAX_TIMEOUT:
-                raise MwaaInputError(f"{name}={value} is longer than PostgreSQL can count; give 24 days or less.")
+                raise MwaaInputError(f"{name}={value} is longer than PostgreSQL can count: it must be at most 24 days.")
 
     def document(self) -> dict[str, Any]:
-        """Give it in JSON's own types; lengths of time in seconds."""
+        """Return the options in JSON's own types; lengths of time in seconds."""
         return {item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
 
     @classmethod
     def read(cls, document: Any) -> CleanupOptions:
-        """Read what :meth:`document` gave.
+        """Return the options of a :meth:`document`.
 
-        :raises MwaaInputError: it is something else.
+        :raises MwaaInputError: it is not such a document.
         """
         if not isinstance(document, dict):
-            raise MwaaInputError("The options of a cleanup are no object.")
+            raise MwaaInputError("The options of a cleanup must be an object.")
         known = {item.name for item in dataclasses.fields(cls)}
         found = {name: value for name, value in document.items() if name in known and value is not None}
         try:
@@ -180,16 +180,16 @@ class CleanupOptions:
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, MwaaInputError):
                 raise
-            raise MwaaInputError(f"The options of a cleanup are none: {error}.") from error
+            raise MwaaInputError(f"The options of a cleanup are invalid: {error}.") from error
 
 
 def check_wait_timeout(seconds: float) -> None:
-    """Check how long another cleanup's end is to be waited for.
+    """Check how long to wait for another cleanup to end.
 
-    :raises MwaaInputError: it is below 0, or no number.
+    :raises MwaaInputError: it is negative, or not a number.
     """
     if not seconds >= 0:
-        raise MwaaInputError(f"wait_timeout={seconds:g} s is no time to wait; give 0 or more.")
+        raise MwaaInputError(f"wait_timeout={seconds:g} s must not be negative.")
 
 
 def _plain(value: Any) -> Any:
@@ -203,11 +203,11 @@ def _plain(value: Any) -> Any:
 
 
 def read_place(archive_to: str) -> S3Uri:
-    """Read where an archive shall go.
+    """Return where to write an archive.
 
-    :raises MwaaInputError: it is no place in S3.
+    :raises MwaaInputError: it is not an S3 URI.
     """
     uri = S3Uri.parse(archive_to)
     if uri is None:
-        raise MwaaInputError(f"archive_to={archive_to!r} is no place in S3; write s3://BUCKET/PREFIX.")
+        raise MwaaInputError(f"archive_to={archive_to!r} is not an S3 URI. Write s3://BUCKET/PREFIX.")
     return uri

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cleanup plans and what it has done, table by table; the same for every route."""
+"""The plan and the outcome of a cleanup, table by table; the same for every route."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["Outcome", "Plan", "Progress", "RetainedRows", "TableOutcome", "Table
 
 
 class Progress(Protocol):
-    """Is told how far a cleanup or a restore is; called often, from one thread."""
+    """A callback for the progress of a cleanup or a restore; called often, from one thread."""
 
     def __call__(self, table: str, rows: int, of_rows: int | None, /) -> None:
-        """Take the rows of a table that are done, and how many there are in all; ``None`` where that is unknown."""
+        """Receive how many rows of a table are done, and of how many; ``None`` if that is unknown."""
 
 
 @dataclass(frozen=True)
 class RetainedRows:
-    """Rows that are old enough, and stay.
+    """Rows that are old enough, and are kept.
 
     :param why: a clause: ``it is the last run of its DAG``.
-    :param rows: how many; ``None`` where that isn't counted.
+    :param rows: how many; ``None`` if they were not counted.
     """
 
     table: str
@@ -35,13 +35,13 @@ class RetainedRows:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """What is to go of one table.
+    """The rows of one table that would be deleted.
 
-    :param root: the table whose rows it goes with, or itself.
-    :param rows: how many are to go.
-    :param bytes: what they take on disk, indexes included, as far as can be told from the size of all.
-    :param of_rows: PostgreSQL's estimate of how many there are.
-    :param older_than: what ended before this goes.
+    :param root: the table whose rows they are deleted with, or the table itself.
+    :param rows: how many.
+    :param bytes: their size on disk, indexes included, estimated from the size of the table.
+    :param of_rows: PostgreSQL's estimate of all rows of the table.
+    :param older_than: the cutoff: rows that ended before it are deleted.
     """
 
     table: str
@@ -58,12 +58,12 @@ class TablePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a cleanup would delete, in the order in which it would.
+    """What a cleanup would delete.
 
-    :param tables: children before what they refer to.
+    :param tables: in the order of deletion, children before their parents.
     :param seconds: about how long it would take.
-    :param advice: what else is worth doing, a sentence each.
-    :param source: whose metadata they are: a database and its host, or an environment; never with a password.
+    :param advice: what else to do, a sentence each.
+    :param source: the database and its host, or the environment; never with a password.
     """
 
     tables: tuple[TablePlan, ...]
@@ -77,21 +77,21 @@ class Plan:
 
     @property
     def older_than(self) -> datetime | None:
-        """The moment before which things are deleted; the latest, where tables have several."""
+        """The cutoff before which rows are deleted; the latest, if tables have different ones."""
         return max((table.older_than for table in self.tables), default=None)
 
     @property
     def rows(self) -> int:
-        """Rows to go, of all tables."""
+        """How many rows would be deleted, all tables together."""
         return sum(table.rows for table in self.tables)
 
     @property
     def bytes(self) -> int:
-        """What they take."""
+        """The size of these rows on disk."""
         return sum(table.bytes for table in self.tables)
 
     def document(self) -> dict[str, Any]:
-        """Give it in JSON's own types."""
+        """Return the plan in JSON's own types."""
         return {
             "route": self.route,
             "source": self.source,
@@ -106,7 +106,7 @@ class Plan:
         }
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Give it as a cleanup that has deleted nothing."""
+        """Return the plan in the form of an outcome that has deleted nothing."""
         return {table.table: TableOutcome(matched=table.rows).to_dict() for table in self.tables}
 
 
@@ -114,12 +114,12 @@ class Plan:
 class TableOutcome:
     """What happened to one table.
 
-    :param matched: rows that were to go.
-    :param deleted: rows that are gone.
+    :param matched: rows to delete.
+    :param deleted: rows deleted.
     :param batches: transactions that deleted some of them.
-    :param seconds: time that deleting them took.
-    :param longest_transaction_s: of those transactions, whatever else they deleted.
-    :param failure: why the rest of them stayed, if something went wrong; one line.
+    :param seconds: the time that this took.
+    :param longest_transaction_s: the longest of these transactions, including what they deleted from other tables.
+    :param failure: why the rest was not deleted, if something failed; one line.
     """
 
     matched: int = 0
@@ -130,7 +130,7 @@ class TableOutcome:
     failure: str | None = None
 
     def add(self, rows: int, seconds: float, transaction_s: float) -> None:
-        """Count a transaction that deleted rows of it."""
+        """Count a transaction that deleted rows of the table."""
         self.deleted += rows
         self.batches += 1
         self.seconds += seconds
@@ -151,12 +151,12 @@ class Outcome:
     """What a cleanup has done.
 
     :param tables: in the order of the plan.
-    :param is_complete: whether all that was to go is gone.
-    :param skipped: why not, a sentence each: rows that were locked, the time that was up.
-    :param paused_s: how long it has paused, because the environment suffered.
-    :param paused_why: for what, and how many seconds for each.
-    :param archive: where the rows that went are, ``s3://BUCKET/KEY`` of a manifest.
-    :param timed_out: that sentence of ``left`` which says that ``max_duration`` was over; ``None`` if it was not.
+    :param is_complete: whether all rows to delete were deleted.
+    :param skipped: why not, a sentence each: rows were locked, the time was over.
+    :param paused_s: how long the cleanup paused because the environment was under load.
+    :param paused_why: the reasons, and how many seconds for each.
+    :param archive: the manifest of the archive that has the deleted rows, ``s3://BUCKET/KEY``.
+    :param timed_out: the sentence of ``skipped`` that says that ``max_duration`` was over; ``None`` if it was not.
     """
 
     tables: dict[str, TableOutcome] = field(default_factory=dict)
@@ -171,12 +171,12 @@ class Outcome:
     timed_out: str | None = field(default=None, compare=False)
 
     def table(self, name: str) -> TableOutcome:
-        """Give a table's part, begun where there is none yet."""
+        """Return the outcome of a table, a new one if it has none."""
         return self.tables.setdefault(name, TableOutcome())
 
     @property
     def deleted(self) -> int:
-        """Rows that are gone, of all tables."""
+        """How many rows were deleted, all tables together."""
         return sum(table.deleted for table in self.tables.values())
 
     def pause(self, why: str, seconds: float) -> None:
@@ -192,26 +192,26 @@ class Outcome:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why rows of these tables stayed."""
+        """Why these tables failed, by name."""
         return {name: table.failure for name, table in self.tables.items() if table.failure is not None}
 
     def record_skipped(self, why: str) -> None:
-        """Say why something that was to go is still there."""
+        """Record why some rows to delete were not deleted."""
         self.is_complete = False
         if why not in self.skipped:
             self.skipped.append(why)
 
-    def time_out(self, limit: timedelta | None, goes_on: str = "the next cleanup goes on here") -> None:
+    def time_out(self, limit: timedelta | None, goes_on: str = "the next cleanup continues here") -> None:
         """Record that ``max_duration`` was over."""
         self.timed_out = f"max_duration of {limit} was over: {goes_on}"
         self.record_skipped(self.timed_out)
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Give what happened to each table, in JSON's own types."""
+        """Return what happened to each table, in JSON's own types."""
         return {name: table.to_dict() for name, table in self.tables.items()}
 
     def document(self) -> dict[str, Any]:
-        """Give all of it in JSON's own types."""
+        """Return the outcome in JSON's own types."""
         return {
             "route": self.route,
             "is_complete": self.is_complete,

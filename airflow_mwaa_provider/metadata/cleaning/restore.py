@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Brings an archive back into the database that it is of: each table whole, or not at all."""
+"""Restore an archive into the database that it came from, each table completely or not at all."""
 
 from __future__ import annotations
 
@@ -54,33 +54,33 @@ def restore_archive(
     statement_timeout_s: float = 3600.0,
     wait_timeout_s: float = 0.0,
 ) -> dict[str, dict[str, int]]:
-    """Insert the rows of an archive that are not there, with exactly the values that they had.
+    """Insert the rows of an archive that do not exist, with exactly the values that they had.
 
-    A table is one transaction: it is restored whole or, where its files are damaged, or something is in the way, stays
-    as it was. What comes after it is then not restored; tables before it are. Rows that are there as they were are
-    passed over, so that a restore that was cut off can be repeated. Sequences are left as they are. No cleanup works
-    meanwhile; the next one takes the same rows again.
+    A table is restored in one transaction, completely or, if its files are damaged or a row is in the way, not at all.
+    Then the tables after it are not restored; those before it are. Rows that exist with the same values are skipped, so
+    an interrupted restore can be repeated. Sequences are not changed. No cleanup runs meanwhile; the next one deletes
+    the same rows again.
 
     :param client: boto3's client of S3.
-    :param key: of the manifest, or of the folder that it is in.
+    :param key: of the manifest, or of its folder.
     :param tables: which of its tables; ``None`` for all.
-    :param keep_changed: leave rows as they are that are there with other values, instead of refusing the table.
-    :param other_database: restore also into another database than the archive is of, such as a copy of it, or the same
-        one after an upgrade of Airflow. Where the other has gone its own way, ids of rows may be taken there.
-    :param progress: is called with a table, how many of its rows have been read, and how many it has. What it raises
+    :param keep_changed: keep rows that exist with other values, instead of refusing the table.
+    :param other_database: also restore into another database than the archive's own, such as a copy of it, or the same
+        one after an upgrade of Airflow. If that has new rows of its own, they may use ids of archived rows.
+    :param progress: called with a table, how many of its rows have been read, and of how many. An error that it raises
         ends the restore, and undoes the table.
-    :param tell: is told of each table that is done.
-    :param wait_timeout_s: how long a cleanup's end is waited for.
-    :return: of each table how many ``rows`` the archive has, and how many of them were ``inserted``.
-    :raises MwaaInputError: there is no archive, it is of another database, or of other tables; nothing was changed.
+    :param tell: called with each table that is restored.
+    :param wait_timeout_s: how long to wait for a cleanup to end.
+    :return: by table, how many ``rows`` the archive has, and how many of them were ``inserted``.
+    :raises MwaaInputError: there is no archive, or it is of another database or of other tables; nothing was changed.
     :raises TableNotFound: a table is not in the archive, or not in the database; nothing was changed.
     :raises StorageError: a file is damaged, or cannot be read.
-    :raises DatabaseRefused: a row is there with other contents, or refers to one that isn't there.
-    :raises CleanupUnderWay: a cleanup is at work.
+    :raises DatabaseRefused: a row exists with other values, or refers to one that does not exist.
+    :raises CleanupUnderWay: a cleanup is running.
     """
     check_wait_timeout(wait_timeout_s)
     if not 0.001 <= statement_timeout_s <= MAX_TIMEOUT.total_seconds():
-        raise MwaaInputError(f"statement_timeout={statement_timeout_s:g} s is not between a millisecond and 24 days.")
+        raise MwaaInputError(f"statement_timeout={statement_timeout_s:g} s must be between a millisecond and 24 days.")
     archive = open_export(f"s3://{bucket}/{key.strip('/')}", lambda: client)
     with database.connection() as connection:
         with database_errors(database.label, "reading its tables"):
@@ -100,7 +100,7 @@ def restore_archive(
             found = {}
             for name in chosen:
                 found[name] = restore.table(name, keep_changed=keep_changed)
-                tell(f"Restored {name}: {found[name]['inserted']:,} of {found[name]['rows']:,} rows were not there")
+                tell(f"Restored {name}: inserted {found[name]['inserted']:,} of {found[name]['rows']:,} rows")
             return found
         finally:
             lease.release()
@@ -109,25 +109,26 @@ def restore_archive(
 def _check_identity(archive: Export, here: DatabaseIdentity, tell: Callable[[str], None]) -> None:
     there = archive.last.database
     if there is None:
-        tell(f"{archive.label} does not say which database it is of: it is taken for this one's")
+        tell(f"{archive.label} does not name its database: assuming that it is this one")
         return
     if differ := there.differences(here):
         raise MwaaInputError(
-            f"{archive.label} is of another database: of {', '.join(differ)}. Nothing was restored: give the database "
-            "that it is of, or other_database (--other-database) if this is a copy of it, or it after an upgrade."
+            f"{archive.label} is of another database: {', '.join(differ)}. Nothing was restored. Name its own "
+            "database, or pass other_database (--other-database) if this is a copy of it, or the same one after an "
+            "upgrade."
         )
 
 
 def _chosen(archive: Export, schema: Schema, tables: Sequence[str] | None) -> list[str]:
-    """Check that these tables can be restored, and sort them: what others refer to first."""
+    """Check that these tables can be restored, and return them in order, parents first."""
     manifest = archive.last
     if manifest.incremental or manifest.file_format != FileFormat.CSV or manifest.compression == Compression.ZSTD:
         raise MwaaInputError(
-            f"{archive.label} is an export and no archive of a cleanup: it cannot be restored. Give the folder that "
-            "the cleanup named."
+            f"{archive.label} is an export, not an archive of a cleanup, and cannot be restored. Name the folder that "
+            "the cleanup logged."
         )
     if isinstance(tables, str):
-        raise MwaaInputError(f"tables={tables!r} is a text: give a list of names, [{tables!r}].")
+        raise MwaaInputError(f"tables={tables!r} is a string. Pass a list of names: [{tables!r}].")
     names = list(dict.fromkeys(manifest.tables if tables is None else tables))
     for name in names:
         if name not in manifest.tables:
@@ -137,8 +138,8 @@ def _chosen(archive: Export, schema: Schema, tables: Sequence[str] | None) -> li
         _check_columns(archive, schema.table(name), manifest.tables[name].columns)
     if secret := secret_tables(schema, names):
         raise MwaaInputError(
-            f"Table {secret[0]} cannot be restored: what it keeps secret is in no archive and in no export. Leave it "
-            "out with tables."
+            f"Table {secret[0]} cannot be restored: its secrets are in no archive and in no export. Leave it out with "
+            "tables."
         )
     return ancestry(schema, names)
 
@@ -149,14 +150,14 @@ def _check_columns(archive: Export, table: Table, archived: dict[str, str]) -> N
         return
     differ = sorted(name for name in there.keys() | archived.keys() if there.get(name) != archived.get(name))
     raise MwaaInputError(
-        f"Table {table.name} has other columns than in {archive.label}, which is of schema "
-        f"{archive.last.schema_version}: {', '.join(differ[:5])}. Restore into a database of that version, or leave it "
-        "out with tables."
+        f"Table {table.name} has other columns than in {archive.label}, which has schema "
+        f"{archive.last.schema_version}: {', '.join(differ[:5])}. Restore into a database of that version, or leave "
+        "the table out with tables."
     )
 
 
 def _check_writable(connection: Any, schema: Schema, names: Sequence[str], label: str) -> None:
-    with database_errors(label, "asking what its user may do"), connection.cursor() as cursor:
+    with database_errors(label, "checking the privileges of its user"), connection.cursor() as cursor:
         cursor.execute(
             "SELECT current_user, pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', "
             "has_database_privilege(current_database(), 'TEMP'), array(SELECT name FROM unnest(%s) AS u(name) "
@@ -165,14 +166,14 @@ def _check_writable(connection: Any, schema: Schema, names: Sequence[str], label
         )
         user, is_read_only, may_temp, missing = cursor.fetchone()
     if is_read_only:
-        raise DatabaseRefused(f"{label} can only be read: give the writer's address, and a user who may write.")
+        raise DatabaseRefused(f"{label} is read-only. Use the address of the writer, and a user who may write.")
     if missing or not may_temp:
         what = f"SELECT and INSERT on {', '.join(missing[:5])}" if missing else "TEMPORARY on the database"
-        raise DatabaseRefused(f"{label}: its user {user} lacks {what}; nothing was restored. GRANT that.")
+        raise DatabaseRefused(f"{label}: its user {user} lacks {what}; nothing was restored. GRANT these privileges.")
 
 
 class _Restore:
-    """One restore that is under way."""
+    """One running restore."""
 
     def __init__(
         self,
@@ -197,7 +198,7 @@ class _Restore:
         self._progress = progress
 
     def table(self, name: str, *, keep_changed: bool) -> dict[str, int]:
-        """Restore a table, in a transaction."""
+        """Restore a table in one transaction."""
         table, archived = self._schema.tables[name], self._archive.last.tables[name]
         with self._errors(name), self._connection.cursor() as cursor:
             cursor.execute(f"{BEGIN}; {self._settings}")
@@ -221,7 +222,7 @@ class _Restore:
         return {"rows": archived.rows, "inserted": inserted}
 
     def _copy(self, cursor: Any, name: str, archived: TableExport, file: StoredFile, before: int) -> None:
-        """Copy a file into the temporary table; what COPY says of one that is damaged is told as damage."""
+        """Copy a file into the temporary table; report COPY's errors about a damaged file as damage."""
         manifest: Manifest = self._archive.last
         place = self._archive.name_of(manifest, file.key)
         label = self._archive.files.url(place)
@@ -241,15 +242,15 @@ class _Restore:
                     if rows.error is not None:
                         raise rows.error from error
                     if rows.is_damaged():
-                        raise rows.damage("its SHA-256 is not that of its manifest") from error
+                        raise rows.damage("its SHA-256 differs from the manifest") from error
                     raise
                 copied = cursor.rowcount
                 rows.check()
                 if copied != file.rows:
-                    raise rows.damage(f"{copied:,} of its {file.rows:,} rows could be read")
+                    raise rows.damage(f"only {copied:,} of its {file.rows:,} rows could be read")
         except StorageError as error:
             raise StorageError(
-                f"Table {name} was not restored, and is as it was: {error} Bring back an older version of that object, "
+                f"Table {name} was not restored, and has not changed: {error} Restore an older version of that object, "
                 "or leave the table out with tables.",
                 code=error.code,
                 bucket=error.bucket,
@@ -268,15 +269,15 @@ class _Restore:
         if (found := cursor.fetchone()) is not None:
             count, *values = found
             what = f"{', '.join(table.key)} = {', '.join(values)}"
-            others = f" (and of {count - 1:,} others)" if count > 1 else ""
+            others = f" (and {count - 1:,} others)" if count > 1 else ""
             raise DatabaseRefused(
-                f"Table {table.name} was not restored, and is as it was: of its row {what}{others} there are other "
-                f"values now than in {self._archive.label}. Let it stay with keep_changed, or delete it first."
+                f"Table {table.name} was not restored, and has not changed: its row {what}{others} has other values "
+                f"than in {self._archive.label}. Keep the row with keep_changed, or delete it first."
             )
 
     def _insert(self, cursor: Any, table: Table, archived: TableExport) -> int:
         columns = ", ".join(quoted(name) for name in archived.columns)
-        # Without a key rows are the same where all their values are.
+        # Without a key, rows are the same if all their values are.
         same = _same(table) if table.key else "a::text = t::text"
         name = self._schema.qualified(table.name)
         cursor.execute(
@@ -294,12 +295,12 @@ class _Restore:
                 detail = str(error.diag.message_detail or error.diag.message_primary).strip().rstrip(".")
                 is_reference = isinstance(error, psycopg2.errors.ForeignKeyViolation)
                 advice = (
-                    "Restore that first, or leave the table out with tables."
+                    "Restore the row that it refers to first, or leave the table out with tables."
                     if is_reference
-                    else "Delete the row that is there first, or leave the table out with tables."
+                    else "Delete the existing row first, or leave the table out with tables."
                 )
                 raise DatabaseRefused(
-                    f"Table {name} was not restored, and is as it was: {detail}. {advice}", sqlstate=error.pgcode
+                    f"Table {name} was not restored, and has not changed: {detail}. {advice}", sqlstate=error.pgcode
                 ) from error
 
 

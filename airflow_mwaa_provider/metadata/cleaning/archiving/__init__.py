@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cleanup that archives first."""
+"""Archive rows in S3 before they are deleted."""

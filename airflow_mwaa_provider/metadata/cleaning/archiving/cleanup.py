@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cleanup that archives first: what goes is written to S3 and read back, and then exactly that is deleted.
+"""Archive and clean: rows are written to S3 and read back, and then exactly these rows are deleted.
 
-Rows that changed after the archive was made stay, in the database and in the archive; the next cleanup takes them.
+Rows that change after the archive was written are kept, in the database and in the archive; the next cleanup deletes
+them.
 """
 
 from __future__ import annotations
@@ -52,28 +53,29 @@ def run_archived_cleanup(
     tell: Callable[[str], None] = log.info,
     wait_timeout_s: float = 0.0,
 ) -> Outcome:
-    """Archive what is old, read the archive back, and delete exactly what it has.
+    """Archive old rows, read the archive back, and delete exactly the rows in it.
 
-    The archive is a folder below the prefix, ``archive-20261122T000000Z``, named by the moment before which things were
-    old; an archive that is there already is never written over. When it fails before anything is deleted, no manifest
-    is there. When it is cut off later, the archive stays, and so do the rows that it had not come to: the next cleanup
-    archives those again. Where nothing is old, nothing is written.
+    The archive is a folder below the prefix, ``archive-20261122T000000Z``, named after the cutoff; an existing archive
+    is never overwritten. If this fails before anything is deleted, no manifest exists. If it is interrupted later, the
+    archive is kept, and so are the rows that were not deleted: the next cleanup archives them again. If there are no
+    old rows, nothing is written.
 
-    Tables that hold secrets cannot be archived, and are left alone.
+    Tables that hold secrets cannot be archived, and are skipped.
 
-    :param storage: the bucket, an open context; it must let its objects be read.
-    :param prefix: of one environment alone: archives of two would take each other's names.
-    :param route: what the manifest says of how the database was reached.
-    :param progress: is called with a table, how many of its rows are gone, and how many there are to go.
-    :param tell: is told of the archive, of pauses and of lost connections.
-    :param wait_timeout_s: how long another cleanup's end is waited for.
+    :param storage: the bucket, an open context, whose objects can be read.
+    :param prefix: for one environment only: the archives of two would use the same names.
+    :param route: the route in the manifest.
+    :param progress: called with a table, how many of its rows are deleted, and how many are to be.
+    :param tell: called with the archive, each pause and each lost connection.
+    :param wait_timeout_s: how long to wait for another cleanup to end.
     :return: what happened; its ``archive`` names the manifest.
-    :raises TableNotFound: a table is not there.
-    :raises MwaaInputError: something cannot be done as asked; nothing was deleted.
-    :raises CleanupUnderWay: another cleanup is at work.
-    :raises StorageError: the archive could not be written, or did not read as it was written; nothing was deleted.
+    :raises TableNotFound: a table does not exist.
+    :raises MwaaInputError: an option is wrong, or cannot be followed; nothing was deleted.
+    :raises CleanupUnderWay: another cleanup is running.
+    :raises StorageError: the archive could not be written, or differs from what was written; nothing was deleted.
     :raises AccessDenied: the role may not write or read there; nothing was deleted.
-    :raises MetadataError: the database refused before anything was deleted, or was lost for longer than a minute.
+    :raises MetadataError: the database rejected something before anything was deleted, or was lost for longer than a
+        minute.
     """
     units: list[CleanupUnit] = []
     secret: list[CleanupUnit] = []
@@ -93,7 +95,7 @@ def run_archived_cleanup(
         session = stack.enter_context(
             CleanupSession.open(
                 database, options, prepare, tell, progress=progress, wait_timeout_s=wait_timeout_s,
-                goes_on="the next cleanup archives what is left once more, and goes on",
+                goes_on="the next cleanup archives the rest again, and continues",
             )
         )  # fmt: skip
         outcome = session.outcome
@@ -113,8 +115,8 @@ def run_archived_cleanup(
             for unit in with_undated(secret, ask):
                 if rows := count_going(unit, settled, ask):
                     outcome.record_skipped(
-                        f"{unit.name}: {rows:,} rows are old, may hold secrets and cannot be archived; a cleanup "
-                        "without archive_to deletes them"
+                        f"{unit.name}: {rows:,} old rows may hold secrets and cannot be archived; a cleanup without "
+                        "archive_to deletes them"
                     )
             archive = writer.take(source, settled, moment[0], route)
         if archive is not None:
@@ -126,7 +128,7 @@ def run_archived_cleanup(
 
 
 class _ArchivedDeletion:
-    """The second half, when all that shall go is archived."""
+    """The second half, when all rows to delete are archived."""
 
     def __init__(self, session: CleanupSession, spool: Spool) -> None:
         self._session = session
@@ -135,7 +137,7 @@ class _ArchivedDeletion:
         self._stays: dict[tuple[str, str], tuple[Key, int]] = {}
 
     def run(self, archive: Archive) -> None:
-        """Delete unit by unit; one that fails doesn't keep the others from it."""
+        """Delete unit by unit; if one fails, the others are still cleaned."""
         going = {name for one in archive.units for name in one.tables}
         for unit in archive.units:
             for name in unit.tables:
@@ -150,7 +152,7 @@ class _ArchivedDeletion:
     def _delete(self, unit: CleanupUnit, windows: list[Window], going: set[str], expected: dict[str, int]) -> None:
         session = self._session
         try:
-            # Other runs than at the archive's time may be the last ones by now.
+            # Other runs may be the last ones now than when the archive was written.
             last_runs = session.last_runs(unit)
         except DatabaseRefused as error:
             session.fail(unit, None, error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is archived of a unit, root by root, with a digest of all its rows: whatever changes later has another one."""
+"""The archived rows of a unit, root by root, with a digest of all their values, which shows later changes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["SETTINGS", "WINDOW_ROWS", "Digests", "Key", "Roots", "Spool", "Windo
 
 Key = tuple[str, ...]
 Roots = dict[Key, int]
-"""Keys of rows of the root, as text, and the digest of all that goes with each."""
+"""Keys of root rows, as strings, and the digest of each with all its dependents."""
 
 WINDOW_ROWS = 1000
-"""Rows of all tables in a window: what a slow database still deletes in a part of a second."""
+"""Rows of a window, all tables together: even a slow database deletes them in a fraction of a second."""
 SETTINGS = (
     "SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; SET LOCAL IntervalStyle TO 'iso_8601'; "
     "SET LOCAL extra_float_digits TO 1; SET LOCAL bytea_output TO 'hex'"
 )
-"""With these a value has the same text, and so the same digest, in every transaction."""
+"""With these settings a value has the same text, and so the same digest, in every transaction."""
 _FORGETS = "nd"
 _FETCHED = 5000
 _MODULUS = 1 << 64
@@ -37,9 +37,9 @@ _MODULUS = 1 << 64
 
 @dataclass(frozen=True)
 class Window:
-    """Some rows of the root, in the order of their keys, and where the spool has them.
+    """Some root rows, in the order of their keys, and where they are in the spool.
 
-    :param rows: of all tables.
+    :param rows: how many, all tables together.
     """
 
     roots: int
@@ -49,7 +49,7 @@ class Window:
 
 
 class Spool:
-    """A temporary file of windows, so that their keys take no memory; a context. Some 10 to 30 bytes a root."""
+    """A temporary file of windows, so that their keys take no memory; a context. Some 10 to 30 bytes per root row."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="airflow-mwaa-archive.")  # noqa: SIM115 - closed by __exit__
@@ -62,7 +62,7 @@ class Spool:
         self._file.close()
 
     def add(self, roots: Roots, rows: int) -> Window:
-        """Put a window down."""
+        """Write a window."""
         packed = zlib.compress(json.dumps([[*key, digest] for key, digest in roots.items()]).encode(), 1)
         window = Window(len(roots), rows, self._end, len(packed))
         self._file.write(packed)
@@ -71,17 +71,17 @@ class Spool:
         return window
 
     def read(self, window: Window) -> Roots:
-        """Take it up again; from any thread."""
+        """Read a window; from any thread."""
         packed = os.pread(self._file.fileno(), window.size, window.place)
         return {tuple(key): digest for *key, digest in json.loads(zlib.decompress(packed))}
 
 
 @dataclass(frozen=True)
 class Digests:
-    """Writes the SQL that tells the digests of a unit's rows.
+    """The SQL for the digests of a unit's rows.
 
-    :param going: tables of which rows go. A reference to one of them that forgets it is no part of a row's digest: it
-        may be empty already when the row's turn comes.
+    :param going: tables from which rows are deleted. A reference to one of them that is set to NULL is not part of a
+        row's digest, because it may already be NULL when the row is deleted.
     """
 
     unit: CleanupUnit
@@ -90,18 +90,18 @@ class Digests:
     def windows(
         self, connection: Any, expressions: str, spool: Spool, counts: list[int], *, window_rows: int = WINDOW_ROWS
     ) -> Iterator[Window]:
-        """Read the digests of all that goes.
+        """Read the digests of all rows to delete.
 
-        :param connection: of a snapshot, a psycopg2 connection within a transaction.
-        :param expressions: WITH, and what goes of the root.
-        :param counts: rows of each part are added here.
-        :param window_rows: rows of all tables in a window; one row of the root may have more.
+        :param connection: a psycopg2 connection in a transaction with a snapshot.
+        :param expressions: ``WITH`` and the root rows to delete.
+        :param counts: the rows of each part are added here.
+        :param window_rows: rows of a window, all tables together; a single root row may have more.
         """
         width = len(self.unit.key)
         roots: Roots = {}
         rows = 0
         with connection.cursor() as cursor:
-            # By itself PostgreSQL would plan for the first tenth of a cursor's rows.
+            # By default PostgreSQL plans for the first tenth of a cursor's rows.
             cursor.execute(f"{SETTINGS}; SET LOCAL cursor_tuple_fraction TO 1")
             cursor.execute(f"DECLARE digests NO SCROLL CURSOR FOR {self._sql(expressions)}")
             while True:
@@ -143,7 +143,7 @@ class Digests:
         )
 
     def of_row(self, number: int) -> str:
-        """Write the digest of a row of a part, called ``t``; the same values in another part have another."""
+        """Return the SQL for the digest of a row of a part, called ``t``; it depends on the part, too."""
         table = self.unit.parts[number].table
         forgets = {
             name
@@ -154,10 +154,10 @@ class Digests:
         items = ", ".join(f"t.{quoted(column.name)}" for column in table.columns if column.name not in forgets)
         return f"hashtextextended(ROW({items})::text, {number})::numeric"
 
-    # What follows is for the transactions that delete; they set SETTINGS first.
+    # The rest is for the transactions that delete; they apply SETTINGS first.
 
     def lock(self, keys: Sequence[Key]) -> str:
-        """Lock the rows of the root that go, as far as they tell themselves, without those that others have locked."""
+        """Lock the root rows that meet the row condition, except those that others have locked."""
         items = ", ".join(f"t.{quoted(name)}::text" for name in self.unit.columns)
         return (
             f"{SETTINGS}; SELECT {items} FROM {self._these(keys)} AND {self.unit.row_condition_sql} "
@@ -165,11 +165,11 @@ class Digests:
         )
 
     def there(self, keys: Sequence[Key]) -> str:
-        """Find those that are there, by number from 0 on, and whether :meth:`lock` may give them."""
+        """Find the root rows that exist, by number from 0, and whether they meet the row condition."""
         return f"SELECT w.number, ({self.unit.row_condition_sql}) IS TRUE FROM {self._these(keys)}"
 
     def lock_parents(self, rows: Sequence[Key]) -> Iterator[str]:
-        """Lock the rows of parts that other parts refer to: nothing new can hang on them then, and go unseen."""
+        """Lock the rows that other parts refer to, so that no new row can refer to them and be deleted unseen."""
         referred = {reference.table for part in self.unit.parts for reference in part.table.references}
         for part in reversed(self.unit.parts):
             if part.path is not None and part.table.name in referred:
@@ -178,7 +178,7 @@ class Digests:
                 yield f"SELECT count(*) FROM (SELECT 1 FROM {table} t, {source} WHERE {where} FOR UPDATE OF t) r"
 
     def delete(self, number: int, rows: Sequence[Key]) -> str:
-        """Delete what of a part hangs on locked rows, numbered from 0 on; give how many of each, and their digest."""
+        """Delete the rows of a part that depend on locked rows; return their count and digest, by number from 0."""
         part = self.unit.parts[number]
         source, where = hanging(self.unit, part, self.unit.values_table_sql(rows))
         return (
@@ -193,21 +193,21 @@ class Digests:
 
 
 def total(digest: str) -> int:
-    """Read a sum of digests as one."""
+    """Return a sum of digests as a digest."""
     return int(digest) % _MODULUS
 
 
 def elsewhere(unit: CleanupUnit, part: DependentTable) -> list[str]:
-    """Write that a row of a part, called ``t``, does not go with a unit before this one."""
+    """Return conditions that a row of a part, called ``t``, is not deleted with an earlier unit."""
     name = part.table.name
     return [f"NOT EXISTS ({other.taking_sql(name, 't')})" for other in unit.without if name in other.tables]
 
 
 def hanging(unit: CleanupUnit, part: DependentTable, roots: str) -> tuple[str, str]:
-    """Write which rows of a part, called ``t``, hang on given rows of the root.
+    """Return the SQL for the rows of a part, called ``t``, that depend on given root rows.
 
-    :param roots: those rows, with the unit's columns.
-    :return: what to join them with, in which the rows of the root are called ``k``; and the condition.
+    :param roots: these root rows, with the unit's columns.
+    :return: what to join with ``t``, in which the root rows are called ``k``; and the condition.
     """
     if part.path is None:
         return f"{roots} k", " AND ".join(f"t.{quoted(c.name)} = k.{quoted(c.name)}" for c in unit.key)
@@ -215,6 +215,6 @@ def hanging(unit: CleanupUnit, part: DependentTable, roots: str) -> tuple[str, s
     on = " AND ".join(f"k.{quoted(theirs)} = {ours}" for ours, theirs in ends)
     if not between:
         return f"{roots} k", on
-    # The first of them is joined with t, which a DELETE's USING cannot name.
+    # The first is joined by the condition, because the joins in USING cannot refer to t.
     first, *others = between
     return " ".join([first.source, *map(str, others), f"JOIN {roots} k ON {on}"]), first.condition

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file of an archive, read back from where it was written to, and checked by the way."""
+"""Read a file of an archive back from S3, and check it on the way."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _NEITHER = bytes(set(range(256)) - set(b'"\n'))
 
 
 class RecordCounter:
-    """Counts the records of CSV as it comes: a line break between quotes ends none."""
+    """Count the records of a CSV stream; a line break between quotes does not end one."""
 
     def __init__(self) -> None:
         self.records = 0
         self._is_quoted = False
 
     def count(self, data: bytes) -> None:
-        """Take some bytes, wherever they were cut."""
-        # Of two quotes with nothing between them that counts, neither does.
+        """Count the records in the next bytes, wherever they were split."""
+        # Two quotes with nothing between them that counts can be ignored.
         pieces = data.translate(None, _NEITHER).replace(b'""', b"").split(b'"')
         for place, piece in enumerate(pieces):
             if self._is_quoted == bool(place % 2):
@@ -40,12 +40,12 @@ class RecordCounter:
 
 
 class ArchivedFile:
-    """The rows of a file as CSV, with its header: a file to read, in constant memory.
+    """The rows of a file as CSV with a header: a readable file object, in constant memory.
 
-    :param raw: what is stored; it is closed in the end.
-    :param file: what the manifest says of it.
-    :param label: names it in errors.
-    :param on_rows: is told how many rows there were by now; what it raises ends the reading.
+    :param raw: the stored object; it is closed at the end.
+    :param file: its entry in the manifest.
+    :param label: its name in errors.
+    :param on_rows: called with the number of rows read; an error that it raises ends the reading.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class ArchivedFile:
 
     @property
     def rows(self) -> int:
-        """How many there were by now."""
+        """How many rows were read."""
         return max(0, self._counter.records - 1)
 
     def read(self, size: int = _BLOCK_BYTES) -> bytes:
-        """Read some bytes of CSV, at most so many; none at the end.
+        """Return some bytes of CSV, at most so many; none at the end.
 
-        What goes wrong is kept as ``error`` too: COPY, which reads here, tells of it in its own words.
+        An error is also kept as ``error``, because COPY, which reads from here, reports it in other words.
 
-        :raises StorageError: it cannot be read, or is damaged.
+        :raises StorageError: the file cannot be read, or is damaged.
         """
         try:
             data = b""
@@ -93,25 +93,25 @@ class ArchivedFile:
         return data
 
     def check(self) -> None:
-        """Read what is left, and compare all of it with what the manifest says.
+        """Read the rest, and compare the whole file with the manifest.
 
-        :raises StorageError: it is something else.
+        :raises StorageError: they differ.
         """
         while not self._is_over:
             self.read()
         if self._sha256.hexdigest() != self._file.sha256:
-            raise self.damage("its SHA-256 is not that of its manifest")
+            raise self.damage("its SHA-256 differs from the manifest")
         if self.rows != self._file.rows:
-            raise self.damage(f"it has {self.rows:,} rows, and its manifest says {self._file.rows:,}")
+            raise self.damage(f"it has {self.rows:,} rows instead of the {self._file.rows:,} in the manifest")
 
     def is_damaged(self) -> bool:
-        """Read what is left, and say whether its bytes are others than those that were written."""
+        """Read the rest, and return whether the bytes differ from those that were written."""
         while block := self._raw.read(_BLOCK_BYTES):
             self._sha256.update(block)
         return self._sha256.hexdigest() != self._file.sha256
 
     def damage(self, what: str) -> StorageError:
-        """Make the error for a file that isn't what it was."""
+        """Return the error for a damaged file."""
         return StorageError(f"{self._label} is damaged: {what}.")
 
     def _some(self, size: int) -> bytes:
@@ -122,7 +122,7 @@ class ArchivedFile:
         block = self._block(_BLOCK_BYTES)
         if self._is_over:
             return self._zip.flush()
-        # What comes after the end of its gzip is none of it; the checksum tells.
+        # Bytes after the end of the gzip data are ignored here; the checksum shows them.
         return b"" if self._zip.eof else self._decompressed(block, size)
 
     def _decompressed(self, block: bytes, size: int) -> bytes:

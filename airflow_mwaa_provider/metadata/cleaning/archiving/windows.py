@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One window of what is archived, deleted in a transaction that is undone where a row is not what the archive has."""
+"""Delete one window of archived rows, in a transaction that is rolled back if a row differs from the archive."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _TRIES = 3
 class Stays(StrEnum):
     """Why a row that is archived is still in the database."""
 
-    CHANGED = "changed since it was archived, or what hangs on it did, and stays"
-    LOCKED = "is locked by somebody, or what hangs on it is, and stays"
-    KEPT = "is kept by something that came after it was archived"
-    LARGE = "takes longer than max_transaction to delete, and stays: give more, or clean it in a run without archive_to"
+    CHANGED = "or a dependent row changed since it was archived, and is kept"
+    LOCKED = "or a dependent row is locked, and is kept"
+    KEPT = "is kept because of other rows that changed after it was archived"
+    LARGE = "takes longer than max_transaction to delete, and is kept: raise that limit, or do not archive it"
 
 
 class _Changed(Exception):
-    """Something is not what the archive has; nothing of the transaction is done."""
+    """A row differs from the archive; the transaction was rolled back."""
 
     def __init__(self, keys: set[Key]) -> None:
         super().__init__()
@@ -44,12 +44,12 @@ class _Changed(Exception):
 
 @dataclass
 class WindowDeleter:
-    """Deletes what is archived, and nothing else.
+    """Delete archived rows, and nothing else.
 
-    :param last_runs: the runs that Airflow schedules from, where they are kept.
-    :param on_deleted: is told of each transaction.
-    :param should_continue: is asked between two transactions; ``False`` ends the work.
-    :param stay: is told which keys of the root stay, and why.
+    :param last_runs: the runs that Airflow schedules from, if they are kept.
+    :param on_deleted: called with each transaction.
+    :param should_continue: called between two transactions; ``False`` ends the work.
+    :param stay: called with the root keys that are kept, and why.
     """
 
     digests: Digests
@@ -65,7 +65,7 @@ class WindowDeleter:
         return self.digests.unit
 
     def run(self, roots: Roots) -> None:
-        """Delete what goes with these rows of the root: in halves where it is too much for a transaction."""
+        """Delete these root rows and their dependents, in halves if it is too much for a transaction."""
         try:
             deleted = self._transaction(roots)
         except TransactionAborted as error:
@@ -86,17 +86,17 @@ class WindowDeleter:
             self.on_deleted(deleted)
 
     def _transaction(self, roots: Roots) -> Deleted:
-        """Delete in one transaction what is as it was archived; again without what turns out to have changed."""
+        """Delete the unchanged rows in one transaction; again without rows that turn out to have changed."""
         changed: set[Key] = set()
         for _ in range(_TRIES):
             self._kept = dict.fromkeys(changed, Stays.CHANGED)
             try:
-                with self.connection.transaction(f"deleting what is archived of {self._unit.name}") as transaction:
+                with self.connection.transaction(f"deleting archived rows of {self._unit.name}") as transaction:
                     self._delete(transaction, {key: roots[key] for key in roots if key not in changed})
                 return transaction.deleted
             except _Changed as found:
                 changed |= found.keys
-        # Whoever works on these rows is at it now.
+        # Something is working on these rows.
         raise TransactionAborted(is_locked=True)
 
     def _delete(self, transaction: Transaction, roots: Roots) -> None:
@@ -117,7 +117,7 @@ class WindowDeleter:
                 gone += count
             transaction.deleted.add(part.table.name, gone, time.monotonic() - began)
         width = len(self._unit.key)
-        # Where nothing was left, somebody else has deleted it.
+        # If nothing was left, another session has deleted it.
         changed = {
             row[:width]
             for row, count, digest in zip(rows, counts, digests, strict=True)
@@ -127,7 +127,7 @@ class WindowDeleter:
             raise _Changed(changed)
 
     def _going(self, transaction: Transaction, roots: Roots) -> list[Key]:
-        """Lock rows of the root, and give those that may go; note why others may not."""
+        """Lock root rows and return those to delete; record why the others are kept."""
         width = len(self._unit.key)
         rows = [tuple(row) for row in transaction.rows(self.digests.lock(list(roots)))]
         locked = {row[:width] for row in rows}
@@ -139,6 +139,6 @@ class WindowDeleter:
         return going
 
     def _look_for(self, transaction: Transaction, keys: list[Key]) -> None:
-        """Say of rows that were not locked why: others have locked them, or they are not old any more, or gone."""
+        """Record why rows were not locked: others have locked them, they are no longer old, or they no longer exist."""
         for number, is_old in transaction.rows(self.digests.there(keys)):
             self._kept[keys[number]] = Stays.LOCKED if is_old else Stays.CHANGED

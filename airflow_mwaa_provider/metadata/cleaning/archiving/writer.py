@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An archive of what a cleanup is about to delete: written to S3 out of one snapshot, and read back before any goes."""
+"""Write an archive of the rows that a cleanup will delete: to S3, from one snapshot, and read back."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ log = logging.getLogger(__name__)
 _ARCHIVE = re.compile(r"\d{8}T\d{6}(\.\d+)?Z(-\d+)?/")
 _FORM, _COMPRESSION = FileFormat.CSV, Compression.GZIP
 _MAX_KEPT = 10_000
-"""Keys of rows that are old and kept, which a query may name."""
+"""The most keys of old rows that are kept, which a query may name."""
 
 
 def secret_tables(schema: Schema, names: Iterable[str]) -> list[str]:
-    """Give those tables that hold what never leaves in clear: an archive of them could not be restored."""
+    """Return the tables with values that are never written out in clear: their archive could not be restored."""
     return [
         name
         for name in names
@@ -60,9 +60,9 @@ def secret_tables(schema: Schema, names: Iterable[str]) -> list[str]:
 def without_secrets(
     schema: Schema, units: Sequence[CleanupUnit], options: CleanupOptions
 ) -> tuple[list[CleanupUnit], list[CleanupUnit]]:
-    """Tell units apart: those that can be archived whole, and those that cannot.
+    """Return the units that can be archived completely, and those that cannot.
 
-    :raises MwaaInputError: one that cannot was asked for by name.
+    :raises MwaaInputError: one that cannot was named.
     """
     whole: list[CleanupUnit] = []
     others: list[CleanupUnit] = []
@@ -71,8 +71,8 @@ def without_secrets(
         (others if secret else whole).append(unit)
         if secret and unit.name in (options.tables or ()):
             raise MwaaInputError(
-                f"Table {unit.name} cannot be archived: {', '.join(secret)} may hold secrets, which never leave the "
-                "database in clear. Clean it in a run without archive_to."
+                f"Table {unit.name} cannot be archived: {', '.join(secret)} may hold secrets, which are never written "
+                "out in clear. Clean it in a task without archive_to."
             )
     return whole, others
 
@@ -80,19 +80,19 @@ def without_secrets(
 def count_going(
     unit: CleanupUnit, earlier: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]]
 ) -> int:
-    """Count the rows that go of a unit, all its tables together."""
+    """Return how many rows of a unit are old, all its tables together."""
     counts = " + ".join(f"({unit.count_sql(part)})" for part in unit.parts)
-    [(count,)] = ask(f"{expressions_sql(unit, earlier)} SELECT {counts}", f"counting what is old in {unit.name}")
+    [(count,)] = ask(f"{expressions_sql(unit, earlier)} SELECT {counts}", f"counting old rows of {unit.name}")
     return int(count)
 
 
 @dataclass
 class Archive:
-    """What is archived, and shall be deleted.
+    """The rows that are archived, and will be deleted.
 
-    :param windows: of each unit, in the order of its keys.
-    :param places: names of its objects.
-    :param manifest: it is in S3 once :meth:`ArchiveWriter.publish` has returned.
+    :param windows: by unit, in the order of its keys.
+    :param places: the names of its objects.
+    :param manifest: in S3 after :meth:`ArchiveWriter.publish`.
     """
 
     units: list[CleanupUnit]
@@ -113,12 +113,12 @@ class Archive:
 
 
 class ArchiveWriter:
-    """Writes an archive.
+    """Write an archive.
 
     :param storage: an open context.
-    :param prefix: below it each archive has a folder of its own.
-    :param spool: takes the keys of what is archived.
-    :param go_on: is called often, at least once a second while rows flow; what it raises ends the archive.
+    :param prefix: each archive has a folder below it.
+    :param spool: stores the keys of archived rows.
+    :param go_on: called often, at least once a second while rows are read; an error that it raises ends the archive.
     """
 
     def __init__(
@@ -131,11 +131,11 @@ class ArchiveWriter:
         self._go_on = go_on
 
     def take(self, source: DatabaseSource, units: Sequence[CleanupUnit], now: datetime, route: str) -> Archive | None:
-        """Upload what goes, so that nothing is visible yet; ``None`` where nothing goes.
+        """Upload the rows to delete, not visible before :meth:`publish`; return ``None`` if there are none.
 
         :param source: an open snapshot.
-        :param now: what the units' ages were counted from.
-        :raises StorageError: S3 refused.
+        :param now: the time that the units' ages are counted from.
+        :raises StorageError: S3 rejected something.
         :raises MetadataError: the database did.
         """
         counts: dict[str, list[int]] = {}
@@ -148,7 +148,7 @@ class ArchiveWriter:
         for number, unit in enumerate(settled):
             counts[unit.name] = [0] * len(unit.parts)
             expressions = expressions_sql(unit, settled[:number])
-            with source.errors(f"looking for what goes of {unit.name}"):
+            with source.errors(f"looking for rows of {unit.name} to delete"):
                 found = Digests(unit, going).windows(
                     source.connection,
                     expressions,
@@ -172,7 +172,7 @@ class ArchiveWriter:
         return archive
 
     def _settled(self, source: DatabaseSource, unit: CleanupUnit, earlier: Sequence[CleanupUnit]) -> CleanupUnit:
-        """Find what is kept once, and name it: to look around for it again for each table takes most of the time."""
+        """Find the kept rows once, and name them: to find them again for each table would take most of the time."""
         before = {other.name for other in unit.without}
         unit = replace(unit, without=tuple(other for other in earlier if other.name in before))
         own = tuple(guard for guard in unit.guards if not guard.reads_other_rows)
@@ -180,7 +180,7 @@ class ArchiveWriter:
             return unit
         keys = [f"t.{quoted(column.name)}" for column in unit.key]
         same = [f"k.{quoted(column.name)} = {key}" for column, key in zip(unit.key, keys, strict=True)]
-        with source.errors(f"asking what keeps rows of {unit.name}"), source.connection.cursor() as cursor:
+        with source.errors(f"looking for rows of {unit.name} that are kept"), source.connection.cursor() as cursor:
             cursor.execute(
                 f"{expressions_sql(unit, earlier)} SELECT {', '.join(f'{key}::text' for key in keys)} "
                 f"FROM {unit.schema.qualified(unit.root_table.name)} t WHERE {unit.row_condition_sql} "
@@ -192,11 +192,11 @@ class ArchiveWriter:
         if kept:
             same = [f"w.{quoted(column.name)} = {key}" for column, key in zip(unit.key, keys, strict=True)]
             these = f"SELECT 1 FROM {unit.keys_sql(kept)} w WHERE {' AND '.join(same)}"
-            own += (RetentionGuard("something keeps it", query=these),)
+            own += (RetentionGuard("another row keeps it", query=these),)
         return replace(unit, guards=own)
 
     def _places(self, until: datetime) -> ObjectKeys:
-        """Choose a folder that has no archive yet: rows of one that is there may be gone from the database."""
+        """Return a folder without an archive: the rows of an existing one may no longer be in the database."""
         first = f"archive-{stamp(until)}"
         number = 1
         while True:
@@ -207,9 +207,9 @@ class ArchiveWriter:
                 if self._storage.get(places.manifest) is None:
                     break
             except AccessDenied as error:
-                # So S3 says too of what isn't there, to those who may not list the bucket.
+                # S3 also answers this for a missing object if the role may not list the bucket.
                 raise AccessDenied(
-                    f"{error} An archive is never written over, and is read back: the role needs s3:GetObject, and "
+                    f"{error} An archive is never overwritten, and is read back: the role needs s3:GetObject, and "
                     "s3:ListBucket on the bucket.",
                     action="s3:ListBucket",
                 ) from error
@@ -219,9 +219,9 @@ class ArchiveWriter:
         return places
 
     def _tidy(self) -> None:
-        """Take away what archives that were killed have left: uploads, and notes beside a manifest.
+        """Remove what killed archives have left: uploads, and journals beside a manifest.
 
-        Only one cleanup of a database is under way, and a prefix is one environment's.
+        This is safe because only one cleanup of a database runs at a time, and a prefix belongs to one environment.
         """
         archives = f"{self._prefix}/archive-" if self._prefix else "archive-"
         try:
@@ -233,13 +233,13 @@ class ArchiveWriter:
                 if self._storage.get(places.journal) is not None and self._storage.get(places.manifest) is not None:
                     self._storage.delete([places.journal])
         except AccessDenied as error:
-            log.info("What an archive that was cut off may have left stays: %s", error)
+            log.info("What an interrupted archive may have left is kept: %s", error)
 
     def _manifest(
         self, source: DatabaseSource, places: ObjectKeys, now: datetime, until: datetime, route: str
     ) -> Manifest:
         max_age = self._options.max_age
-        with source.errors("asking which database it is"):
+        with source.errors("reading the identity of the database"):
             identity = identity_of(source.connection, source.schema)
         return Manifest(
             bucket=self._storage.bucket,
@@ -290,7 +290,7 @@ class ArchiveWriter:
         files = tuple(item.file for item in written)
         if sum(file.rows for file in files) != count:
             raise StorageError(
-                f"The archive of {table.name} has {sum(file.rows for file in files):,} rows, and {count:,} were to go: "
+                f"The archive of {table.name} has {sum(file.rows for file in files):,} rows instead of {count:,}; "
                 "nothing was deleted. Report this."
             )
         archive.manifest.tables[table.name] = TableExport(
@@ -303,9 +303,9 @@ class ArchiveWriter:
         )
 
     def publish(self, archive: Archive) -> None:
-        """Make it visible, read it back, and write the manifest when all of it is as it should be.
+        """Make the archive visible, read it back, and write the manifest if everything is right.
 
-        :raises StorageError: it is not; then no manifest is there, and nothing else of it that could be deleted.
+        :raises StorageError: it is not; then there is no manifest, and as much of the archive as possible is removed.
         """
         storage, manifest, places = self._storage, archive.manifest, archive.places
         storage.settle(archive.pending)
@@ -320,7 +320,7 @@ class ArchiveWriter:
             storage.put(manifest.key, content)
             if storage.get(manifest.key) != content:
                 raise StorageError(
-                    f"{archive.place} does not read as it was written: nothing was deleted. Look for what else writes "
+                    f"{archive.place} differs from what was written; nothing was deleted. Check what else writes "
                     "there, and try again.",
                     bucket=manifest.bucket,
                     key=manifest.key,
@@ -332,7 +332,7 @@ class ArchiveWriter:
         try:
             storage.delete([*sorted(stale), journal.key])
         except AccessDenied as error:
-            log.warning("What an archive that was cut off has left stays: %s", error)
+            log.warning("What an interrupted archive has left is kept: %s", error)
 
     def _read_back(self, manifest: Manifest) -> None:
         files = BucketFiles(lambda: self._storage.client, manifest.bucket, manifest.key.rpartition("/")[0])
@@ -345,7 +345,7 @@ class ArchiveWriter:
                         read.check()
                 except StorageError as error:
                     raise StorageError(
-                        f"{error} It was read back after it was written, and nothing was deleted: try again.",
+                        f"{error} The archive was read back, and nothing was deleted. Try again.",
                         code=error.code,
                         bucket=manifest.bucket,
                         key=file.key,

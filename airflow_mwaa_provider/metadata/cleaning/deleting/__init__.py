@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Short transactions that delete."""
+"""Delete in short transactions."""

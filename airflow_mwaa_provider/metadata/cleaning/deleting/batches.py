@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One unit deleted in batches of a size that keeps their transactions short."""
+"""Delete one unit in batches of a size that keeps the transactions short."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ Row = tuple[str, ...]
 _FIRST_RUNS, _FIRST_ROWS = 20, 1000
 _MAX_ROOTS, _MAX_STRETCH = 20_000, 32
 _TRIES = 3
-_CHANGES = "what hangs on it changed while it was being deleted, each time"
+_CHANGES = "its dependents changed during the deletion, each time"
 _MAX_HARD = 10
-"""Single rows in a row that cannot be deleted, before the rest is given up."""
+"""Consecutive single rows that cannot be deleted, after which the unit has failed."""
 
 
 @dataclass
 class BatchSizer:
-    """How many rows of the root a transaction takes: as many as fit its target by what the last ones took.
+    """How many root rows a transaction deletes: as many as fit the target time, judging by the last transactions.
 
-    :param target_s: what a transaction should take.
-    :param batch_rows: rows of all tables that it deletes at most.
+    :param target_s: how long a transaction should take.
+    :param batch_rows: the most rows that it deletes, all tables together.
     """
 
     target_s: float
@@ -50,7 +50,7 @@ class BatchSizer:
 
     @classmethod
     def of(cls, unit: CleanupUnit, options: CleanupOptions) -> BatchSizer:
-        """Begin with what even a slow database does in time."""
+        """Return a sizer that begins with a size that even a slow database manages in time."""
         first = _FIRST_RUNS if unit.root_table.name == rules.RUNS else _FIRST_ROWS
         sizer = cls(options.max_transaction.total_seconds() / 4, options.batch_rows, first)
         sizer.roots = min(sizer.roots, sizer._limit)
@@ -62,19 +62,19 @@ class BatchSizer:
 
     @property
     def size(self) -> int:
-        """Rows of the root to take."""
+        """How many root rows to delete."""
         return max(1, int(min(self.roots, self._limit)))
 
     @property
     def window(self) -> int:
-        """Rows of the root to look at, whether they go or not: more, where few of them do."""
+        """How many root rows to look at, deleted or not: more if few of them are deleted."""
         return self.size * self._stretch
 
     def record_transaction(self, roots: int, deleted: Deleted) -> None:
-        """Learn from a transaction."""
+        """Adapt to a transaction."""
         is_sparse = roots < self.size / 2
         if is_sparse:
-            # Of a few rows nothing is learned about many, but how far apart they are.
+            # A few rows say nothing about many, except how far apart they are.
             if deleted.transaction_s < self.target_s:
                 self._stretch = min(self._stretch * 2, _MAX_STRETCH)
             return
@@ -84,15 +84,15 @@ class BatchSizer:
         self.roots = max(1.0, min(self.roots, self._limit))
 
     def record_aborted(self, roots: int) -> None:
-        """Learn from a transaction that took too long."""
+        """Adapt to a transaction that took too long."""
         self.roots = max(1.0, min(self.roots, roots) / 2)
         self._stretch = 1
 
 
 class Windows:
-    """Hands the key ranges of a root out, each to one of those who delete. Thread-safe.
+    """The key ranges of a root table, each for one of the workers. Thread-safe.
 
-    ``done`` is the end of the last range that was done, where one works at them.
+    ``done`` is the end of the last range that was deleted, if there is one worker.
     """
 
     def __init__(self, unit: CleanupUnit, keys: KeyRange) -> None:
@@ -102,7 +102,7 @@ class Windows:
         self._lock = threading.Lock()
 
     def next(self, connection: CleanupConnection, rows: int) -> KeyRange | None:
-        """Give the next range, of about so many rows; ``None`` when all are given out."""
+        """Return the next range, of about so many rows; ``None`` after the last."""
         with self._lock:
             left = self._left
             if left is None:
@@ -119,9 +119,9 @@ class Windows:
 def without_kept(
     transaction: Transaction, unit: CleanupUnit, rows: Sequence[Row], last_runs: LastRuns | None, *, unseen: bool = True
 ) -> list[Row]:
-    """Leave out of locked rows of the root what other rows keep, as they are by now.
+    """Return the locked root rows that other rows do not keep at this time.
 
-    :param unseen: ask only for what deleting them doesn't show: mostly nothing keeps them.
+    :param unseen: check only what the deletion itself does not show, because usually nothing keeps the rows.
     """
     going = [row for row in rows if last_runs is None or row[0] not in last_runs.ids]
     if going and last_runs is not None:
@@ -137,12 +137,12 @@ def without_kept(
 
 @dataclass
 class RangeDeleter:
-    """Deletes what goes of one key range.
+    """Delete the old rows of a key range.
 
-    :param last_runs: the runs that Airflow schedules from, where they are kept.
-    :param on_deleted: is told of each transaction.
-    :param should_continue: is asked before each; ``False`` ends the work.
-    :param record_skipped: is told why something stays that should go.
+    :param last_runs: the runs that Airflow schedules from, if they are kept.
+    :param on_deleted: called with each transaction.
+    :param should_continue: called before each transaction; ``False`` ends the work.
+    :param record_skipped: called with the reason why rows to delete were not deleted.
     """
 
     unit: CleanupUnit
@@ -165,7 +165,7 @@ class RangeDeleter:
         return f"deleting from {self.unit.name}"
 
     def run(self, keys: KeyRange) -> None:
-        """Delete it; smaller ranges of it at a time, where it is too much for a transaction."""
+        """Delete a range, in smaller ranges if it is too much for a transaction."""
         for part in self._divided(keys):
             if not self.should_continue():
                 return
@@ -181,14 +181,14 @@ class RangeDeleter:
         )
 
     def _divided(self, keys: KeyRange) -> Iterator[KeyRange]:
-        """Divide a range by the sizer, which may change meanwhile."""
+        """Divide a range by the sizer, which adapts meanwhile."""
         windows = Windows(self.unit, keys)
         while (part := windows.next(self.connection, self.window)) is not None:
             yield part
 
     @property
     def window(self) -> int:
-        """Rows of the root to look at next: what is deleted unseen is never more than may be."""
+        """How many root rows to look at next; without a look at them first, never more than may be deleted."""
         return min(self.sizer.window, self.sizer.batch_rows) if self._is_plain else self.sizer.window
 
     def _delete_plain(self, keys: KeyRange) -> bool:
@@ -203,7 +203,7 @@ class RangeDeleter:
         return True
 
     def _delete_locked(self, keys: KeyRange) -> None:
-        """Delete a range with its rows locked first; in halves where it is too much."""
+        """Lock the rows of a range and delete them, in halves if it is too much."""
         part: KeyRange | None = keys
         while part is not None and self.should_continue():
             limit = 2 * self.sizer.size
@@ -213,11 +213,11 @@ class RangeDeleter:
                 rows = self._rows_or_none(part, limit)
                 if rows is None:
                     self.sizer.record_aborted(self.sizer.size)
-                    self.record_skipped(f"{self.unit.name}: rows that took too long to be locked were passed over")
+                    self.record_skipped(f"{self.unit.name}: rows that took too long to lock were skipped")
                     return
                 following = self._following(part, rows, limit)
                 self.sizer.record_aborted(len(rows))
-                # One row alone is tried once more: what it waited for may be over.
+                # A single row is tried again: what it waited for may be over.
                 middle = len(rows) // 2
                 for half in (rows[:middle], rows[middle:]):
                     if half:
@@ -227,13 +227,13 @@ class RangeDeleter:
             part = following
 
     def _following(self, keys: KeyRange, rows: Sequence[Row], limit: int) -> KeyRange | None:
-        """Give what of a range comes after rows of it, if these are as many as were asked for."""
+        """Return the rest of a range after these rows, if they are as many as the limit."""
         if len(rows) < limit:
             return None
         return KeyRange(keys.columns, rows[-1][: len(keys.columns)], keys.last)
 
     def _delete_rows(self, rows: Sequence[Row]) -> None:
-        """Delete what hangs on these rows, in halves where it is too much."""
+        """Delete these rows and their dependents, in halves if it is too much."""
         if not self.should_continue():
             return
         try:
@@ -250,12 +250,12 @@ class RangeDeleter:
         self._record(deleted, roots)
 
     def _range_of(self, rows: Sequence[Row]) -> KeyRange:
-        """Give the range from the first to the last of these rows; it begins before the first."""
+        """Return the range from the first to the last of these rows, both included."""
         count = len(self.unit.key)
         return KeyRange(self.unit.key, None, rows[-1][:count], first=rows[0][:count])
 
     def _rows_or_none(self, keys: KeyRange, limit: int) -> list[Row] | None:
-        """Find what goes of a range; ``None`` where that alone takes too long, twice."""
+        """Return the rows of a range to delete; ``None`` if finding them takes too long, twice."""
         for _ in range(2):
             try:
                 with self.connection.transaction(self._doing) as transaction:
@@ -267,9 +267,9 @@ class RangeDeleter:
     def _transaction(
         self, keys: KeyRange, only: Sequence[Row] | None, limit: int | None = None
     ) -> tuple[Deleted, int, KeyRange | None]:
-        """Delete in one transaction what goes of a range; again without what turns out to be kept.
+        """Delete the old rows of a range in one transaction; again without rows that turn out to be kept.
 
-        :return: what was deleted, of how many rows of the root, and what of the range was not looked at.
+        :return: what was deleted, of how many root rows, and the rest of the range.
         """
         kept: set[Row] = set()
         for _ in range(_TRIES):
@@ -288,7 +288,7 @@ class RangeDeleter:
                     rows = self._locked(transaction, keys, only, limit)
                     if rows:
                         kept |= {rows[number] for (number,) in transaction.rows(self._statements.blocked(rows))}
-        # It became so a moment ago, and again: whoever works on these runs is at it now.
+        # It changed just now, and again: something is working on these rows.
         raise TransactionAborted(is_locked=True, why=_CHANGES)
 
     def _locked(
@@ -306,17 +306,17 @@ class RangeDeleter:
         return rows
 
     def _delete_hard(self, row: Row, error: TransactionAborted) -> None:
-        """Delete a single row of the root that is too much for a transaction: piece by piece, if it is a run."""
+        """Delete a single root row that is too much for a transaction: piece by piece, if it is a run."""
         what = f"{self.unit.root_table.name} {' '.join(row)}"
         self._hard += 1
         if self._hard >= _MAX_HARD:
             raise DatabaseRefused(
-                f"{self.unit.name}: one row after the other is locked, or takes longer than max_transaction to delete"
-                f"{f'; of the last, {error.why}' if error.why else ''}. Look for a lock on the whole table, for "
-                "triggers, or a reference without an index (plan names those); or give max_transaction more time."
+                f"{self.unit.name}: row after row is locked, or takes longer than max_transaction to delete"
+                f"{f' (the last: {error.why})' if error.why else ''}. Look for a lock on the whole table, for "
+                "triggers, or for a reference without an index (plan names those); or raise max_transaction."
             ) from error
         if error.is_locked:
-            self.record_skipped(f"{what}: {error.why or 'somebody has locked it, or what hangs on it'}")
+            self.record_skipped(f"{what}: {error.why or 'it or a dependent row is locked'}")
             return
         if self.unit.root_table.name != rules.RUNS or not any(map(hangs_on_tasks, self.unit.parts)):
             self.record_skipped(f"{what}: deleting it takes longer than max_transaction")
@@ -325,13 +325,13 @@ class RangeDeleter:
             self._delete_pieces(row)
             deleted, roots, _ = self._transaction(self._range_of([row]), [row])
         except TransactionAborted as again:
-            why = "somebody has locked it" if again.is_locked else "deleting it takes longer than max_transaction"
+            why = "it is locked" if again.is_locked else "deleting it takes longer than max_transaction"
             self.record_skipped(f"{what}: {again.why or why}")
             return
         self._record(deleted, roots)
 
     def _delete_pieces(self, row: Row) -> None:
-        """Delete the tasks of a large run, some at a time, with what hangs on them."""
+        """Delete the tasks of a large run and their dependents, some at a time."""
         if not any(part.table.name == TASKS for part in self.unit.parts):
             raise TransactionAborted(is_locked=False)
         keys, size, tries = self._range_of([row]), 1000, 0
@@ -345,7 +345,7 @@ class RangeDeleter:
                     if tasks:
                         self._removal.remove(transaction, rows, tasks)
             except ProtectedRowDeleted:
-                # Whether something keeps it is asked again; it may only have changed.
+                # Check again whether something keeps it; it may only have changed.
                 tries += 1
                 if tries == _TRIES:
                     raise TransactionAborted(is_locked=True, why=_CHANGES) from None
@@ -364,5 +364,5 @@ class RangeDeleter:
         self._hard = 0
         self.sizer.record_transaction(roots, deleted)
         if deleted.locked:
-            self.record_skipped(f"{self.unit.name}: rows that somebody had locked were passed over")
+            self.record_skipped(f"{self.unit.name}: rows that were locked were skipped")
         self.on_deleted(deleted)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Short transactions that delete: begun, kept within their time, and given up whole where they are not."""
+"""Short transactions that delete: each is kept within its time, or rolled back."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ T = TypeVar("T")
 
 _READ_LOCK_MS = 10_000
 _PATIENCE_S, _PAUSE_S = 60.0, 0.5
-"""How long a database that was lost is waited for, and between two looks."""
+"""How long to wait for a lost database, and the pause between two tries."""
 _NAME = "SET LOCAL application_name TO 'airflow-mwaa cleanup'"
-# Where a policy would hide rows, such as those that keep others, the query is an error.
+# If a policy would hide rows, such as those that keep others, the query fails.
 _ALL_ROWS = "SET LOCAL row_security TO off"
 _READING = f"{_NAME}; {_ALL_ROWS}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL standard_conforming_strings TO on"
-# What hangs on a few rows is found by index, whatever the statistics say: also in the foreign keys' own queries. And
-# a transaction of which a crash of the server takes the end away is found undone by the next cleanup.
+# Dependents of a few rows are found by index, whatever the statistics say, also in the foreign keys' own queries. If a
+# crash of the server undoes the last transactions, the next cleanup repeats them.
 _SETTINGS = (
     f"{_NAME}; {_ALL_ROWS}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; "
     "SET LOCAL standard_conforming_strings TO on; "
@@ -42,15 +42,15 @@ _SETTINGS = (
     "SET LOCAL enable_mergejoin TO off; SET LOCAL jit TO off; SET LOCAL max_parallel_workers_per_gather TO 0; "
     "SET LOCAL plan_cache_mode TO force_generic_plan"
 )
-# Out of time, locked by others, and deadlocked or overtaken by them.
+# Out of time, locked by others, deadlocked, and serialization failures.
 _GIVEN_UP = {"57014": "time", "55P03": "lock", "40P01": "lock", "40001": "lock"}
 
 
 class TransactionAborted(Exception):
-    """A transaction was given up and nothing of it is done; fewer rows may well do.
+    """A transaction was rolled back; one with fewer rows may succeed.
 
-    :param is_locked: because of what others do, and not because it took too long.
-    :param why: what that is, if it isn't a lock.
+    :param is_locked: because of other sessions, not because it took too long.
+    :param why: the reason, if it isn't a lock.
     """
 
     def __init__(self, *, is_locked: bool, why: str = "") -> None:
@@ -60,7 +60,7 @@ class TransactionAborted(Exception):
 
 
 class ProtectedRowDeleted(Exception):
-    """Something that must stay was among what a transaction had deleted; nothing of it is done."""
+    """A transaction had deleted a row that must be kept, and was rolled back."""
 
 
 @dataclass
@@ -68,9 +68,9 @@ class Deleted:
     """What a transaction did.
 
     :param rows: rows deleted, by table.
-    :param seconds: time that deleting them took, by table.
-    :param locked: rows that were passed over because others had locked them.
-    :param kept: rows that something else keeps.
+    :param seconds: the time that this took, by table.
+    :param locked: rows that were skipped because others had locked them.
+    :param kept: rows that other rows keep.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -80,18 +80,18 @@ class Deleted:
     kept: int = 0
 
     def add(self, table: str, rows: int, seconds: float) -> None:
-        """Count what was deleted from a table."""
+        """Count rows deleted from a table."""
         self.rows[table] = self.rows.get(table, 0) + rows
         self.seconds[table] = self.seconds.get(table, 0.0) + seconds
 
     @property
     def total(self) -> int:
-        """Rows of all tables."""
+        """Rows deleted, all tables together."""
         return sum(self.rows.values())
 
 
 class Transaction:
-    """One that is under way."""
+    """One running transaction."""
 
     def __init__(self, cursor: Any, limit_s: float, began: float, clock: Callable[[], float]) -> None:
         self._cursor = cursor
@@ -102,17 +102,17 @@ class Transaction:
         self.table: str | None = None
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run a query."""
+        """Run a query, and return its rows."""
         self._execute(statement)
         found: list[tuple[Any, ...]] = self._cursor.fetchall()
         return found
 
     def delete(self, table: str, statement: str, cascaded: Sequence[str] = ()) -> list[int]:
-        """Run a statement that counts what it deletes, and what of that must stay.
+        """Run a statement that counts the rows that it deletes, and those among them that must be kept.
 
-        :param cascaded: tables of which it counts what goes along, after its own.
-        :return: what it counted.
-        :raises ProtectedRowDeleted: something must stay.
+        :param cascaded: tables whose rows are deleted with them, and counted after its own.
+        :return: the counts of deleted rows.
+        :raises ProtectedRowDeleted: a row must be kept.
         """
         began, self.table = self._clock(), table
         [found] = self.rows(statement)
@@ -125,13 +125,13 @@ class Transaction:
         return rows
 
     def look(self, query: str) -> list[tuple[Any, ...]]:
-        """Run a quick query that is not to fail because the time is nearly up."""
+        """Run a fast query with the full time limit, even if the transaction's time is nearly over."""
         self._cursor.execute(f"SET LOCAL statement_timeout TO {max(1, round(self._limit_s * 1000))}; {query}")
         found: list[tuple[Any, ...]] = self._cursor.fetchall()
         return found
 
     def set(self, settings: str) -> None:
-        """Change settings, for the rest of this transaction."""
+        """Change settings for the rest of this transaction."""
         self._cursor.execute(settings)
 
     def delete_plain(self, table: str, statement: str) -> None:
@@ -150,13 +150,11 @@ class Transaction:
 class CleanupConnection:
     """A connection that runs one short transaction after another; a context.
 
-    :param notify: is told when the connection was lost.
-    :param check: looks at each transaction that has deleted something, before it is committed, and raises where it must
-        not be.
+    :param notify: called when the connection was lost.
+    :param check: called with each transaction that has deleted something, before the commit; it raises to prevent it.
 
-    ``table`` names the one that the last transaction that failed was at; ``longest_s`` is how long one took at most.
-
-    :param application_name: what the server's own views call it.
+    ``table`` is the table that the last failed transaction was working on; ``longest_s`` is the time of the longest
+    transaction.
     """
 
     def __init__(
@@ -188,19 +186,19 @@ class CleanupConnection:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; what it has not committed is undone."""
+        """Close the connection, and roll back what was not committed."""
         if self._connection is not None:
             with suppress(psycopg2.Error):
                 self._connection.close()
             self._connection = None
 
     def cancel(self) -> None:
-        """End what the connection is doing, from another thread; waits for no answer."""
+        """Cancel what the connection is doing, from another thread; do not wait for an answer."""
         if self._connection is not None:
             cancel(self._connection)
 
     def rows_of(self, read: Callable[[Any], Any], doing: str) -> Any:
-        """Let something read from the connection itself."""
+        """Call a function with the raw connection, in a read-only transaction."""
         with database_errors(self.label, doing), self._connection.cursor() as cursor:
             cursor.execute(
                 f"{BEGIN} READ ONLY; {_NAME}; {self._ask_timeout}; SET LOCAL lock_timeout TO {_READ_LOCK_MS}"
@@ -214,17 +212,17 @@ class CleanupConnection:
     def reopen(self) -> None:
         """Open another connection.
 
-        :raises DatabaseUnavailable: it cannot be opened yet.
+        :raises DatabaseUnavailable: it cannot be opened.
         """
         self.close()
         self._connection = self._database.open()
 
     def look(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
-        """Run a quick query of its own, by an index, which locks nothing."""
+        """Run a fast query by an index, in a transaction of its own, without locks."""
         return self._query(f"{_SETTINGS}; {self._ask_timeout}", statement, doing)
 
     def ask(self, statement: str, doing: str) -> list[tuple[Any, ...]]:
-        """Run a query that may read much, and locks nothing."""
+        """Run a query that may read a lot, without locks."""
         return self._query(f"{_READING}; {self._ask_timeout}", statement, doing)
 
     def _query(self, settings: str, statement: str, doing: str) -> list[tuple[Any, ...]]:
@@ -234,7 +232,7 @@ class CleanupConnection:
     def _once(self, settings: str, statement: str, doing: str) -> list[tuple[Any, ...]]:
         with database_errors(self.label, doing), self._connection.cursor() as cursor:
             try:
-                # One after the other: how a statement is read depends on the settings before it.
+                # One after the other: the settings decide how the statement is parsed.
                 cursor.execute(f"{BEGIN} READ ONLY; SET LOCAL lock_timeout TO {_READ_LOCK_MS}; {settings}")
                 cursor.execute(statement)
                 found: list[tuple[Any, ...]] = cursor.fetchall()
@@ -246,9 +244,9 @@ class CleanupConnection:
         return found
 
     def with_reconnect(self, work: Callable[[], T]) -> T:
-        """Do something again where the connection is lost meanwhile: what was not committed is undone, and so safe.
+        """Run some work, again if the connection is lost: work that was not committed is undone, so this is safe.
 
-        :raises DatabaseUnavailable: the database was away for longer than a minute.
+        :raises DatabaseUnavailable: the database was unavailable for longer than a minute.
         """
         deadline: float | None = None
         while True:
@@ -262,20 +260,20 @@ class CleanupConnection:
                 now = self._clock()
                 if deadline is None:
                     deadline = now + _PATIENCE_S
-                    self._notify(f"The connection was lost, and is opened again: {error}")
+                    self._notify(f"The connection was lost; reconnecting: {error}")
                 if now >= deadline:
                     raise
                 time.sleep(_PAUSE_S)
 
     @contextmanager
     def transaction(self, doing: str) -> Iterator[Transaction]:
-        """Run a transaction; it is undone where the body raises.
+        """Run a transaction, and roll it back if the body raises.
 
-        Where it has deleted something, the check of the connection looks at it last, and may raise what it likes.
+        If it has deleted something, the connection's check runs before the commit, and may raise any error.
 
-        :raises TransactionAborted: it took longer than it may, or waited for a lock.
-        :raises DatabaseRefused: the server refused something else.
-        :raises DatabaseUnavailable: the connection was lost; whether it is done is not known.
+        :raises TransactionAborted: it took too long, or waited for a lock.
+        :raises DatabaseRefused: the server rejected something else.
+        :raises DatabaseUnavailable: the connection was lost; the transaction may or may not be committed.
         """
         began = self._clock()
         with database_errors(self.label, doing), self._connection.cursor() as cursor:
@@ -286,7 +284,7 @@ class CleanupConnection:
                 try:
                     yield transaction
                 except ProtectedRowDeleted:
-                    # Maybe it was, because what goes along is not what is known.
+                    # The cause may be a foreign key that was unknown.
                     if self._check is not None:
                         self._check(transaction)
                     raise
@@ -311,11 +309,11 @@ class CleanupConnection:
 
 
 def check_writable(connection: Any, tables: list[str], label: str) -> None:
-    """Check that rows of these tables may be deleted, before any is.
+    """Check, before the first deletion, that the user may delete rows of these tables.
 
     :raises DatabaseRefused: they may not.
     """
-    with database_errors(label, "asking what its user may do"), connection.cursor() as cursor:
+    with database_errors(label, "checking the privileges of its user"), connection.cursor() as cursor:
         cursor.execute(
             "SELECT current_user, pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', "
             "array(SELECT name FROM unnest(%s) AS u(name) WHERE NOT has_table_privilege(name, 'SELECT') "
@@ -324,13 +322,13 @@ def check_writable(connection: Any, tables: list[str], label: str) -> None:
         )
         user, is_replica, is_read_only, missing = cursor.fetchone()
     if is_replica or is_read_only:
-        what = "is a read replica" if is_replica else f"lets user {user} read only"
+        what = "is a read replica" if is_replica else f"is read-only for user {user}"
         raise DatabaseRefused(
-            f"{label} {what}: nothing can be deleted there. Give the writer's address, and a user who may."
+            f"{label} {what}, so nothing can be deleted. Use the address of the writer, and a user who may write."
         )
     if missing:
         names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise DatabaseRefused(
-            f"{label}: its user {user} may not SELECT, UPDATE and DELETE {names}; nothing was deleted. GRANT that, or "
-            "leave these tables out."
+            f"{label}: its user {user} may not SELECT, UPDATE and DELETE {names}; nothing was deleted. GRANT these "
+            "privileges, or exclude the tables."
         )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The foreign keys that lead to what is deleted, compared in each transaction with those that the cleanup knows.
+"""Compare in each transaction the foreign keys to the deleted rows with those that the cleanup knows.
 
-Creating one takes a SHARE ROW EXCLUSIVE lock on the table that it refers to, which waits for whoever has deleted from
-it. So what a transaction sees after its deletes is what its deletes have heeded, and stays so until it ends.
+Creating one takes a SHARE ROW EXCLUSIVE lock on the table that it refers to, which waits for transactions that have
+deleted rows of it. So the foreign keys that a transaction sees after its deletes are those that its deletes obeyed, and
+they do not change until it ends.
 
 Source: "Explicit Locking" of PostgreSQL's documentation, and ``ATAddForeignKeyConstraint`` of PostgreSQL 18.
 """
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ForeignKeys", "ForeignKeysChanged"]
 
-# A foreign key has one trigger for DELETE on the table that it refers to (bit 3 of its type), with an index to find it
-# by; one that is not enforced has none. PostgreSQL repeats those of partitions, under a parent.
+# A foreign key has one trigger for DELETE on the table that it refers to (bit 3 of its type), which an index finds; one
+# that is not enforced has none. PostgreSQL repeats those of partitions, under a parent.
 _TRIGGERS = (
     "FROM below b JOIN pg_trigger g ON g.tgrelid = b.oid WHERE g.tgtype & 8 <> 0 "
     "AND (SELECT k.conparentid FROM pg_constraint k WHERE k.oid = g.tgconstraint AND k.contype = 'f') = 0"
@@ -32,21 +33,21 @@ WHEN 'r' THEN 'RESTRICT' ELSE 'NO ACTION' END"
 
 
 class ForeignKeysChanged(Exception):
-    """The foreign keys are not those that the cleanup knows; nothing of the transaction is done."""
+    """The foreign keys are not those that the cleanup knows; the transaction was rolled back."""
 
 
 class _Key(NamedTuple):
-    """A foreign key, and in which mode its trigger for DELETE fires."""
+    """A foreign key, and the mode in which its trigger for DELETE fires."""
 
     oid: int
     enabled: str
 
 
 class ForeignKeys:
-    """The foreign keys that lead to the tables of Airflow's schema, as they were at one moment.
+    """The foreign keys to the tables of Airflow's schema, at one point in time.
 
-    :param by_table: of each table those to it, and to its partitions and heirs.
-    :param names: of each what it is called: a clause.
+    :param by_table: by table, those to it, to its partitions and to tables that inherit from it.
+    :param names: by foreign key, its name and tables: a clause.
     """
 
     def __init__(self, by_table: dict[str, set[_Key]], names: dict[int, str]) -> None:
@@ -55,7 +56,7 @@ class ForeignKeys:
 
     @classmethod
     def read(cls, connection: Any) -> ForeignKeys:
-        """Read them; before the schema is read, so that none comes in between unseen."""
+        """Read the foreign keys; before the schema is read, so that none in between goes unnoticed."""
         with connection.cursor() as cursor:
             cursor.execute(_ALL)
             found = cursor.fetchall()
@@ -65,7 +66,7 @@ class ForeignKeys:
         return cls(by_table, {oid: name for _, oid, _, name in found})
 
     def check(self, unit: CleanupUnit) -> Callable[[Transaction], None]:
-        """Return what checks, in a transaction that has deleted rows of a unit, that they are the same.
+        """Return a check for transactions that have deleted rows of a unit: the foreign keys must be the same.
 
         Takes 0.4-0.5 ms, of which 0.2 ms are the query's own plan; PostgreSQL 18, two busy cores.
         """
@@ -92,12 +93,12 @@ class ForeignKeys:
             differ, what = dropped, f"{self._names[dropped[0]]} was dropped"
         else:
             differ = sorted(key.oid for key in found - known)
-            what = f"{self._names[differ[0]]} was switched off or on"
+            what = f"{self._names[differ[0]]} was disabled or enabled"
         others = f" (and {len(differ) - 1} others)" if len(differ) > 1 else ""
         return (
-            f"foreign key {what}{others} while the cleanup ran, which knows only those from its beginning. The "
-            "transaction was undone, and the cleanup stopped; what it had deleted before is counted. Run it again: it "
-            "reads the foreign keys anew."
+            f"foreign key {what}{others} during the cleanup, which knows only those from its start. The transaction "
+            "was rolled back, and the cleanup stopped; what it had deleted before is counted. Run it again: it reads "
+            "the foreign keys again."
         )
 
 

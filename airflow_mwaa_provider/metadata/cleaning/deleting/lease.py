@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""That one cleanup works at a time, without a transaction that lasts as long as it does."""
+"""Let one cleanup run at a time, without a transaction that lasts as long as the cleanup."""
 
 from __future__ import annotations
 
@@ -24,13 +24,11 @@ _TURN_S = 0.5
 
 
 class Lease:
-    """A right that one process has at a time, until it lets go of it or dies; a context.
+    """A lock that one process holds at a time, until it releases it or dies; a context.
 
-    It is held with two hands: transaction-level advisory locks of two connections, as RDS Proxy would pin those of a
-    session. One of them is always held, and none for long: when the transaction of one hand is half a second old, the
-    other takes hold, and it lets go. Who wants the right must get hold of both.
-
-    :param doing: what has the right, in messages.
+    It consists of two transaction-level advisory locks, called hands, of two connections, because RDS Proxy would pin
+    sessions with session-level ones. One hand is always held, and none for long: when the transaction of one is half a
+    second old, the other is locked, and the first released. To acquire the lease, a process must lock both.
     """
 
     def __init__(
@@ -55,16 +53,16 @@ class Lease:
         self.release()
 
     def acquire(self) -> None:
-        """Get hold of it.
+        """Acquire the lease.
 
-        :raises CleanupUnderWay: another process has it.
+        :raises CleanupUnderWay: another process holds it.
         """
         try:
             self._hands = [self._database.open(), self._database.open()]
             if not (self._try(0) and self._try(1)):
                 raise CleanupUnderWay(
-                    f"{self._database.label}: another cleanup is under way. Let it end, or wait for it with "
-                    "wait_timeout (--wait)."
+                    f"{self._database.label}: another cleanup is running. Let it end, or wait for it with wait_timeout "
+                    "(--wait)."
                 )
             self._end(1)
             self._holding, self._since = 0, self._clock()
@@ -73,9 +71,9 @@ class Lease:
             raise
 
     def wait(self, timeout_s: float) -> None:
-        """Get hold of it, as soon as whoever has it lets go.
+        """Acquire the lease as soon as it is released.
 
-        :raises CleanupUnderWay: it was not to be had in that time.
+        :raises CleanupUnderWay: it was not released in that time.
         """
         deadline = self._clock() + timeout_s
         while True:
@@ -87,22 +85,22 @@ class Lease:
             self._sleep(min(2.0, max(0.1, deadline - self._clock())))
 
     def renew(self) -> None:
-        """Change hands, if it is time to; to be called about every second.
+        """Change hands if it is time; to be called about every second.
 
-        A hand whose connection was lost is given another one; where both were, somebody else may have it meanwhile.
+        A lost connection is replaced; if both were lost, another process may have acquired the lease meanwhile.
 
-        :raises CleanupUnderWay: somebody else has.
+        :raises CleanupUnderWay: another process has acquired it.
         :raises DatabaseUnavailable: the database cannot be reached.
         """
         if self._clock() - self._since < _TURN_S:
             return
         other = 1 - self._holding
         try:
-            # Somebody who tries to get both may hold this one for a moment.
+            # Another process that tries to lock both may hold this one for a short time.
             self._take(other)
         except psycopg2.Error:
             if not self._is_held():
-                # Somebody may have got hold of it meanwhile: it is asked for as at first.
+                # Another process may have acquired it meanwhile: acquire it from scratch.
                 self.release()
                 self.acquire()
                 return
@@ -111,7 +109,7 @@ class Lease:
                 self._take(other)
             except psycopg2.Error as error:
                 if error.pgcode == "55P03":
-                    raise CleanupUnderWay(f"{self._database.label}: another cleanup is under way.") from error
+                    raise CleanupUnderWay(f"{self._database.label}: another cleanup is running.") from error
                 with database_errors(self._database.label, "renewing the cleanup's lock"):
                     raise
         try:
@@ -134,14 +132,14 @@ class Lease:
         self._hands[hand] = self._database.open()
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lease."""
         for hand in self._hands:
             with suppress(psycopg2.Error):
                 hand.close()
         self._hands = []
 
     def _try(self, hand: int) -> bool:
-        with database_errors(self._database.label, "asking for other cleanups"), self._hands[hand].cursor() as cursor:
+        with database_errors(self._database.label, "looking for other cleanups"), self._hands[hand].cursor() as cursor:
             cursor.execute(f"{BEGIN}; SELECT pg_try_advisory_xact_lock({_LOCK}, {hand})")
             return bool(cursor.fetchone()[0])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cleanup does besides deleting: it keeps its lease, pauses, ends in time, counts, and survives what fails."""
+"""What a cleanup does besides deleting: it holds a lease, pauses, ends in time, counts, and survives failures."""
 
 from __future__ import annotations
 
@@ -42,24 +42,26 @@ _CANCELLED_EVERY_S = 0.1
 
 
 def reference_time(connection: CleanupConnection, options: CleanupOptions) -> datetime:
-    """Say what time ages are counted from.
+    """Return the time that ages are counted from.
 
-    :raises MwaaInputError: it is yet to come: what is still valid then would be taken for old.
+    :raises MwaaInputError: it is in the future: rows that are still valid would count as old.
     """
     there: datetime
-    [(there,)] = connection.ask("SELECT now()", "asking the time")
+    [(there,)] = connection.ask("SELECT now()", "reading its time")
     now = options.now or there
     if now > there + _CLOCKS_DIFFER:
-        raise MwaaInputError(f"now={now.isoformat()} is later than the database's own time, {there.isoformat()}.")
+        raise MwaaInputError(
+            f"now={now.isoformat()} is later than the database's own time, {there.isoformat()}. Leave it out."
+        )
     return now
 
 
 class CleanupSession:
-    """One cleanup that is under way, by as many workers as are wanted. Thread-safe.
+    """One running cleanup, with one or more workers. Thread-safe.
 
-    :param connection: for questions; each worker has one of its own.
+    :param connection: for queries; each worker has another one.
     :param foreign_keys: as they were before the schema was read.
-    :param goes_on: what becomes of the rest when the time is up; a clause.
+    :param goes_on: what happens to the rest when the time is over; a clause.
     :param began: when the cleanup began, by the monotonic clock.
     """
 
@@ -74,7 +76,7 @@ class CleanupSession:
         notify: Callable[[str], None],
         *,
         progress: Progress | None = None,
-        goes_on: str = "the next cleanup goes on here",
+        goes_on: str = "the next cleanup continues here",
         began: float | None = None,
     ) -> None:
         self.options = options
@@ -103,14 +105,14 @@ class CleanupSession:
         *,
         progress: Progress | None = None,
         wait_timeout_s: float = 0.0,
-        goes_on: str = "the next cleanup goes on here",
+        goes_on: str = "the next cleanup continues here",
     ) -> Iterator[CleanupSession]:
-        """Check that all that shall be deleted may be, and get hold of the lease.
+        """Check the user's privileges, and acquire the lease.
 
-        :param prepare: says what shall be.
-        :raises MwaaInputError: the time to wait is below 0.
-        :raises DatabaseRefused: the user may not.
-        :raises CleanupUnderWay: another cleanup is at work.
+        :param prepare: returns the schema and the units to delete.
+        :raises MwaaInputError: the time to wait is negative.
+        :raises DatabaseRefused: the user may not delete these rows.
+        :raises CleanupUnderWay: another cleanup is running.
         """
         check_wait_timeout(wait_timeout_s)
         began = time.monotonic()
@@ -121,7 +123,7 @@ class CleanupSession:
             tables = sorted({name for unit in units for name in [*unit.tables, unit.root_table.name]})
             qualified = [schema.qualified(name) for name in tables]
             connection.rows_of(
-                lambda raw: check_writable(raw, qualified, database.label), "asking what its user may do"
+                lambda raw: check_writable(raw, qualified, database.label), "checking the privileges of its user"
             )
             lease = Lease(database)
             lease.wait(wait_timeout_s)
@@ -133,9 +135,9 @@ class CleanupSession:
             )  # fmt: skip
 
     def work(self, unit: CleanupUnit, do: Callable[[CleanupConnection], None]) -> None:
-        """Let each worker do something for a unit, with a connection of its own; what the database refuses is noted.
+        """Let each worker run a function for a unit, with its own connection; record what the database rejects.
 
-        Where foreign keys have changed since they were read, that is noted, and the cleanup stops.
+        If foreign keys have changed since they were read, record that, and stop the cleanup.
         """
 
         def one(connection: CleanupConnection) -> None:
@@ -147,7 +149,7 @@ class CleanupSession:
                 except DatabaseRefused as error:
                     self.fail(unit, connection.table, error)
                 except ForeignKeysChanged as error:
-                    # What the other units know of them is as old.
+                    # The other units know no newer ones.
                     self._is_stopped = True
                     self.fail(unit, None, error)
                 finally:
@@ -169,8 +171,8 @@ class CleanupSession:
                 for done in working:
                     done.result()
             except BaseException:
-                # The others would go on to the end of the unit before this one's error is raised. Whoever is between
-                # two statements just now begins the next one yet.
+                # Otherwise the others would continue to the end of the unit before this error is raised. A worker that
+                # is between two statements still begins the next one.
                 self._is_stopped = True
                 while wait(working, _CANCELLED_EVERY_S).not_done:
                     for connection in connections:
@@ -178,7 +180,7 @@ class CleanupSession:
                 raise
 
     def counting(self, unit: CleanupUnit, expected: int | None) -> Callable[[Deleted], None]:
-        """Give what is to be told of each transaction."""
+        """Return a callback that counts each transaction."""
         done = 0
 
         def count(deleted: Deleted) -> None:
@@ -194,13 +196,13 @@ class CleanupSession:
         return count
 
     def last_runs(self, unit: CleanupUnit) -> LastRuns | None:
-        """Look up the last runs of each DAG, where a unit keeps them."""
+        """Return the last runs of each DAG; ``None`` if the unit does not keep them."""
         if unit.root_table.name != rules.RUNS or not self.options.keep_last_run:
             return None
         return LastRuns.look_up(unit, self.connection.ask)
 
     def should_continue(self) -> bool:
-        """Look after everything else between two transactions; ``False`` when the time is up."""
+        """Renew the lease and pause, between two transactions; return ``False`` when the time is over."""
         with self._between:
             if self.is_over():
                 return False
@@ -213,7 +215,7 @@ class CleanupSession:
         return not self.is_over()
 
     def is_over(self) -> bool:
-        """Whether the time is up, or somebody has stopped it."""
+        """Return whether the time is over, or the cleanup was stopped."""
         if self._is_stopped:
             return True
         limit = self.options.max_duration
@@ -224,14 +226,14 @@ class CleanupSession:
         return True
 
     def record_skipped(self, why: str) -> None:
-        """Note why something stays that should go."""
+        """Record why some rows to delete were not deleted."""
         with self._lock:
             self.outcome.record_skipped(why)
 
     def fail(self, unit: CleanupUnit, table: str | None, error: Exception) -> None:
-        """Note that a unit went wrong.
+        """Record that a unit has failed.
 
-        :param table: which of its tables, where that is known.
+        :param table: which of its tables, if that is known.
         """
         with self._lock:
             for name in {unit.name if unit.name in unit.tables else unit.tables[-1], table or unit.tables[-1]}:
@@ -239,7 +241,7 @@ class CleanupSession:
             self.outcome.record_skipped(f"{unit.name}: {error}")
 
     def finish(self) -> Outcome:
-        """Give what happened."""
+        """Return what happened."""
         self.outcome.seconds = time.monotonic() - self._began
         self.outcome.paused_s = self._throttle.paused_s
         self.outcome.paused_why = dict(self._throttle.paused_why)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The statements of one transaction that deletes rows of a unit."""
+"""The SQL of a transaction that deletes rows of a unit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Statements", "hangs_on_tasks"]
 
 @dataclass(frozen=True)
 class Statements:
-    """Writes the SQL of a unit. Rows of the root are named by the text of :attr:`CleanupUnit.columns`."""
+    """The SQL for a unit. Root rows are given as strings of :attr:`CleanupUnit.columns`."""
 
     unit: CleanupUnit
 
@@ -36,7 +36,7 @@ class Statements:
         return ", ".join(f"t.{quoted(column.name)}" for column in self.unit.key)
 
     def boundary(self, keys: KeyRange, rows: int) -> str:
-        """Find the key of the row so many on, whether it goes or not."""
+        """Find the key of the row that is so many rows further, deleted or not."""
         items = ", ".join(f"t.{quoted(column.name)}::text" for column in self.unit.key)
         return (
             f"SELECT {items} FROM {self._root} t WHERE {keys.condition()} ORDER BY {self._key} "
@@ -44,7 +44,7 @@ class Statements:
         )
 
     def lock(self, keys: KeyRange, limit: int | None = None) -> str:
-        """Lock the rows between keys that go as far as they tell themselves, without those that others have locked."""
+        """Lock the rows of a range that meet the row condition, except those that others have locked."""
         items = ", ".join(f"t.{quoted(name)}::text" for name in self.unit.columns)
         return (
             f"SELECT {items} FROM {self._root} t WHERE {keys.condition()} AND {self.unit.row_condition_sql} "
@@ -52,13 +52,13 @@ class Statements:
         )
 
     def count_own(self, keys: KeyRange) -> str:
-        """Count what :meth:`lock` would give if nobody had locked any."""
+        """Count what :meth:`lock` would return if others had locked none."""
         return f"SELECT count(*) FROM {self._root} t WHERE {keys.condition()} AND {self.unit.row_condition_sql}"
 
     def blocked(self, rows: Sequence[Sequence[str]], *, unseen: bool = False) -> str:
-        """Find those of the locked rows that other rows keep; they are numbered from 0 on.
+        """Find the locked rows that other rows keep, by number from 0.
 
-        :param unseen: leave out what deleting them shows.
+        :param unseen: check only what the deletion itself does not show.
         """
         guards = [guard for guard in self.unit.guards if guard.reads_other_rows and not guard.is_precomputed]
         guards = [guard for guard in guards if not (unseen and guard.is_seen)]
@@ -67,9 +67,9 @@ class Statements:
         return f"SELECT k.number FROM {self.unit.keys_sql(rows)} k JOIN {self._root} t ON {same} WHERE {kept}"
 
     def lock_referred(self, rows: Sequence[Sequence[str]]) -> list[str]:
-        """Lock what hangs on locked rows and keeps them where something refers to it: nobody can begin to, then.
+        """Lock dependents of locked rows that keep them if another row refers to them, so that no new one can.
 
-        The rows themselves are locked already.
+        The rows themselves are already locked.
         """
         schema, statements = self.unit.schema, {}
         for guard in self.unit.guards:
@@ -83,7 +83,7 @@ class Statements:
         return list(statements.values())
 
     def have_rows(self, parts: Sequence[DependentTable]) -> str:
-        """Ask of each of these tables whether it has any row at all."""
+        """Find out which of these tables have any rows."""
         tables = (self.unit.schema.qualified(part.table.name) for part in parts)
         return f"SELECT {', '.join(f'EXISTS (SELECT 1 FROM {table})' for table in tables)}"
 
@@ -94,10 +94,10 @@ class Statements:
         tasks: Sequence[Sequence[str]] | None = None,
         cascaded: Sequence[DependentTable] = (),
     ) -> str:
-        """Delete what of a part hangs on locked rows; give how many, and how many that must not have gone.
+        """Delete the rows of a part that depend on locked rows; return how many, and how many of them must be kept.
 
-        :param tasks: only what hangs on these of their tasks, by primary key.
-        :param cascaded: tables that refer to this one, and whose rows the database deletes with its rows: also counted.
+        :param tasks: only dependents of these tasks, by primary key.
+        :param cascaded: tables that refer to this one, whose rows the database deletes with its rows: also counted.
         """
         schema = self.unit.schema
         table = schema.qualified(part.table.name)
@@ -144,11 +144,11 @@ class Statements:
         )
 
     def delete_plain(self, keys: KeyRange) -> str:
-        """Delete rows on which nothing hangs, and which nothing else keeps, without locking them before."""
+        """Delete rows without dependents that no other row keeps, without locking them first."""
         return f"DELETE FROM {self._root} t WHERE {keys.condition()} AND {self.unit.row_condition_sql}"
 
     def tasks(self, row: Sequence[str], limit: int) -> str:
-        """Find some tasks of a run."""
+        """Find some tasks of a run, by primary key."""
         table = self.unit.schema.tables[TASKS]
         key = ", ".join(f"t.{quoted(name)}::text" for name in table.key)
         run = dict(zip(self.unit.columns, row, strict=True))
@@ -167,7 +167,7 @@ class Statements:
         return " OR ".join(terms) or "false"
 
     def _given(self, rows: Sequence[Sequence[str]]) -> str:
-        """Write locked rows as a table: by key alone where that is one column, for nobody changes the rest of them."""
+        """Return locked rows as a table: if the key is one column, by key alone, because the rest cannot change."""
         if len(self.unit.key) == 1:
             [key] = self.unit.key
             keys = f"{array_literal([row[0] for row in rows])}::{key.type}[]"
@@ -177,7 +177,7 @@ class Statements:
 
 
 def hangs_on_tasks(part: DependentTable) -> bool:
-    """Whether rows of a part are reached through tasks, or are tasks."""
+    """Return whether rows of a part depend on tasks, or are tasks."""
     return part.path is not None and (part.table.name == TASKS or any(s.table == TASKS for s in part.path.steps))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the environment suffers, and the pause that it gets then."""
+"""Pause a cleanup while the environment is under load."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Load", "Throttle"]
 
 _EVERY_S = 2.0
 _FIRST_PAUSE_S = 0.5
-# Airflow calls a scheduler unhealthy after 30 s. One that has been silent for minutes has died, or was stopped.
+# Airflow calls a scheduler unhealthy after 30 s. One without a heartbeat for minutes has died, or was stopped.
 _LATE_S, _DEAD_S = 30.0, 300.0
 _WAITING = 3
 _LAG_S = 30.0
@@ -24,12 +24,12 @@ _LAG_S = 30.0
 
 @dataclass(frozen=True)
 class Load:
-    """How the environment is.
+    """The load of the environment.
 
-    :param heartbeat_s: age of the scheduler's last heartbeat; ``None`` where none is running.
+    :param heartbeat_s: age of the scheduler's last heartbeat; ``None`` if no scheduler is running.
     :param waiting: sessions that wait for locks.
-    :param blocked_by_us: of those, sessions that wait for one of this program's.
-    :param lag_s: by how much replicas lag behind, as far as the user may see them.
+    :param blocked_by_us: those of them that wait for a lock of a cleanup.
+    :param lag_s: how far replicas lag behind, if the user may see that.
     """
 
     heartbeat_s: float | None = None
@@ -39,12 +39,12 @@ class Load:
 
     @property
     def overload_reason(self) -> str | None:
-        """What is wrong, in words, with figures."""
+        """Why the environment is overloaded, with figures; ``None`` if it is not."""
         return self._words()[0]
 
     @property
     def overload_kind(self) -> str | None:
-        """What is wrong, in words that are the same at each look."""
+        """Why the environment is overloaded, without figures, so that pauses can be added up."""
         return self._words()[1]
 
     def _words(self) -> tuple[str, str] | tuple[None, None]:
@@ -62,13 +62,13 @@ class Load:
 
 
 class Throttle:
-    """Looks after the environment between transactions.
+    """Check the load of the environment between transactions.
 
     :param ask: runs a query.
-    :param notify: is told when a pause begins.
-    :param max_pause_s: longest pause before a transaction is tried all the same; 0: never pause.
+    :param notify: called when a pause begins.
+    :param max_pause_s: the longest pause before the next transaction is tried anyway; 0: never pause.
 
-    ``paused_s`` is how long it has paused, and ``why`` the reasons, with how many seconds each took.
+    ``paused_s`` is the sum of all pauses, and ``paused_why`` the reasons, with the seconds for each.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Throttle:
         self.paused_why: dict[str, float] = {}
 
     def look(self) -> Load:
-        """Ask how it is."""
-        [(heartbeat, waiting, blocked, lag)] = self._ask(self._sql, "asking how the environment is")
+        """Return the current load."""
+        [(heartbeat, waiting, blocked, lag)] = self._ask(self._sql, "checking the load of the environment")
         return Load(
             float(heartbeat) if heartbeat is not None else None,
             waiting,
@@ -102,14 +102,14 @@ class Throttle:
         )
 
     def pause_if_overloaded(self, should_continue: Callable[[], bool]) -> None:
-        """Pause for as long as the environment suffers, within bounds: then a transaction is tried again."""
+        """Pause while the environment is overloaded, for the longest pause at most."""
         if self._clock() - self._looked < _EVERY_S or not self._max_pause_s:
             return
         began, pause = self._clock(), _FIRST_PAUSE_S
         reason: str | None = None
         while (load := self.look()).overload_reason is not None and should_continue():
             if reason is None:
-                self._notify(f"Pausing for {self._max_pause_s:.0f} s at most: {load.overload_reason}")
+                self._notify(f"Pausing for up to {self._max_pause_s:.0f} s: {load.overload_reason}")
             reason = load.overload_kind
             left = self._max_pause_s - (self._clock() - began)
             if left <= 0:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Route ``api`` of a cleanup: the environment's own web server deletes, in short steps that this process asks for.
+"""Route ``api`` of a cleanup: the environment's own web server deletes, in short steps that this process requests.
 
-This process needs no access to the database. A step can be asked for again: what is gone is gone.
+This process needs no access to the database. A step can be repeated: it continues where the last one stopped.
 """
 
 from __future__ import annotations
@@ -48,27 +48,26 @@ log = logging.getLogger(__name__)
 
 _PATIENCE_S = 600.0
 STEPS_IN_VAIN = 3
-"""Steps in a row that end before they have come to a row: more of them would not help."""
+"""Consecutive steps that end before they reach a row, after which more of them would not help."""
 _IN_VAIN_S = 600.0
 _SHORTEST = timedelta(milliseconds=1)
 _NEEDS = (
     "read the configuration, and read all DAGs and delete their runs and task instances, such as Op or Admin; for the "
     "table log also read the audit log, for connection_test_request delete connections, for dag_version delete DAGs; "
-    "or leave such tables out with exclude"
+    "or exclude these tables"
 )
 
 
 class ApiCleanup:
     """A cleanup of an environment whose web server has the plugin ``metadata_api``.
 
-    :param call: is repeated by whoever gives it, where an answer was lost: rows whose deletion nobody was told of are
-        gone, and not counted.
-    :param label: what the environment is called in messages.
-    :param options: ``workers`` is passed over, and ``max_transaction`` at most a second: the web server has others to
-        serve.
-    :param wait_timeout_s: how long a web server is waited for that is busy with another cleanup, or out of order. A
-        step of one's own whose answer was lost takes some seconds to end.
-    :param notify: is told of what is waited for, and of answers that were lost.
+    :param call: sends a request, again if an answer is lost: rows that were deleted by then are not counted.
+    :param label: the name of the environment in messages.
+    :param options: ``workers`` is ignored, and ``max_transaction`` at most a second, because the web server also serves
+        other requests.
+    :param wait_timeout_s: how long to wait for a web server that is busy with another cleanup, or fails. If the answer
+        to a step was lost, the step itself takes some seconds to end.
+    :param notify: called with what the cleanup waits for, and with each lost answer.
     """
 
     route = "api"
@@ -103,31 +102,31 @@ class ApiCleanup:
         self._ask(UNITS, {"options": self._options.document()})
 
     def plan(self) -> Plan:
-        """Count what a cleanup would delete, and say what it would keep; deletes nothing.
+        """Count what a cleanup would delete, and say what it would keep; delete nothing.
 
         :raises DatabaseRefused: counting takes longer than a request may.
         :raises AccessDenied: the caller may not clean one of the tables.
-        :raises NoMetadataRoute: the web server has no such plugin, or it doesn't clean.
-        :raises TableNotFound: a table is not there.
-        :raises MwaaInputError: something cannot be done as asked.
+        :raises NoMetadataRoute: the web server does not have the plugin, or the plugin's cleanup is off.
+        :raises TableNotFound: a table does not exist.
+        :raises MwaaInputError: an option is wrong, or cannot be followed.
         """
         return read_plan(self._ask(PLAN, {"options": self._options.document()}), route=self.route)
 
     def run(self, progress: Progress | None = None) -> Outcome:
-        """Delete what is old, table by table; one that fails doesn't keep the others from it.
+        """Delete old rows, table by table; if one fails, the others are still cleaned.
 
-        :param progress: is called with a table and how many of its rows are gone; how many there are is not known.
-        :return: what happened; :attr:`Outcome.failures` says which tables went wrong.
+        :param progress: called with a table and how many of its rows are deleted; of how many is not known.
+        :return: what happened; :attr:`Outcome.failures` names the tables that failed.
         :raises AccessDenied: the caller may not clean one of the tables; nothing was deleted.
-        :raises NoMetadataRoute: the web server has no such plugin, or it doesn't clean.
-        :raises TableNotFound: a table is not there.
-        :raises MwaaInputError: something cannot be done as asked; nothing was deleted.
-        :raises CleanupUnderWay: another cleanup was at work for as long as it is waited for.
-        :raises MwaaError: the web server, or its database, was out of order for as long.
+        :raises NoMetadataRoute: the web server does not have the plugin, or the plugin's cleanup is off.
+        :raises TableNotFound: a table does not exist.
+        :raises MwaaInputError: an option is wrong, or cannot be followed; nothing was deleted.
+        :raises CleanupUnderWay: another cleanup was running during all of the time to wait.
+        :raises MwaaError: the web server, or its database, failed during all of that time.
         """
         self._began = self._clock()
         outcome = Outcome(route=self.route)
-        answer = self._persistently(UNITS, {"options": self._options.document()}, "the parts of the cleanup")
+        answer = self._request(UNITS, {"options": self._options.document()}, "the parts of the cleanup")
         if answer is None:
             self._is_over(outcome)
         else:
@@ -140,10 +139,10 @@ class ApiCleanup:
                 try:
                     self._clean(unit, options, outcome, progress)
                 except MwaaInputError as error:
-                    # Each step reads the schema anew: since the first it has changed, and others would say the same.
+                    # Each step reads the schema again. It has changed, and other steps would fail in the same way.
                     if not outcome.deleted:
                         raise
-                    why = f"a step was refused, which deleted nothing; those before it are counted: {error}"
+                    why = f"a step was refused and deleted nothing; earlier steps are counted: {error}"
                     self._fail(unit, why, outcome)
                     break
             self._count(options, outcome)
@@ -154,17 +153,17 @@ class ApiCleanup:
         for name, why in found.refused.items():
             raise AccessDenied(
                 f"Route api, at {self.label}: table {name}: {why}; nothing was deleted. Give the caller a role that "
-                f"may, or leave out with exclude={sorted(found.refused)}."
+                f"may, or set exclude={sorted(found.refused)}."
             )
 
     def _clean(self, unit: str, options: CleanupOptions, outcome: Outcome, progress: Progress | None) -> None:
-        """Do the steps of a part until nothing of it is left, it fails, or the time is up."""
+        """Request steps for a unit until it is done, it fails, or the time is over."""
         after: tuple[str, ...] | None = None
         gone, in_vain, progressed = 0, 0, self._clock()
         while not self._is_over(outcome):
             left = self._left()
             bounded = replace(options, max_duration=None if left is None else max(left, _SHORTEST))
-            answer = self._persistently(STEPS, StepRequest(bounded, unit, after).to_dict(), f"a step of {unit}")
+            answer = self._request(STEPS, StepRequest(bounded, unit, after).to_dict(), f"a step of {unit}")
             if answer is None:
                 continue
             step = Step.from_dict(answer)
@@ -186,8 +185,8 @@ class ApiCleanup:
 
     def _give_up(self, unit: str, outcome: Outcome) -> None:
         why = (
-            f"Route api, at {self.label}: steps of {unit} end before they have deleted a row: looking for what is to "
-            "go takes as long as a step may, or the environment suffers all the time. Clean it by a database route."
+            f"Route api, at {self.label}: steps of {unit} end before they have deleted a row: the search for old rows "
+            "takes longer than a step may, or the environment is always under load. Clean it by a database route."
         )
         self._fail(unit, why, outcome)
 
@@ -197,19 +196,19 @@ class ApiCleanup:
         outcome.record_skipped(f"{unit}: {why}")
 
     def _count(self, options: CleanupOptions, outcome: Outcome) -> None:
-        """Say how much there was to go, where not all is gone."""
+        """Count the rows that are left, if any."""
         if outcome.is_complete:
             return
         try:
             plan = read_plan(self._ask(PLAN, {"options": options.document()}), route=self.route)
         except MwaaError as error:
-            self._notify(f"What is left was not counted: {error}")
+            self._notify(f"The rows that are left were not counted: {error}")
             return
         for table in plan.tables:
             outcome.table(table.table).matched += table.rows
 
     def _left(self) -> timedelta | None:
-        """Say how much of ``max_duration`` is left; ``None`` without one."""
+        """Return how much of ``max_duration`` is left; ``None`` without one."""
         limit = self._options.max_duration
         return None if limit is None else limit - timedelta(seconds=self._clock() - self._began)
 
@@ -220,8 +219,8 @@ class ApiCleanup:
         outcome.time_out(self._options.max_duration)
         return True
 
-    def _persistently(self, path: str, body: dict[str, Any], what: str) -> dict[str, Any] | None:
-        """Ask again after what passes; ``None`` where ``max_duration`` was over before there was an answer."""
+    def _request(self, path: str, body: dict[str, Any], what: str) -> dict[str, Any] | None:
+        """Repeat a request after transient errors; return ``None`` if ``max_duration`` is over before an answer."""
         deadline: float | None = None
         while True:
             try:
@@ -237,8 +236,8 @@ class ApiCleanup:
                 if now + pause > deadline:
                     if isinstance(error, Throttled):
                         raise CleanupUnderWay(
-                            f"Route api, at {self.label}: another cleanup is under way. Let it end, or wait for it "
-                            "with wait_timeout (--wait)."
+                            f"Route api, at {self.label}: another cleanup is running. Let it end, or wait for it with "
+                            "wait_timeout (--wait)."
                         ) from error
                     raise
             left = self._left()
@@ -251,9 +250,9 @@ class ApiCleanup:
             return f"Route api: {self.label} is busy with another cleanup; waiting"
         if error.ambiguous:
             return (
-                f"Route api: the answer to {what} was lost, and what it deleted is not counted; asking again: {error}"
+                f"Route api: the answer to {what} was lost, and what it deleted is not counted. Repeating it: {error}"
             )
-        return f"Route api: {what}: {error} Asking again"
+        return f"Route api: {what}: {error} Repeating it"
 
     def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -268,7 +267,7 @@ class ApiCleanup:
 
 
 def _add(step: Outcome, outcome: Outcome) -> None:
-    """Add what a step has done to what was done before."""
+    """Add the outcome of a step to the outcome of the cleanup."""
     for name, table in step.tables.items():
         total = outcome.table(name)
         total.matched += table.matched

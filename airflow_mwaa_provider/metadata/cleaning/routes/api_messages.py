@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What route ``api`` of a cleanup and the plugin ``metadata_api`` say to each other: plain JSON, and no SQL.
+"""The messages between route ``api`` of a cleanup and the plugin ``metadata_api``: plain JSON, and no SQL.
 
-A server that doesn't know an option refuses the request: what an option keeps must not go because it was passed over.
+A server refuses a request with an option that it does not know: to ignore it could delete rows that the option keeps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow_mwaa_provider.metadata.remote_api.messages import read_object, read
 __all__ = ["PLAN", "STEPS", "UNITS", "Step", "StepRequest", "Units", "read_options", "read_outcome", "read_plan"]
 
 UNITS, PLAN, STEPS = "/cleanup/units", "/cleanup/plan", "/cleanup/steps"
-"""Paths of the three questions, after the prefix of the metadata API."""
+"""The paths of the three requests, after the prefix of the metadata API."""
 
 _OF_ONE_KIND: dict[str, type] = {"keep_last_run": bool, "force": bool, "batch_rows": int, "workers": int, "now": str}
 _TIMES = ("retention", "max_age", "max_transaction", "lock_timeout", "max_pause", "max_duration", "statement_timeout")
@@ -27,11 +27,11 @@ _NAMES = ("tables", "exclude", "dag_ids", "own_run")
 
 @dataclass(frozen=True)
 class Units:
-    """The parts in which a cleanup is done.
+    """The units of a cleanup.
 
-    :param now: ages are counted from here.
+    :param now: the time that ages are counted from.
     :param units: their names, in their order.
-    :param refused: those that this caller may not do, and why.
+    :param refused: those that this caller may not clean, and why.
     """
 
     now: datetime
@@ -39,14 +39,14 @@ class Units:
     refused: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it in JSON's own types."""
+        """Return the message in JSON's own types."""
         return {"now": self.now.isoformat(), "units": list(self.units), "refused": self.refused}
 
     @classmethod
     def from_dict(cls, document: Any) -> Units:
-        """Read and check it.
+        """Return the checked message.
 
-        :raises MwaaInputError: it is something else.
+        :raises MwaaInputError: it is not such a message.
         """
         with reading("the server's answer"):
             refused = dict(document["refused"])
@@ -56,9 +56,9 @@ class Units:
 
 @dataclass(frozen=True)
 class StepRequest:
-    """A part of a cleanup is to be done, for as long as a request may take.
+    """A request for a step of a cleanup, for as long as a request may take.
 
-    :param after: where the step before has ended.
+    :param after: where the last step stopped.
     """
 
     options: CleanupOptions
@@ -66,66 +66,66 @@ class StepRequest:
     after: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it in JSON's own types."""
+        """Return the message in JSON's own types."""
         after = None if self.after is None else list(self.after)
         return {"options": self.options.document(), "unit": self.unit, "after": after}
 
     @classmethod
     def from_dict(cls, document: Any) -> StepRequest:
-        """Read and check it.
+        """Return the checked message.
 
-        :raises MwaaInputError: it is something else.
+        :raises MwaaInputError: it is not such a message.
         """
         with reading("the request"):
             options, unit = read_options(document["options"]), _text(document["unit"])
             after = _after(document.get("after"))
         if options.now is None:
-            raise MwaaInputError("The options of a step have no now: take the one that the units came with.")
+            raise MwaaInputError("The options of a step have no now. Pass the one that came with the units.")
         return cls(options, unit, after)
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step has done.
+    """The outcome of a step.
 
-    :param after: where to go on, empty for the begin; ``None`` when nothing of the unit is left to do.
+    :param after: where to continue, empty for the start; ``None`` if the unit is done.
     """
 
     outcome: Outcome
     after: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it in JSON's own types."""
+        """Return the message in JSON's own types."""
         return {"outcome": self.outcome.document(), "after": None if self.after is None else list(self.after)}
 
     @classmethod
     def from_dict(cls, document: Any) -> Step:
-        """Read and check it.
+        """Return the checked message.
 
-        :raises MwaaInputError: it is something else.
+        :raises MwaaInputError: it is not such a message.
         """
         with reading("the server's answer"):
             return cls(read_outcome(document["outcome"]), _after(document["after"]))
 
 
 def read_options(document: Any) -> CleanupOptions:
-    """Read and check what :meth:`CleanupOptions.document` gave.
+    """Return the checked options of a :meth:`CleanupOptions.document`.
 
-    :raises MwaaInputError: it is something else, or has an option that isn't known here.
+    :raises MwaaInputError: it is not such a document, or has an option that is unknown to this version.
     """
     if not isinstance(document, dict):
-        raise MwaaInputError("The options of a cleanup are no object.")
+        raise MwaaInputError("The options of a cleanup must be an object.")
     known = {item.name for item in fields(CleanupOptions)}
-    if strange := sorted(map(str, set(document) - known)):
+    if unknown := sorted(map(str, set(document) - known)):
         raise MwaaInputError(
-            f"The airflow-mwaa-provider of the web server knows no option {strange[0]!r} of a cleanup, and would "
-            "delete more than is asked for: install the same version on both sides."
+            f"The airflow-mwaa-provider of the web server does not know the cleanup's option {unknown[0]!r}, and would "
+            "delete more than you asked for. Install the same version on both sides."
         )
     given = {name: value for name, value in document.items() if value is not None}
     with reading("the options of the cleanup"):
         for name, kind in _OF_ONE_KIND.items():
             if name in given and type(given[name]) is not kind:
-                raise TypeError(f"{name} is no {kind.__name__}")
+                raise TypeError(f"{name} is not of type {kind.__name__}")
         for name in _TIMES:
             _seconds(given.get(name, 0))
         for name in _NAMES:
@@ -138,10 +138,10 @@ def read_options(document: Any) -> CleanupOptions:
 
 
 def read_plan(document: Any, *, route: str) -> Plan:
-    """Read what :meth:`Plan.document` gave.
+    """Return the checked plan of a :meth:`Plan.document`.
 
-    :param route: by which it came.
-    :raises MwaaInputError: it is something else.
+    :param route: the route by which it came.
+    :raises MwaaInputError: it is not such a document.
     """
     with reading("the server's plan"):
         tables = [
@@ -166,9 +166,9 @@ def read_plan(document: Any, *, route: str) -> Plan:
 
 
 def read_outcome(document: Any) -> Outcome:
-    """Read what :meth:`Outcome.document` gave.
+    """Return the checked outcome of an :meth:`Outcome.document`.
 
-    :raises MwaaInputError: it is something else.
+    :raises MwaaInputError: it is not such a document.
     """
     with reading("the server's outcome"):
         tables = {
@@ -195,27 +195,27 @@ def read_outcome(document: Any) -> Outcome:
 def _check(found: object, kinds: dict[str, type]) -> None:
     for name, kind in kinds.items():
         if type(getattr(found, name)) is not kind:
-            raise TypeError(f"{name} is no {kind.__name__}")
+            raise TypeError(f"{name} is not of type {kind.__name__}")
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError(f"{type(value).__name__} where a list is expected")
+        raise TypeError(f"{type(value).__name__} instead of a list")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where a text is expected")
-    # Neither can be part of a statement that PostgreSQL is sent.
+        raise TypeError(f"{type(value).__name__} instead of a string")
+    # PostgreSQL accepts neither in a statement.
     if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError("a text that PostgreSQL cannot hold")
+        raise ValueError("a string that PostgreSQL cannot store")
     return value
 
 
 def _seconds(value: Any) -> float:
     if type(value) not in (int, float):
-        raise TypeError(f"{type(value).__name__} where seconds are expected")
+        raise TypeError(f"{type(value).__name__} instead of seconds")
     return float(value)
 
 

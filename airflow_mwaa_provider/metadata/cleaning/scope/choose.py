@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what was asked for to units of work: which tables, what their rows hang on, and what keeps them."""
+"""Turn the options of a cleanup into units: which tables, their dependents, and what keeps their rows."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ __all__ = ["choose_units"]
 def choose_units(
     schema: Schema, options: CleanupOptions, now: datetime, *, is_for_counting: bool = False
 ) -> list[CleanupUnit]:
-    """Say what is to be deleted, in the order in which it is.
+    """Return the units of a cleanup, in the order of deletion.
 
-    :param now: ages are counted from here.
-    :param is_for_counting: write conditions that are quick for all rows at once, not for a batch of them.
-    :raises TableNotFound: a table is not there.
-    :raises MwaaInputError: one cannot be cleaned, or not alone; or the schema is not known here.
+    :param now: the time that ages are counted from.
+    :param is_for_counting: choose conditions that are fast for all rows at once, not for a batch of rows.
+    :raises TableNotFound: a table does not exist.
+    :raises MwaaInputError: a table cannot be cleaned, or not alone; or the schema is unknown to this version.
     """
     _check_schema(schema)
     choice = _Choice(schema, options, now, is_for_counting=is_for_counting)
@@ -47,7 +47,7 @@ def choose_units(
     roots = [choice.of_root(name) for name in rules.ROOTS if name in choice.roots]
     by_name = {unit.name: unit for unit in roots}
     parts = [choice.of_part(name, by_name.get(rules.RUNS)) for name in choice.parts]
-    # The longest retention first: the others take what is left.
+    # The longest retention first: the others delete what is left.
     parts.sort(key=lambda unit: unit.cutoff)
     done: list[CleanupUnit] = []
     for unit in parts:
@@ -61,13 +61,14 @@ def _check_schema(schema: Schema) -> None:
     if schema.airflow_version is None:
         newest = list(registry.REVISIONS.values())[-1]
         raise MwaaInputError(
-            f"The metadata database has the schema {schema.revision}, which isn't known here: newer than Airflow "
-            f"{newest}'s, or between two releases. Install an airflow-mwaa-provider that knows it; nothing was deleted."
+            f"The metadata database has schema {schema.revision}, which is unknown to this version: newer than that "
+            f"of Airflow {newest}, or between two releases. Nothing was deleted. Install an airflow-mwaa-provider that "
+            "supports it."
         )
 
 
 class _Choice:
-    """The tables that were asked for, sorted into those that go by their own age and those that hang on runs."""
+    """The requested tables, sorted into those with their own age and dependents of runs that are cleaned alone."""
 
     def __init__(self, schema: Schema, options: CleanupOptions, now: datetime, *, is_for_counting: bool) -> None:
         self._schema = schema
@@ -79,7 +80,7 @@ class _Choice:
         self.parts: list[str] = []
 
     def check(self) -> None:
-        """Check names, and sort them."""
+        """Check the names, and sort them."""
         schema, options = self._schema, self._options
         for name in [*(options.tables or ()), *options.exclude, *options.retention_by_table]:
             schema.table(name)
@@ -94,14 +95,16 @@ class _Choice:
             self._check_dag_ids()
         for name in exclude - set(rules.ROOTS):
             if (root := self._root_of(name)) in self.roots and name not in self.roots:
-                raise MwaaInputError(f"Table {name} cannot be excluded: its rows go with {root}'s. Exclude {root}.")
-        # What is named beside the runs that it hangs on goes with them.
+                raise MwaaInputError(
+                    f"Table {name} cannot be excluded: its rows are deleted with those of {root}. Exclude {root}."
+                )
+        # Dependents that are named beside runs are deleted with them.
         if rules.RUNS in self.roots:
             self.parts = [name for name in self.parts if self._is_shorter(name)]
         for name in options.retention_by_table:
             self._check_retention(name)
         if not self.roots and not self.parts:
-            raise MwaaInputError("No table is left to clean: tables and exclude name the same ones.")
+            raise MwaaInputError("No table is left to clean: tables and exclude name the same tables.")
 
     def _add(self, name: str) -> None:
         if name in rules.ROOTS:
@@ -109,27 +112,29 @@ class _Choice:
         elif name in rules.ALONE:
             self.parts.append(name)
         elif (root := self._root_of(name)) is not None:
-            raise MwaaInputError(f"Table {name} cannot be cleaned alone: its rows go with those of {root}; name that.")
+            raise MwaaInputError(
+                f"Table {name} cannot be cleaned alone: its rows are deleted with those of {root}. Name that."
+            )
         elif registry.is_bookkeeping(name):
             raise MwaaInputError(
-                f"Table {name} is none of Airflow's own, but left by a migration or by db clean; airflow db "
-                "drop-archived drops such."
+                f"Table {name} is not one of Airflow's own, but was left by a migration or by db clean. Drop it with "
+                "airflow db drop-archived."
             )
         else:
             raise MwaaInputError(
-                f"Table {name} cannot be cleaned: it says what there is, and not what happened, or isn't known here. "
-                "Leave tables out to clean all that grow."
+                f"Table {name} cannot be cleaned: it holds what exists, not what happened, or is unknown to this "
+                "version. Leave tables out to clean all that grow."
             )
 
     def _root_of(self, name: str) -> str | None:
         for root, facts in rules.ROOTS.items():
-            # What isn't known is found where its table is cleaned, and not for a name that has nothing to do with it.
+            # An unknown reference is an error when its table is cleaned, not for a name that has nothing to do with it.
             if root in self._schema.tables and name in facts.cascaded and name in self.cascaded(root):
                 return root
         return None
 
     def cascaded(self, root: str) -> dict[str, Path]:
-        """Say what goes along with rows of a table, children first."""
+        """Return the dependents that are deleted with rows of a table, children first."""
         if root not in self._cascaded:
             facts = rules.ROOTS[root]
             self._cascaded[root] = dependents(
@@ -141,7 +146,7 @@ class _Choice:
         without = {name for name in self.roots if not self._schema.tables[name].has("dag_id")}
         named = sorted(without & set(self._options.tables or ()))
         if named:
-            raise MwaaInputError(f"Table {named[0]} names no DAG: leave it, or dag_ids, out.")
+            raise MwaaInputError(f"Table {named[0]} has no DAG names. Leave out the table, or dag_ids.")
         self.roots -= without
 
     def _is_shorter(self, name: str) -> bool:
@@ -153,20 +158,20 @@ class _Choice:
         if name in rules.ALONE and rules.RUNS in self.roots:
             if self._options.retention_of(name) > self._options.retention_of(rules.RUNS):
                 raise MwaaInputError(
-                    f"retention_by_table: rows of {name} go with their runs, and cannot stay for longer than those of "
-                    f"dag_run ({self._options.retention_of(rules.RUNS)})."
+                    f"retention_by_table: rows of {name} are deleted with their runs, and cannot be kept longer than "
+                    f"the retention of dag_run, {self._options.retention_of(rules.RUNS)}."
                 )
             if self._is_shorter(name):
                 self.parts.append(name)
             return
         if name in rules.ROOTS[rules.RUNS].cascaded:
             raise MwaaInputError(
-                f"retention_by_table: rows of {name} go with their runs, and have no retention of their own."
+                f"retention_by_table: rows of {name} are deleted with their runs, and cannot have another retention."
             )
-        raise MwaaInputError(f"retention_by_table names {name}, which is not among the tables to clean.")
+        raise MwaaInputError(f"retention_by_table: {name} is not among the tables to clean. Leave it out.")
 
     def of_root(self, name: str) -> CleanupUnit:
-        """Give the unit of a table whose rows go by their own age."""
+        """Return the unit of a table whose rows are deleted by their own age."""
         table = self._schema.tables[name]
         self._check_keys(name)
         cutoff = self._now - self._options.retention_of(name)
@@ -183,7 +188,7 @@ class _Choice:
         return replace(unit, guards=tuple(self._guards(unit)))
 
     def of_part(self, name: str, runs: CleanupUnit | None) -> CleanupUnit:
-        """Give the unit of a table whose rows go by the age of their run, which stays."""
+        """Return the unit of a table whose rows are deleted by the age of their run, which is kept."""
         cutoff = self._now - self._options.retention_of(name)
         self._check_keys(name)
         known = rules.ROOTS[rules.RUNS].cascaded
@@ -202,13 +207,13 @@ class _Choice:
         return replace(unit, guards=tuple(self._guards(unit)))
 
     def _check_keys(self, name: str) -> None:
-        """Check that rows can be told apart: those of a table itself, and, of runs, their tasks."""
+        """Check that rows can be identified: those of the table itself, and, for runs, their tasks."""
         of_runs = (rules.RUNS, TASKS) if name == rules.RUNS or name in rules.ROOTS[rules.RUNS].cascaded else ()
         for needed in dict.fromkeys((name, *of_runs) if name in rules.ROOTS else of_runs):
             if not self._schema.tables[needed].key:
                 raise MwaaInputError(
-                    f"Table {needed} has no primary key (was it partitioned by hand?), so that its rows cannot be told "
-                    f"apart: nothing was deleted. Exclude {name}, or give it the key that Airflow made."
+                    f"Table {needed} has no primary key (was it partitioned manually?), so its rows cannot be "
+                    f"identified; nothing was deleted. Exclude {name}, or restore the key that Airflow created."
                 )
 
     def _part(self, name: str, path: Path) -> DependentTable:
@@ -223,7 +228,8 @@ class _Choice:
         time = first_time_sql(table, rules.ROOTS[name].time)
         if time is None:
             raise MwaaInputError(
-                f"Table {name} has none of the columns that say how old a row is: it isn't known here."
+                f"Table {name} has none of the columns that give the age of a row: it is unknown to this version. "
+                f"Exclude {name}."
             )
         terms = [f"{time} < {moment_sql(cutoff)}", *self._of_dags()]
         if self._options.max_age is not None:
@@ -231,7 +237,7 @@ class _Choice:
         return " AND ".join(terms)
 
     def _undated_sql(self, name: str) -> str:
-        """Write what holds of rows without a date; their numbers say whether they are old."""
+        """Return the condition for rows without a date; their ids tell whether they are old."""
         if self._options.max_age is not None or not _may_lack_time(self._schema, name):
             return ""
         time = first_time_sql(self._schema.tables[name], rules.ROOTS[name].time)
@@ -253,7 +259,7 @@ class _Choice:
             if part.path is not None and time is not None:
                 young = part.rows_sql(self._schema, f"{time} >= {moment_sql(unit.cutoff)}")
                 yield RetentionGuard(
-                    f"a row of {part.table.name} that hangs on it is younger",
+                    f"a dependent row of {part.table.name} is younger",
                     query=young,
                     is_seen=TASKS in unit.tables,
                 )
@@ -265,7 +271,7 @@ class _Choice:
             return
         if self._options.own_run is not None:
             dag_id, run_id = map(text_literal, self._options.own_run)
-            yield RetentionGuard("it is the run that asks for this", f"t.dag_id = {dag_id} AND t.run_id = {run_id}")
+            yield RetentionGuard("the cleanup runs in it", f"t.dag_id = {dag_id} AND t.run_id = {run_id}")
         if self._options.keep_last_run:
             yield RetentionGuard(
                 "it is the last run of its DAG, or its last success",
@@ -279,14 +285,14 @@ class _Choice:
         )
         states = ", ".join(f"'{state}'" for state in rules.ACTIVE_TASK_STATES)
         yield RetentionGuard(
-            "a task of it is still active",
+            "one of its tasks is still active",
             query=f"SELECT 1 FROM {self._schema.qualified(TASKS)} i WHERE i.dag_id = t.dag_id "
             f"AND i.run_id = t.run_id AND i.state IN ({states})",
             is_seen=TASKS in unit.tables,
         )
 
     def _runs_before_sql(self, *, but_manual: bool = False) -> str:
-        """Find the runs that those which have not ended look back to: what depends on the past waits for them."""
+        """Return a query for the runs before unfinished ones, which their tasks may wait for (``depends_on_past``)."""
         runs, name = self._schema.qualified(rules.RUNS), self._date_of_runs()
         manual = " AND r.run_type <> 'manual'" if but_manual else ""
         return (
@@ -296,12 +302,13 @@ class _Choice:
         )
 
     def _runs_after_sql(self) -> str:
-        """Find an unfinished run that looks back to a run: the next one, or one before the next that nobody triggered.
+        """Return a query for an unfinished run that looks back to a run.
 
-        The same as :meth:`_runs_before_sql`, asked of one run.
+        That is the next run, or one up to the next that was not triggered manually. It finds the same as
+        :meth:`_runs_before_sql`, for one run.
         """
         runs, name = self._schema.qualified(rules.RUNS), self._date_of_runs()
-        # Each goes by the index on DAG and date as far as it must, and no further.
+        # Each reads the index on DAG and date no further than it must.
         after = f"FROM {runs} u WHERE u.dag_id = t.dag_id AND u.{name} > t.{name}"
         following = f"SELECT u.state {after} ORDER BY u.{name} LIMIT 1"
         not_manual = f"SELECT u.{name} {after} AND u.run_type <> 'manual' ORDER BY u.{name} LIMIT 1"
@@ -315,9 +322,9 @@ class _Choice:
         return quoted(self._schema.tables[rules.RUNS].first_of(("execution_date", "logical_date"))[0])
 
     def _reference_guards(self, unit: CleanupUnit) -> Iterator[RetentionGuard]:
-        """Keep what tables refer to that are not deleted with it, whatever the reference does on DELETE.
+        """Return guards for rows that other tables refer to, whatever the references do on DELETE.
 
-        And what takes along something that a row would then not refer to any more.
+        They also keep a row if a reference to one of its dependents would be lost.
         """
         root, cascaded = unit.root_table.name, self.cascaded(unit.root_table.name)
         for parent in (root, *cascaded):
@@ -325,7 +332,7 @@ class _Choice:
                 if name in unit.tables or (parent != root and reference.on_delete in TAKES_ALONG):
                     continue
                 rest = cascaded[parent].steps if parent != root else ()
-                what = "it" if parent == root else f"a row of {parent} that hangs on it"
+                what = "it" if parent == root else f"its dependent row of {parent}"
                 yield RetentionGuard(f"{name} refers to {what}", path=self._path(Path(name, (reference, *rest))))
         for name, column in rules.ROOTS[root].referrers:
             if name in self._schema.tables and self._schema.tables[name].has(column):
@@ -339,7 +346,7 @@ def _unfinished_sql(alias: str) -> str:
 
 
 def _direct(table: Table, path: Path) -> Path | None:
-    """Find a shorter way from a row to its run than by its task: columns that name it, where an index has them."""
+    """Return a shorter path from a row to its run than by its task: columns that name the run, if an index has them."""
     if path.steps[-1].table != rules.RUNS or len(path.steps) == 1:
         return None
     for ours, theirs in ((("dag_run_id",), ("id",)), (("dag_id", "run_id"), ("dag_id", "run_id"))):

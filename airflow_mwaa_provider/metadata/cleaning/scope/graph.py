@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rows go with which: the references between tables, as the database's own catalog has them."""
+"""Which rows depend on which: the references between tables, from the database's own catalog."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["CASCADE", "TAKES_ALONG", "Join", "Path", "ancestry", "dependents", "
 
 CASCADE = "c"
 TAKES_ALONG = f"{CASCADE}ar"
-"""What ``ON DELETE`` says where a row cannot outlive the other: cascade, no action, restrict."""
+"""The ``ON DELETE`` actions with which a row cannot outlive the other: cascade, no action, restrict."""
 
 
 class Join(NamedTuple):
-    """A table to join, under its alias, and on which condition."""
+    """A table to join, with its alias, and the condition."""
 
     source: str
     condition: str
@@ -33,9 +33,9 @@ class Join(NamedTuple):
 
 @dataclass(frozen=True)
 class Path:
-    """How a row of a table leads to the row that it goes with: reference by reference.
+    """How a row of a table refers to the row that it depends on, reference by reference.
 
-    :param table: where it begins.
+    :param table: the first table.
     :param steps: each leads from the table before to ``step.table``.
     """
 
@@ -44,14 +44,14 @@ class Path:
 
     @property
     def first_columns(self) -> tuple[str, ...]:
-        """Columns of the last table that the path arrives at."""
+        """Columns of the table at the end to which the last reference leads."""
         return self.steps[-1].foreign_columns
 
     def shortened(self, schema: Schema) -> Path:
-        """Return a path that leads to the same row over fewer tables.
+        """Return a path to the same row over fewer tables.
 
-        A table is left out where the columns that lead on from it are those by which it is referred to: rows have
-        their values already. That is quicker to join for all rows at once; for single ones it may lack an index.
+        A table is skipped if the columns that lead on from it are those by which it is referred to: the rows already
+        have their values. This is faster to join for all rows at once; for single rows it may lack an index.
         """
         steps: list[Reference] = []
         here = self.table
@@ -64,9 +64,10 @@ class Path:
         return Path(self.table, tuple(steps))
 
     def joins(self, schema: Schema, alias: str = "t") -> tuple[list[Join], list[tuple[str, str]]]:
-        """Write it as SQL: the tables on the way, and what of the last of them equals which column of the end.
+        """Return the SQL of the path: the tables on the way, and the condition at the end.
 
-        :return: tables to join, from the beginning on; and pairs of an expression and a column of the table at the end.
+        :return: tables to join, in their order; and pairs of an expression and the column of the last table that it
+            equals.
         """
         between: list[Join] = []
         here = alias
@@ -86,11 +87,11 @@ class Path:
 
 
 def _merged(schema: Schema, table: str, first: Reference, second: Reference) -> Reference | None:
-    """Return a reference that does what two in a row do; ``None`` where the first lacks what the second needs."""
+    """Return one reference that replaces two in a row; ``None`` if the first lacks columns that the second needs."""
     own = schema.tables.get(table)
     if own is None or not set(second.columns) <= set(first.foreign_columns):
         return None
-    # A reference with a NULL in it refers to nothing, although its other columns may name a row.
+    # A reference with a NULL refers to nothing, even if its other columns name a row.
     if any(own.column(name).is_nullable for name in first.columns):
         return None
     ours = dict(zip(first.foreign_columns, first.columns, strict=True))
@@ -98,7 +99,7 @@ def _merged(schema: Schema, table: str, first: Reference, second: Reference) -> 
 
 
 def referrers(schema: Schema, table: str) -> Iterator[tuple[str, Reference]]:
-    """Return every reference to a table, with the table that has it, of any schema; one that is declared twice once."""
+    """Return every reference to a table from any schema, with its table; one that is declared twice only once."""
     seen = set()
     inside = ((name, table.references) for name, table in schema.tables.items())
     outside = ((name, table.references) for name, table in schema.outside.items())
@@ -118,15 +119,15 @@ def dependents(
     is_guarded: bool = False,
     is_kept: bool = False,
 ) -> dict[str, Path]:
-    """Find all tables whose rows are deleted with a row of ``root``, children before what they refer to.
+    """Find all tables whose rows are deleted with a row of ``root``, children before their parents.
 
-    :param known: names of tables whose rows may be deleted along.
-    :param forgotten_by: tables and columns that may lose what they refer to (``ON DELETE SET NULL``).
-    :param is_guarded: whether rows of ``root`` that something else refers to are kept, itself or what is deleted along:
-        then what refers to ``root``, and columns that would lose what they refer to, need not be known.
-    :param is_kept: whether rows of ``root`` are not deleted, so that what isn't known can be passed over.
-    :return: each with its shortest path to ``root``, which itself is not in it.
-    :raises MwaaInputError: a table that isn't known would lose rows or references, or keep others from being deleted.
+    :param known: names of tables whose rows may be deleted with it.
+    :param forgotten_by: tables and columns whose references may be set to NULL (``ON DELETE SET NULL``).
+    :param is_guarded: whether a row of ``root`` is kept if another table refers to it or to its dependents. Then tables
+        that refer to ``root``, and references that would be set to NULL, need not be known.
+    :param is_kept: whether rows of ``root`` are not deleted, so that unknown tables can be skipped.
+    :return: each table, without ``root``, with its shortest path to ``root``.
+    :raises MwaaInputError: an unknown table would lose rows or references, or would prevent the deletion.
     """
     paths: dict[str, Path] = {}
     level = [root]
@@ -136,14 +137,16 @@ def dependents(
             for name, reference in referrers(schema, parent):
                 if reference.on_delete not in TAKES_ALONG:
                     if not (is_guarded or is_kept) and (name, *reference.columns) not in forgotten_by:
-                        raise _unknown(name, parent, root, f"its {' and '.join(reference.columns)} would be emptied")
+                        raise _unknown(
+                            name, parent, root, f"its {' and '.join(reference.columns)} would be set to NULL"
+                        )
                     continue
                 if name in paths or name == root:
                     continue
                 if name not in known:
                     if is_kept or (parent == root and is_guarded):
                         continue
-                    what = f"rows of it would be deleted along, or keep {parent}'s from being deleted"
+                    what = f"its rows would be deleted too, or would prevent the deletion of those of {parent}"
                     raise _unknown(name, parent, root, what)
                 steps = (reference, *(paths[parent].steps if parent != root else ()))
                 paths[name] = Path(name, steps)
@@ -157,13 +160,13 @@ def dependents(
 
 def _unknown(name: str, parent: str, root: str, what: str) -> MwaaInputError:
     return MwaaInputError(
-        f"Table {name} refers to {parent}, and isn't known here: {what}. Nothing was deleted. Exclude {root}, or drop "
-        "that reference, or install an airflow-mwaa-provider that knows the table."
+        f"Table {name} refers to {parent}, and is unknown to this version: {what}. Nothing was deleted. Exclude "
+        f"{root}, or drop that reference, or install an airflow-mwaa-provider that supports the table."
     )
 
 
 def ancestry(schema: Schema, names: Collection[str]) -> list[str]:
-    """Sort tables so that each comes after those that it refers to."""
+    """Return the tables in an order in which each comes after those that it refers to."""
     order: list[str] = []
     for name in names:
         _visit(schema, name, names, order)
@@ -171,7 +174,7 @@ def ancestry(schema: Schema, names: Collection[str]) -> list[str]:
 
 
 def _visit(schema: Schema, name: str, among: Collection[str], order: list[str]) -> None:
-    """Append a table after all among them that refer to it."""
+    """Append a table after all tables among them that refer to it."""
     if name in order:
         return
     for child, _ in referrers(schema, name):

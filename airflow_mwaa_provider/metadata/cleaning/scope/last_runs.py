@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last run of each DAG, and its last success, of each kind: Airflow schedules from them, so they are kept.
 
-To find them all reads every run, and is done once. In each transaction those found for its DAGs are looked at again,
-and its rows are compared with what they are by then: one may have been deleted meanwhile, or cleared.
+To find them, every run is read, once. Each transaction reads again those that were found for its DAGs, and compares its
+rows with them: one may have been deleted or cleared meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HASHING = "SET LOCAL enable_hashjoin TO {}"
 
 
 def last_runs_sql(schema: Schema) -> str:
-    """Write a query for the ids of the last runs."""
+    """Return a query for the ids of the last runs."""
     runs, order = schema.qualified(rules.RUNS), f"r.dag_id, r.run_type, {_moment_sql(schema)} DESC, r.id DESC"
     last, success = (
         f"(SELECT DISTINCT ON (r.dag_id, r.run_type) r.id FROM {runs} r{where} ORDER BY {order})"
@@ -43,7 +43,7 @@ def _moment_sql(schema: Schema) -> str:
 
 
 class LockingTransaction(Protocol):
-    """What it takes of a transaction that has locked rows."""
+    """A transaction that has locked rows."""
 
     def set(self, settings: str) -> None:
         """Change settings."""
@@ -54,9 +54,9 @@ class LockingTransaction(Protocol):
 
 @dataclass(frozen=True)
 class LastRuns:
-    """The last runs as they were when they were looked up.
+    """The last runs at the time when they were looked up.
 
-    :param ids: their ids, as text.
+    :param ids: their ids, as strings.
     """
 
     unit: CleanupUnit
@@ -65,7 +65,7 @@ class LastRuns:
 
     @classmethod
     def look_up(cls, unit: CleanupUnit, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> LastRuns:
-        """Look them up."""
+        """Find the last runs."""
         found = ask(
             f"SELECT r.id::text, r.dag_id FROM {unit.schema.qualified(rules.RUNS)} r "
             f"WHERE r.id IN ({last_runs_sql(unit.schema)})",
@@ -77,7 +77,7 @@ class LastRuns:
         return cls(unit, frozenset(key for key, _ in found), dict(by_dag))
 
     def among(self, transaction: LockingTransaction, rows: Sequence[Sequence[str]]) -> set[int]:
-        """Return which of these locked rows are last runs by now, by their place."""
+        """Return which of these locked rows are last runs now, by their index."""
         query = self._sql(rows)
         transaction.set(_HASHING.format("on"))
         found = {number for (number,) in transaction.rows(query)}

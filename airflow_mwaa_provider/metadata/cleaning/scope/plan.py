@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counting what is to go before anything goes, and saying what else is worth doing."""
+"""Count the rows to delete before any is deleted, and advise what else to do."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["check_dags", "count_rows", "expressions_sql", "make_plan", "no_dag", "with_undated"]
 
 
-# PostgreSQL takes an expression such as "the runs that are deleted" for one row, and would go through all of it once
-# for each row of another table.
+# PostgreSQL expects one row of an expression such as "the runs that are deleted", and would scan all of it once for
+# each row of another table.
 _COUNTING = "SET LOCAL enable_nestloop TO off; SET LOCAL jit TO off; "
-# Of one connection on a small machine; a task has a dozen foreign keys to look after.
+# Of one connection on a small machine; a task has a dozen foreign keys to check.
 _SECONDS_A_ROW = {"task_instance": 45e-6, "dag_run": 60e-6}
 _SECONDS_A_SMALL_ROW = 6e-6
 _MANY_ROWS = 10_000
@@ -35,9 +35,9 @@ _MUCH = 0.2
 
 
 def check_dags(schema: Schema, options: CleanupOptions, ask: Callable[[str, str], list[tuple[Any, ...]]]) -> None:
-    """Check that there are DAGs, or at least runs of DAGs, of the names that were asked for.
+    """Check that each name in ``dag_ids`` has a DAG, or at least a run.
 
-    :raises MwaaInputError: there is none of some name.
+    :raises MwaaInputError: a name has neither.
     """
     if options.dag_ids is None or "dag" not in schema.tables:
         return
@@ -46,24 +46,24 @@ def check_dags(schema: Schema, options: CleanupOptions, ask: Callable[[str, str]
         f"SELECT u.name FROM unnest({array_literal(options.dag_ids)}::text[]) u(name) "
         f"WHERE NOT EXISTS (SELECT 1 FROM {dags} d WHERE d.dag_id = u.name) "
         f"AND NOT EXISTS (SELECT 1 FROM {runs} r WHERE r.dag_id = u.name)",
-        "looking for the DAGs that were named",
+        "looking for the DAGs in dag_ids",
     )
     if unknown:
         [name] = unknown[0]
-        known = [dag_id for (dag_id,) in ask(f"SELECT d.dag_id FROM {dags} d", "looking for the names of DAGs")]
+        known = [dag_id for (dag_id,) in ask(f"SELECT d.dag_id FROM {dags} d", "reading the names of DAGs")]
         raise no_dag(name, known)
 
 
 def no_dag(name: str, known: Iterable[str]) -> MwaaInputError:
     """Return the error for a name that no DAG has.
 
-    :param known: the names of DAGs that there are.
+    :param known: the names of all DAGs.
     """
-    return MwaaInputError(f"dag_ids: no DAG is called {name!r}{near(name, known)}. Correct it, or leave it out.")
+    return MwaaInputError(f"dag_ids: no DAG is named {name!r}{near(name, known)}. Correct it, or leave it out.")
 
 
 def with_undated(units: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> list[CleanupUnit]:
-    """Let rows without a date go whose number is below that of something old: numbers are given in order."""
+    """Return units that also delete rows without a date if a row with a higher id is old: ids are given in order."""
     return [_with_undated(unit, ask) if unit.undated_sql else unit for unit in units]
 
 
@@ -71,7 +71,7 @@ def _with_undated(unit: CleanupUnit, ask: Callable[[str, str], list[tuple[Any, .
     key = f"t.{quoted(unit.root_table.key[0])}"
     [(limit,)] = ask(
         f"SELECT max({key}) FROM {unit.schema.qualified(unit.root_table.name)} t WHERE {unit.old_sql}",
-        f"looking for what is old in {unit.root_table.name}",
+        f"looking for old rows of {unit.root_table.name}",
     )
     if limit is None:
         return unit
@@ -81,24 +81,24 @@ def _with_undated(unit: CleanupUnit, ask: Callable[[str, str], list[tuple[Any, .
 def count_rows(
     units: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]]
 ) -> Iterator[tuple[CleanupUnit, dict[str, int]]]:
-    """Count what of each table goes, unit by unit.
+    """Count the rows to delete of each table, unit by unit.
 
-    :param ask: runs a query, told what for.
+    :param ask: runs a query; its second argument says what for.
     """
     for number, unit in enumerate(units):
         earlier = units[:number]
         counts = ", ".join(f"({unit.count_sql(part)})" for part in unit.parts)
         query = f"{_COUNTING}{expressions_sql(unit, earlier)} SELECT {counts}"
-        [found] = ask(query, f"counting what is to go of {unit.name}")
+        [found] = ask(query, f"counting rows of {unit.name} to delete")
         yield unit, {part.table.name: count for part, count in zip(unit.parts, found, strict=True)}
 
 
 def make_plan(
     schema: Schema, units: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]], now: datetime
 ) -> Plan:
-    """Count what goes and what stays, and look around.
+    """Count what would be deleted and kept, and add advice.
 
-    :raises DatabaseRefused: a query took longer than it may.
+    :raises DatabaseRefused: a query took too long.
     """
     tables: dict[str, TablePlan] = {}
     for unit, rows in count_rows(units, ask):
@@ -124,7 +124,7 @@ def make_plan(
 
 
 def expressions_sql(unit: CleanupUnit, earlier: Sequence[CleanupUnit], *, itself: bool = True) -> str:
-    """Write WITH and the rows of the units that this one's conditions speak of, and its own."""
+    """Return ``WITH`` and the expressions for this unit, and for earlier units that its conditions refer to."""
     needed: list[CleanupUnit] = []
 
     def visit(one: CleanupUnit) -> None:
@@ -146,21 +146,21 @@ def expressions_sql(unit: CleanupUnit, earlier: Sequence[CleanupUnit], *, itself
 
 
 def _kept(units: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]]) -> Iterator[RetainedRows]:
-    """Say what keeps rows that are old enough: each row counts for the first reason."""
+    """Count the rows that are old enough and kept; each row counts for its first reason."""
     for number, unit in enumerate(units):
         if not unit.deletes_root_rows or not unit.guards:
             continue
         query = f"{_COUNTING}{_reasons_sql(unit, units[:number])}"
-        rows = ask(query, f"asking what keeps rows of {unit.name}")
+        rows = ask(query, f"counting rows of {unit.name} that are kept")
         for place, count in rows:
             if place is not None:
                 yield RetainedRows(unit.root_table.name, unit.guards[place].why, count)
 
 
 def _reasons_sql(unit: CleanupUnit, earlier: Sequence[CleanupUnit]) -> str:
-    """Write a query that counts what is old enough and kept, by the place of the first guard that keeps it.
+    """Return a query that counts rows that are old enough and kept, by the index of the first guard that keeps them.
 
-    Each guard is asked of all of them at once: asked within a CASE it would be asked row by row.
+    Each guard is evaluated for all rows at once: within a CASE it would be evaluated row by row.
     """
     table = unit.schema.qualified(unit.root_table.name)
     keys = ", ".join(f"t.{quoted(column.name)}" for column in unit.key)
@@ -173,7 +173,7 @@ def _reasons_sql(unit: CleanupUnit, earlier: Sequence[CleanupUnit]) -> str:
         reason = unit.among_sql(guard) if guard.among else unit.kept_sql(guard, earlier)
         how = f"({reason}) IS NOT FALSE" if guard.sql else reason
         expressions.append(f"kept_{place} AS MATERIALIZED (SELECT {keys} FROM kept t WHERE {how})")
-        # A join and no IN: how large a table PostgreSQL hashes for that is bounded.
+        # A join, not IN: PostgreSQL limits the size of the table that it hashes for IN.
         on = " AND ".join(f"k{place}.{quoted(c.name)} = t.{quoted(c.name)}" for c in unit.key)
         joins.append(f"LEFT JOIN kept_{place} k{place} ON {on}")
         cases.append(f"WHEN k{place}.{quoted(unit.key[0].name)} IS NOT NULL THEN {place}")
@@ -194,19 +194,20 @@ def _advice(
     if large:
         names = ", ".join(sorted(t.table for t in large))
         yield (
-            f"Afterwards run VACUUM (ANALYZE) on {names}: a large part of their rows goes. PostgreSQL uses the space "
-            "again, and does not give it back; VACUUM FULL and pg_repack do, of which the first locks the table."
+            f"Afterwards run VACUUM (ANALYZE) on {names}, because a large part of their rows is deleted. PostgreSQL "
+            "reuses the space, and does not return it to the disk; VACUUM FULL and pg_repack do, and VACUUM FULL locks "
+            "the table."
         )
-    for name, dead, live, is_off in ask(_DEAD.format(schema=_literal(schema.name)), "asking about dead rows"):
-        why = "autovacuum is off for it" if is_off else "autovacuum does not keep up"
-        yield f"{name} has {dead:,} dead rows beside {live:,} live ones: {why}. VACUUM it before, or the scan is slow."
+    for name, dead, live, is_off in ask(_DEAD.format(schema=_literal(schema.name)), "reading statistics of dead rows"):
+        why = "autovacuum is off" if is_off else "autovacuum does not keep up"
+        yield f"{name} has {dead:,} dead and {live:,} live rows: {why}. VACUUM it first, or scans are slow."
     left = [name for name in schema.tables if registry.is_bookkeeping(name) and not name.startswith("alembic")]
     if left:
         size = sum(schema.tables[name].total_bytes for name in left)
         others = f" and {len(left) - 1} others" if len(left) > 1 else ""
         yield (
-            f"{left[0]}{others}, left by a migration or db clean, take{'s' if len(left) == 1 else ''} {size:,} bytes: "
-            "airflow db drop-archived drops those of db clean."
+            f"{left[0]}{others}, left by a migration or db clean, take{'s' if len(left) == 1 else ''} {size:,} bytes. "
+            "Drop those of db clean with airflow db drop-archived."
         )
     going = {t.table for t in tables if t.rows}
     for name in sorted(going):
@@ -218,8 +219,8 @@ def _advice(
             if not any(set(index[:count]) == set(reference.columns) for index in schema.tables[child].indexes):
                 columns = ", ".join(reference.columns)
                 yield (
-                    f"{child}({columns}) has no index: for each row of {name} that goes, PostgreSQL reads all "
-                    f"{rows:,} rows of it. An index there (CREATE INDEX CONCURRENTLY) makes it faster."
+                    f"{child}({columns}) has no index: for each deleted row of {name}, PostgreSQL reads all {rows:,} "
+                    f"rows of {child}. Create an index (CREATE INDEX CONCURRENTLY) for a faster cleanup."
                 )
 
 

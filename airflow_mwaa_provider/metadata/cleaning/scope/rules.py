@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may go: for each table that grows, what its age is and what keeps a row of it in spite of its age.
+"""What may be deleted: for each table that grows, what the age of a row is, and what keeps a row of any age.
 
-A table that is in none of these, and hangs on none of them, is left alone: it says what is, and not what happened.
+Tables that are not here, and do not depend on one that is, are never cleaned: they hold what exists, not what happened.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ RUNS = "dag_run"
 TASKS = "task_instance"
 FINISHED_RUN_STATES = ("success", "failed")
 ACTIVE_TASK_STATES = ("running", "restarting", "queued", "deferred", "awaiting_input")
-"""States in which something is being done about a task, even where its run has ended."""
+"""States in which a task is being worked on, even if its run has ended."""
 
 
 @dataclass(frozen=True)
 class RetentionRule:
-    """What keeps a row in spite of its age: a condition on the row itself, or on other rows, never both in one.
+    """A reason to keep a row of any age: a condition on the row itself, or on other rows, but never both.
 
-    The row is called ``t``. What other rows keep is asked again in the transaction that deletes it.
+    The row is called ``t``. A rule on other rows is checked again in the transaction that deletes the row.
 
-    :param why: a clause about such a row.
-    :param sql: a condition on its own columns, true or NULL where it is kept; it reads no other row.
-    :param query: instead, a query on other rows that finds something where it is kept; ``{name}`` stands for a table's
-        name in full.
-    :param is_lack: it is kept where the query finds nothing.
-    :param among: a query for the keys of all rows that are kept, where that is quicker than to ask for each.
-    :param needs: tables without which this says nothing.
+    :param why: a clause about a row that is kept.
+    :param sql: a condition on its own columns, true or NULL if the row is kept; it must not read other rows.
+    :param query: instead, a query on other rows that finds something if the row is kept; ``{name}`` stands for the full
+        name of a table.
+    :param is_lack: the row is kept if the query finds nothing.
+    :param among: a query for the keys of all rows that are kept, if that is faster than a query for each row.
+    :param needs: tables that must exist for the rule to apply.
     """
 
     why: str
@@ -61,11 +61,11 @@ class RetentionRule:
 class Root:
     """A table whose rows are deleted by their own age, with their dependents.
 
-    :param time: columns that say when what it tells of ended; the first that isn't NULL counts.
-    :param retention_rules: besides references to it, or to its dependents, from tables that are not deleted along.
-    :param cascaded: tables whose rows may be deleted with it.
-    :param referrers: tables and columns that hold its primary key, and that the database does not know for references.
-    :param forgotten_by: tables and columns that may lose what they refer to.
+    :param time: columns that say when a row ended; the first that isn't NULL counts.
+    :param retention_rules: what keeps a row, besides references from tables whose rows are not deleted with it.
+    :param cascaded: tables whose rows may be deleted with a row.
+    :param referrers: tables and columns that hold its primary key without a foreign key.
+    :param forgotten_by: tables and columns whose references to a row may be set to NULL.
     :param is_referred_to: whether other tables of Airflow refer to its rows, which are then kept. A connection to the
         database reads this from its catalog.
     """
@@ -84,29 +84,29 @@ def _states(values: tuple[str, ...]) -> str:
 
 _EVENT_IS_AWAITED = (
     RetentionRule(
-        "a run that is yet to come may want it: its asset is queued",
+        "a future run may need it, because its asset is queued",
         query="SELECT 1 FROM {asset_dag_run_queue} q WHERE q.asset_id = t.asset_id",
         needs=("asset_dag_run_queue",),
     ),
     RetentionRule(
-        "a run that is yet to come may want it: its dataset is queued",
+        "a future run may need it, because its dataset is queued",
         query="SELECT 1 FROM {dataset_dag_run_queue} q WHERE q.dataset_id = t.dataset_id",
         needs=("dataset_dag_run_queue", "dataset_event"),
     ),
     RetentionRule(
-        "a run that is yet to come may want it: its DAG waits for other assets",
+        "a future run may need it, because its DAG waits for other assets",
         query="SELECT 1 FROM {asset_dag_run_queue} q JOIN {dag_schedule_asset_reference} s "
         "ON s.dag_id = q.target_dag_id WHERE s.asset_id = t.asset_id",
         needs=("asset_dag_run_queue", "dag_schedule_asset_reference"),
     ),
     RetentionRule(
-        "a run that is yet to come may want it: its DAG waits for other datasets",
+        "a future run may need it, because its DAG waits for other datasets",
         query="SELECT 1 FROM {dataset_dag_run_queue} q JOIN {dag_schedule_dataset_reference} s "
         "ON s.dag_id = q.target_dag_id WHERE s.dataset_id = t.dataset_id",
         needs=("dataset_dag_run_queue", "dag_schedule_dataset_reference"),
     ),
     RetentionRule(
-        "it is the last of its asset",
+        "it is the last event of its asset",
         query="SELECT 1 FROM {asset_event} e WHERE e.asset_id = t.asset_id "
         "AND (e.timestamp, e.id) > (t.timestamp, t.id)",
         is_lack=True,
@@ -115,7 +115,7 @@ _EVENT_IS_AWAITED = (
         needs=("asset_event",),
     ),
     RetentionRule(
-        "it is the last of its dataset",
+        "it is the last event of its dataset",
         query="SELECT 1 FROM {dataset_event} e WHERE e.dataset_id = t.dataset_id "
         "AND (e.timestamp, e.id) > (t.timestamp, t.id)",
         is_lack=True,
@@ -124,7 +124,7 @@ _EVENT_IS_AWAITED = (
         needs=("dataset_event",),
     ),
     RetentionRule(
-        "a run of its partition is yet to come",
+        "its partition has no run yet",
         query="SELECT 1 FROM {partitioned_asset_key_log} l JOIN {asset_partition_dag_run} p "
         "ON p.id = l.asset_partition_dag_run_id WHERE l.asset_event_id = t.id AND p.created_dag_run_id IS NULL",
         needs=("partitioned_asset_key_log", "asset_partition_dag_run"),
@@ -155,7 +155,7 @@ ROOTS: dict[str, Root] = {
         ("created_at",),
         (
             RetentionRule(
-                "a run of its partition is yet to come",
+                "its partition has no run yet",
                 query="SELECT 1 FROM {asset_partition_dag_run} p WHERE p.id = t.asset_partition_dag_run_id "
                 "AND p.created_dag_run_id IS NULL",
                 needs=("asset_partition_dag_run",),
@@ -210,7 +210,7 @@ ROOTS: dict[str, Root] = {
     "session": Root(("expiry",)),
     "revoked_token": Root(("exp",)),
 }  # fmt: skip
-"""In the order in which they are cleaned: what others refer to comes after them."""
+"""In the order in which they are cleaned: children before their parents."""
 
 YOUNG: dict[str, tuple[str, ...]] = {
     "task_instance": ("end_date", "start_date"),
@@ -228,16 +228,16 @@ YOUNG: dict[str, tuple[str, ...]] = {
     "serialized_dag": ("last_updated", "created_at"),
     "dag_code": ("last_updated", "created_at"),
 }
-"""Tables that go along with others, and columns by which a row that is too young keeps what it hangs on."""
+"""Tables that are deleted with others, and the columns by which a row that is too young keeps its parent."""
 
 ALONE = (
     "task_instance", "task_instance_history", "task_instance_note", "task_reschedule", "task_fail", "task_state_store",
     "rendered_task_instance_fields", "xcom", "dag_run_note",
 )  # fmt: skip
-"""Tables that hang on runs, and whose rows of finished runs may go without them."""
+"""Dependents of runs whose rows of finished runs may be deleted without them."""
 
 WRITTEN_ONCE = ("task_instance_history", "task_reschedule", "task_fail")
-"""Tables whose rows nobody changes: what was seen of one holds when it is deleted."""
+"""Tables whose rows never change: what was checked of a row holds when it is deleted."""
 
 NOT_GROWING = ("dag_warning", "dag_priority_parsing_request", "dag_pickle")
-"""Tables that tell of what is, although rows of them have a date."""
+"""Tables that hold what exists, although their rows have a date."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is deleted together: rows of one table that go by their age, and what hangs on them; and the SQL for it."""
+"""Rows that are deleted together: old rows of a root table and their dependents; and the SQL for them."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class RetentionGuard:
 
 @dataclass(frozen=True)
 class DependentTable:
-    """A table that loses rows.
+    """A table from which rows are deleted: the root table itself, or one whose rows depend on it.
 
-    :param path: how its rows lead to those that they go with; ``None`` for the table of those themselves.
-    :param time: columns that say when a row of it last told of something.
-    :param direct: a shorter way, by an index, that leads to the same.
+    :param path: how its rows refer to the rows of the root table; ``None`` for the root table itself.
+    :param time: columns with the last time of a row.
+    :param direct: a shorter path, by an index, to the same rows.
     """
 
     table: Table
@@ -78,11 +78,11 @@ class DependentTable:
     direct: Path | None = None
 
     def time_sql(self, alias: str = "t") -> str | None:
-        """Write when a row last told of something; ``None`` where it doesn't say."""
+        """Return the SQL for the last time of a row; ``None`` if the table has no such column."""
         return first_time_sql(self.table, self.time, alias)
 
     def rows_sql(self, schema: Schema, condition: str, alias: str = "c", end: str = "t") -> str:
-        """Write a query that finds something where rows of it hang on a row of the root and meet a condition."""
+        """Return a query that finds something if rows of it depend on a root row and meet a condition."""
         assert self.path is not None
         between, ends = self.path.joins(schema, alias)
         on = " AND ".join(f"{ours} = {end}.{quoted(theirs)}" for ours, theirs in ends)
@@ -92,15 +92,15 @@ class DependentTable:
 
 @dataclass(frozen=True, eq=False)
 class CleanupUnit:
-    """Rows of one table, the root, and what hangs on them.
+    """Rows of one table, the root table, and their dependents.
 
-    :param name: the table that it is about: the root, or the only one that loses rows.
-    :param parts: what loses rows, children first; the root comes last, if its rows go too.
-    :param cutoff: what ended before this is old enough.
-    :param old_sql: whether a row of the root, called ``t``, is old enough.
-    :param undated_sql: whether a row has no date to tell its age by; empty where each has one.
-    :param guards: what keeps it nevertheless.
-    :param without: units that take rows of the same tables before it.
+    :param name: the root table, or the only table from which rows are deleted.
+    :param parts: tables from which rows are deleted, children first; the root table is the last, if it is one of them.
+    :param cutoff: rows that ended before it are old enough.
+    :param old_sql: whether a row of the root table, called ``t``, is old enough.
+    :param undated_sql: whether a row has no date; empty if each row has one.
+    :param guards: what keeps old rows.
+    :param without: earlier units that delete rows of the same tables.
     """
 
     name: str
@@ -115,22 +115,22 @@ class CleanupUnit:
 
     @property
     def tables(self) -> list[str]:
-        """Tables that lose rows, in their order."""
+        """Tables from which rows are deleted, in their order."""
         return [part.table.name for part in self.parts]
 
     @property
     def deletes_root_rows(self) -> bool:
-        """Whether rows of the root go."""
+        """Whether rows of the root table are deleted."""
         return self.parts[-1].path is None
 
     @property
     def key(self) -> tuple[Column, ...]:
-        """The primary key of the root."""
+        """The primary key of the root table."""
         return tuple(self.root_table.column(name) for name in self.root_table.key)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the root that it takes to find what hangs on it: the key first."""
+        """Columns of the root table by which dependents are found: the key first."""
         wanted = list(self.root_table.key)
         for part in self.parts:
             wanted += part.path.first_columns if part.path else ()
@@ -138,27 +138,27 @@ class CleanupUnit:
         return tuple(dict.fromkeys(wanted))
 
     def keys_sql(self, rows: Sequence[Sequence[str]]) -> str:
-        """Write keys of the root, the first of each row's texts, as a table; numbered from 0 on."""
+        """Return the SQL for a table of root keys, the first strings of each row, numbered from 0."""
         count = len(self.key)
         return values_table_sql([(column.name, column.type) for column in self.key], [row[:count] for row in rows])
 
     def values_table_sql(self, rows: Sequence[Sequence[str]]) -> str:
-        """Write rows of the root, by the texts of :attr:`columns`, as a table; numbered from 0 on."""
+        """Return the SQL for a table of root rows, as strings of :attr:`columns`, numbered from 0."""
         return values_table_sql([(name, self.root_table.column(name).type) for name in self.columns], rows)
 
     @property
     def row_condition_sql(self) -> str:
-        """Whether a row is deleted, as far as it tells itself."""
+        """The condition for deleting a row, as far as it depends on the row itself."""
         return " AND ".join([self.old_sql, *(_is_not(guard.sql) for guard in self.guards if guard.sql)])
 
     def kept_sql(self, guard: RetentionGuard, earlier: Sequence[CleanupUnit] = (), *, negated: bool = False) -> str:
-        """Write whether a guard keeps a row, where rows that ``earlier`` units take are thought of as gone."""
+        """Return the condition for a guard to keep a row, as if rows of ``earlier`` units were already deleted."""
         if guard.sql:
             return _is_not(guard.sql) if negated else guard.sql
         if not guard.query and guard.path is None:
             return _is_not(self.among_sql(guard)) if negated else self.among_sql(guard)
         query = self._query_of(guard.path, earlier) if guard.path is not None else guard.query
-        # In these forms PostgreSQL makes joins of them.
+        # PostgreSQL turns these forms into joins.
         return f"{'NOT ' if negated is not guard.is_lack else ''}EXISTS ({query})"
 
     def _query_of(self, path: Path, earlier: Sequence[CleanupUnit]) -> str:
@@ -169,7 +169,7 @@ class CleanupUnit:
         return f"SELECT 1 FROM {source} WHERE {' AND '.join(there)}"
 
     def expired_condition_sql(self, earlier: Sequence[CleanupUnit] = ()) -> str:
-        """Write whether a row of the root, called ``t``, is deleted."""
+        """Return the condition for deleting a row of the root table, called ``t``."""
         terms = [self.old_sql]
         for guard in self.guards:
             if guard.among:
@@ -179,16 +179,16 @@ class CleanupUnit:
         return " AND ".join(terms)
 
     def among_sql(self, guard: RetentionGuard) -> str:
-        """Write whether a row is among those that a guard keeps, found for the whole table at once."""
+        """Return the condition for a row to be among those that a guard keeps, found for the whole table at once."""
         return f"t.{quoted(self.root_table.key[0])} IN ({guard.among})"
 
     @property
     def expired_cte(self) -> str:
-        """Name of the common table expression with the rows of the root that go."""
+        """The name of the common table expression with the root rows to delete."""
         return quoted(f"expired rows of {self.name}")
 
     def expired_cte_sql(self, earlier: Sequence[CleanupUnit] = ()) -> str:
-        """Write that expression."""
+        """Return that expression."""
         columns = ", ".join(f"t.{quoted(name)}" for name in self.columns)
         return (
             f"{self.expired_cte} AS MATERIALIZED (SELECT {columns} "
@@ -196,12 +196,12 @@ class CleanupUnit:
         )
 
     def taking_sql(self, table: str, alias: str = "x") -> str:
-        """Write a query that finds something if a row of a table, under an alias, goes with this unit."""
+        """Return a query that finds something if a row of a table, under an alias, is deleted with this unit."""
         part = next(part for part in self.parts if part.table.name == table)
         if part.path is None:
             same = " AND ".join(f"k.{quoted(name)} = {alias}.{quoted(name)}" for name in self.root_table.key)
             return f"SELECT 1 FROM {self.expired_cte} k WHERE {same}"
-        # The first step leads away from the alias; what it leads to is another table, joined from there on.
+        # The first step leads from the alias to another table; the next ones are joined to that.
         between, ends = part.path.joins(self.schema, alias)
         on = " AND ".join(f"k.{quoted(theirs)} = {ours}" for ours, theirs in ends)
         if not between:
@@ -211,7 +211,7 @@ class CleanupUnit:
         return f"SELECT 1 FROM {source} WHERE {first.condition}"
 
     def count_sql(self, part: DependentTable) -> str:
-        """Write a query that counts what of a part goes, beside :meth:`expired_cte_sql`."""
+        """Return a query that counts the rows of a part to delete; it needs :meth:`expired_cte_sql`."""
         if part.path is None:
             return f"SELECT count(*) FROM {self.expired_cte}"
         between, ends = part.path.joins(self.schema)
@@ -226,13 +226,13 @@ class CleanupUnit:
 
 
 def moment_sql(moment: datetime) -> str:
-    """Write a point in time."""
+    """Return the SQL for a point in time."""
     return f"{text_literal(moment.isoformat())}::timestamptz"
 
 
 def values_table_sql(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
-    """Write rows of text as a table of values of these names and types, numbered from 0 on."""
-    # A literal for each column: one for each value takes the server longer to read than many a statement to run.
+    """Return the SQL for a table of these names and types with the given rows of strings, numbered from 0."""
+    # One literal per column: the server would take longer to parse one per value than to run many a statement.
     arrays = ", ".join(f"{array_literal([row[place] for row in rows])}::text[]" for place in range(len(columns)))
     names = [f"c{place}" for place in range(len(columns))]
     items = ", ".join(
@@ -242,13 +242,13 @@ def values_table_sql(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence
 
 
 def array_literal(texts: Sequence[str]) -> str:
-    """Write texts as an array, without its type."""
+    """Return the SQL for an array of strings, without its type."""
     items = ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
     return text_literal(f"{{{items}}}")
 
 
 def first_time_sql(table: Table, names: Sequence[str], alias: str = "t") -> str | None:
-    """Write the first of these columns that isn't NULL; ``None`` where the table has none of them."""
+    """Return the SQL for the first of these columns that isn't NULL; ``None`` if the table has none of them."""
     terms = [timestamp_sql(table, alias, name) for name in table.first_of(names)]
     if not terms:
         return None
