@@ -13,6 +13,7 @@ from airflow_mwaa_provider.metadata.catalog import registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
 __all__ = [
     "Column",
@@ -23,6 +24,7 @@ __all__ = [
     "quoted",
     "read_schema",
     "text_literal",
+    "time_literal",
     "timestamp_sql",
 ]
 
@@ -216,6 +218,11 @@ def quoted(name: str) -> str:
 def text_literal(text: str) -> str:
     """Return an SQL string literal; this assumes standard_conforming_strings, PostgreSQL's default since 9.1."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def time_literal(time: datetime) -> str:
+    """Return the SQL for a point in time."""
+    return f"{text_literal(time.isoformat())}::timestamptz"
 
 
 def read_schema(connection: Any) -> Schema:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, TableNotFound
 from airflow_mwaa_provider.metadata.catalog import registry
-from airflow_mwaa_provider.metadata.catalog.schema import Column, Schema, Table, quoted, text_literal
+from airflow_mwaa_provider.metadata.catalog.schema import Column, Schema, Table, quoted, text_literal, time_literal
 from airflow_mwaa_provider.metadata.catalog.snapshot import written_since_sql
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class Window:
     until: datetime | None = None
 
     def __post_init__(self) -> None:
-        for name, moment in (("since", self.since), ("until", self.until)):
-            if moment is not None and moment.tzinfo is None:
-                raise MwaaInputError(f"{name}={moment} has no time zone. Write {moment.isoformat()}+00:00.")
+        for name, time in (("since", self.since), ("until", self.until)):
+            if time is not None and time.tzinfo is None:
+                raise MwaaInputError(f"{name}={time} has no time zone. Write {time.isoformat()}+00:00.")
         if self.since and self.until and self.since >= self.until:
             raise MwaaInputError(f"since={self.since.isoformat()} must be before until={self.until.isoformat()}.")
 
@@ -70,9 +70,9 @@ class Window:
         """Return the condition that a point in time lies in the window. NULL does if its beginning is open."""
         terms = []
         if self.since is not None:
-            terms.append(f"{expression} >= {_moment(self.since)}")
+            terms.append(f"{expression} >= {time_literal(self.since)}")
         if self.until is not None:
-            before = f"{expression} < {_moment(self.until)}"
+            before = f"{expression} < {time_literal(self.until)}"
             terms.append(before if self.since is not None else f"({before} OR {expression} IS NULL)")
         return " AND ".join(terms)
 
@@ -172,7 +172,7 @@ class TableRows:
     def _is_changed(self, changed: str) -> str:
         # A row without a time, or with one in the future, is read now: it might never be in a later window.
         until = self.window.until
-        due = f"({changed} < {_moment(until)} OR {changed} IS NULL OR {changed} > now())" if until else "true"
+        due = f"({changed} < {time_literal(until)} OR {changed} IS NULL OR {changed} > now())" if until else "true"
         if self.window.since is None:
             return due
         within = self.window.condition(changed)
@@ -330,10 +330,6 @@ def _shown(table: Table, wanted: set[str], left_out: set[str]) -> tuple[Column, 
 
 def _secret(table: Table) -> set[str]:
     return {column.name for column in table.columns if registry.is_secret(table.name, column.name)}
-
-
-def _moment(moment: datetime) -> str:
-    return f"{text_literal(moment.isoformat())}::timestamptz"
 
 
 def has_readable_key(rows: TableRows) -> bool:

@@ -201,9 +201,9 @@ class Outcome:
         if why not in self.skipped:
             self.skipped.append(why)
 
-    def time_out(self, limit: timedelta | None, goes_on: str = "the next cleanup continues here") -> None:
+    def time_out(self, limit: timedelta | None, on_timeout: str = "the next cleanup continues here") -> None:
         """Record that ``max_duration`` was over."""
-        self.timed_out = f"max_duration of {limit} was over: {goes_on}"
+        self.timed_out = f"max_duration of {limit} was over: {on_timeout}"
         self.record_skipped(self.timed_out)
 
     def summary(self) -> dict[str, dict[str, Any]]:

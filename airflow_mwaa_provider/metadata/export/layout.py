@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.metadata.catalog.schema import text_literal
+from airflow_mwaa_provider.metadata.catalog.schema import time_literal
 from airflow_mwaa_provider.metadata.export.formats import FILE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Partitioning(str):
         elif changed_before is None:
             sql = f"'{NEW}/' || {date}"
         else:
-            before = f"{time_sql} < {text_literal(changed_before.isoformat())}::timestamptz"
+            before = f"{time_sql} < {time_literal(changed_before)}"
             sql = f"CASE WHEN {before} THEN '{CHANGED}/' ELSE '{NEW}/' END || {date}"
         made = super().__new__(cls, sql)
         made._is_increment = is_increment

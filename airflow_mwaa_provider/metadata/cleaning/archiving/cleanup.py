@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_mwaa_provider.exceptions import DatabaseRefused
 from airflow_mwaa_provider.metadata.catalog.schema import read_schema
 from airflow_mwaa_provider.metadata.cleaning.archiving.digests import Digests, Spool
-from airflow_mwaa_provider.metadata.cleaning.archiving.windows import Stays, WindowDeleter
-from airflow_mwaa_provider.metadata.cleaning.archiving.writer import ArchiveWriter, count_going, without_secrets
+from airflow_mwaa_provider.metadata.cleaning.archiving.windows import KeptBecause, WindowDeleter
+from airflow_mwaa_provider.metadata.cleaning.archiving.writer import ArchiveWriter, count_expired, without_secrets
 from airflow_mwaa_provider.metadata.cleaning.deleting.session import CleanupSession, reference_time
 from airflow_mwaa_provider.metadata.cleaning.scope.choose import choose_units
 from airflow_mwaa_provider.metadata.cleaning.scope.plan import check_dags, with_undated
@@ -79,12 +79,12 @@ def run_archived_cleanup(
     """
     units: list[CleanupUnit] = []
     secret: list[CleanupUnit] = []
-    moment: list[datetime] = []
+    times: list[datetime] = []
 
     def prepare(connection: CleanupConnection) -> tuple[Schema, list[CleanupUnit]]:
         schema = connection.rows_of(read_schema, "reading its tables")
         now = reference_time(connection, options)
-        moment.append(now)
+        times.append(now)
         found, left_out = without_secrets(schema, choose_units(schema, options, now), options)
         check_dags(schema, options, connection.ask)
         units.extend(found)
@@ -95,7 +95,7 @@ def run_archived_cleanup(
         session = stack.enter_context(
             CleanupSession.open(
                 database, options, prepare, tell, progress=progress, wait_timeout_s=wait_timeout_s,
-                goes_on="the next cleanup archives the rest again, and continues",
+                on_timeout="the next cleanup archives the rest again, and continues",
             )
         )  # fmt: skip
         outcome = session.outcome
@@ -113,12 +113,12 @@ def run_archived_cleanup(
 
             settled = with_undated(units, ask)
             for unit in with_undated(secret, ask):
-                if rows := count_going(unit, settled, ask):
+                if rows := count_expired(unit, settled, ask):
                     outcome.record_skipped(
                         f"{unit.name}: {rows:,} old rows may hold secrets and cannot be archived; a cleanup without "
                         "archive_to deletes them"
                     )
-            archive = writer.take(source, settled, moment[0], route)
+            archive = writer.take(source, settled, times[0], route)
         if archive is not None:
             writer.publish(archive)
             outcome.archive = archive.place
@@ -134,7 +134,7 @@ class _ArchivedDeletion:
         self._session = session
         self._spool = spool
         self._lock = threading.Lock()
-        self._stays: dict[tuple[str, str], tuple[Key, int]] = {}
+        self._kept: dict[tuple[str, str], tuple[Key, int]] = {}
 
     def run(self, archive: Archive) -> None:
         """Delete unit by unit; if one fails, the others are still cleaned."""
@@ -145,7 +145,7 @@ class _ArchivedDeletion:
             windows = archive.windows[unit.name]
             if windows and self._session.should_continue():
                 self._delete(unit, windows, going, archive.rows)
-        for (what, why), (key, count) in self._stays.items():
+        for (what, why), (key, count) in self._kept.items():
             others = f" (and {count - 1:,} others)" if count > 1 else ""
             self._session.record_skipped(f"{what} {' '.join(' '.join(key).split())}{others} {why}")
 
@@ -170,7 +170,7 @@ class _ArchivedDeletion:
 
         def work(connection: CleanupConnection) -> None:
             task = WindowDeleter(
-                Digests(unit, going), connection, last_runs, count, session.should_continue, self._stay
+                Digests(unit, going), connection, last_runs, count, session.should_continue, self._record_kept
             )
             for window in take():
                 if not session.should_continue():
@@ -179,8 +179,8 @@ class _ArchivedDeletion:
 
         session.work(unit, work)
 
-    def _stay(self, unit: CleanupUnit, why: Stays, keys: list[Key]) -> None:
+    def _record_kept(self, unit: CleanupUnit, why: KeptBecause, keys: list[Key]) -> None:
         what = unit.name if unit.deletes_root_rows else f"{unit.name} of {unit.root_table.name}"
         with self._lock:
-            first, count = self._stays.get((what, why.value), (keys[0], 0))
-            self._stays[what, why.value] = (first, count + len(keys))
+            first, count = self._kept.get((what, why.value), (keys[0], 0))
+            self._kept[what, why.value] = (first, count + len(keys))

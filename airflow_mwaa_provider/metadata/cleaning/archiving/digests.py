@@ -129,7 +129,7 @@ class Digests:
         items = ", ".join(f"k.{key} AS {name}" for key, name in zip(keys, names, strict=True))
         parts = []
         for number, part in enumerate(self.unit.parts):
-            source, where = hanging(self.unit, part, self.unit.expired_cte)
+            source, where = dependent_rows_sql(self.unit, part, self.unit.expired_cte)
             table = self.unit.schema.qualified(part.table.name)
             conditions = " AND ".join([where, *elsewhere(self.unit, part)])
             parts.append(
@@ -173,14 +173,14 @@ class Digests:
         referred = {reference.table for part in self.unit.parts for reference in part.table.references}
         for part in reversed(self.unit.parts):
             if part.path is not None and part.table.name in referred:
-                source, where = hanging(self.unit, part, self.unit.values_table_sql(rows))
+                source, where = dependent_rows_sql(self.unit, part, self.unit.values_table_sql(rows))
                 table = self.unit.schema.qualified(part.table.name)
                 yield f"SELECT count(*) FROM (SELECT 1 FROM {table} t, {source} WHERE {where} FOR UPDATE OF t) r"
 
     def delete(self, number: int, rows: Sequence[Key]) -> str:
         """Delete the rows of a part that depend on locked rows; return their count and digest, by number from 0."""
         part = self.unit.parts[number]
-        source, where = hanging(self.unit, part, self.unit.values_table_sql(rows))
+        source, where = dependent_rows_sql(self.unit, part, self.unit.values_table_sql(rows))
         return (
             f"WITH gone AS (DELETE FROM {self.unit.schema.qualified(part.table.name)} t USING {source} WHERE {where} "
             f"RETURNING k.number, {self.of_row(number)} AS digest) "
@@ -200,10 +200,10 @@ def total(digest: str) -> int:
 def elsewhere(unit: CleanupUnit, part: DependentTable) -> list[str]:
     """Return conditions that a row of a part, called ``t``, is not deleted with an earlier unit."""
     name = part.table.name
-    return [f"NOT EXISTS ({other.taking_sql(name, 't')})" for other in unit.without if name in other.tables]
+    return [f"NOT EXISTS ({other.deleted_with_sql(name, 't')})" for other in unit.without if name in other.tables]
 
 
-def hanging(unit: CleanupUnit, part: DependentTable, roots: str) -> tuple[str, str]:
+def dependent_rows_sql(unit: CleanupUnit, part: DependentTable, roots: str) -> tuple[str, str]:
     """Return the SQL for the rows of a part, called ``t``, that depend on given root rows.
 
     :param roots: these root rows, with the unit's columns.

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import LastRuns
     from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit
 
-__all__ = ["Stays", "WindowDeleter"]
+__all__ = ["KeptBecause", "WindowDeleter"]
 
 _TRIES = 3
 
 
-class Stays(StrEnum):
+class KeptBecause(StrEnum):
     """Why a row that is archived is still in the database."""
 
     CHANGED = "or a dependent row changed since it was archived, and is kept"
@@ -49,7 +49,7 @@ class WindowDeleter:
     :param last_runs: the runs that Airflow schedules from, if they are kept.
     :param on_deleted: called with each transaction.
     :param should_continue: called between two transactions; ``False`` ends the work.
-    :param stay: called with the root keys that are kept, and why.
+    :param record_kept: called with the root keys that are kept, and why.
     """
 
     digests: Digests
@@ -57,8 +57,8 @@ class WindowDeleter:
     last_runs: LastRuns | None
     on_deleted: Callable[[Deleted], None]
     should_continue: Callable[[], bool]
-    stay: Callable[[CleanupUnit, Stays, list[Key]], None]
-    _kept: dict[Key, Stays] = field(init=False, default_factory=dict)
+    record_kept: Callable[[CleanupUnit, KeptBecause, list[Key]], None]
+    _kept: dict[Key, KeptBecause] = field(init=False, default_factory=dict)
 
     @property
     def _unit(self) -> CleanupUnit:
@@ -70,7 +70,7 @@ class WindowDeleter:
             deleted = self._transaction(roots)
         except TransactionAborted as error:
             if len(roots) == 1:
-                self.stay(self._unit, Stays.LOCKED if error.is_locked else Stays.LARGE, list(roots))
+                self.record_kept(self._unit, KeptBecause.LOCKED if error.is_locked else KeptBecause.LARGE, list(roots))
                 return
             every = list(roots.items())
             middle = len(every) // 2
@@ -79,9 +79,9 @@ class WindowDeleter:
                     return
                 self.run(dict(half))
             return
-        for why in Stays:
+        for why in KeptBecause:
             if keys := [key for key in roots if self._kept.get(key) is why]:
-                self.stay(self._unit, why, keys)
+                self.record_kept(self._unit, why, keys)
         if deleted.total:
             self.on_deleted(deleted)
 
@@ -89,7 +89,7 @@ class WindowDeleter:
         """Delete the unchanged rows in one transaction; again without rows that turn out to have changed."""
         changed: set[Key] = set()
         for _ in range(_TRIES):
-            self._kept = dict.fromkeys(changed, Stays.CHANGED)
+            self._kept = dict.fromkeys(changed, KeptBecause.CHANGED)
             try:
                 with self.connection.transaction(f"deleting archived rows of {self._unit.name}") as transaction:
                     self._delete(transaction, {key: roots[key] for key in roots if key not in changed})
@@ -134,11 +134,11 @@ class WindowDeleter:
         if len(locked) < len(roots):
             self._look_for(transaction, [key for key in roots if key not in locked])
         going = without_kept(transaction, self._unit, rows, self.last_runs)
-        self._kept.update(dict.fromkeys(locked.difference(row[:width] for row in going), Stays.KEPT))
+        self._kept.update(dict.fromkeys(locked.difference(row[:width] for row in going), KeptBecause.KEPT))
         transaction.deleted.kept = len(rows) - len(going)
         return going
 
     def _look_for(self, transaction: Transaction, keys: list[Key]) -> None:
         """Record why rows were not locked: others have locked them, they are no longer old, or they no longer exist."""
         for number, is_old in transaction.rows(self.digests.there(keys)):
-            self._kept[keys[number]] = Stays.LOCKED if is_old else Stays.CHANGED
+            self._kept[keys[number]] = KeptBecause.LOCKED if is_old else KeptBecause.CHANGED

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.sources import DatabaseSource
     from airflow_mwaa_provider.metadata.storage.bucket import PendingObject, Storage
 
-__all__ = ["Archive", "ArchiveWriter", "count_going", "secret_tables", "without_secrets"]
+__all__ = ["Archive", "ArchiveWriter", "count_expired", "secret_tables", "without_secrets"]
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def without_secrets(
     return whole, others
 
 
-def count_going(
+def count_expired(
     unit: CleanupUnit, earlier: Sequence[CleanupUnit], ask: Callable[[str, str], list[tuple[Any, ...]]]
 ) -> int:
     """Return how many rows of a unit are old, all its tables together."""
@@ -118,17 +118,17 @@ class ArchiveWriter:
     :param storage: an open context.
     :param prefix: each archive has a folder below it.
     :param spool: stores the keys of archived rows.
-    :param go_on: called often, at least once a second while rows are read; an error that it raises ends the archive.
+    :param keep_alive: called often, at least once a second while rows are read; an error that it raises ends it.
     """
 
     def __init__(
-        self, storage: Storage, prefix: str, spool: Spool, options: CleanupOptions, go_on: Callable[[], None]
+        self, storage: Storage, prefix: str, spool: Spool, options: CleanupOptions, keep_alive: Callable[[], None]
     ) -> None:
         self._storage = storage
         self._prefix = prefix.strip("/")
         self._spool = spool
         self._options = options
-        self._go_on = go_on
+        self._keep_alive = keep_alive
 
     def take(self, source: DatabaseSource, units: Sequence[CleanupUnit], now: datetime, route: str) -> Archive | None:
         """Upload the rows to delete, not visible before :meth:`publish`; return ``None`` if there are none.
@@ -144,7 +144,7 @@ class ArchiveWriter:
         settled: list[CleanupUnit] = []
         for unit in units:
             settled.append(self._settled(source, unit, settled))
-            self._go_on()
+            self._keep_alive()
         for number, unit in enumerate(settled):
             counts[unit.name] = [0] * len(unit.parts)
             expressions = expressions_sql(unit, settled[:number])
@@ -159,7 +159,7 @@ class ArchiveWriter:
                 windows[unit.name] = []
                 for window in found:
                     windows[unit.name].append(window)
-                    self._go_on()
+                    self._keep_alive()
         if not any(map(sum, counts.values())):
             return None
         until = now - self._options.retention
@@ -267,13 +267,13 @@ class ArchiveWriter:
     ) -> None:
         unit, earlier, part = which
         table = part.table
-        goes = [f"EXISTS ({unit.taking_sql(table.name, 't')})", *elsewhere(unit, part)]
+        conditions = [f"EXISTS ({unit.deleted_with_sql(table.name, 't')})", *elsewhere(unit, part)]
         rows = TableRows(
             schema=source.schema,
             table=table,
             columns=table.columns,
             with_sql=expressions_sql(unit, earlier),
-            condition=" AND ".join(goes),
+            condition=" AND ".join(conditions),
         )
         before = archive.manifest.tables.get(table.name)
         writer = FileWriter(
@@ -281,7 +281,7 @@ class ArchiveWriter:
             self._storage,
             _FORM,
             _COMPRESSION,
-            lambda *_: self._go_on(),
+            lambda *_: self._keep_alive(),
             first_number=len(before.files) if before else 0,
             writes_empty=False,
         )
@@ -341,7 +341,7 @@ class ArchiveWriter:
                 name = file.key.rpartition("/")[2]
                 try:
                     raw = files.open(name, file.bytes)
-                    with ArchivedFile(raw, file, _COMPRESSION, files.url(name), lambda _: self._go_on()) as read:
+                    with ArchivedFile(raw, file, _COMPRESSION, files.url(name), lambda _: self._keep_alive()) as read:
                         read.check()
                 except StorageError as error:
                     raise StorageError(

@@ -11,7 +11,7 @@ from airflow_mwaa_provider.exceptions import DatabaseRefused
 from airflow_mwaa_provider.metadata.catalog.selection import KeyRange
 from airflow_mwaa_provider.metadata.cleaning.deleting.connection import ProtectedRowDeleted, TransactionAborted
 from airflow_mwaa_provider.metadata.cleaning.deleting.removal import Removal
-from airflow_mwaa_provider.metadata.cleaning.deleting.statements import Statements, hangs_on_tasks
+from airflow_mwaa_provider.metadata.cleaning.deleting.statements import Statements, depends_on_tasks
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
 from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
 
@@ -298,7 +298,7 @@ class RangeDeleter:
         looked_at = keys
         if limit is not None and len(rows) == limit:
             looked_at = replace(keys, last=rows[-1][: len(keys.columns)])
-        [(count,)] = transaction.rows(self._statements.count_own(looked_at))
+        [(count,)] = transaction.rows(self._statements.count_matching(looked_at))
         transaction.deleted.locked = max(0, count - len(rows))
         if only is not None:
             wanted = set(only)
@@ -318,7 +318,7 @@ class RangeDeleter:
         if error.is_locked:
             self.record_skipped(f"{what}: {error.why or 'it or a dependent row is locked'}")
             return
-        if self.unit.root_table.name != rules.RUNS or not any(map(hangs_on_tasks, self.unit.parts)):
+        if self.unit.root_table.name != rules.RUNS or not any(map(depends_on_tasks, self.unit.parts)):
             self.record_skipped(f"{what}: deleting it takes longer than max_transaction")
             return
         try:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.metadata.catalog.schema import text_literal
 from airflow_mwaa_provider.metadata.cleaning.deleting.connection import ProtectedRowDeleted
-from airflow_mwaa_provider.metadata.cleaning.deleting.statements import Statements, hangs_on_tasks
+from airflow_mwaa_provider.metadata.cleaning.deleting.statements import Statements, depends_on_tasks
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
-from airflow_mwaa_provider.metadata.cleaning.scope.graph import CASCADE, TAKES_ALONG, Path
+from airflow_mwaa_provider.metadata.cleaning.scope.graph import BINDING_ACTIONS, CASCADE, Path
 from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
 
 if TYPE_CHECKING:
@@ -38,16 +38,16 @@ _PLANNING = "SET LOCAL enable_seqscan TO on; SET LOCAL seq_page_cost TO 0.1; SET
 
 
 @dataclass
-class _Ways:
+class _DeletionPlan:
     """How the rows of each table are deleted.
 
-    :param stated: by a statement of their own, which counts them.
-    :param seen: with their tasks, whose statement checks and counts them.
+    :param by_statement: by a statement of their own, which counts them.
+    :param with_tasks: with their tasks, whose statement checks and counts them.
     :param cascaded: along with what they refer to, unseen: rows without a date, which nothing keeps.
     """
 
-    stated: list[DependentTable] = field(default_factory=list)
-    seen: list[DependentTable] = field(default_factory=list)
+    by_statement: list[DependentTable] = field(default_factory=list)
+    with_tasks: list[DependentTable] = field(default_factory=list)
     cascaded: list[str] = field(default_factory=list)
 
 
@@ -77,12 +77,12 @@ class Removal:
             transaction.set(_PLANNING)
             self._is_planned = True
         before = self._counts(transaction, parts)
-        ways = self._ways(transaction, parts)
+        plan = self._plan(transaction, parts)
         deleted: dict[str, int] = {}
         seen: dict[str, int] = {}
-        for part in ways.stated:
+        for part in plan.by_statement:
             name = part.table.name
-            looked_at = ways.seen if name == TASKS else []
+            looked_at = plan.with_tasks if name == TASKS else []
             names = [other.table.name for other in looked_at]
             found = transaction.delete(name, self._statements.delete(part, rows, tasks, looked_at), names)
             deleted[name] = found[0]
@@ -90,8 +90,8 @@ class Removal:
         if self._is_counted:
             after = self._counts(transaction, parts)
             gone = {name: count - before[name] for name, count in after.items()}
-            self._check(gone, deleted, seen, ways.cascaded)
-            for name in ways.cascaded:
+            self._check(gone, deleted, seen, plan.cascaded)
+            for name in plan.cascaded:
                 transaction.deleted.add(name, gone[name], 0.0)
 
     def _parts_of_tasks(self) -> list[DependentTable]:
@@ -101,32 +101,32 @@ class Removal:
         assert tasks.path is not None
         found = []
         for part in unit.parts:
-            if hangs_on_tasks(part):
+            if depends_on_tasks(part):
                 found.append(part)
                 continue
             for reference in part.table.references:
-                if reference.table == TASKS and reference.on_delete in TAKES_ALONG:
+                if reference.table == TASKS and reference.on_delete in BINDING_ACTIONS:
                     found.append(replace(part, path=Path(part.table.name, (reference, *tasks.path.steps)), direct=None))
                     break
         return found
 
-    def _ways(self, transaction: Transaction, parts: Sequence[DependentTable]) -> _Ways:
+    def _plan(self, transaction: Transaction, parts: Sequence[DependentTable]) -> _DeletionPlan:
         filled = self._with_rows(transaction)
         here = {part.table.name for part in parts}
-        ways = _Ways()
+        plan = _DeletionPlan()
         for part in parts:
             name = part.table.name
-            goes_along = self._is_counted and _goes_along(part, here)
-            if name not in filled and (goes_along or not self._is_counted):
+            is_cascaded = self._is_counted and _is_cascaded(part, here)
+            if name not in filled and (is_cascaded or not self._is_counted):
                 continue
-            if goes_along and part.time_sql() is None:
-                ways.cascaded.append(name)
-            elif goes_along and TASKS in here and _is_seen_by_task(part):
-                ways.seen.append(part)
+            if is_cascaded and part.time_sql() is None:
+                plan.cascaded.append(name)
+            elif is_cascaded and TASKS in here and _is_seen_by_task(part):
+                plan.with_tasks.append(part)
             else:
                 # The shorter path leads to the same rows, unless the tables were changed manually.
-                ways.stated.append(replace(part, direct=None) if self._was_missed else part)
-        return ways
+                plan.by_statement.append(replace(part, direct=None) if self._was_missed else part)
+        return plan
 
     def _counts(self, transaction: Transaction, parts: Sequence[DependentTable]) -> dict[str, int]:
         """Return how many rows of each table this connection has deleted, since some time before the transaction."""
@@ -179,7 +179,7 @@ class Removal:
         self._was_missed = False
 
 
-def _goes_along(part: DependentTable, here: set[str]) -> bool:
+def _is_cascaded(part: DependentTable, here: set[str]) -> bool:
     """Return whether the database deletes rows of a part with what they refer to, which is deleted too."""
     if part.path is None:
         return False

@@ -61,7 +61,7 @@ class CleanupSession:
 
     :param connection: for queries; each worker has another one.
     :param foreign_keys: as they were before the schema was read.
-    :param goes_on: what happens to the rest when the time is over; a clause.
+    :param on_timeout: what happens to the rest when the time is over; a clause.
     :param began: when the cleanup began, by the monotonic clock.
     """
 
@@ -76,7 +76,7 @@ class CleanupSession:
         notify: Callable[[str], None],
         *,
         progress: Progress | None = None,
-        goes_on: str = "the next cleanup continues here",
+        on_timeout: str = "the next cleanup continues here",
         began: float | None = None,
     ) -> None:
         self.options = options
@@ -88,7 +88,7 @@ class CleanupSession:
         self._foreign_keys = foreign_keys
         self._notify = notify
         self._progress = progress
-        self._goes_on = goes_on
+        self._on_timeout = on_timeout
         self._began = time.monotonic() if began is None else began
         self._is_stopped = False
         self._lock = threading.Lock()
@@ -105,7 +105,7 @@ class CleanupSession:
         *,
         progress: Progress | None = None,
         wait_timeout_s: float = 0.0,
-        goes_on: str = "the next cleanup continues here",
+        on_timeout: str = "the next cleanup continues here",
     ) -> Iterator[CleanupSession]:
         """Check the user's privileges, and acquire the lease.
 
@@ -131,7 +131,7 @@ class CleanupSession:
             throttle = Throttle(schema, connection.ask, notify, max_pause_s=options.max_pause.total_seconds())
             yield cls(
                 database, options, connection, lease, throttle, foreign_keys, notify, progress=progress,
-                goes_on=goes_on, began=began,
+                on_timeout=on_timeout, began=began,
             )  # fmt: skip
 
     def work(self, unit: CleanupUnit, do: Callable[[CleanupConnection], None]) -> None:
@@ -222,7 +222,7 @@ class CleanupSession:
         if limit is None or time.monotonic() - self._began < limit.total_seconds():
             return False
         with self._lock:
-            self.outcome.time_out(limit, self._goes_on)
+            self.outcome.time_out(limit, self._on_timeout)
         return True
 
     def record_skipped(self, why: str) -> None:

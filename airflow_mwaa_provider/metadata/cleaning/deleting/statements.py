@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.metadata.catalog.schema import quoted, text_literal
+from airflow_mwaa_provider.metadata.catalog.schema import quoted, text_literal, time_literal
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
 from airflow_mwaa_provider.metadata.cleaning.scope.graph import Path
 from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
-from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal, moment_sql, values_table_sql
+from airflow_mwaa_provider.metadata.cleaning.scope.unit import array_literal, values_table_sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_mwaa_provider.metadata.catalog.selection import KeyRange
     from airflow_mwaa_provider.metadata.cleaning.scope.unit import CleanupUnit, DependentTable
 
-__all__ = ["Statements", "hangs_on_tasks"]
+__all__ = ["Statements", "depends_on_tasks"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Statements:
             f"ORDER BY {self._key} {f'LIMIT {int(limit)} ' if limit is not None else ''}FOR UPDATE OF t SKIP LOCKED"
         )
 
-    def count_own(self, keys: KeyRange) -> str:
+    def count_matching(self, keys: KeyRange) -> str:
         """Count what :meth:`lock` would return if others had locked none."""
         return f"SELECT count(*) FROM {self._root} t WHERE {keys.condition()} AND {self.unit.row_condition_sql}"
 
@@ -161,7 +161,7 @@ class Statements:
         terms = []
         time = part.time_sql()
         if part.path is not None and time is not None:
-            terms.append(f"{time} >= {moment_sql(self.unit.cutoff)}")
+            terms.append(f"{time} >= {time_literal(self.unit.cutoff)}")
         if part.table.name == TASKS:
             terms.append(f"t.state IN ({', '.join(map(text_literal, rules.ACTIVE_TASK_STATES))})")
         return " OR ".join(terms) or "false"
@@ -176,7 +176,7 @@ class Statements:
         return self.unit.values_table_sql(rows)
 
 
-def hangs_on_tasks(part: DependentTable) -> bool:
+def depends_on_tasks(part: DependentTable) -> bool:
     """Return whether rows of a part depend on tasks, or are tasks."""
     return part.path is not None and (part.table.name == TASKS or any(s.table == TASKS for s in part.path.steps))
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
 from airflow_mwaa_provider.metadata.catalog import registry
-from airflow_mwaa_provider.metadata.catalog.schema import Reference, quoted, text_literal
+from airflow_mwaa_provider.metadata.catalog.schema import Reference, quoted, text_literal, time_literal
 from airflow_mwaa_provider.metadata.cleaning.scope import rules
-from airflow_mwaa_provider.metadata.cleaning.scope.graph import TAKES_ALONG, Path, dependents, referrers
+from airflow_mwaa_provider.metadata.cleaning.scope.graph import BINDING_ACTIONS, Path, dependents, referrers
 from airflow_mwaa_provider.metadata.cleaning.scope.last_runs import last_runs_sql
 from airflow_mwaa_provider.metadata.cleaning.scope.rules import TASKS
 from airflow_mwaa_provider.metadata.cleaning.scope.unit import (
@@ -18,7 +18,6 @@ from airflow_mwaa_provider.metadata.cleaning.scope.unit import (
     DependentTable,
     RetentionGuard,
     first_time_sql,
-    moment_sql,
 )
 
 if TYPE_CHECKING:
@@ -231,9 +230,9 @@ class _Choice:
                 f"Table {name} has none of the columns that give the age of a row: it is unknown to this version. "
                 f"Exclude {name}."
             )
-        terms = [f"{time} < {moment_sql(cutoff)}", *self._of_dags()]
+        terms = [f"{time} < {time_literal(cutoff)}", *self._of_dags()]
         if self._options.max_age is not None:
-            terms.append(f"{time} >= {moment_sql(self._now - self._options.max_age)}")
+            terms.append(f"{time} >= {time_literal(self._now - self._options.max_age)}")
         return " AND ".join(terms)
 
     def _undated_sql(self, name: str) -> str:
@@ -248,7 +247,7 @@ class _Choice:
         return [] if ids is None else [f"t.dag_id IN ({', '.join(map(text_literal, ids))})"]
 
     def _guards(self, unit: CleanupUnit) -> Iterator[RetentionGuard]:
-        yield from self._own_guards(unit)
+        yield from self._run_guards(unit)
         names = {name: self._schema.qualified(name) for name in self._schema.tables}
         for rule in rules.ROOTS[unit.root_table.name].retention_rules:
             if all(need in self._schema.tables for need in rule.needs):
@@ -257,7 +256,7 @@ class _Choice:
         for part in unit.parts:
             time = part.time_sql("c")
             if part.path is not None and time is not None:
-                young = part.rows_sql(self._schema, f"{time} >= {moment_sql(unit.cutoff)}")
+                young = part.rows_sql(self._schema, f"{time} >= {time_literal(unit.cutoff)}")
                 yield RetentionGuard(
                     f"a dependent row of {part.table.name} is younger",
                     query=young,
@@ -266,7 +265,7 @@ class _Choice:
         if unit.root_table.name != rules.RUNS:
             yield from self._reference_guards(unit)
 
-    def _own_guards(self, unit: CleanupUnit) -> Iterator[RetentionGuard]:
+    def _run_guards(self, unit: CleanupUnit) -> Iterator[RetentionGuard]:
         if unit.root_table.name != rules.RUNS:
             return
         if self._options.own_run is not None:
@@ -329,7 +328,7 @@ class _Choice:
         root, cascaded = unit.root_table.name, self.cascaded(unit.root_table.name)
         for parent in (root, *cascaded):
             for name, reference in referrers(self._schema, parent):
-                if name in unit.tables or (parent != root and reference.on_delete in TAKES_ALONG):
+                if name in unit.tables or (parent != root and reference.on_delete in BINDING_ACTIONS):
                     continue
                 rest = cascaded[parent].steps if parent != root else ()
                 what = "it" if parent == root else f"its dependent row of {parent}"

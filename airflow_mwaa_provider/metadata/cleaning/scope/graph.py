@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider.metadata.catalog.schema import Reference, Schema
 
-__all__ = ["CASCADE", "TAKES_ALONG", "Join", "Path", "ancestry", "dependents", "referrers"]
+__all__ = ["BINDING_ACTIONS", "CASCADE", "Join", "Path", "ancestry", "dependents", "referrers"]
 
 CASCADE = "c"
-TAKES_ALONG = f"{CASCADE}ar"
+BINDING_ACTIONS = f"{CASCADE}ar"
 """The ``ON DELETE`` actions with which a row cannot outlive the other: cascade, no action, restrict."""
 
 
@@ -135,7 +135,7 @@ def dependents(
         following = []
         for parent in level:
             for name, reference in referrers(schema, parent):
-                if reference.on_delete not in TAKES_ALONG:
+                if reference.on_delete not in BINDING_ACTIONS:
                     if not (is_guarded or is_kept) and (name, *reference.columns) not in forgotten_by:
                         raise _unknown(
                             name, parent, root, f"its {' and '.join(reference.columns)} would be set to NULL"

@@ -28,7 +28,7 @@ _HASHING = "SET LOCAL enable_hashjoin TO {}"
 
 def last_runs_sql(schema: Schema) -> str:
     """Return a query for the ids of the last runs."""
-    runs, order = schema.qualified(rules.RUNS), f"r.dag_id, r.run_type, {_moment_sql(schema)} DESC, r.id DESC"
+    runs, order = schema.qualified(rules.RUNS), f"r.dag_id, r.run_type, {_run_date_sql(schema)} DESC, r.id DESC"
     last, success = (
         f"(SELECT DISTINCT ON (r.dag_id, r.run_type) r.id FROM {runs} r{where} ORDER BY {order})"
         for where in ("", " WHERE r.state = 'success'")
@@ -36,10 +36,10 @@ def last_runs_sql(schema: Schema) -> str:
     return f"{last} UNION ALL {success}"
 
 
-def _moment_sql(schema: Schema) -> str:
+def _run_date_sql(schema: Schema) -> str:
     names = schema.tables[rules.RUNS].first_of(("execution_date", "logical_date", "run_after"))
-    moments = ", ".join(f"r.{quoted(name)}" for name in names)
-    return f"COALESCE({moments})" if len(names) > 1 else moments
+    dates = ", ".join(f"r.{quoted(name)}" for name in names)
+    return f"COALESCE({dates})" if len(names) > 1 else dates
 
 
 class LockingTransaction(Protocol):
@@ -86,10 +86,10 @@ class LastRuns:
 
     def _sql(self, rows: Sequence[Sequence[str]]) -> str:
         unit = self.unit
-        runs, moment = unit.schema.qualified(rules.RUNS), _moment_sql(unit.schema)
-        columns = f"r.id, r.dag_id, r.run_type, r.state, {moment} AS moment"
+        runs, dated = unit.schema.qualified(rules.RUNS), _run_date_sql(unit.schema)
+        columns = f"r.id, r.dag_id, r.run_type, r.state, {dated} AS dated"
         last, success = (
-            f"SELECT DISTINCT ON (dag_id, run_type) * FROM known{where} ORDER BY dag_id, run_type, moment DESC, id DESC"
+            f"SELECT DISTINCT ON (dag_id, run_type) * FROM known{where} ORDER BY dag_id, run_type, dated DESC, id DESC"
             for where in ("", " WHERE state = 'success'")
         )
         return (
@@ -100,8 +100,8 @@ class LastRuns:
             f"rows AS (SELECT k.number, {columns} FROM {unit.keys_sql(rows)} k JOIN {runs} r ON r.id = k.id) "
             "SELECT t.number FROM rows t LEFT JOIN last l ON l.dag_id = t.dag_id AND l.run_type = t.run_type "
             "LEFT JOIN success s ON s.dag_id = t.dag_id AND s.run_type = t.run_type "
-            "WHERE ((l.moment, l.id) > (t.moment, t.id)) IS NOT TRUE "
-            "OR (t.state = 'success' AND ((s.moment, s.id) > (t.moment, t.id)) IS NOT TRUE)"
+            "WHERE ((l.dated, l.id) > (t.dated, t.id)) IS NOT TRUE "
+            "OR (t.state = 'success' AND ((s.dated, s.id) > (t.dated, t.id)) IS NOT TRUE)"
         )
 
     def _known(self, rows: Sequence[Sequence[str]]) -> list[str]:

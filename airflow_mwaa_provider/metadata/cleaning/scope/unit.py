@@ -20,7 +20,6 @@ __all__ = [
     "RetentionGuard",
     "array_literal",
     "first_time_sql",
-    "moment_sql",
     "values_table_sql",
 ]
 
@@ -164,7 +163,7 @@ class CleanupUnit:
     def _query_of(self, path: Path, earlier: Sequence[CleanupUnit]) -> str:
         between, ends = path.joins(self.schema, "x")
         there = [f"{ours} = t.{quoted(theirs)}" for ours, theirs in ends]
-        there += [f"NOT EXISTS ({unit.taking_sql(path.table)})" for unit in earlier if path.table in unit.tables]
+        there += [f"NOT EXISTS ({unit.deleted_with_sql(path.table)})" for unit in earlier if path.table in unit.tables]
         source = " ".join([f"{self.schema.qualified(path.table)} x", *map(str, between)])
         return f"SELECT 1 FROM {source} WHERE {' AND '.join(there)}"
 
@@ -195,7 +194,7 @@ class CleanupUnit:
             f"FROM {self.schema.qualified(self.root_table.name)} t WHERE {self.expired_condition_sql(earlier)})"
         )
 
-    def taking_sql(self, table: str, alias: str = "x") -> str:
+    def deleted_with_sql(self, table: str, alias: str = "x") -> str:
         """Return a query that finds something if a row of a table, under an alias, is deleted with this unit."""
         part = next(part for part in self.parts if part.table.name == table)
         if part.path is None:
@@ -217,17 +216,12 @@ class CleanupUnit:
         between, ends = part.path.joins(self.schema)
         on = " AND ".join(f"k.{quoted(theirs)} = {ours}" for ours, theirs in ends)
         name = part.table.name
-        others = [f"NOT EXISTS ({unit.taking_sql(name, 't')})" for unit in self.without if name in unit.tables]
+        others = [f"NOT EXISTS ({unit.deleted_with_sql(name, 't')})" for unit in self.without if name in unit.tables]
         where = f" WHERE {' AND '.join(others)}" if others else ""
         return (
             f"SELECT count(*) FROM {self.schema.qualified(part.table.name)} t {' '.join(map(str, between))} "
             f"JOIN {self.expired_cte} k ON {on}{where}"
         )
-
-
-def moment_sql(moment: datetime) -> str:
-    """Return the SQL for a point in time."""
-    return f"{text_literal(moment.isoformat())}::timestamptz"
 
 
 def values_table_sql(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
