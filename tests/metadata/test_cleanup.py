@@ -109,7 +109,7 @@ def test_each_rule_names_columns_that_some_version_has(lab: Lab, database: str) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"retention": timedelta(hours=23)}, "below one day.*force=True"),
+        ({"retention": timedelta(hours=23)}, "below one day.*set force"),
         ({"retention": timedelta(days=-1)}, "negative"),
         ({"retention_by_table": {"xcom": timedelta(hours=1)}}, r"retention_by_table\['xcom'\].*below one day"),
         ({"max_age": timedelta(days=30)}, "not longer than the retention"),

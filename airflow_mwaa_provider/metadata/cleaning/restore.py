@@ -113,9 +113,9 @@ def _check_identity(archive: Export, here: DatabaseIdentity, tell: Callable[[str
         return
     if differ := there.differences(here):
         raise MwaaInputError(
-            f"{archive.label} is of another database: {', '.join(differ)}. Nothing was restored. Name its own "
-            "database, or pass other_database (--other-database) if this is a copy of it, or the same one after an "
-            "upgrade."
+            f"{archive.label} is of another database: {', '.join(differ)}. Nothing was restored.",
+            advice="Name its own database, or set {} if this is a copy of it, or the same one after an upgrade.",
+            parameter="other_database",
         )
 
 

@@ -61,8 +61,9 @@ class Lease:
             self._hands = [self._database.open(), self._database.open()]
             if not (self._try(0) and self._try(1)):
                 raise CleanupUnderWay(
-                    f"{self._database.label}: another cleanup is running. Let it end, or wait for it with wait_timeout "
-                    "(--wait)."
+                    f"{self._database.label}: another cleanup is running.",
+                    advice="Let it end, or wait for it with {}.",
+                    parameter="wait_timeout",
                 )
             self._end(1)
             self._holding, self._since = 0, self._clock()

@@ -236,8 +236,9 @@ class ApiCleanup:
                 if now + pause > deadline:
                     if isinstance(error, Throttled):
                         raise CleanupUnderWay(
-                            f"Route api, at {self.label}: another cleanup is running. Let it end, or wait for it with "
-                            "wait_timeout (--wait)."
+                            f"Route api, at {self.label}: another cleanup is running.",
+                            advice="Let it end, or wait for it with {}.",
+                            parameter="wait_timeout",
                         ) from error
                     raise
             left = self._left()
