@@ -49,7 +49,7 @@ def admin(method: str, path: str, body: Any = None) -> Any:
 
 
 def calls_made() -> int:
-    """Calls to the environment since the last ``admin("DELETE", "calls")``."""
+    """Return the calls to the environment since the last ``admin("DELETE", "calls")``."""
     return sum(admin("GET", "calls")["counts"].get(ENV_NAME, {}).values())
 
 
@@ -63,7 +63,7 @@ def environment(transport: str | None) -> MwaaEnvironment:
 
 @contextlib.contextmanager
 def local_environment() -> Iterator[int]:
-    """Start one with a paused DAG, export what reaches it, and give Airflow's major version."""
+    """Start one with a paused DAG, export the variables of its clients, and yield Airflow's major version."""
     from airflow_mwaa_provider.exceptions import DagNotFound
     from airflow_mwaa_provider.local import lifecycle
     from airflow_mwaa_provider.local.up_request import EnvironmentRequest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cleanup of a year's metadata with 30 days kept, while a scheduler works on it, against what people use today.
+"""Delete all but 30 days of a year's metadata while a scheduler works on it; compare with what people use today.
 
 One process each, its start included, on its own copy of a database, beside a load: a scheduler and a worker, at a fixed
 rate. A transaction of theirs takes from when it was due, so that a wait counts for all that it holds up. What the load
@@ -75,7 +75,7 @@ _NEXT = "nextval(pg_get_serial_sequence('{}', 'id'))"
 
 
 def new(table: str, values: dict[str, str], rows: int = 1, base: str = _BASE) -> str:
-    """Insert what serves the schema of any version: an old row with some values changed."""
+    """Insert a copy of an old row with some values changed, which fits the schema of any version."""
     items = ", ".join(f"'{name}', {value}" for name, value in values.items())
     return f"""INSERT INTO {table} SELECT n.* FROM (SELECT b FROM {table} b WHERE {base} LIMIT 1) old,
         generate_series(1, {rows}) j, jsonb_populate_record(old.b, jsonb_build_object({items})) n"""
@@ -116,7 +116,7 @@ UPDATE task_instance SET state = 'success', end_date = %(now)s WHERE {_TASK_IN.f
 
 
 def load() -> None:
-    """Be the load until stdin ends; then print when each transaction was due and how long it took from then."""
+    """Run the load until stdin ends; then print when each transaction was due and how long it took from then."""
     taken: list[tuple[float, float]] = []
     ended = threading.Event()
     begin = time.monotonic() + 0.5
@@ -172,7 +172,7 @@ SINCE = """SELECT extract(epoch FROM max(clock_timestamp() - xact_start)), array
 
 
 def raw() -> None:
-    """Delete as one would by hand: children first, a statement a table."""
+    """Delete as one would by hand: children first, one statement per table."""
     old_runs = "state IN ('success', 'failed') AND end_date < %(cutoff)s"
     of_old_run = f"(dag_id, run_id) IN (SELECT dag_id, run_id FROM dag_run WHERE {old_runs})"
     conditions: dict[str, str] = {}
@@ -207,7 +207,7 @@ def ours() -> None:
 
 
 def peak_kb() -> int:
-    """Of this process: what a parent is told of its child includes the parent's own memory before exec."""
+    """Return this process's peak: what a parent sees of a child includes the parent's own memory before exec."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.exists() else None
     return int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # bytes on macOS
@@ -226,7 +226,7 @@ class Measured:
 
 
 def watch(url: str, ended: threading.Event, found: Measured) -> None:
-    """Ask for a contender's transactions every 20 ms, and for their locks every 100 ms."""
+    """Look at a contender's transactions every 20 ms, and at their locks every 100 ms."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         number = 0
@@ -322,7 +322,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20,000 task instances, one round")
     parser.add_argument("--rows", type=int, default=1_000_000, help="task instances")
     parser.add_argument("--rounds", type=int, default=1, help="the median of them counts")
-    parser.add_argument("--only", action="append", help="a contender, by the whole of its name; can be repeated")
+    parser.add_argument("--only", action="append", help="a contender, by its full name; can be repeated")
     given = parser.parse_args()
     rows, rounds, idle_s = (20_000, 1, 3.0) if given.quick else (given.rows, given.rounds, 15.0)
 
@@ -370,7 +370,7 @@ def report(found: dict[str, list[Measured]], what: str) -> None:
         figures = f"{seconds[name]:.2f}", f"{longest[name]:.2f}", f"{wal[name]:.0f}", *latencies(taken[name])
         line(name, *figures, f"{max(run.peak_mb for run in runs):.0f}", f"  {strongest}")
     left = {json.dumps(run.left): name for name, runs in found.items() for run in runs}
-    print("Each left" if len(left) == 1 else f"THEY LEFT DIFFERENT ROWS ({', '.join(left.values())}):", *left)
+    print("Each left" if len(left) == 1 else f"THE REMAINING ROWS DIFFER ({', '.join(left.values())}):", *left)
     ratios = {
         "cleanup_vs_raw": (seconds, OURS, RAW, 1.0),
         "cleanup_vs_db_clean": (seconds, OURS, DB_CLEAN, 0.77),

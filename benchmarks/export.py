@@ -90,7 +90,7 @@ print(f"PEAK {peak_kb}")
 
 
 def aws_cli() -> str:
-    """Path of the AWS CLI, in an environment of its own: it pins botocore."""
+    """Return the path of the AWS CLI, in its own environment because it pins botocore."""
     folder = ROOT / ".envs" / "awscli"
     command = folder / "bin" / "aws"
     if not command.exists():
@@ -107,7 +107,7 @@ def psql() -> str:
 
 
 def measure(command: list[str], environment: Mapping[str, str]) -> tuple[float, float]:
-    """Run it; give seconds, and the MB that it says it took at most, 0 where it doesn't."""
+    """Run it; return the seconds, and the peak MB that it reports, or 0 if it reports none."""
     began = time.perf_counter()
     done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began

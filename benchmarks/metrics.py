@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What publishing metrics takes, and what measuring every task costs the tasks.
+"""The cost of publishing metrics, and the cost to tasks of measuring every task.
 
 Calls, bytes, CPU and memory of ours against put_metric_data in a loop, as AWS's sample does, and against Powertools'
 embedded metric format, which prints metrics for CloudWatch Logs to take them out of the log again. The service is a
@@ -122,7 +122,7 @@ def measure(url: str, number: int) -> dict[str, float]:
 
 
 def run(url: str, way: str, number: int) -> dict[str, float]:
-    """Publish in a process of its own; return what it took, and what the server was sent."""
+    """Publish in its own process; return what it used, and what the server received."""
     command = [sys.executable, "-P", __file__, "--metrics", str(number)]
     done = subprocess.run(command, env={**os.environ, "BENCH_WAY": way}, capture_output=True, text=True, check=True)
     took: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -132,7 +132,7 @@ def run(url: str, way: str, number: int) -> dict[str, float]:
 
 
 def publish(way: str, number: int) -> None:
-    """Publish, and print what it took of CPU, time and memory beyond the metrics themselves."""
+    """Publish, and print the CPU, time and memory used beyond the metrics themselves."""
     import resource
 
     import boto3
@@ -156,7 +156,7 @@ def publish(way: str, number: int) -> None:
 
 
 def loop(client: Any, metrics: list[dict[str, Any]]) -> None:
-    """One call a metric, as the user guide's sample makes them."""
+    """Make one call per metric, as the user guide's sample does."""
     for metric in metrics:
         dimensions = [{"Name": name, "Value": value} for name, value in metric["dimensions"].items()]
         client.put_metric_data(

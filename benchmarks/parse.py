@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """DAG-parse cost of importing our operator against the amazon provider's, each in fresh processes.
 
-What is compared is the time on top of what every DAG file pays anyway: importing Airflow's DAG and BaseOperator.
+Compared is the time added to what every DAG file pays anyway: importing Airflow's DAG and BaseOperator.
 The three programs run in turn, round after round, so that a slow moment hits all of them.
 """
 
@@ -34,7 +34,7 @@ PROGRAMS = {
 
 
 def seconds(imports: str, home: str) -> float:
-    """Import in a fresh process; the program itself times what comes on top of Airflow."""
+    """Import in a fresh process, which times what comes on top of Airflow."""
     done = subprocess.run(
         [sys.executable, "-c", BASE.format(imports=imports)],
         capture_output=True,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a plan of a cleanup costs, option by option, against reading the same tables once from end to end.
+"""The cost of planning a cleanup, option by option, against one full read of the same tables.
 
 On the same embedded PostgreSQL, in one process each: the time of the queries is what counts.
 """

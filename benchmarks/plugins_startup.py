@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the plugins that options turn on take of a process of Airflow when it loads plugins, off and on.
+"""What the plugins cost an Airflow process when it loads plugins, turned off and turned on by options.
 
 Each number is of new processes that have imported what Airflow has imported by then: importing the modules of the
 three plugins and calling them as Airflow does. Beside it is what loading plugins takes in all, most of it Airflow's
@@ -62,7 +62,7 @@ def measure(processes: int) -> dict[str, dict[str, float]]:
 
 
 def show(measured: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Print a table of what was measured; return it as the benchmark's last line has it."""
+    """Print a table of the measurements; return them in the form of the benchmark's last line."""
     print(f"{'ms of CPU, when plugins are loaded':38}{'these plugins':>16}{'all plugins':>14}")
     for name, row in measured.items():
         print(f"{name:38}{row['ours']:16.2f}{row['all']:14.1f}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many deferred waits on one environment: calls an interval, CPU and memory, against the amazon provider's trigger.
+"""Many deferred waits on one environment: calls per interval, CPU and memory, against the amazon provider's trigger.
 
 Each side waits in a process of its own for the same runs, over the local MWAA with a real Airflow; what is counted is
 counted there. Then some of the runs end, and the time until our waits know it is measured.
@@ -156,7 +156,7 @@ def main() -> None:
             run_ids = [run.run_id for run in runs]
         found = {side: one_side(side, run_ids, interval_s) for side in ("amazon", "ours")}
     ours, amazon = found["ours"], found["amazon"]
-    print(f"{waits} deferred waits, a look every {interval_s:g} s, Airflow {major}, over the local MWAA")
+    print(f"{waits} deferred waits, polling every {interval_s:g} s, Airflow {major}, over the local MWAA")
     print(f"{'':32}{'ours':>12}{'amazon':>12}")
     for name in (
         "calls_per_interval",

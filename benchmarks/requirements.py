@@ -96,7 +96,7 @@ def uv_folder() -> Path:
 
 
 def pip_of(folder: Path) -> str:
-    """Make an environment of this Python with a pip in it."""
+    """Make an environment of this Python with pip."""
     uv = str(uv_folder() / "uv")
     subprocess.run([uv, "venv", "--quiet", "--seed", "--python", sys.executable, folder], check=True)
     return str(folder / "bin" / "pip")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls and CPU of look-ups in tasks: our backend against the amazon provider's, over moto's Secrets Manager.
+"""Calls and CPU of lookups in tasks: our backend against the amazon provider's, over moto's Secrets Manager.
 
 Each task is a process forked from one that has imported of Airflow what every task has, and nothing of either backend:
-so do the workers of MWAA. A look-up is measured in fresh interpreters too, because in a forked process most of its time
+so do the workers of MWAA. A lookup is measured in fresh interpreters too, because in a forked process most of its time
 is the copying of memory that the two processes have shared.
 """
 
@@ -112,7 +112,7 @@ def measure(folder: str, url: str, tasks: int, entries: int) -> dict[str, float]
     def stock() -> Any:
         return getattr(import_module(STOCK[0]), STOCK[1])()
 
-    print(f"{tasks:,} tasks, {LOOK_UPS} look-ups each of {SECRETS} secrets\n")
+    print(f"{tasks:,} tasks, {LOOK_UPS} lookups each of {SECRETS} secrets\n")
     print(f"{'':28}{'calls':>8}{'CPU ms a task':>15}{'wall s':>8}")
     found: dict[str, float] = {}
     ways = (("amazon provider", stock, 1), ("ours", ours, 1), ("ours, 16 at a time", ours, 16))
@@ -134,7 +134,7 @@ def measure(folder: str, url: str, tasks: int, entries: int) -> dict[str, float]
         return [(built - began) / 1e6, (time.process_time_ns() - began) / 1e6]
 
     in_process(lambda: steps(ours))
-    print(f"\n{'one look-up, CPU ms, median':36}{'imported':>10}{'built':>8}{'looked up':>11}")
+    print(f"\n{'one lookup, CPU ms, median':36}{'imported':>10}{'built':>8}{'looked up':>11}")
     fresh_ways = (("amazon provider", STOCK, {}), ("ours", OURS, {"cache_dir": f"{folder}/cache"}))
     for name, backend_class, keywords in fresh_ways:
         measured = [in_interpreter(backend_class, keywords) for _ in range(FRESH_INTERPRETERS)]
@@ -165,7 +165,7 @@ def show(name: str, measured: list[list[float]]) -> float:
 
 
 def in_interpreter(backend_class: tuple[str, str], keywords: dict[str, str]) -> list[float]:
-    """Look one variable up in an interpreter of its own; return the CPU time after import, building and look-up."""
+    """Look up one variable in its own interpreter; return the CPU time after import, setup and lookup."""
     command = [sys.executable, "-P", "-c", FRESH, *backend_class, json.dumps(keywords)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(sys.pycache_prefix)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -191,7 +191,7 @@ def fill_cache(folder: str, entries: int) -> None:
 
 
 def run_tasks(backend: Callable[[], Any], tasks: int, at_once: int) -> list[float]:
-    """Run tasks, so many at a time; return the CPU time of each in milliseconds."""
+    """Run tasks, several at a time; return the CPU time of each in milliseconds."""
 
     def task(seed: int) -> float:
         began = time.process_time_ns()
@@ -212,7 +212,7 @@ def run_tasks(backend: Callable[[], Any], tasks: int, at_once: int) -> list[floa
 
 
 def start(work: Callable[[], Any]) -> Callable[[], Any]:
-    """Begin something in a forked process; return what waits for its answer."""
+    """Start something in a forked process; return a function that waits for its answer."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:

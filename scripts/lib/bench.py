@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/bench: ours against named rivals, as ratios."""
+"""scripts/bench: this package against named rivals, as ratios."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         allow_abbrev=False,
-        description="Run benchmarks/NAME.py: a table of ours against the named rivals, then one line of JSON with "
+        description="Run benchmarks/NAME.py: a table of this package against rivals, then one line of JSON with "
         "the ratios.",
         epilog="Other arguments are the benchmark's own; --quick takes about a minute.",
     )

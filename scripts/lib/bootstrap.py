@@ -25,7 +25,7 @@ ELSEWHERE = {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_DRY_RUN", "PIP_PYTHON"
 
 
 def works() -> bool:
-    """Tell whether the environment has what it should, and runs: its Python may have been removed."""
+    """Return whether the environment is complete and runs: its Python may have been removed."""
     try:
         return all(
             subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -36,18 +36,18 @@ def works() -> bool:
 
 
 def is_whole() -> bool:
-    """Tell whether the environment was made to its end, and works."""
+    """Return whether the environment was finished, and works."""
     return (FOLDER / ".complete").exists() and works()
 
 
 def make() -> None:
-    """Make the environment, unless it is there."""
+    """Make the environment unless it exists."""
     if is_whole():
         return
     with lock("bootstrap"):
         if is_whole():
             return
-        print("install uv for the scripts, in .envs/", file=sys.stderr)
+        print("installing uv for the scripts into .envs/", file=sys.stderr)
         log = ENVS / "logs" / "bootstrap.log"
         if not logged(log, [sys.executable, "-m", "venv", "--clear", FOLDER]):
             raise install_failure(
@@ -57,7 +57,9 @@ def make() -> None:
         if not logged(log, [PYTHON, "-m", "pip", "install", *WHAT], variables={**variables, "PIP_USER": "0"}):
             raise install_failure(log, "pip could not install uv")
         if not works():
-            raise Failure("pip has put uv elsewhere; take target, prefix, root and dry-run out of its configuration")
+            raise Failure(
+                "pip has installed uv elsewhere; remove target, prefix, root and dry-run from its configuration"
+            )
         (FOLDER / ".complete").touch()
 
 

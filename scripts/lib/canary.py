@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A value that stands for every secret of a test run, and the search for it in what the run leaves and shows.
+"""A value that stands for every secret of a test run, and the search for it in what the run leaves and prints.
 
 The tests of secrets store it: in Secrets Manager, as variables, as passwords. Nothing that a run writes or shows may
 have it in clear, or in a form that anybody can read back. The standard library alone: the scripts use it, too.
@@ -37,7 +37,7 @@ def value() -> str:
 
 @functools.cache
 def forms() -> dict[bytes, str]:
-    """Return what is searched for, and how it is called."""
+    """Return what is searched for, and its name."""
     plain = value().encode()
     found = {plain: "in clear", b"\0".join(plain[at : at + 1] for at in range(len(plain))): "as UTF-16"}
     found |= {plain.hex().encode(): "in hexadecimal", plain.hex().upper().encode(): "in hexadecimal"}
@@ -48,7 +48,7 @@ def forms() -> dict[bytes, str]:
 
 
 def form_in(data: bytes) -> str | None:
-    """Return the form that data have the value in; ``None`` if they do not have it."""
+    """Return the form in which data contain the value; ``None`` if they do not."""
     return next((called for pattern, called in forms().items() if pattern in data), None)
 
 
@@ -62,7 +62,7 @@ def check(*folders: str | Path) -> None:
 
 
 def in_processes() -> Iterator[str]:
-    """Yield where the processes of this machine have the value: in which, and how."""
+    """Yield where processes of this machine contain the value: in which process, and in which form."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended, or is another user's
             for name in ("cmdline", "environ"):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/check: everything that can be said of the project without running it.
+"""scripts/check: everything that can be checked without running the project.
 
-Format, lint, what files may not hold, types, layers, the docs build, the wheel, and that installing it moves nothing
-that the images pin. One line a step; the first failure ends it and shows the tool's own output.
+Format, lint, forbidden contents of files, types, layers, the docs build, the wheel, and that installing it changes none
+of the images' pins. Prints one line per step; the first failure ends it and shows the tool's own output.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Checks:
 
     @property
     def steps(self) -> dict[str, Callable[[], str | None]]:
-        """What each step does, by its name; it returns its own summary, or None for that of its output."""
+        """Return each step by its name. A step returns its own summary, or None if its output has one."""
         return {
             "format": lambda: self._run(self._bin / "ruff", "format", "--check", "--diff", "."),
             "lint": lambda: self._run(self._bin / "ruff", "check", "."),
@@ -158,7 +158,7 @@ class Checks:
 
 
 def report(name: str, began: float, summary: str = "") -> None:
-    """Print the line of a step that went well."""
+    """Print the line of a step that succeeded."""
     print(f"ok  {name:<12} {time.monotonic() - began:3.0f} s{f'  {summary}' if summary else ''}", flush=True)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No tracked file may name a path of somebody's machine or the host of a package registry.
+"""No tracked file may contain a path of a particular machine or the host of a package registry.
 
 A path breaks on every other machine; a registry's host breaks wherever another index is set.
 The patterns are written so that this file does not match itself.
@@ -30,7 +30,7 @@ PATTERNS = {
 
 
 def findings(text: str) -> list[tuple[int, str, str]]:
-    """Line number, what it is, and the text that says so."""
+    """Return the line number, the kind, and the text of each finding."""
     return [
         (number, what, match[0])
         for number, line in enumerate(text.splitlines(), 1)
@@ -40,7 +40,7 @@ def findings(text: str) -> list[tuple[int, str, str]]:
 
 
 def main() -> int:
-    """Read what git tracks or would track."""
+    """Check every file that git tracks or would track."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare what an image has with what it has after our wheel: nothing may move, nothing may be added.
+"""Compare an image's packages without and with our wheel: none may change, and none may be added.
 
 Arguments: the constraints, the resolution without the wheel, the resolution with it.
 """

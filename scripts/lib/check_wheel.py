@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A built wheel must say and hold what it should, and nothing else."""
+"""A built wheel must declare and contain what it should, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bring a new image's constraints file into the package: constraints.py add FILE.
+"""Add a new image's constraints file to the package: constraints.py add FILE.
 
 The file's name, X.Y.Z.txt, or --airflow says which version it is of. It is kept as it is, below a header. What is
 refused is one line on stderr and exit status 2. Needs no more than Python's standard library.
@@ -28,7 +28,7 @@ NEEDED = ("apache-airflow-providers-amazon", "boto3", "sqlalchemy")
 
 
 def header(airflow: str, python: str, *, copied: bool) -> str:
-    """What stands above a file. MWAA takes an option for constraints in a comment for one: it must have none."""
+    """Return the header of a file. It must have no option for constraints: MWAA reads one in a comment, too."""
     if copied:
         source = [
             f"# Source: Apache Airflow's constraints, as in images/airflow/{airflow}/etc/airflow_constraints.txt of",
@@ -45,7 +45,7 @@ def header(airflow: str, python: str, *, copied: bool) -> str:
 
 
 def read(path: Path) -> str:
-    """A file's text without a header of ours."""
+    """Return a file's text without our header."""
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -57,7 +57,7 @@ def read(path: Path) -> str:
 
 
 def python_in(text: str, where: str) -> str:
-    """The Python that a file is for, by the addresses in its comments."""
+    """Return the Python that a file is for, from the addresses in its comments."""
     found = sorted({match["python"] for match in ADDRESS.finditer(text)})
     if len(found) != 1:
         what = f"it names {' and '.join(found)}" if found else "it names none"
@@ -69,7 +69,7 @@ def python_in(text: str, where: str) -> str:
 
 
 def checked(text: str, airflow: str, where: str) -> str:
-    """The file as it is kept, header first; refuse what is no constraints file of that Airflow."""
+    """Return the file as it is kept, header first; refuse one that is not a constraints file of that Airflow."""
     pins = image_constraints.pins_in(text, where)
     missing = [name for name in NEEDED if name not in pins]
     if missing:
@@ -109,7 +109,7 @@ def main(arguments: list[str], folder: Path = FOLDER) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     adding = commands.add_parser("add", help="bring in the constraints file of a new image")
     adding.add_argument("file", metavar="FILE")
-    adding.add_argument("--airflow", metavar="X.Y.Z", help="of which version, where the name does not say it")
+    adding.add_argument("--airflow", metavar="X.Y.Z", help="its version, if its name does not tell")
     adding.add_argument("--replace", action="store_true", help="replace a file that differs")
     given = parser.parse_args(arguments)
     try:

@@ -50,7 +50,7 @@ def draw(recorded: dict[str, Any]) -> str:
 
 
 def panel(graph: dict[str, Any], periods: int, clocks: tuple[str, str]) -> Iterator[str]:
-    """Return one graph: axes, lines, its alarm's threshold and what is what."""
+    """Return one graph: axes, lines, its alarm's threshold, and its legend."""
     lines, unit, threshold = graph["lines"], graph["unit"], graph["threshold"]
     values = [value for line in lines for value in line["values"] if value is not None]
     top = (
@@ -77,7 +77,7 @@ def panel(graph: dict[str, Any], periods: int, clocks: tuple[str, str]) -> Itera
 
 
 def legend(labels: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Return what each colour is, in two rows."""
+    """Return what each color means, in two rows."""
     x, y = 12.0, PANEL_HEIGHT - 32
     for label, colour in labels:
         width = 13 + CHARACTER * len(label)
@@ -107,7 +107,7 @@ def curve(values: Sequence[float | None], periods: int, colour: str, y: Callable
 
 
 def rounded_up(value: float, scale: float) -> float:
-    """Return the next of 1, 2, 4, 10, 20, 40, … at or above a value, times a scale."""
+    """Return the smallest of 1, 2, 4, 10, 20, 40, … times a scale that is not below a value."""
     step = 10.0**-6
     while True:
         for factor in (1, 2, 4):
@@ -127,7 +127,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def clock(recorded: dict[str, Any], periods: int) -> str:
-    """Return the time of day so many periods after the begin."""
+    """Return the time of day some periods after the start."""
     begin = datetime.fromisoformat(recorded["start"])
     return (begin + timedelta(seconds=periods * recorded["period_s"])).strftime("%H:%M")
 

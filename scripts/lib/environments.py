@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual environments per Airflow version, kept in .envs/ under a key of all that decides their content."""
+"""Virtual environments per Airflow version, kept in .envs/ under a key of everything that determines their contents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNUSED_DAYS = 7
 
 
 def add_constraints_option(parser: argparse.ArgumentParser) -> None:
-    """Let a script take ``--constraints``."""
+    """Add the option ``--constraints`` to a script."""
     parser.add_argument(
         "--constraints",
         metavar="PATH",
@@ -46,28 +46,28 @@ def constraints_for(version: str, given: str | None) -> Path:
             with image_constraints.path_of(version) as path:  # a file of the clone
                 return path
         except MwaaInputError as error:
-            raise Failure(f"{error} Or give a file of your own with --constraints.") from None
+            raise Failure(f"{error} Or pass your own file with --constraints.") from None
     path = Path(given)
     if path.is_dir():
         path = path / f"{version}.txt"
     if not path.is_file():
-        raise Failure(f"no constraints for Airflow {version}: {path} is not there")
+        raise Failure(f"no constraints for Airflow {version}: {path} does not exist")
     try:
         path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise Failure(f"the constraints {path} are no text in UTF-8; give another file") from None
+        raise Failure(f"the constraints {path} are not UTF-8 text; pass another file") from None
     return path.resolve()
 
 
 def known_versions(given: str | None) -> list[str]:
-    """Return every Airflow version that there is a constraints file for, oldest first."""
+    """Return every Airflow version that has a constraints file, oldest first."""
     if given is None:
         return list(image_constraints.versions())
     if not Path(given).is_dir():
-        raise Failure(f"a folder of constraints files is needed for all versions, and {given} is not one")
+        raise Failure(f"all versions need a folder of constraints files, and {given} is not one")
     found = [path.stem for path in Path(given).glob("*.txt") if re.fullmatch(r"\d+(\.\d+)+", path.stem)]
     if not found:
-        raise Failure(f"there is no constraints file named like 3.3.1.txt in {given}")
+        raise Failure(f"{given} has no constraints file named like 3.3.1.txt")
     return sorted(found, key=numbers)
 
 
@@ -84,13 +84,13 @@ def image_python(version: str) -> str:
 
 @functools.cache
 def uv_settings() -> tuple[dict[str, str], list[str]]:
-    """Return the variables that uv runs with, and the options of what takes packages from an index."""
+    """Return the variables that uv runs with, and the options of its commands that use a package index."""
     variables, options = pip_settings.for_uv(BOOTSTRAP_PYTHON)
     return {**variables, "UV_PYTHON_DOWNLOADS": "never"}, options
 
 
 def uv(log: Path, *arguments: str | Path, shown: bool = False) -> bool:
-    """Run uv with its output in a log; tell whether it succeeded."""
+    """Run uv with its output in a log; return whether it succeeded."""
     # The list of 200 packages at the end isn't worth showing.
     lines = (lambda line: not re.match(r" [+~-] ", line)) if shown else None
     variables, options = uv_settings()
@@ -131,10 +131,10 @@ def _runs(candidate: str, want: str) -> Path | None:
 def ensure_env(version: str, extra: str = "dev", *, constraints: str | None = None, show: bool = False) -> Path:
     """Return the folder of a virtual environment with an Airflow at its constraints' pins and this project.
 
-    Made on first use, then reused. Compiled at once: where the shell says that no bytecode is to be written, every
-    process of an Airflow would compile what it imports, two thirds of the time of its start.
+    Made on first use, then reused. Compiled at once: if the shell turns bytecode off, every process of an Airflow
+    would compile what it imports, which is two thirds of its start time.
 
-    :param show: also show what the installer does.
+    :param show: also show the installer's output.
     """
     want, note = image_python(version), ""
     python = find_python(want)
@@ -162,7 +162,9 @@ def _install(version: str, extra: str, python: Path, pins: Path, folder: Path, *
     filtered.parent.mkdir(exist_ok=True)
     dropped = project.filter_constraints(str(pins), str(filtered), extra)
     if dropped:
-        print(f"  pins of development tools that do not fit ours, left out: {', '.join(dropped)}", file=sys.stderr)
+        print(
+            f"  left out these pins of development tools, which contradict ours: {', '.join(dropped)}", file=sys.stderr
+        )
     amazon = re.search(r"(?m)^apache-airflow-providers-amazon(==[^\s;#]+)", pins.read_text(encoding="utf-8"))
     requirements = [f"apache-airflow=={version}", f"apache-airflow-providers-amazon{amazon[1] if amazon else ''}"]
     if numbers(version) >= (3,):
@@ -201,7 +203,7 @@ def _new_venv(folder: Path, python: Path, log: Path) -> None:
 
 
 def _used(folder: Path) -> Path:
-    """Note the use; remove what this one has taken the place of, a week after that was used.
+    """Note the use; remove those that this one has replaced, a week after their last use.
 
     It has the same name but for its key, and a key that is out of date never comes back. The servers that the tests
     keep go in the same way: they are only copied, right after their use is noted.

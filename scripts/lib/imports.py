@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the imports of a source tree: which file imports which, which room which, and where they run in a circle.
+"""Reads the imports of a source tree: between files, between rooms, and in circles.
 
-``tests/repo/layers.py`` holds them against the rules, ``scripts/structure`` counts and draws them. The standard library
-alone, because both run where nothing of the project is installed.
+``tests/repo/layers.py`` checks them against the rules; ``scripts/structure`` counts and draws them. Standard library
+only, because both run where nothing of the project is installed.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def read_modules(sources: Mapping[str, str]) -> list[Module]:
 
 
 def read_tree(folder: Path) -> dict[str, str]:
-    """Sources by path relative to ``folder``."""
+    """Return the sources by path relative to ``folder``."""
     return {
         path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
         for path in sorted(folder.rglob("*.py"))
@@ -202,7 +202,7 @@ def _reached(name: str, arrows: Mapping[str, Collection[str]]) -> set[str]:
 
 @dataclass
 class Room:
-    """A folder with source files, as one sees it on opening it."""
+    """A folder with source files, as it looks when one opens it."""
 
     files: int = 0
     """In it and in the rooms within it, each ``__init__.py`` included."""

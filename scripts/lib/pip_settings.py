@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""uv reads none of pip's settings: what is set for pip on this machine is handed over.
+"""Passes pip's settings on this machine to uv, which reads none of them.
 
 Which index, whose certificates, which proxy: where pip can install, the scripts can.
 """
@@ -49,9 +49,9 @@ def pip_settings(listed: str) -> dict[str, str]:
 
 
 def uv_variables(shell: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
-    """Return what uv needs besides the shell's variables; what is set for uv itself is left alone.
+    """Return what uv needs besides the shell's variables. Settings for uv itself are not touched.
 
-    :raises Failure: a CA bundle is named that isn't there.
+    :raises Failure: a CA bundle is set that does not exist.
     """
     made: dict[str, str] = {}
     for option, name in _UV_OF_PIP.items():
@@ -74,7 +74,9 @@ def uv_variables(shell: Mapping[str, str], settings: Mapping[str, str]) -> dict[
     if bundle and not shell.get("SSL_CERT_FILE"):
         bundle = _absolute(bundle)
         if not Path(bundle).exists():
-            raise Failure(f"the CA bundle {bundle}, which is set for pip, is not there; correct PIP_CERT or pip's cert")
+            raise Failure(
+                f"the CA bundle {bundle}, which is set for pip, does not exist; correct PIP_CERT or pip's cert"
+            )
         made["SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE"] = bundle
     return {name: value for name, value in made.items() if not shell.get(name) or name.endswith("_PROXY")}
 
@@ -91,9 +93,9 @@ def _absolute(path: str) -> str:
 
 
 def for_uv(pip_python: Path) -> tuple[dict[str, str], list[str]]:
-    """Return the variables and the options that uv is to run with: the shell's, and pip's settings in uv's words.
+    """Return the variables and options to run uv with: the shell's, and pip's settings in uv's terms.
 
-    What would change the versions that our constraints ask for is left out.
+    Settings that would change the versions required by our constraints are left out.
     """
     listed = subprocess.run(
         [pip_python, "-m", "pip", "config", "list"],

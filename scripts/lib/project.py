@@ -24,7 +24,7 @@ def project() -> dict:
 
 
 def extra_requirements(extra: str) -> list[Requirement]:
-    """Requirements of an extra, with the project's other extras that it names in their place."""
+    """Return the requirements of an extra, with the project's other extras that it names in their place."""
     table = project()
     found: list[Requirement] = []
     for line in table["optional-dependencies"].get(extra, []):
@@ -38,7 +38,7 @@ def extra_requirements(extra: str) -> list[Requirement]:
 
 
 def key(version: str, extra: str, python: str, constraints: str) -> str:
-    """Hash of all that decides what is installed, so that a stale environment is never reused."""
+    """Return a hash of everything that determines what is installed, so that a stale environment is never reused."""
     table = project()
     init = (ROOT / "airflow_mwaa_provider" / "__init__.py").read_text()
     parts = [
@@ -59,7 +59,7 @@ def key(version: str, extra: str, python: str, constraints: str) -> str:
 
 
 def filter_constraints(source: str, target: str, extra: str) -> list[str]:
-    """Copy constraints without the pins that contradict our development tools; return what was dropped.
+    """Copy constraints without the pins that contradict our development tools; return the pins left out.
 
     A pin of something the package needs at run time is never dropped: then the install must fail.
     """

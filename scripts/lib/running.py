@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scripts share: where things are, one line an error, locks, and commands whose output goes into a log.
+"""What the scripts share: paths, errors in one line, locks, and commands whose output goes into a log.
 
 The standard library alone: ``bootstrap.py`` uses it before anything is installed.
 """
@@ -64,7 +64,7 @@ class Failure(Exception):
 
 
 class Ended(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: someone wants this to be over, and not to wait for an orderly end of all that runs."""
+    """SIGTERM or SIGHUP: end now, without waiting for an orderly end of everything that runs."""
 
 
 def guarded(name: str, main: Callable[[list[str]], int], arguments: list[str]) -> int:
@@ -100,7 +100,7 @@ def guarded(name: str, main: Callable[[list[str]], int], arguments: list[str]) -
 
 
 def _end_with(parent: str) -> None:
-    """Let this script end when the one that has started it is killed, which cannot end it then."""
+    """End this script when the one that started it is killed, and so cannot end it."""
     if parent != str(os.getppid()):
         return
 
@@ -114,9 +114,9 @@ def _end_with(parent: str) -> None:
 
 @contextlib.contextmanager
 def lock(name: str) -> Iterator[None]:
-    """One process at a time for a name, also between two runs of scripts.
+    """Let one process at a time hold a name, also across runs of scripts.
 
-    The system gives the lock back when the process that holds it ends, and whatever it has started: an installer that
+    The system releases the lock when the process that holds it ends, and whatever it has started: an installer that
     outlives a killed script goes on writing, and is waited for.
     """
     folder = ENVS / "locks"
@@ -145,7 +145,7 @@ def logged(
     variables: Mapping[str, str] | None = None,
     shown: Callable[[str], bool] | None = None,
 ) -> bool:
-    """Run a command with its output in a log; tell whether it succeeded.
+    """Run a command with its output in a log; return whether it succeeded.
 
     :param shown: which of its lines also go to standard error.
     """
@@ -177,7 +177,7 @@ def logged(
 
 
 def masked(text: str) -> str:
-    """Return a text without the passwords in its addresses, which pip and uv may print."""
+    """Return a string without the passwords in its URLs, which pip and uv may print."""
     return re.sub(r"(\w+://)[^\s'\"`]*@", r"\1****@", text)
 
 
@@ -194,7 +194,7 @@ def install_failure(log: Path, otherwise: str) -> Failure:
 
 
 def need_space() -> None:
-    """Raise unless an environment fits."""
+    """Raise unless an environment fits on the disk."""
     free_mb = shutil.disk_usage(ENVS).free // 2**20
     if free_mb < NEEDED_MB:
         raise Failure(
@@ -203,7 +203,7 @@ def need_space() -> None:
 
 
 def need_git() -> None:
-    """Raise unless git can tell which files are the project's."""
+    """Raise unless git can list the project's files."""
     if shutil.which("git") is None:
         raise Failure("git is not on PATH; install it")
     asked = subprocess.run(
@@ -215,9 +215,11 @@ def need_git() -> None:
         check=False,
     )
     if asked.returncode:
-        raise Failure(f"{ROOT} is no clone that git reads ({asked.stderr.strip().splitlines()[0]}); clone it again")
+        raise Failure(
+            f"{ROOT} is not a clone that git can read ({asked.stderr.strip().splitlines()[0]}); clone it again"
+        )
 
 
 def without_git_variables() -> dict[str, str]:
-    """Return the shell's variables without those that send git to another repository."""
+    """Return the shell's variables without those that point git to another repository."""
     return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts the lines of sources: code, docstrings, the rest; and the places where the same lines stand twice."""
+"""Counts the lines of sources: code, docstrings, the rest; and the places where lines are repeated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPEATED_LINES = 6
 
 @dataclass(frozen=True)
 class Lines:
-    """How many lines there are of each kind."""
+    """The number of lines of each kind."""
 
     code: int
     docstrings: int
@@ -25,7 +25,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Repetition:
-    """Lines that stood elsewhere before, in the order of paths and lines."""
+    """Lines that repeat earlier ones, in the order of paths and lines."""
 
     path: str
     line: int

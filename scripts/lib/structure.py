@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/structure: rooms, files, arrows and circles of the package, its lines, and what stands in it twice.
+"""scripts/structure: rooms, files, arrows and circles of the package, its lines, and the repeated ones.
 
 A room is a folder with source files. An arrow is an import, be it inside a function or for types alone; those of a room
 are between the files and rooms at its top, however deep inside them the import is. A circle is a group in which each
@@ -144,7 +144,7 @@ def sources_of(commit: str) -> dict[str, dict[str, str]]:
 
 
 def report(trees: dict[str, Structure]) -> Iterator[str]:
-    """Return the lines to print: the whole, each room, and what should become less by its name."""
+    """Return the lines to print: the totals, each room, and by name what should decrease."""
     totals = [tree.totals() for tree in trees.values()]
     yield from table([["", *trees], *([name, *(str(each[name]) for each in totals)] for name in totals[0])])
     yield ""
@@ -179,7 +179,7 @@ def main(arguments: list[str]) -> int:
         "--tree",
         action="append",
         metavar="COMMIT",
-        help="count this commit instead of the work tree; given twice, both and what differs",
+        help="count this commit instead of the work tree; given twice, compare both",
     )
     parser.add_argument(
         "--json", action="store_true", help="print the numbers for machines, each repeated place included"

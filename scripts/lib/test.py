@@ -43,7 +43,7 @@ _LOOK_EVERY_S = 1.0
 
 @dataclass
 class Suite:
-    """One run of pytest, or of what else is to be run beside it."""
+    """One run of pytest, or of another command beside it."""
 
     label: str
     command: Sequence[str | Path]
@@ -57,7 +57,7 @@ class Suite:
     status: int | None = None
 
     def start(self, more: Sequence[str], *, shown: bool) -> None:
-        """Start it; its output goes to the terminal, or into a file without a name that ends with this process."""
+        """Start it. Its output goes to the terminal, or into an unnamed file that is gone when this process ends."""
         command = [*map(str, self.command), *(more if self.takes_arguments else [])]
         if self.niceness:
             command = ["nice", "-n", str(self.niceness), *command]
@@ -73,11 +73,11 @@ class Suite:
         )
 
     def output(self) -> bytes:
-        """Return what it has printed so far."""
+        """Return its output up to now."""
         return b"" if self.log is None else os.pread(self.log.fileno(), os.fstat(self.log.fileno()).st_size, 0)
 
     def has_ended(self) -> bool:
-        """Tell whether it has ended, and note how."""
+        """Return whether it has ended, and note its status."""
         if self.process is None:
             return False
         if self.status is None and self.process.poll() is not None:
@@ -85,19 +85,19 @@ class Suite:
         return self.status is not None
 
     def progress(self) -> str:
-        """Return how far it is, as pytest says."""
+        """Return its progress, as pytest prints it."""
         percent = re.findall(rb"\[ *(\d+%)\]", self.output())
         return f"{self.label} {percent[-1].decode() if percent else '0%'}"
 
     def end(self, which: signal.Signals) -> None:
-        """Send it, and what it has started in its group, a signal."""
+        """Send a signal to it, and to what it has started in its group."""
         if self.process is not None and self.status is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, which)
 
 
 class Runner:
-    """Runs suites side by side: most of their time they wait for something."""
+    """Runs suites side by side, because they spend most of their time waiting."""
 
     def __init__(self, suites: Sequence[Suite], more: Sequence[str], selection: str) -> None:
         self._suites = suites
@@ -143,7 +143,7 @@ class Runner:
         return self._exit_status()
 
     def _end_all(self, running: Sequence[Suite], first: signal.Signals, *, grace_s: float) -> None:
-        """Let the suites tear down what they have set up, within a while; then kill them."""
+        """Give the suites some time to tear down what they have set up; then kill them."""
         for which in (first, signal.SIGKILL):
             for suite in running:
                 suite.end(which)
@@ -159,7 +159,7 @@ class Runner:
             sys.stdout.flush()
 
     def _show_figures(self) -> None:
-        """Before the last suite's own summary, so that this ends what is printed."""
+        """Print the times before the last suite's own summary, so that the output ends with it."""
         if len(self._suites) > 1:
             print("\n   seconds  suite")
             for suite in self._suites:
@@ -203,9 +203,9 @@ def planned(
 ) -> list[Suite]:
     """Return the suites for versions, oldest first, and their environments: the longest first.
 
-    The unit tests give way to the integration tests, in which Airflow keeps watch of its own processes' time.
+    The unit tests have a lower priority than the integration tests, in which Airflow watches the time of its processes.
 
-    :param asked: an expression of markers that all of them are narrowed by.
+    :param asked: a marker expression that narrows all of them.
     """
     # Reading all files takes pytest some twenty seconds: each suite reads what may be its own, or what was asked for.
     everywhere = not any((ROOT / argument.partition("::")[0]).exists() for argument in more)
@@ -250,7 +250,7 @@ def planned(
 
 
 def prepare_variables(pythons: str, *, full: bool) -> None:
-    """Set what the suites find in their environment."""
+    """Set the environment variables of the suites."""
     # What a contributor has set for an Airflow of theirs must not reach the tests, nor the tests their home. The tests
     # start hundreds of interpreters, each of which would compile this project anew without bytecode.
     for name in list(os.environ):
@@ -279,16 +279,16 @@ def main(arguments: list[str]) -> int:
         metavar="X",
         action="append",
         default=[],
-        help="on this Airflow version instead; may be repeated",
+        help="test on this Airflow version instead; can be repeated",
     )
     which.add_argument(
         "--full",
         action="store_true",
-        help="unit tests on every version that there are constraints for, each of them as a running environment, and "
+        help="unit tests on every version that has constraints, each of them also as a running environment, and "
         "all tests with their large numbers; AIRFLOW_MWAA_TEST_FULL=1 does so for given versions",
     )
     which.add_argument("--quick", action="store_true", help=f"unit tests of {DEFAULT_AIRFLOW} only")
-    parser.add_argument("--beside", metavar="COMMAND", help="something else to run at the same time")
+    parser.add_argument("--beside", metavar="COMMAND", help="another command to run at the same time")
     add_constraints_option(parser)
     end_of_own = arguments.index("--") if "--" in arguments else len(arguments)
     given, more = parser.parse_args(arguments[:end_of_own]), arguments[end_of_own + 1 :]

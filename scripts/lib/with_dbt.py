@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/dbt: dbt, in an environment of its own."""
+"""scripts/dbt: dbt, in its own environment."""
 
 from __future__ import annotations
 

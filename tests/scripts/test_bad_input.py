@@ -70,7 +70,9 @@ def test_no_clone(clone: Clone) -> None:
     shutil.rmtree(clone.root / ".git")
     done = clone.run("check")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"check: error: {clone.root} is no clone that git reads (fatal: not a git repository")
+    assert done.stderr.startswith(
+        f"check: error: {clone.root} is not a clone that git can read (fatal: not a git repository"
+    )
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -134,7 +136,7 @@ def test_no_index_for_the_very_first_install(clone: Clone) -> None:
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 2, done.stderr
     first, second = done.stderr.splitlines()
-    assert first == "install uv for the scripts, in .envs/"
+    assert first == "installing uv for the scripts into .envs/"
     assert second.startswith("test: error: the package index cannot be reached")
     assert "set PIP_INDEX_URL or a proxy, as for pip" in second
 
@@ -147,7 +149,7 @@ def test_no_index_for_the_very_first_install(clone: Clone) -> None:
         (["test", "tests/client"], 2, "unrecognized arguments: tests/client"),
         (["test", "--airflow", "2.9.0"], 1, "The nearest is 2.9.2"),
         (["test", "--airflow", "banana"], 1, "'banana' is not an Airflow version"),
-        (["test", "--constraints", "nowhere"], 1, "no constraints for Airflow 2.10.3: nowhere is not there"),
+        (["test", "--constraints", "nowhere"], 1, "no constraints for Airflow 2.10.3: nowhere does not exist"),
         (["test", "--full", "--constraints", "nowhere"], 1, "nowhere is not one"),
         (["check", "--quick"], 2, "unrecognized arguments: --quick"),
         (["bench"], 2, "the following arguments are required: NAME"),

@@ -87,7 +87,7 @@ def test_a_time_out_that_is_no_number(timeout: str) -> None:
 
 def test_a_bundle_that_is_not_there() -> None:
     assert asked({"REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"}) == {
-        "failure": "the CA bundle /nowhere/ca.pem, which is set for pip, is not there; correct PIP_CERT or pip's cert"
+        "failure": "the CA bundle /nowhere/ca.pem, which is set for pip, does not exist; correct PIP_CERT or pip's cert"
     }
 
 
