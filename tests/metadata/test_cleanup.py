@@ -269,7 +269,7 @@ def test_a_pause_is_bounded_and_told(lab: Lab, filled: str, max_pause_s: int) ->
     if max_pause_s:
         assert list(outcome.paused_why) == [why]
         assert outcome.paused_why[why] == outcome.paused_s >= 1
-        assert told[0].startswith("Pausing for 1 s at most: the scheduler's last heartbeat is 12")
+        assert told[0].startswith("Pausing for up to 1 s: the scheduler's last heartbeat is 12")
         assert outcome.document()["paused_why"] == {why: round(outcome.paused_s, 3)}
     else:
         assert (outcome.paused_s, outcome.paused_why, told) == (0.0, {}, [])

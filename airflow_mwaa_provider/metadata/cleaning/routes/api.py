@@ -94,10 +94,10 @@ class ApiCleanup:
         self._began = clock()
 
     def check(self) -> None:
-        """Ask the web server how the cleanup would be done; deletes nothing.
+        """Check that the web server can do the cleanup; delete nothing.
 
-        :raises NoMetadataRoute: the web server has no such plugin, or it does not clean.
-        :raises MwaaError: whatever else is wrong, as for :meth:`run`.
+        :raises NoMetadataRoute: the web server does not have the plugin, or the plugin's cleanup is off.
+        :raises MwaaError: any other error of :meth:`run`.
         """
         self._ask(UNITS, {"options": self._options.document()})
 
