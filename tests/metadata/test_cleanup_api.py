@@ -380,12 +380,12 @@ def test_counting_that_takes_longer_than_a_request_may(lab, filled) -> None:
     holder = lab.connect(filled)
     holder.autocommit = False
     holder.cursor().execute("LOCK TABLE task_instance IN ACCESS EXCLUSIVE MODE")
-    with pytest.raises(DatabaseRefused, match=r"Route api, at 'production': .*plan by a database route, or clean"):
+    with pytest.raises(DatabaseRefused, match=r"Route api, at 'production': .*Plan by a database route, or clean"):
         server.cleanup(GENTLY).plan()
     # A step waits no longer, and may be asked for again soon.
     answer = server.answer("POST", STEPS, {"options": GENTLY.document(), "unit": "log", "after": None})
     assert (answer.status, answer.retry_after_s) == (503, 30)
-    assert "clean by a database route" in answer.body["detail"]
+    assert "Clean by a database route" in answer.body["detail"]
     holder.close()
     # Nobody shall ask for it again at once: it would take as long.
     assert (server.answers[0].status, server.answers[0].retry_after_s) == (503, 600)
@@ -396,7 +396,7 @@ def test_counting_that_takes_longer_than_a_request_may(lab, filled) -> None:
         return now[0]
 
     impatient = CleaningServer(lab, filled, budget_s=1, clock=clock)
-    with pytest.raises(DatabaseRefused, match=r"longer than the 1 s that a request may: plan by a database route"):
+    with pytest.raises(DatabaseRefused, match=r"longer than the 1 s that a request may. Plan by a database route"):
         impatient.cleanup(GENTLY).plan()
     assert CleaningServer(lab, filled, budget_s=100, clock=clock).cleanup(GENTLY).plan().rows
 

@@ -344,7 +344,7 @@ def test_nothing_is_deleted_that_does_not_read_as_it_was_written(lab, filled, bu
     def cut(content: bytes) -> bytes:
         return content[: len(content) // 2]
 
-    for damage, words in ((flipped, "is damaged: "), (cut, "bytes, and its manifest says"), (None, "does not exist")):
+    for damage, words in ((flipped, "is damaged: "), (cut, "in its manifest"), (None, "does not exist")):
 
         def answer(method, path, damage=damage) -> None:
             if method == "GET" and path.partition("?")[0].endswith(key):

@@ -84,7 +84,7 @@ def test_the_settings_of_a_container_of_mwaa(lab, short_history, bucket, connect
     monkeypatch.setenv("MWAA__DB__POSTGRES_DB", short_history)
     monkeypatch.setenv("MWAA__DB__POSTGRES_SSLMODE", "prefer")
     monkeypatch.setenv("MWAA__DB__CREDENTIALS", '{"username": "me", "pass')
-    with pytest.raises(NoMetadataRoute, match="no JSON object with username and password") as caught:
+    with pytest.raises(NoMetadataRoute, match="not a JSON object with username and password") as caught:
         operator.execute({})
     assert caught.value.__cause__ is None
     monkeypatch.setenv(

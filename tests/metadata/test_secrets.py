@@ -88,7 +88,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(lab, data
         "Use table or hive": {"layout": "flat"},
         "cannot grow": {"layout": "table", "incremental": True},
         "many small files": {"file_bytes": 1000},
-        "no name like manifest.json": {"manifest_name": "a/b"},
+        "not a name such as manifest.json": {"manifest_name": "a/b"},
     }
     for words, options in wrong.items():
         with pytest.raises(MwaaInputError, match=words.replace("[", r"\[")) as caught:

@@ -177,7 +177,7 @@ def test_an_export_from_a_standby_ends_where_the_replay_is(pair: Pair, monkeypat
     # Aurora's does not say where its replay is.
     with monkeypatch.context() as aurora:
         aurora.setattr(sources, "_REPLAYED", "SELECT not_supported_for_aurora()")
-        with pytest.raises(DatabaseUnavailable, match=r"does not say until when .* or leave out until") as caught:
+        with pytest.raises(DatabaseUnavailable, match=r"does not report up to when .* or leave out until") as caught:
             pair.export(until=datetime.now(UTC), prefix="aurora")
         assert not caught.value.transient
         assert pair.events(pair.export(prefix="aurora")) >= {"seen"}
