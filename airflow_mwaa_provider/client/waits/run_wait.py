@@ -85,7 +85,7 @@ class Patience:
 
     :param started_at: when the wait began, in seconds of the driver's clock.
     :param deadline_s: seconds after which the wait ends; errors meanwhile consume it too.
-    :param may_appear: the run need not exist yet; if it does not, it is waited for as well.
+    :param may_appear: if the run does not exist, wait for it to be created.
     """
 
     env_name: str

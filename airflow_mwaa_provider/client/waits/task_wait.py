@@ -37,7 +37,7 @@ class TaskSelection:
     def select(self, instances: Iterable[TaskInstance]) -> tuple[TaskInstance, ...]:
         """Return the instances that are selected.
 
-        A mapped task that is not expanded yet represents each of its instances.
+        A mapped task before its expansion represents each of its instances.
         """
         return tuple(
             instance
