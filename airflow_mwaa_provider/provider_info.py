@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Airflow's provider manager asks for: a plain dict, valid against Airflow's own schema."""
+"""The provider's description for Airflow's provider manager: a plain dict, valid against Airflow's own schema."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from airflow_mwaa_provider import __version__
 
 HOOK = "airflow_mwaa_provider.hooks.mwaa.MwaaEnvironmentHook"
 
-#: The fields of the ``mwaa`` connection's form, kept in its ``extra``. Newer Airflows read them from here, older ones
-#: ask the hook, which takes them from here as well.
+#: The fields of the ``mwaa`` connection's form, stored in its ``extra``. Newer Airflow versions read them from here,
+#: older ones from the hook, which returns these fields.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "aws_conn_id": {
         "label": "AWS connection",
@@ -19,12 +19,12 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "region_name": {
         "label": "Region",
-        "description": "AWS region of the environments. Empty: the AWS connection's, or the task's own.",
+        "description": "AWS region of the environments. Empty: the AWS connection's region, or that of the task.",
         "schema": {"type": ["string", "null"]},
     },
     "transport": {
         "label": "Transport",
-        "description": "rest_api, web_session or cli. Empty: the first of them that works.",
+        "description": "rest_api, web_session or cli. Empty: the first of these that works.",
         "schema": {"type": ["string", "null"]},
     },
     "proxy": {
@@ -34,18 +34,18 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "proxy_login": {
         "label": "Proxy login",
-        "description": "Who logs in to the proxy, where it asks.",
+        "description": "User name for the proxy, if it requires one.",
         "schema": {"type": ["string", "null"]},
     },
     # "password" in its name is what makes Airflow mask it in its log, its API and its forms.
     "proxy_password": {
         "label": "Proxy password",
-        "description": "The password of that login.",
+        "description": "Password for the proxy.",
         "schema": {"type": ["string", "null"], "format": "password"},
     },
     "ca_bundle": {
         "label": "CA bundle",
-        "description": "Path of a PEM file that the web server's certificate is checked against.",
+        "description": "Path of a PEM file to verify the web server's certificate with.",
         "schema": {"type": ["string", "null"]},
     },
     "endpoint_url": {
@@ -79,63 +79,63 @@ def get_provider_info() -> dict[str, Any]:
                 "description": "Plugins of airflow-mwaa-provider.",
                 "options": {
                     "metadata_api_export_to": {
-                        "description": "Turns the metadata API of the web server on, which writes exports of the "
-                        "metadata database below these places in S3, separated by commas, and nowhere else.",
+                        "description": "Turn on the metadata API of the web server, which writes exports of the "
+                        "metadata database below these S3 prefixes, separated by commas, and nowhere else.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "s3://my-bucket/history",
                         "default": "",
                     },
                     "metadata_api_cleanup": {
-                        "description": "Turns the metadata API of the web server on, and lets it delete what is old "
-                        "from the metadata database, for callers whose role may delete runs of all DAGs.",
+                        "description": "Turn on the metadata API of the web server, and let it delete old rows from "
+                        "the metadata database, for callers whose role may delete runs of all DAGs.",
                         "version_added": "0.1.0",
                         "type": "boolean",
                         "example": "True",
                         "default": "False",
                     },
                     "task_resources_namespace": {
-                        "description": "Turns the measuring of tasks on, and is the namespace in CloudWatch of what "
-                        "each has used of memory, CPU and disk.",
+                        "description": "Measure the memory, CPU and disk that each task uses, and publish them in this "
+                        "CloudWatch namespace.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "MWAA-Tasks",
                         "default": "",
                     },
                     "task_resources_max_tasks": {
-                        "description": "How many tasks (pairs of DAG and task) of a container have metrics of their "
-                        "own in a day; the others are summed up as 'other'. CloudWatch charges by metric.",
+                        "description": "How many tasks (pairs of DAG and task) of a container have their own metrics "
+                        "in a day. The others are combined as 'other'. CloudWatch charges per metric.",
                         "version_added": "0.1.0",
                         "type": "integer",
                         "example": "50",
                         "default": "200",
                     },
                     "task_timezone": {
-                        "description": "The time zone that tasks see as local time. What Airflow schedules and stores "
-                        "stays UTC.",
+                        "description": "The time zone that tasks see as local time. Airflow still schedules and stores "
+                        "times in UTC.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "America/Los_Angeles",
                         "default": "",
                     },
                     "log_timezone": {
-                        "description": "The time zone of the time stamps of logs, on Airflow 2 only.",
+                        "description": "The time zone of timestamps in logs, on Airflow 2 only.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "America/Los_Angeles",
                         "default": "",
                     },
                     "preload_libraries": {
-                        "description": "Full paths of shared libraries, separated by commas, which every process loads "
-                        "that may run code of DAGs.",
+                        "description": "Full paths of shared libraries, separated by commas, which every process that "
+                        "may run code of DAGs loads.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "/usr/local/airflow/plugins/instantclient/libaio.so.1",
                         "default": "",
                     },
                     "patch_virtualenv": {
-                        "description": "Lets the scheduler say whether PythonVirtualenvOperator needs the user guide's "
-                        "patch. No Airflow from 2.8.1 on does.",
+                        "description": "Let the scheduler log whether PythonVirtualenvOperator needs the user guide's "
+                        "patch. No Airflow version from 2.8.1 on needs it.",
                         "version_added": "0.1.0",
                         "type": "boolean",
                         "example": "True",
@@ -152,7 +152,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_mwaa_provider.secrets.secrets_manager.CachedSecretsManagerBackend",
             "airflow_mwaa_provider.secrets.systems_manager.CachedSystemsManagerParameterStoreBackend",
         ],
-        # Since Airflow 3.2; older ones pass over it.
+        # Read since Airflow 3.2, and ignored before.
         "cli": ["airflow_mwaa_provider.cli.airflow_commands.get_commands"],
         "extra-links": ["airflow_mwaa_provider.links.dag_run.MwaaDagRunLink"],
     }
