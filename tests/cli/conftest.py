@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the commands' tests: those of the client's, and a terminal in front of them."""
+"""Fixtures for the tests of commands: those of the client tests, and a terminal in front of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["_botocore_data", "_world", "moto_url", "terminal", "world"]
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the commands' own retries pass without time."""
+    """Make the retries of commands take no time."""
     time = FakeTime()
     defaults = [getattr(time.policy(), field.name) for field in dataclasses.fields(RetryPolicy)]
     monkeypatch.setattr(RetryPolicy.__init__, "__defaults__", tuple(defaults))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands against the local MWAA of the client's tests: real HTTP, the environment variables of a terminal."""
+"""Run commands against the local MWAA of the client tests, over real HTTP, with the variables of a terminal."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ AWKWARD = 'it\'s "quoted" $HOME `date` \\ %41 ünïcödé 🚀\n second line\tta
 
 
 def runner() -> CliRunner:
-    """Before click 8.2 a runner mixed the two outputs unless told otherwise."""
+    """Return a runner that separates stdout and stderr, which is an option before click 8.2."""
     old = "mix_stderr" in inspect.signature(CliRunner).parameters
     return CliRunner(mix_stderr=False) if old else CliRunner()
 
 
 @contextlib.contextmanager
 def without_logging_of_others() -> Iterator[None]:
-    """Take away what Airflow has set up in the tests' process: it logs to stdout, and isn't there in a terminal's."""
+    """Remove the log handlers of Airflow, which log to stdout, and which a terminal does not have."""
     root = logging.getLogger()
     handlers, root.handlers = root.handlers, []
     try:
@@ -46,7 +46,7 @@ def without_logging_of_others() -> Iterator[None]:
 
 
 class Terminal:
-    """A terminal whose variables are those of ``local env``."""
+    """A terminal with the variables of ``local env``."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -65,7 +65,7 @@ class Terminal:
         }
 
     def run(self, *arguments: str, stdin: str | bytes | None = None, status: int = 0) -> Result:
-        """Run a command in this process; check what holds for all of them."""
+        """Run a command in this process; check what holds for all commands."""
         with without_logging_of_others():
             result = runner().invoke(main, list(arguments), input=stdin, env=self.variables)
         assert result.exit_code == status, f"{result.exit_code}: {result.stdout}{result.stderr}{result.exception!r}"
@@ -76,11 +76,11 @@ class Terminal:
         return result
 
     def json(self, *arguments: str, stdin: str | bytes | None = None, status: int = 0) -> Any:
-        """Run a command with ``--output json``, and give its one document."""
+        """Run a command with ``--output json``, and return its document."""
         return json.loads(self.run(*arguments, "--output", "json", stdin=stdin, status=status).stdout)
 
     def error(self, *arguments: str, status: int, stdin: str | bytes | None = None) -> str:
-        """Run a command that fails, and give the one line that says why."""
+        """Run a command that fails, and return its line on stderr."""
         result = self.run(*arguments, status=status, stdin=stdin)
         [line] = result.stderr.splitlines()
         assert line.startswith("airflow-mwaa: ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow mwaa``: the tree inside Airflow's own command, where it lets providers add any."""
+"""``airflow mwaa``: the commands inside Airflow's own, where Airflow lets providers add some."""
 
 from __future__ import annotations
 

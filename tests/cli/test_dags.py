@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa dags``: by every transport, and with everything that one can mistype."""
+"""``airflow-mwaa dags``, over every transport, and with mistyped input."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_an_interrupted_wait_leaves_the_run_alone(
 
 
 def test_a_person_sees_how_far_it_has_got(terminal: Terminal, world: World) -> None:
-    """With stderr a terminal: a live line; stdout stays a document."""
+    """If stderr is a terminal, it has a live line, and stdout still has only the document."""
     ours, theirs = os.openpty()
     command = ("dags", "trigger", "env3", "etl", "--run-id", "load[3]", "--wait", "--output", "json")
     process = terminal.start(*command, stderr=theirs)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One way to write a length of time, in every command."""
+"""Durations are written the same way in every command."""
 
 from __future__ import annotations
 

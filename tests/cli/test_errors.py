@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every command says when AWS, the network or its own surroundings fail; and that starting one is cheap."""
+"""Errors of all commands when AWS, the network or the machine fail. Starting a command is cheap."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BY_WORDS = {"endswith", "find", "index", "partition", "replace", "rpartition", "
 
 
 def sentences(path: Path) -> list[str]:
-    """Return the texts of a file that have several words, but for docstrings, with what Python joins joined."""
+    """Return the strings of several words in a file, without docstrings; f-strings as one."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     found = []

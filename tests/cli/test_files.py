@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``import`` and ``export``: files, stdin, stdout and S3; all or nothing, and no value in what is said of it."""
+"""``import`` and ``export`` with files, stdin, stdout and S3: all or nothing, and no values in the output."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ pytestmark = KNOWS_NO_AIRFLOW
 
 @pytest.fixture
 def command(lab: Lab, database: str) -> Callable[..., tuple[int, str, str]]:
-    """Run a command of the group; give its exit status, and what it printed."""
+    """Run a command of the group; return its exit status, stdout and stderr."""
     connection = lab.connect(database)
     with connection.cursor() as cursor:
         history.fill(cursor, runs=40, tasks=5, dags=2)
@@ -184,7 +184,7 @@ def test_a_table_that_fails_is_told(lab: Lab, database: str, command: Any) -> No
 
 
 def until_it_waits(lab: Lab, name: str, sessions: int = 1) -> None:
-    """Wait until sessions of the command are in the middle of a statement."""
+    """Wait until sessions of the command are executing a statement."""
     busy = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
         "AND application_name = 'airflow-mwaa cleanup' AND state = 'active' AND wait_event_type IN ('Lock', 'Timeout')"
@@ -203,7 +203,7 @@ def until_it_waits(lab: Lab, name: str, sessions: int = 1) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_plan_ends_in_the_middle_of_a_query(lab: Lab, database: str, command: Any, number: signal.Signals) -> None:
-    """psycopg2 waits within C: the query goes on to its end, or to its time-out, unless it is cancelled."""
+    """psycopg2 waits in C code: the query runs to its end or timeout unless it is canceled."""
     other = lab.connect(database)
     with other.cursor() as cursor, command.start("plan", "--retention", "30d") as process:
         cursor.execute("BEGIN; LOCK TABLE log IN ACCESS EXCLUSIVE MODE")

@@ -23,7 +23,7 @@ __all__ = ["bucket", "database", "lab"]
 
 @pytest.fixture
 def command(lab, database, bucket, tmp_path):
-    """Run the command; gives the finished process."""
+    """Run the command; return the finished process."""
     connection = lab.connect(database)
     with connection.cursor() as cursor:
         history.fill(cursor, runs=20, tasks=5, dags=2)

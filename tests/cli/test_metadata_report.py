@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``metadata report`` and ``metadata ddl`` in a terminal, over a small export in a folder and in S3."""
+"""``metadata report`` and ``metadata ddl`` in a terminal, with a small export in a folder and in S3."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa monitor`` against the local MWAA, with CloudWatch by moto behind it."""
+"""``airflow-mwaa monitor`` against the local MWAA, with moto as CloudWatch."""
 
 from __future__ import annotations
 

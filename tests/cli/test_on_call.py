@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``environments``, ``dags list|runs|stop|clear``, ``tasks`` and ``roles``: what someone on call asks for and does."""
+"""``environments``, ``dags list|runs|stop|clear``, ``tasks`` and ``roles``: the commands for people on call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _width(terminal: Terminal) -> None:
 
 
 def with_runs(world: World, env_name: str = "env3") -> Any:
-    """A run that failed, with its tasks, and then one that runs."""
+    """Create a failed run with its tasks, and then a running one."""
     airflow = world.airflow(env_name)
     for number, (run_id, state) in enumerate((("old", "failed"), ("new", "running"))):
         airflow.create("etl", run_id, date=(BEGAN + timedelta(days=number)).isoformat())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One word for one thing: options are named after the DAG parameters of the same meaning."""
+"""Options are named after the DAG parameters of the same meaning."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables for people, on terminals that are narrower than what they hold."""
+"""Tables and fields on terminals that are too narrow for them."""
 
 from __future__ import annotations
 

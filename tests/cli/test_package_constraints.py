@@ -90,7 +90,7 @@ def test_the_help_has_an_example_and_fits_80_columns() -> None:
 
 
 def test_a_reader_that_has_gone_is_no_reason_to_complain() -> None:
-    """As ``| head -1`` leaves it, but without depending on who is faster: nobody reads from the beginning."""
+    """As with ``| head -1``, but without a race: nobody reads from the start."""
     reading, writing = os.pipe()
     os.close(reading)
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa run``: what goes there arrives, and what comes back is printed as it was."""
+"""``airflow-mwaa run``: arguments arrive unchanged, and so does the output."""
 
 from __future__ import annotations
 
