@@ -113,8 +113,8 @@ def test_templates_are_printed_and_nothing_is_written(terminal: Terminal, cloudw
         (("dashboard", "nowhere", "--apply"), 1, "'nowhere'"),
         (("alarms", "env3", "--without", "cpu", "--apply"), 2, "No such alarm: 'cpu'"),
         (("alarms", "env3", "--sns-topic", "on-call", "--apply"), 2, "is not the ARN of an SNS topic"),
-        (("alarms", "env3", "env3"), 2, "is named twice"),
-        (("dashboard", "1st"), 2, "MWAA has no such names"),
+        (("alarms", "env3", "env3"), 2, "is given twice"),
+        (("dashboard", "1st"), 2, "not a name that MWAA accepts"),
         (("dashboard", "env3", "--name", "a b"), 2, "Give another"),
     ],
 )
