@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an MWAA image can run: its Python, its platform, the wheels that fit both, and the modules that are taken."""
+"""An MWAA image: its Python, its platform, the wheels that fit both, and the distributions that it pins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_mwaa_provider.packaging import image_constraints
 __all__ = ["GLIBC", "HOME", "PLUGINS_FOLDER", "Image", "image_of", "wheel_platforms", "wheel_tags"]
 
 GLIBC = (2, 34)
-"""Amazon Linux 2023's, which every image since Airflow 2.7 is made of. Source: the images' bill of materials, 2026."""
+"""That of Amazon Linux 2023, the base of every image since Airflow 2.7. Source: the images' bill of materials, 2026."""
 HOME = "/usr/local/airflow"
 """The home folder of Airflow in MWAA's containers."""
 PLUGINS_FOLDER = f"{HOME}/plugins"
@@ -30,7 +30,7 @@ class Image:
 
     :param airflow: its Airflow version.
     :param python: its Python's version, such as ``(3, 12)``.
-    :param is_assumed: nobody has said that it is this one.
+    :param is_assumed: no version was given.
     """
 
     airflow: str
@@ -39,17 +39,17 @@ class Image:
 
     @property
     def python_text(self) -> str:
-        """Return the Python's version as people write it."""
+        """The Python version, such as ``3.12``."""
         return f"{self.python[0]}.{self.python[1]}"
 
     @property
     def is_newer_than_here(self) -> bool:
-        """Whether its Python has syntax that the running one may not know."""
+        """Whether its Python may have syntax that the running one does not know."""
         return self.python > sys.version_info[:2]
 
     @property
     def pinned(self) -> frozenset[str]:
-        """Return the names of the distributions that it pins, normalized."""
+        """The normalized names of the distributions that it pins."""
         return _pinned(self.airflow)
 
 
@@ -60,7 +60,7 @@ def _pinned(airflow: str) -> frozenset[str]:
 
 @functools.cache
 def image_of(airflow_version: str | None) -> Image:
-    """Return the image of an Airflow version; of None the newest.
+    """Return the image of an Airflow version, or the newest image for None.
 
     :raises MwaaInputError: no image has that version.
     """

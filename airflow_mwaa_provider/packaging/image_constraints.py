@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pins of MWAA's images: a constraints file for each Airflow version that MWAA has.
 
-They are read as resources of the package, so that an installed wheel, a zipped one and a clone work the same. Nothing
-is imported beyond the standard library.
+They are read as resources of the package, so that an installed wheel, a zipped one and a clone work the same. Only the
+standard library is imported.
 
 Source: Apache Airflow's published constraints, as in the source repository of MWAA's images; the header of each file
 says which.
@@ -36,9 +36,9 @@ def versions() -> tuple[str, ...]:
 
 
 def path_of(version: str) -> AbstractContextManager[Path]:
-    """Return a context manager that gives the path of a version's file, for a tool that wants one.
+    """Return a context manager with the path of a version's file, for a tool that needs one.
 
-    Where the package is in a zip the file is a temporary copy that is deleted with the context.
+    If the package is in a zip, the file is a temporary copy, which is deleted at the end of the context.
 
     :param version: an Airflow version, such as ``3.3.1``.
     :raises MwaaInputError: no image has that version.
@@ -47,7 +47,7 @@ def path_of(version: str) -> AbstractContextManager[Path]:
 
 
 def text_of(version: str) -> str:
-    """Return a version's constraints file as it is, comments included.
+    """Return the text of a version's constraints file, comments included.
 
     :param version: an Airflow version, such as ``3.3.1``.
     :raises MwaaInputError: no image has that version.
@@ -56,7 +56,7 @@ def text_of(version: str) -> str:
 
 
 def python_of(version: str) -> str:
-    """Return the Python of a version's image, such as ``3.12``: what the file's header says.
+    """Return the Python version of an image, such as ``3.12``, from the file's header.
 
     :param version: an Airflow version, such as ``3.3.1``.
     :raises MwaaInputError: no image has that version, or the file has no such header.
@@ -64,13 +64,13 @@ def python_of(version: str) -> str:
     match = _PYTHON.search(text_of(version))
     if match is None or match["airflow"] != version:
         raise MwaaInputError(
-            f"{version}.txt: its header does not say which image it is of. Add it anew with scripts/lib/constraints.py."
+            f"{version}.txt: its header does not name its image. Add it again with scripts/lib/constraints.py."
         )
     return match["python"]
 
 
 def pins_of(version: str) -> dict[str, str]:
-    """Return what a version's image pins: versions by normalized name, in the order of the file.
+    """Return the pins of a version's image: versions by normalized name, in the order of the file.
 
     :param version: an Airflow version, such as ``3.3.1``.
     :raises MwaaInputError: no image has that version.
@@ -116,12 +116,14 @@ def _file(version: str) -> Traversable:
 
 
 def _unknown(version: str, known: tuple[str, ...]) -> str:
-    there = f"{', '.join(known[:-1])} and {known[-1]}"
+    supported = f"{', '.join(known[:-1])} and {known[-1]}"
     if _VERSION.fullmatch(version) is None:
-        return f"{version[:40]!r} is not an Airflow version. Give one that MWAA has an image of: {there}."
+        return f"{version[:40]!r} is not an Airflow version. Give one that MWAA has an image of: {supported}."
     wanted = _numbers(version)
     nearest = min(known, key=lambda other: abs(_distance(wanted) - _distance(_numbers(other))))
-    return f"Airflow {version}: no MWAA image of it is known here. The nearest is {nearest}; there are {there}."
+    return (
+        f"Airflow {version}: this version knows no MWAA image of it. The nearest is {nearest}; supported: {supported}."
+    )
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -12,19 +12,19 @@ __all__ = ["Problem", "Severity"]
 
 
 class Severity(StrEnum):
-    """How bad a problem is."""
+    """The severity of a problem."""
 
     ERROR = "error"
     """MWAA cannot install or use the file."""
     WARNING = "warning"
-    """It can, but probably not as its author means it."""
+    """MWAA can use it, but probably not as its author intends."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a file. Users and passwords of addresses are masked in its sentences.
+    """One thing that is wrong with a file. Users and passwords in addresses are masked in its sentences.
 
-    :param code: which kind of problem it is, in words joined by dashes: stable, for machines and for the docs.
+    :param code: the kind of problem, in words joined by dashes: stable, for machines and for the docs.
     :param where: file and line (``requirements.txt:12``), or archive and entry (``plugins.zip: my/plugin.py``).
     :param what: a sentence that names the thing.
     :param fix: a sentence that says what to do.
@@ -44,7 +44,7 @@ class Problem:
         return f"{self.where}: {self.what} {self.fix}"
 
     def as_dict(self) -> dict[str, str]:
-        """Return it as JSON has it."""
+        """Return the problem as a JSON object."""
         return {
             "code": self.code,
             "severity": self.severity.value,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that an environment is made of, uploaded to its bucket: MWAA wants the *version* of each."""
+"""Files of an environment, uploaded to its bucket: MWAA refers to each by its *version*."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 __all__ = ["PART_BYTES", "Uploaded", "parse_s3_uri", "upload_file"]
 
 PART_BYTES = 16 << 20
-"""A larger file is uploaded in parts of that size; S3 takes 10,000 of them."""
+"""A larger file is uploaded in parts of this size; S3 allows 10,000 of them."""
 _SHA256 = "sha256"
-"""Where an object's metadata has the SHA-256 of the whole file: S3's own checksum of one in parts is another."""
+"""Key in an object's metadata for the SHA-256 of the whole file: S3's checksum of an object in parts differs."""
 _MAX_KEY_BYTES = 1024
 _PUT = "s3:PutObject"
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """An object that is in the bucket.
+    """An object in the bucket.
 
-    :param version_id: what the environment is to be given.
-    :param changed: whether there is a new version; not if the newest had the same content.
+    :param version_id: the version to set in the environment.
+    :param changed: whether a new version was uploaded; not if the newest had the same content.
     """
 
     bucket: str
@@ -44,16 +44,16 @@ class Uploaded:
 
 
 def parse_s3_uri(text: str) -> S3Uri:
-    """Return the address of an object.
+    """Parse the address of an object.
 
-    :raises MwaaInputError: it is none.
+    :raises MwaaInputError: it does not name an object.
     """
     uri = S3Uri.parse(text)
     if uri is None or not uri.names_object:
-        raise MwaaInputError(f"{text!r} names no object in S3. Write s3://BUCKET/plugins.zip.")
+        raise MwaaInputError(f"{text!r} does not name an object in S3. Write s3://BUCKET/plugins.zip.")
     if len(uri.key.encode("utf-8", "surrogateescape")) > _MAX_KEY_BYTES:
         raise MwaaInputError(
-            f"s3://{uri.bucket}/{uri.key[:30]}…: its key is longer than the {_MAX_KEY_BYTES:,} bytes that S3 takes. "
+            f"s3://{uri.bucket}/{uri.key[:30]}…: its key is longer than the {_MAX_KEY_BYTES:,} bytes that S3 allows. "
             "Choose a shorter one."
         )
     return uri
@@ -69,23 +69,23 @@ def upload_file(
 ) -> Uploaded:
     """Upload a file, unless the newest version has the same content already.
 
-    S3 checks the SHA-256 of all that it is sent. Each call is retried; a failed upload leaves no parts behind. It
-    takes :data:`PART_BYTES` of memory.
+    S3 checks the SHA-256 of everything sent. Each call is retried; a failed upload leaves no parts behind. It uses
+    :data:`PART_BYTES` of memory.
 
     :param client: boto3's client of S3, without retries of its own.
     :param uri: ``s3://BUCKET/KEY``.
-    :param on_progress: is told how many bytes are uploaded.
+    :param on_progress: called with the number of bytes uploaded.
     :raises MwaaInputError: the bucket has no versioning, or the file cannot be read.
     :raises AccessDenied: the credentials may not upload; ``.action``.
-    :raises AwsError: S3 refused, or did not answer.
+    :raises AwsError: S3 rejected a call, or did not answer.
     """
     address = parse_s3_uri(uri)
     bucket, key = address.bucket, address.key
     calls = AwsCalls(client, "S3", "s3", policy=policy)
-    told = calls.call("GetBucketVersioning", f"s3://{bucket}", Bucket=bucket)
-    if told.get("Status") != "Enabled":
+    bucket_versioning = calls.call("GetBucketVersioning", f"s3://{bucket}", Bucket=bucket)
+    if bucket_versioning.get("Status") != "Enabled":
         raise MwaaInputError(
-            f"s3://{bucket}: its versioning is off, and an environment needs the version of a file. Turn it on: aws "
+            f"s3://{bucket}: versioning is off, but an environment needs the version of a file. Turn it on: aws "
             f"s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled."
         )
     try:
@@ -96,9 +96,9 @@ def upload_file(
                 digest.update(chunk)
                 size_bytes += len(chunk)
             upload = _Upload(calls, bucket, key, digest.hexdigest(), size_bytes)
-            there = upload.version_that_is_there()
-            if there is not None:
-                return Uploaded(bucket, key, there, changed=False)
+            existing = upload.existing_version()
+            if existing is not None:
+                return Uploaded(bucket, key, existing, changed=False)
             file.seek(0)
             return Uploaded(bucket, key, upload.send(file, on_progress or (lambda _: None)), changed=True)
     except OSError as error:
@@ -113,8 +113,8 @@ class _Upload:
         self._sha256 = sha256
         self._size_bytes = size_bytes
 
-    def version_that_is_there(self) -> str | None:
-        """Return the newest version's id if it has the same content; whoever may not look uploads it anew."""
+    def existing_version(self) -> str | None:
+        """Return the newest version's id if it has the same content; None without permission to read it."""
         try:
             found = self._calls.call("HeadObject", self._what, action="s3:GetObject", **self._object)
         except AccessDenied:
@@ -132,7 +132,7 @@ class _Upload:
         if self._size_bytes > PART_BYTES:
             return self._in_parts(file, on_progress)
         content = file.read()
-        # Sent twice it is there twice, as two versions of which either is right.
+        # If it is sent twice, two versions exist, either of which is right.
         answer = self._calls.call(
             "PutObject", self._what, is_mutating=True, repeat_unsure=True, member="VersionId", **self._object,
             Body=content, ChecksumSHA256=_checksum(content), Metadata={_SHA256: self._sha256},

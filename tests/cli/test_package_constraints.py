@@ -66,9 +66,9 @@ def test_a_file_is_printed_as_it_is(version: str) -> None:
     [
         (
             ["2.10.4"],
-            "airflow-mwaa: Airflow 2.10.4: no MWAA image of it is known here. The nearest is 2.10.3; there are ",
+            "airflow-mwaa: Airflow 2.10.4: this version knows no MWAA image of it. The nearest is 2.10.3; supported: ",
         ),
-        (["2.10.4", "--output", "json"], "The nearest is 2.10.3; there are 2.8.1, "),
+        (["2.10.4", "--output", "json"], "The nearest is 2.10.3; supported: 2.8.1, "),
         (["latest"], "airflow-mwaa: 'latest' is not an Airflow version. Give one that MWAA has an image of: 2.8.1, "),
         ([""], "'' is not an Airflow version."),
     ],

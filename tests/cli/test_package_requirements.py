@@ -104,8 +104,8 @@ def test_offline(index: WheelIndex, tmp_path: Path) -> None:
             ["--airflow-version", "3.3.1"],
             "none.txt cannot be read: No such file or directory. Give another",
         ),
-        (os.devnull, ["--airflow-version", "3.4.9"], "Airflow 3.4.9: no MWAA image of it is known here."),
-        (os.devnull, ["--airflow-version", "3.3.1", "--wheels", "none"], "none: there is no such folder of wheels."),
+        (os.devnull, ["--airflow-version", "3.4.9"], "Airflow 3.4.9: this version knows no MWAA image of it."),
+        (os.devnull, ["--airflow-version", "3.3.1", "--wheels", "none"], "none: no such folder of wheels."),
         (os.devnull, [], "Missing option '--airflow-version'"),
     ],
 )
@@ -120,16 +120,18 @@ def test_without_uv_and_with_an_old_one(index: WheelIndex, tmp_path: Path, monke
     monkeypatch.setenv("PATH", str(tmp_path))
     [first, second, last] = printed(tmp_path, "folium==0.15.1\nnumpy=1\n", status=1)
     assert first == (
-        "error: requirements.txt:1: Requirements are resolved by uv, or by pip on Python 3.12 on Linux x86-64: there "
-        "is neither. Install it: pip install --upgrade uv. [not-resolved]"
+        "error: requirements.txt:1: Requirements are resolved by uv, or by pip on Python 3.12 on Linux x86-64: "
+        "neither was found. Install it: pip install --upgrade uv. [not-resolved]"
     )
-    assert second.startswith("error: requirements.txt:2: 'numpy=1' is no requirement that pip can read. Write numpy==1")
+    assert second.startswith(
+        "error: requirements.txt:2: 'numpy=1' is not a requirement that pip can parse. Write numpy==1"
+    )
     assert last.startswith("requirements.txt: not checked completely; it is unknown whether MWAA can install ")
     old = tmp_path / "uv"
     old.write_text("#!/bin/sh\necho uv 0.4.1\n")
     old.chmod(0o755)
     [line, _] = printed(tmp_path, "folium==0.15.1\n", status=1)
-    assert "on Linux x86-64: uv 0.4.1 is too old, and there is no other. Install it" in line
+    assert "on Linux x86-64: uv 0.4.1 is too old, and no other was found. Install it" in line
 
 
 def test_an_index_out_of_reach(index: WheelIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,10 @@ def test_no_problem_repeats_a_password(index: WheelIndex, tmp_path: Path) -> Non
     [
         ("tokenizers=0.15.2", "Write tokenizers==0.15.2."),
         ("-f ./x#egg=x&sha256=00", "./x#egg=x&sha256=00 is a path"),
-        (f"AWS_SECRET={'x' * 9}", "'AWS_SECRET=****' is no requirement that pip can read. Write name==version, one"),
+        (
+            f"AWS_SECRET={'x' * 9}",
+            "'AWS_SECRET=****' is not a requirement that pip can parse. Write name==version, one",
+        ),
     ],
 )
 def test_what_is_no_secret_is_repeated(line: str, shown: str) -> None:

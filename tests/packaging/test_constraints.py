@@ -106,7 +106,9 @@ def test_an_unknown_version_names_the_nearest_and_all(version: str, nearest: str
         with pytest.raises(MwaaInputError) as refused:
             function(version)
         message = str(refused.value)
-        assert message.startswith(f"Airflow {version}: no MWAA image of it is known here. The nearest is {nearest}; ")
+        assert message.startswith(
+            f"Airflow {version}: this version knows no MWAA image of it. The nearest is {nearest}; "
+        )
         assert re.findall(r"\d+\.\d+\.\d+", message.partition(";")[2]) == list(VERSIONS)
 
 

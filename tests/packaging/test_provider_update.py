@@ -103,8 +103,8 @@ def test_what_mwaa_never_lets_move_is_not_moved(index: WheelIndex, tmp_path: Pat
 @pytest.mark.parametrize(
     ("provider", "words"),
     [
-        ("amazn==9.35.0", "has no constraint of a provider amazn. The nearest: amazon"),
-        ("amazon==9.34.0", "is the image's own version: there is nothing to update"),
+        ("amazn==9.35.0", "has no constraint for a provider amazn. The nearest: amazon"),
+        ("amazon==9.34.0", "is the image's own version: nothing to update"),
         ("amazon", "'amazon' has no exact version. Write amazon==9.35.0."),
         ("amazon>=9", "has no exact version"),
         ("amazon 9", "'amazon 9' is not a provider and a version."),

@@ -143,7 +143,7 @@ def test_what_pip_refuses_in_a_constraints_file(refused: str, index: WheelIndex,
 
 def test_a_constraints_file_that_is_none(index: WheelIndex, tmp_path: Path) -> None:
     for path in (tmp_path / "none.txt", tmp_path):
-        with pytest.raises(MwaaInputError, match="there is no such file of constraints"):
+        with pytest.raises(MwaaInputError, match="no such constraints file"):
             check_requirements("folium==0.15.1\n", "3.3.1", constraints=path)
     (tmp_path / "other.txt").write_text("")
     text = "-c /usr/local/airflow/dags/ours.txt\nfolium==0.15.1\n"
@@ -229,7 +229,7 @@ def test_the_python_of_an_image_has_a_third_number(index: WheelIndex) -> None:
 
 def test_quotes_of_the_shell(index: WheelIndex) -> None:
     [problem] = check_requirements('"folium==0.15.1"\n', "3.3.1").problems
-    assert problem.fix == "Remove the quotes: they are the shell's."
+    assert problem.fix == "Remove the quotes, which belong to a shell."
 
 
 @pytest.mark.parametrize("end", [";", " ; ", "; python_version > '3'", " ; python_version > '3'"])

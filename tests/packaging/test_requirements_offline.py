@@ -128,14 +128,14 @@ def test_both_files_are_written_or_none(index: WheelIndex, tmp_path: Path) -> No
 def test_the_file_is_not_overwritten_by_what_is_made_of_it(name: str, index: WheelIndex, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_text("folium==0.15.1\n")
-    with pytest.raises(MwaaInputError, match="would be overwritten by what is made of it"):
+    with pytest.raises(MwaaInputError, match="would be overwritten by the result"):
         package_offline(file, "3.3.1", tmp_path / "plugins.zip", replace_anything=True)
     assert file.read_text() == "folium==0.15.1\n"
 
 
 @pytest.mark.parametrize("place", [".", ""])
 def test_a_zip_needs_a_name(place: str, tmp_path: Path) -> None:
-    with pytest.raises(MwaaInputError, match="is no name of a file"):
+    with pytest.raises(MwaaInputError, match="is not a file name"):
         package_offline(tmp_path / "requirements.txt", "3.3.1", Path(place))
 
 

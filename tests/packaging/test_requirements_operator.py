@@ -95,5 +95,5 @@ def test_a_file_with_errors_or_without_a_package_is_not_uploaded(
 def test_what_is_missing_is_named(index: WheelIndex, s3: Any, home: Path) -> None:
     with pytest.raises(MwaaInputError, match=r"requirements\.txt"):
         run("s3://some-bucket/plugins.zip")
-    with pytest.raises(MwaaInputError, match="names no object in S3"):
+    with pytest.raises(MwaaInputError, match="does not name an object in S3"):
         run("some-bucket/plugins.zip")

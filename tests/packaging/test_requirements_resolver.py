@@ -228,7 +228,7 @@ def test_an_address_that_is_not_that_of_its_package_is_an_error_of_its_line(
     address = index_url.replace("/simple", f"/files/{file}")
     report = check_requirements(f"pandas\nmaps @ {address}\nbranca==0.8.2\n", "3.3.1")
     assert [(problem.code, problem.where) for problem in report.problems] == [("lines-conflict", "requirements.txt:2")]
-    assert report.errors[0].fix == "Take another file in line 2, or remove the line."
+    assert report.errors[0].fix == "Use another file in line 2, or remove the line."
     assert versions(report)["branca"] == "0.8.2"
 
 
@@ -258,7 +258,7 @@ def test_an_option_that_leaves_out_the_files_of_a_version_is_named(
     [problem] = check_requirements(f"{option}\n{line}\n", "3.3.1").errors
     assert (problem.code, problem.where, problem.fix) == ("missing-version", "requirements.txt:2", fix)
     named = option.replace("=", " ")
-    assert problem.what == f"The index has {line}, but no file of it that {named} allows."
+    assert problem.what == f"The index has {line}, but no file that {named} allows."
 
 
 def test_a_line_that_contradicts_a_pin_is_told_once(index: WheelIndex) -> None:

@@ -149,7 +149,7 @@ def test_a_bucket_without_versioning_is_refused_before_anything_is_sent(moto_url
     with pytest.raises(MwaaInputError) as caught:
         upload_file(client_of(moto_url), small, "s3://plain/plugins.zip")
     assert str(caught.value) == (
-        "s3://plain: its versioning is off, and an environment needs the version of a file. Turn it on: aws s3api "
+        "s3://plain: versioning is off, but an environment needs the version of a file. Turn it on: aws s3api "
         "put-bucket-versioning --bucket plain --versioning-configuration Status=Enabled."
     )
     assert "Contents" not in client_of(moto_url).list_objects_v2(Bucket="plain")
@@ -159,7 +159,7 @@ def test_a_bucket_without_versioning_is_refused_before_anything_is_sent(moto_url
     "uri", ["", "s3://", "s3://bucket", "s3://bucket/", "s3://bucket/x/", "plugins.zip", "s3:///x"]
 )
 def test_what_names_no_object_is_refused(uri: str) -> None:
-    with pytest.raises(MwaaInputError, match=r"names no object in S3\. Write s3://BUCKET/plugins\.zip"):
+    with pytest.raises(MwaaInputError, match=r"does not name an object in S3\. Write s3://BUCKET/plugins\.zip"):
         parse_s3_uri(uri)
     assert parse_s3_uri("s3://b/c d/é.zip") == S3Uri("b", "c d/é.zip")
 
@@ -167,7 +167,7 @@ def test_what_names_no_object_is_refused(uri: str) -> None:
 def test_a_key_that_s3_does_not_take_is_refused() -> None:
     assert parse_s3_uri(f"s3://b/{512 * 'é'}") == S3Uri("b", 512 * "é")
     with pytest.raises(
-        MwaaInputError, match=r"its key is longer than the 1,024 bytes that S3 takes\. Choose a shorter"
+        MwaaInputError, match=r"its key is longer than the 1,024 bytes that S3 allows\. Choose a shorter"
     ):
         parse_s3_uri(f"s3://b/{512 * 'é'}x")
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why no versions satisfy a requirements file: which line it is, which pin it would move, and what would work.
 
-Each question is a resolution of its own, and no sentence of a resolver is read: does the line have a version at all,
-has it one on another Python, which pins move when they are only preferred, does the file resolve with this line's
-version left open.
+Each question is a resolution of its own: does the line have a version at all, does it have one on another Python, which
+pins move when they are only preferred, does the file resolve with this line's version left open.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.problems import Problem, Severity
 from airflow_mwaa_provider.packaging.requirements.lines import pinned_line, pinned_version
+from airflow_mwaa_provider.packaging.requirements.messages import Sign, words_in
 from airflow_mwaa_provider.packaging.requirements.report import MovedPin
 from airflow_mwaa_provider.packaging.requirements.resolving import Asked, Resolution, Unresolvable
 
@@ -35,17 +35,15 @@ __all__ = ["Conflicts", "left_open", "moved_pins", "needed_by", "way_to"]
 _OTHER_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 _SHOWN = 5
 _REASON_CHARACTERS = 500
-_BROKEN_FILE = ("failed to ", "build backend", "invalid package format")
-"""What a resolver says where a file cannot be read or built, and not where versions exclude each other."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Conflicts:
-    """The question why a file cannot be resolved.
+    """The question of why a file cannot be resolved.
 
-    :param lines: that were resolved, each with a requirement.
+    :param lines: that were resolved.
     :param asked: what was resolved.
-    :param error: what the resolver said.
+    :param error: why that failed.
     """
 
     resolver: Resolver
@@ -55,7 +53,7 @@ class Conflicts:
     asked: Asked
     error: Unresolvable
     left_out: str = ""
-    """A place where packages may be, which was not asked; empty if all were."""
+    """A place that may have packages and was not asked; empty if all were."""
 
     def explain(self) -> tuple[list[Problem], list[MovedPin]]:
         """Return what is wrong, and the pins that would move.
@@ -70,8 +68,8 @@ class Conflicts:
         try:
             free = self.resolver.trace(replace(self.asked, constraints=(), preferred=preferred))
         except Unresolvable as error:
-            self.error = error  # without the constraints, which it may have been about
-            return self._each_alone() or [self._unexplained()], []
+            unconstrained = replace(self, error=error)
+            return unconstrained._each_alone() or [unconstrained._unexplained()], []
         moved = moved_pins(free, self.lines, self.image)
         by_line: dict[int, list[MovedPin]] = defaultdict(list)
         for pin in moved:
@@ -79,7 +77,7 @@ class Conflicts:
         guilty = [line for line in self.lines if line.number in by_line]
         if not guilty:
             return [self._unexplained()], moved
-        # For a file by its address there is no other version to propose.
+        # For a file at an address, no other version can be proposed.
         named = [line for line in guilty if line.requirement is not None and not line.requirement.url]
         proposals = self._proposals(named, (_older, _newer, _not_older)) if named else {}
         return [self._moves(line, by_line[line.number], proposals.get(line.number)) for line in guilty], moved
@@ -107,12 +105,12 @@ class Conflicts:
             "refused-metadata",
             f"{self.name}:{line.number}",
             f"pip refuses {refused.name} {refused.version}{_chain(way)}: its metadata says that it needs "
-            f"{refused.needed[:100]!r}, which is no requirement.",
+            f"{refused.needed[:100]!r}, which is not a valid requirement.",
             self._proposal(line) or otherwise,
         )
 
     def _each_alone(self) -> list[Problem]:
-        """Return what is wrong with lines that have no version whatever stands beside them."""
+        """Return what is wrong with lines that have no version, whatever the other lines are."""
         return [
             self._alone(line)
             for line in self._suspects()
@@ -121,9 +119,8 @@ class Conflicts:
 
     def _suspects(self) -> list[Line]:
         """Return the lines whose packages the resolver names; all if it names none."""
-        said = {normalized(word) for word in str(self.error).replace("=", " ").replace("[", " ").split()}
-        said |= {word.strip("<>~!.,`") for word in said}
-        named = [line for line in self.lines if line.requirement is not None and _name(line) in said]
+        words = words_in(str(self.error))
+        named = [line for line in self.lines if line.requirement is not None and _name(line) in words]
         return named or list(self.lines)
 
     def _alone(self, line: Line) -> Problem:
@@ -138,7 +135,7 @@ class Conflicts:
             return Problem(
                 "missing-version",
                 where,
-                f"The index has {_shown(line)}, but no file of it that {left_out} allows.",
+                f"The index has {_shown(line)}, but no file that {left_out} allows.",
                 self._proposal(line) or f"Remove {left_out}.",
             )
         bare = replace_specifier(line, "")
@@ -148,7 +145,7 @@ class Conflicts:
             return Problem(
                 "needs-another-python",
                 where,
-                f"{_shown(line)} has no version for Python {self.image.target.python}, the image's; Python {python} "
+                f"{_shown(line)} has no version for the image's Python {self.image.target.python}; Python {python} "
                 "has one.",
                 self._proposal(line) or "Choose another version.",
             )
@@ -157,7 +154,7 @@ class Conflicts:
                 return Problem(
                     "unknown-package",
                     where,
-                    f"The index's page of {name} names no file: it is empty, or no index's page, such as a sign-in.",
+                    f"The index's page of {name} lists no file: it is empty, or no index's page, such as a sign-in.",
                     "Check the address of the index, and that it needs no password.",
                 )
             near = difflib.get_close_matches(name, [*self.image.pins, *self.image.essential], n=3, cutoff=0.75)
@@ -175,7 +172,7 @@ class Conflicts:
         )
 
     def _left_out_by_its_form(self, line: Line) -> str:
-        """Return the options without which a line has a version, those for wheels or sources; empty if it has none."""
+        """Return the options for wheels or sources without which a line has a version; empty if it has none."""
         forms = [(name, value) for name, value in self.asked.options if name in ("only-binary", "no-binary")]
         others = tuple(option for option in self.asked.options if option not in forms)
         if not forms or not self._versions(line.asked, options=others):
@@ -185,7 +182,7 @@ class Conflicts:
     def _versions(
         self, asked: str, python: str | None = None, options: tuple[tuple[str, str], ...] | None = None
     ) -> str:
-        """Return the version that a requirement gets when nothing else is asked for; empty if it gets none."""
+        """Return the version that a requirement gets alone; empty if it gets none."""
         options = self.asked.options if options is None else options
         question = Asked((asked,), options=options, no_dependencies=True, python=python)
         try:
@@ -202,11 +199,11 @@ class Conflicts:
         return ()
 
     def _elsewhere(self, line: Line, what: str = "is") -> Problem:
-        # No other version is proposed: on a public index it may be a stranger's package of the same name.
+        # No other version is proposed: on a public index, it may be someone else's package of the same name.
         return Problem(
             "not-here",
             f"{self.name}:{line.number}",
-            f"{_shown(line)} {what} not in the index that was asked here; it may be in {self.left_out}, which was not.",
+            f"{_shown(line)} {what} not in the index that was asked; it may be in {self.left_out}, which was not.",
             "Give the folder with its wheel: --wheels FOLDER.",
             Severity.WARNING,
         )
@@ -215,7 +212,7 @@ class Conflicts:
         try:
             self.resolver.resolve(Asked((asked,), options=self.asked.options, no_dependencies=True))
         except Unresolvable as error:
-            return "there are no versions" in str(error)
+            return Sign.NO_FILES in error.signs
         return True
 
     def _moves(self, line: Line, pins: Sequence[MovedPin], proposal: str | None) -> Problem:
@@ -232,7 +229,7 @@ class Conflicts:
 
     def _unexplained(self) -> Problem:
         lines = self._suspects()
-        if self.left_out and ("was not found" in str(self.error) or "no version of" in str(self.error)):
+        if self.left_out and Sign.MISSING in self.error.signs:
             return self._elsewhere(lines[-1], "needs what is")
         numbers = ", ".join(str(line.number) for line in lines[:_SHOWN])
         if len(lines) == 1:
@@ -248,22 +245,22 @@ class Conflicts:
         )
 
     def _way_out(self, lines: Sequence[Line]) -> str:
-        """Return what to do where no version can be proposed; another version of a file is another file."""
+        """Return what to do if no version can be proposed; for a file, another version is another file."""
         files = [line for line in lines if line.requirement is None or line.requirement.url]
         if files:
-            return f"Take another file in line {files[0].number}, or remove the line."
+            return f"Use another file in line {files[0].number}, or remove the line."
         if len(lines) > 1:
-            return "Leave one version of them open."
-        if any(words in str(self.error).lower() for words in _BROKEN_FILE):
+            return "Leave the version of one of them open."
+        if Sign.BROKEN_FILE in self.error.signs:
             return "Try again; if it fails again, give a wheel of what fails: --wheels FOLDER."
         return "Choose another version, or remove the line."
 
     def _proposal(self, line: Line) -> str | None:
-        """Return what to write for a line that is wrong by itself, or beside another line."""
+        """Return what to write for a line that is wrong, alone or beside another line."""
         if line.requirement is None or line.requirement.url:
             return None
         ways = (_older, _newer, _not_older, _any)
-        # By itself, where the other lines cannot be installed whatever this one says.
+        # Alone, if the other lines cannot be installed whatever this one is.
         found = self._proposals([line], ways) or replace(self, lines=[line])._proposals([line], ways)
         proposal = found.get(line.number)
         return f"Write {proposal}." if proposal not in (None, pinned_line(line, pinned_version(line) or "")) else None
@@ -272,7 +269,7 @@ class Conflicts:
         """Return lines that resolve together in place of these.
 
         They are the nearest older versions of the same major version, else the newest: much older ones often resolve
-        only because they say less of what they need.
+        only because their metadata names fewer dependencies.
         """
         numbers = {line.number for line in guilty}
         for specifier_of in ways:
@@ -295,9 +292,9 @@ class Conflicts:
 
 
 def moved_pins(free: Resolution, lines: Sequence[Line], image: Image) -> list[MovedPin]:
-    """Return the packages of an image that a resolution gives another version.
+    """Return the packages of an image that get another version in a resolution.
 
-    :param free: a resolution that tells what needs what, in which the pins were preferred.
+    :param free: a resolution with what needs what, for which the pins were preferred.
     """
     by_name = {_name(line): line for line in reversed(lines) if line.requirement is not None}
     pins = {**image.pins, **image.essential}
@@ -305,7 +302,7 @@ def moved_pins(free: Resolution, lines: Sequence[Line], image: Image) -> list[Mo
     for name, package in free.packages.items():
         if name in pins and package.version != pins[name]:
             chain = _way(name, pins[name], free, by_name)
-            # A file that is asked for by its address alone has no name that would lead to it.
+            # A file that a line names by its address alone has no name that would lead to it.
             others = [line for line in lines if line.requirement is None] or lines
             line = by_name[chain[0]].number if chain else (others[0].number if others else 1)
             moved.append(MovedPin(name, pins[name], package.version, line, chain, name in image.essential))
@@ -313,13 +310,13 @@ def moved_pins(free: Resolution, lines: Sequence[Line], image: Image) -> list[Mo
 
 
 def left_open(line: Line) -> Line:
-    """Return a line that asks for its package in whatever version the constraints say."""
+    """Return a line without its version: the constraints decide."""
     text = replace_specifier(line, "")
     return replace(line, asked=text, requirement=Requirement(text), shown=_shown(line))
 
 
 def replace_specifier(line: Line, specifier: str) -> str:
-    """Return a line's requirement with another specifier, extras and marker kept."""
+    """Return a line's requirement with another specifier; its extras and marker are kept."""
     assert line.requirement is not None
     return pinned_line(line, "\0").replace("==\0", specifier)
 
@@ -343,7 +340,7 @@ def _not_older(line: Line) -> str:
 
 
 def _major(line: Line) -> str:
-    """Return the first number of the version that a line pins; empty if it pins none, or one that is no version."""
+    """Return the major version that a line pins; empty if it pins none, or an invalid one."""
     try:
         return str(Version(pinned_version(line) or "").major)
     except InvalidVersion:
@@ -353,7 +350,7 @@ def _major(line: Line) -> str:
 def _way(name: str, pin: str, free: Resolution, lines: Mapping[str, Line]) -> tuple[str, ...]:
     """Return the shortest way from a line's package to one that is moved, both included.
 
-    A line that would take the pinned version is no reason to move it, if there is another.
+    A line that accepts the pinned version is not the reason that it moves, if there is another.
     """
     ways: list[tuple[str, ...]] = [(name,)]
     seen = {name}
@@ -370,15 +367,15 @@ def _way(name: str, pin: str, free: Resolution, lines: Mapping[str, Line]) -> tu
 def way_to(name: str, free: Resolution, lines: Sequence[Line]) -> tuple[str, ...]:
     """Return the shortest way from a line's package to one that is installed, both included; empty if there is none.
 
-    :param free: a resolution that tells what needs what.
+    :param free: a resolution with what needs what.
     """
     return _way(name, "", free, {_name(line): line for line in reversed(lines) if line.requirement is not None})
 
 
 def needed_by(name: str, free: Resolution) -> set[str]:
-    """Return what a package needs, by any way.
+    """Return all that a package needs, directly or not.
 
-    :param free: a resolution that tells what needs what.
+    :param free: a resolution with what needs what.
     """
     found: set[str] = set()
     rest = {name}

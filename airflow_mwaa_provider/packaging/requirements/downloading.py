@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a package index, opened as uv opens them: with the certificates and credentials that the shell names."""
+"""Files of a package index, opened as uv opens them: with the certificates and credentials of the shell."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _INDEXES = (
 
 
 def bundle_of(variables: Mapping[str, str]) -> str | None:
-    """Return the path of the certificates that a shell names for pip; None if it names none that are there."""
+    """Return the path of the certificates that the shell sets for pip; None if it sets none that exists."""
     bundle = variables.get("SSL_CERT_FILE") or variables.get("PIP_CERT") or variables.get("REQUESTS_CA_BUNDLE")
     return bundle if bundle and Path(bundle).is_file() else None
 
@@ -39,9 +39,9 @@ def bundle_of(variables: Mapping[str, str]) -> str | None:
 def open_file(address: str, timeout_s: float = _TIMEOUT_S) -> IO[bytes]:
     """Open a file by its URL or path.
 
-    :param timeout_s: how long a server may say nothing, in seconds.
-    :raises OSError: it cannot be opened; an HTTP status is one, too.
-    :raises ValueError: the address is neither of a file nor of HTTP.
+    :param timeout_s: how long a server may send nothing, in seconds.
+    :raises OSError: it cannot be opened, which includes HTTP statuses.
+    :raises ValueError: the address is neither a file's nor an HTTP URL.
     """
     if "://" not in address:
         return Path(address).open("rb")
@@ -49,7 +49,7 @@ def open_file(address: str, timeout_s: float = _TIMEOUT_S) -> IO[bytes]:
     if parts.scheme == "file":
         return Path(unquote(parts.path)).open("rb")
     if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{parts.scheme}: is no way to download")
+        raise ValueError(f"cannot download from {parts.scheme}:")
     user, _, host = parts.netloc.rpartition("@")
     request = Request(urlunsplit(parts._replace(netloc=host)))  # noqa: S310 - http and https
     user = unquote(user) or _user_for(parts.scheme, host)
@@ -62,11 +62,11 @@ def open_file(address: str, timeout_s: float = _TIMEOUT_S) -> IO[bytes]:
 
 @functools.lru_cache(maxsize=4)
 def _context(bundle: str | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=bundle)  # takes longer than to ask for a small file
+    return ssl.create_default_context(cafile=bundle)  # takes longer than the download of a small file
 
 
 def _user_for(scheme: str, host: str) -> str:
-    """Return user and password of an index on the same host, as uv takes them; empty if none is known."""
+    """Return user and password of an index on the same host, as uv does; empty if none is known."""
     for address in (word for name in _INDEXES for word in os.environ.get(name, "").split()):
         parts = urlsplit(address.partition("=")[2] if "=" in address.partition(":")[0] else address)
         user, _, of_host = parts.netloc.rpartition("@")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the lines of a requirements file, as far as they say it themselves: no index is asked.
+"""What is wrong with the lines of a requirements file, as far as the lines themselves show: no index is asked.
 
 Sources: MWAA's user guide, "Installing Python dependencies" and "Managing Python dependencies in requirements.txt"; the
 published images; pip's documentation.
@@ -51,12 +51,12 @@ __all__ = [
     "wants_hashes",
 ]
 
-WRITE_HASHES = "Write hashes for all packages and what they need (uv pip compile --generate-hashes), or for none."
+WRITE_HASHES = "Write hashes for all packages and their dependencies (uv pip compile --generate-hashes), or for none."
 _INDEXES = ("index-url", "extra-index-url")
 _BESIDE_A_REQUIREMENT = ("hash", "config-settings", "editable")
-"""Options that pip reads there."""
+"""Options that pip reads on the line of a requirement."""
 _NEAR = 0.8
-"""Of options: less, and one is proposed that has another meaning."""
+"""Similarity of options: with less, one of another meaning would be proposed."""
 _NOT_ONE_SIGN = ("==", ">=", "<=", "~=", "!=", "://")
 _SIMILAR = {
     "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-",
@@ -67,12 +67,12 @@ _SIMILAR = {
 
 @dataclass(frozen=True)
 class Image:
-    """What the checks know of an image.
+    """What the checks know about an image.
 
-    :param pins: of its constraints, by normalized name.
-    :param essential: pins that count whatever the file says.
+    :param pins: its constraints, by normalized name.
+    :param essential: pins that apply whatever the file contains.
     :param is_private: its web server reaches no index.
-    :param has_its_pins: pip is given its constraints, by the image or by a line that names them.
+    :param has_its_pins: pip is given these constraints, by the image or by a line that names them.
     """
 
     target: Target
@@ -92,7 +92,7 @@ def constraints_url(target: Target) -> str:
 
 
 def pinned_version(line: Line) -> str | None:
-    """Return the version that a line pins exactly; None if it leaves a choice."""
+    """Return the exact version that a line pins; None if it leaves a choice."""
     if line.requirement is None:
         return None
     exact = [each.version for each in line.requirement.specifier if each.operator in ("==", "===")]
@@ -100,12 +100,12 @@ def pinned_version(line: Line) -> str | None:
 
 
 def check_encoding(text: str, encoding: Encoding, name: str) -> Iterator[Problem]:
-    """Return what is wrong with how a file is written."""
+    """Return what is wrong with the encoding and the line ends of a file."""
     if not encoding.is_known:
         yield Problem(
             "unknown-encoding",
             f"{name}:1",
-            f"The comment names the encoding {encoding.declared[:60]!r}, which pip does not know, and ends with it.",
+            f"The comment names the encoding {encoding.declared[:60]!r}, which pip does not know: it stops there.",
             "Remove the comment, and save the file as UTF-8.",
         )
     elif encoding.name != "utf-8":
@@ -114,7 +114,7 @@ def check_encoding(text: str, encoding: Encoding, name: str) -> Iterator[Problem
         yield Problem(
             "utf-16",
             f"{name}:1",
-            f"The file is {called}, as Windows PowerShell writes it; "
+            f"The file is {called}, as Windows PowerShell writes it: "
             f"{'pip reads it, other tools do not' if severity is Severity.WARNING else 'pip cannot read it'}.",
             "Save it as UTF-8.",
             severity,
@@ -122,13 +122,16 @@ def check_encoding(text: str, encoding: Encoding, name: str) -> Iterator[Problem
     elif encoding.is_damaged:
         number = text[: text.index("\ufffd")].count("\n") + 1
         yield Problem(
-            "not-utf-8", f"{name}:{number}", f"A byte is not {encoding.declared or 'UTF-8'}.", "Save the file as UTF-8."
+            "not-utf-8",
+            f"{name}:{number}",
+            f"A byte is not valid {encoding.declared or 'UTF-8'}.",
+            "Save the file as UTF-8.",
         )
     elif encoding.has_mark:
         yield Problem(
             "byte-order-mark",
             f"{name}:1",
-            "The file begins with a byte order mark; pip skips it, other tools take it for a part of the first name.",
+            "The file begins with a byte order mark: pip skips it, other tools take it for part of the first name.",
             "Save it as UTF-8 without one.",
             Severity.WARNING,
         )
@@ -136,14 +139,14 @@ def check_encoding(text: str, encoding: Encoding, name: str) -> Iterator[Problem
         yield Problem(
             "windows-line-ends",
             f"{name}:{text[: text.index(chr(13))].count(chr(10)) + 1}",
-            "Its lines end as on Windows; pip reads them, a shell or a script that does will not.",
+            "It has Windows line ends: pip reads them, a shell or a script may not.",
             "Save it with Unix line ends.",
             Severity.WARNING,
         )
 
 
 def check_lines(text: str, lines: Sequence[Line], image: Image, name: str) -> list[Problem]:
-    """Return what is wrong with the lines of a file, in its order.
+    """Return what is wrong with the lines of a file, in the order of the file.
 
     :param name: what the problems call the file.
     """
@@ -156,28 +159,28 @@ def check_lines(text: str, lines: Sequence[Line], image: Image, name: str) -> li
 
 def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
     where = f"{name}:{line.number}"
-    strange = next((character for character in line.text if not character.isascii()), None)
-    if strange is not None:
-        similar = _SIMILAR.get(strange)
+    foreign = next((character for character in line.text if not character.isascii()), None)
+    if foreign is not None:
+        similar = _SIMILAR.get(foreign)
         yield Problem(
             "non-ascii",
             where,
-            f"It holds the character U+{ord(strange):04X}{f' in place of {similar}' if similar else ''}.",
-            "Type it anew in ASCII.",
+            f"It contains the character U+{ord(foreign):04X}{f' in place of {similar}' if similar else ''}.",
+            "Retype it in ASCII.",
         )
         return
     if line.text.endswith("\\"):
         yield Problem(
             "space-after-backslash",
             where,
-            "A space or a comment stands after the backslash, so that it joins no line to this one.",
-            "Let the line end with the backslash.",
+            "A space or a comment follows the backslash, so the next line is not joined to this one.",
+            "End the line with the backslash.",
         )
         return
     yield from _variables(line, where)
     yield from _credentials(line, where)
     if line.kind is Kind.INVALID:
-        # Whatever the variables hold, or if they are empty.
+        # Whatever the variables contain, and if they are empty.
         filled = (VARIABLE.sub(word, line.text) for word in ("1", ""))
         if all(parse_line(line.number, text).kind is Kind.INVALID for text in filled):
             yield _invalid(line, where)
@@ -188,7 +191,7 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
             "marker-false",
             where,
             f"Its marker ({line.marker}) is false on the image, which has Python {image.target.python} on Linux "
-            "x86_64: pip skips it without a word.",
+            "x86_64: pip skips it silently.",
             "Correct the marker, or remove the line.",
             Severity.WARNING,
         )
@@ -200,8 +203,8 @@ def _line(line: Line, image: Image, name: str) -> Iterator[Problem]:
                 yield Problem(
                     "ignored-option",
                     where,
-                    f"pip ignores --{option} beside a requirement.",
-                    "Write it on a line of its own.",
+                    f"pip ignores --{option} on the line of a requirement.",
+                    "Write it on its own line.",
                     Severity.WARNING,
                 )
 
@@ -214,16 +217,16 @@ def _asked(line: Line, image: Image, where: str) -> Iterator[Problem]:
         yield Problem(
             "editable",
             where,
-            f"{masked_address(line.address)} would be installed from {sources}, which an environment does not keep.",
-            f"Build a wheel of it, put it into plugins.zip, and write {PLUGINS_FOLDER}/NAME.whl.",
+            f"{masked_address(line.address)} would be installed from {sources}, which an environment does not have.",
+            f"Build a wheel of it, put the wheel into plugins.zip, and write {PLUGINS_FOLDER}/NAME.whl.",
         )
     elif line.kind is Kind.VERSION_CONTROL:
         yield Problem(
             "version-control",
             where,
             f"{masked_address(line.address)} is a repository: "
-            + ("a private web server reaches none." if image.is_private else "git is not sure to be in the image."),
-            f"Build a wheel of it, put it into plugins.zip, and write {PLUGINS_FOLDER}/NAME.whl.",
+            + ("a private web server reaches none." if image.is_private else "the image may not have git."),
+            f"Build a wheel of it, put the wheel into plugins.zip, and write {PLUGINS_FOLDER}/NAME.whl.",
             Severity.ERROR if image.is_private else Severity.WARNING,
         )
     elif line.kind in (Kind.URL, Kind.PATH):
@@ -241,7 +244,7 @@ def _insecure(lines: Iterable[Line], name: str) -> Iterator[Problem]:
                 yield Problem(
                     "insecure-index",
                     f"{name}:{line.number}",
-                    f"pip ignores {masked_address(value)[:200]}, because it has no certificate.",
+                    f"pip ignores {masked_address(value)[:200]}, because it does not use HTTPS.",
                     "Write https://.",
                 )
 
@@ -252,23 +255,23 @@ def _variables(line: Line, where: str) -> Iterator[Problem]:
         yield Problem(
             "variable",
             where,
-            f"{match[0][:60]} is filled in by the environment, so the line is not checked here.",
-            "Set it by a startup script, or by a configuration option: foo.user is AIRFLOW__FOO__USER.",
+            f"{match[0][:60]} is replaced in the environment, so the line is not checked here.",
+            "Set it in a startup script, or with a configuration option: foo.user is AIRFLOW__FOO__USER.",
             Severity.WARNING,
         )
 
 
 def _credentials(line: Line, where: str) -> Iterator[Problem]:
     for address in dict.fromkeys((line.address, *(value for _, value in line.options))):
-        # A user of ssh, such as git, needs a key, and is no secret.
+        # A user of SSH, such as git, needs a key, and is not a secret.
         is_ssh = "ssh://" in address
         user = user_of(address)
         if VARIABLE.sub("", user).strip(":") and not (":" not in user and (is_ssh or user == "git")):
             yield Problem(
                 "credentials-in-url",
                 where,
-                f"{masked_address(address)} holds a user name or password: whoever may read the bucket or pip's log "
-                "reads it.",
+                f"{masked_address(address)} contains a user name or password: everyone who may read the bucket or "
+                "pip's log sees it.",
                 "Write ${AIRFLOW__FOO__USER}:${AIRFLOW__FOO__PASS}, and set the options foo.user and foo.pass.",
                 Severity.WARNING,
             )
@@ -277,7 +280,7 @@ def _credentials(line: Line, where: str) -> Iterator[Problem]:
 def _invalid(line: Line, where: str) -> Problem:
     option = line.error.rpartition(" ")[2]
     if line.error.startswith("no such option"):
-        # Of which none is the opposite.
+        # But not one that means the opposite.
         names = [name for name in OPTION_NAMES if name.startswith("--no") == option.startswith("--no")]
         near = difflib.get_close_matches(option, names, n=1, cutoff=_NEAR)
         return Problem(
@@ -287,29 +290,29 @@ def _invalid(line: Line, where: str) -> Problem:
             f"Write {near[0]}, or remove it." if near else "Remove it.",
         )
     if not line.asked or (line.text != line.asked and not line.options):
-        return Problem("bad-option", where, f"The option cannot be read: {line.error}.", "Correct it.")
+        return Problem("bad-option", where, f"The option cannot be parsed: {line.error}.", "Correct it.")
     shown = masked_line(line.asked)
     if "#" in line.asked and " #" not in line.asked:
         return Problem(
             "comment-glued",
             where,
-            f"{shown[:60]!r} has a # without a space before it, so that it is no comment.",
-            "Put a space before the #.",
+            f"{shown[:60]!r} has a # without a space before it, so it is not a comment.",
+            "Insert a space before the #.",
         )
     words = line.asked.split()
     if words[0] in ("pip", "pip3", "python", "python3", "uv", "conda"):
-        return Problem("shell-command", where, f"{shown[:60]!r} is a command.", "Write the packages only.")
+        return Problem("shell-command", where, f"{shown[:60]!r} is a command.", "Write only the packages.")
     if line.asked[0] in "'\"":
-        fix = "Remove the quotes: they are the shell's."
+        fix = "Remove the quotes, which belong to a shell."
     elif line.error == BAD_MARKER:
-        fix = "Correct its marker: a text is compared by == and !=."
+        fix = "Correct its marker: strings are compared with == and !=."
     elif "${" in line.asked and not VARIABLE.search(line.asked):
-        fix = "Write the variable in capitals: pip fills in no other."
+        fix = "Write the variable in capitals: pip replaces no other."
     elif "=" in line.asked and shown == line.asked and not any(sign in line.asked for sign in _NOT_ONE_SIGN):
         fix = f"Write {line.asked.replace('=', '==', 1)[:60]}."
     else:
-        fix = "Write name==version, one on a line."
-    return Problem("not-a-requirement", where, f"{shown[:60]!r} is no requirement that pip can read.", fix)
+        fix = "Write name==version, one per line."
+    return Problem("not-a-requirement", where, f"{shown[:60]!r} is not a requirement that pip can parse.", fix)
 
 
 def _named(line: Line, image: Image, where: str) -> Iterator[Problem]:
@@ -334,7 +337,7 @@ def _named(line: Line, image: Image, where: str) -> Iterator[Problem]:
         yield Problem(
             "unpinned",
             where,
-            f"{name} has no exact version: each start of a container may install another one.",
+            f"{name} has no exact version: each start of a container may install a different one.",
             "Pin it: name==version.",
             Severity.WARNING,
         )
@@ -348,7 +351,7 @@ def _archive(line: Line, image: Image, where: str) -> Iterator[Problem]:
         yield Problem(
             "local-path",
             where,
-            f"{masked_address(place)[:100]} is a path of another machine: no environment has it.",
+            f"{masked_address(place)[:100]} is a path on another machine, which no environment has.",
             f"Put the file into plugins.zip, and write {PLUGINS_FOLDER}/{path.replace(chr(92), '/').rpartition('/')[2]}"
             f"{extras_of(line)}.",
         )
@@ -361,7 +364,7 @@ def _archive(line: Line, image: Image, where: str) -> Iterator[Problem]:
         _, _, _, tags = parse_wheel_filename(file_name)
     except InvalidWheelFilename:
         yield Problem(
-            "wheel-name", where, f"{file_name} is no name of a wheel, and pip refuses it.", "Give it the name it had."
+            "wheel-name", where, f"{file_name} is not a valid wheel name: pip refuses it.", "Restore its original name."
         )
         return
     if image.target.rank(file_name) is not None:
@@ -371,15 +374,15 @@ def _archive(line: Line, image: Image, where: str) -> Iterator[Problem]:
         yield Problem(
             "wheel-for-another-python",
             where,
-            f"{file_name} is not for Python {image.target.python}, the image's.",
-            f"Take the wheel for cp{image.target.python.replace('.', '')}.",
+            f"{file_name} is not for the image's Python {image.target.python}.",
+            f"Use the wheel for cp{image.target.python.replace('.', '')}.",
         )
     else:
         yield Problem(
             "wheel-for-another-platform",
             where,
-            f"{file_name} is not for Linux on x86_64 with glibc 2.34, the image's.",
-            "Take the wheel for manylinux x86_64.",
+            f"{file_name} is not for the image's platform, Linux on x86_64 with glibc 2.34.",
+            "Use the wheel for manylinux x86_64.",
         )
 
 
@@ -393,8 +396,8 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
         yield Problem(
             "trusted-host",
             where,
-            f"pip would not check the certificate of {value}: anyone between could give it other packages.",
-            "Remove it, and let the host have a certificate of a known authority.",
+            f"pip would not check the certificate of {value}: anyone on the way could serve it other packages.",
+            "Remove it, and use a certificate of a known authority on the host.",
             Severity.WARNING,
         )
     elif option in _INDEXES or option == "find-links":
@@ -405,13 +408,13 @@ def _option(option: str, value: str, image: Image, where: str) -> Iterator[Probl
             yield Problem(
                 "local-path",
                 where,
-                f"{masked_address(value)[:100]} is a path of another machine: no environment has it.",
+                f"{masked_address(value)[:100]} is a path on another machine, which no environment has.",
                 f"Put the files into plugins.zip, and write {PLUGINS_FOLDER}.",
             )
 
 
 def _local_path(value: str) -> str | None:
-    """Return the path that an option names, None for an address of another machine."""
+    """Return the path that an option names, or None for an address of another machine."""
     if value.lower().startswith("file:"):
         return unquote(urlsplit(value).path)
     return None if "://" in value else value
@@ -429,7 +432,7 @@ def _included(value: str, image: Image, where: str) -> Problem:
     return Problem(
         "includes-file",
         where,
-        f"{shown} is not uploaded with this file, so pip will not find it.",
+        f"{shown} is not uploaded with this file, so pip does not find it.",
         "Write its lines here.",
     )
 
@@ -441,8 +444,8 @@ def _constraint(value: str, image: Image, where: str) -> Iterator[Problem]:
             yield Problem(
                 "local-path",
                 where,
-                f"{masked_address(value)[:100]} is a path of another machine: no environment has it.",
-                f"Upload it into the folder of DAGs, and write {HOME}/dags/{path.rpartition('/')[2]}.",
+                f"{masked_address(value)[:100]} is a path on another machine, which no environment has.",
+                f"Upload it to the DAG folder, and write {HOME}/dags/{path.rpartition('/')[2]}.",
             )
         return
     if image.is_private:
@@ -457,7 +460,7 @@ def _constraint(value: str, image: Image, where: str) -> Iterator[Problem]:
         yield Problem(
             "constraints-of-another-airflow",
             where,
-            f"The constraints are those of Airflow {airflow}, the image has {image.target.airflow_version}.",
+            f"The constraints are those of Airflow {airflow}, but the image has {image.target.airflow_version}.",
             f"Write --constraint {url}.",
             Severity.WARNING if is_near else Severity.ERROR,
         )
@@ -465,23 +468,23 @@ def _constraint(value: str, image: Image, where: str) -> Iterator[Problem]:
         yield Problem(
             "constraints-of-another-python",
             where,
-            f"The constraints are those of Python {python}, the image has {image.target.python}.",
+            f"The constraints are those of Python {python}, but the image has {image.target.python}.",
             f"Write --constraint {url}.",
         )
 
 
 def constraints_of(address: str) -> tuple[str, str] | None:
-    """Return Airflow and Python of an address of Airflow's constraints, None if it is none."""
+    """Return the versions of Airflow and Python in an address of Airflow's constraints; None for another address."""
     parts = urlsplit(address).path.split("/")
     if len(parts) < 2 or not parts[-1].startswith("constraints-") or not parts[-2].startswith("constraints-"):
         return None
     kind_and_python = parts[-1].removeprefix("constraints-").removesuffix(".txt")
-    # There are constraints-no-providers-3.12.txt and constraints-source-providers-3.12.txt besides.
+    # constraints-no-providers-3.12.txt and constraints-source-providers-3.12.txt exist as well.
     return parts[-2].removeprefix("constraints-"), kind_and_python.rpartition("-")[2]
 
 
 def is_the_images(address: str, target: Target) -> bool:
-    """Tell whether an address is that of Airflow's constraints which the image has."""
+    """Return whether an address is that of the constraints of the image."""
     return urlsplit(address).path == urlsplit(constraints_url(target)).path
 
 
@@ -489,7 +492,7 @@ def _needs_network(place: str, where: str) -> Problem:
     return Problem(
         "needs-network",
         where,
-        f"{place[:200]} cannot be reached from a private web server.",
+        f"A private web server cannot reach {place[:200]}.",
         f"Put the wheels into plugins.zip (--offline), and write --find-links {PLUGINS_FOLDER} and --no-index.",
     )
 
@@ -500,8 +503,8 @@ def _switched_off(text: str, image: Image, name: str) -> Iterator[Problem]:
         yield Problem(
             "constraints-switched-off",
             f"{name}:{numbers[0]}",
-            "The constraint option in this comment switches the image's own constraints off.",
-            "Remove the comment, unless you mean it.",
+            "The constraint option in this comment switches off the image's own constraints.",
+            "Remove the comment, unless this is intended.",
             Severity.WARNING,
         )
 
@@ -513,8 +516,8 @@ def _whole_file(lines: Sequence[Line], image: Image, name: str) -> Iterator[Prob
         yield Problem(
             "constraint-form",
             f"{name}:{options['constraint'].number}",
-            "The image looks for --constraint and a space; without it, it forces its own constraints as well.",
-            "Put a space in place of the equals sign.",
+            "The image looks for --constraint followed by a space. Without it, it applies its own constraints as well.",
+            "Replace the equals sign by a space.",
             Severity.WARNING,
         )
     if not lines or not named:
@@ -523,7 +526,7 @@ def _whole_file(lines: Sequence[Line], image: Image, name: str) -> Iterator[Prob
         yield Problem(
             "no-constraint-line",
             f"{name}:1",
-            "It names no constraints; the user guide wants the line from Airflow 2.7.2 on.",
+            "It names no constraints. The user guide requires them for Airflow 2.7.2 and later.",
             f"Begin with --constraint {constraints_url(image.target)}.",
             Severity.WARNING,
         )
@@ -531,20 +534,20 @@ def _whole_file(lines: Sequence[Line], image: Image, name: str) -> Iterator[Prob
         yield Problem(
             "nowhere-to-look",
             f"{name}:{options['no-index'].number}",
-            "--no-index leaves pip nowhere to look for packages.",
+            "With --no-index alone, pip has nowhere to look for packages.",
             f"Add --find-links {PLUGINS_FOLDER}.",
         )
     if image.is_private and "no-index" not in options:
         yield Problem(
             "no-index-missing",
             f"{name}:{named[0].number}",
-            "A private web server reaches no package index, and pip would ask it for each package.",
+            "A private web server reaches no package index, but pip would ask one for each package.",
             f"Put the wheels into plugins.zip (--offline), and write --find-links {PLUGINS_FOLDER} and --no-index.",
         )
 
 
 def wants_hashes(lines: Iterable[Line]) -> int:
-    """Return the number of the first line for which pip wants hashes of all that it installs; 0 if there is none."""
+    """Return the number of the first line that makes pip require hashes for everything; 0 if there is none."""
     lines = tuple(lines)
     if _first_with("no-require-hashes", lines):
         return 0
@@ -571,7 +574,7 @@ def _hashes(lines: Sequence[Line], image: Image, name: str) -> Iterator[Problem]
             yield Problem(
                 "hashes-on-some",
                 f"{name}:{line.number}",
-                "Other lines have hashes, this one has none: pip wants all or none.",
+                "Other lines have hashes, but this one has none: pip requires all or none.",
                 WRITE_HASHES,
             )
 
@@ -595,8 +598,8 @@ def _repeated(lines: Iterable[Line], image: Image, name: str) -> Iterator[Proble
                 yield Problem(
                     "repeated",
                     f"{name}:{line.number}",
-                    f"{package} is asked for in line {first.number} as well.",
-                    "Make one line of them.",
+                    f"{package} is also in line {first.number}.",
+                    "Merge the lines.",
                     Severity.WARNING,
                 )
 
@@ -609,17 +612,17 @@ def _differ(first: str | None, second: str | None) -> bool:
 
 
 def pinned_line(line: Line, version: str) -> str:
-    """Return a line that asks for the same package in one version, extras and marker included."""
+    """Return a line for one version of the same package, with its extras and marker."""
     return _with(line, f"=={version}")
 
 
 def at_address(line: Line, address: str) -> str:
-    """Return a line that asks for the same package at an address, extras and marker included."""
+    """Return a line for the same package at an address, with its extras and marker."""
     return _with(line, f" @ {address} ").strip()
 
 
 def extras_of(line: Line) -> str:
-    """Return the extras that a line asks for, in brackets; empty if there are none."""
+    """Return the extras of a line, in brackets; an empty string if it has none."""
     return f"[{','.join(sorted(line.extras))}]" if line.extras else ""
 
 

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, ResolverUnavailable
 from airflow_mwaa_provider.packaging import image_constraints
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["REQUIREMENTS_NAME", "OfflinePackage", "package_offline"]
 
 REQUIREMENTS_NAME = "packaged_requirements.txt"
-"""The file beside the zip: to be uploaded as the environment's requirements.txt."""
+"""Name of the file beside the zip, to be uploaded as the environment's requirements.txt."""
 _COMMENT = b"airflow-mwaa package requirements"
 _AT_ONCE = 8
 _CHUNK_BYTES = 1 << 16
@@ -54,14 +53,14 @@ _NOT_PACKAGED = (
     "constraints-not-here",
     "hash-without-pin",
 )
-"""Of the warnings, those that leave something out of the zip."""
+"""Codes of warnings about something that the zip would lack."""
 
 
 @dataclass(frozen=True)
 class OfflinePackage:
-    """What was written.
+    """The files that were written.
 
-    :param report: of the check; with errors, or where nothing is to be installed, nothing was written.
+    :param report: of the check. If it has errors, or nothing is to be installed, nothing was written.
     :param zip: the plugins.zip.
     :param requirements: path of the file with the lines that install from it.
     """
@@ -71,7 +70,7 @@ class OfflinePackage:
     requirements: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return this as a JSON object."""
         offline = None
         if self.zip is not None:
             offline = {
@@ -96,32 +95,31 @@ def package_offline(
 ) -> OfflinePackage:
     """Write a plugins.zip with the wheels that a requirements file needs, and a requirements file that uses no index.
 
-    The wheels are those that the check has found, for the image's Python and platform. They are downloaded and compared
+    The wheels are those that the check has found for the image's Python and platform. They are downloaded and compared
     with the index's SHA-256; a source that is pure Python is built. Then the new file is resolved from the wheels
-    alone. The same wheels give the same zip, byte for byte. Packages that the image has already are in it, too.
+    alone. The same wheels give the same zip, byte for byte. Packages that the image already has are included.
 
     :param requirements: path of the file.
     :param airflow_version: of the environment, such as ``3.3.1``.
     :param zip_path: where the zip is written; ``packaged_requirements.txt`` is written beside it.
-    :param wheels: a folder with wheels of one's own.
+    :param wheels: a folder with your own wheels.
     :param constraints: a copy of the constraints file that the requirements name.
     :param replace_anything: also replaces files that this did not write.
-    :return: the report of the check, and what was written: nothing if it has errors, or nothing is to be installed.
-    :raises MwaaInputError: a file cannot be read or written, or there is another one in its place.
+    :return: the report of the check, and the files that were written: none if it has errors, or nothing is to be
+        installed.
+    :raises MwaaInputError: a file cannot be read or written, or would replace one that this did not write.
     :raises ResolverUnavailable: neither uv nor pip can be used, or something cannot be downloaded or built.
     """
     if not zip_path.name:
-        raise MwaaInputError(f"{str(zip_path)!r} is no name of a file. Give one, such as plugins.zip.")
+        raise MwaaInputError(f"{str(zip_path)!r} is not a file name. Give one, such as plugins.zip.")
     beside = zip_path.with_name(REQUIREMENTS_NAME)
     if requirements.resolve() in (beside.resolve(), zip_path.resolve()):
-        raise MwaaInputError(
-            f"{requirements} would be overwritten by what is made of it. Rename it, or name another zip."
-        )
+        raise MwaaInputError(f"{requirements} would be overwritten by the result. Rename it, or name another zip.")
     if beside.is_dir():
         raise MwaaInputError(f"{beside} is a folder. Move it, or name a zip in another.")
     if beside.exists() and not replace_anything and not _is_ours(beside):
         raise MwaaInputError(
-            f"{beside} is there and was not written by this command. Move it, or replace it with --force."
+            f"{beside} exists and was not written by this command. Move it, or replace it with --force."
         )
     resolver = find_resolver(Target.of(airflow_version), wheels)
     report = check_requirements(
@@ -140,8 +138,8 @@ def package_offline(
         unfit = [file.name for file in files if resolver.target.rank(file.name) is None]
         if unfit:
             raise ResolverUnavailable(
-                f"{unfit[0]} was built here and does not fit the image. Build it on Amazon Linux 2023, and give its "
-                "folder with --wheels."
+                f"{unfit[0]} was built on this machine and does not fit the image. Build it on Amazon Linux 2023, and "
+                "give its folder with --wheels."
             )
         _check_metadata(report, files)
         _verify(lines, report, replace(resolver, wheels=Path(folder)))
@@ -170,7 +168,7 @@ def _heading(report: RequirementsReport) -> list[str]:
         "--no-index",
     ]
     if report.regime is not Regime.IMAGE:
-        # As the file that it was made of, it is not to be installed under the image's constraints.
+        # Like the original file, it must not be installed under the image's constraints.
         heading.append("# --constraint none: these versions were resolved without the image's own constraints.")
     return heading
 
@@ -183,7 +181,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _lines(requirements: Path, report: RequirementsReport) -> list[str]:
-    """Return the file's packages, each in the version that was found, without addresses, hashes and options."""
+    """Return a line for each of the file's packages: with the version that was found, without address or options."""
     found = {package.name: package for package in report.resolved}
     text, _ = decode(requirements.read_bytes())
     lines = []
@@ -195,13 +193,9 @@ def _lines(requirements: Path, report: RequirementsReport) -> list[str]:
             if name in found and found[name].version:
                 lines.append(pinned_line(line, found[name].version))
         elif line.asked:
-            by_file = (package for package in report.resolved if _file_name(line.address) == _name_of(package))
+            by_file = (package for package in report.resolved if line.file_name == _name_of(package))
             lines += [f"{package.name}{extras_of(line)}=={package.version}" for package in by_file]
     return list(dict.fromkeys(lines))
-
-
-def _file_name(address: str) -> str:
-    return unquote(urlsplit(address).path).rpartition("/")[2]
 
 
 def _name_of(package: Package) -> str:
@@ -210,7 +204,7 @@ def _name_of(package: Package) -> str:
 
 
 def _check_metadata(report: RequirementsReport, files: Sequence[Path]) -> None:
-    """Look into the wheels that the image does not have, for what pip refuses and the resolver does not."""
+    """Check the wheels that the image does not have for metadata that pip refuses and the resolver does not."""
     pins = image_constraints.pins_of(report.target.airflow_version)
     new = [
         file for package, file in zip(report.resolved, files, strict=True) if pins.get(package.name) != package.version
@@ -218,13 +212,13 @@ def _check_metadata(report: RequirementsReport, files: Sequence[Path]) -> None:
     for file, needed in zip(new, why_refused([(str(file), None) for file in new]), strict=True):
         if needed:
             raise ResolverUnavailable(
-                f"pip refuses {file.name}: its metadata says that it needs {needed[:100]!r}, which is no requirement. "
-                "Choose another version of it."
+                f"pip refuses {file.name}: its metadata says that it needs {needed[:100]!r}, which is not a valid "
+                "requirement. Choose another version of it."
             )
 
 
 def _verify(lines: list[str], report: RequirementsReport, resolver: Resolver) -> None:
-    """Resolve the new file from the wheels alone, as an environment without an index will."""
+    """Resolve the new file from the wheels alone, as an environment without an index does."""
     versions = tuple(f"{package.name}=={package.version}" for package in report.resolved if package.version)
     try:
         resolver.resolve(Asked(tuple(lines), versions, options=(("no-index", ""),)))
@@ -236,7 +230,7 @@ def _verify(lines: list[str], report: RequirementsReport, resolver: Resolver) ->
 
 
 def _fetch_all(packages: Sequence[Package], folder: Path, resolver: Resolver) -> list[Path]:
-    """Download or build wheels, eight at once; when one fails, or the command is interrupted, the others end too."""
+    """Download or build wheels, eight at once; if one fails, or the command is interrupted, the others end, too."""
     ended = threading.Event()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
@@ -276,7 +270,7 @@ def _download(file: PackageFile, folder: Path, ended: threading.Event) -> Path:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     if file.sha256 and digest != file.sha256:
         raise ResolverUnavailable(
-            f"{file.name} is not the file that the index promises: its SHA-256 is another one. Try again, and tell "
-            "whoever runs the index."
+            f"{file.name} is not the file that the index promises: its SHA-256 differs. Try again, and report it to "
+            "the operator of the index."
         )
     return path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A requirements file as pip reads it: its encoding, its lines, their options and what they require.
+"""A requirements file as pip reads it: its encoding, its lines, their options and requirements.
 
 Requirements, markers and versions are read by ``packaging``, options by ``optparse``, as in pip itself.
 
@@ -14,8 +14,9 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison
 from packaging.requirements import InvalidRequirement, Requirement
@@ -73,17 +74,17 @@ _FEATURES = (
     "build-constraint",
 )
 OPTION_NAMES = (*_FLAGS, *(name for names in _WITH_VALUE for name in names if name.startswith("--")))
-"""What pip reads in a file."""
+"""The options that pip reads in a file."""
 VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
-"""What pip fills in: capitals only."""
-BAD_MARKER = "its marker compares what cannot be compared"
+"""What pip replaces: capitals only."""
+BAD_MARKER = "its marker compares values that cannot be compared"
 
 
 class Kind(StrEnum):
     """What a line is."""
 
     NAME = "name"
-    """A package of an index: a name, and mostly a version."""
+    """A package of an index: a name, and usually a version."""
     URL = "url"
     """An archive by its address, or a package by name and address."""
     PATH = "path"
@@ -92,9 +93,9 @@ class Kind(StrEnum):
     """A repository, such as ``git+https://…``."""
     EDITABLE = "editable"
     OPTIONS = "options"
-    """No requirement: options for the whole file."""
+    """Not a requirement: options for the whole file."""
     INVALID = "invalid"
-    """What pip refuses; ``error`` says why."""
+    """A line that pip refuses; ``error`` is the reason."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,13 @@ class Line:
 
     :param number: of its first line, counted from 1.
     :param text: without its comment.
-    :param asked: what it asks for, without options; empty if it has options only.
-    :param requirement: what ``packaging`` has read, for a name or a name with an address.
-    :param marker: when it counts, also of an address or a path; None if it always does.
+    :param asked: the requirement, without options; empty if it has options only.
+    :param requirement: as ``packaging`` parses it, for a name or a name with an address.
+    :param marker: when it applies, also of an address or a path; None if always.
     :param options: long names without dashes, and values; a flag's value is empty.
     :param error: why pip refuses it.
-    :param shown: what messages call it, where ``asked`` was made of it for a resolver.
-    :param last_number: of the last line that a backslash joins to it; its own if none is.
+    :param shown: what messages call it, if ``asked`` was rewritten for a resolver.
+    :param last_number: number of the last line that a backslash joins to it; its own if none is.
     """
 
     number: int
@@ -125,22 +126,22 @@ class Line:
 
     @property
     def settings(self) -> tuple[tuple[str, str], ...]:
-        """The options that count for the whole file: beside a requirement pip reads them and ignores them."""
+        """The options that apply to the whole file: on the line of a requirement, pip ignores them."""
         return self.options if self.kind is Kind.OPTIONS else ()
 
     def values(self, option: str) -> list[str]:
-        """Return the values that it gives an option, by its long name without dashes."""
+        """Return the values of an option, by its long name without dashes."""
         return [value for name, value in self.options if name == option]
 
     @property
     def hashes(self) -> frozenset[str]:
-        """The hashes of which a file must have one, as ``algorithm:digest``: of options, and at an address's end."""
+        """The hashes of which a file must have one, as ``algorithm:digest``: from options, and at an address's end."""
         at_end = _HASH.findall(self.address)
         return frozenset(value.lower() for value in (*self.values("hash"), *map(":".join, at_end)))
 
     @property
     def address(self) -> str:
-        """Path or address of what it asks for, empty for a package of an index."""
+        """The path or address of the requirement; empty for a package of an index."""
         if self.kind is Kind.EDITABLE:
             return self.values("editable")[0]
         if self.requirement is not None:
@@ -149,8 +150,13 @@ class Line:
         return _with_extras(place)[0] if self.kind is Kind.PATH else place
 
     @property
+    def file_name(self) -> str:
+        """The name of the file at its address."""
+        return unquote(PurePosixPath(urlsplit(self.address).path).name)
+
+    @property
     def extras(self) -> frozenset[str]:
-        """The extras that it asks for, in brackets after a name or a path."""
+        """The extras, in brackets after a name or a path."""
         if self.requirement is not None:
             return frozenset(self.requirement.extras)
         return _with_extras(_split(self.asked)[0])[1] if self.kind is Kind.PATH else frozenset()
@@ -162,8 +168,8 @@ class Encoding:
 
     :param name: Python's name of the encoding.
     :param has_mark: it begins with a byte order mark.
-    :param is_damaged: its bytes are none of that encoding; the text has replacement characters.
-    :param declared: what a comment calls it; empty without one.
+    :param is_damaged: its bytes are not valid in that encoding; the text has replacement characters.
+    :param declared: the encoding that a comment names; empty without one.
     :param is_known: Python, and so pip, has the encoding that the comment names.
     """
 
@@ -196,13 +202,13 @@ def decode(content: bytes) -> tuple[str, Encoding]:
 def parse(text: str) -> tuple[Line, ...]:
     """Return the lines that are more than a comment.
 
-    ``${NAME}`` is left as it is: what the variable holds in the environment is not known here.
+    ``${NAME}`` is left as it is: the variable's value in the environment is unknown here.
     """
     return tuple(replace(parse_line(first, line), last_number=last) for first, last, line in _joined(text))
 
 
 def parse_line(number: int, text: str) -> Line:
-    """Return what one line is, without its comment, and with those that a backslash joins to it."""
+    """Parse one line, given without its comment and with those that a backslash joins to it."""
     words = text.split(" ")
     end = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
     asked, rest = " ".join(words[:end]).strip(), " ".join(words[end:])
@@ -217,13 +223,13 @@ def parse_line(number: int, text: str) -> Line:
 
 
 def is_commented_constraint(line: str) -> bool:
-    """Tell whether a comment holds a constraint option, by which MWAA leaves its own constraints out."""
+    """Return whether a comment contains a constraint option, with which MWAA omits its own constraints."""
     match = _COMMENT.search(line)
     return match is not None and any(option in match[0] for option in ("-c ", "--constraint "))
 
 
 def address_for_uv(address: str) -> str:
-    """Return an address with its scheme in small letters, and without the hash at its end, which uv takes on trust."""
+    """Return an address with its scheme in lower case, and without the hash at its end, which uv does not check."""
     place, mark, end = address.partition("#")
     rest = _HASH.sub("", mark + end).lstrip("#&")
     scheme, separator, path = place.partition(":")
@@ -232,7 +238,7 @@ def address_for_uv(address: str) -> str:
 
 
 def _declared(content: bytes) -> str:
-    """Return the encoding that a comment in the first two lines names, as pip reads it; empty if there is none."""
+    """Return the encoding that a comment in the first two lines names, as pip reads it; empty without one."""
     for line in content.split(b"\n")[:2]:
         match = _CODING.search(line) if line.startswith(b"#") else None
         if match:
@@ -241,7 +247,7 @@ def _declared(content: bytes) -> str:
 
 
 def _without_mark(content: bytes) -> str:
-    """Return UTF-8, but UTF-16 for a text in which every second byte of ASCII is zero."""
+    """Return UTF-8, or UTF-16 if every second byte at the start is zero."""
     start = content[:200]
     if start[1:2] == b"\0" or start[:1] == b"\0":
         return "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
@@ -284,18 +290,18 @@ def _collect(option: optparse.Option, _text: str, value: str | None, parser: opt
     if option.dest == "hash":
         _check_hash(value or "", parser)
     elif option.dest == "use-feature" and value not in _FEATURES:
-        parser.error(f"--use-feature is none of {', '.join(_FEATURES)}")
+        parser.error(f"--use-feature must be one of {', '.join(_FEATURES)}")
     elif option.dest == "config-settings" and "=" not in (value or ""):
-        parser.error("--config-settings is written as NAME=VALUE")
+        parser.error("--config-settings takes NAME=VALUE")
     if not _is_address(value or ""):
-        parser.error("the host of its address has a bracket too many")
+        parser.error("the host of its address has an unmatched bracket")
     parser.values.found.append((option._long_opts[0].removeprefix("--"), value or ""))
 
 
 def _check_hash(value: str, parser: optparse.OptionParser) -> None:
     algorithm, separator, _ = value.partition(":")
     if not separator or algorithm not in ("sha256", "sha384", "sha512"):
-        parser.error("--hash is written as sha256:, sha384: or sha512:, and the digest")
+        parser.error("--hash takes sha256:, sha384: or sha512: and the digest")
 
 
 def _parser() -> optparse.OptionParser:
@@ -330,7 +336,7 @@ def _required(number: int, text: str, asked: str, options: tuple[tuple[str, str]
         return replace(invalid, error=BAD_MARKER)
     line = Line(number, text, Kind.NAME, asked, marker=marker, options=options)
     if not _is_address(place.partition("@")[2].strip()) or not _is_address(place):
-        return replace(invalid, error="the host of its address has a bracket too many")
+        return replace(invalid, error="the host of its address has an unmatched bracket")
     if _is_version_control(place):
         return replace(line, kind=Kind.VERSION_CONTROL)
     if place.lower().startswith("file:") or (_looks_like_path(place) and "://" not in place):
@@ -351,13 +357,13 @@ def _required(number: int, text: str, asked: str, options: tuple[tuple[str, str]
 
 
 def _split(asked: str) -> tuple[str, str]:
-    """Return what is asked for and its marker, which may be empty; in an address only ``; `` begins one."""
+    """Return the requirement and its marker, which may be empty; in an address, only ``; `` begins one."""
     place, _, marker = asked.partition("; " if _ADDRESS.match(asked) else ";")
     return place.strip(), marker.strip()
 
 
 def _with_extras(path: str) -> tuple[str, frozenset[str]]:
-    """Return a path and the extras after it; an address has none."""
+    """Return a path, and the extras after it; an address has none."""
     match = None if _ADDRESS.match(path) else _EXTRAS.fullmatch(path)
     return (match[1], frozenset(word.strip() for word in match[2].split(","))) if match else (path, frozenset())
 

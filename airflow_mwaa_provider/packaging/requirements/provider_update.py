@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A provider in another version than the image's: a constraints file that says so, checked to resolve.
+"""Another version of a provider than the image's: a constraints file for it, checked to resolve.
 
 Source: MWAA's user guide, "Managing connections", on specifying newer provider packages.
 """
@@ -46,13 +46,13 @@ _MARK = "# Changed by airflow-mwaa package requirements --update-provider:"
 
 @dataclass(frozen=True)
 class ProviderUpdate:
-    """What was changed and written.
+    """The changes, and the file that was written.
 
-    :param report: of the requirements with the new constraints; with errors, nothing was written.
-    :param changes: versions before and after, by name: the provider, and what it needs in another version.
+    :param report: of the requirements with the new constraints. If it has errors, nothing was written.
+    :param changes: versions before and after, by name: of the provider, and of what it needs in another version.
     :param constraints: path of the new constraints file.
-    :param lines: what the requirements file must have: in place of its lines for the same, else at its end, as it was
-        checked.
+    :param lines: what the requirements file must contain, as it was checked: in place of its lines for the same, or at
+        its end.
     """
 
     report: RequirementsReport
@@ -61,7 +61,7 @@ class ProviderUpdate:
     lines: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return this as a JSON object."""
         update = {
             "constraints": str(self.constraints) if self.constraints else None,
             "changes": {name: {"from": old, "to": new} for name, (old, new) in self.changes.items()},
@@ -80,13 +80,13 @@ def update_provider(
 ) -> ProviderUpdate:
     """Write the image's constraints with another version of a provider, beside a requirements file.
 
-    What the provider needs in another version than the image pins is changed as well, as little as can be; what MWAA
-    never lets move is not. The requirements are checked with the new constraints before anything is written.
+    Pins of packages that the provider needs in another version are changed as well, as few as possible, but never those
+    that MWAA does not allow to move. The requirements are checked with the new constraints before anything is written.
 
     :param requirements: path of the requirements file.
     :param airflow_version: of the environment, such as ``3.3.1``.
     :param provider: name and version, such as ``amazon==9.35.0``.
-    :param wheels: a folder with wheels of one's own.
+    :param wheels: a folder with your own wheels.
     :param replace_anything: also replaces a file that this did not write.
     :return: the check's report, and what was written if it has no error.
     :raises MwaaInputError: the image has no such provider, or a file cannot be read or written.
@@ -98,9 +98,7 @@ def update_provider(
     if path.is_dir():
         raise MwaaInputError(f"{path} is a folder. Move it.")
     if path.exists() and not replace_anything and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
-        raise MwaaInputError(
-            f"{path} is there and was not written by this command. Move it, or replace it with --force."
-        )
+        raise MwaaInputError(f"{path} exists and was not written by this command. Move it, or replace it with --force.")
     resolver = find_resolver(target, wheels)
     if not resolver.keeps_preferred:
         raise MwaaInputError("--update-provider needs uv. Install it: pip install uv.")
@@ -123,9 +121,14 @@ def update_provider(
             draft = Path(folder, path.name)
             draft.write_text(content, encoding="utf-8")
             report = check_requirements(
-                text, airflow_version, name=requirements.name, wheels=wheels, constraints=draft, resolver=resolver
+                text,
+                airflow_version,
+                name=requirements.name,
+                wheels=wheels,
+                constraints=draft,
+                resolver=resolver,
+                expected_moves={name: new for name, (_, new) in changes.items()},
             )
-        report = _without_the_changes(report, changes)
         if report.errors:
             return ProviderUpdate(report, changes, None, written_lines)
         path.write_text(content, encoding="utf-8")
@@ -148,18 +151,16 @@ def _provider_line(provider: str, airflow_version: str) -> Line:
         known = [each.removeprefix(_PREFIX) for each in pins if each.startswith(_PREFIX)]
         near = difflib.get_close_matches(name.removeprefix(_PREFIX), known, n=3)
         raise MwaaInputError(
-            f"Airflow {airflow_version} has no constraint of a provider {name.removeprefix(_PREFIX)}. "
-            + (f"The nearest: {', '.join(near)}." if near else "Ask for it in the requirements file.")
+            f"Airflow {airflow_version} has no constraint for a provider {name.removeprefix(_PREFIX)}. "
+            + (f"The nearest: {', '.join(near)}." if near else "Add it to the requirements file.")
         )
     if pins[name] == pinned_version(line):
-        raise MwaaInputError(
-            f"{name} {pins[name]} is the image's own version: there is nothing to update. Ask for another one."
-        )
+        raise MwaaInputError(f"{name} {pins[name]} is the image's own version: nothing to update. Give another one.")
     return line
 
 
 def _as_in_the_file(line: Line, lines: Sequence[Line]) -> Line:
-    """Return the provider's line with the extras and the marker that it has in the requirements file."""
+    """Return the provider's line with its extras and marker from the requirements file."""
     assert line.requirement is not None
     name = normalized(line.requirement.name)
     same = (each for each in lines if each.requirement is not None and normalized(each.requirement.name) == name)
@@ -168,7 +169,7 @@ def _as_in_the_file(line: Line, lines: Sequence[Line]) -> Line:
 
 
 def _changes(line: Line, image: Image, resolver: Resolver) -> dict[str, tuple[str, str]] | RequirementsReport:
-    """Return the versions to change, or a report of why they cannot be."""
+    """Return the versions to change, or a report of why they cannot be changed."""
     essential = tuple(f"{name}=={version}" for name, version in image.essential.items())
     preferred = tuple(f"{name}=={version}" for name, version in image.pins.items())
     asked = Asked((line.asked,), essential, preferred)
@@ -190,19 +191,6 @@ def _changes(line: Line, image: Image, resolver: Resolver) -> dict[str, tuple[st
     }
 
 
-def _without_the_changes(report: RequirementsReport, changes: Mapping[str, tuple[str, str]]) -> RequirementsReport:
-    """Return a report that does not warn of what was asked for."""
-    told = tuple(f"{name} becomes {new}" for name, (_, new) in changes.items())
-    return replace(
-        report,
-        problems=tuple(
-            problem
-            for problem in report.problems
-            if not (problem.code == "moves-pin" and problem.what.startswith(told))
-        ),
-    )
-
-
 def _constraints(airflow_version: str, changes: Mapping[str, tuple[str, str]]) -> str:
     lines = [_MARK, *(f"# {name} {old} to {new}" for name, (old, new) in changes.items())]
     for line in image_constraints.text_of(airflow_version).splitlines():
@@ -213,9 +201,9 @@ def _constraints(airflow_version: str, changes: Mapping[str, tuple[str, str]]) -
 
 
 def _requirements(text: str, wanted: tuple[str, ...], provider: Line) -> str:
-    """Return the file's text with the new lines in place of those that they replace, else at its end.
+    """Return the file's text with the new lines in place of those that they replace, or at its end.
 
-    Airflow's own constraints are replaced; where it names none of them, the first that it names.
+    Airflow's own constraints are replaced; if it does not name them, the first constraints that it names.
     """
     assert provider.requirement is not None
     name = normalized(provider.requirement.name)

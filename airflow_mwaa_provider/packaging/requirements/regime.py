@@ -2,11 +2,11 @@
 """Which constraints an image gives pip beside a requirements file.
 
 The images look for ``-c`` or ``--constraint`` and a space after it, in each line, comments included. Without it they
-give pip their own constraints. A commented line switches these off, which is how MWAA means it. Some 25 packages that
-MWAA needs are pinned whatever the file says.
+give pip their own constraints. A commented line switches these off, as MWAA intends. Some 25 packages that MWAA needs
+are pinned whatever the file contains.
 
 Source: the published images of 2.9.2 to 3.3.1, ``user_requirements.py`` and ``mwaa_essential_constraints.txt``. The
-image of 2.8.1 was never published; it is taken to do the same, and the user guide wants the line for it.
+image of 2.8.1 was never published; it is assumed to do the same, and the user guide requires the line for it.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _NOT_ESSENTIAL = {
     "3.2.1": {"sqlalchemy-jsonfield"},
     "3.3.1": {"flask-bcrypt", "flask-caching", "sqlalchemy-jsonfield"},
 }
-# Pinned by the images, and in no constraints of Airflow.
+# Pinned by the images, but not by Airflow's constraints.
 _BESIDE_THE_CONSTRAINTS = {"fluent-logger": "0.11.1"}
 _OLDER_PINS = {name: {"flask-bcrypt": "1.0.1", "flask-caching": "2.3.0"} for name in ("3.0.6", "3.2.1")}
 
 
 class Regime(StrEnum):
-    """Whose constraints count beside the essential pins."""
+    """Whose constraints apply beside the essential pins."""
 
     IMAGE = "image"
-    """The file names none: the image's own are forced."""
+    """The image's own, because the file names none."""
     OWN = "own"
     """Those that the file names."""
     NONE = "none"
-    """A comment holds the option: none at all."""
+    """None, because a comment contains the option."""
 
 
 def regime_of(text: str) -> Regime:

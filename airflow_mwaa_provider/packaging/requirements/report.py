@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a check of requirements has found: problems, what would be installed, which pins would move."""
+"""The result of a check of requirements: problems, what would be installed, which pins would move."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["MovedPin", "RequirementsReport", "not_resolved"]
 _NOT_RESOLVED = "not-resolved"
 
 PIP_TIME_S = 540
-"""How long MWAA lets pip install, in seconds."""
-# Measured: 357 packages of 422 MB in 48 s by pip download; a source archive is unpacked and built besides.
+"""How long MWAA lets pip run, in seconds."""
+# Measured: pip download takes 48 s for 357 packages of 422 MB; a source archive is also unpacked and built.
 _BYTES_A_SECOND = 10_000_000
 _SECONDS_A_PACKAGE = 0.15
 _SECONDS_A_SOURCE = 20
@@ -46,7 +46,7 @@ class MovedPin:
     is_essential: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return this as a JSON object."""
         return {
             "name": self.name,
             "pinned": self.pinned,
@@ -59,13 +59,13 @@ class MovedPin:
 
 @dataclass(frozen=True)
 class RequirementsReport:
-    """What a check of a requirements file has found.
+    """The result of a check of a requirements file.
 
     :param name: of the file.
     :param regime: whose constraints the image uses.
-    :param resolver: name and version of the program that resolved; empty if nothing was resolved.
-    :param problems: the worst first, then by line.
-    :param resolved: what would be installed, by name; empty where no versions satisfy the file.
+    :param resolver: name and version of the program that resolved it; empty if nothing was resolved.
+    :param problems: errors first, then by line.
+    :param resolved: what would be installed; empty if no versions satisfy the file.
     :param moved_pins: packages of the image that would get another version.
     """
 
@@ -80,17 +80,17 @@ class RequirementsReport:
 
     @property
     def errors(self) -> tuple[Problem, ...]:
-        """The problems for which MWAA cannot install the file."""
+        """The problems because of which MWAA cannot install the file."""
         return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to be found out: there was a resolver, and it reached the package index."""
+        """Whether the check is complete: there was a resolver, and it reached the package index."""
         return all(problem.code != _NOT_RESOLVED for problem in self.problems)
 
     @property
     def download_bytes(self) -> int:
-        """Bytes that pip downloads at most: what the image has already is among them. Unknown sizes count as none."""
+        """The most bytes that pip downloads, including what the image already has. Unknown sizes count as 0."""
         files = (package.wheel or package.source for package in self.resolved)
         return sum(file.size_bytes or 0 for file in files if file is not None)
 
@@ -101,7 +101,7 @@ class RequirementsReport:
 
     @property
     def estimated_s(self) -> float:
-        """Seconds that pip may take at most, roughly: by bytes, packages, and sources to build."""
+        """The most seconds that pip may take, estimated from bytes, packages, and sources to build."""
         return (
             self.download_bytes / _BYTES_A_SECOND
             + len(self.resolved) * _SECONDS_A_PACKAGE
@@ -109,7 +109,7 @@ class RequirementsReport:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return this as a JSON object."""
         return {
             "file": self.name,
             "airflow": self.target.airflow_version,

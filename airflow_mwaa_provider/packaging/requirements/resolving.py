@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which versions and files an image's pip would take: by uv for any image, else by pip on the image's own Python.
+"""Which versions and files an image's pip would take: uv resolves for any image, pip on the image's own Python.
 
-uv resolves for another Python and platform than its own, and lists files and sizes without a download. It is run as a
-program of its own, and is no dependency of this package. pip resolves only for the interpreter that it runs in.
+uv resolves for another Python and platform than its own, and lists files and sizes without downloading them. It is run
+as a program, and is not a dependency of this package. pip resolves only for the interpreter that it runs in.
 """
 
 from __future__ import annotations
@@ -30,6 +30,18 @@ from airflow_mwaa_provider.packaging import image_constraints
 from airflow_mwaa_provider.packaging.image_constraints import normalized
 from airflow_mwaa_provider.packaging.masking import masked
 from airflow_mwaa_provider.packaging.requirements.downloading import bundle_of
+from airflow_mwaa_provider.packaging.requirements.messages import (
+    ResolverWarning,
+    constraints_for_pip,
+    pip_blames_requirements,
+    pip_reason,
+    signs_in,
+    skipped_indexes,
+    unreachable_reason,
+    uv_blames_requirements,
+    uv_reason,
+    warnings_in,
+)
 from airflow_mwaa_provider.packaging.requirements.wheel_metadata import may_be_refused, why_refused
 
 if TYPE_CHECKING:
@@ -41,9 +53,9 @@ __all__ = ["Asked", "Package", "PackageFile", "Refused", "Resolution", "Resolver
 
 _TIMEOUT_S = 600
 _MOST_REFUSED = 20
-"""How many rounds of versions with metadata that pip refuses are passed over."""
+"""How many rounds of versions with metadata that pip refuses are skipped."""
 _OLDEST_UV = (0, 7)
-"""The first whose ``pip compile`` writes pylock.toml."""
+"""The first version whose ``pip compile`` writes pylock.toml."""
 _NOT_FROM_THE_SHELL = frozenset(
     f"UV_{name}"
     for name in (
@@ -69,55 +81,30 @@ _PIP_FROM_THE_SHELL = frozenset(
         *("KEYRING_PROVIDER", "RETRIES", "TIMEOUT", "DEFAULT_TIMEOUT", "CACHE_DIR", "NO_CACHE_DIR", "CONFIG_FILE"),
     )
 )
-"""Settings of pip that say where packages are, not which."""
+"""Settings of pip that name the places of packages, not their versions."""
 _PIP_AS_ON_THE_IMAGE = {
     **dict.fromkeys(("PIP_NO_DEPS", "PIP_PRE", "PIP_PREFER_BINARY", "PIP_REQUIRE_HASHES"), "0"),
     **dict.fromkeys(("PIP_NO_BINARY", "PIP_ONLY_BINARY"), ":none:"),
     "PIP_CONSTRAINT": os.devnull,
 }
-"""What would say which, as pip has it by itself: variables count more than pip.conf."""
+"""Settings for versions, with pip's own defaults: variables override pip.conf."""
 _CONFIG_OF_INDEXES = frozenset(
     (
         *("index", "index-url", "extra-index-url", "find-links", "no-index", "index-strategy", "keyring-provider"),
         *("native-tls", "system-certs", "allow-insecure-host", "offline", "cache-dir", "http-proxy", "https-proxy"),
     )
 )
-"""Of uv.toml, what says the same."""
-_UNREACHABLE = (
-    *("error sending request", "dns error", "connection refused", "invalid peer certificate", "failed to lookup"),
-    *("tcp connect error", "timed out", "network is unreachable", "max retries exceeded", "connection broken"),
-    *("temporary failure in name resolution", "connection was disabled", "network connectivity is disabled"),
-    *("401 unauthorized", "403 forbidden", "407 proxy", "429 too many", "http status server error", "401 error"),
-    *("403 client error", "401 client error", "server error:", "could not be queried", "returned a 403"),
-)
-_BROKEN_MACHINE = ("no space left", "permission denied", "read-only file system", "too many open files")
-_OF_THE_LINES = (
-    *(
-        "no solution found",
-        "unsatisfiable",
-        "failed to download",
-        "failed to build",
-        "failed to read",
-        "failed to extract",
-    ),
-    *("distribution not found", "couldn't parse", "metadata", "conflicting url", "hash mismatch", "build backend"),
-    *("requested package name", "expected direct url", "included as a url dependency"),
-)
-"""What uv says where the requirements are wrong, and not the index or the machine."""
-_YANKED = re.compile(r"([\w.-]+==[^\s,]+) was yanked")
-_NEEDED_BY_ADDRESS = re.compile(r"included as a URL dependency\..* adding `(\S+ @ [^`]+)`")
+"""Settings in uv.toml that name the places of packages."""
 _ANNOTATED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>\S+)(?:\s+# via (?P<via>.*))?$")
 _TIMES = {"SOURCE_DATE_EPOCH": "315532800"}
-"""By which most builds give the same wheel again."""
-_DRAWN = dict.fromkeys(map(ord, "\u2500\u2502\u251c\u256d\u2570\u25b6\u00d7"), " ")
-"""With which uv draws its reasons, by its version."""
+"""With it, most builds produce the same wheel again."""
 
 
 @dataclass(frozen=True)
 class Refused:
     """A version whose metadata pip refuses.
 
-    :param needed: what its metadata says it needs, which is no requirement.
+    :param needed: a dependency in its metadata that is not a valid requirement.
     """
 
     name: str
@@ -126,14 +113,15 @@ class Refused:
 
 
 class Unresolvable(Exception):
-    """No versions satisfy what was asked; the text is the resolver's reason, on one line.
+    """No versions satisfy what was asked; the message is the resolver's reason, on one line.
 
-    :param refused: versions that satisfy it, but for their metadata.
+    :param refused: versions that would satisfy it if pip did not refuse their metadata.
     """
 
     def __init__(self, reason: str, refused: tuple[Refused, ...] = ()) -> None:
         super().__init__(reason)
         self.refused = refused
+        self.signs = signs_in(reason)
 
 
 @dataclass(frozen=True)
@@ -141,13 +129,13 @@ class Asked:
     """What is to be resolved.
 
     :param requirements: lines without options.
-    :param constraints: versions by name, or whole lines.
-    :param preferred: versions that are kept where the requirements allow it, as pip keeps what is installed.
-    :param kept: versions that were found for the same requirements, as ``name==version``: they are kept but where pip
+    :param constraints: lines of a constraints file.
+    :param preferred: versions that are kept if the requirements allow it, as pip keeps what is installed.
+    :param kept: versions that were found for the same requirements, as ``name==version``: they are kept unless pip
         refuses them.
-    :param options: of the file: pairs of a long option's name and value, those of indexes only.
+    :param options: the file's options for indexes: pairs of a long option's name and value.
     :param python: another Python than the image's.
-    :param from_cache: the index is not asked; what the resolver keeps no copy of cannot be taken.
+    :param from_cache: the index is not asked; only what the resolver has in its cache can be taken.
     """
 
     requirements: tuple[str, ...]
@@ -164,10 +152,10 @@ class Asked:
 class PackageFile:
     """A wheel or source archive.
 
-    :param address: URL, or path of this machine.
-    :param size_bytes: None where the index does not say.
-    :param hashes: of its bytes, as ``algorithm:digest`` in small letters; those that the index gives.
-    :param uploaded: None where the index does not say when.
+    :param address: URL, or path on this machine.
+    :param size_bytes: None if the index does not report it.
+    :param hashes: those that the index reports, as ``algorithm:digest`` in lower case.
+    :param uploaded: None if the index does not report it.
     """
 
     name: str
@@ -178,7 +166,7 @@ class PackageFile:
 
     @property
     def sha256(self) -> str | None:
-        """Its SHA-256 in hexadecimal digits; None where the index does not say."""
+        """Its SHA-256 in hexadecimal digits; None if the index does not report it."""
         return next((each.partition(":")[2] for each in self.hashes if each.startswith("sha256:")), None)
 
 
@@ -188,7 +176,7 @@ class Package:
 
     :param wheel: the best of its wheels for the image; None if there is none.
     :param source: its source archive; None if there is none.
-    :param via: names of what needs it; lines of the file are not among them.
+    :param via: names of packages that need it; lines of the file are not among them.
     :param others: its other wheels that fit the image, the best first.
     """
 
@@ -202,10 +190,10 @@ class Package:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What would be installed, by normalized name, and what the resolver warns of."""
+    """What would be installed, by normalized name, and the resolver's warnings."""
 
     packages: Mapping[str, Package]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[ResolverWarning, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -213,7 +201,7 @@ class Resolver(ABC):
     """A program that resolves requirements for an image.
 
     :param name: its name and version.
-    :param wheels: a folder of wheels that it takes beside those of the index.
+    :param wheels: a folder of wheels that it uses beside those of the index.
     """
 
     target: Target
@@ -221,10 +209,10 @@ class Resolver(ABC):
     wheels: Path | None = None
     command: tuple[str, ...] = field(default=(), repr=False)
     looked_at: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
-    """By the address of a wheel, the requirement for which pip refuses its metadata; empty if there is none."""
+    """By the address of a wheel: the requirement for which pip refuses its metadata; empty if there is none."""
 
     keeps_preferred = False
-    """Whether it can keep preferred versions, without which movers of pins cannot be named."""
+    """Whether it can keep preferred versions; otherwise the lines that move pins cannot be named."""
 
     @abstractmethod
     def resolve(self, asked: Asked) -> Resolution:
@@ -235,7 +223,7 @@ class Resolver(ABC):
         """
 
     def trace(self, asked: Asked) -> Resolution:
-        """Return packages with what needs them, in place of their files. Preferred versions count here only.
+        """Return packages with what needs them, in place of their files. Only here do preferred versions count.
 
         :raises Unresolvable: no versions satisfy it.
         :raises ResolverUnavailable: the index cannot be reached, or the program fails.
@@ -243,7 +231,7 @@ class Resolver(ABC):
         return self.resolve(asked)
 
     def trace_again(self, asked: Asked, found: Resolution) -> Resolution:
-        """Return what :meth:`trace` does for versions that were found for the same question a moment ago.
+        """Return the result of :meth:`trace` for versions that were just found for the same question.
 
         :raises Unresolvable: no versions satisfy it.
         :raises ResolverUnavailable: the index cannot be reached, or the program fails.
@@ -282,38 +270,34 @@ class Resolver(ABC):
             )
         except subprocess.TimeoutExpired:
             raise _unavailable(
-                f"{self.name} was not done after {_TIMEOUT_S // 60} minutes.",
+                f"{self.name} did not finish within {_TIMEOUT_S // 60} minutes.",
                 "Check the connection to the package index, and pin more of the requirements.",
             ) from None
         except OSError as error:
-            raise _unavailable(f"{self.name} cannot be started: {error.strerror}.", "Install uv anew.") from error
+            raise _unavailable(f"{self.name} cannot be started: {error.strerror}.", "Reinstall uv.") from error
         if done.returncode == 0:
             return done.stderr
-        # pip tells only there, and only if it is asked to say much, why it got nothing of an index.
-        skipped = (line for line in done.stdout.splitlines() if "Could not fetch URL" in line and " 404 " not in line)
-        said = masked("\n".join([done.stderr, *skipped])).replace(f"{folder}{os.sep}", "")
-        if any(words in said.lower() for words in _UNREACHABLE):
-            lines = [line.strip() for line in said.splitlines()]
-            place = next((line for line in lines if "failed to fetch" in line.lower()), "")
-            cause = next(line for line in reversed(lines) if any(words in line.lower() for words in _UNREACHABLE))
-            reason = f"{place}: {cause.removeprefix('cause: ')}" if place and place != cause else cause
+        # pip names the indexes that it has skipped nowhere else.
+        output = masked("\n".join([done.stderr, *skipped_indexes(done.stdout)])).replace(f"{folder}{os.sep}", "")
+        if unreachable := unreachable_reason(output):
             raise _unavailable(
-                f"The package index cannot be reached: {reason[:300].rstrip('. ')}.",
-                "Correct it where it is named: in the file, or in UV_DEFAULT_INDEX or PIP_INDEX_URL; it may need a "
-                "password, or a proxy in HTTPS_PROXY.",
+                f"The package index cannot be reached: {unreachable[:300].rstrip('. ')}.",
+                "Correct its address where it is named: in the file, or in UV_DEFAULT_INDEX or PIP_INDEX_URL. It may "
+                "need a password, or a proxy in HTTPS_PROXY.",
             )
-        if done.returncode > 0 and self._blames_the_lines(said):
-            raise Unresolvable(self._reason(said))
-        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
+        if done.returncode > 0 and self._blames_requirements(output):
+            raise Unresolvable(self._reason(output))
+        last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "it printed nothing")
         how = f"was ended by signal {-done.returncode}" if done.returncode < 0 else f"failed: {last[:200].rstrip('. ')}"
-        raise _unavailable(f"{self.name} {how}.", "Nothing was found out: correct that, and try again.")
+        raise _unavailable(f"{self.name} {how}.", "The requirements were not resolved: fix this, and try again.")
 
-    def _blames_the_lines(self, said: str) -> bool:
-        """Tell whether a failure is that of the requirements, as far as its words tell."""
-        return bool(said)
+    def _blames_requirements(self, output: str) -> bool:
+        """Return whether the program has failed because of the requirements."""
+        raise NotImplementedError
 
-    def _reason(self, said: str) -> str:
-        return " ".join(said.split())
+    def _reason(self, output: str) -> str:
+        """Return the program's explanation on one line."""
+        raise NotImplementedError
 
 
 class _Uv(Resolver):
@@ -334,14 +318,14 @@ class _Uv(Resolver):
 
     @staticmethod
     def _without(asked: Asked, refused: Iterable[Refused]) -> Asked:
-        """Return a question for other versions, as pip goes on where it refuses one."""
+        """Return a question for other versions: pip, too, continues with another one if it refuses a version."""
         left_out = tuple(f"{each.name}!={each.version}" for each in refused)
         names = {each.name for each in refused}
         kept = tuple(each for each in asked.kept if normalized(each.partition("==")[0]) not in names)
         return replace(asked, constraints=(*asked.constraints, *left_out), kept=kept)
 
     def _blamed(self, asked: Asked, refused: Sequence[Refused]) -> Iterator[Refused]:
-        """Return the first version of each package for which there is no other."""
+        """Return the first version of each package that has no other."""
         by_name: dict[str, list[Refused]] = defaultdict(list)
         for each in refused:
             by_name[each.name].append(each)
@@ -355,7 +339,7 @@ class _Uv(Resolver):
             yield same[0]
 
     def _refused(self, packages: Iterable[Package]) -> list[Refused]:
-        """Return the packages whose metadata pip refuses, as far as it can be had; the image's own are installed."""
+        """Return the packages whose metadata pip refuses, as far as it can be read; the image's own are installed."""
         pins = image_constraints.pins_of(self.target.airflow_version)
         wheels = [
             (package, package.wheel)
@@ -378,23 +362,23 @@ class _Uv(Resolver):
     def _files(self, asked: Asked) -> Resolution:
         with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
             lock = Path(folder, "pylock.toml")
-            said = self._compile(asked, folder, "--format", "pylock.toml", "--output-file", lock)
+            output = self._compile(asked, folder, "--format", "pylock.toml", "--output-file", lock)
             found = tomllib.loads(lock.read_text(encoding="utf-8")).get("packages", [])
         packages = [_of_lock(entry, self.target, Path(folder)) for entry in found]
-        return Resolution({package.name: package for package in packages}, _warnings(said))
+        return Resolution({package.name: package for package in packages}, warnings_in(output))
 
     def trace(self, asked: Asked) -> Resolution:
         with tempfile.TemporaryDirectory(prefix="airflow-mwaa-") as folder:
             written = Path(folder, "versions.txt")
             written.write_text("\n".join(asked.preferred) + "\n", encoding="utf-8")
-            said = self._compile(asked, folder, "--annotation-style", "line", "--output-file", written)
+            output = self._compile(asked, folder, "--annotation-style", "line", "--output-file", written)
             lines = written.read_text(encoding="utf-8").splitlines()
         packages = [_annotated(match) for match in map(_ANNOTATED.match, lines) if match]
-        return Resolution({package.name: package for package in packages}, _warnings(said))
+        return Resolution({package.name: package for package in packages}, warnings_in(output))
 
     def trace_again(self, asked: Asked, found: Resolution) -> Resolution:
-        # To ask for each page of an index anew, only to hear that it has not changed, takes seconds.
-        with contextlib.suppress(Unresolvable, ResolverUnavailable):  # as where the shell has switched the cache off
+        # Revalidating each page of an index takes seconds.
+        with contextlib.suppress(Unresolvable, ResolverUnavailable):  # as if the shell has switched off the cache
             return self.trace(replace(_again(asked, found), from_cache=True))
         return super().trace_again(asked, found)
 
@@ -409,7 +393,7 @@ class _Uv(Resolver):
             try:
                 return self._compile_once(asked, folder, *output)
             except Unresolvable as error:
-                more = [each for each in _also_for_pip(str(error)) if each not in asked.constraints]
+                more = [each for each in constraints_for_pip(str(error)) if each not in asked.constraints]
                 if not more:
                     raise
                 asked = replace(asked, constraints=(*asked.constraints, *more))
@@ -423,22 +407,17 @@ class _Uv(Resolver):
         arguments += ["--python-platform", self.target.uv_platform, "--color", "never", "--no-progress"]
         arguments += ["--no-deps"] if asked.no_dependencies else []
         arguments += ["--offline"] if asked.from_cache else []
-        # uv takes a comma as the end of a place.
+        # uv reads a comma as the end of an address.
         arguments += ["--find-links", self.wheels.as_uri().replace(",", "%2C")] if self.wheels else []
         arguments += _uv_options(asked.options)
         arguments += _uv_config(Path(folder))
         return self._run([*arguments, *output], folder, _uv_environment())
 
-    def _blames_the_lines(self, said: str) -> bool:
-        said = said.lower()
-        return any(words in said for words in _OF_THE_LINES) and not any(words in said for words in _BROKEN_MACHINE)
+    def _blames_requirements(self, output: str) -> bool:
+        return uv_blames_requirements(output)
 
-    def _reason(self, said: str) -> str:
-        """Return its explanation, without its lines and arrows."""
-        text = " ".join(said.translate(_DRAWN).split())
-        for start in ("cause: ", "No solution found when resolving dependencies: ", "error: "):
-            text = text.partition(start)[2] or text
-        return text.partition(" hint: ")[0]
+    def _reason(self, output: str) -> str:
+        return uv_reason(output)
 
 
 class _Pip(Resolver):
@@ -459,24 +438,20 @@ class _Pip(Resolver):
             arguments += ["--disable-pip-version-check", "--report", report, "-r", requirements, "-c", constraints]
             arguments += ["--no-deps"] if asked.no_dependencies else []
             arguments += ["--find-links", self.wheels] if self.wheels else []
-            said = self._run(arguments, folder, _pip_environment())
+            output = self._run(arguments, folder, _pip_environment())
             found = json.loads(report.read_text(encoding="utf-8"))["install"]
         packages = [_of_report(entry) for entry in found]
-        return Resolution({package.name: package for package in packages}, _warnings(said))
+        return Resolution({package.name: package for package in packages}, warnings_in(output))
 
-    def _blames_the_lines(self, said: str) -> bool:
-        said = said.lower()
-        return "error: " in said and not any(
-            words in said for words in ("error: exception", "oserror", *_BROKEN_MACHINE)
-        )
+    def _blames_requirements(self, output: str) -> bool:
+        return pip_blames_requirements(output)
 
-    def _reason(self, said: str) -> str:
-        errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
-        return " ".join(" ".join(errors or [said]).split())
+    def _reason(self, output: str) -> str:
+        return pip_reason(output)
 
 
 def _again(asked: Asked, found: Resolution) -> Asked:
-    """Return the question that has only this answer."""
+    """Return the question whose only answer is this one."""
     exact = tuple(f"{name}=={package.version}" for name, package in found.packages.items() if package.version)
     return replace(asked, kept=exact)
 
@@ -504,7 +479,7 @@ def find_resolver(target: Target, wheels: Path | None = None) -> Resolver:
     pip_version = _version_of(pip) if fits else ""
     if pip_version:
         return _Pip(target, f"pip {pip_version}", wheels, pip)
-    found = f"uv {version} is too old, and there is no other" if uv else "there is neither"
+    found = f"uv {version} is too old, and no other was found" if uv else "neither was found"
     raise _unavailable(
         f"Requirements are resolved by uv, or by pip on Python {target.python} on Linux x86-64: {found}.",
         "Install it: pip install --upgrade uv.",
@@ -521,7 +496,7 @@ def _version_of(command: Iterable[str]) -> str:
 
 
 def _uv_environment() -> dict[str, str]:
-    """Return the shell's variables; for an index or certificates that only pip is told of, the same for uv."""
+    """Return the shell's variables; an index or certificates that are set for pip alone are set for uv as well."""
     found = {name: value for name, value in os.environ.items() if name not in _NOT_FROM_THE_SHELL}
     if "UV_INDEX_URL" not in found and found.get("PIP_INDEX_URL"):
         found.setdefault("UV_DEFAULT_INDEX", found["PIP_INDEX_URL"])
@@ -535,14 +510,14 @@ def _uv_environment() -> dict[str, str]:
 
 
 def _pip_environment() -> dict[str, str]:
-    """Return the shell's variables; of pip's settings, in variables or in files, only those for indexes count."""
+    """Return the shell's variables; of pip's settings, in variables or files, only those for indexes apply."""
     return {
         name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name in _PIP_FROM_THE_SHELL
     } | _PIP_AS_ON_THE_IMAGE
 
 
 def _uv_config(folder: Path) -> list[str]:
-    """Return the option for a settings file with what the machine's and the user's own say of indexes."""
+    """Return the option for a settings file with the machine's and the user's settings for indexes."""
     if os.environ.get("UV_NO_CONFIG", "0").lower() not in ("0", "false", ""):
         return ["--no-config"]
     home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
@@ -567,20 +542,8 @@ def _toml(value: object) -> str:
     return json.dumps(value)
 
 
-def _also_for_pip(reason: str) -> Iterator[str]:
-    """Return constraints with which uv takes what pip takes without them.
-
-    They are a yanked version that something pins, and an address that a package gives for another.
-    """
-    # Where a password was in it, it cannot be asked for.
-    yield from (needed for needed in _NEEDED_BY_ADDRESS.findall(reason) if "****" not in needed)
-    for pin in _YANKED.findall(reason):
-        if re.search(rf"(depends? on|requires?) {re.escape(pin)}(?!\w|\.[\w*])", reason):
-            yield pin
-
-
 def _uv_options(options: Iterable[tuple[str, str]]) -> list[str]:
-    """Return a file's options as uv's, which takes some of them once only."""
+    """Return a file's options as uv's, which accepts some of them only once."""
     once: dict[str, list[str]] = {}
     words: list[str] = []
     for name, value in options:
@@ -598,14 +561,6 @@ def _uv_options(options: Iterable[tuple[str, str]]) -> list[str]:
         elif name in ("find-links", "no-binary", "only-binary"):
             words += [f"--{name}", value]
     return [*words, *(word for each in once.values() for word in each)]
-
-
-def _warnings(said: str) -> tuple[str, ...]:
-    # pip writes the reason of what was yanked on a line of its own.
-    lines = masked(said.replace("\nReason for being yanked", " Reason for being yanked")).splitlines()
-    return tuple(
-        line.partition(":")[2].strip() for line in map(str.strip, lines) if line.lower().startswith("warning:")
-    )
 
 
 def _annotated(match: re.Match[str]) -> Package:

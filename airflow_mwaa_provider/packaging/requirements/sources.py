@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Source archives: whether one is pure Python, and so can be built without a compiler."""
+"""Source archives: whether one is pure Python, and can be built without a compiler."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ASIDE = ("doc", "docs", "test", "tests", "example", "examples", "benchmark", "b
 
 
 class SourceKind(StrEnum):
-    """What a source archive takes to build."""
+    """What it takes to build a source archive."""
 
     PURE = "pure"
     COMPILED = "compiled"
@@ -31,9 +31,9 @@ class SourceKind(StrEnum):
 
 
 def kind_of_source(source: PackageFile | None) -> SourceKind:
-    """Return whether an archive has code that is compiled, by the names of its files.
+    """Return whether an archive contains code to be compiled, judging by the names of its files.
 
-    At most 50 MB are read. What cannot be read is unknown.
+    At most 50 MB are read. An archive that cannot be read is unknown.
     """
     if source is None:
         return SourceKind.UNKNOWN

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an image can install: its Python, its platform, the wheels that fit it, the markers that are true on it."""
+"""What an image can install: its Python and platform, the wheels that fit them, the markers that are true on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Target"]
 
 _FULL_PYTHONS = {"3.11": "3.11.9", "3.12": "3.12.10"}
-"""Of the published images; some have a later one."""
+"""Those of the published images; some have a later one."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,22 @@ class Target:
 
     @property
     def full_python(self) -> str:
-        """Its Python with the third number, the lowest that an image of MWAA has."""
+        """Its full Python version; the lowest patch release that an image of MWAA has."""
         return _FULL_PYTHONS.get(self.python, f"{self.python}.0")
 
     @property
     def uv_platform(self) -> str:
-        """The platform in uv's words."""
+        """The platform as uv names it."""
         return f"x86_64-manylinux_{GLIBC[0]}_{GLIBC[1]}"
 
     @property
     def ranks(self) -> dict[Tag, int]:
-        """Tags of wheels that can be installed, the best first."""
+        """Tags of wheels that can be installed, with their rank: 0 is the best."""
         major, _, minor = self.python.partition(".")
         return wheel_tags((int(major), int(minor)))
 
     def rank(self, file_name: str) -> int | None:
-        """Return how well a wheel fits, 0 best; None if it cannot be installed, or is no wheel's name."""
+        """Return the rank of a wheel, 0 for the best; None if it cannot be installed, or the name is not a wheel's."""
         try:
             tags = parse_wheel_filename(file_name)[3]
         except InvalidWheelFilename:
@@ -67,7 +67,7 @@ class Target:
         return min((self.ranks[tag] for tag in tags if tag in self.ranks), default=None)
 
     def is_wanted(self, asked: Requirement | Line) -> bool:
-        """Tell whether the marker of a requirement or a line is true on the image."""
+        """Return whether the marker of a requirement or a line is true on the image."""
         return asked.marker is None or asked.marker.evaluate(self._markers)
 
     @property

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metadata of wheels, as pip reads it: pip refuses some that uv repairs without a word.
+"""Metadata of wheels, as pip reads it: pip refuses some that uv repairs silently.
 
-Source: pip 24.1 to 26. It passes over a version whose metadata names a requirement that it cannot read, as if the index
-did not have it; a Requires-Python that it cannot read is a warning only.
+Source: pip 24.1 to 26. It skips a version whose metadata contains a requirement that it cannot parse, as if the index
+did not have it; a Requires-Python that it cannot parse is only a warning.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TIMEOUT_S = 10
 _ALL_S = 20
 _MAX_BYTES = 1_000_000
 _PYPI_REFUSES = datetime(2025, 1, 1, tzinfo=UTC)
-"""PyPI has taken no such file since 2024."""
+"""PyPI has accepted no such file since 2024."""
 _UNREADABLE = (
     *(OSError, ValueError, http.client.HTTPException),
     *(zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError),
@@ -41,17 +41,17 @@ _UNREADABLE = (
 
 
 def may_be_refused(uploaded: datetime | None) -> bool:
-    """Tell whether a wheel is old enough to have such metadata, or of an unknown age."""
+    """Return whether a wheel is old enough to have such metadata, or of unknown age."""
     return uploaded is None or uploaded < _PYPI_REFUSES
 
 
 def why_refused(wheels: Sequence[tuple[str, int | None]]) -> list[str | None]:
-    """Return the requirement for which pip refuses each wheel: empty if there is none, None if it cannot be looked at.
+    """Return the requirement for which pip refuses each wheel: empty if there is none, None if it cannot be examined.
 
-    A wheel of this machine is opened. Else the index is asked for the metadata beside it, or for a wheel of at most
-    1 MB itself: for eight at once, and after 20 seconds for none any more.
+    A wheel on this machine is opened. Otherwise the index is asked for the metadata beside it, or for the wheel itself
+    if it has at most 1 MB: eight requests at once, and none after 20 seconds.
 
-    :param wheels: their URLs or paths, and sizes in bytes, as far as they are known.
+    :param wheels: their URLs or paths, and their sizes in bytes if known.
     """
     until = time.monotonic() + _ALL_S
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -90,7 +90,7 @@ def _read(address: str) -> bytes:
     with open_file(address, _TIMEOUT_S) as answer:
         content = answer.read(_MAX_BYTES)
         if getattr(answer, "length", 0):
-            raise ValueError("cut off, or too large")
+            raise ValueError("incomplete, or too large")
     return content
 
 
