@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of secrets for environment variables: by the cache that all processes of a container share."""
+"""Values of secrets for environment variables, from the cache that all processes of a container share."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["masking_listener", "read_secret"]
 
 _KIND = "variable"
 _SHORTEST_MASKED = 5
-"""As in Airflow 3 itself. Airflow 2 would mask each letter that is a secret."""
+"""As in Airflow 3 itself. Airflow 2 would mask even a single letter."""
 _MOST_MASKED = 200
-"""For which Airflow takes about a second in each process, and four times as long for twice as many."""
+"""Airflow takes about a second for them in each process, and four times as long for twice as many."""
 _masked: dict[str, None] = {}
-"""What this process masks, shortest first of each value."""
+"""What this process masks; for each value, the shortest first."""
 hookimpl = HookimplMarker("airflow")
 
 
 class MaskingListener:
-    """Tells the process that supervises a task what to mask: it writes the task's log, and begins without a mask."""
+    """Sends what to mask to the process that supervises a task: it writes the task's log, and starts without a mask."""
 
     @hookimpl
     def on_starting(self) -> None:
-        """Tell it; Airflow 3 calls this in the task's process before it reads the DAG file."""
+        """Send it; Airflow 3 calls this in the task's process before it parses the DAG file."""
         with never_fails("mwaa_env"):
             mask_secret(list(_masked))
 
@@ -41,14 +41,14 @@ masking_listener = MaskingListener()
 
 
 def read_secret(name: str, key: str) -> tuple[str | None, str]:
-    """Return a secret's text, or one value of its JSON; it is masked in logs.
+    """Return a secret's string, or one value of its JSON; it is masked in logs.
 
-    Whoever asks first asks AWS, with the credentials and the region of the container; for five minutes all others are
-    given the same answer. Where AWS does not answer, that is an older one.
+    The first process calls AWS, with the credentials and the region of the container; for five minutes, all others get
+    the same answer. If AWS does not answer, an older answer is returned.
 
     :param name: the secret's name or ARN.
-    :param key: of its JSON; empty for the whole text.
-    :return: the value, or ``None`` and why there is none, in a line that says what to do.
+    :param key: a key of its JSON; empty for the whole string.
+    :return: the value, or ``None`` and one line with the reason and what to do.
     """
     text, problem = _text(name)
     if text is None:
@@ -57,19 +57,21 @@ def read_secret(name: str, key: str) -> tuple[str | None, str]:
     value = text
     if key:
         if not isinstance(document, dict):
-            problem = f"the secret {name} is no JSON object. Remove #{key} from the reference, or correct the secret."
+            problem = (
+                f"the secret {name} is not a JSON object. Remove #{key} from the reference, or correct the secret."
+            )
             return None, problem
         if document.get(key) is None:
             return None, f"the JSON of the secret {name} has no {key!r}. Correct the reference, or the secret."
         document = document[key]
         value = document if isinstance(document, str) else json.dumps(document)
         if isinstance(document, bool | int | float):
-            return value, ""  # masked, 5 or true would be hidden wherever it is in a log
+            return value, ""  # masking would hide 5 or true everywhere in a log
     masked = _to_mask(value, document)
     if len(masked) > _MOST_MASKED:
         return None, (
-            f"the value has {len(masked)} lines and texts, and Airflow masks {_MOST_MASKED} in good time. Refer to one "
-            "key of its JSON, or read the secret in the task that needs it."
+            f"the value has {len(masked)} lines and strings, but Airflow masks at most {_MOST_MASKED} in good time. "
+            "Refer to one key of its JSON, or read the secret in the task that needs it."
         )
     if masked:
         _masked.update(dict.fromkeys(masked))
@@ -78,19 +80,19 @@ def read_secret(name: str, key: str) -> tuple[str | None, str]:
 
 
 def _json(text: str) -> Any:
-    """Return the JSON that a text is; ``None`` if it is none."""
+    """Parse JSON; return ``None`` if the text is not valid."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):  # the latter where it is nested too deeply
+    except (ValueError, RecursionError):  # the latter if it is nested too deeply
         return None
 
 
 def _to_mask(value: str, document: Any) -> list[str]:
-    """Return what is masked of a value, shortest first: each new text makes Airflow compile all others anew.
+    """Return the strings to mask for a value, shortest first: for each new one, Airflow recompiles all others.
 
-    Output of a task reaches logs line by line, and without the blanks at its end.
+    Output of a task is logged line by line, without trailing blanks.
 
-    :param document: the JSON that it is, whose texts can be shown on their own.
+    :param document: the parsed JSON of the value, whose strings can be shown separately.
     """
     found: set[str] = set()
     rest = [value, document]
@@ -108,7 +110,7 @@ def _to_mask(value: str, document: Any) -> list[str]:
 @functools.cache
 def _cache() -> LookUpCache:
     backend = CachedSecretsManagerBackend
-    given = {"variables_prefix": ""}  # a reference has the whole name
+    given = {"variables_prefix": ""}  # a reference contains the whole name
     options = CacheOptions({"log_not_found": False})
     return LookUpCache(backend.amazon_class, backend.service, given, options, is_told_by_caller=True)
 
@@ -131,5 +133,5 @@ def _text(name: str) -> tuple[str | None, str]:
 
 
 def _without_beginning(problem: str, name: str) -> str:
-    """Return what the cache says about a look-up, which it takes for that of a variable of Airflow."""
+    """Return the cache's message without its beginning, which takes the lookup for that of an Airflow variable."""
     return problem.removeprefix(f"{_KIND.capitalize()} {name!r}: ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of environment variables: references to other variables and to secrets, and names that are MWAA's own."""
+"""Values of environment variables: references to other variables and to secrets, and names that MWAA reserves."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["RESERVED", "needs_secrets", "set_variables"]
 
-SECRET = "secretsmanager://"  # noqa: S105 - the beginning of a reference
+SECRET = "secretsmanager://"  # noqa: S105 - the start of a reference
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)\}|(\{))", re.ASCII)
-_ARN_FIELDS = 7  # of a secret
+_ARN_FIELDS = 7  # in the ARN of a secret
 _ADDED = "AIRFLOW_MWAA_ENV_ADDED"
-"""Names the variables to whose values something was added, for processes that inherit them."""
+"""Lists the variables with additions to their values, for processes that inherit them."""
 _MOST_BYTES = 131_071
-"""Of NAME=value. With more, Linux starts no program that inherits it, and whatever a task starts fails."""
+"""Limit for NAME=value: Linux starts no program that inherits more, so every program of a task would fail."""
 _READ_AT_START = ("LD_LIBRARY_PATH", "LD_PRELOAD")
 
 RESERVED = frozenset(
@@ -38,9 +38,9 @@ RESERVED = frozenset(
         *("USE_NON_CRITICAL_LOGGING", "WATCHTOWER_VERSION"),
     }
 )
-"""Variables to which MWAA gives its own values: those that the user guide lists, and those of the images.
+"""Variables that MWAA sets itself: those in the user guide, and those of the images.
 
-All that begin with ``AIRFLOW__`` and ``MWAA__`` are, too.
+So are all that begin with ``AIRFLOW__`` and ``MWAA__``.
 
 Source: MWAA user guide, "Reserved environment variables"; aws/amazon-mwaa-docker-images, setup_environment.py and
 environ.py of the images 2.9.2 to 3.3.1, 2026-11-30.
@@ -48,7 +48,7 @@ environ.py of the images 2.9.2 to 3.3.1, 2026-11-30.
 
 
 class _NotSet(Exception):
-    """A variable gets no value; the message says why, and what to do."""
+    """A variable gets no value; the message has the reason, and what to do."""
 
 
 def needs_secrets(options: Mapping[str, str]) -> bool:
@@ -57,26 +57,26 @@ def needs_secrets(options: Mapping[str, str]) -> bool:
 
 
 def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str]) -> None:
-    """Set variables by options; what is wrong with one is told in a line, and the others are set all the same.
+    """Set variables from options. A mistake in one is logged in a line, and the others are set nevertheless.
 
-    Secrets are read once all is set that needs none.
+    Secrets are read after everything that needs none is set.
 
-    A process that has inherited the variables of one that did this already is left with the same.
+    In a process that has inherited these variables, they do not change.
 
-    :param options: by the names of variables; references to them need no order.
+    :param options: values by the names of variables; references between them need no order.
     :param variables: those of the process.
     """
     done = []
     values = _Values(options, dict(variables))
-    # Those that need no secret first: they may say where secrets are, and who asks for them.
+    # Those without secrets first: they may contain the endpoint of secrets, or credentials.
     for needs_secret in (False, True):
         found = {}
         for name in options:
             if values.needs_secret(name) is needs_secret:
-                with _told(name):
+                with _logged(name):
                     found[name] = values.of(name)
         for name, value in found.items():
-            with _told(name):
+            with _logged(name):
                 _set(name, value, variables)
                 done.append(name)
     added = values.added.union(name for name in done if name in values.references(name))
@@ -85,8 +85,8 @@ def set_variables(options: Mapping[str, str], variables: MutableMapping[str, str
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Tell in a line why a variable is not set."""
+def _logged(name: str) -> Iterator[None]:
+    """Log in a line why a variable is not set."""
     option = f"mwaa_env.{name.lower()}"
     with never_fails(option):
         try:
@@ -100,40 +100,40 @@ def _set(name: str, value: str, variables: MutableMapping[str, str]) -> None:
         size = len(os.fsencode(f"{name}={value}"))
         if size > _MOST_BYTES:
             raise _NotSet(
-                f"the variable would have {size:,} bytes, and programs take {_MOST_BYTES:,}. Put the value into a "
-                "file, and the file's path into the variable."
+                f"the variable would have {size:,} bytes, but programs accept at most {_MOST_BYTES:,}. Put the value "
+                "into a file, and the file's path into the variable."
             )
         variables[name] = value
-    except ValueError:  # the system takes no NUL, and no text that has no bytes
-        raise _NotSet("the value has characters that no variable can have. Correct it.") from None
+    except ValueError:  # the system allows no NUL, and no string that cannot be encoded
+        raise _NotSet("the value has characters that a variable cannot contain. Correct it.") from None
     if name in _READ_AT_START and AIRFLOW_V_3 and is_scheduler():
         say_once(
             logging.WARNING,
             f"mwaa_env.{name.lower()}: programs that a task starts see {name}, but not the task itself: it is forked, "
-            "and a process reads this when its program starts. Export it in the startup script, or name the libraries "
+            "and a process reads this when its program starts. Export it in the startup script, or list the libraries "
             f"in {SECTION}.preload_libraries.",
         )
 
 
 class _Values:
-    """The values of options, each found once."""
+    """The values of options, each computed once."""
 
     def __init__(self, options: Mapping[str, str], before: Mapping[str, str]) -> None:
         self._options = options
         self._before = before
         self.added = set(filter(None, before.get(_ADDED, "").split(",")))
-        """Names of the variables that were added to, by this process or one that it inherits from."""
+        """Names of variables with additions, by this process or one that it inherits from."""
         self._found: dict[str, str | Exception] = {}
         self._asked: list[str] = []
 
     def of(self, name: str) -> str:
         """Return the value of an option.
 
-        :raises _NotSet: it has none, or whatever else was raised when it was read first.
+        :raises _NotSet: it has none. Any other error of the first reading is raised again.
         """
         if name in self._asked:
             circle = " and ".join(self._asked[self._asked.index(name) :])
-            raise _NotSet(f"{circle} refer to each other in a circle. Write out one of them.")
+            raise _NotSet(f"{circle} refer to each other in a circle. Write one of them without a reference.")
         if name not in self._found:
             self._asked.append(name)
             try:
@@ -148,7 +148,7 @@ class _Values:
         return found
 
     def needs_secret(self, name: str) -> bool:
-        """Return whether an option is a reference to a secret, or takes one in, by whatever others."""
+        """Return whether an option is a reference to a secret, or includes one, directly or not."""
         seen, rest = {name}, [name]
         while rest:
             other = rest.pop()
@@ -177,9 +177,7 @@ class _Values:
             end = match.end()
             dollar, reference, brace = match.groups()
             if brace:
-                raise _NotSet(
-                    "there is a ${ that begins no ${NAME}. Correct it, or write $${ for these two characters."
-                )
+                raise _NotSet("a ${ does not begin a ${NAME}. Correct it, or write $${ for these two characters.")
             if reference == name:
                 parts.append("")
             else:
@@ -188,12 +186,12 @@ class _Values:
         return parts[0] if len(parts) == 1 else self._around_itself(name, parts)
 
     def _around_itself(self, name: str, parts: list[str]) -> str:
-        """Return a value that refers to the one that its own variable had."""
+        """Return a value that refers to the previous value of its own variable."""
         before = self._before.get(name)
         if before is None:
             self._warn_unknown(name, name)
             before = ""
-        # This process has done so already, or the one that started it; a program between them may have changed it.
+        # This process or its parent has already added it; a program between them may have changed the value.
         if name in self.added and before.startswith(parts[0]) and before.endswith(parts[-1]):
             return before
         return before.join(parts)
@@ -218,22 +216,22 @@ class _Values:
             advice = f"Write ${{{reference.upper()}}}."
         say_once(
             logging.WARNING,
-            f"mwaa_env.{name.lower()}: there is no variable {reference}; nothing was put in its place. {advice}",
+            f"mwaa_env.{name.lower()}: no variable {reference} exists; it was replaced by nothing. {advice}",
         )
 
 
 def _refusal(name: str) -> str:
-    """Return why a variable is not set, and what to do; empty if it may be set."""
+    """Return why a variable must not be set, and what to do; empty if it may be set."""
     if not _NAME.fullmatch(name):
-        return "no name of a variable: use letters, digits and underscores."
+        return "not a valid variable name: use letters, digits and underscores."
     if name.startswith("AIRFLOW__"):
         return f"Airflow reads its options before plugins. Set the option {_airflow_option(name)} instead."
     if name == "TZ":
-        return f"a process does not notice a change of it. Set the option {SECTION}.task_timezone instead."
+        return f"a running process does not notice a change. Set the option {SECTION}.task_timezone instead."
     if name == "PYTHONPATH":
-        return "MWAA keeps PYTHONPATH for itself. Put modules into the folder dags, or install them."
+        return "MWAA reserves PYTHONPATH. Put modules into the folder dags, or install them."
     if name in RESERVED or name.startswith("MWAA__"):
-        return f"MWAA keeps {name} for itself. Remove this option."
+        return f"MWAA reserves {name}. Remove this option."
     return ""
 
 
@@ -246,13 +244,13 @@ def _secret(reference: str) -> str:
     """Return the value of a secret, or of a key of its JSON; it is masked in logs."""
     name, _, key = reference.removeprefix(SECRET).partition("#")
     if not name:
-        raise _NotSet(f"it names no secret. Write {SECRET}NAME, or {SECRET}NAME#KEY for a key of its JSON.")
+        raise _NotSet(f"it does not name a secret. Write {SECRET}NAME, or {SECRET}NAME#KEY for a key of its JSON.")
     if "${" in reference:
-        raise _NotSet("${NAME} is not replaced in a reference to a secret. Write out the secret's name.")
+        raise _NotSet("${NAME} is not replaced in a reference to a secret. Write the full name of the secret.")
     fields = name.split(":")
     if fields[0] == "arn" and len(fields) > _ARN_FIELDS:
         correct = SECRET + ":".join(fields[:_ARN_FIELDS]) + (f"#{fields[_ARN_FIELDS]}" if fields[_ARN_FIELDS] else "")
-        raise _NotSet(f"the form that ECS has for a key of JSON is not read. Write {correct}.")
+        raise _NotSet(f"this is the form of ECS for a key of JSON. Write {correct}.")
     from airflow_mwaa_provider.plugins.env_secrets import read_secret
 
     value, problem = read_secret(name, key)

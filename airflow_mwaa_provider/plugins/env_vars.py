@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Environment variables by configuration options, and shared libraries that are loaded ahead.
+"""Environment variables from configuration options, and preloaded shared libraries.
 
-Off until there is an option ``mwaa_env.NAME``, or ``mwaa_provider.preload_libraries``.
+Off until an option ``mwaa_env.NAME`` or ``mwaa_provider.preload_libraries`` is set.
 
-This module is imported by every process of Airflow: what it needs is imported where it is used.
+Every process of Airflow imports this module, so it imports what it needs only where it is used.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _VARIABLES = "mwaa_env"
 _PREFIX = "AIRFLOW__MWAA_ENV__"
 _LIBRARIES = f"{SECTION}.preload_libraries"
 _applied: tuple[int, dict[str, str]] = (0, {})
-"""The process that has set variables, and by which options: a process that is forked does so anew."""
+"""The process that has set variables, and its options: a forked process sets them again."""
 
 
 class EnvironmentVariablesPlugin(AirflowPlugin):
-    """Sets the variables in the process that loads it, then loads the libraries."""
+    """Sets the variables in the process that loads this plugin, then loads the libraries."""
 
     name = "mwaa_env_vars"
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:  # noqa: ARG003 - Airflow's signature
-        """Do what the options say; Airflow calls it once in a process, or twice on Airflow 3."""
+        """Apply the options; Airflow calls this once per process, or twice on Airflow 3."""
         global _applied
         with never_fails(_VARIABLES):
             options = _options()
@@ -54,15 +54,15 @@ class EnvironmentVariablesPlugin(AirflowPlugin):
 
 
 def _options() -> dict[str, str]:
-    """Return the text of each option, by the name of its variable.
+    """Return the value of each option, by the name of its variable.
 
-    Airflow's own ``getsection`` would take texts for numbers, and does not see a section that is in no file.
+    Airflow's own ``getsection`` would convert strings to numbers, and ignores a section that is in no file.
     """
     from airflow.configuration import conf
 
     found = {}
     if conf.has_section(_VARIABLES):
-        # As in the whole file, %% is one percent sign.
+        # As in the whole file, %% is a percent sign.
         found = {key.upper(): text.replace("%%", "%") for key, text in conf.items(_VARIABLES, raw=True)}
     for name, text in os.environ.items():
         if name.startswith(_PREFIX):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shared libraries that a process loads ahead of what needs them."""
+"""Shared libraries that a process loads before they are needed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _OPTION = f"{SECTION}.preload_libraries"
 
 
 def preload(paths: str) -> None:
-    """Load libraries, so that others which are loaded later find them by their names.
+    """Load libraries, so that libraries that are loaded after them find them by their names.
 
-    One that cannot be loaded is told in a line, and keeps none of the others from being loaded.
+    If one cannot be loaded, that is logged in a line, and the others are loaded.
 
-    :param paths: full paths, separated by commas; what others need comes first.
+    :param paths: full paths, separated by commas, dependencies first.
     """
     for path in filter(None, map(str.strip, paths.split(","))):
         problem = _problem(path)
@@ -28,17 +28,17 @@ def preload(paths: str) -> None:
 
 
 def _problem(path: str) -> str:
-    """Load a library; return why that was not possible, and what to do."""
+    """Load a library; if that fails, return the reason and what to do."""
     if not Path(path).is_absolute():
-        return "not a full path. Write it from / on, such as /usr/local/airflow/plugins/libaio.so.1."
+        return "not a full path. Begin with /, as in /usr/local/airflow/plugins/libaio.so.1."
     try:
         is_there = Path(path).is_file()
-    except (OSError, ValueError) as error:  # the name is too long, a folder may not be entered, a NUL
+    except (OSError, ValueError) as error:  # the name is too long, a folder is not accessible, a NUL
         return f"not loaded ({error}). Correct the path."
     if not is_there:
-        return "there is no such file. Correct the path, or put the file into plugins.zip."
+        return "no such file. Correct the path, or put the file into plugins.zip."
     try:
         ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
-        return f"not loaded ({error}). Name what it needs before it, and check that it is for this processor."
+        return f"not loaded ({error}). List its dependencies before it, and check that it is for this processor."
     return ""

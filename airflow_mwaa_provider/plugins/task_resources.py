@@ -4,7 +4,7 @@
 Off until ``mwaa_provider.task_resources_namespace`` names the namespace of the metrics. A listener of Airflow measures
 in the task's own process; no DAG has to change.
 
-This module is imported by every process of Airflow: what it needs is imported where it is used.
+Every process of Airflow imports this module, so it imports what it needs only where it is used.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The patch of the user guide for tasks in virtual environments, on which no supported Airflow depends.
+"""The user guide's patch for tasks in virtual environments, which no supported Airflow needs.
 
 The guide's plugin makes ``PythonVirtualenvOperator`` find a ``virtualenv`` that is not on ``PATH``. Airflow 2.8.1 and
-later run it as a module of their own interpreter, or use ``uv`` or ``venv``. With ``mwaa_provider.patch_virtualenv``
-the scheduler says so, once.
+later run it as a module of their own interpreter, or use ``uv`` or ``venv``. With ``mwaa_provider.patch_virtualenv``,
+the scheduler logs this once.
 
-This module is imported by every process of Airflow: what it needs is imported where it is used.
+Every process of Airflow imports this module, so it imports what it needs only where it is used.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from airflow_mwaa_provider.plugins.options import SECTION, is_scheduler, never_f
 __all__ = ["VirtualenvPlugin"]
 
 _OPTION = f"{SECTION}.patch_virtualenv"
-# As Airflow's own options are read.
+# As Airflow reads its own options.
 _YES, _NO = ("true", "t", "1"), ("", "false", "f", "0")
 
 
 class VirtualenvPlugin(AirflowPlugin):
-    """Says whether tasks in virtual environments need a patch."""
+    """Logs whether tasks in virtual environments need a patch."""
 
     name = "mwaa_virtualenv"
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:  # noqa: ARG003 - Airflow's signature
-        """Do what the option says."""
+        """Apply the option."""
         with never_fails(_OPTION):
             if is_scheduler():
                 _answer(option("patch_virtualenv").lower())
@@ -56,6 +56,6 @@ def _answer(wanted: str) -> None:
     way = "uv or python -m venv" if AIRFLOW_V_3 else "python -m virtualenv"
     say_once(
         logging.WARNING,
-        f"{_OPTION}: not needed. PythonVirtualenvOperator of Airflow {AIRFLOW_VERSION} makes its environments with "
+        f"{_OPTION}: not needed. PythonVirtualenvOperator of Airflow {AIRFLOW_VERSION} creates its environments with "
         f"{way}, and nothing was patched. Remove this option.",
     )

@@ -96,47 +96,47 @@ def test_what_was_added_is_added_again_only_where_it_is_gone() -> None:
         (
             {"A1": "x${NOWHERE}y"},
             {"A1": "xy"},
-            "mwaa_env.a1: there is no variable NOWHERE; nothing was put in its place.",
+            "mwaa_env.a1: no variable NOWHERE exists; it was replaced by nothing.",
         ),
         (
             {"A2": "-x ${A2}"},
             {"A2": "-x ", "AIRFLOW_MWAA_ENV_ADDED": "A2"},
-            "mwaa_env.a2: there is no variable A2; nothing was put in its place.",
+            "mwaa_env.a2: no variable A2 exists; it was replaced by nothing.",
         ),
         (
             {"A9": "${java_home}", "JAVA_HOME": "/j"},
             {"A9": "", "JAVA_HOME": "/j"},
-            "mwaa_env.a9: there is no variable java_home; nothing was put in its place. Write ${JAVA_HOME}.",
+            "mwaa_env.a9: no variable java_home exists; it was replaced by nothing. Write ${JAVA_HOME}.",
         ),
         (
             {"B9": "secretsmanager://${STAGE}/db"},
             {},
-            "mwaa_env.b9: ${NAME} is not replaced in a reference to a secret. Write out the secret's name.",
+            "mwaa_env.b9: ${NAME} is not replaced in a reference to a secret. Write the full name of the secret.",
         ),
         (
             {"C9": "secretsmanager://arn:aws:secretsmanager:a:1:secret:db-AbCdEf:password::"},
             {},
-            "is not read. Write secretsmanager://arn:aws:secretsmanager:a:1:secret:db-AbCdEf#password.",
+            "this is the form of ECS for a key of JSON. Write secretsmanager://arn:aws:secretsmanager:a:1:secret:db-AbCdEf#password.",
         ),
-        ({"A3": "${B3}", "B3": "${A3}"}, {}, "mwaa_env.b3: A3 and B3 refer to each other in a circle. Write out one"),
-        ({"A4": "${A-B}"}, {}, "mwaa_env.a4: there is a ${ that begins no ${NAME}."),
-        ({"A.5": "x"}, {}, "mwaa_env.a.5: no name of a variable"),
-        ({"6A": "x"}, {}, "mwaa_env.6a: no name of a variable"),
-        ({"": "x"}, {}, "mwaa_env.: no name of a variable"),
+        ({"A3": "${B3}", "B3": "${A3}"}, {}, "mwaa_env.b3: A3 and B3 refer to each other in a circle. Write one"),
+        ({"A4": "${A-B}"}, {}, "mwaa_env.a4: a ${ does not begin a ${NAME}."),
+        ({"A.5": "x"}, {}, "mwaa_env.a.5: not a valid variable name"),
+        ({"6A": "x"}, {}, "mwaa_env.6a: not a valid variable name"),
+        ({"": "x"}, {}, "mwaa_env.: not a valid variable name"),
         (
             {"A7": "${B7}", "B7": "secretsmanager://"},
             {},
             "mwaa_env.a7: it refers to B7, which is not set. Correct mwaa_env",
         ),
-        ({"B8": "secretsmanager://#k"}, {}, "mwaa_env.b8: it names no secret. Write secretsmanager://NAME"),
+        ({"B8": "secretsmanager://#k"}, {}, "mwaa_env.b8: it does not name a secret. Write secretsmanager://NAME"),
         (
             {"TZ": "Asia/Tokyo"},
             {},
-            "mwaa_env.tz: a process does not notice a change of it. Set the option mwaa_provider.",
+            "mwaa_env.tz: a running process does not notice a change. Set the option mwaa_provider.",
         ),
         ({"AIRFLOW__CORE__DAG_CONCURRENCY": "9"}, {}, "Set the option core.dag_concurrency instead."),
         ({"AIRFLOW__X": "9"}, {}, "mwaa_env.airflow__x: Airflow reads its options before plugins."),
-        ({"MWAA__CORE__X": "9"}, {}, "mwaa_env.mwaa__core__x: MWAA keeps MWAA__CORE__X for itself."),
+        ({"MWAA__CORE__X": "9"}, {}, "mwaa_env.mwaa__core__x: MWAA reserves MWAA__CORE__X."),
     ],
 )
 def test_what_is_wrong_is_one_line_and_the_others_are_set(
@@ -169,7 +169,7 @@ def test_each_reserved_name_is_refused(name: str, lines: Lines) -> None:
     set_variables({name: "x"}, variables)
     assert variables == {}
     (line,) = lines()
-    assert line.startswith(f"mwaa_env.{name.lower()}: MWAA keeps {name} for itself. ")
+    assert line.startswith(f"mwaa_env.{name.lower()}: MWAA reserves {name}. ")
 
 
 @pytest.mark.usefixtures("is_scheduler")
@@ -207,7 +207,7 @@ def test_a_value_that_no_variable_can_have(monkeypatch: pytest.MonkeyPatch, line
     assert "WITH_NUL" not in os.environ
     assert os.environ["AFTER_IT"] == "y"
     (line,) = lines()
-    assert line.startswith("mwaa_env.with_nul: the value has characters that no variable can have.")
+    assert line.startswith("mwaa_env.with_nul: the value has characters that a variable cannot contain.")
 
 
 @pytest.mark.once
@@ -221,7 +221,9 @@ def test_a_value_that_no_program_can_be_started_with(monkeypatch: pytest.MonkeyP
     with pytest.raises(OSError, match="Argument list too long"):
         subprocess.run(["/bin/true"], env=options, check=True)
     (line,) = lines()
-    assert line.startswith("mwaa_env.longer: the variable would have 131,073 bytes, and programs take 131,071. ")
+    assert line.startswith(
+        "mwaa_env.longer: the variable would have 131,073 bytes, but programs accept at most 131,071. "
+    )
 
 
 def test_secrets_are_read_once_and_masked(
@@ -289,7 +291,9 @@ def test_more_than_airflow_masks_in_time_is_refused(secrets: SecretsService, lin
     set_variables({"MANY": "secretsmanager://masked"}, variables)
     assert variables == {}
     (line,) = lines()
-    assert line.startswith("mwaa_env.many: the value has 201 lines and texts, and Airflow masks 200 in good time. ")
+    assert line.startswith(
+        "mwaa_env.many: the value has 201 lines and strings, but Airflow masks at most 200 in good time. "
+    )
 
 
 @pytest.mark.parametrize(
@@ -301,7 +305,7 @@ def test_more_than_airflow_masks_in_time_is_refused(secrets: SecretsService, lin
         (
             "plain#key",
             None,
-            "the secret plain is no JSON object. Remove #key from the reference, or correct the secret.",
+            "the secret plain is not a JSON object. Remove #key from the reference, or correct the secret.",
         ),
         (
             "db",
@@ -420,7 +424,7 @@ def test_an_error_of_one_option_keeps_no_other_from_being_set(secrets: SecretsSe
     set_variables(options, variables)
     assert variables == {"DEEP_TEXT": "[" * 60_000, "LAST": "z"}
     (line,) = lines()
-    assert line.startswith("mwaa_env.deep: the secret deep is no JSON object.")
+    assert line.startswith("mwaa_env.deep: the secret deep is not a JSON object.")
 
 
 @pytest.mark.once
@@ -477,12 +481,12 @@ def test_a_library_is_found_by_those_that_need_it(libraries: tuple[Path, Path]) 
     assert run(f" {crypto} ,") == ["loaded"]
     option = "mwaa_provider.preload_libraries"
     missing = "cannot open shared object file: No such file or directory"
-    advice = "Name what it needs before it, and check that it is for this processor."
+    advice = "List its dependencies before it, and check that it is for this processor."
     long = f"/{'x' * 300}.so"
     assert run(f"libx.so, {long}, /nowhere/liby.so,{ssl},{__file__},{crypto}") == [
-        f"{option}: libx.so: not a full path. Write it from / on, such as /usr/local/airflow/plugins/libaio.so.1.",
+        f"{option}: libx.so: not a full path. Begin with /, as in /usr/local/airflow/plugins/libaio.so.1.",
         f"{option}: {long}: not loaded ([Errno 36] File name too long: {long!r}). Correct the path.",
-        f"{option}: /nowhere/liby.so: there is no such file. Correct the path, or put the file into plugins.zip.",
+        f"{option}: /nowhere/liby.so: no such file. Correct the path, or put the file into plugins.zip.",
         f"{option}: {ssl}: not loaded ({crypto.name}: {missing}). {advice}",
         f"{option}: {__file__}: not loaded ({__file__}: invalid ELF header). {advice}",
         "loaded",

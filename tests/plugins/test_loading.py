@@ -108,7 +108,7 @@ def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_laz
     assert found["logged"] == "the password is ***"
     assert found["lines"] == ["***", "***", "***"]
     assert secrets.reads() == 2
-    assert output.count("MWAA keeps AWS_REGION for itself") == 1
+    assert output.count("MWAA reserves AWS_REGION") == 1
     assert output.count("mwaa_provider.patch_virtualenv: ") == 1
     assert canary.value() not in output
     if not is_lazy:

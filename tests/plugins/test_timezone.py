@@ -64,17 +64,17 @@ def test_tasks_see_a_zone_as_local_time(monkeypatch: pytest.MonkeyPatch, lines: 
         ("America/Los_Angles", "The nearest name is America/Los_Angeles."),
         ("los angeles", "The nearest name is America/Los_Angeles."),
         ("america/New_york", "The nearest name is America/New_York."),
-        ("America", "Add a city to it, as in Europe/Berlin."),
-        ("america/argentina/", "Add a city to it, as in Europe/Berlin."),
+        ("America", "Add a city, as in Europe/Berlin."),
+        ("america/argentina/", "Add a city, as in Europe/Berlin."),
         ("../../etc/passwd", ""),
         (
             "-8",
-            "For UTC-8 write a city that has this time, or Etc/GMT+8, with the sign the other way round.",
+            "For UTC-8 write a city with this time, or Etc/GMT+8, with the opposite sign.",
         ),
-        ("UTC+2", "For UTC+2 write a city that has this time, or Etc/GMT-2, "),
-        ("gmt +02:00", "For UTC+2 write a city that has this time, or Etc/GMT-2, "),
-        ("UTC+5:30", "Write a city that has this time. Names are those of IANA, such as Europe/Berlin."),
-        ("UTC+25", "Write a city that has this time. Names are those of IANA, such as Europe/Berlin."),
+        ("UTC+2", "For UTC+2 write a city with this time, or Etc/GMT-2, "),
+        ("gmt +02:00", "For UTC+2 write a city with this time, or Etc/GMT-2, "),
+        ("UTC+5:30", "Write a city with this time. Names are those of IANA, such as Europe/Berlin."),
+        ("UTC+25", "Write a city with this time. Names are those of IANA, such as Europe/Berlin."),
         # Files beside those of zones.
         ("Factory", "Names are those of IANA, such as Europe/Berlin."),
         ("posixrules", "Names are those of IANA, such as Europe/Berlin."),
@@ -90,8 +90,8 @@ def test_an_unknown_zone_is_one_line_and_changes_nothing(
     TimezonePlugin.on_load()
     TimezonePlugin.on_load()
     (line,) = lines()
-    assert line.startswith(f"mwaa_provider.task_timezone: {name!r} is no time zone. {nearest}")
-    assert line.endswith("Local time stays as it was.")
+    assert line.startswith(f"mwaa_provider.task_timezone: {name!r} is not a time zone. {nearest}")
+    assert line.endswith("Local time is not changed.")
     assert (os.environ["TZ"], time.localtime(MOMENT).tm_hour) == ("UTC", 12)
 
 
@@ -122,7 +122,7 @@ def test_an_error_is_one_line_without_its_words(monkeypatch: pytest.MonkeyPatch,
     assert "words" not in line
 
 
-@pytest.mark.skipif(AIRFLOW_V_3, reason="Airflow 3 writes the time stamps of logs in UTC")
+@pytest.mark.skipif(AIRFLOW_V_3, reason="Airflow 3 writes timestamps of logs in UTC")
 @pytest.mark.parametrize(
     ("tasks", "logs", "expected"),
     [
@@ -144,12 +144,14 @@ def test_time_stamps_of_logs_have_a_zone_of_their_own(
     assert time.localtime(MOMENT).tm_hour == (5 if tasks else 12)
 
 
-@pytest.mark.skipif(AIRFLOW_V_3, reason="Airflow 3 writes the time stamps of logs in UTC")
+@pytest.mark.skipif(AIRFLOW_V_3, reason="Airflow 3 writes timestamps of logs in UTC")
 def test_an_unknown_zone_of_logs_leaves_them(monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
     monkeypatch.setenv(LOGS, "Asia/Tokio")
     TimezonePlugin.on_load()
     (line,) = lines()
-    assert line.startswith("mwaa_provider.log_timezone: 'Asia/Tokio' is no time zone. The nearest name is Asia/Tokyo.")
+    assert line.startswith(
+        "mwaa_provider.log_timezone: 'Asia/Tokio' is not a time zone. The nearest name is Asia/Tokyo."
+    )
     assert _stamp() == "2026-06-01T12:00:00.250+0000"
 
 
@@ -162,11 +164,11 @@ def test_airflow_3_is_told_once_that_logs_stay_utc(monkeypatch: pytest.MonkeyPat
     TimezonePlugin.on_load()
     TimezonePlugin.on_load()
     (line,) = lines()
-    assert line.startswith("mwaa_provider.log_timezone: Airflow 3 writes the time stamps of logs in UTC")
+    assert line.startswith("mwaa_provider.log_timezone: Airflow 3 writes timestamps of logs in UTC")
     assert os.environ["TZ"] == "UTC"
 
 
-@pytest.mark.skipif(not AIRFLOW_V_3, reason="Airflow 2 writes the time stamps of logs in local time")
+@pytest.mark.skipif(not AIRFLOW_V_3, reason="Airflow 2 writes timestamps of logs in local time")
 def test_time_stamps_of_logs_stay_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TASKS, "America/Los_Angeles")
     TimezonePlugin.on_load()
