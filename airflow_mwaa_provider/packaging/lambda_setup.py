@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Lambda function of this package has to be given: handler, runtime, environment variables, permissions."""
+"""The settings of this package's Lambda functions: handler, runtime, environment variables, permissions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["RUNTIMES", "FunctionSetup", "HandlerName", "Variable", "setup_of"]
 
 RUNTIMES = ("python3.12", "python3.11", "python3.13")
-"""Runtimes of Lambda that the handlers run on, the recommended one first."""
+"""Lambda runtimes that the handlers support, the recommended one first."""
 
 
 class HandlerName(StrEnum):
@@ -31,10 +31,10 @@ class Variable:
 
 @dataclass(frozen=True)
 class FunctionSetup:
-    """How a function is set up.
+    """The settings of a function.
 
-    :param policy: an IAM policy with no more than it takes, for the function's role beside
-        ``AWSLambdaBasicExecutionRole``; ``REGION``, ``ACCOUNT`` and ``ENVIRONMENT`` in it are to be replaced.
+    :param policy: a least-privilege IAM policy for the function's role, beside ``AWSLambdaBasicExecutionRole``. Replace
+        ``REGION``, ``ACCOUNT`` and ``ENVIRONMENT`` in it.
     """
 
     handler: str
@@ -49,7 +49,7 @@ class FunctionSetup:
         return tuple(sorted({action for statement in self.policy["Statement"] for action in statement["Action"]}))
 
 
-_REGION = Variable("MWAA_REGION", False, "region of the environment; the function's own when not set")
+_REGION = Variable("MWAA_REGION", False, "region of the environment; by default the function's own")
 
 _TRIGGER = FunctionSetup(
     handler="airflow_mwaa_provider.aws_lambda.handler",
@@ -59,8 +59,8 @@ _TRIGGER = FunctionSetup(
         Variable("MWAA_ENV_NAME", True, "the environment; an event may give env_name instead"),
         Variable("MWAA_DAG_ID", True, "the DAG; an event may give dag_id instead"),
         _REGION,
-        Variable("MWAA_CONF", False, "a JSON object that every run gets; what the event says goes before it"),
-        Variable("MWAA_TRANSPORT", False, "rest_api, web_session or cli; the first that works when not set"),
+        Variable("MWAA_CONF", False, "a JSON object for the conf of every run; the event overrides it"),
+        Variable("MWAA_TRANSPORT", False, "rest_api, web_session or cli; by default the first that works"),
         Variable("MWAA_AIRFLOW_MAJOR", False, "2 or 3; saves the permission to call GetEnvironment"),
     ),
     policy={
@@ -86,7 +86,9 @@ _ENDPOINTS = FunctionSetup(
     memory_mb=256,
     variables=(
         _REGION,
-        Variable("MWAA_SECURITY_GROUP_IDS", False, "of the endpoints, by commas; the environment's when not set"),
+        Variable(
+            "MWAA_SECURITY_GROUP_IDS", False, "of the endpoints, separated by commas; by default the environment's"
+        ),
     ),
     policy={
         "Version": "2012-10-17",
@@ -128,5 +130,5 @@ _ENDPOINTS = FunctionSetup(
 
 
 def setup_of(handler: HandlerName) -> FunctionSetup:
-    """Give what the function of a handler has to be given."""
+    """Return the settings of the function for a handler."""
     return _ENDPOINTS if handler is HandlerName.ENDPOINTS else _TRIGGER

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The zip of the Lambda functions: what their handlers import of this package, and ``requests`` where it is asked for.
+"""The zip of the Lambda functions: what their handlers import from this package, and ``requests`` on request.
 
-The same sources give the same bytes, on any machine: see :mod:`~airflow_mwaa_provider.packaging.zip_writing`.
+The same sources give the same bytes on any machine: see :mod:`~airflow_mwaa_provider.packaging.zip_writing`.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _OWN_FILES = (
     *(f"client/{room}/*.py" for room in ("aws", "cli", "http", "rest", "stored", "waits")),
 )
 _COMMENT = b"airflow-mwaa package lambda"
-"""By which a zip is known as one of these, so that only such a file is replaced."""
-# botocore, and so Lambda's runtime, brings it; another one in the zip would take its place under boto3 as well.
+"""Marks a zip as one of these: only such a file is replaced."""
+# Lambda's runtime has it, because botocore needs it; another one in the zip would replace it for boto3 as well.
 _FROM_THE_RUNTIME = {"urllib3"}
-# Compiled code fits one processor and one Python; what is bundled here works without it.
+# Compiled code fits one processor and one Python; what is bundled works without it.
 _NOT_BUNDLED = (".so", ".pyd", ".pyc")
 
 
 @dataclass(frozen=True)
 class LambdaZip:
-    """A zip that was built, not yet written.
+    """A zip that is built, but not written.
 
-    :param bundled: what it holds beside this package: version by name of the distribution.
+    :param bundled: what it contains beside this package: versions by name of the distribution.
     """
 
     content: bytes
@@ -55,8 +55,8 @@ class LambdaZip:
 def build_zip(*, with_requests: bool = False) -> LambdaZip:
     """Build the zip in memory; it is below two megabytes.
 
-    :param with_requests: adds ``requests`` and what it needs, from the running interpreter's environment.
-    :raises MwaaInputError: ``requests`` isn't installed as files here.
+    :param with_requests: adds ``requests`` and its dependencies from the running interpreter's environment.
+    :raises MwaaInputError: ``requests`` is not installed as files in this environment.
     """
     entries = {f"{_PACKAGE.name}/{path.relative_to(_PACKAGE).as_posix()}": path for path in _own_files()}
     bundled: dict[str, str] = {}
@@ -70,11 +70,11 @@ def build_zip(*, with_requests: bool = False) -> LambdaZip:
 
 
 def write_zip(built: LambdaZip, path: Path, *, replace_anything: bool = False) -> bool:
-    """Write it whole or not at all.
+    """Write a zip as a whole or not at all.
 
-    :param replace_anything: also replaces a file that isn't such a zip.
-    :return: whether the file changed.
-    :raises MwaaInputError: another kind of file is there, or it cannot be written.
+    :param replace_anything: also replaces a file that is not such a zip.
+    :return: whether the file has changed.
+    :raises MwaaInputError: another kind of file exists, or the zip cannot be written.
     """
     with zip_draft(path, comment=_COMMENT, replace_anything=replace_anything) as draft:
         draft.file.write(built.content)
@@ -87,7 +87,7 @@ def _own_files() -> Iterator[Path]:
 
 
 def _with_requirements(name: str) -> list[metadata.Distribution]:
-    """Give a distribution and all that it needs, but what Lambda's runtime has."""
+    """Return a distribution and its dependencies, except those in Lambda's runtime."""
     found: dict[str, metadata.Distribution] = {}
     waiting = [name]
     while waiting:
@@ -98,7 +98,7 @@ def _with_requirements(name: str) -> list[metadata.Distribution]:
             found[wanted] = metadata.distribution(wanted)
         except metadata.PackageNotFoundError:
             raise MwaaInputError(
-                f"{wanted} isn't installed here, so it cannot be bundled: pip install {name}."
+                f"{wanted} is not installed in this environment, so it cannot be bundled: pip install {name}."
             ) from None
         needed = [text for text in found[wanted].requires or () if "extra" not in text.partition(";")[2]]
         waiting += [re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in needed]
@@ -106,7 +106,7 @@ def _with_requirements(name: str) -> list[metadata.Distribution]:
 
 
 def _files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
-    """Give a distribution's sources, data and licences, as they shall be named in the zip."""
+    """Return a distribution's sources, data and licenses with their names in the zip."""
     installed = [
         (file.as_posix(), Path(str(distribution.locate_file(file))))
         for file in distribution.files or ()
@@ -114,14 +114,14 @@ def _files_of(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]
     ]
     if not any(path.is_file() and name.endswith(".py") for name, path in installed):
         raise MwaaInputError(
-            f"{distribution.name} isn't installed as files that pip lists, so it cannot be bundled; use a virtual "
+            f"{distribution.name} is not installed as files that pip lists, so it cannot be bundled; use a virtual "
             "environment."
         )
     return ((name, path) for name, path in installed if path.is_file())
 
 
 def _is_left_behind(file: PurePosixPath) -> bool:
-    """Whether pip put it elsewhere (scripts), or it says how and where it was installed."""
+    """Return whether pip has put it elsewhere (scripts), or it describes how and where it was installed."""
     if ".." in file.parts or file.is_absolute():
         return True
     return ".dist-info" in file.parts[0] and file.name != "METADATA" and "licen" not in str(file).lower()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["is_supported", "version_problems", "wheel_content_problem", "wheel_name_problem"]
 
 _PLATFORMS = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux2014_x86_64")
-"""What pip is to be asked for: it takes each as it is, and no older one with it, but for manylinux2014."""
+"""Platforms for ``pip download``: pip takes each literally, and no older one with it, except for manylinux2014."""
 _MAX_METADATA_BYTES = 1 << 20
 _PATCH_RELEASES = 40
 """More than any Python has had."""
@@ -43,27 +43,27 @@ def is_supported(tags: Iterable[Tag], image: Image) -> bool:
 
 
 def wheel_name_problem(path: str, archive: str, image: Image) -> Problem | None:
-    """Say why an image's pip would not take a wheel, by its name."""
+    """Return why an image's pip would refuse a wheel because of its name; None if it would not."""
     where, name = f"{archive}: {path}", posixpath.basename(path)
     try:
         distribution, version, tags = _parsed(name)
     except InvalidWheelFilename:
         return Problem(
-            "wheel-name", where, "Its name is not that of a wheel, and pip takes a wheel by its name.",
-            "Give it the name that it was downloaded by: NAME-VERSION-PYTHON-ABI-PLATFORM.whl.",
+            "wheel-name", where, "It has no valid wheel name, and pip selects wheels by their names.",
+            "Restore its original name: NAME-VERSION-PYTHON-ABI-PLATFORM.whl.",
         )  # fmt: skip
     if is_supported(tags, image):
         if "__" not in name.partition("-")[0]:
             return None
         return Problem(
             "wheel-name-unusual", where,
-            "Its name has two underscores in a row, which old builds wrote and some pips refuse.",
-            "Build it again, or download a newer version of it.", Severity.WARNING,
+            "Its name has two consecutive underscores, which old build tools wrote and some versions of pip refuse.",
+            "Build it again, or download a newer version.", Severity.WARNING,
         )  # fmt: skip
     asked = " ".join(f"--platform {platform}" for platform in _PLATFORMS)
     download = (
-        f"Get the right one: pip download --only-binary :all: {asked} --python-version {image.python_text} --no-deps "
-        f"{distribution}=={version}."
+        f"Download the right one: pip download --only-binary :all: {asked} --python-version {image.python_text} "
+        f"--no-deps {distribution}=={version}."
     )
     found = sorted({tag.platform for tag in tags})
     shown = ", ".join(found)
@@ -86,7 +86,7 @@ def wheel_name_problem(path: str, archive: str, image: Image) -> Problem | None:
 
 
 def wheel_content_problem(path: str, archive: str, content: IO[bytes], image: Image) -> Problem | None:
-    """Say whether an image's pip can install a wheel: it can be read, is what its name says, and of a kind it takes."""
+    """Return why an image's pip cannot install a wheel: it is damaged, not what its name says, or of another format."""
     where = f"{archive}: {path}"
     try:
         with zipfile.ZipFile(content) as wheel:
@@ -107,7 +107,7 @@ def wheel_content_problem(path: str, archive: str, content: IO[bytes], image: Im
         pass
     return Problem(
         "wheel-damaged", where,
-        "It is not a wheel inside: not a zip, damaged, or without one .dist-info with METADATA, WHEEL and RECORD.",
+        "Its content is not a wheel: not a zip, damaged, or without one .dist-info with METADATA, WHEEL and RECORD.",
         "Download or build it again.",
     )  # fmt: skip
 
@@ -121,7 +121,7 @@ def _of_another_format(where: str, version: str) -> Problem | None:
     if re.fullmatch(r"\s*[01](\.\d+)*\s*", version, re.ASCII):
         return None
     return Problem(
-        "wheel-of-another-format", where, f"Its Wheel-Version is {version[:20]!r}, and pip takes 1.",
+        "wheel-of-another-format", where, f"Its Wheel-Version is {version[:20]!r}, but pip supports 1.",
         "Build it again, with another build backend.",
     )  # fmt: skip
 
@@ -130,29 +130,29 @@ def _leading_out(where: str, names: Iterable[str]) -> Problem | None:
     for name in names:
         if posixpath.normpath(name).startswith(("/", "../")):
             return Problem(
-                "wheel-leads-out", where, f"Its file {name[:60]!r} leads out of it, and pip refuses it.",
-                "Download it again, from its maker.",
+                "wheel-leads-out", where, f"Its file {name[:60]!r} leads out of the wheel: pip refuses it.",
+                "Download it again, from its publisher.",
             )  # fmt: skip
     return None
 
 
 def _for_another_python(where: str, required: str | None, image: Image) -> Problem | None:
-    """Compare Requires-Python with the image's Python, of which nobody says the patch release."""
+    """Compare Requires-Python with the image's Python, whose patch release is unknown."""
     try:
         versions = SpecifierSet(required or "")
     except InvalidSpecifier:
-        return None  # pip takes no notice of it, either
+        return None  # pip ignores it, too
     if any(f"{image.python_text}.{patch}" in versions for patch in range(_PATCH_RELEASES)):
         return None
     return Problem(
         "wheel-requires-another-python", where,
         f"It requires Python {versions}; the image of Airflow {image.airflow} has Python {image.python_text}.",
-        "Take another version of it.", Severity.WARNING if image.is_assumed else Severity.ERROR,
+        "Use another version.", Severity.WARNING if image.is_assumed else Severity.ERROR,
     )  # fmt: skip
 
 
 def _mismatch(where: str, name: str, folder: str, inside: tuple[str, str]) -> Problem | None:
-    """Say whether a wheel's name, its ``.dist-info`` and its metadata name one version of one distribution."""
+    """Return a problem unless a wheel's name, ``.dist-info`` and metadata name the same version of a distribution."""
     distribution, version, _ = _parsed(name)
     said = [inside, (*folder.removesuffix(".dist-info").partition("-")[::2],)]
     for other, number in said:
@@ -162,14 +162,14 @@ def _mismatch(where: str, name: str, folder: str, inside: tuple[str, str]) -> Pr
             is_same = False
         if not is_same:
             return Problem(
-                "wheel-renamed", where, f"It is {other} {number} inside, and pip refuses it under another name.",
-                "Give it the name that it was downloaded by, or build it again.",
+                "wheel-renamed", where, f"Its content is {other} {number}: pip refuses it under another name.",
+                "Restore its original name, or build it again.",
             )  # fmt: skip
     return None
 
 
 def _parsed(name: str) -> tuple[str, Version, frozenset[Tag]]:
-    """Return distribution, version and tags; as pip, also where the name has two underscores in a row.
+    """Return distribution, version and tags; like pip, even if the name has two consecutive underscores.
 
     :raises InvalidWheelFilename: it is not the name of a wheel.
     """
@@ -179,7 +179,7 @@ def _parsed(name: str) -> tuple[str, Version, frozenset[Tag]]:
 
 
 def version_problems(paths: Iterable[str], archive: str) -> Iterator[Problem]:
-    """Find distributions of which there is more than one version in a folder: pip looks into one, and not below it."""
+    """Return a problem for each distribution with several versions in a folder, because pip searches single folders."""
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for path in paths:
         try:
@@ -192,6 +192,6 @@ def version_problems(paths: Iterable[str], archive: str) -> Iterator[Problem]:
             first, *others = sorted(versions.values())
             yield Problem(
                 "two-versions", f"{archive}: {first}",
-                f"There is another version of {name}: {', '.join(others)}. pip takes the newest that it may.",
-                "Keep one of them, the one that requirements.txt names.",
+                f"Another version of {name} exists: {', '.join(others)}. pip takes the newest that it may.",
+                "Keep only the one that requirements.txt names.",
             )  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an entry of a zip says of itself, as unzip on Linux reads it."""
+"""Entries of a zip, as unzip on Linux reads them."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ __all__ = [
 DEFLATED64 = 9
 UNIX = 3
 MAX_RATIO = 200
-"""Text compresses to a tenth, and zlib can make at most 1,032 of one."""
+"""Text compresses to a tenth; the most that zlib can reach is 1,032."""
 _SUSPECT_BYTES = 64 << 20
-"""An entry below that is no bomb, however well it compresses."""
+"""A smaller entry is not a bomb, however well it compresses."""
 _ENCRYPTED = 0x1
 _UTF_8 = 0x800
 _UNICODE_PATH = 0x7075
 
 
 def path_of(entry: zipfile.ZipInfo) -> str:
-    """Return where an entry is unpacked to, with slashes and without ``./`` and a slash at its end."""
+    """Return the path to which an entry is unpacked, with slashes, but without ``./`` and a trailing slash."""
     return posixpath.normpath(name_of(entry).replace("\\", "/"))
 
 
 def name_of(entry: zipfile.ZipInfo) -> str:
-    """Return an entry's name as unzip on Linux reads it: :mod:`zipfile` reads it by cp437 where no flag says UTF-8.
+    """Return an entry's name as unzip on Linux reads it.
 
-    Info-ZIP writes UTF-8 without that flag. A name that is in no UTF-8 is left as zipfile has read it.
+    :mod:`zipfile` decodes it as cp437 unless a flag marks it as UTF-8, but Info-ZIP writes UTF-8 without that flag. A
+    name that is not UTF-8 is left as zipfile has decoded it.
     """
     return utf_8_name_of(entry) or entry.filename
 
@@ -56,30 +57,30 @@ def utf_8_name_of(entry: zipfile.ZipInfo) -> str | None:
 
 
 def is_link(entry: zipfile.ZipInfo) -> bool:
-    """Whether unzip makes a symbolic link of an entry: it has to be of a Unix."""
+    """Return whether unzip creates a symbolic link: the entry must also be marked as made on Unix."""
     return is_meant_as_link(entry) and entry.create_system == UNIX
 
 
 def is_meant_as_link(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry says that it is a symbolic link, whatever system it is of."""
+    """Return whether an entry is marked as a symbolic link, whatever system it was made on."""
     return stat.S_ISLNK(entry.external_attr >> 16)
 
 
 def is_folder(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry is a folder, whichever slashes it has."""
+    """Return whether an entry is a folder, with either kind of slash."""
     return entry.filename.endswith(("/", "\\"))
 
 
 def is_encrypted(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry needs a password."""
+    """Return whether an entry needs a password."""
     return bool(entry.flag_bits & _ENCRYPTED)
 
 
 def is_uncheckable(entry: zipfile.ZipInfo) -> bool:
-    """Whether unzip reads an entry, and :mod:`zipfile` cannot."""
+    """Return whether unzip can read an entry that :mod:`zipfile` cannot."""
     return entry.compress_type == DEFLATED64
 
 
 def is_bomb(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry unpacks to so much more than it has that nobody should unpack it."""
+    """Return whether an entry unpacks to so many times its size that it should not be unpacked."""
     return entry.file_size > _SUSPECT_BYTES and entry.file_size > MAX_RATIO * entry.compress_size

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Zip files that are the same, byte for byte, when what goes into them is.
+"""Zip files that are reproducible, byte for byte.
 
-Entries are sorted by name; their times are fixed, and their modes are those that were asked for, not those of the
+Entries are sorted by name; their times are fixed, and their modes are those that were requested, not those of the
 machine. A file is streamed, never read as a whole, and may be larger than 4 GiB (ZIP64).
 
-What a *compressor* makes depends on its build: zlib-ng, which newer Pythons have on some systems, deflates the same
+The output of a *compressor* depends on its build: zlib-ng, which newer Pythons use on some systems, deflates the same
 file to other bytes than zlib does. So :attr:`Compression.STORED` gives the same bytes on any machine, and
-:attr:`Compression.DEFLATED` gives them wherever zlib is the same.
+:attr:`Compression.DEFLATED` wherever zlib is the same.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ __all__ = [
 ]
 
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
-"""What is raised for a member of an archive that is damaged, or (RuntimeError) encrypted."""
+"""Errors for a member of an archive that is damaged, or (RuntimeError) encrypted."""
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
-"""The first moment that a zip can tell."""
+"""The earliest time that a zip can store."""
 _UNIX = 3
 _CHUNK_BYTES = 1 << 20
 _COMPRESSED_ALREADY = (
@@ -57,18 +57,18 @@ class Compression(Enum):
     """How the entries of a zip are compressed."""
 
     STORED = zipfile.ZIP_STORED
-    """Not at all: the same bytes on any machine."""
+    """Not compressed: the same bytes on any machine."""
     DEFLATED = zipfile.ZIP_DEFLATED
-    """Deflated, but for files that are compressed already, such as wheels and jars: the same bytes wherever zlib is
-    the same build."""
+    """Deflated, except for files that are already compressed, such as wheels and jars: the same bytes with the same
+    build of zlib."""
 
 
 @dataclass(frozen=True)
 class OpenedLater:
-    """Content that is opened when it is written, such as a member of another archive.
+    """Content that is opened only when it is written, such as a member of another archive.
 
-    :param open: returns a binary file of it, which is closed after it was read.
-    :param size_bytes: how long it is; it must be right.
+    :param open: returns it as a binary file, which is closed after reading.
+    :param size_bytes: its exact length.
     """
 
     open: Callable[[], BinaryIO]
@@ -80,9 +80,9 @@ class ZipEntry:
     """One file of a zip.
 
     :param name: its path in the zip, with slashes; relative, without ``..``.
-    :param content: a file's path, its bytes, or how to open it. Of a symbolic link: what it points to, as bytes.
+    :param content: a file's path, its bytes, or how to open it. For a symbolic link: its target, as bytes.
     :param mode: its permissions, such as ``0o755``.
-    :param is_link: it is a symbolic link; ``unzip`` makes one of it.
+    :param is_link: it is a symbolic link, and ``unzip`` creates one.
     """
 
     name: str
@@ -92,23 +92,23 @@ class ZipEntry:
 
     @classmethod
     def of_file(cls, name: str, path: Path) -> ZipEntry:
-        """Return the entry of a file: its permission to execute is kept, and a symbolic link stays one.
+        """Return the entry of a file. Its permission to execute is kept, and a symbolic link remains one.
 
-        What else its mode says is the machine's (its umask), and isn't kept.
+        The rest of its mode depends on the machine's umask, and is not kept.
         """
         if path.is_symlink():
             return cls(name, os.fsencode(path.readlink()), 0o777, is_link=True)
         return cls(name, path, 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
 
     def open(self) -> BinaryIO:
-        """Open its content."""
+        """Open the content."""
         if isinstance(self.content, bytes):
             return io.BytesIO(self.content)
         return self.content.open("rb") if isinstance(self.content, Path) else self.content.open()
 
     @property
     def size_bytes(self) -> int:
-        """How long its content is."""
+        """The length of the content."""
         if isinstance(self.content, bytes):
             return len(self.content)
         return self.content.stat().st_size if isinstance(self.content, Path) else self.content.size_bytes
@@ -120,7 +120,7 @@ class WrittenZip:
 
     :param changed: whether the file has other bytes than before.
     :param names: of its entries, sorted.
-    :param unpacked_bytes: what its entries take when they are unpacked.
+    :param unpacked_bytes: the size of its entries when unpacked.
     """
 
     path: Path
@@ -140,14 +140,14 @@ def write_zip(
     replace_anything: bool = False,
     check: Callable[[BinaryIO], None] | None = None,
 ) -> WrittenZip:
-    """Write a zip whole or not at all: beside the target, then renamed.
+    """Write a zip as a whole or not at all.
 
-    It takes a few megabytes of memory, however large the files are.
+    It uses a few megabytes of memory, however large the files are.
 
-    :param comment: the zip's comment, which says whose it is: only a zip with the same one is replaced.
-    :param replace_anything: also replaces a file that isn't such a zip.
-    :param check: is given the zip before it takes its place; what it raises leaves the target as it was.
-    :raises MwaaInputError: another kind of file is there, two entries have one name, a name leads out of the zip, or
+    :param comment: the zip's comment, which marks its kind: only a zip with the same one is replaced.
+    :param replace_anything: also replaces a file that is not such a zip.
+    :param check: called with the zip before it replaces the target; if it raises, the target is not changed.
+    :raises MwaaInputError: another kind of file exists, two entries have one name, a name leads out of the zip, or
         something cannot be read or written.
     """
     listed = list(entries)
@@ -166,9 +166,9 @@ def write_zip(
 def write_entries(
     file: BinaryIO, entries: Iterable[ZipEntry], *, comment: bytes = b"", compression: Compression = Compression.STORED
 ) -> int:
-    """Write a zip into a file that is open, and that can be sought in.
+    """Write a zip into an open, seekable file.
 
-    :return: what the entries take when they are unpacked, in bytes.
+    :return: the size of the entries when unpacked, in bytes.
     :raises MwaaInputError: two entries have one name, or a name leads out of the zip.
     :raises OSError: something cannot be read or written.
     """
@@ -177,7 +177,7 @@ def write_entries(
     for entry in in_order:
         check_name(entry.name)
         if entry.name == before:
-            raise MwaaInputError(f"{entry.name} is there twice; a zip may hold each name once.")
+            raise MwaaInputError(f"{entry.name} occurs twice; a zip may contain each name only once.")
         before = entry.name
     unpacked_bytes = 0
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -209,24 +209,24 @@ def zip_draft(path: Path, *, comment: bytes, replace_anything: bool = False) -> 
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that no entry of a zip can have.
+    """Check the name of an entry.
 
-    :raises MwaaInputError: it leads out of the zip, is absolute, or has backslashes or what is not UTF-8.
+    :raises MwaaInputError: it leads out of the zip, is absolute, or contains backslashes or invalid UTF-8.
     """
     parts = name.split("/")
     if not name or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
-        raise MwaaInputError(f"{name!r} is no name for a file in a zip: give a relative path with slashes.")
+        raise MwaaInputError(f"{name!r} is not a valid name for a file in a zip: give a relative path with slashes.")
     if any("\ud800" <= character <= "\udfff" for character in name):
-        raise MwaaInputError(f"{name!r} is no name in UTF-8; rename the file.")
+        raise MwaaInputError(f"{name!r} is not valid UTF-8; rename the file.")
 
 
 def _write_entry(archive: zipfile.ZipFile, entry: ZipEntry, compression: Compression) -> int:
     written = zipfile.ZipInfo(entry.name, _EARLIEST)
-    written.create_system = _UNIX  # whose modes follow
+    written.create_system = _UNIX  # the modes are Unix modes
     written.external_attr = ((stat.S_IFLNK if entry.is_link else stat.S_IFREG) | entry.mode) << 16
     if not entry.is_link and not entry.name.lower().endswith(_COMPRESSED_ALREADY):
         written.compress_type = compression.value
-    written.file_size = size_bytes = entry.size_bytes  # by it ZIP64 is chosen
+    written.file_size = size_bytes = entry.size_bytes  # decides on ZIP64
     copied = 0
     try:
         with entry.open() as source, archive.open(written, "w") as target:
@@ -235,10 +235,12 @@ def _write_entry(archive: zipfile.ZipFile, entry: ZipEntry, compression: Compres
                 copied += len(chunk)
     except DAMAGED as error:
         raise MwaaInputError(
-            f"{entry.name}: the archive that it is in is damaged; copy or download it again."
+            f"{entry.name}: the archive that contains it is damaged; copy or download it again."
         ) from error
     if copied != size_bytes:
-        raise MwaaInputError(f"{entry.name} changed while it was read ({size_bytes} bytes, then {copied}); try again.")
+        raise MwaaInputError(
+            f"{entry.name} changed while it was being read ({size_bytes} bytes, then {copied}); try again."
+        )
     return copied
 
 
@@ -251,9 +253,9 @@ def _has_comment(path: Path, comment: bytes) -> bool:
 
 
 def _reason(error: OSError, path: Path) -> str:
-    """Return what went wrong and what to do; with the file where it is another one, a source that cannot be read."""
+    """Return what went wrong and what to do; with the name of the file if it is another one, such as a source."""
     reason = error.strerror or str(error)
     named = error.filename
     if isinstance(named, str) and Path(named).name != path.name and not Path(named).name.startswith(f".{path.name}."):
-        return f"{named}: {reason}. Correct that, or leave it out."
+        return f"{named}: {reason}. Fix this, or leave the file out."
     return f"{reason}. Choose another place."

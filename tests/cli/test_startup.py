@@ -93,7 +93,7 @@ def test_what_is_for_which_container(tmp_path: Path) -> None:
         (["--requirements", "worker="], "'worker=': the value for the worker is empty."),
         (["--package", "worker="], "'worker=': the value for the worker is empty."),
         (["--requirements", "/no/such/file"], "/no/such/file: cannot be read: No such file or directory. Name a req"),
-        ([], "airflow-mwaa: runtime: there is nothing to install. Give packages or requirements."),
+        ([], "airflow-mwaa: runtime: nothing to install. Give packages or requirements."),
     ],
 )
 def test_runtime_says_what_it_cannot_use(arguments: list[str], words: str) -> None:
@@ -105,7 +105,7 @@ def test_an_error_names_the_file_and_its_line(tmp_path: Path) -> None:
     (tmp_path / "two.txt").write_text("three\n./wheels/x.whl\n")
     files = [f"--requirements=worker={tmp_path}/{file}.txt" for file in ("one", "two")]
     said = printed("runtime", *files, status=2)
-    assert said.startswith(f"airflow-mwaa: {tmp_path}/two.txt, line 2: names a file, which the container does not have")
+    assert said.startswith(f"airflow-mwaa: {tmp_path}/two.txt, line 2: names a file that the container does not have")
     (tmp_path / "two.txt").write_text("three\n")
     assert "airflow_mwaa_requirements worker one two three ||" in printed("runtime", *files)
 
@@ -144,8 +144,8 @@ def test_an_output_that_takes_nothing_is_named(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--domain", "ama'zon"], 'airflow-mwaa: domain "ama\'zon": not one that can be used here. Give 2 to 50 '),
-        (["--domain-owner", "1122"], "airflow-mwaa: domain owner '1122': not one that can be used here. Give the "),
+        (["--domain", "ama'zon"], 'airflow-mwaa: domain "ama\'zon": not valid. Give 2 to 50 '),
+        (["--domain-owner", "1122"], "airflow-mwaa: domain owner '1122': not valid. Give the "),
         (["--output", "startup.txt"], "'startup.txt' is neither a FILE.sh nor one of text, json."),
         (["--output", "/no/such/folder/startup.sh"], "/no/such/folder/startup.sh cannot be written: No such file"),
     ],

@@ -141,7 +141,7 @@ def test_two_sources_may_share_a_file_and_not_contradict_each_other(plugins: Pat
     (other / "plugin.py").unlink()
     (other / "hooks").write_text("")
     for sources in ([plugins, other], [other, plugins]):
-        with pytest.raises(MwaaInputError, match=r"^hooks: a file in .*, a folder in .*\. Rename one of the two"):
+        with pytest.raises(MwaaInputError, match=r"^hooks is a file in .*, but a folder in .*\. Rename one of the two"):
             build_plugins(sources, tmp_path / "x.zip")
 
 
@@ -165,7 +165,7 @@ def test_links_and_permissions_of_a_folder_are_kept_and_lead_nowhere_else(plugin
     (plugins / "bin" / "link").symlink_to("run")
     (plugins / "tools").symlink_to("bin")
     with pytest.raises(
-        PluginsRefused, match="tools: It is a symbolic link, by which Airflow finds a folder a second time"
+        PluginsRefused, match="tools: It is a symbolic link through which Airflow finds a folder a second time"
     ):
         build_plugins([plugins], tmp_path / "x.zip")
     (plugins / ".airflowignore").write_text("tools\n")
@@ -176,7 +176,7 @@ def test_links_and_permissions_of_a_folder_are_kept_and_lead_nowhere_else(plugin
     assert stat.S_ISLNK(modes["bin/link"])
     assert stat.S_ISLNK(modes["tools"])
     (plugins / "out").symlink_to("/etc/passwd")
-    with pytest.raises(MwaaInputError, match=r"out is a symbolic link that leads out of .*plugins\. Put what it leads"):
+    with pytest.raises(MwaaInputError, match=r"out is a symbolic link that leads out of .*plugins\. Put its target"):
         build_plugins([plugins], tmp_path / "x.zip")
 
 
@@ -209,7 +209,7 @@ def test_a_loop_of_links_is_told(plugins: Path, tmp_path: Path) -> None:
     (plugins / "two").symlink_to("one")
     with pytest.raises(PluginsRefused, match=r"one \(and 1 more\): .* link"):
         build_plugins([plugins], tmp_path / "x.zip")
-    with pytest.raises(MwaaInputError, match="where no file is that could be copied"):
+    with pytest.raises(MwaaInputError, match="which has no file to copy"):
         build_plugins([plugins], tmp_path / "x.zip", copies_links=True)
 
 
@@ -224,7 +224,7 @@ def test_lines_of_airflowignore_keep_their_order_and_are_read_as_utf_8(plugins: 
 
     assert merged_lines(b"\xef\xbb\xbfa\r\nb\n", b"b\nc") == b"a\nb\nc\n"
     assert merged_lines(b"*.py\n!plugin.py\n", b"*.py\n!mine.py\n") == b"*.py\n!plugin.py\n*.py\n!mine.py\n"
-    with pytest.raises(MwaaInputError, match=r"other: its \.airflowignore is not in UTF-8.* Save it in UTF-8\.$"):
+    with pytest.raises(MwaaInputError, match=r"other: its \.airflowignore is not in UTF-8.* Save it as UTF-8\.$"):
         merged_lines(b"", b"tarif\xe9\n")
 
 
@@ -234,7 +234,9 @@ def test_an_archive_that_is_damaged_inside_leaves_nothing(tmp_path: Path) -> Non
     at = damaged.index(b"BASIC_README") + len("BASIC_README") + 4
     damaged[at : at + 4] = b"\xff\xff\xff\xff"
     archive.write_bytes(damaged)
-    with pytest.raises(MwaaInputError, match=r"BASIC_README: the archive that it is in is damaged; copy or download"):
+    with pytest.raises(
+        MwaaInputError, match=r"BASIC_README: the archive that contains it is damaged; copy or download"
+    ):
         build_plugins([], tmp_path / "x.zip", binaries=Binaries(oracle=archive))
     assert [path.name for path in tmp_path.iterdir()] == ["client.zip"]
 
@@ -275,7 +277,7 @@ def test_links_can_be_copied(plugins: Path, tmp_path: Path) -> None:
     names = ("libx.so", "libx.so.1", "linked.so")
     assert libraries == dict.fromkeys((f"{folder}/{name}" for folder in ("lib", "current") for name in names), b"x")
     (plugins / "broken").symlink_to("absent")
-    with pytest.raises(MwaaInputError, match=r"^broken in .* is a symbolic link to absent, where no file is"):
+    with pytest.raises(MwaaInputError, match=r"^broken in .* is a symbolic link to absent, which has no file"):
         build_plugins([plugins], tmp_path / "x.zip", copies_links=True)
 
 
@@ -294,14 +296,14 @@ def test_links_below_linked_folders_are_copied_as_long_as_that_has_an_end(tmp_pa
     assert build() == ("again/x.txt", "cur/files/x.txt", "data/x.txt", "v1/files/x.txt")
     for name, target in (("self", "."), ("up", ".."), ("back", "../cur")):
         (folder / "data" / name).symlink_to(target)
-        with pytest.raises(MwaaInputError, match=r"is a symbolic link to .*, a folder that it is in itself: copies"):
+        with pytest.raises(MwaaInputError, match=r"is a symbolic link to .*, a folder that contains it: copying"):
             build()
         (folder / "data" / name).unlink()
     for number in range(20):
         (folder / f"f{number}").mkdir()
         for name in ("one", "two"):
             (folder / f"f{number}" / name).symlink_to(f"../f{number + 1}" if number < 19 else "../data")
-    with pytest.raises(MwaaInputError, match=r": copies of links would be more than 50,000\. Remove it\.$"):
+    with pytest.raises(MwaaInputError, match=r": replacing links would make more than 50,000 copies\. Remove it\.$"):
         build()
 
 
@@ -312,14 +314,14 @@ def test_sources_that_cannot_be_used_are_named(plugins: Path, tmp_path: Path) ->
         return str(caught.value)
 
     absent = tmp_path / "absent"
-    assert refused(absent).startswith(f"{absent} is not there. Give a folder of plugins, a .py file, a wheel")
+    assert refused(absent).startswith(f"{absent} does not exist. Give a folder of plugins, a .py file, a wheel")
     broken = tmp_path / "broken.zip"
     broken.write_bytes(zipped(("plugins/a.py", b""), ("plugins/b.py", b"print 'x'")))
-    assert "broken.zip: plugins/: All is in one folder" in refused(broken)
+    assert "broken.zip: plugins/: Everything is in one folder" in refused(broken)
     assert refused(broken).endswith(f"Errors in all: 2; --check {broken} lists them.")
     for name in ("back\\slash.txt", os.fsdecode(b"bad\xe9.txt")):
         (plugins / name).write_bytes(b"")
-        assert refused(plugins).startswith(f"{plugins}: {name!r} is no name ")
+        assert refused(plugins).startswith(f"{plugins}: {name!r} is not a valid name ")
         (plugins / name).unlink()
     hadoop = hadoop_tar(tmp_path / "hadoop-3.3.6.tar.gz")
     assert "is an archive, which MWAA does not unpack. Give it as --hadoop or --hive if it is that" in refused(hadoop)
@@ -431,7 +433,7 @@ def test_libaio_out_of_a_package_of_debian(archives: Binaries, tmp_path: Path) -
     assert content(built.zip.path)["instantclient_21_12/libaio.so.1"] == elf(X86_64)
     for broken in (package[:-300], b"!<arch>\n" + b"x" * 99, b"!<arch>\n"):
         path.write_bytes(broken)
-        with pytest.raises(MwaaInputError, match=r"there is no libaio\.so\.1 that can be read in this package"):
+        with pytest.raises(MwaaInputError, match=r"this package has no readable libaio\.so\.1"):
             build_plugins([], tmp_path / "y.zip", binaries=Binaries(oracle=archives.oracle, libaio=path))
     path.write_bytes(b"\xed\xab\xee\xdb" + bytes(99))
     with pytest.raises(MwaaInputError, match="is an RPM package, which only rpm can unpack"):

@@ -244,7 +244,7 @@ def test_wheels_in_folders_have_to_be_named_to_pip() -> None:
         problems = inspect(io.BytesIO(zipped(*wheels, *others)), "plugins.zip")
         assert {(problem.code, problem.severity) for problem in problems} == {("wheels-in-folder", Severity.WARNING)}
         assert [problem.where for problem in problems] == ["plugins.zip: a/two/", "plugins.zip: one/"]
-        asked = "Write --find-links /usr/local/airflow/plugins/a/two in requirements.txt, or put them at the top."
+        asked = "Write --find-links /usr/local/airflow/plugins/a/two in requirements.txt, or move them to the top."
         assert problems[0].fix == asked
     assert codes(("plugins/mylib-1.0-py3-none-any.whl", wheel("mylib", "1.0"))) == ["top-folder"]
 
@@ -291,7 +291,7 @@ def test_of_plugins_of_one_name_airflow_takes_one() -> None:
 
     assert told(("one.py", plugin("one")), ("two.py", plugin("two"))) == []
     [what] = told(("one.py", plugin("same")), ("d/two.py", plugin("same").replace(b"name =", b"name: str =")))
-    assert what.startswith("Its plugin is called 'same', as is that of one.py: Airflow takes one of them")
+    assert what.startswith("Its plugin is called 'same', as is that of one.py: Airflow loads only one of them")
     [what] = told(
         ("one.py", plugin("a") + plugin("a").replace(b"(Air", b"(plugins_manager.Air").replace(b"Mine", b"B"))
     )
@@ -434,7 +434,7 @@ def test_misuse_is_told_in_one_line(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert done.output == f"airflow-mwaa: {path} cannot be read: No such file or directory. Give a plugins.zip.\n"
     path.write_bytes(zipped(("plugin.py", b"")))
-    assert "no MWAA image of it is known here" in run("--check", str(path), "--airflow-version", "2.0.0").output
+    assert "this version knows no MWAA image of it" in run("--check", str(path), "--airflow-version", "2.0.0").output
     assert "'' is not an Airflow version" in run("--check", str(path), "--airflow-version", "").output
     assert run("--check", str(path), "folder").exit_code == 2
     assert run().exit_code == 2

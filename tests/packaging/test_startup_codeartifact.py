@@ -79,7 +79,7 @@ def test_pip_is_told_where_and_asks_a_program_for_the_token(server: CodeArtifact
     assert not {"PIP_INDEX_URL", "UV_DEFAULT_INDEX"} & found.keys()
     assert (found["PIP_KEYRING_PROVIDER"], found["PIP_NO_INPUT"]) == ("subprocess", "1")
     assert set(found["OPTIONS"]) >= set("eux"), "the script changed the shell's options"
-    assert "repository MyRepo of domain amazon: a token was given, valid until 20" in container.log
+    assert "repository MyRepo of domain amazon: got a token, valid until 20" in container.log
     assert server.asked == [{"domain": "amazon", "domain-owner": "112233445566", "duration": "3600"}]
     keyring = [Path(found["PATH"].split(":")[0]) / "keyring", "get", host, "aws"]
     answer = subprocess.run(keyring, env={**server.variables, **found}, capture_output=True, text=True, check=True)
@@ -150,11 +150,11 @@ def test_lines_of_ones_own_cannot_change_what_the_part_does(container: Container
     script += with_answer(f"{KNOWN} x") + with_answer(f"{KNOWN} x", replace_pypi=True)
     found = container.run(f"{script}\nenv >{container.folder}/env\n")
     assert (found["PIP_INDEX_URL"], found["PIP_EXTRA_INDEX_URL"]) == (KNOWN, KNOWN)
-    assert container.log.count("a token was given, valid until x; pip") == 2
+    assert container.log.count("got a token, valid until x; pip") == 2
     assert "WARNING" not in container.log
     assert "airflow_mwaa_" not in (container.folder / "env").read_text()
     assert container.run(f"readonly IFS\n{with_answer(f'{KNOWN} x')}") == {}
-    assert "WARNING: pip goes without CodeArtifact" in container.log
+    assert "WARNING: pip works without CodeArtifact" in container.log
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_lines_of_ones_own_cannot_change_what_the_part_does(container: Container
 )
 def test_an_answer_without_an_address_is_not_believed(container: Container, answer: str) -> None:
     assert container.run(with_answer(answer)) == {}
-    assert "WARNING: pip goes without CodeArtifact" in container.log
-    assert "a token was given" not in container.log
+    assert "WARNING: pip works without CodeArtifact" in container.log
+    assert "got a token" not in container.log
 
 
 def test_what_python_prints_else_is_not_the_answer(container: Container) -> None:
@@ -201,7 +201,7 @@ def test_a_second_repository_instead_of_pypi_does_not_replace_the_first(containe
     found = container.run("export PIP_INDEX_URL=https://mine.example/simple\n" + "".join(parts))
     assert (found["PIP_INDEX_URL"], found["PIP_EXTRA_INDEX_URL"]) == (one, two)
     assert (found["UV_DEFAULT_INDEX"], found["UV_INDEX"]) == (one, two)
-    assert container.log.count("WARNING: PIP_INDEX_URL was set before: pip and uv ask CodeArtifact instead") == 1
+    assert container.log.count("WARNING: PIP_INDEX_URL was set before: pip and uv use CodeArtifact instead") == 1
     assert "mine.example" not in container.log
 
 
@@ -228,7 +228,7 @@ def test_a_role_of_the_guide_which_may_not_ask_for_the_endpoint(
     asking.endpoint_refusal = "AccessDeniedException"
     keyring_program.check(*PLACE, "us-west-2")
     assert re.fullmatch(
-        rf"{re.escape(KNOWN)} 20.* \(the address is not confirmed: .*codeartifact:GetRepositoryEndpoint would tell\)\n",
+        rf"{re.escape(KNOWN)} 20.* \(the address is not confirmed: .*codeartifact:GetRepositoryEndpoint to .*\)\n",
         capsys.readouterr().out,
     )
 
@@ -242,7 +242,7 @@ def test_without_a_token_the_start_goes_on_with_one_line_that_says_why(
     [why] = [line for line in container.log.splitlines() if "airflow-mwaa: CodeArtifact: " in line]
     assert "AccessDeniedException" in why
     assert "Allow the execution role codeartifact:GetAuthorizationToken and sts:GetServiceBearerToken." in why
-    assert "WARNING: pip goes without CodeArtifact" in container.log
+    assert "WARNING: pip works without CodeArtifact" in container.log
 
 
 def test_instead_of_pypi_pip_asks_nothing_else_while_there_is_no_token(
@@ -253,10 +253,10 @@ def test_instead_of_pypi_pip_asks_nothing_else_while_there_is_no_token(
     found = container.run(f"set -eu\n{codeartifact_script(*PLACE, replace_pypi=True)}", **server.variables)
     assert (found["PIP_INDEX_URL"], found["UV_DEFAULT_INDEX"]) == (KNOWN, KNOWN)
     assert (found["PIP_KEYRING_PROVIDER"], found["UV_KEYRING_PROVIDER"]) == ("subprocess", "subprocess")
-    assert "domain amazon: WARNING: no token was given; pip asks nothing else all the same, and finds no package" in (
+    assert "domain amazon: WARNING: got no token; pip still uses no other index, and finds no package" in (
         container.log
     )
-    assert "Try again in some minutes" in container.log
+    assert "Try again in a few minutes" in container.log
     server.faults.clear()
     keyring = [Path(found["PATH"].split(":")[0]) / "keyring", "get", KNOWN.replace("aws@", ""), "aws"]
     answer = subprocess.run(keyring, env={**server.variables, **found}, capture_output=True, text=True, check=True)
@@ -270,10 +270,8 @@ def test_instead_of_pypi_pip_asks_no_index_where_nothing_can_be_set(container: C
         script = with_answer(f"{KNOWN} x", replace_pypi=True)
     found = container.run(f"set -eu\n{before}\n{script}export LATER=1\n", AWS_REGION="us-west-2")
     assert (found["PIP_NO_INDEX"], found["UV_OFFLINE"], found["LATER"]) == ("1", "1", "1")
-    assert "WARNING: the CodeArtifact repository could not be set, so that pip and uv ask no index at all" in (
-        container.log
-    )
-    assert "a token was given" not in container.log
+    assert "WARNING: the CodeArtifact repository could not be set, so pip and uv use no index at all" in (container.log)
+    assert "got a token" not in container.log
 
 
 @pytest.mark.parametrize(
@@ -291,13 +289,13 @@ def test_instead_of_pypi_pip_asks_no_index_where_nothing_can_be_set(container: C
         (ReadTimeoutError(endpoint_url="https://host/"), r"Read timeout .*\. Check the network; .*"),
         (
             ClientError({"Error": {"Code": "ThrottlingException"}}, "Get"),
-            r".*Throttling.* Try again in some minutes: .*",
+            r".*Throttling.* Try again in a few minutes: .*",
         ),
         (ClientError({"Error": {"Code": "ExpiredTokenException"}}, "Get"), r".*Expired.* Check the credentials, .*"),
         (ValueError("what\nis this?"), r"what is this\?\."),
         (UnicodeError(), r"UnicodeError\."),
         (ProxyConnectionError(proxy_url="http://proxy/"), r"Failed to connect to proxy .*\. Check the network; .*"),
-        (ModuleNotFoundError("No module named 'boto3'"), r"No module named 'boto3'\. Let python3 on PATH be the .*"),
+        (ModuleNotFoundError("No module named 'boto3'"), r"No module named 'boto3'\. Make python3 on PATH the .*"),
     ],
 )
 def test_each_kind_of_failure_has_its_advice(error: Exception, line: str) -> None:
@@ -308,16 +306,16 @@ def test_each_kind_of_failure_has_its_advice(error: Exception, line: str) -> Non
 
 PAGE = f"<html>Sign in\n{'of long pages ' * 200}</html>"
 PROXY = r"\. Check the proxy, and variables such as AWS_ENDPOINT_URL\."
-NOT_IT = f"what answered is not CodeArtifact{PROXY}"
+NOT_IT = f"the answer is not from CodeArtifact{PROXY}"
 
 
 @pytest.mark.parametrize(
     ("method", "status", "body", "words"),
     [
-        ("POST", 502, PAGE, r".*502.*\. Try again in some minutes: the settings are not the cause\."),
+        ("POST", 502, PAGE, r".*502.*\. Try again in a few minutes: the settings are not the cause\."),
         ("POST", 403, PAGE, rf"(?=.{{1,400}}$).*\(403\).*{PROXY}"),
         ("POST", 407, PAGE, rf"(?=.{{1,400}}$).*\(407\).*{PROXY}"),
-        ("GET", 503, "", r".*503.*\. Try again in some minutes: .*"),
+        ("GET", 503, "", r".*503.*\. Try again in a few minutes: .*"),
         ("POST", 0, "", r"Connection was closed before .*\. Check the network; .*"),
         ("POST", 200, PAGE, NOT_IT),
         ("POST", 200, "[]", NOT_IT),
@@ -343,7 +341,7 @@ def test_a_web_server_without_a_route_waits_no_longer_than_the_limit(container: 
         script = codeartifact_script(*PLACE).replace("LIMIT_S = 40", "LIMIT_S = 1")
         assert container.run(script, "webserver", **variables_for(f"http://127.0.0.1:{silent.getsockname()[1]}")) == {}
     assert "no answer within 1 s" in container.log
-    assert "WARNING: pip goes without CodeArtifact" in container.log
+    assert "WARNING: pip works without CodeArtifact" in container.log
 
 
 @pytest.mark.parametrize(
@@ -364,7 +362,7 @@ def test_a_web_server_without_a_route_waits_no_longer_than_the_limit(container: 
 def test_names_that_aws_has_not_are_refused(changed: dict[str, str], named: str) -> None:
     given = {"domain": "amazon", "domain_owner": "112233445566", "repository": "MyRepo", **changed}
     for make in (codeartifact_script, codeartifact_policy):
-        with pytest.raises(MwaaInputError, match=rf"^{named} .*: not one that can be used here\. Give "):
+        with pytest.raises(MwaaInputError, match=rf"^{named} .*: not valid\. Give "):
             make(**given)  # type: ignore[operator]
 
 

@@ -180,7 +180,7 @@ def test_lines_of_ones_own_cannot_change_what_a_part_does(container: Container, 
 def test_a_machine_without_yum(container: Container) -> None:
     script = "PATH=/no/such/folder\n" + runtime_script({WORKER: ["libaio"]})
     assert container.run(script, "worker") == {"PATH": "/no/such/folder"}
-    assert "there is no yum here\nairflow-mwaa: WARNING: libaio: not installed, and the container" in container.log
+    assert "yum was not found\nairflow-mwaa: WARNING: libaio: not installed, and the container" in container.log
 
 
 @pytest.mark.parametrize("template", ["codeartifact.sh", "dbt.sh"])
@@ -210,14 +210,14 @@ def test_hostile_values_arrive_as_they_are(container: Container, template: str) 
 @pytest.mark.parametrize(
     ("packages", "requirements", "words"),
     [
-        ({}, {}, "^runtime: there is nothing to install"),
-        ({WORKER: []}, {WORKER: "# nothing\n"}, "^runtime: there is nothing to install"),
+        ({}, {}, "^runtime: nothing to install"),
+        ({WORKER: []}, {WORKER: "# nothing\n"}, "^runtime: nothing to install"),
         ({WORKER: ["lib aio"]}, {}, "^package 'lib aio': .* Give one of Amazon Linux"),
         ({WORKER: ["--nogpgcheck"]}, {}, "^package '--nogpgcheck'"),
         ({WORKER: ["a;b"]}, {}, "^package 'a;b'"),
         ({}, {WORKER: "one\n-r other.txt"}, "^requirements for the worker, line 2: names a file"),
         ({}, {SCHEDULER: "--index-url https://me:word@host/"}, "^requirements for the scheduler, line 1: has a user, "),
-        ({}, {WORKER: "two ==\\\n# comment\n"}, "^requirements for the worker, line 1: pip cannot read it"),
+        ({}, {WORKER: "two ==\\\n# comment\n"}, "^requirements for the worker, line 1: pip cannot parse it"),
     ],
 )
 def test_what_cannot_work_is_refused(

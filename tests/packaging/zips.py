@@ -131,7 +131,7 @@ def _wheel(name: str) -> Callable[[Path], None]:
 
 BROKEN = [
     Broken("not-a-zip", "a `.tar.gz` with another name", raw(lambda: b"\x1f\x8b\x08" + bytes(50))),
-    Broken("truncated", "an upload that was cut", raw(lambda: zipped(("plugin.py", PLUGIN * 99))[:60])),
+    Broken("truncated", "an interrupted upload", raw(lambda: zipped(("plugin.py", PLUGIN * 99))[:60])),
     Broken("damaged", "a byte of an entry changed", raw(_damaged)),
     Broken(
         "top-folder", "the folder zipped, not its content (Windows Explorer, Finder)",
@@ -151,7 +151,7 @@ BROKEN = [
     Broken("link-to-nothing", "a link without its target", of(("plugin.py", PLUGIN), (link("libx.so"), b"libx.so.1"))),
     Broken("link-loop", "a link to itself", of(("plugin.py", PLUGIN), (link("libx.so"), b"libx.so"))),
     Broken(
-        "link-not-of-unix", "a link that Python on Windows has zipped",
+        "link-not-of-unix", "a link zipped by Python on Windows",
         of(("libx.so.1", elf(62)), (entry("libx.so", mode=stat.S_IFLNK | 0o777, system=0), b"libx.so.1")),
     ),
     Broken("special-file", "a pipe", of(("plugin.py", PLUGIN), (entry("fifo", mode=stat.S_IFIFO | 0o644), b""))),
@@ -174,9 +174,9 @@ BROKEN = [
         raw(lambda: zipped(("plugin.py", PLUGIN), ("tarifE.py", PLUGIN)).replace(b"tarifE.py", b"tarif\x82.py")),
     ),
     Broken("same-name-twice", "a file added twice", of(("plugin.py", PLUGIN), ("plugin.py", b"import sys\n"))),
-    Broken("file-and-folder", "a file that is a folder as well", of(("hooks", b""), ("hooks/mine.py", PLUGIN))),
+    Broken("file-and-folder", "a file that is also a folder", of(("hooks", b""), ("hooks/mine.py", PLUGIN))),
     Broken("differs-in-case", "names that differ in case", of(("Hooks.py", PLUGIN), ("hooks.py", PLUGIN))),
-    Broken("junk", "what tools leave", of(("plugin.py", PLUGIN), ("__MACOSX/._plugin.py", b""), (".DS_Store", b""))),
+    Broken("junk", "files of tools", of(("plugin.py", PLUGIN), ("__MACOSX/._plugin.py", b""), (".DS_Store", b""))),
     Broken("secrets-inside", "passwords", of(("plugin.py", PLUGIN), (".env", b"PASSWORD=x"))),
     Broken("archive-inside", "a zip in the zip", of(("plugin.py", PLUGIN), ("client.zip", zipped(("a", b""))))),
     Broken("wheel-name", "a wheel that was renamed", of(("mylib.whl", wheel("mylib", "1.0")))),
@@ -187,7 +187,7 @@ BROKEN = [
         of((MYLIB_1_0, wheel("mylib", "1.0", about="Requires-Python: <3.10\n"))),
     ),
     Broken(
-        "wheel-of-another-format", "a wheel of a format to come",
+        "wheel-of-another-format", "a wheel of a future format",
         of((MYLIB_1_0, wheel("mylib", "1.0", sign="Wheel-Version: 2.0\n"))),
     ),
     Broken(
@@ -219,12 +219,12 @@ BROKEN = [
     Broken("shadows-dependency", "a hook called `redis.py`", of(("plugin.py", PLUGIN), ("hooks/redis.py", PLUGIN))),
     Broken("shadows-airflow", "a plugin called `airflow.py`", of(("airflow.py", PLUGIN))),
     Broken(
-        "shadows-this-package", "a plugin called as this package",
+        "shadows-this-package", "a plugin with the name of this package",
         of(("plugin.py", PLUGIN), ("mine/airflow_mwaa_provider.py", PLUGIN)),
     ),
-    Broken("same-module-name", "a module called as a folder", of(("my/hooks.py", PLUGIN), ("hooks/a.py", PLUGIN))),
+    Broken("same-module-name", "a module named as a folder", of(("my/hooks.py", PLUGIN), ("hooks/a.py", PLUGIN))),
     Broken(
-        "same-plugin-name", "two plugins of one name", of(("one.py", plugin("same")), ("two.py", plugin("same"))),
+        "same-plugin-name", "two plugins with one name", of(("one.py", plugin("same")), ("two.py", plugin("same"))),
     ),
     Broken(
         "folder-twice", "a link to a folder of modules",
@@ -249,7 +249,7 @@ BROKEN = [
 
 def table(folder: Path) -> str:
     """Return the table of the docs."""
-    lines = ["| The zip | What is said | |", "|---|---|---|"]
+    lines = ["| The zip | The report | |", "|---|---|---|"]
     for broken in BROKEN:
         path = folder / "plugins.zip"
         broken.write(path)

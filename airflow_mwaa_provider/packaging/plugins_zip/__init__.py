@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""plugins.zip: built out of plugins, wheels and binaries, and inspected before it is uploaded.
+"""plugins.zip: built from plugins, wheels and binaries, and inspected before it is uploaded.
 
-``building`` puts one together from what ``sources``, ``oracle`` and ``hive`` read; ``inspection`` says what is wrong
-with one, whoever made it.
+``building`` assembles one from what ``sources``, ``oracle`` and ``hive`` read; ``inspection`` reports what is wrong
+with one, whatever made it.
 """

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archives that the user has downloaded, read member by member: never unpacked to a folder, so that nothing of them can
-reach out of one, and with their symbolic links and permissions.
+"""Archives that the user has downloaded, read member by member, with their symbolic links and permissions.
+
+They are never unpacked to a folder, so no member can be written outside of one.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ _BROKEN = (*DAMAGED, gzip.BadGzipFile, UnicodeDecodeError)
 def read_tar(path: Path, opened: ExitStack) -> list[ZipEntry]:
     """Return the files and links of a ``.tar.gz`` or ``.tar``.
 
-    It is decompressed into a temporary file without a name, since its members are written in another order.
+    It is decompressed into an unnamed temporary file, because its members are written in another order.
 
-    :param opened: keeps it open until its members were read.
+    :param opened: keeps it open until its members have been read.
     :raises MwaaInputError: it cannot be read, or a member leads out of it.
     """
     try:
@@ -59,7 +60,7 @@ def read_tar(path: Path, opened: ExitStack) -> list[ZipEntry]:
 def read_zip(path: Path, opened: ExitStack) -> list[ZipEntry]:
     """Return the files and links of a zip.
 
-    :param opened: keeps it open until its members were read.
+    :param opened: keeps it open until its members have been read.
     :raises MwaaInputError: it cannot be read, or a member leads out of it.
     """
     try:
@@ -72,20 +73,20 @@ def read_zip(path: Path, opened: ExitStack) -> list[ZipEntry]:
 
 
 def top_folder(entries: list[ZipEntry], path: Path, expected: str) -> str:
-    """Return the one folder that all of an archive is in.
+    """Return the single folder that contains a whole archive.
 
-    :param expected: what it should be, for the error.
-    :raises MwaaInputError: there is more than one, or none, or its name has other characters than those of names of
-        releases: it is written into a plugin and a script, where a shell would run what is in it.
+    :param expected: what the archive should be, for the error.
+    :raises MwaaInputError: there is not exactly one, or its name has other characters than a release's: it is written
+        into a plugin and a script, where a shell would run it.
     """
     tops = {entry.name.partition("/")[0] if "/" in entry.name else "" for entry in entries}
     if len(tops) != 1 or "" in tops:
-        raise MwaaInputError(f"{path} is not {expected}: all of that is in one folder.")
+        raise MwaaInputError(f"{path} is not {expected}, which has a single folder at the top.")
     [top] = tops
     if _PLAIN.fullmatch(top) is None:
         raise MwaaInputError(
-            f"{path}: its folder is called {top[:80]!r}, as no release is: letters, digits, '.', '_' and '-' can be "
-            "in that name. Download the archive again, from its maker."
+            f"{path}: its folder is called {top[:80]!r}, but that of a release has only letters, digits, '.', '_' and "
+            "'-' in its name. Download the archive again, from its publisher."
         )
     return top
 
@@ -102,7 +103,7 @@ def _tar_entries(archive: tarfile.TarFile, path: Path) -> Iterator[ZipEntry]:
         if member.islnk():  # a second name of the same file
             content = by_name.get(posixpath.normpath(member.linkname), member)
         if not content.isreg():
-            raise MwaaInputError(f"{path}: {name} is neither a file nor a link. Make the archive without it.")
+            raise MwaaInputError(f"{path}: {name} is neither a file nor a link. Remove it from the archive.")
         yield ZipEntry(name, _member_of_tar(archive, content), 0o755 if member.mode & 0o111 else 0o644)
 
 
@@ -131,7 +132,7 @@ def _member_of_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> OpenedL
 def _inside(name: str, path: Path) -> str:
     normal = posixpath.normpath(name)
     if normal.startswith(("/", "../")) or normal in (".", ".."):
-        raise MwaaInputError(f"{path}: {name!r} leads out of the archive: download it again, from its maker.")
+        raise MwaaInputError(f"{path}: {name!r} leads out of the archive: download it again, from its publisher.")
     return normal
 
 

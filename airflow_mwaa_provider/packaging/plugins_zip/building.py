@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plugins.zip, put together, inspected and written."""
+"""A plugins.zip, assembled, inspected and written."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class BuiltPlugins:
     :param left_out: number of files that were left out, by what they are.
     :param variables: environment variables that the binaries need.
     :param oracle: the Instant Client in it.
-    :param problems: warnings; a zip with errors isn't written.
+    :param problems: warnings; a zip with errors is not written.
     """
 
     zip: WrittenZip
@@ -69,7 +69,7 @@ class BuiltPlugins:
 
     @property
     def options(self) -> dict[str, str]:
-        """Configuration options that set the variables, where this package is installed in the environment."""
+        """Configuration options that set the variables, if this package is installed in the environment."""
         return configuration_options(self.variables, self.oracle.needed if self.oracle else ())
 
     @property
@@ -109,7 +109,7 @@ def build_plugins(
     """
     binaries = binaries or Binaries()
     if binaries.libaio is not None and binaries.oracle is None:
-        raise MwaaInputError("--libaio is only for Oracle's Instant Client. Give --oracle with it.")
+        raise MwaaInputError("--libaio is only for Oracle's Instant Client. Give --oracle, too.")
     if script is not None and not (binaries.oracle or binaries.hadoop or binaries.hive):
         raise MwaaInputError(
             "--startup-script: no binary needs environment variables. Give --oracle, --hadoop or --hive."
@@ -132,7 +132,7 @@ def build_plugins(
         if with_environment_plugin:
             if not variables:
                 raise MwaaInputError(
-                    "--environment-plugin sets variables for binaries, and there are none. Give --oracle, --hadoop or "
+                    "--environment-plugin sets variables for binaries, but none is given. Give --oracle, --hadoop or "
                     "--hive."
                 )
             contents.add(ZipEntry(ENVIRONMENT_PLUGIN, plugin_source(variables).encode()), "--environment-plugin")
@@ -149,7 +149,7 @@ def build_plugins(
             if errors:
                 more = f" Errors in all: {errors}." if errors > 1 else ""
                 raise PluginsRefused(f"{problems[0]}{more}", problems=tuple(problems))
-            if script is not None:  # before the zip takes its place: neither is there without the other
+            if script is not None:  # before the zip replaces the old one: never one without the other
                 write_text(script, startup_script(variables))
 
         written = write_zip(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a plugins.zip will hold, put together from several sources that may not contradict each other."""
+"""The content of a plugins.zip, assembled from several sources that must not contradict each other."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["Contents"]
 
 _CHUNK_BYTES = 1 << 20
 _MAX_COPIES = 50_000
-"""Of what links lead to: links to folders of links double them at each step."""
+"""The most copies of targets of links: links to folders of links double them at each step."""
 
 
 class Contents:
-    """Entries by their path, each with the source that it is from.
+    """Entries by their path, each with its source.
 
-    A context: archives that entries are read from stay open as long as it is.
+    A context: archives from which entries are read remain open until its end.
     """
 
     def __init__(self) -> None:
         self.opened = ExitStack()
         self.left_out: Counter[str] = Counter()
-        """How many files of a source were left out, by what they are."""
+        """The number of files that were left out, by what they are."""
         self._entries: dict[str, ZipEntry] = {}
         self._sources: dict[str, str] = {}
         self._folders: dict[str, str] = {}
@@ -51,11 +51,11 @@ class Contents:
         self.opened.close()
 
     def add(self, entry: ZipEntry, source: str) -> None:
-        """Add a file; the same one from two sources is fine, and may be executed if one of them says so.
+        """Add a file. Two sources may have the same one; it is executable if it is in either of them.
 
         Lines of an ``.airflowignore`` at the top are merged.
 
-        :raises MwaaInputError: another source has another file of that name, or a zip cannot have the name.
+        :raises MwaaInputError: another source has another file of that name, or the name is not valid in a zip.
         """
         path = entry.name
         try:
@@ -69,13 +69,13 @@ class Contents:
                 self.ignore(content.decode("utf-8-sig").splitlines())
             except UnicodeDecodeError:
                 raise MwaaInputError(
-                    f"{source}: its {IGNORE_FILE} is not in UTF-8, which Airflow reads it in. Save it in UTF-8."
+                    f"{source}: its {IGNORE_FILE} is not in UTF-8, as Airflow requires. Save it as UTF-8."
                 ) from None
             self._sources.setdefault(path, source)
             return
         if path in self._folders:
             raise MwaaInputError(
-                f"{path}: a file in {source}, a folder in {self._folders[path]}. Rename one of the two."
+                f"{path} is a file in {source}, but a folder in {self._folders[path]}. Rename one of the two."
             )
         before = self._entries.get(path)
         if before is not None:
@@ -84,27 +84,27 @@ class Contents:
                     f"{path} is in {self._sources[path]} and, with other content, in {source}. Rename one of them, or "
                     "leave it out."
                 )
-            # Whichever came first: a mount that loses the permission to execute is no reason to lose it.
+            # In any order: a mount without the permission to execute must not remove it.
             self._entries[path] = replace(before, mode=before.mode | entry.mode)
             return
         above = path
         while above := posixpath.dirname(above):
             if above in self._entries:
                 raise MwaaInputError(
-                    f"{above}: a file in {self._sources[above]}, a folder in {source}. Rename one of the two."
+                    f"{above} is a file in {self._sources[above]}, but a folder in {source}. Rename one of the two."
                 )
             self._folders.setdefault(above, source)
         self._entries[path] = entry
         self._sources[path] = source
 
     def ignore(self, lines: Iterable[str]) -> None:
-        """Add lines to the ``.airflowignore`` at the top, of one source."""
+        """Add one source's lines to the ``.airflowignore`` at the top."""
         self._ignored.append([line for line in map(str.rstrip, lines) if line])
 
     def _ignore_file(self) -> str:
-        """Return the ``.airflowignore`` at the top: each line once, and the same whatever order the sources have.
+        """Return the ``.airflowignore`` at the top: each line once, whatever the order of the sources.
 
-        If some lines begin with ``!``, their order counts, and stays as it is.
+        If some lines begin with ``!``, their order matters, and is kept.
         """
         lines = [line for source in self._ignored for line in source]
         if not any(line.startswith("!") for line in lines):
@@ -114,9 +114,8 @@ class Contents:
     def entries(self, *, copies_links: bool = False) -> list[ZipEntry]:
         """Return all entries, the ``.airflowignore`` included.
 
-        :param copies_links: in the place of a symbolic link there is a copy of what it leads to, and of what the links
-            in that lead to.
-        :raises MwaaInputError: a link has nothing that could be copied, or leads to a folder that it is in.
+        :param copies_links: replace each symbolic link by a copy of its target, links in that included.
+        :raises MwaaInputError: a link's target cannot be copied, or is a folder that contains the link.
         """
         text = self._ignore_file()
         found = self._copied() if copies_links else list(self._entries.values())
@@ -139,11 +138,9 @@ class Contents:
                 where = f"{link} in {self._sources[link]} is a symbolic link to {links[link]}"
                 below = [target] if target in self._entries else _below(paths, target) if target else []
                 if not below:
-                    raise MwaaInputError(f"{where}, where no file is that could be copied. Remove it.")
+                    raise MwaaInputError(f"{where}, which has no file to copy. Remove it.")
                 if target in (*above, "."):
-                    raise MwaaInputError(
-                        f"{where}, a folder that it is in itself: copies would have no end. Remove it."
-                    )
+                    raise MwaaInputError(f"{where}, a folder that contains it: copying would never end. Remove it.")
                 for path in below:
                     copy = at + path.removeprefix(str(target))
                     if path in links:
@@ -151,19 +148,21 @@ class Contents:
                     else:
                         made.append(replace(self._entries[path], name=copy))
                 if len(made) > _MAX_COPIES:
-                    raise MwaaInputError(f"{where}: copies of links would be more than {_MAX_COPIES:,}. Remove it.")
+                    raise MwaaInputError(
+                        f"{where}: replacing links would make more than {_MAX_COPIES:,} copies. Remove it."
+                    )
         return [*(entry for entry in self._entries.values() if not entry.is_link), *made]
 
     def counts(self) -> dict[str, int]:
-        """Return the number of files by source; one that two have counts for the first."""
+        """Return the number of files by source; a file of two sources is counted for the first."""
         return dict(Counter(self._sources.values()))
 
 
 def _below(paths: list[str], folder: str) -> list[str]:
-    """Return the paths in a folder, and in those below it, out of sorted ones."""
+    """Return the paths below a folder, from a sorted list."""
     if folder == ".":
         return paths
-    return paths[bisect_left(paths, f"{folder}/") : bisect_left(paths, f"{folder}0")]  # which follows the slash
+    return paths[bisect_left(paths, f"{folder}/") : bisect_left(paths, f"{folder}0")]  # "0" follows the slash
 
 
 def _same(one: ZipEntry, other: ZipEntry) -> bool:
@@ -174,6 +173,6 @@ def _same(one: ZipEntry, other: ZipEntry) -> bool:
             while chunk := first.read(_CHUNK_BYTES):
                 if chunk != second.read(len(chunk)):
                     return False
-    except DAMAGED:  # so they differ; what is read of either to be written says which is damaged
+    except DAMAGED:  # they differ; writing them shows which one is damaged
         return False
     return True

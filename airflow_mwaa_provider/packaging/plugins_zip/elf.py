@@ -10,10 +10,10 @@ _X86_64 = 62
 
 
 def is_elf(start: bytes) -> bool:
-    """Whether a file that begins so is a program or a library."""
+    """Return whether a file with this beginning is a program or a library."""
     return start[:4] == b"\x7fELF"
 
 
 def is_x86_64(start: bytes) -> bool:
-    """Whether it is one of the processor that MWAA has."""
+    """Return whether it is one for MWAA's processor."""
     return is_elf(start) and int.from_bytes(start[18:20], "little") == _X86_64

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Environment variables of the binaries in plugins.zip, and each way to set them: options, plugin, startup script."""
+"""Environment variables for the binaries in plugins.zip, and the ways to set them: options, plugin, startup script."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ENVIRONMENT_PLUGIN = "mwaa_binaries_environment.py"
 class Variable:
     """One environment variable.
 
-    :param paths: what it names: below the plugins folder, or absolute.
-    :param is_list: they are added to what it has already, with colons.
+    :param paths: its paths: below the plugins folder, or absolute.
+    :param is_list: they are appended to its value, separated by colons.
     """
 
     name: str
@@ -44,10 +44,10 @@ def merged(variables: Iterable[Variable]) -> list[Variable]:
 
 
 def configuration_options(variables: Sequence[Variable], libraries: Sequence[str] = ()) -> dict[str, str]:
-    """Return the configuration options by which this package's plugin sets them.
+    """Return the configuration options with which this package's plugin sets them.
 
-    :param libraries: below the plugins folder, to be loaded ahead: LD_LIBRARY_PATH, which Linux reads when a process
-        starts, comes too late from any plugin.
+    :param libraries: paths below the plugins folder, to be preloaded: Linux reads LD_LIBRARY_PATH when a process
+        starts, so a plugin sets it too late.
     """
     found = {}
     if libraries:
@@ -56,19 +56,19 @@ def configuration_options(variables: Sequence[Variable], libraries: Sequence[str
         if variable.name == "LD_LIBRARY_PATH":
             continue
         value = ":".join(_under(path, PLUGINS_FOLDER) for path in variable.paths)
-        # Only PATH is sure to be there already.
+        # Only PATH is certain to be set.
         found[f"mwaa_env.{variable.name.lower()}"] = f"${{PATH}}:{value}" if variable.name == "PATH" else value
     return found
 
 
 def plugin_source(variables: Sequence[Variable]) -> str:
-    """Return the source of a plugin that sets them, wherever the plugins folder is."""
+    """Return the source of a plugin that sets them, for any location of the plugins folder."""
     lines = []
     for variable in variables:
         joined = ", ".join(f'"{path}"' if path.startswith("/") else f'f"{{PLUGINS}}/{path}"' for path in variable.paths)
         lines.append(f'    "{variable.name}": ({joined}{"," if len(variable.paths) == 1 else ""}),')
     lists = ", ".join(f'"{variable.name}"' for variable in variables if variable.is_list)
-    return f'''"""Environment variables of the binaries beside this file; written by airflow-mwaa package plugins."""
+    return f'''"""Environment variables for the binaries beside this file; written by airflow-mwaa package plugins."""
 
 import os
 
@@ -84,7 +84,7 @@ LISTS = {{{lists}}}
 def set_variables():
     for name, paths in VARIABLES.items():
         before = os.environ.get(name, "").split(os.pathsep) if name in LISTS else []
-        # Airflow runs this file in processes that have been given the variables already.
+        # Airflow also runs this file in processes that have inherited the variables.
         added = [path for path in paths if path not in before]
         os.environ[name] = os.pathsep.join([path for path in before if path] + added)
 
@@ -98,7 +98,7 @@ class BinariesEnvironmentPlugin(AirflowPlugin):
 
 
 def startup_script(variables: Sequence[Variable]) -> str:
-    """Return the lines of a startup script that set them, with which they are there before any process starts."""
+    """Return the lines of a startup script that set them before any process starts."""
     lines = ["# Binaries in plugins.zip; written by airflow-mwaa package plugins."]
     lines.append(f'MWAA_PLUGINS="${{AIRFLOW_HOME:-{PLUGINS_FOLDER.removesuffix("/plugins")}}}/plugins"')
     for variable in variables:

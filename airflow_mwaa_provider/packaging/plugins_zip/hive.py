@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Apache Hadoop and Hive, out of the archives that Apache offers."""
+"""Apache Hadoop and Hive, from the archives that Apache publishes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _JAVA = Variable("JAVA_HOME", ("/usr/lib/jvm/jre",))
 
 
 def add_hadoop(contents: Contents, archive: Path) -> tuple[str, list[Variable]]:
-    """Add Hadoop, in the folder that it has in its archive, without its documentation.
+    """Add Hadoop, in the folder of its archive, without its documentation.
 
     :param archive: ``hadoop-….tar.gz``.
-    :return: the folder's name, and what its users' environment needs.
+    :return: the folder's name, and the environment variables that it needs.
     :raises MwaaInputError: it is another archive, or damaged.
     """
     folder = _add(contents, archive, "hadoop", leave_out="share/doc/")
@@ -37,10 +37,10 @@ def add_hadoop(contents: Contents, archive: Path) -> tuple[str, list[Variable]]:
 
 
 def add_hive(contents: Contents, archive: Path) -> tuple[str, list[Variable]]:
-    """Add Hive, in the folder that it has in its archive.
+    """Add Hive, in the folder of its archive.
 
     :param archive: ``apache-hive-…-bin.tar.gz``.
-    :return: the folder's name, and what its users' environment needs.
+    :return: the folder's name, and the environment variables that it needs.
     :raises MwaaInputError: it is another archive, or damaged.
     """
     folder = _add(contents, archive, "hive")
@@ -57,7 +57,7 @@ def _add(contents: Contents, archive: Path, program: str, leave_out: str | None 
     folder = top_folder(entries, archive, f"an archive of Apache {program.capitalize()}")
     if f"{folder}/bin/{program}" not in {entry.name for entry in entries}:
         raise MwaaInputError(
-            f"{archive}: there is no {folder}/bin/{program} in it. Download the binary release of Apache "
+            f"{archive} does not contain {folder}/bin/{program}. Download the binary release of Apache "
             f"{program.capitalize()}, not its sources."
         )
     for entry in entries:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files of a plugins folder Airflow runs: all ``.py`` that no ``.airflowignore`` names, and what links lead to.
+"""The files of a plugins folder that Airflow runs: all ``.py`` that no ``.airflowignore`` names, also through links.
 
-Source: ``find_path_from_directory`` of Airflow 2.10.3 and 3.3.1, which a test compares this with.
+Source: ``find_path_from_directory`` of Airflow 2.10.3 and 3.3.1; a test compares the two.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REPEAT = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\d*\})")
 
 
 class Syntax(StrEnum):
-    """Values of the option ``core.dag_ignore_file_syntax``, which is for plugins as well."""
+    """Values of the option ``core.dag_ignore_file_syntax``, which applies to plugins as well."""
 
     REGEXP = "regexp"
     """The default of Airflow 2."""
@@ -40,12 +40,12 @@ class Syntax(StrEnum):
 
     @classmethod
     def default_of(cls, airflow: str) -> Syntax:
-        """Return what an Airflow version takes if nothing is configured."""
+        """Return the default of an Airflow version."""
         return cls.REGEXP if airflow.startswith("2.") else cls.GLOB
 
     @property
     def other(self) -> Syntax:
-        """Return the other one."""
+        """The other syntax."""
         return Syntax.GLOB if self is Syntax.REGEXP else Syntax.REGEXP
 
 
@@ -53,7 +53,7 @@ class Syntax(StrEnum):
 class _Rule:
     """One line.
 
-    :param folder: what a path has to be below to be matched, relative to it; None where its last part alone is.
+    :param folder: the folder below which a path is matched, relative to it; None if only its last part is matched.
     """
 
     pattern: re.Pattern[str] | GitWildMatchPattern
@@ -61,7 +61,7 @@ class _Rule:
     only_folders: bool = False
 
     def says(self, path: str, *, is_folder: bool) -> bool | None:
-        """Whether a path is ignored, as far as this line says anything of it."""
+        """Return whether a path is ignored; None if this line does not match it."""
         if isinstance(self.pattern, re.Pattern):
             return True if self.pattern.search(path) else None
         if self.only_folders and not is_folder:
@@ -75,10 +75,10 @@ class _Rule:
 class Walk:
     """What Airflow finds.
 
-    :param modules: the files that it runs, by the paths at which it finds them: what links lead to is another one.
-    :param repeated: paths of folders that it finds a second time, by way of links; it ends with an error then.
-    :param invalid: globs at which Airflow ends with an error.
-    :param unclear: regular expressions that could take hours to match; they are taken to match nothing.
+    :param modules: the files that it runs, by the paths at which it finds them; with links, the two differ.
+    :param repeated: paths of folders that it finds a second time through links, and stops with an error.
+    :param invalid: globs at which Airflow stops with an error.
+    :param unclear: regular expressions that could take hours to match; they are treated as matching nothing.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
@@ -90,9 +90,9 @@ class Walk:
 def walk(files: Iterable[str], links: Mapping[str, str], texts: Mapping[str, str], syntax: Syntax) -> Walk:
     """Walk through a plugins folder as Airflow does.
 
-    :param files: paths of all that is no link.
-    :param links: what each symbolic link holds.
-    :param texts: of each ``.airflowignore``.
+    :param files: paths of everything that is not a link.
+    :param links: the content of each symbolic link.
+    :param texts: the content of each ``.airflowignore``.
     """
     folders, inside = _tree(files, links)
     found = Walk()
@@ -120,7 +120,7 @@ def walk(files: Iterable[str], links: Mapping[str, str], texts: Mapping[str, str
 def _tree(
     files: Iterable[str], links: Mapping[str, str]
 ) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
-    """Return the folders and the files of each folder: what they are called, and what they are."""
+    """Return the folders and the files in each folder: their real paths, by name."""
     folders: dict[str, dict[str, str]] = defaultdict(dict)
     inside: dict[str, dict[str, str]] = defaultdict(dict)
     there, known = set(files), {""}
@@ -153,7 +153,7 @@ def _rules(text: str, folder: str, syntax: Syntax, found: Walk) -> Iterable[_Rul
             try:
                 yield _Rule(re.compile(line))
             except (re.error, OverflowError, RecursionError):
-                continue  # Airflow logs it, and goes on
+                continue  # Airflow logs it, and continues
 
 
 def _glob(line: str, folder: str, found: Walk) -> Iterable[_Rule]:
@@ -161,7 +161,7 @@ def _glob(line: str, folder: str, found: Walk) -> Iterable[_Rule]:
         return
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the name by which Airflow calls it
+            warnings.simplefilter("ignore")  # about the name that Airflow uses
             pattern = GitWildMatchPattern(line)
     except ValueError:
         found.invalid.append(line)
@@ -171,9 +171,9 @@ def _glob(line: str, folder: str, found: Walk) -> Iterable[_Rule]:
 
 
 def _is_bounded(expression: str) -> bool:
-    """Whether Python matches a regular expression in a time that is not exponential in the length of a path.
+    """Return whether Python matches a regular expression without exponential time in the length of a path.
 
-    Airflow 2 matches by re2, which always does.
+    Airflow 2 uses re2, which always does.
     """
     if len(_REPEAT.findall(expression)) > _MAX_REPEATS:
         return False

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a plugins.zip, whoever made it, before it is uploaded.
+"""What is wrong with a plugins.zip, whatever made it, before it is uploaded.
 
-It is read once, in constant memory, and never unpacked; what looks like a zip bomb isn't read at all.
+It is read once, in constant memory, and never unpacked; what looks like a zip bomb is not read at all.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ __all__ = ["inspect", "inspect_file", "worst_first"]
 
 _CHUNK_BYTES = 1 << 20
 _MAX_SOURCE_BYTES = 8 << 20
-"""A Python file above that isn't compiled here."""
+"""A larger Python file is not compiled here."""
 _IN_MEMORY_BYTES = 16 << 20
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error)
-"""What :mod:`zipfile` raises for an entry that is damaged."""
+"""Errors of :mod:`zipfile` for a damaged entry."""
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rpm", ".deb", ".7z", ".rar")
 
 
 def inspect_file(path: Path, *, airflow_version: str | None = None) -> list[Problem]:
     """Inspect a zip file.
 
-    :param airflow_version: of the image that it is for; the newest if None: then what depends on Python's version is
-        only a warning.
+    :param airflow_version: of the image that it is for; by default the newest, and what depends on the Python version
+        is only a warning.
     :return: problems, errors first.
     :raises MwaaInputError: the file cannot be read, or no image has that version.
     """
@@ -78,9 +78,9 @@ def inspect_file(path: Path, *, airflow_version: str | None = None) -> list[Prob
 
 
 def inspect(file: BinaryIO, name: str, *, airflow_version: str | None = None) -> list[Problem]:
-    """Inspect a zip that is open, as :func:`inspect_file` does.
+    """Inspect an open zip, as :func:`inspect_file` does.
 
-    :param name: what the zip is called in problems.
+    :param name: name of the zip in problems.
     """
     image = image_of(airflow_version)
     size_bytes = file.seek(0, os.SEEK_END)
@@ -92,8 +92,8 @@ def inspect(file: BinaryIO, name: str, *, airflow_version: str | None = None) ->
     except UnicodeDecodeError:
         return [
             Problem(
-                "name-not-utf-8", name, "A name in it says that it is in UTF-8, and is not.",
-                "Rename the file to ASCII, or make the zip with airflow-mwaa package plugins FOLDER.",
+                "name-not-utf-8", name, "A name in it is marked as UTF-8, but is not.",
+                "Rename the file to ASCII, or create the zip with airflow-mwaa package plugins FOLDER.",
             )
         ]  # fmt: skip
     except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError):
@@ -101,22 +101,22 @@ def inspect(file: BinaryIO, name: str, *, airflow_version: str | None = None) ->
 
 
 def worst_first(problems: Iterator[Problem]) -> list[Problem]:
-    """Sort problems: errors first, else in the order in which they were found."""
+    """Sort problems: errors first, otherwise in the order in which they were found."""
     return sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)
 
 
 def _no_zip(start: bytes, name: str) -> Problem:
     if start == b"PK\x03\x04":
         return Problem(
-            "truncated", name, "It begins as a zip, and its end is missing or damaged.", "Copy or download it again."
+            "truncated", name, "It begins like a zip, but its end is missing or damaged.", "Copy or download it again."
         )
     kind = "a .tar.gz archive" if start.startswith(b"\x1f\x8b") else "not a zip file"
-    return Problem("not-a-zip", name, f"It is {kind}.", "Make one: airflow-mwaa package plugins FOLDER.")
+    return Problem("not-a-zip", name, f"It is {kind}.", "Create one: airflow-mwaa package plugins FOLDER.")
 
 
 @dataclass
 class _Read:
-    """What was found while the content was read."""
+    """What was found while reading the content."""
 
     damaged: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class _Inspection:
         found = list(name_problems(self._archive.infolist(), self._name, self._size_bytes))
         yield from found
         codes = {problem.code for problem in found}
-        # Whose sizes nobody can trust isn't read.
+        # A zip whose sizes cannot be trusted is not read.
         read = self._read() if not codes & {"too-large", "overlapping-entries"} else _Read()
         yield from self._content_problems(read)
         wheels = [path_of(entry) for entry in self._files if is_wheel(path_of(entry)) and not is_link(entry)]
@@ -169,7 +169,7 @@ class _Inspection:
         return read
 
     def _walk(self, readable: list[zipfile.ZipInfo], read: _Read) -> None:
-        """Find what Airflow runs; without a version what either syntax ignores counts as ignored."""
+        """Find what Airflow runs; without a version, what either syntax ignores is ignored."""
         texts: dict[str, str] = {}
         files = []
         for entry in readable:
@@ -247,8 +247,8 @@ class _Inspection:
 
     def _content_problems(self, read: _Read) -> Iterator[Problem]:
         yield from problem_of(
-            read.damaged, "damaged", self._name, "Its content is damaged: what is unpacked has another checksum.",
-            "Make the zip anew, or copy it again.",
+            read.damaged, "damaged", self._name, "Its content is damaged: its checksum differs after unpacking.",
+            "Recreate the zip, or copy it again.",
         )  # fmt: skip
         there = {path_of(entry) for entry in self._archive.infolist()}
         there |= {".", *(above for path in there for above in _above(path))}
@@ -256,37 +256,37 @@ class _Inspection:
         yield from problem_of(
             [link for link, target in targets.items() if target is LEADS_OUT], "link-leads-out", self._name,
             "It is a symbolic link that leads out of the plugins folder.",
-            "Put what it leads to into the zip, and make the link relative.",
+            "Put its target into the zip, and make the link relative.",
         )  # fmt: skip
         yield from problem_of(
             [link for link, target in targets.items() if target == LOOPS], "link-loop", self._name,
-            "It is a symbolic link that leads back to itself.", "Make the zip without it.",
+            "It is a symbolic link that leads back to itself.", "Remove it from the zip.",
         )  # fmt: skip
         yield from problem_of(
             [link for link, target in targets.items() if target and target not in there],
-            "link-to-nothing", self._name, "It is a symbolic link to what is not in the zip.",
-            "Put what it leads to into the zip, or make the zip without the link.", Severity.WARNING,
+            "link-to-nothing", self._name, "It is a symbolic link whose target is not in the zip.",
+            "Put its target into the zip, or remove the link.", Severity.WARNING,
         )  # fmt: skip
         yield from problem_of(
             read.other_processors, "binary-for-another-processor", self._name,
-            "It is a program or library for another processor than x86_64.", "Get it for Linux x86-64.",
+            "It is a program or library for another processor than x86_64.", "Use the one for Linux x86-64.",
         )  # fmt: skip
         yield from problem_of(
             read.crlf_scripts, "script-with-crlf", self._name,
-            "Its first line ends as on Windows, so that Linux looks for a program whose name ends in \\r.",
-            "Write it with LF line ends: git config core.autocrlf input, or dos2unix.",
+            "Its first line has a Windows line end, so Linux looks for a program whose name ends in \\r.",
+            "Save it with LF line ends: git config core.autocrlf input, or dos2unix.",
         )  # fmt: skip
         yield from problem_of(
             read.not_executable, "not-executable", self._name,
-            "It is a program that may not be executed: zips made on Windows lose that permission.",
-            "Make the zip on Linux or macOS after chmod +x, or run it by sh.", Severity.WARNING,
+            "It is a program without permission to execute: zips made on Windows lose it.",
+            "Create the zip on Linux or macOS after chmod +x, or run the program with sh.", Severity.WARNING,
         )  # fmt: skip
         yield from self._walk_problems(read)
         yield from read.wheel_problems
         yield from problem_of(
             [name_of(entry) for entry in self._files if entry.filename.lower().endswith(_ARCHIVES)], "archive-inside",
-            self._name, "MWAA unpacks no archive within plugins.zip; pip builds a source distribution only where it "
-            "can, and with --no-index rarely.", "Put its content, or a wheel built of it, in its place.",
+            self._name, "MWAA unpacks no archive inside plugins.zip. pip may not be able to build a source "
+            "distribution, least of all with --no-index.", "Replace it by its content, or by a wheel built from it.",
             Severity.WARNING,
         )  # fmt: skip
 
@@ -294,33 +294,33 @@ class _Inspection:
         syntax = Syntax.default_of(self._image.airflow)
         yield from problem_of(
             read.walk.repeated, "folder-twice", self._name,
-            "It is a symbolic link, by which Airflow finds a folder a second time, and ends with an error.",
-            f"Name the link in {IGNORE_FILE}, or make the zip with airflow-mwaa package plugins --copy-links.",
+            "It is a symbolic link through which Airflow finds a folder a second time: it stops with an error.",
+            f"Name the link in {IGNORE_FILE}, or create the zip with airflow-mwaa package plugins --copy-links.",
         )  # fmt: skip
         yield from problem_of(
             read.ignore_files_not_utf_8, "ignore-file-not-utf-8", self._name,
-            "It is not in UTF-8, and Airflow ends with an error.", "Save it in UTF-8.",
+            "It is not in UTF-8: Airflow stops with an error.", "Save it as UTF-8.",
         )  # fmt: skip
         yield from problem_of(
             read.ignore_files_with_bom, "ignore-file-with-bom", self._name,
-            "It begins with a byte order mark, which Airflow takes for a part of the first line.",
+            "It begins with a byte order mark, which Airflow takes for part of the first line.",
             "Save it as UTF-8 without one.", Severity.WARNING,
         )  # fmt: skip
         yield from problem_of(
             read.ignored_by_other_syntax, "ignored-by-other-syntax", self._name,
-            f"A line of {IGNORE_FILE} names it as a {syntax.other} only, and Airflow {self._image.airflow} takes a "
-            f"{syntax}, so that it runs the file.",
+            f"A line of {IGNORE_FILE} matches it only as a {syntax.other}, but Airflow {self._image.airflow} reads a "
+            f"{syntax}, so it runs the file.",
             f"Write the line as a {syntax}, or set core.dag_ignore_file_syntax to {syntax.other}.", Severity.WARNING,
         )  # fmt: skip
         yield from problem_of(
             read.walk.invalid, "ignore-line-invalid", f"{self._name}: {IGNORE_FILE}",
-            "It is not a glob, and Airflow ends with an error.", "Correct the line.",
+            "It is not a valid glob: Airflow stops with an error.", "Correct the line.",
             Severity.WARNING if self._image.is_assumed else Severity.ERROR,
         )  # fmt: skip
         yield from problem_of(
             read.walk.unclear, "ignore-line-unclear", f"{self._name}: {IGNORE_FILE}",
-            "The regular expression may take hours to match, and is taken to match nothing here.",
-            "Write it without repeating what repeats.", Severity.WARNING,
+            "The regular expression may take hours to match; this check treats it as matching nothing.",
+            "Write it without nested repetition.", Severity.WARNING,
         )  # fmt: skip
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where symbolic links lead to."""
+"""The targets of symbolic links."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["LEADS_OUT", "LOOPS", "target_of"]
 LEADS_OUT = None
 LOOPS = ""
 _MAX_STEPS = 40
-"""As many links as Linux follows in one path."""
+"""The most links that Linux follows in one path."""
 
 
 def target_of(link: str, text: str, links: Mapping[str, str] | None = None) -> str | None:
-    """Return the path that a link leads to, in the folder where all is unpacked; else LEADS_OUT or LOOPS.
+    """Return the path of a link's target in the folder where all is unpacked; otherwise LEADS_OUT or LOOPS.
 
-    :param link: its own path.
-    :param text: what it holds.
-    :param links: what other links hold, by their paths: ``..`` after one of them leads elsewhere than it seems.
+    :param link: path of the link.
+    :param text: its content.
+    :param links: the content of other links, by their paths: ``..`` after one of them does not lead where it seems to.
     """
     at = [part for part in posixpath.dirname(link).split("/") if part]
     waiting = text.split("/")

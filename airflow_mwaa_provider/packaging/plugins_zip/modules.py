@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Python files in a plugins.zip: Airflow runs every one of them that no ``.airflowignore`` names, as a module called by
-the file's name alone, whatever folder it is in.
+"""Python files in a plugins.zip.
+
+Airflow runs every one that no ``.airflowignore`` names, as a module with the file's name alone, whatever its folder.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _IMPORTED_AS = {
     "python-slugify": "slugify", "gitpython": "git", "markupsafe": "markupsafe",
     "pyopenssl": "OpenSSL", "protobuf": "google", "setproctitle": "setproctitle",
 }  # fmt: skip
-"""Distributions whose module has another name."""
+"""Distributions whose modules have other names."""
 _STANDARD_UNTIL = {
     (3, 11): "asynchat asyncore distutils imp smtpd",
     (
@@ -39,17 +40,15 @@ _STANDARD_UNTIL = {
     ): "aifc audioop cgi cgitb chunk crypt imghdr lib2to3 mailcap msilib nis nntplib ossaudiodev pipes sndhdr spwd "
     "sunau telnetlib uu xdrlib",
 }
-"""Modules of Python's that are in no later one. Source: ``sys.stdlib_module_names`` of 3.11, 3.12 and 3.13."""
+"""Modules of Python's library up to this version. Source: ``sys.stdlib_module_names`` of 3.11, 3.12 and 3.13."""
 _STANDARD_SINCE = {(3, 14): "annotationlib compression"}
 _OWN_PLUGINS = {"mwaa_metadata_api", "mwaa_task_resources", "mwaa_timezone", "mwaa_env_vars", "mwaa_virtualenv"}
-"""Names of this package's plugins, which come after those of plugins.zip."""
-_ONLY_IN_3_12 = (
-    "f-string: what only Python 3.12 and later take is in braces: a quote of the f-string, a backslash, or #"
-)
+"""Names of this package's plugins, which Airflow loads after those of plugins.zip."""
+_ONLY_IN_3_12 = "f-string: only Python 3.12 and later allow in braces a quote of the f-string, a backslash, or #"
 
 
 def _standard_modules(python: tuple[int, int]) -> set[str]:
-    """Return the modules of a Python's own library, whichever is running."""
+    """Return the modules of a Python version's standard library, whichever version is running."""
     found = set(sys.stdlib_module_names)
     for last, names in _STANDARD_UNTIL.items():
         found = found | set(names.split()) if python <= last else found - set(names.split())
@@ -59,9 +58,9 @@ def _standard_modules(python: tuple[int, int]) -> set[str]:
 
 
 def module_problems(paths: Iterable[str], folders: Iterable[str], archive: str, image: Image) -> Iterator[Problem]:
-    """Say what is wrong with the names of modules that Airflow runs.
+    """Return what is wrong with the names of modules that Airflow runs.
 
-    :param folders: those at the top, which are imported as packages.
+    :param folders: folders at the top, which are imported as packages.
     """
     paths = sorted(paths)
     standard = _standard_modules(image.python)
@@ -72,32 +71,32 @@ def module_problems(paths: Iterable[str], folders: Iterable[str], archive: str, 
         if path == _LOCAL_SETTINGS:
             yield Problem(
                 "airflow-local-settings", where,
-                "The image runs it at every import of Airflow: an exception in it ends every component.",
-                "Keep it as small as can be, and try it in the local MWAA first.", Severity.WARNING,
+                "The image runs it at every import of Airflow: an exception in it stops every component.",
+                "Keep it as small as possible, and try it in the local MWAA first.", Severity.WARNING,
             )  # fmt: skip
         elif name == "airflow":
             yield Problem(
                 "shadows-airflow", where,
-                "Airflow runs it as the module 'airflow', and takes the place of Airflow itself.",
+                "Airflow runs it as the module 'airflow', which replaces Airflow itself.",
                 f"Rename it, or name its folder in {IGNORE_FILE}.",
             )  # fmt: skip
         elif name == "airflow_mwaa_provider":
             yield Problem(
                 "shadows-this-package", where,
-                "Airflow runs it as the module 'airflow_mwaa_provider', and takes the place of this package: its "
-                "plugins are not loaded.",
+                "Airflow runs it as the module 'airflow_mwaa_provider', which replaces this package: its plugins "
+                "are not loaded.",
                 f"Rename it, or name its folder in {IGNORE_FILE}.",
             )  # fmt: skip
         elif name in standard:
             yield Problem(
                 "shadows-standard-library", where,
-                f"Airflow runs it as the module {name!r}, in whatever folder it is, and takes the place of Python's.",
+                f"Airflow runs it as the module {name!r}, whatever its folder, which replaces Python's own.",
                 f"Rename it, or name its folder in {IGNORE_FILE}.",
             )  # fmt: skip
         elif name in pinned:
             yield Problem(
                 "shadows-dependency", where,
-                f"Airflow runs it as the module {name!r}, and so takes the place of the package that the image has.",
+                f"Airflow runs it as the module {name!r}, which replaces the package of the image.",
                 f"Rename it, or name its folder in {IGNORE_FILE}.", Severity.WARNING,
             )  # fmt: skip
     yield from _clashes(paths, folders, archive)
@@ -114,13 +113,13 @@ def _clashes(paths: Iterable[str], folders: Iterable[str], archive: str) -> Iter
             yield Problem(
                 "same-module-name", f"{archive}: {found[0]}",
                 f"Airflow runs it as the module {name!r}, which is also the name of {' and of '.join(others[:3])}: one "
-                "takes the place of the other.",
+                "replaces the other.",
                 f"Rename one of them, or name its folder in {IGNORE_FILE}.", Severity.WARNING,
             )  # fmt: skip
 
 
 def plugin_names(content: bytes) -> list[str]:
-    """Return the names of the plugins that a module defines, as far as they are written in their classes."""
+    """Return the names of the plugins that a module defines, if they are literals in the classes."""
     if b"AirflowPlugin" not in content:
         return []
     try:
@@ -128,7 +127,7 @@ def plugin_names(content: bytes) -> list[str]:
             warnings.simplefilter("ignore")
             tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []  # which is said elsewhere
+        return []  # reported elsewhere
     return [
         node.value.value
         for plugin in ast.walk(tree)
@@ -150,9 +149,9 @@ def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
 
 
 def plugin_name_problems(names: Mapping[str, Sequence[str]], archive: str) -> Iterator[Problem]:
-    """Say which plugins Airflow leaves out, because it takes one of each name.
+    """Return a problem for each name of several plugins, of which Airflow loads only one.
 
-    :param names: of the plugins of each module, by its path.
+    :param names: names of plugins, by the path of their module.
     """
     defined: dict[str, list[str]] = defaultdict(list)
     for path, found in sorted(names.items()):
@@ -163,19 +162,19 @@ def plugin_name_problems(names: Mapping[str, Sequence[str]], archive: str) -> It
         if others:
             yield Problem(
                 "same-plugin-name", f"{archive}: {paths[0]}",
-                f"Its plugin is called {name!r}, as is that of {' and of '.join(others[:3])}: Airflow takes one of "
-                "them, and leaves out the others.",
-                "Give each plugin a name of its own.", Severity.WARNING,
+                f"Its plugin is called {name!r}, as is that of {' and of '.join(others[:3])}: Airflow loads only one "
+                "of them.",
+                "Give each plugin its own name.", Severity.WARNING,
             )  # fmt: skip
 
 
 def syntax_problem(path: str, content: bytes, archive: str, image: Image) -> Problem | None:
-    """Say whether the image's Python can compile a file, as far as the running Python knows."""
+    """Return why the image's Python cannot compile a file, as far as the running Python can tell."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(content, feature_version=min(image.python, sys.version_info[:2]))
-            compile(tree, path, "exec", dont_inherit=True)  # which finds what is no matter of grammar
+            compile(tree, path, "exec", dont_inherit=True)  # finds errors that the grammar does not show
             if image.python < (3, 12) <= sys.version_info[:2]:
                 _check_f_strings(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
@@ -192,17 +191,17 @@ def syntax_problem(path: str, content: bytes, archive: str, image: Image) -> Pro
         return Problem(
             "syntax-error", f"{archive}: {path}",
             f"Python {image.python_text} cannot compile it: {reason}{at}.",
-            f"Correct it, or name it in {IGNORE_FILE} if it is no plugin.",
+            f"Correct it, or name it in {IGNORE_FILE} if it is not a plugin.",
         )  # fmt: skip
     return None
 
 
 def _check_f_strings(content: bytes) -> None:
-    """Raise SyntaxError for an f-string that Python 3.11 does not take: the parser of a later one takes them all."""
+    """Raise SyntaxError for an f-string that Python 3.11 rejects: newer parsers accept all."""
     kinds = (getattr(tokenize, "FSTRING_START", -1), getattr(tokenize, "FSTRING_END", -1))
     middle = getattr(tokenize, "FSTRING_MIDDLE", -1)
     looked_at = (*kinds, middle, tokenize.STRING, tokenize.COMMENT, tokenize.NL)
-    opened: list[list[str | int]] = []  # of each f-string its quotes, and the number of braces that are open
+    opened: list[list[str | int]] = []  # for each f-string: its quotes, and the number of open braces
     for token in tokenize.tokenize(io.BytesIO(content).readline):
         if token.type == kinds[1]:
             opened.pop()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Oracle Instant Client, out of the zip that Oracle offers, with libaio, which no image of MWAA has.
+"""Oracle Instant Client, from the zip that Oracle publishes, with libaio, which no image of MWAA has.
 
-Only python-oracledb's *thick* mode needs it; its thin mode, the default, needs no client at all.
+Only python-oracledb's *thick* mode needs it; the thin mode, its default, needs no client.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class OracleClient:
     """An Instant Client in a plugins.zip.
 
     :param folder: its folder's name.
-    :param needed: libraries that ``libclntsh.so`` needs, below the plugins folder, each after what it needs itself.
+    :param needed: libraries that ``libclntsh.so`` needs, below the plugins folder, each after its own dependencies.
     """
 
     folder: str
@@ -46,15 +46,15 @@ class OracleClient:
 
     @property
     def variables(self) -> list[Variable]:
-        """Return what its users' environment needs."""
+        """The environment variables that it needs."""
         return [Variable("LD_LIBRARY_PATH", (self.folder,), is_list=True)]
 
 
 def add_oracle(contents: Contents, client: Path, libaio: Path | None) -> OracleClient:
-    """Add an Instant Client, in the folder that it has in its archive.
+    """Add an Instant Client, in the folder of its archive.
 
     :param client: ``instantclient-basic-linux.x64-….zip``, or the light one.
-    :param libaio: ``libaio.so.1``, or a ``.deb`` that holds it.
+    :param libaio: ``libaio.so.1``, or a ``.deb`` that contains it.
     :raises MwaaInputError: it is another archive, or one for another system or processor.
     """
     entries = [entry for entry in read_zip(client, contents.opened) if not entry.name.startswith(f"{_LEFT_OUT}/")]
@@ -65,7 +65,7 @@ def add_oracle(contents: Contents, client: Path, libaio: Path | None) -> OracleC
     ]
     if len(found) != 1 or not libraries:
         raise MwaaInputError(
-            f"{client} is not Oracle's Instant Client for Linux: there is no instantclient_…/libclntsh.so in it. "
+            f"{client} is not Oracle's Instant Client for Linux: it does not contain instantclient_…/libclntsh.so. "
             "Download instantclient-basic-linux.x64-….zip."
         )
     [folder] = found
@@ -100,8 +100,9 @@ def _libaio(path: Path) -> bytes:
         content = _of_deb(path, content)
     if content.startswith(b"\xed\xab\xee\xdb"):
         raise MwaaInputError(
-            f"{path} is an RPM package, which only rpm can unpack. Give the library in it: rpm2cpio {path.name} | cpio "
-            "-id '*libaio.so*', or cp /lib64/libaio.so.1 in a container of amazonlinux:2023 after dnf install libaio."
+            f"{path} is an RPM package, which only rpm can unpack. Give the library in it: rpm2cpio {path.name} "
+            "| cpio -id '*libaio.so*', or cp /lib64/libaio.so.1 in a container of amazonlinux:2023 after dnf "
+            "install libaio."
         )
     if not is_x86_64(content[:HEADER_BYTES]):
         raise MwaaInputError(f"{path} is not a library for Linux x86-64. Give the {LIBAIO} of Amazon Linux 2023.")
@@ -109,7 +110,7 @@ def _libaio(path: Path) -> bytes:
 
 
 def _of_deb(path: Path, content: bytes) -> bytes:
-    """Return the library in a Debian package: an ``ar`` archive with a compressed tar in it."""
+    """Return the library from a Debian package: an ``ar`` archive that contains a compressed tar."""
     at = 8
     while at + 60 <= len(content):
         header = content[at : at + 60]
@@ -127,4 +128,4 @@ def _of_deb(path: Path, content: bytes) -> bytes:
             except (tarfile.TarError, lzma.LZMAError, zlib.error, KeyError, EOFError):
                 break
         at += 60 + size + size % 2
-    raise MwaaInputError(f"{path}: there is no libaio.so.1 that can be read in this package. Give the library itself.")
+    raise MwaaInputError(f"{path}: this package has no readable libaio.so.1. Give the library itself.")

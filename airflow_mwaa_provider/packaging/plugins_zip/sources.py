@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of plugins, single files, wheels and other plugins.zip files, as what a plugins.zip is made of."""
+"""Sources of a plugins.zip: folders of plugins, single files, wheels and other plugins.zip files."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ __all__ = ["add_source"]
 _BINARIES = (
     (
         ".tar.gz",
-        "Give it as --hadoop or --hive if it is that; of a source distribution build a wheel: pip wheel {name}.",
+        "Give Hadoop or Hive as --hadoop or --hive; build a wheel of a source distribution: pip wheel {name}.",
     ),
-    (".tgz", "Give it as --hadoop or --hive if it is that, or give its content."),
-    (".rpm", "Give it as --libaio if it is that, or give its content."),
-    (".deb", "Give it as --libaio if it is that, or give its content."),
+    (".tgz", "Give Hadoop or Hive as --hadoop or --hive, or give its content."),
+    (".rpm", "Give libaio as --libaio, or give its content."),
+    (".deb", "Give libaio as --libaio, or give its content."),
 )
 
 
 def add_source(contents: Contents, path: Path, *, written: Iterable[Path], airflow_version: str | None = None) -> None:
     """Add a source: the content of a folder, or of a plugins.zip, or a file.
 
-    :param written: the files that are written, which may be in a folder that goes into the zip, and do not.
-    :raises MwaaInputError: it isn't there, is broken, or contradicts another source.
+    :param written: the output files. They are skipped if they are in a folder that goes into the zip.
+    :raises MwaaInputError: it does not exist, is broken, or contradicts another source.
     """
     if path.is_dir():
         for entry in _folder(path, contents, {os.path.realpath(file) for file in written}):
             contents.add(entry, str(path))
     elif not path.is_file():
-        raise MwaaInputError(f"{path} is not there. Give a folder of plugins, a .py file, a wheel or a plugins.zip.")
+        raise MwaaInputError(f"{path} does not exist. Give a folder of plugins, a .py file, a wheel or a plugins.zip.")
     elif path.suffix.lower() == ".zip":
         for entry in _zip(path, contents, airflow_version):
             contents.add(entry, str(path))
@@ -67,7 +67,7 @@ def _folder(folder: Path, contents: Contents, written: set[str]) -> Iterator[Zip
         folders[:] = kept
         for name in [*files, *links]:
             path = Path(above) / name
-            if os.path.realpath(path) in written:  # which takes a loop of links as well
+            if os.path.realpath(path) in written:  # also handles a loop of links
                 continue
             within = path.relative_to(folder).as_posix()
             if is_junk(within):
@@ -78,7 +78,7 @@ def _folder(folder: Path, contents: Contents, written: set[str]) -> Iterator[Zip
                 raise MwaaInputError(f"{path} is neither a file nor a folder. Remove it.")
             if entry.is_link and target_of(within, os.fsdecode(bytes(_target(entry)))) is LEADS_OUT:
                 raise MwaaInputError(
-                    f"{path} is a symbolic link that leads out of {folder}. Put what it leads to into the folder."
+                    f"{path} is a symbolic link that leads out of {folder}. Put its target into the folder."
                 )
             yield entry
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``startup codeartifact``: pip reads a CodeArtifact repository, with a token that is made when it is needed."""
+"""``startup codeartifact``: pip uses a CodeArtifact repository, with a token that is created when needed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _REGION = r"[a-z]{2,4}(-[a-z]+)+-[0-9]+"
 def codeartifact_script(
     domain: str, domain_owner: str, repository: str, *, region: str | None = None, replace_pypi: bool = False
 ) -> str:
-    """Return a startup script by which pip finds the packages of a CodeArtifact repository.
+    """Return a startup script with which pip finds the packages of a CodeArtifact repository.
 
-    It holds no secret, and brings none into the container's environment: pip asks a program for the token, which asks
-    CodeArtifact, so that it is never out of date. Where CodeArtifact gives no token, the log says why in one line,
-    pip keeps its other indexes, and the container starts.
+    It contains no secret, and puts none into the container's environment: pip gets the token from a program that asks
+    CodeArtifact, so it never expires. If CodeArtifact gives no token, one line in the log reports the reason, pip keeps
+    its other indexes, and the container starts.
 
     :param domain: name of the domain.
     :param domain_owner: account id of its owner.
     :param repository: name of the repository.
-    :param region: of the domain; the environment's own if not given.
-    :param replace_pypi: pip looks nowhere else, so that nobody can put a package of the same name on PyPI; the
-        repository needs PyPI as an upstream for whatever else is installed.
-    :raises MwaaInputError: a name is not one that AWS takes.
+    :param region: of the domain; by default the environment's own.
+    :param replace_pypi: pip uses no other index, so a package of the same name on PyPI is never installed. The
+        repository needs PyPI as an upstream for all other packages.
+    :raises MwaaInputError: a name is not valid for AWS.
     """
     _check(domain, domain_owner, repository, region)
     return render(
@@ -46,7 +46,7 @@ def codeartifact_policy(
 ) -> dict[str, Any]:
     """Return the IAM policy that the environment's execution role needs for the script, and pip for its downloads.
 
-    :raises MwaaInputError: a name is not one that AWS takes.
+    :raises MwaaInputError: a name is not valid for AWS.
     """
     _check(domain, domain_owner, repository, region)
     place = f"arn:{_partition(region)}:codeartifact:{region or '*'}:{domain_owner}"
@@ -74,7 +74,7 @@ def codeartifact_policy(
 
 
 def _partition(region: str | None) -> str:
-    """Return botocore's partition of a region, by its name's pattern; without a region, that of most."""
+    """Return botocore's partition for a region, from its name; without a region, the usual one."""
     from botocore.exceptions import UnknownRegionError
     from botocore.session import get_session
 
@@ -82,7 +82,7 @@ def _partition(region: str | None) -> str:
         return "aws"
     try:
         return str(get_session().get_partition_for_region(region))
-    except UnknownRegionError:  # newer than botocore: that of the images up to 2.10.3 does not know this one
+    except UnknownRegionError:  # newer than botocore: the images up to 2.10.3 do not know it
         return "aws-eusc" if region.startswith("eusc-") else "aws"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``startup dbt``: dbt in a virtual environment of its own, so that its pins and Airflow's do not meet."""
+"""``startup dbt``: dbt in its own virtual environment, so that its pins do not conflict with Airflow's."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def dbt_script(
 ) -> str:
     """Return a startup script that installs dbt into ``/usr/local/airflow/python3-virtualenv/dbt-env``.
 
-    It exports ``DBT_VENV``, the folder, and puts the command ``dbt`` alone on ``PATH``. Where dbt cannot be installed
-    within four minutes, the log says so in one line, and the container starts without it.
+    It exports ``DBT_VENV``, the folder, and puts only the command ``dbt`` on ``PATH``. If dbt cannot be installed
+    within four minutes, one line in the log reports it, and the container starts without it.
 
     :param dbt_version: of dbt-core, such as ``1.11.2``.
-    :param adapters: names such as ``postgres``, ``redshift`` or ``snowflake``, each with extras and a version if
-        wanted: ``postgres==1.9.1``, ``spark[PyHive]``. Without a version pip takes the newest that goes with dbt-core.
+    :param adapters: names such as ``postgres``, ``redshift`` or ``snowflake``, each with optional extras and
+        version: ``postgres==1.9.1``, ``spark[PyHive]``. Without a version, pip takes the newest that fits dbt-core.
     :param components: where tasks, or DAG files when they are parsed, run dbt.
-    :raises MwaaInputError: a name or version cannot be installed, or an adapter is missing, given twice or dbt-core.
+    :raises MwaaInputError: a name or version is not valid, or an adapter is missing, given twice, or dbt-core.
     """
     checked("dbt version", dbt_version, _VERSION, "Give one such as 1.11.2.")
     if not adapters:
-        raise MwaaInputError("dbt: no adapter is given. Give that of your database, such as postgres.")
+        raise MwaaInputError("dbt: no adapter is given. Give the one for your database, such as postgres.")
     packages = {"dbt-core": f"dbt-core=={dbt_version}"}
     for adapter in adapters:
         wanted, equals, version = adapter.partition("==")
@@ -47,10 +47,10 @@ def dbt_script(
         name = f"dbt-{re.sub('[._-]+', '-', given).lower().removeprefix('dbt-')}"
         if name == "dbt-core":
             raise MwaaInputError(
-                f"adapter {given!r}: dbt-core is no adapter. Give its version as the dbt version alone."
+                f"adapter {given!r}: dbt-core is not an adapter. Give its version only as the dbt version."
             )
         package = f"{name}{bracket}{extras}{equals}{version}"
         if packages.setdefault(name, package) != package:
-            raise MwaaInputError(f"adapter {given!r} is given twice, with different versions or extras. Leave one out.")
+            raise MwaaInputError(f"adapter {given!r} is given twice, with different versions or extras. Remove one.")
     chosen = [str(component) for component in dict.fromkeys(components)]
     return render("dbt.sh", packages=packages.values(), components=chosen)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-# dbt in a virtual environment of its own, beside Airflow's pins; made once in a container's life.
+# dbt in its own virtual environment, apart from Airflow's pins; created once in a container's life.
 # airflow_mwaa_install_dbt FOLDER PACKAGE...
 airflow_mwaa_install_dbt() {
     mkdir -p "${1%/*}" && rm -rf "$1" || return
     airflow_mwaa_limited 60 python3 -m venv "$1" || return
-    # Settings that are meant for Airflow's own packages would fail here, or put dbt elsewhere. Where a variable can say
-    # no, it counts more than a pip.conf.
+    # Settings for Airflow's own packages would fail here, or install dbt elsewhere. Where a variable can switch a setting
+    # off, it overrides pip.conf.
     airflow_mwaa_limited 220 env -u PIP_BUILD_CONSTRAINT -u PIP_EDITABLE -u PIP_PREFIX -u PIP_PYTHON -u PIP_REQUIREMENT \
         -u PIP_ROOT -u PIP_TARGET -u PYTHONHOME -u PYTHONPATH \
         PIP_CONSTRAINT=/dev/null PIP_DRY_RUN=0 PIP_NO_DEPS=0 PIP_REQUIRE_HASHES=0 PIP_USER=0 \
         "$1/bin/python" -m pip install --disable-pip-version-check --no-cache-dir --no-input --quiet "${@:2}" || return
-    # It imports all of dbt, and asks PyPI nothing, as --version would.
+    # It imports all of dbt, but does not contact PyPI, as --version does.
     airflow_mwaa_limited 60 "$1/bin/dbt" --help >/dev/null || return
     builtin printf '%s' "${*:2}" >|"$1/.installed"
 }
@@ -23,7 +23,7 @@ airflow_mwaa_dbt() {
         airflow_mwaa_say "dbt is not for this container (${MWAA_AIRFLOW_COMPONENT-})"
         return 0
     fi
-    # A Python of the image that has changed leaves an environment without one.
+    # If the image's Python has changed, the environment has lost its own.
     if [[ ! -e $airflow_mwaa_venv/.installed || $(<"$airflow_mwaa_venv/.installed") != "${airflow_mwaa_packages[*]}" ]] ||
         ! "$airflow_mwaa_venv/bin/python" -c '' </dev/null; then
         if ! airflow_mwaa_install_dbt "$airflow_mwaa_venv" "${airflow_mwaa_packages[@]}"; then
@@ -34,11 +34,11 @@ airflow_mwaa_dbt() {
         airflow_mwaa_s=$((airflow_mwaa_s - airflow_mwaa_began))
         airflow_mwaa_say "${airflow_mwaa_packages[*]}: installed into $airflow_mwaa_venv in $airflow_mwaa_s s"
         if ((airflow_mwaa_s > 120)); then
-            airflow_mwaa_say "WARNING: that is slow, and MWAA ends this script after 5 minutes. Put the wheels into plugins.zip," \
+            airflow_mwaa_say "WARNING: this is slow, and MWAA ends the script after 5 minutes. Put the wheels into plugins.zip," \
                 "and export PIP_NO_INDEX=1 and PIP_FIND_LINKS before this part"
         fi
     fi
-    # Of its programs dbt alone is on PATH: its python3 and pip would take the place of Airflow's.
+    # Only dbt is on PATH: the environment's python3 and pip would replace Airflow's.
     mkdir -p "$HOME/.airflow-mwaa/bin" && rm -rf "$HOME/.airflow-mwaa/bin/dbt" &&
         ln -s "$airflow_mwaa_venv/bin/dbt" "$HOME/.airflow-mwaa/bin/dbt" || return
     airflow_mwaa_export DBT_VENV "$airflow_mwaa_venv" && airflow_mwaa_on_path

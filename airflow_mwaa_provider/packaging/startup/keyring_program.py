@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program ``keyring`` that pip asks for the password of a CodeArtifact repository; run by MWAA's own Python.
+"""The program ``keyring``, from which pip gets the password of a CodeArtifact repository; run by MWAA's own Python.
 
-``keyring get ADDRESS aws`` prints a token; ``keyring check DOMAIN OWNER REPOSITORY REGION`` prints where pip finds the
-repository, and until when a token is valid. It imports nothing of this package, which is installed later.
+``keyring get ADDRESS aws`` prints a token. ``keyring check DOMAIN OWNER REPOSITORY REGION`` prints the address of the
+repository for pip, and when a token expires. It imports nothing from this package, which is installed after it runs.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any, NoReturn
 LIMIT_S = 40
 TOKEN_S = 3600
 MOST_CHARACTERS = 300
-"""Of an error: the answer of a proxy may be a page."""
+"""Length of an error: the answer of a proxy may be a page."""
 ADDRESS = re.compile(r"((?P<scheme>https?)://([^\s/?#\\@]*@)?)?(?P<host>[^\s/?#\\@]+)(/[^\s?#\\]*)?")
-"""Of an index. What readers of addresses take in different ways, to find the host, is none."""
+"""Of an index. Addresses whose host parsers find in different ways do not match."""
 
 
 def main(name: str = "", *arguments: str) -> None:
-    """Run a command, within the limit."""
+    """Run a command within the time limit."""
     signal.signal(signal.SIGALRM, too_slow)
     signal.alarm(LIMIT_S)
     try:
@@ -32,7 +32,7 @@ def main(name: str = "", *arguments: str) -> None:
             check(*arguments)
         else:
             sys.exit(2)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the container starts, and the log has one line
+    except Exception as error:  # noqa: BLE001 - whatever fails, the container starts, and the log gets one line
         fail(reason(error))
 
 
@@ -50,7 +50,7 @@ def get(address: str, _user: str = "aws") -> None:
 
 
 def check(domain: str, owner: str, repository: str, region: str) -> None:
-    """Print a repository's address for pip, and until when a token that was made for a trial is valid."""
+    """Print a repository's address for pip, and when a test token expires."""
     client = client_of(region)
     expires = token_of(client, domain, owner)["expiration"]
     endpoint, note = endpoint_of(client, domain, owner, repository)
@@ -59,7 +59,7 @@ def check(domain: str, owner: str, repository: str, region: str) -> None:
 
 
 def client_of(region: str) -> Any:
-    """Return boto3's client, with short limits: a private web server's connections hang."""
+    """Return boto3's client with short timeouts, because connections of a private web server hang."""
     import boto3
     from botocore.config import Config
 
@@ -68,13 +68,13 @@ def client_of(region: str) -> Any:
 
 
 def token_of(client: Any, domain: str, owner: str) -> Any:
-    """Ask for a token; the answer is ``authorizationToken`` and ``expiration``."""
+    """Request a token: ``authorizationToken`` and ``expiration``."""
     asked = {"domain": domain, "domainOwner": owner, "durationSeconds": TOKEN_S}
     return answer_of(client.get_authorization_token, asked, "authorizationToken", "expiration")
 
 
 def endpoint_of(client: Any, domain: str, owner: str, repository: str) -> tuple[str, str]:
-    """Ask where the repository is; return that, and what to note if nobody has confirmed it."""
+    """Return the address of a repository, and a note if it is not confirmed."""
     from botocore.exceptions import ClientError
 
     asked = {"domain": domain, "domainOwner": owner, "repository": repository, "format": "pypi"}
@@ -83,11 +83,11 @@ def endpoint_of(client: Any, domain: str, owner: str, repository: str) -> tuple[
     except ClientError as error:
         if error.response["Error"]["Code"] != "AccessDeniedException":
             raise
-        # The guide's role may not ask. This is what is answered outside of China.
+        # The guide's role may not request it. This is the answer outside of China.
         region = client.meta.region_name
         return f"https://{domain}-{owner}.d.codeartifact.{region}.amazonaws.com/pypi/{repository}/", (
-            " (the address is not confirmed: whether there is such a repository, codeartifact:GetRepositoryEndpoint"
-            " would tell)"
+            " (the address is not confirmed: the role needs codeartifact:GetRepositoryEndpoint to check that the"
+            " repository exists)"
         )
     if "://" not in endpoint:
         raise OtherAnswerError
@@ -95,17 +95,17 @@ def endpoint_of(client: Any, domain: str, owner: str, repository: str) -> tuple[
 
 
 class OtherAnswerError(Exception):
-    """What has answered, with success, is not CodeArtifact: a proxy or a login page."""
+    """A successful answer that is not CodeArtifact's, but a proxy's or a login page."""
 
     def __str__(self) -> str:
-        return "what answered is not CodeArtifact"
+        return "the answer is not from CodeArtifact"
 
 
 def answer_of(operation: Any, asked: dict[str, Any], *names: str) -> Any:
-    """Return an answer that has what is asked for; botocore takes a page in HTML for one that has nothing."""
+    """Return an answer that has these members; botocore parses an HTML page as an empty answer."""
     try:
         answer = operation(**asked)
-    except (AttributeError, TypeError):  # botocore's, of JSON that is no object
+    except (AttributeError, TypeError):  # from botocore, for JSON that is not an object
         raise OtherAnswerError from None
     if not all(answer.get(name) for name in names):
         raise OtherAnswerError
@@ -113,20 +113,20 @@ def answer_of(operation: Any, asked: dict[str, Any], *names: str) -> Any:
 
 
 def reason(error: Exception) -> str:
-    """Return what boto3 reported, which has neither the answer nor the token, and what to do."""
+    """Return boto3's message, which contains neither the answer nor the token, and what to do."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    answer = getattr(error, "response", None)  # of errors of the connection it is None
+    answer = getattr(error, "response", None)  # None for connection errors
     answer = answer if isinstance(answer, dict) else {}
     code = str(answer.get("Error", {}).get("Code", ""))
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     advice = ""
     if status >= 500 or status == 429 or code.startswith(("Throttling", "TooManyRequests", "InternalServer")):
-        advice = "Try again in some minutes: the settings are not the cause"
+        advice = "Try again in a few minutes: the settings are not the cause"
     elif code.startswith("AccessDenied"):
         advice = "Allow the execution role codeartifact:GetAuthorizationToken and sts:GetServiceBearerToken"
     elif code.startswith(("Expired", "UnrecognizedClient", "InvalidClientToken", "InvalidSignature")):
         advice = "Check the credentials, and that no variable such as AWS_ACCESS_KEY_ID replaces the role's"
-    elif code.isdigit() or kinds & {"OtherAnswerError", "ResponseParserError"}:  # a page, not an error of AWS's
+    elif code.isdigit() or kinds & {"OtherAnswerError", "ResponseParserError"}:  # a page, not an error of AWS
         advice = "Check the proxy, and variables such as AWS_ENDPOINT_URL"
     elif code:
         advice = "Check the domain, its owner, the repository and the region"
@@ -135,18 +135,18 @@ def reason(error: Exception) -> str:
     elif kinds & {"NoCredentialsError", "NoRegionError"}:
         advice = "Give the container a role and a region"
     elif isinstance(error, ImportError):
-        advice = "Let python3 on PATH be the image's own, which has boto3"
+        advice = "Make python3 on PATH the image's own, which has boto3"
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return f"{text[:MOST_CHARACTERS]}. {advice}.".removesuffix(" .")
 
 
 def too_slow(*_: object) -> NoReturn:
-    """End what the alarm has interrupted."""
+    """Exit when the alarm rings."""
     fail(f"no answer within {LIMIT_S} s. Check the network, and the VPC endpoints of codeartifact.api and sts.")
 
 
 def fail(message: str) -> NoReturn:
-    """End with one line in the log."""
+    """Exit with one line in the log."""
     sys.exit(f"airflow-mwaa: CodeArtifact: {' '.join(message.split())}")
 
 

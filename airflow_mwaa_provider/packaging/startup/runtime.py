@@ -24,7 +24,7 @@ __all__ = ["requirement_lines", "runtime_script"]
 _FILES = ("requirement", "constraint", "editable", "find-links", "index-url", "extra-index-url")
 _AUTHORITY = re.compile(r"://([^\s/?#\"']*)")
 _SETTING = re.compile(r"([\w.-]+)=(?!=)(?=([^?&#\s\"';,]*))")
-"""A name and a value: of an address's query or fragment, or of an option."""
+"""A name and a value in an address's query or fragment, or in an option."""
 
 
 def runtime_script(
@@ -33,14 +33,14 @@ def runtime_script(
 ) -> str:
     """Return a startup script that installs packages by container.
 
-    What cannot be installed is one line in the log, and the container starts without it. On a web server all waits for
-    a minute at most, because a private one reaches no repository.
+    Whatever cannot be installed is one line in the log, and the container starts without it. On a web server,
+    everything takes a minute at most, because a private one reaches no repository.
 
     :param packages: names of Amazon Linux packages, such as ``libaio``, by component.
-    :param requirements: text of a requirements file by component. Nothing that the image has is replaced: pip is given
-        all installed versions as constraints.
-    :raises MwaaInputError: a name is not one that yum takes, or a line has a password, names a file that the container
-        does not have, or is one that pip refuses.
+    :param requirements: text of a requirements file by component. Nothing in the image is replaced: pip gets all
+        installed versions as constraints.
+    :raises MwaaInputError: a name is not valid for yum, or a line contains a password, names a file that the container
+        does not have, or is refused by pip.
     """
     lines = []
     for component, names in (packages or {}).items():
@@ -58,20 +58,20 @@ def runtime_script(
             warning = f"requirements for the {component}: not installed, and the container starts without them"
             lines.append(_call(["airflow_mwaa_requirements", component.value, *wanted], warning))
     if not lines:
-        raise MwaaInputError("runtime: there is nothing to install. Give packages or requirements.")
+        raise MwaaInputError("runtime: nothing to install. Give packages or requirements.")
     return render("runtime.sh", text="\n".join(lines))
 
 
 def _call(words: Iterable[str], warning: str) -> str:
-    """Return a call that cannot end the start, which it would under ``set -e`` of the script's other lines."""
+    """Return a call that cannot stop the start, even under ``set -e`` in the script's other lines."""
     return f"{shlex.join(words)} ||\n    airflow_mwaa_say {shlex.quote(f'WARNING: {warning}')}"
 
 
 def requirement_lines(text: str, where: str) -> list[str]:
-    """Return the lines of a requirements file as pip reads them: without comments, and without what joins them.
+    """Return the lines of a requirements file as pip reads them: without comments, and joined.
 
-    :param where: what an error calls the file.
-    :raises MwaaInputError: a line is none for a script, as in :func:`runtime_script`.
+    :param where: name of the file in errors.
+    :raises MwaaInputError: a line cannot be used in a script; see :func:`runtime_script`.
     """
     found = []
     for line in parse(text.removeprefix("\ufeff")):
@@ -86,27 +86,27 @@ def _problem(line: Line) -> str | None:
         names_a_secret(name) and not _is_variable(value) for name, value in _SETTING.findall(line.text)
     ):
         return (
-            "has a user, password or token, which everyone could read who can read the script. Use a private index by "
-            "`startup codeartifact`, or a variable: ${NAME}."
+            "has a user, password or token, and everyone who can read the script could read it. Use a private index "
+            "with `startup codeartifact`, or a variable: ${NAME}."
         )
     files = [value for option in _FILES for value in line.values(option)]
     if line.kind is Kind.PATH:
         files.append(line.address)
     if not all(_is_in_container(file) for file in files):
         return (
-            "names a file, which the container does not have. Write the lines of a requirements file here instead; "
-            f"give other files an address, or the path that they have below {HOME}."
+            "names a file that the container does not have. Write the lines of a requirements file here instead; "
+            f"name other files by an address, or by their path below {HOME}."
         )
     if line.kind is Kind.INVALID and not VARIABLE.search(line.text):
-        return "pip cannot read it. Correct it: `airflow-mwaa package requirements` says what is wrong."
+        return "pip cannot parse it. Correct it: `airflow-mwaa package requirements` reports what is wrong."
     return None
 
 
 def _is_open(authority: str) -> bool:
-    """Tell whether what stands before an address's path holds no secret, or one by a variable's name alone."""
+    """Return whether the authority of an address contains no secret, or only as a variable."""
     userinfo, _, host = authority.rpartition("@")
     if re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(:[0-9]*)?", VARIABLE.sub("0", host)) is None:
-        return False  # a password with a slash, which ends the authority
+        return False  # a password with a slash, which would end the authority
     user, _, password = userinfo.partition(":")
     if password:
         return _is_variable(password)
@@ -118,7 +118,7 @@ def _is_variable(text: str) -> bool:
 
 
 def _is_in_container(place: str) -> bool:
-    """Tell whether an address, or a path of MWAA's home, is there for pip."""
+    """Return whether pip finds a place in the container: an address, or a path below MWAA's home."""
     path = re.sub(r"(?i)^file:(//(localhost)?(?=/|\$))?", "", place)
     if path == place and "://" in place:
         return True

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Packages of the operating system and of Python, by container.
-# airflow_mwaa_packages COMPONENT NAME...: it fails if none is there in the end, and who calls it says so.
+# airflow_mwaa_packages COMPONENT NAME...: fails if none is installed at the end; the caller reports it.
 airflow_mwaa_packages() {
     local IFS=$' \t\n' airflow_mwaa_began airflow_mwaa_ended airflow_mwaa_rpm airflow_mwaa_status=0 || return
     local airflow_mwaa_name airflow_mwaa_found='' airflow_mwaa_missing='' || return
@@ -8,10 +8,10 @@ airflow_mwaa_packages() {
     shift
     airflow_mwaa_now airflow_mwaa_began
     if ! type -P yum >/dev/null; then
-        airflow_mwaa_say "there is no yum here"
+        airflow_mwaa_say "yum was not found"
         return 1
     fi
-    # Without a route each mirror hangs: a few seconds, and once, are enough to know. A name that there is not is left out.
+    # Without a route, each mirror hangs: one try of a few seconds is enough to know. An unknown name is skipped.
     airflow_mwaa_limited --as-root 120 yum --assumeyes --quiet --setopt=timeout=10 --setopt=retries=1 \
         --setopt=strict=0 install "$@" || airflow_mwaa_status=$?
     if airflow_mwaa_rpm=$(type -P rpm); then
@@ -34,7 +34,7 @@ airflow_mwaa_packages() {
     fi
 }
 
-# airflow_mwaa_requirements COMPONENT LINE...: nothing that the image has is replaced by another version.
+# airflow_mwaa_requirements COMPONENT LINE...: nothing in the image is replaced by another version.
 airflow_mwaa_requirements() {
     local IFS=$' \t\n' airflow_mwaa_began airflow_mwaa_ended airflow_mwaa_folder airflow_mwaa_status=0 || return
     airflow_mwaa_is_in "$1" || return 0

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scripts out of the templates beside this file, and how one is written to a file.
+"""Scripts from the templates beside this file.
 
 Source: MWAA's guide, "Using a startup script", and the published images up to 3.3.1: bash sources the script in each
-container but that of the migration, ends it after 295 seconds, and writes what it has exported to files in clear.
+container except that of the migration, ends it after 295 seconds, and writes the exported variables to files in clear
+text.
 """
 
 from __future__ import annotations
@@ -31,53 +32,53 @@ _NOT_REPLACED = (
 
 
 class Component(StrEnum):
-    """MWAA's kinds of container, as MWAA_AIRFLOW_COMPONENT names them."""
+    """Kinds of containers of MWAA, as MWAA_AIRFLOW_COMPONENT names them."""
 
     WORKER = "worker"
     SCHEDULER = "scheduler"
-    """It runs the DAG processor and the triggerer, too."""
+    """Also runs the DAG processor and the triggerer."""
     WEBSERVER = "webserver"
-    """A private one reaches no package index."""
+    """If private, it reaches no package index."""
 
 
 def render(template: str, *, text: str = "", **values: str | Iterable[str]) -> str:
-    """Return the script of a template, with what all parts share before it.
+    """Return the script of a template, preceded by what all parts share.
 
     :param template: name of a file beside this one.
-    :param text: what stands for ``@text@``, as it is.
-    :param values: what stands for ``@name@``, quoted for bash: one word, or some.
+    :param text: replaces ``@text@`` literally.
+    :param values: replace ``@name@``, quoted for bash: one word, or several.
     """
     quoted = {
         name: shlex.quote(value) if isinstance(value, str) else shlex.join(value) for name, value in values.items()
     }
     body = _PLACE.sub(lambda match: text if match[1] == "text" else quoted[match[1]], read(template))
     script = f"{_BEGINNING}{read('shared.sh')}\n{body}"
-    # `set -a` of the user's own lines exports what is defined below it; the next part defines the same again.
+    # `set -a` in the user's own lines exports what is defined after it; the next part defines the same again.
     functions = dict.fromkeys(_FUNCTION.findall(script))
     return f"{script}\nexport -n airflow_mwaa_deadline airflow_mwaa_began\nunset -f {' '.join(functions)}\n"
 
 
 def read(name: str) -> str:
-    """Return a file beside this one, without its licence line."""
+    """Return a file beside this one, without its license line."""
     text = (resources.files(__package__) / name).read_text(encoding="utf-8")
     return text.removeprefix("# SPDX-License-Identifier: Apache-2.0\n")
 
 
 def checked(what: str, value: str, pattern: str, fix: str) -> str:
-    """Return a value that matches a pattern as a whole.
+    """Return a value that fully matches a pattern.
 
-    :raises MwaaInputError: it does not.
+    :raises MwaaInputError: it does not match.
     """
     if re.fullmatch(pattern, value) is None:
-        raise MwaaInputError(f"{what} {value[:80]!r}: not one that can be used here. {fix}")
+        raise MwaaInputError(f"{what} {value[:80]!r}: not valid. {fix}")
     return value
 
 
 def write_script(script: str, path: Path, *, replace: bool = False) -> bool:
-    """Write a script whole or not at all.
+    """Write a script as a whole or not at all.
 
-    :param replace: also replaces a file that differs, which may hold other parts.
-    :return: whether the file changed.
+    :param replace: also replaces a file that differs, which may contain other parts.
+    :return: whether the file has changed.
     :raises MwaaInputError: a file that differs exists, or it cannot be written.
     """
     if not replace:

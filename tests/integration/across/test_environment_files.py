@@ -308,7 +308,7 @@ def check_installed_from_code_artifact(files: Files, wheel: Path) -> None:
         assert report(files.client(), times=2)["version"] == NEW_VERSION
     for component in ("webserver", "scheduler", "worker"):
         text = (files.folder / "components" / f"startup_script.{component}.log").read_text()
-        assert "repository MyRepo of domain amazon: a token was given, valid until 20" in text
+        assert "repository MyRepo of domain amazon: got a token, valid until 20" in text
     canary.check(files.folder)
 
 
