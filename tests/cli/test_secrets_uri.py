@@ -104,8 +104,8 @@ def test_a_connection_in_json_is_read_too() -> None:
     ("arguments", "stdin", "says"),
     [
         ([], "", "Give the connection's --type, or --read"),
-        (["--read", "--host", "h"], "", "--read takes the connection from stdin, and no field beside it"),
-        (["--type", "aws", "--show-secrets"], "", "--show-secrets goes with --read"),
+        (["--read", "--host", "h"], "", "--read takes the connection from stdin, and no other fields"),
+        (["--type", "aws", "--show-secrets"], "", "--show-secrets requires --read"),
         (
             ["--type", "aws", "--password-file", "-", "--extra-file", "-"],
             "",
@@ -117,7 +117,7 @@ def test_a_connection_in_json_is_read_too() -> None:
             "Give either --password-file or --ask-password",
         ),
         (["--type", "aws", "--password-file", "/nowhere"], "", "File '/nowhere' cannot be read: No such file"),
-        (["--type", "aws", "--extra", CANARY], "", "--extra: it has no name. Write --extra NAME=VALUE"),
+        (["--type", "aws", "--extra", CANARY], "", "--extra: a value has no name. Write --extra NAME=VALUE"),
         (["--type", "aws", "--extra", f'{{"{CANARY}'], "", "The extra file of --extra: no JSON"),
         (["--type", "Postgres"], "", "a URI cannot represent the type 'Postgres'"),
         (["--type", "my_type!"], "", "its conn_type is none"),

@@ -110,7 +110,7 @@ def test_a_startup_script_may_change_what_the_options_leave_and_the_local_mwaa_d
 
 @pytest.mark.parametrize("option", ["core", "core.", ".key", ""])
 def test_options_without_a_section_are_refused(option):
-    with pytest.raises(LocalMwaaError, match=r"isn't of the form section\.key"):
+    with pytest.raises(LocalMwaaError, match=r"does not have the form section\.key"):
         settings.configuration_variable(option)
 
 

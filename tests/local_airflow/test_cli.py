@@ -45,7 +45,7 @@ def test_help_has_an_example(command):
         (["-e", "a", "-e", "a"], "two environments have the same name"),
         (["-e", "a", "--python", "/no/such/python"], "no Python interpreter at /no/such/python"),
         (["-e", "a", "--python", "b=/no/such"], "--python b=/no/such: no such environment: 'b'"),
-        (["-e", "a", "--python", "a=/bin/true"], "doesn't behave like a Python 3 interpreter"),
+        (["-e", "a", "--python", "a=/bin/true"], "does not behave like a Python 3 interpreter"),
         (["-e", "a", "--dags", "/tmp"], "--dags /tmp: write NAME=DIR"),
         (["-e", "a", "--dags", "a=/no/such/folder"], "no such folder: /no/such/folder"),
         (["-e", "a", "--dags", "a="], "--dags a=: write NAME=DIR"),

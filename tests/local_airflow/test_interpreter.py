@@ -86,7 +86,7 @@ def test_no_interpreter(path):
 
 @pytest.mark.parametrize("path", ["/bin/false", "/bin/true", "/bin/echo"])
 def test_another_program(path):
-    with pytest.raises(LocalMwaaError, match="doesn't behave like a Python 3 interpreter"):
+    with pytest.raises(LocalMwaaError, match="does not behave like a Python 3 interpreter"):
         interpreter.inspect(path)
 
 

@@ -115,7 +115,7 @@ def test_the_processes_of_an_environment_and_nobody_else_have_mwaas_path(running
     now = running.status()
     if not now["mwaa_paths"]:
         pytest.skip(now["mwaa_paths_error"])
-    assert "DAGs have their files in /usr/local/airflow, as on MWAA.\n" in running.run("status").stdout
+    assert "DAGs find their files in /usr/local/airflow, as on MWAA.\n" in running.run("status").stdout
     home = running.environment("source").airflow_home
     theirs = {*now["environments"]["source"]["pids"].values()}
     theirs |= {pid for pid, command in running.commands() if "cli_server" in command}

@@ -114,7 +114,7 @@ def test_thresholds_can_be_others_and_alarms_left_out() -> None:
         ({"thresholds": {"scheduler-cpu": float("nan")}}, "must be a number"),
         ({"thresholds": {"scheduler-cpu": "80"}}, "must be a number"),
         ({"topics": ["on-call"]}, "is not the ARN of an SNS topic"),
-        ({"topics": [TOPIC] * 6}, "an alarm takes 5"),
+        ({"topics": [TOPIC] * 6}, "an alarm accepts 5"),
     ],
 )
 def test_what_cloudwatch_would_refuse_is_refused(given: dict[str, Any], words: str) -> None:
@@ -132,7 +132,7 @@ def test_the_condition_is_told_to_people() -> None:
 def test_a_template_has_no_more_than_cloudformation_takes() -> None:
     names = [f"e{number}" for number in range(34)]
     assert len(alarms.template(alarms.alarm_requests(names[:33]))["Resources"]) == 33 * 15
-    with pytest.raises(MwaaInputError, match="takes 500 in a template"):
+    with pytest.raises(MwaaInputError, match="accepts 500 in a template"):
         alarms.template(alarms.alarm_requests(names))
 
 

@@ -252,9 +252,9 @@ def test_a_name_that_others_environments_have_too_is_no_permission(recorded: Rec
     assert name == dashboard.dashboard_name(["prod-eu"])
     apply_dashboard(recorded, name, dashboard.build(["prod", "eu"], "eu-west-1"))
     there = DashboardDeployment(recorded.client, name, ["prod-eu"])
-    with pytest.raises(MwaaInputError, match="of other environments than prod-eu"):
+    with pytest.raises(MwaaInputError, match="shows other environments than prod-eu"):
         there.plan(dashboard.build(["prod-eu"], "eu-west-1"))
-    with pytest.raises(MwaaInputError, match="of other environments than prod-eu"):
+    with pytest.raises(MwaaInputError, match="shows other environments than prod-eu"):
         there.deletion()
     assert DashboardDeployment(recorded.client, name, ["prod", "eu"]).deletion() == [Change(name, Action.DELETE)]
     # Of a dashboard that is named, the environments can change.

@@ -188,7 +188,7 @@ def test_hours_and_names_that_are_none_are_refused(publish: Publisher) -> None:
     for hours in (0, 337):
         with pytest.raises(MwaaInputError, match="Give 1 to 336"):
             read(publish, hours=hours)
-    with pytest.raises(MwaaInputError, match="MWAA has no such names"):
+    with pytest.raises(MwaaInputError, match="not a name that MWAA accepts"):
         read_dashboard(publish.client, "1st")
 
 

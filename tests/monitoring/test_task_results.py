@@ -277,7 +277,7 @@ def test_what_a_killed_publisher_was_sending_is_not_published_again(
     one.rename(one.with_name(one.name.replace("done-", "sent-")))
     (Path(results.folder) / "part-999999999").touch()
     assert results.publish(cloudwatch.client(), namespace, 200) == 1
-    assert "of 1 tasks it is not known" in (results.failure() or "")
+    assert "it is unknown whether the results of 1 tasks" in (results.failure() or "")
     assert {path.name for path in Path(results.folder).iterdir()} == {"names", "last-failure"}
 
 

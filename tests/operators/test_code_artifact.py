@@ -83,7 +83,7 @@ def test_an_endpoint_that_repeats_the_token_brings_it_into_no_error(
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", echo.url)
         words = f"Value '{canary.value()}' at 'secretString' failed to satisfy constraint"
         echo.faults["POST"] = (400, json.dumps({"__type": "ValidationException", "message": words}))
-        with pytest.raises(SecretsError, match=r"refused it as invalid \(its reason repeats the value\)") as caught:
+        with pytest.raises(SecretsError, match=r"rejected it as invalid \(its reason repeats the value\)") as caught:
             operator().execute({})  # type: ignore[typeddict-item]
     assert caught.value.code == "ValidationException"
     assert server.asked

@@ -65,7 +65,7 @@ def test_look_ups_and_calls_are_counted_and_priced(used: Callable[[], None], fol
         "look_ups": 11, "hits": 6, "negative_hits": 2, "misses": 3, "calls": 3, "secrets": 2,
     }  # fmt: skip
     assert document["month"] is None
-    assert run("stats").stdout.endswith("too short to tell a month.\n")
+    assert run("stats").stdout.endswith("too short to estimate a month.\n")
     count_since(folder, 24 * 3600.0)
     month = json.loads(run("stats", "--output", "json").stdout)["month"]
     assert 320 <= month["without_cache"]["calls"] <= 330
@@ -129,7 +129,7 @@ def test_a_cache_that_is_not_there_is_one_line(
 ) -> None:
     configure(NOBODY, folder, monkeypatch)
     [line] = run(*command, status=2).stderr.splitlines()
-    assert f"{folder} has none of this environment" in line
+    assert f"{folder} has no cache of this environment" in line
     assert not folder.exists()
     make(folder).get_variable("v")
     assert run("stats").stdout

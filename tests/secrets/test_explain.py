@@ -136,7 +136,7 @@ def test_a_cached_answer_is_what_a_task_gets(
     assert make(folder).get_conn_value("db") is None
     service.put("airflow/connections/db", SECRET)
     said = all_said(explained("db", "--connection", status=1))
-    assert "an older answer, that it is not there, of" in said
+    assert "an older answer, that it does not exist, from" in said
     assert "airflow-mwaa secrets invalidate db" in said
     service.put("airflow/variables/v", "old")
     make(folder).get_variable("v")

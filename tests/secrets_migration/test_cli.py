@@ -158,7 +158,7 @@ def test_misuse(terminal: Terminal, arguments: list[str], says: str) -> None:
         (["--variables-file", "/nowhere"], "File '/nowhere' cannot be read"),
         (["--from-database", "mysql://x", "--fernet-key-file", "/nowhere"], "File '/nowhere' cannot be read"),
         (["--from-database", "mysql://x"], "Metadata of a mysql database cannot be read"),
-        (["--variables-file", "-", "--delete-source"], "nothing can be deleted from there. Leave out --delete-source."),
+        (["--variables-file", "-", "--delete-source"], "nothing can be deleted from it. Leave out --delete-source."),
     ],
 )
 def test_bad_input_is_one_line(terminal: Terminal, arguments: list[str], says: str) -> None:
@@ -171,7 +171,7 @@ def test_restore_refuses_what_it_cannot_take(terminal: Terminal, world: World, s
         secrets_manager(service).create_secret(Name=f"airflow/connections/{name}", SecretString=text)
     line = terminal.error("secrets", "restore", "env3", status=2)
     assert line.startswith(
-        "1 cannot be taken from Secrets Manager, so nothing was written: 'bad': its secret: a URI of a connection"
+        "1 cannot be restored from Secrets Manager, so nothing was written: 'bad': its secret: a URI of a connection"
     )
     assert CANARY not in line
     terminal.run("secrets", "restore", "env3", "--leave-out-refused")

@@ -62,7 +62,7 @@ def test_what_is_there_and_differs(service: SecretsService, move: Callable[..., 
     service.put("airflow/variables/b", "other")
     service.calls.clear()
     with pytest.raises(
-        MigrationRefused, match=r"1 already in Secrets Manager with something else in it.*variable 'b'.*on_conflict"
+        MigrationRefused, match=r"1 already in Secrets Manager with another value.*variable 'b'.*on_conflict"
     ) as refused:
         move(documents({}, VARIABLES))
     assert refused.value.keys == ("b",)
@@ -268,7 +268,7 @@ def test_patterns(move: Callable[..., Any]) -> None:
         (lambda: MigrationOptions(form="yaml"), "form='yaml' must be one of 'json', 'uri'"),
         (lambda: Names("a b"), "connections_prefix='a b': Secrets Manager accepts only letters"),
         (lambda: Names("a", "a/"), "are the same"),
-        (lambda: Names("").prefix(Kind.CONNECTION), "connections_prefix is empty, which would mean every secret"),
+        (lambda: Names("").prefix(Kind.CONNECTION), "connections_prefix is empty, which would select every secret"),
     ],
 )
 def test_options_that_cannot_be(make: Callable[[], Any], says: str) -> None:
@@ -322,7 +322,7 @@ def test_what_was_changed_since_it_was_read_is_not_deleted(
 
 
 def test_nothing_can_be_deleted_from_a_file(service: SecretsService, move: Callable[..., Any]) -> None:
-    with pytest.raises(MwaaInputError, match=r"The file: nothing can be deleted from there. Leave out delete_source"):
+    with pytest.raises(MwaaInputError, match=r"The file: nothing can be deleted from it. Leave out delete_source"):
         move(documents({}, VARIABLES), delete_source=True)
     assert written(service) == 0
 
@@ -380,7 +380,7 @@ def test_of_airflow_2_no_connection_is_read_for_certain(
     environment = world.environment("env2", "web_session")
     environment.connections.set(Connection("c", "http", password=CANARY), is_new=True)
     environment.variables.set("v", "1", is_new=True)
-    with pytest.raises(MigrationRefused, match="connection 'c': the REST API of Airflow 2 does not tell whether"):
+    with pytest.raises(MigrationRefused, match="connection 'c': the REST API of Airflow 2 does not show whether"):
         move(EnvironmentSource(environment))
     moved = move(EnvironmentSource(environment), wanted=ALL[1:])
     assert moved.counts() == "1 created"
