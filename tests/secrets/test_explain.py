@@ -183,7 +183,7 @@ def test_options_of_environments_are_refused_without_one() -> None:
     with without_logging_of_others():
         result = runner().invoke(main, ["secrets", "explain", "db", "--region", "eu-west-1"])
     assert result.exit_code == 2
-    assert "--region belongs to --env-name" in result.stderr
+    assert "--region requires --env-name" in result.stderr
 
 
 def test_who_may_not_list_secrets_gets_an_explanation_too(
