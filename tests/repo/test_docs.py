@@ -306,28 +306,19 @@ PROMISES = re.compile(
 
 NO_PROMISES = {
     # A state that passes while something works.
-    r"no call is made yet|opens nothing yet": "a connection is opened when it is used",
     r"not started yet|aren't healthy yet": "a process that starts",
     r"not verified yet": "a signature, on its way through the checks",
     r"nobody has asked after yet": "a process that has ended",
     r"(?:not|none|nothing is) visible yet|nobody has committed yet|not yet written": "what is uploaded, or built",
-    r"has no archive yet|where there is none yet|where not all is, what isn't yet": "a cleanup that goes on",
-    r"cannot be opened yet": "a database that is away",
-    r"it is yet to come": "a moment",
-    r"planned first, then": "a cleanup has a plan",
-    r"questions so far": "a count that goes on",
+    r"need not exist yet|must not exist yet": "a run that is waited for, and an object that is about to be written",
+    r"currently valid credentials": "they expire",
     # What an Airflow has, or has not.
+    r"not expanded yet": "a mapped task",
     r"not scheduled yet|(?:run|nothing) is(?:n't)? known yet": "a run, or a task of one",
-    r"run that isn't there yet|run need not be there yet": "a run that is waited for",
     r"no permissions for a DAG yet": "Airflow makes them when it reads the DAG's file",
     r"an increment did not have yet": "columns of tables, by the version that was exported",
-    # What a caller names need not be there.
+    # What a caller names need not exist.
     r":raises \w+: [^:]*(?:n't|not) there(?! yet)": "what was asked for",
-    r"(?:None(?:``)?|empty) (?:for|when) [^.:]*n't there(?! yet)": "what is returned for it",
-    r"\b(?:that|what) (?:is|are)(?:n't| not) there(?! yet)": "an object of an Airflow, a database, S3 or a disk",
-    r"these DAGs aren't there|because the run isn't there any more": "DAGs and runs",
-    r"it most likely isn't there|it wasn't there before|the run is new or not there": "what is about to be made",
-    r"why the others are not there": "tables that the REST API does not show",
 }
 """What reads like a promise and is none, as a regular expression, and what it speaks of."""
 
