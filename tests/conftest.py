@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -14,6 +15,10 @@ import pytest
 
 from scripts.lib import canary
 from tests import leftovers, seeds
+
+# Collecting thousands of tests, and importing what they test, makes objects that stay: searching them for garbage would
+# be a third of the CPU that it takes.
+gc.disable()
 
 # How long an example takes is not what a test is about: the machine may have other work.
 hypothesis.settings.register_profile(
@@ -36,6 +41,10 @@ def pytest_configure() -> None:
     # Before pytest-xdist starts processes, which inherit them.
     seeds.of_the_day()
     canary.value()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
 
 
 _MASKERS = (
