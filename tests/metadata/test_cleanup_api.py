@@ -451,7 +451,7 @@ def test_an_answer_that_cannot_be_understood(lab, template, body) -> None:
     server = CleaningServer(lab, template)
     server.request = lambda *arguments, **keywords: Answer(200, body)
     for ask in (server.cleanup(GENTLY).run, server.cleanup(GENTLY).plan):
-        with pytest.raises(MwaaInputError, match="install the same version on both sides"):
+        with pytest.raises(MwaaInputError, match="Install the same version on both sides"):
             ask()
 
 

@@ -383,7 +383,7 @@ def test_a_server_that_does_not_measure_is_named_or_passed_over() -> None:
 )
 def test_an_answer_of_another_form_is_refused(answer: Any) -> None:
     environment: Any = types.SimpleNamespace(name="production", call_plugin=lambda *_, **__: answer)
-    with pytest.raises(MwaaInputError, match="install the same version on both sides"):
+    with pytest.raises(MwaaInputError, match="Install the same version on both sides"):
         measure_environment(environment, "auto", notify=print)
 
 
