@@ -19,10 +19,6 @@ OF_OTHERS = {
     ("local/lifecycle.py", "_explained"): "PostgreSQL, pip and others report a full disk in words alone",
     ("local/machine/postgres.py", "PostgresServer._execute"): "the first line of what psycopg2 reports is the message",
     ("metadata/database.py", "_translated"): "libpq has no code for a password that the server rejects",
-    (
-        "packaging/requirements/conflicts.py",
-        "Conflicts._has_page",
-    ): "uv has no code for a package it cannot find",
     ("packaging/requirements/resolving.py", "_Uv._compile"): "uv names in words alone what pip takes without asking",
 }
 """Places that may look at words, by path and function: other programs' words, where nothing else tells one case."""
