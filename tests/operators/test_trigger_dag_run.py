@@ -85,9 +85,9 @@ def test_tries_of_this_round(number: int, most: int, before: int) -> None:
         ({"wait_timeout": 600}, "wait_timeout=600 is not a timedelta"),
         ({"wait_timeout": None}, "wait_timeout=None is not a timedelta"),
         ({"waiter_delay": 0}, "waiter_delay=0 must be a positive number"),
-        ({"waiter_delay": "60"}, "waiter_delay='60' is no number"),
+        ({"waiter_delay": "60"}, "waiter_delay='60' must be a positive number"),
         ({"deferrable": "{{ params.d }}"}, "deferrable='{{ params.d }}' is neither True nor False"),
-        ({"waiter_max_attempts": -1}, "waiter_max_attempts=-1 is no number"),
+        ({"waiter_max_attempts": -1}, "waiter_max_attempts=-1 must be a positive number"),
     ],
 )
 def test_wrong_parameters_are_refused_when_the_dag_is_parsed(more: dict[str, Any], message: str) -> None:
