@@ -309,11 +309,9 @@ NO_PROMISES = {
     r"not started yet|aren't healthy yet": "a process that starts",
     r"not verified yet": "a signature, on its way through the checks",
     r"nobody has asked after yet": "a process that has ended",
-    r"(?:not|none|nothing is) visible yet|nobody has committed yet|not yet written": "what is uploaded, or built",
     r"need not exist yet|must not exist yet": "a run that is waited for, and an object that is about to be written",
     r"currently valid credentials": "they expire",
     # What an Airflow has, or has not.
-    r"not expanded yet": "a mapped task",
     r"not scheduled yet|(?:run|nothing) is(?:n't)? known yet": "a run, or a task of one",
     r"no permissions for a DAG yet": "Airflow makes them when it reads the DAG's file",
     r"an increment did not have yet": "columns of tables, by the version that was exported",
