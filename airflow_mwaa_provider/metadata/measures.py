@@ -272,7 +272,7 @@ def _read_number(found: Any) -> Any:
     if isinstance(found, dict):
         return {str(name): _read_number(each) for name, each in found.items()}
     if found is not None and (isinstance(found, bool) or not isinstance(found, int | float)):
-        raise TypeError(f"{type(found).__name__} is no number")
+        raise TypeError(f"{type(found).__name__} is not a number")
     return found
 
 

@@ -237,7 +237,7 @@ class MetadataToS3Operator(MwaaOperator):
         )
 
     def _progress(self) -> Any:
-        """Give what logs a table when it begins, and every half a minute how far it is."""
+        """Return a callback that logs each table when it begins, and its progress every half minute."""
         last: dict[str, Any] = {"table": "", "told": 0.0}
 
         def tell(table: str, rows: int, size: int, expected_rows: int | None) -> None:

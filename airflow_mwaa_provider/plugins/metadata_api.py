@@ -33,7 +33,7 @@ _making_client = threading.Lock()
 
 _NAME = "mwaa_metadata_api"
 # A page of another site can send a form with the user's cookie, but not JSON.
-_NO_JSON = "MwaaInputError: the request's body is no JSON"
+_NO_JSON = "MwaaInputError: the request's body is not JSON"
 # As Airflow reads its own options.
 _YES, _NO = ("true", "t", "1"), ("", "false", "f", "0")
 

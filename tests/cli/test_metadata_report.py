@@ -131,7 +131,7 @@ def test_ddl(terminal: Terminal, folder: Path) -> None:
 
 
 def test_what_fails_says_so_in_a_line(terminal: Terminal, folder: Path, tmp_path: Path) -> None:
-    assert "is no folder" in terminal.error("metadata", "report", str(tmp_path / "none"), status=2)
+    assert "is not a folder" in terminal.error("metadata", "report", str(tmp_path / "none"), status=2)
     assert "has no manifest.json" in terminal.error("metadata", "report", str(tmp_path), status=2)
     assert "names no bucket" in terminal.error("metadata", "report", "s3://", status=2)
     nowhere = str(tmp_path / "none" / "page.html")

@@ -372,7 +372,7 @@ def test_damaged_files_are_named(lab: Lab, varied: str, tmp_path: Path, way: dic
 
 
 def test_what_is_no_export(tmp_path: Path) -> None:
-    with pytest.raises(MwaaInputError, match="is no folder"):
+    with pytest.raises(MwaaInputError, match="is not a folder"):
         open_export(str(tmp_path / "none"), never)
     with pytest.raises(MwaaInputError, match=r"has no manifest\.json"):
         open_export(str(tmp_path), never)

@@ -187,7 +187,7 @@ def test_a_wrong_option_does_not_keep_the_web_server_from_starting(monkeypatch, 
     assert MetadataApiPlugin.fastapi_apps + MetadataApiPlugin.flask_blueprints == []
     logged = caplog.text + capsys.readouterr().out
     assert "The metadata API stays off" in logged
-    assert "'my-bucket/history' is not a place in S3. Write s3://BUCKET/PREFIX." in logged
+    assert "'my-bucket/history' is not an S3 URI. Write s3://BUCKET/PREFIX." in logged
 
 
 def test_loading_it_costs_nothing() -> None:

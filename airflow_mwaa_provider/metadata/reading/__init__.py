@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An export read back."""
+"""Read an export."""
 
 from airflow_mwaa_provider.metadata.reading.export import Batch, Export, open_export
 

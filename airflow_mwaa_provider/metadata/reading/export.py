@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads an export back, in a folder or in S3: its manifests, and the rows of its tables in batches.
+"""Read an export, from a folder or from S3: its manifests, and the rows of its tables in batches.
 
-Of an incremental export every row is given once, as it was last.
+Each row of an incremental export is returned once, with its latest values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Batch", "Export", "open_export"]
 class Export:
     """A finished export.
 
-    :param manifests: oldest first; more than one where it is incremental.
+    :param manifests: oldest first; more than one if it is incremental.
     """
 
     def __init__(self, files: Files, manifests: Sequence[Manifest]) -> None:
@@ -36,7 +36,7 @@ class Export:
 
     @property
     def label(self) -> str:
-        """Where it is."""
+        """Its location."""
         return self.files.label
 
     @property
@@ -46,28 +46,28 @@ class Export:
 
     @property
     def tables(self) -> list[str]:
-        """Names of the tables that are in it, sorted."""
+        """Names of its tables, sorted."""
         return sorted({name for manifest in self.manifests for name in manifest.tables})
 
     def exports_of(self, table: str) -> list[tuple[Manifest, TableExport]]:
-        """Give what holds a table's rows, oldest first; of a table that is always exported whole the last one only."""
+        """Return the exports with a table's rows, oldest first; only the last one if it is always exported whole."""
         found = [(manifest, manifest.tables[table]) for manifest in self.manifests if table in manifest.tables]
         return found[-1:] if found and found[-1][1].by is None else found
 
     def columns(self, table: str) -> dict[str, str]:
-        """Give names and PostgreSQL's types of a table's columns; of an older schema too, where it had others."""
+        """Return the names and PostgreSQL types of a table's columns, including those of older schemas."""
         return {name: kind for _, exported in self.exports_of(table) for name, kind in exported.columns.items()}
 
     def rows_written(self, table: str) -> int:
-        """How many rows its files have; more than it has, where rows were exported again."""
+        """Number of rows in its files, in which a row can occur more than once."""
         return sum(exported.rows for _, exported in self.exports_of(table))
 
     def bytes_written(self, table: str) -> int:
-        """The size of its files."""
+        """Size of its files."""
         return sum(exported.bytes for _, exported in self.exports_of(table))
 
     def name_of(self, manifest: Manifest, key: str) -> str:
-        """Name a file as it is found here, wherever the export was written to at first.
+        """Return the name of a file in this location, even if the export was written elsewhere.
 
         :raises MwaaInputError: it is not beside its manifest.
         """
@@ -82,12 +82,12 @@ class Export:
     def batches(self, table: str, columns: Sequence[str]) -> Iterator[Batch]:
         """Read columns of a table.
 
-        Holds some thousand rows of these columns; of an incremental export also a number for each row of all
-        increments but the first, some 12 to 24 bytes.
+        Some thousand rows of these columns are in memory and, for an incremental export, 12 to 24 bytes for each
+        row of all increments but the first.
 
-        :param columns: names; one that an increment did not have yet, or no longer, gives ``None``.
+        :param columns: names; a column that an increment does not have is ``None``.
         :return: batches: a list of values for each column. Times are seconds since 1970, in UTC.
-        :raises StorageError: a file is gone, damaged, or cannot be read.
+        :raises StorageError: a file is missing or damaged, or cannot be read.
         """
         exports = self.exports_of(table)
         key = exports[-1][1].key if exports else ()
@@ -118,9 +118,9 @@ def open_export(place: str, client: Callable[[], Any]) -> Export:
     """Open an export.
 
     :param place: ``s3://bucket/prefix``, or a folder with a copy of it; or its manifest.
-    :param client: makes boto3's client of S3, where it is needed.
-    :raises MwaaInputError: there is no finished export.
-    :raises StorageError: S3 refused.
+    :param client: makes boto3's S3 client, if it is needed.
+    :raises MwaaInputError: no finished export was found.
+    :raises StorageError: S3 rejected the request.
     :raises AccessDenied: the role may not read there.
     """
     files, name = _files(place, client)
@@ -156,7 +156,7 @@ def _files(place: str, client: Callable[[], Any]) -> tuple[Files, str]:
     if path.suffix == ".json":
         return FolderFiles(path.parent), path.name
     if not path.is_dir():
-        raise MwaaInputError(f"{place!r} is no folder; give one with an export, or s3://bucket/prefix.")
+        raise MwaaInputError(f"{place!r} is not a folder. Name a folder with an export, or s3://bucket/prefix.")
     return FolderFiles(path), "manifest.json"
 
 
@@ -168,7 +168,7 @@ def _manifest(files: Files, name: str) -> Manifest | None:
 class _Seen:
     """A set of 64-bit numbers, in 12 to 24 bytes each rather than Python's 60 to 100.
 
-    :param count: how many there will be at most.
+    :param count: their maximum number.
     """
 
     def __init__(self, count: int) -> None:
@@ -177,7 +177,7 @@ class _Seen:
         self._slots = array("q", bytes(8 * size))
 
     def add(self, number: int) -> bool:
-        """Add one; says whether it is new."""
+        """Add a number; return whether it is new."""
         number = number or 1  # 0 is an empty slot
         slots, mask = self._slots, self._mask
         at = number & mask
@@ -189,7 +189,7 @@ class _Seen:
         return True
 
     def has_not(self, number: int) -> bool:
-        """Whether it was never added."""
+        """Return whether a number was never added."""
         number = number or 1
         slots, mask = self._slots, self._mask
         at = number & mask

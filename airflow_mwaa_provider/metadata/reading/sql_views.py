@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQL over an export: tables and views under the names of Airflow's own tables, for Athena and for DuckDB.
 
-Of an incremental export a view shows each row once, as it was last.
+A view of an incremental export shows each row once, with its latest values.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _NO_ESCAPE = r"\u0001"
 
 
 class Dialect(StrEnum):
-    """Who shall understand it."""
+    """The SQL dialect."""
 
     ATHENA = "athena"
     DUCKDB = "duckdb"
 
 
 def statements(export: Export, dialect: Dialect) -> list[str]:
-    """Write the statements that make an export's tables known, in the order in which they must be run.
+    """Write the statements that define an export's tables, in the order in which they must be run.
 
-    They can be run again, and must be after a further increment. Comments before a statement tell its limits.
+    They can be run again, and must be after each increment. Comments before a statement describe its limits.
 
-    :raises MwaaInputError: the export's layout is none that Athena can read.
+    :raises MwaaInputError: Athena cannot read the layout of the export.
     """
     return athena_statements(export) if dialect is Dialect.ATHENA else duckdb_statements(export)
 
@@ -58,10 +58,10 @@ def statements(export: Export, dialect: Dialect) -> list[str]:
 def duckdb_statements(export: Export) -> list[str]:
     """Write views for DuckDB; they read exactly the files that the manifests name.
 
-    Types are PostgreSQL's: times with a zone are ``TIMESTAMPTZ``, ``bytea`` is ``BLOB``, JSON is text. Of CSV too,
-    where NULL and an empty text are told apart. A table of a hive layout has its partitions as further columns.
+    Types correspond to PostgreSQL's, also for CSV, in which NULL differs from an empty string: times with a zone are
+    ``TIMESTAMPTZ``, ``bytea`` is ``BLOB``, JSON is text. With the layout hive, partitions are further columns.
 
-    :raises MwaaInputError: the export lies where DuckDB would read other files, or other values.
+    :raises MwaaInputError: in this location, DuckDB would read other files or other values.
     """
     return [
         f"CREATE OR REPLACE VIEW {quoted(table)} AS\n{select};"
@@ -102,7 +102,7 @@ def _duckdb_select(export: Export, table: str) -> str | None:
 
 
 def _duckdb_file(export: Export, name: str, exported: TableExport) -> str:
-    """Write a file's place, which DuckDB takes for a pattern, and whose folders it takes for columns."""
+    """Write the location of a file, which DuckDB reads as a pattern, with folders as columns."""
     url = export.files.url(name)
     # It is a query's beginning within s3://.
     taken = ["? and what follows for parameters"] if url.startswith("s3://") and "?" in url else []
@@ -154,10 +154,10 @@ def _duckdb_type(kind: str) -> str:
 def athena_statements(export: Export) -> list[str]:
     """Write external tables, their partitions, and views for Athena.
 
-    Parquet becomes tables with true types. CSV becomes ``NAME_files`` with texts only, and a view ``NAME`` that gives
-    them their types. Times are UTC's, without a zone: Athena has views of none other.
+    Parquet becomes tables with proper types. CSV becomes ``NAME_files``, in which every column is a string, and a view
+    ``NAME`` that casts them. Times are in UTC, without a zone, the only ones that views of Athena support.
 
-    :raises MwaaInputError: all tables' files lie in one folder, which Athena could only read as one table.
+    :raises MwaaInputError: the files of all tables are in one folder, which Athena would read as one table.
     """
     return [statement for table in export.tables for statement in _athena_table(export, table)]
 
@@ -252,7 +252,7 @@ def _trino_value(column: str, kind: str, is_csv: bool) -> str:
 
 
 def _location(export: Export, manifest: Manifest, table: str) -> str:
-    """Say where a table's files lie in S3; of a copy in a folder, where they were written to."""
+    """Return the location of a table's files in S3; for a copy in a folder, where they were written."""
     folder = f"table={table}/"
     here = export.files.url(folder)
     if here.startswith("s3://"):
@@ -268,7 +268,7 @@ def _partitions(exported: TableExport) -> list[str]:
 
 
 def _back(name: str) -> str:
-    """Write an identifier for Athena's DDL, which is Hive's."""
+    """Quote an identifier for Athena's DDL, which is Hive's."""
     return "`" + name.replace("`", "``") + "`"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plots as inline SVG: columns and lines over time. Colours are the page's, by class; a value is shown on hovering."""
+"""Plots as inline SVG: columns and lines over time. The page sets the colors, by class; values are shown on hover."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOG_TICKS = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 21_600, 86_400, 604_800, 2
 
 @dataclass(frozen=True)
 class Size:
-    """Of a plot in pixels, and which of the page's widths it is for."""
+    """Size of a plot in pixels, and the page width that it is for."""
 
     width: int
     height: int
@@ -28,12 +28,12 @@ class Size:
 
     @property
     def right(self) -> int:
-        """Where the plot's area ends."""
+        """Right end of the plot area."""
         return self.width - 10
 
     @property
     def bottom(self) -> int:
-        """Where the plot's area ends below."""
+        """Lower end of the plot area."""
         return self.height - 36
 
 
@@ -45,9 +45,9 @@ TOP = 12
 
 @dataclass(frozen=True)
 class Series:
-    """Values of one name; ``None`` leaves a gap.
+    """The values of one name; ``None`` leaves a gap.
 
-    :param css: class of what is drawn.
+    :param css: CSS class of the columns or the line.
     """
 
     name: str
@@ -57,10 +57,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
-    """The vertical one.
+    """The vertical axis.
 
-    :param marks: values that are marked, from the least to the greatest.
-    :param text: writes one of them.
+    :param marks: values with a mark, ascending.
+    :param text: formats one of them.
     """
 
     marks: Sequence[float]
@@ -68,7 +68,7 @@ class Axis:
     is_log: bool = False
 
     def height(self, value: float) -> float:
-        """Say how high a value is drawn, from 0 to 1."""
+        """Return the height of a value, from 0 to 1."""
         if not self.is_log:
             return value / self.marks[-1]
         low, high = math.log(self.marks[0]), math.log(self.marks[-1])
@@ -76,7 +76,7 @@ class Axis:
 
 
 def log_axis(least: float, greatest: float, text: Callable[[float], str]) -> Axis:
-    """Make a logarithmic axis of durations."""
+    """Return a logarithmic axis of durations."""
     low = max((mark for mark in _LOG_TICKS if mark <= least), default=_LOG_TICKS[0])
     high = min((mark for mark in _LOG_TICKS if mark >= greatest and mark > low), default=greatest * 1.01)
     return Axis([*(mark for mark in _LOG_TICKS if low <= mark < high), high], text, is_log=True)
@@ -92,9 +92,9 @@ def columns(
     axis: Axis | None = None,
     partial: Collection[int] = (),
 ) -> str:
-    """Draw columns, the series one upon the other, the first at the bottom.
+    """Draw columns with the series stacked, the first at the bottom.
 
-    :param partial: places of those that are paler, because they are not of a whole span of time.
+    :param partial: positions of paler columns, which cover only part of their time span.
     """
     count = len(tips)
     sums = [sum(one.values[place] or 0 for one in series) for place in range(count)]

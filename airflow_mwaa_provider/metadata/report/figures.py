@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report tells, counted in one pass over each table; only the counts are kept.
+"""The figures of a report, counted in one pass over each table; only the counts are kept.
 
-All days and hours are UTC's.
+All days and hours are in UTC.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ _OPEN_TASKS = {
 
 
 class ReportProgress(Protocol):
-    """Is told how far the reading is."""
+    """Callback for the progress of the reading."""
 
     def __call__(self, table: str, rows: int, expected_rows: int) -> None:
-        """Take the rows of a table that were read, and about how many there are."""
+        """Report the number of rows read of a table, and the approximate total."""
 
 
 @dataclass
 class Work:
-    """What one DAG's runs, or one task's instances, took.
+    """The durations of one DAG's runs, or of one task's instances.
 
-    :param count: of all, whatever their state.
+    :param count: number of all, in any state.
     :param durations: from start to end, of those that succeeded or failed.
     """
 
@@ -75,11 +75,11 @@ class Work:
 
     @property
     def failed_share(self) -> float:
-        """Of those that succeeded or failed, how many failed: 0 to 1."""
+        """Share of failures among those that succeeded or failed, from 0 to 1."""
         return self.failed / finished if (finished := self.success + self.failed) else 0.0
 
     def add(self, state: str | None, start: float | None, end: float | None) -> None:
-        """Count one."""
+        """Add one."""
         self.count += 1
         if state == "success":
             self.success += 1
@@ -91,7 +91,7 @@ class Work:
             self.durations.add(end - start)
 
     def merge(self, other: Work) -> None:
-        """Count all of another's."""
+        """Add everything that another one has counted."""
         self.count += other.count
         self.success += other.success
         self.failed += other.failed
@@ -102,7 +102,7 @@ class Work:
 class OpenItem:
     """A run, or a task instance, that has not ended.
 
-    :param age_s: since it began, or was due, until the export's end.
+    :param age_s: from its start, or the time it was due, to the end of the export.
     """
 
     age_s: float
@@ -114,13 +114,13 @@ class OpenItem:
 
 @dataclass
 class OpenItems:
-    """All that has not ended: how many, and the oldest of them."""
+    """Everything that has not ended: the number, and the oldest ones."""
 
     count: int = 0
     _oldest: list[OpenItem] = field(default_factory=list)
 
     def add(self, item: OpenItem) -> None:
-        """Count one."""
+        """Add one."""
         self.count += 1
         if len(self._oldest) < MAX_OPEN:
             heapq.heappush(self._oldest, item)
@@ -129,7 +129,7 @@ class OpenItems:
 
     @property
     def oldest(self) -> list[OpenItem]:
-        """The oldest of them, first."""
+        """The oldest ones, oldest first."""
         return sorted(self._oldest, reverse=True)
 
 
@@ -139,14 +139,14 @@ def _recent() -> list[Work]:
 
 @dataclass
 class RunFigures:
-    """The DAG runs.
+    """Figures of the DAG runs.
 
-    :param days: number of the day since 1970 -> success, failed, others.
-    :param undated: runs without any time.
-    :param types: how many of each ``run_type``.
-    :param states: how many in each state.
-    :param recent: of the last 24 hours before the export's end, of those before them, and so on.
-    :param failed_days: DAG -> number of the day -> failed runs, in the export's last days.
+    :param days: day number since 1970 -> success, failed, others.
+    :param undated: number of runs without any time.
+    :param types: number of runs by ``run_type``.
+    :param states: number of runs by state.
+    :param recent: runs of the last 24 hours before the end of the export, of the 24 hours before those, and so on.
+    :param failed_days: DAG -> day number -> failed runs, in the last days of the export.
     """
 
     all: Work = field(default_factory=Work)
@@ -163,11 +163,12 @@ class RunFigures:
 
 @dataclass
 class TaskFigures:
-    """The task instances, each as its last try was.
+    """Figures of the task instances, each by its last try.
 
-    :param delays: number of the day since 1970 -> from queued to started.
-    :param requeued: those that were queued again after they had begun, as deferred ones are: their delay is unknown.
-    :param recent: as the runs'.
+    :param delays: day number since 1970 -> delays from queued to started.
+    :param requeued: number of those that were queued again after they had started, such as deferred ones; their delay
+        is unknown.
+    :param recent: as for the runs.
     :param recent_delays: likewise, from queued to started.
     """
 
@@ -185,12 +186,12 @@ class TaskFigures:
 
 @dataclass
 class TableFigures:
-    """How large a table is, and how it grew.
+    """Size and growth of a table.
 
-    :param rows: each once, however often it was exported.
-    :param months: year times 12 plus month (from 0) -> rows; ``None`` where rows have no time of their own.
-    :param undated: rows without a time, such as tasks that never started.
-    :param first_day: number of the first row's day since 1970.
+    :param rows: number of rows, each counted once, even if it was exported several times.
+    :param months: year times 12 plus month (from 0) -> rows; ``None`` if the rows have no time.
+    :param undated: number of rows without a time, such as tasks that never started.
+    :param first_day: day number of the first row since 1970.
     """
 
     rows: int
@@ -209,9 +210,9 @@ class TableFigures:
 
 @dataclass
 class Figures:
-    """All of it; ``None`` for what the export lacks.
+    """All figures; ``None`` for a table that the export lacks.
 
-    :param span: what it is of.
+    :param span: the time that they cover.
     """
 
     runs: RunFigures | None
@@ -222,11 +223,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Span:
-    """The time that a report is of, in seconds since 1970.
+    """The time that a report covers, in seconds since 1970.
 
-    :param begin: what happened before is not counted; ``None``: nothing did.
-    :param end: when the export ends.
-    :param latest: what is later has no time that could be shown.
+    :param begin: earlier rows are not counted; ``None`` if there are none.
+    :param end: end of the export.
+    :param latest: later times cannot be shown.
     """
 
     begin: float | None
@@ -234,19 +235,19 @@ class Span:
     latest: float
 
     def known(self, moments: Sequence[float | None]) -> list[float | None]:
-        """Pass over times that nothing happened at: one row of the year 9999 would make a plot of 8,000 years."""
+        """Return ``None`` for an impossible time: one row of the year 9999 would make a plot of 8,000 years."""
         return [moment if moment is not None and _EARLIEST <= moment < self.latest else None for moment in moments]
 
     def holds(self, moment: float | None) -> bool:
-        """Whether a row of this time is counted; one without a time is where all are."""
+        """Return whether a row of this time is counted; rows without a time only if all rows are counted."""
         return self.begin is None or (moment is not None and moment >= self.begin)
 
 
 def read_figures(export: Export, progress: ReportProgress | None = None, *, since: datetime | None = None) -> Figures:
     """Read an export, once and as a stream; memory grows with the DAGs, tasks and days, not with the rows.
 
-    :param since: count rows from this time on; those without a time not at all, but in tables that have none.
-    :raises StorageError: a file of it is gone, damaged, or cannot be read.
+    :param since: count rows from this time on; rows without a time are counted only in tables that have no times.
+    :raises StorageError: a file of it is missing or damaged, or cannot be read.
     """
     tell = progress or _silent
     tables: dict[str, TableFigures] = {}
@@ -263,7 +264,7 @@ def read_figures(export: Export, progress: ReportProgress | None = None, *, sinc
 
 
 def _silent(table: str, rows: int, expected_rows: int) -> None:
-    """Tell nobody."""
+    """Report no progress."""
 
 
 def _batches(export: Export, table: str, columns: Sequence[str], tell: ReportProgress) -> Iterator[list[Sequence[Any]]]:
@@ -360,7 +361,7 @@ def _tasks(export: Export, tables: dict[str, TableFigures], span: Span, tell: Re
 def _within(
     span: Span, columns: Sequence[Sequence[Any]], moments: Sequence[float | None]
 ) -> tuple[list[Sequence[Any]], Sequence[float | None]]:
-    """Keep the rows that lie in a span."""
+    """Keep the rows within a span."""
     moments = span.known(moments)
     if span.begin is None:
         return list(columns), moments
@@ -391,7 +392,7 @@ def _table(export: Export, table: str, span: Span, tell: ReportProgress) -> Tabl
 
 
 def _time_columns(export: Export, table: str) -> list[str]:
-    """Name the table's own columns that say when a row came to be; those of state say nothing of its growth."""
+    """Return the table's columns with a row's creation time; times of a state do not show growth."""
     facts = registry.facts_of(table)
     if facts.is_state:
         return []
@@ -417,7 +418,7 @@ def _named(works: dict[Any, Work], name: Any, rest: Any) -> Work:
 
 
 class _Months(dict[int, int]):
-    """Day -> month, both as numbers."""
+    """Map a day to its month, both as numbers."""
 
     def __missing__(self, day: int) -> int:
         moment = datetime.fromtimestamp(day * DAY_S, UTC)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report as one HTML page that needs nothing else: no script, no font, no network."""
+"""The report as one self-contained HTML page: no script, no font, no network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-
 def write_page(export: Export, figures: Figures, *, title: str | None = None) -> str:
     """Write the page.
 
-    :param title: what it is called, such as the environment's name; the export's place if not given.
+    :param title: its title, such as the environment's name. The default is the location of the export.
     """
     name = escaped(title or export.label)
     body = "".join(

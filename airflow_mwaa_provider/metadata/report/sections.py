@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of the report's page. What the export lacks a part says in one sentence."""
+"""The sections of the report's page. If the export lacks data for a section, it says so in one sentence."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _PALE = " Paler columns are not of a whole {unit}."
 
 
 def recent_section(runs: RunFigures | None, tasks: TaskFigures | None, span: Span) -> str:
-    """Show the last day and the last week against those before."""
+    """Compare the last day and the last week with those before."""
     title = "Lately"
     if runs is None and tasks is None:
         return _nothing(title, "The export has neither table dag_run nor task_instance, so that nothing is known.")
@@ -173,7 +173,7 @@ def _cell(day: int, failed: int, most: int) -> str:
 
 
 def _begin_s(first_day: int, span: Span) -> float:
-    """Say from when on all is counted: what was before the first day was never there, or has been deleted."""
+    """Return the time from which everything is counted: earlier rows never existed, or have been deleted."""
     return span.begin if span.begin is not None else first_day * DAY_S
 
 
@@ -315,7 +315,7 @@ def _failures(what: str, counted: str, named: Iterable[tuple[str, Work]]) -> str
 
 
 def dags_section(runs: RunFigures | None) -> str:
-    """Show which DAGs take long."""
+    """Show which DAGs take the longest."""
     title = "Slowest DAGs"
     if runs is None:
         return _nothing(title, _lacks("dag_run", "how long runs take"))
@@ -324,7 +324,7 @@ def dags_section(runs: RunFigures | None) -> str:
 
 
 def tasks_section(tasks: TaskFigures | None) -> str:
-    """Show which tasks take long, and which take most of all time."""
+    """Show which tasks take the longest, and which take the largest share of all time."""
     if tasks is None:
         return _nothing("Slowest tasks", _lacks("task_instance", "how long tasks take"))
     works = [(name, work) for name, work in tasks.tasks.items() if work.durations.count]
@@ -383,7 +383,7 @@ def _slowest(
 
 
 def growth_section(tables: dict[str, TableFigures], span: Span) -> str:
-    """Show how tables grow, and how large they are."""
+    """Show the growth and size of tables."""
     title = "Growth of tables"
     if not tables:
         return _nothing(title, "The export has no tables.")
@@ -470,7 +470,7 @@ def _bar(share: float, css: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table; the cells are HTML, the heads are text. A head without a text is that of bars."""
+    """Write a table; cells are HTML, headers are plain text. A column with an empty header has bars."""
     head = "".join(f"<th scope=col>{escaped(text)}</th>" if text else '<th class="bar"></th>' for text in heads)
     bars = {place for place, text in enumerate(heads) if not text}
     body = "".join(

@@ -14,9 +14,9 @@ _SCALE = 1 / math.log(_GROWTH)
 
 
 class DurationSketch:
-    """Counts durations in classes, each 4% wider than the one before: between a millisecond and a year some 600.
+    """Count durations in classes, each 4% wider than the previous one: some 600 between a millisecond and a year.
 
-    A quantile is off by at most 2% of itself, or by a millisecond. Count and sum are exact.
+    A quantile is accurate to 2%, or to a millisecond. Count and sum are exact.
     """
 
     __slots__ = ("_classes", "count", "total_s")
@@ -27,7 +27,7 @@ class DurationSketch:
         self._classes: dict[int, int] = {}
 
     def add(self, seconds: float) -> None:
-        """Count one."""
+        """Add a duration."""
         self.count += 1
         self.total_s += seconds
         place = math.ceil(math.log(seconds / _LEAST_S) * _SCALE) if seconds > _LEAST_S else 0
@@ -35,14 +35,14 @@ class DurationSketch:
         classes[place] = classes.get(place, 0) + 1
 
     def merge(self, other: DurationSketch) -> None:
-        """Count all of another's."""
+        """Add everything that another one has counted."""
         self.count += other.count
         self.total_s += other.total_s
         for place, count in other._classes.items():
             self._classes[place] = self._classes.get(place, 0) + count
 
     def quantile(self, share: float) -> float | None:
-        """Give the shortest duration that at least that share of all does not exceed; ``None`` where there is none."""
+        """Return the shortest duration that at least this share does not exceed; ``None`` if there is none."""
         if not self.count:
             return None
         wanted = max(1, math.ceil(share * self.count))

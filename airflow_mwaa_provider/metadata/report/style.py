@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the page looks: one column of cards, system fonts, blue against orange, light and dark as the reader's system."""
+"""The style of the page: one column of cards, system fonts, blue and orange, light or dark as the system prefers."""
 
 from __future__ import annotations
 

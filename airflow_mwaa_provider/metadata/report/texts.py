@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a report writes numbers, times and names. Names are anybody's text: nothing goes into a page but through here."""
+"""Format numbers, times and names for a report. Names can be any string, so every string in a page is escaped here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TICK_STEPS = (1, 2, 2.5, 5, 10)
 
 
 def escaped(text: object) -> str:
-    r"""Write a text for HTML, in an attribute or outside of one; a line break, and what cannot be seen, as ``\n``."""
+    r"""Escape a string for HTML, also for attributes; write line breaks and invisible characters as ``\n``."""
     shown = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "replace").decode() for letter in str(text)
     )
@@ -37,12 +37,12 @@ def escaped(text: object) -> str:
 
 
 def count_text(count: float) -> str:
-    """Write a count: ``1,234,567``."""
+    """Format a count: ``1,234,567``."""
     return f"{count:,.0f}"
 
 
 def short_count_text(count: float) -> str:
-    """Write a count for an axis: ``1.2M``."""
+    """Format a count for an axis: ``1.2M``."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= size:
             return f"{count / size:.3g}{letter}"
@@ -50,7 +50,7 @@ def short_count_text(count: float) -> str:
 
 
 def share_text(share: float) -> str:
-    """Write a share in percent; what is more than nothing is never shown as 0."""
+    """Format a share in percent; a share above zero is never shown as 0."""
     if 0 < share < 0.001:
         return "<0.1%"
     if 0.999 < share < 1:
@@ -59,7 +59,7 @@ def share_text(share: float) -> str:
 
 
 def bytes_text(size: int) -> str:
-    """Write a size: ``393 MB``, in powers of ten."""
+    """Format a size: ``393 MB``, in powers of ten."""
     for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if size >= unit:
             return f"{size / unit:.3g} {name}" if size < 999.5 * unit else f"{size / unit:.0f} {name}"
@@ -67,7 +67,7 @@ def bytes_text(size: int) -> str:
 
 
 def duration_text(seconds: float | None) -> str:
-    """Write a duration, in the unit that suits it, with two or three digits."""
+    """Format a duration in a suitable unit, with two or three digits."""
     if seconds is None:
         return NO_VALUE
     if seconds < 1:
@@ -80,12 +80,12 @@ def duration_text(seconds: float | None) -> str:
 
 
 def hours_text(seconds: float) -> str:
-    """Write a sum of durations in hours: ``1,234.5 h``."""
+    """Format a sum of durations in hours: ``1,234.5 h``."""
     return f"{seconds / 3600:,.1f}"
 
 
 def moment_text(moment: datetime | None) -> str:
-    """Write a point in time: ``22 Nov 2025, 03:15 UTC``."""
+    """Format a point in time: ``22 Nov 2025, 03:15 UTC``."""
     if moment is None:
         return NO_VALUE
     moment = moment.astimezone(UTC)
@@ -93,23 +93,23 @@ def moment_text(moment: datetime | None) -> str:
 
 
 def day_text(day: int, *, with_year: bool = True) -> str:
-    """Write a day, given as a number since 1970: ``22 Nov 2025``."""
+    """Format a day, given as a day number since 1970: ``22 Nov 2025``."""
     date = datetime.fromtimestamp(day * DAY_S, UTC)
     return f"{date.day} {_MONTHS[date.month - 1]}{f' {date.year}' if with_year else ''}"
 
 
 def month_text(month: int) -> str:
-    """Write a month, given as year times 12 plus month from 0: ``Nov 2025``."""
+    """Format a month, given as year times 12 plus month from 0: ``Nov 2025``."""
     return f"{_MONTHS[month % 12]} {month // 12}"
 
 
 def month_s(month: int) -> float:
-    """Return when a month begins, given as year times 12 plus month from 0, in seconds since 1970."""
+    """Return the start of a month, given as year times 12 plus month from 0, in seconds since 1970."""
     return datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp()
 
 
 def ticks(greatest: float, count: int = 4) -> list[float]:
-    """Give round numbers for an axis from 0 that reaches the greatest value."""
+    """Return round numbers for an axis from 0 up to the greatest value."""
     if greatest <= 0:
         return [0, 1]
     size = 10 ** math.floor(math.log10(greatest / count))
@@ -118,10 +118,10 @@ def ticks(greatest: float, count: int = 4) -> list[float]:
 
 
 class Bins:
-    """A span of days, divided into days, weeks from Monday, or months, so that not too many columns come of it.
+    """A span of days, divided into days, weeks from Monday, or months, to limit the number of columns.
 
-    :param first: number of the first day since 1970.
-    :param last: of the last one.
+    :param first: day number of the first day since 1970.
+    :param last: day number of the last day.
     """
 
     def __init__(self, first: int, last: int) -> None:
@@ -138,11 +138,11 @@ class Bins:
         return len(self.starts)
 
     def place(self, day: int) -> int:
-        """Say in which of them a day lies."""
+        """Return the index of the bin that a day is in."""
         return self._places[self.start_of(day)]
 
     def start_of(self, day: int) -> int:
-        """Give the first day of the one that a day lies in."""
+        """Return the first day of the bin that a day is in."""
         if self.unit == "day":
             return day
         if self.unit == "week":
@@ -150,7 +150,7 @@ class Bins:
         return day - datetime.fromtimestamp(day * DAY_S, UTC).day + 1
 
     def partial(self, begin_s: float, end_s: float) -> set[int]:
-        """Say which of them lie only in part between two points in time, in seconds since 1970."""
+        """Return the bins that are only partly between two points in time, in seconds since 1970."""
         return {
             place
             for place, start in enumerate(self.starts)
@@ -158,12 +158,12 @@ class Bins:
         }
 
     def label(self, place: int) -> str:
-        """Name one, for a tooltip."""
+        """Return the name of a bin, for a tooltip."""
         text = day_text(self.starts[place])
         return {"day": text, "week": f"Week of {text}", "month": text.partition(" ")[2]}[self.unit]
 
     def tick(self, place: int) -> tuple[str, str]:
-        """Name one below an axis: a short text, and the year."""
+        """Return the name of a bin below an axis: a short string, and the year."""
         day, month, year = day_text(self.starts[place]).split()
         return (month if self.unit == "month" else f"{day} {month}"), year
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of JSON answers as text, letter for letter as PostgreSQL's COPY writes the same values.
+"""Values of JSON answers as text, exactly as PostgreSQL's COPY writes the same values.
 
 Source: ``CopyAttributeOutCSV``, ``timestamptz_out`` and ``float8out`` of PostgreSQL 18, with the settings of an export
-(UTC, ISO dates, shortest floats); a test compares them with a server. Floats over 2**53, which no duration is, may get
-a digit more there, for the same number.
+(UTC, ISO dates, shortest floats); a test compares them with a server. Floats over 2**53, which no duration reaches,
+may have one more digit there, for the same number.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _FIXED_FROM, _FIXED_TO = -4, 15
 
 
 def parse_datetime(text: Any) -> datetime | None:
-    """Read a point in time as the API writes it.
+    """Parse a point in time as the API writes it.
 
-    :raises ValueError: it is none, or has no time zone.
+    :raises ValueError: it is not a time, or has no time zone.
     """
     if text is None:
         return None
@@ -45,25 +45,25 @@ def parse_datetime(text: Any) -> datetime | None:
 
 
 def micros(time: datetime) -> int:
-    """Give the microseconds since 1970, without what a float would lose."""
+    """Return the microseconds since 1970, without the loss of a float."""
     return (time - _EPOCH) // _MICROSECOND
 
 
 def written_time(time_us: int) -> str:
-    """Write microseconds since 1970 for a filter of the API; a Z has nothing that a URL could change."""
+    """Write microseconds since 1970 for a filter of the API; with a Z, because a URL could change a +."""
     return (_EPOCH + time_us * _MICROSECOND).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def text_of(kind: str) -> Callable[[Any], str]:
-    """Give what writes a value, not ``None``, of a type of PostgreSQL's.
+    """Return a function that writes a value, not ``None``, of a PostgreSQL type.
 
-    What it gives raises ValueError for a value that is none of that type.
+    The function raises ValueError for a value of another type.
     """
     return _WRITERS.get(kind, _text)
 
 
 def csv_line(values: Sequence[str | None]) -> bytes:
-    r"""Write a row: NULL as nothing, quotes only where they are needed, and around ``""`` and a lone ``\.``."""
+    r"""Write a row: NULL as nothing, quotes only if they are required, and around ``""`` and a lone ``\.``."""
     if len(values) == 1 and values[0] == r"\.":
         return b'"\\."\n'
     return (",".join(["" if value is None else _quoted(value) for value in values]) + "\n").encode()

@@ -17,13 +17,13 @@ __all__ = ["is_within", "read_destinations"]
 def read_destinations(written: str) -> tuple[str, ...]:
     """Parse places separated by commas: ``s3://bucket/exports, s3://other``.
 
-    :return: each without a slash at its end.
-    :raises MwaaInputError: one of them is not a place in S3.
+    :return: each without a trailing slash.
+    :raises MwaaInputError: one of them is not an S3 URI.
     """
     places = [place.strip() for place in written.split(",") if place.strip()]
     for place in places:
         if S3Uri.parse(place) is None:
-            raise MwaaInputError(f"{place!r} is not a place in S3. Write s3://BUCKET/PREFIX.")
+            raise MwaaInputError(f"{place!r} is not an S3 URI. Write s3://BUCKET/PREFIX.")
     return tuple(place.rstrip("/") for place in places)
 
 
