@@ -144,10 +144,10 @@ def test_at_a_terminal_several_are_asked_for(terminal: Terminal, world: World, a
         (["connections", "set", "env3", "c", f"no uri {HUSH}"], 2, "its URI cannot be read"),
         (["connections", "set", "env3", "c", f'{{"password": "{HUSH}", "password": 1}}'], 2, "is repeated"),
         (["connections", "set", "env3", "c", f'{{"conn_type": "http", "x": "{HUSH}"}}'], 2, "unknown field 'x'"),
-        (["connections", "set", "env3", "a b", "http://"], 2, "Airflow takes letters, digits"),
+        (["connections", "set", "env3", "a b", "http://"], 2, "Airflow accepts only letters, digits"),
         (["connections", "get", "env3", "c", "--transport", "cli"], 2, "cannot go through MWAA's CLI endpoint"),
-        (["pools", "set", "env3", "p", "many"], 2, "no whole number"),
-        (["pools", "set", "env3", "p", '{"slots": "4"}'], 2, "no whole number"),
+        (["pools", "set", "env3", "p", "many"], 2, "is not an integer"),
+        (["pools", "set", "env3", "p", '{"slots": "4"}'], 2, "is not an integer"),
         (["pools", "list", "no-env"], 1, "no such environment"),
     ],
 )

@@ -110,7 +110,7 @@ def test_nothing_is_cleared_where_the_input_is_wrong_or_another_run_would_be_hit
     with pytest.raises(DagRunNotFound):
         environment.clear_tasks("etl", "three")
     airflow.clears_other_runs = True
-    with pytest.raises(UnexpectedAnswer, match=r"would clear tasks of run 'two' .*; nothing was cleared"):
+    with pytest.raises(UnexpectedAnswer, match=r"would also clear tasks of run 'two' .*; nothing was cleared"):
         environment.clear_tasks("etl", "one")
     assert [task["state"] for task in airflow.tasks] == before
 

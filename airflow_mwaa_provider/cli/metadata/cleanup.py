@@ -144,7 +144,7 @@ def clean(*, output: str, yes: bool, **given: Any) -> None:
     try:
         with signals_as_interrupts():
             if not yes and not sys.stdin.isatty():
-                raise MwaaInputError("Nobody is there to be asked: give --yes, or look with metadata plan first.")
+                raise MwaaInputError("No terminal to ask for confirmation: use --yes, or run metadata plan first.")
             with _counting() as counting:
                 cleaner, routes = _cleaner(given, counting)
                 found = None if yes else cleaner.plan()
