@@ -316,7 +316,7 @@ def test_the_docs_table_is_what_is_measured() -> None:
     assert all(f"`{table}`" in text for table in SIZED_TABLES)
     assert f"{measures.NEWEST_RUNS:,}" in text
     assert "*What it costs in CloudWatch.* 37 metrics" in text
-    assert f"by route `rest` {len(metadata_metrics(by_rest, 'e'))}," in text
+    assert f"{len(metadata_metrics(by_rest, 'e'))} by route `rest`," in text
 
 
 # -- route api -------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def test_without_the_environments_name_nothing_is_published(
 ) -> None:
     monkeypatch.delenv("AIRFLOW_ENV_NAME", raising=False)
     operator.env_name = None
-    with pytest.raises(MwaaInputError, match=r"\(AIRFLOW_ENV_NAME\).* Give env_name"):
+    with pytest.raises(MwaaInputError, match=r"AIRFLOW_ENV_NAME is not set, .* Give env_name"):
         operator.execute({})
     assert not cloudwatch.sent
     monkeypatch.setenv("AIRFLOW_ENV_NAME", "own")

@@ -264,7 +264,7 @@ def test_what_never_rests_is_said() -> None:
         api.task(run, "new", number)
 
     api.before = turn
-    with pytest.raises(UnexpectedAnswer, match="in each of 8 readings") as caught:
+    with pytest.raises(UnexpectedAnswer, match="during each of 8 readings") as caught:
         read(api, "task_instance")
     assert "\n" not in str(caught.value)
 

@@ -81,7 +81,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(lab, data
         "has no column 'start'": {"tables": ["dag_run.start"]},
         "twice": {"tables": ["dag_run", "dag_run"]},
         "is empty": {"tables": []},
-        "is a text": {"tables": "dag_run"},
+        "is a string": {"tables": "dag_run"},
         "No table is left": {"tables": ["dag_run"], "exclude": ["dag_run"]},
         "there are csv and parquet": {"file_format": "xlsx"},
         "unknown for csv": {"compression": "snappy"},

@@ -176,5 +176,5 @@ def test_a_new_file_is_found_with_its_python_and_pins(tmp_path: Path, monkeypatc
         "sqlalchemy": "2.1.0",
     }
     (folder / "3.4.2.txt").write_text((folder / "3.4.1.txt").read_text())
-    with pytest.raises(MwaaInputError, match=r"^3\.4\.2\.txt: its header does not say which image it is of\. Add it"):
+    with pytest.raises(MwaaInputError, match=r"^3\.4\.2\.txt: its header does not name its image\. Add it"):
         image_constraints.python_of("3.4.2")

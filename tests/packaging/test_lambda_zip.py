@@ -122,7 +122,7 @@ def test_the_command_says_what_to_set_up(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--output", "t.tar"], "neither a FILE.zip nor one of text, json"),
-        (["--output", "a.zip", "--output", "b.zip"], "give one file"),
+        (["--output", "a.zip", "--output", "b.zip"], "name only one file"),
         (["--handler", "other"], "trigger"),
     ],
 )

@@ -319,13 +319,16 @@ def test_sources_that_cannot_be_used_are_named(plugins: Path, tmp_path: Path) ->
     broken.write_bytes(zipped(("plugins/a.py", b""), ("plugins/b.py", b"print 'x'")))
     assert "broken.zip: plugins/: Everything is in one folder" in refused(broken)
     assert refused(broken).endswith(f"Errors in all: 2; --check {broken} lists them.")
-    for name in ("back\\slash.txt", os.fsdecode(b"bad\xe9.txt")):
+    for name, why in (
+        ("back\\slash.txt", "a valid name "),
+        (os.fsdecode(b"bad\xe9.txt"), "valid UTF-8; rename the file"),
+    ):
         (plugins / name).write_bytes(b"")
-        assert refused(plugins).startswith(f"{plugins}: {name!r} is not a valid name ")
+        assert refused(plugins).startswith(f"{plugins}: {name!r} is not {why}")
         (plugins / name).unlink()
     hadoop = hadoop_tar(tmp_path / "hadoop-3.3.6.tar.gz")
-    assert "is an archive, which MWAA does not unpack. Give it as --hadoop or --hive if it is that" in refused(hadoop)
-    assert refused(hadoop).endswith("of a source distribution build a wheel: pip wheel hadoop-3.3.6.tar.gz.")
+    assert "is an archive, which MWAA does not unpack. Give Hadoop or Hive as --hadoop or --hive" in refused(hadoop)
+    assert refused(hadoop).endswith("build a wheel of a source distribution: pip wheel hadoop-3.3.6.tar.gz.")
     assert refused(binaries=Binaries(hive=hadoop)).endswith(
         "Download the binary release of Apache Hive, not its sources."
     )
@@ -342,7 +345,9 @@ def test_sources_that_cannot_be_used_are_named(plugins: Path, tmp_path: Path) ->
     assert "hadoop-3/x is a symbolic link that leads out" in refused(binaries=Binaries(hadoop=evil))
     for folder in ("hadoop $(touch PWN)", "hadoop`id`", 'hadoop"', "hadoop;id", "hädoop", os.fsdecode(b"hadoop\xff")):
         evil = tar_gz(tmp_path / "evil.tar.gz", {f"{folder}/bin/hadoop": b""})
-        assert refused(binaries=Binaries(hadoop=evil)).endswith("Download the archive again, from its maker."), folder
+        assert refused(binaries=Binaries(hadoop=evil)).endswith("Download the archive again, from its publisher."), (
+            folder
+        )
     arm = oracle_zip(tmp_path / "arm.zip", ARM)
     assert refused(binaries=Binaries(oracle=arm)).endswith("Download the one for Linux x86-64.")
     other = tmp_path / "client.zip"
@@ -560,7 +565,7 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: py
     for arguments in ((".", ""), *((".", option, "") for option in options)):
         done = run(*arguments)
         assert (done.exit_code, [path.name for path in tmp_path.iterdir()]) == (2, ["plugin.py"]), arguments
-        assert "It is empty. Give a path" in done.output or arguments[1] == "--output"
+        assert "It is empty. Write a path" in done.output or arguments[1] == "--output"
 
 
 def test_another_file_is_replaced_only_by_force(plugins: Path, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def pip() -> Iterator[Parser]:
 
 
 def as_pip(line: Line) -> list[Any]:
-    if line.kind is Kind.INVALID and not line.options and line.text != line.asked:
+    rest = line.text.strip().removeprefix(line.asked).split()
+    # Options that cannot be read; after "--" pip takes everything, so that only the requirement can be wrong.
+    if line.kind is Kind.INVALID and not line.options and rest and rest[0] != "--":
         return [line.number, None, {}]
     found: dict[str, list[str]] = {}
     for name, value in line.options:
@@ -82,6 +84,7 @@ TEXTS = st.lists(st.one_of(NAMES, VERSIONS, OPTIONS, SPACES, ENDS, st.just("${HO
 @example(text="a==1 \\\n  --hash=sha256:00 \\\n  --hash=sha256:11\n")
 @example(text="a\\\n# c\nb")
 @example(text="-r a.txt -c b.txt # c\n")
+@example(text="${HOME_} --")
 def test_lines_and_options_are_those_that_pip_reads(text: str, pip: Parser) -> None:
     assert [as_pip(line) for line in parse(text)] == pip(text)
 

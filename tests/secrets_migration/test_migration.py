@@ -100,12 +100,12 @@ def test_names_tags_key_and_description(service: SecretsService, move: Callable[
         ({}, {"ä b": "x"}, r"variable 'ä b': .* not ' ' 'ä'"),
         ({}, {"big": CANARY.ljust(77_000)}, r"variable 'big': it has 77,000 bytes, and a secret holds 65,536"),
         ({}, {"empty": ""}, "variable 'empty': it is empty"),
-        ({}, {"n" * 240: "x", "x": "***"}, "variable 'x': its value is, or holds, the mask"),
+        ({}, {"n" * 240: "x", "x": "***"}, "variable 'x': its value is, or contains, the mask"),
         ({"p": {"conn_type": "aws", "password": "***"}}, {}, "connection 'p': contains the mask"),
         ({"e": {"conn_type": "aws", "extra": '{"k": "***"}'}}, {}, "connection 'e': contains the mask"),
         ({"t": {"conn_type": "my-type"}}, {}, "connection 't': a secret cannot hold the type 'my-type'"),
         ({"u": f"nonsense {CANARY}"}, {}, "connection 'u': its URI cannot be read"),
-        ({}, {"nul": f"{CANARY}\0"}, "variable 'nul': its value holds a NUL"),
+        ({}, {"nul": f"{CANARY}\0"}, "variable 'nul': its value contains a NUL"),
     ],
 )
 def test_what_cannot_be_moved_is_named_before_anything_is_written(
@@ -135,7 +135,7 @@ def test_a_secret_that_is_to_be_deleted(service: SecretsService, move: Callable[
     service.calls.clear()
     with pytest.raises(
         MigrationRefused,
-        match="'airflow/variables/a' is scheduled for deletion; wait until it is gone, or set restore_deleted",
+        match="'airflow/variables/a' is scheduled for deletion; wait until it is deleted, or set restore_deleted",
     ):
         move(documents({}, VARIABLES))
     assert written(service) == 0
@@ -212,7 +212,7 @@ def test_throttling_is_waited_out_until_a_deadline(service: SecretsService, move
         ("GetSecretValue", error("AccessDeniedException", "no"), "Allow secretsmanager:GetSecretValue"),
         ("CreateSecret", error("AccessDeniedException", "not authorized: kms:Encrypt"), "Allow kms:GenerateDataKey"),
         ("CreateSecret", error("EncryptionFailure", "key"), "the KMS key may not be used"),
-        ("CreateSecret", error("UnrecognizedClientException", "x"), "the AWS credentials were refused"),
+        ("CreateSecret", error("UnrecognizedClientException", "x"), "the AWS credentials were rejected"),
     ],
 )
 def test_what_is_refused_names_what_to_allow(

@@ -88,7 +88,7 @@ def test_what_a_task_gets_is_read_by_name(
     backend = make(folder)
     assert backend.get_connection("mine").password == CANARY
     assert backend.get_variable("v") == CANARY
-    with pytest.raises(MwaaInputError, match=r"connections: patterns need a list of the names, and AIRFLOW_ENV_NAME"):
+    with pytest.raises(MwaaInputError, match=r"connections: patterns need a list of all names, and AIRFLOW_ENV_NAME"):
         execute(source="task", variables=[])
 
 
