@@ -210,7 +210,7 @@ def test_what_the_database_refuses(lab, large, bucket) -> None:
     ):
         pass
     with (
-        pytest.raises(NotAirflowMetadata, match="not Airflow.s metadata database"),
+        pytest.raises(NotAirflowMetadata, match="not Airflow's metadata database"),
         DatabaseSource(Database.from_url(lab.postgres.url("template1"))),
     ):
         pass
