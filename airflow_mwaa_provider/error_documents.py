@@ -21,6 +21,7 @@ __all__ = ["as_dict", "as_line", "class_of", "from_dict", "read_line"]
 
 # Parts of the message, which is sent whole: who receives it has no options of its own to name in it.
 _IN_THE_MESSAGE = {"advice", "parameter"}
+_ACTION = re.compile(r"[\w:]+")
 _LINE = re.compile(r"([A-Z]\w+)(?:\[([\w:]+)\])?: (.+)", re.DOTALL)
 
 
@@ -60,9 +61,9 @@ def class_of(document: Mapping[str, Any]) -> type[MwaaError]:
 
 
 def as_line(error: MwaaError) -> str:
-    """Return an error in one line, with its class and the AWS action that is not allowed."""
-    action = getattr(error, "action", None)
-    return f"{_public_name(error)}{f'[{action}]' if action else ''}: {error}"
+    """Return an error in one line, with its class and the first AWS action that is not allowed."""
+    action = _ACTION.match(getattr(error, "action", None) or "")
+    return f"{_public_name(error)}{f'[{action[0]}]' if action else ''}: {error}"
 
 
 def read_line(line: str) -> dict[str, Any] | None:

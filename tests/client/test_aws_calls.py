@@ -124,6 +124,18 @@ def test_a_connection_that_was_never_trusted_has_done_nothing(page_server: PageS
             "kms:GenerateDataKey, kms:Decrypt",
         ),
         ("AccessDeniedException", "Access to KMS is not allowed", "kms:GenerateDataKey, kms:Decrypt"),
+        (
+            "AccessDenied",
+            "User: arn:aws:sts::1:assumed-role/mwaa-KMS/x is not authorized to perform: s3:PutObject on resource: y",
+            "s3:PutObject",
+        ),
+        (
+            "AccessDenied",
+            "role KMS is not authorized to perform: kms:GenerateDataKey on resource: z",
+            "kms:GenerateDataKey, kms:Decrypt",
+        ),
+        ("AccessDenied", "The KMS key is disabled", "kms:GenerateDataKey, kms:Decrypt"),
+        ("AccessDenied", "no access to log group airflow-KMS-Task", "s3:PutObject"),
         ("EncryptionFailure", "no such key", "kms:GenerateDataKey, kms:Decrypt"),
         ("AccessDenied", "role x is not authorized to write arn:aws:s3:::my-kms-bucket/kms:x", "s3:PutObject"),
     ],

@@ -61,6 +61,13 @@ def test_another_form_is_an_error_too(document: dict[str, object]) -> None:
     assert type(from_dict(document)) is MwaaError
 
 
+@pytest.mark.parametrize("action", ["kms:GenerateDataKey, kms:Decrypt", "kms:GenerateDataKey and kms:Decrypt"])
+def test_a_line_has_the_first_of_several_actions(action: str) -> None:
+    line = as_line(AccessDenied("s3://b/k: refused.", action=action))
+    assert line == "AccessDenied[kms:GenerateDataKey]: s3://b/k: refused."
+    assert read_line(line) is not None
+
+
 @pytest.mark.parametrize("action", [None, "s3:PutObject"])
 def test_one_line_is_read_back(action: str | None) -> None:
     error = AccessDenied("s3://b/k: refused. Allow it.", action=action)

@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
 from cryptography.fernet import Fernet
 
+from airflow_mwaa_provider.client.aws.secrets_manager import SecretsManager
 from airflow_mwaa_provider.client.models import Connection
-from airflow_mwaa_provider.client.secrets_migration.items import Kind, Patterns
+from airflow_mwaa_provider.client.secrets_migration.items import Kind, Patterns, variable_found
 from airflow_mwaa_provider.client.secrets_migration.migration import Step
 from airflow_mwaa_provider.client.secrets_migration.options import MigrationOptions, Names
+from airflow_mwaa_provider.client.secrets_migration.reading_back import reader
 from airflow_mwaa_provider.client.secrets_migration.source import EnvironmentSource
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
@@ -24,10 +28,14 @@ from airflow_mwaa_provider.exceptions import (
     SecretsError,
     Throttled,
 )
+from airflow_mwaa_provider.secrets.read_back import ReadBack
 from scripts.lib import canary
+from tests.client.page_server import PageServer, _page_server, page_server
 from tests.client.world import World
 from tests.secrets.conftest import FERNET_KEY, SecretsService, error
 from tests.secrets_migration.conftest import ALL, Metadata, documents
+
+__all__ = ["_page_server", "page_server"]
 
 CANARY = canary.value()
 CONNECTIONS = {"db": f"postgres://u:{CANARY}@h/s", "web": {"conn_type": "http", "host": "https://h"}}
@@ -223,6 +231,47 @@ def test_what_is_refused_names_what_to_allow(
         move(documents({}, {"a": CANARY}))
     assert CANARY not in str(denied.value)
     assert len(str(denied.value).splitlines()) == 1
+
+
+def test_a_listing_leaves_nothing_of_its_secrets_in_logs(
+    service: SecretsService, move: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    move(documents({}, {"a": {"value": "x", "description": f"about {CANARY}"}}))
+    client = boto3.client(
+        "secretsmanager",
+        endpoint_url=service.url,
+        region_name="eu-west-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+        aws_session_token="a-session-token",
+    )
+    caplog.set_level(logging.DEBUG)
+    assert SecretsManager(client).list("airflow/variables/") == {"airflow/variables/a": f"about {CANARY}"}
+    assert CANARY not in caplog.text
+    assert "a-session-token" not in caplog.text
+    client.get_random_password()
+    assert "a-session-token" in caplog.text, "botocore writes it otherwise"
+
+
+def test_a_page_that_answers_instead_of_secrets_manager_is_named_when_reading_back(page_server: PageServer) -> None:
+    client = boto3.client(
+        "secretsmanager",
+        endpoint_url=page_server.url,
+        region_name="eu-west-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+    )
+    SecretsManager(client)
+    names = Names()
+    backend = ReadBack(
+        client, connections_prefix=names.connections_prefix, variables_prefix=names.variables_prefix, sep=names.sep
+    )
+    with pytest.raises(SecretsError, match=r"'airflow/variables/x'.* what answered is not Secrets Manager"):
+        reader(backend, names)(Kind.VARIABLE, "x")
+
+
+def test_a_problem_names_its_key_once_whatever_spaces_are_in_it() -> None:
+    assert variable_found("a  b", "***").problem.startswith("its value is, or contains, the mask")
 
 
 def test_without_batches_secrets_are_read_one_by_one(service: SecretsService, move: Callable[..., Any]) -> None:

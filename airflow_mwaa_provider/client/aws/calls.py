@@ -23,7 +23,7 @@ from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaError, 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["AwsCalls", "aws_error"]
+__all__ = ["AnotherAnswered", "AwsCalls", "aws_error"]
 
 _THROTTLED = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
 _DENIED = {"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"}
@@ -32,7 +32,9 @@ _BAD_CREDENTIALS = {
     "MissingAuthenticationToken", "SignatureDoesNotMatch", "UnrecognizedClientException",
 }  # fmt: skip
 _KMS = {"DecryptionFailure", "EncryptionFailure", "InvalidKeyId", "KMSAccessDeniedException"}
-_OF_KMS = re.compile(r"\bKMS\b|\bkms:[A-Z]")
+# AWS's message also has the names of the caller and of the resource, which may be "KMS".
+_NOT_ALLOWED = re.compile(r"not authorized to perform:? (\S+)")
+_OF_KMS = re.compile(r"\bAccess to KMS\b|\bKMS key\b|\bkms:[A-Z]")
 _KMS_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
 _WITHOUT_CREDENTIALS = ("CredentialRetrievalError", "NoCredentialsError", "NoRegionError", "PartialCredentialsError")
 _HTML = re.compile(
@@ -42,7 +44,7 @@ _UNSENT = ("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionErr
 _INVALID = ("InvalidFormat", "InvalidParameter", "Malformed", "Missing", "Validation")
 
 
-class _AnotherAnswered(Exception):
+class AnotherAnswered(Exception):
     """An answer is not from the service."""
 
 
@@ -112,7 +114,7 @@ class AwsCalls:
                 if is_answer and (member is None or member in answer):
                     return answer
                 found: MwaaError = _no_answer(where, self._service, is_mutating=is_mutating)
-            except (_AnotherAnswered, ResponseParserError, KeyError):  # KeyError: botocore's, for unexpected XML
+            except (AnotherAnswered, ResponseParserError, KeyError):  # KeyError: botocore's, for unexpected XML
                 found = _no_answer(where, self._service, is_mutating=is_mutating)
             except (BotoCoreError, ClientError) as error:
                 found = aws_error(where, self._service, error, action=allowing, is_mutating=is_mutating, hidden=hidden)
@@ -152,11 +154,13 @@ def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating:
 
     :param where: what was called, for the message.
     :param service: the service's name.
-    :param error: botocore's ``ClientError`` or ``BotoCoreError``.
+    :param error: botocore's ``ClientError`` or ``BotoCoreError``, or :class:`AnotherAnswered`.
     :param action: the IAM action of the call.
     :param is_mutating: whether a failure leaves a doubt that matters.
     :param hidden: a secret value that was sent; a reason that repeats it is left out.
     """
+    if isinstance(error, AnotherAnswered):
+        return _no_answer(where, service, is_mutating=is_mutating)
     response = getattr(error, "response", None)
     if response is None:
         return _unanswered(where, service, error, is_mutating=is_mutating)
@@ -166,7 +170,7 @@ def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating:
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
     if code in _THROTTLED or status == 429:
         return Throttled(f"{where}: throttled ({words}). Make fewer calls at once, or try again later.", transient=True)
-    if code in _KMS or (code in _DENIED and _OF_KMS.search(words)):
+    if code in _KMS or (code in _DENIED and _concerns_kms(words)):
         return AccessDenied(
             f"{where}: the KMS key may not be used ({code}: {words}). Allow {' and '.join(_KMS_ACTIONS)} on it.",
             action=", ".join(_KMS_ACTIONS),
@@ -186,6 +190,11 @@ def aws_error(where: str, service: str, error: Any, *, action: str, is_mutating:
     if code.startswith(_INVALID):
         return _InvalidRequest(f"{where}: {service} rejected it as invalid ({words}). Correct it.", code=code)
     return AwsError(f"{where}: {service} answered {code} ({words}). Correct that, and try again.", code=code)
+
+
+def _concerns_kms(words: str) -> bool:
+    found = _NOT_ALLOWED.search(words)
+    return found[1].startswith("kms:") if found else bool(_OF_KMS.search(words))
 
 
 def _unanswered(where: str, service: str, error: Any, *, is_mutating: bool) -> MwaaError:
@@ -212,13 +221,13 @@ def _check_body(response_dict: Mapping[str, Any] | None = None, **_: Any) -> Non
 
     Neither its content type nor a missing request id identifies it: stand-ins for AWS label XML as HTML, and have none.
 
-    :raises _AnotherAnswered: it is one.
+    :raises AnotherAnswered: it is one.
     """
     if response_dict is None or response_dict["status_code"] >= 300:
         return
     body = response_dict["body"]
     if isinstance(body, bytes) and _HTML.match(body):
-        raise _AnotherAnswered
+        raise AnotherAnswered
 
 
 def _no_answer(where: str, service: str, *, is_mutating: bool) -> MwaaError:

@@ -100,7 +100,7 @@ class SecretsManager:
         """Return the names of all secrets that begin with a prefix, with their descriptions."""
         found: dict[str, str] = {}
         filters = [{"Key": "name", "Values": [prefix]}]
-        with _own_errors(prefix):
+        with _own_errors(prefix), values_kept_out_of_logs():
             for page in self._calls.pages("ListSecrets", _where(prefix), Filters=filters, MaxResults=100):
                 for secret in page.get("SecretList", ()):
                     if secret["Name"].startswith(prefix) and not secret.get("DeletedDate"):
@@ -210,7 +210,7 @@ def problem_of_value(text: str) -> str:
 def read_error(name: str, error: Any) -> MwaaError:
     """Return the error for a secret that another client could not read.
 
-    :param error: botocore's ``ClientError`` or ``BotoCoreError``.
+    :param error: as :func:`~airflow_mwaa_provider.client.aws.calls.aws_error` takes it.
     """
     found = aws_error(
         f"{_where(name)}: GetSecretValue", _SERVICE, error, action="secretsmanager:GetSecretValue", is_mutating=False

@@ -77,13 +77,12 @@ class RestCaller(Backend):
         if answer.status < 300 and not _is_page(answer.body):
             return answer.body
         from_plugin = request.path.startswith(PLUGIN_PREFIX)
-        detail = mask_secrets(
-            _detail(answer.body, _LONG_DETAIL if from_plugin else _DETAIL), list(_secrets(request.json))
-        )
+        sent = list(_secrets(request.json))
+        detail = mask_secrets(_detail(answer.body, _LONG_DETAIL if from_plugin else _DETAIL), sent)
         refusal = _refusal(answer, where, self._env_name, not_found, request.is_mutating, detail)
         if isinstance(refusal, AirflowError) and from_plugin and isinstance(answer.body, dict):
             remote = answer.body.get("error")
-            refusal.remote = remote if isinstance(remote, dict) else None
+            refusal.remote = _masked(remote, sent) if isinstance(remote, dict) else None
         raise refusal
 
     def request_fields(self, request: RestRequest, *fields: str, **keywords: Any) -> dict[str, Any]:
@@ -243,6 +242,15 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _texts(item)
+
+
+def _masked(value: Any, secrets: list[str]) -> Any:
+    """Return an error that the plugin sent, its strings masked and shortened like a detail."""
+    if isinstance(value, str):
+        return mask_secrets(truncate(value, _LONG_DETAIL), secrets)
+    if isinstance(value, dict):
+        return {name: _masked(item, secrets) for name, item in value.items()}
+    return [_masked(item, secrets) for item in value] if isinstance(value, list) else value
 
 
 def _detail(body: Any, longest: int) -> str:

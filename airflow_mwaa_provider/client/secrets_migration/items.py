@@ -104,5 +104,5 @@ def variable_found(key: str, item: Any, description: str | None = None) -> Found
 
 
 def _reason(error: MwaaInputError, subject: str) -> str:
-    """Return what is wrong, without the subject at its beginning."""
-    return str(error).removeprefix(subject).removeprefix(":").strip().rstrip(".")
+    """Return what is wrong, without the subject at its beginning, in which an error has single spaces."""
+    return str(error).removeprefix(" ".join(subject.split())).removeprefix(":").strip().rstrip(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.client.aws.calls import AnotherAnswered
 from airflow_mwaa_provider.client.aws.secrets_manager import read_error
 from airflow_mwaa_provider.client.models import Connection
 from airflow_mwaa_provider.client.secrets_migration.items import Kind
@@ -35,7 +36,7 @@ def reader(backend: Any, names: Names) -> Callable[[Kind, str], Connection | str
                 text: str | None = backend.variable(key)
                 return text
             found = backend.connection(key)
-        except (BotoCoreError, ClientError) as error:
+        except (AnotherAnswered, BotoCoreError, ClientError) as error:
             failure: Exception = read_error(name, error)
         except Exception as error:  # noqa: BLE001 - Airflow's own, whose words may repeat the secret
             failure = SecretsError(

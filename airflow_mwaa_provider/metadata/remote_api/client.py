@@ -67,7 +67,9 @@ def has_no_such_api(error: MwaaError) -> bool:
 
 def _remote_error(error: AirflowError, label: str) -> MwaaError:
     """Return the error that the plugin answered with; earlier releases have it only in the detail."""
-    found = error.remote or read_line(error.detail)
+    sent = error.remote or {}
+    is_whole = isinstance(sent.get("type"), str) and sent.get("message") and isinstance(sent["message"], str)
+    found = sent if is_whole else read_line(error.detail)
     if found is None or not issubclass(class_of(found), _MAY_BE_RAISED):
         return error
     message = f"Route api, at {label}: {str(found.get('message')).rstrip('.')}."
