@@ -12,9 +12,25 @@ from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.hooks.templating import TextTemplates
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = ["MwaaEnvironmentOperator", "MwaaOperator"]
+
+
+def given(other: tuple[str, Any], first: tuple[str, Any], default_args: Mapping[str, Any] | None) -> tuple[str, Any]:
+    """Return the one that is given of two names for a parameter.
+
+    A value from the task itself wins over one from ``default_args``, which may be meant for other operators. If both
+    are from there, ``first`` wins.
+
+    :return: the name and the value; the other name and ``None`` if neither is given.
+    :raises MwaaInputError: the task itself gives both, and they differ.
+    """
+    both = [(name, value) for name, value in (first, other) if value is not None]
+    own = [(name, value) for name, value in both if value != (default_args or {}).get(name)]
+    if len(own) > 1 and own[0][1] != own[1][1]:
+        raise MwaaInputError(f"{other[0]} and {first[0]} are two names of one parameter, and differ. Give one of them.")
+    return (*own, *both, (other[0], None))[0]
 
 
 class MwaaOperator(TextTemplates, BaseOperator):
@@ -45,10 +61,10 @@ class MwaaOperator(TextTemplates, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if region_name and region and region_name != region:
-            raise MwaaInputError(f"region={region!r} and region_name={region_name!r} differ. Give region_name only.")
         self.aws_conn_id = aws_conn_id
-        self.region_name = region_name or region
+        _, self.region_name = given(
+            ("region", region or None), ("region_name", region_name or None), kwargs.get("default_args")
+        )
         self.verify = verify
         self.botocore_config = botocore_config
 

@@ -19,7 +19,6 @@ from airflow_mwaa_provider.metadata.routes import ROUTES, check_route
 from airflow_mwaa_provider.monitoring.metrics import OLDEST_S, Metric, check_namespace, metrics_of
 from airflow_mwaa_provider.monitoring.privileges import CHANGES, PRIVILEGES_METRIC
 from airflow_mwaa_provider.operators.base import MwaaOperator
-from airflow_mwaa_provider.operators.renaming import renamed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -253,43 +252,39 @@ class PrivilegeChangesOperator(_MetricsOperator):
     :param namespace: namespace of the metric ``privilege_changes`` (templated).
     :param env_name: the environment (templated). The default is the one that the task runs in, from
         ``AIRFLOW_ENV_NAME``.
-    :param since: search lines from this time on, a datetime or an ISO 8601 string with a time zone (templated). The
-        default is the start of a scheduled run's data interval, or ``window`` before ``until``.
-    :param until: search lines before this time (templated). The default is the end of a scheduled run's data interval,
+    :param start: search lines from this time on, a datetime or an ISO 8601 string with a time zone (templated). The
+        default is the start of a scheduled run's data interval, or ``window`` before ``end``.
+    :param end: search lines before this time (templated). The default is the end of a scheduled run's data interval,
         or now.
     :param window: how much to search if there is no data interval.
     :param delay: how long lines take to arrive in CloudWatch Logs. A scheduled run searches lines that are this much
         older than its data interval.
     :param changes: which of :data:`~airflow_mwaa_provider.monitoring.privileges.CHANGES` count. The default is all but
         ``"user-added"``.
-    :param start: deprecated name of ``since``.
-    :param end: deprecated name of ``until``.
     :return: ``{"count": …, "by_change": {…}, "start": …, "end": …, "findings": [{…}, …]}``, with the first 1,000
         findings.
     """
 
-    template_fields: Sequence[str] = (*_MetricsOperator.template_fields, "env_name", "since", "until")
+    template_fields: Sequence[str] = (*_MetricsOperator.template_fields, "env_name", "start", "end")
     text_fields: ClassVar[Collection[str]] = (*_MetricsOperator.text_fields, "env_name")
-    narrowing_fields: ClassVar[Collection[str]] = ("env_name", "since", "until")
+    narrowing_fields: ClassVar[Collection[str]] = ("env_name", "start", "end")
 
     def __init__(
         self,
         *,
         namespace: str = "MWAA-Custom",
         env_name: str | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
         window: timedelta = timedelta(hours=1),
         delay: timedelta = timedelta(minutes=5),
         changes: Collection[str] = CHANGES[:-1],
-        start: datetime | str | None = None,
-        end: datetime | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(namespace=namespace, **kwargs)
         self.env_name = env_name
-        self.since = renamed("since", since, "start", start)
-        self.until = renamed("until", until, "end", end)
+        self.start = start
+        self.end = end
         self.window = window
         self.delay = delay
         self.changes = changes
@@ -303,7 +298,7 @@ class PrivilegeChangesOperator(_MetricsOperator):
         """Search, and publish.
 
         :raises MwaaInputError: the environment's name is not known, it has no log group that can be searched, or
-            ``since`` is not before ``until``.
+            ``start`` is not before ``end``.
         :raises AccessDenied: a permission is missing; names it.
         :raises MetricsNotSent: CloudWatch did not accept the metric.
         """
@@ -342,7 +337,7 @@ class PrivilegeChangesOperator(_MetricsOperator):
 
     def _searched(self, context: Context) -> tuple[datetime, datetime]:
         """Return the time to search from, and the time to search until."""
-        start, end = parse_datetime(self.since, "since"), parse_datetime(self.until, "until")
+        start, end = parse_datetime(self.start, "start"), parse_datetime(self.end, "end")
         run: Any = context.get("dag_run")
         interval_start: Any = context.get("data_interval_start")
         interval_end: Any = context.get("data_interval_end")
@@ -354,7 +349,7 @@ class PrivilegeChangesOperator(_MetricsOperator):
         start = start or end - self.window
         if start >= end:
             raise MwaaInputError(
-                f"since={start.isoformat()} must be before until={end.isoformat()}. Correct one of them."
+                f"start={start.isoformat()} must be before end={end.isoformat()}. Correct one of them."
             )
         return start, end
 

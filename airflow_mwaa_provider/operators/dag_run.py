@@ -78,10 +78,8 @@ class MwaaTriggerDagRunOperator(MwaaEnvironmentOperator):
     :param conf: configuration of the run, JSON-serializable (templated).
     :param note: note on the run (templated). The CLI transport cannot set one.
     :param wait_for_completion: wait until the run ends, and fail if it failed.
-    :param poll_interval: a ``timedelta``, the time between two looks. ``None`` starts with 2 seconds and slows down
-        to 60.
-    :param waiter_delay: the amazon provider's name of ``poll_interval``, in seconds.
-    :param waiter_max_attempts: give up after this many times ``poll_interval`` (60 s if that is ``None``), however many
+    :param waiter_delay: seconds between two looks. ``None`` starts with 2 and slows down to 60.
+    :param waiter_max_attempts: give up after this many times ``waiter_delay`` (60 s if that is ``None``), however many
         looks were made in that time. ``None`` sets no limit but ``wait_timeout``.
     :param deferrable: wait in the triggerer, without a worker slot; all such waits on one environment share their
         calls. ``None`` uses Airflow's ``operators.default_deferrable``.
@@ -137,7 +135,6 @@ class MwaaTriggerDagRunOperator(MwaaEnvironmentOperator):
         conf: dict[str, Any] | None = None,
         note: str | None = None,
         wait_for_completion: bool = False,
-        poll_interval: timedelta | None = None,
         waiter_delay: float | None = None,
         waiter_max_attempts: int | None = None,
         deferrable: bool | None = None,
@@ -163,11 +160,7 @@ class MwaaTriggerDagRunOperator(MwaaEnvironmentOperator):
         self.conf = conf
         self.note = note
         self.wait_for_completion = wait_for_completion
-        if poll_interval is not None:
-            check_duration(poll_interval, "poll_interval")
-            if waiter_delay not in (None, poll_interval.total_seconds()):
-                raise MwaaInputError("poll_interval and waiter_delay differ. Give poll_interval only.")
-        self.waiter_delay = waiter_delay if poll_interval is None else poll_interval.total_seconds()
+        self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = default_deferrable() if deferrable is None else flag(deferrable, "deferrable")
         self.wait_timeout = wait_timeout

@@ -35,10 +35,8 @@ class MwaaDagRunSensor(RemoteSensor):
     :param external_env_name: the amazon provider's name of ``env_name``.
     :param external_dag_id: id of the DAG there (templated).
     :param external_dag_run_id: id of the run (templated). ``None`` waits for the latest run of the DAG by date.
-    :param allowed_states: states of the run that count as success (templated). Default: ``["success"]``.
-    :param failed_states: states of the run that count as failure (templated). Default: ``["failed"]``.
-    :param success_states: the amazon provider's name of ``allowed_states``.
-    :param failure_states: the amazon provider's name of ``failed_states``.
+    :param success_states: states of the run that count as success (templated). Default: ``["success"]``.
+    :param failure_states: states of the run that count as failure (templated). Default: ``["failed"]``.
     :param check_existence: fail if the run does not exist. ``False`` waits until it is created.
     :param deferrable: wait in the triggerer, without a worker slot; all such waits on one environment share their
         calls (templated). ``None`` uses Airflow's ``operators.default_deferrable``.
@@ -48,14 +46,12 @@ class MwaaDagRunSensor(RemoteSensor):
     """
 
     def _check_when_parsed(self) -> None:
-        self._check_states(
-            run_states, **{self._success_name: self.success_states, self._failure_name: self.failure_states}
-        )
+        self._check_states(run_states, success_states=self.success_states, failure_states=self.failure_states)
 
     def _states(self) -> tuple[frozenset[DagRunState], frozenset[DagRunState]]:
-        success = run_states(self.success_states, self._success_name) or frozenset({DagRunState.SUCCESS})
-        failed = run_states(self.failure_states, self._failure_name) or frozenset({DagRunState.FAILED}) - success
-        _check_apart(success, failed, self._success_name, self._failure_name)
+        success = run_states(self.success_states, "success_states") or frozenset({DagRunState.SUCCESS})
+        failed = run_states(self.failure_states, "failure_states") or frozenset({DagRunState.FAILED}) - success
+        _check_apart(success, failed, "success_states", "failure_states")
         return success, failed
 
     def _wait(self, run_id: str, began_at: float) -> RunWait:
@@ -103,13 +99,11 @@ class MwaaTaskSensor(RemoteSensor):
     :param external_task_id: id of the task there, or a glob (``load_*``), or a list of these (templated). ``None``
         waits for every task of the run.
     :param map_index: index of one instance of a mapped task (templated). ``None`` waits for all instances.
-    :param allowed_states: states of a task that count as success (templated). Default: ``["success"]``.
-    :param failed_states: states of a task that count as failure (templated). Default: ``["failed",
+    :param success_states: states of a task that count as success (templated). Default: ``["success"]``.
+    :param failure_states: states of a task that count as failure (templated). Default: ``["failed",
         "upstream_failed"]``.
     :param skipped_states: states of a task that count as neither (templated). Default: ``["skipped"]``, without those
         in the other two lists.
-    :param success_states: the amazon provider's name of ``allowed_states``.
-    :param failure_states: the amazon provider's name of ``failed_states``.
     """
 
     template_fields: Sequence[str] = (
@@ -126,8 +120,6 @@ class MwaaTaskSensor(RemoteSensor):
         map_index: int | str | None = None,
         env_name: str | None = None,
         external_env_name: str | None = None,
-        allowed_states: Collection[str] | None = None,
-        failed_states: Collection[str] | None = None,
         success_states: Collection[str] | None = None,
         failure_states: Collection[str] | None = None,
         skipped_states: Collection[str] | None = None,
@@ -146,8 +138,6 @@ class MwaaTaskSensor(RemoteSensor):
             external_env_name=external_env_name,
             external_dag_id=external_dag_id,
             external_dag_run_id=external_dag_run_id,
-            allowed_states=allowed_states,
-            failed_states=failed_states,
             success_states=success_states,
             failure_states=failure_states,
             check_existence=check_existence,
@@ -160,19 +150,20 @@ class MwaaTaskSensor(RemoteSensor):
     def _check_when_parsed(self) -> None:
         self._check_states(
             task_states,
-            **{self._success_name: self.success_states, self._failure_name: self.failure_states},
+            success_states=self.success_states,
+            failure_states=self.failure_states,
             skipped_states=self.skipped_states,
         )
 
     def _states(self) -> tuple[frozenset[TaskState], frozenset[TaskState], frozenset[TaskState]]:
-        success = task_states(self.success_states, self._success_name) or frozenset({TaskState.SUCCESS})
-        failed = task_states(self.failure_states, self._failure_name)
+        success = task_states(self.success_states, "success_states") or frozenset({TaskState.SUCCESS})
+        failed = task_states(self.failure_states, "failure_states")
         failed = failed or frozenset({TaskState.FAILED, TaskState.UPSTREAM_FAILED}) - success
-        _check_apart(success, failed, self._success_name, self._failure_name)
+        _check_apart(success, failed, "success_states", "failure_states")
         if self.skipped_states is None:
             return success, failed, frozenset({TaskState.SKIPPED}) - success - failed
         skipped = task_states(self.skipped_states, "skipped_states")
-        _check_apart(skipped, success | failed, "skipped_states", f"{self._success_name} or {self._failure_name}")
+        _check_apart(skipped, success | failed, "skipped_states", "success_states or failure_states")
         return success, failed, skipped
 
     def _wait(self, run_id: str, began_at: float) -> TaskWait:

@@ -29,16 +29,16 @@ from airflow_mwaa_provider.exceptions import (
     WaitTimeout,
 )
 from airflow_mwaa_provider.hooks.templating import is_rendered_later, known_elements
-from airflow_mwaa_provider.operators.base import MwaaEnvironmentOperator
+from airflow_mwaa_provider.operators.base import MwaaEnvironmentOperator, given
 from airflow_mwaa_provider.triggers.events import outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from airflow_mwaa_provider._compat import BaseTrigger, Context
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
 
-__all__ = ["POKE_INTERVAL_S", "RemoteSensor", "given", "thawed"]
+__all__ = ["POKE_INTERVAL_S", "RemoteSensor", "thawed"]
 
 POKE_INTERVAL_S = 60.0
 
@@ -48,29 +48,12 @@ def thawed(states: Collection[str] | None) -> Collection[str] | None:
     return set(states) if isinstance(states, frozenset) else states
 
 
-def given(ours: tuple[str, Any], amazons: tuple[str, Any], default_args: Mapping[str, Any] | None) -> tuple[str, Any]:
-    """Return the one that is given of two names for a parameter: ours, or the amazon provider's.
-
-    A value from the task itself wins over one from ``default_args``. If both are from there, the amazon provider's name
-    wins, because the other may be meant for operators.
-
-    :return: the name and the value; our name and ``None`` if neither is given.
-    :raises MwaaInputError: the task itself gives both, and they differ.
-    """
-    both = [(name, value) for name, value in (amazons, ours) if value is not None]
-    own = [(name, value) for name, value in both if value != (default_args or {}).get(name)]
-    if len(own) > 1 and own[0][1] != own[1][1]:
-        raise MwaaInputError(
-            f"{ours[0]} and {amazons[0]} are two names of one parameter, and differ. Give one of them."
-        )
-    return (*own, *both, (ours[0], None))[0]
-
-
 class RemoteSensor(MwaaEnvironmentOperator, BaseSensorOperator):
     """What both sensors have in common: which run they wait for, and the three ways to wait."""
 
     template_fields: Sequence[str] = (
         *MwaaEnvironmentOperator.template_fields,
+        "env_name",
         "external_env_name",
         "external_dag_id",
         "external_dag_run_id",
@@ -81,7 +64,7 @@ class RemoteSensor(MwaaEnvironmentOperator, BaseSensorOperator):
         "poke_interval",
     )
     text_fields: ClassVar[Collection[str]] = (
-        *MwaaEnvironmentOperator.text_fields, "external_env_name", "external_dag_id", "external_dag_run_id",
+        *MwaaEnvironmentOperator.text_fields, "env_name", "external_env_name", "external_dag_id", "external_dag_run_id",
     )  # fmt: skip
 
     def __init__(
@@ -91,8 +74,6 @@ class RemoteSensor(MwaaEnvironmentOperator, BaseSensorOperator):
         external_dag_run_id: str | None = None,
         env_name: str | None = None,
         external_env_name: str | None = None,
-        allowed_states: Collection[str] | None = None,
-        failed_states: Collection[str] | None = None,
         success_states: Collection[str] | None = None,
         failure_states: Collection[str] | None = None,
         check_existence: bool = True,
@@ -109,20 +90,15 @@ class RemoteSensor(MwaaEnvironmentOperator, BaseSensorOperator):
         super().__init__(poke_interval=POKE_INTERVAL_S if interval_s is None else interval_s, **kwargs)
         if is_rendered_later(poke_interval):
             self.poke_interval: Any = poke_interval
-        default_args = kwargs.get("default_args")
         _, self.external_env_name = given(
-            ("env_name", env_name), ("external_env_name", external_env_name), default_args
+            ("env_name", env_name), ("external_env_name", external_env_name), kwargs.get("default_args")
         )
+        # Both are template fields, so that a mapped task waits for an XCom that is given to either.
+        self.env_name = self.external_env_name
         if self.external_env_name is None:
             raise MwaaInputError("env_name is missing. Name the MWAA environment.")
         self.external_dag_id = external_dag_id
         self.external_dag_run_id = external_dag_run_id
-        self._success_name, success_states = given(
-            ("allowed_states", allowed_states), ("success_states", success_states), default_args
-        )
-        self._failure_name, failure_states = given(
-            ("failed_states", failed_states), ("failure_states", failure_states), default_args
-        )
         self.success_states = thawed(success_states)
         self.failure_states = thawed(failure_states)
         self.check_existence = check_existence

@@ -35,7 +35,7 @@ OPERATORS = {
 # What a terminal has and a DAG does not, and words that a terminal has already: see the docstring of the package cli.
 OF_A_TERMINAL = {
     "output", "region", "profile", "endpoint_url", "proxy", "transport", "help", "yes", "database_url", "place",
-    "cancel_on_interrupt", "wait", "dags", "name", "dag_id", "run_id", "update", "dry_run",
+    "cancel_on_interrupt", "wait", "poll_interval", "dags", "name", "dag_id", "run_id", "update", "dry_run",
     "connections_file", "variables_file", "from_database", "fernet_key_file",
 }  # fmt: skip
 # Options whose names do not follow from what the command calls them, because another word is common in a terminal.

@@ -289,8 +289,8 @@ def test_auto_takes_the_api_where_it_may_and_else_the_stock_one(world: World, en
             world.environment(env_name), "auto", destination=(bucket, "x"), notify=told.append
         ) as source:
             assert source.route == route
-        assert told[-1].startswith(f"Route {route}: ")
-    assert f"does not export to s3://{other}/x: " in told[0]
+        assert [line for line in told if line.startswith(f"Route {route}: ")], told
+    assert any(f"does not export to s3://{other}/x: " in line for line in told), told
     # InvokeRestApi and the CLI do not reach what a plugin has added.
     for transport in ("rest_api", "cli"):
         if transport == "cli" or world.control_plane().supports_invoke_rest_api:

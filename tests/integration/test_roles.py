@@ -93,7 +93,7 @@ def test_the_roles_of_airflow_3_are_not_in_reach_of_invoke_rest_api(world: World
     if world.environment(env_name).airflow_version.startswith("2."):
         assert roles.get("Viewer").permissions
     else:
-        with pytest.raises(UnsupportedByTransport, match="use 'cli' or 'web_session'"):
+        with pytest.raises(UnsupportedByTransport, match="Use transport cli or web_session"):
             roles.get("Viewer")
 
 

@@ -81,7 +81,7 @@ def test_programs_stay_executable(archive, tmp_path):
 def test_what_could_reach_out_is_refused(archive, name, problem):
     with pytest.raises(LocalMwaaError, match=problem) as caught:
         plugins_zip.check(archive(("good.py", "1"), (name, "/etc/passwd")), "sub/plugins.zip")
-    assert str(caught.value).startswith("sub/plugins.zip holds")
+    assert str(caught.value).startswith("sub/plugins.zip contains")
 
 
 def link(name):

@@ -57,7 +57,6 @@ NUMBERS = [-1, -0.5, math.nan, math.inf, -math.inf, "soon", "nan", True, [1]]
 LENGTHS = [*NUMBERS, 0, 1, 60.0, "60", MINUS]
 TIMES: list[tuple[str, str, list[Any]]] = [
     ("trigger", "wait_timeout", [*LENGTHS, ZERO, None]),
-    ("trigger", "poll_interval", [*LENGTHS, ZERO]),
     ("trigger", "waiter_delay", [*NUMBERS, 0, "60", ONE]),
     ("trigger", "waiter_max_attempts", [*NUMBERS, 0, "60", ONE]),
     ("function", "wait_timeout", [*LENGTHS, ZERO, None]),

@@ -73,7 +73,9 @@ def rendered(kind: type[Any], params: dict[str, Any], *, native: bool = True, **
     dag_class: Any = importlib.import_module("airflow.sdk" if AIRFLOW_V_3 else "airflow.models.dag").DAG
     start = datetime(2026, 1, 1, tzinfo=UTC)
     with dag_class("d", schedule=None, start_date=start, render_template_as_native_obj=native):
-        task = kind(task_id="t", **{**CLASSES[kind], **fields})
+        # A sensor's environment has two names, of which one is given.
+        others = {"external_env_name"} if "env_name" in fields else set()
+        task = kind(task_id="t", **{**{name: CLASSES[kind][name] for name in CLASSES[kind].keys() - others}, **fields})
     task.render_template_fields({"params": params})
     return task
 

@@ -38,9 +38,9 @@ def _operator(**keywords: Any) -> PrivilegeChangesOperator:
         ("backfill", (NOW - 9 * HOUR, NOW - 8 * HOUR), {}, (NOW - 9 * HOUR - DELAY, NOW - 8 * HOUR - DELAY)),
         ("scheduled", (NOW, NOW), {"window": 3 * HOUR}, (NOW - 3 * HOUR - DELAY, NOW - DELAY)),
         ("scheduled", (NOW - HOUR, NOW), {"delay": timedelta(0)}, (NOW - HOUR, NOW)),
-        ("scheduled", (NOW - HOUR, NOW), {"since": NOW - 3 * HOUR}, (NOW - 3 * HOUR, NOW - DELAY)),
-        ("manual", (NOW - 9 * HOUR, NOW - 8 * HOUR), {"until": NOW.isoformat()}, (NOW - HOUR, NOW)),
-        ("manual", (None, None), {"until": NOW, "since": NOW - HOUR}, (NOW - HOUR, NOW)),
+        ("scheduled", (NOW - HOUR, NOW), {"start": NOW - 3 * HOUR}, (NOW - 3 * HOUR, NOW - DELAY)),
+        ("manual", (NOW - 9 * HOUR, NOW - 8 * HOUR), {"end": NOW.isoformat()}, (NOW - HOUR, NOW)),
+        ("manual", (None, None), {"end": NOW, "start": NOW - HOUR}, (NOW - HOUR, NOW)),
     ],
 )
 def test_the_time_that_is_searched(run_type: str, interval: Any, keywords: Any, expected: Any) -> None:
@@ -75,18 +75,8 @@ def test_a_start_after_the_end_and_a_missing_name_are_refused(monkeypatch: pytes
     monkeypatch.delenv("AIRFLOW_ENV_NAME", raising=False)
     with pytest.raises(MwaaInputError, match=r"AIRFLOW_ENV_NAME.*Give env_name"):
         _operator().execute({})
-    with pytest.raises(MwaaInputError, match="must be before until"):
-        _operator(env_name="e", since=NOW, until=NOW).execute({})
-
-
-def test_the_old_names_of_since_and_until() -> None:
-    with pytest.warns(DeprecationWarning, match=r"^start has been renamed to since\.$") as caught:
-        task = _operator(start=NOW - HOUR, until=NOW)
-    assert (task.since, task.until, caught[0].filename) == (NOW - HOUR, NOW, __file__)
-    with pytest.warns(DeprecationWarning, match=r"^end has been renamed to until\.$"):
-        assert _operator(end=NOW).until == NOW
-    with pytest.raises(MwaaInputError, match="end is the old name of until, and both are given"):
-        _operator(end=NOW, until=NOW)
+    with pytest.raises(MwaaInputError, match="must be before end"):
+        _operator(env_name="e", start=NOW, end=NOW).execute({})
 
 
 @pytest.fixture
@@ -139,7 +129,7 @@ def _ms(moment: datetime) -> int:
 def test_what_is_found_is_returned_and_counted(
     cloudwatch: CloudWatchService, env_name: str, said: Callable[[], str]
 ) -> None:
-    task = _operator(namespace=f"Test/{env_name}", env_name=env_name, since=NOW - HOUR, until=NOW)
+    task = _operator(namespace=f"Test/{env_name}", env_name=env_name, start=NOW - HOUR, end=NOW)
     result, log = task.execute({}), said()
     assert result["count"] == 4
     assert result["by_change"] == {"role-given": 2, "permission-given": 1, "user-created": 1}
@@ -176,7 +166,7 @@ def test_what_is_found_is_returned_and_counted(
 
 
 def test_one_change_alone_is_searched_for_and_none_is_a_zero(cloudwatch: CloudWatchService, env_name: str) -> None:
-    keywords = {"namespace": f"Test/{env_name}", "env_name": env_name, "until": NOW}
+    keywords = {"namespace": f"Test/{env_name}", "env_name": env_name, "end": NOW}
     assert _operator(changes=["user-added"], **keywords).execute({})["by_change"] == {"user-added": 1}
     assert _operator(changes=["role-deleted"], **keywords).execute({})["count"] == 0
     (total,) = cloudwatch.client().get_metric_statistics(
@@ -189,7 +179,7 @@ def test_one_change_alone_is_searched_for_and_none_is_a_zero(cloudwatch: CloudWa
 def test_what_is_too_long_ago_to_be_published_is_returned(
     cloudwatch: CloudWatchService, env_name: str, said: Callable[[], str]
 ) -> None:
-    task = _operator(namespace=f"Test/{env_name}", env_name=env_name, until=NOW - timedelta(days=14))
+    task = _operator(namespace=f"Test/{env_name}", env_name=env_name, end=NOW - timedelta(days=14))
     assert task.execute({})["count"] == 0
     assert "CloudWatch accepts no metric that is older than two weeks" in said()
     assert cloudwatch.client().list_metrics(Namespace=f"Test/{env_name}")["Metrics"] == []

@@ -19,6 +19,7 @@ import pytest
 
 from airflow_mwaa_provider.client.models import DagRun, DagRunState, TransportName
 from airflow_mwaa_provider.exceptions import DagRunAlreadyExists, MwaaInputError
+from airflow_mwaa_provider.operators.cli import MwaaCliOperator
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
 from airflow_mwaa_provider.operators.run_ids import derived_run_id, tries_before, was_cleared
 from tests.deferral import TaskInstance
@@ -252,12 +253,22 @@ def declared() -> set[str]:
     return found - {"self", "args", "kwargs"}
 
 
-def test_the_time_between_two_looks() -> None:
-    assert operator(poll_interval=timedelta(minutes=1)).waiter_delay == 60.0
-    assert operator(waiter_delay=5).waiter_delay == 5
-    assert operator(poll_interval=timedelta(seconds=5), waiter_delay=5).waiter_delay == 5.0
-    with pytest.raises(MwaaInputError, match=r"^poll_interval and waiter_delay differ\. Give poll_interval only\.$"):
-        operator(poll_interval=timedelta(seconds=5), waiter_delay=6)
+@pytest.mark.parametrize(
+    ("default_args", "given", "wanted"),
+    [
+        ({"region": "eu-west-1"}, {"region_name": "us-east-1"}, "us-east-1"),
+        ({"region_name": "eu-west-1"}, {"region": "us-east-1"}, "us-east-1"),
+        ({"region_name": "eu-west-1", "region": "us-east-1"}, {}, "eu-west-1"),
+        ({"region": "eu-west-1", "poll_interval": 30}, {}, "eu-west-1"),
+    ],
+)
+def test_a_region_of_the_task_goes_before_one_of_default_args(
+    default_args: dict[str, Any], given: dict[str, Any], wanted: str
+) -> None:
+    for made in (operator, lambda **more: MwaaCliOperator(task_id="cli", env_name="env3", command=["version"], **more)):
+        assert made(default_args=default_args, **given).region_name == wanted
+        with pytest.raises(MwaaInputError, match="region and region_name are two names of one parameter, and differ"):
+            made(region="eu-west-1", region_name="us-east-1")
 
 
 def test_parameters_are_a_superset_of_the_amazon_providers() -> None:
@@ -276,7 +287,7 @@ def test_every_parameter_is_documented_and_kept() -> None:
     documented = "\n".join(inspect.getdoc(each) or "" for each in MwaaTriggerDagRunOperator.__mro__)
     for name in declared():
         assert f":param {name}:" in documented
-        assert name in ("region", "poll_interval") or hasattr(made, name)
+        assert name == "region" or hasattr(made, name)
     assert operator(region="eu-west-1").region_name == "eu-west-1"
 
 

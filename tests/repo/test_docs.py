@@ -255,7 +255,6 @@ def test_the_readme_and_the_docs_say_which_version_this_is_and_how_mature() -> N
 INTERNAL = {
     "hooks.secrets_migration": "the operator and the command share it",
     "hooks.templating": "base classes of operators",
-    "operators.renaming": "operators and hooks share it to warn of older parameter names",
     "sensors.remote_sensor": "base class of the sensors",
     "triggers.events": "what triggers send to operators",
     "triggers.pause": "operators defer to it",
@@ -314,7 +313,6 @@ NO_PROMISES = {
     # What an Airflow has, or has not.
     r"not scheduled yet|(?:run|nothing) is(?:n't)? known yet": "a run, or a task of one",
     r"no permissions for a DAG yet": "Airflow makes them when it reads the DAG's file",
-    r"an increment did not have yet": "columns of tables, by the version that was exported",
     # What a caller names need not exist.
     r":raises \w+: [^:]*(?:n't|not) there(?! yet)": "what was asked for",
 }

@@ -18,6 +18,7 @@ from airflow_mwaa_provider.exceptions import (
     TaskInstanceFailed,
     TaskInstanceNotFound,
 )
+from airflow_mwaa_provider.operators.cli import MwaaCliOperator
 from airflow_mwaa_provider.sensors.dag_run import MwaaDagRunSensor, MwaaTaskSensor
 from tests.client.world import TRANSPORTS
 from tests.deferral import carry_through, context
@@ -233,8 +234,6 @@ GIVEN: dict[str, Any] = {
     "external_dag_run_id": "run_1",
     "external_task_id": "load_*",
     "map_index": 3,
-    "allowed_states": ["skipped"],
-    "failed_states": ["success"],
     "success_states": ["skipped"],
     "failure_states": ["success"],
     "skipped_states": ["failed"],
@@ -251,10 +250,7 @@ GIVEN: dict[str, Any] = {
     "botocore_config": {"retries": {"max_attempts": 2}},
 }
 """A value other than its default for each parameter of a sensor of tasks."""
-KEPT_AS = {
-    "env_name": "external_env_name", "allowed_states": "success_states", "failed_states": "failure_states",
-    "region": "region_name",
-}  # fmt: skip
+KEPT_AS = {"env_name": "external_env_name", "region": "region_name"}
 """Two names of one parameter are one attribute."""
 
 
@@ -273,7 +269,7 @@ def declared(kind: type) -> dict[str, inspect.Parameter]:
 
 def given_to(kind: type) -> dict[str, Any]:
     """Return a value for each parameter; a run's states are not a task's."""
-    states = {"success_states": ["failed"], "allowed_states": ["failed"]} if kind is MwaaDagRunSensor else {}
+    states = {"success_states": ["failed"]} if kind is MwaaDagRunSensor else {}
     return {name: value for name, value in {**GIVEN, **states}.items() if name in declared(kind)}
 
 
@@ -349,12 +345,13 @@ def test_a_parameter_that_is_needed_is_named(kind: Any) -> None:
         kind(task_id="t", **{**given_to(kind), "env_name": None, "external_env_name": None})
 
 
-@pytest.mark.parametrize(("ours", "amazons"), [("env_name", "external_env_name"), ("failed_states", "failure_states")])
+@pytest.mark.parametrize(("ours", "amazons"), [("env_name", "external_env_name"), ("region", "region_name")])
 @pytest.mark.parametrize("kind", SENSORS)
 def test_two_names_of_one_parameter(kind: Any, ours: str, amazons: str) -> None:
     both = given_to(kind)
     value = both.pop(ours)
-    other = ["queued"] if isinstance(both.pop(amazons), list) else "another"
+    assert both.pop(amazons) == value
+    other = "another"
 
     def made(default_args: dict[str, Any], **more: Any) -> Any:
         return kept(kind(task_id="t", default_args=default_args, **both, **more), ours)
@@ -367,20 +364,26 @@ def test_two_names_of_one_parameter(kind: Any, ours: str, amazons: str) -> None:
         made({}, **{ours: other, amazons: value})
 
 
-@pytest.mark.parametrize(
-    ("states", "message"),
-    [
-        ({"allowed_states": ["sleeping"]}, "^allowed_states: 'sleeping'"),
-        ({"failure_states": ["sleeping"]}, "^failure_states: 'sleeping'"),
-        ({"allowed_states": ["failed"], "failure_states": ["failed"]}, "in allowed_states and in failure_states"),
-    ],
-)
 @pytest.mark.parametrize("kind", SENSORS)
-def test_an_error_names_the_parameter_that_was_given(kind: Any, states: dict[str, Any], message: str) -> None:
-    names = ("allowed_states", "failed_states", "success_states", "failure_states", "skipped_states")
+def test_states_for_other_operators_in_default_args_are_none_of_a_sensors(kind: Any) -> None:
+    defaults = {"allowed_states": ["failed"], "failed_states": ["skipped"], "poll_interval": 30}
+    names = ("success_states", "failure_states", "skipped_states")
     rest = {name: value for name, value in given_to(kind).items() if name not in names}
-    with pytest.raises(MwaaInputError, match=message):
-        kind(task_id="t", **rest, **states)
+    made = kind(task_id="t", default_args=defaults, **rest)
+    assert (made.success_states, made.failure_states) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["env_name", "external_env_name"])
+@pytest.mark.parametrize("kind", SENSORS)
+def test_a_sensor_waits_for_an_xcom_that_is_its_environment(kind: Any, name: str) -> None:
+    """Airflow sees it in the template fields, and of a mapped sensor only in those that have the parameter's name."""
+    rest = {key: value for key, value in given_to(kind).items() if key not in ("env_name", "external_env_name")}
+    with a_dag({}):
+        upstream = MwaaCliOperator(task_id="up", env_name="env3", command=["version"])
+        kind(task_id="one", **rest, **{name: upstream.output})
+        mapped = {key: value for key, value in rest.items() if key != "external_dag_run_id"}
+        kind.partial(task_id="many", **mapped, **{name: upstream.output}).expand(external_dag_run_id=["a", "b"])
+    assert upstream.downstream_task_ids == {"one", "many"}
 
 
 @pytest.mark.parametrize("kind", SENSORS)

@@ -77,7 +77,7 @@ def test_states_of_tasks_out_of_templates(world: World, rendered: Callable[..., 
         ("poke_interval", "{{ params.x }}", "soon", "poke_interval='soon' must be a number, 0 or more"),
         ("max_retries", "{{ params.x }}", "0", "max_retries='0' must be a positive number"),
         ("success_states", ["{{ params.x }}"], "sleeping", "success_states: 'sleeping' is not a valid"),
-        ("failure_states", ["{{ params.x }}"], "success", "success is in allowed_states and in failure_states"),
+        ("failure_states", ["{{ params.x }}"], "success", "success is in success_states and in failure_states"),
         ("success_states", "{{ params.x }}", ["success"], "needs a DAG with render_template_as_native_obj=True"),
     ],
 )
