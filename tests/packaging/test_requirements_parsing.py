@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ensurepip
+import itertools
 import json
 import subprocess
 import sys
@@ -50,9 +51,9 @@ def pip() -> Iterator[Parser]:
 
 
 def as_pip(line: Line) -> list[Any]:
-    rest = line.text.strip().removeprefix(line.asked).split()
-    # Options that cannot be read; after "--" pip takes everything, so that only the requirement can be wrong.
-    if line.kind is Kind.INVALID and not line.options and rest and rest[0] != "--":
+    # Words with a "-" first are options, but for "-" itself and what follows "--"; if none was read, pip refuses them.
+    words = itertools.takewhile("--".__ne__, line.text.strip().removeprefix(line.asked).split())
+    if line.kind is Kind.INVALID and not line.options and any(word > "-" and word[0] == "-" for word in words):
         return [line.number, None, {}]
     found: dict[str, list[str]] = {}
     for name, value in line.options:
@@ -85,6 +86,7 @@ TEXTS = st.lists(st.one_of(NAMES, VERSIONS, OPTIONS, SPACES, ENDS, st.just("${HO
 @example(text="a\\\n# c\nb")
 @example(text="-r a.txt -c b.txt # c\n")
 @example(text="${HOME_} --")
+@example(text="${HOME_} -")
 def test_lines_and_options_are_those_that_pip_reads(text: str, pip: Parser) -> None:
     assert [as_pip(line) for line in parse(text)] == pip(text)
 
