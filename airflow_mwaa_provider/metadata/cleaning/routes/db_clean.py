@@ -278,15 +278,17 @@ class CliCleanup:
         table = outcome.table(name)
         slices = Slices(lambda before: self._count(name, before), until, self._count(name, until))
         table.matched = slices.left
-        strikes, failed = 0, None
+        strikes, error, failed = 0, "", None
         while slices.left:
             upto, rows = slices.next()
+            # Slices begin with the oldest row: one with as many rows as the last has the same rows.
+            if rows == failed:
+                raise MetadataError(f"{error}; {slices.left} rows were not deleted")
             if self._deadline is not None and self._clock() >= self._deadline:
                 raise _TimeIsUp
             if target.bound is not None and (bound := self._runs.bound(target.cutoff)).time < upto:
                 outcome.record_skipped(f"{name}: {bound.clause}")
-                until = bound.time
-                slices = Slices(slices.count, until, slices.count(until), slices.size)
+                slices.end_at(bound.time)
                 continue
             began = self._clock()
             error, is_certain = self._delete(name, upto)
@@ -295,21 +297,24 @@ class CliCleanup:
             if left >= rows and not is_certain:
                 left = self._count_later(name, upto, rows)
             if left < rows:
-                strikes = 0
+                strikes, failed = 0, None
                 table.add(rows - left, seconds, seconds)
                 outcome.longest_transaction_s = max(outcome.longest_transaction_s, seconds)
                 slices.take(upto, rows, left)
                 if progress is not None:
                     progress(name, table.deleted, max(table.matched, table.deleted))
-            if left and is_certain:
-                # Slices begin with the oldest row: one with as many rows as the last has the same rows.
-                if left == failed or not slices.halve(rows):
-                    raise MetadataError(f"{error}; {slices.left} rows were not deleted")
-                failed = left
+            if not left:
+                slices.learn(seconds - self._start_s if is_certain else GOAL_S * 4)
                 continue
-            if left >= rows and (strikes := strikes + 1) >= STRIKES:
+            slices.shrink(left, 2 if is_certain else 4)
+            if left < rows:
+                continue
+            if is_certain:
+                failed = rows
+                if rows <= MIN_ROWS:
+                    raise MetadataError(f"{error}; {slices.left} rows were not deleted")
+            elif (strikes := strikes + 1) >= STRIKES:
                 raise MetadataError(f"{error}; {slices.left} rows were not deleted by {STRIKES} calls")
-            slices.learn(seconds - self._start_s if is_certain else GOAL_S * 4)
 
     def _delete(self, name: str, upto: datetime) -> tuple[str, bool]:
         """Call ``db clean`` once; return the error if rows are still there, and whether it has certainly ended."""
@@ -386,14 +391,16 @@ class Slices:
 
     :param count: returns how many rows are older than a time.
     :param left: how many rows are older than ``until``.
-    :param size: rows of a slice; halved and doubled with the time that calls take, and halved after a failure.
     """
 
-    def __init__(self, count: Callable[[datetime], int], until: datetime, left: int, size: int = FIRST_ROWS) -> None:
+    def __init__(self, count: Callable[[datetime], int], until: datetime, left: int) -> None:
         self.count = count
-        self.size = size
+        self.size = FIRST_ROWS
+        """Rows of a slice: halved and doubled with the time that calls take, and halved after a failure."""
         self._until = until
         self._known = {until: left}
+        self._most = MAX_ROWS
+        self._failures = self._successes = 0
 
     @property
     def left(self) -> int:
@@ -430,16 +437,28 @@ class Slices:
         self._known = {time: max(0, count - gone) for time, count in self._known.items() if time > upto}
         self._known[upto] = left
 
+    def end_at(self, until: datetime) -> None:
+        """Count the rows before another time instead."""
+        self._until = until
+        self._known = {until: self.count(until)}
+
     def learn(self, seconds: float) -> None:
-        """Record how long a call took."""
+        """Record how long a call took that deleted all rows of its slice."""
+        self._successes += 1
+        if self._successes >= 2**self._failures:
+            self._successes = 0
+            self._most = min(MAX_ROWS, self._most * 2)
         if seconds > GOAL_S:
             self.size = max(MIN_ROWS, self.size // (2 if seconds < GOAL_S * 4 else 4))
         elif seconds < GOAL_S / 4:
-            self.size = min(MAX_ROWS, self.size * 2)
+            self.size = min(self._most, self.size * 2)
 
-    def halve(self, rows: int) -> bool:
-        """Make slices smaller after a call with so many rows has failed; return whether that was possible."""
-        if rows <= MIN_ROWS or self.size <= MIN_ROWS:
-            return False
-        self.size = max(MIN_ROWS, min(self.size, rows) // 2)
-        return True
+    def shrink(self, rows: int, divisor: int) -> None:
+        """Make slices smaller after a call that did not delete so many rows.
+
+        They stay small until twice as many calls have succeeded as had to after the last failure. So few calls fail,
+        even if every call fails that is given more rows than some number.
+        """
+        self._failures += 1
+        self._successes = 0
+        self.size = self._most = max(MIN_ROWS, min(self.size, rows) // divisor)
