@@ -138,6 +138,19 @@ def test_rows_in_use_are_kept_even_by_force(there: Environment) -> None:
 
 
 @KNOWS_NO_AIRFLOW
+def test_what_is_kept_of_the_last_day_is_shown(there: Environment) -> None:
+    names = ["celery_taskmeta", "job", *(["connection_test_request"] if there.is_3 else [])]
+    for name in names:
+        there.tables[name] = []
+        there.fill(name, [0.2, 0.4, 0.6, 0.8, 2])
+    cleaning = cleanup(there, retention=timedelta(hours=1), force=True, tables=names)
+    kept = {item.table: item.why for item in cleaning.plan().kept}
+    assert kept == dict.fromkeys(names[1:], "it may be in use: route cli keeps the last day of this table")
+    cleaning.run()
+    assert [len(there.tables[name]) for name in names] == [0, *[4] * len(names[1:])]
+
+
+@KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("state", ["running", "queued"])
 def test_an_unfinished_run_keeps_what_began_after_it(there: Environment, state: str) -> None:
     stays = there.run(100, state=state)
@@ -296,6 +309,10 @@ def test_an_unknown_table_is_refused(there: Environment, options: dict[str, Any]
     with pytest.raises(TableNotFound, match=r"knows no table 'logs'; .*celery_taskmeta, .*log, ") as caught:
         cleanup(there, **options).plan()
     assert caught.value.table == "logs"
+    for name in ("variable", "connection"):
+        with pytest.raises(TableNotFound, match=f"knows no table '{name}'"):
+            cleanup(there, exclude=[name]).plan()
+    cleanup(there, exclude=["asset_event", "serialized_dag"]).plan()
     if there.is_3:
         with pytest.raises(TableNotFound, match="sla_miss"):
             cleanup(there, tables=["sla_miss"]).plan()

@@ -204,6 +204,8 @@ class CliCleanup:
                 kept.append(RetainedRows(name, "db clean could not count its rows"))
             elif bound is not None and bound.why and all_rows != rows:
                 kept.append(RetainedRows(name, bound.clause, None if all_rows is None else max(0, all_rows - rows)))
+            elif name in LIVE and untils[name] < cutoff:
+                kept.append(RetainedRows(name, "it may be in use: route cli keeps the last day of this table"))
         if "dag_run" in cutoffs:
             kept.append(
                 RetainedRows(

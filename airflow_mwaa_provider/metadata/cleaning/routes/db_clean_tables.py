@@ -40,7 +40,7 @@ OF_RUNS = frozenset({*_DEPENDENTS, RUNS, "sla_miss", "celery_taskmeta", _XCOM_AR
 """Tables with rows of runs, whose own times don't say whether the run is over."""
 
 LIVE = frozenset({"job", "callback_request"}) | {
-    name for name, root in rules.ROOTS.items() if name != RUNS and any(rule.sql for rule in root.retention_rules)
+    name for name, root in rules.ROOTS.items() if name not in OF_RUNS and any(rule.sql for rule in root.retention_rules)
 }
 """Tables that may have rows in use now; ``db clean`` does not look at their states. What it deletes is at least:"""
 LIVE_FOR = timedelta(days=1)
@@ -69,8 +69,9 @@ def choose_tables(listing: Printed, options: CleanupOptions, label: str) -> Choi
     """
     known = [name for name in listing.names if name not in listing.missing]
     named = tuple(options.tables or ())
+    by_other_routes = {name for root in rules.ROOTS for name in (root, *rules.ROOTS[root].cascaded)}
     for name in (*named, *options.exclude, *options.retention_by_table):
-        if name not in known and (name not in registry.FACTS or _obstacle(name) is None):
+        if name not in known and (name not in by_other_routes or _obstacle(name) is None):
             raise TableNotFound(
                 f"Route cli: db clean of {label} knows no table {name!r}; it knows {', '.join(sorted(known))}.",
                 table=name,
