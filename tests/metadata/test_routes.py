@@ -14,6 +14,8 @@ from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, MwaaInputE
 from airflow_mwaa_provider.metadata.catalog.schema import Schema
 from airflow_mwaa_provider.metadata.cleaners import environment_ways
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
+from airflow_mwaa_provider.metadata.cleaning.outcome import Plan
+from airflow_mwaa_provider.metadata.cleaning.routes import db_clean
 from airflow_mwaa_provider.metadata.environment_source import source_ways
 from airflow_mwaa_provider.metadata.remote_api.messages import Description
 from airflow_mwaa_provider.metadata.routes import RoutePlan, Way, choose_route, is_unusable
@@ -164,6 +166,26 @@ def test_a_web_server_that_answers_is_route_api(error: MwaaError | None) -> None
     choice = choose(None, "auto", told.append, "my-environment", cleaning_ways(environment, told))
     assert (choice.plan.route, environment.asked) == ("api", ["/cleanup/units"])
     assert told[0] == "Route api: the web server of environment 'my-environment'"
+
+
+def test_a_web_server_that_turns_out_to_have_no_plugin_leads_to_route_cli(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was restarting when it was asked."""
+
+    class Planned:
+        def plan(self) -> Plan:
+            return Plan((), (), (), 0.0, NOW, "cli")
+
+    monkeypatch.setattr(db_clean, "CliCleanup", lambda *given, **more: Planned())
+    told: list[str] = []
+    environment = Environment(MwaaError("starting", transient=True))
+    choice = choose(None, "auto", told.append, "my-environment", cleaning_ways(environment, told))
+    environment.error = RemoteNotFound("no such path", status=404)
+    assert [choice.taken.plan().route for _ in range(2)] == ["cli", "cli"]
+    assert environment.asked == ["/cleanup/units", "/cleanup/plan"]
+    assert [line for line in told if "has no metadata API that cleans" in line and "Route cli" in line] == [told[-1]]
+    named = choose(None, "api", told.append, "my-environment", cleaning_ways(environment, told, "api"))
+    with pytest.raises(NoMetadataRoute):
+        named.taken.plan()
 
 
 def test_a_route_that_is_requested_is_not_asked_for_twice() -> None:
