@@ -15,13 +15,14 @@ _PLAIN = ("egg=", "subdirectory=", "md5=", "sha1=", "sha224=", "sha256=", "sha38
 """What pip reads after ``#``."""
 _ADDRESS_WITH_SPACES = re.compile(r"\S*://.*@\S*")
 _ASSIGNED = re.compile(r"([\w.-]+)\s*[=:]+\s*(?=\S)")
-_PART_OF_A_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_SECRET = re.compile(
-    r"(?!monkey|keyword|keyboard|tokeni[sz])"
-    r".*(credential|jwt|key|passphrase|passw|secret|signature|token).*"
-    r"|api|auth|authorization|pass|pwd?|sig"
-)
-"""A word of a name such as ``X-Amz-Signature`` or ``AWSAccessKeyId``: the value grants access."""
+_NEVER_SHOWN = re.compile(r"credential|key|passw|secret|token", re.IGNORECASE)
+"""Parts of names. No message shows what is assigned to such a name, even if the name is ``monkey``."""
+_GRANTS_ACCESS = re.compile(rf"{_NEVER_SHOWN.pattern}|jwt|passphrase|signature", re.IGNORECASE)
+"""Parts of names such as ``X-Amz-Signature`` or ``AWSAccessKeyId``: the value grants access."""
+_HARMLESS = re.compile(r"monkey|keyword|keyboard|tokeni[sz]", re.IGNORECASE)
+_WORDS_OF_A_NAME = (re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"), re.compile(r"[A-Z]+|[a-z]+"))
+_SECRET_WORDS = frozenset(("api", "auth", "authorization", "pass", "pw", "pwd", "sig"))
+_PINNED = re.compile(r"[\w.-]+\s*==\s*\d+(\.(\w+|\*))*\s*([;,].*)?")
 _VERSION = re.compile(r"v?\d+(\.\w+)+")
 _REPOSITORY = re.compile(r"\W*(git|hg|svn|bzr)\+[a-z]+://[\w-]+(\.[\w-]+)+(:\d+)?/[^:@\s]*@[\w.-]+(#\S*|\W*)")
 """A repository on a host without a user: its @ precedes a branch, a tag or a commit."""
@@ -43,18 +44,25 @@ def masked_address(address: str) -> str:
 def masked_line(text: str) -> str:
     """Return a line that cannot be parsed, as :func:`masked`; addresses in it may contain spaces.
 
-    What is assigned to the name of a secret is hidden, too, unless it is a version.
+    What is assigned to a name that may be that of a secret is hidden, too, unless it is a version.
     """
     text = masked(_ADDRESS_WITH_SPACES.sub(lambda address: _masked_word(address[0]), text))
     for found in _ASSIGNED.finditer(text):
-        if names_a_secret(found[1]) and not _VERSION.fullmatch(text[found.end() :]):
+        if _NEVER_SHOWN.search(found[1]):
+            is_version = _VERSION.fullmatch(text, found.end())
+        elif names_a_secret(found[1]):
+            is_version = _VERSION.fullmatch(text, found.end()) or _PINNED.fullmatch(text, found.start())
+        else:
+            continue
+        if not is_version:
             return f"{text[: found.end()]}{_HIDDEN}"
     return text
 
 
 def names_a_secret(name: str) -> bool:
     """Return whether a variable, an option or a parameter of an address holds a secret, judging by its name."""
-    return any(_SECRET.fullmatch(word.lower()) for word in _PART_OF_A_NAME.findall(name))
+    words = (word.lower() for split in _WORDS_OF_A_NAME for word in split.findall(name))
+    return _GRANTS_ACCESS.search(_HARMLESS.sub(" ", name)) is not None or not _SECRET_WORDS.isdisjoint(words)
 
 
 def user_of(address: str) -> str:
