@@ -88,6 +88,9 @@ def test_a_parameter_in_an_error_is_an_option_in_a_terminal() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), error_text(again), again.env_name) == (str(error), error_text(error), "e")
     assert error_text(ValueMasked("{}: no advice.")) == "{}: no advice."
+    assert error_text(ValueMasked("Airflow answered:\n  no\tsuch run. ")) == "Airflow answered: no such run.", (
+        "one line"
+    )
 
 
 def test_a_wrong_region_is_told_as_one(terminal: Terminal) -> None:

@@ -22,8 +22,8 @@ _FULL = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}
 
 
 def error_text(error: MwaaError) -> str:
-    """Return the text of an error, in which a parameter is an option."""
-    return error.worded(lambda parameter: f"--{parameter.replace('_', '-')}")
+    """Return the text of an error on one line, in which a parameter is an option."""
+    return " ".join(error.worded(lambda parameter: f"--{parameter.replace('_', '-')}").split())
 
 
 def warn(message: str | MwaaError) -> None:
