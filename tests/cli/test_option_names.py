@@ -116,6 +116,16 @@ def test_an_older_name_of_an_option_still_works_and_is_not_shown(command: str, n
     given = [found.make_context("c", [*arguments, *needed, name, value]).params for name in (now, was)]
     assert given[0] == given[1]
     assert given[0][option.name]
+    both = [[*arguments, *needed, name, value, other, value] for name, other in ((now, was), (was, now))]
+    for same in both:
+        assert found.make_context("c", list(same)).params[option.name] in (given[0][option.name], (value, value))
+    for differing in ([*given[:-1], f"{value}0"] for given in both):
+        if option.multiple:
+            assert found.make_context("c", list(differing)).params[option.name] == (value, f"{value}0")
+            continue
+        with pytest.raises(click.UsageError) as error:
+            found.make_context("c", list(differing))
+        assert error.value.message == f"{now} and its old name {was} have different values. Give only {now}."
     shown = runner().invoke(main, [*command.split(), "--help"]).stdout
     assert f"{now} " in shown
     assert f"{was} " not in shown

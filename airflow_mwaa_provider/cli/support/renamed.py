@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["renamed_option"]
 
@@ -22,11 +22,24 @@ class _RenamedOption(click.Option):
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
         """Add both names to the parser. Help, errors and completion use only :attr:`opts`."""
-        shown, self.opts = self.opts, [*self.opts, self._was]
+        super().add_to_parser(parser, ctx)
+        shown, name = self.opts, self.name
+        self.opts, self.name = [self._was], name if self.multiple else self._was  # whose value is stored apart
         try:
             super().add_to_parser(parser, ctx)
         finally:
-            self.opts = shown
+            self.opts, self.name = shown, name
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Take the value that either name was given, and refuse two values that differ."""
+        if self._was in opts:
+            now, value = self.opts[0], opts[self._was]
+            opts = {str(self.name): value, **opts}
+            if opts[str(self.name)] != value:
+                raise click.UsageError(f"{now} and its old name {self._was} have different values. Give only {now}.")
+        return super().handle_parse_result(ctx, opts, args)
 
 
 def renamed_option(name: str, parameter: str, *, was: str, **attributes: Any) -> Callable[[Any], Any]:
