@@ -77,6 +77,8 @@ def write_text(path: Path, text: str) -> bool:
     try:
         if target.exists() and not target.is_file():
             raise MwaaInputError(f"{path} is not a file. Choose another name.")
+        if target.exists() and target.read_bytes() == text.encode():
+            return False  # a folder that cannot be written is no error then
         with Draft(target, mode=target.stat().st_mode & 0o7777 if target.exists() else 0o644) as draft:
             draft.file.write(text.encode())
     except OSError as error:
