@@ -20,7 +20,14 @@ from packaging.requirements import Requirement
 
 from airflow_mwaa_provider.local.airflow import requirements as of_the_local_mwaa
 from airflow_mwaa_provider.packaging import image_constraints
-from airflow_mwaa_provider.packaging.requirements.parsing import Kind, Line, decode, is_commented_constraint, parse
+from airflow_mwaa_provider.packaging.requirements.parsing import (
+    Kind,
+    Line,
+    decode,
+    is_commented_constraint,
+    parse,
+    parse_line,
+)
 from airflow_mwaa_provider.packaging.requirements.regime import Regime, essential_pins, regime_of
 from airflow_mwaa_provider.packaging.requirements.target import Target
 
@@ -117,6 +124,19 @@ def test_lines_and_options_are_those_that_pip_reads(text: str, pip: Parser) -> N
 def test_what_a_line_is(text: str, kind: Kind) -> None:
     [line] = parse(text)
     assert line.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("https://host/a/foo-1.0-py3-none-any.whl#sha256=0", "foo-1.0-py3-none-any.whl"),
+        ("https://host/a/foo%2Fbar-1.0-py3-none-any.whl", "bar-1.0-py3-none-any.whl"),
+        ("https://host/a/foo-1.0%2Blocal-py3-none-any.whl", "foo-1.0+local-py3-none-any.whl"),
+        ("https://host/a/", ""),
+    ],
+)
+def test_the_name_of_the_file_at_an_address(text: str, name: str) -> None:
+    assert parse_line(1, text).file_name == name
 
 
 @pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16", "utf-32"])

@@ -14,7 +14,6 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
@@ -151,8 +150,8 @@ class Line:
 
     @property
     def file_name(self) -> str:
-        """The name of the file at its address."""
-        return unquote(PurePosixPath(urlsplit(self.address).path).name)
+        """The name of the file at its address; an encoded slash, ``%2F``, separates folders, too."""
+        return unquote(urlsplit(self.address).path).rpartition("/")[2]
 
     @property
     def extras(self) -> frozenset[str]:
