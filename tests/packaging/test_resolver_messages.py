@@ -280,6 +280,23 @@ def test_each_phrase_is_printed_by_a_test() -> None:
         assert set(listed) == {phrase for phrases in tried.values() for phrase in phrases}
 
 
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "fatal: unable to access 'https://host/r/': Resolving timed out after 9000 milliseconds",
+        "fatal: unable to access 'https://host/r/': Connection timed out after 300001 milliseconds",
+        "client error (Connect): tcp connect error: deadline has elapsed",
+        "WARNING: 401 Error, Credentials not correct for https://host/simple/one/",
+    ],
+)
+def test_what_no_index_here_brings_about_is_read_too(printed: str) -> None:
+    phrases = [phrase for phrase in messages.OTHERS_UNREACHABLE if phrase in printed.lower()]
+    assert len(phrases) == 1
+    assert messages.unreachable_reason(f"error: failed to fetch\n{printed}\n") is not None
+    listed = (*messages.UV_UNREACHABLE, *messages.PIP_UNREACHABLE)
+    assert not any(phrase in printed.lower() for phrase in listed), "or a phrase of a test above is enough"
+
+
 def test_the_system_says_that_no_name_server_answers() -> None:
     explain = ctypes.CDLL(None).gai_strerror
     explain.restype = ctypes.c_char_p

@@ -52,6 +52,13 @@ PIP_UNREACHABLE = (
     *("403 client error", "server error:"),
 )
 """pip, in the same cases."""
+OTHERS_UNREACHABLE = ("timed out", "tcp connect error", "401 error")
+"""Further programs, and what the tests cannot bring about; read in the source of each.
+
+curl, and git with it: "Resolving timed out after 9 milliseconds" and "Connection timed out after …" (``lib/multi.c``).
+hyper-util in uv: "tcp connect error" (``src/client/legacy/connect/http.rs``). pip: "401 Error, Credentials not correct
+for …" (``pip/_internal/network/auth.py``).
+"""
 SYSTEM_UNREACHABLE = (
     *_system_messages(errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT),
     "temporary failure in name resolution",
@@ -66,7 +73,7 @@ UV_BLAMES_REQUIREMENTS = (
     "url dependencies must be expressed",
 )
 """uv, where the requirements are wrong, and not the index or the machine."""
-_UNREACHABLE = (*UV_UNREACHABLE, *PIP_UNREACHABLE, *SYSTEM_UNREACHABLE)
+_UNREACHABLE = (*UV_UNREACHABLE, *PIP_UNREACHABLE, *OTHERS_UNREACHABLE, *SYSTEM_UNREACHABLE)
 _PIP_IS_BROKEN = ("error: exception", "oserror")
 _BROKEN_FILE = ("failed to ", "build backend", "invalid package format")
 _MISSING = ("was not found", "no version of")
