@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_mwaa_provider.cli.main import main
 from airflow_mwaa_provider.cli.support.output import echo_fields, echo_table, echo_text, format_datetime, table_lines
+from tests.cli.terminal import runner, without_logging_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,6 +113,7 @@ def test_values_and_sentences_go_on_below_themselves(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     echo_fields([("route", "database"), ("paused", "12.5 s: replicas lag behind; too many connections"), ("no", "")])
     echo_text("Run it where nobody waits, or give --max-duration.")
     assert capsys.readouterr().out.splitlines() == [
@@ -119,6 +123,31 @@ def test_values_and_sentences_go_on_below_themselves(
         "  Run it where nobody waits, or give",
         "  --max-duration.",
     ]
+
+
+COPIED = f"{'a  ' * 10}b   c {'d ' * 20}e"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_value_that_people_copy_is_on_one_line(
+    is_terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    echo_fields([("password", COPIED)], wrap=False)
+    assert capsys.readouterr().out == f"  password  {COPIED}\n"
+    echo_fields([("password", COPIED)])
+    echo_text(COPIED)
+    assert (capsys.readouterr().out == f"  password  {COPIED}\n  {COPIED}\n") is not is_terminal, "a pipe is unwrapped"
+    with without_logging_of_others():
+        read = ["secrets", "uri", "--read", "--show-secrets"]
+        monkeypatch.setattr("airflow_mwaa_provider.cli.support.output._terminal_width", lambda: 40)
+        shown = runner().invoke(main, read, input=json.dumps({"conn_type": "x", "password": COPIED})).stdout
+    assert COPIED in shown
+
+
+def test_spaces_are_kept_within_a_line() -> None:
+    assert laid_out([("A",), ("one  two   three four",)], 16) == ["  A", "  one  two", "  three four"]
 
 
 @pytest.mark.parametrize("width", [20, 60, 80])

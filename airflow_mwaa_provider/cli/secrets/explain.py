@@ -226,7 +226,7 @@ def _print_one(explanation: Explanation) -> None:
         _echo("A task gets nothing.")
         return
     _echo(f"A task gets the answer of {explanation.sources.index(used) + 1}:")
-    echo_fields((name.replace("_", " "), _shown(value)) for name, value in used.found.fields.items())
+    echo_fields(((name.replace("_", " "), _shown(value)) for name, value in used.found.fields.items()), wrap=False)
 
 
 def _title(source: Source) -> str:

@@ -175,7 +175,7 @@ def _show(connection: Connection, output: str, *, show_secrets: bool) -> None:
         return
     if extra is not None:
         fields["extra"] = json.dumps(extra, ensure_ascii=False)
-    echo_fields((name.replace("_", " "), fields[name]) for name in _FIELDS)
+    echo_fields(((name.replace("_", " "), fields[name]) for name in _FIELDS), wrap=False)
 
 
 def _masked(value: Any, name: str = "") -> Any:

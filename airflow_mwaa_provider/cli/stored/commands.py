@@ -60,7 +60,7 @@ def _get_command(words: Words) -> click.Command:
         elif words.noun == "variable":
             echo_exactly(f"{item.value or ''}\n")
         else:
-            echo_fields((name.replace("_", " "), value) for name, value in fields_of(item).items())
+            echo_fields(((name.replace("_", " "), value) for name, value in fields_of(item).items()), wrap=False)
 
     return get
 

@@ -131,13 +131,19 @@ def field_lines(fields: Iterable[tuple[str, str]], width: int | None, names_wide
 
 
 def _wrapped(cell: str, width: int | None, *, whole_words: bool = False) -> list[str]:
-    """Break a text between words; a word that is too long is shortened, or kept where it must stay whole."""
+    """Break a text between words; a word that is too long is shortened, or kept where it must stay whole.
+
+    Spaces are dropped only where a line ends.
+    """
     if width is None or _cells_wide(cell) <= width:
         return [cell]
     lines: list[str] = []
+    end = 0
     for word in _words(cell):
-        if lines and _cells_wide(lines[-1]) + 1 + _cells_wide(word) <= width:
-            lines[-1] += f" {word}"
+        start = cell.index(word, end)
+        spaces, end = cell[end:start], start + len(word)
+        if lines and _cells_wide(lines[-1]) + len(spaces) + _cells_wide(word) <= width:
+            lines[-1] += f"{spaces}{word}"
         else:
             lines.append(word if whole_words else _shortened(word, width))
     return lines
@@ -168,16 +174,24 @@ def _width_of(stream: TextIO) -> int | None:
     return shutil.get_terminal_size().columns if stream.isatty() or "COLUMNS" in os.environ else None
 
 
-def echo_fields(fields: Iterable[tuple[str, object]]) -> None:
-    """Print names and values, one a line, as wide as a terminal; skip those without a value."""
+def _terminal_width() -> int | None:
+    return _width_of(sys.stdout) if sys.stdout.isatty() else None
+
+
+def echo_fields(fields: Iterable[tuple[str, object]], *, wrap: bool = True) -> None:
+    """Print names and values, one a line, within the width of a terminal; skip those without a value.
+
+    :param wrap: break long values between words on a terminal; ``False`` for values that people copy.
+    """
     shown = [(name, on_one_line(value)) for name, value in fields if value not in (None, "")]
-    for line in field_lines(shown, _width_of(sys.stdout), max((_cells_wide(name) for name, _ in shown), default=0)):
+    width = _terminal_width() if wrap else None
+    for line in field_lines(shown, width, max((_cells_wide(name) for name, _ in shown), default=0)):
         click.echo(line)
 
 
 def echo_text(text: str) -> None:
     """Print a sentence for people, indented and broken between words within the width of a terminal."""
-    width = _width_of(sys.stdout)
+    width = _terminal_width()
     for line in _wrapped(on_one_line(text), None if width is None else width - 2, whole_words=True):
         click.echo(f"  {line}")
 
