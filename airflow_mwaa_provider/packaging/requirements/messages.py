@@ -53,7 +53,7 @@ PIP_UNREACHABLE = (
 )
 """pip, in the same cases."""
 OTHERS_UNREACHABLE = ("timed out", "tcp connect error", "401 error")
-"""Further programs, and what the tests cannot bring about; read in the source of each.
+"""Further programs, and what the tests cannot bring about. pip's was read in its source, uv's in its binary.
 
 curl, and git with it: "Resolving timed out after 9 milliseconds" and "Connection timed out after …" (``lib/multi.c``).
 hyper-util in uv: "tcp connect error" (``src/client/legacy/connect/http.rs``). pip: "401 Error, Credentials not correct
