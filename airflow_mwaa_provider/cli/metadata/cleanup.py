@@ -75,6 +75,9 @@ _OPTIONS = (
     region_option,
     profile_option,
 )
+_wait_timeout_option = functools.partial(
+    renamed_option, "--wait-timeout", "wait_timeout", was="--wait", type=DURATION, default="0s"
+)
 
 
 def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,14 +126,7 @@ def plan(*, output: str, **given: Any) -> None:
 )
 @click.option("--max-duration", type=DURATION, help="Stop after this time; the next cleanup continues.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Connections that delete in parallel.")
-@renamed_option(
-    "--wait-timeout",
-    "wait_timeout",
-    was="--wait",
-    type=DURATION,
-    default="0s",
-    help="How long to wait for another cleanup to end.",
-)
+@_wait_timeout_option(help="How long to wait for another cleanup to end.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @mwaa_errors_in_one_line
 def clean(*, output: str, yes: bool, **given: Any) -> None:
@@ -170,14 +166,7 @@ def clean(*, output: str, yes: bool, **given: Any) -> None:
 @click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; repeatable.")
 @click.option("--keep-changed", is_flag=True, help="Skip rows that exist with other values.")
 @click.option("--other-database", is_flag=True, help="Restore into a database other than that of the archive.")
-@renamed_option(
-    "--wait-timeout",
-    "wait_timeout",
-    was="--wait",
-    type=DURATION,
-    default="0s",
-    help="How long to wait for a cleanup to end.",
-)
+@_wait_timeout_option(help="How long to wait for a cleanup to end.")
 @output_option
 @region_option
 @profile_option
