@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 
 PAGE = b"<html><body><h1>Log in</h1></body></html>"
@@ -52,6 +53,16 @@ class PageServer:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def client(self, service: str) -> Any:
+        """Return boto3's client of a service, which asks this server instead."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name="eu-west-1",
+            aws_access_key_id="x",
+            aws_secret_access_key="x",
+        )
 
     def secure(self, context: ssl.SSLContext) -> None:
         """Speak TLS from now on."""

@@ -36,14 +36,7 @@ CALLS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def calls(page_server: PageServer) -> AwsCalls:
-    client = boto3.client(
-        "cloudwatch",
-        endpoint_url=page_server.url,
-        region_name="eu-west-1",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-    )
-    return AwsCalls(client, "CloudWatch", "cloudwatch", policy=RetryPolicy(deadline_s=0.0))
+    return AwsCalls(page_server.client("cloudwatch"), "CloudWatch", "cloudwatch", policy=RetryPolicy(deadline_s=0.0))
 
 
 @pytest.mark.parametrize("page", [name for name in PAGES if name != "a word"])

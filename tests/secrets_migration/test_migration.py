@@ -254,13 +254,7 @@ def test_a_listing_leaves_nothing_of_its_secrets_in_logs(
 
 
 def test_a_page_that_answers_instead_of_secrets_manager_is_named_when_reading_back(page_server: PageServer) -> None:
-    client = boto3.client(
-        "secretsmanager",
-        endpoint_url=page_server.url,
-        region_name="eu-west-1",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-    )
+    client = page_server.client("secretsmanager")
     SecretsManager(client)
     names = Names()
     backend = ReadBack(
