@@ -35,8 +35,8 @@ from airflow_mwaa_provider.aws_lambda_events import is_s3_notification, messages
 from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
 from airflow_mwaa_provider.client.http.retrying import within
-from airflow_mwaa_provider.client.models import TransportName
 from airflow_mwaa_provider.client.parameters import check_transport, major_version, parse_datetime
+from airflow_mwaa_provider.client.states import TransportName
 from airflow_mwaa_provider.exceptions import CallTimeout, MwaaError, MwaaInputError, UnsupportedByTransport
 
 if TYPE_CHECKING:

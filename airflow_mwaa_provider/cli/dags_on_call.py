@@ -174,13 +174,13 @@ def runs_of_dag(remote: Remote, *, dag_id: str, states: tuple[str, ...], limit: 
 
 
 def _states(names: Sequence[str]) -> list[Any]:
-    from airflow_mwaa_provider.client.models import DagRunState
+    from airflow_mwaa_provider.client.states import DagRunState
 
     return [DagRunState(name) for name in names]
 
 
 def _failed_tasks(remote: Remote, runs: Sequence[DagRun]) -> list[TaskInstance]:
-    from airflow_mwaa_provider.client.models import TaskState
+    from airflow_mwaa_provider.client.states import TaskState
 
     pairs = [(run.dag_id, run.run_id) for run in runs if run.state.value in ("running", "failed")]
     return remote.environment.get_tasks_of_runs(pairs, states=[TaskState.FAILED])
@@ -285,7 +285,7 @@ def _runs_to_stop(remote: Remote, dag_id: str, run_ids: Sequence[str]) -> list[D
 
 
 def _running_tasks(remote: Remote, runs: Sequence[DagRun]) -> list[TaskInstance]:
-    from airflow_mwaa_provider.client.models import TaskState
+    from airflow_mwaa_provider.client.states import TaskState
 
     pairs = [(run.dag_id, run.run_id) for run in runs if run.state.value == "running"]
     if remote.environment.transport == "cli":

@@ -15,9 +15,10 @@ from airflow_mwaa_provider.client.cli.airflow_cli import AirflowCli
 from airflow_mwaa_provider.client.cli.endpoint import CliEndpoint
 from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries, held
 from airflow_mwaa_provider.client.http.web_server import WebServerSettings
-from airflow_mwaa_provider.client.models import RestRequest, TransportName
+from airflow_mwaa_provider.client.models import RestRequest
 from airflow_mwaa_provider.client.rest.airflow_api import AirflowApi
 from airflow_mwaa_provider.client.rest.transports import RestApiTransport, Transport, WebSessionTransport
+from airflow_mwaa_provider.client.states import TransportName
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AnswerTooLarge,

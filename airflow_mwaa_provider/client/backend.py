@@ -17,16 +17,15 @@ if TYPE_CHECKING:
         Dag,
         DagFileError,
         DagRun,
-        DagRunState,
         Pool,
         RestRequest,
         Role,
         RunRequest,
         TaskInstance,
-        TaskState,
         TasksToClear,
         Variable,
     )
+    from airflow_mwaa_provider.client.states import DagRunState, TaskState
     from airflow_mwaa_provider.exceptions import UnsupportedByTransport
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from airflow_mwaa_provider.client.models import TaskState
+from airflow_mwaa_provider.client.states import TaskState
 from airflow_mwaa_provider.exceptions import MwaaInputError, TaskInstanceNotFound
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.models import DagRunState, TaskState, TransportName
+from airflow_mwaa_provider.client.states import DagRunState, TaskState, TransportName
 from airflow_mwaa_provider.exceptions import MwaaInputError
 
 if TYPE_CHECKING:

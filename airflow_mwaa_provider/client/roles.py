@@ -12,13 +12,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.client.dags import missing_dags
-from airflow_mwaa_provider.client.models import Role, TransportName
+from airflow_mwaa_provider.client.models import Role
+from airflow_mwaa_provider.client.states import TransportName
 from airflow_mwaa_provider.exceptions import DagNotFound, MwaaInputError, RemoteNotFound, UnexpectedAnswer
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import TypeVar
 
     from airflow_mwaa_provider.client.access import TransportSelector
@@ -57,10 +57,13 @@ class Roles:
     They are reached through the transport in use. If none is chosen, those of Airflow 3 are reached through a web
     session, or if there is none, through the CLI. Permissions are removed through the CLI, whatever the transport,
     because nothing else can.
+
+    :param missing_dags: returns which of some DAGs the environment does not have.
     """
 
-    def __init__(self, access: TransportSelector) -> None:
+    def __init__(self, access: TransportSelector, missing_dags: Callable[[Sequence[str]], builtins.list[str]]) -> None:
         self._access = access
+        self._missing_dags = missing_dags
 
     def get(self, name: str) -> Role:
         """Read one.
@@ -155,7 +158,7 @@ class Roles:
                 f"Role {name!r}: Airflow restores the permissions of this role at every start. Use another name, "
                 "and assign that to the users."
             )
-        if missing := missing_dags(self._access, sorted(access)):
+        if missing := self._missing_dags(sorted(access)):
             raise DagNotFound(
                 f"Environment {self._access.name!r}: no DAG {', '.join(map(repr, missing[:5]))}, so role {name!r} was "
                 "left as it is. Check the ids, and that the DAGs are deployed there.",

@@ -20,7 +20,7 @@ from airflow_mwaa_provider.provider_info import CONNECTION_FIELDS, HIDDEN_FIELDS
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
-    from airflow_mwaa_provider.client.models import TransportName
+    from airflow_mwaa_provider.client.states import TransportName
 
 
 log = logging.getLogger(__name__)

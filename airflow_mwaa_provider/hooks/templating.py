@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from airflow_mwaa_provider._compat import BaseOperator as _Base
-    from airflow_mwaa_provider.client.models import DagRunState, TaskState
+    from airflow_mwaa_provider.client.states import DagRunState, TaskState
 else:
     _Base = object
 

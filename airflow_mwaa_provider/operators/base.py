@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_mwaa_provider._compat import BaseOperator
 from airflow_mwaa_provider.client.parameters import check_transport
 from airflow_mwaa_provider.exceptions import MwaaInputError
-from airflow_mwaa_provider.hooks.settings import HookSettings
 from airflow_mwaa_provider.hooks.templating import TextTemplates
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from airflow_mwaa_provider.hooks.settings import HookSettings
 
 __all__ = ["MwaaEnvironmentOperator", "MwaaOperator"]
 
@@ -71,6 +72,8 @@ class MwaaOperator(TextTemplates, BaseOperator):
     @property
     def hook_settings(self) -> HookSettings:
         """How the hooks of this operator reach AWS and, where it calls one, an environment."""
+        from airflow_mwaa_provider.hooks.settings import HookSettings
+
         return HookSettings.of(self)
 
 

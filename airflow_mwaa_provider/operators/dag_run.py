@@ -14,13 +14,13 @@ from airflow_mwaa_provider._compat import (
     failure_without_retry,
     skip_exception,
 )
-from airflow_mwaa_provider.client.models import DagRun, DagRunState, TransportName
 from airflow_mwaa_provider.client.parameters import (
     check_duration,
     check_positive,
     flag,
     parse_datetime,
 )
+from airflow_mwaa_provider.client.states import DagRunState, TransportName
 from airflow_mwaa_provider.exceptions import (
     DagPaused,
     DagRunAlreadyExists,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
+    from airflow_mwaa_provider.client.models import DagRun
 
 # MWAA ends every task after 12 hours, so a longer wait would end without an error of ours.
 MAX_WAIT = timedelta(hours=12)

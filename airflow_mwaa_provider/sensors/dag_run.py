@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.models import DagRunState, TaskState
+from airflow_mwaa_provider.client.states import DagRunState, TaskState
 from airflow_mwaa_provider.client.waits.run_wait import RunWait
 from airflow_mwaa_provider.client.waits.task_wait import TaskSelection, TaskWait
 from airflow_mwaa_provider.exceptions import MwaaInputError

@@ -14,8 +14,8 @@ from airflow_mwaa_provider._compat import (
     is_still_deferred,
     triggers_are_told_of_kills,
 )
-from airflow_mwaa_provider.client.models import DagRunState, TaskState
 from airflow_mwaa_provider.client.parameters import check_seconds
+from airflow_mwaa_provider.client.states import DagRunState, TaskState
 from airflow_mwaa_provider.client.waits.run_wait import PollInterval, RunWait
 from airflow_mwaa_provider.client.waits.task_wait import TaskSelection, TaskWait
 from airflow_mwaa_provider.exceptions import MwaaError

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.models import DagRun, DagRunState, parse_time
+from airflow_mwaa_provider.client.models import DagRun, parse_time
+from airflow_mwaa_provider.client.states import DagRunState
 from airflow_mwaa_provider.client.texts import storable
 from airflow_mwaa_provider.client.waits.run_wait import Done, Failed
 from airflow_mwaa_provider.error_documents import as_dict, from_dict

@@ -25,7 +25,7 @@ from airflow_mwaa_provider.client.access import ClientSettings
 from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 from airflow_mwaa_provider.client.environment import MwaaEnvironment
 from airflow_mwaa_provider.client.http.web_server import WebServerSettings
-from airflow_mwaa_provider.client.models import DagRun, TaskInstance, TransportName
+from airflow_mwaa_provider.client.states import TransportName
 from airflow_mwaa_provider.exceptions import DagNotFound, MwaaError
 from airflow_mwaa_provider.local import lifecycle
 from airflow_mwaa_provider.local.errors import LocalMwaaError
@@ -39,6 +39,7 @@ from airflow_mwaa_provider.monitoring.terminal import draw
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from airflow_mwaa_provider.client.models import DagRun, TaskInstance
     from airflow_mwaa_provider.metadata.cleaning.outcome import Outcome
     from airflow_mwaa_provider.monitoring.readings import Readings
 

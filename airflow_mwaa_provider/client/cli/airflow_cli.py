@@ -20,15 +20,8 @@ from airflow_mwaa_provider.client.cli.call import positional
 from airflow_mwaa_provider.client.cli.endpoint import json_argument, last_words
 from airflow_mwaa_provider.client.cli.roles import RolesCli
 from airflow_mwaa_provider.client.cli.stored_objects import StoredObjectsCli
-from airflow_mwaa_provider.client.models import (
-    Dag,
-    DagFileError,
-    DagRun,
-    DagRunState,
-    TaskInstance,
-    TaskState,
-    parse_time,
-)
+from airflow_mwaa_provider.client.models import Dag, DagFileError, DagRun, TaskInstance, parse_time
+from airflow_mwaa_provider.client.states import DagRunState, TaskState
 from airflow_mwaa_provider.exceptions import (
     CliCommandFailed,
     CliCommandNotAllowed,

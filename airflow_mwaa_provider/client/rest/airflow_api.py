@@ -13,13 +13,7 @@ import ast
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.models import (
-    DagRun,
-    DagRunState,
-    RestRequest,
-    TransportName,
-    parse_time,
-)
+from airflow_mwaa_provider.client.models import DagRun, RestRequest, parse_time
 from airflow_mwaa_provider.client.rest.dags import DagListsApi
 from airflow_mwaa_provider.client.rest.pages import PAGE_ROWS, Page, pages
 from airflow_mwaa_provider.client.rest.request import quoted
@@ -27,6 +21,7 @@ from airflow_mwaa_provider.client.rest.roles import RolesApi
 from airflow_mwaa_provider.client.rest.stored_objects import StoredObjectsApi
 from airflow_mwaa_provider.client.rest.tasks import TaskListsApi
 from airflow_mwaa_provider.client.rest.transports import INVOKE_REST_API_MAX_PATH
+from airflow_mwaa_provider.client.states import DagRunState, TransportName
 from airflow_mwaa_provider.exceptions import (
     DagNotFound,
     DagRunNotFound,

@@ -13,8 +13,9 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.models import RestRequest, Role, TransportName
+from airflow_mwaa_provider.client.models import RestRequest, Role
 from airflow_mwaa_provider.client.rest.request import RestCaller, quoted
+from airflow_mwaa_provider.client.states import TransportName
 from airflow_mwaa_provider.exceptions import (
     AirflowError,
     DagNotFound,

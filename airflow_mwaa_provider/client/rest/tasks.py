@@ -12,9 +12,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from airflow_mwaa_provider.client.models import RestRequest, TaskInstance, TaskState, parse_time
+from airflow_mwaa_provider.client.models import RestRequest, TaskInstance, parse_time
 from airflow_mwaa_provider.client.rest.pages import LOOKS, PAGE_ROWS, Page, pages
 from airflow_mwaa_provider.client.rest.request import RestCaller, quoted
+from airflow_mwaa_provider.client.states import TaskState
 from airflow_mwaa_provider.exceptions import RemoteNotFound, UnexpectedAnswer
 
 if TYPE_CHECKING:

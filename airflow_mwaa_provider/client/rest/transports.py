@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_mwaa_provider.client.http.errors import truncate
 from airflow_mwaa_provider.client.http.retrying import held
 from airflow_mwaa_provider.client.http.web_server import WebServer, WebServerSettings
-from airflow_mwaa_provider.client.models import TransportName
+from airflow_mwaa_provider.client.states import TransportName
 from airflow_mwaa_provider.exceptions import (
     AnswerTooLarge,
     CallTimeout,

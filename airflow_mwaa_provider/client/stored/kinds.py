@@ -17,7 +17,8 @@ from airflow_mwaa_provider.client.cli.call import positional
 from airflow_mwaa_provider.client.cli.endpoint import command_line
 from airflow_mwaa_provider.client.in_parallel import call_all
 from airflow_mwaa_provider.client.masks import MASK
-from airflow_mwaa_provider.client.models import Connection, Pool, TransportName, Variable
+from airflow_mwaa_provider.client.models import Connection, Pool, Variable
+from airflow_mwaa_provider.client.states import TransportName
 from airflow_mwaa_provider.client.stored import documents as stored_documents
 from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, RemoteNotFound
 

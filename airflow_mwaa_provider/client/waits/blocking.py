@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_mwaa_provider.client.http.retrying import within
-from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskState
+from airflow_mwaa_provider.client.models import DagRun
+from airflow_mwaa_provider.client.states import DagRunState, TaskState
 from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, RunWait, Wait
 from airflow_mwaa_provider.client.waits.task_wait import TasksSeen
 from airflow_mwaa_provider.client.waits.watcher import Watched, Watcher

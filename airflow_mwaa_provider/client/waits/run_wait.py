@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskInstance
+from airflow_mwaa_provider.client.models import DagRun, TaskInstance
 from airflow_mwaa_provider.client.parameters import check_seconds
+from airflow_mwaa_provider.client.states import DagRunState
 from airflow_mwaa_provider.exceptions import DagRunFailed, DagRunNotFound, MwaaError, WaitTimeout
 
 if TYPE_CHECKING:

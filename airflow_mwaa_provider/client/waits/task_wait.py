@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from airflow_mwaa_provider.client.models import DagRun, DagRunState, TaskInstance, TaskState
+from airflow_mwaa_provider.client.states import DagRunState, TaskState
 from airflow_mwaa_provider.client.waits.run_wait import Done, Failed, Patience, Step
 from airflow_mwaa_provider.exceptions import DagRunNotFound, MwaaError, TaskInstanceFailed, TaskInstanceNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
+
+    from airflow_mwaa_provider.client.models import DagRun, TaskInstance
 
 __all__ = ["TaskSelection", "TaskWait", "TasksSeen"]
 

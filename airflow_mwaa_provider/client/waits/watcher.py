@@ -14,7 +14,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_mwaa_provider.client.models import DagRun, DagRunState
+from airflow_mwaa_provider.client.models import DagRun
+from airflow_mwaa_provider.client.states import DagRunState
 from airflow_mwaa_provider.client.waits.bisect import Batch
 from airflow_mwaa_provider.client.waits.run_wait import RunWait
 from airflow_mwaa_provider.client.waits.task_wait import TasksSeen, TaskWait
