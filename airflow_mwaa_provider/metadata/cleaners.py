@@ -8,10 +8,9 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_mwaa_provider.exceptions import MwaaError
 from airflow_mwaa_provider.metadata.cleaning.options import check_wait_timeout
 from airflow_mwaa_provider.metadata.cleanup import plan_cleanup, run_cleanup
-from airflow_mwaa_provider.metadata.routes import Way, is_absent
+from airflow_mwaa_provider.metadata.routes import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,38 +91,19 @@ class EnvironmentCleaner:
     :param env_name: the environment.
     :param make: makes what cleans by one of these routes; called anew for a plan and for the cleanup after it, because
         what has changed since the plan must not be deleted.
-    :param fall_back: called once if the route turns out not to exist; returns what makes the cleaner of another route.
     """
 
-    def __init__(
-        self,
-        env_name: str,
-        make: Callable[[], Cleaner],
-        *,
-        fall_back: Callable[[], Callable[[], Cleaner]] | None = None,
-    ) -> None:
+    def __init__(self, env_name: str, make: Callable[[], Cleaner]) -> None:
         self._env_name = env_name
         self._make = make
-        self._fall_back = fall_back
 
     def plan(self) -> Plan:
         """Count what would be deleted."""
-        plan: Plan = self._try(lambda cleaner: cleaner.plan())
-        return replace(plan, source=f"environment {self._env_name!r}")
+        return replace(self._make().plan(), source=f"environment {self._env_name!r}")
 
     def run(self, progress: Progress | None = None) -> Outcome:
         """Delete it, and return what happened."""
-        outcome: Outcome = self._try(lambda cleaner: cleaner.run(progress))
-        return outcome
-
-    def _try(self, work: Callable[[Cleaner], Any]) -> Any:
-        try:
-            return work(self._make())
-        except MwaaError as error:
-            if self._fall_back is None or not is_absent(error):
-                raise
-        self._make, self._fall_back = self._fall_back(), None
-        return work(self._make())
+        return self._make().run(progress)
 
 
 def environment_ways(
@@ -155,16 +135,9 @@ def environment_ways(
         return CliCleanup(remote(), options, notify=notify)
 
     def api() -> EnvironmentCleaner:
-        if route != "auto" or _is_available(by_api()):
-            return EnvironmentCleaner(remote().name, by_api)
-        return EnvironmentCleaner(remote().name, by_api, fall_back=fall_back)
-
-    def fall_back() -> Callable[[], Cleaner]:
-        notify(
-            f"Route api cannot be used: environment {remote().name!r} has no metadata API that cleans. "
-            f"Route cli: airflow db clean of environment {remote().name!r}"
-        )
-        return by_cli
+        if route == "auto":
+            by_api().check()
+        return EnvironmentCleaner(remote().name, by_api)
 
     def cli() -> EnvironmentCleaner:
         return EnvironmentCleaner(remote().name, by_cli)
@@ -173,17 +146,3 @@ def environment_ways(
         Way("api", api, lambda _: f"the web server of environment {remote().name!r}"),
         Way("cli", cli, lambda _: f"airflow db clean of environment {remote().name!r}"),
     ]
-
-
-def _is_available(cleaner: ApiCleanup) -> bool:
-    """Return whether the route certainly exists; ``False`` after an error that may pass, or be reported by the work.
-
-    :raises MwaaError: it certainly does not exist.
-    """
-    try:
-        cleaner.check()
-    except MwaaError as error:
-        if is_absent(error):
-            raise
-        return False
-    return True

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from airflow_mwaa_provider.exceptions import AccessDenied, MwaaError, MwaaInputE
 from airflow_mwaa_provider.metadata.catalog.schema import Schema
 from airflow_mwaa_provider.metadata.cleaners import environment_ways
 from airflow_mwaa_provider.metadata.cleaning.options import CleanupOptions
-from airflow_mwaa_provider.metadata.cleaning.outcome import Plan
-from airflow_mwaa_provider.metadata.cleaning.routes import db_clean
+from airflow_mwaa_provider.metadata.cleaning.routes import api
 from airflow_mwaa_provider.metadata.environment_source import source_ways
 from airflow_mwaa_provider.metadata.remote_api.messages import Description
 from airflow_mwaa_provider.metadata.routes import RoutePlan, Way, choose_route, is_unusable
@@ -114,19 +114,20 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 class Environment:
     """An environment whose plugin exports, and may clean.
 
-    :param error: of each call of the plugin.
+    :param errors: of each call of the plugin in turn; the last one is that of all later ones.
     """
 
     name, airflow_version = "my-environment", "3.0.6"
 
-    def __init__(self, error: MwaaError | None = None) -> None:
-        self.error = error
+    def __init__(self, *errors: MwaaError | None) -> None:
+        self.errors = list(errors) or [None]
         self.asked: list[str] = []
 
     def call_plugin(self, method: str, path: str, json: Any = None) -> Any:
         self.asked.append(path.rpartition("/v1")[2])
-        if self.error is not None:
-            raise self.error
+        error = self.errors.pop(0) if len(self.errors) > 1 else self.errors[0]
+        if error is not None:
+            raise error
         places = ("s3://my-bucket/history",)
         return Description(Schema("public", "x", {}), self.airflow_version, NOW, NOW, places).to_dict()
 
@@ -158,34 +159,49 @@ def test_the_docs_show_the_plan_of_a_cleanup() -> None:
     assert (choice.plan.route, [*choice.plan.others]) == ("cli", ["api", "database", "mwaa_environment"])
 
 
-@pytest.mark.parametrize("error", [None, AccessDenied("may not", status=403), MwaaError("busy", transient=True)])
-def test_a_web_server_that_answers_is_route_api(error: MwaaError | None) -> None:
-    """Whatever is wrong with it is retried or reported by the work itself."""
+RESTARTING = MwaaError("starting", transient=True)
+NO_PLUGIN = RemoteNotFound("no such path", status=404)
+FORBIDDEN = AccessDenied("may not", status=403)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long a cleanup by route api waits for the web server, at once."""
+    pauses: list[float] = []
+    waiting = partial(api.ApiCleanup, clock=lambda: sum(pauses), sleep=pauses.append)
+    monkeypatch.setattr(api, "ApiCleanup", waiting)
+    return pauses
+
+
+@pytest.mark.parametrize(
+    ("errors", "route"),
+    [
+        ([None], "api"),
+        ([NO_PLUGIN], "cli"),
+        ([RESTARTING, RESTARTING, None], "api"),
+        ([RESTARTING, NO_PLUGIN], "cli"),
+    ],
+)
+def test_auto_takes_no_route_to_a_cleanup_before_the_web_server_answers(
+    errors: list[MwaaError | None], route: str, slept: list[float]
+) -> None:
+    """If it changed the route in the middle of a cleanup, what was deleted by then would not be in the outcome."""
     told: list[str] = []
-    environment = Environment(error)
-    choice = choose(None, "auto", told.append, "my-environment", cleaning_ways(environment, told))
-    assert (choice.plan.route, environment.asked) == ("api", ["/cleanup/units"])
-    assert told[0] == "Route api: the web server of environment 'my-environment'"
+    environment = Environment(*errors)
+    plan = choose(None, "auto", told.append, "my-environment", cleaning_ways(environment, told)).plan
+    assert plan.route == route
+    assert environment.asked == ["/cleanup/units"] * len(errors)
+    waits = [line for line in told if line == "Route api: the parts of the cleanup: starting Repeating it"]
+    assert (len(waits), len(slept)) == (int(RESTARTING in errors), errors.count(RESTARTING))
 
 
-def test_a_web_server_that_turns_out_to_have_no_plugin_leads_to_route_cli(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was restarting when it was asked."""
-
-    class Planned:
-        def plan(self) -> Plan:
-            return Plan((), (), (), 0.0, NOW, "cli")
-
-    monkeypatch.setattr(db_clean, "CliCleanup", lambda *given, **more: Planned())
+@pytest.mark.parametrize(("error", "waits_s"), [(FORBIDDEN, 0), (RESTARTING, 600)])
+def test_auto_fails_with_what_the_web_server_answers(error: MwaaError, waits_s: float, slept: list[float]) -> None:
     told: list[str] = []
-    environment = Environment(MwaaError("starting", transient=True))
-    choice = choose(None, "auto", told.append, "my-environment", cleaning_ways(environment, told))
-    environment.error = RemoteNotFound("no such path", status=404)
-    assert [choice.taken.plan().route for _ in range(2)] == ["cli", "cli"]
-    assert environment.asked == ["/cleanup/units", "/cleanup/plan"]
-    assert [line for line in told if "has no metadata API that cleans" in line and "Route cli" in line] == [told[-1]]
-    named = choose(None, "api", told.append, "my-environment", cleaning_ways(environment, told, "api"))
-    with pytest.raises(NoMetadataRoute):
-        named.taken.plan()
+    ways = cleaning_ways(Environment(error), told)
+    with pytest.raises(type(error), match=str(error)):
+        choose(None, "auto", told.append, "my-environment", ways)
+    assert sum(slept) == pytest.approx(waits_s, abs=3)
 
 
 def test_a_route_that_is_requested_is_not_asked_for_twice() -> None:

@@ -97,9 +97,9 @@ class ApiCleanup:
         """Check that the web server can do the cleanup; delete nothing.
 
         :raises NoMetadataRoute: the web server does not have the plugin, or the plugin's cleanup is off.
-        :raises MwaaError: any other error of :meth:`run`.
+        :raises MwaaError: any other error of :meth:`run`, after as long a wait.
         """
-        self._ask(UNITS, {"options": self._options.document()})
+        self._request(UNITS, {"options": self._options.document()}, "the parts of the cleanup")
 
     def plan(self) -> Plan:
         """Count what a cleanup would delete, and say what it would keep; delete nothing.
