@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The samples that ``airflow-mwaa local demo NAME`` runs, a module each."""

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All samples that can be run on a local MWAA."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_mwaa_provider.cli.local.samples import (
+    custom_metrics,
+    environment_variables,
+    secrets_manager,
+    secrets_manager_var,
+    time_zones,
+)
+
+if TYPE_CHECKING:
+    from airflow_mwaa_provider.cli.local.samples.sample import Sample
+
+__all__ = ["SAMPLES"]
+
+_MODULES = (custom_metrics, secrets_manager_var, secrets_manager, environment_variables, time_zones)
+SAMPLES: dict[str, Sample] = {module.SAMPLE.name: module.SAMPLE for module in _MODULES}
+"""In the order of the user guide, by name."""
