@@ -68,8 +68,11 @@ def demonstrate(sample: Sample, python: str, folder: Path, *, once: bool, mwaa_p
     finished = False
     try:
         with make_progress() as progress:
-            request = EnvironmentRequest(ENVIRONMENT, python, str(dag_folder()), options=environment_options(folder))
-            lifecycle.up(folder, [request], mwaa_paths=mwaa_paths, on_progress=progress.show)
+            if lifecycle.running(folder, [ENVIRONMENT]) is None:
+                request = EnvironmentRequest(
+                    ENVIRONMENT, python, str(dag_folder()), options=environment_options(folder)
+                )
+                lifecycle.up(folder, [request], mwaa_paths=mwaa_paths, on_progress=progress.show)
             start_s = time.monotonic() - began
             result = run_sample(sample, Stage(folder, ENVIRONMENT, lambda message: progress.show("", message)))
         finished = True
