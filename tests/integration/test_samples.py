@@ -18,3 +18,17 @@ def test_custom_metrics(world: World, env_name: str) -> None:
     found = samples.run(world, env_name, "custom_metrics")
     assert len(found) > 5
     assert all(value.split()[1] in ("Bytes", "Percent", "Count") for value in found.values())
+
+
+def test_rest_api(world: World, env_name: str) -> None:
+    found = samples.run(world, env_name, "rest_api")
+    run_id, _, state = found["run that was triggered"].partition(": ")
+    assert run_id.startswith("rest_api__")
+    assert (state, found["its result"]) == ("success", "42")
+    assert found["its tasks, as the DAG read them"] == "{'add_up': 'success'}"
+
+
+def test_small_ones(world: World, env_name: str) -> None:
+    assert samples.run(world, env_name, "bash_command")["python --version"].startswith("Python 3.1")
+    found = samples.run(world, env_name, "print_configuration")
+    assert found == {"email.email_backend": "airflow.utils.email.send_email_smtp"}

@@ -6,8 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_mwaa_provider.cli.local.samples import (
+    bash_command,
     custom_metrics,
     environment_variables,
+    print_configuration,
+    rest_api,
     secrets_manager,
     secrets_manager_var,
     time_zones,
@@ -18,6 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLES"]
 
-_MODULES = (custom_metrics, secrets_manager_var, secrets_manager, environment_variables, time_zones)
+_MODULES = (
+    custom_metrics,
+    secrets_manager_var,
+    secrets_manager,
+    environment_variables,
+    time_zones,
+    print_configuration,
+    rest_api,
+    bash_command,
+)
 SAMPLES: dict[str, Sample] = {module.SAMPLE.name: module.SAMPLE for module in _MODULES}
 """In the order of the user guide, by name."""
