@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What benchmarks need of a local MWAA: one environment, one paused DAG, and a count of the calls made."""
+"""What benchmarks need from a local MWAA: one environment, one paused DAG, and a count of the calls."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def environment(transport: str | None) -> MwaaEnvironment:
 
 @contextlib.contextmanager
 def local_environment() -> Iterator[int]:
-    """Start one with a paused DAG, export the variables of its clients, and yield Airflow's major version."""
+    """Start one with a paused DAG, export its clients' variables, and yield Airflow's major version."""
     from airflow_mwaa_provider.exceptions import DagNotFound
     from airflow_mwaa_provider.local import lifecycle
     from airflow_mwaa_provider.local.up_request import EnvironmentRequest
@@ -76,7 +76,7 @@ def local_environment() -> Iterator[int]:
         try:
             lifecycle.up(folder, [EnvironmentRequest(ENV_NAME, sys.executable, str(dags))])
             os.environ.update(lifecycle.client_variables(folder))
-            # Ours to measure is the client, not the service's brake.
+            # Measure the client, not the service's rate limit.
             admin("PATCH", "limits", {"rest_calls_per_second": 1000})
             probe = environment("web_session")
             while True:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Delete all but 30 days of a year's metadata while a scheduler works on it; compare with what people use today.
 
-One process each, its start included, on its own copy of a database, beside a load: a scheduler and a worker, at a fixed
-rate. A transaction of theirs takes from when it was due, so that a wait counts for all that it holds up. What the load
-itself writes is taken off the WAL, by its rate before.
+Each contender is one process, including its start, on its own copy of a database, beside a load of a scheduler and a
+worker at a fixed rate. The load's transactions are timed from when they were due, so that a wait counts for all that it
+delays. The WAL that the load itself writes is subtracted, at its rate before.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TEMPLATE, COPY = "cleanup_template", "cleanup_copy"
 RAW, OURS, OURS_2, DB_CLEAN = "raw DELETE", "ours", "ours, 2 workers", "db clean"
 LOCKS = "AccessShare RowShare RowExclusive ShareUpdateExclusive Share ShareRowExclusive Exclusive AccessExclusive"
 
-# What hangs on the tasks of history.fill(): {table: (columns, of those that it has; of which tasks)}.
+# Dependent rows of the tasks of history.fill(): {table: (columns, if it has them; for which tasks)}.
 _TASK = {"dag_id": "t.dag_id", "task_id": "t.task_id", "run_id": "t.run_id", "map_index": "-1", "ti_id": "t.id"}
 _TASK |= {"start_date": "t.start_date", "end_date": "t.end_date", "reschedule_date": "t.end_date"}
 _TRY = {**history.TASK_INSTANCE, **_TASK, "id": None, "task_instance_id": "gen_random_uuid()"}
@@ -85,7 +85,7 @@ _THIS = {"dag_id": "%(dag)s", "run_id": "%(run)s", "task_id": "%(task)s"}
 _RUN = {**_THIS, "start_date": "NULL", "end_date": "NULL", "logical_date": "%(now)s", "execution_date": "%(now)s"}
 _LOG = {**_THIS, "id": _NEXT.format("log"), "dttm": "%(now)s", "owner": "'load'"}
 _NEW_TASK = {**_RUN, "id": "gen_random_uuid()", "task_id": "'task_' || j", "state": "'scheduled'"}
-# Transactions that are played round and round; as many tasks begin as end.
+# Transactions that are repeated in a cycle; as many tasks begin as end.
 SCHEDULER = f"""
 UPDATE job SET latest_heartbeat = %(now)s WHERE id = %(job)s
 --
@@ -165,14 +165,14 @@ REFERENCES = f"""SELECT conrelid::regclass::text, confrelid::regclass::text,
     FROM pg_constraint WHERE contype = 'f' AND confdeltype <> 'n' AND conrelid <> confrelid ORDER BY 1, 2"""
 LOCKED = r"""SELECT DISTINCT mode FROM pg_locks JOIN pg_class c ON c.oid = relation
     WHERE pid = ANY (%s) AND relkind = 'r' AND c.oid >= 16384 AND relname NOT LIKE '\_airflow\_deleted%%'"""
-# Everybody but the load; of their transactions those that hold something: locks of rows, or what VACUUM would remove.
+# All except the load, and only transactions that hold row locks or what VACUUM would remove.
 SINCE = """SELECT extract(epoch FROM max(clock_timestamp() - xact_start)), array_agg(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'client backend' AND application_name <> 'load'
     AND pid <> pg_backend_pid() AND (backend_xid IS NOT NULL OR backend_xmin IS NOT NULL)"""
 
 
 def raw() -> None:
-    """Delete as one would by hand: children first, one statement per table."""
+    """Delete as you would by hand: children first, one statement per table."""
     old_runs = "state IN ('success', 'failed') AND end_date < %(cutoff)s"
     of_old_run = f"(dag_id, run_id) IN (SELECT dag_id, run_id FROM dag_run WHERE {old_runs})"
     conditions: dict[str, str] = {}
@@ -207,7 +207,7 @@ def ours() -> None:
 
 
 def peak_kb() -> int:
-    """Return this process's peak: what a parent sees of a child includes the parent's own memory before exec."""
+    """Return this process's own peak: what a parent sees of a child includes the parent's memory before exec."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.exists() else None
     return int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # bytes on macOS
@@ -247,7 +247,7 @@ def there(cursor: Any) -> list[str]:
 
 def make_template(lab: Lab, runs: int) -> None:
     lab.migrate(TEMPLATE)
-    # Its own foreign keys would be three quarters of the time of filling it.
+    # Its foreign keys would take three quarters of the time to fill it.
     lab.run(lab.postgres.execute("GRANT SET ON PARAMETER session_replication_role TO airflow_user"))
     with closing(lab.connect(TEMPLATE)) as connection, connection.cursor() as cursor:
         cursor.execute("SET session_replication_role TO replica")
@@ -262,7 +262,7 @@ def make_template(lab: Lab, runs: int) -> None:
 def measure(lab: Lab, command: list[str], idle_s: float) -> Measured:
     """Run a contender on a new copy of the template, with the load beside it."""
     lab.run(lab.postgres.drop_database(COPY))
-    # Copied file by file: the other way would fill the WAL and the caches.
+    # Copied file by file: the default strategy would fill the WAL and the caches.
     make = f"CREATE DATABASE {COPY} OWNER airflow_user TEMPLATE {TEMPLATE} STRATEGY file_copy"
     lab.run(lab.postgres.execute(make))
     lab.execute(COPY, "VACUUM ANALYZE")
@@ -294,7 +294,7 @@ def measure(lab: Lab, command: list[str], idle_s: float) -> Measured:
             ended.set()
             watcher.join()
             told = json.loads(load.communicate("")[0].splitlines()[0])
-        # Neither the load's rows nor the line that Airflow's commands write in the log.
+        # Exclude the load's rows and the line that Airflow's commands write to the log.
         counted = "to_jsonb(x)->>'run_id' ~ '^sched' OR NOT to_jsonb(x) ? 'run_id'"
         for table in there(cursor):
             cursor.execute(f"SELECT count(*) FROM {table} x WHERE {counted}")

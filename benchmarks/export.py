@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An export of task instances to a local S3: wall time and memory, against what people use today.
 
-One process each, its start included, on the same embedded PostgreSQL and the same moto. ``psql | aws s3 cp -`` is the
-speed of the database; the guide's sample and the amazon provider's SqlToS3Operator are what runs in tasks.
+Each contender is one process, including its start, on the same embedded PostgreSQL and the same moto.
+``psql | aws s3 cp -`` shows the speed of the database; the guide's sample and the amazon provider's SqlToS3Operator are
+what runs in tasks.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ with DatabaseSource(Database.from_url(os.environ["URL"])) as source, Storage(s3,
     print(export_metadata(source, storage, options).tables["task_instance"].rows)
 """
 
-# As the guide has it: models, query.all(), a CSV in memory.
+# As in the guide: models, query.all(), a CSV in memory.
 SAMPLE = """
 import csv
 from datetime import datetime, timezone
@@ -78,7 +79,7 @@ SqlToS3Operator(
 ).execute({})
 """
 
-# By the process itself: what a parent is told of its child includes the parent's own memory before exec.
+# Measured by the process itself: what a parent sees of a child includes the parent's memory before exec.
 PEAK = """
 import re, resource
 try:
@@ -118,7 +119,7 @@ def measure(command: list[str], environment: Mapping[str, str]) -> tuple[float, 
 
 
 def readable(cursor: Any) -> str:
-    """Write a query with binary as text: with pandas 3 the rival takes binary for UTF-8, and fails."""
+    """Write a query with binary as text: with pandas 3 the rival decodes binary as UTF-8, and fails."""
     cursor.execute(
         "SELECT attname, atttypid = 'bytea'::regtype FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 "
         "AND NOT attisdropped ORDER BY attnum",
@@ -218,7 +219,7 @@ def run(lab: Lab, rows: int, rounds: int, is_airflow_2: bool, *, slow: bool) -> 
         "AIRFLOW_HOME": str(lab.folder / f"airflow-{database}"),
         "AIRFLOW_CONN_METADATA": url.replace("postgresql+psycopg2", "postgres"),
         "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
-        # A task of Airflow 2 has this; the sample runs there only.
+        # A task of Airflow 2 has this; the sample runs only there.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url if is_airflow_2 else "sqlite:////nowhere/airflow.db",
     }
     commands = contenders(is_airflow_2, slow, query)

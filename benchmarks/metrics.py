@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cost of publishing metrics, and the cost to tasks of measuring every task.
 
-Calls, bytes, CPU and memory of ours against put_metric_data in a loop, as AWS's sample does, and against Powertools'
-embedded metric format, which prints metrics for CloudWatch Logs to take them out of the log again. The service is a
-server that counts what it is sent, and takes all of it.
+First, calls, bytes, CPU and memory against put_metric_data in a loop, as in AWS's sample, and against Powertools'
+embedded metric format, which prints metrics for CloudWatch Logs to extract. The service is a server that accepts and
+counts everything.
 
-Then tasks of one second, each a process forked from one that has loaded Airflow, as executors do, with the listener of
-task_resources and without it: time from fork to end, CPU, and largest memory.
+Then one-second tasks, each forked from a process that has loaded Airflow, as executors do, with and without the
+listener of task_resources: time from fork to end, CPU, and peak memory.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def measure(url: str, number: int) -> dict[str, float]:
 
 
 def run(url: str, way: str, number: int) -> dict[str, float]:
-    """Publish in its own process; return what it used, and what the server received."""
+    """Publish in a separate process; return what it used, and what the server received."""
     command = [sys.executable, "-P", __file__, "--metrics", str(number)]
     done = subprocess.run(command, env={**os.environ, "BENCH_WAY": way}, capture_output=True, text=True, check=True)
     took: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -146,7 +146,7 @@ def publish(way: str, number: int) -> None:
          "dimensions": {"Environment": "prod", "Category": "memory", "Host": f"10.0.{each % 7}.{each % 251}"}}
         for each in range(number)
     ]  # fmt: skip
-    gzip.compress(b"")  # its module is not counted either
+    gzip.compress(b"")  # so that its import is not counted
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began, cpu = time.perf_counter(), time.process_time()
     told = WAYS[way](client, metrics)
@@ -169,7 +169,7 @@ def loop(client: Any, metrics: list[dict[str, Any]]) -> None:
 
 
 def emf(_: Any, metrics: list[dict[str, Any]]) -> dict[str, int]:
-    """Print them in the embedded metric format, one object for each set of dimensions; return how many bytes."""
+    """Print them in the embedded metric format, one object per set of dimensions; return the number of bytes."""
     from aws_lambda_powertools.metrics import EphemeralMetrics
 
     by_dimensions: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
@@ -237,7 +237,7 @@ for line in sys.stdin:
 
 
 def measure_tasks(number: int) -> dict[str, float]:
-    """Run tasks of one second, one with the listener and one without it, in turn."""
+    """Run one-second tasks, alternately with and without the listener."""
     from airflow_mwaa_provider.monitoring.task_results import TaskResults
 
     home = tempfile.mkdtemp()
@@ -258,14 +258,14 @@ def measure_tasks(number: int) -> dict[str, float]:
             assert worker.stdout is not None
             print(file=worker.stdin, flush=True)
             line = next(line for line in worker.stdout if line.startswith("TOOK"))
-            if each > 1:  # the first of each starts what later ones have, such as the publisher
+            if each > 1:  # the first of each starts what later ones use, such as the publisher
                 found[each % 2].append(json.loads(line.removeprefix("TOOK")))
     finally:
         for worker in workers:
             worker.kill()
             worker.wait()
         with mock.patch.dict(os.environ, {**option, **quiet}):
-            shutil.rmtree(TaskResults.of_environment("Bench").folder)  # its publisher ends when that is gone
+            shutil.rmtree(TaskResults.of_environment("Bench").folder)  # its publisher ends when the folder is removed
         shutil.rmtree(home, ignore_errors=True)
     rows = [{key: statistics.median(row[key] for row in rows) for key in rows[0]} for rows in found]
     print(f"\n{f'a task of 1 s, median of {number}':34}{'wall ms':>9}{'CPU ms':>9}{'memory MB':>11}")

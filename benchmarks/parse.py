@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """DAG-parse cost of importing our operator against the amazon provider's, each in fresh processes.
 
-Compared is the time added to what every DAG file pays anyway: importing Airflow's DAG and BaseOperator.
-The three programs run in turn, round after round, so that a slow moment hits all of them.
+It compares the time added to what every DAG file costs anyway: importing Airflow's DAG and BaseOperator. The three
+programs take turns, so that a slow phase of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROGRAMS = {
 
 
 def seconds(imports: str, home: str) -> float:
-    """Import in a fresh process, which times what comes on top of Airflow."""
+    """Import in a fresh process, and measure the time added to Airflow's own."""
     # Without .pyc files, only the package from this checkout would be compiled each time.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cost of planning a cleanup, option by option, against one full read of the same tables.
 
-On the same embedded PostgreSQL, in one process each: the time of the queries is what counts.
+All run on the same embedded PostgreSQL, in one process each. Only the time of the queries counts.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the plugins cost an Airflow process when it loads plugins, turned off and turned on by options.
+"""The cost of the plugins when an Airflow process loads plugins, with their options unset and set.
 
-Each number is of new processes that have imported what Airflow has imported by then: importing the modules of the
-three plugins and calling them as Airflow does. Beside it is what loading plugins takes in all, most of it Airflow's
-own.
+It is measured in new processes that have imported what Airflow has imported by then: the cost to import the modules of
+the three plugins and call them as Airflow does. The total cost of loading plugins, mostly Airflow's own, is beside it.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def main() -> None:
 
 
 def measure(processes: int) -> dict[str, dict[str, float]]:
-    """Return milliseconds of CPU, medians, with the plugins off and on: ``ours``, and ``all`` that loading takes."""
+    """Return median milliseconds of CPU with the plugins off and on: ``ours``, and ``all`` of the loading."""
     found = {}
     with tempfile.TemporaryDirectory() as home:
         for name, options in (("off", {}), ("on", ON)):

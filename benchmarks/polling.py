@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many deferred waits on one environment: calls per interval, CPU and memory, against the amazon provider's trigger.
 
-Each side waits in a process of its own for the same runs, over the local MWAA with a real Airflow; what is counted is
-counted there. Then some of the runs end, and the time until our waits know it is measured.
+Each side waits in its own process for the same runs, over the local MWAA with a real Airflow, which counts the calls.
+Then some of the runs end, and the time until our waits detect it is measured.
 """
 
 from __future__ import annotations
@@ -72,15 +72,15 @@ async def first_event(trigger: Any, told: dict[str, float], run_id: str) -> Any:
 
 
 async def wait_for_all(side: str, run_ids: list[str], interval_s: float) -> dict[str, Any]:
-    """Wait for all of them at once; count over some intervals, once all have begun."""
+    """Wait for all of them at once; count calls over some intervals after all have begun."""
     make = trigger_maker(side, interval_s)
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     told: dict[str, float] = {}
     tasks = []
     for run_id in run_ids:
         tasks.append(asyncio.create_task(first_event(make(run_id), told, run_id)))
-        await asyncio.sleep(interval_s / len(run_ids))  # tasks defer one after the other
-    while True:  # the first looks are made, and the clients with them
+        await asyncio.sleep(interval_s / len(run_ids))  # tasks defer one after another
+    while True:  # the first polls also create the clients
         admin_calls = await asyncio.to_thread(calls_made)
         await asyncio.sleep(interval_s)
         if side == "ours" or admin_calls >= len(run_ids):
@@ -93,14 +93,14 @@ async def wait_for_all(side: str, run_ids: list[str], interval_s: float) -> dict
     calls = await asyncio.to_thread(calls_made)
     cpu_s = time.process_time() - cpu_s
     living.append(sum(not task.done() for task in tasks))
-    waits = statistics.mean(living) or math.nan  # those that went on while it was counted
+    waits = statistics.mean(living) or math.nan  # those still waiting during the count
     lost = [task.exception() or task.result() for task in tasks if task.done()]  # no run has ended yet
     memory_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
     delays = []
     if side == "ours":
         there = environment("web_session")
         for run_id in run_ids[:ENDED]:
-            await asyncio.sleep(random.uniform(0, interval_s))  # a remote end comes at any time between two looks
+            await asyncio.sleep(random.uniform(0, interval_s))  # a remote run ends at any time between two polls
             await asyncio.to_thread(there.set_dag_run_state, DAG_ID, run_id, "success")
             ended = time.monotonic()
             async with asyncio.timeout(60 + 3 * interval_s):

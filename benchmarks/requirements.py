@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A requirements.txt of 60 lines, checked: our command against pip's own dry run with the same constraints.
+"""Checks of a 60-line requirements.txt: our command against pip's own dry run with the same constraints.
 
-Both are processes with their start included, cold (an empty cache each) and warm (a second run). pip runs on the same
-Python, isolated from the machine's configuration but for its index. What the plugins cost at the start of each process
-is measured by ``plugins_startup.py``, and shown after it.
+Both are timed as processes, including their start, cold (each with an empty cache) and warm (a second run). pip runs on
+the same Python, isolated from the machine's configuration except for its index. The plugins' cost at the start of each
+process is measured by ``plugins_startup.py``, and shown afterwards.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def uv_folder() -> Path:
 
 
 def pip_of(folder: Path) -> str:
-    """Make an environment of this Python with pip."""
+    """Create an environment of this Python with pip."""
     uv = str(uv_folder() / "uv")
     subprocess.run([uv, "venv", "--quiet", "--seed", "--python", sys.executable, folder], check=True)
     return str(folder / "bin" / "pip")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls and CPU of lookups in tasks: our backend against the amazon provider's, over moto's Secrets Manager.
+"""Calls and CPU time of lookups in tasks: our backend against the amazon provider's, over moto's Secrets Manager.
 
-Each task is a process forked from one that has imported of Airflow what every task has, and nothing of either backend:
-so do the workers of MWAA. A lookup is measured in fresh interpreters too, because in a forked process most of its time
-is the copying of memory that the two processes have shared.
+As in MWAA's workers, each task is forked from a process that has imported what every task uses of Airflow, and nothing
+of either backend. A lookup is measured in fresh interpreters too, because a forked process spends most of its time
+copying memory that the two processes share.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def main() -> None:
             AWS_DEFAULT_REGION="eu-west-1",
             AWS_ENDPOINT_URL=url,
         )
-        # As where a package was installed: with its modules compiled, by the first process that imports them.
+        # As with an installed package, the first process that imports the modules compiles them.
         sys.dont_write_bytecode, sys.pycache_prefix = False, f"{folder}/compiled"
         try:
             in_process(fill)
@@ -165,7 +165,7 @@ def show(name: str, measured: list[list[float]]) -> float:
 
 
 def in_interpreter(backend_class: tuple[str, str], keywords: dict[str, str]) -> list[float]:
-    """Look up one variable in its own interpreter; return the CPU time after import, setup and lookup."""
+    """Look up one variable in a separate interpreter; return the CPU time after import, setup and lookup."""
     command = [sys.executable, "-P", "-c", FRESH, *backend_class, json.dumps(keywords)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(sys.pycache_prefix)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -212,7 +212,7 @@ def run_tasks(backend: Callable[[], Any], tasks: int, at_once: int) -> list[floa
 
 
 def start(work: Callable[[], Any]) -> Callable[[], Any]:
-    """Start something in a forked process; return a function that waits for its answer."""
+    """Start a forked process; return a function that waits for its result."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:

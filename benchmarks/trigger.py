@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trigger through each transport: HTTP requests made and time, against the amazon provider's MwaaHook.
+"""A trigger through each transport: HTTP requests and time, against the amazon provider's MwaaHook.
 
-Over the local MWAA with a real Airflow; what is counted is counted there, not in the client.
+It runs over the local MWAA with a real Airflow, which counts the requests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def measure(trigger: Callable[[], Any], triggers: int) -> tuple[float, list[float]]:
-    """Trigger once to warm up, then count requests and time of the following ones."""
+    """Trigger once to warm up, then measure requests and time of the following ones."""
     trigger()
     admin("DELETE", "calls")
     times = []
@@ -54,7 +54,7 @@ def rivals(major: int) -> dict[str, Callable[[], Any]]:
     os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = "aws://"
 
     def call(local_token: bool) -> Any:
-        # As their operator does it, with a new hook for every task; but with the date that Airflow 3 wants.
+        # As their operator does, with a new hook for every task, but with the date that Airflow 3 requires.
         date = f"2{time.time_ns() % 1000:03d}-01-01T00:00:00.{time.time_ns() % 10**6:06d}+00:00"
         return MwaaHook().invoke_rest_api(
             env_name=ENV_NAME,

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     folder = ensure_env(given.airflow, constraints=given.constraints)
     os.environ["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     python = str(folder / "bin" / "python")
-    # -P: benchmarks/secrets.py is not to be taken for Python's own module.
+    # -P: benchmarks/secrets.py must not shadow Python's own module.
     os.execv(python, [python, "-P", str(ROOT / "benchmarks" / f"{given.name}.py"), *others])
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the scripts' own small environment (uv and packaging) in .envs/, and runs a script in it.
+"""Create the scripts' own small environment (uv and packaging) in .envs/, and run a script in it.
 
-Runs in the machine's own Python, which may have nothing but the standard library.
+This runs in the machine's own Python, which may have only the standard library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WHAT = ["uv>=0.5", "packaging>=23"]
 
 
 ELSEWHERE = {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_DRY_RUN", "PIP_PYTHON", "PIP_USER"}
-"""Settings of pip that would put uv elsewhere than into the environment."""
+"""Settings of pip that would install uv outside the environment."""
 
 
 def works() -> bool:
@@ -36,12 +36,12 @@ def works() -> bool:
 
 
 def is_whole() -> bool:
-    """Return whether the environment was finished, and works."""
+    """Return whether the environment is complete and works."""
     return (FOLDER / ".complete").exists() and works()
 
 
 def make() -> None:
-    """Make the environment unless it exists."""
+    """Create the environment unless it exists."""
     if is_whole():
         return
     with lock("bootstrap"):

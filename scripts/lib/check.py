@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """scripts/check: everything that can be checked without running the project.
 
-Format, lint, forbidden contents of files, types, layers, the docs build, the wheel, and that installing it changes none
-of the images' pins. Prints one line per step; the first failure ends it and shows the tool's own output.
+The steps: format, lint, forbidden file contents, types, layers, the docs build, the wheel, and that installing it
+changes none of the images' pins. Prints one line per step; stops at the first failure with the tool's own output.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _TAIL_LINES = 60
 
 
 class StepFailed(Exception):
-    """A command of a step has failed, or the step found nothing to check; the output is in its log."""
+    """A command of a step failed, or the step found nothing to check; the output is in its log."""
 
 
 class Checks:
-    """The steps, in their order."""
+    """The steps, in order."""
 
     def __init__(self, folder: Path, docs_folder: Path, work: Path, constraints: str | None) -> None:
         self._bin = folder / "bin"
@@ -55,7 +55,7 @@ class Checks:
 
     @property
     def steps(self) -> dict[str, Callable[[], str | None]]:
-        """Return each step by its name. A step returns its own summary, or None if its output has one."""
+        """Return each step by name. A step returns its own summary, or None if its output has one."""
         return {
             "format": lambda: self._run(self._bin / "ruff", "format", "--check", "--diff", "."),
             "lint": lambda: self._run(self._bin / "ruff", "check", "."),
@@ -69,7 +69,7 @@ class Checks:
         }
 
     def step(self, name: str) -> bool:
-        """Carry out a step and print its line; a failure's output goes before it."""
+        """Run a step and print its line, after its output if it failed."""
         began = time.monotonic()
         self._log = self._work / f"{name}.log"
         try:
@@ -102,12 +102,12 @@ class Checks:
             raise StepFailed
 
     def _layers(self) -> None:
-        # No Airflow is imported by any of this, but plugins of the tools might.
+        # None of this imports Airflow, but plugins of the tools might.
         self._run(self._bin / "python", "-m", "pytest", "-q", "tests/repo/test_layers.py")
 
     def _docs(self) -> None:
         site = self._work / "site"
-        # mkdocstrings looks for ruff on PATH; the notice is Material's word on MkDocs 2.
+        # mkdocstrings looks for ruff on PATH; the notice is Material's warning about MkDocs 2.
         path = f"{self._docs_bin}{os.pathsep}{os.environ.get('PATH', '')}"
         self._run(
             self._docs_bin / "python", "-m", "mkdocs", "build", "--strict", "--clean", "--site-dir", site,
@@ -146,7 +146,7 @@ class Checks:
             "--constraints", pins, "--output-file", target, source,
         )  # fmt: skip
         try:
-            # What is pinned does not change: what uv has seen before needs no index, which is ten times faster.
+            # Pins do not change, so uv can use its cache without an index, which is ten times faster.
             self._uv("--offline", *arguments)
         except StepFailed:
             self._uv(*arguments)
@@ -168,7 +168,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     began = time.monotonic()
     need_git()
-    known_versions(given.constraints)  # before anything is done: all of them are wanted in the end
+    known_versions(given.constraints)  # first, because all of them are needed in the end
     folder = ensure_env(DEFAULT_AIRFLOW, constraints=given.constraints)
     docs_folder = ensure_tools_env("docs")
     report("environments", began)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No tracked file may contain a path of a particular machine or the host of a package registry.
+"""Check that no tracked file contains a path of a particular machine or the host of a package registry.
 
-A path breaks on every other machine; a registry's host breaks wherever another index is set.
+A path breaks on every other machine, and a registry's host wherever another index is set.
 The patterns are written so that this file does not match itself.
 """
 

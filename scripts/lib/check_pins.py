@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare an image's packages without and with our wheel: none may change, and none may be added.
+"""Check that our wheel neither changes an image's packages nor adds any.
 
 Arguments: the constraints, the resolution without the wheel, the resolution with it.
 """

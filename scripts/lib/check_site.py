@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The built site must load nothing from another host, because it is also read offline and in private networks."""
+"""Check that the built site loads nothing from another host: it is also read offline and in private networks."""
 
 from __future__ import annotations
 

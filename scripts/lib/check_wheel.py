@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A built wheel must declare and contain what it should, and nothing else."""
+"""Check that a built wheel declares and contains what it should, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Add a new image's constraints file to the package: constraints.py add FILE.
 
-The file's name, X.Y.Z.txt, or --airflow says which version it is of. It is kept as it is, below a header. What is
-refused is one line on stderr and exit status 2. Needs no more than Python's standard library.
+The file's name, X.Y.Z.txt, or --airflow gives its version. It is stored unchanged, below a header. An invalid file is
+reported in one line on stderr, with exit status 2. Needs only Python's standard library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_mwaa_provider.packaging import image_constraints  # noqa: E402
 
 FOLDER = ROOT / "airflow_mwaa_provider" / "packaging" / "constraints"
 VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
-# Airflow's own address of the file; the example in the comments has X.Y.Z for the version.
+# Airflow's own address of the file; the example in the comments has X.Y.Z as the version.
 ADDRESS = re.compile(r"constraints-(?P<airflow>[0-9.]+|X\.Y\.Z)/constraints-(?P<python>[0-9]+\.[0-9]+)\.txt")
 COPIED = "# NOTE: The content of this file was copied from:"
 END_OF_HEADER = "# This header was added; everything below it is unchanged.\n"
@@ -28,7 +28,7 @@ NEEDED = ("apache-airflow-providers-amazon", "boto3", "sqlalchemy")
 
 
 def header(airflow: str, python: str, *, copied: bool) -> str:
-    """Return the header of a file. It must have no option for constraints: MWAA reads one in a comment, too."""
+    """Return the header of a file. It must contain no constraints option: MWAA reads one even in a comment."""
     if copied:
         source = [
             f"# Source: Apache Airflow's constraints, as in images/airflow/{airflow}/etc/airflow_constraints.txt of",
@@ -69,7 +69,7 @@ def python_in(text: str, where: str) -> str:
 
 
 def checked(text: str, airflow: str, where: str) -> str:
-    """Return the file as it is kept, header first; refuse one that is not a constraints file of that Airflow."""
+    """Return the file as stored, header first; refuse one that is not a constraints file of that Airflow."""
     pins = image_constraints.pins_in(text, where)
     missing = [name for name in NEEDED if name not in pins]
     if missing:
@@ -81,7 +81,7 @@ def checked(text: str, airflow: str, where: str) -> str:
 
 
 def add(file: str, *, airflow: str | None = None, replace: bool = False, folder: Path = FOLDER) -> str:
-    """Write a new image's file; return what was done."""
+    """Write a new image's file; return a description of what was done."""
     source = Path(file)
     version = airflow or source.name.removesuffix(".txt")
     if VERSION.fullmatch(version) is None:

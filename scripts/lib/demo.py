@@ -15,7 +15,7 @@ from running import Failure, guarded
 
 
 def record(command: list[str], target: Path) -> int:
-    """Run the demo as if in a terminal of 80 columns, and draw what it prints."""
+    """Run the demo as if in an 80-column terminal, and draw what it prints."""
     if not target.resolve().parent.is_dir():
         raise Failure(f"--record {target}: no such folder")
     variables = {**os.environ, "COLUMNS": str(recording.COLUMNS), "PYTHONIOENCODING": "utf-8"}
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     once = given.once or given.record or not (sys.stdin.isatty() and sys.stdout.isatty())
     folder = ensure_env(DEFAULT_AIRFLOW, "local", constraints=given.constraints, show=True)
     os.environ["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
-    # By its interpreter: a script's first line takes no long path, and no path with a space.
+    # Through its interpreter, because a shebang line cannot hold a long path or one with a space.
     python = folder / "bin" / "python"
     command = [str(python), "-m", "airflow_mwaa_provider.cli.main", "local", "demo", *(["--once"] if once else [])]
     if given.record:

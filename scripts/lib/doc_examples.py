@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r'(?m)^( *)```python\n *--8<-- "(example_dags/[\w/]+\.py)(?::(\w+))?"\n *```$')
-"""A block of a page that shows a file, or a part of it, and nothing else."""
+"""A block of a page that only shows a file or a part of it."""
 MARK = re.compile(r"(?m)^ *# \[(?:START|END) \w+\]\n")
 
 
@@ -26,14 +26,14 @@ class NoSuchExample(Exception):
 
 
 def file_text(path: str) -> str:
-    """Return an example without its license line and the marks of its parts.
+    """Return an example without its license line and part markers.
 
     :raises NoSuchExample: the file does not exist.
     """
     if not (ROOT / path).is_file():
         raise NoSuchExample(f"{path}: no such file")
     text = (ROOT / path).read_text(encoding="utf-8").removeprefix("# SPDX-License-Identifier: Apache-2.0\n")
-    # Inside a function, one of the two blank lines around a mark is enough.
+    # Inside a function, one of the two blank lines around a marker is enough.
     return re.sub(r"\n{3,}(?= )", "\n\n", MARK.sub("", text)).strip()
 
 
@@ -61,7 +61,7 @@ def needed_above(text: str, body: str, first: int, last: int) -> str:
     while new := wanted - used:
         used |= new
         for node in {makers[name] for name in new if name in makers}:
-            # What the part is in, such as the function of a DAG, is not needed by it.
+            # The part does not need what encloses it, such as the function of a DAG.
             if node.lineno <= first and (node.end_lineno or 0) >= last:
                 continue
             taken.add(node)
@@ -79,14 +79,14 @@ def needed_above(text: str, body: str, first: int, last: int) -> str:
 
 
 def is_import(node: ast.stmt) -> bool:
-    """Does a statement only import, maybe by one of two ways?"""
+    """Return whether a statement only imports, possibly with a fallback."""
     if isinstance(node, ast.Try):
         return all(map(is_import, [*node.body, *(each for handler in node.handlers for each in handler.body)]))
     return isinstance(node, ast.Import | ast.ImportFrom)
 
 
 def narrowed(source: str, used: set[str]) -> str:
-    """Leave out of import lines the names that are not used."""
+    """Remove unused names from import lines."""
 
     def used_only(match: re.Match[str]) -> str:
         kept = [name for name in match[2].split(", ") if name.split()[-1] in used]
@@ -114,9 +114,9 @@ def names_used(tree: ast.AST) -> Iterator[str]:
 
 
 def shown(markdown: str) -> str:
-    """Return a page's Markdown with the code of examples in it, each under the name of its file.
+    """Return a page's Markdown with the code of the examples inserted, each under its file name.
 
-    Below the first part of a file, the whole file is folded away, so that it can be copied as it is run.
+    Below the first part of a file, the whole file follows in a collapsed block, so that it can be copied.
     """
     with_file = set[str]()
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws docs/assets/dashboard.svg, the picture of a dashboard, out of docs/assets/dashboard.json.
+"""Draw docs/assets/dashboard.svg, the picture of a dashboard, from docs/assets/dashboard.json.
 
-That file holds what a local MWAA has published: the graphs in the dashboard's order, and of each line a value for every
-period, ``null`` where there is none. The same file gives the same picture, which a test compares.
+That file contains what a local MWAA published: the graphs in the dashboard's order, and for each line a value for every
+period, or ``null``. The same file always produces the same picture, which a test compares.
 
     python scripts/lib/draw_dashboard.py
 """
@@ -26,11 +26,11 @@ PLOT_WIDTH, PLOT_HEIGHT = PANEL_WIDTH - LEFT - RIGHT, PANEL_HEIGHT - TOP - BOTTO
 COLOURS = ("#1f77b4", "#e8710a", "#2ca02c", "#9467bd", "#8c564b")
 RED, INK, FAINT, RULE = "#c62828", "#1d2733", "#5b6b7b", "#dde3e8"
 CHARACTER = 6.3
-"""Width of one, about, at the size of labels."""
+"""Approximate width of a character at label size."""
 
 
 def draw(recorded: dict[str, Any]) -> str:
-    """Return the picture of what was recorded."""
+    """Return the picture of the recorded metrics."""
     graphs = recorded["graphs"]
     height = HEAD + -(-len(graphs) // COLUMNS) * (PANEL_HEIGHT + GAP)
     name = escape(recorded["env_name"])
@@ -77,7 +77,7 @@ def panel(graph: dict[str, Any], periods: int, clocks: tuple[str, str]) -> Itera
 
 
 def legend(labels: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Return what each color means, in two rows."""
+    """Return the legend, in two rows."""
     x, y = 12.0, PANEL_HEIGHT - 32
     for label, colour in labels:
         width = 13 + CHARACTER * len(label)
@@ -89,7 +89,7 @@ def legend(labels: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def curve(values: Sequence[float | None], periods: int, colour: str, y: Callable[[float], float]) -> Iterator[str]:
-    """Return a line, broken where a value is missing; a value on its own is a dot."""
+    """Return a line, with gaps where values are missing; a single value is a dot."""
     runs: list[list[str]] = [[]]
     for number, value in enumerate(values):
         if value is None:
@@ -107,7 +107,7 @@ def curve(values: Sequence[float | None], periods: int, colour: str, y: Callable
 
 
 def rounded_up(value: float, scale: float) -> float:
-    """Return the smallest of 1, 2, 4, 10, 20, 40, … times a scale that is not below a value."""
+    """Return the smallest of 1, 2, 4, 10, 20, 40, … times a scale that is at least a value."""
     step = 10.0**-6
     while True:
         for factor in (1, 2, 4):
@@ -119,7 +119,7 @@ def rounded_up(value: float, scale: float) -> float:
 
 
 def amount(value: float, unit: str) -> str:
-    """Return a value at an axis."""
+    """Return the label of a value at an axis."""
     if unit == "Bytes":
         return f"{value / 2**20:,.0f} MiB"
     short = {"Percent": " %", "Seconds": " s"}.get(unit, "")

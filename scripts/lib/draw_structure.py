@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws the layers of the package, the rooms in them, and which layer imports which.
+"""Draw the layers of the package, their rooms, and which layer imports which.
 
-Whoever imports is above what is imported. An arrow that follows from others is left out. How many files there are is
-not drawn: the picture changes only when a room or an arrow does. The same tree gives the same picture, which a test
+Importers are above what they import. An arrow that follows from others is omitted. The number of files is not drawn, so
+the picture changes only when a room or an arrow does. The same tree always produces the same picture, which a test
 compares.
 """
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from imports import Room
 
 WIDTH = 740
-"""That of a page's text on a laptop; a picture that does not fit into it becomes wider."""
+"""The width of a page's text on a laptop; a picture that does not fit becomes wider."""
 MARGIN, GAP, ROW_GAP = 16, 22, 54
 PADDING, HEAD, CHIP_HEIGHT, CHIP_GAP, LINE = 10, 34, 24, 6, 16
 NAME_SIZE, CHIP_SIZE = 14, 12.5
 CHARACTER = 0.615
-"""Width of one in a font of one width, by its size."""
+"""Width of a character in a monospace font, as a fraction of its size."""
 LANE = 14
-"""Width of an arrow on its way past a row, and between two that meet the same box."""
+"""Width of an arrow that passes a row, and the distance between two that meet the same box."""
 INNER_WIDTHS = (340, 260, 190, 130)
-"""What is tried for the rooms in a box, until all rows fit."""
+"""The layouts to try for the rooms in a box, until all rows fit."""
 COLOURS = ("#3f6fb5", "#b5612a", "#3f8f5f", "#8a5aa8", "#a8842a", "#2f8c96", "#b04a6e", "#7d8a2e", "#7b8594")
 STYLE = """
 .paper{fill:#f4f6f8}.box{fill:#fff;stroke:#5b6b7b}.chip{fill:#e8edf2}.name{fill:#1d2733}.inner{fill:#52616f}
@@ -41,14 +41,14 @@ STYLE = """
 
 @dataclass(eq=False)
 class Node:
-    """A box, or an arrow's way past the boxes of a row, which has no name."""
+    """A box, or an arrow's unnamed passage between the boxes of a row."""
 
     name: str = ""
     chips: list[Chip] = field(default_factory=list)
     width: float = LANE
     height: float = 0
     x: float = 0
-    """Its middle."""
+    """Its center."""
     above: list[Node] = field(default_factory=list)
     below: list[Node] = field(default_factory=list)
 
@@ -60,7 +60,7 @@ class Chip:
     width: float
     lines: list[str]
     x: float = 0
-    """Its place, and its upper edge, from the box's corner."""
+    """Its position, and its upper edge, relative to the box's corner."""
     y: float = 0
     height: float = 0
 
@@ -71,7 +71,7 @@ class Chip:
 def draw(rooms: Mapping[str, Room]) -> str:
     """Return the picture as SVG.
 
-    :raises ValueError: if layers import each other in a circle: then none is above the other.
+    :raises ValueError: if layers import each other in a circle, so that none is above the other.
     """
     arrows = without_what_follows(layers(rooms[""].arrows))
     for inner_width in INNER_WIDTHS:
@@ -129,7 +129,7 @@ def layers(arrows: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 
 def without_what_follows(arrows: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Return the arrows without those that others lead along already: of a -> b -> c not the arrow a -> c."""
+    """Return the arrows without those that follow from others: with a -> b -> c, not a -> c."""
     reached: dict[str, set[str]] = {}
 
     def reach(name: str, path: tuple[str, ...]) -> set[str]:
@@ -176,7 +176,7 @@ def row_width(chips: Sequence[Chip]) -> float:
 
 
 def wrapped(words: Sequence[str], width: float) -> list[str]:
-    """Return words with commas between them, in as many lines as a width takes."""
+    """Return words with commas between them, wrapped to a width."""
     lines: list[str] = []
     for word in words:
         if lines and len(f"{lines[-1]}, {word}") * CHIP_SIZE * CHARACTER + 2 * PADDING <= width:
@@ -192,7 +192,7 @@ def wrapped(words: Sequence[str], width: float) -> list[str]:
 def laid_out(
     arrows: Mapping[str, set[str]], boxes: Mapping[str, Node], floors: Mapping[str, int]
 ) -> tuple[list[list[Node]], list[list[Node]]]:
-    """Return the rows from above, and each arrow as the boxes at its ends with its ways past rows between them."""
+    """Return the rows from the top, and each arrow as the boxes at its ends and its passages between them."""
     top = max(floors.values())
     rows: list[list[Node]] = [[] for _ in range(top + 1)]
     for name, box in boxes.items():
@@ -208,7 +208,7 @@ def laid_out(
 
 
 def floors_of(arrows: Mapping[str, set[str]], boxes: Mapping[str, Node]) -> dict[str, int]:
-    """Return how far up each layer is: above all that it imports, and so that rows fit and arrows are short."""
+    """Return the height of each layer: above all that it imports, such that rows fit and arrows are short."""
     floors: dict[str, int] = {}
 
     def floor(name: str) -> int:
@@ -240,7 +240,7 @@ def floors_of(arrows: Mapping[str, set[str]], boxes: Mapping[str, Node]) -> dict
 
 
 def width_of(row: Sequence[Node]) -> float:
-    """Return the least width of a row, with its margins."""
+    """Return the minimum width of a row, with its margins."""
     return fsum(node.width for node in row) + fsum(map(gap, row, row[1:])) + 2 * MARGIN
 
 
@@ -249,7 +249,7 @@ def gap(left: Node, right: Node) -> float:
 
 
 def put_in_order(rows: list[list[Node]]) -> None:
-    """Sort each row so that few arrows cross: by what its nodes have arrows with, then by trying."""
+    """Sort each row so that few arrows cross: by the nodes' neighbors, then by trial."""
     best = (crossings(rows), [list(row) for row in rows])
     for turn in range(24):
         downwards = turn % 2 == 0
@@ -267,7 +267,7 @@ def put_in_order(rows: list[list[Node]]) -> None:
 
 
 def swap_neighbours(rows: list[list[Node]]) -> None:
-    """Swap two that stand side by side wherever fewer arrows cross then."""
+    """Swap two adjacent nodes if fewer arrows cross then."""
     fewest, swapped = crossings(rows), True
     while swapped:
         swapped = False
@@ -294,7 +294,7 @@ def crossings(rows: Sequence[Sequence[Node]]) -> int:
 
 
 def put_side_by_side(rows: Sequence[Sequence[Node]], width: float) -> None:
-    """Set the middle of each node, as near to those that it has arrows with as the others let it."""
+    """Set the center of each node, as close to its neighbors as the others allow."""
     for row in rows:
         spread(row, [width / 2] * len(row), width)
     for _ in range(40):
@@ -308,7 +308,7 @@ def wanted(node: Node) -> float:
 
 
 def spread(row: Sequence[Node], middles: Sequence[float], width: float) -> None:
-    """Set the middles of a row's nodes, in their order and without overlap, as near to the given ones as can be."""
+    """Set the centers of a row's nodes, in order and without overlap, as close to the given ones as possible."""
     offsets = [0.0]
     for left, right in pairwise(row):
         offsets.append(offsets[-1] + (left.width + right.width) / 2 + gap(left, right))
@@ -320,7 +320,7 @@ def spread(row: Sequence[Node], middles: Sequence[float], width: float) -> None:
 
 
 def increasing(values: Sequence[float]) -> list[float]:
-    """Return the numbers nearest to the given ones, by least squares, of which none is less than the one before it."""
+    """Return the non-decreasing numbers that are closest to the given ones by least squares."""
     blocks: list[tuple[float, int]] = []
     for value in values:
         total, size = value, 1
@@ -337,7 +337,7 @@ def increasing(values: Sequence[float]) -> list[float]:
 def curves(
     rows: Sequence[Sequence[Node]], chains: Sequence[Sequence[Node]], ends: Mapping[Node, tuple[float, float]]
 ) -> Iterator[str]:
-    """Return the arrows: down from a box, straight past the boxes of a row, and onto a box."""
+    """Return the arrows: down from a box, straight past the boxes of a row, and to a box."""
     leave = ports([(chain[0], chain[1]) for chain in chains])
     arrive = ports([(chain[-1], chain[-2]) for chain in chains])
     sources = [node for row in rows for node in row if node.name and node.below]
@@ -360,7 +360,7 @@ def curves(
 
 
 def ports(pairs: Sequence[tuple[Node, Node]]) -> list[float]:
-    """Return where each arrow touches its box, the first of a pair: straight below or above the second, if it can."""
+    """Return where each arrow touches its box, the first of a pair: straight below or above the second, if possible."""
     found = [0.0] * len(pairs)
     for box in dict.fromkeys(box for box, _ in pairs):
         numbers = sorted((n for n, pair in enumerate(pairs) if pair[0] is box), key=lambda n: pairs[n][1].x)

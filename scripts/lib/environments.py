@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual environments per Airflow version, kept in .envs/ under a key of everything that determines their contents."""
+"""Virtual environments per Airflow version, stored in .envs/ under a key of all that determines their contents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNUSED_DAYS = 7
 
 
 def add_constraints_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option ``--constraints`` to a script."""
+    """Add the ``--constraints`` option to a script."""
     parser.add_argument(
         "--constraints",
         metavar="PATH",
@@ -40,7 +40,7 @@ def add_constraints_option(parser: argparse.ArgumentParser) -> None:
 
 
 def constraints_for(version: str, given: str | None) -> Path:
-    """Return the constraints file of an Airflow version: the given one, else the package's."""
+    """Return the constraints file of an Airflow version: the given one, or the package's."""
     if given is None:
         try:
             with image_constraints.path_of(version) as path:  # a file of the clone
@@ -77,21 +77,21 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def image_python(version: str) -> str:
-    """Return the Python of MWAA's image of an Airflow version, or of the image nearest below it."""
+    """Return the Python version of MWAA's image of an Airflow version, or of the closest older image."""
     known = [known for known in image_constraints.versions() if numbers(known) <= numbers(version)]
     return image_constraints.python_of(known[-1] if known else image_constraints.versions()[0])
 
 
 @functools.cache
 def uv_settings() -> tuple[dict[str, str], list[str]]:
-    """Return the variables that uv runs with, and the options of its commands that use a package index."""
+    """Return the variables to run uv with, and the options for its commands that use a package index."""
     variables, options = pip_settings.for_uv(BOOTSTRAP_PYTHON)
     return {**variables, "UV_PYTHON_DOWNLOADS": "never"}, options
 
 
 def uv(log: Path, *arguments: str | Path, shown: bool = False) -> bool:
     """Run uv with its output in a log; return whether it succeeded."""
-    # The list of 200 packages at the end isn't worth showing.
+    # Do not show the list of 200 packages at the end.
     lines = (lambda line: not re.match(r" [+~-] ", line)) if shown else None
     variables, options = uv_settings()
     from_index = options if arguments[:2] == ("pip", "install") else []
@@ -99,7 +99,7 @@ def uv(log: Path, *arguments: str | Path, shown: bool = False) -> bool:
 
 
 def find_python(want: str) -> Path | None:
-    """Find an interpreter of a version, such as 3.12, that really runs: a pyenv shim may not."""
+    """Find an interpreter of a version, such as 3.12, that actually runs: a pyenv shim may not."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))  # noqa: PTH111 - there may be no home
     candidates = [shutil.which(f"python{want}"), shutil.which("python3"), sys.executable]
     candidates += map(str, sorted(pyenv.glob(f"versions/{want}*/bin/python3"), reverse=True))
@@ -129,10 +129,10 @@ def _runs(candidate: str, want: str) -> Path | None:
 
 
 def ensure_env(version: str, extra: str = "dev", *, constraints: str | None = None, show: bool = False) -> Path:
-    """Return the folder of a virtual environment with an Airflow at its constraints' pins and this project.
+    """Return the folder of a virtual environment with an Airflow, at its constraints' pins, and this project.
 
-    Made on first use, then reused. Compiled at once: if the shell turns bytecode off, every process of an Airflow
-    would compile what it imports, which is two thirds of its start time.
+    It is created on first use, then reused. Bytecode is compiled at once: if the shell disables it, every Airflow
+    process would compile what it imports, which is two thirds of its start time.
 
     :param show: also show the installer's output.
     """
@@ -182,7 +182,7 @@ def _install(version: str, extra: str, python: Path, pins: Path, folder: Path, *
 
 
 def ensure_tools_env(extra: str) -> Path:
-    """Return the environment of an extra alone: tools that need neither Airflow nor this project."""
+    """Return the environment of an extra: tools that need neither Airflow nor this project."""
     folder = ENVS / f"{extra}-{project.key(extra, extra, str(BOOTSTRAP_PYTHON), os.devnull)}"
     if not (folder / ".complete").exists():
         with lock(extra):
@@ -197,20 +197,20 @@ def ensure_tools_env(extra: str) -> Path:
 
 
 def _new_venv(folder: Path, python: Path, log: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)  # what a run that was killed has left
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed run
     if not uv(log, "venv", "--no-project", "--python", python, folder):
         raise install_failure(log, f"no virtual environment could be made in .envs/{folder.name}")
 
 
 def _used(folder: Path) -> Path:
-    """Note the use; remove those that this one has replaced, a week after their last use.
+    """Record the use; remove environments that this one replaced, a week after their last use.
 
-    It has the same name but for its key, and a key that is out of date never comes back. The servers that the tests
-    keep go in the same way: they are only copied, right after their use is noted.
+    They differ from it only in the key, and an outdated key is never used again. The servers that the tests keep are
+    removed in the same way: they are only copied, right after their use is recorded.
     """
     (folder / ".used").touch()
     for mark in [*ENVS.glob(f"{folder.name.rpartition('-')[0]}-*/.used"), *ENVS.glob("metadata-*/.used")]:
-        with contextlib.suppress(FileNotFoundError):  # another run was quicker
+        with contextlib.suppress(FileNotFoundError):  # another run was faster
             if mark.parent != folder and mark.stat().st_mtime < time.time() - _UNUSED_DAYS * 24 * 3600:
                 shutil.rmtree(mark.parent, ignore_errors=True)
     return folder

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For the docs build: the few Sphinx marks that our docstrings use, as Markdown."""
+"""For the docs build: convert the Sphinx markup that our docstrings use to Markdown."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ROLE = re.compile(r":(?:class|meth|func|attr|mod|exc|data):`~?([^`]+)`")
 
 
 def to_markdown(text: str) -> str:
-    """``text::`` before an indented block becomes ``text:``; roles become code."""
+    """Change ``text::`` before an indented block to ``text:``, and roles to code."""
     text = LITERAL.sub(lambda match: f"{match[1]}:" if match[1].strip() else "", text)
     return ROLE.sub(lambda match: f"`{match[1].rpartition('.')[2]}`", text)
 
 
 def return_as_text(text: str) -> str:
-    """An operator's docstring says what ``execute`` returns; of a class, griffe would not take a ``:return:``."""
+    """Move an operator's ``:return:``, which describes ``execute``: griffe does not accept one in a class."""
     found = RETURN.search(text)
     if not found:
         return text
@@ -31,7 +31,7 @@ def return_as_text(text: str) -> str:
 
 
 class SphinxMarks(griffe.Extension):
-    """Rewrites every docstring when it is loaded."""
+    """Rewrite every docstring when it is loaded."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:

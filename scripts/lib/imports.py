@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the imports of a source tree: between files, between rooms, and in circles.
+"""Read the imports of a source tree: between files, between rooms, and in circles.
 
-``tests/repo/layers.py`` checks them against the rules; ``scripts/structure`` counts and draws them. Standard library
-only, because both run where nothing of the project is installed.
+``tests/repo/layers.py`` checks them against the rules; ``scripts/structure`` counts and draws them. Only the standard
+library, because both run where the project is not installed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PACKAGE = "airflow_mwaa_provider"
 
 LONG_LINES = 700
-"""A longer file is reported, and breaks no rule: files are cut by concept, not by length."""
+"""A longer file is reported, but breaks no rule: split files by concept, not by length."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Import:
     name: str
     line: int
     lazy: bool
-    """Inside a function: only when it is called."""
+    """Inside a function: imported only when it is called."""
     typing_only: bool
-    """Under ``if TYPE_CHECKING``: never at run time."""
+    """Under ``if TYPE_CHECKING``: never imported at run time."""
 
 
 @dataclass
 class Module:
-    """What one source file imports, and the version questions that it asks."""
+    """What one source file imports, and where it checks versions."""
 
     path: str
     name: str
@@ -141,7 +141,7 @@ def read_module(path: str, source: str) -> Module:
 
 
 def read_modules(sources: Mapping[str, str]) -> list[Module]:
-    """Read each of the sources, given by path."""
+    """Read the sources, by path."""
     return [read_module(path, source) for path, source in sources.items()]
 
 
@@ -155,21 +155,21 @@ def read_tree(folder: Path) -> dict[str, str]:
 
 
 def with_parents(name: str) -> Iterator[str]:
-    """Return of ``a.b.c`` the names ``a``, ``a.b`` and ``a.b.c``."""
+    """Return the names ``a``, ``a.b`` and ``a.b.c`` of ``a.b.c``."""
     parts = name.split(".")
     for length in range(1, len(parts) + 1):
         yield ".".join(parts[:length])
 
 
 def file_arrows(modules: Iterable[Module]) -> dict[str, dict[str, int]]:
-    """Return by file the files that it imports, with the line of the first such import."""
+    """Return for each file the files that it imports, with the line of the first such import."""
     modules = list(modules)
     paths = {module.name: module.path for module in modules}
     arrows: dict[str, dict[str, int]] = {}
     for module in modules:
         arrows[module.path] = {}
         for imported in module.imports:
-            # Of "package.module.name" the longest part that is a file.
+            # The longest part of "package.module.name" that is a file.
             known = [paths[name] for name in with_parents(imported.name) if name in paths]
             if known and known[-1] != module.path:
                 arrows[module.path].setdefault(known[-1], imported.line)
@@ -177,10 +177,10 @@ def file_arrows(modules: Iterable[Module]) -> dict[str, dict[str, int]]:
 
 
 def circles(arrows: Mapping[str, Collection[str]]) -> set[tuple[str, ...]]:
-    """Return the groups in which each, through others or itself, leads to all the rest.
+    """Return the groups in which each member leads to all others, directly or through others, or to itself.
 
-    Of files every import counts: those inside functions, and those for types alone, which tie two files together for
-    whoever reads or moves one of them.
+    Every import of a file counts, including those inside functions and those only for types, because they tie two files
+    together for people who read or move one of them.
     """
     reached = {name: _reached(name, arrows) for name in arrows}
     return {
@@ -191,7 +191,7 @@ def circles(arrows: Mapping[str, Collection[str]]) -> set[tuple[str, ...]]:
 
 
 def _reached(name: str, arrows: Mapping[str, Collection[str]]) -> set[str]:
-    """Return what the arrows of one lead to, and theirs, and so on."""
+    """Return everything that the arrows of one lead to, directly or indirectly."""
     queue, seen = [name], set()
     while queue:
         more = set(arrows[queue.pop()]) - seen
@@ -202,14 +202,14 @@ def _reached(name: str, arrows: Mapping[str, Collection[str]]) -> set[str]:
 
 @dataclass
 class Room:
-    """A folder with source files, as it looks when one opens it."""
+    """A folder with source files, as you see it when you open it."""
 
     files: int = 0
-    """In it and in the rooms within it, each ``__init__.py`` included."""
+    """Files in it and in the rooms within it, including each ``__init__.py``."""
     arrows: dict[str, set[str]] = field(default_factory=dict)
-    """By each file and room at its top the others there that it imports, however deep inside them the two files are.
+    """For each file and room at its top, the others there that it imports, at any depth.
 
-    A file is named with its suffix, a room without one. ``__init__.py`` is the room itself, and not among them.
+    A file is named with its suffix, a room without one. ``__init__.py`` is the room itself, and not included.
     """
 
     @property
@@ -224,8 +224,8 @@ class Room:
 def rooms(arrows: Mapping[str, Collection[str]]) -> dict[str, Room]:
     """Return the rooms by path, the tree itself as ``""``, from the arrows between files.
 
-    So each arrow between files is one between two things that stand side by side in one room, or one between a room and
-    its own ``__init__.py``, which is left out.
+    Each arrow between files becomes one between two items side by side in one room, or one between a room and its own
+    ``__init__.py``, which is omitted.
     """
     found: dict[str, Room] = {"": Room()}
     for path in arrows:
@@ -246,7 +246,7 @@ def rooms(arrows: Mapping[str, Collection[str]]) -> dict[str, Room]:
 
 
 def long_files(sources: Mapping[str, str]) -> list[tuple[str, int]]:
-    """Return the files past ``LONG_LINES``, longest first, with their lengths."""
+    """Return the files longer than ``LONG_LINES``, longest first, with their lengths."""
     lengths = {path: len(source.splitlines()) for path, source in sources.items()}
     return sorted(
         ((path, length) for path, length in lengths.items() if length > LONG_LINES), key=lambda each: (-each[1], each)

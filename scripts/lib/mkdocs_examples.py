@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For the docs build: puts the code of example DAGs where a page names them.
+"""For the docs build: insert the code of example DAGs where a page names them.
 
-A block of the one line ``--8<-- "example_dags/FILE.py:NAME"`` becomes the part between ``[START NAME]`` and
-``[END NAME]`` in that file; without ``:NAME`` the whole file. A missing one fails the build.
+A block with the single line ``--8<-- "example_dags/FILE.py:NAME"`` becomes the part between ``[START NAME]`` and
+``[END NAME]`` in that file, or without ``:NAME`` the whole file. A missing one fails the build.
 """
 
 from __future__ import annotations

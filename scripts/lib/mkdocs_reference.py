@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For the docs build: lists on the reference's first page what its other pages have.
+"""For the docs build: list the contents of the reference's pages on its first page.
 
 A line ``<!-- reference: client, metadata/export -->`` becomes a list of the public names on the pages in these folders
 of ``docs/reference/`` (or on these pages), each with the first sentence of its docstring.
@@ -18,7 +18,7 @@ MARK = re.compile(r"(?m)^<!-- reference: (.*) -->$")
 
 
 def pages_of(name: str) -> list[Path]:
-    """Return the page of a module, and the pages of what is in it."""
+    """Return the page of a module, and the pages of its submodules."""
     page = FOLDER / f"{name}.md"
     return [*([page] if page.is_file() else []), *sorted((FOLDER / name).rglob("*.md"))]
 

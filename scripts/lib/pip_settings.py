@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passes pip's settings on this machine to uv, which reads none of them.
+"""Pass pip's settings on this machine to uv, which reads none of them.
 
-Which index, whose certificates, which proxy: where pip can install, the scripts can.
+With the same index, certificates and proxy, the scripts can install wherever pip can.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OTHER_VERSIONS = {
     "UV_REQUIRE_HASHES",
 }  # fmt: skip
 _SECTIONS = ("global", "install", ":env:")
-"""Of pip's configuration, what counts for ``pip install``; a later one wins."""
+"""The sections of pip's configuration that apply to ``pip install``; a later one takes precedence."""
 
 
 def pip_settings(listed: str) -> dict[str, str]:
@@ -64,12 +64,12 @@ def uv_variables(shell: Mapping[str, str], settings: Mapping[str, str]) -> dict[
             made[name] = ("," if option == "find-links" else " ").join(words)
     if any(shell.get(name) for name in _INDEX):
         made.pop("UV_DEFAULT_INDEX", None)
-    if "UV_INDEX" in made:  # pip takes the best version of all indexes, uv the first index that has the name
+    if "UV_INDEX" in made:  # pip uses the best version of all indexes, uv the first index that has the name
         made["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     proxy = settings.get("proxy")
     if proxy and not any(shell.get(name) for name in ("ALL_PROXY", "all_proxy")):
         made["ALL_PROXY"] = proxy
-        made["HTTPS_PROXY"] = made["HTTP_PROXY"] = proxy  # pip's own option wins over these, as here
+        made["HTTPS_PROXY"] = made["HTTP_PROXY"] = proxy  # pip's own option takes precedence over these, as here
     bundle = settings.get("cert") or shell.get("REQUESTS_CA_BUNDLE") or shell.get("CURL_CA_BUNDLE")
     if bundle and not shell.get("SSL_CERT_FILE"):
         bundle = _absolute(bundle)
@@ -83,7 +83,7 @@ def uv_variables(shell: Mapping[str, str], settings: Mapping[str, str]) -> dict[
 
 def _whole_seconds(timeout: str) -> str:
     try:
-        return str(math.ceil(float(timeout)))  # uv takes no others
+        return str(math.ceil(float(timeout)))  # uv accepts only integers
     except (ValueError, OverflowError):
         raise Failure(f"pip's time-out {timeout!r} is not a number of seconds; correct its timeout") from None
 
@@ -95,11 +95,11 @@ def _absolute(path: str) -> str:
 def for_uv(pip_python: Path) -> tuple[dict[str, str], list[str]]:
     """Return the variables and options to run uv with: the shell's, and pip's settings in uv's terms.
 
-    Settings that would change the versions required by our constraints are left out.
+    Settings that would change the versions required by our constraints are omitted.
     """
     listed = subprocess.run(
         [pip_python, "-m", "pip", "config", "list"],
-        env={**os.environ, "PIP_QUIET": "0", "PIP_VERBOSE": "0"},  # it prints nothing where pip is to be quiet
+        env={**os.environ, "PIP_QUIET": "0", "PIP_VERBOSE": "0"},  # a quiet pip prints nothing
         capture_output=True,
         text=True,
         check=False,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scripts need to know of pyproject.toml and of constraints files."""
+"""What the scripts need from pyproject.toml and from constraints files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def project() -> dict:
 
 
 def extra_requirements(extra: str) -> list[Requirement]:
-    """Return the requirements of an extra, with the project's other extras that it names in their place."""
+    """Return the requirements of an extra, with the project's other extras that it names expanded."""
     table = project()
     found: list[Requirement] = []
     for line in table["optional-dependencies"].get(extra, []):
@@ -53,15 +53,15 @@ def key(version: str, extra: str, python: str, constraints: str) -> str:
         repr([table.get("entry-points"), table.get("scripts")]),
         repr(re.findall(r'__version__ = "(.*)"', init)),
     ]
-    if version == extra:  # an environment of tools, which does not hold the project
+    if version == extra:  # an environment of tools, without the project
         parts = parts[1:5] + parts[7:8]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
 
 
 def filter_constraints(source: str, target: str, extra: str) -> list[str]:
-    """Copy constraints without the pins that contradict our development tools; return the pins left out.
+    """Copy constraints without the pins that contradict our development tools; return the omitted pins.
 
-    A pin of something the package needs at run time is never dropped: then the install must fail.
+    A pin of something that the package needs at run time is never dropped; the install must fail instead.
     """
     runtime = {normalized(Requirement(line).name) for line in project()["dependencies"]}
     tools = {normalized(requirement.name): requirement for requirement in extra_requirements(extra)}

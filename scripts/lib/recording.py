@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A terminal's output as a picture: an SVG that shows it screen by screen, and its first screen where nothing moves."""
+"""Terminal output as a picture: an SVG that shows it screen by screen, or its first screen without animation."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from html import escape
 COLUMNS = 80
 ROWS = 28
 SECONDS = 5
-"""How long a screen is shown."""
+"""How long each screen is shown."""
 _WIDTH, _HEIGHT, _MARGIN, _BAR = 8.4, 18, 18, 34
 _COLORS = {"heading": "#7dcfff", "names": "#8b93b5", "good": "#9ece6a", "prompt": "#e0af68"}
 
 
 def headings(output: str) -> list[str]:
-    """Return the lines that each begin a part of the output: not indented, below an empty one."""
+    """Return the lines that begin a part of the output: not indented, below an empty line."""
     return re.findall(r"(?m)(?<=\n\n)(\S.*)$", f"\n\n{output.strip()}\n")
 
 
 def screens(output: str) -> list[list[str]]:
-    """Return the output in screens. A part that fits into one is not cut, and a longer one between its blocks."""
+    """Return the output in screens. A part that fits into one is not split, a longer one is split between blocks."""
     found: list[list[str]] = [[]]
     for part in re.split(r"\n\n(?=\S)", output.strip()):
         blocks = [part] if len(part.splitlines()) <= ROWS else part.split("\n\n")
@@ -37,7 +37,7 @@ def screens(output: str) -> list[list[str]]:
 def svg_of(command: str, output: str) -> str:
     """Return the picture of a command and its output.
 
-    :raises ValueError: a line is wider than the terminal.
+    :raises ValueError: if a line is wider than the terminal.
     """
     if wide := [line for line in output.splitlines() if len(line) > COLUMNS]:
         raise ValueError(f"wider than {COLUMNS} columns: {wide[0]}")
@@ -65,7 +65,7 @@ def svg_of(command: str, output: str) -> str:
 
 
 def lines_of(svg: str) -> list[str]:
-    """Return the lines of text that are in a picture."""
+    """Return the lines of text in a picture."""
     return re.findall(r"<text[^>]*>(.*?)</text>", svg)
 
 
@@ -94,7 +94,7 @@ def _text(line: str, row: int, titles: set[str]) -> str:
         style = "good"
     start = len(line) - len(line.lstrip())
     x, y = _MARGIN + start * _WIDTH, _BAR + (row + 1) * _HEIGHT - 4
-    # The given length keeps columns below each other, whatever font there is.
+    # The explicit length keeps columns aligned in any font.
     length = (len(line) - start) * _WIDTH
     named = f' class="{style}"' if style else ""
     return f'<text x="{x:g}" y="{y:g}" textLength="{length:g}"{named}>{escape(line.strip(), quote=False)}</text>'

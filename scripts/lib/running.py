@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scripts share: paths, errors in one line, locks, and commands whose output goes into a log.
+"""What the scripts share: paths, one-line errors, locks, and commands whose output is logged to a file.
 
-The standard library alone: ``bootstrap.py`` uses it before anything is installed.
+Only the standard library: ``bootstrap.py`` uses it before anything is installed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ LIB = Path(__file__).resolve().parent
 ROOT = LIB.parents[1]
 ENVS = ROOT / ".envs"
 PARENT = "AIRFLOW_MWAA_TEST_PARENT"
-"""Variable with the process id of the ``scripts/test`` that has started this, be it a pytest or a script."""
+"""Variable with the process ID of the ``scripts/test`` that started this pytest or script."""
 LOCK_TIMEOUT_S = 15 * 60
 NEEDED_MB = 2500
-"""An environment takes 1.5 GB; what is downloaded for it is kept by uv besides."""
+"""An environment takes 1.5 GB; in addition, uv caches the downloads."""
 _TAIL_LINES = 60
 
-# Only the words of an error depend on these, never what is done.
+# Only the words of an error depend on these, never the behavior.
 _CAUSES = (
     (
         re.compile(r"no space left on device", re.IGNORECASE),
@@ -52,7 +52,7 @@ _CAUSES = (
         ),
         "the package index cannot be reached; set PIP_INDEX_URL or a proxy, as for pip",
     ),
-    (  # pip's last words when an index is out of reach, and when it is another one than it should be
+    (  # pip's message if an index is unreachable, and if it is the wrong one
         re.compile(r"from versions: none"),
         "the package index cannot be reached, or has no such package; set PIP_INDEX_URL or a proxy, as for pip",
     ),
@@ -64,21 +64,21 @@ class Failure(Exception):
 
 
 class Ended(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: end now, without waiting for an orderly end of everything that runs."""
+    """SIGTERM or SIGHUP: end now, without waiting for an orderly shutdown of everything that runs."""
 
 
 def guarded(name: str, main: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """Run a script's main function: one line for an error, and an orderly end for Ctrl-C and SIGTERM."""
+    """Run a script's main function: print errors in one line, and shut down cleanly on Ctrl-C and SIGTERM."""
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
         raise Ended
 
-    # Whatever was inherited: a shell lets what it starts in the background ignore Ctrl-C, and the tests, which inherit
-    # that in turn, send it to processes of theirs.
+    # Regardless of what was inherited: background processes of a shell ignore Ctrl-C, and so would the tests, which
+    # send it to their own processes.
     _end_with(os.environ.get(PARENT, ""))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, end)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup sets it
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # set by nohup
         signal.signal(signal.SIGHUP, end)
     for stream in ("stdin", "stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by the caller
@@ -88,10 +88,10 @@ def guarded(name: str, main: Callable[[list[str]], int], arguments: list[str]) -
     except Failure as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # whoever read the output has gone
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, RuntimeError, UnicodeError) as error:  # no permission, no space, no home, a file that is no text
+    except (OSError, RuntimeError, UnicodeError) as error:  # no permission, no space, no home, a file that is not text
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -100,7 +100,7 @@ def guarded(name: str, main: Callable[[list[str]], int], arguments: list[str]) -
 
 
 def _end_with(parent: str) -> None:
-    """End this script when the one that started it is killed, and so cannot end it."""
+    """End this script if the one that started it is killed and so cannot end it."""
     if parent != str(os.getppid()):
         return
 
@@ -116,8 +116,8 @@ def _end_with(parent: str) -> None:
 def lock(name: str) -> Iterator[None]:
     """Let one process at a time hold a name, also across runs of scripts.
 
-    The system releases the lock when the process that holds it ends, and whatever it has started: an installer that
-    outlives a killed script goes on writing, and is waited for.
+    The system releases the lock when the process that holds it, and everything that it started, have ended: an
+    installer that outlives a killed script continues to write, so others wait for it.
     """
     folder = ENVS / "locks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def logged(
     variables: Mapping[str, str] | None = None,
     shown: Callable[[str], bool] | None = None,
 ) -> bool:
-    """Run a command with its output in a log; return whether it succeeded.
+    """Run a command and log its output to a file; return whether it succeeded.
 
     :param shown: which of its lines also go to standard error.
     """
@@ -159,9 +159,9 @@ def logged(
             env=None if variables is None else dict(variables),
             text=True,
             errors="replace",
-            cwd=ROOT,  # uv would obey the project that the user happens to stand in
-            close_fds=False,  # the lock goes along
-            start_new_session=True,  # to be ended with all that it has started
+            cwd=ROOT,  # uv would use the project in the user's current directory
+            close_fds=False,  # inherit the lock
+            start_new_session=True,  # so that it can be ended with all that it started
         )
         assert process.stdout is not None
         try:
@@ -182,7 +182,7 @@ def masked(text: str) -> str:
 
 
 def install_failure(log: Path, otherwise: str) -> Failure:
-    """Return the error for an install that failed: a known cause in one line, else the end of its log before it."""
+    """Return the error of a failed install: a known cause in one line, or else preceded by the end of its log."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     where = log.relative_to(ROOT)
     for pattern, what in _CAUSES:
@@ -194,7 +194,7 @@ def install_failure(log: Path, otherwise: str) -> Failure:
 
 
 def need_space() -> None:
-    """Raise unless an environment fits on the disk."""
+    """Raise an error unless an environment fits on the disk."""
     free_mb = shutil.disk_usage(ENVS).free // 2**20
     if free_mb < NEEDED_MB:
         raise Failure(
@@ -203,7 +203,7 @@ def need_space() -> None:
 
 
 def need_git() -> None:
-    """Raise unless git can list the project's files."""
+    """Raise an error unless git can list the project's files."""
     if shutil.which("git") is None:
         raise Failure("git is not on PATH; install it")
     asked = subprocess.run(
@@ -221,5 +221,5 @@ def need_git() -> None:
 
 
 def without_git_variables() -> dict[str, str]:
-    """Return the shell's variables without those that point git to another repository."""
+    """Return the shell's variables without those that direct git to another repository."""
     return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

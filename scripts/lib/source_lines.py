@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts the lines of sources: code, docstrings, the rest; and the places where lines are repeated."""
+"""Count the lines of sources (code, docstrings, the rest) and find places with repeated lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 REPEATED_LINES = 6
-"""So many equal lines, one after the other, are a place that counts."""
+"""This many consecutive equal lines count as a place."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,18 @@ class Lines:
 
 @dataclass(frozen=True)
 class Repetition:
-    """Lines that repeat earlier ones, in the order of paths and lines."""
+    """Lines that repeat earlier ones, in order of paths and lines."""
 
     path: str
     line: int
     first_path: str
     first_line: int
     lines: int
-    """Without what is left out, as blank lines."""
+    """The lines, with ignored ones blank."""
 
 
 def count(sources: Mapping[str, str]) -> Lines:
-    """Return the lines of all sources together; a string that stands alone is a docstring."""
+    """Return the lines of all sources; a standalone string counts as a docstring."""
     code = docstrings = total = 0
     for source in sources.values():
         lines = source.splitlines()
@@ -44,7 +44,7 @@ def count(sources: Mapping[str, str]) -> Lines:
         told: set[int] = set()
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Constant | ast.JoinedStr):
-                full |= _span(node)  # in a string, what looks like a comment is none
+                full |= _span(node)  # in a string, what looks like a comment is not one
             if (
                 isinstance(node, ast.Expr)
                 and isinstance(node.value, ast.Constant)
@@ -58,19 +58,19 @@ def count(sources: Mapping[str, str]) -> Lines:
 
 
 def repetitions(sources: Mapping[str, str]) -> list[Repetition]:
-    """Return where ``REPEATED_LINES`` or more lines stand that stood elsewhere before, whatever their indentation.
+    """Return the places where ``REPEATED_LINES`` or more lines repeat earlier ones, regardless of indentation.
 
-    Lines that stand three times are two such places: as many as there would be fewer if they stood once. Imports,
-    ``__all__``, the licence's line and blank lines are left out, as if they were not there.
+    Lines that occur three times are two such places: as many as could be removed. Imports, ``__all__``, the license
+    line and blank lines are ignored.
     """
     files = {path: list(_comparable(source)) for path, source in sorted(sources.items())}
     texts = {path: [text for _, text in lines] for path, lines in files.items()}
     seen: dict[tuple[str, ...], list[tuple[str, int]]] = {}
     found = []
     for path, lines in texts.items():
-        known = at = 0  # what begins before ``known`` can be looked up
+        known = at = 0  # what begins before ``known`` has been indexed
         while at + REPEATED_LINES <= len(lines):
-            while known + REPEATED_LINES <= at:  # it ends before this line, and does not overlap
+            while known + REPEATED_LINES <= at:  # it ends before this line, so it does not overlap
                 seen.setdefault(tuple(lines[known : known + REPEATED_LINES]), []).append((path, known))
                 known += 1
             before = seen.get(tuple(lines[at : at + REPEATED_LINES]), [])
@@ -89,7 +89,7 @@ def repetitions(sources: Mapping[str, str]) -> list[Repetition]:
 
 
 def _equal(lines: list[str], at: int, others: list[str], start: int, same_file: bool) -> int:
-    """Return how many lines from ``at`` equal those from ``start``; in one file the two do not overlap."""
+    """Return how many lines from ``at`` equal those from ``start``, without overlap in one file."""
     most = min(len(lines) - at, (at if same_file else len(others)) - start)
     return next((length for length in range(most) if lines[at + length] != others[start + length]), most)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """scripts/structure: rooms, files, arrows and circles of the package, its lines, and the repeated ones.
 
-A room is a folder with source files. An arrow is an import, be it inside a function or for types alone; those of a room
-are between the files and rooms at its top, however deep inside them the import is. A circle is a group in which each
-imports, through others or itself, all the rest. A place with repeated lines is one whose lines stood elsewhere before,
-whatever their indentation; blank lines, imports, __all__ and the licence's line do not count.
+A room is a folder with source files. An arrow is an import, including those inside a function or only for types; the
+arrows of a room are between the files and rooms at its top, at any depth. A circle is a group whose members all import
+each other, directly or indirectly. A place with repeated lines is one whose lines occurred before, regardless of
+indentation; blank lines, imports, __all__ and the license line do not count.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 WORK_TREE = "work tree"
 PARTS = {"package": PACKAGE, "tests": "tests"}
 COLUMNS = {"files": "files", "top_files": "at its top", "top_rooms": "rooms", "arrows": "arrows", "circles": "circles"}
-"""What is printed of each room, by its name in ``room_numbers``; the arrows are those between what is at its top."""
+"""What is printed for each room, by its name in ``room_numbers``; arrows are those between items at its top."""
 
 
 @dataclass
 class Structure:
-    """What one tree holds."""
+    """The contents of one tree."""
 
     rooms: dict[str, Room]
     file_arrows: int
@@ -46,7 +46,7 @@ class Structure:
 
     @property
     def room_arrows(self) -> int:
-        """Return the arrows that begin or end at a room, each counted where its two ends stand side by side."""
+        """Return the arrows that begin or end at a room, each counted where its two ends are side by side."""
         return sum(
             not (name.endswith(".py") and other.endswith(".py"))
             for room in self.rooms.values()
@@ -56,7 +56,7 @@ class Structure:
 
     @property
     def room_circles(self) -> list[tuple[str, ...]]:
-        """Return the circles that a room is in, also those of rooms with files beside them."""
+        """Return the circles that a room is in, including those of rooms with files beside them."""
         return [
             tuple("/".join(filter(None, (path, name))) for name in circle)
             for path, room in self.rooms.items()
@@ -65,7 +65,7 @@ class Structure:
         ]
 
     def totals(self) -> dict[str, int]:
-        """Return the numbers of the whole, by what they are; what is part of another begins with two spaces."""
+        """Return the totals by name; the name of a part of another total begins with two spaces."""
         found = {
             "rooms": len(self.rooms) - 1,
             "files": self.rooms[""].files,
@@ -93,7 +93,7 @@ class Structure:
 
 
 def room_numbers(room: Room) -> dict[str, int]:
-    """Return what is in a room, and what one sees at its top."""
+    """Return the numbers of a room, and of the items at its top."""
     return {
         "files": room.files,
         "top_files": len(room.files_at_top),
@@ -104,7 +104,7 @@ def room_numbers(room: Room) -> dict[str, int]:
 
 
 def structure(parts: dict[str, dict[str, str]]) -> Structure:
-    """Count what the sources of the package and of the tests are made of."""
+    """Count the lines of the package and of the tests by kind."""
     package = parts["package"]
     arrows = file_arrows(read_modules(package))
     return Structure(
@@ -138,13 +138,13 @@ def sources_of(commit: str) -> dict[str, dict[str, str]]:
             for part, folder in PARTS.items():
                 if member.isfile() and member.name.startswith(f"{folder}/") and member.name.endswith(".py"):
                     data = archive.extractfile(member)
-                    assert data is not None  # of a file there is
+                    assert data is not None  # the file exists
                     found[part][member.name.removeprefix(f"{folder}/")] = data.read().decode("utf-8")
     return found
 
 
 def report(trees: dict[str, Structure]) -> Iterator[str]:
-    """Return the lines to print: the totals, each room, and by name what should decrease."""
+    """Return the lines to print: the totals, each room, and the names of what should decrease."""
     totals = [tree.totals() for tree in trees.values()]
     yield from table([["", *trees], *([name, *(str(each[name]) for each in totals)] for name in totals[0])])
     yield ""
@@ -164,7 +164,7 @@ def room_rows(trees: list[Structure]) -> Iterator[list[str]]:
 
 
 def table(rows: list[list[str]]) -> Iterator[str]:
-    """Return rows as lines: the first column to the left, the others to the right."""
+    """Return rows as lines, with the first column left-aligned and the others right-aligned."""
     first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
     for name, *cells in rows:
         line = [f"{name:{first}}", *(f"{cell:>{width}}" for cell, width in zip(cells, others, strict=True))]

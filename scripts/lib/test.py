@@ -33,23 +33,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NO_TESTS = 5
-"""pytest's exit status when it has collected none."""
+"""pytest's exit status if it collected no tests."""
 AT_ONCE = 7
-"""Suites that run at a time; each of them uses less than one core."""
+"""Number of suites that run at a time; each uses less than one core."""
 _STATUS_EVERY_S = 60.0
 _LOOK_EVERY_S = 1.0
-"""How often the processes are searched for a secret; it takes some milliseconds."""
+"""Interval between searches of the processes for a secret; a search takes some milliseconds."""
 
 
 @dataclass
 class Suite:
-    """One run of pytest, or of another command beside it."""
+    """One run of pytest, or of another command alongside it."""
 
     label: str
     command: Sequence[str | Path]
     niceness: int = 0
     takes_arguments: bool = True
-    """Is it a pytest, which takes the arguments that were given for pytest?"""
+    """Whether it is a pytest, which receives the arguments meant for pytest."""
     log: IO[bytes] | None = None
     process: subprocess.Popen[bytes] | None = None
     began: float = 0.0
@@ -57,7 +57,7 @@ class Suite:
     status: int | None = None
 
     def start(self, more: Sequence[str], *, shown: bool) -> None:
-        """Start it. Its output goes to the terminal, or into an unnamed file that is gone when this process ends."""
+        """Start it, with output to the terminal, or to an unnamed file that disappears when this process ends."""
         command = [*map(str, self.command), *(more if self.takes_arguments else [])]
         if self.niceness:
             command = ["nice", "-n", str(self.niceness), *command]
@@ -69,15 +69,15 @@ class Suite:
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=None if self.log is None else subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is passed on, once
+            start_new_session=True,  # Ctrl-C is forwarded, once
         )
 
     def output(self) -> bytes:
-        """Return its output up to now."""
+        """Return its current output."""
         return b"" if self.log is None else os.pread(self.log.fileno(), os.fstat(self.log.fileno()).st_size, 0)
 
     def has_ended(self) -> bool:
-        """Return whether it has ended, and note its status."""
+        """Return whether it has ended, and record its status."""
         if self.process is None:
             return False
         if self.status is None and self.process.poll() is not None:
@@ -90,21 +90,21 @@ class Suite:
         return f"{self.label} {percent[-1].decode() if percent else '0%'}"
 
     def end(self, which: signal.Signals) -> None:
-        """Send a signal to it, and to what it has started in its group."""
+        """Send a signal to it and to its process group."""
         if self.process is not None and self.status is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, which)
 
 
 class Runner:
-    """Runs suites side by side, because they spend most of their time waiting."""
+    """Run suites in parallel, because they spend most of their time waiting."""
 
     def __init__(self, suites: Sequence[Suite], more: Sequence[str], selection: str) -> None:
         self._suites = suites
         self._more = more
         self._selection = selection
         self._in_clear: set[str] = set()
-        """Where a secret of the tests was seen; each suite searches its own files."""
+        """Where a secret of the tests was found; each suite searches its own files."""
 
     def run(self) -> int:
         """Run all of them; return the exit status."""
@@ -132,7 +132,7 @@ class Runner:
                     self._in_clear.update(canary.in_processes())
                     looked_at = time.monotonic()
                 time.sleep(0.1)
-        except Ended:  # what the suites have started ends with them
+        except Ended:  # what the suites started ends with them
             self._end_all(running, signal.SIGTERM, grace_s=2.0)
             raise
         except BaseException:
@@ -143,7 +143,7 @@ class Runner:
         return self._exit_status()
 
     def _end_all(self, running: Sequence[Suite], first: signal.Signals, *, grace_s: float) -> None:
-        """Give the suites some time to tear down what they have set up; then kill them."""
+        """Let the suites tear down for some time, then kill them."""
         for which in (first, signal.SIGKILL):
             for suite in running:
                 suite.end(which)
@@ -167,7 +167,7 @@ class Runner:
             sys.stdout.flush()
 
     def _failed(self, suite: Suite) -> bool:
-        # The given selection may have nothing of a kind; all of them empty is an error.
+        # The selection may have no tests of a kind, but it is an error if all suites are empty.
         return suite.status != 0 and not (suite.status == NO_TESTS and suite.takes_arguments and self._selection)
 
     def _exit_status(self) -> int:
@@ -182,7 +182,7 @@ class Runner:
 
 
 def take_markers(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Take ``-m EXPRESSION`` out of arguments for pytest, for which only the last one counts: each suite has one."""
+    """Remove ``-m EXPRESSION`` from pytest's arguments: each suite has its own, and only the last one counts."""
     found: str | None = None
     others = list(arguments)
     while "-m" in others[:-1]:
@@ -201,18 +201,18 @@ def planned(
     full: bool,
     quick: bool,
 ) -> list[Suite]:
-    """Return the suites for versions, oldest first, and their environments: the longest first.
+    """Return the suites for versions, oldest first, and their environments, with the longest suite first.
 
-    The unit tests have a lower priority than the integration tests, in which Airflow watches the time of its processes.
+    Unit tests have a lower priority than integration tests, in which Airflow monitors the time of its processes.
 
     :param asked: a marker expression that narrows all of them.
     """
-    # Reading all files takes pytest some twenty seconds: each suite reads what may be its own, or what was asked for.
+    # Collecting all files takes pytest some twenty seconds, so each suite collects only its own, or what was requested.
     everywhere = not any((ROOT / argument.partition("::")[0]).exists() for argument in more)
 
     def suite(label: str, folder: Path, niceness: int, marked: str, paths: Sequence[str], other: str) -> Suite:
         marked = marked if asked is None else f"({marked}) and ({asked})"
-        # The second also counts for a path that was asked for.
+        # The second also applies to a requested path.
         arguments = ["-m", marked, f"--ignore={other}", f"--deselect={other}/", *(paths if everywhere else ())]
         return Suite(label, [folder / "bin" / "python", "-m", "pytest", *arguments], niceness)
 
@@ -221,7 +221,7 @@ def planned(
     alone = [("newest", "airflow and not across and not older")]
     if len(versions) == 2 or numbers(versions[0])[0] != numbers(newest)[0]:  # tests/integration starts two
         alone.insert(0, ("older", "older and not across"))
-    # Each with a local MWAA of its own.
+    # Each with its own local MWAA.
     real = [
         suite(f"environments together, from Airflow {newest}", folder, 0, "across", [f"{integration}/across"], local),
         *(
@@ -238,7 +238,7 @@ def planned(
         for version, folder in zip(reversed(versions), reversed(folders), strict=True)
     ]
     if everywhere and not quick:
-        # They would be the last for minutes, on one core: in two halves they end with the others.
+        # They would run alone on one core for minutes at the end; in two halves they end with the others.
         half = "tests/metadata"
         units[:1] = [
             suite(f"unit tests of the metadata on Airflow {newest}", folder, 5, marked[newest], [half], integration),
@@ -251,14 +251,14 @@ def planned(
 
 def prepare_variables(pythons: str, *, full: bool) -> None:
     """Set the environment variables of the suites."""
-    # What a contributor has set for an Airflow of theirs must not reach the tests, nor the tests their home. The tests
-    # start hundreds of interpreters, each of which would compile this project anew without bytecode.
+    # A contributor's own Airflow settings must not reach the tests, nor the tests their home. The tests start
+    # hundreds of interpreters, each of which would compile this project again without bytecode.
     for name in list(os.environ):
         if name.startswith("AIRFLOW__") or name in {"AIRFLOW_HOME", "PYTHONDONTWRITEBYTECODE"}:
             del os.environ[name]
     os.environ["AIRFLOW_MWAA_TEST_PYTHONS"] = pythons
     os.environ[PARENT] = str(os.getpid())
-    # Once for all suites, which may run past midnight.
+    # The same for all suites, which may run past midnight.
     os.environ.setdefault("AIRFLOW_MWAA_TEST_SEED", datetime.datetime.now(datetime.UTC).strftime("%Y%m%d"))
     canary.value()
     if full:

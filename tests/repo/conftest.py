@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the repository report beside passing or failing."""
+"""What the repository's tests report besides passing or failing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print each property ``summary`` that a test has recorded, as ``scripts/check`` looks for it."""
+    """Print each ``summary`` property that a test recorded, for ``scripts/check`` to find."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "summary":

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says which of the project's layer rules the imports of a source tree break; ``scripts/lib/imports.py`` reads them.
+"""Find the layer rules that the imports of a source tree break; ``scripts/lib/imports.py`` reads the imports.
 
-The rules are those of the "May import" table: which layer may know which, who must not know Airflow, what
-may not be imported while a DAG file is parsed, where the Airflow version may be asked for, and that no files
-import each other in a circle.
+The rules: which layer may import which, which layers must not import Airflow, what must not be imported while a
+DAG file is parsed, where the Airflow version may be checked, and that no files import each other in a circle.
 """
 
 from __future__ import annotations
@@ -25,23 +24,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"exceptions", "quiet_logs", "s3_uri"},
     "error_documents": {"exceptions"},
     "exceptions": set(),
-    "hooks": {"_compat", "provider_info"} | _BELOW_HOOKS,  # the form of a connection is data there
+    "hooks": {"_compat", "provider_info"} | _BELOW_HOOKS,  # it has the connection form as data
     "links": {"hooks", "_compat"} | _BELOW_HOOKS,
     "local": {"_compat", "exceptions"},
     "metadata": {"error_documents", "exceptions", "s3_uri"},
     "monitoring": {"client", "exceptions"},
     "operators": {"secrets", "packaging"} | _BELOW_OPERATORS,
-    "packaging": {"client", "exceptions", "s3_uri"},  # the client's AWS calls: what was built is uploaded
+    "packaging": {"client", "exceptions", "s3_uri"},  # the client's AWS calls upload what was built
     "plugins": {"metadata", "monitoring", "secrets", "error_documents", "exceptions", "_compat"},
     "preflight": {"exceptions"},
     "provider_info": set(),
     "quiet_logs": set(),
     "s3_uri": set(),
     "secrets": {"exceptions", "quiet_logs", "_compat"},
-    "sensors": {"operators"} | _BELOW_OPERATORS,  # their base, which declares how AWS is reached
+    "sensors": {"operators"} | _BELOW_OPERATORS,  # their base class, which declares the AWS parameters
     "triggers": {"hooks", "error_documents", "_compat"} | _BELOW_HOOKS,
 }
-"""Every layer may also import itself and the package's root, which holds nothing but the version."""
+"""Every layer may also import itself and the package's root, which contains only the version."""
 
 ROOMS: dict[str, dict[str, set[str]]] = {
     "local": {
@@ -51,7 +50,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "stand_ins": {"errors"},
     },
 }
-"""What a sub-package may know of its own layer; the layer's other files may know all of it."""
+"""What a subpackage may import from its own layer; the layer's other files may import all of it."""
 
 WITHOUT_AIRFLOW = {
     "aws_lambda",
@@ -70,7 +69,7 @@ WITHOUT_AIRFLOW = {
     "s3_uri",
 }
 WORDS_OF_DAG_FILES = re.compile(r"template_fields|render_template|XComArg|iter_references|BaseOperator|[Jj]inja")
-"""What only those know who write DAGs: a layer without Airflow must not know it in a roundabout way either."""
+"""Packages for DAG code only: a layer without Airflow must not import them, even indirectly."""
 WITHOUT_WORDS_OF_DAG_FILES = {"client", "exceptions", "metadata", "monitoring"}
 AIRFLOW_ONLY_LAZILY = {"cli"}
 PARSED_WITH_DAGS = {"links", "operators", "secrets", "sensors", "triggers"}
@@ -78,9 +77,9 @@ HEAVY = ("airflow.providers.amazon", "boto3", "botocore", "pandas", "psycopg2", 
 
 
 STANDALONE = {"local/airflow/cli_server.py", "local/airflow/setup.py"}
-"""Files that the local MWAA runs by their path inside another interpreter, one that need not have this package.
+"""Files that the local MWAA runs by path in another interpreter, which may not have this package.
 
-They cannot use ``_compat.py``, so they may ask for the Airflow version; and they may import nothing of ours.
+They cannot use ``_compat.py``, so they may check the Airflow version; they must not import this package.
 """
 
 
@@ -158,7 +157,7 @@ def _word_violations(module: Module, source: str) -> Iterator[str]:
 
 
 def _heavy_violations(module: Module, by_name: Mapping[str, Module]) -> Iterator[str]:
-    """Follow what is imported at module level through the package's own files."""
+    """Follow module-level imports through the package's own files."""
     queue, seen = [(module, "")], {module.name}
     while queue:
         current, through = queue.pop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each command that the docs show is one that ``airflow-mwaa`` takes, with the options that it is shown with."""
+"""``airflow-mwaa`` accepts each command that the docs show, with the options shown."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAME = "airflow-mwaa"
 ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "(", ")", "…"}
-"""Where a command in a line of a shell ends, and an example in running text says no more."""
+"""Where a command in a shell line ends, or where an example in running text stops."""
 CHECKED_TYPES = (click.Choice, click.types.IntParamType, click.types.FloatParamType)
-"""Of which a value can be checked without reading a file."""
+"""Types whose values can be checked without reading a file."""
 
 
 def shell_blocks(text: str) -> list[str]:
@@ -33,7 +33,7 @@ def shell_blocks(text: str) -> list[str]:
 
 
 def commands_in(script: str) -> Iterator[list[str]]:
-    """Return the arguments of each ``airflow-mwaa`` in a script, those in ``$(…)`` too."""
+    """Yield the arguments of each ``airflow-mwaa`` in a script, including those in ``$(…)``."""
     script = re.sub(r"(?m)(?:^|\s)#.*$", "", script.replace("\\\n", " "))
     lexer = shlex.shlex(script, posix=True, punctuation_chars="();<>|&\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
@@ -54,9 +54,9 @@ def commands_in(script: str) -> Iterator[list[str]]:
 
 
 def resolve(arguments: list[str]) -> tuple[click.Command, click.Context, list[str]]:
-    """Follow the names of commands; return the last one, and what is left for it.
+    """Follow the names of commands; return the last command and its arguments.
 
-    :raises click.UsageError: there is no such command.
+    :raises click.UsageError: if there is no such command.
     """
     command: click.Command = main
     context = click.Context(command, info_name=NAME)
@@ -69,9 +69,9 @@ def resolve(arguments: list[str]) -> tuple[click.Command, click.Context, list[st
 
 
 def check(arguments: list[str]) -> None:
-    """Take arguments as the command would, and run nothing.
+    """Parse arguments as the command would, without running it.
 
-    :raises click.UsageError: it would not take them.
+    :raises click.UsageError: if it would not accept them.
     """
     command, context, left = resolve(arguments)
     values, extra, _ = command.make_parser(context).parse_args(list(left))
@@ -106,7 +106,7 @@ def test_commands_in_blocks_are_taken(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_in_sentences_exist(page: Path) -> None:
-    """With each option that is named; a sentence leaves out arguments, and writes ``ENV`` or ``…`` for some."""
+    """With each named option; a sentence omits arguments, or writes ``ENV`` or ``…`` for them."""
     for code in re.findall(rf"`{NAME} ([^`\n]+)`", page.read_text(encoding="utf-8")):
         words = code.split()
         names = words[: next((at for at, word in enumerate(words) if not re.fullmatch("[a-z-]+", word)), len(words))]

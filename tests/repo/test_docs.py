@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The docs say what the sources say: code in them is run elsewhere, and nothing is left unexplained."""
+"""The docs agree with the sources, and explain every name. Other tests run the code in them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def reference() -> dict[str, Path]:
 
 
 def public_names() -> list[str]:
-    """Return what DAGs import, and whatever else the reference shows."""
+    """Return what DAGs import, and everything else that the reference shows."""
     found = [*reference()]
     for layer in ("hooks", "links", "operators", "sensors", "triggers"):
         package = import_module(f"airflow_mwaa_provider.{layer}")
@@ -56,7 +56,7 @@ def public_names() -> list[str]:
 
 
 def documented_callables(name: str) -> Iterator[tuple[Any, str]]:
-    """Return what is called, and its docstring: a function, or a class and its methods."""
+    """Return the callables and their docstrings: a function, or a class and its methods."""
     value = pkgutil.resolve_name(name)
     if inspect.isclass(value):
         yield value.__init__, inspect.getdoc(value) or ""
@@ -100,7 +100,7 @@ def test_python_in_the_docs_is_included_from_files_that_are_run(page: Path) -> N
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_python_in_the_docs_has_what_it_uses(page: Path) -> None:
-    """Every block as it is shown: copied alone, it misses no import."""
+    """Each block as shown: copied alone, it lacks no import."""
     blocks = code_blocks(doc_examples.shown(page.read_text(encoding="utf-8")), "python")
     assert len(blocks) >= len(code_blocks(page.read_text(encoding="utf-8"), "python"))
     for block in blocks:
@@ -108,7 +108,7 @@ def test_python_in_the_docs_has_what_it_uses(page: Path) -> None:
 
 
 def undefined(code: str) -> set[str]:
-    """Return the names that a piece of code reads, and neither imports nor defines."""
+    """Return the names that a piece of code reads but neither imports nor defines."""
     tree = ast.parse(code)
     made = {"__file__", "__name__", *vars(builtins)}
     for node in ast.walk(tree):
@@ -145,7 +145,7 @@ def test_a_part_is_shown_with_what_it_uses_and_no_more(tmp_path: Path, monkeypat
 
 
 def test_the_readme_shows_an_example_as_it_is_run() -> None:
-    """All of the file but its docstring and what only type checkers need."""
+    """All of the file except its docstring and what only type checkers need."""
     [block] = code_blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
     code = doc_examples.file_text("example_dags/trigger_in_other_environment.py").split('"""', 2)[2].strip()
     assert block.strip() == code.removeprefix("from __future__ import annotations").strip()
@@ -160,7 +160,7 @@ def test_the_readme_is_short_and_has_a_picture() -> None:
 
 
 def test_the_picture_shows_what_the_demo_prints() -> None:
-    """Each title that the demo has, and no other; ``scripts/demo --record docs/assets/demo.svg`` draws it again."""
+    """Each title of the demo, and no other; ``scripts/demo --record docs/assets/demo.svg`` draws it again."""
     picture = (ROOT / "docs" / "assets" / "demo.svg").read_bytes()
     assert len(picture) < 300 * 1024
     ElementTree.fromstring(picture)
@@ -180,7 +180,7 @@ def is_title(node: ast.AST) -> bool:
 
 
 def title_pattern(call: ast.AST) -> str:
-    """Return a regular expression of what a call prints as a title."""
+    """Return a regular expression that matches the title that a call prints."""
     assert isinstance(call, ast.Call)
     title = call.args[0]
     parts = title.values if isinstance(title, ast.JoinedStr) else [title]
@@ -218,7 +218,7 @@ def test_files_and_rooms_that_the_architecture_page_names_are_there() -> None:
     assert len(places) > 40
     package = ROOT / "airflow_mwaa_provider"
     for place in places:
-        is_elsewhere = place == ".envs/" or place.startswith("images/")  # made by the scripts; of another repository
+        is_elsewhere = place == ".envs/" or place.startswith("images/")  # created by the scripts; in another repository
         assert is_elsewhere or (ROOT / place).exists() or (package / place).exists(), place
     there = {path.name for path in ROOT.glob("[!.]*/**/*.py")}
     assert {name for name in re.findall(r"(?<![\w/*])\w+\.py\b", text) if name not in there} == set()
@@ -260,7 +260,7 @@ INTERNAL = {
     "triggers.pause": "operators defer to it",
     "triggers.shared_polling": "triggers share it",
 }
-"""Modules of what DAGs import that DAGs do not import, and why."""
+"""Modules in those packages that DAGs do not import, and why."""
 
 
 def is_made_in(module: str, value: object) -> bool:
@@ -268,7 +268,7 @@ def is_made_in(module: str, value: object) -> bool:
 
 
 def test_every_public_name_has_its_page() -> None:
-    """What DAGs can import, and the other public names of each module that has a page."""
+    """All that DAGs can import, and the other public names of each module that has a page."""
     pages, package = reference(), "airflow_mwaa_provider."
     for path, page in pages.items():
         module = path if path.endswith(".exceptions") else path.rpartition(".")[0]
@@ -301,26 +301,26 @@ PROMISES = re.compile(
     r"|\b(?:FIXME|TODO|XXX)\b",
     re.IGNORECASE,
 )
-"""How one writes that this package lacks something, or will get it. Such sentences outlive what they speak of."""
+"""Phrases that say this package lacks something, or will get it. Such sentences outlive their truth."""
 
 NO_PROMISES = {
-    # A state that passes while something works.
+    # A state that passes while something runs.
     r"not started yet|aren't healthy yet": "a process that starts",
     r"not verified yet": "a signature, on its way through the checks",
     r"nobody has asked after yet": "a process that has ended",
     r"need not exist yet|must not exist yet": "a run that is waited for, and an object that is about to be written",
     r"currently valid credentials": "they expire",
-    # What an Airflow has, or has not.
+    # What an Airflow version has, or lacks.
     r"not scheduled yet|(?:run|nothing) is(?:n't)? known yet": "a run, or a task of one",
     r"no permissions for a DAG yet": "Airflow makes them when it reads the DAG's file",
-    # What a caller names need not exist.
+    # What a caller names may not exist.
     r":raises \w+: [^:]*(?:n't|not) there(?! yet)": "what was asked for",
 }
-"""What reads like a promise and is none, as a regular expression, and what it speaks of."""
+"""What reads like a promise but is not one, as a regular expression, and what it is about."""
 
 
 def prose() -> Iterator[tuple[str, str]]:
-    """Return what users and contributors read, by its path: pages, docstrings, help of commands."""
+    """Return what users and contributors read, by path: pages, docstrings, command help."""
     for page in (ROOT / "README.md", *PAGES):
         yield page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")
     for path in sorted((ROOT / "airflow_mwaa_provider").rglob("*.py")):
@@ -340,7 +340,7 @@ def docstrings(source: str) -> Iterator[str]:
 
 
 def promises(text: str) -> Iterator[tuple[str, set[str]]]:
-    """Return what reads like a promise, with what stands around it, and what excuses it."""
+    """Return what reads like a promise, with its context, and what excuses it."""
     text = " ".join(text.replace("\u2019", "'").split())
     excused = [(match.span(), pattern) for pattern in NO_PROMISES for match in re.finditer(pattern, text)]
     for promise in PROMISES.finditer(text):
@@ -349,7 +349,7 @@ def promises(text: str) -> Iterator[tuple[str, set[str]]]:
 
 
 def test_nothing_is_promised() -> None:
-    """Write what is there. What merely reads like a promise is named above, with what it speaks of."""
+    """Write what exists. What merely reads like a promise is listed above, with what it is about."""
     seen = [(path, promise, excuses) for path, text in prose() for promise, excuses in promises(text)]
     assert [f"{path}: {promise!r}" for path, promise, excuses in seen if not excuses] == []
     idle = NO_PROMISES.keys() - {excuse for _, _, excuses in seen for excuse in excuses}

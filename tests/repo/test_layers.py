@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layers of the package, enforced; and the enforcer, tried on sources that break each rule."""
+"""The layers of the package are enforced, and the check is tested on sources that break each rule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPDX = "# SPDX-License-Identifier: Apache-2.0\n"
 
 
 def broken(path: str, source: str, **others: str) -> list[str]:
-    """Violations of one file, given without its SPDX line, beside others of the package."""
+    """Return the violations of one file, passed without its SPDX line, among other files of the package."""
     tree = {path: source} | {name.replace("__", "/") + ".py": text for name, text in others.items()}
     return violations({name: SPDX + text for name, text in tree.items()})
 
@@ -37,7 +37,7 @@ def test_no_file_is_excused_without_need() -> None:
 
 
 def test_what_should_become_less_is_told(record_property: Callable[[str, object], None]) -> None:
-    """``scripts/check`` shows it beside the step's name, pytest at its end; nobody has to do anything about it."""
+    """``scripts/check`` shows it beside the step's name, pytest at its end; no action is required."""
     sources = read_tree(ROOT / PACKAGE)
     long = ", ".join(f"{path} ({length})" for path, length in long_files(sources)) or "none"
     record_property("summary", f"{len(sources)} files, past {LONG_LINES} lines: {long}")
@@ -192,7 +192,7 @@ def test_a_circle_is_found(back: str) -> None:
     [found] = broken("client/polling.py", back, client__waiting=forth)
     assert found.startswith("client/polling.py:")
     assert "these files are a circle: client/polling.py, client/waiting.py." in found
-    # Each of both imports alone is none.
+    # Neither import alone is a circle.
     assert broken("client/polling.py", back, client__waiting="") == []
     assert broken("client/polling.py", "", client__waiting=forth) == []
 

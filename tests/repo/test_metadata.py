@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the installed distribution says of itself, to pip and to Airflow."""
+"""What the installed distribution declares to pip and to Airflow."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_every_entry_point_is_there() -> None:
 
 @pytest.mark.parametrize("schema", ["provider_info.schema.json", "provider.yaml.schema.json"])
 def test_provider_info_is_valid_for_the_installed_airflow(provider_info: dict[str, Any], schema: str) -> None:
-    spec = util.find_spec("airflow")  # finds it without running it, which would read our provider info too
+    spec = util.find_spec("airflow")  # does not run it, which would also read our provider info
     assert spec is not None
     assert spec.origin is not None
     file = Path(spec.origin).parent / schema
     if not file.exists():
         pytest.skip(f"this Airflow ships no {schema}")
     rules = json.loads(file.read_text(encoding="utf-8"))
-    if schema.startswith("provider.yaml"):  # meant for Airflow's own sources: only what it says of our keys
+    if schema.startswith("provider.yaml"):  # for Airflow's own sources: use only the part about our keys
         rules.pop("required", None)
         rules["additionalProperties"] = True
     jsonschema.validate(provider_info, rules)
@@ -91,14 +91,14 @@ def test_asking_for_the_provider_info_costs_nothing() -> None:
 
 
 def test_parsing_a_dag_file_imports_nothing_heavy(tmp_path: Path) -> None:
-    """The layer test reads the sources; this one asks a fresh interpreter."""
+    """The layer test reads the sources; this one runs a fresh interpreter."""
     modules = [
         f"airflow_mwaa_provider.{layer}.{path.stem}"
         for layer in ("operators", "sensors", "triggers", "links")
         for path in sorted((ROOT / "airflow_mwaa_provider" / layer).glob("[a-z]*.py"))
     ]
     code = (
-        # Beyond what Airflow brings to every DAG file: the operators of 2.11.0 import rich.
+        # Beyond what Airflow itself loads for every DAG file: the operators of 2.11.0 import rich.
         "import importlib, sys, airflow.models, airflow_mwaa_provider._compat; before = set(sys.modules)\n"
         f"[importlib.import_module(name) for name in {modules}]\n"
         f"heavy = set({HEAVY})\n"

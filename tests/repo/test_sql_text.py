@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQL that the package wrote is never read again: what it means is known from fields, not from words in its text."""
+"""The package never parses its own SQL: fields hold its meaning, not words in its text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SQL_NAME = re.compile(r"(^|_)(sql|query|queries|statement|condition|clause)$")
 
 
 def searches(source: str) -> Iterator[tuple[int, str]]:
-    """Find where a program looks for something in SQL, or for a word of SQL in something."""
+    """Find where a program searches in SQL, or searches for a word of SQL."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]

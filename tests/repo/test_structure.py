@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``scripts/structure`` counts and draws; and that the picture in the docs is that of the imports."""
+"""What ``scripts/structure`` counts and draws, and that the picture in the docs matches the imports."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_arrows_that_need_not_cross_do_not() -> None:
 
 
 def test_two_commits_are_counted_side_by_side(tmp_path: Path) -> None:
-    """The script counts its own clone: this is one with two commits."""
+    """The script counts its own clone; this one has two commits."""
     clone = tmp_path / "clone"
     for path in (ROOT / "scripts" / "lib").glob("*.py"):
         (clone / "scripts" / "lib").mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No branch depends on the wording of a message of ours; and what finds one, tried on sources that have one."""
+"""No branch depends on the wording of our own messages, and the check is tested on sources with such a branch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OF_OTHERS = {
     ("metadata/database.py", "_translated"): "libpq has no code for a password that the server rejects",
     ("packaging/requirements/resolving.py", "_Uv._compile"): "uv names in words alone what pip takes without asking",
 }
-"""Places that may look at words, by path and function: other programs' words, where nothing else tells one case."""
+"""Places that may match words, by path and function: words of other programs, if nothing else identifies a case."""
 
 
 def test_no_branch_depends_on_the_wording_of_an_error() -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find what depends on the wording of an error: ``"x" in str(error)``, ``re.match(…, error.detail)`` and their like.
+"""Find code that depends on the wording of an error: ``"x" in str(error)``, ``re.match(…, error.detail)`` and so on.
 
-What an error says is for people. What code needs of it is its class, or a field of it.
+An error's words are for people. Code must use its class or its fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PATTERN_METHODS = {"findall", "finditer", "fullmatch", "match", "search"}
 
 
 def found_in(sources: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Return path, function and expression of each place that compares or searches the words of an error."""
+    """Yield path, function and expression of each place that compares or searches the words of an error."""
     found = set()
     for path, source in sources.items():
         for function, name in _functions(ast.parse(source), ""):
@@ -63,7 +63,7 @@ def _own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def _errors(function: ast.AST) -> Iterator[str]:
-    """Return the names that are errors in a function: caught, annotated as one, or called so."""
+    """Return the names that are errors in a function: caught, annotated as errors, or named so."""
     for node in ast.walk(function):
         if isinstance(node, ast.ExceptHandler) and node.name:
             yield node.name
@@ -83,7 +83,7 @@ def _assigned(function: ast.AST, errors: set[str], words: set[str]) -> Iterator[
 
 
 def _are_words(expression: ast.AST, errors: set[str], words: set[str]) -> bool:
-    """Return whether an expression has an error's words in it."""
+    """Return whether an expression contains an error's words."""
     for node in ast.walk(expression):
         if isinstance(node, ast.Name) and node.id in words:
             return True

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A clone that stands alone, whose tools write down how they are called and can be told to fail.
+"""A standalone clone whose tools record their calls and fail on demand.
 
-The scripts are the project's own and run as they are. What they call (uv, ruff, mypy, pytest, mkdocs, the checks in
-``scripts/lib``) is a shell script in its place: what is tried is what the scripts do with it. No Python among them
+The scripts are the project's own, unchanged. What they call (uv, ruff, mypy, pytest, mkdocs, the checks in
+``scripts/lib``) is replaced by shell scripts, so the tests cover what the scripts do with it. No Python among them
 reaches the network.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Every tool: write down the call, fail if told so; then what uv and pytest leave behind.
+# Every tool: record the call, fail on demand; then create what uv and pytest leave behind.
 TOOL = """#!/bin/sh
 call="$(basename "$0") $*"
 printf '%s\\n' "$call" >>"$STUB_CALLS"
@@ -45,7 +45,7 @@ esac
 exit 0
 """
 
-# The scripts' own Python: the one that runs the tests, but for the checks, which would find that nothing here is real.
+# The scripts' own Python: the one that runs the tests, except for the checks, which would find that nothing is real.
 PYTHON = """#!/bin/sh
 case "$*" in
     */check_*.py* | "-m pip"*) exec "$(dirname "$0")/tool" "$@" ;;
@@ -64,7 +64,7 @@ socket.socket.connect = socket.getaddrinfo = refuse
 
 
 class Clone:
-    """The scripts in a folder of their own, in a path with a space and an umlaut."""
+    """The scripts in their own folder, in a path with a space and an umlaut."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "ä b" / "clone"
@@ -93,7 +93,7 @@ class Clone:
         (folder / "no_network" / "sitecustomize.py").write_text(NO_NETWORK)
 
     def install_tools(self) -> None:
-        """Put tools where the scripts' own environment would be."""
+        """Install tools where the scripts' own environment would be."""
         binaries = self.envs / f"bootstrap-{sys.version_info[0]}.{sys.version_info[1]}" / "bin"
         binaries.mkdir(parents=True)
         executable(binaries / "uv", TOOL)
@@ -117,7 +117,7 @@ class Clone:
         )
 
     def calls(self, beginning: str = "") -> list[str]:
-        """What was called since the last run began."""
+        """Return the calls since the last run began."""
         lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
         return [line for line in lines if line.startswith(beginning)]
 

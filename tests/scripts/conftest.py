@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A clone that stands alone."""
+"""A standalone clone."""
 
 from __future__ import annotations
 

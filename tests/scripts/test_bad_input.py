@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a machine may lack, or have in its way: one line that says so and what to do."""
+"""Something is missing on the machine or in the way: one line reports it, and what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.scripts.clone import ROOT, Clone, executable
 
 
 def only(folder: Path, *commands: str) -> str:
-    """A PATH with these commands of the machine's, and no others."""
+    """A PATH with only these commands of the machine."""
     folder.mkdir()
     for command in ("sh", "dirname", "basename", "head", *commands):
         (folder / command).symlink_to(str(shutil.which(command)))
@@ -126,7 +126,7 @@ def test_no_password_of_an_index_is_shown_or_kept(clone: Clone, password: str) -
 
 
 def test_no_index_for_the_very_first_install(clone: Clone) -> None:
-    """The real pip, and an index that nobody serves."""
+    """The real pip, and an index that does not respond."""
     shutil.rmtree(clone.envs)
     python = str(getattr(sys, "_base_executable", sys.executable))
     clone.variables.pop("PYTHONPATH")

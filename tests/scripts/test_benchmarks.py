@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks start as ``scripts/bench`` starts them; what they measure takes minutes."""
+"""Benchmarks start as ``scripts/bench`` starts them; the measurements themselves take minutes."""
 
 from __future__ import annotations
 

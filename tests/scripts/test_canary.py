@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A test run fails when the value of a secret can be read in what it leaves or shows, and says where."""
+"""A test run fails, and reports where, if the value of a secret can be read in what it leaves or shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests import leftovers
 from tests.scripts.clone import ROOT, Clone, executable
 
 SEED = "of a run within a test"
-"""The run that these tests belong to has another one, and is not to find what they do."""
+"""The surrounding run has another value, and must not find what these tests do."""
 
 RUN = """
 import base64, gzip, json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/check can fail: every command of every step is made to, one by one."""
+"""scripts/check can fail: the tests make each command of each step fail, one by one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.scripts.clone import Clone, executable
 
 STEPS = ["environments", "format", "lint", "files", "types", "layers", "docs", "build", "wheel", "pins", "all"]
 
-# Part of a call -> the step that it belongs to.
+# Part of a call -> its step.
 COMMANDS = {
     "ruff format": "format",
     "ruff check": "lint",
@@ -58,7 +58,7 @@ def test_a_command_that_fails_fails_its_step(clone: Clone, two_versions: str, co
 
 
 def test_no_command_is_left_out_above(clone: Clone, two_versions: str) -> None:
-    """What check calls, but for making the environments, is in the list, which a new step has to join."""
+    """The list has all that check calls, except to make the environments; add new steps to it."""
     clone.run("check", "--constraints", two_versions)
     others = ("uv venv", "uv pip install", "uv --version", "pip config list")
     assert [call for call in clone.calls() if not any(known in call for known in (*COMMANDS, *others))] == []

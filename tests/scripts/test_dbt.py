@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/dbt: an environment of its own, made once; what it is given is dbt's."""
+"""scripts/dbt: its own environment, created once; its arguments are passed to dbt."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of a dashboard in the docs is what its script draws of what a local MWAA has published."""
+"""The picture of a dashboard in the docs is what its script draws from metrics of a local MWAA."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RECORDED = json.loads((draw_dashboard.ASSETS / "dashboard.json").read_text(encod
 
 
 def test_the_picture_is_that_of_the_recorded_values() -> None:
-    """Where it differs: python scripts/lib/draw_dashboard.py."""
+    """If it differs, run python scripts/lib/draw_dashboard.py."""
     assert draw_dashboard.draw(RECORDED) == (draw_dashboard.ASSETS / "dashboard.svg").read_text(encoding="utf-8")
 
 

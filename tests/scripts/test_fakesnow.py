@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/fakesnow: an environment of its own, made once."""
+"""scripts/fakesnow: its own environment, created once."""
 
 from __future__ import annotations
 

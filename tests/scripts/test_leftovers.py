@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A test run that is ended in the middle leaves no process and no folder, whoever ends it and how."""
+"""An interrupted test run leaves no process and no folder, no matter what ends it and how."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from tests import leftovers
 from tests.scripts.clone import ROOT
 
-# What the tests start: a PostgreSQL, which keeps none of our variables, a moto, and a process in a session of its own.
+# What the tests start: a PostgreSQL, which keeps none of our variables, a moto, and a process in its own session.
 RUN = """
 import subprocess, sys, time
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_that_is_ended(tmp_path):
 
 
 def started(tmp_path: Path) -> tuple[subprocess.Popen[bytes], Path, list[psutil.Process]]:
-    """A starter, as scripts/test is one, and what its pytest has started: its folder and its processes."""
+    """A starter like scripts/test, and what its pytest has started: its folder and its processes."""
     report = tmp_path / "report"
     (tmp_path / "run_ended.py").write_text(RUN.replace("{report!r}", repr(str(report))), encoding="utf-8")
     command = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is set for pip on a machine counts for uv: a private index behind an authority of its own, a proxy."""
+"""pip's settings on a machine also apply to uv: a private index with its own CA, a proxy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "S
 
 
 def asked(shell: dict[str, str], listed: str = "") -> dict[str, str]:
-    """What uv gets, by the scripts' own module in an interpreter of its own."""
+    """What uv gets from the scripts' module, in a separate interpreter."""
     code = (
         "import json, os, sys; sys.path.insert(0, sys.argv[1])\n"
         "from pip_settings import pip_settings, uv_variables\n"
@@ -92,7 +92,7 @@ def test_a_bundle_that_is_not_there() -> None:
 
 
 def wheel() -> bytes:
-    """A wheel that holds nothing."""
+    """An empty wheel."""
     files = {
         "lonely-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: lonely\nVersion: 1.0\n",
         "lonely-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
@@ -111,7 +111,7 @@ def wheel() -> bytes:
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The address of an index with one package, and the bundle without which nobody trusts it."""
+    """The address of an index with one package, and the CA bundle needed to trust it."""
     authority = trustme.CA()
     bundle = tmp_path / "bundle ä.pem"
     authority.cert_pem.write_to_path(str(bundle))
@@ -146,7 +146,7 @@ def index(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def install(tmp_path: Path, **variables: str) -> str:
-    """Install from the index as the scripts do, with the real uv and pip; return what went wrong."""
+    """Install from the index as the scripts do, with the real uv and pip; return the error."""
     [tools, *_] = sorted((ROOT / ".envs").glob("bootstrap-*/bin"))
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
@@ -200,7 +200,7 @@ def test_without_the_bundle_it_is_told_that_one_is_missing(index: tuple[str, Pat
 
 @needs_uv
 def test_a_proxy_that_is_set_for_pip_is_used(index: tuple[str, Path], tmp_path: Path) -> None:
-    """A proxy that nobody serves: the index, which is there, isn't reached."""
+    """The proxy does not respond, so the index is not reached although it runs."""
     url, bundle = index
     said = install(tmp_path, PIP_INDEX_URL=url, PIP_CERT=str(bundle), PIP_PROXY="http://127.0.0.1:9")
     assert said.startswith("the package index cannot be reached")

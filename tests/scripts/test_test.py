@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/test and .ci/run: which suites run on what, how their ends are told, and how they are ended."""
+"""scripts/test and .ci/run: which suites run on what, how they report results, and how they are ended."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_full_leaves_nothing_out(clone: Clone) -> None:
     versions = re.findall(r"(?m)^Airflow ([\d.]+) ", done.stderr)
     assert versions == ["2.8.1", "2.9.2", "2.10.1", "2.10.3", "2.11.0", "2.11.2", "3.0.6", "3.2.1", "3.3.1"]
     units = [call for call in calls if call.startswith("-m not airflow --ignore=tests/integration ")]
-    # The newest version's are two suites.
+    # The newest version has two suites.
     assert units.count("-m not airflow --ignore=tests/integration --deselect=tests/integration/") == len(versions) - 1
     assert len(units) == len(versions) + 1
     assert len(calls) == len(units) + 4
@@ -63,7 +63,7 @@ def test_full_leaves_nothing_out(clone: Clone) -> None:
 def test_each_environment_that_the_tests_choose_has_a_suite(
     clone: Clone, monkeypatch: pytest.MonkeyPatch, versions: list[str], count: int
 ) -> None:
-    """A suite without one would fail, because it has no tests."""
+    """A suite without a path would fail, because it has no tests."""
     monkeypatch.setenv("AIRFLOW_MWAA_TEST_PYTHONS", os.pathsep.join(f"{version}=python" for version in versions))
     assert len(chosen()) == count
     given = (argument for version in versions for argument in ("--airflow", version))
@@ -86,7 +86,7 @@ def test_what_comes_after_the_dashes_is_for_pytest(clone: Clone) -> None:
 
 
 def test_pins_are_the_given_ones_then_the_variables_then_the_packages(clone: Clone, tmp_path: Path) -> None:
-    """With no folder beside the clone and no host in reach."""
+    """With no folder beside the clone and no reachable host."""
 
     def used(*arguments: str, **variables: str) -> str:
         assert clone.run("test", "--quick", *arguments, **variables).returncode == 0
@@ -103,7 +103,7 @@ def test_pins_are_the_given_ones_then_the_variables_then_the_packages(clone: Clo
 
 
 def test_markers_narrow_each_suite(clone: Clone) -> None:
-    """Given to pytest as they are, they would be instead of the suite's own."""
+    """Passed to pytest unchanged, they would replace the suite's own."""
     done = clone.run("test", "--quick", "--", "-x", "-m", "once or across", "-q")
     assert done.returncode == 0, done.stderr
     [call] = clone.calls("python -m pytest")
@@ -243,7 +243,7 @@ def test_a_run_that_is_ended_ends_its_suites(clone: Clone, tmp_path: Path, which
         text=True,
     )
     deadline = time.monotonic() + 60
-    while not pids.exists() or len(pids.read_text().split()) < 7:  # all that are begun at once
+    while not pids.exists() or len(pids.read_text().split()) < 7:  # all that start at once
         assert time.monotonic() < deadline
         assert run.poll() is None
         time.sleep(0.05)
@@ -262,7 +262,7 @@ def wait_for_the_end(pids: Path) -> None:
 
 
 def test_a_run_that_is_killed_ends_the_checks_beside_it(clone: Clone, tmp_path: Path) -> None:
-    """The tests' own watcher is tried in test_leftovers.py."""
+    """The tests' own watcher is tested in test_leftovers.py."""
     pids = tmp_path / "pids"
     pids.touch()
     tool = next(clone.envs.glob("bootstrap-*/bin/tool"))
